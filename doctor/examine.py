@@ -77,6 +77,7 @@ _STOPS = frozenset(
         "container-mount-entry-cut",
         "container-lxc-line",
         "container-features-invalid",
+        "container-value-invalid",
         "container-key-former",
         "container-idmap-invalid",
         "container-idmap-overlap",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facts import apparmor
+from formats.container_defects import stopping
 from targets.errors import CommandFailed, RemediationError
-from targets.runtime import container_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,8 @@ def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
         written: the configuration.
         loaded: the profiles that the kernel knows, see :func:`facts.apparmor.loaded_profiles`.
     """
-    causes = [*_options(written), *_profile(written, loaded)]
+    lines = (f"{each.cause} ({written.path}, line {each.line})" for each in stopping(written))
+    causes = [*lines, *_profile(written, loaded)]
     return next(iter(causes), "")
 
 
@@ -78,17 +79,6 @@ def start(runtime: Runtime, ctid: int) -> None:
         if not cause:
             raise
         raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
-
-
-def _options(written: ContainerConfig) -> Iterator[str]:
-    for entry in container_config.cut_entries(written):
-        yield (
-            f"the mount entry '{entry.value}' lacks "
-            f"{', '.join(container_config.missing_fields(entry.value))} "
-            f"({written.path}, line {entry.line})"
-        )
-    for option, why in container_config.refused(written):
-        yield f"{why} ({written.path}, line {option.line})"
 
 
 def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from importlib.resources import files
+
+import msgspec
 
 
 class Severity(StrEnum):
@@ -62,6 +65,15 @@ class Problem:
         """Return a finding of this problem in a file; see :class:`Finding`."""
         found = self.here(cause, mend=mend)
         return replace(found, path=path, line=line, column=column, fix=fix)
+
+
+#: The problems whose words are data, by id.
+PROBLEMS = {
+    each.id: each
+    for each in msgspec.toml.decode(
+        files("lint").joinpath("problems.toml").read_bytes(), type=dict[str, list[Problem]]
+    )["problem"]
+}
 
 
 @dataclass(frozen=True)

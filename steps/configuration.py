@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
+from formats.container_defects import Kind, defects
 from gate import evidence
 from remediation.edits.container_config import letting_go, with_features
 from steps.foreseen import foreseen
 from targets import guest_root, patterns
 from targets.errors import FactError
 from targets.read import unparsed
-from targets.runtime import container_config, proxmox
+from targets.runtime import container_config, pct_options, proxmox
 
 if TYPE_CHECKING:
     from targets.runtime.base import Runtime
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
 #: The features that a pending change may not take away.
 _NEEDED = ("nesting", "keyctl", "fuse")
+_OF_ENTRIES = (Kind.ENTRY_CUT, Kind.TARGET_ABSOLUTE)
 
 
 @then("every mount entry of the container is whole")
@@ -35,18 +37,14 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     written = runtime.configuration(ctid)
     if not written.options:
         raise FactError(f"{written.path} holds no option at all, so its mounts cannot be judged")
-    entries = [(written.path, entry) for entry in written.all("lxc.mount.entry")]
-    started = _started_with(runtime, ctid)
-    if started:
-        entries += [(started.path, entry) for entry in started.all("lxc.mount.entry")]
-    for path, entry in entries:
-        missing = container_config.missing_fields(entry.value)
-        assert not missing, (
-            f"the container's mount entry has {len(entry.value.split())} field(s), "
-            f"'{entry.value}'; LXC needs at least four: {', '.join(missing)} missing "
-            f"({path}, line {entry.line})"
-        )
-    said = evidence.counted(len(entries), "mount entry", "mount entries")
+    entries = 0
+    for config in filter(None, (written, _started_with(runtime, ctid))):
+        entries += len(config.all("lxc.mount.entry"))
+        for each in defects(config):
+            assert each.kind not in _OF_ENTRIES, (
+                f"{each.cause}; {each.effect} ({config.path}, line {each.line})"
+            )
+    said = evidence.counted(entries, "mount entry", "mount entries")
     evidence.say(f"{said}, each with source, target, type and options")
 
 
@@ -66,10 +64,10 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     if runtime.kind == "pct":
         written = runtime.configuration(ctid)
         shown = written.current().get("features", "")
-        said = proxmox.features_error(shown)
-        assert not said, (
-            f"container {ctid} cannot start: {said} ({runtime.config_path(ctid)}: 'features: "
-            f"{shown}'); correct the value there, in an editor"
+        refused = pct_options.refusal("features", shown)
+        assert not refused, (
+            f"container {ctid} cannot start: {refused.words} ({runtime.config_path(ctid)}: "
+            f"'features: {shown}'); correct the value there, in an editor"
         )
         granted = container_config.features(shown)
         # pct set replaces the whole option, so the proposed value keeps the other features.
@@ -82,7 +80,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         granted = runtime.features(ctid)
         shown = ",".join(f"{name}={value}" for name, value in granted.items())
         how = "python -m remediation apply, with the same --target, gives it all of them"
-    missing = [name for name in wanted if not proxmox.boolean(granted.get(name, ""))]
+    missing = [name for name in wanted if not pct_options.boolean(granted.get(name, ""))]
     assert not missing, (
         f"container {ctid} lacks {', '.join(missing)}: its features in effect are "
         f"'{shown}' ({runtime.config_path(ctid)}); {how}"
@@ -96,14 +94,10 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     """Every line is read, no decisive option has no effect, and no pending change removes one."""
     written = runtime.configuration(ctid)
     assert written.options, f"{written.path} holds no option at all"
-    for line, text in written.unreadable:
-        lxc = "no option: LXC starts no container with it"
-        why = lxc if written.plain else proxmox.unreadable(text)
-        raise AssertionError(f"{written.path}, line {line}: '{text}' is {why}")
-    for option, why in container_config.refused(written):
-        raise AssertionError(
-            f"{written.path}, line {option.line}: {why}; Proxmox keeps the line, and the next "
-            "start fails on it"
+    for each in defects(written):
+        effect = f"; {each.effect}" if each.effect else ""
+        assert not each.certain or each.kind in _OF_ENTRIES, (
+            f"{written.path}, line {each.line}: {each.cause}{effect}"
         )
     for key in _DECISIVE:
         if not written.all(key):

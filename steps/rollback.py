@@ -27,7 +27,7 @@ from steps import hello, witness
 from steps.docker import PATIENCE
 from steps.probe import PROBE
 from targets.errors import FactError
-from targets.runtime import proxmox
+from targets.runtime import pct_options
 from targets.runtime.waiting import wait_until_booted
 from targets.target import DEFAULT, parse
 
@@ -228,7 +228,7 @@ def nothing_left(runtime: Runtime, target: Target, existing: Existing) -> None:
         "the profile in the kernel": loaded == compiled,
         "the profile of the container": label == f"{desired.PROFILE} (enforce)",
         "the container's features": all(
-            proxmox.boolean(features.get(name, "")) for name in desired.FEATURES
+            pct_options.boolean(features.get(name, "")) for name in desired.FEATURES
         ),
         "the container's /dev/fuse": inside.file("/dev/fuse").exists,
         desired.DRIVER: inside.package(desired.DRIVER).is_installed,

@@ -16,7 +16,7 @@ from gate import evidence
 from steps.foreseen import foreseen
 from targets import patterns
 from targets.errors import FactError, TransportError
-from targets.runtime import proxmox
+from targets.runtime import pct_options
 from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_m
 def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
     """Check Proxmox's own option, or plain LXC's id map."""
     options = runtime.configuration(ctid).current()
-    assert proxmox.boolean(options.get("unprivileged", "")) or "lxc.idmap" in options, (
+    assert pct_options.boolean(options.get("unprivileged", "")) or "lxc.idmap" in options, (
         f"container {ctid} is privileged: {runtime.config_path(ctid)} has no 'unprivileged: 1'"
     )
 

@@ -16,15 +16,18 @@ FAULTS = (
         "F01",
         "the mount entry is cut at its first space",
         'pct stop "$ctid"; sed -i \'1i lxc.mount.entry: /dev/fuse\' "$conf"',
-        expect=red(
-            "entries",
-            "mount entry has 1 field(s), '/dev/fuse'",
-            "target, type, options missing",
-            "line 1",
-        )
+        expect=red("entries", "the mount entry '/dev/fuse' lacks target, type, options", "line 1")
         | undetermined(
             inside(), "is stopped", "the mount entry '/dev/fuse' lacks target, type, options"
         ),
+    ),
+    Fault(
+        "F01-absolute",
+        "a mount entry's target begins with '/', so LXC ignores the entry",
+        "keep; sed -i '1i lxc.mount.entry: /srv /srv none bind,create=dir 0 0' \"$conf\"",
+        expect=red("entries", "begins with '/'", "LXC ignores the entry", "line 1"),
+        also=("again",),
+        rollback="back",
     ),
     Fault(
         "F02",

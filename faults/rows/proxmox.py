@@ -89,6 +89,18 @@ FAULTS = (
         rollback='back; pct start "$ctid"; settled',
     ),
     Fault(
+        "F09-mount-point",
+        "a mount point has no place in the container: it starts without it",
+        "keep; sed -i '1i mp9: /srv' \"$conf\"",
+        expect=red(
+            "given",
+            "mp: property is missing and it is not optional",
+            "starts the container without this mount point",
+        ),
+        also=("again",),
+        rollback="back",
+    ),
+    Fault(
         "F09-former",
         "the profile is also assigned by a key from before LXC 3: the next start fails",
         "keep; echo 'lxc.aa_profile: lxc-container-default' >>\"$conf\"",

@@ -11,7 +11,7 @@ from lint.rules import container_config, container_confinement
 from lint.rules.profile_agreement import Use
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
-from targets.runtime import proxmox
+from targets.runtime import pct_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,9 +88,9 @@ def _options(
     """Yield what is wrong with its features and with its raw lines, each taken for a file's."""
     features = entry.get("pct_features")
     listed = isinstance(features, list) and all(isinstance(each, str) for each in features)
-    if listed and (said := proxmox.features_error(",".join(features or ()))):
+    if listed and (refused := pct_options.refusal("features", ",".join(features or ()))):
         line, column = document.place((*path, "pct_features"))
-        yield container_config.FEATURES.at(source.path, line, said, column=column)
+        yield container_config.FEATURES.at(source.path, line, refused.words, column=column)
     if entry.get("unprivileged") is False:
         line, column = document.place((*path, "unprivileged"))
         rule = container_confinement.PRIVILEGED

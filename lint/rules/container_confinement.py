@@ -12,8 +12,7 @@ from lint.finding import Problem, Severity
 from lint.rules.container_config import read
 from lint.source import Kind
 from targets import patterns
-from targets.runtime import proxmox
-from targets.runtime.container_config import features
+from targets.runtime import container_config, pct_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -144,7 +143,7 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     if source.kind is Kind.CONTAINER and any(o.key == "rootfs" for o in current):
         values = [o for o in current if o.key == "unprivileged"][-1:]
         mapped = any(o.key in {"lxc.idmap", "lxc.id_map"} for o in current)
-        if not mapped and not any(proxmox.boolean(o.value) for o in values):
+        if not mapped and not any(pct_options.boolean(o.value) for o in values):
             said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
             yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
 
@@ -152,15 +151,8 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
 def _overridden(
     source: Source, written: ContainerConfig, profile: Option, profiles: Mapping[str, Rules]
 ) -> Iterator[Finding]:
-    value = written.current().get("features", "")
-    if proxmox.features_error(value):
-        return
-    given = {
-        name
-        for name, setting in features(value).items()
-        if name in {"nesting", "fuse"} and proxmox.boolean(setting)
-    }
-    nesting = proxmox.boolean(written.current().get("lxc.apparmor.allow_nesting", ""))
+    given = {"nesting", "fuse"} & container_config.given(written.current().get("features", ""))
+    nesting = pct_options.boolean(written.current().get("lxc.apparmor.allow_nesting", ""))
     if profile.value == "generated":
         given -= {"nesting"} if nesting else set()
         lost, why = given, "an explicit 'generated'"

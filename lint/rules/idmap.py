@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from formats.id_map import Range, holes, in_words
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from lint.rules.container_config import read
 from targets import patterns
 
@@ -20,36 +20,10 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from lint.source import Source
 
-INVALID = Problem(
-    "container-idmap-invalid",
-    Severity.ERROR,
-    "Proxmox cannot parse an id map",
-    "The container does not start: failed to parse idmap.",
-    "Write four fields: u or g, the first id in the container, the first id on the node, how many.",
-)
-HOLE = Problem(
-    "container-idmap-hole",
-    Severity.WARNING,
-    "an id map has a hole below 65536",
-    "Files of an unmapped id belong to nobody. Docker images that hold such a file fail with "
-    "'failed to Lchown … invalid argument'.",
-    "Map every id from 0 to 65535, for users and for groups.",
-)
-OVERLAP = Problem(
-    "container-idmap-overlap",
-    Severity.ERROR,
-    "two ranges of an id map overlap",
-    "The kernel refuses the map, and the container does not start.",
-    "Shorten one of the ranges. A range that gives one id away is split in two around it.",
-)
-ROOT = Problem(
-    "container-idmap-root",
-    Severity.ERROR,
-    "an id map gives the container the node's root",
-    "Whoever has that id in the container may change files of the node's root, wherever one is "
-    "mounted into the container.",
-    "Map to an id above 100000, or to the id of the one user that is meant.",
-)
+INVALID = PROBLEMS["container-idmap-invalid"]
+HOLE = PROBLEMS["container-idmap-hole"]
+OVERLAP = PROBLEMS["container-idmap-overlap"]
+ROOT = PROBLEMS["container-idmap-root"]
 RULES = (INVALID, HOLE, OVERLAP, ROOT)
 
 _ENTRY = patterns.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*")

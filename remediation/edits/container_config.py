@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from targets.runtime import proxmox
+from targets.runtime import pct_options
 from targets.runtime.container_config import (
     FUSE_ENTRY,
     HEADER,
@@ -47,7 +47,7 @@ def with_features(value: str, wanted: Mapping[str, str]) -> str:
     """
     merged = features(value)
     for name, setting in wanted.items():
-        if name not in merged or proxmox.boolean(merged[name]) != proxmox.boolean(setting):
+        if pct_options.boolean(merged.get(name, "")) != pct_options.boolean(setting):
             merged[name] = setting
     return ",".join(f"{name}={setting}" for name, setting in merged.items())
 
@@ -80,7 +80,7 @@ def with_lxc_options(text: str, raw: dict[str, str]) -> str:
 
     A key that an include could hold goes after the last include, because the last assignment wins:
     for instance the profile after ``nesting.conf``, which names another. Everything else is kept,
-    even cut mount entries (see :func:`targets.runtime.container_config.cut_entries`).
+    even cut mount entries.
 
     Args:
         text: the container's present ``config``.

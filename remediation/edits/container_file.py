@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from formats.container_defects import stopping
 from remediation import desired
 from remediation.edits.container_config import letting_go, with_lxc_options, with_options
 from targets import foreign
@@ -11,6 +12,9 @@ from targets.errors import FactError
 from targets.runtime import container_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from targets.runtime.container_config import ContainerConfig
     from targets.transport import Transport
 
 
@@ -22,12 +26,7 @@ def container_options(text: bytes | None) -> bytes:
         FactError: there are pending changes. The plan's restart would bring them into effect and
             remove them from the file, which rollback could not restore.
     """
-    written = _whole(text)
-    for option, why in container_config.refused(container_config.parse("", written)):
-        raise FactError(
-            f"line {option.line} of the container's configuration, '{option.key}: {option.value}': "
-            f"{why}, and no container starts with it: correct it, apply did not change the file"
-        )
+    written = _whole(text, container_config.parse)
     changed = with_options(written, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
     if changed != written and (waiting := container_config.waiting(written)):
         raise FactError(
@@ -53,7 +52,7 @@ def lxc_options(node: Transport, text: bytes | None) -> bytes:
     Keyrings are allowed, unless the container's own seccomp list on ``node`` refuses them. LXC's
     own list then replaces it.
     """
-    written = _whole(text)
+    written = _whole(text, container_config.parse_lxc)
     wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": desired.PROFILE}
     own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
     if own and container_config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
@@ -61,15 +60,15 @@ def lxc_options(node: Transport, text: bytes | None) -> bytes:
     return with_lxc_options(written, wanted).encode(errors="surrogateescape")
 
 
-def _whole(text: bytes | None) -> str:
+def _whole(text: bytes | None, parse: Callable[[str, str], ContainerConfig]) -> str:
     """Return a configuration as text; raises FactError if no container can start with it."""
     if text is None:
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
-    for entry in container_config.cut_entries(container_config.parse("", written)):
+    for each in stopping(parse("", written)):
+        shown = f", '{each.option.key}: {each.option.value}'" if each.option else ""
         raise FactError(
-            f"line {entry.line} of the container's configuration: the mount entry '{entry.value}' "
-            f"lacks {', '.join(container_config.missing_fields(entry.value))}, and LXC starts no "
-            "container with it: correct it, apply did not change the file"
+            f"line {each.line} of the container's configuration{shown}: {each.cause}, and no "
+            "container starts with it: correct it, apply did not change the file"
         )
     return written

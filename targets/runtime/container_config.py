@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from targets import foreign, patterns
-from targets.runtime import proxmox
+from targets.runtime import pct_options, proxmox
 from targets.runtime.proxmox import PENDING
 
 if TYPE_CHECKING:
@@ -274,23 +274,6 @@ def missing_fields(entry: str) -> tuple[str, ...]:
     return MOUNT_ENTRY_FIELDS[len(entry.split()) :]
 
 
-def cut_entries(written: ContainerConfig) -> tuple[Option, ...]:
-    """Return the mount entries in effect that lack a field; no container starts with one."""
-    return tuple(o for o in written.all("lxc.mount.entry") if missing_fields(o.value))
-
-
-def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
-    """Yield each option in effect that Proxmox keeps but no container starts with, and why."""
-    if written.plain:
-        return
-    for option in written.all("features")[-1:]:
-        if said := proxmox.features_error(option.value):
-            yield option, said
-    for option in written.options:
-        if not option.section and (name := proxmox.today(option.key)):
-            yield option, f"{option.key} is a name from before LXC 3: write {name}"
-
-
 def refuses_keyrings(seccomp: str) -> bool:
     r"""Whether a seccomp list refuses keyctl, as Proxmox's does without ``keyctl=1``.
 
@@ -325,9 +308,9 @@ def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
 
 
 def gives_fuse(entry: Option) -> bool:
-    """Whether a mount entry is whole and mounts ``/dev/fuse``."""
+    """Whether a mount entry is whole and mounts ``/dev/fuse``: LXC ignores an absolute target."""
     fields = entry.value.split()
-    return not missing_fields(entry.value) and fields[1].lstrip("/") == "dev/fuse"
+    return not missing_fields(entry.value) and fields[1] == "dev/fuse"
 
 
 def features(value: str) -> dict[str, str]:
@@ -346,6 +329,5 @@ def given(value: str) -> frozenset[str]:
     >>> sorted(given("nesting=yes,keyctl=0,mount=nfs"))
     ['nesting']
     """
-    if proxmox.features_error(value):
-        return frozenset()
-    return frozenset(key for key, setting in features(value).items() if proxmox.boolean(setting))
+    settings = pct_options.properties("features", value)
+    return frozenset(key for key, setting in settings.items() if pct_options.boolean(setting))

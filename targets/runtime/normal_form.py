@@ -1,8 +1,10 @@
 """The normal form of a container's file, in which Proxmox rewrites it at every stop.
 
-Comments come first, percent-encoded, then the keys, sorted, then the ``lxc.*`` lines in their
-order. Proxmox drops blank lines, and lines that it cannot read. Source: PVE::LXC::Config
-(parse_pct_config, write_pct_config) of pve-container 6.1, and PVE::Tools (encode_text).
+Comments come first, percent-encoded, then the keys, sorted, then the environment (``env`` and
+``lxc.environment.runtime``), then the other ``lxc.*`` lines in their order. Proxmox drops blank
+lines, lines that it cannot read, and an ``unusedN`` whose volume is in use. Source:
+PVE::LXC::Config (parse_pct_config, write_pct_config) of pve-container 6.1, and PVE::Tools
+(encode_text).
 """
 
 from __future__ import annotations
@@ -11,15 +13,13 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from targets import foreign, patterns
-from targets.runtime import proxmox
+from targets.runtime import pct_options, proxmox
 
 _BLANK = " \t\r\f\v"
 #: Bytes that are escaped in a comment: all but printable ASCII without percent and colon.
 _PLAIN = patterns.compile(rb"[^ -9;-~]|%")
-_BOOLEANS = frozenset(
-    ("console", "debug", "ipmanagehost", "onboot", "protection", "template", "unprivileged")
-)
-_INTEGERS = frozenset(("cores", "cpuunits", "memory", "snaptime", "swap", "tty"))
+#: Proxmox keeps these lines together, as its key ``env``.
+_ENVIRONMENT = "lxc.environment.runtime"
 
 
 @dataclass
@@ -27,14 +27,32 @@ class _Section:
     """The content of one section; ``described`` are its comments, decoded, with line ends."""
 
     keys: dict[str, str] = field(default_factory=dict)
+    environment: list[str] = field(default_factory=list)
     raw: list[tuple[str, str]] = field(default_factory=list)
     described: str = ""
 
     def __str__(self) -> str:
         about = self.described.rstrip("\n")
         comments = [f"#{_encoded(line)}\n" for line in about.split("\n")] if about else []
-        pairs = [*sorted(self.keys.items()), *self.raw]
+        variables = "\0".join(self.environment).rstrip("\0")
+        first, *more = variables.split("\0")
+        split = [first, *filter(None, more)] if variables not in {"", "0"} else []  # as Perl does
+        environment = [(_ENVIRONMENT, each) for each in split]
+        pairs = [*sorted(self.keys.items()), *environment, *self.raw]
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
+
+    def add(self, key: str, value: str) -> None:
+        """Take a line as Proxmox does."""
+        if key == "env":
+            self.environment = [value]
+        elif key == _ENVIRONMENT:
+            self.environment.append(value)
+        elif key.startswith("lxc."):
+            self.raw.append((key, value))
+        elif key == "description":
+            self.described += _decoded(value)
+        else:
+            self.keys[key] = _value(key, value)
 
 
 @foreign.parser()
@@ -47,9 +65,14 @@ def normal_form(text: str) -> str:
     sections, _ = _read(text)
     current = sections.pop("")
     current.keys.pop("snapstate", None)
+    mounted = {key: value for key, value in current.keys.items() if not key.startswith("unused")}
+    used = {pct_options.properties(*pair).get("volume") for pair in mounted.items()}
+    for key in current.keys.keys() - mounted.keys():
+        if current.keys[key] in used:
+            del current.keys[key]
     written = str(current)
     pending = sections.pop(proxmox.PENDING, _Section())
-    if pending.keys or pending.raw or pending.described:
+    if pending.keys or pending.raw or pending.described or pending.environment:
         written += f"\n[{proxmox.PENDING}]\n{pending}"
     return written + "".join(f"\n[{name}]\n{sections[name]}" for name in sorted(sections))
 
@@ -71,23 +94,19 @@ def _read(text: str) -> tuple[dict[str, _Section], frozenset[str]]:
             section = sections[name] = _Section()
         elif line.startswith("#"):
             section.described += _decoded(line[1:]) + "\n"
-        elif said is None or not proxmox.keeps(said[0]):
-            unread.add(line)
-        elif said[0].startswith("lxc."):
-            section.raw.append(said)
-        elif said[0] == "description":
-            section.described += _decoded(said[1])
-        elif said[0] == "delete" and name != proxmox.PENDING:
-            unread.add(line)
+        elif said and proxmox.keeps(said[0]) and (said[0] != "delete" or name == proxmox.PENDING):
+            section.add(*said)
         else:
-            section.keys[said[0]] = _value(*said)
+            unread.add(line)
     return sections, frozenset(unread)
 
 
 def _value(key: str, value: str) -> str:
-    if key in _BOOLEANS and (truth := proxmox.boolean(value)) is not None:
+    option = pct_options.known(key)
+    kind = option.kind if option else ""
+    if kind == "boolean" and (truth := pct_options.boolean(value)) is not None:
         return str(int(truth))
-    if key in _INTEGERS and value.isascii() and value.isdecimal():
+    if kind == "integer" and value.isascii() and value.isdecimal():
         return value.lstrip("0") or "0"
     return value
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from facts import apparmor, machine_state
+from formats.container_defects import stopping
 from lab.address import lab_address
 from lab.node import READY
 from remediation import desired, docker_in_lxc
@@ -17,7 +18,6 @@ from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
 from targets import connect
 from targets.errors import FactError
-from targets.runtime import container_config
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
@@ -89,6 +89,6 @@ def test_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -> 
     with pytest.raises(FactError, match=r"'/dev/fuse' lacks target, type, options"):
         apply(_plan(plain))
     assert plain.init_pid(CTID) == pid
-    (entry,) = container_config.cut_entries(plain.configuration(CTID))
-    assert entry.value == "/dev/fuse"
+    (cut,) = stopping(plain.configuration(CTID))
+    assert "'/dev/fuse'" in cut.cause
     assert plain.node.read(desired.TUNABLE_PATH) is None, "something was changed"

@@ -28,13 +28,26 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 
 _words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-./", min_size=1, max_size=12)
-_numbers = st.integers(0, 99_999).map(str)
+_numbers = st.integers(16, 8192).map(str)
 _mac = "BC:24:11:37:F6:C8"
 _values = {
     "boolean": st.sampled_from(["0", "1"]),
     "integer": _numbers,
     "number": st.sampled_from(["1", "0.5", "2.25"]),
     "string": _words,
+}
+#: The texts that have a form of their own.
+_texts = {
+    "cmode": st.sampled_from(["shell", "console", "tty"]),
+    "hookscript": st.just("local:snippets/hook.sh"),
+    "hostname": st.sampled_from(["docker", "ct-1.example.org"]),
+    "lock": st.sampled_from(["backup", "mounted"]),
+    "nameserver": st.sampled_from(["192.0.2.1", "192.0.2.1 2001:db8::1"]),
+    "ostype": st.sampled_from(["debian", "unmanaged"]),
+    "searchdomain": st.just("example.org lan"),
+    "startup": st.sampled_from(["7", "order=2,up=30", "down=5"]),
+    "tags": st.just("a;docker-host"),
+    "tty": st.sampled_from(["0", "6"]),
 }
 _volumes = st.builds(
     lambda name, size, more: f"local-lvm:vm-{name}-disk-0,size={size}G{more}",
@@ -56,7 +69,7 @@ _networks = st.builds(
     st.sampled_from(["", ",ip=dhcp", ",ip=10.0.0.2/24,gw=10.0.0.1", ",ip=manual"]),
     st.sampled_from(["", ",ip6=auto", ",ip6=dhcp", ",ip6=fd00::2/64,gw6=fd00::1"]),
     st.sampled_from(["", ",mtu=1450", ",mtu=9000,rate=12.5"]),
-    st.sampled_from(["", ",firewall=1,tag=5", ",link_down=1,trunks=2;3-5"]),
+    st.sampled_from(["", ",firewall=1,tag=5", ",link_down=1,trunks=2;35"]),
 )
 #: What is passed through, as pct and the web interface write it.
 _devices = st.sampled_from(
@@ -105,11 +118,16 @@ def sections(draw: st.DrawFn) -> Section:
     known = {
         name: kind
         for name, kind in lines._KINDS.items()
-        if name not in {"features", "unprivileged", "snaptime", "snapstate", "parent", "rootfs"}
+        if name
+        not in {"env", "features", "unprivileged", "snaptime", "snapstate", "parent", "rootfs"}
         and name.rstrip("0123456789") not in {"net", "mp", "unused", "dev"}
     }
     names = draw(st.lists(st.sampled_from(sorted(known)), max_size=8, unique=True))
-    keys = {name: draw(_values[known[name]]) for name in names if name != "description"}
+    keys = {
+        name: draw(_texts.get(name, _values[known[name]]))
+        for name in names
+        if name != "description"
+    }
     keys |= {"rootfs": draw(_volumes), "unprivileged": "1", "arch": "amd64", "ostype": "debian"}
     if features := draw(_features):
         keys["features"] = features

@@ -44,6 +44,7 @@ def test_mount_entries_are_whole_or_none_is_green(started: str | None) -> None:
         (f"{GOOD}lxc.mount.entry: /dev/fuse\n", FUSE, f"{CONF}, line 5"),
         (GOOD, "lxc.mount.entry = /a b none\n", f"{STARTED}, line 1"),
         (f"{GOOD}{FUSE}lxc.mount.entry: /dev/fuse\n", None, "'/dev/fuse'"),
+        (f"{GOOD}lxc.mount.entry: /srv /srv none bind\n", None, "LXC ignores the entry"),
     ],
 )
 def test_mount_entries_are_whole_where_one_is_cut_names_its_line(
@@ -122,6 +123,8 @@ def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
     [
         ("", (CONF,)),
         (f"{GOOD}colour\n", ("line 5: 'colour'",)),
+        (f"{GOOD}mp0: /srv\n", ("line 5: ", "mp: property", "without this mount point")),
+        (f"{GOOD}net0: name=e,ip=192.0.2.7\n", ("line 5: ", "mask", "next start fails")),
         (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
         (f"{GOOD}[pve:pending]\nfeatures: nesting=1\n", ("keyctl, fuse", "--revert features")),
         *(
@@ -134,7 +137,12 @@ def test_every_line_is_in_effect_where_one_is_not_names_it(
     conf: str, named: tuple[str, ...]
 ) -> None:
     steps.every_line_is_in_effect(pct(), 950)
-    for harmless in (f"[pre]\n{PROFILE}: p\nhostname: x\n", "[pve:pending]\nmemory: 1024\n"):
+    for harmless in (
+        f"[pre]\n{PROFILE}: p\nhostname: x\n",
+        "[pve:pending]\nmemory: 1024\n",
+        "lxc.init.uid: 7\nlxc.init.gid: 7\nlxc.init.groups: 7\nlxc.environment.runtime: A=1\n",
+        "newer: 1\nnet0: name=eth0,newer=1\nmemory: 8\n",
+    ):
         steps.every_line_is_in_effect(pct(f"{GOOD}{harmless}"), 950)
     with not_compliant(*named):
         steps.every_line_is_in_effect(pct(conf), 950)

@@ -203,7 +203,8 @@ def test_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool) -
         ("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1", "nesting keyctl"),
         ("lxc.apparmor.profile = ours", "nesting keyctl"),
         ("lxc.mount.entry = /dev/fuse", "keyctl"),
-        ("lxc.mount.entry = /dev/fuse /dev/fuse none bind", "keyctl fuse"),
+        ("lxc.mount.entry = /dev/fuse /dev/fuse none bind", "keyctl"),
+        ("lxc.mount.entry = /dev/fuse dev/fuse none bind", "keyctl fuse"),
     ],
 )
 def test_plain_lxc_options_that_are_granted_are_known(lines: str, given: str) -> None:

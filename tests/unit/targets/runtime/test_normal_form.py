@@ -18,6 +18,8 @@ _line = st.sampled_from(
         *("lxc.idmap = u 0 1 1", "lxc.idmap: g 0 1 1", "lxc.cap.drop:", "lxc.foo: 1"),
         *("lxc.apparmor.profile : x", "  lxc.idmap: u", "rubbish", "[2024-backup]", "[x]"),
         *("[pve:pending]", "[PVE:pending] ", "[old]", "[Old]", "[a_b-1]  ", "delete: net0"),
+        *("lxc.environment.runtime: A=1", "lxc.environment.runtime = B=2", "env: C=3", "env: D=4"),
+        *("lxc.init.uid: 7", "unused1: local:a", "mp1: local:a,mp=/a", "mp1: volume=local:a,mp=/b"),
         *("snaptime: 12", "parent: old", "ü: 1", "memory: ²", "lock: backup", "a\x0bb: c"),
     ]
 )
@@ -34,6 +36,24 @@ def test_normal_form_of_a_normal_form_is_itself_and_drops_nothing(text: str) -> 
     once = normal_form(text.encode(errors="ignore").decode())
     assert normal_form(once) == once
     assert dropped(once) == frozenset()
+
+
+def test_normal_form_has_the_environment_before_other_lxc_lines_and_no_volume_twice() -> None:
+    assert normal_form(
+        "lxc.init.uid: 7\nlxc.environment.runtime = B=2\nenv: A=1\nlxc.environment.runtime: C=\n"
+        "unused0: local:a\nunused1: local:b\nmp0: local:a,mp=/a\nipmanagehost: yes\n[old]\n"
+        "unused0: x\n"
+    ) == (
+        "ipmanagehost: yes\nmp0: local:a,mp=/a\nunused1: local:b\nlxc.environment.runtime: A=1\n"
+        "lxc.environment.runtime: C=\nlxc.init.uid: 7\n\n[old]\nunused0: x\n"
+    )
+
+
+@pytest.mark.parametrize("lines", [[""], ["0"], ["", ""], ["A=1", ""], ["", "A=1"]])
+def test_normal_form_of_empty_variables_is_its_own(lines: list[str]) -> None:
+    once = normal_form("".join(f"lxc.environment.runtime: {each}\n" for each in lines))
+    assert normal_form(once) == once
+    assert bool(once) == ("A=1" in lines)
 
 
 def test_normal_form_of_comments_is_encoded_as_on_a_node() -> None:

@@ -1,46 +1,10 @@
-"""How strictly Proxmox reads: values of features, names of before LXC 3, and what is no line."""
+"""How strictly Proxmox reads: names of before LXC 3, and what is no line."""
 
 from __future__ import annotations
 
 import pytest
 
 from targets.runtime import proxmox
-
-_UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        " ",
-        "nesting=1,keyctl=1,fuse=1",
-        "nesting=Yes,,keyctl=off,force_rw_sys=FALSE,mknod=on",
-        "mount=nfs;cifs,fuse=0",
-    ],
-)
-def test_features_error_of_a_value_that_proxmox_parses_is_none(value: str) -> None:
-    assert proxmox.features_error(value) == ""
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ("nesting=1,fusion=1", f"format error: fusion: {_UNKNOWN}"),
-        (
-            "fuse=2,a=1",
-            f"format error: a: {_UNKNOWN}; fuse: type check ('boolean') failed - got '2'",
-        ),
-        ("mount=/dev", "format error: mount: value does not match the regex pattern"),
-        ("nesting", "value without key, but schema does not define a default key"),
-        ("nesting=", "missing key in comma-separated list property"),
-        ("=1", "missing key in comma-separated list property"),
-        ("fuse=1,fuse=1", "duplicate key in comma-separated list property: fuse"),
-        ("fuse =1", f"format error: fuse : {_UNKNOWN}"),
-    ],
-)
-def test_features_error_of_a_value_that_pct_refuses_is_in_pcts_words(value: str, said: str) -> None:
-    assert proxmox.features_error(value) == f"unable to parse value of 'features' - {said}"
 
 
 @pytest.mark.parametrize(

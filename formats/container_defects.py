@@ -1,0 +1,140 @@
+"""What is wrong with the lines of a container's configuration, and what becomes of each.
+
+The gate asserts that there is no certain defect, a start names those that stop it, and lint and
+doctor add what to do. Sources: PVE::LXC::Config (parse_pct_config) and PVE::LXC (update_lxc_config)
+of pve-container 6.1, and LXC 7.0, src/lxc/conf.c (mount_entry_on_absolute_rootfs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from targets.runtime import container_config, pct_options, proxmox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from targets.runtime.container_config import ContainerConfig, Option
+
+
+class Kind(Enum):
+    """What a defect is about."""
+
+    UNREADABLE = auto()
+    ENTRY_CUT = auto()
+    TARGET_ABSOLUTE = auto()
+    KEY_FORMER = auto()
+    KEY_UNKNOWN = auto()
+    VALUE = auto()
+    LIMIT = auto()
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One line that does not do what it says.
+
+    Attributes:
+        kind: what it is about.
+        line: its number.
+        cause: what is wrong, in one line.
+        effect: what becomes of it; empty if the cause says so.
+        option: the line as it is read; None if it is not.
+        meant: the key that was meant; empty if that is not known.
+        stops: whether no container starts with it.
+        certain: whether the line is wrong for every version of Proxmox, and has another effect.
+    """
+
+    kind: Kind
+    line: int
+    cause: str
+    effect: str
+    option: Option | None = None
+    meant: str = ""
+    stops: bool = False
+    certain: bool = True
+
+
+_STOPS = "Proxmox keeps the line, and the next start fails on it"
+_KEEPS = "Proxmox keeps the line with a warning, and"
+#: What Proxmox makes of a value that it cannot read, if nothing else is known of the key.
+_TAKEN = {
+    "boolean": "takes it for 1",
+    "integer": "takes the number that it begins with, or 0",
+    "number": "takes the number that it begins with, or 0",
+    "text": "uses it as it is",
+}
+#: So many unknown keys are judged: a stranger's file may be made to be slow.
+_MOST = 50
+
+
+def defects(written: ContainerConfig) -> Iterator[Defect]:
+    """Yield the defects of the lines in effect, and of all lines that are not read."""
+    for line, text in written.unreadable:
+        why = "no option" if written.plain else proxmox.unreadable(text)
+        effect = "LXC starts no container with it" if written.plain else ""
+        yield Defect(Kind.UNREADABLE, line, f"'{text}' is {why}", effect, stops=written.plain)
+    roots = ["/rootfs", *(o.value.rpartition(":")[2] for o in written.all("lxc.rootfs.path"))]
+    for entry in written.all("lxc.mount.entry"):
+        yield from _mount_entry(entry, roots)
+    if not written.plain:
+        yield from _former(written)
+        current = {option.key: option for option in written.options if not option.section}
+        own = [option for option in current.values() if not option.key.startswith("lxc.")]
+        unknown = [option.line for option in own if pct_options.known(option.key) is None]
+        too_many = frozenset(unknown[_MOST:])
+        for option in own:
+            if option.line not in too_many:
+                yield from _value(option)
+
+
+def stopping(written: ContainerConfig) -> Iterator[Defect]:
+    """Yield the defects with which no container starts."""
+    return (each for each in defects(written) if each.stops)
+
+
+def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
+    """Yield the defect of an entry; an empty one clears the list.
+
+    LXC mounts on an absolute target only below the root directory, as it knows that on the node.
+    """
+    fields = entry.value.split()
+    if missing := ", ".join(container_config.missing_fields(entry.value)):
+        if fields:
+            cause = f"the mount entry '{entry.value}' lacks {missing}"
+            effect = "LXC starts no container with it"
+            yield Defect(Kind.ENTRY_CUT, entry.line, cause, effect, entry, stops=True)
+    elif fields[1].startswith("/") and not any(root in fields[1] for root in roots):
+        cause = f"the target of the mount entry '{entry.value}' begins with '/'"
+        effect = "LXC ignores the entry, with a warning in its own log"
+        yield Defect(Kind.TARGET_ABSOLUTE, entry.line, cause, effect, entry)
+
+
+def _former(written: ContainerConfig) -> Iterator[Defect]:
+    for option in written.options:
+        if not option.section and (name := proxmox.today(option.key)):
+            cause = f"{option.key} is a name from before LXC 3: write {name}"
+            yield Defect(Kind.KEY_FORMER, option.line, cause, _STOPS, option, name, stops=True)
+
+
+def _value(option: Option) -> Iterator[Defect]:
+    known = pct_options.known(option.key)
+    if why := pct_options.refusal(option.key, option.value):
+        if known is None:
+            kind, effect = Kind.KEY_UNKNOWN, f"{_KEEPS} does nothing with it"
+        else:
+            kind, effect = Kind.VALUE, f"{_KEEPS} {known.otherwise or _TAKEN[known.kind]}"
+        stops = known is not None and known.stops
+        effect = _STOPS if stops else effect
+        if not why.certain:
+            effect += f", unless it is newer than {pct_options.VERSION} and knows more"
+        yield Defect(
+            *(kind, option.line, why.words, effect, option, why.guess),
+            stops=stops and why.certain,
+            certain=why.certain,
+        )
+    elif said := pct_options.beyond(option.key, option.value):
+        effect = "pct set refuses such a value; Proxmox reads it from the file all the same"
+        cause = f"'{option.key}: {option.value}': {said}"
+        yield Defect(Kind.LIMIT, option.line, cause, effect, option, certain=False)

@@ -1,0 +1,77 @@
+"""What is wrong with a line of a container's configuration, and what becomes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from formats.container_defects import Kind, defects, stopping
+from targets.runtime.container_config import FUSE_ENTRY, parse, parse_lxc
+
+ENTRY = "lxc.mount.entry:"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "said", "stops", "certain"),
+    [
+        ("colour", Kind.UNREADABLE, "'colour' is no option", False, True),
+        (f"{ENTRY} /dev/fuse", Kind.ENTRY_CUT, "lacks target, type, options", True, True),
+        (f"{ENTRY} /a /a none bind", Kind.TARGET_ABSOLUTE, "LXC ignores the entry", False, True),
+        ("lxc.aa_profile: x", Kind.KEY_FORMER, "write lxc.apparmor.profile", True, True),
+        ("feature: nesting=1", Kind.KEY_UNKNOWN, "does nothing with it", False, True),
+        ("theirs: 1", Kind.KEY_UNKNOWN, "newer than", False, False),
+        ("features: fuse=2", Kind.VALUE, "the next start fails", True, True),
+        ("net0: name=e,ip=192.0.2.7", Kind.VALUE, "the next start fails", True, True),
+        ("net0: name=e,theirs=1", Kind.VALUE, "newer than", False, False),
+        ("dev0: /dev/a,gid=video", Kind.VALUE, "the next start fails", True, True),
+        ("mp0: /a", Kind.VALUE, "without this mount point", False, True),
+        ("onboot: maybe", Kind.VALUE, "takes it for 1", False, True),
+        ("cores: two", Kind.VALUE, "or 0", False, True),
+        ("hostname: a_b", Kind.VALUE, "uses it as it is", False, True),
+        ("memory: 8", Kind.LIMIT, "pct set refuses", False, False),
+    ],
+)
+def test_defect_of_a_line_says_what_becomes_of_it(
+    line: str, kind: Kind, said: str, stops: bool, certain: bool
+) -> None:
+    written = parse("", f"arch: amd64\n{line}\n")
+    (defect,) = defects(written)
+    assert (defect.kind, defect.line, defect.stops, defect.certain) == (kind, 2, stops, certain)
+    assert said in f"{defect.cause}; {defect.effect}"
+    assert list(stopping(written)) == ([defect] if stops else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ENTRY} {FUSE_ENTRY}\n{ENTRY}\n",  # an empty one clears the list
+        f"{ENTRY} /a /var/lib/lxc/950/rootfs/a none bind\n",
+        "features: fuse=2\nfeatures: fuse=1\n",  # the last one wins
+        "arch: amd64\n[pre]\nfeatures: fuse=2\nlxc.aa_profile: x\ntheirs: 1\nsnaptime: 1\n",
+        "arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n",
+        "template: 1\nlock: backup\nparent: old\nunprivileged: 0\ntags: a;b\nentrypoint: /app -x\n",
+        "lxc.init.uid: 7\nlxc.init.groups: 7\nlxc.environment.runtime: A=1\nenv: A=1\n",
+        "# theirs: 1\n",
+    ],
+)
+def test_line_that_does_what_it_says_has_no_defect(text: str) -> None:
+    assert list(defects(parse("", text))) == []
+
+
+def test_defects_of_plain_lxc_are_those_of_lxc() -> None:
+    text = (
+        "lxc.rootfs.path = dir:/srv/one\nlxc.mount.entry = /a /srv/one/a none bind\n"
+        "lxc.mount.entry = /a /b none bind\narch: amd64\nlxc.nosuch = 1\n"
+    )
+    found = {each.line: each for each in defects(parse_lxc("", text))}
+    assert {line: each.kind for line, each in found.items()} == {
+        3: Kind.TARGET_ABSOLUTE,
+        4: Kind.UNREADABLE,
+    }
+    assert found[4].stops
+
+
+def test_unknown_keys_are_judged_up_to_a_bound() -> None:
+    """A stranger's file may hold a million of them."""
+    keys = [f"{a}{b}x" for a in "abcdefghij" for b in "abcdefghij"]
+    text = "".join(f"{key}: 1\n" for key in keys)
+    assert 0 < len(list(defects(parse("", text)))) < len(keys)
