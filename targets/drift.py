@@ -10,9 +10,11 @@ class Drift:
     """The difference between desired and actual.
 
     ``is_`` and ``should`` are texts for a unified diff; where there is no text to compare,
-    ``summary`` says it all.
+    ``summary`` says it all. ``shown`` are the two texts in the form in which they were compared,
+    if that is another one.
     """
 
     summary: str
     is_: bytes = b""
     should: bytes = b""
+    shown: tuple[bytes, bytes] | None = None

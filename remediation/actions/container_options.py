@@ -223,12 +223,12 @@ class ContainerOptions(Action[OptionsState]):
         return self._compared(drift) if self._normalised else drift
 
     def _compared(self, drift: Drift) -> Drift:
-        """Return a drift of the normal forms, and of the lines that only the present file has."""
+        """Return a drift with the normal forms, and the lines that only the present file has."""
         now, left = _text(drift.is_), _text(drift.should)
         theirs = "".join(f"{line}\n" for line in sorted(dropped(now) - dropped(left)))
-        shown = [normal_form(now) + theirs, normal_form(left)]
+        shown = normal_form(now) + theirs, normal_form(left)
         is_, should = (each.encode(errors="surrogateescape") for each in shown)
-        return replace(drift, is_=is_, should=should)
+        return replace(drift, shown=(is_, should))
 
     def _says_the_same(self, now: str, left: str) -> bool:
         """Whether only Proxmox rewrote the file, apart from disks and snapshots."""

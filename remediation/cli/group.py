@@ -7,13 +7,13 @@ called: ``--help`` takes a fifth of the time.
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 
 import click
 from typing_extensions import override
 
 from commandline import exit_codes
 from remediation.engine.errors import ChangedSince, RollbackFailed
+from targets.drift import Drift
 from targets.errors import RemediationError
 
 #: The first sentence of each verb, which its own help repeats.
@@ -51,7 +51,8 @@ class Commands(exit_codes.Group):
         printing.error(what)
         if isinstance(what, ChangedSince):
             for name, drift in what.changes.items():
-                since = replace(drift, is_=drift.should, should=drift.is_)
+                now, left = drift.shown or (drift.is_, drift.should)
+                since = Drift(drift.summary, left, now)
                 printing.difference(name, since, "the plan left", "is now", to=printing.err)
         if isinstance(what, RollbackFailed):
             for name, drift in what.changes:

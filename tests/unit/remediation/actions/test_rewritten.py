@@ -99,7 +99,7 @@ def test_rollback_that_is_refused_shows_the_edit_and_nothing_that_proxmox_rewrot
     with pytest.raises(ChangedSince) as refused:
         roll_back(it.plan())
     (drift,) = refused.value.changes.values()
-    now, left = set(drift.is_.splitlines()), set(drift.should.splitlines())
+    now, left = (set(each.splitlines()) for each in drift.shown or ())
     assert now - left == {b"memory: 1024", b"theirs"}
     assert not left - now
 
