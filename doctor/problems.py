@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from lint.finding import problems
 
-import msgspec
-
-from lint.finding import Problem
-
-_ROWS = msgspec.toml.decode(
-    files("doctor").joinpath("problems.toml").read_bytes(), type=dict[str, tuple[Problem, ...]]
-)
 #: By id.
-PROBLEMS = {row.id: row for row in _ROWS["problem"]}
+PROBLEMS = problems("doctor")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import is_skipped
 from lint import includes
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from lint.regular_file import read
 from lint.source import Kind, Source
 from targets import patterns
@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 
     from lint.finding import Finding
 
-UNREADABLE = Problem(
-    "file-unreadable",
-    Severity.ERROR,
-    "a file could not be read",
-    "Nothing is known of it.",
-    "Lint as a user who may read it. A file of more than 1 MiB is none that this reads.",
-)
+UNREADABLE = PROBLEMS["file-unreadable"]
 RULES = (UNREADABLE,)
 
 #: The most files below one directory, the most that is linted together (bytes), the deepest

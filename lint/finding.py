@@ -67,13 +67,15 @@ class Problem:
         return replace(found, path=path, line=line, column=column, fix=fix)
 
 
-#: The problems whose words are data, by id.
-PROBLEMS = {
-    each.id: each
-    for each in msgspec.toml.decode(
-        files("lint").joinpath("problems.toml").read_bytes(), type=dict[str, list[Problem]]
-    )["problem"]
-}
+def problems(package: str) -> dict[str, Problem]:
+    """Return the problems of a package's ``problems.toml``, by id."""
+    content = files(package).joinpath("problems.toml").read_bytes()
+    rows = msgspec.toml.decode(content, type=dict[str, list[Problem]])["problem"]
+    return {each.id: each for each in rows}
+
+
+#: What lint looks for.
+PROBLEMS = problems("lint")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from targets import patterns
 
 if TYPE_CHECKING:
@@ -17,20 +17,8 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from lint.source import Source
 
-SYNTAX = Problem(
-    "json-syntax",
-    Severity.ERROR,
-    "a file is not JSON",
-    "The program that reads it refuses it whole. Docker does not start on such a daemon.json.",
-    "Correct the place that is named. JSON has no comments, and no comma before a closing bracket.",
-)
-TWICE = Problem(
-    "json-key-twice",
-    Severity.WARNING,
-    "an object has a key twice",
-    "Only the last one counts, and programs that edit the file drop the other one.",
-    "Delete the one that is not meant.",
-)
+SYNTAX = PROBLEMS["json-syntax"]
+TWICE = PROBLEMS["json-key-twice"]
 RULES = (SYNTAX, TWICE)
 
 #: Where something stands in a document: keys of objects and numbers in lists, from the outside.

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from lint.phoenix import schema_errors
 from targets.errors import TransportError
 from targets.transport import Local
@@ -18,14 +18,7 @@ from targets.transport import Local
 if TYPE_CHECKING:
     from lint.json_text import Path
 
-MISMATCH = Problem(
-    "json-schema",
-    Severity.ERROR,
-    "a file does not match its own schema",
-    "The program that the schema is written for reads something else than was meant, or refuses "
-    "the file.",
-    "Correct the value, or the schema.",
-)
+MISMATCH = PROBLEMS["json-schema"]
 RULES = (MISMATCH,)
 
 #: JSON can escape half of a surrogate pair, which UTF-8 cannot encode, and the library refuses. A

@@ -11,7 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from lint import json_text
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from targets import patterns
 
 if TYPE_CHECKING:
@@ -21,31 +21,9 @@ if TYPE_CHECKING:
     from lint.json_text import Document, Path
     from lint.source import Source
 
-UNKNOWN = Problem(
-    "daemon-key-unknown",
-    Severity.WARNING,
-    "daemon.json has a key that dockerd does not know",
-    "dockerd does not start: the following directives don't match any configuration option. Keys "
-    "of dockerd 20.10 to 29 are known here.",
-    "Correct the key, or delete it.",
-)
-TYPE = Problem(
-    "daemon-value-type",
-    Severity.ERROR,
-    "daemon.json has a value of another type than dockerd reads",
-    "dockerd does not start: cannot unmarshal.",
-    'Write the type that is named. Values in log-opts are strings: "max-file": "3".',
-)
-CONFLICT = Problem(
-    "daemon-flag-conflict",
-    Severity.ERROR,
-    "a setting is in daemon.json and on dockerd's command line",
-    "dockerd does not start: the following directives are specified both as a flag and in the "
-    "configuration file. Debian's and Docker's own units say -H fd://, which conflicts with "
-    "'hosts'.",
-    "Keep it in one place. A drop-in of the unit with an empty ExecStart= and a new one removes "
-    "the flag.",
-)
+UNKNOWN = PROBLEMS["daemon-key-unknown"]
+TYPE = PROBLEMS["daemon-value-type"]
+CONFLICT = PROBLEMS["daemon-flag-conflict"]
 RULES = (UNKNOWN, TYPE, CONFLICT)
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from formats.apparmor_profile import profiles, statements
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from lint.rules.profile import alike
 from lint.source import Kind
 
@@ -17,29 +17,9 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from lint.source import Source
 
-UNKNOWN = Problem(
-    "profile-unknown",
-    Severity.ERROR,
-    "a container is given a profile that no file defines under this name",
-    "LXC cannot change to a profile that is not loaded under this very name. pct start then ends "
-    "with 'sync_wait: 34' and does not mention AppArmor.",
-    "Use the name in the profile's header.",
-)
-TWICE = Problem(
-    "profile-defined-twice",
-    Severity.ERROR,
-    "two files define the same profile",
-    "AppArmor loads the files by name, and the later one replaces the earlier. A copy such as "
-    "NAME.bak in /etc/apparmor.d is loaded, too.",
-    "Move one of the files out of /etc/apparmor.d.",
-)
-TUNABLE = Problem(
-    "tunable-without-effect",
-    Severity.ADVICE,
-    "nothing reads a tunable",
-    "No file includes this one or uses its variable. The compiled policy is the same without it.",
-    "Delete the file, unless something outside these files asks for it.",
-)
+UNKNOWN = PROBLEMS["profile-unknown"]
+TWICE = PROBLEMS["profile-defined-twice"]
+TUNABLE = PROBLEMS["tunable-without-effect"]
 RULES = (UNKNOWN, TWICE, TUNABLE)
 
 #: The one tunable that is known to be read by nothing, whatever guides say.

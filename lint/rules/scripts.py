@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lint.finding import Fix, Problem, Severity
+from lint.finding import PROBLEMS, Fix
 from lint.rules.tools import NOT_CHECKED
 from lint.shell_text import TooTangled, commands
 from targets import patterns
@@ -19,54 +19,12 @@ if TYPE_CHECKING:
     from lint.shell_text import Command
     from lint.source import Source
 
-ON_NODE = Problem(
-    "script-runs-on-node",
-    Severity.ERROR,
-    "a command for the container runs on the node",
-    "The script enters the container for other commands. This one changes the hypervisor: it "
-    "installs or configures Docker there.",
-    "Put it behind pct exec CTID --. A redirection belongs to the shell that reads the script: "
-    "use tee in the container, or pct push.",
-)
-BUILTIN = Problem(
-    "script-builtin-executed",
-    Severity.ERROR,
-    "a shell builtin is executed as a program",
-    "pct exec, lxc-attach, timeout and env start programs, without a shell. There is no program "
-    "of this name, so the command fails whatever it asks.",
-    "Give it to a shell: sh -c 'command -v docker'.",
-)
-DPKG_GREP = Problem(
-    "script-dpkg-grep",
-    Severity.WARNING,
-    "a package is looked for with dpkg -l and grep",
-    "It is true for packages that were removed and left their settings, and for names that "
-    "contain the name.",
-    "Ask for the status: dpkg-query -W -f '${db:Status-Abbrev}' NAME, which begins with 'ii'.",
-)
-GREP_QUIET = Problem(
-    "script-grep-quiet-pipefail",
-    Severity.WARNING,
-    "grep -q reads from a pipe under pipefail",
-    "grep -q exits at the first match. The writer before it can then die of SIGPIPE, and under "
-    "pipefail the match counts as a failure.",
-    'Use grep … >/dev/null, or grep -q … <<<"$(command)".',
-)
-SPLIT = Problem(
-    "script-splits-option",
-    Severity.WARNING,
-    "a loop splits container options at their spaces",
-    "An option such as lxc.mount.entry has spaces in its value. Only its first word arrives in the "
-    "container's configuration, and the container does not start.",
-    "Read line by line: while IFS= read -r option; do …; done < <(jq -r …).",
-)
-NOT_EXECUTABLE = Problem(
-    "script-not-executable",
-    Severity.ERROR,
-    "a script is executed and is not executable",
-    "The caller fails with 'Permission denied', exit code 126.",
-    "Run chmod +x on it, or call it as 'bash SCRIPT'.",
-)
+ON_NODE = PROBLEMS["script-runs-on-node"]
+BUILTIN = PROBLEMS["script-builtin-executed"]
+DPKG_GREP = PROBLEMS["script-dpkg-grep"]
+GREP_QUIET = PROBLEMS["script-grep-quiet-pipefail"]
+SPLIT = PROBLEMS["script-splits-option"]
+NOT_EXECUTABLE = PROBLEMS["script-not-executable"]
 RULES = (ON_NODE, BUILTIN, DPKG_GREP, GREP_QUIET, SPLIT, NOT_EXECUTABLE)
 
 #: What may stand before a command's name. In a text that it cannot read whole, the parser takes
