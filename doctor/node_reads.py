@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doctor.answers import told
+from formats import mount_table
 from formats.id_map import parse
 from targets import patterns
 from targets.errors import FactError
@@ -18,6 +19,7 @@ from targets.read import Read
 
 if TYPE_CHECKING:
     from formats.id_map import Range
+    from formats.mount_table import Mount
     from targets.transport import CommandResult
 
 _PID = program("doctor", "container_pid.sh")
@@ -40,7 +42,6 @@ sed -n 's#^.*/\([^/]*\)\.ko.*$#\1#p' "/lib/modules/$(uname -r)/modules.builtin" 
 _NUMBER = "[0-9]{1,10}"
 _PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")
 _OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
-_MOUNT_FIELDS = 7
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,6 @@ class Confined:
 
 
 @dataclass(frozen=True)
-class Mount:
-    """One mount of the container: where, of which type, and from what."""
-
-    place: str
-    type: str
-    source: str
-
-
-@dataclass(frozen=True)
 class Owner:
     """The ids and the permissions of a file, as the node sees them."""
 
@@ -115,19 +107,7 @@ def _versions(result: CommandResult) -> dict[str, str]:
 
 
 def _mounts(result: CommandResult) -> tuple[Mount, ...]:
-    mounts = []
-    for line in told(result).text.splitlines():
-        before, _, after = line.partition(" - ")
-        left, right = before.split(" "), after.split(" ")
-        if len(left) >= _MOUNT_FIELDS - 1 and len(right) > 1:
-            mounts.append(Mount(_unescaped(left[4]), right[0], _unescaped(right[1])))
-    if not mounts:
-        raise FactError(f"the container's mounts cannot be read on {result.machine}")
-    return tuple(mounts)
-
-
-def _unescaped(text: str) -> str:
-    return patterns.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
+    return mount_table.parse(told(result).text, f"the container's mounts on {result.machine}")
 
 
 def _state(result: CommandResult) -> str:

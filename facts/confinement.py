@@ -21,16 +21,25 @@ if TYPE_CHECKING:
 
 _PROCESSES = program("facts", "threads.sh")
 _LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
+_SECCOMP = patterns.compile(r"(?m)^/proc/([0-9]+)/status:Seccomp:\t([0-9]+)$")
 _ALIVE = patterns.compile(r"(?m)^alive ([0-9]+)$")
+#: The seccomp mode of a thread with a filter. Source: linux/seccomp.h.
+_FILTER = "2"
 
 
 @dataclass(frozen=True)
 class Process:
-    """One thread of a container: its id on the node, its name, and its label with the mode."""
+    """One thread: its id on the node, name, label with the mode, and if seccomp filters it."""
 
     pid: int
     name: str
     label: str
+    filtered: bool = True
+
+    def defect(self, profile: str) -> str:
+        """Return why it is not confined; empty if it is. Who enters by nsenter has no filter."""
+        no_filter = "" if self.filtered else "without a seccomp filter"
+        return label_defect(self.label, profile) or no_filter
 
 
 @foreign.parser(..., 42)
@@ -42,7 +51,7 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
         init_pid: the pid of its first process on the node.
 
     Raises:
-        FactError: the first process is not among them, or a label cannot be read.
+        FactError: the first process is not among them, or a label or seccomp mode is missing.
     """
     told = node.look(["sh", "-c", _PROCESSES, "processes", str(init_pid)])
     names: dict[int, str] = {}
@@ -50,15 +59,20 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     for pid, kind, value in _LINE.findall(told.text):
         of_kind = names if kind == "comm" else labels
         of_kind.setdefault(int(pid), value)
-    unread = sorted(int(pid) for pid in _ALIVE.findall(told.text) if int(pid) not in labels)
-    if init_pid not in labels or unread:
-        what = f"the label of process {unread[0]}" if unread else f"process {init_pid}"
+    modes = {int(pid): mode for pid, mode in _SECCOMP.findall(told.text)}
+    read = labels.keys() & modes.keys()
+    unread = sorted({int(pid) for pid in _ALIVE.findall(told.text)} - read)
+    if init_pid not in read or unread:
+        what = f"those of process {unread[0]}" if unread else f"process {init_pid}"
         why = told.stderr.decode(errors="replace").strip() or "the node gave no reason"
         raise FactError(
-            f"the labels of the container's processes were read from their cgroup on "
-            f"{node.machine}, but {what} could not be read: {why}"
+            f"the labels and seccomp modes of the container's processes were read from their "
+            f"cgroup on {node.machine}, but {what} could not be read: {why}"
         )
-    return tuple(Process(pid, names.get(pid, "?"), labels[pid]) for pid in sorted(labels))
+    return tuple(
+        Process(pid, names.get(pid, "?"), labels[pid], modes[pid] == _FILTER)
+        for pid in sorted(read)
+    )
 
 
 def label_defect(label: str, profile: str) -> str:

@@ -26,8 +26,14 @@ Feature: The container is confined by the profile it is given
   Scenario: The container runs under the profile
     Given the container is running
     Then the container's first process runs under "lxc-phoenix-v2", enforced
-    And every process of the container runs under "lxc-phoenix-v2", enforced
+    And every process runs under "lxc-phoenix-v2", enforced, and a seccomp filter
     And the configuration in effect assigns the profile "lxc-phoenix-v2"
+
+  @id:restricted @container @req:STEP-2.2
+  Scenario: The container keeps the restrictions that LXC gives by default
+    Given the container is running
+    Then its seccomp list refuses what LXC's own list refuses
+    And what LXC mounts read-only by default is read-only in the container
 
   @id:refused @node @container @req:STEP-2.2
   Scenario: The profile refuses what a container must not do

@@ -16,6 +16,7 @@ from facts import apparmor, confinement
 from gate import evidence
 from remediation import desired
 from steps import witness
+from steps.configuration import SECCOMP, said_by
 from steps.foreseen import foreseen
 from targets import patterns
 from targets.errors import CommandFailed, FactError
@@ -293,30 +294,32 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
     return f"its configuration assigns {written}"
 
 
-@then(parsers.parse('every process of the container runs under "{name}", enforced'))
+@then(parsers.parse('every process runs under "{name}", enforced, and a seccomp filter'))
 @foreseen(node=lambda at: [at.first_process])
 def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
-    """Read, from the node, the label of each thread in the container's cgroups.
+    """Read, from the node, label and seccomp mode of each thread in the container's cgroups.
 
     A process that enters the container is in its cgroup a moment before it is under its profile. So
-    a wrong label counts only if it is still there after a second.
+    a wrong label counts only if it is still there after a second. So does a missing filter.
     """
     pid = runtime.init_pid(ctid)
     found = confinement.processes(runtime.node, pid)
-    if any(confinement.label_defect(each.label, name) for each in found):
+    if any(each.defect(name) for each in found):
         time.sleep(_ENTERING)
         before = {each.pid: each.label for each in found}
         found = confinement.processes(runtime.node, pid)
         outside = [each for each in found if before.get(each.pid) == each.label]
-        outside = [each for each in outside if confinement.label_defect(each.label, name)]
+        outside = [each for each in outside if each.defect(name)]
         number = evidence.counted(len(outside), "thread")
+        from_start = any(each.pid == pid and not each.filtered for each in outside)
         assert not outside, (
             f"{number} of container {ctid} not confined by {name}: "
             f"{'; '.join(_told(outside, name))}{_why_wide(runtime.node, name)}"
+            f"{said_by(runtime, ctid, SECCOMP) if from_start else ''}"
         )
     docker = {each.name for each in found} & {"dockerd", "containerd", "docker-proxy"}
     whose = f", {', '.join(sorted(docker))} among them" if docker else ", none of them Docker's"
-    evidence.say(f"{evidence.counted(len(found), 'thread')} under {name}{whose}")
+    evidence.say(f"{evidence.counted(len(found), 'thread')} under {name} and seccomp{whose}")
 
 
 #: How long an entering process may take to get under the profile (seconds).
@@ -329,7 +332,7 @@ def _told(outside: list[Process], name: str) -> list[str]:
     """Return the unconfined programs, each with the reason; several threads count once."""
     kinds: dict[tuple[str, str], int] = {}
     for each in outside:
-        kinds.setdefault((each.name, confinement.label_defect(each.label, name)), each.pid)
+        kinds.setdefault((each.name, each.defect(name)), each.pid)
     said = [
         f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()
     ]

@@ -6,27 +6,32 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
+from formats import mount_table
 from formats.container_defects import Kind, defects
 from gate import evidence
 from remediation.edits.container_config import letting_go, with_features
 from steps.foreseen import foreseen
 from targets import guest_root, patterns
 from targets.errors import FactError
-from targets.read import unparsed
+from targets.read import content_of, unparsed
 from targets.runtime import container_config, pct_options, proxmox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from steps.foreseen import At
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.transport import Transport
 
 #: Options whose place in the file decides whether Docker works, confined.
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
 #: The features that a pending change may not take away.
-_NEEDED = ("nesting", "keyctl", "fuse")
+_NEEDED = ("nesting", "fuse")
 _OF_ENTRIES = (Kind.ENTRY_CUT, Kind.TARGET_ABSOLUTE)
 
 
@@ -86,6 +91,8 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         f"'{shown}' ({runtime.config_path(ctid)}); {how}"
     )
     evidence.say(f"features: {shown}")
+    if not proxmox.boolean(granted.get("keyctl", "")):
+        evidence.say("advice: keyctl is off. Docker does not need it; root@pam alone may set it")
 
 
 @then("every line of the container's configuration is in effect")
@@ -170,19 +177,58 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     evidence.say(f"/dev/fuse is {seen}")
 
 
-_MAKE_KEYRING = unparsed(
-    "perl", "-e", 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
-)
+SECCOMP = "lxc.seccomp.profile"
 
 
-@then("the container may make keyrings")
-@foreseen(container=lambda _: [_MAKE_KEYRING])
-def keyrings_can_be_made(container: Transport) -> None:
-    """Try it: seccomp answers ENOSYS if keyctl is off. Linux keyctl(2) is syscall 250."""
-    result = container.ask(_MAKE_KEYRING)
-    said = result.stderr.decode(errors="replace").strip()
-    if result.exit_code not in {0, 1}:
-        raise FactError(f"cannot test whether keyctl works in {container.machine}: {said}")
-    assert result.ok, (
-        f"keyctl is refused in the container: {said} (features: keyctl=1, and a restart)"
+def _proxmoxs_list(at: At) -> str:
+    return at.runtime.started_path(at.target.ctid).removesuffix("config") + "rules.seccomp"
+
+
+@then("its seccomp list refuses what LXC's own list refuses")
+@foreseen(node=lambda at: [at.written, at.started, content_of(_proxmoxs_list(at))])
+def seccomp_list_refuses(runtime: Runtime, ctid: int) -> None:
+    """A list that refuses nothing makes a filter, too."""
+    text = runtime.seccomp_list(runtime.effective(ctid))
+    let = [
+        each for each in container_config.LXC_REFUSES if not container_config.refuses(text, each)
+    ]
+    assert not let, (
+        f"the seccomp list of container {ctid} lets {', '.join(let)} through, and LXC's own does "
+        f"not{said_by(runtime, ctid, SECCOMP)}"
     )
+
+
+def _mounts(at: At) -> Iterator[Read[Any]]:
+    yield from (at.written, at.started, at.first_process)
+    yield at.of_process("mountinfo")
+
+
+@then("what LXC mounts read-only by default is read-only in the container")
+@foreseen(node=_mounts)
+def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
+    """``/proc/sys``, and ``/sys`` with ``sys:mixed``, which Proxmox adds unless ``force_rw_sys=1``.
+
+    LXC mounts the cgroup writable by default. It drops no capability in a user namespace of the
+    container's own, and sets no ``no_new_privs``. Source: common.conf, userns.conf of LXC 3 to 7.
+    """
+    table = node.read(f"/proc/{runtime.init_pid(ctid)}/mountinfo") or b""
+    mounts = mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
+    asked = {option.value for option in runtime.effective(ctid).all("lxc.mount.auto")}
+    places = ["/proc/sys", *(["/sys"] if "sys:mixed" in asked else [])]
+    writable = [at for at in places if "ro" not in mount_table.below(mounts, at).options]
+    assert not writable, (
+        f"container {ctid} can write below {' and '.join(writable)}, which LXC mounts read-only by "
+        f"default{said_by(runtime, ctid, 'lxc.mount.auto')}"
+    )
+    evidence.say(f"read-only: {', '.join(places)}")
+
+
+@evidence.explanation
+def said_by(runtime: Runtime, ctid: int, key: str) -> str:
+    """Return the line of the container's file that may cause a red verdict."""
+    written = runtime.configuration(ctid)
+    for option in (*written.all(key)[-1:], *written.all("lxc.include")):
+        line = "" if written.plain else f", line {option.line}"
+        said = f"{written.path}{line}: '{option.key}: {option.value}'"
+        return f"; see {said}, then restart the container"
+    return f"; {written.path} has no {key}: restart the container, then look for what changed it"

@@ -46,8 +46,8 @@ CAUSES = (
         "the container has no usable /dev/fuse (features: fuse=1, and a restart)",
     ),
     (
-        r"create keyring.{0,500}(not permitted|not implemented)",
-        "keyctl is off for this container (features: keyctl=1, and a restart)",
+        r"(create keyring|session key).{0,500}(not permitted|not implemented)",
+        "a seccomp list refuses keyctl so that this runc fails (features: keyctl=1, and a restart)",
     ),
     (
         r'error mounting "proc".{0,500}(permission denied|not permitted)',

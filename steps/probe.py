@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
+from formats import mount_table
 from gate import evidence
 from remediation.data_root import profile_elsewhere
 from steps import hello
@@ -69,11 +70,13 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
         "mounted"
     )
     pid = runtime.init_pid(ctid)
-    found = _mounted(runtime.node.read(f"/proc/{pid}/mounts") or b"", merged)
+    table = (runtime.node.read(f"/proc/{pid}/mountinfo") or b"").decode(errors="replace")
+    what = f"the mounts of container {ctid}"
+    found = [each for each in mount_table.parse(table, what) if each.place == merged]
     assert found, (
         f"{other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container runs"
     )
-    source, kind = found[-1]
+    source, kind = found[-1].source, found[-1].type
     # The C version, or the Rust rewrite, which shows up as plain fuse with the program as source.
     assert kind == "fuse.fuse-overlayfs" or (kind, source) == ("fuse", "fuse-overlayfs"), (
         f"{other_driver(runtime, ctid)}{merged} is mounted by {kind} ({source}), not by "
@@ -101,25 +104,6 @@ def _merged(container: Transport, docker_run: DockerRun) -> str:
     )
     place = shown.require().text.strip()
     return place if _PLACE.fullmatch(place) else ""
-
-
-#: Source, place, type and options are in each line of the kernel's mount table (proc(5)).
-_FIELDS = 4
-
-
-def _mounted(table: bytes, place: str) -> list[tuple[str, str]]:
-    """Return source and type of each mount at a place, from the kernel's mount table.
-
-    The kernel escapes only blank, tab and line feed in the guest's names, so the table must not be
-    split at other white space.
-
-    Raises:
-        FactError: a line has fewer fields than the kernel writes.
-    """
-    mounts = [line.decode(errors="replace").split(" ") for line in table.split(b"\n") if line]
-    if short := [mount for mount in mounts if len(mount) < _FIELDS]:
-        raise FactError(f"the mount table has a line that cannot be read: {short[0]!r:.200}")
-    return [(source, kind) for source, where, kind, *_ in mounts if where == place]
 
 
 @then("a file of its image can be read through the mount")

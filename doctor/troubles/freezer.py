@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
+    from formats.mount_table import Mount
     from lint.finding import Finding
 
 FROZEN = PROBLEMS["container-frozen"]
@@ -51,7 +52,7 @@ def judge_risk(case: Case) -> Iterator[Finding]:
     yield AT_RISK.here(f"container {case.ctid} has {what}", mend=mend)
 
 
-def _is_own_fuse(mount: node_reads.Mount) -> bool:
+def _is_own_fuse(mount: Mount) -> bool:
     """Whether a daemon in the container serves a mount; lxcfs and pmxcfs run on the node."""
     of_fuse = mount.type == "fuse" or mount.type.startswith("fuse.")
     return of_fuse and mount.type != "fuse.lxcfs" and mount.source not in {"lxcfs", "/dev/fuse"}

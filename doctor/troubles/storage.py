@@ -7,20 +7,21 @@ on ftype.
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from formats.apparmor_profile import profiles
+from formats.mount_table import below
 from targets import patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from doctor.case import Case
-    from doctor.node_reads import Confined, Mount
+    from doctor.node_reads import Confined
+    from formats.mount_table import Mount
     from lint.finding import Finding
 
 STORAGE = PROBLEMS["storage-driver"]
@@ -63,18 +64,6 @@ def judge_hidden(case: Case) -> Iterator[Finding]:
     if others and driver:
         named = ", ".join(each[:40] for each in others)
         yield HIDDEN.here(f"Docker runs on {driver}, and has images of {named} on its disk")
-
-
-def below(mounts: Sequence[Mount], path: str) -> Mount:
-    """Return the mount that a path lies on: the last one at the longest place."""
-    wanted = posixpath.normpath(path)
-    found = node_reads.Mount("/", "an unknown file system", "")
-    for each in mounts:
-        place = each.place.rstrip("/")
-        over = not place or wanted == place or wanted.startswith(f"{place}/")
-        if over and len(place) >= len(found.place.rstrip("/")):
-            found = each
-    return found
 
 
 def overlay_obstacles(

@@ -1,6 +1,7 @@
-# Prints the name and the label of each thread in the cgroups of a container: each thread has its
-# own label. A thread that ends in between is left out. Threads in the container's pid or user
-# namespace count, too, because a process that enters by nsenter is in no cgroup of the container.
+# Prints the name, the label and the seccomp mode of each thread in the cgroups of a container: each
+# thread has its own. A thread that ends in between is left out. Threads in the container's pid or
+# user namespace count, too, because a process that enters by nsenter is in no cgroup of the
+# container.
 
 # The first match: below it the guest may create a cgroup with the same name.
 path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
@@ -25,4 +26,5 @@ threads=$({
     inside "$1"
 } | grep -x '[0-9]*' | sort -nu)
 for each in $threads; do echo "/proc/$each/comm /proc/$each/$label"; done | xargs grep -asH ''
+for each in $threads; do echo "/proc/$each/status"; done | xargs grep -asH '^Seccomp:'
 for each in $threads; do [ ! -d "/proc/$each" ] || echo "alive $each"; done

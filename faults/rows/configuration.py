@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import Fault, container_fault, red, undetermined
+from faults.fault import Fault, red, undetermined
 from faults.scenarios import inside
 
 #: Another profile with the same rules, so that everything still works.
@@ -10,6 +10,7 @@ _OTHER = """
 sed 's/^profile lxc-phoenix-v2 /profile lxc-other /' "$file" >/etc/apparmor.d/lxc-other
 apparmor_parser -r -K /etc/apparmor.d/lxc-other
 """
+_OWN_LIST = "; echo 'lxc.seccomp.profile: /etc/lxc/own.seccomp' >>\"$conf\"; restart"
 
 FAULTS = (
     Fault(
@@ -54,20 +55,12 @@ FAULTS = (
         also=("mount", "denials"),
     ),
     Fault(
-        "F04",
-        "keyrings are off",
-        "keep; sed -i '/^features:/s/keyctl=1/keyctl=0/' \"$conf\"; restart",
-        expect=red("given", "container {ctid} lacks keyctl")
-        | red("there", "keyctl is refused in the container"),
-        also=("again",),
-        rollback="back; restart",
-    ),
-    container_fault(
-        "F04-perl",
-        "the container has no perl, so the gate cannot test keyrings",
-        "inside mv /usr/bin/perl /usr/bin/perl.off",
-        expect=undetermined("there", "cannot test whether keyctl works", "perl"),
-        rollback="inside mv /usr/bin/perl.off /usr/bin/perl",
+        "F04-refused",
+        "a seccomp list refuses keyrings, and says why otherwise than Proxmox's",
+        "(cat /usr/share/lxc/config/common.seccomp; echo keyctl errno 1) >/etc/lxc/own.seccomp"
+        + _OWN_LIST,
+        expect=red("hello", "a seccomp list refuses keyctl"),
+        also=("mount", "denials", "again"),
     ),
     Fault(
         "F05",
@@ -121,6 +114,27 @@ FAULTS = (
         expect=red("unprivileged", "container {ctid} is privileged", "(no id map)"),
         # The container's files are owned by ids of an unprivileged one.
         also=("units", "refused", "mount", "hello", "denials", "again"),
+    ),
+    Fault(
+        "F08-seccomp",
+        "the container's file takes its seccomp list away",
+        "keep; echo 'lxc.seccomp.profile:' >>\"$conf\"; restart",
+        expect=red("confined", "systemd (process ", "is without a seccomp filter", ", line ")
+        | red("restricted", "lets kexec_load,", "'lxc.seccomp.profile: '"),
+        rollback="back; restart",
+    ),
+    Fault(
+        "F08-list",
+        "the container's own seccomp list refuses nothing",
+        "printf '2\\ndenylist\\n' >/etc/lxc/own.seccomp" + _OWN_LIST,
+        expect=red("restricted", "lets kexec_load,", "'lxc.seccomp.profile: /etc/lxc/own.seccomp'"),
+    ),
+    Fault(
+        "F08-mounts",
+        "LXC mounts /proc and /sys writable in the container",
+        "keep; echo 'lxc.mount.auto: proc:rw sys:rw cgroup:rw' >>\"$conf\"; restart",
+        expect=red("restricted", "can write below /proc/sys and /sys,", "'lxc.mount.auto: proc:rw"),
+        rollback="back; restart",
     ),
     Fault(
         "F08-hole",

@@ -27,7 +27,7 @@ FAULTS = (
         "keep; sed -i 's/^features:/features =/' \"$conf\"",
         expect=red(
             "given",
-            "container {ctid} lacks nesting, keyctl, fuse",
+            "container {ctid} lacks nesting, fuse",
             "is no option: only lxc.* keys may be followed by '='",
         ),
         also=("mount", "hello", "denials", "again"),
@@ -65,7 +65,7 @@ FAULTS = (
         "keep; printf '\\n[pve:pending]\\nfeatures: nesting=1\\n' >>\"$conf\"",
         expect=red(
             "given",
-            "the next stop of container {ctid} takes away keyctl, fuse",
+            "the next stop of container {ctid} takes away fuse",
             "'features: nesting=1'",
             "pct set {ctid} --revert features",
         ),

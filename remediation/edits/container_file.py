@@ -55,7 +55,7 @@ def lxc_options(node: Transport, text: bytes | None) -> bytes:
     written = _whole(text, container_config.parse_lxc)
     wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": desired.PROFILE}
     own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
-    if own and container_config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
+    if own and container_config.refuses((node.read(own) or b"").decode(errors="replace")):
         wanted["lxc.seccomp.profile"] = container_config.COMMON_SECCOMP
     return with_lxc_options(written, wanted).encode(errors="surrogateescape")
 

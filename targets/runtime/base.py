@@ -143,8 +143,9 @@ class Runtime(ABC):
             text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
         raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
 
-    def _seccomp(self, path: str) -> str:
-        """Return a seccomp list; empty if the file is absent, and LXC then starts no container."""
+    def seccomp_list(self, effective: container_config.ContainerConfig) -> str:
+        """Return the text of a seccomp list; if the file is absent, LXC starts no container."""
+        path = effective.current().get("lxc.seccomp.profile", "")
         return (self.node.read(path) or b"").decode(errors="replace") if path else ""
 
     def _included(self, places: Sequence[str]) -> dict[str, str]:

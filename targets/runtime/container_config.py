@@ -32,6 +32,8 @@ MOUNT_ENTRY_FIELDS = ("source", "target", "type", "options")
 FUSE_ENTRY = "/dev/fuse dev/fuse none bind,create=file 0 0"
 #: LXC's own list of refused system calls; keyctl is not among them.
 COMMON_SECCOMP = "/usr/share/lxc/config/common.seccomp"
+#: The system calls that it refuses, as Proxmox's lists do. Source: LXC 3.0 to 7.0.
+LXC_REFUSES = ["kexec_load", "open_by_handle_at", "init_module", "finit_module", "delete_module"]
 #: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
 _NOT_NESTING = patterns.compile(r"(generated|lxc-container-default(-cgns)?)?")
 
@@ -274,14 +276,14 @@ def missing_fields(entry: str) -> tuple[str, ...]:
     return MOUNT_ENTRY_FIELDS[len(entry.split()) :]
 
 
-def refuses_keyrings(seccomp: str) -> bool:
-    r"""Whether a seccomp list refuses keyctl, as Proxmox's does without ``keyctl=1``.
+def refuses(seccomp: str, call: str = "keyctl") -> bool:
+    r"""Whether a seccomp list refuses a system call: keyctl, as Proxmox's without ``keyctl=1``.
 
-    >>> refuses_keyrings("2\ndenylist\n[all]\nkeyctl errno 38\n")
+    >>> refuses("2\ndenylist\n[all]\nkeyctl errno 38\n")
     True
     """
     lines = [line.split() for line in seccomp.splitlines()]
-    named = ["keyctl"] in [words[:1] for words in lines]
+    named = [call] in [words[:1] for words in lines]
     listed = any(words[:1] in (["allowlist"], ["whitelist"]) for words in lines)
     return not named if listed else named
 
@@ -301,7 +303,7 @@ def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
     )
     given = {
         "nesting": nesting,
-        "keyctl": not refuses_keyrings(seccomp),
+        "keyctl": not refuses(seccomp),
         "fuse": any(map(gives_fuse, effective.all("lxc.mount.entry"))),
     }
     return {name: "1" for name, is_given in given.items() if is_given}

@@ -85,8 +85,7 @@ class Lxc(Runtime):
     @override
     def features(self, ctid: int) -> dict[str, str]:
         effective = self.effective(ctid)
-        named = effective.current().get("lxc.seccomp.profile", "")
-        return container_config.granted(effective, self._seccomp(named))
+        return container_config.granted(effective, self.seccomp_list(effective))
 
     @classmethod
     def reads(cls, ctid: int) -> Read[CommandResult]:

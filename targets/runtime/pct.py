@@ -123,8 +123,7 @@ class Pct(Runtime):
         """
         effective = self.effective(ctid)
         written = [line for line in str(effective).splitlines() if "cpuset.cpus" not in line]
-        calls = self._seccomp(effective.current().get("lxc.seccomp.profile", ""))
-        return "\n".join([*written, *calls.splitlines()])
+        return "\n".join([*written, *self.seccomp_list(effective).splitlines()])
 
     def features(self, ctid: int) -> dict[str, str]:
         """See :class:`Runtime`; a pending or snapshotted value does not count."""

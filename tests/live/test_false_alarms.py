@@ -30,7 +30,7 @@ def test_healthy_target_is_compliant(variation: Variation, lab: Lab) -> None:
     """Whatever is odd about it, nothing is wrong with it; and it was that odd."""
     states.prepare(lab, variation.ctid)
     where = f"lab/{variation.ctid}"
-    with waiting_gate(asked(), "--target", where, "--allow-mutation") as ask:
+    with waiting_gate(asked(variation.but), "--target", where, "--allow-mutation") as ask:
         with states.restored(lab, HEALTHY, variation.ctid) as node:
             shell(node, variation.make, variation.ctid).require()
         found = ask()

@@ -20,6 +20,7 @@ from remediation import desired, phoenix
 from remediation.edits.daemon_json import daemon_json
 from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
+from targets.runtime.container_config import LXC_REFUSES
 from targets.ssh import connection
 from tests.doubles.nodes.behind_shell import Node
 
@@ -40,12 +41,22 @@ rootfs: local:950/vm-950-disk-0.raw,size=8G
 unprivileged: 1
 lxc.apparmor.profile: {desired.PROFILE}
 """
+_CALLS = "/var/lib/lxc/950/rules.seccomp"
 _INCLUDED = "/usr/share/lxc/config/common.conf"
 _EFFECTIVE = f"""lxc.include = {_INCLUDED}
 lxc.idmap = u 0 100000 65536
 lxc.idmap = g 0 100000 65536
+lxc.seccomp.profile = {_CALLS}
 lxc.apparmor.profile = {desired.PROFILE}
+lxc.mount.auto = sys:mixed
 lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
+"""
+#: As LXC mounts them for ``proc:mixed sys:mixed``.
+MOUNTS = """500 400 7:0 / / rw,relatime - ext4 /dev/loop0 rw
+501 500 0:80 / /proc rw,nosuid,nodev,noexec - proc proc rw
+502 501 0:80 /sys /proc/sys ro,nosuid,nodev,noexec - proc proc rw
+503 502 0:80 /sys/net /proc/sys/net rw,nosuid,nodev,noexec - proc proc rw
+504 500 0:81 / /sys ro,nosuid,nodev,noexec - sysfs sysfs rw
 """
 _POLICY = hashlib.sha256(b"policy").hexdigest()
 _PLACE = f"/sys/kernel/security/apparmor/policy/profiles/{desired.PROFILE}.7"
@@ -76,6 +87,8 @@ def files() -> dict[str, bytes]:
         "/var/lib/lxc/950/config": _EFFECTIVE.encode(),
         "/sys/kernel/security/apparmor/profiles": f"{desired.PROFILE} (enforce)\n".encode(),
         f"/proc/{PID}/attr/apparmor/current": f"{desired.PROFILE} (enforce)\n".encode(),
+        _CALLS: "\n".join(["2", "denylist", *LXC_REFUSES]).encode(),
+        f"/proc/{PID}/mountinfo": MOUNTS.encode(),
         f"/proc/{PID}/uid_map": b"0 100000 65536\n",
         f"/proc/{PID}/gid_map": b"0 100000 65536\n",
         f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.log": b"INFO: Finished Backup of VM 950\n",
@@ -174,7 +187,7 @@ def _perl(words: list[str]) -> Answer:
         return f"4243 4242 1 {line}\n"
     if "gate-attempt" in program:
         return "".join(f"{name} 13 0\n" for name in ("firmware", "mount", "network", "profile"))
-    return "" if "syscall(250" in program else (127, "", "an unknown program")
+    return 127, "", "an unknown program"
 
 
 def _kernel(words: list[str]) -> Answer:
@@ -227,7 +240,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "pct list": "VMID Status Lock Name\n950 running  docker\n",
     "sh processes": (
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
-        f"alive {PID}\n"
+        f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
     ),
     "sh storages": f"local dir active {_DUMP}\n",
     "sh find": _archives,

@@ -13,7 +13,7 @@ import pytest
 
 from facts import confinement
 from facts.audit import audit_records
-from facts.confinement import ATTEMPTS, Process
+from facts.confinement import ATTEMPTS, Process, label_defect
 from remediation import desired
 from targets.errors import FactError
 from targets.transport import Local
@@ -30,6 +30,7 @@ def threads(*found: tuple[int, str, str], more: str = "") -> str:
     """As the node answers of threads by number, name and label."""
     return more + "".join(
         f"/proc/{pid}/comm:{name}\n/proc/{pid}/attr/apparmor/current:{label}\n"
+        f"/proc/{pid}/status:Seccomp:\t2\n"
         for pid, name, label in found
     )
 
@@ -51,6 +52,16 @@ def test_processes_whose_name_has_a_line_break_make_up_no_label() -> None:
     assert [each.label for each in confinement.processes(node(said), 7)] == ["unconfined"]
 
 
+def test_processes_without_a_filter_or_in_strict_mode_are_defects() -> None:
+    said = threads((7, "systemd", f"{NAME} (enforce)"))
+    for mode in "01":
+        (found,) = confinement.processes(node(said.replace("Seccomp:\t2", f"Seccomp:\t{mode}")), 7)
+        assert found.defect(NAME) == "without a seccomp filter"
+    (found,) = confinement.processes(node(said), 7)
+    assert found.defect(NAME) == ""
+    assert found.defect("another") == label_defect(found.label, "another") != ""
+
+
 def test_processes_of_which_one_has_ended_leave_it_out() -> None:
     said = threads((7, "systemd", "x (enforce)")) + "/proc/90/comm:sh\nalive 7\n"
     assert [each.pid for each in confinement.processes(node((123, said, "")), 7)] == [7]
@@ -62,6 +73,7 @@ def test_processes_of_which_one_has_ended_leave_it_out() -> None:
         ("", "process 7"),
         (threads((90, "sh", "x (enforce)")), "process 7"),
         (threads((7, "systemd", "x (enforce)")) + "alive 7\nalive 90\n", "process 90"),
+        ("/proc/7/comm:x\n/proc/7/attr/current:x\nalive 7\n", "process 7"),  # no seccomp
     ],
 )
 def test_processes_where_one_cannot_be_read_raise(said: str, named: str) -> None:

@@ -134,7 +134,6 @@ THENS = [sentence for kind, sentence in SENTENCES if kind == "then"]
 #: Sentences that a silent command which ends with 0 makes true, since its end is what was asked
 #: for; blind is then the machine on which it ends otherwise.
 BY_EXIT_CODE = {
-    "the container may make keyrings",
     "its former container starts",
     "provisioning succeeded",
 }

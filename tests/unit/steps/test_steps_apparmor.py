@@ -331,7 +331,8 @@ def every_process(
     found = list(looks)
     monkeypatch.setattr(confinement, "processes", lambda *_: found.pop(0))
     monkeypatch.setattr(steps, "_ENTERING", 0)
-    node = Machine({FILE: PROFILE, LOCAL: local}, FIRST_PROCESS)
+    conf = f"lxc.apparmor.profile: {NAME}\nlxc.seccomp.profile:\n"
+    node = Machine({FILE: PROFILE, LOCAL: local, CONF: conf}, FIRST_PROCESS)
     (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME)
     assert not found
     return line
@@ -343,7 +344,7 @@ LOOSE = Process(90, "dockerd", "unconfined")
 
 def test_every_process_under_the_profile_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
     said = every_process(monkeypatch, (INIT, DOCKERD))
-    assert said == f"2 threads under {NAME}, dockerd among them"
+    assert said == f"2 threads under {NAME} and seccomp, dockerd among them"
     assert every_process(monkeypatch, (INIT,)).endswith("none of them Docker's")
 
 
@@ -361,6 +362,20 @@ def test_every_process_where_one_is_unconfined_is_red(monkeypatch: pytest.Monkey
     many = tuple(Process(90 + n, f"p{n}", "unconfined") for n in range(6))
     with not_compliant("6 threads", "p3", "2 more"):
         every_process(monkeypatch, many, many)
+
+
+def test_every_process_without_a_filter_is_red_and_says_the_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unfiltered = Process(7, "systemd", UNDER, filtered=False)
+    words = (f"{CONF}, line 2: 'lxc.seccomp.profile: '", "systemd (process 7")
+    with not_compliant("1 thread", "without a seccomp filter", *words):
+        every_process(monkeypatch, *[(unfiltered, DOCKERD)] * 2)
+    every_process(monkeypatch, (unfiltered, DOCKERD), (INIT, DOCKERD))  # it was entering
+    entered = Process(91, "nsenter", UNDER, filtered=False)
+    with not_compliant("nsenter (process 91 of the node) is without a seccomp filter") as raised:
+        every_process(monkeypatch, *[(INIT, entered)] * 2)
+    assert CONF not in str(raised.value)
 
 
 def refused(

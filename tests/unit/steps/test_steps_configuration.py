@@ -12,10 +12,11 @@ from steps import configuration as steps
 from steps import target as of_target
 from targets import guest_root
 from targets.errors import CommandFailed, FactError, RemediationError
-from targets.runtime.container_config import FUSE_ENTRY
+from targets.runtime.container_config import FUSE_ENTRY, LXC_REFUSES
 from targets.runtime.lxc import Lxc
 from tests.doubles.canned import FIRST_PROCESS, PID, Answer, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
+from tests.doubles.nodes.healthy import MOUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,25 +67,31 @@ def test_mount_entries_of_an_empty_configuration_are_undetermined() -> None:
     [
         ("nesting=1,keyctl=1", "fuse", "nesting=1,keyctl=1,fuse=1"),
         ("nesting=0,keyctl=1,fuse=1", "nesting", "nesting=1,keyctl=1,fuse=1"),
-        ("", "nesting, keyctl, fuse", "nesting=1,keyctl=1,fuse=1"),
+        ("", "nesting, fuse", "nesting=1,fuse=1"),
         (  # the user's own stay
             "mknod=1,mount=nfs;cifs,keyctl=off",
-            "nesting, keyctl, fuse",
-            "'mknod=1,mount=nfs;cifs,keyctl=1,nesting=1,fuse=1'",
+            "nesting, fuse",
+            "'mknod=1,mount=nfs;cifs,keyctl=off,nesting=1,fuse=1'",
         ),
     ],
 )
 def test_container_is_given_too_little_names_what_it_lacks_and_the_command(
     features: str, lacks: str, advice: str
 ) -> None:
-    steps.container_is_given(pct(), 950, "nesting, keyctl, fuse")
     with not_compliant(f"lacks {lacks}:", f"pct set 950 --features {advice}"):
-        steps.container_is_given(pct(f"features: {features}\n"), 950, "nesting, keyctl, fuse")
+        steps.container_is_given(pct(f"features: {features}\n"), 950, "nesting, fuse")
+
+
+def test_container_is_given_no_keyrings_is_advised_of_them() -> None:
+    given = steps.container_is_given
+    assert len(lines_of(given, pct(), 950, "nesting, fuse")) == 1
+    _, advice = lines_of(given, pct("features: nesting=1,fuse=1,keyctl=0\n"), 950, "nesting, fuse")
+    assert "keyctl is off" in advice
 
 
 @pytest.mark.parametrize("value", ["nesting=yes,keyctl=on,fuse=TRUE", "fuse=1,keyctl=1,nesting=1"])
 def test_container_is_given_what_proxmox_takes_for_yes_is_green(value: str) -> None:
-    steps.container_is_given(pct(f"features: {value}\n"), 950, "nesting, keyctl, fuse")
+    steps.container_is_given(pct(f"features: {value}\n"), 950, "nesting, fuse")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +122,7 @@ def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
 def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
     node = Machine({STARTED: FUSE})
     with not_compliant("lacks nesting:", "remediation apply"):
-        steps.container_is_given(Lxc(node), 950, "nesting, keyctl, fuse")
+        steps.container_is_given(Lxc(node), 950, "nesting, fuse")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
         (f"{GOOD}mp0: /srv\n", ("line 5: ", "mp: property", "without this mount point")),
         (f"{GOOD}net0: name=e,ip=192.0.2.7\n", ("line 5: ", "mask", "next start fails")),
         (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
-        (f"{GOOD}[pve:pending]\nfeatures: nesting=1\n", ("keyctl, fuse", "--revert features")),
+        (f"{GOOD}[pve:pending]\nfeatures: nesting=1\n", ("takes away fuse:", "--revert features")),
         *(
             (f"arch: x\n[pre]\n{key}: v\n", (f"line 3: '{key}: v'", "[pre]"))
             for key in ("features", PROFILE, "lxc.mount.entry", "lxc.include")
@@ -222,20 +229,79 @@ def test_fuse_can_be_opened_where_it_is_not_the_device_is_red(
         open_fuse(inside, seen, monkeypatch)
 
 
-def keyring(answer: Answer) -> None:
-    steps.keyrings_can_be_made(perl := Asked("perl", answer))
-    assert perl.told[1] == "-e"
-    assert perl.told[2].startswith("my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; ")
+OWN, LISTED = "/etc/lxc/own.seccomp", "2\ndenylist\n[all]\n{} errno 1\n"
+WHOLE_LIST = LISTED.format(" errno 1\n".join(LXC_REFUSES))
 
 
-def test_keyrings_can_be_made_is_red_where_refused_and_undetermined_without_perl() -> None:
-    keyring("")
-    with not_compliant("keyctl", "Function not implemented"):
-        keyring((1, "", "Function not implemented\n"))
-    with not_compliant("keyctl", "\ufffdnot"):
-        keyring((1, "", "\udcffnot\n"))
-    with naming(FactError, "pve1", "perl: not found"):
-        keyring((127, "", "perl: not found"))
+def listed(text: str | None, conf: str, kind: type[Runtime | Lxc] = Runtime) -> None:
+    path, named = (CONF, STARTED) if kind is Runtime else ("", STARTED)
+    own = f"lxc.seccomp.profile = {OWN if text else ''}\n"
+    node = Machine({path: conf, named: own, OWN: text})
+    steps.seccomp_list_refuses(kind(node), 950)
+
+
+def test_seccomp_list_that_refuses_less_than_lxcs_is_red_and_says_the_line() -> None:
+    own = f"arch: x\nlxc.seccomp.profile: {OWN}\n"
+    listed(WHOLE_LIST, own)
+    listed(
+        f"{WHOLE_LIST}keyctl errno 38\nioctl errno 1 [1,0x9400,SCMP_CMP_MASKED_EQ,0xff00]\n", own
+    )
+    listed("2\nallowlist\nread\n", own)
+    line = f"{CONF}, line 2: 'lxc.seccomp.profile: {OWN}'"
+    for missing in LXC_REFUSES:
+        with not_compliant("950", missing, line):
+            listed(WHOLE_LIST.replace(f"{missing} ", f"# {missing} "), own)
+        with not_compliant("950", missing, line):
+            listed(f"2\nallowlist\nread\n{missing}\n", own)
+    with not_compliant(*LXC_REFUSES, f"{CONF}, line 1: 'lxc.include: /x'"):
+        listed("2\ndenylist\n", "lxc.include: /x\n")
+    with not_compliant(f"{CONF} has no lxc.seccomp.profile"):
+        listed(None, "arch: x\n")
+    with not_compliant(f"see {STARTED}: 'lxc.seccomp.profile: '"):  # its lines are not the file's
+        listed(None, "", Lxc)
+
+
+def mounted(table: str, auto: str = "sys:mixed", conf: str = "arch: x\n") -> tuple[str, ...]:
+    files = {CONF: conf, STARTED: f"lxc.mount.auto = {auto}\n", "/proc/7/mountinfo": table}
+    node = Machine({**files}, FIRST_PROCESS)
+    return lines_of(steps.mounts_are_read_only, Runtime(node), node, 950)
+
+
+READ_ONLY_SYS = " /proc/sys ro"
+
+
+@pytest.mark.parametrize(
+    ("auto", "old", "new", "named"),
+    [
+        ("sys:mixed", READ_ONLY_SYS, " /proc/sys rw", "write below /proc/sys,"),
+        ("sys:mixed", READ_ONLY_SYS, " /else/where ro", "write below /proc/sys,"),
+        ("sys:mixed", " /sys ro", " /sys rw", "write below /sys,"),
+        ("sys:rw", " /sys ro", " /sys rw", ""),  # force_rw_sys=1, plain LXC
+        ("cgroup:mixed proc:mixed sys:mixed", " /sys ro", " /sys rw", ""),  # common.conf alone
+        ("sys:mixed", "504 500", "506 500 0:82 / /sys/fs/cgroup rw - cgroup2 x rw\n504 500", ""),
+        ("sys:mixed", "504 500", "506 502 0:80 / /proc/sys rw - proc x rw\n504 500", "/proc/sys"),
+    ],
+)
+def test_mounts_that_are_writable_where_lxc_has_them_read_only_are_red(
+    auto: str, old: str, new: str, named: str
+) -> None:
+    assert old in MOUNTS
+    sys = ", /sys" if auto == "sys:mixed" else ""
+    assert mounted(MOUNTS, auto) == (f"read-only: /proc/sys{sys}",)
+    table, line = MOUNTS.replace(old, new), "lxc.mount.auto: proc:rw sys:rw"
+    if not named:
+        mounted(table, auto)
+        return
+    with not_compliant("950", named, f"{CONF} has no lxc.mount.auto"):
+        mounted(table, auto)
+    with not_compliant("950", named, f"{CONF}, line 1: '{line}'"):
+        mounted(table, auto, f"{line}\n")
+
+
+def test_mounts_that_cannot_be_read_are_undetermined() -> None:
+    for table in ("", "\n", "1 2 3\n", MOUNTS + "505 500 0:82 / /x rw"):
+        with naming(FactError, "the mounts of container 950"):
+            mounted(table)
 
 
 MAP, GROUPS = "/proc/7/uid_map", "/proc/7/gid_map"

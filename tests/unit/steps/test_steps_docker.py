@@ -184,7 +184,7 @@ def test_storage_driver_is_by_an_unreadable_answer_is_undetermined(info: str) ->
         judge_driver(info)
 
 
-TABLE = "/dev/vda / ext4 rw 0 0\n{} {} {} rw,nodev 0 0\n"
+TABLE = "1 0 7:0 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {1} rw - {2} {0} rw,nodev\n"
 
 
 def root(
@@ -194,7 +194,7 @@ def root(
     data: str = "/var/lib/docker",
 ) -> None:
     node = Machine(
-        {"/proc/7/mounts": table, desired.PROFILE_LOCAL: None},
+        {"/proc/7/mountinfo": table, desired.PROFILE_LOCAL: None},
         FIRST_PROCESS,
     )
     inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
@@ -233,7 +233,7 @@ def test_root_is_fuse_by_the_last_mount_is_green(source: str, kind: str) -> None
             + TABLE.format("overlay", MERGED, "overlay"),
             "overlay (overlay)",
         ),
-        ("", MERGED),
+        ("1 0 7:0 / / rw - ext4 /dev/vda rw\n", MERGED),
     ],
 )
 def test_root_is_fuse_of_a_root_that_is_not_names_what_it_is_and_the_driver(

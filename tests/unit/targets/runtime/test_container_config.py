@@ -62,7 +62,7 @@ def test_parse_section_followed_by_blanks_is_one_and_blank_lines_are_nothing() -
     ],
 )
 def test_refuses_keyrings_by_the_list_of_system_calls(text: str, refuses: bool) -> None:
-    assert container_config.refuses_keyrings(text) is refuses
+    assert container_config.refuses(text) is refuses
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""The mounts that a process sees, and which of them a path lies on.
+
+Source: proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from targets import foreign, patterns
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The fields of a line before its hyphen, without the optional ones, and after it.
+_BEFORE, _AFTER = 6, 3
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount: where, of which type, from what, and with which options."""
+
+    place: str
+    type: str
+    source: str
+    options: tuple[str, ...] = ()
+
+
+@foreign.parser(..., "x")
+def parse(text: str, what: str) -> tuple[Mount, ...]:
+    """Return the mounts of ``/proc/PID/mountinfo``; raises FactError if it cannot be read.
+
+    In the guest's names, the kernel escapes no white space but blank, tab and line feed.
+
+    Args:
+        text: of the file.
+        what: whose mounts these are, for the error.
+    """
+    mounts = []
+    for line in filter(None, text.split("\n")):
+        before, _, after = line.partition(" - ")
+        left, right = before.split(" "), after.split(" ")
+        if len(left) < _BEFORE or len(right) < _AFTER:
+            raise FactError(f"{what} cannot be read: {line!r:.200}")
+        options = tuple(left[5].split(","))
+        mounts.append(Mount(_unescaped(left[4]), right[0], _unescaped(right[1]), options))
+    if not mounts:
+        raise FactError(f"{what} cannot be read: there is none")
+    return tuple(mounts)
+
+
+def _unescaped(text: str) -> str:
+    return patterns.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
+
+
+def below(mounts: Sequence[Mount], path: str) -> Mount:
+    """Return the mount that a path lies on: the last one at the longest place."""
+    wanted = posixpath.normpath(path)
+    found = Mount("/", "an unknown file system", "")
+    for each in mounts:
+        place = each.place.rstrip("/")
+        over = not place or wanted == place or wanted.startswith(f"{place}/")
+        if over and len(place) >= len(found.place.rstrip("/")):
+            found = each
+    return found
