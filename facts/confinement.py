@@ -17,7 +17,7 @@ from targets.programs import program
 if TYPE_CHECKING:
     from facts.audit.audit_records import Denial
     from targets.runtime.base import Runtime
-    from targets.transport import CommandResult, Transport
+    from targets.transport import Transport
 
 _PROCESSES = program("facts", "threads.sh")
 _LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
@@ -103,13 +103,10 @@ def mode_meaning(mode: str) -> str:
             "the plan's profile enforces"
         ),
         "unconfined": "in unconfined mode, which refuses next to nothing",
-        "prompt": (
+        **dict.fromkeys(
+            ("prompt", "user"),
             "in prompt mode, which asks a program on the node what to allow; "
-            "the plan's profile enforces"
-        ),
-        "user": (
-            "in prompt mode, which asks a program on the node what to allow; "
-            "the plan's profile enforces"
+            "the plan's profile enforces",
         ),
     }.get(mode, f"in {mode} mode, which is not known here; the plan's profile enforces")
 
@@ -128,7 +125,8 @@ ATTEMPTS = {
     "mount": "bind /proc to another place, where the profile's rules for it do not hold",
 }
 _ATTEMPT = program("facts", "attempts.pl")
-_EACCES = 13
+_OUTCOME = patterns.compile(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$")
+_EACCES, _KILLED = 13, signal.SIGKILL
 #: A machine without firmware to look at: nothing to refuse.
 _NOTHING_THERE = ("firmware", 2, 0)
 
@@ -142,17 +140,19 @@ def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
     """
     what = "cannot attempt operations that AppArmor must refuse"
     told = guest_root.run(runtime.node, runtime.init_pid(ctid), _ATTEMPT, what=what)
-    codes = {name: (int(code), int(sig)) for name, code, sig in _outcomes(told)}
+    outcomes = _OUTCOME.findall(told.text)
+    codes = {name: (int(code), int(sig)) for name, code, sig in outcomes}
     if missing := sorted(ATTEMPTS.keys() - codes.keys()):
         raise FactError(
             f"on {runtime.node.machine}, as root of container {ctid}: the attempt to "
             f"{ATTEMPTS[missing[0]]} gave no result, so whether AppArmor refuses it is not known"
         )
     let = tuple(ATTEMPTS[name] for name in ATTEMPTS if codes[name] == (0, 0))
+    refused = {name for name, (code, sig) in codes.items() if code == _EACCES or sig == _KILLED}
     unknown = [
         name
         for name, outcome in codes.items()
-        if outcome != (0, 0) and not _refused(*outcome) and (name, *outcome) != _NOTHING_THERE
+        if outcome != (0, 0) and name not in refused and (name, *outcome) != _NOTHING_THERE
     ]
     if unknown and not let:
         code, sig = codes[unknown[0]]
@@ -161,14 +161,6 @@ def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
             f"refused it (errno {code}, signal {sig}), so whether AppArmor would is not known"
         )
     return let
-
-
-def _outcomes(told: CommandResult) -> list[tuple[str, str, str]]:
-    return patterns.findall(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$", told.text)
-
-
-def _refused(code: int, sig: int) -> bool:
-    return code == _EACCES or sig == signal.SIGKILL
 
 
 def caused_by_attempt(denial: Denial) -> bool:

@@ -16,7 +16,7 @@ from facts import apparmor, confinement
 from gate import evidence
 from remediation import desired
 from steps import witness
-from steps.configuration import SECCOMP, said_by
+from steps.configuration import said_by
 from steps.foreseen import foreseen
 from targets import patterns
 from targets.errors import CommandFailed, FactError
@@ -315,7 +315,7 @@ def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
         assert not outside, (
             f"{number} of container {ctid} not confined by {name}: "
             f"{'; '.join(_told(outside, name))}{_why_wide(runtime.node, name)}"
-            f"{said_by(runtime, ctid, SECCOMP) if from_start else ''}"
+            f"{said_by(runtime, ctid, 'lxc.seccomp.profile') if from_start else ''}"
         )
     docker = {each.name for each in found} & {"dockerd", "containerd", "docker-proxy"}
     whose = f", {', '.join(sorted(docker))} among them" if docker else ", none of them Docker's"

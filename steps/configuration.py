@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
@@ -42,8 +43,10 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     written = runtime.configuration(ctid)
     if not written.options:
         raise FactError(f"{written.path} holds no option at all, so its mounts cannot be judged")
-    entries = 0
-    for config in filter(None, (written, _started_with(runtime, ctid))):
+    entries, files = 0, [written]
+    with suppress(FactError):  # before its first start, the container has no other file
+        files.append(runtime.effective(ctid))
+    for config in files:
         entries += len(config.all("lxc.mount.entry"))
         for each in defects(config):
             assert each.kind not in _OF_ENTRIES, (
@@ -51,14 +54,6 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
             )
     said = evidence.counted(entries, "mount entry", "mount entries")
     evidence.say(f"{said}, each with source, target, type and options")
-
-
-def _started_with(runtime: Runtime, ctid: int) -> container_config.ContainerConfig | None:
-    """Return the configuration of the last start; None before the first one."""
-    try:
-        return runtime.effective(ctid)
-    except FactError:
-        return None
 
 
 @then(parsers.parse('the container is given "{names}"'))
@@ -91,7 +86,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         f"'{shown}' ({runtime.config_path(ctid)}); {how}"
     )
     evidence.say(f"features: {shown}")
-    if not proxmox.boolean(granted.get("keyctl", "")):
+    if not pct_options.boolean(granted.get("keyctl", "")):
         evidence.say("advice: keyctl is off. Docker does not need it; root@pam alone may set it")
 
 
@@ -177,9 +172,6 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     evidence.say(f"/dev/fuse is {seen}")
 
 
-SECCOMP = "lxc.seccomp.profile"
-
-
 def _proxmoxs_list(at: At) -> str:
     return at.runtime.started_path(at.target.ctid).removesuffix("config") + "rules.seccomp"
 
@@ -194,7 +186,7 @@ def seccomp_list_refuses(runtime: Runtime, ctid: int) -> None:
     ]
     assert not let, (
         f"the seccomp list of container {ctid} lets {', '.join(let)} through, and LXC's own does "
-        f"not{said_by(runtime, ctid, SECCOMP)}"
+        f"not{said_by(runtime, ctid, 'lxc.seccomp.profile')}"
     )
 
 
