@@ -58,7 +58,8 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     Raises:
         FactError: the path exists, but git cannot be run there.
     """
-    answer = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120)).text
+    result = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120))
+    answer = result.stdout.decode(errors="surrogateescape")  # names are bytes of any kind
     if answer == "nothing\0":
         return None
     if not answer:
@@ -78,8 +79,9 @@ def checkout(node: Transport, path: str) -> Checkout | None:
             changed.append(next(entries, ""))
     if hidden:
         argv = ["sh", "-c", _HIDDEN, "hidden", path]
-        told = node.look(argv, stdin="".join(f"{each}\n" for each in hidden).encode(), timeout=120)
-        changed += told.require().text.splitlines()
+        names = "".join(f"{each}\n" for each in hidden).encode(errors="surrogateescape")
+        told = node.look(argv, stdin=names, timeout=120).require()
+        changed += told.stdout.decode(errors="surrogateescape").split("\n")[:-1]
     return Checkout(
         path,
         heads.get("branch.oid", ""),

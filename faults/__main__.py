@@ -19,6 +19,7 @@ from faults import catalogue, matrix, real, run, states
 from faults.catalogue import chosen, third
 from faults.fault import RED, UNDETERMINED
 from faults.run import Result
+from gate.claim import not_own
 from lab import progress
 from lab.machine import Lab
 from targets import target_file
@@ -103,6 +104,8 @@ def main(
             raise UsageError("--prepare is for the lab: other targets have no snapshots")
         states.prepare(_lab(), faults=wanted)
         return
+    if why := not_own(_REPORTS):
+        raise UsageError(f"results cannot be written to {_REPORTS}: {why}: move it")
     found = (
         _on_lab(wanted, everything=everything)
         if on_lab

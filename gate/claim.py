@@ -100,6 +100,11 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
     Raises:
         Unanswerable: the folder cannot be written, is full, or another run holds it.
     """
+    elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
+    if alone and (why := not_own(folder)):
+        raise Unanswerable(
+            f"results cannot be written to {folder}: {why}. Move it away, or name {elsewhere}"
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if alone:
@@ -109,9 +114,22 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
         return _lock(folder) if alone else None
     except OSError as error:
         raise Unanswerable(
-            f"results cannot be written to {folder}: {error.strerror}. Make room or name another "
-            "place: --alluredir DIR --junit-xml FILE"
+            f"results cannot be written to {folder}: {error.strerror}. Make room, or name "
+            f"{elsewhere}"
         ) from error
+
+
+def not_own(folder: Path) -> str:
+    """Return why a folder is none for results: it is a link, or another user's; empty if it is one.
+
+    A run closes it to others, and replaces files in it: behind a link it may be /etc.
+    """
+    with suppress(FileNotFoundError):
+        if folder.is_symlink():
+            return "it is a link"
+        if (owner := folder.stat().st_uid) != os.geteuid():
+            return f"it belongs to the user {owner}"
+    return ""
 
 
 def _lock(folder: Path) -> IO[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gate.claim import CLOSED, close
+from gate.claim import CLOSED, close, not_own
 from gate.collection import feature_files
 from gate.evidence import redact
 from targets import patterns
@@ -167,7 +167,9 @@ def main() -> int:
     if not results.is_dir():
         print(f"there are no results in {_short(results)}", file=sys.stderr)
         return 2
-    line = render(results, Path("reports").absolute())
+    reports = Path("reports").absolute()
+    why = not_own(reports)
+    line = f"report: not rendered to {reports}: {why}" if why else render(results, reports)
     print(line)
     return 0 if "not rendered" not in line else 3
 

@@ -106,7 +106,7 @@ def _profiles(
             if each.path == source.path or place not in said:
                 yield each
             said.add(place)
-        explained = any(each.problem is profile.TUNABLES_INSIDE for each in told)
+        explained = any(each.problem in profile.REFUSED for each in told)
         if with_tools and source.kind is Kind.PROFILE and not explained:
             yield from with_tools.parse(source)
     whole = any(source.base and not source.alone for source in sources)
@@ -115,12 +115,14 @@ def _profiles(
 
 
 def _scripts(sources: Sequence[Source], with_tools: Tools | None) -> Iterator[Finding]:
+    parsed = []
     for source in sources:
         broken = list(with_tools.syntax(source)) if with_tools else []
         yield from broken
         if not any(each.problem is tools.SYNTAX for each in broken):
             yield from scripts.check(source)
-            yield from with_tools.shellcheck(source) if with_tools else ()
+            parsed.append(source)
+    yield from with_tools.shellcheck(parsed) if with_tools else ()
     yield from scripts.not_executable(sources)
 
 

@@ -15,6 +15,8 @@ from formats.apparmor_profile import is_skipped
 from lint import includes
 from lint.finding import PROBLEMS
 from lint.regular_file import read
+from lint.rules import daemon_json
+from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
 from targets import patterns
 from targets.errors import UsageError
@@ -130,7 +132,8 @@ _NOTHING = (
 def _named(path: Path, real: Path) -> Source:
     content, mode = read(real)
     base = _base_of(real, real.parent)
-    kind = kind_of(real.name, real.parent.name, content, in_base=bool(base)) or _sniffed(content)
+    kind = kind_of(real.name, real.parent.name, content, in_base=bool(base))
+    kind = kind or _sniffed(real.name, content)
     if kind is None:
         raise UsageError(f"{path} cannot be linted: it is no {', '.join(Kind)}")
     inside = real.name if base else ""
@@ -192,10 +195,12 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
     return next((kind for kind, fits in by_name.items() if fits), None)
 
 
-def _sniffed(content: bytes) -> Kind | None:
+def _sniffed(name: str, content: bytes) -> Kind | None:
     """Return the kind of a file that a user named, whatever it is called."""
     if content.lstrip()[:1] in (b"{", b"["):
-        return Kind.DESCRIPTION if b'"lxc_configs"' in content else Kind.DAEMON
+        if b'"lxc_configs"' in content:
+            return Kind.DESCRIPTION
+        return Kind.DAEMON if "daemon" in name or daemon_json.is_likely(content) else None
     if _OF_PROFILE.search(content):
         return Kind.PROFILE
     if _OF_CONTAINER.search(content):
@@ -222,6 +227,8 @@ def _walk(
     A directory below it that cannot be read is a finding.
     """
     if depth > DEEPEST:
+        said = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
+        found.findings.append(NOT_CHECKED.at(str(folder), 0, said, mend="Name it itself."))
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda each: each.name)

@@ -19,6 +19,7 @@ from tree_sitter import Language, Parser
 from lint import shell_parse
 from targets import patterns
 from targets.errors import TransportError
+from targets.process import limited
 from targets.transport import Local
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ _BASH = Language(tree_sitter_bash.language())
 #: Seconds of the processor for the parser, and for the parser and the list of commands together. A
 #: text of 200 KiB takes less than one, unless somebody made it slow on purpose.
 _PARSE, _PATIENCE = 1.0, 5.0
+#: The same, for a process of its own.
+_ALONE = 2
 #: Bytes of a piece that the parser gets at once.
 _PIECE = 1 << 16
 #: Bytes of a text that this process parses at once: the slowest takes a second. A larger one must
@@ -110,7 +113,8 @@ def commands(text: str) -> tuple[Command, ...]:
 def _require_quick(content: bytes) -> None:
     """Raise TooTangled if a process of its own cannot parse the text within its limits."""
     try:
-        result = Local().run([sys.executable, "-I", shell_parse.__file__], stdin=content)
+        argv = limited(sys.executable, "-I", shell_parse.__file__, seconds=_ALONE)
+        result = Local().run(argv, stdin=content)
     except TransportError as error:
         raise TooTangled from error
     if not result.ok:

@@ -6,7 +6,6 @@ extended attributes of a path on any machine, another one restores them. Source:
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 from dataclasses import replace
@@ -178,19 +177,27 @@ def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
 
 
 def _archive(name: str, state: FileState) -> bytes:
-    """Return a tar archive with one member, as ``capture`` would read it back."""
-    member = tarfile.TarInfo(name)
+    """Return a tar archive with one member, as ``capture`` would read it back.
+
+    Names are bytes of any kind, those of attributes, too, so the extended header is written here.
+    """
+    values = {"path": name, "uid": str(state.uid), "gid": str(state.gid), **state.attributes}
+    values |= {"linkpath": state.link} if state.kind == "link" else {}
+    values |= {"mtime": state.mtime} if state.mtime else {}
+    extended = b"".join(_record(key, value) for key, value in values.items())
+    header, member = tarfile.TarInfo("extended"), tarfile.TarInfo("member")
+    header.type, header.size = tarfile.XHDTYPE, len(extended)
     member.type = tarfile.SYMTYPE if state.kind == "link" else tarfile.REGTYPE
-    member.linkname = state.link
-    member.size = len(state.content)
-    member.mode, member.uid, member.gid = state.mode, state.uid, state.gid
-    member.pax_headers = dict(state.attributes)
-    if state.mtime:
-        member.mtime = int(state.mtime.partition(".")[0])
-        member.pax_headers["mtime"] = state.mtime
-    buffer = io.BytesIO()
-    with tarfile.open(
-        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape"
-    ) as packed:
-        packed.addfile(member, io.BytesIO(state.content))
-    return buffer.getvalue()
+    member.mode, member.size = state.mode, len(state.content)
+    return b"".join(
+        info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+        for info, content in ((header, extended), (member, state.content))
+    ) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _record(key: str, value: str) -> bytes:
+    """Return a record of an extended header, which begins with its own length. See pax(1)."""
+    rest = f" {key}={value}\n".encode(errors="surrogateescape")
+    digits = len(str(len(rest)))
+    digits = len(str(len(rest) + digits))
+    return str(len(rest) + digits).encode() + rest

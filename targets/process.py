@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
+#: Before argv, by util-linux: the kernel kills it when its parent ends, however that ends.
+ENDS_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL")
+#: What a program that reads foreign bytes may take: memory (bytes), and the processor (seconds).
+MEMORY, SECONDS = 1 << 30, 20
 _CHUNK = 1 << 16
 _POLL = 0.02
 _TURNS = 16
@@ -47,6 +51,16 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         before(signal.SIGINT, came[0])
+
+
+def limited(*argv: str, seconds: int = SECONDS) -> list[str]:
+    """Return argv for a program that may be slow or large because of what it reads.
+
+    Limits are part of argv, since between fork and exec Python could deadlock, and since a node
+    keeps them, too. Source: setpriv(1), prlimit(1).
+    """
+    limits = (f"--cpu={seconds}", f"--as={MEMORY}", "--core=0")
+    return [*ENDS_WITH_ITS_PARENT, "prlimit", *limits, "--", *argv]
 
 
 def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -1,22 +1,40 @@
 # git, without writing the index or prompting, and as the checkout's owner, because the checkout's
-# configuration names programs (filters, ssh, transports) that must not run as root.
+# configuration names programs (filters, ssh, transports) that must not run as root. A .git that is
+# a file names the directory with that configuration, and a linked work tree's names one more.
 
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
 repository=$1
 as() { "$@"; }
+# from DIRECTORY PATH: PATH, which is relative to DIRECTORY unless it is absolute.
+from() { case $2 in /*) printf '%s\n' "$2" ;; *) printf '%s\n' "$1/$2" ;; esac; }
 if [ "$(id -u)" = 0 ]; then
-    for path in "$repository" "$repository/.git" "$repository/.git/config"; do
+    directory=$repository/.git
+    [ ! -f "$directory" ] ||
+        directory=$(from "$repository" "$(sed -n '1s/^gitdir: //p' "$directory")")
+    common=$directory
+    [ ! -f "$directory/commondir" ] ||
+        common=$(from "$directory" "$(sed -n 1p "$directory/commondir")")
+    owner=0
+    for path in "$repository" "$repository/.git" "$directory" "$directory/config.worktree" \
+        "$common" "$common/config"; do
         [ -e "$path" ] || continue
-        owner=$(stat -L -c %u -- "$path"); group=$(stat -L -c %g -- "$path")
-        [ "$owner" = 0 ] || break
-        if [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
+        uid=$(stat -L -c %u -- "$path")
+        if [ "$owner" = 0 ]; then
+            owner=$uid; group=$(stat -L -c %g -- "$path")
+        fi
+        if [ "$uid" != 0 ] && [ "$uid" != "$owner" ]; then
+            echo "$repository belongs to the user $owner, and $path to the user $uid, whose \
+programs git would run: give both to one user" >&2
+            exit 77
+        fi
+        if [ "$owner" = 0 ] && [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
             echo "$path belongs to root but others may write to it, so running git there as root \
 is not safe: chmod go-w $path" >&2
             exit 77
         fi
     done
-    if [ "${owner:-0}" != 0 ]; then
+    if [ "$owner" != 0 ]; then
         home=$(getent passwd "$owner" | cut -d: -f6)
         as() {
             setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \

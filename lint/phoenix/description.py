@@ -45,12 +45,8 @@ def check(source: Source, schemas: Sequence[Source]) -> Described:
         found += _options(source, document, path, entry)
         profile = entry.get("apparmor_profile")
         if isinstance(profile, str):
-            line, column = document.place((*path, "apparmor_profile"))
-            if profile == "unconfined":
-                rule = container_confinement.UNCONFINED
-                said = "'unconfined' leaves the container without a profile"
-                found.append(rule.at(source.path, line, said, column=column))
-            elif profile:
+            line, _ = document.place((*path, "apparmor_profile"))
+            if profile not in {"", "unconfined"}:  # phoenix then writes no line: Proxmox generates
                 uses.append(Use(profile, source.path, line))
     return Described(tuple(found), tuple(uses))
 
@@ -99,7 +95,8 @@ def _options(
     for number, option in enumerate(options if isinstance(options, list) else ()):
         if isinstance(option, str) and option.startswith("lxc.") and "\n" not in option:
             line, column = document.place((*path, "lxc_options", number))
-            alone = Source(source.path, option.encode(errors="surrogateescape"), Kind.CONTAINER)
+            text = f"unprivileged: {int(entry.get('unprivileged') is True)}\n{option}"
+            alone = Source(source.path, text.encode(errors="surrogateescape"), Kind.CONTAINER)
             for found in (
                 *container_config.check(alone),
                 *container_confinement.check(alone, {}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from formats import capabilities
 from lint.finding import Problem, Severity
 from lint.rules.container_config import read
 from lint.source import Kind
@@ -44,6 +45,13 @@ CAPABILITIES = Problem(
     "An empty value clears the list of capabilities that the container must not have.",
     "Delete the line. Docker in an unprivileged container does not need it.",
 )
+CAPABILITY_NAME = Problem(
+    "container-capability-unknown",
+    Severity.ERROR,
+    "LXC does not know a capability",
+    "LXC starts no container on it: Invalid capability specified.",
+    "Correct the name. LXC wants it in small letters and without 'cap_'.",
+)
 DEVICES = Problem(
     "container-devices-all",
     Severity.WARNING,
@@ -77,7 +85,7 @@ FEATURES_OVERRIDDEN = Problem(
     "Delete the lxc.apparmor.profile line, or name a profile that states these rules itself.",
 )
 RULES = (
-    *(UNCONFINED, PRIVILEGED, CAPABILITIES, DEVICES),
+    *(UNCONFINED, PRIVILEGED, CAPABILITIES, CAPABILITY_NAME, DEVICES),
     *(PROFILE_NAME, PROFILE_REPLACED, FEATURES_OVERRIDDEN),
 )
 
@@ -131,21 +139,32 @@ def _cannot_be_entered(profile: str) -> bool:
 
 def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     current = [o for o in written.options if not o.section]
+    values = [o for o in current if o.key == "unprivileged"][-1:]
+    mapped = any(o.key in {"lxc.idmap", "lxc.id_map"} for o in current)
+    privileged = not mapped and not any(pct_options.boolean(o.value) for o in values)
     for option in written.all("lxc.cap.drop")[-1:]:
-        if not option.value:
+        # Without privileges, capabilities hold in the container's own namespace alone.
+        if not option.value and privileged:
             yield CAPABILITIES.at(source.path, option.line, "no capability is dropped")
     for option in current:
-        if option.key in {"lxc.cgroup2.devices.allow", "lxc.cgroup.devices.allow"} and (
-            _ALL_DEVICES.fullmatch(option.value)
-        ):
+        if option.key in {"lxc.cap.drop", "lxc.cap.keep"}:
+            yield from _capabilities(source, option)
+        if option.key == "lxc.cgroup2.devices.allow" and _ALL_DEVICES.fullmatch(option.value):
             said = f"'{option.key}: {option.value}' allows every device"
             yield DEVICES.at(source.path, option.line, said)
-    if source.kind is Kind.CONTAINER and any(o.key == "rootfs" for o in current):
-        values = [o for o in current if o.key == "unprivileged"][-1:]
-        mapped = any(o.key in {"lxc.idmap", "lxc.id_map"} for o in current)
-        if not mapped and not any(pct_options.boolean(o.value) for o in values):
-            said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
-            yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
+    if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
+        said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
+        yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
+
+
+def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
+    """Yield the names that LXC does not know; it also takes a number."""
+    known = {"none"} if option.key == "lxc.cap.keep" else set[str]()
+    for name in option.value.split():
+        if name not in capabilities.NAMES | known and not patterns.fullmatch("[0-9]{1,9}", name):
+            said = f"'{option.key}' has '{name}', which is no capability"
+            mend = capabilities.perhaps(name)
+            yield CAPABILITY_NAME.at(source.path, option.line, said, mend=mend)
 
 
 def _overridden(

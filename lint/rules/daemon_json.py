@@ -7,6 +7,7 @@ daemon/command/config*.go, versions 20.10 to 29.
 from __future__ import annotations
 
 import difflib
+import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,19 @@ _SHORT = {
 }
 #: Settings that dockerd merges, wherever they are.
 _MERGED = frozenset({"runtimes"})
+#: A key in what is no JSON.
+_KEY = patterns.compile(r'"([a-z0-9-]{1,60})"[ \t]*:')
 _FLAG = patterns.compile(r"(?s)--(?P<long>[a-z][a-z0-9-]*)(?:=.*)?|-(?P<short>[HbDGgpls])(?:=?.*)")
+
+
+def is_likely(content: bytes) -> bool:
+    """Whether a JSON file of any name holds Docker's settings, by the keys that it has."""
+    try:
+        keys = list(json.loads(content))
+    except (ValueError, RecursionError, TypeError):
+        keys = _KEY.findall(content.decode(errors="replace"))
+    known = sum(key in _KNOWN for key in keys if isinstance(key, str))
+    return 0 < known >= len(keys) - known
 
 
 def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from formats import capabilities
 from formats.apparmor_profile import profiles, statements
 from lint.finding import Problem, Severity
 from lint.source import Kind
@@ -72,6 +73,21 @@ EVERYTHING = Problem(
     "It has a name, and refuses nothing.",
     "State the rules that the container needs; remediation/content/lxc-phoenix-v2 is an example.",
 )
+CAPABILITY = Problem(
+    "profile-capability-unknown",
+    Severity.ERROR,
+    "AppArmor does not know a capability",
+    "The parser refuses the profile: Invalid capability.",
+    "Correct the name. A profile has it in small letters and without 'cap_'.",
+)
+DANGEROUS = Problem(
+    "profile-rules-node",
+    Severity.WARNING,
+    "a container's profile lets it rule the node",
+    "With the rule, a privileged container writes or reads what the whole node depends on: the "
+    "kernel's memory, its settings, or a disk below the permissions of its files.",
+    "Delete the rule, or deny it.",
+)
 MOUNT = Problem(
     "profile-mount-any",
     Severity.ADVICE,
@@ -88,12 +104,34 @@ WITHOUT_EFFECT = Problem(
     "Delete this rule, or the wider one if it was not meant.",
 )
 RULES = (
-    *(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, MOUNT),
-    WITHOUT_EFFECT,
+    *(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, CAPABILITY),
+    *(DANGEROUS, MOUNT, WITHOUT_EFFECT),
 )
 
+#: What the parser refuses, too, in other words.
+REFUSED = (TUNABLES_INSIDE, CAPABILITY)
 _QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
 _BARE = patterns.compile(_QUALIFIED + r"(\w+)")
+#: A rule of a file, with its permissions before or after the path.
+_PERMISSIONS = "[rwamklixpucRWXPUC]+"
+_FILE = patterns.compile(
+    _QUALIFIED + rf"(?:file\s+)?(?:(?P<before>{_PERMISSIONS})\s+)?"
+    rf"(?P<path>[\"/@{{]\S*)(?:\s+(?P<after>{_PERMISSIONS}))?(?:\s+->.*)?"
+)
+#: All files, however it is written.
+_ANY_FILE = patterns.compile(r'"?/(?:\*\*|\{,\*\*\}|\{\*\*,\}|\{\*,\*\*\})"?')
+#: Files by which one rules a node: by reading or writing, or by writing alone.
+_PROC = r"(?:^|[/}])(?:proc/|@\{PROC\}/?)"
+_USED = patterns.compile(
+    rf"{_PROC}(?:kcore|kmem)\b|(?:^|[/}}])dev/(?:k?mem\b|port\b|mapper/|zvol/|"
+    r"(?:sd|nvme|vd|xvd|dm-|md|zd|rbd)[a-z0-9*?\[{])"
+)
+_WRITTEN = patterns.compile(
+    rf"{_PROC}(?:sysrq-trigger|sys/kernel/(?:core_pattern|modprobe|hotplug))\b|"
+    r"(?:^|[/}])sys/(?:kernel/security|firmware)\b|(?:uevent_helper|release_agent)\b"
+)
+_RULING = frozenset({"mac_admin", "mac_override", "sys_module", "sys_rawio"})
+_CAPABILITY = patterns.compile(_QUALIFIED + r"(?P<deny>deny\s+)?capability\s+(?P<names>[^=(]+)")
 _CHANGE = patterns.compile(_QUALIFIED + r"change_profile\b(?P<rest>.*)")
 _ANY_TARGET = patterns.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
 #: What a profile must all allow, without a condition, to hold nothing back.
@@ -173,19 +211,21 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     """Yield the rules that leave nothing of a profile, its own and those that it includes."""
     name = profile.name
 
-    def at(rule: Problem, place: Placed, said: str) -> Finding:
+    def at(rule: Problem, place: Placed, said: str, mend: str = "") -> Finding:
         own = place.source is source
         more = "" if own else f", which {name} includes"
-        return rule.at(place.source.path, place.rule.line, f"{said}{more}")
+        return rule.at(place.source.path, place.rule.line, f"{said}{more}", mend=mend)
 
     bare: dict[str, Placed] = {}
     for each in rules.found:
         text = each.rule.text
         given = name in _LXCS_OWN and each.source is not source
-        if not given and (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
-            yield at(CHANGE, each, f"'{text},'")
+        for problem, said, mend in () if given else _alone(text):
+            yield at(problem, each, said, mend)
         if found := _BARE.fullmatch(text):
             bare[found[1]] = each
+        elif (file := _FILE.fullmatch(text)) and _ANY_FILE.fullmatch(file["path"]):
+            bare |= {"file": each} if {"r", "w"} <= _access(file) else {}
     denies = any(_denies(each.rule.text) for each in rules.found)
     # What is included and not known here may deny something; LXC's own abstractions do.
     known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
@@ -214,6 +254,28 @@ def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
         elif first[text] < rule.line:
             said = f"'{rule.text},' is in line {first[text]} already"
             yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+
+
+def _alone(text: str) -> Iterator[tuple[Problem, str, str]]:
+    """Yield what is wrong with a rule by itself, and how to correct it."""
+    if (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
+        yield CHANGE, f"'{text},'", ""
+    if file := _FILE.fullmatch(text):
+        access, path = _access(file), file["path"]
+        written = _WRITTEN.search(path) if access & {"w", "a"} else None
+        if written or (access & {"r", "w", "a"} and _USED.search(path)):
+            yield DANGEROUS, f"'{text},'", ""
+    if found := _CAPABILITY.fullmatch(text):
+        names = found["names"].split()
+        for name in sorted(set(names) - capabilities.NAMES):
+            yield CAPABILITY, f"'{name}' is no capability", capabilities.perhaps(name)
+        if not found["deny"] and _RULING.intersection(names):
+            yield DANGEROUS, f"'{text},'", ""
+
+
+def _access(file: patterns.Match[str]) -> set[str]:
+    """Return the permissions of a file's rule; those of a rule without any are all."""
+    return set((file["before"] or file["after"] or "rwmkl").lower())
 
 
 def _any_target(rest: str) -> bool:

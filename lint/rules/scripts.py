@@ -5,6 +5,7 @@ Sources: bash(1), dpkg(1), pct(1), lxc-attach(1).
 
 from __future__ import annotations
 
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from lint.finding import PROBLEMS, Fix
@@ -45,6 +46,10 @@ _UNQUOTED = patterns.compile(r"\$[\w({]|`")
 #: What writes so little, and at once, that no reader's end can hurt it.
 _SHORT = frozenset({"echo", "printf", "uname", "id", "hostname", "whoami", "date", "head", "stat"})
 _SHORT_PAIRS = frozenset({("pct", "status"), ("qm", "status"), ("systemctl", "is-active")})
+#: Shells that may have no pipefail, and then end at the line that wants it: dash.
+_WITHOUT_PIPEFAIL = patterns.compile(rb"#![ \t]*\S*/(?:env[ \t]+)?(?:da)?sh\b")
+#: The option of set that takes a name, alone or after others.
+_WITH_NAME = patterns.compile(r"[-+][A-Za-z]*o")
 #: Options of timeout that take a value.
 _OF_TIMEOUT = frozenset({"-k", "-s", "--kill-after", "--signal"})
 
@@ -63,13 +68,12 @@ def check(source: Source) -> Iterator[Finding]:
         return
     wrappers = _wrappers(found)
     enters = any(_entered(_bare(each.words), wrappers) is not None for each in found)
-    pipefail = 0
+    pipefail = False
     for each in found:
         words = _bare(each.words)
-        if words[:1] == ["set"] and "pipefail" in words and not pipefail:
-            pipefail = each.line
+        pipefail = _pipefail(words, pipefail) and not _WITHOUT_PIPEFAIL.match(source.content)
         yield from _builtin(source, each, words, wrappers)
-        yield from _pipes(source, each, words, wrappers, pipefail=bool(pipefail))
+        yield from _pipes(source, each, words, wrappers, pipefail=pipefail)
         if enters:
             yield from _on_node(source, each, words)
         if words[:1] == ["for"] and "IFS=$'\\n'" not in source.text:
@@ -109,6 +113,16 @@ def not_executable(sources: Sequence[Source]) -> Iterator[Finding]:
                 script = plain[name]
                 text = f"{source.path} executes it, and its mode is {script.mode & 0o777:o}"
                 yield NOT_EXECUTABLE.at(script.path, 0, text, fix=Fix(executable=True))
+
+
+def _pipefail(words: Sequence[str], before: bool) -> bool:
+    """Return whether pipefail is on after a command."""
+    if words[:1] == ["set"]:
+        options = list(takewhile(lambda word: word != "--", words[1:]))
+        for option, name in pairwise(options):
+            if name.strip("\"'") == "pipefail" and _WITH_NAME.fullmatch(option):
+                return option.startswith("-")
+    return before
 
 
 def _bare(words: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shlex
 import socket
@@ -141,6 +142,7 @@ class Ssh(Machine):
                 banner_timeout=self._connect_timeout,
                 auth_timeout=self._connect_timeout,
                 sock=self._greeted(hop, through),  # type: ignore[arg-type]  # what is used of one
+                transport_factory=_Transport,  # type: ignore[arg-type]  # the stub is of paramiko 3
             )
         except paramiko.BadHostKeyException as error:
             require_not_revoked(known, hop.key_name, error.key)
@@ -233,7 +235,7 @@ class Ssh(Machine):
         late.daemon = True
         late.start()
         try:
-            channel.exec_command(shlex.join(argv))
+            channel.exec_command(os.fsencode(shlex.join(argv)))
         finally:
             late.cancel()
         return channel
@@ -253,6 +255,24 @@ class Ssh(Machine):
                     f"was run ({words_of(error)}): set MaxSessions in its sshd_config to 10, the "
                     "default"
                 ) from error
+
+
+class _Transport(paramiko.Transport):
+    """A connection whose every error is paramiko's, of the socket or of its end.
+
+    paramiko reads a server's bytes in a thread of its own, and raises here what ended it: the bytes
+    of a server that does not follow the protocol end it with any error of Python's. None of our
+    code runs in that thread, so this hides no bug of ours.
+    """
+
+    @override
+    def get_exception(self) -> Exception | None:
+        error = super().get_exception()
+        if error is None or isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+            return error
+        said = paramiko.SSHException(f"it does not follow the protocol of SSH ({error!r})")
+        said.__cause__ = error
+        return said
 
 
 class _Command:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,6 +122,58 @@ def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path) ->
     (repository / ".git/config").chmod(0o666)
     with naming(FactError, repository, "root"):
         checkout(Local(), str(repository))
+
+
+def _moved(repository: Path, tmp_path: Path, where: str) -> Path:
+    """Let the checkout's .git be a file that leads elsewhere, whose config is nobody's."""
+    folder = tmp_path / "elsewhere"
+    if where == "another work tree's":
+        git(repository, "worktree", "add", "-q", "--detach", str(folder))
+        subprocess.run(["chown", "65534:65534", str(repository / ".git/config")], check=True)
+        return folder
+    (repository / ".git").rename(folder)
+    (repository / ".git").write_text(
+        f"gitdir: {folder if where == 'absolute' else '../elsewhere'}\n"
+    )
+    subprocess.run(["chown", "-R", "65534:65534", str(folder)], check=True)
+    return repository
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
+@pytest.mark.parametrize("where", ["absolute", "relative", "another work tree's"])
+def test_checkout_whose_git_is_a_file_that_leads_to_anothers_runs_nothing_as_root(
+    repository: Path, tmp_path: Path, where: str
+) -> None:
+    ran = tmp_path / "ran"
+    ran.touch(mode=0o666)
+    ran.chmod(0o666)
+    git(repository, "config", "filter.x.clean", f"sh -c 'id -u >>{ran}; cat'")
+    (repository / ".git/info/attributes").write_text("* filter=x\n")
+    checked = _moved(repository, tmp_path, where)
+    (checked / "other file").write_text("changed\n")
+    for parent in (repository, *repository.parents):  # pytest's own folders are its user's
+        parent.chmod(parent.stat().st_mode | 0o011 | (0o044 if parent == repository else 0))
+    with suppress(FactError, CommandFailed):
+        checkout(Local(), str(checked))
+    assert "0" not in ran.read_text().split()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
+def test_checkout_of_two_users_is_refused(repository: Path, tmp_path: Path) -> None:
+    checked = _moved(repository, tmp_path, "absolute")
+    subprocess.run(["chown", "65533", str(checked)], check=True)
+    with naming(FactError, "65533", "65534", tmp_path / "elsewhere"):
+        checkout(Local(), str(checked))
+
+
+def test_change_of_a_file_whose_name_is_no_utf8_is_named_by_its_bytes(repository: Path) -> None:
+    name = os.fsdecode(b"other \xff")
+    (repository / name).write_text("x\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "two")
+    git(repository, "update-index", "--assume-unchanged", name)
+    (repository / name).write_text("theirs\n")
+    assert read(repository).changed == (name,)
 
 
 def git_says(answer: str, code: int = 0) -> Checkout | None:

@@ -31,6 +31,29 @@ def test_gate_where_reports_cannot_be_written_is_undetermined_and_asks_nothing(t
     assert f"{toy.path}/reports" in said
 
 
+@pytest.mark.parametrize("whose", ["a link", "the user 65534"])
+def test_gate_whose_reports_are_a_link_or_anothers_changes_nothing_there(
+    toy: Toy, whose: str
+) -> None:
+    reports, elsewhere = toy.path / "reports", toy.path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    if whose == "a link":
+        reports.symlink_to(elsewhere)
+    elif os.geteuid() == 0:
+        elsewhere.rename(reports)
+        os.chown(reports, 65534, 65534)
+        elsewhere = reports
+    else:
+        pytest.skip("only root can give a folder away")
+    toy.feature("Then all is well")
+    seen = toy.run()
+    assert seen.ret == 3
+    assert f"results cannot be written to {reports}: it" in seen.errlines[0]
+    assert whose in seen.errlines[0]
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_claim_where_the_disk_is_full_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

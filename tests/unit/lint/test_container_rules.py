@@ -38,7 +38,12 @@ def fixed(text: str) -> str:
         ("lxc.cgroup2.devices.allow: a rwm\n", ["devices-all"]),
         ("lxc.cgroup2.devices.allow: c *:* rwm\n", []),
         ("lxc.cap.drop:\nlxc.cap.drop: sys_time\n", []),
-        ("lxc.cap.drop: sys_time\nlxc.cap.drop =\n", ["separators-mixed", "capabilities-kept"]),
+        ("lxc.cap.drop: sys_time\nlxc.cap.drop =\n", ["separators-mixed"]),
+        ("lxc.cap.drop: sys_time mac_admin 40\nlxc.cap.keep: none\n", []),
+        ("lxc.cap.drop: rawio\n", ["capability-unknown"]),
+        ("lxc.cap.drop: sys_time CAP_SYS_RAWIO none\n", ["capability-unknown"] * 2),
+        ("lxc.cap.keep: none setuid sys_rawi\n", ["capability-unknown"]),
+        ("lxc.cgroup.devices.allow: a\n", ["key-without-effect"]),
         ("lxc.apparmor.profile = unconfined\n", ["unconfined"]),
         ("lxc.apparmor.profile:unconfined\n", ["unconfined"]),
         ("lxc.apparmor.profile: Unconfined\n", ["unconfined"]),
@@ -71,6 +76,13 @@ def fixed(text: str) -> str:
 )
 def test_lines_in_effect_are_found_or_left_alone(lines: str, expected: list[str]) -> None:
     assert sorted(ids(HEAD + lines)) == sorted(expected)
+
+
+def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
+    emptied = "lxc.uts.name = a\nlxc.cap.drop =\n"
+    assert ids(emptied, kind=Kind.LXC) == ["capabilities-kept"]
+    maps = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n"
+    assert ids(emptied + maps, kind=Kind.LXC) == []
 
 
 @pytest.mark.parametrize(

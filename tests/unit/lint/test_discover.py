@@ -96,12 +96,40 @@ def test_apparmor_directory_is_known_by_its_parts(tmp_path: Path) -> None:
         (PROFILE, Kind.PROFILE),
         (b'{"debug": true}', Kind.DAEMON),
         (b'{"lxc_configs": {}}', Kind.DESCRIPTION),
+        (b'{"log-driver": "local", "log-opts": {"max-size": "1m"}, "x": 1}', Kind.DAEMON),
+        (b'{"storage-driver": "vfs" "debug": true}', Kind.DAEMON),  # no JSON
         (b"#!/bin/sh\n", Kind.SCRIPT),
     ],
 )
 def test_named_file_is_known_by_its_content(tmp_path: Path, content: bytes, kind: Kind) -> None:
     (found,) = discover.under(write(tmp_path / "some.txt", content)).sources
     assert found.kind is kind
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"name": "x", "version": "1.0.0", "scripts": {"debug": "node"}}',
+        b'{"compilerOptions": {"debug": true}}',
+        b'{"name": "x" "scripts": {}}',
+        b"[]",
+        b"{}",
+    ],
+)
+def test_json_that_is_not_dockers_is_none_that_is_linted(tmp_path: Path, content: bytes) -> None:
+    with naming(UsageError, tmp_path / "package.json", "daemon.json"):
+        discover.under(write(tmp_path / "package.json", content))
+    assert discover.under(write(tmp_path / "daemon.json.bak", content)).sources
+
+
+def test_directory_that_is_too_deep_is_said_to_be_skipped(tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*"abcdefghijkl")
+    write(folder / "950.conf", CONF)
+    write(folder / "m/951.conf", CONF)
+    found = discover.under(tmp_path)
+    assert [Path(each.path).name for each in found.sources] == ["950.conf"]
+    assert [(each.id, each.path) for each in found.findings] == [("not-checked", str(folder / "m"))]
+    assert "12 directories" in found.findings[0].cause
 
 
 def test_links_below_a_directory_are_not_followed(tmp_path: Path) -> None:

@@ -243,7 +243,6 @@ def test_description_is_judged_by_the_schema_that_it_names() -> None:
     [
         ('"pct_features": ["nesting=1", "fusion=1"]', "container-features-invalid"),
         ('"unprivileged": false', "container-privileged"),
-        ('"apparmor_profile": "unconfined"', "container-unconfined"),
         (
             '"lxc_options": ["lxc.tty.max: 1", "lxc.mount.entry: /dev/fuse"]',
             "container-mount-entry-cut",
@@ -255,3 +254,15 @@ def test_description_is_judged_by_what_it_would_write(entry: str, rule: str) -> 
     text = f'{{"lxc_configs": {{\n"950": {{\n{entry}}}}}}}'
     ((name, line, _),) = found(text, kind=Kind.DESCRIPTION)
     assert (name, line) == (rule, 3)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '"apparmor_profile": "unconfined"',  # phoenix then writes no line, and Proxmox generates
+        '"unprivileged": true, "lxc_options": ["lxc.cap.drop ="]',
+    ],
+)
+def test_description_that_weakens_nothing_has_no_finding(entry: str) -> None:
+    text = f'{{"lxc_configs": {{\n"950": {{\n{entry}}}}}}}'
+    assert found(text, kind=Kind.DESCRIPTION) == []

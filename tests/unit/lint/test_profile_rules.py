@@ -55,6 +55,43 @@ def test_one_rule_that_allows_all_is_found(rule: str) -> None:
     assert ids(f"profile lxc-docker {{\n  {rule}\n}}\n") == ["profile-allows-everything"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("capability rawio,", "profile-capability-unknown"),
+        ("audit capability chown CAP_SYS_ADMIN,", "profile-capability-unknown"),
+        ("deny capability sys_rawi,", "profile-capability-unknown"),
+        ("capability chown sys_rawio,", "profile-rules-node"),
+        ("deny capability sys_rawio,", ""),
+        ("capability chown net_admin,", ""),
+        ("/proc/sysrq-trigger rwk,", "profile-rules-node"),
+        ("@{PROC}/sys/kernel/core_pattern w,", "profile-rules-node"),
+        ("rwk /dev/sd*,", "profile-rules-node"),
+        ("file /{,**/}proc/kcore r,", "profile-rules-node"),
+        ("allow /dev/mem rw,", "profile-rules-node"),
+        ("/sys/kernel/security/** rwklx,", "profile-rules-node"),
+        ("/proc/sysrq-trigger r,", ""),
+        ("audit deny /{,**/}sysrq-trigger rwklx,", ""),
+        ("deny /proc/kcore rwklx,", ""),
+        ("/sys/firmware/** r,", ""),
+        ("/dev/fuse rwk,", ""),
+        ("/dev/snd/** rwk,", ""),
+        ("/srv/dev/memory rw,", ""),
+        ("mount options=(rw, rbind) /proc/sysrq-trigger -> /proc/sysrq-trigger,", ""),
+    ],
+)
+def test_rule_by_which_a_container_rules_its_node_is_found(rule: str, expected: str) -> None:
+    found = ids(f"profile lxc-docker {{\n  {rule}\n}}\n")
+    assert set(found) == ({expected} if expected else set())
+
+
+@pytest.mark.parametrize("files", ["/** rwk", "/{,**} rwklmix", "allow /{**,} wr"])
+def test_rule_of_every_file_allows_as_much_as_file_alone(files: str) -> None:
+    others = ("capability", "network", "mount", "ptrace", "signal")
+    text = "".join(f"  {each},\n" for each in (files, *others))
+    assert ids(f"profile lxc-docker {{\n{text}}}\n") == ["profile-allows-everything"]
+
+
 def test_wide_rules_with_a_deny_allow_not_everything() -> None:
     wide = "".join(
         f"  {each},\n" for each in ("file", "capability", "network", "ptrace", "signal", "mount")

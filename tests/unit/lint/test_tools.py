@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from lint.check import check
+from lint.rules import tools
 from lint.rules.tools import Tools
 from lint.source import Kind, Source
 from targets.errors import LimitExceeded, TransportError
@@ -14,7 +24,9 @@ from tests.doubles.answering import Answer, Answering
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from targets.transport import Transport
+    from collections.abc import Callable, Sequence
+
+    from targets.transport import CommandResult, Transport
 
 PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SCRIPT = Source("/p/a.sh", b"#!/bin/bash\ntrue\n", Kind.SCRIPT)
@@ -125,6 +137,232 @@ def test_parser_is_given_the_directory_that_a_profile_is_in(tmp_path: Path) -> N
     ((rule, _, _, told),) = said(Source("/p/lxc-a", text, Kind.PROFILE, base=str(base)), on=Local())
     assert rule == "profile-parse-error"
     assert "abstractions/own, line 1" in told
+
+
+SLOW = "#!/bin/sh\nexec sleep 30\n"
+KILLED = "#!/bin/sh\nkill -KILL $$\n"
+LARGE = "#!/bin/sh\nexec perl -e '$x = q(x) x 2_000_000_000'\n"
+STOPPED = "shellcheck did not end within 1 s"
+FULL = "shellcheck reached its limit of 1 GiB or of 20 s"
+WRONG = "#!/bin/sh\necho 'Segmentation fault'; exit 3\n"
+#: Refuses to read a script with a certain word, and finds an error in each other one.
+PICKY = """#!/usr/bin/perl
+my @found;
+for my $file (grep m{^/dev/fd/}, @ARGV) {
+    open my $in, '<', $file or die;
+    exit 2 if grep { /word/ } <$in>;
+    push @found, qq({"file":"$file","line":1,"column":1,"code":1,"message":"m"});
+}
+print '[', join(',', @found), ']';
+exit 1;
+"""
+
+
+@pytest.fixture
+def shellcheck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program in shellcheck's place."""
+
+    def put(text: str) -> None:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin/shellcheck").write_text(text)
+        (tmp_path / "bin/shellcheck").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    return put
+
+
+def scripts(*texts: str) -> list[Source]:
+    return [
+        Source(f"/p/{at}.sh", f"#!/bin/bash\n{text}\n".encode(), Kind.SCRIPT)
+        for at, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (SLOW, STOPPED),
+        (KILLED, FULL),
+        (LARGE, "shellcheck ended with 12"),
+        (WRONG, "shellcheck ended with 3"),
+        ("#!/bin/sh\nexit 1\n", "shellcheck ended with 1"),
+    ],
+)
+def test_script_that_a_tool_could_not_judge_is_said(
+    shellcheck: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr(tools, "_PATIENCE", 1.0 if program is SLOW else 20.0)
+    shellcheck(program)
+    assert said(*scripts("true"), on=Local()) == [("not-checked", "/p/0.sh", 0, why)]
+
+
+def test_script_that_cannot_be_judged_hides_no_other_one(
+    shellcheck: Callable[[str], None],
+) -> None:
+    shellcheck(PICKY)
+    found = said(*scripts("a", "b", "a word", "c", "d"), on=Local())
+    assert [(each[0], each[1]) for each in found] == [
+        ("not-checked" if at == 2 else "script-shellcheck", f"/p/{at}.sh") for at in range(5)
+    ]
+
+
+def test_scripts_of_a_run_are_a_few_calls_and_each_comment_is_at_its_script() -> None:
+    calls: list[list[str]] = []
+    local = Local()
+
+    class Counting(Local):
+        def run(self, argv: Sequence[str], **more: Any) -> CommandResult:
+            calls.append(list(argv))
+            return local.run(argv, **more)
+
+    texts = ["echo $((1+))" if at % 50 == 7 else "true" for at in range(120)]
+    found = said(*scripts(*texts), on=Counting())
+    assert sorted(each[:3] for each in found) == [
+        ("script-shellcheck", f"/p/{at}.sh", 2) for at in (107, 57, 7)
+    ]
+    assert sum("shellcheck" in argv for argv in calls) == 3
+
+
+def test_tools_of_a_run_have_a_time_together_and_what_is_left_is_said(
+    shellcheck: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "_PATIENCE", 1.0)
+    monkeypatch.setattr(tools, "_IN_ALL", 1.5)
+    monkeypatch.setattr(tools, "_TOGETHER", 1)
+    shellcheck(SLOW)
+    found = said(*scripts("a", "b", "c", "d"), on=Local())
+    assert [(each[0], each[1]) for each in found] == [
+        ("not-checked", f"/p/{at}.sh") for at in range(4)
+    ]
+    assert found[0][3] == STOPPED
+    assert found[3][3] == "shellcheck was not started: the tools of a run have 1.5 s together"
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda how: how.name
+)
+def test_lint_that_is_ended_leaves_no_tool_running(
+    shellcheck: Callable[[str], None], tmp_path: Path, how: signal.Signals
+) -> None:
+    mark = tmp_path / "pid"
+    shellcheck(f"#!/bin/sh\necho $$ >{mark}.new; mv {mark}.new {mark}; exec sleep 60\n")
+    (tmp_path / "a.sh").write_text("true\n")
+    argv = [sys.executable, "-m", "remediation", "lint", str(tmp_path / "a.sh")]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as lint:
+        end = time.monotonic() + 30
+        while not mark.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        tool = Path(f"/proc/{mark.read_text().strip()}")
+        assert tool.exists()
+        lint.send_signal(how)
+        lint.wait(20)
+    end = time.monotonic() + 5
+    while tool.exists() and "Z" not in (tool / "stat").read_text().rpartition(")")[2]:
+        assert time.monotonic() < end, "shellcheck still runs"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('include "/etc/shadow"', "leads out"),
+        ("include /etc/shadow", "leads out"),
+        ("#include </etc/shadow>", "leads out"),
+        ("#include<../../etc/shadow>", "leads out"),
+        ("include if exists <../secret>", "leads out"),
+        ("#include if exists   </etc/shadow>", "leads out"),
+        ("include\n\n  </etc/shadow>", "leads out"),
+        ("mount #x, include </etc/shadow>", "leads out"),  # no comment, to the parser
+        ('"/a\n# b" r, include </etc/shadow>', "leads out"),
+        ("# include\ninclude </etc/shadow>", "leads out"),
+        ("include" + "\n" * 5000 + "</etc/shadow>", "leads out"),
+        ("include " + "./" * 600 + "../secret", "cannot be read"),
+        ("include if exists" + " " * 5000 + "</etc/shadow>", "leads out"),
+        ('include "\\057etc/shadow"', "cannot be read"),
+        ("include a,/../../secret", "cannot be read"),
+        ("abi </etc/shadow>,", "leads out"),
+        ("include <local/link>", "leads out"),
+        ("include <local/far/file>", "leads out"),
+        ("include <linked.d>", "leads to"),
+        ("include <local/pipe>", "no regular file"),
+        ("include <local/device>", "no regular file"),
+        ("include <local/more>", "leads out"),
+        ("include <local/large>", "1 MiB"),
+    ],
+)
+def test_parser_gets_no_profile_that_leads_it_out_of_its_directory(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    base = _base(tmp_path)
+    text = f"{text}\n" if text.startswith("abi") else f"profile lxc-a {{\n  {text}\n}}\n"
+    source = Source("/p/lxc-a", text.encode(), Kind.PROFILE, base=str(base))
+    (cause,) = [each[3] for each in said(source, on=Local()) if each[0] == "not-checked"]
+    assert cause.startswith("apparmor_parser did not get it: ")
+    assert why in cause
+
+
+def _base(tmp_path: Path) -> Path:
+    base = tmp_path / "apparmor.d"
+    (base / "local").mkdir(parents=True)
+    (base / "linked.d").mkdir()
+    (tmp_path / "secret").write_text("# it is not for you\n")
+    (base / "local/link").symlink_to(tmp_path / "secret")
+    (base / "linked.d/a").symlink_to(tmp_path / "secret")
+    (base / "local/far").symlink_to(tmp_path)
+    (base / "local/inner").symlink_to(base / "local/own")
+    (base / "local/own").write_text("  network,\n")
+    (base / "local/more").write_text("include <local/link>\n")
+    (base / "local/large").write_bytes(b"#" * ((1 << 20) + 1))
+    os.mkfifo(base / "local/pipe")
+    if os.geteuid() == 0:
+        os.mknod(base / "local/device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    else:
+        os.mkfifo(base / "local/device")
+    return base
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "include <local/own>",
+        "include if exists <local/absent>",
+        "#include <linked.d/../local/own>",
+        "include <local/inner>",  # a link that stays
+        "# We include the rules of others, and abi, too.\n  file,",
+        "/usr/include/** r,",
+    ],
+)
+def test_parser_gets_a_profile_that_stays_in_its_directory(tmp_path: Path, text: str) -> None:
+    base = _base(tmp_path)
+    source = Source("/p/lxc-a", f"profile lxc-a {{\n  {text}\n}}\n".encode(), Kind.PROFILE)
+    assert said(replace(source, base=str(base)), on=Local()) == []
+
+
+def test_parser_on_a_node_gets_no_profile_whose_own_names_lead_out() -> None:
+    names = b'profile lxc-a {\n  include "/etc/shadow"\n}\n'
+    ((rule, _, _, cause),) = said(replace(PROFILE, content=names), on=machine())
+    assert (rule, "leads out of /etc/apparmor.d" in cause) == ("not-checked", True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [("netwurk inet,", 4), ("capability x y,", 4), ("mount fstype=,", 4), ("file,\n  }", 6)],
+)
+def test_profile_is_parsed_where_lxcs_abstractions_are_not_installed(rule: str, line: int) -> None:
+    text = (
+        "#include <tunables/global>\nprofile lxc-a {\n"
+        "  #include <abstractions/lxc/container-base>\n  %s\n  file,\n}\n"
+    )
+    good = replace(PROFILE, content=(text % "network inet,").encode())
+    assert said(good, on=Local()) == []
+    found = said(replace(PROFILE, content=(text % rule).encode()), on=Local())
+    assert found
+    assert {each[0] for each in found} <= {"profile-parse-error", "profile-capability-unknown"}
+    assert found[0][2] == line
 
 
 def test_nothing_in_a_script_is_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -95,6 +96,31 @@ def test_edit_of_a_file_with_an_odd_name_is_rolled_back(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new\n"
     action.rollback(ON, before)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_names_that_are_no_utf8_come_back_by_their_bytes(tmp_path: Path, kind: str) -> None:
+    path, odd = f"{tmp_path}/" + os.fsdecode(b"f\xff\xe9"), os.fsdecode(b"user.\xff=%\xfe")
+    state = FileState(
+        kind,
+        b"x" * (kind == "file"),
+        os.fsdecode(b"to \xff") if kind == "link" else "",
+        0o777 if kind == "link" else 0o640,
+        3_000_000 if os.geteuid() == 0 else os.geteuid(),
+        os.getegid(),
+        "1700000000.123456789",
+    )
+    if kind == "file":
+        Path(path).write_bytes(b"")
+        os.setxattr(path, odd, b"a\0\xff\n")
+        state = replace(state, attributes=files.capture(ON, path).attributes)
+        assert len(state.attributes) == 1
+        Path(path).unlink()
+    files.restore(ON, path, state)
+    assert files.capture(ON, path) == state
+    if kind == "file":
+        assert os.getxattr(path, odd) == b"a\0\xff\n"
+    assert [os.fsencode(each.name) for each in tmp_path.iterdir()] == [b"f\xff\xe9"]
 
 
 def test_directory_that_was_made_is_rolled_back_twice(tmp_path: Path) -> None:
