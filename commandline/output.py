@@ -36,8 +36,9 @@ def error_text(what: object) -> str:
 
     Its further lines are indented, so that they cannot look like ours.
     """
-    lines = (cut(line, LONG) for line in printable(mask(str(what))).split("\n"))
-    return cut("\n  ".join(lines), LONGEST)
+    text = str(what)
+    lines = (cut(line, LONG) for line in printable(mask(text[: 2 * LONGEST])).split("\n"))
+    return cut("\n  ".join(lines), LONGEST, beyond=max(0, len(text) - 2 * LONGEST))
 
 
 class Console(console.Console):

@@ -139,17 +139,24 @@ def _outputs(result: CommandResult) -> list[str]:
 
 
 def _output(title: str, raw: bytes) -> list[str]:
-    text = redact(raw.decode(errors="surrogateescape").rstrip("\n"))
-    return [line for line in (title, shortened(text)) if line] if text else []
+    text = raw.decode(errors="surrogateescape").rstrip("\n")
+    if middle := text[2 * KEPT : -2 * KEPT]:  # masking a megabyte to show its ends takes long
+        first, last = redact(text[: 2 * KEPT]), redact(text[-2 * KEPT :])
+        left_out = len((first[KEPT:] + middle + last[:-KEPT]).encode(errors="surrogateescape"))
+        text = _parted(first[:KEPT], left_out, last[-KEPT:])
+    else:
+        text = shortened(redact(text))
+    return [line for line in (title, text) if line] if text else []
 
 
 def shortened(text: str, kept: int = KEPT) -> str:
     """Return text; without its middle if it is longer than twice ``kept`` characters."""
     middle = text[kept:-kept]
-    if not middle:
-        return text
-    left_out = len(middle.encode())
-    return f"{text[:kept]}\n[... {left_out} bytes left out ...]\n{text[-kept:]}"
+    return _parted(text[:kept], len(middle.encode()), text[-kept:]) if middle else text
+
+
+def _parted(first: str, left_out: int, last: str) -> str:
+    return f"{first}\n[... {left_out} bytes left out ...]\n{last}"
 
 
 def counted(number: int, one: str, more: str = "") -> str:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from lint.catalogue import RULES
 from lint.finding import Severity
+from targets import masking
 from targets.masking import mask
-from targets.printable import cut, one_line
+from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ _LONGEST = 500
 
 def shown(text: str, longest: int = _LONGEST) -> str:
     """Return foreign text in one line, masked, escaped and cut."""
-    return cut(one_line(mask(text)), longest)
+    return masking.shown(text, longest)
 
 
 def as_lines(found: Finding, head: str, longest: int = _LONGEST) -> Iterator[str]:

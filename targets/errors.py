@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from targets.masking import mask_end
 from targets.printable import command
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class CommandFailed(RemediationError):
             result.stdout.decode(errors="replace").strip()
         )
         text = f"on {result.machine}: {result.command} ended with {result.exit_code}"
-        text += f": {said[-2000:]}" if said else " and said nothing"
+        text += f": {mask_end(said, 2000)}" if said else " and said nothing"
         super().__init__(f"{text}\n{hint}" if hint else text)
 
 

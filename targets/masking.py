@@ -1,26 +1,35 @@
 """Masking: secrets are replaced by stars, by their name or by their form.
 
 All output of the program goes through :func:`mask`. The names and forms are the rules of gitleaks
-and detect-secrets that fit a hypervisor, a container or a Docker configuration. Every pattern is
-bounded, so untrusted text costs linear time. Masking is no guarantee: a secret that matches no rule
-stays visible.
+and detect-secrets that fit a hypervisor, a container or a Docker configuration. Masking is no
+guarantee: a secret that matches no rule stays visible.
 """
 
 from __future__ import annotations
 
 import base64
-import re
 from typing import Any
 
-STARS = "***"
+from targets import patterns
+from targets.printable import cut, one_line
 
+STARS = "***"
+#: A secret that is cut off looks like none, so this much more is masked than is shown (characters).
+_MARGIN = 8192
+#: Invisible characters, by which a name looks like another one.
+_INVISIBLE = dict.fromkeys((0xAD, *range(0x200B, 0x200E), 0x2060, 0xFEFF))
+#: What may follow within a name.
+_MORE = r"(?:[\w.-]|[^\x00-\x7F])*"
 #: Names of secret values, as in ``PGPASSWORD`` or ``clientSecret``.
+_WORDS = (
+    "passw(?:[oö]r)?[dt]|passphrase|passwrd|pwd|secret|token|credentials?|psk|cookie"
+    "|(?:api|access|account|private|pre[_.-]?shared|encryption|signing|auth|license|master)"
+    "[_.-]?key|kennwort|mot[_-]?de[_-]?passe|contrase[ñn]a|senha|wachtwoord|has[łl]o|пароль"
+    "|密[码碼]|パスワード|비밀번호"
+)
 _NAME = (
-    r"(?:passw(?:or)?d|passphrase|passwrd|pwd|secret|token|credentials?"
-    r"|api[_.-]?key|access[_.-]?key|account[_.-]?key|private[_.-]?key|pre[_.-]?shared[_.-]?key"
-    r"|encryption[_.-]?key|signing[_.-]?key|auth[_.-]?key|license[_.-]?key|psk|cookie"
-    r"|(?<![a-z])(?:db|smtp|ftp|root|user|mail|ldap|bind|redis|rabbitmq|mysql)?[_.-]?pass(?![a-z]))"
-    r"[\w.-]{0,40}"
+    rf"(?:{_WORDS}|(?:\b|[_0-9])"
+    rf"(?:db|smtp|ftp|root|user|mail|ldap|bind|redis|rabbitmq|mysql)?[_.-]?(?:pass|pw)){_MORE}"
 )
 #: Prefixes of the tokens of well-known services.
 _PREFIXES = (
@@ -30,52 +39,77 @@ _PREFIXES = (
 )
 #: JSON within an argv within JSON has a backslash before each quote.
 _QUOTE = r"\\{0,3}[\"']"
-_KEY = r"[A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,9}"
-_BARE = r"[^\s\"'\\,;&|<>{}\[\]()]"
-_OPTION = r"--?(?:password|passwd|passphrase|pass|token|secret|api-key|access-key|auth-key|psk)"
+_KEY = r"[A-Z0-9 ]*PRIVATE KEY[A-Z ]*"
+_OPTION = (
+    r"--?(?:[a-z]+-)*(?:password|passwd|passphrase|pass|pw|token|secret|psk"
+    r"|(?:api|access|auth|encryption|signing|private|secret|account)-key)[\w-]*"
+)
 _LOGIN = (
     r"\b(?:sshpass|mysql\w*|mariadb\w*|(?:docker|podman|skopeo|buildah|oras|helm)\s+\w*\s*login)\b"
 )
-#: The first group, if there is one, stays in front of the stars.
+#: What stands between a name and its value; the value may begin in one of the next lines.
+_IS = rf"{_QUOTE}?\s*(?:[+?:]?=|=>|[:\x{{ff1a}}])[ \t]*(?:\\?\r?\n[ \t]*){{0,3}}"
+#: What is in quotes: of two kinds, and with backslashes before them.
+_QUOTED = (
+    r"\"((?:[^\"\\\n]|\\.)+)|'([^'\n]+)|\\\"((?:[^\"\\\n]|\\\\(?:\\\"|.))+)|\\+[\"']([^\"'\\\n]+)"
+)
+_VALUE = rf"(?:{_QUOTED}|(-?[^\s\"'\\,;&|<>{{}}\[\]()-][^\s\"'\\,;&|<>{{}}\[\]()]*))"
+#: A member that names a secret, and the one with its value.
+_MEMBER = "(?:name|key)"
+_NAMED = rf"{_QUOTE}{_MEMBER}{_QUOTE}\s*:\s*{_QUOTE}[^\"'\n]*{_NAME}{_QUOTE}"
+_OF_VALUE = rf"{_QUOTE}value{_QUOTE}\s*:\s*(?:{_QUOTED})"
+_REST = rf"(?:{_QUOTED}|([^\s\"'][^\n]*))"
+#: The name of a variable of the environment.
+_UPPER = rf"(?:[A-Z0-9_]*(?:{_WORDS.upper()})|(?:[A-Z0-9]+_)?PASS)[A-Z0-9_]*"
+#: A secret is the group of its rule that is there; without any, it is all of the match.
 _RULES = (
     # A key block, even if it is cut off.
-    rf"(-----BEGIN {_KEY}-----)[\s\S]*?(?=-----END {_KEY}|\Z)",
+    rf"(?s)-----BEGIN {_KEY}-----(.*?)(?:-----END {_KEY}|\z)",
     # Headers.
-    r"(\b(?:proxy-)?authorization\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?)[^\"'\\\r\n]+",
-    r"(\b(?:set-)?cookie:\s{0,8})[^\"'\r\n]+",
-    r"(\bbearer\s{1,8})[\w.~+/=-]{6,}",
-    r"(\bbasic\s{1,8})(?=[\w+/]*[0-9=])[\w+/]{8,}={0,2}",
-    r"(PVE(?:API|BS)Token=)[^\s\"']+",
+    r"\b(?:proxy-)?authorization\\?[\"']?\s*[:=]\s*\\?[\"']?([^\"'\\\r\n]+)",
+    r"\b(?:set-)?cookie:[ \t]*([^\"'\r\n]+)",
+    r"\bbearer\s+([\w.~+/=-]{6,})",
+    r"\bbasic\s+([\w+/]{8,}=+|[A-Za-z+/_]{0,7}[0-9][\w+/]{7,}|[A-Za-z+/_]{7,}[0-9][\w+/]*)",
+    r"PVE(?:API|BS)Token=([^\s\"']+)",
     # Docker's config.json.
-    rf"({_QUOTE}(?:auth|identitytoken|registrytoken){_QUOTE}\s{{0,8}}:\s{{0,8}}{_QUOTE})[^\"'\\]*",
-    # A name and its value: quoted, an XML element, a block of YAML, bare.
-    rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}}\\{{0,3}}([\"']))(?:(?!\\{{0,3}}\2)[^\n])+",
-    rf"(<[\w.:-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]+",
-    rf"({_NAME}\s{{0,8}}:\s{{0,8}}[|>][+-]?\s*\n\s+)\S[^\n]*",
-    rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}})(?!NOPASSWD\b){_BARE}+",
+    rf"{_QUOTE}(?:auth|identitytoken|registrytoken){_QUOTE}\s*:\s*{_QUOTE}([^\"'\\]+)",
+    # A name and its value as members of their own; a line of the environment; an argument.
+    rf"{_NAMED}\s*,\s*{_OF_VALUE}",
+    rf"{_OF_VALUE}{_QUOTE}\s*,\s*{_NAMED}",
+    rf"\b{_MEMBER}\s*[:=]\s*[\"']?[^\s\"']*{_NAME}[\"']?[,\s]\s*value\s*[:=][ \t]*{_REST}",
+    rf"(?m)^(?-i:(?:export )?{_UPPER})=(\S[^\n]*)",
+    rf"\"[\w.-]*{_NAME}=((?:[^\"\\\n]|\\.)+)",
+    rf"\b(?-i:ENV|ARG)\s+[\w.-]*{_NAME}[ \t]+(\S[^\n]*)",
+    rf"{_QUOTE}{_OPTION}{_QUOTE}\s*,\s*(?:{_QUOTED})",
+    # A name and its value: a list, an XML element, in one line, in a column.
+    rf"{_NAME}{_IS}\[([^\]]+)",
+    rf"{_NAME}{_IS}\{{\s*{_QUOTE}?value{_IS}{_VALUE}",
+    rf"<[\w.:-]*?{_NAME}(?:\s[^<>]*)?>([^<]+)",
+    rf"{_NAME}{_IS}{_VALUE}",
+    rf"(?m)^[\w.-]*{_NAME}\t+([^\s]+)",
     # Options, in general and of single programs.
-    rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}([\"']))(?:(?!\2)[^\n])+",
-    rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}[\"']?)[^\s\"'-][^\s\"']*",
-    rf"({_LOGIN}[^\n|;&]{{0,200}}?\s-p\s{{0,8}})[^\s\"']+",
-    r"(\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user|-U|--proxy-user)\s{0,8}[\"']?[^\s:\"']{0,100}:)[^\s\"']+",
-    r"(\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,8})\S+",
-    r"(\blogin\s{1,8}\S{1,100}\s{1,8}password\s{1,8})\S+",  # netrc
-    r"(\b(?:requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s{1,8})\S+",
+    rf"(?:^|\s){_OPTION}[ =\t](?:[ \t]|\\?\n)*(?:{_QUOTED}|[\"']?([^\s\"'\\-][^\s\"']*))",
+    rf"{_LOGIN}[^\n|;&]*?\s-p\s*([^\s\"']+)",
+    r"\bcurl\b[^\n|;]*?\s(?:-u|--user|-U|--proxy-user)\s*[\"']?[^\s:\"']*:([^\s\"']+)",
+    r"\bredis-cli\b[^\n|;]*?\s-a\s+(\S+)",
+    r"\blogin\s+\S+\s+password\s+(\S+)",  # netrc
+    r"\b(?:requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s+(\S+)",
     # Addresses: a password after a name, or a token alone. ssh's own have a user alone.
-    r"(://[^/\s:@\"']{0,200}:)[^/\s\"']{1,400}(?=@)",
-    r"(\bhttps?://)[^/\s:@\"']{1,400}(?=@)",
-    r"([?&](?:sig|signature|key|code|password|access_token|X-Amz-Signature)=)[^&\s\"']+",
+    r"://[^/\s:@\"']*:([^/\s\"']+)@",
+    r"\bhttps?://([^/\s:@\"']+)@",
+    r"[?&](?:sig|signature|key|code|password|access_token|X-Amz-Signature)=([^&\s\"']+)",
     # By form alone.
-    r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|sha1|md5|scrypt|argon2\w{1,3})\$[^\s:\"']{8,400}",
-    r"(\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA))[A-Z0-9]{12,}\b",
+    r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|sha1|md5|scrypt|argon2\w{1,3})\$[^\s:\"']{8,}",
+    r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)([A-Z0-9]{12,})\b",
     rf"{_PREFIXES}[\w.=-]{{16,}}",
     r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",  # a JSON Web Token
     r"\b[0-9]{8,10}:AA[\w-]{33}\b",  # a bot of Telegram's
 )
-_COMPILED = tuple(
-    (rule, rf"\1{STARS}" if rule.groups else STARS)
-    for rule in (re.compile(pattern, re.IGNORECASE) for pattern in _RULES)
-)
+_COMPILED = tuple(patterns.compile(f"(?i){rule}") for rule in _RULES)
+#: A line of YAML after which there is a block or a list of secrets.
+_OPENS = patterns.compile(rf"(?i){_NAME}[\"']?[ \t]*:[ \t]*(?:([|>])[+-]?[0-9]?[+-]?)?[ \t]*\r?$")
+#: What stands in a secret's place and is none: a word of sudoers.
+_HARMLESS = "NOPASSWD"
 
 
 def mask(text: str) -> str:
@@ -84,9 +118,52 @@ def mask(text: str) -> str:
     Args:
         text: of any length. The result is for people, not for programs.
     """
-    for pattern, stars in _COMPILED:
-        text = pattern.sub(stars, text)
-    return text
+    plain = text if text.isascii() else text.translate(_INVISIBLE)
+    masked = _without_blocks(plain)
+    for pattern in _COMPILED:
+        masked = pattern.sub(_starred, masked)
+    return text if masked == plain else masked
+
+
+def shown(text: str, most: int) -> str:
+    """Return the beginning of any text in one line, masked and escaped; the rest is not masked."""
+    read = most + _MARGIN
+    return cut(one_line(mask(text[:read])), most, beyond=max(0, len(text) - read))
+
+
+def mask_end(text: str, most: int) -> str:
+    """Return the end of any text, masked; the rest is not masked."""
+    return mask(text[-most - _MARGIN :])[-most:]
+
+
+def _starred(found: patterns.Match[str]) -> str:
+    groups = (found.span(number) for number in range(1, len(found.groups()) + 1))
+    start, end = next((span for span in groups if span[0] >= 0), found.span())
+    if found.string.startswith(_HARMLESS, start):
+        return str(found[0])
+    return f"{found.string[found.start() : start]}{STARS}{found.string[end : found.end()]}"
+
+
+def _without_blocks(text: str) -> str:
+    """Star each line of the blocks and lists that YAML has below a name of a secret."""
+    if "\n" not in text:
+        return text
+    lines = text.split("\n")
+    depth, block = -1, False
+    for number, line in enumerate(lines):
+        bare = line.lstrip(" \t")
+        at = len(line) - len(bare)
+        if depth >= 0 and bare:
+            if block and at > depth:
+                lines[number] = line[:at] + STARS
+                continue
+            if not block and at >= depth and bare.startswith("- ") and ": " not in bare:
+                lines[number] = f"{line[:at]}- {STARS}"
+                continue
+            depth = -1
+        if line.endswith((":", "|", ">", "-", "+", "\r", " ")) and (found := _OPENS.search(line)):
+            depth, block = at, found[1] is not None
+    return "\n".join(lines)
 
 
 def masked(value: Any) -> Any:

@@ -44,10 +44,16 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", r"\n").replace("\t", " ")
 
 
-def cut(text: str, most: int = 2000) -> str:
-    """Return at most ``most`` characters of a text, and the number of those left out."""
-    left_out = len(text) - most
-    return text if left_out <= 0 else f"{text[:most]}… ({left_out} more characters)"
+def cut(text: str, most: int = 2000, *, beyond: int = 0) -> str:
+    """Return at most ``most`` characters of a text, and the number of those left out.
+
+    Args:
+        text: any text.
+        most: how much of it is wanted.
+        beyond: how many characters were left out before.
+    """
+    left_out = max(0, len(text) - most) + beyond
+    return f"{text[:most]}… ({left_out} more characters)" if left_out else text
 
 
 def command(argv: Sequence[str]) -> str:

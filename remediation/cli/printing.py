@@ -14,8 +14,8 @@ from commandline.json_output import print_json
 from commandline.output import LONG, Console, error_text
 from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Life
-from targets.masking import mask
-from targets.printable import cut, one_line, printable
+from targets.masking import mask, shown
+from targets.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ _COMPARED = 5000
 def tell(line: str, style: str = "dim") -> None:
     """Print progress on standard error; a failure to print is ignored."""
     with suppress(OSError):
-        err.print(Text(f"… {cut(one_line(mask(line)), LONG)}", style=style), soft_wrap=True)
+        err.print(Text(f"… {shown(line, LONG)}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:
@@ -48,7 +48,7 @@ def error(what: object) -> None:
 
 def line(text: str, style: str = "", *, to: Console = out) -> None:
     """Print any text as one line."""
-    to.print(Text(cut(one_line(mask(text)), LONG), style=style), soft_wrap=True)
+    to.print(Text(shown(text, LONG), style=style), soft_wrap=True)
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
@@ -234,7 +234,7 @@ def cut_off(journal: Journal, ctid: int) -> str:
 
 def _cell(text: object) -> Text:
     """Return a text for a table: one line, without rich's markup."""
-    return Text(cut(one_line(mask(str(text))), LONG))
+    return Text(shown(str(text), LONG))
 
 
 def _table(*columns: str) -> Table:
