@@ -6,10 +6,9 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from faults.fault import RED
+from faults.fault import RED, written
 from faults.rows import (
     access,
-    apparmor,
     attacker,
     audit_window,
     comparisons,
@@ -17,7 +16,6 @@ from faults.rows import (
     confinement,
     docker,
     hostile,
-    prerequisites,
     provisioning,
     proxmox,
     rollback,
@@ -31,13 +29,21 @@ if TYPE_CHECKING:
 
     from faults.fault import Fault
 
-FAULTS: tuple[Fault, ...] = tuple(
-    fault
-    for rows in (
-        *(configuration, apparmor, confinement, audit_window, docker, provisioning, comparisons),
-        *(prerequisites, rollback, access, proxmox, witnesses, attacker, hostile),
-    )
-    for fault in rows.FAULTS
+FAULTS: tuple[Fault, ...] = (
+    *configuration.FAULTS,
+    *written("apparmor"),
+    *confinement.FAULTS,
+    *audit_window.FAULTS,
+    *docker.FAULTS,
+    *provisioning.FAULTS,
+    *comparisons.FAULTS,
+    *written("prerequisites"),
+    *rollback.FAULTS,
+    *access.FAULTS,
+    *proxmox.FAULTS,
+    *witnesses.FAULTS,
+    *attacker.FAULTS,
+    *hostile.FAULTS,
 )
 #: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
 #: long as twenty others.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from typing import TYPE_CHECKING, Literal
 
-from faults.scenarios import scenarios
+import msgspec
+
+from faults.scenarios import inside, scenarios
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
 
@@ -159,6 +162,39 @@ class Fault:
             for name, scenario in scenarios().items()
             if name in self.expect or could_be_asked(scenario)
         )
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fault as TOML has it; ``red`` and ``undetermined`` hold words by a scenario's id."""
+
+    id: str
+    title: str
+    inject: str
+    red: dict[str, tuple[str, ...]] = {}
+    undetermined: dict[str, tuple[str, ...]] = {}
+    also: tuple[str, ...] = ()
+    reach: frozenset[str] = BOTH
+    rollback: str = ""
+
+
+def written(topic: str) -> tuple[Fault, ...]:
+    """Return the faults of ``faults/rows/TOPIC.toml``.
+
+    Its ``inside`` stands for each scenario that looks into the container.
+    """
+    text = files("faults.rows").joinpath(f"{topic}.toml").read_bytes()
+    rows = msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[_Row, ...]])["fault"]
+    return tuple(map(_fault, rows))
+
+
+def _fault(row: _Row) -> Fault:
+    expect: dict[str, Expectation] = {}
+    for name, words in row.red.items():
+        expect |= red(name, *words)
+    for name, words in row.undetermined.items():
+        expect |= undetermined(inside() if name == "inside" else name, *words)
+    fields = (row.id, row.title, row.inject, expect, row.also)
+    return Fault(*fields, reach=row.reach, rollback=row.rollback)
 
 
 #: Faults that can affect only the node, or only the container.

@@ -53,6 +53,18 @@ FAULTS = (
         start=OTHER,
     ),
     Fault(
+        "F60-unconfined",
+        "the container starts without the profile that its file names",
+        _pct(
+            '"start "*',
+            'conf=/etc/pve/lxc/$2.conf; cp -p "$conf" /run/conf; '
+            'sed -i "/^lxc.apparmor.profile/d" "$conf"; "$real" "$@"; code=$?; '
+            'cp -p /run/conf "$conf"; exit $code',
+        ),
+        expect=red("rehearsed", "still not as the plan wants: the profile of the container"),
+        start=OTHER,
+    ),
+    Fault(
         "F60-profile",
         "removing the profile from the kernel loads another one",
         _REMOVAL_LEAVES_A_PROFILE,
