@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from facts import apparmor
 from formats.container_defects import stopping
 from targets.errors import CommandFailed, RemediationError
+from targets.runtime import proxmox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,9 @@ def start_obstacle(runtime: Runtime, ctid: int) -> str:
     try:
         written = runtime.configuration(ctid)
         loaded = apparmor.loaded_profiles(runtime.node)
+        return obstacle(written, loaded) or next(_now(written), "") or runtime.blocked()
     except RemediationError:
         return ""
-    return obstacle(written, loaded)
 
 
 def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
@@ -79,6 +80,13 @@ def start(runtime: Runtime, ctid: int) -> None:
         if not cause:
             raise
         raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
+
+
+def _now(written: ContainerConfig) -> Iterator[str]:
+    if proxmox.boolean(written.current().get("template", "")):
+        yield f"it is a template: pct clone makes a container of it ({written.path})"
+    if lock := written.current().get("lock"):
+        yield f"it is locked ({lock}) until what works on it has ended ({written.path})"
 
 
 def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:

@@ -11,7 +11,7 @@
     │   └── Elsewhere      the container is on another node of the cluster
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
     ├── FactError          ran, but the answer cannot be read
-    │   └── Busy           another program works on the container
+    │   └── Busy           the container cannot be changed now
     └── LockedError        another run holds the lock of the node
 
 Those of a plan and its rollback are in :mod:`remediation.engine.errors`, and those of the lab in
@@ -96,7 +96,7 @@ class FactError(RemediationError):
 
 
 class Busy(FactError):
-    """Another program works on the container; nothing was changed."""
+    """Another program works on the container, or its cluster has no quorum; nothing was changed."""
 
 
 class LockedError(RemediationError):

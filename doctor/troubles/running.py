@@ -10,6 +10,7 @@ from doctor.problems import PROBLEMS
 from facts import apparmor, startable
 from targets.errors import FactError
 from targets.runtime import container_config
+from targets.runtime.pct import IN_CONTROL, NO_QUORUM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
+BLOCKED = PROBLEMS["node-without-quorum"]
 STOPPED = PROBLEMS["container-stopped"]
 DOWN = PROBLEMS["docker-down"]
 ABSENT = PROBLEMS["docker-absent"]
@@ -26,6 +28,12 @@ NEXT = PROBLEMS["next-start-fails"]
 LOSES = PROBLEMS["next-start-loses"]
 _FUSE = "fuse-overlayfs"
 _UP = frozenset({"RUNNING", "FROZEN", "FREEZING", "THAWED"})
+
+
+def judge_node(case: Case) -> Iterator[Finding]:
+    """Yield that the node can start no container, and change none."""
+    if case.pct and not case.node.of(IN_CONTROL)[0]:
+        yield BLOCKED.here(NO_QUORUM.partition(".")[0])
 
 
 def judge_container(case: Case) -> Iterator[Finding]:
@@ -84,6 +92,7 @@ def _mute(case: Case) -> Iterator[Finding]:
 
 
 EXAMINATIONS = (
+    Examination("whether the cluster has quorum", (BLOCKED,), judge_node, (IN_CONTROL,)),
     Examination(
         "whether the container runs",
         (STOPPED,),

@@ -19,7 +19,7 @@ from targets.drift import Drift
 from targets.errors import Busy, Dropped, FactError, RemediationError
 from targets.read import Read, content_of
 from targets.runtime import container_config
-from targets.runtime.normal_form import dropped, normal_form
+from targets.runtime.normal_form import dropped, is_rewritten, normal_form
 from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ class ContainerOptions(Action[OptionsState]):
         started = content_of(self.runtime.started_path(self.ctid))
         return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started)
 
+    @override
+    def consent_reads(self) -> Iterable[Read[Any]]:
+        return self.runtime.control_reads()
+
     @property
     def path(self) -> str:  # type: ignore[override]
         """The file of the container's configuration."""
@@ -159,17 +163,18 @@ class ContainerOptions(Action[OptionsState]):
         self._file.require_reversible(on)
 
     def _require_free(self, on: Transport) -> str:
-        """Return the configuration; raises Busy if it is locked: a lock goes with its holder.
+        """Return the configuration; raises Busy if it cannot be changed now.
 
-        It is that of the before-image, and not of an earlier read.
+        It is that of the before-image, and not of an earlier read. Without quorum its mode is
+        another one, so that is asked first. A lock goes with its holder.
         """
+        self.runtime.on(on).require_control(self.ctid)
         written = _text(self._file.capture(on).content)
         if lock := container_config.parse(self.path, written).current().get("lock"):
             raise Busy(
                 f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
                 "work on it; wait until that has ended, and if it never will: pct unlock"
             )
-        self.runtime.on(on).require_ours(self.ctid)
         return written
 
     @override
@@ -195,13 +200,13 @@ class ContainerOptions(Action[OptionsState]):
 
     @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        return self._file.current_reads()
+        return (*self._file.current_reads(), *self.runtime.control_reads())
 
     def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.
 
         Raises:
-            Busy: something is at work on it, which would lose its lock, or it is not ours.
+            Busy: something is at work on it and would lose its lock, or it is not in our control.
         """
         self._require_free(on)
         return OptionsState(self._file.capture(on), running=False, effective="")
@@ -261,11 +266,7 @@ class ContainerOptions(Action[OptionsState]):
         )
 
     def _is_rewritten(self, now: FileState, before: FileState) -> bool:
-        """Whether a file is what Proxmox makes of the former one at a stop."""
-        if not self._normalised or now == before or now.kind != "file":
-            return False
-        written = normal_form(_text(before.content)).encode(errors="surrogateescape")
-        return files.same(now, replace(before, content=written))
+        return self._normalised and is_rewritten(now, before)
 
     @override
     def side_effects(self, on: Transport, before: OptionsState | None) -> list[SideEffect]:

@@ -9,6 +9,7 @@ from remediation.cli import printing
 from remediation.engine.journal import stored
 from targets import connect
 from targets.lock import held_by
+from targets.runtime.pct import IN_CONTROL
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -20,4 +21,6 @@ if TYPE_CHECKING:
 def opened(aim: Target) -> AbstractContextManager[Runtime]:
     """Return the context of a connection to a target's node; see ``connect.opened``."""
     # The lock first: a run that ends in between has then written its last line.
-    return connect.opened(aim, lab=lab_address, tell=printing.tell, reads=[held_by(), stored()])
+    return connect.opened(
+        aim, lab=lab_address, tell=printing.tell, reads=[held_by(), stored(), IN_CONTROL]
+    )

@@ -37,6 +37,8 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
             printing.line(printing.cut_off(journal, interrupted), "yellow", to=printing.err)
         if torn:
             printing.say_if_torn(journal)
+        if why := runtime.blocked():
+            printing.line(why, "yellow", to=printing.err)
         drifts = the_plan.drifts()
     printing.status(
         drifts,

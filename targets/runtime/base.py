@@ -7,7 +7,7 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from targets import patterns
 from targets.errors import FactError, TransportError
@@ -78,8 +78,16 @@ class Runtime(ABC):
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
 
-    def require_ours(self, ctid: int) -> None:  # noqa: B027 - plain LXC has no such program
-        """Raise Busy if another program (Proxmox's HA) starts and stops the container."""
+    def control_reads(self) -> tuple[Read[Any], ...]:
+        """Return what :meth:`require_control` asks."""
+        return ()
+
+    def blocked(self) -> str:
+        """Return why no container can be started or changed now, and what to do; empty if not."""
+        return ""
+
+    def require_control(self, ctid: int) -> None:  # noqa: B027 - plain LXC has no such program
+        """Raise Busy if the container cannot be changed, stopped and started by us now."""
 
     def start_command(self, ctid: int) -> str:
         """Return the command that starts the container, for a reader to type."""

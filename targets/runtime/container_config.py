@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: A line as LXC itself reads it: blanks do not matter, and only ``=`` separates.
 _LXC_OPTION = patterns.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*")
 #: Keys of a container's disks and snapshots.
+_POINT = patterns.compile(r"mp[0-9]+")
 _VOLUME = patterns.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
 #: The keys of lines that are no option: a section's header, a comment, an unparsable line.
 HEADER, _COMMENT, _NEITHER = "[", "#", ""
@@ -207,6 +208,16 @@ def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[
     lost = [name for name in wanted if name in before - after]
     key = "lxc.apparmor.profile"
     return (*lost, *([key] if key in now and now[key] != later.get(key) else []))
+
+
+def mount_points(written: ContainerConfig) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return key and properties of each of Proxmox's mount points in effect, by its directory."""
+    said = ((key, features(value)) for key, value in written.current().items())
+    return {
+        given["mp"].rstrip("/"): (key, given)
+        for key, given in said
+        if _POINT.fullmatch(key) and given.get("mp", "").startswith("/")
+    }
 
 
 @foreign.parser()

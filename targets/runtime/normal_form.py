@@ -9,11 +9,15 @@ PVE::LXC::Config (parse_pct_config, write_pct_config) of pve-container 6.1, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from targets import foreign, patterns
+from targets import files, foreign, patterns
 from targets.runtime import pct_options, proxmox
+
+if TYPE_CHECKING:
+    from targets.archive import FileState
 
 _BLANK = " \t\r\f\v"
 #: Bytes that are escaped in a comment: all but printable ASCII without percent and colon.
@@ -75,6 +79,14 @@ def normal_form(text: str) -> str:
     if pending.keys or pending.raw or pending.described or pending.environment:
         written += f"\n[{proxmox.PENDING}]\n{pending}"
     return written + "".join(f"\n[{name}]\n{sections[name]}" for name in sorted(sections))
+
+
+def is_rewritten(now: FileState, before: FileState) -> bool:
+    """Whether a file is what Proxmox makes of the former one at a stop or a backup."""
+    if now == before or now.kind != "file":
+        return False
+    written = normal_form(before.content.decode(errors="surrogateescape"))
+    return files.same(now, replace(before, content=written.encode(errors="surrogateescape")))
 
 
 def dropped(text: str) -> frozenset[str]:

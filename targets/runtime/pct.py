@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from targets import patterns
 from targets.errors import Busy, Elsewhere, FactError, TransportError
 from targets.printable import cut
-from targets.read import unparsed
+from targets.read import ABSENT, Read, unparsed
 from targets.runtime import container_config
 from targets.runtime.base import ENVIRONMENT, Runtime
 from targets.transport import Inside
@@ -18,7 +18,6 @@ from targets.transport import Inside
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.read import Read
     from targets.transport import CommandResult, Transport
 
 #: pct's message about a container that its node does not have.
@@ -39,17 +38,47 @@ _PCT_ERRORS = {
     ),
     r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
 }
+_PVE = "/etc/pve"
 #: The resources of Proxmox's HA: for each a section, ``ct: CTID`` and indented lines.
-_HA = "/etc/pve/ha/resources.cfg"
+_HA = f"{_PVE}/ha/resources.cfg"
 _HA_SECTION = r"(?m)^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
 #: LXC's states that pct calls "running". Source: PVE::LXC, vmstatus.
 _UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
-_CONFIG = "/etc/pve/lxc/{}.conf"
+_CONFIG = f"{_PVE}/lxc/{{}}.conf"
+#: Prints the mode of a link that only Proxmox's cluster filesystem has, or stat's error, then the
+#: resources of HA. Without quorum no mode there has a bit to write, and root is refused, too.
+#: Source: PVE::Cluster (check_cfs_quorum) and pmxcfs of pve-cluster 9.1.6.
+_IN_CONTROL = f"""
+LC_ALL=C stat -c %a {_PVE}/local 2>&1
+[ ! -e {_HA} ] || cat {_HA}
+"""
+#: Why nothing can be changed on a node of Proxmox's, and what to do.
+NO_QUORUM = (
+    "this node's cluster has no quorum: /etc/pve is read-only, and Proxmox starts no container. "
+    "pvecm status shows the votes: bring the missing nodes back. Only if they are surely off, and "
+    "stay off: pvecm expected 1. If one still runs, both write /etc/pve and start the same guests"
+)
 #: Waits up to 60 s for a unit to end. If LXC's own tools started the container, it has no unit.
 _ENDED = """
 for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
 echo "it is still active" >&2; exit 1
 """
+
+
+def _in_control(answer: CommandResult) -> tuple[bool, str]:
+    mode, _, resources = answer.require().text.partition("\n")
+    if ABSENT.decode() in mode:  # no Proxmox: nothing there is ever read-only
+        return True, resources
+    if not patterns.fullmatch("[0-7]{3,4}", mode):
+        raise FactError(
+            f"on {answer.machine}: Proxmox's cluster filesystem does not answer ({mode:.200}): "
+            "systemctl status pve-cluster"
+        )
+    return bool(int(mode, 8) & 0o200), resources
+
+
+#: Whether the cluster has quorum, or there is none, and the resources of Proxmox's HA.
+IN_CONTROL = Read(("sh", "-c", _IN_CONTROL, "control"), _in_control)
 
 
 class Pct(Runtime):
@@ -111,6 +140,7 @@ class Pct(Runtime):
         path = self.config_path(ctid)
         content = self.node.read(path)
         if content is None:
+            self.state(ctid)  # raises if Proxmox's cluster filesystem does not answer
             raise FactError(self._absent(ctid))
         return container_config.parse(path, content.decode(errors="replace"))
 
@@ -158,14 +188,24 @@ class Pct(Runtime):
             raise FactError(f"pct status {ctid} said {answer.text!r}")
         return match[1]
 
-    def require_ours(self, ctid: int) -> None:
-        """See :class:`Runtime`: of a container that Proxmox's HA manages.
+    @override
+    def control_reads(self) -> tuple[Read[Any], ...]:
+        return (IN_CONTROL,)
+
+    @override
+    def blocked(self) -> str:
+        return "" if self.node.ask(IN_CONTROL)[0] else NO_QUORUM
+
+    def require_control(self, ctid: int) -> None:
+        """See :class:`Runtime`: the cluster has quorum, and HA does not manage the container.
 
         There pct only passes a request to the HA manager and returns. The manager acts later, and
         would keep a container stopped that apply wants to restart. Source: pve-container's API
         (vm_stop, vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
         """
-        written = (self.node.read(_HA) or b"").decode(errors="replace")
+        quorate, written = self.node.ask(IN_CONTROL)
+        if not quorate:
+            raise Busy(f"on {self.node.machine}, {NO_QUORUM}")
         found = patterns.search(_HA_SECTION.format(ctid), written)
         if found is None:
             return
@@ -181,18 +221,18 @@ class Pct(Runtime):
 
     @override
     def start(self, ctid: int) -> None:
-        self.require_ours(ctid)
+        self.require_control(ctid)
         self._pct("start", ctid, timeout=180).require()
 
     @override
     def stop(self, ctid: int) -> None:
-        self.require_ours(ctid)
+        self.require_control(ctid)
         self._pct("stop", ctid, timeout=180).require()
         self._require_ended(ctid)
 
     @override
     def shutdown(self, ctid: int) -> None:
-        self.require_ours(ctid)
+        self.require_control(ctid)
         options = ("--timeout", "60", "--forceStop", "1")
         self._pct("shutdown", ctid, *options, timeout=180).require()
         self._require_ended(ctid)

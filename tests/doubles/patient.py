@@ -14,6 +14,7 @@ from doctor.volume_reads import VOLUMES
 from facts import apparmor
 from targets.errors import RemediationError
 from targets.runtime import container_config
+from targets.runtime.pct import IN_CONTROL
 from targets.transport import CommandResult
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ NODE: dict[Read[Any], Raw] = {
     node_reads.id_maps(CTID): f"{MAP}==\n{MAP}",
     node_reads.confined(CTID): confined("lxc-phoenix-v2 (enforce)", PROFILE),
     node_reads.mounts(CTID): MOUNTS,
+    IN_CONTROL: "755\n",
     node_reads.VERSIONS: "kernel 6.12.57+deb13-amd64\nlxc 6.0.4\nzfs \n",
     apparmor.PROFILES: "/usr/bin/lxc-start (enforce)\nlxc-phoenix-v2 (enforce)\n",
     node_reads.MODULES: "bridge\nveth\nnf_tables\nxt_MASQUERADE\n",

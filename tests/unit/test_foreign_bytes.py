@@ -255,7 +255,7 @@ FOUND: dict[str, Asked] = {
             runtime(on), name
         )(950)
         for runtime in (Pct, Lxc)
-        for name in (*_RUNTIME, "require_ours")
+        for name in (*_RUNTIME, "require_control")
     },
     "lint.container": partial(linted, "950.conf", (Kind.CONTAINER,)),
     "lint.lxc": partial(linted, "config", (Kind.LXC,)),

@@ -242,6 +242,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
         f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
     ),
+    "sh control": "755\n",
     "sh storages": f"local dir active {_DUMP}\n",
     "sh find": _archives,
     "sh list": "",

@@ -84,9 +84,6 @@ class OfFolder(Pct):
         assert ctid == self.ctid
         self.node.run(["container", "shutdown"]).require()
 
-    def require_ours(self, ctid: int) -> None:
-        assert ctid == self.ctid
-
 
 @dataclass
 class World:

@@ -11,6 +11,7 @@ from doctor import guest_reads, messages, node_reads
 from doctor.examine import diagnose
 from doctor.volume_reads import VOLUMES
 from lint.finding import Severity
+from targets.runtime.pct import IN_CONTROL
 from tests.doubles.patient import (
     CONFIG,
     CTID,
@@ -72,6 +73,7 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "apparmor/profiles: permission denied",
     ),
     ({messages.READ: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
+    ({IN_CONTROL: "555\n"}, "node-without-quorum", "/etc/pve is read-only"),
     ({CONFINED: confined("unconfined")}, "container-runs-unconfined", "unconfined"),
     (
         {messages.READ: NAT, guest_reads.UNIT: DOWN},

@@ -17,7 +17,7 @@ STARTER = "/usr/bin/lxc-start (enforce)\n"
 
 
 def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
-    return Runtime(Machine({CONF: written, PROFILES: loaded}))
+    return Runtime(Machine({CONF: written, PROFILES: loaded}, {"sh control": "755\n"}))
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
         ("arch: amd64\nlxc.aa_profile: x\n", f"lxc.apparmor.profile ({CONF}, line 2)"),
         ("lxc.apparmor.profile: lxc-other\n", "lxc-other"),
         ("lxc.apparmor.profile: lxc_phoenix_v2\n", "lxc_phoenix_v2"),
+        ("lock: backup\n", "locked (backup)"),
+        ("template: yes\n", "pct clone"),
     ],
 )
 def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: str) -> None:
@@ -37,7 +39,7 @@ def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: 
 @pytest.mark.parametrize(
     "written",
     [
-        "features: nesting=1,fuse=yes\n",
+        "features: nesting=1,fuse=yes\ntemplate: 0\n",
         "features: fusion=1\nfeatures: fuse=1\n",
         "arch: amd64\n[pre]\nfeatures: fusion=1\nlxc.aa_profile: x\n",
         "lxc.apparmor.profile: lxc-phoenix-v2\n",
@@ -47,6 +49,13 @@ def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: 
 )
 def test_start_obstacle_where_there_is_none_is_empty(written: str) -> None:
     assert startable.start_obstacle(runtime(written), 950) == ""
+
+
+def test_start_obstacle_of_a_node_without_quorum_is_that() -> None:
+    pct = runtime("arch: amd64\n")
+    assert isinstance(pct.node, Machine)
+    pct.node.answers["sh control"] = "555\n"
+    assert "pvecm status" in startable.start_obstacle(pct, 950)
 
 
 def test_start_obstacle_of_a_name_without_the_starters_profile_is_empty() -> None:
@@ -71,7 +80,7 @@ SAID = "sync_wait: 34 An error occurred in another process\n"
 def test_start_that_fails_names_the_cause_that_pct_does_not(written: str, named: str) -> None:
     pct = runtime(written)
     assert isinstance(pct.node, Machine)
-    pct.node.files["/etc/pve/ha/resources.cfg"] = None
+    pct.node.answers["sh control"] = "755\n"
     pct.node.answers["pct start 950"] = (255, "", SAID)
     with naming(CommandFailed, SAID.strip(), named) as raised:
         startable.start(pct, 950)

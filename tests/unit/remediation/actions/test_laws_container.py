@@ -138,7 +138,7 @@ def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(it: World) 
     """Proxmox's HA would stop it, later and for good."""
 
     class Managed(OfFolder):
-        def require_ours(self, ctid: int) -> None:
+        def require_control(self, ctid: int) -> None:
             raise Busy("managed by HA")
 
     managed = Managed(it.node, it.config, it.inside)
@@ -153,6 +153,28 @@ def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(it: World) 
     assert it.look() == applied
     roll_back(it.plan())
     assert it.look() == before
+
+
+def test_apply_and_rollback_without_quorum_are_refused_and_the_container_runs_on(
+    it: World,
+) -> None:
+    """Stopped, it could be neither changed nor started again."""
+    it.node.quorate, before = False, it.look()
+    (side_effect,) = map(str, apply_side_effects(Seen.of(it.plan())))
+    assert "no quorum" in side_effect
+    with naming(Busy, "no quorum", "pvecm status"):
+        apply(it.plan())
+    assert (it.look(), it.plan().journal.lines()) == (before, [])
+    it.node.quorate = True
+    apply(it.plan())
+    it.node.quorate = False
+    it.config.chmod(0o440)  # as pmxcfs shows it then: no change of anybody's
+    applied = it.look()
+    for force in (False, True):
+        with naming(Busy, "no quorum", "pvecm status") as refused:
+            roll_back(it.plan(), force=force)
+        assert "--force" not in str(refused.value)
+        assert it.look() == applied
 
 
 def test_side_effect_of_options_is_a_restart_of_a_running_container(it: World) -> None:

@@ -79,8 +79,8 @@ def test_started_container_stopped_again_leaves_the_file(
 def test_pct_stop_waits_for_the_hook_that_writes_the_file(act: str, ended: bool) -> None:
     def pve(words: list[str]) -> Answer:
         match words:
-            case ["env", "LC_ALL=C", "cat", "--", _]:
-                return 1, b"", b"No such file or directory"
+            case ["sh", "-c", _, "control"]:
+                return b"755\n"
             case ["sh", "-c", _, "ended", "pve-container@950.service"]:
                 return int(not ended), b"", b"it is still active"
         assert words[0] == "pct", words

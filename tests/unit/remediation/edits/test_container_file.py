@@ -85,7 +85,7 @@ def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused(
     assert drift.summary.startswith("the next stop takes away keyctl, fuse: /etc/pve/lxc/950.conf")
     assert drift.summary.endswith("To drop it: pct set 950 --revert features")
     assert node.ran == ["env LC_ALL=C cat -- /etc/pve/lxc/950.conf"]  # one look, foreseen
-    node.files["/etc/pve/ha/resources.cfg"] = None
+    node.answers["sh control"] = "755\n"
     written = node.files["/etc/pve/lxc/950.conf"] or ""
     node.answers[captured(action)] = packed(FileState("file", written.encode()))
     with naming(FactError, "keyctl, fuse", "/etc/pve/lxc/950.conf", "--revert features"):
@@ -229,7 +229,7 @@ def test_container_options_with_a_cut_mount_entry_name_it(
 def test_options_locked_since_they_were_checked_are_refused() -> None:
     """The lock that counts is in the before-image: an earlier read may know nothing of it."""
     action, node = options_of(CONF)
-    node.files["/etc/pve/ha/resources.cfg"] = None
+    node.answers["sh control"] = "755\n"
     locked = FileState("file", f"lock: backup\n{CONF}".encode())
     node.answers[captured(action)] = packed(locked)
     with naming(Busy, "locked (backup)"):

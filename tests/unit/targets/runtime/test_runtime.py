@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from targets.errors import (
+    Busy,
     CommandFailed,
     FactError,
     RemediationError,
@@ -42,8 +43,8 @@ SEEN = (
 UNSEEN: Answer = (1, b"", b"find: '/etc/pve/lxc/200.conf': No such file or directory\n")
 FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
 NOWHERE: Answer = (0, b"", b"")
-HA = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg")
-ALONE: Answer = (1, b"", b"cat: /etc/pve/ha/resources.cfg: No such file or directory")
+CONTROL = ("sh", "control")
+ALONE: Answer = (0, b"755\n", b"")
 
 
 def answering(name: str, argv: tuple[str, ...]) -> Pct:
@@ -53,7 +54,7 @@ def answering(name: str, argv: tuple[str, ...]) -> Pct:
 
 
 def saying(code: int, said: str, *argv: str) -> Pct:
-    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, HA: ALONE}))
+    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, CONTROL: ALONE}))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) 
     answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
     answers[SEEN] = UNSEEN
     answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
-    answers[HA] = ALONE
+    answers[CONTROL] = ALONE
     with naming(RemediationError, "200", "scripted", "pve2") as raised:
         ask(Pct(Scripted(answers)))
     assert raised.value.exit_code == 3  # type: ignore[attr-defined]
@@ -137,10 +138,10 @@ ct: 20
     ("line", "state"),
     [("\tstate started\n", "started"), ("", "started"), ("\tstate disabled\n", "disabled")],
 )
-@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_ours"])
+@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_control"])
 def test_pct_container_that_ha_manages_is_left_alone(act: str, line: str, state: str) -> None:
     """Asked to shut it down and to start it, pct would have it stopped, later and for good."""
-    pct = Pct(Scripted({HA: (0, (RESOURCES % line).encode(), b"")}))
+    pct = Pct(Scripted({CONTROL: (0, f"755\n{RESOURCES % line}".encode(), b"")}))
     with naming(FactError, "200", "scripted", "HA", "--state ignored", f"--state {state}"):
         getattr(pct, act)(200)
 
@@ -149,9 +150,34 @@ def test_pct_container_that_ha_manages_is_left_alone(act: str, line: str, state:
     "resources",
     [RESOURCES % "\tstate ignored\n", "", "ct: 2000\n\tstate started\n", "vm: 20\n", "# ct: 200\n"],
 )
-def test_require_ours_of_a_container_that_ha_ignores_passes(resources: str) -> None:
-    Pct(Scripted({HA: (0, resources.encode(), b"")})).require_ours(200)
-    Pct(Scripted({HA: ALONE})).require_ours(200)
+def test_require_control_of_a_container_that_ha_ignores_passes(resources: str) -> None:
+    Pct(Scripted({CONTROL: (0, f"755\n{resources}".encode(), b"")})).require_control(200)
+    Pct(Scripted({CONTROL: ALONE})).require_control(200)
+
+
+@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_control"])
+@pytest.mark.parametrize(
+    ("mode", "kind", "named"),
+    [
+        ("555", Busy, "pvecm status"),
+        ("stat: cannot statx '/etc/pve/local': Transport endpoint is not connected", FactError, ""),
+        ("", FactError, "systemctl status pve-cluster"),
+    ],
+)
+def test_pct_container_of_a_node_without_quorum_is_left_alone(
+    act: str, mode: str, kind: type[FactError], named: str
+) -> None:
+    """Proxmox would stop it, could not write its file, and could not start it again."""
+    with naming(kind, "scripted", named):
+        getattr(Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")})), act)(200)
+
+
+def test_require_control_without_proxmoxs_filesystem_passes() -> None:
+    """A plain Debian with a double of pct; there a link has any mode."""
+    for mode in ("stat: cannot statx '/etc/pve/local': No such file or directory", "777"):
+        pct = Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")}))
+        pct.require_control(200)
+        assert pct.blocked() == ""
 
 
 def test_start_that_fails_carries_the_containers_words() -> None:
@@ -210,10 +236,15 @@ def test_state_that_lxc_does_not_say_is_asked_of_pct(seen: Answer) -> None:
 
 def test_configuration_of_no_container_names_what_lists_those_there_are() -> None:
     absent = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
-    pct, plain = Pct(Scripted({CAT: absent, FIND: NOWHERE})), Lxc(Scripted({CAT_PLAIN: ABSENT}))
-    for runtime, advice in ((pct, "pct list"), (plain, "lxc-ls")):
+    there = {CAT: absent, SEEN: UNSEEN, FIND: NOWHERE}
+    said = b"Configuration file 'nodes/pve1/lxc/200.conf' does not exist\n"
+    pct = Pct(Scripted({**there, ("pct", "status", "200"): (2, b"", said)}))
+    for runtime, advice in ((pct, "pct list"), (Lxc(Scripted({CAT_PLAIN: ABSENT})), "lxc-ls")):
         with naming(FactError, "200", advice):
             runtime.configuration(200)
+    unmounted = b"ipcc_send_rec[1] failed: Connection refused\n"  # then /etc/pve is empty
+    with naming(TransportError, "systemctl status pve-cluster"):
+        Pct(Scripted({**there, ("pct", "status", "200"): (111, b"", unmounted)})).configuration(200)
 
 
 @pytest.fixture
