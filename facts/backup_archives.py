@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
-from targets.runtime import container_config
+from targets.runtime import container_config, proxmox
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ PATIENCE = 6 * 3600.0
 #: An archive is named by the node's local time, which once a year goes back by this (seconds).
 _CLOCK_GOES_BACK = 3600.0
 HOUR = 3600.0
+#: What vzdump logs of a directory that its archive lacks. Source: PVE::VZDump::LXC (prepare) of
+#: pve-container 6.1.10.
+_EXCLUDED = patterns.compile(
+    r"(?:\S+ \S+ )?INFO: excluding \w+ mount point (\w+) \('(/.*)'\) from backup \((.+)\)"
+)
 _ERROR = patterns.compile(r"(^|\s)ERROR: ")
 #: The size that a backup server lists for an unfinished backup.
 _NO_SIZE = 1
@@ -87,14 +92,47 @@ def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
         yield "is empty"
 
 
-def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
-    path = patterns.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
+def left_out(written: str, node: Transport, backup: Backup | None = None) -> dict[str, str]:
+    """Return each directory of a container that a backup does not hold, and why.
+
+    Args:
+        written: the container's configuration, since a mount point may be newer than the backup.
+        node: the machine that has the archive.
+        backup: the archive, whose log says it; None: one that is still to be made.
+    """
+    config, found = container_config.parse("", written), dict[str, str]()
+    for place, (key, given) in container_config.mount_points(config).items():
+        if (given.get("volume") or next(iter(given))).startswith("/"):
+            found[place] = f"{key}, not a volume"
+        elif not proxmox.boolean(given.get("backup", "")):
+            found[place] = f"{key}, disabled"
+    for entry in config.all("lxc.mount.entry"):
+        source, target = [*entry.value.split(), "", ""][:2]
+        if source.startswith("/") and not source.startswith(("/dev/", "/proc", "/sys")):
+            found[f"/{target.strip('/')}"] = "lxc.mount.entry"
+    for line in (_log(node, backup) or ()) if backup else ():
+        if match := _EXCLUDED.fullmatch(line):
+            found[match[2].rstrip("/")] = f"{match[1]}, {match[3]}"
+    return found
+
+
+def _log(node: Transport, backup: Backup) -> list[str] | None:
     with at_most(LONGEST):
-        content = node.read(path)
+        content = node.read(_log_path(backup))
     if content is None:
-        yield f"has no log beside it ({path}): nothing says that it was finished"
+        return None
+    return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
+
+
+def _log_path(backup: Backup) -> str:
+    return patterns.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
+
+
+def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
+    lines = _log(node, backup)
+    if lines is None:
+        yield f"has no log beside it ({_log_path(backup)}): nothing says that it was finished"
         return
-    lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
     yield from (f"has an error in its log: {line}" for line in lines if _ERROR.search(line))
     if not any(patterns.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
         yield f"was not finished: its log ends with '{lines[-1] if lines else ''}'"

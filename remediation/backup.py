@@ -8,15 +8,19 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from facts import backups
-from facts.backup_archives import HOUR, LONGEST, PATIENCE
+from facts import backups, docker
+from facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
 from remediation.engine.errors import VerifyFailed
+from targets import files
 from targets.errors import FactError
 from targets.programs import program
 from targets.runtime import container_config
+from targets.runtime.normal_form import is_rewritten
 from targets.transport import at_most
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from facts.backups import Backups
     from targets.runtime.base import Runtime
 
@@ -24,29 +28,46 @@ _MAKE_ETC = program("remediation", "backup_etc.sh")
 _MAKE_CONTAINER = program("remediation", "backup_container.sh")
 
 
-def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> Backups:
+def make_backup(
+    runtime: Runtime,
+    ctid: int,
+    directory: str = backups.DUMP,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Backups:
     """Back up the node's ``/etc`` and the container, and check both archives.
 
     vzdump is used if the node has it. Otherwise tar archives the container's configuration and its
     root file system, with the node's ids and without other file systems. If files of a running
     container change while tar reads them, the log says so.
 
+    For a backup, Proxmox rewrites the container's file in its own form, as at a stop. The file is
+    restored afterwards, so that a before-image holds what its author wrote.
+
     Args:
         runtime: manages the container.
         ctid: the container; it may run.
         directory: for the archives; created if it is absent.
+        tell: called with one line about what the backup leaves out.
 
     Returns:
         The backups in the directory.
 
     Raises:
+        FactError: Docker's data is not in it, or it is not known whether it is.
         CommandFailed: an archive could not be made.
         VerifyFailed: an archive was made but does not count (:func:`facts.backups.newest_sound`).
     """
-    node = runtime.node
+    node, path = runtime.node, runtime.config_path(ctid)
+    before = files.capture(node, path)
+    written = before.content.decode(errors="replace")
+    _require_docker_data(runtime, ctid, left_out(written, node))
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
-    with at_most(LONGEST):
-        archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
+    try:
+        with at_most(LONGEST):
+            archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
+    finally:
+        if is_rewritten(files.capture(node, path), before):
+            files.restore(node, path, before)
     archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
     made = backups.find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
@@ -56,7 +77,41 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
                 f"the backup of {what} that was just made in {directory} on {node.machine} does "
                 f"not count: {defects[0] if defects else 'it is not there'}"
             )
+    left = left_out(written, node, made.container[0])
+    _require_docker_data(runtime, ctid, left)
+    if left:
+        tell(f"not in the backup of container {ctid}: {shown(left)}")
     return made
+
+
+def _require_docker_data(runtime: Runtime, ctid: int, left: Mapping[str, str]) -> None:
+    if lost := docker_data_lost(runtime, ctid, left):
+        raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
+
+
+def docker_data_lost(runtime: Runtime, ctid: int, left: Mapping[str, str]) -> str:
+    """Return what a backup lacks of Docker's data, and what to do; empty if it lacks nothing.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+        left: what the backup leaves out (:func:`facts.backup_archives.left_out`).
+
+    Raises:
+        RemediationError: it is not known.
+    """
+    if not left or not (lost := docker.data_on(left, runtime.inside(ctid))):
+        return ""
+    return (
+        f"does not hold {shown({place: left[place] for place in lost})}, where Docker's data or a "
+        "volume is. Give that mount point backup=1 (pct set), then back up again; what is not a "
+        "volume of Proxmox's is in no backup of the container: back it up by itself"
+    )
+
+
+def shown(left: Mapping[str, str]) -> str:
+    """Return what a backup leaves out, and why, in words."""
+    return ", ".join(f"{place} ({why})" for place, why in left.items())
 
 
 def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> None:

@@ -15,11 +15,13 @@ from pytest_bdd import given, then
 from facts import access, neighbours, repository
 from facts import backups as backup
 from facts.audit import log_room
+from facts.backup_archives import left_out
 from gate import evidence
 from remediation import desired, phoenix
-from remediation.backup import make_backup, may_freeze, vzdump
+from remediation.backup import docker_data_lost, make_backup, may_freeze, shown, vzdump
 from steps.audit import seen
 from steps.foreseen import foreseen
+from targets.batch import Ahead
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -60,8 +62,10 @@ def container_is_backed_up(
 ) -> None:
     """Check vzdump's log beside the archive, and the archive's own checksums.
 
-    The configuration in it must be this container's, because anyone can rename a file.
+    The configuration in it must be this container's, because anyone can rename a file. vzdump
+    leaves out most mount points: Docker's data must not be on one.
     """
+    node = Ahead(node, keep=True)
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     found, defects = backup.newest_sound(node, backups.container, target.backup_age, ours)
     if found is None:
@@ -77,6 +81,10 @@ def container_is_backed_up(
             )
         _not_backed_up(f"container {ctid}", (*defects, *outdated), backups, how)
     evidence.say(f"{found}, read to its end")
+    if left := left_out(ours, node, found):
+        lost = docker_data_lost(runtime, ctid, left)
+        assert not lost, f"{found.path} {lost}"
+        evidence.say(f"not in it: {shown(left)}")
 
 
 @then("a recent backup of the node's configuration can be read to its end")
@@ -118,11 +126,15 @@ def repository_is_asked(node: Transport, target: Target) -> Checkout | None:
 
 
 @then("it is a checkout, changed in nothing but what the plan changes")
-def is_clean(checkout: Checkout | None) -> None:
-    """The files that the plan changes may differ; other changes are somebody's uncommitted work."""
-    if checkout is None:
-        evidence.say("no checkout; the plan works without it")
-        return
+def is_clean(checkout: Checkout | None, target: Target) -> None:
+    """The files that the plan changes may differ; other changes are somebody's uncommitted work.
+
+    On a node without phoenix nobody asks, unless the target names a repository.
+    """
+    assert checkout, (
+        f"{target.repository} does not exist on {target.host}: clone phoenix there, or take "
+        "repository out of the target file"
+    )
     assert checkout.commit, (
         f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
         "plan changes can be seen and rolled back"
@@ -136,11 +148,10 @@ def is_clean(checkout: Checkout | None) -> None:
 
 
 @then("it stands at its upstream's commit")
-def is_current(node: Transport, checkout: Checkout | None) -> None:
+def is_current(node: Transport, checkout: Checkout) -> None:
     """Query the upstream itself, because the last fetch may be old."""
-    if checkout is None or not checkout.upstream:
-        if checkout:
-            evidence.say(f"{checkout.branch} has no upstream to compare with")
+    if not checkout.upstream:
+        evidence.say(f"{checkout.branch} has no upstream to compare with")
         return
     current = repository.upstream_commit(node, checkout)
     assert checkout.commit == current, (

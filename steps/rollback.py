@@ -82,7 +82,7 @@ def snapshot() -> str:
     return f"other-{hashlib.sha256(made_by + repr(CREATE).encode()).hexdigest()[:12]}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # gone before another feature applies the plan: it is the older one
 def default_container(
     runtime: Runtime,
     target: Target,

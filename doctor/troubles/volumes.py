@@ -15,8 +15,8 @@ from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from doctor.volume_reads import VOLUMES
 from lint.finding import Severity
-from targets import patterns
 from targets.errors import FactError
+from targets.runtime.container_config import mount_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from targets.runtime.container_config import ContainerConfig
 
 NOBODY = PROBLEMS["volume-of-nobody"]
-_POINT = patterns.compile(r"mp[0-9]{1,3}")
 #: Of more ranges a reader needs no more.
 _MANY = 3
 _ROOT = "/var/lib/docker"
@@ -86,14 +85,9 @@ def _mend(case: Case, root: str) -> str:
 
 def _point(config: ContainerConfig, root: str) -> str:
     """Return the mount point of the configuration that a path lies on; empty for the root."""
-    found = ("", "")
-    for key, value in config.current().items():
-        parts = value.split(",")
-        place = next((each[3:].rstrip("/") for each in parts if each.startswith("mp=/")), "")
-        over = root == place or root.startswith(f"{place}/")
-        if _POINT.fullmatch(key) and place and over and len(place) > len(found[0]):
-            found = (place, key)
-    return found[1]
+    points = mount_points(config)
+    over = [place for place in points if f"{root}/".startswith(f"{place}/")]
+    return points[max(over, key=len)][0] if over else ""
 
 
 EXAMINATIONS = (

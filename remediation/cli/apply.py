@@ -120,7 +120,8 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
         if (interrupted := journal.interrupted()) is not None:
             raise NotClean(f"nothing was backed up: {printing.cut_off(journal, interrupted)}")
         printing.tell(f"backing up container {aim.ctid} and /etc")
-        made = backup.make_backup(runtime, aim.ctid, aim.backups or backups.DUMP)
+        place = aim.backups or backups.DUMP
+        made = backup.make_backup(runtime, aim.ctid, place, printing.tell)
     for archive in (*made.container[:1], *made.etc[:1]):
         printing.tell(str(archive))
 

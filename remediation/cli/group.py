@@ -46,8 +46,9 @@ class Commands(exit_codes.Group):
     def say(self, what: RemediationError | str) -> None:
         from remediation.cli import printing  # noqa: PLC0415 - as a verb is
 
-        if isinstance(what, RemediationError) and isinstance(what.__cause__, RemediationError):
-            printing.error(what.__cause__)
+        cause = what.__cause__ if isinstance(what, RemediationError) else None
+        if isinstance(cause, RemediationError) and str(cause) not in str(what):
+            printing.error(cause)
         printing.error(what)
         if isinstance(what, ChangedSince):
             for name, drift in what.changes.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,11 @@ from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError
 from targets.runtime import container_config
+from targets.runtime.normal_form import normal_form
 from targets.target import Target
 from targets.transport import CommandResult, Local
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.canned import Machine
+from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.scripted import Scripted
 
 if TYPE_CHECKING:
@@ -47,8 +51,12 @@ class Rooted(Local):
 class Plain:
     """A runtime without vzdump: a directory as root file system, and a configuration."""
 
-    def __init__(self, node: Rooted) -> None:
-        self.node = node
+    def __init__(self, node: Rooted, inside: Machine | None = None) -> None:
+        self.node, self._inside = node, inside
+
+    def inside(self, ctid: int) -> Machine:
+        assert self._inside is not None
+        return self._inside
 
     def effective(self, ctid: int) -> container_config.ContainerConfig:
         return container_config.parse_lxc(
@@ -179,6 +187,98 @@ def test_backed_up_at_a_time_of_its_name_that_is_too_long_ago_or_to_come_is_red(
         of_container(node)
     if hours > 0:
         of_container(node, Target("pve1", 950, backup_age=48))
+
+
+DISK, ROOT = "mp0: local:950/disk.raw,mp={},size=8G{}\n", "/var/lib/docker\n"
+LOGGED = "INFO: excluding {} mount point mp0 ('/srv') from backup ({})\n"
+DOWN = (3, "", "")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (DISK.format("/srv", ""), "", "/srv/docker\n", True, "/srv (mp0, disabled)"),
+        (DISK.format("/srv", ""), "", f"{ROOT}/srv/x\n", True, "/srv (mp0, disabled)"),
+        (DISK.format("/var/lib/docker/", ""), "", DOWN, True, "/var/lib/docker (mp0, disabled)"),
+        (DISK.format("/var/lib/docker/volumes", ",backup=0"), "", ROOT, True, "volumes (mp0, dis"),
+        (DISK.format("/var", ""), "", ROOT, True, "/var (mp0, disabled)"),
+        ("mp0: /tank/d,mp=/var/lib/docker,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
+        ("mp0: volume=/dev/sdb,mp=/var/lib/docker\n", "", ROOT, True, "(mp0, not a volume)"),
+        ("lxc.mount.entry: /d var/lib/docker none bind\n", "", ROOT, True, "(lxc.mount.entry)"),
+        ("", LOGGED.format("volume", "disabled"), "/srv\n", True, "/srv (mp0, disabled)"),
+        ("", LOGGED.format("bind", "not a volume"), "/srv\n", True, "/srv (mp0, not a volume)"),
+        (DISK.format("/srv", ""), "", f"{ROOT}/srv2/x\n:/srv\n", False, "/srv (mp0, disabled)"),
+        (DISK.format("/var/lib/docker2", ""), "", ROOT, False, "/var/lib/docker2 (mp0, disabled)"),
+        (DISK.format("/var/lib/docker", ",backup=1"), "", ROOT, False, ""),
+        (
+            "lxc.mount.entry: /dev/fuse dev/fuse none bind\n[snap]\nmp0: a,mp=/var\n",
+            "",
+            "",
+            False,
+            "",
+        ),
+        (DISK.format("/srv", ""), "", DOWN, None, "start Docker"),
+        (DISK.format("/srv", ""), "", "\n", None, "start Docker"),
+    ],
+)
+def test_backed_up_without_dockers_data_is_red(
+    node: Rooted, made: backup.Backups, row: tuple[str, str, Any, bool | None, str]
+) -> None:
+    """Each row: the file, the log, what Docker says, whether it is red (None: unknown), words."""
+    written, logged, docker, red, said = row
+    (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\n{written}")
+    log = Path(made.container[0].path.replace(".tar.zst", ".log"))
+    log.write_text(logged + log.read_text())
+    runtime: Any = Plain(node, Machine(answers={"sh": docker, "systemctl is-enabled docker": "on"}))
+    given = (node, 950, find(node), Target("pve1", 950), runtime)
+    if red is False:
+        _, *lines = lines_of(steps.container_is_backed_up, *given)
+        assert lines == ([f"not in it: {said}"] if said else [])
+        return
+    with naming(AssertionError if red else FactError, said, "backup=1" if red else "/srv"):
+        steps.container_is_backed_up(*given)
+
+
+def test_backed_up_where_docker_is_absent_lacks_none_of_its_data(
+    node: Rooted, made: backup.Backups
+) -> None:
+    (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
+    absent = {"sh": DOWN, "systemctl is-enabled docker": "not-found"}
+    runtime: Any = Plain(node, Machine(answers=absent))
+    steps.container_is_backed_up(node, 950, made, Target("pve1", 950), runtime)
+
+
+def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not_in_it(
+    node: Rooted,
+) -> None:
+    config = node.root / "etc/pve/lxc/950.conf"
+    config.write_text(DISK.format("/srv", ""))
+    told: list[str] = []
+    for docker in ("/srv\n", ROOT):
+        runtime: Any = Plain(node, Machine(answers={"sh": docker}))
+        with naming(FactError, "/srv (mp0, disabled)") if docker != ROOT else nullcontext():
+            make_backup(runtime, 950, str(node.dump), told.append)
+        assert node.dump.exists() is (docker == ROOT)
+    assert told == ["not in the backup of container 950: /srv (mp0, disabled)"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("edited", [False, True])
+def test_make_backup_leaves_the_containers_file_as_its_author_wrote_it(
+    node: Rooted, program: Program, fails: bool, edited: bool
+) -> None:
+    """vzdump sets a lock and takes it away; each time Proxmox rewrites the file."""
+    config = node.root / "etc/pve/lxc/950.conf"
+    config.write_text(written := "memory: 512\n# by hand: ours\nrubbish\narch: amd64\n")
+    os.utime(config, ns=(1, 10**18 + 1))
+    rewritten = normal_form(written) + "cores: 1\n" * edited
+    program(
+        "vzdump", f"#!/bin/sh\nprintf %s {shlex.quote(rewritten)} >{config}\nexit {int(fails)}\n"
+    )
+    with pytest.raises(CommandFailed if fails else VerifyFailed):  # this vzdump makes no archive
+        back_up(node)
+    assert config.read_text() == (rewritten if edited else written)
+    assert (config.stat().st_mtime_ns == 10**18 + 1) is not edited
 
 
 def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backup.Backups) -> None:

@@ -215,7 +215,7 @@ def backed_up(root: Path) -> Path:
 def judge_backups(root: Path) -> dict[str, str]:
     node, asked = Local(), target.parse(f"lab/{CTID}")
     found = backups.find(node, CTID, str(root / "var/lib/vz/dump"))
-    runtime: Any = SimpleNamespace(config_path=lambda _: str(root / CONF))
+    runtime: Any = SimpleNamespace(config_path=lambda _: str(root / CONF), inside=lambda _: None)
     red = {}
     try:
         judged.container_is_backed_up(node, CTID, found, asked, runtime)
@@ -267,7 +267,7 @@ def cloned(root: Path) -> Path:
 def judge_repository(root: Path) -> None:
     node = Local()
     checkout = repository.checkout(node, str(root / "usr/local/phoenix_hypervisor"))
-    judged.is_clean(checkout)
+    judged.is_clean(checkout, target.parse(f"lab/{CTID}"))
     judged.is_current(node, checkout)
 
 

@@ -10,6 +10,7 @@ import pytest
 from facts import backups as backup
 from facts.access import Access
 from facts.audit.log_room import Room
+from facts.backup_archives import Backup
 from facts.neighbours import Affected
 from facts.repository import Checkout
 from remediation import phoenix
@@ -55,6 +56,7 @@ def test_backups_are_listed_with_who_made_them(monkeypatch: pytest.MonkeyPatch) 
         assert lines_of(steps.backups_are_listed, runtime, 950, target, made) == lines
 
 
+SOUND = Backup("/a.tar.zst", 2, 0.0, ())
 OURS = "hostname: docker-950\n"
 JUDGES = [steps.container_is_backed_up, steps.node_is_backed_up]
 
@@ -63,7 +65,7 @@ def judge(step: Any, backups: backup.Backups) -> None:
     if step is steps.node_is_backed_up:
         step(NOBODY, backups, PVE)
     else:
-        node = Machine({"/etc/pve/lxc/950.conf": OURS})
+        node = Machine({"/etc/pve/lxc/950.conf": OURS, "/a.log": ""})
         step(node, 950, backups, PVE, Runtime(node))
 
 
@@ -105,7 +107,7 @@ def test_is_backed_up_judges_its_own_archives(step: Any, monkeypatch: pytest.Mon
     of_node: Any = ("of the node",)
     asked: list[Any] = []
     monkeypatch.setattr(
-        backup, "newest_sound", lambda _, each, *__: (asked.append(each) or "x", ())
+        backup, "newest_sound", lambda _, each, *__: (asked.append(each) or SOUND, ())
     )
     judge(step, backup.Backups("pve1", of_container, of_node, ("/a",)))
     assert asked == [of_node if step is steps.node_is_backed_up else of_container]
@@ -113,25 +115,25 @@ def test_is_backed_up_judges_its_own_archives(step: Any, monkeypatch: pytest.Mon
 
 def test_is_clean_where_something_else_is_changed_is_red() -> None:
     good = Checkout("/r", "0" * 40, "main", "origin/main", (phoenix.INSTALL_SCRIPT,))
-    steps.is_clean(good)
-    steps.is_clean(None)
+    steps.is_clean(good, PVE)
+    with not_compliant(PVE.repository, "does not exist on pve1"):
+        steps.is_clean(None, PVE)
     with not_compliant("/r", "git"):
-        steps.is_clean(Checkout("/r"))
+        steps.is_clean(Checkout("/r"), PVE)
     for changed in (("x",), (phoenix.INSTALL_SCRIPT, "x")):
         with not_compliant("/r", "1 change", ": x;"):
-            steps.is_clean(Checkout("/r", "0" * 40, changed=changed))
+            steps.is_clean(Checkout("/r", "0" * 40, changed=changed), PVE)
 
 
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (None, ()),
         (Checkout("/r", "1" * 40, "main"), ("main has no upstream to compare with",)),
         (Checkout("/r", "1" * 40, "main", "origin/main"), ("as origin/main",)),
     ],
 )
 def test_is_current_where_its_upstream_is_ahead_is_red(
-    found: Checkout | None, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    found: Checkout, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps.repository, "upstream_commit", lambda node, found: "1" * 40)
     assert lines_of(steps.is_current, NOBODY, found) == said
