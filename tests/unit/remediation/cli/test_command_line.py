@@ -112,6 +112,10 @@ def test_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
     )
 
 
+#: Why the node can start no container, if anything.
+BLOCKED = [""]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This machine as a node, on which a plan of one step is applied; journal and lock are here."""
@@ -120,7 +124,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
         return replace(flags(tmp_path, Flag("tunable", value="new")), exclusive=exclusive)
 
-    opened = nullcontext(SimpleNamespace(node=ON))
+    opened = nullcontext(SimpleNamespace(node=ON, blocked=lambda: BLOCKED[-1]))
     monkeypatch.setattr(connect, "opened", lambda *_, **__: opened)
     monkeypatch.setattr("remediation.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
@@ -392,6 +396,31 @@ def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> N
     assert code == 3
     assert "is in use" in said
     assert len(journal(unfinished).entries()) == 3
+
+
+def test_status_without_quorum_says_so_beside_the_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert folder.exists()
+    monkeypatch.setattr(sys.modules[__name__], "BLOCKED", ["no quorum: pvecm status"])
+    result = ran("status", "--json")
+    assert result.stderr == "no quorum: pvecm status\n"
+    assert json.loads(result.stdout)["ctid"] == 950
+
+
+def test_error_whose_cause_has_the_same_words_is_printed_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``create``, which adds to pct's error what became of the container."""
+    assert folder.exists()
+    failed = CommandFailed(CommandResult(("pct", "start"), 255, b"", b"why", "pve1", 0.0, 0.0))
+
+    def fails(*_: object, **__: object) -> None:
+        raise CommandFailed(failed.result, "it was destroyed again") from failed
+
+    monkeypatch.setattr(docker_in_lxc, "plan", fails)
+    _, said = ended("status")
+    assert said == "error: on pve1: pct start ended with 255: why\n  it was destroyed again\n"
 
 
 def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) -> None:
