@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
-from targets.runtime import container_config, proxmox
+from targets.runtime import container_config, pct_options
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
     for place, (key, given) in container_config.mount_points(config).items():
         if (given.get("volume") or next(iter(given))).startswith("/"):
             found[place] = f"{key}, not a volume"
-        elif not proxmox.boolean(given.get("backup", "")):
+        elif not pct_options.boolean(given.get("backup", "")):
             found[place] = f"{key}, disabled"
     for entry in config.all("lxc.mount.entry"):
         source, target = [*entry.value.split(), "", ""][:2]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from facts import apparmor
 from formats.container_defects import stopping
 from targets.errors import CommandFailed, RemediationError
-from targets.runtime import proxmox
+from targets.runtime import pct_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def start(runtime: Runtime, ctid: int) -> None:
 
 
 def _now(written: ContainerConfig) -> Iterator[str]:
-    if proxmox.boolean(written.current().get("template", "")):
+    if pct_options.boolean(written.current().get("template", "")):
         yield f"it is a template: pct clone makes a container of it ({written.path})"
     if lock := written.current().get("lock"):
         yield f"it is locked ({lock}) until what works on it has ended ({written.path})"
