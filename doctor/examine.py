@@ -14,6 +14,7 @@ from doctor.answers import ask
 from doctor.case import Case
 from doctor.diagnosis import Diagnosis, Unseen
 from doctor.first_look import ask_inside, first_look
+from doctor.problems import FOLLOWS
 from doctor.troubles import (
     denied,
     freezer,
@@ -34,9 +35,7 @@ from doctor.troubles import (
 from facts import startable
 from facts.denial import denial_log
 from facts.denial.denial_groups import Tally
-from lint import json_text
 from lint.finding import Severity
-from lint.rules import daemon_json
 from targets.errors import Dropped, RemediationError, Unreachable
 
 if TYPE_CHECKING:
@@ -71,31 +70,6 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *freezer.EXAMINATIONS[1:],
 )
 _ORDER = tuple(Severity)
-#: What lint calls wrong in the configuration and no container starts with.
-_STOPS = frozenset(
-    {
-        "container-mount-entry-cut",
-        "container-lxc-line",
-        "container-features-invalid",
-        "container-value-invalid",
-        "container-key-former",
-        "container-idmap-invalid",
-        "container-idmap-overlap",
-        "container-profile-not-enterable",
-    }
-)
-#: What merely follows from another trouble, and is then not named beside it.
-_FOLLOWS = {
-    running.DOWN.id: frozenset(
-        {each.id for each in (network.MODULE, network.NETWORK)}
-        | {each.id for each in (*daemon_json.RULES, *json_text.RULES)}
-    ),
-    guest.UNITS.id: frozenset({guest.NESTING.id}),
-    guest.NESTING.id: frozenset({"container-features-invalid"}),
-    own_confinement.WORDS.id: frozenset({own_confinement.UNLOADED.id}),  # none is started at all
-    running.STOPPED.id: _STOPS,
-    running.NEXT.id: _STOPS,
-}
 
 
 def examine(runtime: Runtime, ctid: int) -> Diagnosis:
@@ -170,7 +144,7 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
             matters = any(kind.severity is not Severity.ADVICE for kind in each.kinds)
             unseen.append(Unseen(each.what, str(error), matters))
     ids = {each.id for each in found}
-    causes = [each for each in found if not ids & _FOLLOWS.get(each.id, frozenset())]
+    causes = [each for each in found if not ids & FOLLOWS.get(each.id, frozenset())]
     ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
     return Diagnosis(tuple(ordered), tuple(unseen))
 

@@ -22,7 +22,7 @@ from targets.programs import program
 from targets.read import Read, content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from targets.transport import CommandResult
 
@@ -150,6 +150,17 @@ class Container(msgspec.Struct, frozen=True, rename="pascal"):
     running: bool = False
     created: Word = ""
     started_at: Word = ""
+
+
+def writer(containers: Sequence[Container], given: Callable[[DockerMount], bool]) -> str:
+    """Return the name of a Docker container that may write to such a mount; empty if none may."""
+    names = (
+        each.name.removeprefix("/")
+        for each in containers
+        for mount in each.mounts or ()
+        if mount.rw and given(mount)
+    )
+    return next(names, "")
 
 
 def failures(containers: Sequence[Container]) -> list[str]:

@@ -1,8 +1,16 @@
-"""What doctor names, as data: ``problems.toml``."""
+"""What doctor names, as data: ``problems.toml``, and ``follows.toml``."""
 
 from __future__ import annotations
+
+from importlib.resources import files
+
+import msgspec
 
 from lint.finding import problems
 
 #: By id.
 PROBLEMS = problems("doctor")
+#: By id, the problems from which this one merely follows.
+FOLLOWS = msgspec.toml.decode(
+    files("doctor").joinpath("follows.toml").read_bytes(), type=dict[str, frozenset[str]]
+)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads, upgrade_reads
 from doctor.troubles import runc_fix, storage
+from doctor.troubles.ownership import points
 from targets.runtime.container_config import given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from doctor.node_reads import Confined
     from doctor.upgrade_case import Container
     from targets.read import Read
 
@@ -32,61 +34,13 @@ def node(ctid: int) -> tuple[Read[Any], ...]:
     return (node_reads.confined(ctid), node_reads.VERSIONS, upgrade_reads.KERNEL_HAS)
 
 
-def _generated(of: Container) -> bool:
-    return of.node.of(node_reads.confined(of.ctid)).is_generated
-
-
-def _container_base(of: Container) -> bool:
-    confined = of.node.of(node_reads.confined(of.ctid))
-    return not confined.is_generated and runc_fix.denies(confined)
-
-
-def _no_parser(of: Container) -> bool:
-    missing = of.guest.of(guest_reads.OWN_APPARMOR)
-    return "parser" in missing and "kernel" not in missing
+def _confined(of: Container) -> Confined:
+    return of.node.of(node_reads.confined(of.ctid))
 
 
 def _own_profiles(of: Container) -> bool:
     options = of.guest.of(guest_reads.INFO).security_options or []
     return any(each.partition(",")[0] == "name=apparmor" for each in options)
-
-
-def _no_ipset(of: Container) -> bool:
-    return not of.node.of(upgrade_reads.KERNEL_HAS) >= {"ip_set", "ip_set_hash_net", "xt_set"}
-
-
-def _no_raw_table(of: Container) -> bool:
-    return _iptables_legacy(of) and "iptable_raw" not in of.node.of(upgrade_reads.KERNEL_HAS)
-
-
-def _fresh_without_driver(of: Container) -> bool:
-    if {"docker-ce", "docker.io"} & of.before.get("container", {}).keys():
-        return False
-    if "storage-driver" in guest_reads.settings(of.guest.of(guest_reads.SETTINGS)):
-        return False
-    return not storage.allows_overlay(of.node.of(node_reads.confined(of.ctid)))
-
-
-def _socket_given(of: Container) -> bool:
-    return any(
-        mount.source in _SOCKET
-        for each in of.guest.of(guest_reads.CONTAINERS)
-        for mount in each.mounts or ()
-    )
-
-
-def _another_runtime(of: Container) -> bool:
-    said = guest_reads.settings(of.guest.of(guest_reads.SETTINGS)).get("default-runtime", "runc")
-    return str(said) not in _KNOW_TIME
-
-
-def _fuse_overlayfs(of: Container) -> bool:
-    return of.guest.of(guest_reads.INFO).driver == "fuse-overlayfs"
-
-
-def _first_cgroup_keys(of: Container) -> bool:
-    keys = [key for key in of.config.current() if key.startswith("lxc.cgroup.")]
-    return any(key.split(".")[2] not in {"dir", "relative"} for key in keys)  # of both versions
 
 
 def _own_profiles_refused(of: Container) -> bool:
@@ -97,57 +51,96 @@ def _own_profiles_refused(of: Container) -> bool:
     return unconfined and not of.guest.of(guest_reads.OWN_APPARMOR)
 
 
-def _iptables_legacy(of: Container) -> bool:
+def _fresh_without_driver(of: Container) -> bool:
+    if {"docker-ce", "docker.io"} & of.before.get("container", {}).keys():
+        return False
+    return "storage-driver" not in _settings(of) and not storage.allows_overlay(_confined(of))
+
+
+def _settings(of: Container) -> dict[str, Any]:
+    return guest_reads.settings(of.guest.of(guest_reads.SETTINGS))
+
+
+def _socket_given(of: Container) -> bool:
+    return any(
+        mount.source in _SOCKET
+        for each in of.guest.of(guest_reads.CONTAINERS)
+        for mount in each.mounts or ()
+    )
+
+
+def _first_cgroup_keys(of: Container) -> bool:
+    keys = [key for key in of.config.current() if key.startswith("lxc.cgroup.")]
+    return any(key.split(".")[2] not in {"dir", "relative"} for key in keys)  # of both versions
+
+
+def _has(of: Container, *modules: str) -> bool:
+    """Whether the node's kernel has all of some modules."""
+    return of.node.of(upgrade_reads.KERNEL_HAS).issuperset(modules)
+
+
+def _legacy(of: Container) -> bool:
     return of.guest.of(upgrade_reads.IPTABLES) == "legacy"
-
-
-def _no_nesting(of: Container) -> bool:
-    return not of.config.plain and "nesting" not in given(of.config.current().get("features", ""))
-
-
-def _unmanaged(of: Container) -> bool:
-    return of.config.current().get("ostype") == "unmanaged"
-
-
-def _points(of: Container) -> list[str]:
-    """Return what Proxmox mounts in the container besides its root."""
-    options = of.config.current().items()
-    return [
-        value.removeprefix("volume=") for key, value in options if key.strip("0123456789") == "mp"
-    ]
-
-
-def _bind_mounts(of: Container) -> bool:
-    return any(each.startswith("/") for each in _points(of))
-
-
-def _volumes(of: Container) -> bool:
-    return any(not each.startswith("/") for each in _points(of))
 
 
 #: By the name that a row of the table gives.
 CONDITIONS: Mapping[str, tuple[str, Callable[[Container], bool]]] = {
-    "generated-profile": ("LXC generates the container's profile", _generated),
-    "container-base": ("the profile includes LXC's container-base", _container_base),
-    "no-parser": ("the container has no apparmor_parser", _no_parser),
+    "generated-profile": (
+        "LXC generates the container's profile",
+        lambda of: _confined(of).is_generated,
+    ),
+    "container-base": (
+        "the profile includes LXC's container-base",
+        lambda of: not _confined(of).is_generated and runc_fix.denies(_confined(of)),
+    ),
+    "no-parser": (
+        "the container has no apparmor_parser",
+        lambda of: of.guest.of(guest_reads.OWN_APPARMOR) & {"parser", "kernel"} == {"parser"},
+    ),
     "own-profiles": ("Docker loads docker-default", _own_profiles),
-    "no-ipset": ("the node's kernel lacks ip_set or xt_set", _no_ipset),
-    "no-raw-table": ("iptables-legacy, and the kernel lacks iptable_raw", _no_raw_table),
+    "own-profiles-refused": (
+        "the container is unconfined, and Docker in it sees AppArmor",
+        _own_profiles_refused,
+    ),
+    "no-ipset": (
+        "the node's kernel lacks ip_set or xt_set",
+        lambda of: not _has(of, "ip_set", "ip_set_hash_net", "xt_set"),
+    ),
+    "no-raw-table": (
+        "iptables-legacy, and the kernel lacks iptable_raw",
+        lambda of: _legacy(of) and not _has(of, "iptable_raw"),
+    ),
+    "iptables-legacy": ("the container has iptables-legacy", _legacy),
     "fresh-without-driver": (
         "there was no Docker, daemon.json names no driver, and the profile refuses overlay",
         _fresh_without_driver,
     ),
     "socket-given": ("a Docker container is given docker.sock", _socket_given),
-    "another-runtime": ("default-runtime is not runc", _another_runtime),
-    "fuse-overlayfs": ("Docker runs on fuse-overlayfs", _fuse_overlayfs),
-    "first-cgroup-keys": ("the configuration has lxc.cgroup.* keys", _first_cgroup_keys),
-    "own-profiles-refused": (
-        "the container is unconfined, and Docker in it sees AppArmor",
-        _own_profiles_refused,
+    "another-runtime": (
+        "default-runtime is not runc",
+        lambda of: str(_settings(of).get("default-runtime", "runc")) not in _KNOW_TIME,
     ),
-    "iptables-legacy": ("the container has iptables-legacy", _iptables_legacy),
-    "no-nesting": ("features lacks nesting=1", _no_nesting),
-    "unmanaged": ("ostype is unmanaged", _unmanaged),
-    "bind-mounts": ("a mount point is a directory of the node", _bind_mounts),
-    "volumes": ("a mount point is a volume", _volumes),
+    "fuse-overlayfs": (
+        "Docker runs on fuse-overlayfs",
+        lambda of: of.guest.of(guest_reads.INFO).driver == "fuse-overlayfs",
+    ),
+    "first-cgroup-keys": ("the configuration has lxc.cgroup.* keys", _first_cgroup_keys),
+    "no-nesting": (
+        "features lacks nesting=1",
+        lambda of: (
+            not of.config.plain and "nesting" not in given(of.config.current().get("features", ""))
+        ),
+    ),
+    "unmanaged": (
+        "ostype is unmanaged",
+        lambda of: of.config.current().get("ostype") == "unmanaged",
+    ),
+    "bind-mounts": (
+        "a mount point is a directory of the node",
+        lambda of: any(each.startswith("/") for each in points(of.config).values()),
+    ),
+    "volumes": (
+        "a mount point is a volume",
+        lambda of: any(not each.startswith("/") for each in points(of.config).values()),
+    ),
 }

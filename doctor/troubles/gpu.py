@@ -1,14 +1,10 @@
-"""Graphics cards: devices that nobody in the container may open, and what nvidia's hook says.
-
-Sources: pct(1) on ``dev[n]``, kernel Documentation/admin-guide/cgroup-v2 (device controller),
-nvidia-container-toolkit's config.toml (``no-cgroups``).
-"""
+"""Graphics cards: devices that nobody in the container may open. Source: pct(1) on ``dev[n]``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from doctor import guest_reads, messages
+from doctor import guest_reads
 from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from doctor.troubles.ownership import OVERFLOW
@@ -21,10 +17,6 @@ if TYPE_CHECKING:
     from lint.finding import Finding
 
 OWNER = PROBLEMS["gpu-of-nobody"]
-CGROUPS = PROBLEMS["gpu-cgroup-refused"]
-RUNTIME = PROBLEMS["gpu-runtime-missing"]
-LIBRARY = PROBLEMS["gpu-driver-differs"]
-_SAID = (CGROUPS, RUNTIME, LIBRARY)
 #: Rights to read and write.
 _OWNER, _GROUP, _OTHERS = 0o600, 0o060, 0o006
 
@@ -62,20 +54,8 @@ def _mend(device: Given) -> str:
     )
 
 
-def judge_messages(case: Case) -> Iterator[Finding]:
-    """Yield what nvidia's programs said."""
-    for each in {each.message.problem: each for each in messages.said(case, *_SAID)}.values():
-        yield each.message.means.here(f"Docker says: {each.line[-300:]}")
-
-
 EXAMINATIONS = (
     Examination(
         "whether a graphics device can be opened", (OWNER,), judge, guest=(guest_reads.DEVICES,)
-    ),
-    Examination(
-        "what nvidia's programs said",
-        _SAID,
-        judge_messages,
-        guest=(messages.READ, guest_reads.CONTAINERS),
     ),
 )

@@ -6,6 +6,7 @@ the container. Sources: pct(1) on mount points, pve-container 6.1.6 (``idmap``),
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
@@ -13,13 +14,13 @@ from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from formats.id_map import NEEDED
 from lint.finding import Severity
-from targets import patterns
+from targets.runtime.container_config import mount_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case, Reads
-    from doctor.guest_reads import Container, Owned
+    from doctor.guest_reads import DockerMount, Owned
     from doctor.node_reads import Owner
     from formats.id_map import Range
     from lint.finding import Finding
@@ -28,29 +29,25 @@ if TYPE_CHECKING:
 NOBODY = PROBLEMS["bind-mount-of-nobody"]
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
-_POINT = patterns.compile(r"mp[0-9]{1,3}")
+
+
+def points(config: ContainerConfig) -> dict[str, str]:
+    """Return the source of each of Proxmox's mount points in effect, by its place."""
+    return {
+        place: given.get("volume") or next((key for key, word in given.items() if not word), "")
+        for place, (_, given) in mount_points(config).items()
+    }
 
 
 def binds(config: ContainerConfig) -> dict[str, str]:
     """Return the bind mounts of a configuration: the path on the node, by that in the container."""
-    found: dict[str, str] = {}
-    for option in config.options:
-        if option.section:
-            continue
-        if _POINT.fullmatch(option.key):
-            source, *rest = option.value.split(",")
-            place = next((each[3:] for each in rest if each.startswith("mp=")), "")
-            source = source.removeprefix("volume=")
-        elif option.key == "lxc.mount.entry" and "bind" in option.value:
-            source, place, *_ = (*option.value.split(), "", "")
-            if "create=file" in option.value or source.startswith(("/dev", "/sys", "/proc")):
-                continue
-            place = f"/{place.lstrip('/')}" if place else ""
-        else:
-            continue
-        if source.startswith("/") and place.startswith("/"):
-            found[place] = source
-    return found
+    found = points(config)
+    for entry in config.all("lxc.mount.entry"):
+        source, place, *_ = (*entry.value.split(), "", "")
+        strange = "create=file" in entry.value or source.startswith(("/dev", "/sys", "/proc"))
+        if "bind" in entry.value and place and not strange:
+            found[f"/{place.lstrip('/')}"] = source
+    return {place: source for place, source in found.items() if source.startswith("/")}
 
 
 def judge(case: Case) -> Iterator[Finding]:
@@ -68,7 +65,8 @@ def judge(case: Case) -> Iterator[Finding]:
         unmapped = list(_unmapped_owners(owner, maps.users, maps.groups))
         if not unmapped:
             continue
-        writer = "" if owned.usable else _writer(containers, place)
+        writer = guest_reads.writer(containers, partial(_is_below, place=place))
+        writer = "" if owned.usable else writer
         said = (
             f"{place} in the container is {source} on the node, of {' and '.join(unmapped)}, "
             f"which the container does not have: it shows as {owned.user}:{owned.group}"
@@ -97,14 +95,9 @@ def _has(ranges: Sequence[Range], outside: int) -> bool:
     return any(each.outside <= outside < each.outside + each.count for each in ranges)
 
 
-def _writer(containers: Sequence[Container], place: str) -> str:
-    """Return the name of a Docker container that a directory is given to, for writing."""
-    for each in containers:
-        for mount in each.mounts or ():
-            below = mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
-            if mount.type == "bind" and mount.rw and below:
-                return each.name.removeprefix("/")
-    return ""
+def _is_below(mount: DockerMount, place: str) -> bool:
+    within = mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
+    return mount.type == "bind" and within
 
 
 def _mend(case: Case, owner: Owner, users: Sequence[Range]) -> str:

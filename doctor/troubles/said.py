@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from doctor import guest_reads, messages
 from doctor.case import Examination
 from doctor.troubles import (
-    gpu,
     guest,
     id_maps,
     network,
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
-_JUDGED = [
+_JUDGED = {
     kind
-    for each in (gpu, guest, id_maps, network, own_confinement, ownership, runc_fix, running)
+    for each in (guest, id_maps, network, own_confinement, ownership, runc_fix, running)
     for examination in each.EXAMINATIONS
     for kind in examination.kinds
-]
+}
 KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
 
 

@@ -8,6 +8,7 @@ files, and nothing with a stranger's. Sources: user_namespaces(7), capabilities(
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case
-    from doctor.guest_reads import Container
+    from doctor.guest_reads import DockerMount
     from formats.id_map import Range
     from lint.finding import Finding
     from targets.runtime.container_config import ContainerConfig
@@ -43,7 +44,7 @@ def judge(case: Case) -> Iterator[Finding]:
         info = case.guest.maybe(guest_reads.INFO, None)
         mend = _mend(case, (info.docker_root_dir if info else "") or _ROOT)
         for each in strange:
-            writer = _writer(containers, each.name)
+            writer = guest_reads.writer(containers, partial(_is_volume, name=each.name))
             said = (
                 f"the volume {each.name} shows as {each.owned.user}:{each.owned.group} in the "
                 f"container: its owner on the node is none of {has}, which the container has"
@@ -62,13 +63,8 @@ def _ranges(users: Sequence[Range]) -> str:
     return f"the ids {', '.join(said)}{more}"
 
 
-def _writer(containers: Sequence[Container], name: str) -> str:
-    """Return the name of a Docker container that a volume is given to, for writing."""
-    for each in containers:
-        for mount in each.mounts or ():
-            if mount.type == "volume" and mount.rw and mount.source.endswith(f"/{name}/_data"):
-                return each.name.removeprefix("/")
-    return ""
+def _is_volume(mount: DockerMount, name: str) -> bool:
+    return mount.type == "volume" and mount.source.endswith(f"/{name}/_data")
 
 
 def _mend(case: Case, root: str) -> str:

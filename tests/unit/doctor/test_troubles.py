@@ -10,6 +10,7 @@ import pytest
 from doctor import guest_reads, messages, node_reads
 from doctor.examine import diagnose
 from doctor.volume_reads import VOLUMES
+from facts import apparmor
 from lint.finding import Severity
 from targets.runtime.pct import IN_CONTROL
 from tests.doubles.patient import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from targets.read import Read
     from tests.doubles.patient import Raw
 
+OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")
 IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
 BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
@@ -111,7 +113,11 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "/dev/dri/renderD128",
     ),
     (
-        {messages.READ: "mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"},
+        {
+            guest_reads.CONTAINERS: container(
+                Error="mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"
+            )
+        },
         "gpu-cgroup-refused",
         "bpf_prog_query",
     ),
@@ -124,7 +130,11 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "gpu-runtime-missing",
         "gpu",
     ),
-    ({messages.READ: "nvml error: driver not loaded"}, "gpu-driver-differs", "not loaded"),
+    (
+        {guest_reads.CONTAINERS: container(Error="nvml error: driver not loaded")},
+        "gpu-driver-differs",
+        "not loaded",
+    ),
     (
         {
             guest_reads.GUEST: (1, "degraded\n", ""),
@@ -155,6 +165,17 @@ BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
     ),
     ({}, "nesting-off", "nesting=1", CONFIG.replace("nesting=1,", "")),
     ({}, "container-mount-entry-cut", "/dev/fuse", f"{CONFIG}lxc.mount.entry: /dev/fuse\n"),
+    # what the next start will do
+    ({apparmor.PROFILES: "lxc-x (enforce)\n"}, "next-start-fails", "lxc-phoenix-v2", CONFIG),
+    (
+        {},
+        "next-start-fails",
+        "lxc-gone",
+        f"{CONFIG}[pve:pending]\nlxc.apparmor.profile: lxc-gone\n",
+    ),
+    ({}, "next-start-loses", "nesting", f"{CONFIG}[pve:pending]\nfeatures: fuse=1\n"),
+    ({}, "next-start-loses", "fuse", f"{CONFIG}[pve:pending]\nfeatures: nesting=1\n"),
+    ({}, "next-start-loses", "fuse and nesting", f"{CONFIG}[pve:pending]\ndelete: features\n"),
 ]
 
 
@@ -208,6 +229,11 @@ HEALTHY: list[dict[Read[Any], Raw]] = [
 ]
 #: As above, of another configuration.
 HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
+    ({}, f"{CONFIG}[pve:pending]\nmemory: 4096\n"),
+    ({}, f"{CONFIG}[pve:pending]\nfeatures: nesting=1,fuse=1\n"),
+    ({}, f"{CONFIG}[before]\nfeatures: nesting=0\nlxc.apparmor.profile: lxc-gone\n"),
+    ({guest_reads.INFO: OVERLAY}, f"{CONFIG}[pve:pending]\nfeatures: nesting=1\n"),
+    ({apparmor.PROFILES: (1, "", "No such file or directory")}, CONFIG),
     ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
     ({OF_DATA[0]: "101000 101000 755\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
     # read-only data of somebody else
@@ -242,7 +268,7 @@ UNREAD: list[tuple[Read[Any], str]] = [
     (messages.READ, "whether the node lacks a module"),
     (guest_reads.SYSCTLS, "whether the container forwards packets"),
     (guest_reads.DEVICES, "whether a graphics device can be opened"),
-    (messages.READ, "what nvidia's programs said"),
+    (messages.READ, "what else Docker said"),
     (guest_reads.GUEST, "whether units of the guest are refused"),
     (guest_reads.FAILED, "whether units of the guest are refused"),
     (guest_reads.UNIT, "whether Docker runs"),
