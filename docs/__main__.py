@@ -147,21 +147,13 @@ def messages() -> str:
     """Return a section for each message that doctor knows, so that a search finds it."""
     return "\n\n".join(
         f"## {each.text.translate(_LITERAL)}\n\n"
-        f"{_SPEAKERS[each.by]}: **{each.means.title}** (`{each.problem}`). "
+        f"Said by: {each.by}. **{each.means.title[:1].upper()}{each.means.title[1:]}** (`{each.problem}`). "
         f"{each.why or each.means.why}\n\n"
         f"- To make sure, {each.sure}.\n- {each.mend or each.means.mend}"
         for each in MESSAGES
     )
 
 
-#: Who says a message.
-_SPEAKERS = {
-    "docker": "Docker says it",
-    "lxc": "LXC or Proxmox says it at the container's start",
-    "systemd": "systemd in the container says it",
-    "kernel": "The node's kernel says it",
-    "program": "A program in the container says it",
-}
 #: What Markdown would take for its own in a heading.
 _LITERAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>"})
 

@@ -7,6 +7,7 @@ A container that does not run, or is frozen, is not asked: its programs would no
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads
@@ -21,7 +22,6 @@ from doctor.troubles import (
     gpu,
     guest,
     id_maps,
-    image_store,
     network,
     own_confinement,
     ownership,
@@ -64,7 +64,6 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *running.EXAMINATIONS,
     *said.EXAMINATIONS,
     *denied.EXAMINATIONS,
-    *image_store.EXAMINATIONS,
     *storage.EXAMINATIONS,
     *own_confinement.EXAMINATIONS[1:],
     *freezer.EXAMINATIONS[1:],
@@ -146,7 +145,8 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
     ids = {each.id for each in found}
     causes = [each for each in found if not ids & FOLLOWS.get(each.id, frozenset())]
     ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
-    return Diagnosis(tuple(ordered), tuple(unseen))
+    named = (replace(each, mend=each.mend.replace("CTID", str(case.ctid))) for each in ordered)
+    return Diagnosis(tuple(named), tuple(unseen))
 
 
 def _is_down(case: Case) -> bool:

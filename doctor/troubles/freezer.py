@@ -32,8 +32,7 @@ def judge_frozen(case: Case) -> Iterator[Finding]:
     if state in FROZEN_STATES:
         lock = case.config.current().get("lock", "")
         held = f", and Proxmox holds its lock '{lock}'" if lock else ""
-        mend = FROZEN.mend.replace("CTID", str(case.ctid))
-        yield FROZEN.here(f"LXC says that container {case.ctid} is {state}{held}", mend=mend)
+        yield FROZEN.here(f"LXC says that container {case.ctid} is {state}{held}")
 
 
 def judge_risk(case: Case) -> Iterator[Finding]:
@@ -48,8 +47,7 @@ def judge_risk(case: Case) -> Iterator[Finding]:
         what = "fuse=1 in its features"
     else:
         return
-    mend = AT_RISK.mend.replace("CTID", str(case.ctid))
-    yield AT_RISK.here(f"container {case.ctid} has {what}", mend=mend)
+    yield AT_RISK.here(f"container {case.ctid} has {what}")
 
 
 def _is_own_fuse(mount: Mount) -> bool:

@@ -28,8 +28,7 @@ def judge_nesting(case: Case) -> Iterator[Finding]:
     """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
     features = given(case.config.current().get("features", ""))
     if case.pct and "nesting" not in features:
-        mend = NESTING.mend.replace("CTID", str(case.ctid))
-        yield NESTING.here(f"{case.path} has no nesting=1 in features", mend=mend)
+        yield NESTING.here(f"{case.path} has no nesting=1 in features")
 
 
 def judge_units(case: Case) -> Iterator[Finding]:

@@ -89,7 +89,7 @@ def judge_tun(case: Case) -> Iterator[Finding]:
             name = each.name.removeprefix("/")
             yield TUN.here(
                 f"the Docker container {name} is given /dev/net/tun, which is not in the container",
-                mend=TUN.mend.replace("CTID", str(case.ctid)) if case.pct else _TUN_OF_LXC,
+                mend="" if case.pct else _TUN_OF_LXC,
             )
             return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, messages
@@ -42,8 +41,7 @@ def judge(case: Case) -> Iterator[Finding]:
             any(each.line in error for error in errors) or not case.guest.of(guest_reads.UNIT).runs
         )
         when = "Docker says" if now else "Docker said, in its present run"
-        finding = each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
-        yield replace(finding, mend=finding.mend.replace("CTID", str(case.ctid)))
+        yield each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
 
 
 EXAMINATIONS = (

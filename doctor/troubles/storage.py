@@ -1,4 +1,4 @@
-"""Docker's storage: the file system below it, and whether native overlay could be mounted here.
+"""Docker's storage: the file system below it, whether native overlay could be mounted, the store.
 
 Advice only: fuse-overlayfs is what the plan wants. Sources: kernel fs/overlayfs (user namespaces
 since 5.11), Docker's manual on storage drivers, OpenZFS 2.2 (overlay as upper layer), mkfs.xfs(8)
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 STORAGE = PROBLEMS["storage-driver"]
 HIDDEN = PROBLEMS["images-of-another-driver"]
+STORE = PROBLEMS["containerd-image-store"]
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
 _KERNEL, _ZFS = (5, 11), (2, 2)
 _COSTS = {
@@ -64,6 +65,16 @@ def judge_hidden(case: Case) -> Iterator[Finding]:
     if others and driver:
         named = ", ".join(each[:40] for each in others)
         yield HIDDEN.here(f"Docker runs on {driver}, and has images of {named} on its disk")
+
+
+def judge_store(case: Case) -> Iterator[Finding]:
+    """Say that Docker keeps its images in containerd's store, which hides what a driver kept."""
+    info = case.guest.of(guest_reads.INFO)
+    if info.snapshotter:
+        yield STORE.here(
+            f"Docker {info.server_version or 'of an unknown version'} keeps its images in "
+            f"containerd's store, by the snapshotter {info.driver or '(unnamed)'}"
+        )
 
 
 def overlay_obstacles(
@@ -113,6 +124,13 @@ def _version(text: str) -> tuple[int, int] | None:
 
 
 EXAMINATIONS = (
+    Examination(
+        "where Docker keeps its images",
+        (STORE,),
+        judge_store,
+        guest=(guest_reads.INFO,),
+        of_docker=True,
+    ),
     Examination(
         "what Docker's data lies on",
         (STORAGE,),

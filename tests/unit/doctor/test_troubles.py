@@ -167,12 +167,6 @@ BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
     ({}, "container-mount-entry-cut", "/dev/fuse", f"{CONFIG}lxc.mount.entry: /dev/fuse\n"),
     # what the next start will do
     ({apparmor.PROFILES: "lxc-x (enforce)\n"}, "next-start-fails", "lxc-phoenix-v2", CONFIG),
-    (
-        {},
-        "next-start-fails",
-        "lxc-gone",
-        f"{CONFIG}[pve:pending]\nlxc.apparmor.profile: lxc-gone\n",
-    ),
     ({}, "next-start-loses", "nesting", f"{CONFIG}[pve:pending]\nfeatures: fuse=1\n"),
     ({}, "next-start-loses", "fuse", f"{CONFIG}[pve:pending]\nfeatures: nesting=1\n"),
     ({}, "next-start-loses", "fuse and nesting", f"{CONFIG}[pve:pending]\ndelete: features\n"),
