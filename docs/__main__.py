@@ -147,7 +147,7 @@ def messages() -> str:
     """Return a section for each message that doctor knows, so that a search finds it."""
     return "\n\n".join(
         f"## {each.text.translate(_LITERAL)}\n\n"
-        f"Said by: {each.by}. **{each.means.title[:1].upper()}{each.means.title[1:]}** (`{each.problem}`). "
+        f"Said by: {each.by}. What it means: **{each.means.title}** (`{each.problem}`). "
         f"{each.why or each.means.why}\n\n"
         f"- To make sure, {each.sure}.\n- {each.mend or each.means.mend}"
         for each in MESSAGES
