@@ -59,7 +59,7 @@ BROKEN = {
     "docker-absent": "inside systemctl stop docker.socket docker.service\n"
     "inside rm /usr/lib/systemd/system/docker.service\n"
     "inside systemctl daemon-reload",
-    "next-start-fails": "sed -i 's/^lxc.apparmor.profile: .*/lxc.apparmor.profile: lxc-gone/' $conf",
+    "next-start-fails": "sed -i 's/^\\(lxc.apparmor.profile: \\).*/\\1lxc-gone/' $conf",
     "next-start-loses": "printf '[pve:pending]\\nfeatures: fuse=1\\n' >>$conf",
     "container-mount-entry-cut": "echo 'lxc.mount.entry: /dev/fuse' >>$conf",
 }
