@@ -159,7 +159,8 @@ def lines(stream: Readable) -> Iterator[bytes]:
     """
     piece = bytearray(_PIECE)
     free = memoryview(piece)
-    signs, held = _SIGNS, 0
+    signs: tuple[bytes, ...] = _SIGNS
+    held = 0
     try:
         while count := stream.readinto(free[held:]):
             if not held and piece.startswith(b"{"):

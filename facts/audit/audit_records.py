@@ -29,7 +29,6 @@ _RULE = patterns.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
 #: The list of rules that drop records (AUDIT_FILTER_EXCLUDE).
 _EXCLUDE = "5"
 _TIME = patterns.compile(r"audit\(([0-9]{1,12}(?:\.[0-9]{1,9})?):")
-_TIME_OF_BYTES = patterns.compile(_TIME.pattern.encode())
 #: The year 10000 (Unix time).
 _LAST_TIME = 253_402_300_800
 #: What stands before the mark: a time, a host, types and numbers (characters).
@@ -152,15 +151,7 @@ def when(line: str) -> float | None:
 
     A time that no calendar has is none.
     """
-    return _seconds(_TIME.search(line))
-
-
-def when_of_bytes(line: bytes) -> float | None:
-    """Return the same of a line that was not decoded."""
-    return _seconds(_TIME_OF_BYTES.search(line))
-
-
-def _seconds(found: patterns.Match[str] | patterns.Match[bytes] | None) -> float | None:
+    found = _TIME.search(line)
     seconds = float(found[1]) if found else -1.0
     return seconds if 0 <= seconds < _LAST_TIME else None
 

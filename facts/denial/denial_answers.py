@@ -29,17 +29,10 @@ _CLASSES = path_denials.CLASSES | process_denials.CLASSES
 _KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
 #: A process calls itself as it likes; what looks like words of a sentence is quoted.
 _NAME = patterns.compile(r"[\w.:/()\[\]+-]+")
-#: What the denied process has chosen, or whoever made what it asked for.
-_NAMED = (
-    *("name", "srcname", "fstype", "peer", "target", "addr", "peer_addr", "tcontext"),
-    *("bus", "path", "interface", "member", "peer_label", "peer_profile", "rlimit"),
-)
-#: What the kernel has chosen, and how it looks: in a log that others write, too, it may look
-#: otherwise, and end the rule to begin another.
-_WORD, _WORDS = patterns.compile(r"[\w+.-]*"), patterns.compile(r"[\w+:, -]*")
-_CHOSEN = dict.fromkeys(
-    ("capname", "class", "family", "mask", "operation", "signal", "sock_type", "value"), _WORD
-) | dict.fromkeys(("denied", "denied_mask", "flags"), _WORDS)
+_CHOSEN = {
+    **dict.fromkeys(KNOWN.fields["words"], patterns.compile(r"[\w+.-]*")),
+    **dict.fromkeys(KNOWN.fields["several_words"], patterns.compile(r"[\w+:, -]*")),
+}
 #: Stands for a byte that was no UTF-8, which a rule cannot name.
 _REPLACED = "\ufffd"
 _DENY = patterns.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+")
@@ -72,18 +65,18 @@ class Answer:
     """What would allow what was denied.
 
     Attributes:
+        try_first: what to try before the rule, if anything.
         rule: the smallest one, as it stands in a profile; empty: there is none.
         no_rule: why there is none, and what would help instead, if that is known.
-        try_first: what to try before the rule, if anything.
         where: where the rule is to be written, if not in the profile's own file.
-        danger: what else the rule opens, if that is known.
+        dangerous: what else the rule opens, if that is known.
     """
 
+    try_first: str = ""
     rule: str = ""
     no_rule: str = ""
-    try_first: str = ""
     where: str = ""
-    danger: str = ""
+    dangerous: str = ""
 
 
 def answer(denial: Denial) -> Answer:
@@ -93,12 +86,8 @@ def answer(denial: Denial) -> Answer:
         allowing = rule(denial)
     except NoRule as why:
         return Answer(no_rule=str(why))
-    return Answer(
-        allowing,
-        try_first=advice(KNOWN.try_first, fields, kind(fields)),
-        where=advice(KNOWN.where, fields, kind(fields)),
-        danger=danger(fields),
-    )
+    before, where = (advice(rows, fields, kind(fields)) for rows in (KNOWN.try_first, KNOWN.where))
+    return Answer(before, allowing, where=where, dangerous=danger(fields))
 
 
 def smallest_rule(denial: Denial) -> str:
@@ -133,7 +122,7 @@ def rule(denial: Denial) -> str:
     if (profile := fields.get("profile", "")) in KNOWN.no_rule_in:
         raise NoRule(KNOWN.no_rule_in[profile])
     marked = {**fields, **{key: alike(fields[key]) for key in PLACES if key in fields}}
-    quoted = {key: _literal(marked[key]) for key in _NAMED if key in fields}
+    quoted = {key: _literal(marked[key]) for key in KNOWN.fields["by_guests"] if key in fields}
     try:
         return f"{_class(fields).rule(Record(marked | quoted))},"
     except KeyError as error:  # what the rule needs was never written, or cut off

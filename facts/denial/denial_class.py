@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from facts.denial.known import KNOWN
 from facts.denial.profile_text import matches
 from targets import patterns
 
@@ -25,15 +26,6 @@ PART = patterns.compile(
 )
 #: How the profiles of LXC's, LXD's and Incus's containers begin.
 _CONTAINERS = ("lxc-", "lxd-", "incus-")
-#: The conditions of a rule, each with the field of a record that it is about.
-_CONDITIONS = {
-    **{key: key for key in ("fstype", "bus", "path", "interface", "member", "name", "addr")},
-    "vfstype": "fstype",
-    "oldroot": "srcname",
-    "set": "signal",
-    "label": "tcontext",
-    "type": "sock_type",
-}
 
 
 class NoRule(Exception):
@@ -158,7 +150,7 @@ def hold(conditions: Mapping[str, tuple[str, str]], record: Record) -> bool:
         if key == "peer":
             if not _peer(value, record):
                 return False
-        elif key not in _CONDITIONS or not _any(value, record.get(_CONDITIONS[key], "")):
+        elif not (field := KNOWN.conditions.get(key)) or not _any(value, record.get(field, "")):
             return False
     return True
 

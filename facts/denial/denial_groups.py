@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from facts import confinement
 from facts.audit import canary
 from facts.audit.audit_files import STATUS
-from facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when, when_of_bytes
+from facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when
 from facts.denial.denial_lines import Unreadable, restored
-from facts.denial.known import PLACES, alike
+from facts.denial.known import KNOWN, PLACES, alike
 from targets import patterns
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
     from facts.denial.denials import Owner
 
-#: What makes two denials one attempt, besides the places; which process made it does not.
-TRIED = (
-    *("namespace", "profile", "label", "operation", "class", "info", "fstype", "flags"),
-    *("requested_mask", "denied_mask", "requested", "denied", "mask", "capname", "signal"),
-    *("peer", "peer_label", "peer_profile", "tcontext", "rlimit", "value"),
-    *("family", "sock_type", "addr", "peer_addr", "bus", "path", "interface", "member"),
-)
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
 _MOST_KINDS = 5000
 #: Records whose kind is remembered by their text, and the longest such text (bytes).
@@ -70,12 +63,9 @@ class Group:
     def add(self, at: float | None) -> None:
         """Count one more, of a time."""
         self.count += 1
-        if at is None:
-            return
-        if self.first is None or at < self.first:
-            self.first = at
-        if self.last is None or at > self.last:
-            self.last = at
+        if at is not None:
+            self.first = at if self.first is None else min(self.first, at)
+            self.last = at if self.last is None else max(self.last, at)
 
     def name(self, program: str) -> None:
         """Note what a process calls itself."""
@@ -131,7 +121,7 @@ class Tally:
                 found = self._parsed(line)
                 if text is not None and found is not None:
                     self._remember(text, found)
-            elif not self._too_old(at := when_of_bytes(head)):
+            elif not self._too_old(at := when(head.decode("latin-1"))):
                 group.add(at)
 
     def _restored(self, line: bytes) -> bytes:
@@ -181,7 +171,7 @@ class Tally:
         own = fields.get("fsuid") and fields.get("fsuid") == fields.get("ouid")
         places = [alike(fields.get(key, "")) for key in PLACES]
         if "operation" in fields:
-            key = (owner, own, denial.whole, *places, *map(fields.get, TRIED))
+            key = (owner, own, denial.whole, *places, *map(fields.get, KNOWN.fields["tried"]))
         else:
             key = (owner,)
         merged = key not in self._kinds and len(self._kinds) >= _MOST_KINDS

@@ -106,13 +106,13 @@ def _quoted(text: str) -> str:
     rest = rest.strip('", ')
     for word in rest.split():
         key, sign, value = word.partition("=")
-        if sign and key in KNOWN.fields:
+        if sign and key in KNOWN.fields["all"]:
             fields.append((key, value))
         elif fields:
             fields[-1] = (fields[-1][0], f"{fields[-1][1]} {word}")
     keys = [key for key, _ in fields]
     behind_name = keys[keys.index("name") + 1 :][:1] if "name" in keys else ["pid"]
-    blank = any(" " in value and key not in KNOWN.blanks for key, value in fields)
+    blank = any(" " in value and key not in KNOWN.fields["blanks"] for key, value in fields)
     if blank or '"' in rest or len(set(keys)) < len(keys) or behind_name != ["pid"]:
         raise Unreadable("names stand here without quotes: use ausearch without -i")
     said = (f"{key}={v}" if _HEX.fullmatch(v) else f'{key}="{v}"' for key, v in fields)

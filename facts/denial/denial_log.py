@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _LOG, _LONGEST = 48 << 20, 64 << 20
 #: A log of gigabytes is read through (seconds).
 _PATIENCE = 600.0
-_HEADING = "== "
 _READ = program("facts", "node_denials.sh")
 _CGROUP = patterns.compile(
     r"(?m)^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})"
@@ -124,27 +123,19 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
     return _parsed(parts, told.stderr.decode(errors="replace").strip())
 
 
-def _parts_of(text: bytes) -> dict[str, list[bytes]]:
-    """Return the lines below each heading; a line of the log begins otherwise."""
-    parts: dict[str, list[bytes]] = {}
-    lines: list[bytes] = []
-    for line in text.split(b"\n"):
-        if line.startswith(_HEADING.encode()):
-            name = line.removeprefix(_HEADING.encode()).decode(errors="replace")
-            lines = parts.setdefault(name, [])
-        else:
-            lines.append(line)
-    return parts
+def _parts_of(text: bytes) -> dict[str, bytes]:
+    """Return what stands below each heading; a line of the log begins otherwise."""
+    _, *pieces = patterns.split(rb"(?m)^== ([a-z]+)$\n?", text)
+    return {name.decode(): below for name, below in zip(pieces[::2], pieces[1::2], strict=True)}
 
 
-def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
-    """Return what a node answered: the lines below each heading, and what it complained of."""
+def _parsed(parts: Mapping[str, bytes], said: str) -> NodesLog:
+    """Return what a node answered: what stands below each heading, and what it complained of."""
 
     def text(name: str) -> str:
-        return b"\n".join(parts.get(name, [])).decode(errors="replace") + "\n"
+        return parts.get(name, b"").decode(errors="replace")
 
     source = "auditd" if "auditd" in parts else "kernel"
-    log = parts.get(source, [])
     homes = {int(pid): name for pid, name in _CGROUP.findall(text("cgroups"))}
     users: dict[str, set[str]] = {}
     for pid, label in _LABEL.findall(text("labels")):
@@ -161,9 +152,9 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
     }
     return NodesLog(
         source,
-        tuple(line for line in log if b'apparmor="' in line),
+        tuple(line for line in parts.get(source, b"").split(b"\n") if b'apparmor="' in line),
         _PRINTED if source == "kernel" else "",
-        _unread(parts, source, said),
+        said.partition("\n")[0] or _unread(parts, source, text("state")),
         started,
         homes,
         {profile: frozenset(names) for profile, names in users.items()},
@@ -171,20 +162,16 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
     )
 
 
-def _unread(parts: Mapping[str, list[bytes]], source: str, said: str) -> str:
+def _unread(parts: Mapping[str, bytes], source: str, state: str) -> str:
     """Return why there may be denials that were not read."""
-    if said:
-        return said.splitlines()[0]
     if "unread" in parts:
         return "nobody says who takes the kernel's records, so where they are is not known"
-    state = b"\n".join(parts.get("state", [])).decode(errors="replace")
     reader = patterns.search(r"(?m)^reader ([1-9][0-9]{0,9})$", state)
     if source == "kernel" and reader:
         return (
             f"process {reader[1]} takes the kernel's records and is not auditd, so where it keeps "
             "them is not known"
         )
-    log = parts.get(source, [])
-    if sum(map(len, log)) + len(log) >= _LOG:
+    if len(parts.get(source, b"")) >= _LOG:
         return f"there are more than {_LOG >> 20} MiB of them: only the newest were read"
     return ""

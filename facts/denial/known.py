@@ -42,15 +42,9 @@ class _Varying(_Row, frozen=True):
     glob: str
 
 
-class _FileSystems(_Row, frozen=True):
-    by_guests: frozenset[str]
-    kernels: frozenset[str]
-    drivers: frozenset[str]
-
-
 class _Known(_Row, frozen=True):
-    fields: frozenset[str]
-    blanks: frozenset[str]
+    fields: dict[str, tuple[str, ...]]
+    conditions: dict[str, str]
     access: dict[str, str]
     verbs: dict[str, str]
     ptrace: dict[str, str]
@@ -60,13 +54,12 @@ class _Known(_Row, frozen=True):
     where: tuple[_Advice, ...]
     try_first: tuple[_Advice, ...]
     files: tuple[_File, ...]
-    file_systems: _FileSystems
+    file_systems: dict[str, frozenset[str]]
     varying: tuple[_Varying, ...]
 
 
 KNOWN = msgspec.toml.decode(files("facts.denial").joinpath("known.toml").read_bytes(), type=_Known)
-#: The fields whose names may hold an id.
-PLACES = ("name", "srcname", "target")
+PLACES = KNOWN.fields["places"]
 #: The mark of the first sort of ids, until a name is quoted for a rule: a control character, since
 #: no name with one gets a rule.
 _MARK = 0x86

@@ -90,11 +90,10 @@ def _mount_wanted(record: Record) -> str:
     name, flags = record.shown("name"), record.get("flags", "")
     words = [word.strip() for word in flags.split(",")]
     shown = f" ({flags})" if flags else ""
-    for change in _CHANGES:
-        for flag in (change, f"r{change}", f"make-{change}", f"make-r{change}"):
-            if flag in words:
-                below = " and all mounts below it" if flag.startswith(("r", "make-r")) else ""
-                return f"make the mount {name}{below} {change}{shown}"
+    for change in (word.removeprefix("make-") for word in words):
+        if change in _CHANGED:
+            below = " and all mounts below it" if change in _RECURSIVE_CHANGES else ""
+            return f"make the mount {name}{below} {change.removeprefix('r')}{shown}"
     source = record.get("srcname", "")
     if "remount" in words:
         return f"remount {name}{shown}"
@@ -119,7 +118,7 @@ def _mount_rule(record: Record) -> str:
     parts = ["mount", f"options=({','.join(flags)})"]
     new = not (_CHANGED | {"remount"}) & set(flags)
     if new and not (_BOUND | {"move"}) & set(flags) and (fstype := record.get("fstype")):
-        if record.of_container and fstype.partition(".")[0] not in KNOWN.file_systems.by_guests:
+        if record.of_container and fstype.partition(".")[0] not in KNOWN.file_systems["by_guests"]:
             raise NoRule(_not_by_guests(fstype))
         parts.append(f"fstype={fstype}")
     if new and is_path(source := record.get("srcname", "")):
@@ -129,7 +128,7 @@ def _mount_rule(record: Record) -> str:
 
 def _not_by_guests(fstype: str) -> str:
     refused = f"the kernel lets no unprivileged container mount {fstype}, whatever a profile allows"
-    if fstype in KNOWN.file_systems.kernels:
+    if fstype in KNOWN.file_systems["kernels"]:
         return f"{refused}: leave out what mounts it there (systemctl mask UNIT)"
     return (
         f"{refused}: mount it on the node, and give it to the container as a mount point (Proxmox: "
@@ -155,9 +154,9 @@ def _mount_danger(record: Record) -> str:
         )
     if "move" in flags and not source:
         return "of the new mount calls: the rule cannot say which type of file system"
-    if fstype in KNOWN.file_systems.kernels:
+    if fstype in KNOWN.file_systems["kernels"]:
         return f"at {name} the files of {fstype} have names that the profile's rules do not know"
-    if fstype in KNOWN.file_systems.drivers:
+    if fstype in KNOWN.file_systems["drivers"]:
         return f"the kernel's driver of {fstype} reads what the container has written"
     return ""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500
+_STYLES = {"try_first": "green", "rule": "green", "no_rule": "", "where": "", "dangerous": "yellow"}
 _UNKNOWN = "cannot be attributed: nothing that is left says of which container the process was"
 
 
@@ -78,16 +79,14 @@ def _many(count: int, what: str) -> str:
 def _explain(report: Report, group: Group) -> None:
     """Print a kind of denial in words, and what would allow it."""
     printing.line(sentence(group), "bold")
-    found = _answer(group)
     for name, said, style in (
         ("count", times(group), ""),
         ("profile", _profile(group) if group.readable else "", ""),
         ("container", _whose(group), ""),
-        ("try first", found.try_first, "green"),
-        ("rule", found.rule, "green"),
-        ("no rule", found.no_rule, ""),
-        ("where", found.where, ""),
-        ("dangerous", found.danger, "yellow"),
+        *(
+            (name.replace("_", " "), said, _STYLES[name])
+            for name, said in vars(_answer(group)).items()
+        ),
         *(
             ("forbidden", f"whatever is added, by {each}", "red")
             for each in report.forbidden(group)
@@ -166,8 +165,8 @@ def suggest(report: Report) -> None:
         for heading in dict.fromkeys(headings):
             _plain(one_line(heading))
         for rule, found in rules.items():
-            if found.danger:
-                _plain(f"# dangerous: {one_line(found.danger)}")
+            if found.dangerous:
+                _plain(f"# dangerous: {one_line(found.dangerous)}")
             _plain(rule)
     if without:
         printing.line(
@@ -217,11 +216,8 @@ def members(report: Report, group: Group) -> dict[str, Any]:
         "attributed_by": group.owner.by if group.owner else None,
         "profile": fields.get("profile") or fields.get("label"),
         "programs": group.programs,
-        "try_first": shown(found.try_first) or None,
+        **{name: shown(said) or None for name, said in vars(found).items()},
         "rule": found.rule or None,
-        "no_rule": shown(found.no_rule) or None,
-        "where": shown(found.where) or None,
-        "dangerous": shown(found.danger) or None,
         "forbidden": report.forbidden(group),
         "readable": group.readable,
         "whole": group.denial.whole,

@@ -174,4 +174,4 @@ def test_answer_of_what_a_rule_cannot_allow_names_the_cause_and_suggests_none(
     found = answer(denial(record, profile))
     assert cause in found.no_rule
     assert bool(found.no_rule) == bool(cause) != bool(found.rule)
-    assert not (found.no_rule and (found.where or found.try_first or found.danger))
+    assert not (found.no_rule and (found.where or found.try_first or found.dangerous))
