@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from commandline.json_output import print_json, shown
-from facts.audit.audit_records import kind
+from facts.audit.audit_records import MARK, kind
 from facts.denial.denial_answers import Answer, answer, forbidding_rules, wanted, who
 from remediation.cli import printing
 from targets.printable import cut, one_line
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500
 _STYLES = {"try_first": "green", "rule": "green", "no_rule": "", "where": "", "dangerous": "yellow"}
+PASTED = "standard input"
 _UNKNOWN = "cannot be attributed: nothing that is left says of which container the process was"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was read, for a reader, what was counted in it, and whether it was read to its end."""
+    """What was read, for a reader, what was counted in it, and why there may be more."""
 
     source: str
     tally: Tally
     policies: Sequence[Policy] = ()
-    whole: bool = True
+    doubt: BaseException | None = None
 
     def forbidden(self, group: Group) -> list[str]:
         """Return the deny rules that forbid it, whatever is added."""
@@ -50,7 +51,9 @@ def text(report: Report) -> None:
     """Print each kind of denial in words, the most frequent first; then what cannot be read."""
     if kinds := len(report.tally.kinds()):
         printing.line(f"{_many(report.total, 'denial')} of {_many(kinds, 'kind')}")
-    elif report.whole:
+    elif not report.doubt:
+        if report.source == PASTED:
+            printing.tell(f"a denial is a whole line with {MARK}: join one that was wrapped")
         printing.line(
             f"no denial in {report.source}; that proves nothing by itself, since a quiet 'deny' "
             "leaves no record"
@@ -181,14 +184,14 @@ def _plain(line: str) -> None:
     printing.out.print(Text(line), soft_wrap=True)
 
 
-def as_json(report: Report, *, incomplete: str | None) -> None:
+def as_json(report: Report) -> None:
     """Print everything for programs."""
     print_json(
         {
             "source": shown(report.source),
             "total": report.total,
             "provoked_by_the_gate": report.tally.provoked,
-            "incomplete": shown(incomplete),
+            "incomplete": shown(str(report.doubt) or "interrupted") if report.doubt else None,
             "unreadable": report.tally.unreadable,
             "unread": [
                 {"line": shown(cut(line, _SHOWN)), "what_to_change": advice}
@@ -198,6 +201,10 @@ def as_json(report: Report, *, incomplete: str | None) -> None:
         },
         exactly=True,
     )
+
+
+#: By what ``--format`` names.
+FORMS = {"text": text, "json": as_json}
 
 
 def members(report: Report, group: Group) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from typing_extensions import override
 
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
-from facts.audit.audit_records import MARK
 from facts.denial import denial_log, profile_text
 from facts.denial.denial_groups import Tally
 from facts.denial.denials import owner_by_name
@@ -49,7 +48,6 @@ say what is to be read:
   journalctl -kf | python -m remediation denials -       # what is denied from now on
   python -m remediation denials audit.log                # a file, or auditd's directory
   python -m remediation denials --target root@pve1/950   # the log of a node"""
-_PASTED = "standard input"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 
 
@@ -134,7 +132,8 @@ def denials(
         name, tally, doubt = _asked(aimed(where, file), since)
         report = denial_report.Report(name, tally, policies)
     doubt = doubt or _unread(report)
-    _print(replace(report, whole=doubt is None), doubt, suggest=suggest, form=form)
+    printed = denial_report.suggest if suggest else denial_report.FORMS[form]
+    printed(replace(report, doubt=doubt))
     if fails and tally.kinds():
         if doubt:
             printing.error(str(doubt) or "interrupted")
@@ -151,23 +150,8 @@ def _unread(report: denial_report.Report) -> FactError | None:
     return FactError(f"{report.source}: {lines} may hold a denial, and could not be read")
 
 
-def _print(
-    report: denial_report.Report, doubt: BaseException | None, *, suggest: bool, form: str
-) -> None:
-    if suggest:
-        denial_report.suggest(report)
-    elif form == "json":
-        denial_report.as_json(report, incomplete=str(doubt) or "interrupted" if doubt else None)
-    else:
-        denial_report.text(report)
-    if report.source == _PASTED and report.whole and not report.tally.kinds():
-        printing.tell(
-            f"a denial is a whole line with {MARK}; one that a forum wrapped lost its end"
-        )
-
-
 def _called(log: str) -> str:
-    return _PASTED if log == "-" else log
+    return denial_report.PASTED if log == "-" else log
 
 
 def _policy(path: Path) -> Policy:

@@ -18,7 +18,7 @@ from targets.masking import mask, shown
 from targets.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from remediation.engine.action import Outcome, Step
     from remediation.engine.journal import Journal
@@ -94,13 +94,12 @@ def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = _table("clause", "action", "", "why")
-    for outcome in found:
-        done = (
-            Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
-        )
-        table.add_row(outcome.requirement, _cell(outcome.title), done, _cell(outcome.reason))
-    _print(table)
+    changed, unchanged = Text("changed", style="yellow"), Text("unchanged", style="dim")
+    rows = (
+        (each.requirement, each.title, changed if each.changed else unchanged, each.reason)
+        for each in found
+    )
+    _print(("clause", "action", "", "why"), rows)
 
 
 def status(
@@ -117,7 +116,7 @@ def status(
     ctid = plan.journal.ctid
     if as_json:
         lives = {action: entry.life for action, entry in entries.items()}
-        rows = [
+        actions = [
             {
                 **identity(step),
                 "drift": drift.summary if drift else None,
@@ -128,7 +127,7 @@ def status(
         print_json(
             {
                 "ctid": ctid,
-                "actions": rows,
+                "actions": actions,
                 "pending_rollback": [
                     {
                         "id": entry.action,
@@ -146,18 +145,16 @@ def status(
             }
         )
         return
-    table = _table("clause", "action", "", "journal", "drift")
-    for step, drift in drifts:
+    rows: list[tuple[object, ...]] = []
+    for action, drift in ((step.action, drift) for step, drift in drifts):
         state = Text("drift", style="red") if drift else Text("ok", style="green")
-        held = _held(entries.get(step.action.id))
-        summary = _cell(drift.summary if drift else "")
-        table.add_row(step.action.requirement, _cell(step.action.title), state, held, summary)
+        held, summary = _held(entries.get(action.id)), drift.summary if drift else ""
+        rows.append((action.requirement, action.title, state, held, summary))
     asked = {step.action.id for step, _ in drifts}
     for entry in [entry for action, entry in entries.items() if action not in asked]:
-        state = Text("not checked", style="yellow")
-        title = _cell(docker_in_lxc.title(entry.action, ctid))
-        table.add_row("", title, state, _held(entry), "")
-    _print(table)
+        state, title = Text("not checked", style="yellow"), docker_in_lxc.title(entry.action, ctid)
+        rows.append(("", title, state, _held(entry), ""))
+    _print(("clause", "action", "", "journal", "drift"), rows)
     not_checked(plan)
     if entries:
         out.print(
@@ -190,10 +187,8 @@ def stages(found: Sequence[Stage], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = _table("stage", "seconds", "")
-    for stage in found:
-        table.add_row(stage.name, f"{stage.seconds:.1f}", _cell(stage.said))
-    _print(table)
+    rows = ((stage.name, f"{stage.seconds:.1f}", stage.said) for stage in found)
+    _print(("stage", "seconds", ""), rows)
     for each in [each for stage in found for each in stage.differences][:_MANY]:
         line(f"  differs: {each}", "red")
 
@@ -203,13 +198,12 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
     if not lines:
         line(f"{path} is empty: nothing was changed here")
         return
-    table = _table("at", "container", "", "action", "machine")
+    rows = []
     for each in lines:
         kind = each["kind"].replace("_", " ")
         title = docker_in_lxc.title(each.get("action", ""), each["ctid"])
-        told = (each["at"], each["ctid"], kind, title, each.get("machine", ""))
-        table.add_row(*map(_cell, told))
-    _print(table)
+        rows.append((each["at"], each["ctid"], kind, title, each.get("machine", "")))
+    _print(("at", "container", "", "action", "machine"), rows)
 
 
 def say_if_torn(journal: Journal) -> None:
@@ -232,21 +226,16 @@ def cut_off(journal: Journal, ctid: int) -> str:
     )
 
 
-def _cell(text: object) -> Text:
-    """Return a text for a table: one line, without rich's markup."""
-    return Text(shown(str(text), LONG))
-
-
-def _table(*columns: str) -> Table:
+def _print(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: wrapped on a terminal, in whole lines for a program, without rich's markup."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")  # a cut path is useless
-    return table
+    for row in rows:
+        table.add_row(*(each if isinstance(each, Text) else _cell(each) for each in row))
+    (out if out.is_terminal else Console(width=240, highlight=False)).print(table)
 
 
-def _print(table: Table) -> None:
-    """Print a table, wrapped on a terminal, in whole lines for a program."""
-    if out.is_terminal:
-        out.print(table)
-    else:
-        Console(width=240, highlight=False).print(table)
+def _cell(text: object) -> Text:
+    """Return a text as one line."""
+    return Text(shown(str(text), LONG))
