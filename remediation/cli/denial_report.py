@@ -12,7 +12,8 @@ from commandline.json_output import print_json, shown
 from facts.audit.audit_records import MARK, kind
 from facts.denial.denial_answers import Answer, answer, forbidding_rules, wanted, who
 from remediation.cli import printing
-from targets.printable import cut, one_line
+from targets import masking
+from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def text(report: Report) -> None:
 
 
 def _show_unread(line: str, advice: str) -> None:
-    printing.line(f"a line that may be a denial: {cut(line, _SHOWN)}", "bold")
+    printing.line(f"a line that may be a denial: {masking.shown(line, _SHOWN)}", "bold")
     printing.line(f"  {'unreadable:':<11} {advice}", "yellow")
 
 
@@ -102,7 +103,7 @@ def _explain(report: Report, group: Group) -> None:
 def sentence(group: Group) -> str:
     """Return in words who wanted what."""
     if not group.readable:
-        return f"a record that cannot be read: {cut(group.denial.line, _SHOWN)}"
+        return f"a record that cannot be read: {masking.shown(group.denial.line, _SHOWN)}"
     where = f" in container {group.owner.container}" if group.owner else ""
     if group.merged:
         return f"{who(group.programs)} was denied {kind(group.denial.fields)} in further ways"
@@ -194,7 +195,7 @@ def as_json(report: Report) -> None:
             "incomplete": shown(str(report.doubt) or "interrupted") if report.doubt else None,
             "unreadable": report.tally.unreadable,
             "unread": [
-                {"line": shown(cut(line, _SHOWN)), "what_to_change": advice}
+                {"line": masking.shown(line, _SHOWN), "what_to_change": advice}
                 for line, advice in report.tally.unread.items()
             ],
             "denials": [members(report, group) for group in report.tally.groups()],
