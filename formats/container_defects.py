@@ -43,7 +43,7 @@ class Defect:
         option: the line as it is read; None if it is not.
         meant: the key that was meant; empty if that is not known.
         stops: whether no container starts with it.
-        certain: whether the line is wrong for every version of Proxmox, and has another effect.
+        certain: whether every version of Proxmox makes something else of the line than it says.
     """
 
     kind: Kind
@@ -58,12 +58,13 @@ class Defect:
 
 _STOPS = "Proxmox keeps the line, and the next start fails on it"
 _KEEPS = "Proxmox keeps the line with a warning, and"
+_AS_IT_IS = "uses the value as it is"
 #: What Proxmox makes of a value that it cannot read, if nothing else is known of the key.
 _TAKEN = {
     "boolean": "takes it for 1",
     "integer": "takes the number that it begins with, or 0",
     "number": "takes the number that it begins with, or 0",
-    "text": "uses it as it is",
+    "text": _AS_IT_IS,
 }
 #: So many unknown keys are judged: a stranger's file may be made to be slow.
 _MOST = 50
@@ -120,21 +121,21 @@ def _former(written: ContainerConfig) -> Iterator[Defect]:
 
 def _value(option: Option) -> Iterator[Defect]:
     known = pct_options.known(option.key)
-    if why := pct_options.refusal(option.key, option.value):
-        if known is None:
-            kind, effect = Kind.KEY_UNKNOWN, f"{_KEEPS} does nothing with it"
-        else:
-            kind, effect = Kind.VALUE, f"{_KEEPS} {known.otherwise or _TAKEN[known.kind]}"
-        stops = known is not None and known.stops
-        effect = _STOPS if stops else effect
-        if not why.certain:
-            effect += f", unless it is newer than {pct_options.VERSION} and knows more"
-        yield Defect(
-            *(kind, option.line, why.words, effect, option, why.guess),
-            stops=stops and why.certain,
-            certain=why.certain,
-        )
-    elif said := pct_options.beyond(option.key, option.value):
-        effect = "pct set refuses such a value; Proxmox reads it from the file all the same"
-        cause = f"'{option.key}: {option.value}': {said}"
-        yield Defect(Kind.LIMIT, option.line, cause, effect, option, certain=False)
+    why = pct_options.refusal(option.key, option.value)
+    if why is None:
+        if said := pct_options.beyond(option.key, option.value):
+            cause = f"'{option.key}: {option.value}': {said}"
+            effect = "pct set refuses such a value; Proxmox reads it from the file all the same"
+            yield Defect(Kind.LIMIT, option.line, cause, effect, option, certain=False)
+        return
+    stops = known is not None and known.stops
+    becomes = known.otherwise or _TAKEN[known.kind] if known else "does nothing with it"
+    effect = _STOPS if stops else f"{_KEEPS} {becomes}"
+    if not why.certain:
+        effect += f", unless it is newer than {pct_options.VERSION} and knows more"
+    yield Defect(
+        Kind.VALUE if known else Kind.KEY_UNKNOWN,
+        *(option.line, why.words, effect, option, why.guess),
+        stops=stops and why.certain,
+        certain=why.certain and (stops or becomes != _AS_IT_IS),
+    )

@@ -26,7 +26,7 @@ ENTRY = "lxc.mount.entry:"
         ("mp0: /a", Kind.VALUE, "without this mount point", False, True),
         ("onboot: maybe", Kind.VALUE, "takes it for 1", False, True),
         ("cores: two", Kind.VALUE, "or 0", False, True),
-        ("hostname: a_b", Kind.VALUE, "uses it as it is", False, True),
+        ("hostname: a_b", Kind.VALUE, "uses the value as it is", False, False),
         ("memory: 8", Kind.LIMIT, "pct set refuses", False, False),
     ],
 )
