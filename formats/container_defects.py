@@ -76,7 +76,8 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
         why = "no option" if written.plain else proxmox.unreadable(text)
         effect = "LXC starts no container with it" if written.plain else ""
         yield Defect(Kind.UNREADABLE, line, f"'{text}' is {why}", effect, stops=written.plain)
-    roots = ["/rootfs", *(o.value.rpartition(":")[2] for o in written.all("lxc.rootfs.path"))]
+    named = written.all("lxc.rootfs.path")[-1:]
+    roots = ["/rootfs", *(option.value.rpartition(":")[2] for option in named)]
     for entry in written.all("lxc.mount.entry"):
         yield from _mount_entry(entry, roots)
     if not written.plain:
@@ -132,7 +133,7 @@ def _value(option: Option) -> Iterator[Defect]:
     becomes = known.otherwise or _TAKEN[known.kind] if known else "does nothing with it"
     effect = _STOPS if stops else f"{_KEEPS} {becomes}"
     if not why.certain:
-        effect += f", unless it is newer than {pct_options.VERSION} and knows more"
+        effect += f"; one that is newer than pve-container {pct_options.VERSION} may know more"
     yield Defect(
         Kind.VALUE if known else Kind.KEY_UNKNOWN,
         *(option.line, why.words, effect, option, why.guess),
