@@ -33,10 +33,10 @@ class _Section:
     keys: dict[str, str] = field(default_factory=dict)
     environment: list[str] = field(default_factory=list)
     raw: list[tuple[str, str]] = field(default_factory=list)
-    described: str = ""
+    described: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        about = self.described.rstrip("\n")
+        about = "".join(self.described).rstrip("\n")
         comments = [f"#{_encoded(line)}\n" for line in about.split("\n")] if about else []
         variables = "\0".join(self.environment).rstrip("\0")
         first, *more = variables.split("\0")
@@ -54,7 +54,7 @@ class _Section:
         elif key.startswith("lxc."):
             self.raw.append((key, value))
         elif key == "description":
-            self.described += _decoded(value)
+            self.described.append(_decoded(value))
         else:
             self.keys[key] = _value(key, value)
 
@@ -105,7 +105,7 @@ def _read(text: str) -> tuple[dict[str, _Section], frozenset[str]]:
             name = header.lower() if header.lower() == proxmox.PENDING else header
             section = sections[name] = _Section()
         elif line.startswith("#"):
-            section.described += _decoded(line[1:]) + "\n"
+            section.described.append(f"{_decoded(line[1:])}\n")
         elif said and proxmox.keeps(said[0]) and (said[0] != "delete" or name == proxmox.PENDING):
             section.add(*said)
         else:
