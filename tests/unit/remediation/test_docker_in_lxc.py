@@ -46,12 +46,14 @@ def test_plan_of_a_moved_container_is_refused_unless_of_the_node() -> None:
 
 
 def test_plan_of_a_container_that_cannot_start_does_not_say_to_start_it() -> None:
-    for text, said in (
-        ("lxc.apparmor.profile: lxc-other\n", "cannot start: the kernel does not know its profile"),
-        ("arch: amd64\n", "nothing inside it was checked (pct start 950)"),
+    for text, mode, said in (
+        ("lxc.apparmor.profile: lxc-other\n", 755, "cannot start: the kernel does not know its"),
+        ("arch: amd64\n", 555, "cannot start: this node's cluster has no quorum"),
+        ("arch: amd64\n", 755, "nothing inside it was checked (pct start 950)"),
     ):
         files = {"/etc/pve/lxc/950.conf": text, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
         seen = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
-        node = Machine(files, {seen: "STOPPED\n", f"test -d {phoenix.REPOSITORY}": ""})
+        answers = {seen: "STOPPED\n", "sh control": f"{mode}\n"}
+        node = Machine(files, {**answers, f"test -d {phoenix.REPOSITORY}": ""})
         (why,) = it.plan(Pct(node), 950, tell=lambda _: None).not_checked
         assert said in why

@@ -73,6 +73,8 @@ class Pve(Answering):
                 return 2, b"", said.encode()
             case ["sh", "-c", _, "ended", _]:
                 return 0, b"", b""
+            case ["sh", "-c", _, "control"]:
+                return 0, b"755\n", b""
             case ["find", "/etc/pve/nodes", *_]:
                 return 0, b"", b""
             case ["pct", "create", ctid, *_]:
