@@ -108,8 +108,9 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
             found[place] = f"{key}, disabled"
     for entry in config.all("lxc.mount.entry"):
         source, target = [*entry.value.split(), "", ""][:2]
-        if source.startswith("/") and not source.startswith(("/dev/", "/proc", "/sys")):
-            found[f"/{target.strip('/')}"] = "lxc.mount.entry"
+        mounted = source.startswith("/") and not target.startswith("/")  # else LXC ignores it
+        if mounted and not source.startswith(("/dev/", "/proc", "/sys")):
+            found[f"/{target.rstrip('/')}"] = "lxc.mount.entry"
     for line in (_log(node, backup) or ()) if backup else ():
         if match := _EXCLUDED.fullmatch(line):
             found[match[2].rstrip("/")] = f"{match[1]}, {match[3]}"

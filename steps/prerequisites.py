@@ -73,6 +73,8 @@ def container_is_backed_up(
         how = shlex.join(vzdump(ctid, _place(backups), mode))
         remote, outdated = backup.newest_listed(backups.remote, target.backup_age)
         if remote is not None:
+            lost = docker_data_lost(runtime, ctid, left_out(ours, node))
+            assert not lost, f"{remote} {lost}"
             raise FactError(
                 f"the newest backup of container {ctid} is {remote}, on a Proxmox Backup Server: "
                 "it exists and is recent, but the node cannot verify its log and its content. Let "

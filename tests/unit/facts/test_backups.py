@@ -98,7 +98,7 @@ def of_container(node: Rooted, settings: Target | None = None) -> None:
 
 
 def judge(node: Rooted, backups: backup.Backups, settings: Target | None = None) -> None:
-    runtime: Any = Plain(node)
+    runtime: Any = Plain(node, Machine())
     steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950), runtime)
 
 
@@ -194,49 +194,49 @@ LOGGED = "INFO: excluding {} mount point mp0 ('/srv') from backup ({})\n"
 DOWN = (3, "", "")
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        (DISK.format("/srv", ""), "", "/srv/docker\n", True, "/srv (mp0, disabled)"),
-        (DISK.format("/srv", ""), "", f"{ROOT}/srv/x\n", True, "/srv (mp0, disabled)"),
-        (DISK.format("/var/lib/docker/", ""), "", DOWN, True, "/var/lib/docker (mp0, disabled)"),
-        (DISK.format("/var/lib/docker/volumes", ",backup=0"), "", ROOT, True, "volumes (mp0, dis"),
-        (DISK.format("/var", ""), "", ROOT, True, "/var (mp0, disabled)"),
-        ("mp0: /tank/d,mp=/var/lib/docker,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
-        ("mp0: volume=/dev/sdb,mp=/var/lib/docker\n", "", ROOT, True, "(mp0, not a volume)"),
-        ("lxc.mount.entry: /d var/lib/docker none bind\n", "", ROOT, True, "(lxc.mount.entry)"),
-        ("", LOGGED.format("volume", "disabled"), "/srv\n", True, "/srv (mp0, disabled)"),
-        ("", LOGGED.format("bind", "not a volume"), "/srv\n", True, "/srv (mp0, not a volume)"),
-        (DISK.format("/srv", ""), "", f"{ROOT}/srv2/x\n:/srv\n", False, "/srv (mp0, disabled)"),
-        (DISK.format("/var/lib/docker2", ""), "", ROOT, False, "/var/lib/docker2 (mp0, disabled)"),
-        (DISK.format("/var/lib/docker", ",backup=1"), "", ROOT, False, ""),
-        (
-            "lxc.mount.entry: /dev/fuse dev/fuse none bind\n[snap]\nmp0: a,mp=/var\n",
-            "",
-            "",
-            False,
-            "",
-        ),
-        (DISK.format("/srv", ""), "", DOWN, None, "start Docker"),
-        (DISK.format("/srv", ""), "", "\n", None, "start Docker"),
-    ],
-)
-def test_backed_up_without_dockers_data_is_red(
-    node: Rooted, made: backup.Backups, row: tuple[str, str, Any, bool | None, str]
-) -> None:
-    """Each row: the file, the log, what Docker says, whether it is red (None: unknown), words."""
-    written, logged, docker, red, said = row
-    (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\n{written}")
+#: The file, the log, what Docker says, whether it is red (None: it cannot be known), the words.
+LEFT_OUT: list[tuple[str, str, Any, bool | None, str]] = [
+    (DISK.format("/srv", ""), "", "/srv/docker\n", True, "/srv (mp0, disabled)"),
+    (DISK.format("/srv", ""), "", f"{ROOT}/srv/x\n", True, "/srv (mp0, disabled)"),
+    (DISK.format("/var/lib/docker/", ""), "", DOWN, True, "/var/lib/docker (mp0, disabled)"),
+    (DISK.format("/var/lib/docker/volumes", ",backup=0"), "", ROOT, True, "volumes (mp0, dis"),
+    (DISK.format("/var", ""), "", ROOT, True, "/var (mp0, disabled)"),
+    ("mp0: /tank/d,mp=/var/lib/docker,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
+    ("mp0: volume=/dev/sdb,mp=/var/lib/docker\n", "", ROOT, True, "(mp0, not a volume)"),
+    ("lxc.mount.entry: /d var/lib/docker none bind\n", "", ROOT, True, "(lxc.mount.entry)"),
+    ("lxc.mount.entry: /d /var/lib/docker none bind\n", "", ROOT, False, ""),
+    ("", LOGGED.format("volume", "disabled"), "/srv\n", True, "/srv (mp0, disabled)"),
+    ("", LOGGED.format("bind", "not a volume"), "/srv\n", True, "/srv (mp0, not a volume)"),
+    (DISK.format("/srv", ""), "", f"{ROOT}/srv2/x\n:/srv\n", False, "/srv (mp0, disabled)"),
+    (DISK.format("/var/lib/docker2", ""), "", ROOT, False, "/var/lib/docker2 (mp0, disabled)"),
+    (DISK.format("/var/lib/docker", ",backup=1"), "", ROOT, False, ""),
+    (
+        "lxc.mount.entry: /dev/fuse dev/fuse none bind\n[snap]\nmp0: a,mp=/var\n",
+        "",
+        "",
+        False,
+        "",
+    ),
+    (DISK.format("/srv", ""), "", DOWN, None, "start Docker"),
+    (DISK.format("/srv", ""), "", "\n", None, "start Docker"),
+]
+
+
+def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backups) -> None:
     log = Path(made.container[0].path.replace(".tar.zst", ".log"))
-    log.write_text(logged + log.read_text())
-    runtime: Any = Plain(node, Machine(answers={"sh": docker, "systemctl is-enabled docker": "on"}))
-    given = (node, 950, find(node), Target("pve1", 950), runtime)
-    if red is False:
-        _, *lines = lines_of(steps.container_is_backed_up, *given)
-        assert lines == ([f"not in it: {said}"] if said else [])
-        return
-    with naming(AssertionError if red else FactError, said, "backup=1" if red else "/srv"):
-        steps.container_is_backed_up(*given)
+    finished = log.read_text()
+    for written, logged, docker, red, said in LEFT_OUT:
+        (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\n{written}")
+        log.write_text(logged + finished)
+        inside = Machine(answers={"sh": docker, "systemctl is-enabled docker": "on"})
+        runtime: Any = Plain(node, inside)
+        given = (node, 950, made, Target("pve1", 950), runtime)
+        if red is False:
+            _, *lines = lines_of(steps.container_is_backed_up, *given)
+            assert lines == ([f"not in it: {said}"] if said else [])
+        else:
+            with naming(AssertionError if red else FactError, said, "backup=1" if red else "/srv"):
+                steps.container_is_backed_up(*given)
 
 
 def test_backed_up_where_docker_is_absent_lacks_none_of_its_data(
@@ -491,6 +491,11 @@ def test_backed_up_on_a_backup_server_alone_is_undetermined(node: Rooted, progra
     _, volume = on_server(node, (30, 5 << 20), (2, 3 << 20))
     with naming(FactError, "950", f"{volume} (2.0 h old, 3.0 MiB)", f"--dumpdir {node.dump}"):
         of_server(node)
+    config = node.root / "etc/pve/lxc/950.conf"
+    config.write_text(DISK.format("/var/lib/docker", ""))
+    with not_compliant(volume, "/var/lib/docker (mp0, disabled)"):  # wherever the backup is
+        of_server(node)
+    config.write_text("arch: amd64\n")
     back_up(node)
     of_server(node)
 
