@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from formats import capabilities
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from lint.rules.container_config import read
 from lint.source import Kind
 from targets import patterns
@@ -23,67 +23,14 @@ if TYPE_CHECKING:
     from lint.source import Source
     from targets.runtime.container_config import ContainerConfig, Option
 
-UNCONFINED = Problem(
-    "container-unconfined",
-    Severity.ERROR,
-    "the container is given no AppArmor profile",
-    "Everything works then, and AppArmor holds nothing back: neither the container's root nor "
-    "what Docker runs.",
-    "Name a profile, or delete the line: Proxmox then generates a profile.",
-)
-PRIVILEGED = Problem(
-    "container-privileged",
-    Severity.WARNING,
-    "the container is privileged",
-    "Its root is the node's root. A program that gets out of the container owns the node.",
-    "Restore a backup of it as an unprivileged container: pct restore … --unprivileged 1.",
-)
-CAPABILITIES = Problem(
-    "container-capabilities-kept",
-    Severity.WARNING,
-    "'lxc.cap.drop' is emptied",
-    "An empty value clears the list of capabilities that the container must not have.",
-    "Delete the line. Docker in an unprivileged container does not need it.",
-)
-CAPABILITY_NAME = Problem(
-    "container-capability-unknown",
-    Severity.ERROR,
-    "LXC does not know a capability",
-    "LXC starts no container on it: Invalid capability specified.",
-    "Correct the name. LXC wants it in small letters and without 'cap_'.",
-)
-DEVICES = Problem(
-    "container-devices-all",
-    Severity.WARNING,
-    "the container may use every device",
-    "With the right to a disk's device node, root of a privileged container reads and writes the "
-    "node's disks.",
-    "Allow the devices that are needed, each by its number: lxc.cgroup2.devices.allow: c 10:229 "
-    "rwm.",
-)
-PROFILE_NAME = Problem(
-    "container-profile-not-enterable",
-    Severity.ERROR,
-    "lxc-start may not enter the profile",
-    "AppArmor lets lxc-start change to profiles whose name begins with 'lxc-' only. The container "
-    "does not start, and pct's message does not mention AppArmor.",
-    "Give the profile a name that begins with 'lxc-', in its file and here.",
-)
-PROFILE_REPLACED = Problem(
-    "container-profile-replaced",
-    Severity.ERROR,
-    "an include after the profile replaces it",
-    "The last assignment wins, and the included file names another profile.",
-    "Move the lxc.include line above the lxc.apparmor.profile line.",
-)
-FEATURES_OVERRIDDEN = Problem(
-    "container-features-overridden",
-    Severity.WARNING,
-    "an explicit profile switches off what 'features' would allow",
-    "With any lxc.apparmor.profile line, Proxmox leaves out the AppArmor rules of nesting, fuse "
-    "and mount. It says so in a warning at the start, and exits 0.",
-    "Delete the lxc.apparmor.profile line, or name a profile that states these rules itself.",
-)
+UNCONFINED = PROBLEMS["container-unconfined"]
+PRIVILEGED = PROBLEMS["container-privileged"]
+CAPABILITIES = PROBLEMS["container-capabilities-kept"]
+CAPABILITY_NAME = PROBLEMS["container-capability-unknown"]
+DEVICES = PROBLEMS["container-devices-all"]
+PROFILE_NAME = PROBLEMS["container-profile-not-enterable"]
+PROFILE_REPLACED = PROBLEMS["container-profile-replaced"]
+FEATURES_OVERRIDDEN = PROBLEMS["container-features-overridden"]
 RULES = (
     *(UNCONFINED, PRIVILEGED, CAPABILITIES, CAPABILITY_NAME, DEVICES),
     *(PROFILE_NAME, PROFILE_REPLACED, FEATURES_OVERRIDDEN),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from formats import capabilities
 from formats.apparmor_profile import profiles, statements
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from lint.source import Kind
 from targets import patterns
 
@@ -17,92 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from formats.apparmor_profile import Profile
-    from lint.finding import Finding
+    from lint.finding import Finding, Problem
     from lint.includes import Includes, Placed, Rules
     from lint.source import Source
 
-TUNABLES_INSIDE = Problem(
-    "profile-tunables-inside",
-    Severity.ERROR,
-    "tunables are included inside a profile",
-    "Tunables assign variables, which is allowed outside profiles only. The parser then blames a "
-    "line of another file, for instance tunables/home.",
-    "Move the include above the profile's header.",
-)
-NAME = Problem(
-    "profile-not-enterable",
-    Severity.ERROR,
-    "a container's profile has a name that lxc-start may not enter",
-    "AppArmor lets lxc-start change to profiles whose name begins with 'lxc-' only. A container "
-    "with this profile does not start.",
-    "Give it a name that begins with 'lxc-', in its file and in each container's configuration.",
-)
-FILE_NAME = Problem(
-    "profile-name-differs",
-    Severity.ERROR,
-    "a profile's name and its file's name differ in hyphens, underscores or dots only",
-    "AppArmor knows the name in the header alone. Whoever assigns the file's name assigns a "
-    "profile that does not exist.",
-    "Use one name for the file, the header and the containers' configurations.",
-)
-COMPLAIN = Problem(
-    "profile-complain",
-    Severity.ERROR,
-    "a container's profile is in complain mode",
-    "It notes what it would refuse, and refuses nothing but explicit denies.",
-    "Remove 'complain' from its flags.",
-)
-UNCONFINED = Problem(
-    "profile-unconfined-flag",
-    Severity.ERROR,
-    "a container's profile has a flag that switches it off",
-    "With flags=(unconfined) or default_allow, what no rule names is allowed.",
-    "Remove the flag from the profile's header.",
-)
-CHANGE = Problem(
-    "profile-change-any",
-    Severity.ERROR,
-    "a container's profile lets it change to any profile",
-    "A process in the container can leave the profile, and be confined by nothing.",
-    "Name the profiles that it may change to, or delete the rule.",
-)
-EVERYTHING = Problem(
-    "profile-allows-everything",
-    Severity.ERROR,
-    "a container's profile allows everything",
-    "It has a name, and refuses nothing.",
-    "State the rules that the container needs; remediation/content/lxc-phoenix-v2 is an example.",
-)
-CAPABILITY = Problem(
-    "profile-capability-unknown",
-    Severity.ERROR,
-    "AppArmor does not know a capability",
-    "The parser refuses the profile: Invalid capability.",
-    "Correct the name. A profile has it in small letters and without 'cap_'.",
-)
-DANGEROUS = Problem(
-    "profile-rules-node",
-    Severity.WARNING,
-    "a container's profile lets it rule the node",
-    "With the rule, a privileged container writes or reads what the whole node depends on: the "
-    "kernel's memory, its settings, or a disk below the permissions of its files.",
-    "Delete the rule, or deny it.",
-)
-MOUNT = Problem(
-    "profile-mount-any",
-    Severity.ADVICE,
-    "a container's profile allows every mount",
-    "A bind mount gives a path another name. What the profile refuses by a path's name it then "
-    "allows under the new one.",
-    "Name the file systems and the places that are needed.",
-)
-WITHOUT_EFFECT = Problem(
-    "profile-rule-without-effect",
-    Severity.ADVICE,
-    "a rule of a container's profile changes nothing",
-    "Another rule allows the same already. The compiled policy is the same without this one.",
-    "Delete this rule, or the wider one if it was not meant.",
-)
+TUNABLES_INSIDE = PROBLEMS["profile-tunables-inside"]
+NAME = PROBLEMS["profile-not-enterable"]
+FILE_NAME = PROBLEMS["profile-name-differs"]
+COMPLAIN = PROBLEMS["profile-complain"]
+UNCONFINED = PROBLEMS["profile-unconfined-flag"]
+CHANGE = PROBLEMS["profile-change-any"]
+EVERYTHING = PROBLEMS["profile-allows-everything"]
+CAPABILITY = PROBLEMS["profile-capability-unknown"]
+DANGEROUS = PROBLEMS["profile-rules-node"]
+MOUNT = PROBLEMS["profile-mount-any"]
+WITHOUT_EFFECT = PROBLEMS["profile-rule-without-effect"]
 RULES = (
     *(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, CAPABILITY),
     *(DANGEROUS, MOUNT, WITHOUT_EFFECT),

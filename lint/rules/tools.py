@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lint import reach
-from lint.finding import Problem, Severity
+from lint.finding import PROBLEMS
 from targets import patterns
 from targets.errors import LimitExceeded, TransportError
 from targets.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
@@ -27,35 +27,10 @@ if TYPE_CHECKING:
     from lint.source import Source
     from targets.transport import CommandResult, Transport
 
-PARSE = Problem(
-    "profile-parse-error",
-    Severity.ERROR,
-    "apparmor_parser refuses a profile",
-    "The profile is not loaded. A reload that parses all files may stop at this one, before it "
-    "reaches others.",
-    "Correct the line that the parser names.",
-)
-SYNTAX = Problem(
-    "script-syntax",
-    Severity.ERROR,
-    "bash cannot parse a script",
-    "Bash runs the script up to this line, and stops half-way.",
-    "Correct the line that bash names.",
-)
-SHELLCHECK = Problem(
-    "script-shellcheck",
-    Severity.ERROR,
-    "shellcheck finds an error in a script",
-    "shellcheck calls an error what does not do what it says.",
-    "See the page of this number on shellcheck.net.",
-)
-NOT_CHECKED = Problem(
-    "not-checked",
-    Severity.ADVICE,
-    "a file could not be checked by its own tool",
-    "Nothing was found to be wrong, and it is not known to be right.",
-    "Install the tool that is named, or lint on the node itself.",
-)
+PARSE = PROBLEMS["profile-parse-error"]
+SYNTAX = PROBLEMS["script-syntax"]
+SHELLCHECK = PROBLEMS["script-shellcheck"]
+NOT_CHECKED = PROBLEMS["not-checked"]
 RULES = (PARSE, SYNTAX, SHELLCHECK, NOT_CHECKED)
 
 #: Includes are looked up in $1; empty: where the parser looks by itself. Never loaded (-Q), never
