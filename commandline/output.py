@@ -6,6 +6,7 @@ Python, click, rich and pytest would exit with 1, which here means *not complian
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -66,6 +67,8 @@ def written() -> Iterator[None]:
     if stdout is None:  # >&-: end now, because the next opened file would become standard output
         print("error: standard output is closed", file=sys.stderr)
         sys.exit(LOST)
+    if isinstance(stdout, io.TextIOWrapper):  # its encoding may lack a character of a name
+        stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             yield

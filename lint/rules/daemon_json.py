@@ -9,7 +9,10 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from lint import json_text
 from lint.finding import PROBLEMS
@@ -28,66 +31,27 @@ CONFLICT = PROBLEMS["daemon-flag-conflict"]
 RULES = (UNKNOWN, TYPE, CONFLICT)
 
 
-def _named(*rows: str) -> frozenset[str]:
-    return frozenset(name for row in rows for name in row.split())
+class _Keys(msgspec.Struct, forbid_unknown_fields=True):
+    """The keys of daemon.json by their types: ``daemon_keys.toml`` explains them."""
+
+    lists: frozenset[str]
+    booleans: frozenset[str]
+    strings: frozenset[str]
+    numbers: frozenset[str]
+    objects: frozenset[str]
+    others: frozenset[str]
+    flags: dict[str, str]
+    short: dict[str, str]
 
 
-_LISTS = _named(
-    "authorization-plugins cdi-spec-dirs default-address-pools dns dns-opts dns-search exec-opts",
-    "hosts host-gateway-ips insecure-registries labels node-generic-resources registry-mirrors",
-    "storage-opts allow-nondistributable-artifacts",
+_KEYS = msgspec.toml.decode(files("lint").joinpath("daemon_keys.toml").read_bytes(), type=_Keys)
+_KNOWN = frozenset[str]().union(
+    *(_KEYS.lists, _KEYS.booleans, _KEYS.strings, _KEYS.numbers, _KEYS.objects, _KEYS.others)
 )
-_BOOLEANS = _named(
-    "allow-direct-routing cri-containerd debug disable-legacy-registry experimental icc init",
-    "ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 live-restore no-new-privileges",
-    "raw-logs rootless selinux-enabled tls tlsverify userland-proxy",
-)
-_STRINGS = _named(
-    "api-cors-header bip bip6 bridge bridge-accept-fwmark cgroup-parent containerd",
-    "containerd-namespace containerd-plugin-namespace data-root default-cgroupns-mode",
-    "default-gateway default-gateway-v6 default-init default-ipc-mode default-runtime exec-root",
-    "firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip http-proxy https-proxy",
-    "init-path ip log-driver log-format log-level metrics-addr min-api-version no-proxy pidfile",
-    "seccomp-profile",
-    "storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path",
-    "userns-remap",
-)
-_NUMBERS = _named(
-    "cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads",
-    "max-download-attempts mtu network-control-plane-mtu network-diagnostic-port",
-    "shutdown-timeout swarm-raft-election-tick swarm-raft-heartbeat-tick",
-)
-#: Objects that dockerd does not look into for keys of its own.
-_FLAT = _named(
-    "builder cluster-store-opts default-network-opts default-ulimits features log-opts",
-    "nri-opts runtimes",
-)
-_OTHERS = _named(
-    "apparmor-profile cluster-advertise cluster-store config-file containerd-plugins-namespace",
-    "default-shm-size deprecated-key-path graph isolation oom-score-adjust resolv-conf restart",
-    "validate",
-)
-_KNOWN = _LISTS | _BOOLEANS | _STRINGS | _NUMBERS | _FLAT | _OTHERS
-#: Flags whose name in the file is another one. Source: the named options of dockerd.
+#: Flags whose name in the file is another one.
 _NAMES = {
-    **{name.removesuffix("s"): name for name in _LISTS | {"default-ulimits", "log-opts"}},
-    "add-runtime": "runtimes",
-    "insecure-registry": "insecure-registries",
-    "cluster-store-opt": "cluster-store-opts",
-    "default-network-opt": "default-network-opts",
-    "feature": "features",
-    "dns": "dns",
-    "dns-search": "dns-search",
-}
-_SHORT = {
-    "H": "hosts",
-    "b": "bridge",
-    "D": "debug",
-    "G": "group",
-    "g": "graph",
-    "p": "pidfile",
-    "l": "log-level",
-    "s": "storage-driver",
+    **{name.removesuffix("s"): name for name in _KEYS.lists | {"default-ulimits", "log-opts"}},
+    **_KEYS.flags,
 }
 #: Settings that dockerd merges, wherever they are.
 _MERGED = frozenset({"runtimes"})
@@ -99,10 +63,11 @@ _FLAG = patterns.compile(r"(?s)--(?P<long>[a-z][a-z0-9-]*)(?:=.*)?|-(?P<short>[H
 def is_likely(content: bytes) -> bool:
     """Whether a JSON file of any name holds Docker's settings, by the keys that it has."""
     try:
-        keys = list(json.loads(content))
-    except (ValueError, RecursionError, TypeError):
+        value = json.loads(content)
+        keys = list(value) if isinstance(value, dict) else []
+    except (ValueError, RecursionError):
         keys = _KEY.findall(content.decode(errors="replace"))
-    known = sum(key in _KNOWN for key in keys if isinstance(key, str))
+    known = sum(key in _KNOWN for key in keys)
     return 0 < known >= len(keys) - known
 
 
@@ -135,7 +100,7 @@ def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
 def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
     """Yield the settings as dockerd takes them: those in an object it does not know, one by one."""
     for key, setting in value.items():
-        if isinstance(setting, dict) and key not in _FLAT and key not in _KNOWN:
+        if isinstance(setting, dict) and key not in _KEYS.objects and key not in _KNOWN:
             yield from (((key, below), each) for below, each in setting.items())
         else:
             yield (key,), setting
@@ -162,15 +127,15 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
 def _other_type(key: str, value: Any) -> str:
     """Return which type a value had to be of, if it is of another one."""
     kinds: tuple[tuple[frozenset[str], type, str], ...] = (
-        (_LISTS, list, "a list"),
-        (_BOOLEANS, bool, "true or false"),
-        (_STRINGS, str, "a string"),
-        (_FLAT, dict, "an object"),
+        (_KEYS.lists, list, "a list"),
+        (_KEYS.booleans, bool, "true or false"),
+        (_KEYS.strings, str, "a string"),
+        (_KEYS.objects, dict, "an object"),
     )
     for names, kind, words in kinds:
         if key in names and not isinstance(value, kind):
             return words
-    if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int)):
+    if key in _KEYS.numbers and (isinstance(value, bool) or not isinstance(value, int)):
         return "a whole number"
     return ""
 
@@ -188,7 +153,7 @@ def _flags(units: Sequence[Source]) -> dict[str, str]:
     found = {}
     for word in words[1:]:
         if flag := _FLAG.fullmatch(word):
-            name = _SHORT[flag["short"]] if flag["short"] else flag["long"]
+            name = _KEYS.short[flag["short"]] if flag["short"] else flag["long"]
             found[_NAMES.get(name, name)] = place
     return found
 

@@ -107,7 +107,7 @@ class Tools:
         if isinstance(result, str):
             yield from self._unchecked([source], result)
         elif not result.ok:
-            yield _refused(source, result.stderr.decode(errors="replace"))
+            yield _refused(source, result.stderr.decode(errors="surrogateescape"))
 
     def syntax(self, source: Source) -> Iterator[Finding]:
         """Yield the first error of syntax that bash finds in a script."""
@@ -116,7 +116,7 @@ class Tools:
         if isinstance(result, str):
             yield from self._unchecked([source], result)
         elif not result.ok:
-            said = _BASH.search(result.stderr.decode(errors="replace"))
+            said = _BASH.search(result.stderr.decode(errors="surrogateescape"))
             if said:
                 yield SYNTAX.at(source.path, int(said["line"][:9]), said["said"])
             else:

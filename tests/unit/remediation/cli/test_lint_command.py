@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +65,28 @@ def test_warning_ends_with_1_in_every_format(conf: Path, form: str) -> None:
     assert "container-privileged" in done.stdout
     if form in {"json", "sarif"}:
         json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [("text", "ascii"), ("json", "latin-1"), ("sarif", "utf-8"), ("github", "ascii")],
+)
+def test_names_and_texts_that_are_no_utf8_are_linted_and_printed_in_any_encoding(
+    tmp_path: Path, form: str, encoding: str
+) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xff \xc3\xa9")
+    (folder / "lxc").mkdir(parents=True)
+    (folder / "lxc/950.conf").write_bytes(GOOD.encode() + b"lxc.mount.entry: \xff\xe9\n")
+    (folder / os.fsdecode(b"s\xe9.sh")).write_bytes(b"#!/bin/bash\nif \xff\n")
+    (folder / os.fsdecode(b"lxc-\xe9")).write_bytes(b"profile lxc-\xe9 {\n  netwurk \xff,\n}\n")
+    argv = [sys.executable, "-m", "remediation", "lint", "--format", form, str(folder)]
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(argv, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    said = done.stdout.decode(encoding)
+    for rule in ("container-mount-entry-cut", "script-syntax", "profile-parse-error"):
+        assert rule in said
+    assert ("/s%E9.sh" if form == "sarif" else r"\xe9.sh") in said.replace("\\\\", "\\")
 
 
 def test_more_findings_than_anybody_reads_are_counted(
