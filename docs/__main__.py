@@ -22,7 +22,7 @@ from faults.__main__ import main as faults
 from gate.requirements import CATALOGUE
 from lab import errors as lab_errors
 from lab.__main__ import main as lab
-from lint.catalogue import RULES
+from lint.finding import PROBLEMS
 from remediation.cli.group import main as remediation
 from remediation.docker_in_lxc import ACTIONS
 from remediation.engine import errors as engine_errors
@@ -164,7 +164,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "lint-rules": lambda: _table(
         "finding|severity|what is wrong",
         "[`{0.id}`](#{0.id})|{0.severity.value}|{0.title}",
-        RULES,
+        PROBLEMS.values(),
     ),
     "doctor-troubles": lambda: _problems(dict.fromkeys(k for e in EXAMINATIONS for k in e.kinds)),
     "upgrade-kinds": lambda: _problems(upgrade.KINDS),

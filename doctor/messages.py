@@ -17,7 +17,7 @@ from msgspec import Meta
 from doctor import guest_reads
 from doctor.diagnosis import Diagnosis, Unseen
 from doctor.problems import PROBLEMS
-from lint.catalogue import RULES
+from lint.finding import PROBLEMS as OF_FILES
 from lint.finding import Severity
 from targets import foreign, patterns
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
 MOST, _AROUND = 1 << 20, 160
-_KNOWN: dict[str, Problem] = {**{rule.id: rule for rule in RULES}, **PROBLEMS}
+_KNOWN: dict[str, Problem] = {**OF_FILES, **PROBLEMS}
 #: A terminal's commands, as such and as ``cat -v`` and syslog write them.
 _COMMAND = patterns.compile(
     r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"

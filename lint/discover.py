@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lint.finding import Finding
 
 UNREADABLE = PROBLEMS["file-unreadable"]
-RULES = (UNREADABLE,)
 
 #: The most files below one directory, the most that is linted together (bytes), the deepest
 #: directory.

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lint.catalogue import RULES
-from lint.finding import Severity
+from lint.finding import PROBLEMS, Severity
 from targets import masking
 from targets.masking import mask
 from targets.printable import one_line
@@ -101,7 +100,7 @@ def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, An
 
 def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
     """Return findings in SARIF 2.1.0, with every rule there is."""
-    places = {rule.id: number for number, rule in enumerate(RULES)}
+    places = {name: number for number, name in enumerate(PROBLEMS)}
     rules = [
         {
             "id": rule.id,
@@ -110,7 +109,7 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
             "help": {"text": rule.mend},
             "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
         }
-        for rule in RULES
+        for rule in PROBLEMS.values()
     ]
     results = [
         {

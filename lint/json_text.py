@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SYNTAX = PROBLEMS["json-syntax"]
 TWICE = PROBLEMS["json-key-twice"]
-RULES = (SYNTAX, TWICE)
 
 #: Where something stands in a document: keys of objects and numbers in lists, from the outside.
 Path = tuple[str | int, ...]

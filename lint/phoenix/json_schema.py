@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lint.json_text import Path
 
 MISMATCH = PROBLEMS["json-schema"]
-RULES = (MISMATCH,)
 
 #: JSON can escape half of a surrogate pair, which UTF-8 cannot encode, and the library refuses. A
 #: character for private use stands for it.

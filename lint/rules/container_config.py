@@ -46,11 +46,6 @@ KEY_UNKNOWN = PROBLEMS["container-key-unknown"]
 VALUE = PROBLEMS["container-value-invalid"]
 OPTION_TWICE = PROBLEMS["container-option-twice"]
 SEPARATORS = PROBLEMS["container-separators-mixed"]
-RULES = (
-    *(OPTION_IN_SNAPSHOT, OPTION_IN_PENDING, MOUNT_ENTRY_CUT, TARGET_ABSOLUTE, LINE_DROPPED),
-    *(SECTION_NAME, LXC_LINE, FEATURES, KEY_FORMER, KEY_WITHOUT_EFFECT, KEY_UNKNOWN, VALUE),
-    *(OPTION_TWICE, SEPARATORS),
-)
 
 #: Keys of which LXC knows one value: a later line replaces an earlier one.
 _SINGLE = frozenset(

@@ -31,10 +31,6 @@ DEVICES = PROBLEMS["container-devices-all"]
 PROFILE_NAME = PROBLEMS["container-profile-not-enterable"]
 PROFILE_REPLACED = PROBLEMS["container-profile-replaced"]
 FEATURES_OVERRIDDEN = PROBLEMS["container-features-overridden"]
-RULES = (
-    *(UNCONFINED, PRIVILEGED, CAPABILITIES, CAPABILITY_NAME, DEVICES),
-    *(PROFILE_NAME, PROFILE_REPLACED, FEATURES_OVERRIDDEN),
-)
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: What is no profile of a file: LXC generates one, sets none, or keeps its own.

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 UNKNOWN = PROBLEMS["daemon-key-unknown"]
 TYPE = PROBLEMS["daemon-value-type"]
 CONFLICT = PROBLEMS["daemon-flag-conflict"]
-RULES = (UNKNOWN, TYPE, CONFLICT)
 
 
 class _Keys(msgspec.Struct, forbid_unknown_fields=True):

@@ -24,7 +24,6 @@ INVALID = PROBLEMS["container-idmap-invalid"]
 HOLE = PROBLEMS["container-idmap-hole"]
 OVERLAP = PROBLEMS["container-idmap-overlap"]
 ROOT = PROBLEMS["container-idmap-root"]
-RULES = (INVALID, HOLE, OVERLAP, ROOT)
 
 _ENTRY = patterns.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*")
 _KINDS = {"u": "user", "g": "group"}

@@ -32,10 +32,6 @@ CAPABILITY = PROBLEMS["profile-capability-unknown"]
 DANGEROUS = PROBLEMS["profile-rules-node"]
 MOUNT = PROBLEMS["profile-mount-any"]
 WITHOUT_EFFECT = PROBLEMS["profile-rule-without-effect"]
-RULES = (
-    *(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, CAPABILITY),
-    *(DANGEROUS, MOUNT, WITHOUT_EFFECT),
-)
 
 #: What the parser refuses, too, in other words.
 REFUSED = (TUNABLES_INSIDE, CAPABILITY)

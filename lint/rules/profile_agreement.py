@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 UNKNOWN = PROBLEMS["profile-unknown"]
 TWICE = PROBLEMS["profile-defined-twice"]
 TUNABLE = PROBLEMS["tunable-without-effect"]
-RULES = (UNKNOWN, TWICE, TUNABLE)
 
 #: The one tunable that is known to be read by nothing, whatever guides say.
 _READ_BY_NOTHING = "apparmor_nesting_profiles"

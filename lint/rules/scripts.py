@@ -26,7 +26,6 @@ DPKG_GREP = PROBLEMS["script-dpkg-grep"]
 GREP_QUIET = PROBLEMS["script-grep-quiet-pipefail"]
 SPLIT = PROBLEMS["script-splits-option"]
 NOT_EXECUTABLE = PROBLEMS["script-not-executable"]
-RULES = (ON_NODE, BUILTIN, DPKG_GREP, GREP_QUIET, SPLIT, NOT_EXECUTABLE)
 
 #: What may stand before a command's name. In a text that it cannot read whole, the parser takes
 #: reserved words for names.

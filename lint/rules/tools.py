@@ -31,7 +31,6 @@ PARSE = PROBLEMS["profile-parse-error"]
 SYNTAX = PROBLEMS["script-syntax"]
 SHELLCHECK = PROBLEMS["script-shellcheck"]
 NOT_CHECKED = PROBLEMS["not-checked"]
-RULES = (PARSE, SYNTAX, SHELLCHECK, NOT_CHECKED)
 
 #: Includes are looked up in $1; empty: where the parser looks by itself. Never loaded (-Q), never
 #: taken from or put into a cache (-K). Through a pipe, since sshd may give a socket, which cannot

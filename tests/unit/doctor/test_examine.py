@@ -10,9 +10,7 @@ import pytest
 from doctor import node_reads, upgrade
 from doctor.examine import EXAMINATIONS, examine
 from doctor.problems import FOLLOWS
-from lint import json_text
-from lint.catalogue import RULES
-from lint.rules import daemon_json
+from lint.finding import PROBLEMS
 from targets.errors import FactError, TransportError, Unreachable
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Runtime
@@ -142,9 +140,10 @@ def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -
 
 def test_consequences_and_their_causes_are_troubles_that_exist() -> None:
     known = {kind.id for each in EXAMINATIONS for kind in each.kinds}
-    known |= {rule.id for rule in RULES}
+    known |= PROBLEMS.keys()
     assert {*FOLLOWS, *(cause for causes in FOLLOWS.values() for cause in causes)} <= known
-    assert FOLLOWS["docker-down"] >= {each.id for each in (*daemon_json.RULES, *json_text.RULES)}
+    of_docker = ("daemon-", "json-key", "json-syntax")
+    assert FOLLOWS["docker-down"] >= {each for each in PROBLEMS if each.startswith(of_docker)}
 
 
 def test_every_examination_names_what_it_finds_out_and_its_troubles() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from commandline.json_output import json_line
 from lint import discover, formats
-from lint.catalogue import RULES
 from lint.check import check
+from lint.finding import PROBLEMS
 from lint.phoenix.json_schema import mismatches
 from lint.source import Kind, Source
 
@@ -91,7 +91,7 @@ def test_sarif_has_what_its_schema_requires() -> None:
         require(rule, "id")
         assert all(rule[key]["text"] for key in ("shortDescription", "fullDescription", "help"))
         assert rule["defaultConfiguration"]["level"] in {"none", "note", "warning", "error"}
-    assert [rule["id"] for rule in driver["rules"]] == [rule.id for rule in RULES]
+    assert [rule["id"] for rule in driver["rules"]] == list(PROBLEMS)
     assert len(run["results"]) == len(FOUND)
     for result in run["results"]:
         require(result, "message", "ruleId", "ruleIndex", "level", "locations")
@@ -135,4 +135,4 @@ def test_sarif_that_the_schema_refuses_is_found_to_be_so(path: tuple[Any, ...], 
 
 def test_every_severity_has_a_level_and_a_style() -> None:
     for table in (formats.STYLES, formats._SARIF_LEVELS, formats._GITHUB):
-        assert set(table) == {rule.severity for rule in RULES}
+        assert set(table) == {rule.severity for rule in PROBLEMS.values()}

@@ -21,8 +21,8 @@ from rich.text import Text
 from commandline.output import Console, run
 from doctor.diagnosis import Diagnosis, Unseen
 from doctor.examine import EXAMINATIONS
-from lint.catalogue import RULES
 from lint.discover import Found
+from lint.finding import PROBLEMS
 from lint.formats import FORMATS
 from remediation.cli import doctor as doctor_verb
 from remediation.cli import journal as journal_verb
@@ -212,7 +212,7 @@ def diagnosed(text: str, form: str) -> None:
 
 def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
-    found = RULES[0].at(text, 1, text, column=1, mend=text)
+    found = next(iter(PROBLEMS.values())).at(text, 1, text, column=1, mend=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
         lint_verb.lint.main(["--format", form], standalone_mode=False)
 
