@@ -45,6 +45,8 @@ class Counted(Answering):
         if words[-1] == f"/etc/pve/lxc/{CTID}.conf":
             absent = 1, b"", b"No such file or directory"
             return absent if self._config is None else self._config.encode()
+        if words[:2] == ["pct", "status"]:
+            return 2, b"", b"Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n"
         if words[-1] != "at once":
             return b""
         said = [(0, each.encode(), b"") for each in self._first if len(self.ran) == 1]
