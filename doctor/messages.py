@@ -160,7 +160,8 @@ def diagnose(text: str) -> Diagnosis:
     A message may be broken at a terminal's width, with or without a blank at the break.
     """
     plain = _plain(text)
-    joined = (plain.replace("\n", ""), patterns.sub(r"\n *", "", plain), " ".join(plain.split()))
+    indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
+    joined = (plain.replace("\n", ""), indented, " ".join(plain.split()))
     found: dict[str, Said] = {}
     for variant in (plain, *joined):
         for each in _found(variant):
