@@ -12,12 +12,10 @@ from faults.rows import (
     attacker,
     audit_window,
     comparisons,
-    configuration,
     confinement,
     docker,
     hostile,
     provisioning,
-    proxmox,
     rollback,
     witnesses,
 )
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
-    *configuration.FAULTS,
+    *written("configuration"),
     *written("apparmor"),
     *confinement.FAULTS,
     *audit_window.FAULTS,
@@ -40,7 +38,7 @@ FAULTS: tuple[Fault, ...] = (
     *written("prerequisites"),
     *rollback.FAULTS,
     *access.FAULTS,
-    *proxmox.FAULTS,
+    *written("proxmox"),
     *witnesses.FAULTS,
     *attacker.FAULTS,
     *hostile.FAULTS,

@@ -14,8 +14,7 @@ import pytest
 from facts import backups, repository
 from faults import states
 from faults.catalogue import FAULTS
-from faults.fault import CTID, PRELUDE, RED
-from faults.rows import proxmox
+from faults.fault import CTID, PRELUDE, RED, written
 from remediation import desired, phoenix
 from remediation.phoenix.scripts import install_script, setup_script
 from steps import configuration, files
@@ -179,7 +178,7 @@ def test_injection_changes_its_files_and_they_stay_valid(root: Path, ident: str)
 
 
 #: What is broken in the container's file alone, by how Proxmox reads it.
-CONFIGURED = ["F02", "F03", "F05", "F05-line", *(fault.id for fault in proxmox.FAULTS)]
+CONFIGURED = ["F02", "F03", "F05", "F05-line", *(fault.id for fault in written("proxmox"))]
 
 
 @pytest.mark.parametrize("ident", CONFIGURED)
