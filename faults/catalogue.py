@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from faults.fault import RED, written
 from faults.rows import (
-    access,
     attacker,
     audit_window,
     comparisons,
@@ -37,7 +36,7 @@ FAULTS: tuple[Fault, ...] = (
     *comparisons.FAULTS,
     *written("prerequisites"),
     *rollback.FAULTS,
-    *access.FAULTS,
+    *written("access"),
     *written("proxmox"),
     *witnesses.FAULTS,
     *attacker.FAULTS,

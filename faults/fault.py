@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from faults.scenarios import inside, scenarios
+from faults.scenarios import inside, read_only, scenarios
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
 
@@ -165,7 +165,11 @@ class Fault:
 
 
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault as TOML has it; ``red`` and ``undetermined`` hold words by a scenario's id."""
+    """A fault as TOML has it; ``red`` and ``undetermined`` hold words by a scenario's id.
+
+    In ``undetermined``, ``all`` and ``inside`` stand for each other scenario, of those that change
+    nothing or look into the container.
+    """
 
     id: str
     title: str
@@ -173,28 +177,29 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     red: dict[str, tuple[str, ...]] = {}
     undetermined: dict[str, tuple[str, ...]] = {}
     also: tuple[str, ...] = ()
+    start: str = HEALTHY
     reach: frozenset[str] = BOTH
     rollback: str = ""
+    look: bool = False
 
 
 def written(topic: str) -> tuple[Fault, ...]:
-    """Return the faults of ``faults/rows/TOPIC.toml``.
-
-    Its ``inside`` stands for each scenario that looks into the container.
-    """
+    """Return the faults of ``faults/rows/TOPIC.toml``."""
     text = files("faults.rows").joinpath(f"{topic}.toml").read_bytes()
     rows = msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[_Row, ...]])["fault"]
     return tuple(map(_fault, rows))
 
 
 def _fault(row: _Row) -> Fault:
+    groups = {"all": ("root", *read_only()), "inside": inside()}
     expect: dict[str, Expectation] = {}
     for name, words in row.red.items():
         expect |= red(name, *words)
     for name, words in row.undetermined.items():
-        expect |= undetermined(inside() if name == "inside" else name, *words)
+        for each in groups.get(name, (name,)):
+            expect.setdefault(each, Expectation(UNDETERMINED, words))
     fields = (row.id, row.title, row.inject, expect, row.also)
-    return Fault(*fields, reach=row.reach, rollback=row.rollback)
+    return Fault(*fields, row.start, row.reach, row.rollback, look=row.look)
 
 
 #: Faults that can affect only the node, or only the container.
