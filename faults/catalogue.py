@@ -11,7 +11,6 @@ from faults.rows import (
     attacker,
     audit_window,
     comparisons,
-    confinement,
     docker,
     hostile,
     provisioning,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 FAULTS: tuple[Fault, ...] = (
     *written("configuration"),
     *written("apparmor"),
-    *confinement.FAULTS,
+    *written("confinement"),
     *audit_window.FAULTS,
     *docker.FAULTS,
     *provisioning.FAULTS,

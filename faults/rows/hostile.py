@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from faults.fault import Fault, container_fault, red
-from faults.rows.confinement import EVERYTHING, UNCONFINED
+from faults.fault import Fault, container_fault, red, written
 from faults.rows.docker import client
 from faults.rows.witnesses import VFS_UNSEEN
 
+#: What breaks the confinement, by the fault's id.
+_BROKEN = {fault.id: str(fault.inject) for fault in written("confinement")}
 #: A perl that reports every attempt as refused, and attempts nothing.
 LIES = """
 printf '#!/bin/sh\\nprintf "%%s 13 0\\\\n" firmware mount network profile\\n' |
@@ -38,7 +39,7 @@ FAULTS = (
     Fault(
         "F26-lies",
         "the profile allows everything, and the container's perl reports that all is refused",
-        EVERYTHING + LIES,
+        _BROKEN["F26-everything"] + LIES,
         expect=red(
             "refused", "container {ctid} may list the node's firmware", "change to another profile"
         ),
@@ -47,7 +48,7 @@ FAULTS = (
     Fault(
         "F26-hides",
         "Docker runs unconfined, and PID 1 is in a cgroup named like another container's",
-        UNCONFINED + HIDES,
+        _BROKEN["F26"] + HIDES,
         expect=red(
             "confined", "not confined by lxc-phoenix-v2", "dockerd (process ", "is unconfined"
         ),
