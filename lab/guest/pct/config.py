@@ -10,15 +10,17 @@ from . import lines
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Proxmox keeps these lines together, as its key ``env``.
+ENVIRONMENT = "lxc.environment.runtime"
+
 
 @dataclass(frozen=True)
 class Section:
-    """One section: its keys, its raw ``lxc.*`` lines in order, its description, its environment."""
+    """One section: its keys, its raw ``lxc.*`` lines in order, its description."""
 
     keys: Mapping[str, str] = field(default_factory=dict)
     raw: tuple[tuple[str, str], ...] = ()
     description: str = ""
-    environment: tuple[str, ...] = ()
 
     def get(self, name: str, default: str = "") -> str:
         """A key's value."""
@@ -52,12 +54,16 @@ class Section:
         pairs = [*self.options().items(), *self.raw]
         return "".join(f"{key}: {value}\n" for key, value in pairs if key != "delete")
 
+    def environment(self) -> list[tuple[str, str]]:
+        """The lines of the key ``env``, whose variables are separated by NUL."""
+        return [(ENVIRONMENT, each) for each in self.get("env").split("\0") if each]
+
     def written(self) -> str:
         """As it stands in the file."""
         about = self.description.rstrip("\n")
         comments = [f"#{lines.encode(line)}\n" for line in about.split("\n")] if about else []
-        variables = [("lxc.environment.runtime", each) for each in self.environment]
-        pairs = [*sorted(self.keys.items()), *variables, *self.raw]
+        keys = [pair for pair in sorted(self.keys.items()) if pair[0] != "env"]
+        pairs = [*keys, *self.environment(), *self.raw]
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
 
 
@@ -115,10 +121,8 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
             name, section = key, Section()
         elif kind == lines.TEXT:
             section = replace(section, description=section.description + value)
-        elif kind == lines.KEY and key == "env":
-            section = replace(section, environment=(value,))
-        elif kind == lines.RAW and key == "lxc.environment.runtime":
-            section = replace(section, environment=(*section.environment, value))
+        elif kind == lines.RAW and key == ENVIRONMENT:
+            section = section.with_keys(env="\0".join([*filter(None, [section.get("env")]), value]))
         elif kind == lines.RAW:
             section = replace(section, raw=(*section.raw, (key, value)))
         elif kind == lines.KEY:

@@ -90,6 +90,7 @@ def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, 
         *_processors(section, cpus),
         ("lxc.rootfs.path", rootfs),
         *_networks(ctid, section),
+        *section.environment(),
         *section.raw,
     ]
     text = "".join(f"{key} = {value}\n" for key, value in pairs)

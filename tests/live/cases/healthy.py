@@ -116,6 +116,13 @@ VARIATIONS = (
         "grep -q '^features:.*=yes.*=TRUE' \"$conf\"",
     ),
     Variation(
+        "application",
+        "the file has what Proxmox writes for an image of an application, and what is harmless",
+        "pct stop $ctid; sed -i '1i lxc.init.uid: 0\\nlxc.init.gid: 0\\nlxc.init.groups: 0\\n"
+        'newer: 1\' "$conf"; pct start $ctid; settled',
+        'grep -q "^lxc.init.uid: 0" "$conf"',
+    ),
+    Variation(
         "noisy",
         "the log is noisy",
         "systemd-run -q --unit=noise sh -c "
