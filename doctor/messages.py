@@ -179,8 +179,8 @@ def diagnose(text: str) -> Diagnosis:
 
 _UNKNOWN = Unseen(
     "the cause of this text",
-    "doctor knows no message that is in it. It asks the container itself with --target "
-    'root@pve1/950; for lines with apparmor="DENIED": python -m remediation denials -',
+    "no message that doctor knows is in it; next: python -m remediation doctor --target "
+    'root@pve1/950, and for lines with apparmor="DENIED": python -m remediation denials -',
 )
 
 
