@@ -78,7 +78,7 @@ class Pattern(Generic[AnyStr]):
         self._compiled = re2.compile(_for_re2(pattern), options)
         names = self._compiled.groupindex.items()
         self._names = {name if isinstance(name, str) else name.decode(): n for name, n in names}
-        self._groups = range(self._compiled.groups + 1)
+        self._groups: int = self._compiled.groups
 
     def search(self, text: AnyStr) -> Match[AnyStr] | None:
         """Return the first place where the pattern fits."""
@@ -94,16 +94,17 @@ class Pattern(Generic[AnyStr]):
 
     def finditer(self, text: AnyStr) -> Iterator[Match[AnyStr]]:
         """Yield each place where the pattern fits."""
+        last = None
         for found in self._compiled.finditer(_for_re2(text)):
-            yield self._match(text, found)
+            if last != (last := found.span()):  # google-re2 tells some empty matches twice
+                yield self._match(text, found)
 
     def findall(self, text: AnyStr) -> list[Any]:
         """Return the groups of each match: all if there are several, or the match itself."""
         empty = text[:0]
-        last = self._groups[-1]
-        if last > 1:
+        if self._groups > 1:
             return [found.groups(empty) for found in self.finditer(text)]
-        return [found[last] or empty for found in self.finditer(text)]
+        return [found[self._groups] or empty for found in self.finditer(text)]
 
     def split(self, text: AnyStr) -> list[Any]:
         """Return what is between the matches, and the groups of each match."""
@@ -134,7 +135,8 @@ class Pattern(Generic[AnyStr]):
         return None if found is None else self._match(text, found)
 
     def _match(self, text: AnyStr, found: Any) -> Match[AnyStr]:
-        return Match(text, [found.span(group) for group in self._groups], self._names)
+        # span() asks for the number of groups each time, which takes four times as long.
+        return Match(text, found._spans, self._names)  # noqa: SLF001
 
 
 _kept: Any = lru_cache(maxsize=512)(Pattern)
