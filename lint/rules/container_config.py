@@ -60,7 +60,7 @@ _SINGLE = frozenset(
 _CGROUP = patterns.compile(r"lxc\.cgroup\.(?P<key>[a-z]+\..+)")
 #: A line that a reader takes for an option, whatever is around its key.
 _MEANT = patterns.compile(r"\s*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*")
-_MOST_FIELDS = 6
+_MOST_FIELDS, _RAW = 6, "lxc."
 #: What to do with a line that Proxmox can read, and whose key it does not let through.
 _NOT_HANDED_ON = (
     "Write it into a file of its own as LXC reads it, 'key = value', and name that file here: "
@@ -227,29 +227,25 @@ def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     current = {o.key for o in written.options if not o.section}
     snapshots = [o for o in written.options if o.section and not is_pending(o)]
     last = written.options[-1].section if written.options else ""
-    elsewhere = {o.key for o in snapshots if o.section != last}
+    elsewhere = current | {o.key for o in snapshots if o.section != last}
     seen: dict[str, set[str]] = {}
     for option in (o for o in written.options if o.section):
         before = seen.setdefault(option.section, set())
-        raw = option.key.startswith("lxc.")
+        raw = option.key.startswith(_RAW)
         if raw and is_pending(option):
             said = f"'{option.key}: {option.value}' stands in section [{option.section}]"
             yield OPTION_IN_PENDING.at(source.path, option.line, said)
         elif not is_pending(option) and (
-            (raw and option.section == last and option.key not in current | elsewhere)
-            or (not raw and _appended(option, before))
+            (raw and option.section == last and option.key not in elsewhere)
+            or (not raw and before & {option.key, _RAW})
         ):
             said = (
                 f"'{option.key}: {option.value}' stands in section [{option.section}], where it "
                 "has no effect"
             )
             yield OPTION_IN_SNAPSHOT.at(source.path, option.line, said)
-        before.add(option.key)
-
-
-def _appended(option: Option, before: set[str]) -> bool:
-    """Whether a key is none that Proxmox wrote there: it writes each once, before all raw lines."""
-    return option.key in before or any(key.startswith("lxc.") for key in before)
+        # Proxmox writes each key once, and before all raw lines.
+        before.add(_RAW if raw else option.key)
 
 
 def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
