@@ -40,7 +40,7 @@ _BARE = patterns.compile(_QUALIFIED + r"(\w+)")
 #: A rule of a file, with its permissions before or after the path.
 _PERMISSIONS = "[rwamklixpucRWXPUC]+"
 _FILE = patterns.compile(
-    _QUALIFIED + rf"(?:file\s+)?(?:(?P<before>{_PERMISSIONS})\s+)?"
+    _QUALIFIED + rf"(?P<owner>owner\s+)?(?:file\s+)?(?:(?P<before>{_PERMISSIONS})\s+)?"
     rf"(?P<path>[\"/@{{]\S*)(?:\s+(?P<after>{_PERMISSIONS}))?(?:\s+->.*)?"
 )
 #: All files, however it is written.
@@ -48,7 +48,7 @@ _ANY_FILE = patterns.compile(r'"?/(?:\*\*|\{,\*\*\}|\{\*\*,\}|\{\*,\*\*\})"?')
 #: Files by which one rules a node: by reading or writing, or by writing alone.
 _PROC = r"(?:^|[/}])(?:proc/|@\{PROC\}/?)"
 _USED = patterns.compile(
-    rf"{_PROC}(?:kcore|kmem)\b|(?:^|[/}}])dev/(?:k?mem\b|port\b|mapper/|zvol/|"
+    rf"{_PROC}(?:kcore|kmem)\b|(?:^|[/}}])dev/(?:k?mem\b|port\b|(?:mapper|zvol)/[^\s\"]|"
     r"(?:sd|nvme|vd|xvd|dm-|md|zd|rbd)[a-z0-9*?\[{])"
 )
 _WRITTEN = patterns.compile(
@@ -149,8 +149,9 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
             yield at(problem, each, said, mend)
         if found := _BARE.fullmatch(text):
             bare[found[1]] = each
-        elif (file := _FILE.fullmatch(text)) and _ANY_FILE.fullmatch(file["path"]):
-            bare |= {"file": each} if {"r", "w"} <= _access(file) else {}
+        elif (file := _FILE.fullmatch(text)) and not file["owner"]:
+            everything = _ANY_FILE.fullmatch(file["path"]) and {"r", "w"} <= _access(file)
+            bare |= {"file": each} if everything else {}
     denies = any(_denies(each.rule.text) for each in rules.found)
     # What is included and not known here may deny something; LXC's own abstractions do.
     known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
