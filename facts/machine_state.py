@@ -160,7 +160,8 @@ def record(on: Transport) -> dict[str, str]:
         argv += ["-path", path, "-prune", "-o"]
     with at_most(_LONGEST):
         result = on.look(argv, timeout=_TIMEOUT)
-    parts = dict(part.partition("\n")[::2] for part in result.text.split("\n== ")[1:])
+    text = result.stdout.decode(errors="surrogateescape")  # names of different bytes differ
+    parts = dict(part.partition("\n")[::2] for part in text.split("\n== ")[1:])
     missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
     missing += [part for part in _MAY_BE_EMPTY if part not in parts]
     if result.exit_code or missing:

@@ -26,7 +26,7 @@ with ``cut``, on the same line, so that being cut off at that leaves again a lin
 
 In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
 are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
-attribute that is no text is ``{"name": …}``, in base64.
+attribute that is no text is ``{"name": …}``, in base64; an attribute's name is ``base64: …``.
 """
 
 from __future__ import annotations
@@ -317,21 +317,21 @@ class Journal:
             case list():
                 return [self._whole(each) for each in value]
             case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
-                return _as_json(self._beside(digest, size))
+                return journal_format.as_json(self._beside(digest, size))
             case dict():
                 return {key: self._whole(each) for key, each in value.items()}
         return value
 
     def _stored(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: self._stored(each) for key, each in value.items()}
+            return {journal_format.key(key): self._stored(each) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._stored(each) for each in value]
         if not isinstance(value, bytes):
-            return _name(value) if isinstance(value, str) else value
+            return journal_format.name(value) if isinstance(value, str) else value
         if len(value) > _LARGE:
             return {"sha256": self._laid_beside(value), "size": len(value)}
-        return _as_json(value)
+        return journal_format.as_json(value)
 
     def _laid_beside(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -357,7 +357,9 @@ class Journal:
             case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
                 return self._beside(digest, size)
             case dict():
-                return {key: self._fetched(each) for key, each in value.items()}
+                return {
+                    journal_format.keyed(key): self._fetched(each) for key, each in value.items()
+                }
         return value
 
     def _beside(self, digest: str, size: int) -> bytes:
@@ -374,23 +376,6 @@ class Journal:
             )
         self._contents[digest] = content
         return content
-
-
-def _as_json(content: bytes) -> dict[str, str]:
-    try:
-        return {"text": content.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}
-
-
-def _name(text: str) -> str | dict[str, str]:
-    """Return a text as it is, or, if it holds bytes that are none, those."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raw = text.encode(errors="surrogateescape")
-        return {"name": base64.b64encode(raw).decode()}
-    return text
 
 
 def _now() -> str:

@@ -8,6 +8,7 @@ out, and the others can still be read. Of a line that was cut off, the sum at th
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,8 @@ VERSION = 3
 _LAST_READERS = {1: "e19cbb8", 2: "a7abfe3"}
 #: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
 _CUT = b'"kind":"cut"}'
+#: Before an attribute's name that is no text.
+_BYTES = "base64: "
 #: In a text of JSON its quotes would be escaped: only a line's own end looks like this.
 _SUM = patterns.compile(rb',"sum":"([0-9a-f]{16})"\}$')
 
@@ -166,3 +169,36 @@ def weight(value: Any) -> int:
 
 def _sum(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest()[:16].encode()
+
+
+def as_json(content: bytes) -> dict[str, str]:
+    """Return bytes as text, or in base64 if they are none."""
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def key(text: str) -> str:
+    """Return an attribute's name as JSON's, which cannot be an object."""
+    raw = name(text)
+    return raw if isinstance(raw, str) else f"{_BYTES}{raw['name']}"
+
+
+def keyed(text: str) -> str:
+    """Return an attribute's name from :func:`key`."""
+    if not text.startswith(_BYTES):
+        return text
+    return base64.b64decode(text.removeprefix(_BYTES), validate=True).decode(
+        errors="surrogateescape"
+    )
+
+
+def name(text: str) -> str | dict[str, str]:
+    """Return a text as it is, or, if it holds bytes that are none, those."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raw = text.encode(errors="surrogateescape")
+        return {"name": base64.b64encode(raw).decode()}
+    return text

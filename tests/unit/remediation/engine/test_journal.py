@@ -136,7 +136,7 @@ _bytes = st.one_of(
 )
 #: As tar's names and attributes come: bytes that are no text are escaped.
 _texts = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateescape"))
-_keys = st.text(min_size=1, max_size=8).map("SCHILY.xattr.user.".__add__)
+_keys = _texts.map("SCHILY.xattr.user.".__add__)
 
 
 @examples(80)
