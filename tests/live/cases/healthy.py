@@ -178,6 +178,13 @@ VARIATIONS = (
         "! inside perl -e 'exit !socket(S, 38, 5, 0)' && inside sh -c 'ps -eo stat | grep ^Z'",
     ),
     Variation(
+        "bind",
+        "a directory of the node is mounted, and no backup of the container holds it",
+        "mkdir -p /srv/data; "
+        "sed -i '1i lxc.mount.entry: /srv/data data none bind,create=dir 0 0' \"$conf\"; restart",
+        "inside findmnt /data",
+    ),
+    Variation(
         "named-node",
         "auditd writes the node's name into each record",
         "sed -i 's/^name_format.*/name_format = hostname/' /etc/audit/auditd.conf; "
