@@ -102,7 +102,7 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
     """
     config, found = container_config.parse("", written), dict[str, str]()
     for place, (key, given) in container_config.mount_points(config).items():
-        if (given.get("volume") or next(iter(given))).startswith("/"):
+        if any(each.startswith("/") for each in (given.get("volume", ""), *given)):
             found[place] = f"{key}, not a volume"
         elif not pct_options.boolean(given.get("backup", "")):
             found[place] = f"{key}, disabled"

@@ -203,6 +203,7 @@ LEFT_OUT: list[tuple[str, str, Any, bool | None, str]] = [
     (DISK.format("/var", ""), "", ROOT, True, "/var (mp0, disabled)"),
     ("mp0: /tank/d,mp=/var/lib/docker,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
     ("mp0: volume=/dev/sdb,mp=/var/lib/docker\n", "", ROOT, True, "(mp0, not a volume)"),
+    ("mp0: mp=/var/lib/docker,/tank/d,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
     ("lxc.mount.entry: /d var/lib/docker none bind\n", "", ROOT, True, "(lxc.mount.entry)"),
     ("lxc.mount.entry: /d /var/lib/docker none bind\n", "", ROOT, False, ""),
     ("", LOGGED.format("volume", "disabled"), "/srv\n", True, "/srv (mp0, disabled)"),
