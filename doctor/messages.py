@@ -161,7 +161,7 @@ def diagnose(text: str) -> Diagnosis:
     """
     plain = _plain(text)
     indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
-    joined = (plain.replace("\n", ""), indented, " ".join(plain.split()))
+    joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
     found: dict[str, Said] = {}
     for variant in (plain, *joined):
         for each in _found(variant):
