@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lint.finding import PROBLEMS
 from lint.phoenix import schema_errors
 from targets.errors import TransportError
+from targets.process import limited
 from targets.transport import Local
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ MISMATCH = PROBLEMS["json-schema"]
 #: character for private use stands for it.
 _STAND_INS = {code: chr(0xF0000 + code) for code in range(0xD800, 0xE000)}
 _SURROGATES = {ord(stand_in): chr(code) for code, stand_in in _STAND_INS.items()}
+
+
+#: Seconds of the processor for the library.
+_SECONDS = 5
 
 
 class Unusable(Exception):
@@ -38,7 +43,8 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
     """
     try:
         both = json.dumps([schema, value], ensure_ascii=False).translate(_STAND_INS).encode()
-        result = Local().run([sys.executable, "-I", schema_errors.__file__], stdin=both)
+        program = [sys.executable, "-I", schema_errors.__file__]
+        result = Local().run(limited(*program, seconds=_SECONDS), stdin=both)
     except (RecursionError, TransportError) as error:
         raise Unusable("it is nested too deep, or asks for too much") from error
     if not result.ok:
