@@ -7,16 +7,6 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from faults.fault import RED, written
-from faults.rows import (
-    attacker,
-    audit_window,
-    comparisons,
-    docker,
-    hostile,
-    provisioning,
-    rollback,
-    witnesses,
-)
 from faults.scenarios import read_only, scenarios
 from targets.errors import UsageError
 
@@ -25,22 +15,24 @@ if TYPE_CHECKING:
 
     from faults.fault import Fault
 
-FAULTS: tuple[Fault, ...] = (
-    *written("configuration"),
-    *written("apparmor"),
-    *written("confinement"),
-    *audit_window.FAULTS,
-    *docker.FAULTS,
-    *provisioning.FAULTS,
-    *comparisons.FAULTS,
-    *written("prerequisites"),
-    *rollback.FAULTS,
-    *written("access"),
-    *written("proxmox"),
-    *witnesses.FAULTS,
-    *attacker.FAULTS,
-    *hostile.FAULTS,
+#: The files of ``faults/rows``, in the order of the plan.
+TOPICS = (
+    "configuration",
+    "apparmor",
+    "confinement",
+    "audit_window",
+    "docker",
+    "provisioning",
+    "comparisons",
+    "prerequisites",
+    "rollback",
+    "access",
+    "proxmox",
+    "witnesses",
+    "attacker",
+    "hostile",
 )
+FAULTS: tuple[Fault, ...] = tuple(fault for topic in TOPICS for fault in written(topic))
 #: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
 #: long as twenty others.
 SLOW = frozenset({"profile-back", "docker-back", "rehearsed", "letter"})

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from faults.scenarios import inside, read_only, scenarios
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
+from targets.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from faults.scenarios import Scenario
     from targets.transport import CommandResult, Transport
@@ -28,55 +28,11 @@ HEALTHY, APPLIED, READY, OTHER = "healthy", "applied", "ready", "other"
 NODE, CONTAINER = frozenset({"node"}), frozenset({"container"})
 BOTH = NODE | CONTAINER
 
-#: Shell functions and variables for injections. ``pct exec`` gets no input, because it would read
-#: the rest of the script.
-PRELUDE = f"""
-set -e
-ctid=$1 conf=/etc/pve/lxc/$1.conf profile={PROFILE} file={PROFILE_PATH} tunable={TUNABLE_PATH}
-repository={REPOSITORY} settings={DAEMON_JSON} dump=/var/lib/vz/dump
-profiles="$file $repository/etc/apparmor/$profile"
-setup=$repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
-install=$repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
-inside() {{ pct exec "$ctid" --keep-env 0 -- "$@" </dev/null; }}
-new=/run/docker-lxc-gate.new
-into() {{ cat >"$new"; pct push "$ctid" "$new" "$1" --perms "${{2:-644}}"; rm "$new"; }}
-# Creates a container with an id, a name, and more options of pct.
-create() {{
-    pct create "$1" local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname "$2" \\
-        --rootfs local:1 --memory 256 --unprivileged 1 "${{@:3}}" >/dev/null
-}}
-# Writes a unit of the container, from standard input, and starts it.
-unit() {{
-    into "/etc/systemd/system/$1"
-    inside systemctl daemon-reload
-    inside systemctl start "$1" || true  # some of them fail on purpose
-}}
-# Saves the container's configuration, and restores it.
-keep() {{ cat "$conf" >/run/docker-lxc-gate.conf; }}
-back() {{
-    test -s /run/docker-lxc-gate.conf
-    cat /run/docker-lxc-gate.conf >"$conf"; rm /run/docker-lxc-gate.conf
-}}
-settled() {{
-    for _ in $(seq 90); do
-        case $(inside systemctl is-system-running --wait 2>/dev/null) in
-            running | degraded) return 0 ;;
-        esac
-        sleep 1
-    done
-    echo "container $ctid does not come up" >&2
-    return 1
-}}
-restart() {{ pct stop "$ctid"; pct start "$ctid"; settled; }}
-load() {{ apparmor_parser -r -K "$file"; }}
-# Adds a rule to the profile in file, repository and kernel: all copies stay equal.
-rule() {{ sed -i "s|^}}\\$|  $1\\n}}|" $profiles; load; }}
-# Replaces a program by a script, in which "$real" is the original program.
-wrap() {{
-    real=$1.real; mv "$1" "$real"
-    printf '#!/bin/sh\\nreal=%s\\n%s\\n' "$real" "$2" >"$1"; chmod 755 "$1"
-}}
-"""
+#: What injections may use, in bash on the node: see ``faults/programs/prelude.bash``.
+PRELUDE = (
+    f"set -e\nprofile={PROFILE} file={PROFILE_PATH} tunable={TUNABLE_PATH} "
+    f"repository={REPOSITORY} settings={DAEMON_JSON}\n{program('faults', 'prelude.bash')}"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +61,7 @@ class Fault:
     Attributes:
         id: its number, and a word if several faults have the same number.
         title: what is broken, in a reader's words.
-        inject: shell for the node, see :data:`PRELUDE`; or a function of the node.
+        inject: shell for the node, see :data:`PRELUDE`.
         expect: by its id, what each scenario must be, red ones first: ``red(…) | red(…) |
             undetermined(…)``. The first scenario names the cause: its first word must be in the
             first line, even if it is undetermined. ``{ctid}`` stands for the container's number.
@@ -115,11 +71,13 @@ class Fault:
         rollback: shell that rolls the fault back. Only a fault with it may run on a real target.
         release: the Debian release of the container's template, if not the default.
         look: whether the gate runs read-only. Otherwise it would create a missing container.
+        image: what :func:`steps.hello.docker_archive` gets, to make the image that the registry has
+            as hello-world instead.
     """
 
     id: str
     title: str
-    inject: str | Callable[[Transport], None]
+    inject: str
     expect: Mapping[str, Expectation]
     also: tuple[str, ...] = ()
     start: str = HEALTHY
@@ -127,6 +85,7 @@ class Fault:
     rollback: str = ""
     release: str = ""
     look: bool = False
+    image: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def safe(self) -> bool:
@@ -173,14 +132,16 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     title: str
-    inject: str
+    inject: str = ""
     red: dict[str, tuple[str, ...]] = {}
     undetermined: dict[str, tuple[str, ...]] = {}
     also: tuple[str, ...] = ()
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
     rollback: str = ""
+    release: str = ""
     look: bool = False
+    image: dict[str, Any] = {}
 
 
 def written(topic: str) -> tuple[Fault, ...]:
@@ -199,12 +160,8 @@ def _fault(row: _Row) -> Fault:
         for each in groups.get(name, (name,)):
             expect.setdefault(each, Expectation(UNDETERMINED, words))
     fields = (row.id, row.title, row.inject, expect, row.also)
-    return Fault(*fields, row.start, row.reach, row.rollback, look=row.look)
-
-
-#: Faults that can affect only the node, or only the container.
-node_fault = partial(Fault, reach=NODE)
-container_fault = partial(Fault, reach=CONTAINER)
+    more = (row.start, row.reach, row.rollback, row.release)
+    return Fault(*fields, *more, look=row.look, image=row.image)
 
 
 def shell(node: Transport, script: str, ctid: int = CTID) -> CommandResult:

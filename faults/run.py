@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from faults import states
 from faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
 from faults.scenarios import scenarios
+from lab.provision import REGISTRY
+from steps import hello
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
@@ -251,10 +253,14 @@ def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
     Raises:
         CommandFailed: the script of the injection failed.
     """
-    if callable(fault.inject):
-        fault.inject(node)
-    else:
-        shell(node, fault.inject, ctid).require(f"fault {fault.id}: {fault.title}")
+    if fault.image:
+        script = (
+            "cat >/tmp/other.tar; exec skopeo copy -q --dest-tls-verify=false "
+            f"docker-archive:/tmp/other.tar docker://{REGISTRY}/{hello.REFERENCE}"
+        )
+        archive = hello.docker_archive(**fault.image)
+        node.run(["sh", "-c", script], stdin=archive, timeout=120).require()
+    shell(node, fault.inject, ctid).require(f"fault {fault.id}: {fault.title}")
 
 
 def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:

@@ -22,8 +22,6 @@ import pytest
 
 from faults import states
 from faults.fault import PRELUDE
-from faults.rows.hostile import HIDES, LIES
-from faults.rows.witnesses import NODES_OWN
 from faults.scenarios import scenarios
 from remediation.desired import PROFILE
 from steps.rollback import CTID
@@ -157,12 +155,12 @@ GUESTS = (
     Hostile(
         # Its systemd does not stop Docker nor itself any more: each command takes its whole time.
         "its first process is in a cgroup called like another container's",
-        HIDES,
+        "hide_pid_1\n",
         seconds=900.0,
     ),
     Hostile(
         "its perl says that all is refused",
-        LIES,
+        "lying_perl\n",
         red=("refused",),
         breaks=_WIDE,
         mends="load",
@@ -248,7 +246,7 @@ def applied(machine: Lab) -> tuple[str, str]:
     if name not in machine.snapshots() or not kept.exists():
         states.bare(machine, states.DOCKER)
         with connected(machine) as node:
-            _shell(node, NODES_OWN)
+            _shell(node, "fake_dockerd\n")
             kept.write_text(_shell(node, _FACTS))
         done = _run(["-m", "remediation", "apply", "--yes", "--target", _TARGET], 900)
         assert done.returncode == 0, done.stdout

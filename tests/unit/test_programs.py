@@ -11,7 +11,6 @@ from targets.programs import program
 
 _ROOT = Path(__file__).parents[2]
 PERL = sorted(_ROOT.glob("*/programs/*.pl"))
-SHELL = sorted(_ROOT.glob("*/programs/*.sh"))
 
 
 def text(path: Path) -> str:
@@ -25,8 +24,9 @@ def test_perl_program_compiles_without_a_warning(path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "-e syntax OK\n")
 
 
-def test_shell_programs_pass_shellcheck() -> None:
-    argv = ["shellcheck", "-s", "dash", *map(str, SHELL)]
+@pytest.mark.parametrize(("dialect", "pattern"), [("dash", "*.sh"), ("bash", "*.bash")])
+def test_shell_programs_pass_shellcheck(dialect: str, pattern: str) -> None:
+    argv = ["shellcheck", "-s", dialect, *map(str, _ROOT.glob(f"*/programs/{pattern}"))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -83,7 +83,6 @@ def run(root: Path, script: str) -> None:
 
 def inject(root: Path, ident: str, *, rollback: bool = False) -> None:
     fault = BY_ID[ident]
-    assert isinstance(fault.inject, str)
     run(root, fault.rollback if rollback else fault.inject)
 
 
