@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from targets import patterns
+from targets import foreign, patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +137,7 @@ class _Reader:
         self.parts.append(piece)
 
 
+@foreign.parser()
 @lru_cache(maxsize=64)  # several rules ask for the same text
 def statements(text: str) -> tuple[Statement, ...]:
     """Return the statements of a profile's text, in order."""

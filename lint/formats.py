@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lint.finding import PROBLEMS, Severity
-from targets import masking
-from targets.masking import mask
+from targets.masking import mask, shown
 from targets.printable import one_line
 
 if TYPE_CHECKING:
@@ -24,16 +23,9 @@ STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "d
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
 _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
-#: More of one thing that a file says than a reader wants to see (characters).
-_LONGEST = 500
 
 
-def shown(text: str, longest: int = _LONGEST) -> str:
-    """Return foreign text in one line, masked, escaped and cut."""
-    return masking.shown(text, longest)
-
-
-def as_lines(found: Finding, head: str, longest: int = _LONGEST) -> Iterator[str]:
+def as_lines(found: Finding, head: str, longest: int = 500) -> Iterator[str]:
     """Yield a finding's lines for a terminal.
 
     Args:

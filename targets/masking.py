@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from targets import patterns
+from targets import foreign, patterns
 from targets.printable import cut, one_line
 
 STARS = "***"
@@ -28,8 +28,8 @@ _WORDS = (
     "|密[码碼]|パスワード|비밀번호"
 )
 _NAME = (
-    rf"(?:{_WORDS}|(?:\b|[_0-9])"
-    rf"(?:db|smtp|ftp|root|user|mail|ldap|bind|redis|rabbitmq|mysql)?[_.-]?(?:pass|pw)){_MORE}"
+    rf"(?:(?:{_WORDS}){_MORE}|(?:\b|[_0-9])(?:db|smtp|ftp|root|user|mail|ldap|bind|redis|rabbitmq"
+    rf"|mysql)?[_.-]?(?:pass|pw)(?:[0-9_.-]{_MORE})?)"
 )
 #: Prefixes of the tokens of well-known services.
 _PREFIXES = (
@@ -112,6 +112,7 @@ _OPENS = patterns.compile(rf"(?i){_NAME}[\"']?[ \t]*:[ \t]*(?:([|>])[+-]?[0-9]?[
 _HARMLESS = "NOPASSWD"
 
 
+@foreign.parser()
 def mask(text: str) -> str:
     """Return text with its secrets replaced by stars.
 
@@ -125,7 +126,7 @@ def mask(text: str) -> str:
     return text if masked == plain else masked
 
 
-def shown(text: str, most: int) -> str:
+def shown(text: str, most: int = 500) -> str:
     """Return the beginning of any text in one line, masked and escaped; the rest is not masked."""
     read = most + _MARGIN
     return cut(one_line(mask(text[:read])), most, beyond=max(0, len(text) - read))

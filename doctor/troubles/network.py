@@ -71,10 +71,14 @@ def judge_sysctls(case: Case) -> Iterator[Finding]:
         yield LOCALNET.here("userland-proxy is off, and route_localnet of docker0 is 0")
 
 
+#: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
+_LONGEST = 1 << 15
+
+
 def _options(command: str) -> set[str]:
     """Return dockerd's options, as systemd shows its command line."""
     try:
-        return set(shlex.split(command))
+        return set(shlex.split(command[:_LONGEST]))
     except ValueError:  # a quote that is not closed
         return set(command.split())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import is_skipped, opened, statements
-from targets import patterns
+from targets import foreign, patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def _include(
         _file(policy, each, places, profile, depth)
 
 
+@foreign.parser(..., "/a/bc/d")
 def matches(pattern: str, name: str) -> bool:
     """Whether a pattern of AppArmor's matches a name; a path's slashes count once.
 

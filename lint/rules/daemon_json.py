@@ -139,6 +139,10 @@ def _other_type(key: str, value: Any) -> str:
     return ""
 
 
+#: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
+_LONGEST = 1 << 15
+
+
 def _flags(units: Sequence[Source]) -> dict[str, str]:
     """Return the settings on dockerd's command line, by their names in the file, and where."""
     command, place = "", ""
@@ -146,7 +150,7 @@ def _flags(units: Sequence[Source]) -> dict[str, str]:
         for number, line in _assignments(unit.text):
             command, place = line, f"{unit.path}, line {number}"
     try:
-        words = shlex.split(command)
+        words = shlex.split(command[:_LONGEST])
     except ValueError:
         return {}
     found = {}

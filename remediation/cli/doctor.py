@@ -14,9 +14,10 @@ from doctor import messages, upgrade
 from doctor.diagnosis import Diagnosis, Unseen
 from doctor.examine import examine
 from facts.audit.audit_files import read_errors
-from lint.formats import as_lines, shown
+from lint.formats import as_lines
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
+from targets.masking import shown
 
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000
