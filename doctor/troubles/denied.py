@@ -27,7 +27,9 @@ def judge(case: Case) -> Iterator[Finding]:
         first = kinds[0]
         count = sum(each.count for each in kinds)
         times = "once" if count == 1 else f"{count} times"
-        words = f"{who(first.programs)} wanted to {wanted(first.denial.fields)}"
+        words = (
+            f"{who(first.programs)} wanted to {wanted(first.denial.fields, several=first.several)}"
+        )
         yield DENIED.here(f"AppArmor refused the container something {times}, most often: {words}")
     if case.unread:
         raise FactError(case.unread)

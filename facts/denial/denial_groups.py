@@ -67,11 +67,6 @@ class Group:
             self.first = at if self.first is None else min(self.first, at)
             self.last = at if self.last is None else max(self.last, at)
 
-    def name(self, program: str) -> None:
-        """Note what a process calls itself."""
-        if program and program not in self.programs and len(self.programs) < _PROGRAMS:
-            self.programs.append(program)
-
 
 class Tally:
     """Counts denials, line by line.
@@ -120,7 +115,9 @@ class Tally:
             if group is None:
                 found = self._parsed(line)
                 if text is not None and found is not None:
-                    self._remember(text, found)
+                    if len(self._known) >= _REMEMBERED:
+                        self._known.clear()
+                    self._known[text] = found
             elif not self._too_old(at := when(head.decode("latin-1"))):
                 group.add(at)
 
@@ -137,11 +134,6 @@ class Tally:
             if len(self.unread) < _UNREAD:
                 self.unread[text[:LONGEST_RECORD]] = str(why)
             return b""
-
-    def _remember(self, text: bytes, group: Group) -> None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[text] = group
 
     def _parsed(self, line: bytes) -> Group | None:
         """Count a line by its fields; return its kind, if it holds one record."""
@@ -163,7 +155,8 @@ class Tally:
         owner = self._owner(denial, at)
         group = self._kind(denial, owner)
         group.add(at)
-        group.name(fields.get("comm", ""))
+        if fields.get("comm") and len(group.programs) < _PROGRAMS:
+            group.programs = list(dict.fromkeys((*group.programs, fields["comm"])))
         return group
 
     def _kind(self, denial: Denial, owner: Owner | None) -> Group:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 #: What colours a terminal's text, also as cat -v and rsyslog write it.
 _COLOUR = patterns.compile(r"(?:\x1b|\^\[|#033)\[[0-9;]{0,40}[mK]")
 _CURLY = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\uff02\u00ab\u00bb", '"'))
-#: What stands in front if no denial is meant: a field next to the journal's message, a command.
-_OTHER = patterns.compile(r"_audit_field_$|\bcommand=|^(?:node=\S+ )?type=(?:execve|user_cmd)\b")
+#: What stands in front if no denial is meant: a field next to the journal's message, a command, a
+#: record of another type, in which a process may have chosen the words.
+_OTHER = patterns.compile(
+    r"_audit_field_$|\bcommand=|\btype=(?:1[0-3]\d\d|2\d\d\d|syscall|execve|path|cwd|proctitle|"
+    r"sockaddr|obj_pid|tty|service_\w+|user_(?:cmd|auth|acct|start|end|login|tty)) "
+)
 _HEX = patterns.compile("(?:[0-9A-F]{2})+")
 
 

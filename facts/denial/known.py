@@ -20,12 +20,6 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What all rows have in common."""
 
 
-class _File(_Row, frozen=True):
-    pattern: str
-    access: str
-    why: str
-
-
 class _Advice(_Row, frozen=True):
     """A text of profiles: all, or those that a container has ``inside``; of some kinds or all."""
 
@@ -33,13 +27,6 @@ class _Advice(_Row, frozen=True):
     text: str
     inside: bool = False
     kinds: frozenset[str] = frozenset()
-
-
-class _Varying(_Row, frozen=True):
-    hint: str
-    before: str
-    id: str
-    glob: str
 
 
 class _Known(_Row, frozen=True):
@@ -53,9 +40,9 @@ class _Known(_Row, frozen=True):
     no_rule_in: dict[str, str]
     where: tuple[_Advice, ...]
     try_first: tuple[_Advice, ...]
-    files: tuple[_File, ...]
+    files: tuple[tuple[str, str, str], ...]
     file_systems: dict[str, frozenset[str]]
-    varying: tuple[_Varying, ...]
+    varying: tuple[tuple[str, str, str, str], ...]
 
 
 KNOWN = msgspec.toml.decode(files("facts.denial").joinpath("known.toml").read_bytes(), type=_Known)
@@ -84,9 +71,9 @@ def advice(rows: tuple[_Advice, ...], fields: Mapping[str, str], kind: str) -> s
 
 def alike(name: str) -> str:
     """Return a name with a mark in place of each id, the same for all names alike."""
-    for number, row in enumerate(KNOWN.varying, _MARK):
-        if row.hint in name:
-            place = rf"(?s)({row.before})(?:{row.id})((?:-init|\.scope)?(?:/.*)?)"
+    for number, (hint, before, is_id, _) in enumerate(KNOWN.varying, _MARK):
+        if hint in name:
+            place = rf"(?s)({before})(?:{is_id})((?:-init|\.scope)?(?:/.*)?)"
             if match := patterns.fullmatch(place, name):
                 name = f"{match[1]}{chr(number)}{match[2]}"
     return name
@@ -94,6 +81,6 @@ def alike(name: str) -> str:
 
 def with_globs(name: str) -> str:
     """Return a name with globs in place of its marks."""
-    for number, row in enumerate(KNOWN.varying, _MARK):
-        name = name.replace(chr(number), row.glob)
+    for number, (*_, glob) in enumerate(KNOWN.varying, _MARK):
+        name = name.replace(chr(number), glob)
     return name

@@ -61,9 +61,9 @@ def _file_rule(record: Record) -> str:
 
 def _file_danger(record: Record) -> str:
     letters, name = set(record.letters), record.get("name", "")
-    for row in KNOWN.files:
-        if letters & set(row.access) and patterns.fullmatch(f"(?s){row.pattern}", name):
-            return row.why
+    for pattern, access, why in KNOWN.files:
+        if letters & set(access) and patterns.fullmatch(f"(?s){pattern}", name):
+            return why
     return ""
 
 

@@ -96,6 +96,8 @@ def test_restored_of_what_may_be_a_denial_says_what_to_change(line: str, advice:
         'Nov 26 sudo: root : COMMAND=/usr/bin/grep apparmor="DENIED" /var/log/syslog',
         '{"MESSAGE":"root : COMMAND=/usr/bin/grep apparmor=\\"DENIED\\" /var/log/syslog"}',
         "type=EXECVE msg=audit(1.5:1): argc=2 a0=grep a1=apparmor=.DENIED",
+        'type=PATH msg=audit(1.5:1): item=0 name="/apparmor-DENIED" inode=1',
+        'audit: type=1300 audit(1.5:1): syscall=59 comm="apparmor-DENIED"',
         '    _AUDIT_FIELD_APPARMOR="DENIED"',
         '\t"_AUDIT_FIELD_APPARMOR" : "\\"DENIED\\"",',
         "runc: apparmor failed to apply profile: permission denied",
