@@ -42,6 +42,8 @@ class _Known(_Row, frozen=True):
     try_first: tuple[_Advice, ...]
     files: tuple[tuple[str, str, str], ...]
     file_systems: dict[str, frozenset[str]]
+    not_by_guests: dict[str, str]
+    sockets: dict[str, frozenset[str]]
     varying: tuple[tuple[str, str, str, str], ...]
 
 
@@ -53,13 +55,7 @@ _MARK = 0x86
 
 
 def advice(rows: tuple[_Advice, ...], fields: Mapping[str, str], kind: str) -> str:
-    """Return the text of the first row that is about a record; empty: none is.
-
-    Args:
-        rows: of a table.
-        fields: of the record.
-        kind: what the record is about.
-    """
+    """Return the text of the first row of a table that is about a record; empty: none is."""
     profile = fields.get("profile") or fields.get("label", "")
     inside = bool(fields.get("namespace"))
     for row in rows:

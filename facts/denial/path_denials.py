@@ -119,22 +119,12 @@ def _mount_rule(record: Record) -> str:
     new = not (_CHANGED | {"remount"}) & set(flags)
     if new and not (_BOUND | {"move"}) & set(flags) and (fstype := record.get("fstype")):
         if record.of_container and fstype.partition(".")[0] not in KNOWN.file_systems["by_guests"]:
-            raise NoRule(_not_by_guests(fstype))
+            kept = "kernels" if fstype in KNOWN.file_systems["kernels"] else "others"
+            raise NoRule(KNOWN.not_by_guests[kept].format(fstype=fstype))
         parts.append(f"fstype={fstype}")
     if new and is_path(source := record.get("srcname", "")):
         parts.append(source)
     return " ".join([*parts, "->", record.path("name")])
-
-
-def _not_by_guests(fstype: str) -> str:
-    refused = f"the kernel lets no unprivileged container mount {fstype}, whatever a profile allows"
-    if fstype in KNOWN.file_systems["kernels"]:
-        return f"{refused}: leave out what mounts it there (systemctl mask UNIT)"
-    return (
-        f"{refused}: mount it on the node, and give it to the container as a mount point (Proxmox: "
-        "mp0: /DIRECTORY/ON/THE/NODE,mp=/PATH; LXC: lxc.mount.entry). A privileged container of "
-        "Proxmox needs mount=TYPE in its features"
-    )
 
 
 def _pivot_root(record: Record) -> str:

@@ -25,10 +25,6 @@ from targets import patterns
 _SIGNALS = {"exists": "no signal (a look whether it exists)"}
 #: No limit, as the kernel writes it; what the kernel's limit of nice and a rule's add up to.
 _UNLIMITED, _NICE = (1 << 64) - 1, 20
-#: The types of sockets that a rule can name.
-_SOCKETS = frozenset({"stream", "dgram", "seqpacket", "rdm", "raw", "packet"})
-#: The families that Docker, systemd and iproute2 use.
-_FAMILIES = frozenset({"unix", "inet", "inet6", "netlink", "packet"})
 _STARTS_UNITS = patterns.compile(r"org\.freedesktop\.(systemd1|login1|PolicyKit1|machine1)")
 
 
@@ -117,7 +113,7 @@ def _socket_rule(record: Record) -> str:
     if record["family"] == "unix" and {"addr", "peer_addr", "peer"} & record.keys():
         return _unix_rule(record)
     sort = record.get("sock_type", "")
-    return f"network {record['family']} {sort if sort in _SOCKETS else ''}".rstrip()
+    return f"network {record['family']} {sort if sort in KNOWN.sockets['types'] else ''}".rstrip()
 
 
 def _unix_rule(record: Record) -> str:
@@ -134,7 +130,7 @@ def _is_abstract(address: str) -> bool:
 
 
 def _socket_danger(record: Record) -> str:
-    known = record.get("family") in _FAMILIES
+    known = record.get("family") in KNOWN.sockets["families"]
     return "" if known else "kernel code that neither systemd nor Docker needs"
 
 

@@ -125,7 +125,7 @@ def denials(
     doubt: FactError | KeyboardInterrupt | None
     if log is not None:
         tally = Tally(lambda denial, _: owner_by_name(denial), since)
-        report = denial_report.Report(_called(log), tally, policies)
+        report = denial_report.Report(denial_report.PASTED if log == "-" else log, tally, policies)
         in_words = form == "text" and not suggest
         doubt = _read(log, tally, denial_report.News(report).show if in_words else None)
     else:
@@ -148,10 +148,6 @@ def _unread(report: denial_report.Report) -> FactError | None:
         return None
     lines = "a line" if count == 1 else f"{count} lines"
     return FactError(f"{report.source}: {lines} may hold a denial, and could not be read")
-
-
-def _called(log: str) -> str:
-    return denial_report.PASTED if log == "-" else log
 
 
 def _policy(path: Path) -> Policy:
@@ -183,7 +179,7 @@ def _read(
     piped, doubt = None, None
     try:
         if log == "-":
-            with audit_files.read_errors(_called(log)):
+            with audit_files.read_errors(denial_report.PASTED):
                 stream = options.standard_input()
                 piped = _Piped(stream.fileno(), show) if _is_pipe(stream) else None
                 tally.count(audit_files.lines(audit_files.decompressed(piped or stream)))
