@@ -24,7 +24,7 @@ _CURLY = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\uff02\u00ab
 #: What stands in front if no denial is meant: a field next to the journal's message, a command, a
 #: record of another type, in which a process may have chosen the words.
 _OTHER = patterns.compile(
-    r"_audit_field_$|\bcommand=|\btype=(?:1[0-3]\d\d|2\d\d\d|syscall|execve|path|cwd|proctitle|"
+    r"_audit_field_$|\bcommand=|\btype=(?:1[0-3][0-9]{2}|2[0-9]{3}|syscall|execve|path|cwd|proctitle|"
     r"sockaddr|obj_pid|tty|service_\w+|user_(?:cmd|auth|acct|start|end|login|tty)) "
 )
 _HEX = patterns.compile("(?:[0-9A-F]{2})+")
