@@ -66,16 +66,19 @@ _TAKEN = {
     "number": "takes the number that it begins with, or 0",
     "text": _AS_IT_IS,
 }
-#: So many unknown keys are judged: a stranger's file may be made to be slow.
+#: So many unknown keys are compared: a stranger's file may be made to be slow.
 _MOST = 50
 
 
 def defects(written: ContainerConfig) -> Iterator[Defect]:
     """Yield the defects of the lines in effect, and of all lines that are not read."""
-    for line, text in written.unreadable:
+    for number, (line, text) in enumerate(written.unreadable):
         why = "no option" if written.plain else proxmox.unreadable(text)
         effect = "LXC starts no container with it" if written.plain else ""
-        yield Defect(Kind.UNREADABLE, line, f"'{text}' is {why}", effect, stops=written.plain)
+        read_as = None if written.plain or number >= _MOST else proxmox.option(text)
+        meant = pct_options.similar_raw(read_as[0]) if read_as else ""
+        cause = f"'{text}' is {why}"
+        yield Defect(Kind.UNREADABLE, line, cause, effect, meant=meant, stops=written.plain)
     named = written.all("lxc.rootfs.path")[-1:]
     roots = ["/rootfs", *(option.value.rpartition(":")[2] for option in named)]
     for entry in written.all("lxc.mount.entry"):

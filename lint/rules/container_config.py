@@ -164,7 +164,7 @@ def _unread(
         meant = _mended(text, taken_keys) if end is None or line < end else ""
         mend, fix = (f"Write '{meant}'.", Fix(line, 1, (meant,))) if meant else ("", None)
         if (read_as := proxmox.option(text)) and read_as[0].startswith("lxc."):
-            mend = _NOT_HANDED_ON
+            mend = f"Did you mean '{defect.meant}'?" if defect.meant else _NOT_HANDED_ON
         yield LINE_DROPPED.at(source.path, line, defect.cause, mend=mend, fix=fix)
 
 

@@ -25,7 +25,7 @@ _BOOLEANS = {
     **dict.fromkeys(("0", "off", "no", "false"), False),
 }
 #: No longer name, and no more of one value, are compared: a stranger's file may be made to be slow.
-_LONGEST, _MOST = 24, 20
+_LONGEST, _MOST = 40, 20
 _NOT_DEFINED = (
     "property is not defined in schema and the schema does not allow additional properties"
 )
@@ -299,6 +299,15 @@ def _meant(key: str) -> str:
     number = key.removeprefix(stem)[:1] or "0"
     names = (f"{name}{number}" if each.many else name for name, each in _TABLE.option.items())
     return _similar(key, names, 0.75)
+
+
+def similar_raw(key: str) -> str:
+    """Return the key of LXC that was meant by an unknown one; empty if none is similar.
+
+    >>> similar_raw("lxc.aparmor.profile"), similar_raw("lxc.nosuch")
+    ('lxc.apparmor.profile', '')
+    """
+    return _similar(key, _RAW_KEYS, 0.85)
 
 
 def _similar(name: str, names: Iterable[str], least: float) -> str:

@@ -70,6 +70,11 @@ def test_defects_of_plain_lxc_are_those_of_lxc() -> None:
     assert found[4].stops
 
 
+def test_unknown_key_of_lxc_is_told_which_was_meant() -> None:
+    (defect,) = defects(parse("", "lxc.aparmor.profile: x\n"))
+    assert defect.meant == "lxc.apparmor.profile"
+
+
 def test_unknown_keys_are_judged_up_to_a_bound() -> None:
     """A stranger's file may hold a million of them."""
     keys = [f"{a}{b}x" for a in "abcdefghij" for b in "abcdefghij"]
