@@ -33,7 +33,7 @@ _odd = st.sampled_from(
             "rubbish\n",
             "#\udcff\n",
         ),
-        *("arch: amd64\n", "arch:i386 \n", "net0: a\r\n", "rootfs: a\n", "mp0: b,mp=/b\n"),
+        *("arch: amd64\n", "arch:i386 \n", "net0: name=a\r\n", "rootfs: a\n", "mp0: b,mp=/b\n"),
         *("features: nesting=1\n", "features:mount=nfs \r\n", "features: keyctl=0,fuse=1\n"),
         *("lxc.apparmor.profile: generated\n", "lxc.apparmor.profile = ours\r\n"),
         *("lxc.apparmor.allow_nesting = 0\n", "lxc.seccomp.profile = /own\n"),
