@@ -56,9 +56,6 @@ def test_healthy_lab_has_no_trouble_and_says_what_confines_dockers_containers(la
 BROKEN = {
     "docker-down": "inside systemctl stop docker.socket docker.service",
     "json-syntax": "echo '{,' | into $settings; ! inside systemctl restart docker",
-    "docker-absent": "inside systemctl stop docker.socket docker.service\n"
-    "inside rm /usr/lib/systemd/system/docker.service\n"
-    "inside systemctl daemon-reload",
     "next-start-fails": "sed -i 's/^\\(lxc.apparmor.profile: \\).*/\\1lxc-gone/' $conf",
     "next-start-loses": "printf '[pve:pending]\\nfeatures: fuse=1\\n' >>$conf",
     "container-mount-entry-cut": "echo 'lxc.mount.entry: /dev/fuse' >>$conf",
