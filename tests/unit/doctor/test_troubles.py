@@ -295,6 +295,8 @@ def test_stopped_container_is_named_and_what_was_not_seen() -> None:
     }
     cut = diagnosis(said, config=f"{CONFIG}lxc.mount.entry: /dev/fuse\n")
     assert troubles(cut) == ["container-mount-entry-cut"]
+    other = diagnosis(said, config=f"{CONFIG}mp9: /srv\n")  # it starts, without the mount point
+    assert sorted(troubles(other)) == ["container-stopped", "container-value-invalid"]
     found = diagnosis(said)
     assert troubles(found) == ["container-stopped"]
     assert "pct start 950" in found.troubles[0].mend
