@@ -203,7 +203,7 @@ def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> 
         profile: the profile's name.
         shipped: the text that the plan ships.
     """
-    ours, here = ([*map(str, statements(text))] for text in (shipped, deployed))
+    ours, here = (dict.fromkeys(map(str, statements(text))) for text in (shipped, deployed))
     path = f"/etc/apparmor.d/{profile}"
     added = [rule[:_LONGEST_RULE] for rule in here if rule not in ours]
     found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]

@@ -190,7 +190,7 @@ def _forbids_queue(text: str, record: Record) -> bool:
     sort = record.get("class", "").partition("_")[0]
     if "type" in conditions and conditions.pop("type")[1] != sort:
         return False
-    access = [word for word in words if word not in names]
+    access = [word for word in words if not patterns.match("/|[0-9]", word)]
     named = not names or matches(names[0], record.get("name", ""))
     return named and grants(access, granted, record) and hold(conditions, record)
 
