@@ -116,7 +116,7 @@ def _note(document: Document, path: list[str | int], offset: tuple[int, int]) ->
 
 def _pieces(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the tokens but colons with their places; a key has its colon at its end."""
-    starts = [0, *(found.end() for found in patterns.finditer("\n", text))]
+    starts = [0, *(found.end() for found in patterns.compile("\n").finditer(text))]
     waiting: tuple[str, tuple[int, int]] | None = None
     for found in _TOKEN.finditer(text):
         line = bisect_right(starts, found.start())

@@ -87,7 +87,9 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
     line = patterns.escape(desired.TUNABLE.decode().strip())
-    found = list(patterns.finditer(rf"(?m)^[ \t]*echo '{line}' > \S+/tunables/nesting$", text))
+    found = list(
+        patterns.compile(rf"(?m)^[ \t]*echo '{line}' > \S+/tunables/nesting$").finditer(text)
+    )
     assert len(found) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(found)} times"
     reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"

@@ -107,7 +107,9 @@ _RULES = (
 )
 _COMPILED = tuple(patterns.compile(f"(?i){rule}") for rule in _RULES)
 #: A line of YAML after which there is a block or a list of secrets.
-_OPENS = patterns.compile(rf"(?i){_NAME}[\"']?[ \t]*:[ \t]*(?:([|>])[+-]?[0-9]?[+-]?)?[ \t]*\r?$")
+_OPENS = patterns.compile(
+    rf"(?i)^[ \t-]*[\"']?[^\s\"':]*{_NAME}[\"']?[ \t]*:[ \t]*(?:([|>])[+-]?[0-9]?[+-]?)?[ \t]*\r?$"
+)
 #: What stands in a secret's place and is none: a word of sudoers.
 _HARMLESS = "NOPASSWD"
 

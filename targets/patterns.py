@@ -49,10 +49,6 @@ class Match(Generic[AnyStr]):
         groups = (self[number] for number in range(1, len(self._spans)))
         return tuple(default if group is None else group for group in groups)
 
-    def groupdict(self) -> dict[str, Any]:
-        """Return the groups that have a name."""
-        return {name: self[name] for name in self._names}
-
     def span(self, group: int | str = 0) -> tuple[int, int]:
         """Return where a group begins and ends; -1 if it is no part of the match."""
         return self._spans[self._names[group] if isinstance(group, str) else group]
@@ -161,11 +157,6 @@ def match(pattern: AnyStr, text: AnyStr) -> Match[AnyStr] | None:
 def fullmatch(pattern: AnyStr, text: AnyStr) -> Match[AnyStr] | None:
     """Return whether a whole text is so."""
     return compile(pattern).fullmatch(text)
-
-
-def finditer(pattern: AnyStr, text: AnyStr) -> Iterator[Match[AnyStr]]:
-    """Yield each place where a pattern fits."""
-    return compile(pattern).finditer(text)
 
 
 def findall(pattern: AnyStr, text: AnyStr) -> list[Any]:

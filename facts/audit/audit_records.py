@@ -83,7 +83,7 @@ def records(line: str, mark: str = MARK) -> list[Denial]:
         line: one line; two records stand in it if two writers were interleaved.
         mark: what stands in each of the records.
     """
-    marks = [found.start() for found in patterns.finditer(patterns.escape(mark), line)]
+    marks = [found.start() for found in patterns.compile(patterns.escape(mark)).finditer(line)]
     cuts = [0, *(_start(line, *pair) for pair in pairwise(marks)), len(line)]
     pieces = zip(marks, cuts, cuts[1:], strict=False)
     return [_record(line[begin:end], at - begin) for at, begin, end in pieces]

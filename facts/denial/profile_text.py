@@ -157,7 +157,7 @@ def regex(pattern: str) -> str:
     """
     pattern = pattern.strip('"')
     out, depth = list[str](), 0
-    for found in patterns.finditer(r"(?s)\\(.)|(\*\*?)|\[[^\[\]]*\]|.", pattern):
+    for found in patterns.compile(r"(?s)\\(.)|(\*\*?)|\[[^\[\]]*\]|.").finditer(pattern):
         piece = found[0]
         if found[2]:
             alone = found.end() == len(pattern) and pattern.endswith(f"/{piece}")

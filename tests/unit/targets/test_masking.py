@@ -124,6 +124,7 @@ _HARMLESS = (
     "a name\u200bwithout a secret",
     '{"name": "storage-driver", "value": "fuse-overlayfs"}',
     "ENV PATH /bin",
+    "it needs a password:\n  - of root\n",
     "passed: 5, passes=2, pwm: 3",
     "passwd 1:4.17.4-2 amd64",
 )
