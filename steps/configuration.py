@@ -87,7 +87,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     )
     evidence.say(f"features: {shown}")
     if not pct_options.boolean(granted.get("keyctl", "")):
-        evidence.say("advice: keyctl is off. Docker does not need it; root@pam alone may set it")
+        evidence.say("keyctl is off. Docker does not need it; on Proxmox, root@pam may set it")
 
 
 @then("every line of the container's configuration is in effect")
