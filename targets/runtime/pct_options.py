@@ -190,14 +190,14 @@ def beyond(key: str, value: str) -> str:
 
 
 def properties(key: str, value: str) -> dict[str, str]:
-    """Return the properties of a value; none if Proxmox cannot parse it.
+    """Return the properties of a value; none if no version of Proxmox can parse it.
 
     >>> properties("mp0", "local:950/a.raw,mp=/a")
     {'volume': 'local:950/a.raw', 'mp': '/a'}
     """
     option = known(key)
     found, why = _properties(option, value) if option else ({}, Refusal(""))
-    return {} if why.words else found
+    return {} if why.words and why.certain else found
 
 
 def _properties(option: Option, value: str) -> tuple[dict[str, str], Refusal]:

@@ -161,6 +161,7 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
         ("swap = 1\n", "swap: 1\n"),
         ("  # a word\n", "# a word\n"),
         ("lxc.aa_profile = lxc-docker\n", "lxc.apparmor.profile: lxc-docker\n"),
+        ("lxc.mount.entry = /a  /a none bind\n", "lxc.mount.entry: /a a none bind\n"),
         ("lxc.mount.entry: a\nb\nnone\nbind\n0\n0\n", "lxc.mount.entry: a b none bind 0 0\n"),
         ("lxc.mount.entry = a\nb\nnone\nbind\n", "lxc.mount.entry = a b none bind\n"),
         (

@@ -89,7 +89,9 @@ def test_container_is_given_no_keyrings_is_advised_of_them() -> None:
     assert "keyctl is off" in advice
 
 
-@pytest.mark.parametrize("value", ["nesting=yes,keyctl=on,fuse=TRUE", "fuse=1,keyctl=1,nesting=1"])
+@pytest.mark.parametrize(
+    "value", ["nesting=yes,keyctl=on,fuse=TRUE", "fuse=1,keyctl=1,nesting=1,a_newer_one=1"]
+)
 def test_container_is_given_what_proxmox_takes_for_yes_is_green(value: str) -> None:
     steps.container_is_given(pct(f"features: {value}\n"), 950, "nesting, fuse")
 
