@@ -6,7 +6,6 @@ are accepted. Sources: docker-ps(1), org.freedesktop.systemd1(5).
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from facts import failed_units
@@ -46,8 +45,7 @@ def record(inside: Transport) -> dict[str, str]:
 
     Returns:
         ``docker KIND NAME`` with ids; ``process NAME`` with pid, start (microseconds since the
-        node's boot) and state, or with the start time of a Docker container; ``docker firewall
-        TABLE`` with the number and the hash of its rules.
+        node's boot) and state, or with the start time of a Docker container.
 
     Raises:
         FactError: Docker runs, but a listing failed or cannot be read.
@@ -57,33 +55,15 @@ def record(inside: Transport) -> dict[str, str]:
     facts: dict[str, str] = {}
     for kind, text in parts.items():
         listed, _, code = text.strip("\n").rpartition("ended with ")
-        if code != "0" or kind not in {"unit", "firewall", *_LINES}:
+        if code != "0" or kind not in {"unit", *_LINES}:
             raise FactError(
                 f"listing Docker's objects in {inside.machine} failed ({kind[:40]!r}): it "
                 f"ended with {code[:20] or 'too much output'}: {answer.stderr[-300:]!r}"
             )
         if kind == "unit":
             facts |= _units(listed)
-        elif kind == "firewall":
-            facts |= _firewall(inside, listed)
         else:
             facts |= _objects(inside, kind, listed)
-    return facts
-
-
-def _firewall(inside: Transport, text: str) -> dict[str, str]:
-    """Return the number and the hash of each table's rules, which have an order."""
-    facts = {}
-    for table in patterns.split(r"(?m)^\*", text)[1:]:
-        name, *lines = table.splitlines() or [""]
-        if not patterns.fullmatch(r"[a-z]{1,20}", name):
-            where = f"the firewall in {inside.machine}"
-            raise FactError(f"{where} has a table with an invalid name: {name!r:.200}")
-        rules = [
-            patterns.sub(r" \[[0-9]+:[0-9]+\]$", "", line) for line in lines
-        ]  # without counters
-        digest = hashlib.sha256("\n".join(rules).encode()).hexdigest()
-        facts[f"docker firewall {name}"] = f"{len(rules)} line(s) of Docker's, {digest[:12]}"
     return facts
 
 

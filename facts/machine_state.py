@@ -1,8 +1,9 @@
 """The state of a node or a container, read without any of the code that changes it.
 
 Two such states show whether a rollback was exact, or whether a read-only run changed anything. A
-state holds files with kind, mode, owner, size, link and time, the administrator's files also with
-content and attributes; packages; units; mounts; the policy in the kernel. Reading it changes
+state holds files with kind, mode, owner, size, link, time and flags, the administrator's files also
+with content and attributes; packages; units; mounts; the policy in the kernel; its settings,
+modules, links, addresses and firewall; and the processes that init looks after. Reading it changes
 nothing. No content leaves the machine: it is hashed there.
 """
 
@@ -59,9 +60,15 @@ _UNITS = tuple(
     )
 )
 _SCRIPT = program("facts", "machine_state.sh")
+_PROGRAMS = (program("facts", "listed_files.pl"), program("facts", "kernel_state.pl"))
 #: Parts that every machine has: an empty one means that reading failed.
-_NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
-_MAY_BE_EMPTY = ("attributes", "policy")
+_NEVER_EMPTY = (
+    *("files", "content", "package", "unit", "active", "mount"),
+    *("sysctl", "link", "running"),
+)
+_MAY_BE_EMPTY = ("attributes", "policy", "flags", "module", "address", "firewall")
+#: What could not be read of a machine; the fact says why.
+_NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")
 #: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
 #: Facts that may differ after a change and its exact rollback: a pattern for the rest of the key
@@ -124,7 +131,19 @@ MAY_DIFFER = (
         "these units come and go by themselves",
     ),
     (r"docker network (bridge|host|none)$", "Docker creates bridge again at each start"),
-    (r"docker firewall .*$", "created again at each start, with new addresses"),
+    (r"firewall Docker's .*$", "created again at each start, with new addresses"),
+    (
+        (
+            r"module (overlay|fuse|veth|bridge|br_netfilter|stp|llc|nfnetlink.*|nf_.*|nft_.*"
+            r"|xt_.*|xfrm_.*|x_tables|ip6?_tables|ip6?table_.*|ip6?t_.*)$"
+            r"|sysctl (fs/fuse|net/(bridge|netfilter)|net/nf_conntrack_max)(/.*)?$"
+        ),
+        "loaded for Docker, with these settings; the kernel keeps it",
+    ),
+    (
+        r"sysctl net/ipv[46]/(ip_forward|conf/[^/]+/forwarding)$",
+        "Docker sets it at each start, and never sets it back",
+    ),
     (
         r"policy hash of ([^l]|l[^x]|lx[^c]|lxc[^-]|lx?c?$)",
         "a reload compiles all profiles again, to the same effect",
@@ -155,7 +174,7 @@ def record(on: Transport) -> dict[str, str]:
         FactError: a part could not be read, so a comparison would prove nothing.
     """
     argv = ["sh", "-c", _SCRIPT, "witness"]
-    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS)]
+    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS), *_PROGRAMS]
     for path in _PRUNED:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
     with at_most(_LONGEST):
@@ -177,7 +196,10 @@ def record(on: Transport) -> dict[str, str]:
             [list(line.partition("  ")[::-2]) for line in parts["content"].splitlines()],
         ),
         ("attributes of", _attributes(parts["attributes"])),
-        *((kind, _rows(parts[kind])) for kind in ("package", "policy", "unit", "active", "mount")),
+        *(
+            ("flags of" if kind == "flags" else kind, _rows(parts[kind]))
+            for kind in (*_NEVER_EMPTY[2:], *_MAY_BE_EMPTY[1:])
+        ),
     ):
         for key, value in rows:
             found.setdefault(f"{kind} {key}", []).append(value)
@@ -270,11 +292,26 @@ def _stable(key: str, fact: str) -> str:
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Return the differences, one line each; raises FactError if a state is empty."""
+    """Return the differences, one line each.
+
+    Raises:
+        FactError: a state is empty, or a part could be read in one of them only, and no other
+            part differs.
+    """
     if not before or not after:
         raise FactError("a recorded state is empty, so nothing can be compared")
-    return [
-        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+    keys = sorted(before.keys() | after.keys())
+    keys = [key for key in keys if before.get(key) != after.get(key)]
+    unseen = tuple(key.removesuffix("not seen") for key in filter(_NOT_SEEN.fullmatch, keys))
+    if unseen and all(key.startswith(unseen) for key in keys):
+        raise FactError(
+            "one of two states lacks a part, so the two cannot be compared: "
+            f"{not_seen(before) or not_seen(after)}"
+        )
+    return [f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in keys]
+
+
+def not_seen(state: dict[str, str]) -> str:
+    """Return what could not be read of a state, and why, for a reader; empty if all could."""
+    kinds = {key: key.removesuffix(" not seen").removesuffix(" of") for key in state}
+    return ", ".join(f"{kinds[key]}: {state[key]}" for key in state if _NOT_SEEN.fullmatch(key))

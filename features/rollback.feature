@@ -1,9 +1,10 @@
 Feature: What the plan changed can be rolled back
 
   A container that had Docker on its default driver before the plan, on a node that the plan has
-  not touched, must be as it was afterwards: files, packages, units, mounts, the policy in the
-  kernel, the container's configuration as written and as in effect, and Docker with its images
-  and containers. What may differ is a short list in facts/machine_state.py.
+  not touched, must be as it was afterwards: files, packages, units, processes, mounts, the
+  kernel's policy, settings, modules, links and firewall, the container's configuration as written
+  and as in effect, and Docker with its images and containers. What may differ is a short list in
+  facts/machine_state.py.
 
   @id:tunable-back @node @container @mutates @before_the_plan @untouched @req:BACK-3
   Scenario: The tunable is rolled back

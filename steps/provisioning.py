@@ -102,3 +102,5 @@ def nothing_changed(recorded: dict[str, str], runtime: Runtime, ctid: int) -> No
     changed = machine_state.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")
+    if unseen := machine_state.not_seen(now):
+        evidence.say(f"not seen: {unseen}")

@@ -19,6 +19,3 @@ part image docker images -a --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}
 part volume docker volume ls --format '{{.Name}} {{.Driver}}'
 part network docker network ls --no-trunc --format '{{.ID}} {{.Name}}'
 part state sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1"' state "$state"
-# Docker's chains and the rules for its networks. Other programs may change their own rules.
-part firewall sh -c \
-    'iptables-save 2>/dev/null | grep -E "^[*]|DOCKER|docker0|br-[0-9a-f]{12}" || [ $? = 1 ]'

@@ -7,16 +7,18 @@ there() { for each; do test ! -d "$each" || printf '%s\n' "$each"; done; }
 hashed=$(there $1)
 all=$(there $2)
 units=$(there $3)
-shift 3  # the rest is find's: what is pruned
+list=$4 kernel=$5
+processes=$(echo /proc/[0-9]*)
+shift 5  # the rest is find's: what is pruned
 part files
-find $all -xdev "$@" -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
+perl -e "$list" -- $all -xdev "$@" -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
 part content
 find $hashed -xdev "$@" -type f -exec sha256sum -- {} + || exit 9
 part attributes
 if command -v getfattr >/dev/null; then
     find $hashed -xdev -exec getfattr -h -d -m - -e hex --absolute-names -- {} + || exit 9
 else
-    echo 'getfattr (package attr) is not installed: not seen'
+    printf '# file: not seen\ngetfattr (package attr) is not installed\n'
 fi
 part package
 dpkg-query -W -f '${Package}:${Architecture}\t${db:Status-Abbrev} ${Version}\n' || exit 9
@@ -32,3 +34,4 @@ systemctl list-units --full --plain --no-legend --type=service,socket,timer --st
     sed 's/  */\t/'
 part mount
 sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
+perl -e "$kernel" -- $processes || exit 9  # those that still run

@@ -59,6 +59,15 @@ inside systemctl daemon-reload
 inside systemctl -q enable $unit
 inside systemctl start $unit || true
 """
+#: Units and processes that come and go, a lease that is renewed, and a Docker container with a port
+#: that ends and is started again, all of the time.
+_CHURN = """
+inside docker run -d --restart always -p 8080:80 hello-world >/dev/null
+inside systemd-run -q --unit=churn sh -c 'while :; do
+systemd-run -q --wait true; networkctl renew eth0; systemctl start systemd-tmpfiles-clean; sleep 1
+done'
+systemd-run -q --unit=churn sh -c 'while :; do systemd-run -q --wait true; sleep 1; done'
+"""
 
 
 @dataclass(frozen=True)
@@ -190,6 +199,12 @@ VARIATIONS = (
         "sed -i 's/^name_format.*/name_format = hostname/' /etc/audit/auditd.conf; "
         "pkill -HUP -x auditd; sleep 1",
         f"tail -n 20 {_AUDIT_LOG} | grep -q '^node='",
+    ),
+    Variation(
+        "churn",
+        "the machine and its Docker are busy with themselves",
+        _CHURN,
+        "inside systemctl is-active churn && systemctl is-active churn",
     ),
     Variation(
         "slow",

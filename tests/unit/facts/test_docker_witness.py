@@ -32,7 +32,6 @@ LISTED = {
     "volume": "data local\n",
     "network": f"{ONE} bridge\n{TWO} mine\n",
     "state": "/web running since 2026-11-26T21:00:00.5Z\n/db restarted by Docker\n",
-    "firewall": "*nat\n:DOCKER - [0:0]\n-A DOCKER -i docker0 -j RETURN\n*filter\n",
 }
 
 
@@ -55,41 +54,21 @@ def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
         "docker network mine": TWO,
         "process of docker container web": "running since 2026-11-26T21:00:00.5Z",
         "process of docker container db": "restarted by Docker",
-        "docker firewall nat": "2 line(s) of Docker's, b477aa709ccf",
-        "docker firewall filter": "0 line(s) of Docker's, e3b0c44298fc",
     }
-
-
-def test_record_of_a_firewall_differs_by_its_rules_and_their_order_not_by_its_counters() -> None:
-    nat = ":DOCKER - [{}]\n-A DOCKER -i docker0\n-A DOCKER -i br-0123456789ab\n"
-    one, counted = (record(firewall=f"*nat\n{nat.format(n)}") for n in ("0:0", "7:420"))
-    turned = record(firewall="*nat\n" + "".join(reversed(nat.splitlines(keepends=True))))
-    flushed = record(firewall="*nat\n:DOCKER - [0:0]\n")
-    facts = [each["docker firewall nat"] for each in (one, counted, turned, flushed)]
-    assert facts[0] == facts[1]
-    assert len(set(facts)) == 3
 
 
 def test_record_of_listings_in_another_order_is_the_same() -> None:
     turned = {k: "".join(reversed(t.splitlines(keepends=True))) for k, t in LISTED.items()}
-    in_order = {"unit", "firewall"}
-    assert record(**{k: t for k, t in turned.items() if k not in in_order}) == record()
+    assert record(**{k: t for k, t in turned.items() if k != "unit"}) == record()
 
 
 NOT_LISTED = [f"{ONE} \x1b[2J", "x web", f"{ONE} a b", ONE, "\N{FULLWIDTH DIGIT FIVE}" * 64 + " a"]
-NO_TABLES = ["", "Nat", "\N{FULLWIDTH LATIN SMALL LETTER A}", "x" * 21]
 
 
-@pytest.mark.parametrize(
-    ("part", "text"),
-    [
-        *(("container", f"{line}\n") for line in NOT_LISTED),
-        *(("firewall", f"*nat\n:DOCKER - [0:0]\n*{name}") for name in NO_TABLES),
-    ],
-)
-def test_record_of_a_line_of_no_known_form_is_an_error(part: str, text: str) -> None:
-    with naming(FactError, part, "container 950"):
-        record(**{part: text})
+@pytest.mark.parametrize("line", NOT_LISTED)
+def test_record_of_a_line_of_no_known_form_is_an_error(line: str) -> None:
+    with naming(FactError, "container", "container 950"):
+        record(container=f"{line}\n")
 
 
 @pytest.mark.parametrize(
@@ -132,8 +111,5 @@ def test_record_is_compared_after_a_rollback_but_for_dockers_own_networks() -> N
     state = {f"container: {key}" if key.startswith("docker ") else key: "1" for key in record()}
     assert machine_state.comparable_after_no_change(state) == state
     left = {key for key in state if not key.startswith("process ")}
-    assert set(machine_state.comparable_after_rollback(state)) == left - {
-        "container: docker network bridge",
-        "container: docker firewall nat",
-        "container: docker firewall filter",
-    }
+    left.remove("container: docker network bridge")
+    assert set(machine_state.comparable_after_rollback(state)) == left

@@ -11,6 +11,7 @@ import pytest
 
 from facts import machine_state
 from targets.errors import FactError
+from targets.programs import program
 from targets.runtime.pct import Pct
 from targets.transport import Local
 from tests.doubles.answering import Answering
@@ -59,7 +60,32 @@ session-1.scope\tloaded active
 == mount
 /\t/dev/vda ext4 rw
 /\toverlay overlay rw
+
+== flags
+/etc/motd\ti
+
+== sysctl
+vm/swappiness\t60
+
+== module
+dummy\tloaded
+
+== link
+eth0\tlink up mtu 1500
+
+== address
+eth0 inet\t192.0.2.6/24
+
+== firewall
+ip filter FORWARD\t1 line(s), abc
+Docker's ip nat\t2 line(s), def
+
+== running
+ssh.service sshd\t1 with abc
 """
+
+
+PROGRAMS = (program("facts", "listed_files.pl"), program("facts", "kernel_state.pl"))
 
 
 def asked(said: str = SAID, code: int = 0) -> Answering:
@@ -88,6 +114,10 @@ def test_record_of_a_machine_has_every_part() -> None:
     assert found["unit /run/systemd/system/docker.service"] == "l /lib/docker.service"
     assert found["mount /"] == "/dev/vda ext4 rw; overlay overlay rw"
     assert found["content of /etc/two  blanks"] == "4567"
+    assert found["flags of /etc/motd"] == "i"
+    assert found["sysctl vm/swappiness"] == "60"
+    assert found["firewall Docker's ip nat"] == "2 line(s), def"
+    assert found["running ssh.service sshd"] == "1 with abc"
     assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
 
 
@@ -106,11 +136,10 @@ def test_record_in_another_order_is_equal() -> None:
 
 def test_record_without_getfattr_has_no_attributes() -> None:
     head, _, rest = SAID.partition("# file:")
-    said = (
-        f"{head}getfattr (package attr) is not installed: not seen\n\n== package"
-        + (rest.partition("== package")[2])
-    )
-    assert not [key for key in record(said) if key.startswith("attributes of")]
+    none = f"{head}# file: not seen\nno getfattr\n\n== package{rest.partition('== package')[2]}"
+    attributes = {k: fact for k, fact in record(none).items() if k.startswith("attributes of")}
+    assert attributes == {"attributes of not seen": "no getfattr"}
+    assert machine_state.not_seen(attributes) == "attributes: no getfattr"
 
 
 #: All that nobody looks at; whatever is added here is a place where a change is not seen.
@@ -137,8 +166,9 @@ def test_record_looks_at_all_of_these_places() -> None:
         "/run/systemd/generator.late"
     )
     assert argv[4:7] == (hashed, every, units)
+    assert argv[7:9] == PROGRAMS
     pruned = [words for path in PRUNED.split() for words in ("-path", path, "-prune", "-o")]
-    assert list(argv[7:]) == pruned
+    assert list(argv[9:]) == pruned
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -172,6 +202,15 @@ ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3"
         ("ii  5.2", "ii  5.3", True),
         ("l /lib/docker.service", "l /dev/null", True),
         ("overlay overlay rw", "overlay overlay ro", True),
+        ("/etc/motd\ti", "/etc/motd\ta", True),
+        ("vm/swappiness\t60", "vm/swappiness\t10", True),
+        ("dummy\tloaded\n", "", True),
+        ("dummy\tloaded\n", "dummy\tloaded\noverlay\tloaded\n", False),
+        ("eth0\tlink up", "eth0\tlink down", True),
+        ("eth0 inet\t192.0.2.6/24", "eth0 inet\t192.0.2.7/24", True),
+        ("FORWARD\t1 line(s), abc", "FORWARD\t1 line(s), abd", True),
+        ("ip nat\t2 line(s), def", "ip nat\t3 line(s), def", False),
+        ("sshd\t1 with abc", "sshd\t2 with abc", True),
     ],
 )
 def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
@@ -229,7 +268,7 @@ def test_comparable_after_no_change_differs_by_an_inode_and_not_by_what_the_mach
     assert not differs({"node: file /var/lib/docker/x": "f", "node: active y": "z"})
 
 
-@pytest.mark.parametrize("part", ["files", "content", "package", "unit", "active", "mount"])
+@pytest.mark.parametrize("part", machine_state._NEVER_EMPTY)
 def test_record_without_one_part_is_an_error_that_names_it(part: str) -> None:
     said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)
     assert len(said) < len(SAID)
@@ -275,6 +314,14 @@ MAY = [
     "mount /run/lock",
     "mount /run/credentials/x",
     "mount /proc/sys/fs/binfmt_misc",
+    "firewall Docker's ip nat",
+    *(
+        f"module {name}"
+        for name in ("overlay", "br_netfilter", "xt_MASQUERADE", "xfrm_user", "nf_tables")
+    ),
+    "sysctl net/bridge/bridge-nf-call-iptables",
+    "sysctl net/ipv4/ip_forward",
+    "sysctl net/ipv6/conf/all/forwarding",
 ]
 KEPT = """\
 /var/lib/dpkg/info/bash.list /var/lib/dpkg/statoverride /var/lib/dpkg/info/format-new2
@@ -303,6 +350,9 @@ MAY_NOT = [
     "package docker.io",
     "unit /run/systemd/system/docker.service",
     "attributes of /etc/hosts",
+    *("flags of /etc/hosts", "running no unit sleep", "link docker1", "address eth0 inet"),
+    *("firewall ip filter INPUT", "module dummy", "module overlay2", "sysctl vm/swappiness"),
+    *("sysctl net/ipv4/conf/all/rp_filter", "sysctl net/ipv4/ip_forward_use_pmtu"),
 ]
 
 
@@ -357,6 +407,33 @@ def test_differences_of_two_records_are_told_both_ways() -> None:
             machine_state.differences(before, after)
 
 
+UNSEEN = {"node: address not seen": "no ip", "node: a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("after", "lines"),
+    [
+        (UNSEEN, 0),  # neither time
+        ({"node: address eth0 inet": "192.0.2.6/24", "node: a": "1"}, None),
+        (
+            {"node: address eth0 inet": "192.0.2.6/24", "node: a": "2"},
+            3,
+        ),  # that differs in any case
+        (UNSEEN | {"container: address eth0 inet": "192.0.2.6/24"}, 1),
+    ],
+)
+def test_differences_of_a_part_that_was_seen_once_are_not_known(
+    after: dict[str, str], lines: int | None
+) -> None:
+    for states in ((UNSEEN, after), (after, UNSEEN)):
+        if lines is None:
+            with naming(FactError, "node: address: no ip"):
+                machine_state.differences(*states)
+        else:
+            assert len(machine_state.differences(*states)) == lines
+    assert machine_state.not_seen(UNSEEN) == "node: address: no ip"
+
+
 class Both(Pct):
     """A node and a container of which the records are known."""
 
@@ -399,8 +476,8 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     node = asked()
     machine_state.record(node)
     script = node.ran[0][2]
-    for program in ("dpkg-query", "systemctl list-units"):
-        script = script.replace(program, f"echo {program} #", 1)
+    for asked_for in ("dpkg-query", "systemctl list-units"):
+        script = script.replace(asked_for, f"echo {asked_for} #", 1)
     for folder in ("log", "log2", "nodes/pve1", "nodes/pve2"):
         (tmp_path / "etc" / folder).mkdir(parents=True)
         (tmp_path / "etc" / folder / "lrm_status").write_text("b")
@@ -416,13 +493,15 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
         f"{tmp_path}/etc",
         f"{tmp_path}/etc {tmp_path}/absent",
         f"{tmp_path}/units {tmp_path}/absent",
+        *PROGRAMS,
         *("-path", f"{tmp_path}/etc/log", "-prune", "-o"),
         *("-path", f"{tmp_path}/etc/nodes/*/lrm_status", "-prune", "-o"),
     ]
     looked = Local().run(argv)
     assert looked.stderr == b""
     parts = looked.text.split("\n== ")
-    files, content = parts[1], parts[2]
+    assert parts[2].startswith("flags\n")
+    files, content = parts[1], parts[3]
     assert re.search(rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+$", files, re.MULTILINE)
     seen = {line.split("\t")[0].removeprefix(f"{tmp_path}/etc") for line in files.split("\n")[1:]}
     assert seen - {""} == {

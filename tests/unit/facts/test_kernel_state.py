@@ -1,0 +1,275 @@
+"""The programs that read settings, modules, links, firewall, processes and flags, on trees of ours.
+
+A change is one difference, and what a healthy machine does by itself is none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from facts import machine_state
+from targets.programs import program
+
+STATE = program("facts", "kernel_state.pl")
+RULES = """table ip nat {
+\tchain DOCKER {
+\t\tiifname "docker0" counter return
+\t\tiifname != "docker0" tcp dport 80 counter dnat to 172.17.0.2:80
+\t}
+\tchain POSTROUTING {
+\t\ttype nat hook postrouting priority srcnat; policy accept;
+\t\toifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade
+\t\tip saddr 172.17.0.2 ip daddr 172.17.0.2 tcp dport 80 counter masquerade
+\t}
+}
+table inet filter {
+\tchain input {
+\t\ttype filter hook input priority filter; policy accept;
+\t\ttcp dport 22 accept
+\t\ttcp dport 80 accept
+\t}
+}
+table inet f2b-table {
+\tset addr-set-sshd {
+\t\ttype ipv4_addr
+\t}
+}
+"""
+SAVED = """*nat
+:DOCKER - [7:420]
+:POSTROUTING ACCEPT [1:2]
+-A DOCKER -i docker0 -j RETURN
+-A DOCKER ! -i docker0 -p tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp --dport 80 -j MASQUERADE
+*filter
+:INPUT ACCEPT [5:6]
+-A INPUT -p tcp --dport 22 -j ACCEPT
+-A INPUT -p tcp --dport 80 -j ACCEPT
+COMMIT
+"""
+ADDRESSES = r"""1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever
+2: eth0    inet 10.0.3.5/24 brd 10.0.3.255 scope global dynamic eth0\       valid_lft 3555sec
+2: eth0    inet6 fd00::2/64 scope global \       valid_lft forever preferred_lft forever
+2: eth0    inet6 fe80::1/64 scope link \       valid_lft forever preferred_lft forever
+"""
+SHIM = "/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0{}\0"
+#: A guest: files below proc and sys; what ip, nft and iptables-save print.
+GUEST = {
+    "proc/modules": "nf_tables 1 0 - Live 0x0\noverlay 1 0 - Live 0x0\n",
+    "proc/sys/kernel/osrelease": "6.12\n",
+    "proc/sys/kernel/random/uuid": "1\n",
+    "proc/sys/vm/swappiness": "60\n",
+    "proc/sys/net/ipv4/ip_forward": "1\n",
+    "proc/sys/net/ipv4/conf/default/rp_filter": "2\n",
+    "proc/sys/net/ipv4/conf/eth0/rp_filter": "2\n",
+    "proc/sys/net/ipv6/neigh/lo/locktime": "0\n",
+    "sys/class/net/eth0/flags": "0x1003\n",
+    "sys/class/net/eth0/mtu": "1500\n",
+    "sys/class/net/eth0/address": "bc:24:11:00:00:01\n",
+    "sys/class/net/eth0/addr_assign_type": "3\n",
+    "sys/class/net/br-0123456789ab/flags": "0x1003\n",
+    "sys/class/net/br-0123456789ab/uevent": "DEVTYPE=bridge\nINTERFACE=br-0123456789ab\n",
+    "bin/ip": ADDRESSES,
+    "bin/nft": RULES,
+}
+
+
+def process(pid: int, command: str, unit: str = "system.slice/x.service", parent: int = 1) -> dict:
+    """Return the files of a process."""
+    return {
+        f"proc/{pid}/stat": f"{pid} (a b) c) S {parent} 7 7 0\n",
+        f"proc/{pid}/cmdline": command,
+        f"proc/{pid}/cgroup": f"0::/{unit}\n",
+    }
+
+
+GUEST |= process(7, "/usr/sbin/dockerd\0-H\0fd://\0", "system.slice/docker.service")
+
+
+def state(root: Path, files: dict[str, str | None]) -> dict[str, str]:
+    """Return what the program says of a tree, as facts."""
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "proc/self/ns").mkdir(parents=True)
+    for path, text in files.items():
+        if text is None:
+            continue
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+        if path.startswith("bin/"):
+            (root / path).write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+            (root / path).chmod(0o755)
+        if path == "proc/self/ns/user":
+            (root / path).unlink()
+            (root / path).symlink_to(text)
+    script = re.sub(r'(?<=[" ])/(proc|sys)(?=[/")])', rf"{root}/\1", STATE)
+    said = subprocess.run(
+        ["perl", "-e", script, "--", *map(str, sorted(root.glob("proc/[0-9]*")))],
+        env={"PATH": f"{root}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stderr == ""
+    facts = {}
+    for part in said.stdout.split("\n== ")[1:]:
+        kind, *rows = part.splitlines()
+        for row in filter(None, rows):
+            key, _, value = row.partition("\t")
+            facts[f"{kind} {key}"] = f"{facts.get(f'{kind} {key}', '')}{value}\n"
+    return facts
+
+
+NODE = GUEST | {"proc/self/ns/user": "user:[4026531837]"}
+ANOTHER = {
+    "proc/sys/net/ipv4/conf/{0}/rp_filter": "2\n",
+    "proc/sys/net/ipv6/neigh/{0}/locktime": "0\n",
+    "sys/class/net/{0}/flags": "0x1003\n",
+}
+NFT = {"bin/iptables-save": SAVED, "bin/ip6tables-save": "", "bin/nft": None}
+
+
+def link(name: str) -> dict[str, str]:
+    return {path.format(name): text for path, text in ANOTHER.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"proc/sys/net/ipv4/ip_forward": "0\n"}, "sysctl net/ipv4/ip_forward"),
+        ({"proc/sys/net/ipv4/conf/eth0/rp_filter": "0\n"}, "sysctl net/ipv4/conf/eth0/rp_filter"),
+        ({"proc/sys/vm/swappiness": "10\n"}, "sysctl vm/swappiness"),
+        ({"proc/modules": f"dummy 1 0 - Live 0x0\n{GUEST['proc/modules']}"}, "module dummy"),
+        (link("dummy0"), "link dummy0"),
+        ({"sys/class/net/eth0/flags": "0x1002\n"}, "link eth0"),
+        ({"sys/class/net/eth0/mtu": "1400\n"}, "link eth0"),
+        ({"sys/class/net/eth0/address": "bc:24:11:00:00:02\n"}, "link eth0"),
+        ({"bin/ip": ADDRESSES.replace("fd00::2", "fd00::3")}, "address eth0 inet6"),
+        ({"bin/ip": ADDRESSES.replace("dynamic ", "")}, "address eth0 inet"),
+        ({"bin/nft": f"{RULES}table inet mine {{\n\tchain x {{\n\t}}\n}}\n"}, "inet mine "),
+        ({"bin/nft": f"{RULES}table inet mine {{\n}}\n"}, "firewall inet mine itself"),
+        ({"bin/nft": RULES.replace("22 accept", "22 drop")}, "firewall inet filter input"),
+        ({"bin/nft": re.sub(r"(.*22.*\n)(.*80 a.*\n)", r"\2\1", RULES)}, "inet filter input"),
+        ({"bin/nft": RULES.replace("input priority filter; policy accept", "x")}, "filter input"),
+        ({"bin/nft": re.sub(".*return\n", "", RULES)}, "firewall Docker's ip nat"),
+        (NFT | {"bin/iptables-save": SAVED.replace("INPUT ACCEPT", "INPUT DROP")}, "filter INPUT"),
+        (NFT | {"bin/iptables-save": SAVED.replace("22", "23")}, "firewall ip filter INPUT"),
+        (NFT | {"bin/iptables-save": SAVED.replace("-i docker0 ", "")}, "Docker's ip nat"),
+        (
+            NFT | {"bin/iptables-save": f"{SAVED}-A DOCKER-USER -s 192.0.2.1/32 -j DROP\n"},
+            "firewall ip filter DOCKER-USER",
+        ),
+        (process(8, "sleep\x001\0", ".lxc"), "running no unit sleep"),
+        (process(8, "sleep\x001\0", "system.slice/run-u7.service"), "running run.service sleep"),
+        (process(8, "/usr/sbin/dockerd\0-H\0fd://\0", "docker.service"), "docker.service dockerd"),
+        (GUEST | {"proc/7/cmdline": "/usr/sbin/dockerd\0-s\0vfs\0"}, "docker.service dockerd"),
+    ],
+)
+def test_kernel_state_of_a_change_names_it_and_nothing_else(
+    change: dict[str, str | None], named: str, tmp_path: Path
+) -> None:
+    before = {key: text for key, text in change.items() if text is None or text in {SAVED, ""}}
+    if "bin/iptables-save" in change:
+        before = NFT
+    was, now = state(tmp_path / "t", NODE | before), state(tmp_path / "t", NODE | change)
+    assert [line for line in machine_state.differences(was, now) if named not in line] == []
+    assert machine_state.differences(was, now), was
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"proc/sys/kernel/random/uuid": "2\n", "proc/sys/fs/file-nr": "7\n"},
+        {"proc/sys/net/ipv4/tcp_fastopen_key": "secret\n"},
+        link("veth0a1b2c3") | link("veth950i0") | link("vethQ7dZxe") | link("fwbr950i0"),
+        {"bin/ip": ADDRESSES.replace("3555", "3600").replace("10.0.3.5/", "10.0.3.6/")},
+        {"bin/ip": re.sub(".*dynamic.*\n", "", ADDRESSES)},
+        {"bin/nft": f"{RULES}table ip raw {{\n\tchain PREROUTING {{\n\t}}\n}}\n"},
+        NFT | {"bin/iptables-save": f"{SAVED}*raw\n:PREROUTING ACCEPT [0:0]\n"},
+        {"bin/ip": ADDRESSES.replace("fe80::1", "fe80::2")},
+        {"bin/ip": f"{ADDRESSES}2: eth0 inet6 fd00::9/64 scope global temporary dynamic \\\n"},
+        {"sys/class/net/br-0123456789ab/address": "02:42:00:00:00:01\n"},
+        {"bin/nft": RULES.replace("172.17.0.2", "172.17.0.3")},
+        {"bin/nft": re.sub(r".*172\.17\.0\.2.*\n", "", RULES)},
+        {"bin/nft": RULES.replace("sshd {", "apache {")},
+        {
+            "bin/nft": RULES.replace(
+                '\t\tiifname "docker0"',
+                '\t\tip6 daddr fd00::2 oifname "docker0" accept\n\t\tiifname "docker0"',
+            )
+        },
+        {"bin/nft": f"# Warning: managed by iptables-nft\n{RULES}"},
+        NFT | {"bin/iptables-save": SAVED.replace("7:420", "8:500").replace("5:6", "0:0")},
+        NFT | {"bin/iptables-save": re.sub(r".*172\.17\.0\.2.*\n", "", SAVED)},
+        GUEST
+        | process(9, "/usr/sbin/dockerd\0-H\0fd://\0", "system.slice/docker.service")
+        | {f"proc/7/{each}": None for each in ("stat", "cmdline", "cgroup")},  # restarted
+        process(8, "sleep\x001\0", parent=7),  # a worker, or a command of somebody who is logged in
+        process(8, "", parent=1),  # ended, or the kernel's
+        process(8, SHIM.format("0af9"), "system.slice/containerd.service"),
+        process(8, "sshd: root@notty\0", "user.slice/user-0.slice/session-7.scope"),
+        process(8, "/lib/systemd/systemd\0--user\0", "user.slice/user@0.service/init.scope"),
+        process(8, "/usr/libexec/packagekitd\0", "system.slice/packagekit.service"),
+        process(8, "[lxc monitor] /var/lib/lxc 952\0", "lxc.monitor.952"),
+    ],
+)
+def test_kernel_state_of_what_a_machine_does_by_itself_is_equal(
+    change: dict[str, str | None], tmp_path: Path
+) -> None:
+    before = NODE | (NFT if "bin/iptables-save" in change else {})
+    was, now = state(tmp_path / "t", before), state(tmp_path / "t", NODE | change)
+    assert machine_state.differences(was, now) == []
+
+
+def test_kernel_state_of_a_timers_process_is_equal(tmp_path: Path) -> None:
+    """A timer of this machine's own: its unit may run or not."""
+    timers = [*Path("/usr/lib/systemd/system").glob("[!@]*[!@].timer")]
+    if not timers:
+        pytest.skip("this machine has no timer")
+    job = process(8, "job\0", f"system.slice/{timers[0].stem}.service")
+    assert state(tmp_path / "t", NODE) == state(tmp_path / "t", NODE | job)
+
+
+def test_kernel_state_of_a_guest_has_its_own_settings_and_no_modules(tmp_path: Path) -> None:
+    facts = state(tmp_path / "t", GUEST)
+    assert facts["sysctl net/ipv4/ip_forward"] == "1\n"
+    assert "sysctl vm/swappiness" not in facts
+    assert not [key for key in facts if key.startswith("module ")]
+
+
+@pytest.mark.parametrize("modules", ["overlay 1 0 - Live 0x0\n", GUEST["proc/modules"]])
+def test_kernel_state_without_a_tool_says_so_and_loads_nothing(
+    modules: str, tmp_path: Path
+) -> None:
+    """Whoever lists rules loads nf_tables: it is not asked where it is not loaded."""
+    loaded = "nf_tables" in modules
+    tools = {"bin/ip": None, "bin/nft": RULES, "proc/modules": modules}
+    facts = state(tmp_path / "t", NODE | tools)
+    assert bool([key for key in facts if key.startswith("firewall ")]) is loaded
+    facts = state(tmp_path / "t", NODE | tools | {"bin/nft": None})
+    assert ("firewall not seen" in facts) is not shutil.which("iptables-save")
+    assert "iproute2" in machine_state.not_seen(facts) or shutil.which("ip")
+
+
+def test_listed_files_with_flags_are_named(tmp_path: Path) -> None:
+    """The names are find's, byte by byte; flags need a file system that has them, and its root."""
+    kept, odd = tmp_path / "kept", os.fsencode(tmp_path) + b"/\xff odd"
+    kept.touch()
+    open(odd, "wb").close()  # noqa: PTH123 - no UTF-8
+    argv = ["perl", "-e", program("facts", "listed_files.pl"), "--", os.fsencode(tmp_path)]
+    argv += ["-printf", r"%p\t%y %m %U:%G %s %l|%T@ %i\n"]
+    changed = subprocess.run(["chattr", "+i", kept], check=False, capture_output=True).returncode
+    try:
+        said = subprocess.run(argv, check=True, capture_output=True).stdout
+    finally:
+        subprocess.run(["chattr", "-i", kept], check=False, capture_output=True)
+    files, _, flags = said.partition(b"\n\n== flags\n")
+    assert b"/\xff odd\tf " in files
+    assert flags == (b"" if changed else b"%s\ti\n" % os.fsencode(kept))
+    assert subprocess.run([*argv[:4], "/absent"], check=False, capture_output=True).returncode == 9
