@@ -6,6 +6,7 @@ import codecs
 import json
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from lint.finding import PROBLEMS
@@ -116,7 +117,7 @@ def _note(document: Document, path: list[str | int], offset: tuple[int, int]) ->
 
 def _pieces(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the tokens but colons with their places; a key has its colon at its end."""
-    starts = [0, *(found.end() for found in patterns.compile("\n").finditer(text))]
+    starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
     waiting: tuple[str, tuple[int, int]] | None = None
     for found in _TOKEN.finditer(text):
         line = bisect_right(starts, found.start())
