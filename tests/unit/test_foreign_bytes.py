@@ -376,7 +376,7 @@ def seconds(name: str, text: bytes) -> float:
     [
         *((name, 1 << 11, 1, 1 << 15) for name in foreign.PARSERS),
         *(
-            pytest.param(name, 1 << 15, 3, 1 << 20, marks=pytest.mark.laws)
+            pytest.param(name, 1 << 14, 1, 1 << 20, marks=pytest.mark.laws)
             for name in sorted(foreign.PARSERS.keys() | SAMPLES.keys() & FOUND.keys())
         ),
     ],
@@ -392,7 +392,7 @@ def test_parser_of_foreign_bytes_takes_linear_time(
             plain = seconds(name, b"plain words in a line\n" * (length // 22))
             most = max(10 * plain, 0.5, _FLOOR * length / (1 << 20))
             (text,) = islice(long_texts(sample, length), number, number + 1)
-            assert min(seconds(name, text) for _ in range(2)) < most, text[:200]
+            assert seconds(name, text) < most or seconds(name, text) < most, text[:200]
 
 
 @pytest.mark.laws
