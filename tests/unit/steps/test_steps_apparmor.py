@@ -18,6 +18,7 @@ from targets.target import Target
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.unit.facts.test_apparmor import COMPILE, FIND, PLACE, POLICY, PROFILES
+from tests.unit.steps.test_steps_provisioning import ABSENT, SEEN, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -311,7 +312,11 @@ def test_first_process_runs_under_another_label_is_red_and_names_the_cause(
             CONF: written and f"lxc.apparmor.profile: {written}\n",
             STARTED_WITH: started and f"lxc.apparmor.profile = {started}\n",
         }
-        answers = FIRST_PROCESS | {"find /etc/pve/nodes -path '*/lxc/950.conf'": ""}
+        answers = FIRST_PROCESS | {
+            SEEN: (1, "", "No such file") if written is None else "RUNNING\n",
+            STATUS: ABSENT,
+            "find /etc/pve/nodes -path '*/lxc/950.conf'": "",
+        }
         steps.first_process_runs_under(Runtime(Machine(files, answers)), 950, NAME)
 
     judge(f"{NAME} (enforce)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from steps import provisioning as steps
 from steps import target as of_target
 from steps.docker import NO_DOCKER
 from targets.errors import FactError, TransportError
+from targets.runtime.pct import IN_CONTROL
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
@@ -26,6 +28,8 @@ CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.
 SEEN = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
 STATUS = "pct status 950"
 ABSENT: Answer = (2, "", "Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
+#: The mode of Proxmox's link with quorum.
+QUORATE: dict[str, Answer] = {shlex.join(IN_CONTROL.argv): "755\n"}
 ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
 
 
@@ -34,7 +38,7 @@ def runtime(status: Answer) -> Runtime:
     answers: dict[str, Answer] = {SEEN: status}
     if status is ABSENT:
         answers = {SEEN: (1, "", "No such file"), STATUS: ABSENT, ELSEWHERE: ""}
-    return Runtime(Machine(there | {PROFILES: ""}, answers))
+    return Runtime(Machine(there | {PROFILES: ""}, answers | QUORATE))
 
 
 def test_container_did_not_exist_where_it_did_is_undetermined() -> None:
@@ -77,7 +81,7 @@ def test_container_is_running_that_is_stopped_names_what_keeps_it_from_starting(
     written: str | None, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"/etc/pve/lxc/950.conf": written, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
-    node = Machine(files, {ELSEWHERE: ""})
+    node = Machine(files, {ELSEWHERE: ""} | QUORATE)
     monkeypatch.setattr(Runtime, "state", lambda *_: "stopped")
     with naming(TransportError, "container 950", "stopped", named):
         of_target.container_is_running(Runtime(node), 950)
