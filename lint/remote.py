@@ -152,8 +152,8 @@ def _listed(
         said = cut(told.stderr.decode(errors="replace").strip(), 200)
         raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {said}")
     text = told.stdout.decode("utf-8", "surrogateescape")
-    found = [_LISTED.fullmatch(row) for row in text.split("\0")]
-    return [(int(row[1] or "644", 8), row[2]) for row in found if row]
+    rows = [_LISTED.fullmatch(row) for row in text.split("\0") if "/" in row[:6]]
+    return [(int(row[1] or "644", 8), row[2]) for row in rows if row]
 
 
 def _contents(on: Transport, paths: list[str]) -> Iterator[tuple[str, bytes]]:

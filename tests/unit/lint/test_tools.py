@@ -251,6 +251,8 @@ def test_lint_that_is_ended_leaves_no_tool_running(
     shellcheck(f"#!/bin/sh\necho $$ >{mark}.new; mv {mark}.new {mark}; exec sleep 60\n")
     (tmp_path / "a.sh").write_text("true\n")
     argv = [sys.executable, "-m", "remediation", "lint", str(tmp_path / "a.sh")]
+    # A job in the background of a script ignores SIGINT, and so do its children.
+    argv = ["env", "--default-signal", *argv]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as lint:
         end = time.monotonic() + 30
         while not mark.exists():
