@@ -150,7 +150,12 @@ def _around(text: str, start: int, end: int) -> str:
     """Return the line that a part of a text stands in, as far as it is near."""
     first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
     last = last if last >= 0 else len(text)
-    return text[max(first, start - _AROUND) : min(last, end + _AROUND)].strip()
+    before, after = text[max(first, start - _AROUND) : start], text[end : min(last, end + _AROUND)]
+    if start - _AROUND > first:
+        before = "…" + before[before.find(" ") + 1 :]
+    if end + _AROUND < last:
+        after = after[: after.rfind(" ") + 1].rstrip() + "…"
+    return (before + text[start:end] + after).strip()
 
 
 @foreign.parser()
