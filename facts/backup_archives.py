@@ -6,6 +6,7 @@ vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,13 +108,14 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
         elif not pct_options.boolean(given.get("backup", "")):
             found[place] = f"{key}, disabled"
     for entry in config.all("lxc.mount.entry"):
-        source, target = [*entry.value.split(), "", ""][:2]
-        mounted = source.startswith("/") and not target.startswith("/")  # else LXC ignores it
-        if mounted and not source.startswith(("/dev/", "/proc", "/sys")):
-            found[f"/{target.rstrip('/')}"] = "lxc.mount.entry"
+        target = [*entry.value.split(), "", ""][1]
+        place = posixpath.normpath(f"/{target}")
+        ignored = not target or target.startswith("/")  # by LXC
+        if not ignored and not f"{place}/".startswith(("/dev/", "/proc/", "/sys/")):
+            found[place] = "lxc.mount.entry"
     for line in (_log(node, backup) or ()) if backup else ():
         if match := _EXCLUDED.fullmatch(line):
-            found[match[2].rstrip("/")] = f"{match[1]}, {match[3]}"
+            found[posixpath.normpath(match[2])] = f"{match[1]}, {match[3]}"
     return found
 
 

@@ -21,12 +21,14 @@ _BEFORE, _AFTER = 6, 3
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount: where, of which type, from what, and with which options."""
+    """One mount: where, of which type, from what, with which options, and on which other mount."""
 
     place: str
     type: str
     source: str
     options: tuple[str, ...] = ()
+    number: str = ""
+    parent: str = ""
 
 
 @foreign.parser(..., "x")
@@ -46,7 +48,8 @@ def parse(text: str, what: str) -> tuple[Mount, ...]:
         if len(left) < _BEFORE or len(right) < _AFTER:
             raise FactError(f"{what} cannot be read: {line!r:.200}")
         options = tuple(left[5].split(","))
-        mounts.append(Mount(_unescaped(left[4]), right[0], _unescaped(right[1]), options))
+        source = _unescaped(right[1])
+        mounts.append(Mount(_unescaped(left[4]), right[0], source, options, left[0], left[1]))
     if not mounts:
         raise FactError(f"{what} cannot be read: there is none")
     return tuple(mounts)
@@ -57,12 +60,21 @@ def _unescaped(text: str) -> str:
 
 
 def below(mounts: Sequence[Mount], path: str) -> Mount:
-    """Return the mount that a path lies on: the last one at the longest place."""
+    """Return the mount that a path lies on, as the kernel walks to it from the root.
+
+    A later mount hides what was mounted below its place before.
+    """
     wanted = posixpath.normpath(path)
+    numbers = {mount.number for mount in mounts}
     found = Mount("/", "an unknown file system", "")
-    for each in mounts:
-        place = each.place.rstrip("/")
-        over = not place or wanted == place or wanted.startswith(f"{place}/")
-        if over and len(place) >= len(found.place.rstrip("/")):
-            found = each
+    on: dict[str, list[Mount]] = {}
+    for mount in mounts:
+        place = mount.place.rstrip("/")
+        if not place or wanted == place or wanted.startswith(f"{place}/"):
+            parent = mount.parent if mount.parent != mount.number else ""
+            on.setdefault(parent if parent in numbers else "", []).append(mount)
+    number = ""
+    while there := on.pop(number, None):
+        found = min(there, key=lambda mount: len(mount.place))
+        number = found.number
     return found

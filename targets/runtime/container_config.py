@@ -9,6 +9,7 @@ are not in effect. :mod:`targets.runtime.proxmox` knows how strictly Proxmox rea
 from __future__ import annotations
 
 import io
+import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -35,6 +36,8 @@ FUSE_ENTRY = "/dev/fuse dev/fuse none bind,create=file 0 0"
 COMMON_SECCOMP = "/usr/share/lxc/config/common.seccomp"
 #: The system calls that it refuses, as Proxmox's lists do. Source: LXC 3.0 to 7.0.
 LXC_REFUSES = ["kexec_load", "open_by_handle_at", "init_module", "finit_module", "delete_module"]
+#: What a list may say of a system call that is then made. Source: LXC's seccomp.c.
+_LETS = ("allow", "notify", "log", "trace")
 #: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
 _NOT_NESTING = patterns.compile(r"(generated|lxc-container-default(-cgns)?)?")
 
@@ -214,7 +217,7 @@ def mount_points(written: ContainerConfig) -> dict[str, tuple[str, dict[str, str
     """Return key and properties of each of Proxmox's mount points in effect, by its directory."""
     said = ((key, features(value)) for key, value in written.current().items())
     return {
-        given["mp"].rstrip("/"): (key, given)
+        "/" + posixpath.normpath(given["mp"]).lstrip("/"): (key, given)
         for key, given in said
         if _POINT.fullmatch(key) and given.get("mp", "").startswith("/")
     }
@@ -293,10 +296,22 @@ def refuses(seccomp: str, call: str = "keyctl") -> bool:
     >>> refuses("2\ndenylist\n[all]\nkeyctl errno 38\n")
     True
     """
-    lines = [line.split() for line in seccomp.splitlines()]
-    named = [call] in [words[:1] for words in lines]
-    listed = any(words[:1] in (["allowlist"], ["whitelist"]) for words in lines)
-    return not named if listed else named
+    section, rules, listed = "[all]", list[tuple[str, list[str]]](), False
+    for line in seccomp.splitlines():
+        words = line.split()
+        if words[:1] == [call]:
+            rules.append((section, words[1:]))
+        elif line.startswith("["):
+            section = line.strip()
+        listed = listed or words[:1] in (["allowlist"], ["whitelist"])
+    if listed:
+        return all(words and words[0] not in _LETS for _, words in rules)
+    return any(
+        where == "[all]"
+        and not (words and words[0] in _LETS)
+        and not any(word.startswith("[") for word in words)  # it refuses some arguments alone
+        for where, words in rules
+    )
 
 
 def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:

@@ -249,7 +249,13 @@ def test_seccomp_list_that_refuses_less_than_lxcs_is_red_and_says_the_line() -> 
         f"{WHOLE_LIST}keyctl errno 38\nioctl errno 1 [1,0x9400,SCMP_CMP_MASKED_EQ,0xff00]\n", own
     )
     listed("2\nallowlist\nread\n", own)
+    listed("2\nallowlist\nread\nkexec_load errno 1\n", own)
     line = f"{CONF}, line 2: 'lxc.seccomp.profile: {OWN}'"
+    for rule in (" allow", " notify", " errno 1 [0,99,SCMP_CMP_EQ]"):
+        with not_compliant("950", *LXC_REFUSES, line):
+            listed("2\ndenylist\n" + "".join(f"{call}{rule}\n" for call in LXC_REFUSES), own)
+    with not_compliant("950", *LXC_REFUSES, line):
+        listed(WHOLE_LIST.replace("[all]", "[armv7]"), own)
     for missing in LXC_REFUSES:
         with not_compliant("950", missing, line):
             listed(WHOLE_LIST.replace(f"{missing} ", f"# {missing} "), own)
@@ -282,6 +288,8 @@ READ_ONLY_SYS = " /proc/sys ro"
         ("cgroup:mixed proc:mixed sys:mixed", " /sys ro", " /sys rw", ""),  # common.conf alone
         ("sys:mixed", "504 500", "506 500 0:82 / /sys/fs/cgroup rw - cgroup2 x rw\n504 500", ""),
         ("sys:mixed", "504 500", "506 502 0:80 / /proc/sys rw - proc x rw\n504 500", "/proc/sys"),
+        ("sys:mixed", "504 500", "506 501 0:80 / /proc rw - proc x rw\n504 500", "/proc/sys"),
+        ("sys:mixed", "504 500", "506 500 0:82 / /mnt/proc rw - proc x rw\n504 500", ""),
     ],
 )
 def test_mounts_that_are_writable_where_lxc_has_them_read_only_are_red(
