@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from targets import patterns
 from targets.runtime import container_config, pct_options, proxmox
 
 if TYPE_CHECKING:
@@ -110,10 +111,22 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
             cause = f"the mount entry '{entry.value}' lacks {missing}"
             effect = "LXC starts no container with it"
             yield Defect(Kind.ENTRY_CUT, entry.line, cause, effect, entry, stops=True)
+    elif any(not patterns.fullmatch("[0-9]+", field) for field in _numbers(fields)):
+        cause = f"the mount entry '{entry.value}' has a blank within a field"
+        effect = "LXC takes the wrong fields: write a blank of a name as \\040, options with commas"
+        yield Defect(Kind.ENTRY_CUT, entry.line, cause, effect, entry)
     elif fields[1].startswith("/") and not any(root in fields[1] for root in roots):
         cause = f"the target of the mount entry '{entry.value}' begins with '/'"
         effect = "LXC ignores the entry, with a warning in its own log"
         yield Defect(Kind.TARGET_ABSOLUTE, entry.line, cause, effect, entry)
+
+
+def _numbers(fields: Sequence[str]) -> Iterator[str]:
+    """Yield what stands where an entry has its two numbers, up to a comment."""
+    for field in fields[4:6]:
+        if field.startswith("#"):
+            return
+        yield field
 
 
 def _former(written: ContainerConfig) -> Iterator[Defect]:

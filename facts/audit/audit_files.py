@@ -42,8 +42,20 @@ _CUT = (EOFError, zlib.error, OSError)
 #: What to do instead of reading what is no log.
 _NAME_A_LOG = "name a file, or pipe a log into python -m remediation denials -"
 _GZIP = b"\x1f\x8b"
+#: How other files begin, and what turns them into text.
+_TURNED = {
+    b"\xfd7zXZ": "xzcat",
+    b"\x28\xb5\x2f\xfd": "zstdcat",
+    b"BZh": "bzcat",
+    b"PK\x03\x04": "unzip -p",
+    b"LPKSHHRH": "journalctl -k --file",
+    b"\xff\xfe": "iconv -f utf16",
+    b"\xfe\xff": "iconv -f utf16",
+}
 #: auditd's log, and what it was renamed to: by its number, or by its date.
-_LOG = patterns.compile(r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.gz)?")
+_LOG = patterns.compile(
+    r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.(?:gz|xz|zst|bz2))?"
+)
 
 
 class Readable(Protocol):
@@ -105,14 +117,18 @@ def decompressed(raw: BinaryIO | io.RawIOBase) -> Readable:
     What somebody types or pastes into a terminal is read up to the first end of it (Ctrl-D).
 
     Raises:
-        OSError: it is another device, such as /dev/zero.
+        OSError: it is another device, such as /dev/zero, or no text.
     """
     if raw.isatty():
         return io.BytesIO(raw.read())
     _refuse_device(raw)
     stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
     longest = None if stream.seekable() else _LONGEST_LINE
-    if stream.peek(2)[:2] == _GZIP:
+    head = stream.peek(8)[:8]
+    for begin, reader in _TURNED.items():
+        if head.startswith(begin):
+            raise OSError(f"it is no text; pipe {reader} FILE into python -m remediation denials -")
+    if head.startswith(_GZIP):
         return _AsItComes(gzip.GzipFile(fileobj=stream), longest)
     return stream if stream.seekable() else _AsItComes(stream, longest)
 

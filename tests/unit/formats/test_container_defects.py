@@ -15,6 +15,8 @@ ENTRY = "lxc.mount.entry:"
     [
         ("colour", Kind.UNREADABLE, "'colour' is no option", False, True),
         (f"{ENTRY} /dev/fuse", Kind.ENTRY_CUT, "lacks target, type, options", True, True),
+        (f"{ENTRY} /a b none bind create=dir", Kind.ENTRY_CUT, "a blank within", False, True),
+        (f"{ENTRY} /my data a none bind 0 0", Kind.ENTRY_CUT, "\\040", False, True),
         (f"{ENTRY} /a /a none bind", Kind.TARGET_ABSOLUTE, "LXC ignores the entry", False, True),
         ("lxc.aa_profile: x", Kind.KEY_FORMER, "write lxc.apparmor.profile", True, True),
         ("feature: nesting=1", Kind.KEY_UNKNOWN, "does nothing with it", False, True),
@@ -45,6 +47,7 @@ def test_defect_of_a_line_says_what_becomes_of_it(
     [
         f"{ENTRY} {FUSE_ENTRY}\n{ENTRY}\n",  # an empty one clears the list
         f"{ENTRY} /a /var/lib/lxc/950/rootfs/a none bind\n",
+        f"{ENTRY} /a b none bind # by hand\n{ENTRY} /a b none bind 0 0 # by hand\n",
         "features: fuse=2\nfeatures: fuse=1\n",  # the last one wins
         "arch: amd64\n[pre]\nfeatures: fuse=2\nlxc.aa_profile: x\ntheirs: 1\nsnaptime: 1\n",
         "arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n",

@@ -301,6 +301,26 @@ def test_denials_of_a_standard_input_that_is_closed_end_with_3() -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("begin", "reader"),
+    [
+        (b"\xfd7zXZ\0", "xzcat"),
+        (b"\x28\xb5\x2f\xfd", "zstdcat"),
+        (b"BZh9", "bzcat"),
+        (b"PK\x03\x04", "unzip -p"),
+        (b"LPKSHHRH", "journalctl -k --file"),
+        ("\ufeffa".encode("utf-16-le"), "iconv -f utf16"),
+    ],
+)
+def test_denials_of_what_is_no_text_name_what_turns_it_into_text(
+    begin: bytes, reader: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_bytes(begin + b"x" * 100)
+    told = CliRunner().invoke(main, ["denials", "--fail-on-denial", str(tmp_path / "log")])
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert f"pipe {reader} FILE into python -m remediation denials -" in told.stderr
+
+
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
 @pytest.mark.parametrize("by_name", [True, False])
 def test_denials_of_a_device_end_with_one_error(name: str, by_name: bool) -> None:
