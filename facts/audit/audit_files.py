@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
 STATUS = MARK.replace("DENIED", "STATUS")
-_SIGNS = (b"DENIED", b"STATUS")
+#: The last one is also in what follows where a terminal or a mail broke the line within the word.
+_SIGNS = (b"DENIED", b"STATUS", b'D" operation="')
 #: In JSON of the journal: also in bytes by their numbers, and messages that may be left out.
 _IN_JSON = (*_SIGNS, b"68,69,78,73,69,68", b'"MESSAGE":null', b'"MESSAGE" : ')
 #: How what has a sign begins.

@@ -27,6 +27,8 @@ _OTHER = patterns.compile(
     r"_audit_field_$|\bcommand=|\btype=(?:1[0-3][0-9]{2}|2[0-9]{3}|syscall|execve|path|cwd|proctitle|"
     r"sockaddr|obj_pid|tty|service_\w+|user_(?:cmd|auth|acct|start|end|login|tty)) "
 )
+#: The rest of a line that was broken within ``apparmor="DENIED"``.
+_BROKEN = patterns.compile(r'\s*(?:[a-z]{0,8}="DENIED|"?DENIED|E?N?I?E?D)" operation="')
 _HEX = patterns.compile("(?:[0-9A-F]{2})+")
 
 
@@ -54,6 +56,8 @@ def restored(line: str) -> str:
 
 def _plain(text: str) -> str:
     head, found, _ = text.lower().partition("apparmor")
+    if not found and _BROKEN.match(text):
+        raise Unreadable(f"the line was broken within {MARK}: join it with the line before")
     if not found or _OTHER.search(head):
         return ""
     if MARK in text or STATUS in text:

@@ -77,6 +77,9 @@ def test_restored_of_every_record_by_the_journals_json_is_that_record() -> None:
         ("type=APPARMOR_DENIED msg=audit(1.5:1): operation=open", "as the log itself has it"),
         ('\t"MESSAGE" : [', "journalctl -o json --all"),
         ('{"MESSAGE":null,"_TRANSPORT":"kernel"}', "journalctl -o json --all"),
+        ('mor="DENIED" operation="mount" profile="x"', "join it with the line before"),
+        ('  IED" operation="mount" profile="x"', "join it with the line before"),
+        ('llowed, it said "STOPPED" operation="mount"', ""),
         ('{"MESSAGE":"cut off: apparmor=DEN', ""),
     ],
 )
