@@ -85,6 +85,7 @@ _RULES = (
     rf"{_NAME}{_IS}\[([^\]]+)",
     rf"{_NAME}{_IS}\{{\s*{_QUOTE}?value{_IS}{_VALUE}",
     rf"<[\w.:-]*?{_NAME}(?:\s[^<>]*)?>([^<]+)",
+    rf"{_NAME}{_QUOTE}?(?:[+?:]?=|:[ \t]*)(--[^\s\"'\\,;&|<>{{}}\[\]()]+)",
     rf"{_NAME}{_IS}{_VALUE}",
     rf"(?m)^[\w.-]*{_NAME}\t+([^\s]+)",
     # Options, in general and of single programs.

@@ -32,7 +32,7 @@ _PLACES = ("lab", "local")
 _CTIDS = range(100, 1_000_000_000)
 _PORTS = range(1, 1 << 16)
 #: A word in braces in ``create`` and ``provision``; ``${HOME}`` is for the shell.
-_PLACEHOLDER = patterns.compile(r"(?:^|[^$])(\{\w*\})")
+_PLACEHOLDER = patterns.compile(r"\$\{\w*\}|(\{\w*\})")
 #: An image as Docker names it. Source: github.com/distribution/reference, regexp.go.
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -233,7 +233,7 @@ def _wrong(target: Target) -> Iterator[tuple[str, str]]:
             shlex.split(line)
         except ValueError as error:
             yield key, f"{line!r}: {error}; expected a command line"
-        for unknown in {*_PLACEHOLDER.findall(line)} - {"{ctid}"}:
+        for unknown in {*_PLACEHOLDER.findall(line)} - {"", "{ctid}"}:
             yield key, f"{line!r}: {unknown} is not known; write {{ctid}}"
 
 

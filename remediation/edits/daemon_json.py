@@ -7,7 +7,7 @@ import posixpath
 from remediation import desired
 from remediation.edits.json_files import as_json
 from remediation.edits.json_files import parse as parse_settings
-from targets import foreign, patterns
+from targets import foreign
 from targets.errors import FactError
 
 
@@ -23,7 +23,7 @@ def data_root(text: bytes | None) -> str:
     except ValueError:
         settings = None
     found = settings.get("data-root") if isinstance(settings, dict) else None
-    if isinstance(found, str) and patterns.search("[\0\ud800-\udfff]", found):
+    if isinstance(found, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in found):
         raise FactError(
             f"{desired.DAEMON_JSON}: data-root is {found!r:.200}, which is not a path: correct it"
         )

@@ -67,7 +67,9 @@ def as_json(document: object, like: bytes) -> bytes:
     former = text(like)
     found = patterns.search(r"\n([ \t]+)", former)
     written = json.dumps(document, indent=found[1] if found else "  ", ensure_ascii=False)
-    written = patterns.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", written)
+    written = "".join(
+        f"\\u{ord(each):04x}" if "\ud800" <= each <= "\udfff" else each for each in written
+    )
     if former.endswith("\n") or not former.strip():
         written += "\n"
     if "\r\n" in former:

@@ -51,6 +51,8 @@ _FORMS = (
     "password: |\n  {s}\n",
     "password => '{s}'",
     "password:{s}",
+    "password=--{s}",
+    "password: --{s}",
     "PASSWORD='{s} and more'",
     'password = "{s}"',
     'password="{s} and more" x',

@@ -43,8 +43,10 @@ def test_data_root_that_is_no_path_is_an_error(half: str) -> None:
 
 
 def test_daemon_json_with_half_a_surrogate_pair_keeps_it() -> None:
-    written = daemon_json(b'{"log-opts": {"tag": "\\ud83d, \\ud83d\\ude00 \\u0000"}}')
-    assert json.loads(written)["log-opts"] == {"tag": "\ud83d, \U0001f600 \0"}
+    written = daemon_json(
+        b'{"log-opts": {"tag": "\\ud83d, \\ud83d\\ude00 \\u0000 \\udbfe\\udebc"}}'
+    )
+    assert json.loads(written)["log-opts"] == {"tag": "\ud83d, \U0001f600 \0 \U0010fabc"}
     assert daemon_json(written) == written
 
 
