@@ -14,7 +14,7 @@ from remediation.phoenix import REPOSITORY
 from targets.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from faults.scenarios import Scenario
     from targets.transport import CommandResult, Transport
@@ -25,8 +25,7 @@ CTID = 950
 #: container yet, or a node before the plan.
 HEALTHY, APPLIED, READY, OTHER = "healthy", "applied", "ready", "other"
 #: The machines that a fault can affect, by the tags of the scenarios that look at them.
-NODE, CONTAINER = frozenset({"node"}), frozenset({"container"})
-BOTH = NODE | CONTAINER
+BOTH = frozenset({"node", "container"})
 
 #: What injections may use, in bash on the node: see ``faults/programs/prelude.bash``.
 PRELUDE = (
@@ -48,10 +47,9 @@ def red(name: str, *words: str) -> dict[str, Expectation]:
     return {name: Expectation(RED, words)}
 
 
-def undetermined(names: str | Iterable[str], *words: str) -> dict[str, Expectation]:
-    """Expect one scenario, or several, to be *undetermined*, with these words in the message."""
-    names = [names] if isinstance(names, str) else names
-    return dict.fromkeys(names, Expectation(UNDETERMINED, words))
+def undetermined(name: str, *words: str) -> dict[str, Expectation]:
+    """Expect a scenario to be *undetermined*, with these words in the message."""
+    return {name: Expectation(UNDETERMINED, words)}
 
 
 @dataclass(frozen=True)
