@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LINE = b'type=AVC msg=audit(1795717106.1:7): apparmor="DENIED" operation="open" name="/x"'
-HOLDS = re.compile(b'apparmor="(DENIED|STATUS)"')
+HOLDS = re.compile(b'DENIED|STATUS|D" operation="')
 NOISE = b"type=USER_ACCT msg=audit(1795717106.1:8): pid=1 uid=0 msg='op=x acct=\"root\"'"
 
 
