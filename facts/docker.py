@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from targets import foreign, patterns
-from targets.errors import FactError
 from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from targets.transport import CommandResult, Transport
 
@@ -61,15 +60,6 @@ def _is_booting(result: CommandResult) -> bool:
 
 #: The name of the storage driver, and after a blank the directory of its data.
 DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
-#: The directory of Docker's data, and those that its volumes are made of, a line each.
-DATA = unparsed(
-    *_if_it_runs(
-        "docker info -f '{{.DockerRootDir}}' && docker volume ls -q | xargs -r docker volume "
-        "inspect -f '{{with .Options}}{{with .device}}{{println .}}{{end}}{{end}}'"
-    )
-)
-#: Where Docker keeps its data if its settings say nothing else.
-_DATA = ("/var/lib/docker", "/var/lib/containerd")
 #: The ids of the containers that run, the oldest first.
 RUNNING = Read(_if_it_runs("docker ps -q --no-trunc"), _ids)
 #: The ids of all containers; empty, with another exit code, if Docker does not answer.
@@ -106,34 +96,6 @@ def is_absent(on: Transport) -> bool:
     """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
     unit = on.ask(AT_BOOT)
     return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
-
-
-@foreign.parser(("/srv",), ...)
-def data_on(places: Collection[str], inside: Transport) -> list[str]:
-    """Return those of these directories that Docker's data or a volume is on, or that are in it.
-
-    Raises:
-        FactError: Docker does not say where its data is.
-        TransportError: the container cannot be asked.
-    """
-
-    def those(data: Iterable[str]) -> list[str]:
-        ours = tuple(f"{each}/" for each in data)
-        found = ((place, f"{place}/") for place in places)
-        return [p for p, at in found if at.startswith(ours) or any(o.startswith(at) for o in ours)]
-
-    if not places or (found := those(_DATA)):
-        return found
-    said = inside.ask(DATA)
-    if said.exit_code == NOT_RUNNING and is_absent(inside):
-        return []
-    data = [line for line in said.text.splitlines() if line.startswith("/")]
-    if not said.ok or not data:
-        raise FactError(
-            f"in {inside.machine}, Docker does not say where its data is, so whether that is in "
-            f"{', '.join(places)} is not known: start Docker"
-        )
-    return those(data)
 
 
 def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:

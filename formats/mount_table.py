@@ -21,7 +21,10 @@ _BEFORE, _AFTER = 6, 3
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount: where, of which type, from what, with which options, and on which other mount."""
+    """One mount: where, of which type, from what, with which options, and on which other mount.
+
+    ``device`` is the number of its file system; ``root`` is the directory there that is mounted.
+    """
 
     place: str
     type: str
@@ -29,6 +32,8 @@ class Mount:
     options: tuple[str, ...] = ()
     number: str = ""
     parent: str = ""
+    device: str = ""
+    root: str = "/"
 
 
 @foreign.parser(..., "x")
@@ -47,9 +52,9 @@ def parse(text: str, what: str) -> tuple[Mount, ...]:
         left, right = before.split(" "), after.split(" ")
         if len(left) < _BEFORE or len(right) < _AFTER:
             raise FactError(f"{what} cannot be read: {line!r:.200}")
-        options = tuple(left[5].split(","))
-        source = _unescaped(right[1])
-        mounts.append(Mount(_unescaped(left[4]), right[0], source, options, left[0], left[1]))
+        number, parent, device, root, place, options = left[:_BEFORE]
+        source, more = _unescaped(right[1]), (number, parent, device, _unescaped(root))
+        mounts.append(Mount(_unescaped(place), right[0], source, tuple(options.split(",")), *more))
     if not mounts:
         raise FactError(f"{what} cannot be read: there is none")
     return tuple(mounts)

@@ -8,21 +8,24 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from facts import backups, docker
+from facts import backups
 from facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
+from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
 from targets import files
-from targets.errors import FactError
+from targets.errors import FactError, RemediationError
 from targets.programs import program
 from targets.runtime import container_config
-from targets.runtime.normal_form import is_rewritten
+from targets.runtime.normal_form import is_rewritten, normal_form
 from targets.transport import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from facts.backups import Backups
+    from targets.archive import FileState
     from targets.runtime.base import Runtime
+    from targets.transport import Transport
 
 _MAKE_ETC = program("remediation", "backup_etc.sh")
 _MAKE_CONTAINER = program("remediation", "backup_container.sh")
@@ -33,6 +36,7 @@ def make_backup(
     ctid: int,
     directory: str = backups.DUMP,
     tell: Callable[[str], None] = lambda _: None,
+    keep: Callable[[bytes], str] | None = None,
 ) -> Backups:
     """Back up the node's ``/etc`` and the container, and check both archives.
 
@@ -47,7 +51,9 @@ def make_backup(
         runtime: manages the container.
         ctid: the container; it may run.
         directory: for the archives; created if it is absent.
-        tell: called with one line about what the backup leaves out.
+        tell: called with one line about what the backup leaves out, or where a copy is.
+        keep: stores a copy of the container's file on the node, in case that this run is cut off
+            during the backup, and returns the copy's path.
 
     Returns:
         The backups in the directory.
@@ -60,15 +66,25 @@ def make_backup(
     node, path = runtime.node, runtime.config_path(ctid)
     before = files.capture(node, path)
     written = before.content.decode(errors="replace")
-    _require_docker_data(runtime, ctid, left_out(written, node))
+    lost, _ = judged(runtime, ctid, left_out(written, node))
+    if lost:
+        raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
+    if keep and normal_form(written) != written:
+        tell(f"until the backup is made, a copy of {path} is in {keep(before.content)}")
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
         with at_most(LONGEST):
             archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
-    finally:
-        if is_rewritten(files.capture(node, path), before):
-            files.restore(node, path, before)
-    archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
+        archived.require(
+            f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log"
+        )
+    except BaseException:
+        try:
+            _put_back(node, path, before)
+        except RemediationError as error:  # the reason why the backup failed counts
+            tell(f"{path} may be in Proxmox's form now, because it could not be restored: {error}")
+        raise
+    _put_back(node, path, before)
     made = backups.find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
@@ -77,41 +93,20 @@ def make_backup(
                 f"the backup of {what} that was just made in {directory} on {node.machine} does "
                 f"not count: {defects[0] if defects else 'it is not there'}"
             )
-    left = left_out(written, node, made.container[0])
-    _require_docker_data(runtime, ctid, left)
+    archive = made.container[0]
+    left = left_out(written, node, archive)
+    lost, known = judged(runtime, ctid, left, archive.path)
+    if lost:
+        raise FactError(f"{archive.path} was made, but it {lost}. Nothing else was changed")
     if left:
-        tell(f"not in the backup of container {ctid}: {shown(left)}")
+        tell(f"not in the backup of container {ctid}: {shown(left)}; {known}")
     return made
 
 
-def _require_docker_data(runtime: Runtime, ctid: int, left: Mapping[str, str]) -> None:
-    if lost := docker_data_lost(runtime, ctid, left):
-        raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
-
-
-def docker_data_lost(runtime: Runtime, ctid: int, left: Mapping[str, str]) -> str:
-    """Return what a backup lacks of Docker's data, and what to do; empty if it lacks nothing.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-        left: what the backup leaves out (:func:`facts.backup_archives.left_out`).
-
-    Raises:
-        RemediationError: it is not known.
-    """
-    if not left or not (lost := docker.data_on(left, runtime.inside(ctid))):
-        return ""
-    return (
-        f"does not hold {shown({place: left[place] for place in lost})}, where Docker's data or a "
-        "volume is. Give that mount point backup=1 (pct set), then back up again; what is not a "
-        "volume of Proxmox's is in no backup of the container: back it up by itself"
-    )
-
-
-def shown(left: Mapping[str, str]) -> str:
-    """Return what a backup leaves out, and why, in words."""
-    return ", ".join(f"{place} ({why})" for place, why in left.items())
+def _put_back(node: Transport, path: str, before: FileState) -> None:
+    """Restore the container's file if Proxmox rewrote it, and nobody else changed it."""
+    if is_rewritten(files.capture(node, path), before):
+        files.restore(node, path, before)
 
 
 def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> None:

@@ -18,7 +18,8 @@ from facts.audit import log_room
 from facts.backup_archives import left_out
 from gate import evidence
 from remediation import desired, phoenix
-from remediation.backup import docker_data_lost, make_backup, may_freeze, shown, vzdump
+from remediation.backup import make_backup, may_freeze, vzdump
+from remediation.docker_data import judged, shown
 from steps.audit import seen
 from steps.foreseen import foreseen
 from targets.batch import Ahead
@@ -73,7 +74,7 @@ def container_is_backed_up(
         how = shlex.join(vzdump(ctid, _place(backups), mode))
         remote, outdated = backup.newest_listed(backups.remote, target.backup_age)
         if remote is not None:
-            lost = docker_data_lost(runtime, ctid, left_out(ours, node))
+            lost, _ = judged(runtime, ctid, left_out(ours, node))
             assert not lost, f"{remote} {lost}"
             raise FactError(
                 f"the newest backup of container {ctid} is {remote}, on a Proxmox Backup Server: "
@@ -84,9 +85,9 @@ def container_is_backed_up(
         _not_backed_up(f"container {ctid}", (*defects, *outdated), backups, how)
     evidence.say(f"{found}, read to its end")
     if left := left_out(ours, node, found):
-        lost = docker_data_lost(runtime, ctid, left)
+        lost, known = judged(runtime, ctid, left, found.path)
         assert not lost, f"{found.path} {lost}"
-        evidence.say(f"not in it: {shown(left)}")
+        evidence.say(f"not in it: {shown(left)}; {known}")
 
 
 @then("a recent backup of the node's configuration can be read to its end")

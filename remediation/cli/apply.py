@@ -121,7 +121,8 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
             raise NotClean(f"nothing was backed up: {printing.cut_off(journal, interrupted)}")
         printing.tell(f"backing up container {aim.ctid} and /etc")
         place = aim.backups or backups.DUMP
-        made = backup.make_backup(runtime, aim.ctid, place, printing.tell)
+        keep = partial(journal.keep, "container-options")
+        made = backup.make_backup(runtime, aim.ctid, place, printing.tell, keep)
     for archive in (*made.container[:1], *made.etc[:1]):
         printing.tell(str(archive))
 

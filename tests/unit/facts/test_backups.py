@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from facts import backups as backup
 from facts.backup_archives import Backup
+from facts.docker import OPTIONS_ELSEWHERE
+from formats import mount_table
+from remediation import docker_data
 from remediation.backup import make_backup, may_freeze, require_unfrozen
+from remediation.desired import DAEMON_JSON
+from remediation.docker_data import on_places
 from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError
@@ -53,6 +59,9 @@ class Plain:
 
     def __init__(self, node: Rooted, inside: Machine | None = None) -> None:
         self.node, self._inside = node, inside
+
+    def state(self, ctid: int) -> str:
+        return "running" if self._inside else "stopped"
 
     def inside(self, ctid: int) -> Machine:
         assert self._inside is not None
@@ -98,7 +107,7 @@ def of_container(node: Rooted, settings: Target | None = None) -> None:
 
 
 def judge(node: Rooted, backups: backup.Backups, settings: Target | None = None) -> None:
-    runtime: Any = Plain(node, Machine())
+    runtime: Any = Plain(node)
     steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950), runtime)
 
 
@@ -189,67 +198,175 @@ def test_backed_up_at_a_time_of_its_name_that_is_too_long_ago_or_to_come_is_red(
         of_container(node, Target("pve1", 950, backup_age=48))
 
 
-DISK, ROOT = "mp0: local:950/disk.raw,mp={},size=8G{}\n", "/var/lib/docker\n"
+DISK, DATA = "mp0: local:950/disk.raw,mp={},size=8G{}\n", "/var/lib/docker"
 LOGGED = "INFO: excluding {} mount point mp0 ('/srv') from backup ({})\n"
-DOWN = (3, "", "")
+#: What mp0 is mounted as, and a directory of it elsewhere.
+SRV, BOUND = "31 30 8:2 / /srv rw - ext4 /dev/b rw\n", "32 30 8:2 {} {} rw - ext4 /dev/b rw\n"
 
 
-#: The file, the log, what Docker says, whether it is red (None: it cannot be known), the words.
-LEFT_OUT: list[tuple[str, str, Any, bool | None, str]] = [
-    (DISK.format("/srv", ""), "", "/srv/docker\n", True, "/srv (mp0, disabled)"),
-    (DISK.format("/srv", ""), "", f"{ROOT}/srv/x\n", True, "/srv (mp0, disabled)"),
-    (DISK.format("/var/lib/docker/", ""), "", DOWN, True, "/var/lib/docker (mp0, disabled)"),
-    (DISK.format("/var/lib/docker/volumes", ",backup=0"), "", ROOT, True, "volumes (mp0, dis"),
-    (DISK.format("/var", ""), "", ROOT, True, "/var (mp0, disabled)"),
-    ("mp0: /tank/d,mp=/var/lib/docker,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
-    ("mp0: volume=/dev/sdb,mp=/var/lib/docker\n", "", ROOT, True, "(mp0, not a volume)"),
-    ("mp0: mp=/var/lib/docker,/tank/d,backup=1\n", "", ROOT, True, "(mp0, not a volume)"),
-    ("lxc.mount.entry: /d var/lib/docker none bind\n", "", ROOT, True, "(lxc.mount.entry)"),
-    ("lxc.mount.entry: /d /var/lib/docker none bind\n", "", ROOT, False, ""),
-    ("lxc.mount.entry: /dev/zvol/d var/lib/docker ext4 rw\n", "", ROOT, True, "(lxc.mount.entry)"),
-    ("lxc.mount.entry: tank/d ./var//lib/docker zfs rw\n", "", ROOT, True, "(lxc.mount.entry)"),
-    (DISK.format("//var//lib/./docker", ""), "", ROOT, True, "/var/lib/docker (mp0, disabled)"),
-    ("", LOGGED.format("volume", "disabled"), "/srv\n", True, "/srv (mp0, disabled)"),
-    ("", LOGGED.format("bind", "not a volume"), "/srv\n", True, "/srv (mp0, not a volume)"),
-    (DISK.format("/srv", ""), "", f"{ROOT}/srv2/x\n:/srv\n", False, "/srv (mp0, disabled)"),
-    (DISK.format("/var/lib/docker2", ""), "", ROOT, False, "/var/lib/docker2 (mp0, disabled)"),
-    (DISK.format("/var/lib/docker", ",backup=1"), "", ROOT, False, ""),
-    (
-        "lxc.mount.entry: /dev/fuse dev/fuse none bind\n[snap]\nmp0: a,mp=/var\n",
-        "",
-        "",
-        False,
-        "",
-    ),
-    (DISK.format("/srv", ""), "", DOWN, None, "start Docker"),
-    (DISK.format("/srv", ""), "", "\n", None, "start Docker"),
+def guest(
+    root: str = DATA, *devices: str, mounts: str = SRV, settings: str | None = None, up: bool = True
+) -> Machine:
+    """Return a container whose Docker keeps its data here, and volumes in these directories."""
+    places = "\n".join([root, f"{root}/volumes", "/var/lib/containerd", *devices])
+    table = f"30 1 8:1 / / rw - ext4 /dev/a rw\n{mounts}"
+    return Machine(
+        {DAEMON_JSON: settings},
+        {
+            "sh": f"overlay2 {root}" if up else (3, "", ""),
+            f"sh places {root} /var/lib/containerd": f"{places}\n\n{table}",
+            "systemctl is-enabled docker": "enabled",
+        },
+    )
+
+
+def of_guest(node: Rooted, inside: Machine | None, made: backup.Backups) -> tuple[str, ...]:
+    """Judge the backups of a container; return the lines of the report. None: it is stopped."""
+    target = Target("pve1", 950)
+    return lines_of(
+        steps.container_is_backed_up, node, 950, made, target, cast("Any", Plain(node, inside))
+    )
+
+
+#: The file, the log, the container, and what a red verdict names; empty if it is green.
+LEFT_OUT = [
+    (DISK.format("/srv", ""), "", guest("/srv/docker"), "/srv (mp0, disabled)"),
+    (DISK.format("/srv", ""), "", guest(DATA, "/srv/x"), "/srv (mp0, disabled)"),
+    (DISK.format("/var/lib/docker/", ""), "", guest(), "/var/lib/docker (mp0, disabled)"),
+    (DISK.format("/var/lib/docker/volumes", ",backup=0"), "", guest(), "volumes (mp0, dis"),
+    (DISK.format("/var", ""), "", guest(), "/var (mp0, disabled)"),
+    ("mp0: /tank/d,mp=/var/lib/docker,backup=1\n", "", guest(), "(mp0, not a volume)"),
+    ("mp0: volume=/dev/sdb,mp=/var/lib/docker\n", "", guest(), "(mp0, not a volume)"),
+    ("mp0: mp=/var/lib/docker,/tank/d,backup=1\n", "", guest(), "(mp0, not a volume)"),
+    ("lxc.mount.entry: /d var/lib/docker none bind\n", "", guest(), "(lxc.mount.entry)"),
+    ("lxc.mount.entry: /d /var/lib/docker none bind\n", "", guest(), ""),
+    ("lxc.mount.entry: /dev/zvol/d var/lib/docker ext4 rw\n", "", guest(), "(lxc.mount.entry)"),
+    ("lxc.mount.entry: tank/d ./var//lib/docker zfs rw\n", "", guest(), "(lxc.mount.entry)"),
+    (DISK.format("//var//lib/./docker", ""), "", guest(), "/var/lib/docker (mp0, disabled)"),
+    ("", LOGGED.format("volume", "disabled"), guest("/srv"), "/srv (mp0, disabled)"),
+    ("", LOGGED.format("bind", "not a volume"), guest("/srv"), "/srv (mp0, not a volume)"),
+    (DISK.format("/srv", ""), "", guest(DATA, "/srv2/x"), ""),
+    (DISK.format("/var/lib/docker2", ""), "", guest(), ""),
+    (DISK.format("/var/lib/docker", ",backup=1"), "", guest(), ""),
+    ("lxc.mount.entry: /dev/fuse dev/fuse none bind\n[snap]\nmp0: a,mp=/var\n", "", guest(), ""),
+]
+#: The same of mp0 on /srv, by what the guest itself has mounted, and by what Docker's settings say.
+ELSEWHERE = [
+    (guest(mounts=SRV + BOUND.format("/docker", DATA)), "/srv (mp0, disabled)"),
+    (guest(mounts=SRV + BOUND.format("/v", f"{DATA}/volumes")), "/srv (mp0, disabled)"),
+    (guest(mounts=SRV + BOUND.format("/lib", "/var/lib")), "/srv (mp0, disabled)"),
+    (guest("/srv/docker", mounts=SRV + "32 31 8:3 / /srv/docker rw - ext4 /dev/c rw\n"), ""),
+    (guest(mounts="31 30 8:1 / /srv rw - ext4 /dev/a rw\n"), ""),  # the root's own file system
+    (guest(up=False), ""),
+    (guest(up=False, settings="{"), ""),
+    (guest("/srv/d", up=False, settings='{"data-root": "/srv/d"}'), f"/srv/d, by {DAEMON_JSON}"),
+    (guest("/opt", up=False, settings='{"data-root": "/opt"}'), ""),
 ]
 
 
 def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backups) -> None:
     log = Path(made.container[0].path.replace(".tar.zst", ".log"))
     finished = log.read_text()
-    for written, logged, docker, red, said in LEFT_OUT:
+    on_srv = ((DISK.format("/srv", ""), "", *row) for row in ELSEWHERE)
+    for written, logged, inside, said in (*LEFT_OUT, *on_srv):
         (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\n{written}")
         log.write_text(logged + finished)
-        inside = Machine(answers={"sh": docker, "systemctl is-enabled docker": "on"})
-        runtime: Any = Plain(node, inside)
-        given = (node, 950, made, Target("pve1", 950), runtime)
-        if red is False:
-            _, *lines = lines_of(steps.container_is_backed_up, *given)
-            assert lines == ([f"not in it: {said}"] if said else [])
-        else:
-            with naming(AssertionError if red else FactError, said, "backup=1" if red else "/srv"):
-                steps.container_is_backed_up(*given)
+        with not_compliant(said, "backup=1") if said else nullcontext():
+            of_guest(node, inside, made)
+
+
+def test_backed_up_says_what_is_not_in_it_and_how_dockers_data_is_known(
+    node: Rooted, made: backup.Backups
+) -> None:
+    (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
+    *_, line = of_guest(node, guest("/opt", up=False, settings='{"data-root": "/opt"}'), made)
+    assert line == f"not in it: /srv (mp0, disabled); Docker's data is in /opt, by {DAEMON_JSON}"
 
 
 def test_backed_up_where_docker_is_absent_lacks_none_of_its_data(
     node: Rooted, made: backup.Backups
 ) -> None:
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
-    absent = {"sh": DOWN, "systemctl is-enabled docker": "not-found"}
-    runtime: Any = Plain(node, Machine(answers=absent))
-    steps.container_is_backed_up(node, 950, made, Target("pve1", 950), runtime)
+    absent = Machine(answers={"sh": (3, "", ""), "systemctl is-enabled docker": "not-found"})
+    of_guest(node, absent, made)
+
+
+def test_data_on_an_option_of_the_unit_is_found_there() -> None:
+    inside = guest("/srv/docker", up=False)
+    inside.answers[shlex.join(OPTIONS_ELSEWHERE.argv)] = "dockerd --data-root /srv/docker\n"
+    lost, known = on_places(inside, ["/srv"])
+    assert (lost, known) == (["/srv"], "Docker's data is in /srv/docker, by its option --data-root")
+
+
+def test_data_of_more_volumes_than_can_be_looked_up_is_not_known() -> None:
+    with naming(FactError, "/srv", "100"):
+        on_places(guest(DATA, *(f"/v/{number}" for number in range(100))), ["/srv"])
+
+
+def test_data_behind_a_link_and_in_a_volume_of_another_directory_is_found_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data/volumes/x").mkdir(parents=True)
+    opts = {"MountType": "none", "MountOpts": "bind", "MountDevice": f"{tmp_path}/disk"}
+    (tmp_path / "data/volumes/x/opts.json").write_text(json.dumps(opts, separators=(",", ":")))
+    (tmp_path / "docker").symlink_to("data")
+    (tmp_path / "disk").symlink_to("mp0")
+    (tmp_path / "mp0").mkdir()
+    argv = ["sh", "-c", docker_data._PLACES, "places", f"{tmp_path}/docker"]
+    found, _, mounts = Local().run(argv).require().text.partition("\n\n")
+    assert found.split() == [f"{tmp_path}/{each}" for each in ("data", "data/volumes", "mp0")]
+    assert mount_table.parse(mounts, "ours")
+
+
+#: The files of a stopped container, and what a verdict names: green if nothing, else what it is.
+STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
+    ({}, None, ""),
+    ({f"{DATA}/volumes/metadata.db": "", "usr/sbin/dockerd": "ELF"}, None, ""),
+    (
+        {
+            "opt/d/volumes/metadata.db": "",
+            DAEMON_JSON: '{"data-root": "/opt/d"}',
+            "usr/bin/dockerd": "",
+        },
+        None,
+        "",
+    ),
+    ({DAEMON_JSON: '{"data-root": "/srv/d"}', "usr/bin/dockerd": ""}, AssertionError, "/srv/d, by"),
+    (
+        {
+            f"{DATA}/volumes/metadata.db": "",
+            f"{DATA}/volumes/x/opts.json": '{"MountDevice":"/srv/x"}',
+            "usr/bin/dockerd": "",
+        },
+        AssertionError,
+        "/srv (mp0, disabled)",
+    ),
+    ({"usr/sbin/dockerd": ""}, FactError, "start the container"),
+    (
+        {
+            f"{DATA}/volumes/metadata.db": "",
+            "usr/bin/dockerd": "",
+            "etc/fstab": f"# own\n/srv/docker {DATA} none bind 0 0\n",
+        },
+        FactError,
+        "start the container",
+    ),
+]
+
+
+@pytest.mark.parametrize(("held", "error", "said"), STOPPED)
+def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
+    node: Rooted, held: dict[str, str], error: type[Exception] | None, said: str
+) -> None:
+    for name, content in held.items():
+        path = node.root / "images/950" / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    (node.root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
+    made = back_up(node)
+    (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
+    with naming(error, said) if error else nullcontext():
+        of_guest(node, None, made)
 
 
 def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not_in_it(
@@ -258,12 +375,26 @@ def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not
     config = node.root / "etc/pve/lxc/950.conf"
     config.write_text(DISK.format("/srv", ""))
     told: list[str] = []
-    for docker in ("/srv\n", ROOT):
-        runtime: Any = Plain(node, Machine(answers={"sh": docker}))
-        with naming(FactError, "/srv (mp0, disabled)") if docker != ROOT else nullcontext():
+    for inside in (guest("/srv", up=False, settings='{"data-root": "/srv"}'), guest(up=False)):
+        runtime: Any = Plain(node, inside)
+        refused = "/srv" in str(inside.files[DAEMON_JSON])
+        with naming(FactError, "nothing was changed", "/srv (mp0") if refused else nullcontext():
             make_backup(runtime, 950, str(node.dump), told.append)
-        assert node.dump.exists() is (docker == ROOT)
-    assert told == ["not in the backup of container 950: /srv (mp0, disabled)"]
+        assert node.dump.exists() is not refused
+    (line,) = told
+    assert line.startswith("not in the backup of container 950: /srv (mp0, disabled); Docker's da")
+
+
+def test_make_backup_that_lacks_dockers_data_says_that_it_was_made(node: Rooted) -> None:
+    """Of a stopped container, only the archive says where the data is."""
+    (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
+    for name, content in STOPPED[3][0].items():
+        path = node.root / "images/950" / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    with naming(FactError, "vzdump-lxc-950", "was made", "/srv (mp0, disabled)") as refused:
+        back_up(node)
+    assert "nothing was changed" not in str(refused.value)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -276,13 +407,35 @@ def test_make_backup_leaves_the_containers_file_as_its_author_wrote_it(
     config.write_text(written := "memory: 512\n# by hand: ours\nrubbish\narch: amd64\n")
     os.utime(config, ns=(1, 10**18 + 1))
     rewritten = normal_form(written) + "cores: 1\n" * edited
+    kept = node.root / "kept"
     program(
-        "vzdump", f"#!/bin/sh\nprintf %s {shlex.quote(rewritten)} >{config}\nexit {int(fails)}\n"
+        "vzdump",
+        f"#!/bin/sh\ncmp {config} {kept} || exit 9\nprintf %s {shlex.quote(rewritten)} >{config}\n"
+        f"exit {int(fails)}\n",
     )
+
+    def keep(content: bytes) -> str:
+        kept.write_bytes(content)
+        return str(kept)
+
+    runtime: Any = Plain(node)
+    told: list[str] = []
     with pytest.raises(CommandFailed if fails else VerifyFailed):  # this vzdump makes no archive
-        back_up(node)
+        make_backup(runtime, 950, str(node.dump), told.append, keep)
     assert config.read_text() == (rewritten if edited else written)
     assert (config.stat().st_mtime_ns == 10**18 + 1) is not edited
+    assert [str(kept) in line for line in told] == [True]
+
+
+def test_make_backup_that_fails_where_the_file_cannot_be_restored_says_why_it_failed(
+    node: Rooted, program: Program
+) -> None:
+    config = node.root / "etc/pve/lxc/950.conf"
+    program("vzdump", f"#!/bin/sh\nrm {config}; mkfifo {config}\necho no space >&2; exit 5\n")
+    told: list[str] = []
+    with naming(CommandFailed, "no space"):
+        make_backup(cast("Any", Plain(node)), 950, str(node.dump), told.append)
+    assert [str(config) in line for line in told] == [True]
 
 
 def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backup.Backups) -> None:

@@ -1,0 +1,175 @@
+"""Whether a backup of a container holds Docker's data, which often has a mount point of its own.
+
+Docker need not run: its settings say where its data is, and the container's mounts say on which
+file system that is. If the container is stopped, its archive is read. Source: moby volume/local
+(``opts.json``) and volume/service (``metadata.db``).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from facts import docker
+from facts.backup_archives import LONGEST, PATIENCE
+from formats import mount_table
+from remediation import desired
+from remediation.edits.daemon_json import data_root
+from targets import foreign, patterns
+from targets.errors import FactError
+from targets.programs import program
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from formats.mount_table import Mount
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
+
+_PLACES = program("remediation", "docker_places.sh")
+_IN_ARCHIVE = program("remediation", "docker_in_archive.sh")
+_DEVICE = patterns.compile(r'"MountDevice":"(/[^"]*)"')
+_CONTAINERD = "/var/lib/containerd"
+#: The limit for directories of data, each of which is looked up in the table of mounts.
+_MOST = 100
+
+
+def judged(
+    runtime: Runtime, ctid: int, left: Mapping[str, str], archive: str = ""
+) -> tuple[str, str]:
+    """Return what a backup lacks of Docker's data, and how that is known.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+        left: what the backup leaves out (:func:`facts.backup_archives.left_out`).
+        archive: the backup; empty if it is still to be made, or on another machine. Of a container
+            that is stopped, only Docker's usual directories are then judged.
+
+    Returns:
+        What it lacks, with what to do, empty if nothing; and where Docker's data is.
+
+    Raises:
+        RemediationError: it is not known.
+    """
+    if not left:
+        return "", ""
+    if runtime.state(ctid) == "running":
+        lost, known = on_places(runtime.inside(ctid), left)
+    elif archive:
+        lost, known = in_archive(runtime.node, archive, left)
+    else:
+        lost, known = _usual(left)
+    if not lost:
+        return "", known
+    return (
+        f"does not hold {shown({place: left[place] for place in lost})}, where Docker's data or a "
+        f"volume is ({known}). Give that mount point backup=1 (pct set), then back up again; what "
+        "is not a volume of Proxmox's is in no backup of the container: back it up by itself"
+    ), known
+
+
+def shown(left: Mapping[str, str]) -> str:
+    """Return what a backup leaves out, and why, in words."""
+    return ", ".join(f"{place} ({why})" for place, why in left.items())
+
+
+@foreign.parser(..., ("/srv",))
+def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], str]:
+    """Return those of these places in a running container that have data, and how that is known."""
+    answer = inside.ask(docker.DRIVER_AND_ROOT)
+    _, _, root = answer.text.strip().partition(" ")
+    how = "as Docker says"
+    if not (answer.ok and root.startswith("/")):
+        if docker.is_absent(inside):
+            return _usual(places)
+        root, how = _by_settings(inside.read(desired.DAEMON_JSON))
+        for option, value in inside.ask(docker.OPTIONS_ELSEWHERE):
+            if option != "--userns-remap":  # with that, its data is below the same directory
+                root, how = posixpath.normpath(value), f"by its option {option}"
+    said = inside.look(["sh", "-c", _PLACES, "places", root, _CONTAINERD]).require().text
+    found, _, table = said.partition("\n\n")
+    mounts = mount_table.parse(table, f"the mounts of {inside.machine}")
+    data = dict.fromkeys(line for line in found.splitlines() if line.startswith("/"))
+    if len(data) > _MOST:
+        raise FactError(
+            f"in {inside.machine}, Docker's volumes are made of more than {_MOST} directories, so "
+            f"whether one is in {', '.join(places)} is not known"
+        )
+    on = {each: mount_table.below(mounts, each) for each in (*data, *places)}
+    disks = [_disk(on[each], each) for each in data]
+    disks += [_disk(m, m.place) for m in mounts if any(_is_below(m.place, each) for each in data)]
+
+    def is_lost(place: str) -> bool:
+        here = _disk(on[place], place)
+        return any(
+            _is_below(place, each)
+            or (_is_below(each, place) and _is_below(place, on[each].place))  # no mount in between
+            for each in data
+        ) or any(here and _is_below(disk, here) for disk in disks)
+
+    return list(filter(is_lost, places)), _known(root, how)
+
+
+@foreign.parser(..., "/a.tar", ("/srv",))
+def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[list[str], str]:
+    """Return those of these places that have data by the settings in a container's archive."""
+    with at_most(LONGEST):
+        told = node.look(["sh", "-c", _IN_ARCHIVE, "in", archive], timeout=PATIENCE).require()
+    words = told.stdout.decode(errors="replace").split("\0")
+    held = dict(zip(words[::2], words[1::2], strict=False))
+    if not any(name.endswith("/dockerd") for name in held):
+        return _usual(places)
+    settings = held.get(f".{desired.DAEMON_JSON}")
+    root, how = _by_settings(None if settings is None else settings.encode())
+    devices = [
+        device
+        for name, content in held.items()
+        if name.startswith(f".{root}/")
+        for device in _DEVICE.findall(content)
+    ]
+    lost = _near((root, _CONTAINERD, *devices), places)
+    fstab = [[*line.split(), "", ""][1] for line in held.get("./etc/fstab", "").splitlines()]
+    bound = any(target != "/" and _is_below(root, target) for target in fstab if target)
+    if not lost and (bound or f".{root}/volumes/metadata.db" not in held):
+        raise FactError(
+            f"on {node.machine}: Docker's data would be in {root}, {how}, and {archive} does not "
+            f"hold it there, so whether it is in {', '.join(places)} is not known: start the "
+            "container, then run this again"
+        )
+    return lost, _known(root, how)
+
+
+def _by_settings(settings: bytes | None) -> tuple[str, str]:
+    """Return the directory of Docker's data by its settings file, and how it is known."""
+    root = data_root(settings)
+    return root, "by default" if root == desired.DATA_ROOT else f"by {desired.DAEMON_JSON}"
+
+
+def _known(root: str, how: str) -> str:
+    return f"Docker's data is in {root}, {how}"
+
+
+def _usual(places: Collection[str]) -> tuple[list[str], str]:
+    """Return the answer where there is no Docker: a former one may have left its data."""
+    return _near((desired.DATA_ROOT, _CONTAINERD), places), _known(desired.DATA_ROOT, "by default")
+
+
+def _near(data: Iterable[str], places: Iterable[str]) -> list[str]:
+    """Return the places that are below one of the directories of data, or the other way round."""
+    whole = tuple(data)
+    return [p for p in places if any(_is_below(p, d) or _is_below(d, p) for d in whole)]
+
+
+def _is_below(path: str, other: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{other.rstrip('/')}/")
+
+
+def _disk(on: Mount, path: str) -> str:
+    """Return the file system of a directory, by its mount, and the path there.
+
+    Empty for the root's file system: that is in each backup, wherever else it is mounted.
+    """
+    inner = posixpath.normpath(f"{on.root}/{posixpath.relpath(path, on.place)}")
+    return "" if on.place == "/" else f"{on.device}:{inner}"
