@@ -2,7 +2,7 @@
 
 A denial names a process that may be gone when the log is read, perhaps with its whole container.
 Several containers may share its profile. So a program on the node notes, while the process lives,
-its cgroup (inherited from its parent) and its ancestors. Source: the kernel's process events,
+its cgroup, inherited from its parent. Source: the kernel's process events,
 include/uapi/linux/cn_proc.h and connector.h; cgroups(7).
 """
 
@@ -35,13 +35,12 @@ class ProcessNotes:
 
     Attributes:
         lost: why some processes are not noted, for a reader; empty if every one is.
-        parents: the parent of each started process, by its pid.
-        containers: the containers of each pid; several, if the kernel reused the pid.
+        containers: the containers of each pid; several, if the kernel reused the pid. ``?`` is one
+            of its processes that was seen in no container.
         profiles: the profiles of a container's processes, by the container.
     """
 
     lost: str = "the program that notes the node's processes did not run to its end"
-    parents: Mapping[int, int] = field(default_factory=dict)
     containers: Mapping[int, frozenset[str]] = field(default_factory=dict)
     profiles: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -64,7 +63,6 @@ def parse(text: str) -> ProcessNotes:
 
 
 def _parsed(text: str) -> ProcessNotes:
-    parents: dict[int, int] = {}
     containers: dict[int, set[str]] = {}
     profiles: dict[str, set[str]] = {}
     lost = ProcessNotes.lost
@@ -74,15 +72,12 @@ def _parsed(text: str) -> ProcessNotes:
                 lost = ""
             case ["lost", *why]:
                 lost = one_line(" ".join(why))
-            case ["parent", child, parent]:
-                parents[int(child)] = int(parent)
             case ["process", pid, name]:
                 containers.setdefault(int(pid), set()).add(name)
             case ["profile", name, label]:
                 profiles.setdefault(name, set()).add(label)
     return ProcessNotes(
         lost,
-        parents,
         {pid: frozenset(names) for pid, names in containers.items()},
         {name: frozenset(labels) for name, labels in profiles.items()},
     )

@@ -13,7 +13,7 @@ from pytest_bdd import given, then
 from facts.audit import audit_records, audit_window
 from facts.audit.canary import Subject
 from facts.denial.denial_answers import smallest_rule
-from facts.denial.denials import attribute
+from facts.denial.denials import attribute, number
 from facts.process_tree import ProcessNotes, ProcessWatch
 from gate import evidence
 from steps.docker import cause, said
@@ -138,6 +138,8 @@ def seen(window: audit_window.Window) -> str:
 def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
     if notes.lost:
         return f"{notes.lost}, so it may be of any container under that profile"
+    if len(notes.containers.get(number(denial.fields.get("pid", "")), ())) > 1:
+        return "several processes had the same pid, not all of one container"
     users = sorted(notes.containers_under(denial.profile))
     if len(users) > 1:
         return (

@@ -14,7 +14,7 @@ from targets import patterns
 from targets.transport import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from facts.audit.audit_records import Denial
     from facts.process_tree import ProcessNotes
@@ -35,10 +35,11 @@ def attribute(
 ) -> list[int | str | None]:
     """Return the container of each denial, or None if it is not known.
 
-    A generated profile names its container. For a named profile, these decide, in this order: the
-    notes on the process; the cgroup of the process or of its nearest living ancestor; whether only
-    one container ran under the profile. This takes one round trip at most. If the notes lack a
-    process, none of these decides: its pid may have passed from one container to another.
+    A generated profile names its container. For a named profile, the notes on the process decide.
+    A process that they saw in no container is of the only container that ran under the profile,
+    unless it still lives: then it is the node's, or has the pid of another one. This takes one
+    round trip at most. If the notes lack a process, they decide nothing: its pid may have passed
+    from one container to another.
 
     Args:
         node: the node of the processes.
@@ -48,7 +49,7 @@ def attribute(
         profile: the one that its configuration names.
     """
     owners: list[str | None] = [None] * len(denials)
-    left: dict[int, list[int]] = {}
+    left: dict[int, int] = {}
     for index, denial in enumerate(denials):
         pid = number(denial.fields.get("pid", ""))
         if generated := named_container(denial):
@@ -58,13 +59,13 @@ def attribute(
         elif known := notes.containers.get(pid):
             owners[index] = next(iter(known)) if len(known) == 1 else None
         else:
-            left[index] = list(_ancestry(pid, notes.parents))
-    living = _living(node, {pid for chain in left.values() for pid in chain})
-    for index, chain in left.items():
+            left[index] = pid
+    living = _living(node, filter(None, left.values()))
+    for index in (index for index, pid in left.items() if pid not in living):
         users = notes.containers_under(denials[index].profile)
         if profile == denials[index].profile:
             users |= {str(ctid)}
-        owners[index] = _owner(chain, living, users if notes.profiles else frozenset())
+        owners[index] = next(iter(users)) if notes.profiles and len(users) == 1 else None
     return [int(owner) if owner and number(owner) else owner for owner in owners]
 
 
@@ -73,16 +74,6 @@ def running_under(node: Transport, profile: str) -> frozenset[str]:
     living = _living(node, apparmor.processes_under(node, profile))
     found = map(_CONTAINER.search, living.values())
     return frozenset(each[1] for each in found if each)
-
-
-def _owner(chain: Sequence[int], living: Mapping[int, str], users: frozenset[str]) -> str | None:
-    alive = next((pid for pid in chain if pid in living), None)
-    if alive is not None:
-        if found := _CONTAINER.search(living[alive]):
-            return found[1]
-        if alive == chain[0]:
-            return None  # a process of the node; only an ancestor may be one (pct exec)
-    return next(iter(users)) if len(users) == 1 else None
 
 
 def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
@@ -137,12 +128,3 @@ def named_container(denial: Denial) -> str | None:
 def number(text: str) -> int:
     """Return the value of ASCII digits, or 0 for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_PID else 0
-
-
-def _ancestry(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
-    """Yield a process and its ancestors; each pid once, because the kernel reuses pids."""
-    seen: set[int] = set()
-    while pid and pid not in seen:
-        seen.add(pid)
-        yield pid
-        pid = parents.get(pid, 0)

@@ -1,21 +1,24 @@
-# Notes each new process, its parent, its container and the container's profiles until its input
-# ends; then writes the notes to a file. It reads the cgroup of each process at the beginning, at
-# the end, and when a process runs another program; children inherit it. "?" is a process whose
-# cgroup nobody could read before it ended. Without the kernel's process events, the program notes
-# the beginning and the end only. The last line says whether every process was noted.
+# Notes the container of each process, and the containers' profiles, until its input ends; then
+# writes the notes to a file. It reads the cgroup of each process at the beginning, at the end, and
+# when a process runs another program; a child inherits its parent's container. "?" is a process
+# that was seen in no container: one of the node, or one that the node began in a container. The
+# parent of such a process, and by CLONE_PARENT of its children, is a process of the node. A pid that
+# the kernel used again has the containers of all its processes. Without the kernel's process events,
+# the program notes the beginning and the end only. The last line says whether every process was
+# noted.
 
 use strict;
 my ($netlink, $datagram, $connector, $process_events) = (16, 2, 11, 1);
 my $most = 200_000;  # noted processes, because a container can start any number
-my (%parent, %now, %ever, %label);
+my $patience = 10;  # seconds for the events that wait when the input ends
+my (%now, %ever, %label);  # the container of a pid's present process; of all that had the pid
 sub content { open my $file, "<", $_[0] or return ""; local $/; my $all = <$file>; $all // "" }
+sub note { my ($pid, $home) = @_; $now{$pid} = $home; $ever{$pid}{$home} = 1 if $home ne "?" }
 sub look {
     my ($pid) = @_;
-    my $cgroup = content("/proc/$pid/cgroup");
-    $ever{$pid}{"?"} = 1 if $cgroup eq "" and not defined $now{$pid};
-    my ($home) = $cgroup =~ m{/lxc(?:\.payload\.|/)([^/\s]+)} or return;
-    $now{$pid} = $home;
-    $ever{$pid}{$home} = 1;
+    my ($home) = content("/proc/$pid/cgroup") =~ m{/lxc(?:\.payload\.|/)([^/\s]+)};
+    return $now{$pid} //= "?" unless defined $home;
+    note($pid, $home);
     my $label = content("/proc/$pid/attr/apparmor/current") || content("/proc/$pid/attr/current");
     $label{$home}{$1} = 1 if $label =~ /^([^\s\0]+)/;
 }
@@ -33,38 +36,41 @@ look_around();
 $| = 1;
 print "noting\n";
 my $lost = $listens ? "" : "the kernel does not report its processes";
+my ($faster, $until) = "processes started faster than they could be noted";
 while (1) {
     my $ready = "";
-    vec($ready, fileno STDIN, 1) = 1;
+    vec($ready, fileno STDIN, 1) = 1 unless $until;
     vec($ready, fileno $events, 1) = 1 if $listens;
-    select $ready, undef, undef, undef;
-    if ($listens and vec $ready, fileno $events, 1) {
-        my $told = recv $events, my $event, 512, 0;
-        unless (defined $told) {
-            $lost ||= "processes started faster than they could be noted";
-            look_around();
-            next;
-        }
-        my ($what, undef, $by, $thread, $new) = unpack "x36 L x12 L4", $event;
-        if ($what == 1 and $new == $thread) {
-            $lost ||= "more than $most processes started", next if keys %parent >= $most;
-            $parent{$new} = $by;
-            delete $now{$new};
-            next unless defined $now{$by};
-            $now{$new} = $now{$by};
-            $ever{$new}{$now{$by}} = 1;
-        } elsif ($what == 2) {
-            look($by);
-        }
-    } elsif (vec $ready, fileno STDIN, 1) {
-        last unless sysread STDIN, my $said, 512;
+    select $ready, undef, undef, $until && 0;
+    # A container can start processes without end, so the input is read although events wait.
+    if (!$until and vec $ready, fileno STDIN, 1) {
+        sysread STDIN, my $said, 512 or $until = time + $patience;
+        next;
+    }
+    unless ($listens and vec $ready, fileno $events, 1) {
+        last if $until;
+        next;
+    }
+    $lost ||= $faster, last if $until and time > $until;
+    my $told = recv $events, my $event, 512, 0;
+    unless (defined $told) {
+        $lost ||= $faster;
+        look_around();
+        next;
+    }
+    my ($what, undef, $by, $thread, $new) = unpack "x36 L x12 L4", $event;
+    if ($what == 1 and $new == $thread) {
+        $lost ||= "more than $most processes started", next if keys %now >= $most;
+        $ever{$new}{"?"} = 1 if ($now{$new} // "") eq "?";
+        note($new, $now{$by} // "?");
+    } elsif ($what == 2) {
+        look($by);
     }
 }
 look_around();
 open my $file, ">", $ARGV[0] or die "$ARGV[0]: $!\n";
-print $file "parent $_ $parent{$_}\n" for keys %parent;
 for my $pid (keys %ever) {
-    my @homes = keys %{$ever{$pid}};
+    my @homes = keys %{{%{$ever{$pid}}, $now{$pid} => 1}};
     print $file "process $pid $_\n" for grep { @homes > 1 or $_ ne "?" } @homes;
 }
 for my $home (keys %label) { print $file "profile $home $_\n" for keys %{$label{$home}} }

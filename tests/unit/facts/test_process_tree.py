@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import struct
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -10,35 +13,143 @@ import pytest
 
 from facts.process_tree import ProcessNotes, ProcessWatch, parse
 from targets.errors import CommandFailed, TransportError
+from targets.programs import program
 from targets.transport import CommandResult, Local
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from targets.transport import Hold
 
 
-def test_notes_of_a_process_that_has_ended_has_its_parent() -> None:
+#: Lets the program's socket for the kernel's events be one of ours.
+KERNEL = """BEGIN {
+    *CORE::GLOBAL::socket = sub (*$$$) { open $_[0], "+<&=", $ENV{EVENTS} };
+    *CORE::GLOBAL::bind = *CORE::GLOBAL::setsockopt = *CORE::GLOBAL::send = sub { 1 };
+}
+"""
+FORK, EXEC = 1, 2
+
+
+class Kernel:
+    """The program on a tree of processes, told of others by us."""
+
+    def __init__(
+        self, root: Path, cgroups: dict[int, str], change: tuple[str, str] = ("", "")
+    ) -> None:
+        self.root, self.file = root, root / "notes"
+        for pid, cgroup in cgroups.items():
+            self.enter(pid, cgroup)
+        self.events, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        script = KERNEL + program("facts", "process_notes.pl").replace(*change)
+        with its:
+            self.process = subprocess.Popen(
+                ["perl", "-e", script.replace("/proc", str(root / "proc")), str(self.file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[its.fileno()],
+                env={"EVENTS": str(its.fileno())},
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"noting\n"
+
+    def enter(self, pid: int, cgroup: str) -> None:
+        """Let a process have a cgroup, and a profile of its name."""
+        folder = self.root / f"proc/{pid}"
+        (folder / "attr").mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup").write_text(f"0::/{cgroup}\n")
+        (folder / "attr/current").write_text(f"lxc-{cgroup.rpartition('/')[2]} (enforce)\n")
+
+    def say(self, what: int, *pids: int) -> None:
+        """Send an event: of the parent and the child, or of the process; each a main thread."""
+        threads = [pid for pid in pids for _ in range(2)]
+        self.events.send(
+            bytes(36) + struct.pack("=L12x4L", what, *threads, *[0] * (4 - len(threads)))
+        )
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def notes(self) -> ProcessNotes:
+        self.process.communicate(timeout=60)
+        self.events.close()
+        return parse(self.file.read_text())
+
+
+A, B, NODE = "lxc/950", "lxc.payload.951", "user.slice"
+
+
+def test_notes_of_processes_have_their_containers_by_cgroup_and_by_parent(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, {5: A, 6: B, 7: NODE})
+    kernel.say(FORK, 5, 50)
+    kernel.say(FORK, 50, 500)
+    kernel.say(FORK, 7, 70)
+    kernel.say(FORK, 7, 71)
+    kernel.enter(71, B)
+    kernel.say(EXEC, 71)
+    found = kernel.notes()
+    assert found.lost == ""
+    whose = {pid: frozenset({"950"}) for pid in (5, 50, 500)}
+    assert found.containers == whose | dict.fromkeys((6, 71), frozenset({"951"}))
+    assert found.profiles == {"950": {"lxc-950"}, "951": {"lxc-lxc.payload.951"}}
+
+
+@pytest.mark.parametrize(
+    "forks",
+    [
+        [(5, 50), (7, 50)],  # of 950; then of 951, whose parent is the node's by CLONE_PARENT
+        [(7, 50), (5, 50)],
+        [(5, 50), (7, 50), (5, 50)],
+    ],
+)
+def test_notes_of_a_pid_that_was_also_of_a_process_of_unknown_container_have_both(
+    forks: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    kernel = Kernel(tmp_path, {5: A, 7: NODE})
+    for parent, child in forks:
+        kernel.say(FORK, parent, child)
+    assert kernel.notes().containers[50] == {"950", "?"}
+
+
+def test_notes_of_a_pid_that_passed_between_containers_have_both(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, {5: A, 6: B})
+    kernel.say(FORK, 5, 50)
+    kernel.say(FORK, 6, 50)
+    assert kernel.notes().containers[50] == {"950", "951"}
+
+
+@pytest.mark.parametrize(
+    ("patience", "lost"), [("10", ""), ("-1", "processes started faster than they could be noted")]
+)
+def test_notes_whose_input_ends_while_events_wait_read_them_until_a_deadline(
+    patience: str, lost: str, tmp_path: Path
+) -> None:
+    """A container may start processes forever: its events do not keep the gate."""
+    kernel = Kernel(tmp_path, {5: A}, ("$patience = 10", f"$patience = {patience}"))
+    os.kill(kernel.process.pid, signal.SIGSTOP)
+    kernel.say(FORK, 5, 50)
+    kernel.close()
+    os.kill(kernel.process.pid, signal.SIGCONT)
+    found = kernel.notes()
+    assert (found.lost, 50 in found.containers) == (lost, not lost)
+
+
+def test_notes_of_this_machine_are_read_once() -> None:
     watch = ProcessWatch(Local())
-    argv = ["sh", "-c", "sleep 0.1 & echo $!; wait"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as shell:
-        assert shell.stdout is not None
-        child = int(shell.stdout.readline())
     notes = watch.notes()
-    if notes.lost:
-        pytest.skip("this machine does not tell of its processes")
-    assert notes.parents[child] == shell.pid
-    assert notes.parents[shell.pid] == os.getpid()
+    assert notes.lost in {"", "the kernel does not report its processes"}
     assert watch.notes() == notes, "asked again, it says the same"
 
 
-def test_parse_notes_have_parents_containers_and_profiles() -> None:
-    text = "parent 7 5\nprocess 7 950\nprocess 7 952\nprocess 8 web\n"
+def test_parse_notes_have_containers_and_profiles() -> None:
+    text = "process 7 950\nprocess 7 952\nprocess 8 web\n"
     text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\nwhole\n"
     notes = parse(text)
     assert not notes.lost
-    assert notes.parents == {7: 5}
     assert notes.containers == {7: {"950", "952"}, 8: {"web"}}
     assert notes.containers_under("lxc-a") == {"950", "web"}
     assert notes.containers_under("lxc-b") == {"950"}
@@ -58,15 +169,15 @@ def test_parse_notes_have_parents_containers_and_profiles() -> None:
     ],
 )
 def test_parse_notes_without_their_end_are_not_whole(end: str, lost: str) -> None:
-    notes = parse(f"parent 7 5\nprocess 7 950\n{end}")
-    assert (notes.lost, notes.parents) == (lost, {7: 5})
+    notes = parse(f"process 7 950\n{end}")
+    assert (notes.lost, notes.containers) == (lost, {7: frozenset({"950"})})
 
 
 class Node(Answering):
     """Holds a command, or does not; and has a file that was written."""
 
     def __init__(self, fails: Exception | None = None) -> None:
-        super().__init__(lambda _: b"parent 7 5\nwhole\n", "the node")
+        super().__init__(lambda _: b"process 7 950\nwhole\n", "the node")
         self.fails, self.released = fails, 0
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
@@ -87,8 +198,8 @@ def test_notes_are_read_once_and_their_file_is_removed() -> None:
     node = Node()
     watch = ProcessWatch(node)
     assert node.ran == []
-    assert watch.notes() == ProcessNotes("", {7: 5})
-    assert watch.notes() == ProcessNotes("", {7: 5})
+    assert watch.notes() == ProcessNotes("", {7: frozenset({"950"})})
+    assert watch.notes() == ProcessNotes("", {7: frozenset({"950"})})
     assert node.released == 1
     ((shell, _, script, _, file),) = node.ran
     assert shell == "sh"

@@ -38,14 +38,13 @@ RAN = CommandResult(("docker", "run"), 0, b"Hello from Docker!", b"", "container
 #: Process 7 was of the neighbour, which ran under the profile, too.
 SHARED = ProcessNotes(
     "",
-    {},
-    {7: frozenset({"951"}), 8: frozenset({"950"})},
+    {7: frozenset({"951"}), 8: frozenset({"950"}), 9: frozenset({"950", "?"})},
     {"950": frozenset({OURS}), "951": frozenset({OURS})},
 )
 SHARED_AND_ANOTHER = replace(
     SHARED, profiles={**SHARED.profiles, "952": frozenset({"lxc-another"})}
 )
-ALONE = ProcessNotes("", {}, {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-another"})})
+ALONE = ProcessNotes("", {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-another"})})
 
 
 def judge(
@@ -111,6 +110,8 @@ def test_nothing_was_denied_that_can_be_attributed_is_undetermined() -> None:
         judge(denial("lxc-third"), denial("/usr/bin/man"))
     with naming(audit_window.Unwatched, "950, 951"):
         judge(denial(), notes=SHARED)
+    with naming(audit_window.Unwatched, "the same pid"):
+        judge(denial(more="pid=9"), notes=SHARED)
     with naming(audit_window.Unwatched, OURS):
         judge(denial(), notes=ProcessNotes())
 

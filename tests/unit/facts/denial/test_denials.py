@@ -47,15 +47,9 @@ class Node(Transport):
         return CommandResult(tuple(argv), 0, out.encode(), b"", self.machine, 0.0, 0.0)
 
 
-def notes(
-    *users: str,
-    containers: Mapping[int, frozenset[str]] | None = None,
-    parents: Mapping[int, int] | None = None,
-) -> ProcessNotes:
+def notes(*users: str, containers: Mapping[int, frozenset[str]] | None = None) -> ProcessNotes:
     """Return that these containers ran under the profile."""
-    return ProcessNotes(
-        "", parents or {}, containers or {}, {name: frozenset({NAME}) for name in users}
-    )
+    return ProcessNotes("", containers or {}, {name: frozenset({NAME}) for name in users})
 
 
 def owner(line: str, known: ProcessNotes, node: Node | None = None) -> int | str | None:
@@ -89,40 +83,17 @@ def test_attribute_of_a_process_that_was_noted_is_its_container_whoever_is_gone(
 
 
 def test_attribute_of_a_number_that_two_containers_had_is_nobody() -> None:
-    known = notes("950", "952", containers={1985: frozenset({"950", "952"})})
-    assert owner(MOUNT, known) is None
+    for had in ({"950", "952"}, {"950", "?"}):  # ?: the node's process, or not known
+        assert owner(MOUNT, notes("950", containers={1985: frozenset(had)})) is None
 
 
 @pytest.mark.parametrize(
-    ("cgroup", "whose"),
-    [
-        ("0::/lxc/950/ns/system.slice/docker.service", 950),
-        ("0::/lxc.payload.951/init.scope", 951),
-        ("0::/lxc.payload.web/init.scope", "web"),
-        ("0::/system.slice/auditd.service", None),
-        ("0::/lxc.monitor.951", None),
-    ],
+    "cgroup", ["0::/system.slice/auditd.service", "0::/lxc.monitor.951", "0::/lxc/951/init.scope"]
 )
-def test_attribute_of_a_living_process_is_by_its_cgroup(
-    cgroup: str, whose: int | str | None
-) -> None:
-    for users in (("950", "951"), ("950",)):  # the node's own is not the only user's either
-        assert owner(MOUNT, notes(*users), Node({1985: cgroup})) == whose
-
-
-PARENTS = {1985: 1980, 1980: 1970, 1970: 1980}
-
-
-def test_attribute_of_a_dead_process_is_by_its_next_living_ancestor() -> None:
-    node = Node({1970: "0::/lxc/952/ns/system.slice/x.service"})
-    assert owner(MOUNT, notes("950", "952", parents=PARENTS), node) == 952
-    assert owner(MOUNT, notes("950", "952"), node) is None
-
-
-def test_attribute_of_a_process_started_from_the_node_is_by_the_only_user() -> None:
-    node = Node({1980: "0::/user.slice/session-1.scope"})
-    assert owner(MOUNT, notes("950", "952", parents=PARENTS), node) is None
-    assert owner(MOUNT, notes("950", parents=PARENTS), node) == 950
+def test_attribute_of_a_living_process_that_was_not_noted_is_nobody(cgroup: str) -> None:
+    """It is the node's, or had its pid from the process that was denied."""
+    for users in (("950", "951"), ("950",)):
+        assert owner(MOUNT, notes(*users), Node({1985: cgroup})) is None
 
 
 @pytest.mark.parametrize(
@@ -137,25 +108,22 @@ def test_attribute_of_a_dead_process_is_by_the_only_user_of_its_profile(
 
 
 @pytest.mark.parametrize(
-    ("known", "living"),
+    "known",
     [
-        (notes("950", "951", containers={1985: frozenset({"951"})}), {}),
-        (notes("950", "951"), {1985: "0::/lxc/951/ns/init.scope"}),
-        (notes("950", "951", parents=PARENTS), {1970: "0::/lxc/951/ns/init.scope"}),
-        (notes("951"), {}),
+        notes("950", "951", containers={1985: frozenset({"951"})}),
+        ProcessNotes("", profiles={"951": frozenset({NAME})}),
     ],
-    ids=["noted", "living", "ancestor", "only user"],
+    ids=["noted", "only user"],
 )
-def test_attribute_by_notes_that_are_not_whole_is_nobody(
-    known: ProcessNotes, living: dict[int, str]
-) -> None:
+def test_attribute_by_notes_that_are_not_whole_is_nobody(known: ProcessNotes) -> None:
     """951's, if the notes are whole; else its pid may have passed from 950 to 951, or back."""
-    line = MOUNT.replace(NAME, "lxc-x") if not known.containers and not living else MOUNT
-    if line != MOUNT:
-        known = replace(known, profiles={"951": frozenset({"lxc-x"})})
-    assert owner(line, known, Node(living)) == 951
-    assert owner(line, replace(known, lost="too many"), Node(living)) is None
-    assert owner(GENERATED, replace(known, lost="too many")) == 200
+
+    def whose(known: ProcessNotes, line: str = MOUNT) -> int | str | None:
+        return attribute(Node(), audit_records.parse(line), known, 950, "another")[0]
+
+    assert whose(known) == 951
+    assert whose(replace(known, lost="too many")) is None
+    assert whose(replace(known, lost="too many"), GENERATED) == 200
 
 
 def test_attribute_of_another_profile_is_its_only_users() -> None:
@@ -166,10 +134,10 @@ def test_attribute_of_another_profile_is_its_only_users() -> None:
 def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> None:
     line = MOUNT.replace("pid=1985", "pid={0}")
     denials = audit_records.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
-    node = Node({10_000 + n: "0::/lxc/952/ns/x.service" for n in range(0, 10_000, 2)})
-    known = notes("950", "952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
+    node = Node({10_000 + n: "0::/system.slice/x.service" for n in range(0, 10_000, 2)})
+    known = notes("952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
     begun = time.process_time()
-    owners = attribute(node, denials, known, 950, NAME)
+    owners = attribute(node, denials, known, 952, NAME)
     assert time.process_time() - begun < 5
     assert node.trips == 1
     assert owners.count(952) == 7500
