@@ -123,7 +123,7 @@ class DockerPackage(Action[EngineState]):
 
     @override
     def reads(self) -> Iterable[Read[Any]]:
-        return self._packages.reads()
+        return (*self._packages.reads(), docker.DAEMON)
 
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:

@@ -15,7 +15,7 @@ from targets.errors import FactError, RemediationError
 from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from targets.transport import CommandResult, Transport
 
@@ -103,7 +103,7 @@ class Package(Action[PackageState]):
 
     @override
     def reads(self) -> Iterable[Read[Any]]:
-        return (_status_of([self.package]),)
+        return (_STATUSES,)
 
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:
@@ -115,7 +115,7 @@ class Package(Action[PackageState]):
         ``capture`` asks this, too, where the package is not installed.
         """
         plans = {(self.package, *self.beside), (self.package,)} | ({self.after} - {()})
-        return (_SETTINGS_THERE, _OWNERS, *(_simulation(*names) for names in sorted(plans)))
+        return (_SETTINGS_THERE, *(_simulation(*names) for names in sorted(plans)))
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`.
@@ -321,7 +321,7 @@ def _overtaken(on: Transport) -> list[str]:
     found = on.ask(_SETTINGS_THERE).require().text.split()
     if odd := [path for path in found if path not in SETTINGS]:
         raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
-    known = on.ask(_OWNERS) if found else {}
+    known = _statuses(on, SETTINGS.values()) if found else {}
     return [path for path in found if not known[SETTINGS[path]]]
 
 
@@ -354,26 +354,19 @@ def _simulation(*packages: str) -> Read[CommandResult]:
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
     """Return each package's status, empty where dpkg does not know it."""
     names = list(packages)
-    return on.ask(_status_of(names)) if names else {}
+    known = on.ask(_STATUSES) if names else {}
+    return {name: known.get(name, "") for name in names}
 
 
-def _status_of(packages: Sequence[str]) -> Read[dict[str, str]]:
-    """Read each package's status. Never `dpkg -l | grep`: it is true of removed packages, too."""
-
-    def parse(answer: CommandResult) -> dict[str, str]:
-        if answer.exit_code != 1:  # 1: it does not know one of them
-            answer.require()
-        found = dict.fromkeys(packages, "")
-        for line in answer.text.splitlines():
-            name, _, status = line.partition(" ")
-            found[name] = status.strip()
-        return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
-
-    return Read(("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *packages), parse)
+def _known(answer: CommandResult) -> dict[str, str]:
+    lines = (line.partition(" ") for line in answer.require().text.splitlines())
+    found = {name: status.strip() for name, _, status in lines}
+    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
 
 
-#: The status of each package that has settings of its own.
-_OWNERS = _status_of(sorted(set(SETTINGS.values())))
+#: The status of each package that dpkg knows: one answer serves whoever asks for some of them, and
+#: they need not be known beforehand. Never `dpkg -l | grep`: it is true of removed packages, too.
+_STATUSES = Read(("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"), _known)
 
 
 def _installed(status: str) -> bool:

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from remediation import desired, phoenix
 from remediation.cli.group import main
 from targets.ssh import connection
+from tests.doubles.nodes.counted import Counted
 from tests.doubles.nodes.healthy import Healthy
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ def test_command_with_nothing_to_do_costs_few_round_trips_and_one_start_of_pct(
     ran(*words)
     assert node.unknown == []
     assert (len(node.trips), node.starts) == (trips, 1), "\n".join(node.trips)
+
+
+def test_plan_and_apply_and_rollback_cost_few_starts_of_pct(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Counted(tmp_path)
+    monkeypatch.setattr(connection, "Ssh", lambda *_, **__: node)
+    for words, most in ((("plan",), 3), (("apply", "--yes"), 21), (("rollback", "--yes"), 51)):
+        node.trips.clear()
+        ran(*words)
+        assert node.starts <= most, "\n".join(trip for trip in node.trips if "pct " in trip)
 
 
 def gate(folder: Path, *words: str) -> dict[str, Any]:

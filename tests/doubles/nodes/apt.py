@@ -34,12 +34,11 @@ class Apt(Stateful):
         self.edited: list[str] = []  # of these, what is not as its package brought it
 
     def answer(self, words: list[str], stdin: bytes) -> Answer | None:  # noqa: PLR0911 - a table
-        if words[:4] == _QUERY:
+        if words == _QUERY:
             if not self.dpkg:
                 return 2, b"", b"dpkg-query: error: failed to open package info file"
-            known = [name for name in words[4:] if self.status.get(name)]
-            out = "".join(f"{name} {self.status[name]} \n" for name in known)
-            return int(len(known) < len(words) - 4), out.encode(), b""
+            known = {name: status for name, status in self.status.items() if status}
+            return 0, "".join(f"{name} {known[name]} \n" for name in known).encode(), b""
         if words == ["dpkg", "--set-selections"]:
             assert stdin == b"", "it would select something"
             self.interrupted = False
