@@ -172,19 +172,20 @@ def diagnose(text: str) -> Diagnosis:
         for each in _found(variant):
             found.setdefault(each.message.text, each)
     named = [found[each.text] for each in MESSAGES if each.text in found]
-    named = [each for each in named if not each.message.vague] or named
+    certain = [each for each in named if not each.message.vague]
+    named = certain or named[:1]
     troubles = {
         each.message.problem: each.finding(
             f"{each.message.means.title}: {each.line}", Severity.SEEN
         )
         for each in reversed(named)
     }
-    return Diagnosis(tuple(reversed(troubles.values())), () if named else (_UNKNOWN,))
+    return Diagnosis(tuple(reversed(troubles.values())), () if certain else (_UNKNOWN,))
 
 
 _UNKNOWN = Unseen(
     "the cause of this text",
-    "no message that doctor knows is in it; next: python -m remediation doctor --target "
+    "no message that names it is known to doctor; next: python -m remediation doctor --target "
     'root@pve1/950, and for lines with apparmor="DENIED": python -m remediation denials -',
 )
 

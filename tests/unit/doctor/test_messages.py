@@ -38,7 +38,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         assert [each.id for each in found.troubles][:1] == [message.problem], message.text
         assert found.troubles[0].severity is Severity.SEEN
         assert found.troubles[0].mend.startswith(f"To make sure, {message.sure}. ")
-        assert (found.unseen, found.exit_code) == ((), 1)
+        assert (bool(found.unseen), found.exit_code) == (message.vague, 1)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         "pull access denied for x, repository does not exist or may require 'docker login'",
         "chown root:root /etc/x\nOperation not permitted",
         "toomanyrequests: You have reached your pull rate limit",
+        'time="2026-11-28T10:00:00Z" level=fatal msg="traefik: no such provider"',
         "systemd[1]: Started docker.service - Docker Application Container Engine.",
         'apparmor="ALLOWED" operation="open" profile="docker-default"',
     ],
@@ -69,6 +70,34 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
     assert [each.id for each in found.troubles] == ["runc-reopen-refused", "kernel-module-missing"]
     assert "modprobe iptable_nat" in found.troubles[1].mend
     assert "reopen fd 9" in found.troubles[0].cause
+
+
+#: Other forms of messages, as several versions of a program write them.
+FORMS = {
+    "Failed to setup legacy device cgroup controller limits": "device-rule-refused",
+    "Failed to parse device string devices.allow=c 10": "device-rule-refused",
+    "newgidmap: write to gid_map failed: Operation not permitted": "id-map-refused",
+    "dockerd[7]: time=x level=fatal msg=y": "docker-down",
+    "utils.c: run_buffer: 571 Script exited with status 2": "hook-failed",
+    "startup for container '950' failed": "start-failed-above",
+    "runc: pivot_root .: operation not permitted": "nesting-off",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_message_in_another_form_names_the_same_problem(form: str) -> None:
+    assert [each.id for each in messages.diagnose(form).troubles] == [FORMS[form]]
+
+
+def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_first_is() -> None:
+    sync = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
+    hook = 'Failed to run lxc.hook.pre-start for container "950"'
+    entry = 'mount_entry: 2200 No such file or directory - Failed to mount "/dev/fuse" on "/x"'
+    found = messages.diagnose(f"{sync}\n{hook}\n")
+    assert ([each.id for each in found.troubles], len(found.unseen)) == (["hook-failed"], 1)
+    found = messages.diagnose(f"{entry}\n{sync}\n{hook}\n")
+    assert [each.id for each in found.troubles] == ["container-mount-entry-cut"]
+    assert found.unseen == ()
 
 
 @pytest.mark.parametrize(
