@@ -81,6 +81,11 @@ FORMS = {
     "utils.c: run_buffer: 571 Script exited with status 2": "hook-failed",
     "startup for container '950' failed": "start-failed-above",
     "runc: pivot_root .: operation not permitted": "nesting-off",
+    "unsupported fedora release 'fedora 45'": "guest-release-unknown",
+    "Device /dev/dri/card0 does not exist": "device-missing-on-node",
+    "failed to attach 'veth1' to the bridge 'lxcbr0': No such device": "bridge-missing",
+    'Failed to create veth pair "vethA" and "vethB": Not supported': "kernel-module-missing",
+    "stderr: lchown /x/.npmignore: invalid argument": "image-above-id-map",
 }
 
 
