@@ -112,7 +112,7 @@ def error_classes() -> str:
 
 def _problems(kinds: Iterable[Any]) -> str:
     header = "id|weight|what is wrong|why it matters|what to do"
-    return _table(header, "`{0.id}`|{0.severity}|{0.title}|{0.why}|{0.mend}", kinds)
+    return _table(header, "`{0.id}`|{0.severity}|{0.title}|{0.why}|{0.fix}", kinds)
 
 
 def _versions(sides: Iterable[Any], word: str) -> str:
@@ -132,13 +132,13 @@ def _linked(sources: str) -> str:
 def upgrade_pairs() -> str:
     """Return every pair of versions that is known not to go together."""
     return _table(
-        "id|weight|what happens|broken|only if|mended|sources",
+        "id|weight|what happens|broken|only if|fixed|sources",
         "`{0.id}`|{1}|{0.title}. {0.why}|{2}|{3}|{4}|{5}",
         PAIRS,
         ["advice" if pair.advice else "trouble" for pair in PAIRS],
         [_versions(pair.broken, "and") for pair in PAIRS],
         [CONDITIONS[pair.only][0] if pair.only else "" for pair in PAIRS],
-        [_versions(pair.mended, "or") or pair.otherwise for pair in PAIRS],
+        [_versions(pair.fixed, "or") or pair.otherwise for pair in PAIRS],
         [_linked("\n".join(pair.sources)) for pair in PAIRS],
     )
 
@@ -149,7 +149,7 @@ def messages() -> str:
         f"## {each.text.translate(_LITERAL)}\n\n"
         f"Said by: {each.by}. What it means: **{each.means.title}** (`{each.problem}`). "
         f"{each.why or each.means.why}\n\n"
-        f"- To make sure, {each.sure}.\n- {each.mend or each.means.mend}"
+        f"- To make sure, {each.sure}.\n- {each.fix or each.means.fix}"
         for each in MESSAGES
     )
 

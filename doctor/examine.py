@@ -145,7 +145,7 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
     ids = {each.id for each in found}
     causes = [each for each in found if not ids & FOLLOWS.get(each.id, frozenset())]
     ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
-    named = (replace(each, mend=each.mend.replace("CTID", str(case.ctid))) for each in ordered)
+    named = (replace(each, fix=each.fix.replace("CTID", str(case.ctid))) for each in ordered)
     return Diagnosis(tuple(named), tuple(unseen))
 
 

@@ -164,7 +164,7 @@ def writer(containers: Sequence[Container], given: Callable[[DockerMount], bool]
 
 
 def failures(containers: Sequence[Container]) -> list[str]:
-    """Return why Docker's containers did not start, without what was mended since.
+    """Return why Docker's containers did not start, without what was fixed since.
 
     Docker keeps an error until the container starts. If another one was started after the
     container was made, whatever hindered every container is gone. Times are UTC in one format, so

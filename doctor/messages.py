@@ -57,7 +57,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pattern: str = ""
     module: str = ""
     why: str = ""
-    mend: str = ""
+    fix: str = ""
     vague: bool = False
 
     @property
@@ -92,9 +92,9 @@ class Said:
 
     def finding(self, cause: str, severity: Severity | None = None) -> Finding:
         """Return the problem, with the command that makes sure; see :class:`Finding`."""
-        mend = (self.message.mend or self.message.means.mend).replace("MODULE", self.module)
-        mend = f"To make sure, {self.message.sure}. {mend}"
-        return self.message.means.here(cause, why=self.message.why, mend=mend, severity=severity)
+        fix = (self.message.fix or self.message.means.fix).replace("MODULE", self.module)
+        fix = f"To make sure, {self.message.sure}. {fix}"
+        return self.message.means.here(cause, why=self.message.why, fix=fix, severity=severity)
 
 
 _TABLE = msgspec.toml.decode(

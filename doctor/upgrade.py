@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.runtime.container_config import ContainerConfig
 
-MENDS = PROBLEMS["upgrade-mends"]
+FIXES = PROBLEMS["upgrade-fixes"]
 ORDER = PROBLEMS["upgrade-order"]
 REMOVES = PROBLEMS["upgrade-removes"]
 UNKNOWN = PROBLEMS["upgrade-unknown"]
-KINDS = (REMOVES, ORDER, MENDS, UNKNOWN)
+KINDS = (REMOVES, ORDER, FIXES, UNKNOWN)
 _OF_MACHINE = (upgrade_reads.PLAN, upgrade_reads.INSTALLED, upgrade_reads.LISTS)
 _WHERES: tuple[Where, ...] = ("node", "container")
 _IN = {"node": "on the node", "container": "in the container"}
@@ -94,7 +94,7 @@ def _engines(of: Container) -> set[str]:
 
 def _judged(pair: Pair, of: Container) -> Iterator[Finding]:
     """Yield what one row of the table says of the upgrade."""
-    if not {side.where for side in (*pair.broken, *pair.mended)} <= of.before.keys():
+    if not {side.where for side in (*pair.broken, *pair.fixed)} <= of.before.keys():
         return  # that this machine could not be asked is said once
     was, will = _breaks(pair, of.before), _breaks(pair, of.after)
     first = None if was or will else _first(pair, of)
@@ -106,13 +106,13 @@ def _judged(pair: Pair, of: Container) -> Iterator[Finding]:
         cause = f"as now already, {said}" if was else f"after the upgrade {said}"
         sources = f"Known from {', '.join(pair.sources)}."
         why = f"{pair.why} {sources}"
-        yield Problem(pair.id, severity, pair.title, why, pair.mend).here(cause)
+        yield Problem(pair.id, severity, pair.title, why, pair.fix).here(cause)
     elif first:
         reboots = any(each.package == KERNEL for side in pair.broken for each in side.versions)
         order = f"upgrade the {first} {'before the node reboots' if reboots else 'first'}"
         yield ORDER.here(f"{order}; otherwise, for a while, {said}: row {pair.id}")
     else:
-        yield MENDS.here(f"now {said}; after the upgrade no more: row {pair.id}")
+        yield FIXES.here(f"now {said}; after the upgrade no more: row {pair.id}")
 
 
 def _applies(pair: Pair, of: Container) -> bool:
@@ -124,7 +124,7 @@ def _applies(pair: Pair, of: Container) -> bool:
 
 def _breaks(pair: Pair, state: State) -> bool:
     broken = all(_has(side, state) for side in pair.broken)
-    return broken and not any(_has(side, state) for side in pair.mended)
+    return broken and not any(_has(side, state) for side in pair.fixed)
 
 
 def _has(side: Side, state: State) -> bool:
@@ -148,7 +148,7 @@ def _told(pair: Pair, of: Container) -> str:
     """Return the versions that a row is about, before and after."""
     named = dict.fromkeys(
         (side.where, each.package)
-        for side in (*pair.broken, *pair.mended)
+        for side in (*pair.broken, *pair.fixed)
         for each in side.versions
         if each.package in of.before[side.where] or each.package in of.after[side.where]
     )

@@ -54,23 +54,23 @@ class Pair(_Row, frozen=True):
         id: its stable name, by which programs and docs/doctor.md know it.
         title: what happens with them, as a sentence.
         why: the cause.
-        mend: what to do instead, or afterwards.
+        fix: what to do instead, or afterwards.
         broken: all of these together break something.
-        mended: with one of these, nothing breaks.
-        otherwise: what mends it if no version does.
+        fixed: with one of these, nothing breaks.
+        otherwise: what fixes it if no version does.
         only: the condition under which it breaks, a key of
             :data:`doctor.upgrade_conditions.CONDITIONS`; empty: always.
-        sources: who reported it, and where it was mended.
+        sources: who reported it, and where it was fixed.
         advice: whether Docker runs nevertheless.
     """
 
     id: Annotated[str, Meta(pattern="^upgrade-[a-z0-9-]+$")]
     title: _Text
     why: _Text
-    mend: Annotated[str, Meta(pattern=r"\.$")]
+    fix: Annotated[str, Meta(pattern=r"\.$")]
     broken: Annotated[tuple[Side, ...], Meta(min_length=1)]
     sources: Annotated[tuple[_Source, ...], Meta(min_length=2)]
-    mended: tuple[Side, ...] = ()
+    fixed: tuple[Side, ...] = ()
     otherwise: str = ""
     only: str = ""
     advice: bool = False

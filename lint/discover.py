@@ -227,7 +227,7 @@ def _walk(
     """
     if depth > DEEPEST:
         said = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
-        found.findings.append(NOT_CHECKED.at(str(folder), 0, said, mend="Name it itself."))
+        found.findings.append(NOT_CHECKED.at(str(folder), 0, said, fix="Name it itself."))
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda each: each.name)

@@ -36,21 +36,21 @@ class Problem:
         severity: of its findings, where nothing more is known.
         title: what is wrong, in one line.
         why: what happens because of it.
-        mend: what to do about it, where a finding does not say it better.
+        fix: what to do about it, where a finding does not say it better.
     """
 
     id: str
     severity: Severity
     title: str
     why: str
-    mend: str
+    fix: str
 
     def here(
-        self, cause: str, *, why: str = "", mend: str = "", severity: Severity | None = None
+        self, cause: str, *, why: str = "", fix: str = "", severity: Severity | None = None
     ) -> Finding:
         """Return a finding of this problem in a container; see :class:`Finding`."""
         severity = severity or self.severity
-        return Finding(self, severity, cause, why or self.why, mend or self.mend)
+        return Finding(self, severity, cause, why or self.why, fix or self.fix)
 
     def at(
         self,
@@ -59,12 +59,12 @@ class Problem:
         cause: str,
         *,
         column: int = 0,
-        mend: str = "",
-        fix: Fix | None = None,
+        fix: str = "",
+        edit: Edit | None = None,
     ) -> Finding:
         """Return a finding of this problem in a file; see :class:`Finding`."""
-        found = self.here(cause, mend=mend)
-        return replace(found, path=path, line=line, column=column, fix=fix)
+        found = self.here(cause, fix=fix)
+        return replace(found, path=path, line=line, column=column, edit=edit)
 
 
 def problems(package: str) -> dict[str, Problem]:
@@ -79,8 +79,8 @@ PROBLEMS = problems("lint")
 
 
 @dataclass(frozen=True)
-class Fix:
-    """A mending that is certain: other lines in place of some, or the right to execute.
+class Edit:
+    """A fix that is certain: other lines in place of some, or the right to execute.
 
     Attributes:
         line: the first line that is replaced, from 1.
@@ -104,22 +104,22 @@ class Finding:
         severity: how certain and how bad it is here.
         cause: what is wrong here, in one line. Foreign text in it is printed escaped.
         why: what happens because of it.
-        mend: what to do about it.
+        fix: what to do about it.
         path: the file, as its reader names it; empty if the finding is about no file.
         line: in the file, from 1; 0 if it is about the whole file.
         column: in the line, from 1; 0 if it is about the whole line.
-        fix: the mending as data, only where it is certain.
+        edit: the fix as data, only where it is certain.
     """
 
     problem: Problem
     severity: Severity
     cause: str
     why: str
-    mend: str
+    fix: str
     path: str = ""
     line: int = 0
     column: int = 0
-    fix: Fix | None = None
+    edit: Edit | None = None
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""Mending what is certain: text in, text out, and then the file, with a copy of what was there."""
+"""Fixing what is certain: text in, text out, and then the file, with a copy of what was there."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from targets.runtime.container_config import split_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lint.finding import Finding, Fix
+    from lint.finding import Edit, Finding
 
-#: So many copies of one file are kept beside it.
+#: So many copies of one file are kept next to it.
 _COPIES = 100
 
 
-def mended(content: bytes, fixes: Iterable[Fix]) -> bytes:
-    """Return a file's content with lines replaced; of two mendings of one line the first counts.
+def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
+    """Return a file's content with lines replaced; of two edits of one line the first counts.
 
     Args:
-        content: as it was when the fixes were found.
-        fixes: those of this file.
+        content: as it was when it was linted.
+        edits: those of this file.
     """
     lines = split_lines(content.decode("utf-8", "surrogateescape"))
     taken: set[int] = set()
-    for fix in sorted(fixes, key=lambda each: each.line, reverse=True):
-        places = set(range(fix.line, fix.line + fix.count))
-        if fix.executable or places & taken or not places:
+    for edit in sorted(edits, key=lambda each: each.line, reverse=True):
+        places = set(range(edit.line, edit.line + edit.count))
+        if edit.executable or places & taken or not places:
             continue
         taken |= places
-        last = lines[fix.line + fix.count - 2]
+        last = lines[edit.line + edit.count - 2]
         end = "\r\n" if last.endswith("\r\n") else "\n"
-        new = [f"{text}{end}" for text in fix.new]
+        new = [f"{text}{end}" for text in edit.new]
         if not last.endswith("\n") and new:
             new[-1] = new[-1].removesuffix(end)
-        lines[fix.line - 1 : fix.line - 1 + fix.count] = new
+        lines[edit.line - 1 : edit.line - 1 + edit.count] = new
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def certain(found: Sequence[Finding]) -> dict[str, list[Fix]]:
-    """Return the mendings that are certain, by file."""
-    by_file: dict[str, list[Fix]] = {}
+def certain(found: Sequence[Finding]) -> dict[str, list[Edit]]:
+    """Return the edits that are certain, by file."""
+    by_file: dict[str, list[Edit]] = {}
     for each in found:
-        if each.fix is not None:
-            by_file.setdefault(each.path, []).append(each.fix)
+        if each.edit is not None:
+            by_file.setdefault(each.path, []).append(each.edit)
     return by_file
 
 
 def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
-    """Replace a file's content, and keep what was there beside it.
+    """Replace a file's content, and keep a copy of what was there next to it.
 
     The mode stays. pmxcfs lets nobody set modes or owners, and that is no error.
 
@@ -76,7 +76,7 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
         if executable:
             _make_executable(place)
     except OSError as error:
-        raise FactError(f"{path} cannot be mended: {error.strerror}") from error
+        raise FactError(f"{path} cannot be fixed: {error.strerror}") from error
     return copy
 
 
@@ -84,12 +84,12 @@ def _replaced(place: Path, before: bytes, after: bytes) -> str:
     copy = next(name for name in _names(place) if not os.path.lexists(name))
     about = place.stat()
     _new(copy, before, about)
-    beside = Path(f"{place}.lint-new")
+    new = Path(f"{place}.lint-new")
     try:
-        _new(beside, after, about)
-        beside.replace(place)
+        _new(new, after, about)
+        new.replace(place)
     finally:
-        beside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
     return str(copy)
 
 
@@ -106,7 +106,7 @@ def _names(place: Path) -> Iterable[Path]:
     yield Path(f"{place}.bak")
     for number in range(2, _COPIES):
         yield Path(f"{place}.bak{number}")
-    raise FactError(f"{place} has {_COPIES} copies beside it; move some away")
+    raise FactError(f"{place} has {_COPIES} copies next to it; move some away")
 
 
 def _new(path: Path, content: bytes, about: os.stat_result) -> None:

@@ -34,8 +34,8 @@ def as_lines(found: Finding, head: str, longest: int = 500) -> Iterator[str]:
         longest: so much of a foreign text is shown (characters).
     """
     yield f"{head}: {shown(found.cause, longest)} [{found.id}]"
-    yield f"    why:  {found.why}"
-    yield f"    mend: {shown(found.mend, longest)}"
+    yield f"    why: {found.why}"
+    yield f"    fix: {shown(found.fix, longest)}"
 
 
 def place(found: Finding) -> str:
@@ -82,8 +82,8 @@ def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, An
                 "column": each.column or None,
                 "message": shown(each.cause),
                 "why": each.why,
-                "mend": shown(each.mend),
-                "fixable": each.fix is not None,
+                "fix": shown(each.fix),
+                "fixable": each.edit is not None,
             }
             for each in found
         ],
@@ -98,7 +98,7 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
             "id": rule.id,
             "shortDescription": {"text": rule.title},
             "fullDescription": {"text": rule.why},
-            "help": {"text": rule.mend},
+            "help": {"text": rule.fix},
             "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
         }
         for rule in PROBLEMS.values()
@@ -136,7 +136,7 @@ def _location(found: Finding) -> dict[str, Any]:
 
 
 def as_github(found: Finding) -> str:
-    """Return a finding as a command that GitHub shows beside the line."""
+    """Return a finding as a command that GitHub shows next to the line."""
     properties = {
         "file": _printable_path(found.path),
         "line": str(found.line) if found.line else "",
@@ -151,8 +151,8 @@ def as_github(found: Finding) -> str:
 
 
 def _sentences(found: Finding) -> str:
-    """Return what is wrong and how to mend it, in one line."""
-    return f"{shown(found.cause).removesuffix('.')}. {shown(found.mend)}"
+    """Return what is wrong and how to fix it, in one line."""
+    return f"{shown(found.cause).removesuffix('.')}. {shown(found.fix)}"
 
 
 def _printable_path(path: str) -> str:

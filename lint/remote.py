@@ -92,7 +92,7 @@ def _of_docker(runtime: Runtime, ctid: int) -> Found:
     path, what = runtime.config_path(ctid), "Docker's settings in it were not linted"
     if runtime.state(ctid) != "running":
         said = f"container {ctid} does not run: {what}"
-        return Found(findings=[NOT_CHECKED.at(path, 0, said, mend="Start it, and lint again.")])
+        return Found(findings=[NOT_CHECKED.at(path, 0, said, fix="Start it, and lint again.")])
     try:
         inside = [
             Source(f"container {ctid}:{each.path}", each.content, each.kind)
@@ -101,7 +101,7 @@ def _of_docker(runtime: Runtime, ctid: int) -> Found:
         ]
     except RemediationError as error:
         said = f"container {ctid}: {what}: {error}"
-        return Found(findings=[NOT_CHECKED.at(path, 0, said, mend="Lint in the container.")])
+        return Found(findings=[NOT_CHECKED.at(path, 0, said, fix="Lint in the container.")])
     return Found(inside)
 
 

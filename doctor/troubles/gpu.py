@@ -26,11 +26,11 @@ def judge(case: Case) -> Iterator[Finding]:
     for each in case.guest.of(guest_reads.DEVICES):
         is_gpu = each.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
         if is_gpu and not _may_be_opened(each):
-            mend = _mend(each) if case.pct else _OF_LXC
+            fix = _fix(each) if case.pct else _OF_LXC
             yield OWNER.here(
                 f"{each.path} belongs to {each.user}:{each.group} in the container, "
                 f"with permissions {each.mode:o}: its owner there is nobody",
-                mend=mend,
+                fix=fix,
             )
 
 
@@ -47,7 +47,7 @@ _OF_LXC = (
 )
 
 
-def _mend(device: Given) -> str:
+def _fix(device: Given) -> str:
     return (
         f"Delete its lxc.mount.entry, and set: dev0: {device.path[:100]},gid=G. G is the id of the "
         "group render or video in the container (getent group render). Then restart the container."

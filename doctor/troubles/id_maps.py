@@ -37,7 +37,7 @@ def judge_holes(case: Case) -> Iterator[Finding]:
         if inside:
             said += f"; Docker's message names {noun} {inside[0]}, which is one of them"
         yield HOLE.here(
-            said, mend=_mend(letter, ranges, found), severity=Severity.SEEN if inside else None
+            said, fix=_fix(letter, ranges, found), severity=Severity.SEEN if inside else None
         )
 
 
@@ -69,7 +69,7 @@ def _in_a_hole(number: int, found: Sequence[tuple[int, int]]) -> bool:
     return any(first <= number <= last for first, last in found)
 
 
-def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]) -> str:
+def _fix(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]) -> str:
     """Return what to write: the holes get the node's ids that follow from the longest range."""
     longest = max(ranges, key=lambda each: each.count, default=None)
     apart = longest.outside - longest.inside if longest else 0
@@ -80,7 +80,7 @@ def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]
         for each in ranges
     )
     if taken or len(found) > MANY or apart <= 0:
-        return HOLE.mend
+        return HOLE.fix
     lines = "; ".join(f"lxc.idmap: {letter} {a} {b} {count}" for a, b, count in wanted)
     file = "/etc/subuid" if letter == "u" else "/etc/subgid"
     return (

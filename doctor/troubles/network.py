@@ -46,7 +46,7 @@ def judge(case: Case) -> Iterator[Finding]:
         only_six = each.module.startswith("ip6") and runs is not None and runs.runs
         yield MODULE.here(
             f"the node has not loaded {each.module}; Docker says: {each.line[:300]}",
-            mend=MODULE.mend.replace("MODULE", each.module),
+            fix=MODULE.fix.replace("MODULE", each.module),
             severity=Severity.ADVICE if only_six else None,
         )
     refused = next(messages.said(case, NETWORK), None)
@@ -93,7 +93,7 @@ def judge_tun(case: Case) -> Iterator[Finding]:
             name = each.name.removeprefix("/")
             yield TUN.here(
                 f"the Docker container {name} is given /dev/net/tun, which is not in the container",
-                mend="" if case.pct else _TUN_OF_LXC,
+                fix="" if case.pct else _TUN_OF_LXC,
             )
             return
 

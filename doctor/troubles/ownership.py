@@ -74,7 +74,7 @@ def judge(case: Case) -> Iterator[Finding]:
         if writer:
             said += f"; the Docker container {writer} is to write there, and cannot"
         severity = Severity.TROUBLE if writer else None
-        yield NOBODY.here(said, mend=_mend(case, owner, maps.users), severity=severity)
+        yield NOBODY.here(said, fix=_fix(case, owner, maps.users), severity=severity)
 
 
 def _is_unmapped(owned: Owned) -> bool:
@@ -100,7 +100,7 @@ def _is_below(mount: DockerMount, place: str) -> bool:
     return mount.type == "bind" and within
 
 
-def _mend(case: Case, owner: Owner, users: Sequence[Range]) -> str:
+def _fix(case: Case, owner: Owner, users: Sequence[Range]) -> str:
     base = next((each.outside for each in users if each.inside == 0), 100000)
     user, group = (each if each < NEEDED else 0 for each in (owner.user, owner.group))
     chown = (

@@ -56,13 +56,13 @@ def judge(case: Case) -> Iterator[Finding]:
     found = next(messages.said(case, REOPEN), None)
     runc = case.guest.maybe(guest_reads.RUNC, "")
     versions = case.node.maybe(node_reads.VERSIONS, {})
-    mend = _mend(confined, versions, pct=case.pct)
+    fix = _fix(confined, versions, pct=case.pct)
     what = f"runc {runc or 'of an unknown version'} under {confined.label[:120]}"
     if found:
-        yield REOPEN.here(f"{what}: {found.line[-300:]}", mend=mend)
+        yield REOPEN.here(f"{what}: {found.line[-300:]}", fix=fix)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
         said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
-        yield REOPEN.here(said, mend=mend, severity=Severity.TROUBLE)
+        yield REOPEN.here(said, fix=fix, severity=Severity.TROUBLE)
 
 
 def denies(confined: Confined) -> bool:
@@ -72,7 +72,7 @@ def denies(confined: Confined) -> bool:
     return base and any(_DENIES.match(each.text) for each in statements(confined.base))
 
 
-def _mend(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
+def _fix(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
     if not confined.is_generated:
         return (
             f"The profile {confined.name[:80]} must state its own rules instead of including "

@@ -43,10 +43,10 @@ def judge_container(case: Case) -> Iterator[Finding]:
         how = f"pct start {case.ctid}" if case.pct else f"lxc-start -n {case.ctid}"
         said = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
         if case.start_obstacle:
-            mend = f"Correct that, then start it: {how}"
-            yield STOPPED.here(f"{said}, and cannot start: {case.start_obstacle}", mend=mend)
+            fix = f"Correct that, then start it: {how}"
+            yield STOPPED.here(f"{said}, and cannot start: {case.start_obstacle}", fix=fix)
         else:
-            yield STOPPED.here(said, mend=f"Start it ({how}), and ask again.")
+            yield STOPPED.here(said, fix=f"Start it ({how}), and ask again.")
 
 
 def judge_next_start(case: Case) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def judge(case: Case) -> Iterator[Finding]:
         has = _ranges(case.node.of(node_reads.id_maps(case.ctid)).users)
         containers = case.guest.maybe(guest_reads.CONTAINERS, ())
         info = case.guest.maybe(guest_reads.INFO, None)
-        mend = _mend(case, (info.docker_root_dir if info else "") or _ROOT)
+        fix = _fix(case, (info.docker_root_dir if info else "") or _ROOT)
         for each in strange:
             writer = guest_reads.writer(containers, partial(_is_volume, name=each.name))
             said = (
@@ -51,7 +51,7 @@ def judge(case: Case) -> Iterator[Finding]:
             )
             if writer:
                 said += f"; the Docker container {writer} is to write there, and cannot"
-            yield NOBODY.here(said, mend=mend, severity=Severity.TROUBLE if writer else None)
+            yield NOBODY.here(said, fix=fix, severity=Severity.TROUBLE if writer else None)
     if volumes.more:
         raise FactError("Docker has too many volumes to look at all of them")
 
@@ -67,14 +67,12 @@ def _is_volume(mount: DockerMount, name: str) -> bool:
     return mount.type == "volume" and mount.source.endswith(f"/{name}/_data")
 
 
-def _mend(case: Case, root: str) -> str:
+def _fix(case: Case, root: str) -> str:
     point = _point(case.config, root)
     if not case.pct or not point:
-        return (
-            f"{NOBODY.mend} Otherwise copy its files into a new volume, with ids that are mapped."
-        )
+        return f"{NOBODY.fix} Otherwise copy its files into a new volume, with ids that are mapped."
     return (
-        f"{NOBODY.mend} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
+        f"{NOBODY.fix} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
         "(pve-container 6.1.6 or later)."
     )
 

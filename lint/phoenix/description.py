@@ -34,7 +34,7 @@ def check(source: Source, schemas: Sequence[Source]) -> Described:
     Args:
         source: of the kind DESCRIPTION.
         schemas: the schemas that are linted with it; its own is the one that it names, or the one
-            beside it with its name.
+            next to it with its name.
     """
     document, found = json_text.read(source)
     if document is None:
@@ -53,8 +53,8 @@ def check(source: Source, schemas: Sequence[Source]) -> Described:
 
 def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) -> Iterator[Finding]:
     named = document.value.get("$schema") if isinstance(document.value, dict) else None
-    beside = source.name.removesuffix(".json") + ".schema.json"
-    wanted = named.rpartition("/")[2] if isinstance(named, str) else beside
+    default = source.name.removesuffix(".json") + ".schema.json"
+    wanted = named.rpartition("/")[2] if isinstance(named, str) else default
     folder = source.path.rpartition("/")[0]
     own = [s for s in schemas if s.name == wanted]
     own.sort(key=lambda each: each.path.rpartition("/")[0] != folder)
@@ -63,7 +63,7 @@ def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) ->
         wrong = mismatches(schema.value, document.value) if schema else []
     except Unusable as error:
         said = f"its schema {own[0].path} cannot be used: {error}"
-        yield NOT_CHECKED.at(source.path, 0, said, mend="Correct the schema.")
+        yield NOT_CHECKED.at(source.path, 0, said, fix="Correct the schema.")
         return
     for path, why in wrong:
         line, column = document.place(path)
@@ -101,4 +101,4 @@ def _options(
                 *container_config.check(alone),
                 *container_confinement.check(alone, {}),
             ):
-                yield replace(found, line=line, column=column, fix=None)
+                yield replace(found, line=line, column=column, edit=None)

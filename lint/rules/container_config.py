@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from formats.container_defects import Defect, defects
 from formats.container_defects import Kind as Defects
-from lint.finding import PROBLEMS, Fix, Severity
+from lint.finding import PROBLEMS, Edit, Severity
 from lint.source import Kind
 from targets import patterns
 from targets.runtime import container_config, pct_options, proxmox
@@ -127,16 +127,16 @@ def _mount_entries(
         rest, line = fields.copy(), entry.line + 1
         while len(rest) < _MOST_FIELDS and (piece := _piece(left.get(line, []), len(rest))):
             rest, line = [*rest, *piece], line + 1
-        mend, fix = "", None
+        fix, edit = "", None
         if len(rest) > len(fields) and _ENTRY.fullmatch(" ".join(rest)):
             taken.update(range(entry.line + 1, line))
             separator = "=" if "=" in lines[entry.line - 1].partition(":")[0] else ":"
             joined = f"lxc.mount.entry{' =' if separator == '=' else ':'} {' '.join(rest)}"
-            mend = f"It was split at its spaces. Write one line: {joined}"
-            fix = Fix(entry.line, line - entry.line, (joined,))
+            fix = f"It was split at its spaces. Write one line: {joined}"
+            edit = Edit(entry.line, line - entry.line, (joined,))
         elif fields == ["/dev/fuse"]:
-            mend = f"Write lxc.mount.entry: {container_config.FUSE_ENTRY}"
-        yield MOUNT_ENTRY_CUT.at(source.path, entry.line, defect.cause, mend=mend, fix=fix)
+            fix = f"Write lxc.mount.entry: {container_config.FUSE_ENTRY}"
+        yield MOUNT_ENTRY_CUT.at(source.path, entry.line, defect.cause, fix=fix, edit=edit)
 
 
 def _piece(words: list[str], place: int) -> list[str]:
@@ -161,14 +161,14 @@ def _unread(
             yield SECTION_NAME.at(source.path, line, f"'{text}' is no section")
             continue
         # What stands in a section is another matter.
-        meant = _mended(text, taken_keys) if end is None or line < end else ""
-        mend, fix = (f"Write '{meant}'.", Fix(line, 1, (meant,))) if meant else ("", None)
+        meant = _corrected(text, taken_keys) if end is None or line < end else ""
+        fix, edit = (f"Write '{meant}'.", Edit(line, 1, (meant,))) if meant else ("", None)
         if (read_as := proxmox.option(text)) and read_as[0].startswith("lxc."):
-            mend = f"Did you mean '{defect.meant}'?" if defect.meant else _NOT_HANDED_ON
-        yield LINE_DROPPED.at(source.path, line, defect.cause, mend=mend, fix=fix)
+            fix = f"Did you mean '{defect.meant}'?" if defect.meant else _NOT_HANDED_ON
+        yield LINE_DROPPED.at(source.path, line, defect.cause, fix=fix, edit=edit)
 
 
-def _mended(text: str, known: frozenset[str]) -> str:
+def _corrected(text: str, known: frozenset[str]) -> str:
     """Return a line as Proxmox reads it, where no more than blanks or the separator is wrong.
 
     Args:
@@ -182,8 +182,8 @@ def _mended(text: str, known: frozenset[str]) -> str:
         return ""
     if not found["key"].startswith("lxc.") and not pct_options.known(found["key"]):
         return ""
-    mended = f"{found['key']}: {found['value']}"
-    return mended if proxmox.keeps(found["key"]) and proxmox.option(mended) else ""
+    fixed = f"{found['key']}: {found['value']}"
+    return fixed if proxmox.keeps(found["key"]) and proxmox.option(fixed) else ""
 
 
 def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> Iterator[Finding]:
@@ -191,23 +191,25 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
     keys = {o.key for o in current}
     colon = " =" if source.kind is Kind.LXC else ":"
     for defect in wrong:
-        option, mend, fix = defect.option, "", None
+        option, fix, edit = defect.option, "", None
         if option is None or defect.kind not in _PROBLEMS:
             continue
         if defect.kind is Defects.KEY_FORMER:
             sure = "INDEX" not in defect.meant and defect.meant not in keys
-            fix = Fix(option.line, 1, (f"{defect.meant}{colon} {option.value}",)) if sure else None
-            mend = f"Write {defect.meant}."
+            edit = (
+                Edit(option.line, 1, (f"{defect.meant}{colon} {option.value}",)) if sure else None
+            )
+            fix = f"Write {defect.meant}."
         elif defect.kind is Defects.TARGET_ABSOLUTE:
             what, target, *how = option.value.split()
             entry = f"lxc.mount.entry{colon} {' '.join([what, target.lstrip('/'), *how])}"
-            fix = Fix(option.line, 1, (entry,)) if target.strip("/") else None
-            mend = f"Write {entry}" if fix else ""
+            edit = Edit(option.line, 1, (entry,)) if target.strip("/") else None
+            fix = f"Write {entry}" if edit else ""
         elif defect.meant:
-            mend = f"Did you mean '{defect.meant}'?"
+            fix = f"Did you mean '{defect.meant}'?"
         problem = FEATURES if option.key == "features" else _PROBLEMS[defect.kind]
         severity = problem.severity if defect.certain else Severity.ADVICE
-        at = problem.at(source.path, option.line, defect.cause, mend=mend, fix=fix)
+        at = problem.at(source.path, option.line, defect.cause, fix=fix, edit=edit)
         yield replace(at, severity=severity, why=f"{defect.effect}.")
     for option in current:
         is_place = option.key.startswith("lxc.cgroup.dir.")
@@ -271,5 +273,5 @@ def _separators(
     for option in equals:
         if is_option(option) and option.key in colons:
             said = f"{option.key} is written with '=' here, and with ':' in another line"
-            fix = Fix(option.line, 1, (f"{option.key}: {option.value}",))
-            yield SEPARATORS.at(source.path, option.line, said, fix=fix)
+            edit = Edit(option.line, 1, (f"{option.key}: {option.value}",))
+            yield SEPARATORS.at(source.path, option.line, said, edit=edit)

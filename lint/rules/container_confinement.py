@@ -106,8 +106,8 @@ def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
     for name in option.value.split():
         if name not in capabilities.NAMES | known and not patterns.fullmatch("[0-9]{1,9}", name):
             said = f"'{option.key}' has '{name}', which is no capability"
-            mend = capabilities.perhaps(name)
-            yield CAPABILITY_NAME.at(source.path, option.line, said, mend=mend)
+            fix = capabilities.perhaps(name)
+            yield CAPABILITY_NAME.at(source.path, option.line, said, fix=fix)
 
 
 def _overridden(

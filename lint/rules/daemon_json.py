@@ -110,9 +110,9 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
     line, column = document.place(path)
     if key not in _KNOWN:
         like = difflib.get_close_matches(key[:60], sorted(_KNOWN), 1, 0.8)
-        mend = f"Perhaps {like[0]} is meant." if like else ""
+        fix = f"Perhaps {like[0]} is meant." if like else ""
         said = f"dockerd knows no key '{key}'"
-        yield UNKNOWN.at(source.path, line, said, column=column, mend=mend)
+        yield UNKNOWN.at(source.path, line, said, column=column, fix=fix)
     elif value is not None and (wanted := _other_type(key, value)):
         yield TYPE.at(source.path, line, f"'{key}' has to be {wanted}", column=column)
     elif key == "log-opts":

@@ -64,7 +64,7 @@ _ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
 _OFF = frozenset({"unconfined", "default_allow"})
 #: Includes that deny nothing, wherever they are.
 _WITHOUT_DENY = patterns.compile(r"abstractions/base|tunables/.*|abi/.*|local/.*")
-#: What is allowed whole by its bare word. Not "file": a rule beside it may say how to execute.
+#: What is allowed whole by its bare word. Not "file": a further rule may say how to execute.
 _WHOLE = (
     *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
     *("unix", "dbus", "mqueue", "io_uring"),
@@ -136,17 +136,17 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     """Yield the rules that leave nothing of a profile, its own and those that it includes."""
     name = profile.name
 
-    def at(rule: Problem, place: Placed, said: str, mend: str = "") -> Finding:
+    def at(rule: Problem, place: Placed, said: str, fix: str = "") -> Finding:
         own = place.source is source
         more = "" if own else f", which {name} includes"
-        return rule.at(place.source.path, place.rule.line, f"{said}{more}", mend=mend)
+        return rule.at(place.source.path, place.rule.line, f"{said}{more}", fix=fix)
 
     bare: dict[str, Placed] = {}
     for each in rules.found:
         text = each.rule.text
         given = name in _LXCS_OWN and each.source is not source
-        for problem, said, mend in () if given else _alone(text):
-            yield at(problem, each, said, mend)
+        for problem, said, fix in () if given else _alone(text):
+            yield at(problem, each, said, fix)
         if found := _BARE.fullmatch(text):
             bare[found[1]] = each
         elif (file := _FILE.fullmatch(text)) and not file["owner"]:

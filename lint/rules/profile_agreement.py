@@ -62,9 +62,9 @@ def check(
     for use in uses:
         like = by_look.get(alike(use.name), "")
         if use.name not in known and (like or whole):
-            mend = f"The profile is called {like}: use one name everywhere." if like else ""
+            fix = f"The profile is called {like}: use one name everywhere." if like else ""
             said = f"no file defines the profile {use.name}"
-            yield UNKNOWN.at(use.path, use.line, said, mend=mend)
+            yield UNKNOWN.at(use.path, use.line, said, fix=fix)
     for name, places in known.items():
         together: dict[str, list[tuple[Source, int]]] = defaultdict(list)
         for source, profile in places:

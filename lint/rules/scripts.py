@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
-from lint.finding import PROBLEMS, Fix
+from lint.finding import PROBLEMS, Edit
 from lint.rules.tools import NOT_CHECKED
 from lint.shell_text import TooTangled, commands
 from targets import patterns
@@ -63,7 +63,7 @@ def check(source: Source) -> Iterator[Finding]:
         found = commands(source.text)
     except TooTangled:
         said = "its commands are too tangled to be read in a few seconds"
-        yield NOT_CHECKED.at(source.path, 0, said, mend="Lint a script of a person.")
+        yield NOT_CHECKED.at(source.path, 0, said, fix="Lint a script of a person.")
         return
     wrappers = _wrappers(found)
     enters = any(_entered(_bare(each.words), wrappers) is not None for each in found)
@@ -111,7 +111,7 @@ def not_executable(sources: Sequence[Source]) -> Iterator[Finding]:
                 said.add(name)
                 script = plain[name]
                 text = f"{source.path} executes it, and its mode is {script.mode & 0o777:o}"
-                yield NOT_EXECUTABLE.at(script.path, 0, text, fix=Fix(executable=True))
+                yield NOT_EXECUTABLE.at(script.path, 0, text, edit=Edit(executable=True))
 
 
 def _pipefail(words: Sequence[str], before: bool) -> bool:

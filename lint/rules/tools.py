@@ -148,7 +148,7 @@ class Tools:
         for tool, paths in self._missing.items():
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             said = f"{tool} is not installed here: it has not checked this file{more}"
-            yield NOT_CHECKED.at(paths[0], 0, said, mend=f"Install {tool}, or lint on the node.")
+            yield NOT_CHECKED.at(paths[0], 0, said, fix=f"Install {tool}, or lint on the node.")
 
     def _unchecked(self, sources: Sequence[Source], why: str) -> Iterator[Finding]:
         """Yield that files could not be judged; a tool that is missing is said at the end."""

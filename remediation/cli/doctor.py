@@ -127,7 +127,7 @@ def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[st
                 "weight": each.severity.value,
                 "cause": shown(each.cause, _LONGEST),
                 "why": each.why,
-                "mend": shown(each.mend, _LONGEST),
+                "fix": shown(each.fix, _LONGEST),
             }
             for each in found.troubles
         ],

@@ -49,7 +49,7 @@ _ANY = 100
 @click.option(
     "--fix",
     is_flag=True,
-    help="Mend what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
+    help="Fix what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
 )
 @options.yes
 @target_options(", whose files are linted instead; without /CTID those of all its containers")
@@ -77,9 +77,9 @@ def lint(
         found, findings = _linted(paths)
     else:
         if paths or fix:
-            raise UsageError("a target has no PATH, and --fix mends files of this machine only")
+            raise UsageError("a target has no PATH, and --fix fixes files of this machine only")
         found, findings = _linted_on(where, file)
-    if fix and _mend(found, findings, yes=yes):
+    if fix and _fix(found, findings, yes=yes):
         found, findings = _linted(paths)
     _print(findings, found, form)
     sys.exit(1 if any(not each.is_advice for each in findings) else 0)
@@ -110,17 +110,17 @@ def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Findin
         return found, [*found.findings, *check(found.sources, tools)]
 
 
-def _mend(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
-    """Mend what is certain, once the user has seen it and agreed; say whether anything was."""
+def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
+    """Fix what is certain, once the user has seen it and agreed; say whether anything was."""
     wanted = fixes.certain(findings)
     contents = {source.path: source.content for source in found.sources}
-    after = {path: fixes.mended(contents[path], each) for path, each in wanted.items()}
+    after = {path: fixes.edited(contents[path], each) for path, each in wanted.items()}
     executable = {path for path, each in wanted.items() if any(one.executable for one in each)}
     if not wanted:
-        printing.tell("nothing can be mended with certainty")
+        printing.tell("nothing can be fixed with certainty")
         return False
     for path, content in after.items():
-        summary = "becomes executable" if path in executable else "is mended"
+        summary = "becomes executable" if path in executable else "is fixed"
         drift = Drift(summary, contents[path], content)
         printing.difference(path, drift, "is now", "will be", to=printing.err)
     if not (yes or _agreed(len(wanted))):
@@ -128,14 +128,14 @@ def _mend(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
     for path, content in after.items():
         copy = fixes.write(path, contents[path], content, executable=path in executable)
         kept = f"; what was there is kept as {copy}" if copy else ""
-        printing.tell(f"{path} mended{kept}")
+        printing.tell(f"{path} fixed{kept}")
     return True
 
 
 def _agreed(files: int) -> bool:
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError("files would be changed, and nobody can be asked: give --yes")
-    return click.confirm(f"mend {files} file{'' if files == 1 else 's'}?", default=False, err=True)
+    return click.confirm(f"fix {files} file{'' if files == 1 else 's'}?", default=False, err=True)
 
 
 def _print(findings: Sequence[Finding], found: Found, form: str) -> None:

@@ -163,7 +163,7 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     sources = [Source(f"/a/{name}", content, kind, base=base, inside=inside) for kind in kinds]
     found = check(sources, Tools(on, is_for_containers))
     for wanted_fixes in fixes.certain(found).values():
-        fixes.mended(content, wanted_fixes)
+        fixes.edited(content, wanted_fixes)
     json_line(formats.as_json(found[:200], sources))
     json_line(formats.as_sarif(found[:200]))
     formats.summary(found, sources)

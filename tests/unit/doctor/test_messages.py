@@ -37,7 +37,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         found = messages.diagnose(SHOWN[shown](message.text))
         assert [each.id for each in found.troubles][:1] == [message.problem], message.text
         assert found.troubles[0].severity is Severity.SEEN
-        assert found.troubles[0].mend.startswith(f"To make sure, {message.sure}. ")
+        assert found.troubles[0].fix.startswith(f"To make sure, {message.sure}. ")
         assert (bool(found.unseen), found.exit_code) == (message.vague, 1)
 
 
@@ -68,7 +68,7 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
     fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
     found = messages.diagnose(f"{net}{table}\n{fd}\n{fd}\n")
     assert [each.id for each in found.troubles] == ["runc-reopen-refused", "kernel-module-missing"]
-    assert "modprobe iptable_nat" in found.troubles[1].mend
+    assert "modprobe iptable_nat" in found.troubles[1].fix
     assert "reopen fd 9" in found.troubles[0].cause
 
 
@@ -143,7 +143,7 @@ RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not 
 def test_message_that_keeps_a_docker_container_from_starting_is_a_trouble() -> None:
     found = diagnosis({guest_reads.CONTAINERS: container(Error=RLIMIT)})
     assert troubles(found) == ["rlimit-refused"]
-    assert "lxc.prlimit.memlock" in found.troubles[0].mend
+    assert "lxc.prlimit.memlock" in found.troubles[0].fix
 
 
 def test_message_in_the_journal_is_a_trouble_only_while_docker_is_down() -> None:

@@ -1,4 +1,4 @@
-"""Each kind of trouble: which causes it tells apart, how it is mended, and what is only advice."""
+"""Each kind of trouble: which causes it tells apart, how it is fixed, and what is only advice."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
     (only,) = [each for each in found.troubles if not each.is_advice]
     assert only.severity is Severity.SEEN
     assert "names user 1000" in only.cause
-    assert "lxc.idmap: u 1000 101000 1." in only.mend
+    assert "lxc.idmap: u 1000 101000 1." in only.fix
 
 
 def test_id_above_the_map_is_advice_about_the_image() -> None:
@@ -85,14 +85,14 @@ def test_runc_has_the_fix_since(version: str, fixed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "pct", "mend"),
+    ("label", "pct", "fix"),
     [
         (GENERATED, True, "lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2"),
         (GENERATED, False, "6.0.6 or 7.0"),
         ("lxc-mine (enforce)", True, "container-base"),
     ],
 )
-def test_runc_refusal_is_mended_as_the_profile_needs(label: str, pct: bool, mend: str) -> None:
+def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: str) -> None:
     versions = "lxc 6.0.5\nlxc-pve 6.0.5-1\n" if pct else "lxc 6.0.4\n"
     config = CONFIG if pct else "lxc.apparmor.profile = generated\n"
     found = diagnosis(
@@ -104,7 +104,7 @@ def test_runc_refusal_is_mended_as_the_profile_needs(label: str, pct: bool, mend
         config=config,
         pct=pct,
     )
-    assert mend in found.troubles[0].mend
+    assert fix in found.troubles[0].fix
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_backup_risk_names_the_fuse_mount_and_the_mode() -> None:
     found = diagnosis({node_reads.mounts(CTID): mounts}, config=without)
     (said,) = [each for each in found.troubles if each.id == "backup-may-hang"]
     assert "/var/lib/docker/m" in said.cause
-    assert "vzdump 950 --mode stop" in said.mend
+    assert "vzdump 950 --mode stop" in said.fix
     assert "backup-may-hang" not in advice(
         diagnosis({node_reads.mounts(CTID): lxcfs}, config=without)
     )
@@ -256,7 +256,7 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
     found = diagnosis({guest_reads.DEVICES: "\n".join(rows) + "\n"}).troubles
     found = [each for each in found if not each.is_advice]
     assert [each.id for each in found] == ["gpu-of-nobody"]
-    assert "/dev/dri/renderD128" in found[0].mend
+    assert "/dev/dri/renderD128" in found[0].fix
 
 
 def test_devices_by_the_thousand_are_no_more_than_a_node_has() -> None:

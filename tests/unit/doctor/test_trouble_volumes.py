@@ -40,8 +40,8 @@ def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() ->
     assert advice(found)[0] == "bind-mount-of-nobody"
     assert "user 1000 and group 1000" in found.troubles[0].cause
     assert "65534:65534" in found.troubles[0].cause
-    assert "chown -R 101000:101000" in found.troubles[0].mend
-    assert "idmap=" in found.troubles[0].mend
+    assert "chown -R 101000:101000" in found.troubles[0].fix
+    assert "idmap=" in found.troubles[0].fix
 
 
 STRANGE = "volumes 3\n65534 65534 no ./data/_data\n0 65534 yes ./own/_data\n"
@@ -59,7 +59,7 @@ def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_trouble() -> No
     assert "none of the ids 100000 to 165535" in said.cause
     assert "the Docker container web is to write there" in said.cause
     assert "own" not in said.cause.split("shows")[0]
-    assert "idmap=" not in said.mend
+    assert "idmap=" not in said.fix
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> No
         ("rootfs: a,mp=/\n", ""),
     ],
 )
-def test_volume_of_nobody_on_a_mount_point_is_mended_by_its_idmap(points: str, named: str) -> None:
+def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, named: str) -> None:
     found = diagnosis({VOLUMES: STRANGE}, config=CONFIG + points)
     (said,) = [each for each in found.troubles if each.id == "volume-of-nobody"]
-    assert (f"give {named}, " in said.mend) is bool(named)
+    assert (f"give {named}, " in said.fix) is bool(named)
 
 
 @pytest.mark.parametrize(

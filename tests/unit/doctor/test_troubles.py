@@ -195,7 +195,7 @@ HEALTHY: list[dict[Read[Any], Raw]] = [
         guest_reads.RUNC: "runc version 1.1.15+ds1\n",
     },
     {CONFINED: confined("lxc-mine (enforce)", BASED, "deny /proc/kcore rwklx,\n")},
-    # mended: another container was started since
+    # fixed: another container was started since
     {
         guest_reads.CONTAINERS: container(Error=REOPEN)
         + container(Name="/b", Running=True, StartedAt="2026-11-26T11:00:00Z")
@@ -299,7 +299,7 @@ def test_stopped_container_is_named_and_what_was_not_seen() -> None:
     assert sorted(troubles(other)) == ["container-stopped", "container-value-invalid"]
     found = diagnosis(said)
     assert troubles(found) == ["container-stopped"]
-    assert "pct start 950" in found.troubles[0].mend
+    assert "pct start 950" in found.troubles[0].fix
     assert {each.why for each in found.unseen} == {"container 950 does not run"}
 
 

@@ -1,4 +1,4 @@
-"""Before an upgrade: what breaks is named, what is mended too, and what nobody knows is said."""
+"""Before an upgrade: what breaks is named, what is fixed too, and what nobody knows is said."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
     ({}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
     ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.3.3+ds1-2")}, "upgrade-runc-reopen"),
     ({INSTALLED: PVE}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
-    # as it is now already, and nothing mends it
+    # as it is now already, and nothing fixes it
     (
         {},
         {INSTALLED: installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")},
@@ -192,7 +192,7 @@ def test_breakage_tells_both_versions_the_cause_and_its_sources() -> None:
     assert moved in said.cause
     assert "lxc stays 1:6.0.4-4+deb13u3 on the node" in said.cause
     assert "opencontainers/runc#4968" in said.why
-    assert "apt-mark hold" in said.mend
+    assert "apt-mark hold" in said.fix
 
 
 def test_breakage_that_is_there_already_says_so() -> None:
@@ -201,11 +201,11 @@ def test_breakage_that_is_there_already_says_so() -> None:
     assert found.troubles[0].cause.startswith("as now already, no Docker container starts")
 
 
-def test_upgrade_that_mends_is_advice_and_names_the_row() -> None:
+def test_upgrade_that_fixes_is_advice_and_names_the_row() -> None:
     had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
     found = upgraded({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.4-4+deb13u4")}, {INSTALLED: had})
     assert troubles(found) == []
-    said = first(found, "upgrade-mends")
+    said = first(found, "upgrade-fixes")
     assert said.cause.endswith(": row upgrade-runc-reopen")
     assert "1:6.0.4-4+deb13u3 → 1:6.0.4-4+deb13u4 on the node" in said.cause
     assert found.exit_code == 0
@@ -276,7 +276,7 @@ BY_CONFIG: list[tuple[str, Both, str]] = [
     ),
     # what looks like it
     ("mp0: local:950/x,mp=/data", pve("6.0.18", "6.1.2"), ""),
-    ("mp0: /mnt/nas,mp=/data", pve("6.1.0", "6.1.1"), "upgrade-mends"),
+    ("mp0: /mnt/nas,mp=/data", pve("6.1.0", "6.1.1"), "upgrade-fixes"),
     ("lxc.cgroup.dir.container: x", pve("6.1.4", "6.1.4"), ""),
     ("ostype: debian", pve("6.1.0", "6.1.2"), ""),
     ("features: nesting=1", ({}, {INSTALLED: installed("docker.io 26.1.5", "systemd 257.1")}), ""),
@@ -334,7 +334,7 @@ SAID: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
             INSTALLED: installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1"),
             PLAN: plan("fuse-overlayfs 1.14-1 1.16-1"),
         },
-        "upgrade-mends",
+        "upgrade-fixes",
     ),
     (
         {

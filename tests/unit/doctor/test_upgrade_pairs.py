@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from doctor.upgrade_pairs import Pair
 
 
-def test_row_says_what_mends_it() -> None:
-    assert all(pair.mended or pair.otherwise for pair in PAIRS)
+def test_row_says_what_fixes_it() -> None:
+    assert all(pair.fixed or pair.otherwise for pair in PAIRS)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
-def test_mended_version_of_a_row_is_not_a_broken_one(pair: Pair) -> None:
+def test_fixed_version_of_a_row_is_not_a_broken_one(pair: Pair) -> None:
     broken = {(side.where, each) for side in pair.broken for each in side.versions}
-    for side in pair.mended:
-        for mended in side.versions:
+    for side in pair.fixed:
+        for fixed in side.versions:
             for where, each in broken:
-                same = (where, each.package) == (side.where, mended.package)
-                assert not (same and is_within(mended.since or "0", each.since, each.before))
+                same = (where, each.package) == (side.where, fixed.package)
+                assert not (same and is_within(fixed.since or "0", each.since, each.before))
 
 
 def test_ranges_of_the_table_go_forward_and_are_of_packages_that_are_asked_for() -> None:
     for pair in PAIRS:
-        for side in (*pair.broken, *pair.mended):
+        for side in (*pair.broken, *pair.fixed):
             for each in side.versions:
                 assert each.package in {*upgrade_reads.WATCHED, KERNEL}
                 assert not each.before or is_within(each.since, "", each.before)

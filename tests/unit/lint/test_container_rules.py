@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lint.check import check
-from lint.fixes import certain, mended
+from lint.fixes import certain, edited
 from lint.source import Kind, Source
 
 HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
@@ -19,9 +19,9 @@ def ids(text: str, *more: Source, kind: Kind = Kind.CONTAINER) -> list[str]:
 
 
 def fixed(text: str) -> str:
-    """The text once what is certain is mended."""
+    """The text once what is certain is fixed."""
     found = check([Source(PATH, text.encode(), Kind.CONTAINER)])
-    return mended(text.encode(), certain(found).get(PATH, [])).decode()
+    return edited(text.encode(), certain(found).get(PATH, [])).decode()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
     assert ids(text, kind=Kind.LXC) == ["mount-entry-cut", "lxc-line"]
 
 
-# -- what is certain is mended
+# -- what is certain is fixed
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
         ("swap : 1\r\n", "swap: 1\r\n"),
     ],
 )
-def test_certain_mending_changes_its_lines_only(before: str, after: str) -> None:
+def test_certain_fix_changes_its_lines_only(before: str, after: str) -> None:
     assert fixed(HEAD + before) == HEAD + after
     assert ids(HEAD + after) == []
 
@@ -191,7 +191,7 @@ def test_certain_mending_changes_its_lines_only(before: str, after: str) -> None
         "[before]\nswap : 1\n",
     ],
 )
-def test_uncertain_mending_is_left_to_the_reader(line: str) -> None:
+def test_uncertain_fix_is_left_to_the_reader(line: str) -> None:
     assert ids(HEAD + line) != []
     assert fixed(HEAD + line) == HEAD + line
 
@@ -205,6 +205,6 @@ def test_rest_of_a_split_mount_entry_is_no_finding_of_its_own() -> None:
 def test_key_that_proxmox_lets_not_through_is_to_go_into_a_file_that_it_includes() -> None:
     text = b"arch: amd64\nlxc.sysctl.net.ipv4.ip_forward: 1\nswap = 1\n"
     one, other = check([Source("/a/950.conf", text, Kind.CONTAINER)])
-    assert (one.id, one.line, one.fix) == ("container-line-dropped", 2, None)
-    assert "lxc.include: FILE" in one.mend
-    assert other.mend == "Write 'swap: 1'."
+    assert (one.id, one.line, one.edit) == ("container-line-dropped", 2, None)
+    assert "lxc.include: FILE" in one.fix
+    assert other.fix == "Write 'swap: 1'."

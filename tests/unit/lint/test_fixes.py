@@ -1,4 +1,4 @@
-"""Mending is exact, keeps what was there, and overwrites nothing that changed since."""
+"""Fixing is exact, keeps what was there, and overwrites nothing that changed since."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lint.check import check
-from lint.fixes import certain, mended, write
+from lint.fixes import certain, edited, write
 from lint.source import Kind, Source
 from targets.errors import FactError
 from tests.doubles.examples import examples
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lint.finding import Fix
+    from lint.finding import Edit
 
 _lines = st.sampled_from(
     [
@@ -33,14 +33,14 @@ _lines = st.sampled_from(
 
 @examples(100)
 @given(st.lists(_lines, max_size=12).map("\n".join))
-def test_mended_file_has_no_certain_mending_left_and_keeps_all_other_lines(text: str) -> None:
-    def found(content: bytes) -> list[Fix]:
+def test_fixed_file_has_no_certain_fix_left_and_keeps_all_other_lines(text: str) -> None:
+    def found(content: bytes) -> list[Edit]:
         return certain(check([Source("/a", content, Kind.CONTAINER)])).get("/a", [])
 
     before = text.encode(errors="surrogateescape")
     content = before
-    for _ in range(4):  # a line that is mended can make another one certain
-        content = mended(content, found(content))
+    for _ in range(4):  # a line that is fixed can make another one certain
+        content = edited(content, found(content))
     assert found(content) == []
     kept = {line for line in before.split(b"\n") if line in {b"[2024]", b"[before]"}}
     assert kept <= set(content.split(b"\n"))
@@ -84,11 +84,11 @@ def test_write_refuses_what_was_changed_since(tmp_path: Path) -> None:
         write(str(tmp_path / "absent"), b"a", b"b", executable=False)
 
 
-def test_lines_that_say_two_things_of_one_key_are_not_mended() -> None:
+def test_lines_that_say_two_things_of_one_key_are_not_fixed() -> None:
     text = b"memory = 512\n swap: 1\nmemory : 1024\n"
     found = check([Source("/a", text, Kind.CONTAINER)])
     assert [each.line for each in found] == [1, 2, 3]
-    assert mended(text, certain(found)["/a"]) == b"memory = 512\nswap: 1\nmemory : 1024\n"
+    assert edited(text, certain(found)["/a"]) == b"memory = 512\nswap: 1\nmemory : 1024\n"
 
 
 def test_write_gives_owner_and_mode_to_its_own_file_whatever_is_put_in_its_place(

@@ -47,7 +47,7 @@ def test_json_has_every_field_of_a_finding() -> None:
     assert told["files"] == 1
     one = told["findings"][1]
     assert set(one) == {
-        *("id", "severity", "file", "line", "column", "message", "why", "mend", "fixable")
+        *("id", "severity", "file", "line", "column", "message", "why", "fix", "fixable")
     }
     assert (one["id"], one["severity"], one["line"]) == ("container-line-dropped", "error", 2)
     assert told["findings"][0]["line"] is None

@@ -110,9 +110,9 @@ def test_released_id_is_still_a_rules() -> None:
 
 
 @pytest.mark.parametrize("rule", PROBLEMS.values(), ids=PROBLEMS.keys())
-def test_rule_says_what_why_and_how_to_mend(rule: object) -> None:
-    title, why, mend = (getattr(rule, name) for name in ("title", "why", "mend"))
+def test_rule_says_what_why_and_how_to_fix(rule: object) -> None:
+    title, why, fix = (getattr(rule, name) for name in ("title", "why", "fix"))
     assert title[0].islower() or title.startswith(("AppArmor", "LXC", "Proxmox", "'"))
     assert not title.endswith(".")
     assert why.endswith(".")
-    assert mend.endswith(".")
+    assert fix.endswith(".")

@@ -76,7 +76,7 @@ def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> Non
     told = json.loads(done.stdout)
     assert (told["ctid"], told["node"]) == (CTID, "pve1")
     assert told["troubles"][0]["id"] == "id-map-hole"
-    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "mend"}
+    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "fix"}
     assert told["could_not_see"] == [
         {"what": "whether units of the guest are refused", "why": "x", "matters": True}
     ]
@@ -169,8 +169,8 @@ def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
     done = pasted(CAPS)
     first = "trouble: Docker gives a container a capability that the LXC container has dropped"
     assert done.exit_code == 1
-    assert done.stdout.startswith(f"{first}: {CAPS} [capabilities-dropped]\n    why:  LXC drops")
-    assert "    mend: To make sure, on the node: pct config CTID | grep" in done.stdout
+    assert done.stdout.startswith(f"{first}: {CAPS} [capabilities-dropped]\n    why: LXC drops")
+    assert "    fix: To make sure, on the node: pct config CTID | grep" in done.stdout
     (tmp_path / "error.txt").write_bytes(CAPS.encode("utf-16"))
     read = CliRunner().invoke(main, ["doctor", str(tmp_path / "error.txt")])
     assert (read.exit_code, read.stdout) == (1, done.stdout)
@@ -180,7 +180,7 @@ def test_doctor_of_a_message_as_json_has_the_members_of_a_container() -> None:
     told = json.loads(pasted(CAPS, "--format", "json").stdout)
     assert set(told) == {"ctid", "node", "troubles", "could_not_see"}
     assert (told["ctid"], told["node"], told["could_not_see"]) == (None, None, [])
-    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "mend"}
+    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "fix"}
 
 
 def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() -> None:

@@ -1,4 +1,4 @@
-"""``python -m remediation lint``: exit codes, formats, and mending on the command line."""
+"""``python -m remediation lint``: exit codes, formats, and --fix on the command line."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_fix_of_what_is_uncertain_ends_with_what_is_left(conf: Path) -> None:
     conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
     done = run(str(conf), "--fix", "--yes")
     assert done.exit_code == 1
-    assert "nothing can be mended with certainty" in done.stderr
+    assert "nothing can be fixed with certainty" in done.stderr
 
 
 def test_fix_makes_a_script_executable(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_target_that_is_none_ends_with_2(opened: list[str]) -> None:
 
 
 @pytest.mark.parametrize("more", ["--fix", "/etc"])
-def test_target_has_no_path_and_nothing_there_is_mended(opened: list[str], more: str) -> None:
+def test_target_has_no_path_and_nothing_there_is_fixed(opened: list[str], more: str) -> None:
     done = run("--target", "root@pve1/950", more)
     assert done.exit_code == 2
     assert "a target has no PATH" in done.stderr

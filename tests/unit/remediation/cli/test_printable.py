@@ -198,7 +198,7 @@ def stages(text: str, *, as_json: bool) -> None:
 
 def diagnosed(text: str, form: str) -> None:
     """Run ``doctor`` where all that it found is the text."""
-    cause = EXAMINATIONS[0].kinds[0].here(text, mend=text)
+    cause = EXAMINATIONS[0].kinds[0].here(text, fix=text)
     found = Diagnosis((cause,), (Unseen("a thing", text),))
     node = SimpleNamespace(node=SimpleNamespace(machine="pve1"))
     with (
@@ -212,7 +212,7 @@ def diagnosed(text: str, form: str) -> None:
 
 def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
-    found = next(iter(PROBLEMS.values())).at(text, 1, text, column=1, mend=text)
+    found = next(iter(PROBLEMS.values())).at(text, 1, text, column=1, fix=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
         lint_verb.lint.main(["--format", form], standalone_mode=False)
 
