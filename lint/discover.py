@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from formats.apparmor_profile import is_skipped
 from lint import includes
 from lint.finding import PROBLEMS
-from lint.regular_file import read
 from lint.rules import daemon_json
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
 from targets import patterns
 from targets.errors import UsageError
+from targets.regular_file import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from formats.apparmor_profile import is_skipped, statements
-from lint import regular_file
 from lint.source import Kind, Source
+from targets import regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import is_skipped
-from lint.regular_file import read
 from targets import patterns
+from targets.regular_file import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
-from lint.regular_file import LARGEST
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
 from targets import patterns
@@ -18,6 +17,7 @@ from targets.batch import at_once
 from targets.errors import FactError, RemediationError
 from targets.printable import cut
 from targets.read import ABSENT
+from targets.regular_file import LARGEST
 from targets.transport import at_most
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ reserved = [951, 952]    # containers that may be created and destroyed
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,15 +18,13 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import msgspec
 
-from targets import patterns
+from targets import patterns, regular_file
 from targets.errors import UsageError
 from targets.target import DEFAULT, Target, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: A target file is written by hand (bytes).
-_LONGEST = 1 << 20
 #: What to write for a key of a type, by what msgspec calls it.
 _WRITTEN = {
     "int": "{key} = NUMBER, without quotes",
@@ -88,19 +85,10 @@ def _tables(file: Path) -> dict[str, dict[str, object]]:
 
 
 def _content(file: Path) -> bytes:
-    """Read a regular file of limited size; anything else may never end."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as opened:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{file}: is not a regular file; a target file is one")
-        content = opened.read(_LONGEST + 1)
-    if len(content) > _LONGEST:
-        raise UsageError(
-            f"{file}: is too large ({found.st_size} bytes); a target file has at most "
-            f"{_LONGEST >> 20} MiB"
-        )
-    return content
+    try:
+        return regular_file.read(Path(os.path.realpath(file)))[0]
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}; a target file is a regular file") from error
 
 
 def _read(where: str, table: dict[str, object]) -> Target:

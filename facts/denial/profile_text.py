@@ -5,16 +5,17 @@ Source: apparmor.d(5).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import is_skipped, opened, statements
-from targets import foreign, patterns
+from targets import foreign, patterns, regular_file
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from formats.apparmor_profile import Statement
 
@@ -97,10 +98,10 @@ def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, dept
     if policy.files > _MOST:
         raise FactError(f"{path} is included again and again: more than {_MOST} files were read")
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LARGEST).decode(errors="replace")
-    except OSError as error:
-        raise FactError(f"{path} cannot be read: {error.strerror}") from error
+        text = regular_file.read(Path(os.path.realpath(path)))[0].decode(errors="replace")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise FactError(f"{path} cannot be read: {why}") from error
     inside = [profile] if profile else []
     for statement in statements(text):
         current = inside[-1] if inside else ""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lint import discover
-from lint.regular_file import LARGEST
 from lint.source import Kind
 from targets.errors import UsageError
+from targets.regular_file import LARGEST
 from tests.doubles.naming import naming
 
 CONF = b"rootfs: local:1\nunprivileged: 1\n"

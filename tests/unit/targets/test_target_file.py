@@ -207,7 +207,7 @@ def test_find_in_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> N
         (Path("/dev/zero"), "regular file"),
         (tmp_path, "directory"),
         (absent, os.strerror(errno.ENOENT)),
-        (huge, 1 << 32),
+        (huge, "larger than 1 MiB"),
     ):
         with naming(UsageError, path, named):
             target_file.find("pve1", path)

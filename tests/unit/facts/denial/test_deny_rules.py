@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,6 +170,15 @@ def test_read_of_a_directory_leaves_out_what_the_parser_skips(tmp_path: Path) ->
     (tmp_path / "profile").write_text("profile p {\n  include <d>\n}\n")
     policy = profile_text.read(tmp_path / "profile", [])
     assert [each.text for each in policy.rules] == ["deny /own r"]
+
+
+def test_read_of_an_included_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for name in ("fifo", "link"):
+        (tmp_path / "profile").write_text(f"profile p {{\n  include <{name}>\n}}\n")
+        with naming(FactError, tmp_path / name, "no regular file"):
+            profile_text.read(tmp_path / "profile", [])
 
 
 def test_read_of_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:

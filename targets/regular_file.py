@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The largest file that is linted (bytes).
+#: The largest file that is read (bytes).
 LARGEST = 1 << 20
 
 
