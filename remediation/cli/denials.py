@@ -89,6 +89,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     "--fail-on-denial", "fails", is_flag=True, help="For CI: end with 1 if a denial was found."
 )
 @options.form
+@options.json_form
 @target_options(": the node whose log is read")
 def denials(
     log: str | None,

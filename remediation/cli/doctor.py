@@ -26,6 +26,7 @@ _LONGEST = 1000
 @click.command()
 @click.argument("message", required=False, metavar="[MESSAGE]")
 @options.form
+@options.json_form
 @click.option(
     "--upgrade",
     "before_upgrade",

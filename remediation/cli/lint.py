@@ -46,6 +46,7 @@ _ANY = 100
     help="How findings are printed: for people, for programs, for code scanning, or as commands "
     "of a GitHub workflow.",
 )
+@options.json_form
 @click.option(
     "--fix",
     is_flag=True,

@@ -46,6 +46,7 @@ form = click.option(
     default="text",
     help="What to print.  [default: text]",
 )
+json_form = click.option("--json", "form", flag_value="json", help="The same as --format json.")
 yes = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
 )

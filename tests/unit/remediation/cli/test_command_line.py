@@ -60,6 +60,18 @@ def test_each_command_says_what_it_is_for(command: str) -> None:
     assert "Usage:" in long.output
 
 
+@pytest.mark.parametrize("command", ["denials -", "doctor -", "lint"])
+def test_command_with_a_format_takes_json_for_its_format(command: str, tmp_path: Path) -> None:
+    (tmp_path / "950.conf").write_text("rootfs: local:1\n")
+    words = command.split() if "-" in command else [command, str(tmp_path)]
+    one, other = (
+        CliRunner().invoke(main, [*words, *how], input="hello\n")
+        for how in (["--json"], ["--format", "json"])
+    )
+    assert json.loads(one.stdout)
+    assert (one.exit_code, one.stdout) == (other.exit_code, other.stdout)
+
+
 def test_help_fits_and_names_every_exit_code() -> None:
     said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
     assert max(map(len, said.splitlines())) <= 78
