@@ -42,7 +42,7 @@ class Defect:
         cause: what is wrong, in one line.
         effect: what becomes of it; empty if the cause says so.
         option: the line as it is read; None if it is not.
-        meant: the key that was meant; empty if that is not known.
+        meant: the key or the value that was meant; empty if that is not known.
         stops: whether no container starts with it.
         certain: whether every version of Proxmox makes something else of the line than it says.
     """

@@ -120,7 +120,7 @@ class Refusal:
     Attributes:
         words: the cause, in Proxmox's words.
         certain: whether a newer version cannot read it, either.
-        guess: the key that was meant, as far as can be told.
+        guess: the key or the value that was meant, as far as can be told.
     """
 
     words: str
@@ -227,6 +227,9 @@ def _properties(option: Option, value: str) -> tuple[dict[str, str], Refusal]:
     said = [f"{key}: {why}" for key, why in sorted(wrong.items()) if why]
     strange = [key for key in found if key not in schema]
     guess = next(filter(None, (_similar(key, schema, 0.6) for key in strange[:_MOST])), "")
+    tidy = ",".join("=".join(map(str.strip, part.split("=", 1))) for part in value.split(","))
+    if said and tidy != value and not _properties(option, tidy)[1].words:
+        said, guess = [*said, "Proxmox takes a blank for a part of the name or value"], tidy
     # A new property needs a new version; a known one that is wrong, or nearly one, needs none.
     certain = bool(guess) or len(said) > len(strange)
     return found, Refusal(f"format error: {'; '.join(said)}" if said else "", certain, guess)

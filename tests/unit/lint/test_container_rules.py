@@ -168,6 +168,7 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
             "".join(f"lxc.mount.entry: {field}\n" for field in ("a", "b", "none", "bind")),
             "lxc.mount.entry: a b none bind\n",
         ),
+        ("mp0: local:1, mp = /a b\n", "mp0: local:1,mp=/a b\n"),
         ("swap : 1", "swap: 1"),
         ("swap : 1\r\n", "swap: 1\r\n"),
     ],

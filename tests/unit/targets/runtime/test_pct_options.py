@@ -7,6 +7,7 @@ import pytest
 from targets.runtime import pct_options
 
 _UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
+_BLANK = "Proxmox takes a blank for a part of the name or value"
 _MAC = "hwaddr=BC:24:11:37:F6:C8"
 
 
@@ -63,7 +64,9 @@ def test_value_that_proxmox_reads_is_refused_by_nobody(line: str) -> None:
         ("features: nesting=", "missing key in comma-separated list property"),
         ("features: =1", "missing key in comma-separated list property"),
         ("features: fuse=1,fuse=1", "duplicate key in comma-separated list property: fuse"),
-        ("features: fuse =1", f"format error: fuse : {_UNKNOWN}"),
+        ("features: fuse =1", f"format error: fuse : {_UNKNOWN}; {_BLANK}"),
+        ("features: fuse=1, nesting=1", f"format error:  nesting: {_UNKNOWN}; {_BLANK}"),
+        ("features: fuse=1, fusion=1", f"format error:  fusion: {_UNKNOWN}"),
         ("cores: two", "type check ('integer') failed - got 'two'"),
         ("memory: 2G", "type check ('integer') failed - got '2G'"),
         ("cpulimit: 1,5", "type check ('number') failed - got '1,5'"),
