@@ -2,17 +2,20 @@
 
 The gate asserts that there is no certain defect, a start names those that stop it, and lint and
 doctor add what to do. Sources: PVE::LXC::Config (parse_pct_config) and PVE::LXC (update_lxc_config)
-of pve-container 6.1, and LXC 7.0, src/lxc/conf.c (mount_entry_on_absolute_rootfs).
+of pve-container 6.1, and LXC 6.0 and 7.0: conf.c (mount_entry_on_absolute_rootfs, mount_opt),
+confile.c (set_config_mount_auto), cgroups/cgfsng.c (device_cgroup_rule_parse).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from targets import patterns
 from targets.runtime import container_config, pct_options, proxmox
+from targets.runtime.pct_options import AUTOMOUNTS, MOUNT_OPTIONS, similar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +70,14 @@ _TAKEN = {
     "number": "takes the number that it begins with, or 0",
     "text": _AS_IT_IS,
 }
+_STARTS_NONE = "LXC starts no container with it"
+_READ_ONLY = {"readonly": "ro", "read-only": "ro"}
+_IGNORED = "LXC hands it to the kernel, which ignores it for a bind mount"
+#: A device as LXC reads it, and nearly so.
+_DEVICE = patterns.compile(
+    r"a|[abc]\s([0-9]+|\*):([0-9]+|\*)\s([rwm]{0,2}|[rwm]{3}.*)|/\S+ +[rwm]{1,3}( .*)?"
+)
+_LIKE_DEVICE = patterns.compile(r"([abc])\s+([0-9]+|\*)[\s:,.]+([0-9]+|\*)[\s:]+([rwm]{1,3})")
 #: So many unknown keys are compared: a stranger's file may be made to be slow.
 _MOST = 50
 
@@ -75,7 +86,7 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
     """Yield the defects of the lines in effect, and of all lines that are not read."""
     for number, (line, text) in enumerate(written.unreadable):
         why = "no option" if written.plain else proxmox.unreadable(text)
-        effect = "LXC starts no container with it" if written.plain else ""
+        effect = _STARTS_NONE if written.plain else ""
         read_as = None if written.plain or number >= _MOST else proxmox.option(text)
         meant = pct_options.similar_raw(read_as[0]) if read_as else ""
         cause = f"'{text}' is {why}"
@@ -84,15 +95,20 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
     roots = ["/rootfs", *(option.value.rpartition(":")[2] for option in named)]
     for entry in written.all("lxc.mount.entry"):
         yield from _mount_entry(entry, roots)
+    yield from islice(_raw_values(written), _MOST)
     if not written.plain:
         yield from _former(written)
-        current = {option.key: option for option in written.options if not option.section}
+        current = {(o.section, o.key): o for o in written.options if _counts(o)}
         own = [option for option in current.values() if not option.key.startswith("lxc.")]
         unknown = [option.line for option in own if pct_options.known(option.key) is None]
         too_many = frozenset(unknown[_MOST:])
         for option in own:
             if option.line not in too_many:
                 yield from _value(option)
+
+
+def _counts(option: Option) -> bool:
+    return not option.section or container_config.is_pending(option)
 
 
 def stopping(written: ContainerConfig) -> Iterator[Defect]:
@@ -109,8 +125,7 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
     if missing := ", ".join(container_config.missing_fields(entry.value)):
         if fields:
             cause = f"the mount entry '{entry.value}' lacks {missing}"
-            effect = "LXC starts no container with it"
-            yield Defect(Kind.ENTRY_CUT, entry.line, cause, effect, entry, stops=True)
+            yield Defect(Kind.ENTRY_CUT, entry.line, cause, _STARTS_NONE, entry, stops=True)
     elif any(not patterns.fullmatch("[0-9]+", field) for field in _numbers(fields)):
         cause = f"the mount entry '{entry.value}' has a blank within a field"
         effect = "LXC takes the wrong fields: write a blank of a name as \\040, options with commas"
@@ -127,6 +142,44 @@ def _numbers(fields: Sequence[str]) -> Iterator[str]:
         if field.startswith("#"):
             return
         yield field
+
+
+def _raw_values(written: ContainerConfig) -> Iterator[Defect]:
+    """Yield the values that LXC does not know, with what was meant."""
+    for entry, name in islice(_strange_options(written), _MOST):
+        if meant := _READ_ONLY.get(name) or similar(name, MOUNT_OPTIONS, 0.8):
+            cause = f"LXC does not know the option '{name}' of the mount entry '{entry.value}'"
+            yield replace(_unknown(entry, cause, name, meant), effect=_IGNORED, stops=False)
+    for option in written.all("lxc.mount.auto"):
+        for word in option.value.split():
+            if word not in AUTOMOUNTS and not patterns.fullmatch("shmounts:.+", word):
+                cause = f"'{word}' is nothing that LXC mounts by itself"
+                yield _unknown(option, cause, word, similar(word, AUTOMOUNTS, 0.75))
+    for key in ("lxc.cgroup2.devices.allow", "lxc.cgroup2.devices.deny"):
+        for option in written.all(key):
+            if option.value and not _DEVICE.fullmatch(option.value):
+                like = _LIKE_DEVICE.fullmatch(option.value)
+                meant = "{} {}:{} {}".format(*like.groups()) if like else ""
+                cause = f"'{option.value}' is no device as LXC reads it: type, numbers, rights"
+                yield _unknown(option, cause, option.value, meant)
+
+
+def _strange_options(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
+    """Yield the options of mount entries that are neither LXC's nor a file system's.
+
+    LXC hands an option that it does not know to the kernel, which ignores it for a bind mount.
+    """
+    for entry in written.all("lxc.mount.entry"):
+        options = (entry.value.split()[3:4] or [""])[0].split(",")
+        bind = "bind" in options or "rbind" in options
+        for option in options:
+            if option not in MOUNT_OPTIONS and (bind or option.startswith("crea")):
+                yield entry, option
+
+
+def _unknown(option: Option, cause: str, part: str, meant: str) -> Defect:
+    value = option.value.replace(part, meant) if meant else ""
+    return Defect(Kind.VALUE, option.line, cause, _STARTS_NONE, option, value, stops=True)
 
 
 def _former(written: ContainerConfig) -> Iterator[Defect]:

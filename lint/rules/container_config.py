@@ -206,8 +206,9 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
             edit = Edit(option.line, 1, (entry,)) if target.strip("/") else None
             fix = f"Write {entry}" if edit else ""
         elif defect.meant:
+            blanks = "".join(defect.meant.split()) == "".join(option.value.split())
             new = f"{option.key}{colon} {defect.meant}"
-            edit = Edit(option.line, 1, (new,)) if "=" in defect.meant else None
+            edit = Edit(option.line, 1, (new,)) if blanks else None
             fix = f"Did you mean '{defect.meant}'?"
         problem = FEATURES if option.key == "features" else _PROBLEMS[defect.kind]
         severity = problem.severity if defect.certain else Severity.ADVICE

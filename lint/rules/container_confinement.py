@@ -28,6 +28,8 @@ PRIVILEGED = PROBLEMS["container-privileged"]
 CAPABILITIES = PROBLEMS["container-capabilities-kept"]
 CAPABILITY_NAME = PROBLEMS["container-capability-unknown"]
 DEVICES = PROBLEMS["container-devices-all"]
+NO_DEVICE = PROBLEMS["container-device-not-given"]
+SECCOMP = PROBLEMS["container-seccomp-off"]
 PROFILE_NAME = PROBLEMS["container-profile-not-enterable"]
 PROFILE_REPLACED = PROBLEMS["container-profile-replaced"]
 FEATURES_OVERRIDDEN = PROBLEMS["container-features-overridden"]
@@ -37,7 +39,21 @@ _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 _NO_FILE = frozenset({"", "generated", "unchanged", "unconfined"})
 #: LXC's profiles that refuse nested mounts.
 _NOT_NESTING = patterns.compile(r"lxc-container-default(-cgns|-with-mounting)?")
-_ALL_DEVICES = patterns.compile(r"a(\s+\*:\*)?(\s+[rwm]+)?")
+_ALL_DEVICES = patterns.compile(r"(?P<type>[abc])(\s\*:\*(\s.*)?)?")
+#: What gives a container a device node, or may: Proxmox's devN, and LXC's.
+_GIVES_DEVICE = patterns.compile(
+    r"(dev[0-9]+|hookscript|lxc\.(include|hook\..*|mount\.fstab)|lxc\.mount\.entry=.*dev).*"
+)
+#: Devices that a container needs a node for, by their numbers; LXC makes those of 1, 5 and 136.
+_NODES = {
+    "10:200": "/dev/net/tun",
+    "10:229": "/dev/fuse",
+    "10:232": "/dev/kvm",
+    "226:0": "/dev/dri/card0",
+    "226:128": "/dev/dri/renderD128",
+}
+_MADE = ("1", "5", "136")
+_ALLOWED = patterns.compile(r"[bc]\s(?P<numbers>(?P<major>[0-9]+):[0-9*]+)\s.*")
 _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
 _MOUNT_RULE = patterns.compile(r"(?:(?:audit|allow)\s+)*(?:mount\b|all$)")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
@@ -92,12 +108,35 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     for option in current:
         if option.key in {"lxc.cap.drop", "lxc.cap.keep"}:
             yield from _capabilities(source, option)
-        if option.key == "lxc.cgroup2.devices.allow" and _ALL_DEVICES.fullmatch(option.value):
-            said = f"'{option.key}: {option.value}' allows every device"
-            yield DEVICES.at(source.path, option.line, said)
+    for option in written.all("lxc.seccomp.profile")[-1:]:
+        if not option.value:
+            said = f"'{option.key}' is emptied: no system call is refused"
+            yield SECCOMP.at(source.path, option.line, said)
+    yield from _devices(source, written, privileged=privileged)
     if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
         said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
         yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
+
+
+def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
+    allowed = written.all("lxc.cgroup2.devices.allow")
+    whole = {m["type"]: o for o in allowed if (m := _ALL_DEVICES.fullmatch(o.value))}
+    if last := whole.get("a") or (whole.get("b") and whole.get("c")):
+        said = f"'{last.key}: {last.value}' allows every device"
+        yield DEVICES.at(source.path, last.line, said)
+    current = [f"{o.key}={o.value}" for o in written.options if not o.section]
+    if privileged or any(map(_GIVES_DEVICE.fullmatch, current)):
+        return
+    fuse = "fuse" in container_config.given(written.current().get("features", ""))
+    for option in allowed:
+        device = _ALLOWED.fullmatch(option.value)
+        if device and device["major"] not in _MADE and not (fuse and device["numbers"] == "10:229"):
+            node = _NODES.get(device["numbers"], "PATH")
+            entry = f"lxc.mount.entry = {node} {node[1:]} none bind,create=file"
+            fix = f"Write dev0: {node}" if source.kind is Kind.CONTAINER else f"Write {entry}"
+            said = f"'{option.value}' is allowed, and no line gives the container the device"
+            yield NO_DEVICE.at(source.path, option.line, said, fix=f"{fix}.")
+            return
 
 
 def _capabilities(source: Source, option: Option) -> Iterator[Finding]:

@@ -77,6 +77,8 @@ class Option(Value, frozen=True):
 
 class _Raw(_Row, frozen=True):
     keys: str
+    automounts: str
+    mount_options: str
 
 
 class _Table(_Row, frozen=True):
@@ -99,6 +101,9 @@ VERSION = _TABLE.version
 FORMER = _TABLE.former
 _RAW_KEYS = frozenset(f"lxc.{name}" for name in _TABLE.raw.keys.split())
 _RAW_FAMILIES = tuple(key for key in _RAW_KEYS if key.endswith("."))
+#: What ``lxc.mount.auto`` may hold, and the options of a mount entry that LXC knows.
+AUTOMOUNTS = frozenset(_TABLE.raw.automounts.split())
+MOUNT_OPTIONS = frozenset(_TABLE.raw.mount_options.split())
 _FORMS = {name: patterns.compile(pattern) for name, pattern in _TABLE.form.items()}
 _ADDRESSES = {
     "address": ("IPv4Address", "IPv6Address"),
@@ -226,7 +231,7 @@ def _properties(option: Option, value: str) -> tuple[dict[str, str], Refusal]:
             wrong[key] = "property is missing and it is not optional"
     said = [f"{key}: {why}" for key, why in sorted(wrong.items()) if why]
     strange = [key for key in found if key not in schema]
-    guess = next(filter(None, (_similar(key, schema, 0.6) for key in strange[:_MOST])), "")
+    guess = next(filter(None, (similar(key, schema, 0.6) for key in strange[:_MOST])), "")
     tidy = ",".join("=".join(map(str.strip, part.split("=", 1))) for part in value.split(","))
     if said and tidy != value and not _properties(option, tidy)[1].words:
         said, guess = [*said, "Proxmox takes a blank for a part of the name or value"], tidy
@@ -301,7 +306,7 @@ def _meant(key: str) -> str:
     stem = key.rstrip("0123456789")
     number = key.removeprefix(stem)[:1] or "0"
     names = (f"{name}{number}" if each.many else name for name, each in _TABLE.option.items())
-    return _similar(key, names, 0.75)
+    return similar(key, names, 0.75)
 
 
 def similar_raw(key: str) -> str:
@@ -310,10 +315,15 @@ def similar_raw(key: str) -> str:
     >>> similar_raw("lxc.aparmor.profile"), similar_raw("lxc.nosuch")
     ('lxc.apparmor.profile', '')
     """
-    return _similar(key, _RAW_KEYS, 0.85)
+    return similar(key, _RAW_KEYS, 0.85)
 
 
-def _similar(name: str, names: Iterable[str], least: float) -> str:
+def similar(name: str, names: Iterable[str], least: float) -> str:
+    """Return the one of some names that is most similar to a name; empty if none is.
+
+    >>> similar("cgroup:rww", AUTOMOUNTS, 0.75), similar("size=1", MOUNT_OPTIONS, 0.75)
+    ('cgroup:rw', '')
+    """
     if len(name) > _LONGEST:
         return ""
     return next(iter(difflib.get_close_matches(name, list(names), 1, least)), "")

@@ -29,6 +29,15 @@ ENTRY = "lxc.mount.entry:"
         ("onboot: maybe", Kind.VALUE, "takes it for 1", False, True),
         ("cores: two", Kind.VALUE, "or 0", False, True),
         ("hostname: a_b", Kind.VALUE, "uses the value as it is", False, False),
+        ("features: fuse=1, nesting=1", Kind.VALUE, "the next start fails", True, True),
+        ("lxc.mount.auto: proc cgroup:rww", Kind.VALUE, "'cgroup:rww'", True, True),
+        ("lxc.mount.auto: shmounts:", Kind.VALUE, "mounts by itself", True, True),
+        ("lxc.cgroup2.devices.allow: c 10 200 rwm", Kind.VALUE, "is no device", True, True),
+        ("lxc.cgroup2.devices.deny: a rwm", Kind.VALUE, "is no device", True, True),
+        (f"{ENTRY} /a b none bind,creat=dir", Kind.VALUE, "the option 'creat=dir'", False, True),
+        (f"{ENTRY} /a b none rbind,optinal", Kind.VALUE, "ignores it", False, True),
+        (f"{ENTRY} /a b none bind,readonly", Kind.VALUE, "ignores it", False, True),
+        (f"{ENTRY} a b tmpfs create=dirs", Kind.VALUE, "the option 'create=dirs'", False, True),
         ("memory: 8", Kind.LIMIT, "pct set refuses", False, False),
     ],
 )
@@ -54,6 +63,20 @@ def test_defect_of_a_line_says_what_becomes_of_it(
         "template: 1\nlock: backup\nparent: old\nunprivileged: 0\ntags: a;b\nentrypoint: /app -x\n",
         "lxc.init.uid: 7\nlxc.init.groups: 7\nlxc.environment.runtime: A=1\nenv: A=1\n",
         "# theirs: 1\n",
+        "lxc.mount.auto: proc:rw sys:ro\tcgroup2:ro:force shmounts:/a:/b\nlxc.mount.auto:\n",
+        *(
+            f"lxc.cgroup2.devices.allow: {each}\n"
+            for each in (
+                "",
+                "a",
+                "a *:* rwm",
+                "b 7:* rw",
+                "c 10:200 rwm",
+                "/dev/null rw",
+                "c 1:3 rwm # a",
+            )
+        ),
+        f"{ENTRY} a b tmpfs size=1,optinal,noauto\n{ENTRY} /a b none rbind,rslave,create=dir,x=1\n",
     ],
 )
 def test_line_that_does_what_it_says_has_no_defect(text: str) -> None:
@@ -71,6 +94,23 @@ def test_defects_of_plain_lxc_are_those_of_lxc() -> None:
         4: Kind.UNREADABLE,
     }
     assert found[4].stops
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("lxc.mount.auto: proc cgroup:rww", "proc cgroup:rw"),
+        ("lxc.cgroup2.devices.allow: c  10 200 rwm", "c 10:200 rwm"),
+        (f"{ENTRY} /a b none bind,creat=dir 0 0", "/a b none bind,create=dir 0 0"),
+    ],
+)
+def test_value_that_lxc_does_not_know_is_told_which_was_meant(line: str, meant: str) -> None:
+    assert [each.meant for each in defects(parse("", line))] == [meant]
+
+
+def test_values_that_are_pending_are_judged_as_those_in_effect() -> None:
+    text = "memory: 8\n[PVE:pending]\ncores: two\ndelete: net0\n[old]\ncores: three\n"
+    assert [each.line for each in defects(parse("", text))] == [1, 3]
 
 
 def test_unknown_key_of_lxc_is_told_which_was_meant() -> None:

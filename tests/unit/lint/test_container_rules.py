@@ -10,6 +10,7 @@ from lint.source import Kind, Source
 
 HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
 PATH = "/etc/pve/lxc/950.conf"
+ALLOW = "lxc.cgroup2.devices.allow:"
 NAMED = "lxc.apparmor.profile: lxc-docker\n"
 
 
@@ -35,8 +36,20 @@ def fixed(text: str) -> str:
         ("lxc.cgroup.cpuset.cpus: 0\n", ["key-without-effect"]),
         ("lxc.cgroup.devices.allow: c 1:2 rwm\nlxc.cgroup2.devices.allow: c 1:2 rwm\n", []),
         ("lxc.cgroup2.devices.allow: a *:* rwm\n", ["devices-all"]),
-        ("lxc.cgroup2.devices.allow: a rwm\n", ["devices-all"]),
+        ("lxc.cgroup2.devices.allow: a rwm\n", ["value-invalid"]),
         ("lxc.cgroup2.devices.allow: c *:* rwm\n", []),
+        (f"{ALLOW} c *:* rwm\n{ALLOW} b *:* rwm\n", ["devices-all"]),
+        (f"{ALLOW} c 10:200 rwm\n", ["device-not-given"]),
+        (f"{ALLOW} c 226:0 rwm\n{ALLOW} c 226:128 rwm\n", ["device-not-given"]),
+        (f"{ALLOW} c 10:200 rwm\ndev0: /dev/net/tun\n", []),
+        (f"{ALLOW} c 10:200 rwm\nlxc.mount.entry: /dev/net a none bind\n", []),
+        (f"{ALLOW} c 10:200 rwm\nlxc.mount.entry: /a a none bind\n", ["device-not-given"]),
+        (f"{ALLOW} c 10:229 rwm\n{ALLOW} c 1:3 rwm\n", []),
+        (f"{ALLOW} c 10:200 rwm\nunprivileged: 0\n", ["option-twice", "privileged"]),
+        ("lxc.seccomp.profile:\n", ["seccomp-off"]),
+        ("lxc.seccomp.profile:\nlxc.seccomp.profile: /a\n", ["option-twice"]),
+        ("lxc.mount.auto: cgroup:rww\n", ["value-invalid"]),
+        ("[pve:pending]\ncores: two\n", ["value-invalid"]),
         ("lxc.cap.drop:\nlxc.cap.drop: sys_time\n", []),
         ("lxc.cap.drop: sys_time\nlxc.cap.drop =\n", ["separators-mixed"]),
         ("lxc.cap.drop: sys_time mac_admin 40\nlxc.cap.keep: none\n", []),

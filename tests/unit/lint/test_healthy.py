@@ -86,7 +86,7 @@ _RAW = (
     ("lxc.mount.entry", "/dev/fuse dev/fuse none bind,create=file 0 0"),
     ("lxc.mount.entry", "/dev/dri dev/dri none bind,optional,create=dir"),
     ("lxc.mount.entry", "/srv/with\\040blank srv none bind 0 0"),
-    ("lxc.cgroup2.devices.allow", "c 226:128 rwm"),
+    ("lxc.cgroup2.devices.deny", "c 226:128 rwm"),
     ("lxc.cgroup2.memory.high", "512M"),
     ("lxc.environment", "TZ=Europe/Berlin"),
     ("lxc.hook.pre-start", "sh -c 'test -e /dev/fuse'"),
