@@ -13,13 +13,15 @@ from formats.apparmor_profile import opened, statements
 from targets import foreign, guest_root, patterns
 from targets.errors import FactError
 from targets.programs import program
+from targets.read import Read
 
 if TYPE_CHECKING:
     from facts.audit.audit_records import Denial
     from targets.runtime.base import Runtime
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 _PROCESSES = program("facts", "threads.sh")
+_CHANGED = program("facts", "filter_files.sh")
 _LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
 _SECCOMP = patterns.compile(r"(?m)^/proc/([0-9]+)/status:Seccomp:\t([0-9]+)$")
 _ALIVE = patterns.compile(r"(?m)^alive ([0-9]+)$")
@@ -73,6 +75,21 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
         Process(pid, names.get(pid, "?"), labels[pid], modes[pid] == _FILTER)
         for pid in sorted(read)
     )
+
+
+def filter_changed(runtime: Runtime, ctid: int) -> Read[str]:
+    """Read which file of the container's seccomp filter changed since its start; empty if none."""
+
+    def parse(answer: CommandResult) -> str:
+        if not answer.ok:
+            raise FactError(
+                f"whether the seccomp list of container {ctid} changed since its start is not "
+                f"known: {answer.stderr!r:.500}"
+            )
+        return answer.text.partition("\n")[0]
+
+    asks = runtime.first_process(ctid).argv
+    return Read(("sh", "-c", _CHANGED, "changed", runtime.started_path(ctid), *asks), parse)
 
 
 def label_defect(label: str, profile: str) -> str:

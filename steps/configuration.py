@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
+from facts import confinement
 from formats import mount_table
 from formats.container_defects import Kind, defects
 from gate import evidence
@@ -177,9 +178,19 @@ def _proxmoxs_list(at: At) -> str:
 
 
 @then("its seccomp list refuses what LXC's own list refuses")
-@foreseen(node=lambda at: [at.written, at.started, content_of(_proxmoxs_list(at))])
-def seccomp_list_refuses(runtime: Runtime, ctid: int) -> None:
-    """A list that refuses nothing makes a filter, too."""
+@foreseen(
+    node=lambda at: [
+        *(at.written, at.started, content_of(_proxmoxs_list(at))),
+        confinement.filter_changed(at.runtime, at.target.ctid),
+    ]
+)
+def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int) -> None:
+    """A list that refuses nothing makes a filter, too; the one of the container's start counts."""
+    if changed := node.ask(confinement.filter_changed(runtime, ctid)):
+        raise FactError(
+            f"{changed} was changed since container {ctid} started, so the seccomp list that it "
+            "started with is not known: restart the container, then run the gate again"
+        )
     text = runtime.seccomp_list(runtime.effective(ctid))
     let = [
         each for each in container_config.LXC_REFUSES if not container_config.refuses(text, each)

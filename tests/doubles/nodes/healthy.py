@@ -243,6 +243,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
         f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
     ),
     "sh control": "755\n",
+    "sh changed": "",
     "sh storages": f"local dir active {_DUMP}\n",
     "sh find": _archives,
     "sh list": "",

@@ -81,6 +81,36 @@ def test_processes_where_one_cannot_be_read_raise(said: str, named: str) -> None
         confinement.processes(node((4, said, "no cgroup")), 7)
 
 
+def test_filter_files_are_named_if_they_were_changed_since_the_start(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("config", "own.conf", "list", "other")}
+    more = tmp_path / "more"
+    more.mkdir()
+    files["config"].write_text(f"lxc.include = {more}\nlxc.include = {files['own.conf']}\n")
+    files["own.conf"].write_text(f"lxc.seccomp.profile=/nosuch\nlxc.include = {tmp_path}/absent\n")
+    (more / "x.conf").write_text(f" lxc.seccomp.profile = {files['list']} \n")
+    files["list"].write_text("2\n")
+    files["other"].touch()
+
+    def changed() -> set[str]:
+        argv = ["sh", "-c", confinement._CHANGED, "changed", files["config"], "echo", pid]
+        return set(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split())
+
+    time.sleep(0.05)  # the start is known to a hundredth of a second
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            pid = str(process.pid)
+            assert changed() == set()
+            time.sleep(0.05)
+            for path in files.values():
+                path.touch()
+                os.utime(path, (0, 0))
+            assert changed() == {str(files[name]) for name in ("config", "own.conf", "list")}
+            (more / "y.conf").touch()
+            assert str(more / "y.conf") in changed()
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("line", "path"),
     [

@@ -235,11 +235,16 @@ OWN, LISTED = "/etc/lxc/own.seccomp", "2\ndenylist\n[all]\n{} errno 1\n"
 WHOLE_LIST = LISTED.format(" errno 1\n".join(LXC_REFUSES))
 
 
-def listed(text: str | None, conf: str, kind: type[Runtime | Lxc] = Runtime) -> None:
+CHANGED = f"sh changed {STARTED} {PID}"
+
+
+def listed(
+    text: str | None, conf: str, kind: type[Runtime | Lxc] = Runtime, changed: Answer = ""
+) -> None:
     path, named = (CONF, STARTED) if kind is Runtime else ("", STARTED)
     own = f"lxc.seccomp.profile = {OWN if text else ''}\n"
-    node = Machine({path: conf, named: own, OWN: text})
-    steps.seccomp_list_refuses(kind(node), 950)
+    node = Machine({path: conf, named: own, OWN: text}, {CHANGED: changed})
+    steps.seccomp_list_refuses(kind(node), node, 950)
 
 
 def test_seccomp_list_that_refuses_less_than_lxcs_is_red_and_says_the_line() -> None:
@@ -267,6 +272,13 @@ def test_seccomp_list_that_refuses_less_than_lxcs_is_red_and_says_the_line() -> 
         listed(None, "arch: x\n")
     with not_compliant(f"see {STARTED}: 'lxc.seccomp.profile: '"):  # its lines are not the file's
         listed(None, "", Lxc)
+
+
+def test_seccomp_list_that_was_changed_since_the_start_is_undetermined() -> None:
+    with naming(FactError, f"{OWN} was changed", "restart the container"):
+        listed(WHOLE_LIST, "arch: x\n", changed=f"{OWN}\n")
+    with naming(FactError, "container 950", "no such process"):
+        listed(WHOLE_LIST, "arch: x\n", changed=(9, "", "no such process"))
 
 
 def mounted(table: str, auto: str = "sys:mixed", conf: str = "arch: x\n") -> tuple[str, ...]:
