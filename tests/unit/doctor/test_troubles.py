@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.doubles.patient import Raw
 
 OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")
+STARTS_NOT = 'level=fatal msg="Error starting daemon: disk full"'
 IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
 BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
@@ -143,7 +144,7 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "units-refused",
         "x.service (NAMESPACE)",
     ),
-    ({guest_reads.UNIT: DOWN, messages.READ: "level=fatal x"}, "docker-down", "level=fatal"),
+    ({guest_reads.UNIT: DOWN, messages.READ: STARTS_NOT}, "docker-down", "disk full"),
     ({guest_reads.INFO: (5, "", "no answer within 20 s")}, "docker-mute", "20 s"),
     ({guest_reads.INFO: (127, "", "docker: not found")}, "docker-mute", "not found"),
     ({guest_reads.INFO: '{"Driver": 7}'}, "docker-mute", "docker info cannot be read"),
