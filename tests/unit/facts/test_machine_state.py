@@ -247,6 +247,14 @@ def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_the
 
 
 def test_comparable_after_rollback_files_of_the_node_keep_their_time_and_odd_names() -> None:
+    lease = {
+        "node: file /etc/resolv.conf": "f 644 0:0 9 |12.5 4",
+        "node: content of /etc/resolv.conf": "0123",
+    }
+    assert (
+        after_rollback(lease, lease | {"node: file /etc/resolv.conf": "f 644 0:0 9 |78.5 9"}) == []
+    )
+    assert after_rollback(lease, lease | {"node: content of /etc/resolv.conf": "4567"})
     (fact,) = machine_state.comparable_after_rollback(
         {f"node: file {PRESET}": "f 644 0:0 9 |12.5 4"}
     ).values()
@@ -281,10 +289,8 @@ BOOKS = """\
 /var/lib/dpkg/lock-frontend /var/lib/dpkg/diversions /var/lib/dpkg/triggers/File
 /var/lib/dpkg/info/format-new /var/lib/dpkg/tmp.ci /var/lib/dpkg/tmp.ci/control
 /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
-/etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/adjtime
-/etc/group /etc/group- /etc/gshadow /etc/gshadow- /var/lib/systemd/random-seed
-/var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
-/var/lib/dhcp/dhclient.leases /var/lib/dhcpcd/eth0.lease /var/lib/misc/a
+/etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network
+/etc/group /etc/group- /etc/gshadow /etc/gshadow-
 /var/lib/docker/taken-back-1/overlay2
 /var/lib/docker.taken-back-1 /var/lib/docker/volumes/taken-back-2 /var/lib/containerd/taken-back-3
 /var/lib/containerd.taken-back-3/x /var/lib/docker/network/files/local-kv.db
@@ -297,16 +303,21 @@ BOOKS = """\
 /var/lib/docker/overlay2/check-overlayfs-support29/upper
 """
 CONTENT = """\
-/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts /etc/adjtime
-/etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/group- /etc/gshadow-
+/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts
+/etc/network/interfaces /etc/systemd/network/eth0.network /etc/group- /etc/gshadow-
 """
 UNITS = """\
 session-3.scope user@0.service user-runtime-dir@0.service systemd-x.service apt-daily.timer
 dpkg-db-backup.timer e2scrub-all.timer ldconfig.service run-u1.service init.scope
 """
+SERVICES = """\
+/etc/mtab /etc/adjtime /var/lib/systemd/random-seed /var/backups/dpkg.status.0
+/var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
+/var/lib/dhcp/dhclient.leases /var/lib/dhcpcd/eth0.lease /var/lib/misc/a
+"""
 MAY = [
-    *(f"file {path}" for path in BOOKS.split()),
-    *(f"content of {path}" for path in CONTENT.split()),
+    *(f"file {path}" for path in SERVICES.split()),
+    *(f"content of /etc/{name}" for name in ("mtab", "adjtime")),
     *(f"active {unit}" for unit in UNITS.split()),
     "policy hash of firefox",
     "mount /run/user/0",
@@ -314,13 +325,17 @@ MAY = [
     "mount /run/lock",
     "mount /run/credentials/x",
     "mount /proc/sys/fs/binfmt_misc",
-    "firewall Docker's ip nat",
-    *(
-        f"module {name}"
-        for name in ("overlay", "br_netfilter", "xt_MASQUERADE", "xfrm_user", "nf_tables")
-    ),
     "sysctl net/bridge/bridge-nf-call-iptables",
+]
+MODULES = ("overlay", "br_netfilter", "xt_MASQUERADE", "xfrm_user", "nf_tables")
+MAY_ON_NODE = [f"module {name}" for name in MODULES]
+MAY_IN_CONTAINER = [
+    *(f"file {path}" for path in BOOKS.split()),
+    *(f"content of {path}" for path in CONTENT.split()),
+    "firewall Docker's ip nat",
+    "docker network bridge",
     "sysctl net/ipv4/ip_forward",
+    "sysctl net/ipv4/conf/all/accept_redirects",
     "sysctl net/ipv6/conf/all/forwarding",
 ]
 KEPT = """\
@@ -353,18 +368,24 @@ MAY_NOT = [
     *("flags of /etc/hosts", "running no unit sleep", "link docker1", "address eth0 inet"),
     *("firewall ip filter INPUT", "module dummy", "module overlay2", "sysctl vm/swappiness"),
     *("sysctl net/ipv4/conf/all/rp_filter", "sysctl net/ipv4/ip_forward_use_pmtu"),
+    *("sysctl net/ipv6/conf/all/accept_redirects", "file /var/backup"),
 ]
 
 
-@pytest.mark.parametrize("place", ["node: ", "container: ", ""])
-def test_comparable_after_rollback_leaves_out_what_may_differ_and_nothing_else(place: str) -> None:
-    assert (
-        machine_state.comparable_after_rollback(
-            dict.fromkeys([f"{place}{key}" for key in MAY], "f |1 2")
-        )
-        == {}
-    )
-    kept = {f"{place}{key}": "f |1 2" for key in MAY_NOT}
+@pytest.mark.parametrize(
+    ("place", "may", "may_not"),
+    [
+        ("", [*MAY, *MAY_ON_NODE, *MAY_IN_CONTAINER], MAY_NOT),
+        ("node: ", [*MAY, *MAY_ON_NODE], [*MAY_NOT, *MAY_IN_CONTAINER]),
+        ("container: ", [*MAY, *MAY_IN_CONTAINER], [*MAY_NOT, *MAY_ON_NODE]),
+    ],
+)
+def test_comparable_after_rollback_leaves_out_what_may_differ_there_and_nothing_else(
+    place: str, may: list[str], may_not: list[str]
+) -> None:
+    left_out = dict.fromkeys([f"{place}{key}" for key in may], "f |1 2")
+    assert machine_state.comparable_after_rollback(left_out) == {}
+    kept = {f"{place}{key}": "f |1 2" for key in may_not}
     assert machine_state.comparable_after_rollback(kept).keys() == kept.keys()
 
 
