@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import statements
 from lint import json_text
-from lint.finding import in_order
+from lint.finding import PROBLEMS, in_order
 from lint.includes import Includes
 from lint.phoenix import description
 from lint.rules import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lint.rules.tools import Tools
     from lint.source import Source
 
+NO_TEXT = PROBLEMS["file-not-text"]
 #: What is no profile of a file.
 _NO_FILE = ("", "generated", "unchanged", "unconfined")
 
@@ -49,9 +50,11 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
         commands.cache_clear()
 
 
-def _found(sources: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
+def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
+    found = [NO_TEXT.at(each.path, 0, each.no_text) for each in given if each.no_text]
+    sources = [each for each in given if not each.no_text]
     includes = Includes(sources)
-    found = list(_configurations(sources, includes))
+    found += _configurations(sources, includes)
     descriptions = [
         description.check(source, _of(sources, Kind.SCHEMA))
         for source in _of(sources, Kind.DESCRIPTION)

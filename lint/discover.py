@@ -15,8 +15,9 @@ from formats.apparmor_profile import is_skipped
 from lint import includes
 from lint.finding import PROBLEMS
 from lint.rules import daemon_json
+from lint.rules.container_config import CONTAINER_FILE
 from lint.rules.tools import NOT_CHECKED
-from lint.source import Kind, Source
+from lint.source import Kind, Source, not_text
 from targets import patterns
 from targets.errors import UsageError
 from targets.regular_file import read
@@ -38,7 +39,6 @@ PARTS = {
     "tunables": Kind.TUNABLES,
     **dict.fromkeys(("abstractions", "lxc", "local"), Kind.INCLUDED),
 }
-_CONTAINER = patterns.compile(r"[1-9][0-9]{2,8}\.conf")
 _OF_CONTAINER = patterns.compile(
     rb"(?m)^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]"
 )
@@ -134,7 +134,9 @@ def _named(path: Path, real: Path) -> Source:
     kind = kind_of(real.name, real.parent.name, content, in_base=bool(base))
     kind = kind or _sniffed(real.name, content)
     if kind is None:
-        raise UsageError(f"{path} cannot be linted: it is no {', '.join(Kind)}")
+        said = not_text(content) or ("" if content.strip() else "it is empty")
+        said = said or "it is no " + ", ".join(Kind)
+        raise UsageError(f"{path} cannot be linted: {said}")
     inside = real.name if base else ""
     return Source(str(path), content, kind, mode, base, inside, alone=True)
 
@@ -150,7 +152,7 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
     except FileNotFoundError:
         return  # gone, or no regular file
     except (OSError, ValueError) as error:
-        if base or _CONTAINER.fullmatch(place.name):
+        if base or CONTAINER_FILE.fullmatch(place.name):
             why = error.strerror if isinstance(error, OSError) else str(error)
             found.findings.append(UNREADABLE.at(shown, 0, why or "it could not be read"))
         return
@@ -183,7 +185,7 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
         Kind.DESCRIPTION: name.endswith(".json") and "lxc_configs" in name,
         Kind.UNIT: name == "docker.service"
         or (folder == "docker.service.d" and name.endswith(".conf")),
-        Kind.CONTAINER: bool(_CONTAINER.fullmatch(name))
+        Kind.CONTAINER: bool(CONTAINER_FILE.fullmatch(name))
         and (folder == "lxc" or (folder != "qemu-server" and _OF_CONTAINER.search(content))),
         Kind.LXC: name == "config" and bool(_OF_LXC.search(content)),
         Kind.SCRIPT: name.endswith((".sh", ".bash")) or bool(_SHEBANG.match(content)),

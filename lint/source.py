@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,26 @@ class Source:
         return self.path.rstrip("/").rpartition("/")[2]
 
     @property
+    def no_text(self) -> str:
+        """Why its content is no text for the program that reads it; empty if it is."""
+        reads_utf16 = self.kind in {Kind.DAEMON, Kind.DESCRIPTION, Kind.SCHEMA}
+        return "" if reads_utf16 else not_text(self.content)
+
+    @property
     def text(self) -> str:
         """Its content; a byte that is no UTF-8 is kept as a surrogate."""
         return self.content.decode("utf-8", "surrogateescape")
+
+
+def not_text(content: bytes) -> str:
+    """Return why bytes are no text in UTF-8 or an encoding like it; empty if they are."""
+    utf16 = "the file is text in UTF-16, which iconv -f UTF-16{} -t UTF-8 FILE >NEW converts"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return utf16.format("")
+    if b"\0" not in content:
+        return ""
+    halves = content[: 1 << 10 : 2], content[1 : 1 << 10 : 2]
+    blank = [not half.strip(b"\0") for half in halves]
+    if blank[0] != blank[1]:
+        return utf16.format("BE" if blank[0] else "LE")
+    return "the file holds null bytes, so it is no text"

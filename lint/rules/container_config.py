@@ -37,6 +37,7 @@ OPTION_IN_PENDING = PROBLEMS["container-option-in-pending"]
 MOUNT_ENTRY_CUT = PROBLEMS["container-mount-entry-cut"]
 TARGET_ABSOLUTE = PROBLEMS["container-mount-target-absolute"]
 LINE_DROPPED = PROBLEMS["container-line-dropped"]
+ROOTFS = PROBLEMS["container-rootfs-missing"]
 SECTION_NAME = PROBLEMS["container-section-name"]
 LXC_LINE = PROBLEMS["container-lxc-line"]
 FEATURES = PROBLEMS["container-features-invalid"]
@@ -47,6 +48,8 @@ VALUE = PROBLEMS["container-value-invalid"]
 OPTION_TWICE = PROBLEMS["container-option-twice"]
 SEPARATORS = PROBLEMS["container-separators-mixed"]
 
+#: What Proxmox calls a container's file.
+CONTAINER_FILE = patterns.compile(r"[1-9][0-9]{2,8}\.conf")
 #: Keys of which LXC knows one value: a later line replaces an earlier one.
 _SINGLE = frozenset(
     f"lxc.{name}"
@@ -59,7 +62,7 @@ _SINGLE = frozenset(
 )
 _CGROUP = patterns.compile(r"lxc\.cgroup\.(?P<key>[a-z]+\..+)")
 #: A line that a reader takes for an option, whatever is around its key.
-_MEANT = patterns.compile(r"\s*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*")
+_MEANT = patterns.compile(r"[\s\x{feff}]*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*")
 _MOST_FIELDS, _RAW = 6, "lxc."
 #: What to do with a line that Proxmox can read, and whose key it does not let through.
 _NOT_HANDED_ON = (
@@ -97,6 +100,9 @@ def check(source: Source) -> Iterator[Finding]:
             yield LXC_LINE.at(source.path, each.line, each.cause)
         return
     yield from _unread(source, written, unreadable, taken)
+    if CONTAINER_FILE.fullmatch(source.name) and not written.all("rootfs"):
+        held = "no line 'rootfs'" if written.options else "no option at all"
+        yield ROOTFS.at(source.path, 0, f"there is {held}")
     yield from _sections(source, written)
     yield from _twice(source, written)
     yield from _separators(source, written, lines)

@@ -74,6 +74,7 @@ def _because(line: str) -> str:
         return f": {said[0]} is none of the keys that Proxmox hands on to LXC"
     causes = {
         "a comment has its # in the first column": line.lstrip().startswith("#"),
+        "a byte order mark is before it": line.startswith("\ufeff"),
         "there are blanks before it": line[:1].isspace(),
         "there is a blank before the colon": _BLANK_BEFORE_COLON.fullmatch(line),
         "only lxc.* keys may be followed by '='": _EQUALS.fullmatch(line),

@@ -155,7 +155,30 @@ def test_file_without_unprivileged_is_privileged_unless_it_maps_ids() -> None:
     maps = "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 100000 65536\n"
     assert ids(text) == ["privileged"]
     assert ids(text + maps) == []
-    assert ids("") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("swap: 1\n".encode("utf-16"), "iconv -f UTF-16 -t"),
+        ("swap: 1\n".encode("utf-16-le"), "iconv -f UTF-16LE -t"),
+        ("swap: 1\n".encode("utf-16-be"), "iconv -f UTF-16BE -t"),
+        (bytes(300), "null bytes"),
+        (b"swap: 1\n\0", "null bytes"),
+    ],
+)
+def test_file_that_is_no_text_has_one_finding(content: bytes, said: str) -> None:
+    for kind in (Kind.CONTAINER, Kind.LXC, Kind.PROFILE, Kind.SCRIPT):
+        (only,) = check([Source("/etc/pve/lxc/950.conf", content, kind)])
+        assert only.id == "file-not-text"
+        assert said in only.cause
+
+
+def test_file_of_proxmox_without_rootfs_is_found_and_a_snippet_is_left_alone() -> None:
+    assert ids(HEAD.replace("rootfs: local:1\n", "")) == ["rootfs-missing"]
+    assert ids("") == ["rootfs-missing"]
+    snippet = Source("/a/snippet.conf", b"unprivileged: 1\n", Kind.CONTAINER)
+    assert check([snippet]) == []
 
 
 def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
@@ -182,6 +205,7 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
             "lxc.mount.entry: a b none bind\n",
         ),
         ("mp0: local:1, mp = /a b\n", "mp0: local:1,mp=/a b\n"),
+        ("\ufeffswap: 1\n", "swap: 1\n"),
         ("swap : 1", "swap: 1"),
         ("swap : 1\r\n", "swap: 1\r\n"),
     ],
@@ -218,7 +242,7 @@ def test_rest_of_a_split_mount_entry_is_no_finding_of_its_own() -> None:
 
 def test_key_that_proxmox_lets_not_through_is_to_go_into_a_file_that_it_includes() -> None:
     text = b"arch: amd64\nlxc.sysctl.net.ipv4.ip_forward: 1\nswap = 1\n"
-    one, other = check([Source("/a/950.conf", text, Kind.CONTAINER)])
+    one, other = check([Source("/a/part.conf", text, Kind.CONTAINER)])
     assert (one.id, one.line, one.edit) == ("container-line-dropped", 2, None)
     assert "lxc.include: FILE" in one.fix
     assert other.fix == "Write 'swap: 1'."
