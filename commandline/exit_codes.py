@@ -10,7 +10,7 @@ import click
 from targets.errors import RemediationError
 
 #: The click settings of every command.
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 #: As in a shell: 128 + SIGINT. Click would exit with 1, which is a verdict.
 _INTERRUPTED = 130
 

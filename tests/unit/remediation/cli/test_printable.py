@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
+from commandline.exit_codes import SETTINGS
 from commandline.output import Console, run
 from doctor.diagnosis import Diagnosis, Unseen
 from doctor.examine import EXAMINATIONS
@@ -155,7 +156,9 @@ def plan(text: str, *options: str) -> None:
         patch.object(plan_verb.Seen, "of", lambda it: Seen(it.drifts())),
         patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
     ):
-        plan_verb.plan.main([*options, "--target", "root@pve1/950"], standalone_mode=False)
+        plan_verb.plan.main(
+            [*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
+        )
 
 
 def journalled(text: str, *options: str) -> None:
@@ -163,14 +166,16 @@ def journalled(text: str, *options: str) -> None:
     line = {"at": "now", "ctid": 950, "kind": "before", "action": text, "machine": text}
     read = SimpleNamespace(path="path", lines=lambda: [line])
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        journal_verb.show.main([*options, "--target", "root@pve1/950"], standalone_mode=False)
+        journal_verb.show.main(
+            [*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
+        )
 
 
 def exported(text: str) -> None:
     """Run ``journal export`` where a before-image has the text."""
     read = SimpleNamespace(exported=lambda: [{"state": {"content": text}}])
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False)
+        journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
 
 
 def status(text: str, *, as_json: bool) -> None:
@@ -206,7 +211,7 @@ def diagnosed(text: str, form: str) -> None:
         patch.object(doctor_verb, "examine", lambda *_: found),
     ):
         doctor_verb.doctor.main(
-            ["--format", form, "--target", "root@pve1/950"], standalone_mode=False
+            ["--format", form, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
         )
 
 
@@ -214,7 +219,7 @@ def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
     found = next(iter(PROBLEMS.values())).at(text, 1, text, column=1, fix=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
-        lint_verb.lint.main(["--format", form], standalone_mode=False)
+        lint_verb.lint.main(["--format", form], standalone_mode=False, **SETTINGS)
 
 
 #: What a text of a guest may leave the command line by.
@@ -307,7 +312,9 @@ def test_export_with_secrets_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     line = {"state": {"content": "http://u:hunter2@p\x9b"}}
     read = SimpleNamespace(exported=lambda: [line])
     monkeypatch.setattr(journal_verb, "_journal", lambda _: nullcontext((read, None)))
-    done = CliRunner().invoke(journal_verb.export, ["--with-secrets", "--target", "root@pve1/950"])
+    done = CliRunner().invoke(
+        journal_verb.export, ["--with-secrets", "--target", "root@pve1/950"], **SETTINGS
+    )
     assert json.loads(done.output) == line
     assert not OBEYED.search(done.output)
 
