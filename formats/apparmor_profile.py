@@ -196,11 +196,13 @@ def opened(statement: Statement) -> Profile | None:
     header = _HEADER.match(statement.text) if statement.kind == "open" else None
     if header is None:
         return None
-    flags = _FLAGS.search(statement.text[header.end("name") :])
     attached = header["attached"] or ""
+    if patterns.match(r"(flags|xattrs)\b", attached):
+        attached = ""
+    flags = _FLAGS.search(statement.text[header.end("attached" if attached else "name") :])
     return Profile(
         header["name"].strip('"'),
-        "" if patterns.match(r"(flags|xattrs)\b", attached) else attached.strip('"'),
+        attached.strip('"'),
         frozenset(patterns.split(r"[\s,]+", flags[1].strip())) if flags else frozenset(),
         statement.line,
         is_hat=bool(header["hat"]),

@@ -167,4 +167,5 @@ def _peer(value: str, record: Record) -> bool:
 
 def _any(wanted: str, value: str) -> bool:
     """Whether one of several patterns matches; a comma in braces does not part two."""
-    return any(matches(each, value) for each in patterns.findall(r"(?:\{[^{}]*\}|[^\s,])+", wanted))
+    one = r"(?:\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,])+"
+    return any(matches(each, value) for each in patterns.findall(one, wanted))

@@ -24,6 +24,10 @@ SYSTEM = "/etc/apparmor.d"
 #: Files include each other no deeper and no more often, and none is larger than that (bytes).
 _DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
 _NAME = patterns.compile(r"@\{(\w+)\}")
+#: A pattern is cut into these. A class without an end is none, and goes on to the end of the text.
+_PIECE = patterns.compile(r"(?s)\\(.)|(\*+)|\[((?:\\.|[^\\\]])+)\]|\[(?:\\.|[^\\\]])*\\?\z|.")
+#: What a class of RE2's needs in another form.
+_IN_CLASS = patterns.compile(r"(?s)\\.|\[")
 
 
 @dataclass(frozen=True)
@@ -158,26 +162,26 @@ def regex(pattern: str) -> str:
     """
     pattern = pattern.strip('"')
     out, depth = list[str](), 0
-    for found in patterns.compile(r"(?s)\\(.)|(\*\*?)|\[[^\[\]]*\]|.").finditer(pattern):
+    for found in _PIECE.finditer(pattern):
         piece = found[0]
         if found[2]:
             alone = found.end() == len(pattern) and pattern.endswith(f"/{piece}")
-            some = "." if piece == "**" else "[^/]"
+            some = "[^/]" if piece == "*" else "."
             out.append(f"[^/]{some}*" if alone else f"{some}*")
         elif found[1]:
             out.append(patterns.escape(found[1]))
         elif piece == "?":
             out.append("[^/]")
-        elif piece == "{":
-            out.append("(?:")
-            depth += 1
-        elif piece == "}" and depth:
-            out.append(")")
-            depth -= 1
-        elif piece == "," and depth:
-            out.append("|")
-        elif len(piece) > len("[]"):
-            out.append("[" + piece[1:-1].replace("\\", r"\\") + "]")
+        elif piece == "{" or (piece in ",}" and depth):
+            out.append({"{": "(?:", ",": "|", "}": ")"}[piece])
+            depth += {"{": 1, ",": 0, "}": -1}[piece]
+        elif found[3]:
+            out.append(f"[{_IN_CLASS.sub(_in_class, found[3])}]")
         else:
             out.append(patterns.escape(piece))
     return "".join(out) + ")" * depth
+
+
+def _in_class(found: patterns.Match[str]) -> str:
+    char = found[0][-1]
+    return char if char in "-^" else f"\\x{{{ord(char):x}}}"  # AppArmor drops their backslash

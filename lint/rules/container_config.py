@@ -221,14 +221,10 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
         at = problem.at(source.path, option.line, defect.cause, fix=fix, edit=edit)
         yield replace(at, severity=severity, why=f"{defect.effect}.")
     for option in current:
+        found = _CGROUP.fullmatch(option.key)
         is_place = option.key.startswith("lxc.cgroup.dir.")
-        found = None if is_place else _CGROUP.fullmatch(option.key)
         # Both hierarchies in one file are on purpose: for nodes with the one or the other.
-        if (
-            found
-            and not found["key"].startswith("dir.")
-            and f"lxc.cgroup2.{found['key']}" not in keys
-        ):
+        if found and not is_place and f"lxc.cgroup2.{found['key']}" not in keys:
             said = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
             yield KEY_WITHOUT_EFFECT.at(source.path, option.line, said)
 

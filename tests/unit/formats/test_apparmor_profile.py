@@ -60,3 +60,8 @@ def test_statements_end_where_they_end_for_apparmors_parser(text: str, rules: li
     assert {each.kind for each in statements(text)} == {"open", "rule", "close"}
     one_a_line = "".join(f"{each}\n" for each in statements(text))
     assert compiled(f"abi <abi/4.0>,\n{text}\n") == compiled(f"abi <abi/4.0>,\n{one_a_line}")
+
+
+def test_profiles_whose_path_looks_like_flags_have_only_their_own_flags() -> None:
+    (found,) = profiles('profile p "/a flags=(complain)" flags=(kill) {\n}\n')
+    assert (found.attached, found.flags) == ("/a flags=(complain)", {"kill"})

@@ -62,6 +62,7 @@ FILES = [
     ("deny ptrace (trace)", TRACED, False),
     ("deny ptrace (read, trace) peer=unconfined", TRACED, True),
     ("deny ptrace read peer=q", TRACED, False),
+    ("deny ptrace read peer={q,{r,un}confined}", TRACED, True),
     ("deny signal (send) set=(term, kill)", KILLED, True),
     ("deny signal (send) set=(kill)", KILLED, False),
     ("deny network inet raw", SOCKET, True),
