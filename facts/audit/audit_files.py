@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 STATUS = MARK.replace("DENIED", "STATUS")
 #: The last one is also in what follows where a terminal or a mail broke the line within the word.
 _SIGNS = (b"DENIED", b"STATUS", b'D" operation="')
-#: In JSON of the journal: also in bytes by their numbers, and messages that may be left out.
-_IN_JSON = (*_SIGNS, b"68,69,78,73,69,68", b'"MESSAGE":null', b'"MESSAGE" : ')
+#: ``DENIED`` as the journal's JSON has it in a message that is no plain text.
+BYTES = "68,69,78,73,69,68"
+#: In JSON of the journal: also messages that are bytes, or may be left out.
+_IN_JSON = (*_SIGNS, BYTES.encode(), b'"MESSAGE":null', b'"MESSAGE" : ')
 #: How what has a sign begins.
-_BEGINS = (b"apparmor", b"68,69,78,73,69,68", b'"MESSAGE"')
+_BEGINS = (b"apparmor", BYTES.encode(), b'"MESSAGE"')
 _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.
@@ -126,6 +128,8 @@ def decompressed(raw: BinaryIO | io.RawIOBase) -> Readable:
     stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
     longest = None if stream.seekable() else _LONGEST_LINE
     head = stream.peek(8)[:8]
+    if head[1::2] == bytes(4) and all(head[::2]):  # the same without a mark of its order
+        head = b"\xff\xfe"
     for begin, reader in _TURNED.items():
         if head.startswith(begin):
             raise OSError(f"it is no text; pipe {reader} FILE into python -m remediation denials -")
@@ -180,7 +184,7 @@ def lines(stream: Readable) -> Iterator[bytes]:
     held = 0
     try:
         while count := stream.readinto(free[held:]):
-            if not held and piece.startswith(b"{"):
+            if piece.find(b'"MESSAGE"', 0, LONGEST_RECORD) >= 0:
                 signs = _IN_JSON
             filled = held + count
             end = piece.rfind(b"\n", 0, filled) + 1

@@ -124,7 +124,7 @@ class Tally:
     def _restored(self, line: bytes) -> bytes:
         """Return a line in the kernel's form, if it holds a denial that can be read."""
         marked = _DENIED in line or _STATUS in line
-        if marked and b"\x1b" not in line and b"COMMAND=" not in line:
+        if marked and not any(sign in line for sign in _DOUBTFUL):
             return line
         text = line.decode(errors="replace")
         try:
@@ -183,6 +183,8 @@ class Tally:
 
 
 _DENIED, _STATUS = MARK.encode(), STATUS.encode()
+#: Colours, or the words of a command, in which the mark may be a name that was searched for.
+_DOUBTFUL = (b"\x1b", b"COMMAND=", b"proctitle=", b" argc=")
 #: Begins the mark of each record of AppArmor's.
 _ANY = b'apparmor="'
 

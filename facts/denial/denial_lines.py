@@ -10,7 +10,7 @@ import html
 import json
 from typing import TYPE_CHECKING, Any
 
-from facts.audit.audit_files import STATUS
+from facts.audit.audit_files import BYTES, STATUS
 from facts.audit.audit_records import MARK
 from facts.denial.known import KNOWN
 from targets import foreign, patterns
@@ -28,7 +28,7 @@ _OTHER = patterns.compile(
     r"sockaddr|obj_pid|tty|service_\w+|user_(?:cmd|auth|acct|start|end|login|tty)) "
 )
 #: The rest of a line that was broken within ``apparmor="DENIED"``.
-_BROKEN = patterns.compile(r'\s*(?:[a-z]{0,8}="DENIED|"?DENIED|E?N?I?E?D)" operation="')
+_BROKEN = patterns.compile(r'[\s>|]*(?:[a-z]{0,8}="DENIED|"?DENIED|E?N?I?E?D)" operation="')
 _HEX = patterns.compile("(?:[0-9A-F]{2})+")
 
 
@@ -48,6 +48,8 @@ def restored(line: str) -> str:
         found = " ".join(filter(None, map(_plain, texts)))
         if found or '"MESSAGE"' in text:  # the other fields of a journal's entry say it again
             return found
+    if BYTES in text:
+        raise Unreadable("the message stands here as numbers: use journalctl -o short")
     left_out = '"MESSAGE":null' in text and patterns.search('"_TRANSPORT":"(?:kernel|audit)"', text)
     if left_out or text.strip() == '"MESSAGE" : [':
         raise Unreadable("journalctl left this message out: use journalctl -o json --all")
@@ -80,7 +82,7 @@ def _plain(text: str) -> str:
 
 def _of_json(text: str) -> list[str]:
     """Return the texts in JSON, of a journal's entry its message; none: it is no JSON."""
-    part = text.strip().removesuffix(",")
+    part = text.strip().removeprefix("data: ").removesuffix(",")
     for document in (part, f"{{{part}}}", f"[{part}]") if part[:1] in '{["' else ():
         try:
             return [*_texts(json.loads(document))]

@@ -41,7 +41,7 @@ _CONFIGURED = patterns.compile(
 _STAT = patterns.compile(r"(?m)^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ")
 _PARENT = patterns.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
 _PRINTED = (
-    "without auditd the kernel prints no more than ten records in five seconds, and up to three of "
+    "without auditd the kernel prints at most ten records in five seconds, and up to three of "
     "one denial, so there may have been others"
 )
 #: How far the clock of the records and that of the processes may be apart (seconds).

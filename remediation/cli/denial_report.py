@@ -151,7 +151,7 @@ def _answer(group: Group) -> Answer:
 
 
 def suggest(report: Report) -> None:
-    """Print the rules alone, each once, by profile; what there is none for, beside them."""
+    """Print the rules alone, each once, by profile. Standard error says how many have none."""
     by_profile: dict[str, dict[str, Answer]] = {}
     without = 0
     for group in report.tally.groups():

@@ -145,7 +145,8 @@ def denials(
 
 def _unread(report: denial_report.Report) -> FactError | None:
     """Return the error that lines could not be read, if there were any."""
-    if not (count := report.tally.unreadable):
+    records = sum(group.count for group in report.tally.kinds() if not group.readable)
+    if not (count := report.tally.unreadable + records):
         return None
     lines = "a line" if count == 1 else f"{count} lines"
     return FactError(f"{report.source}: {lines} may hold a denial, and could not be read")

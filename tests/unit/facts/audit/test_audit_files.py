@@ -105,6 +105,11 @@ def test_lines_of_an_endless_line_lose_no_mark(said: list[bytes]) -> None:
     assert sum(part.count(b"DENIED") for part in parts) == text.count(b'apparmor="DENIED"')
 
 
+def test_lines_of_json_below_another_line_may_hold_a_message_in_bytes() -> None:
+    entry = b'{"MESSAGE":[%s]}' % audit_files.BYTES.encode()
+    assert list(audit_files.lines(io.BytesIO(b"$ journalctl -o json\n" + entry))) == [entry]
+
+
 RECORDS = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
 
 

@@ -36,6 +36,8 @@ FORMS = {
     "journalctl -o json, bytes": json.dumps(
         {**ENTRY, "MESSAGE": list(RECORD.encode())}, separators=(",", ":")
     ),
+    "journalctl -o json-seq, bytes": f"\x1e{json.dumps({'MESSAGE': list(RECORD.encode())})}",
+    "journalctl -o json-sse, bytes": f"data: {json.dumps({'MESSAGE': list(RECORD.encode())})}",
     "journalctl -o json-pretty": f'\t"MESSAGE" : {json.dumps(RECORD)},',
     "a log of Docker's": json.dumps({"log": f"{RECORD}\n", "stream": "stdout"}),
 }
@@ -79,6 +81,8 @@ def test_restored_of_every_record_by_the_journals_json_is_that_record() -> None:
         ('{"MESSAGE":null,"_TRANSPORT":"kernel"}', "journalctl -o json --all"),
         ('mor="DENIED" operation="mount" profile="x"', "join it with the line before"),
         ('  IED" operation="mount" profile="x"', "join it with the line before"),
+        ('> > IED" operation="mount" profile="x"', "join it with the line before"),
+        ('log:{"MESSAGE":[97,68,69,78,73,69,68,34]}', "journalctl -o short"),
         ('llowed, it said "STOPPED" operation="mount"', ""),
         ('{"MESSAGE":"cut off: apparmor=DEN', ""),
     ],
@@ -99,6 +103,8 @@ def test_restored_of_what_may_be_a_denial_says_what_to_change(line: str, advice:
         'Nov 26 sudo: root : COMMAND=/usr/bin/grep apparmor="DENIED" /var/log/syslog',
         '{"MESSAGE":"root : COMMAND=/usr/bin/grep apparmor=\\"DENIED\\" /var/log/syslog"}',
         "type=EXECVE msg=audit(1.5:1): argc=2 a0=grep a1=apparmor=.DENIED",
+        'type=EXECVE msg=audit(1.5:1) : argc=2 a0=grep a1=apparmor="DENIED"',
+        'type=PROCTITLE msg=audit(1.5:1) : proctitle=grep apparmor="DENIED" log',
         'type=PATH msg=audit(1.5:1): item=0 name="/apparmor-DENIED" inode=1',
         'audit: type=1300 audit(1.5:1): syscall=59 comm="apparmor-DENIED"',
         '    _AUDIT_FIELD_APPARMOR="DENIED"',
