@@ -182,7 +182,7 @@ class ContainerOptions(Action[OptionsState]):
         state = self._file.capture(on)
         desired = self.edit(files.content(state))
         files.require_file(on, self.path, state)
-        with self._stopped(due=self._running(on)):
+        with self._stopped(on, due=self._running(on)):
             files.write(on, self.path, state, desired)
 
     def rollback(self, on: Transport, before: OptionsState) -> str | None:
@@ -194,7 +194,7 @@ class ContainerOptions(Action[OptionsState]):
         back = self._back(self._file.capture(on), before.file)  # before a stop puts it in its form
         runs = self._running(on)
         due = runs and not (before.running and self._effective(on) == before.effective)
-        with self._stopped(due=due, runs_after=before.running and (due or not runs)):
+        with self._stopped(on, due=due, runs_after=before.running and (due or not runs)):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
@@ -284,15 +284,18 @@ class ContainerOptions(Action[OptionsState]):
         return [SideEffect(f"restart container {self.ctid}", title, loses)]
 
     @contextmanager
-    def _stopped(self, *, due: bool, runs_after: bool | None = None) -> Iterator[None]:
+    def _stopped(
+        self, on: Transport, *, due: bool, runs_after: bool | None = None
+    ) -> Iterator[None]:
         """Stop the container if that is due, and start it afterwards.
 
         Args:
+            on: the node; what it answered before the stop is forgotten.
             due: whether it runs, and must not while its file is written.
             runs_after: whether it is to run afterwards; None: if it was stopped here.
         """
         if due:
-            self.runtime.shutdown(self.ctid)
+            self.runtime.on(on).shutdown(self.ctid)
         try:
             yield
         except Dropped:  # with the lock; whoever takes it next starts the container

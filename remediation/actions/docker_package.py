@@ -11,11 +11,12 @@ from typing_extensions import override
 from facts import docker
 from remediation.actions.package import Package, PackageState
 from remediation.engine.action import Action, SideEffect
+from targets.batch import Ahead
 from targets.errors import FactError, RemediationError
 from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from targets.drift import Drift
     from targets.transport import CommandResult, Transport
@@ -64,13 +65,16 @@ _UNMOUNT = (
     'set -e; for path; do awk -v at="$path/" \'index($2 "/", at) == 1 { print $2 }\' '
     '/proc/self/mounts; done | sort -r | while read -r each; do umount -l -- "$each"; done'
 )
-#: Takes away a directory with nothing in it but such directories, an empty file, and a link to
-#: nothing; fails of anything else, saying what is there.
-_EMPTY = (
-    'if test -d "$1"; then find "$1" -depth -type d -empty -delete; '
-    'else find "$1" \\( -empty -o -xtype l \\) -delete; fi; '
-    'test ! -e "$1" -a ! -L "$1" || { find "$1" ! -type d >&2; exit 1; }'
-)
+#: Takes away each directory with nothing in it but such directories, each empty file, and each link
+#: to nothing; fails of anything else, saying what is there.
+_EMPTY = r"""
+for path; do
+    if test -d "$path"; then find "$path" -depth -type d -empty -delete
+    else find "$path" \( -empty -o -xtype l \) -delete
+    fi
+    test ! -e "$path" -a ! -L "$path" || { find "$path" ! -type d >&2; exit 1; }
+done
+"""
 #: Says so if there is an image, a container, a volume, a plugin or a swarm: each is a directory or
 #: a file here.
 _HELD = (
@@ -134,6 +138,10 @@ class DockerPackage(Action[EngineState]):
         return self._packages.consent_reads()
 
     @override
+    def side_effect_reads(self) -> Iterable[Read[Any]]:
+        return docker.lists(_FOLDERS)
+
+    @override
     def capture(self, on: Transport) -> EngineState:
         known = _traces(on) - set(_WRITTEN)
         if known == {"gshadow"}:
@@ -179,18 +187,22 @@ class DockerPackage(Action[EngineState]):
 
     @override
     def rollback(self, on: Transport, before: EngineState) -> None:
-        self._packages.mend(on, before.packages)  # first: it may bring the script again
+        now = self._packages.mend(on, before.packages)  # first: it may bring the script again
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
-        self._packages.rollback(on, before.packages)
+        self._packages.purge(on, before.packages, now)
+        on = Ahead(on, (docker.DAEMON, _listing(), _held(), _traces_of_group()))
         if other := on.ask(docker.DAEMON):
             raise RemediationError(
                 f"another Docker ({other}) was installed in {on.machine} since: what is there is "
                 "its own now, and stays; remove it first, then this can be rolled back"
             )
-        self._clear(on, before)
+        came = _outermost(set(self._there(on)) - set(before.there))
+        held, traces = on.ask(_held()).require().text, _traces(on)
+        if came:
+            self._clear(on, came, held=bool(held))
         if not before.group:
-            self._remove_group(on)
+            self._remove_group(on, traces)
 
     @override
     def restored(self, on: Transport, before: EngineState) -> bool:
@@ -202,27 +214,24 @@ class DockerPackage(Action[EngineState]):
     def _there(self, on: Transport) -> tuple[str, ...]:
         return tuple(sorted(on.ask(_listing()).require().text.splitlines()))
 
-    def _clear(self, on: Transport, before: EngineState) -> None:
+    @staticmethod
+    def _clear(on: Transport, came: Sequence[str], *, held: bool) -> None:
         """Take away what was not there, or move it aside where it is the user's."""
-        came = _outermost(set(self._there(on)) - set(before.there))
-        if not came:
-            return
         on.run(["sh", "-c", _UNMOUNT, "unmount", *came]).require()
-        held = on.look(["sh", "-c", _HELD, "held", *DATA]).require().text
+        ours = [path for path in came if path.startswith(DATA) or path == KEY]
+        if others := [path for path in came if path not in ours]:
+            on.run(["sh", "-c", _EMPTY, "empty", *others]).require(
+                "Docker brought it, and somebody put this there since: take it away first"
+            )
+        users = [path for path in ours if held and path.startswith(DATA)]
+        if gone := [path for path in ours if path not in users]:
+            on.run(["rm", "-rf", "--one-file-system", "--", *gone], timeout=_PATIENCE).require()
         aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
-        for path in came:
-            if held and path.startswith(DATA):
-                on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
-            elif path.startswith(DATA) or path == KEY:
-                on.run(["rm", "-rf", "--one-file-system", "--", path], timeout=_PATIENCE).require()
-            else:
-                on.run(["sh", "-c", _EMPTY, "empty", path]).require(
-                    "Docker brought it, and somebody put this there since: take it away first"
-                )
+        for path in users:
+            on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
 
     @staticmethod
-    def _remove_group(on: Transport) -> None:
-        traces = _traces(on)
+    def _remove_group(on: Transport, traces: set[str]) -> None:
         if written := traces & set(_WRITTEN):
             on.run(["rm", "-f", "--", *sorted(written)]).require()
         known = traces - written
@@ -273,13 +282,19 @@ class DockerPackage(Action[EngineState]):
 
 def is_in_the_kernel(on: Transport) -> bool:
     """Whether a Docker that was removed left its bridge, or files of its run."""
-    tests = " || ".join(f"test -e {path}" for path in _RUNNING)
-    return not on.ask(docker.DAEMON) and on.look(["sh", "-c", tests]).ok
+    left = unparsed("sh", "-c", " || ".join(f"test -e {path}" for path in _RUNNING))
+    on = Ahead(on, (docker.DAEMON, left))
+    return not on.ask(docker.DAEMON) and on.ask(left).ok
 
 
 def _listing() -> Read[CommandResult]:
     """Read what there is of what Docker leaves."""
     return unparsed("sh", "-c", _LIST, "list", *LEFT)
+
+
+def _held() -> Read[CommandResult]:
+    """Read whether Docker holds anything of its user's."""
+    return unparsed("sh", "-c", _HELD, "held", *DATA)
 
 
 def _traces_of_group() -> Read[CommandResult]:

@@ -205,7 +205,10 @@ class Package(Action[PackageState]):
         Raises:
             RemediationError: something that was installed since needs what is to go.
         """
-        now = self.mend(on, before)
+        self.purge(on, before, self.mend(on, before))
+
+    def purge(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
+        """Roll back, after :meth:`mend` returned the status of each package that came."""
         # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
         for _ in range(2):
             if now == before.adds:

@@ -15,7 +15,6 @@ from remediation.edits.json_files import parse
 from remediation.engine.action import Action, SideEffect
 from targets import files
 from targets.archive import FileState
-from targets.batch import Ahead
 from targets.drift import Drift
 from targets.errors import FactError
 from targets.printable import cut
@@ -86,22 +85,16 @@ class StorageDriver(Action[DockerState]):
 
     def capture_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`: where its data lies is a guess."""
-        return self._state_reads()
+        stored = self._stored(FileState())
+        return (*self._file.capture_reads(), *_UNITS, docker.AT_BOOT, stored, docker.RUNNING)
 
     @override
     def consent_reads(self) -> Iterable[Read[Any]]:
-        lists = docker.lists((*_OF_A_DRIVER, *_SHARED))
-        return (
-            *self.reads(),
-            docker.OPTIONS_ELSEWHERE,
-            docker.BOOTING,
-            docker.REMOVED_WHEN_ENDED,
-            *lists,
-        )
+        return (*self.reads(), docker.OPTIONS_ELSEWHERE, docker.BOOTING, docker.REMOVED_WHEN_ENDED)
 
-    def _state_reads(self) -> Iterable[Read[Any]]:
-        stored = self._stored(FileState())
-        return (*self._file.capture_reads(), *_UNITS, docker.AT_BOOT, stored, docker.RUNNING)
+    @override
+    def side_effect_reads(self) -> Iterable[Read[Any]]:
+        return (docker.DRIVER_AND_ROOT, *docker.lists((*_OF_A_DRIVER, *_SHARED)))
 
     @override
     def capture(self, on: Transport) -> DockerState:
@@ -193,7 +186,7 @@ class StorageDriver(Action[DockerState]):
         Docker is left stopped where it had to be stopped: on its former driver it may only run
         under its former profile. Starting it is a consequence: see :meth:`resume`.
         """
-        if self.restored(Ahead(on, self._state_reads()), before):  # one start of pct
+        if self.restored(on, before):
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
         _stop(on)

@@ -92,11 +92,15 @@ class Action(ABC, Generic[Before]):
         return ()
 
     def consent_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``require_reversible`` and ``side_effects`` will ask, before any change.
+        """Return what ``require_reversible`` will ask, and ``side_effects`` of apply alone.
 
-        Before the first change, a machine is asked these and the reads of ``capture`` in one go, of
-        all actions that drifted.
+        Before the first change, a machine is asked these and the reads of ``capture`` and
+        ``side_effects`` in one go, of all actions that drifted.
         """
+        return ()
+
+    def side_effect_reads(self) -> Iterable[Read[Any]]:
+        """Return what ``side_effects`` will ask on either way, besides those of ``capture``."""
         return ()
 
     def require_reversible(self, on: Transport) -> None:

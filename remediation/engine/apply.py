@@ -270,7 +270,7 @@ class _Run:
 
 
 def _before_change(action: Action[Any]) -> Iterable[Read[Any]]:
-    return (*action.capture_reads(), *action.consent_reads())
+    return (*action.capture_reads(), *action.consent_reads(), *action.side_effect_reads())
 
 
 def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:

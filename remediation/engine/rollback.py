@@ -88,7 +88,10 @@ def roll_back_last_run(plan: Plan, actions: set[str]) -> None:
 def rollback_side_effects(plan: Plan) -> list[SideEffect]:
     """Return each thing that a rollback would stop, hide or remove."""
     side_effects: list[SideEffect] = []
-    for entry in reversed(plan.journal.entries()):
+    entries = plan.journal.entries()
+    steps = [step for step in plan.steps if step.action.id in {each.action for each in entries}]
+    on = asked_together(steps, lambda each: (*each.capture_reads(), *each.side_effect_reads()))
+    for entry in reversed(entries):
         step, title = plan.step(entry.action), plan.title(entry.action)
         machine = plan.journal.name(entry.place)
         if step in plan.deferred:
@@ -96,7 +99,9 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
             side_effects.append(SideEffect(f"start for {entry.action}", started))
         elif step is not None:
             try:
-                side_effects += step.action.side_effects(step.on, _image(plan, step, entry.before))
+                side_effects += step.action.side_effects(
+                    on[step.place], _image(plan, step, entry.before)
+                )
             except Exception as error:  # noqa: BLE001 - the others can be rolled back
                 unknown = f"{title}: what is stopped for it is unknown: {_as_ours(error, machine)}"
                 side_effects.append(SideEffect(f"unknown of {entry.action}", unknown))
@@ -232,15 +237,16 @@ class _Rollback:
 
     def _restore_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
+        on = Ahead(step.on, action.capture_reads(), keep=True)
         try:
-            changed = action.capture(Ahead(step.on, action.capture_reads(), keep=True)) != before
+            changed = action.left(on) != before
         except Exception:  # noqa: BLE001 - half applied, or an odd answer: the rollback mends it
             changed = True
         if changed:
             self.plan.tell(f"rolling back: {action.title}")
         self.plan.enter(Stage.RESTORE, action)
         # Also if nothing differs: a run that was cut off leaves traces.
-        left = action.rollback(step.on, before)
+        left = action.rollback(on, before)
         if left:  # Report it now: if another action fails, outcomes are never printed.
             self.plan.tell(f"{action.title}: {left}")
         reason = left or ("as before" if changed else "was as before already")
