@@ -86,6 +86,10 @@ FORMS = {
     "failed to attach 'veth1' to the bridge 'lxcbr0': No such device": "bridge-missing",
     'Failed to create veth pair "vethA" and "vethB": Not supported': "kernel-module-missing",
     "stderr: lchown /x/.npmignore: invalid argument": "image-above-id-map",
+    "open /proc/sys/vm/overcommit_memory: permission denied": "sysctl-of-node",
+    'Permission denied - Failed to create directory "/sys/fs/cgroup/x/"': "cgroup-not-delegated",
+    "kubelet: open /dev/kmsg: permission denied": "kmsg-missing",
+    'data directory "/var/lib/postgresql/data" has wrong ownership': "bind-mount-of-nobody",
 }
 
 
