@@ -10,6 +10,7 @@ import difflib
 import json
 import shlex
 from importlib.resources import files
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,6 +40,7 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
     numbers: frozenset[str]
     objects: frozenset[str]
     others: frozenset[str]
+    shapes: dict[str, Any]
     flags: dict[str, str]
     short: dict[str, str]
 
@@ -52,6 +54,9 @@ _NAMES = {
     **{name.removesuffix("s"): name for name in _KEYS.lists | {"default-ulimits", "log-opts"}},
     **_KEYS.flags,
 }
+_TYPES = {"a string": str, "true or false": bool, "a whole number": int}
+#: So much of one value is told.
+_MOST = 20
 #: Settings that dockerd merges, wherever they are.
 _MERGED = frozenset({"runtimes"})
 #: A key in what is no JSON.
@@ -113,30 +118,41 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
         fix = f"Perhaps {like[0]} is meant." if like else ""
         said = f"dockerd knows no key '{key}'"
         yield UNKNOWN.at(source.path, line, said, column=column, fix=fix)
-    elif value is not None and (wanted := _other_type(key, value)):
-        yield TYPE.at(source.path, line, f"'{key}' has to be {wanted}", column=column)
-    elif key == "log-opts":
-        for name, each in value.items() if isinstance(value, dict) else ():
-            if not isinstance(each, str) and each is not None:
-                line, column = document.place((*path, name))
-                said = f"'{name}' in log-opts has to be a string"
-                yield TYPE.at(source.path, line, said, column=column)
+    else:
+        for below, wanted in islice(_wrong(value, _shape(key), path), _MOST):
+            line, column = document.place(below)
+            named = f"'{below[-1]}' in {key}" if below != path else f"'{key}'"
+            yield TYPE.at(source.path, line, f"{named} has to be {wanted}", column=column)
 
 
-def _other_type(key: str, value: Any) -> str:
-    """Return which type a value had to be of, if it is of another one."""
-    kinds: tuple[tuple[frozenset[str], type, str], ...] = (
-        (_KEYS.lists, list, "a list"),
-        (_KEYS.booleans, bool, "true or false"),
-        (_KEYS.strings, str, "a string"),
-        (_KEYS.objects, dict, "an object"),
+def _shape(key: str) -> Any:
+    """Return the type of a key's value, in words; of an object or a list that of what is in it."""
+    shapes: tuple[tuple[frozenset[str], Any], ...] = (
+        (_KEYS.lists, ["a string"]),
+        (_KEYS.booleans, "true or false"),
+        (_KEYS.strings, "a string"),
+        (_KEYS.numbers, "a whole number"),
+        (_KEYS.objects, {}),
     )
-    for names, kind, words in kinds:
-        if key in names and not isinstance(value, kind):
-            return words
-    if key in _KEYS.numbers and (isinstance(value, bool) or not isinstance(value, int)):
-        return "a whole number"
-    return ""
+    found = next((shape for names, shape in shapes if key in names), None)
+    return _KEYS.shapes.get(key, found)
+
+
+def _wrong(value: Any, shape: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield where something is of another type than it has to be, and of which; null is none."""
+    if value is None or shape is None:
+        return
+    if isinstance(shape, str):
+        if type(value) is not _TYPES[shape]:
+            yield path, shape
+    elif not isinstance(value, type(shape)):
+        yield path, "a list" if isinstance(shape, list) else "an object"
+    elif isinstance(shape, list):
+        for number, each in enumerate(value):
+            yield from _wrong(each, shape[0], (*path, number))
+    else:
+        for name, each in value.items():
+            yield from _wrong(each, shape.get(name.lower(), shape.get("*")), (*path, name))
 
 
 #: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
