@@ -16,6 +16,7 @@ from steps.foreseen import foreseen
 from steps.witness import lines
 from targets import patterns
 from targets.errors import RemediationError
+from targets.read import unparsed
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -131,12 +132,19 @@ def _why_down(host: Host) -> str:
     return words[-1] if words else "journalctl -u docker"
 
 
+#: The command line that systemd would start, with variables unexpanded.
+_WOULD_START = patterns.compile(r"(?m)^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ")
+_UNIT = unparsed("systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload")
+
+
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
+@foreseen(container=lambda _: [_UNIT])
 def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver: str) -> None:
     """Query dockerd from the node; ``docker info`` in the container must say the same.
 
     The name alone proves little: the driver's own check only looks for the program.
     """
+    unit = container.ask(_UNIT).text  # `docker info` might start Docker, so it is no look
     answer = run_docker(container, "info", "-f", "{{json .}}")
     told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
     assert told.driver, f"Docker does not answer: {cause(said(answer))}"
@@ -157,7 +165,7 @@ def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver:
     assert (different := _otherwise(engine, told)) == "", (
         f"Docker's storage driver is {engine.driver!r}{different}"
     )
-    changed = _changed_since(container, daemon)
+    changed = _changed_since(unit, daemon)
     assert not changed, (
         f"docker.service was changed since Docker was started: {changed}. The next boot starts "
         "another dockerd than the one that runs: systemctl daemon-reload, restart docker, then run "
@@ -169,20 +177,15 @@ def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver:
     )
 
 
-#: The command line that systemd would start, with variables unexpanded.
-_WOULD_START = patterns.compile(r"(?m)^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ")
-
-
-def _changed_since(container: Transport, daemon: dockerd.Daemon) -> str:
+def _changed_since(unit: str, daemon: dockerd.Daemon) -> str:
     """Return how docker.service differs from the running dockerd; empty if it does not.
 
-    The values of variables are not known here, and another program may start dockerd.
+    ``unit`` is what systemd shows of it. The values of variables are not known here, and another
+    program may start dockerd.
     """
-    show = ["systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload"]
-    told = container.look(show).text
-    if "NeedDaemonReload=yes" in told.splitlines():
+    if "NeedDaemonReload=yes" in unit.splitlines():
         return "systemd has not read its changed files yet"
-    if (found := _WOULD_START.search(told)) is None:
+    if (found := _WOULD_START.search(unit)) is None:
         return ""
     words, runs = found[2].split(), iter(" ".join(daemon.argv).split())
     there = all(word in runs for word in words if "$" not in word)

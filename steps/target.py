@@ -16,6 +16,7 @@ from gate import evidence
 from steps.foreseen import foreseen
 from targets import patterns
 from targets.errors import FactError, TransportError
+from targets.read import unparsed
 from targets.runtime import pct_options
 from targets.runtime.waiting import wait_until_booted
 
@@ -120,6 +121,8 @@ def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
 _NOT_APPARMORS = frozenset({"sys-kernel-config.mount", "sys-kernel-debug.mount"})
 #: States of failed units; with ``Restart=`` a unit is always about to be restarted.
 _NOT_UP = "--state=failed,auto-restart,auto-restart-queued"
+_STATE = unparsed("systemctl", "is-system-running")
+_FAILED = unparsed("systemctl", "list-units", _NOT_UP, "--full", "--plain", "--no-legend")
 #: systemd's words for a guest that has booted, with or without failed units.
 _BOOTED = frozenset({"running", "degraded"})
 #: Docker's units, which other scenarios judge.
@@ -127,22 +130,20 @@ _DOCKERS = frozenset({"docker.service", "docker.socket", "containerd.service"})
 
 
 @then("no unit of the guest has failed but those that fail without AppArmor, too")
+@foreseen(container=lambda _: [_STATE, _FAILED])
 def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     """Ask systemd: a profile that refuses mounts leaves the guest degraded.
 
     A failed unit is red only if a denial while it ran matches it. If the log cannot tell, the
     verdict is undetermined. Other failed units are advice.
     """
-    asked = ["systemctl", "is-system-running"]
-    if (state := container.look(asked).text.strip()) not in _BOOTED:
+    if (state := container.ask(_STATE).text.strip()) not in _BOOTED:
         # No look: units start while it waits, and what was seen before is no more so.
-        state = container.run([*asked, "--wait"], timeout=120).text.strip()
+        state = container.run([*_STATE.argv, "--wait"], timeout=120).text.strip()
     if state not in _BOOTED:
         raise FactError(f"{container.machine} has not booted: its systemd is in state '{state}'")
-    listing = container.look(
-        ["systemctl", "list-units", _NOT_UP, "--full", "--plain", "--no-legend"]
-    )
-    failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
+    listing = container.ask(_FAILED).require().text
+    failed = {line.split()[0] for line in listing.splitlines() if line.strip()}
     left = failed - _NOT_APPARMORS - _DOCKERS
     advice = _judged(runtime, container, ctid, left, state) if left else ()
     evidence.say(f"systemd says {state}; failed: {', '.join(sorted(failed)) or 'none'}")
