@@ -31,6 +31,8 @@ from targets.lock import Lock
 from targets.transport import CommandResult
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.flag import plan as flags
+from tests.doubles.nodes.world import world
+from tests.doubles.states import Laid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -563,6 +565,19 @@ def test_nobody_else_changes_the_node_while_it_is_backed_up(
     (told,) = backups
     assert "to back up container 950 before the plan is applied" in told
     assert not journal(folder).unfinished()
+
+
+@pytest.mark.parametrize("options", [[], ["--backup"]])
+def test_apply_without_quorum_exits_3_names_pvecm_and_changes_nothing(
+    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    (folder / "world").mkdir()
+    it = world(str(folder / "world"), Laid(content=b"arch: amd64\n"), running=True)
+    it.node.quorate, before = False, it.look()
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: it.plan())
+    code, said = ended("apply", "--yes", *options)
+    assert (code, "no quorum" in said, "pvecm status" in said) == (3, True, True)
+    assert (it.look(), it.plan().journal.lines(), backups) == (before, [], [])
 
 
 class Listened:
