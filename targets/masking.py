@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from unicodedata import normalize
 
 from targets import foreign, patterns
 from targets.printable import cut, one_line
@@ -16,8 +17,14 @@ from targets.printable import cut, one_line
 STARS = "***"
 #: A secret that is cut off looks like none, so this much more is masked than is shown (characters).
 _MARGIN = 8192
-#: Invisible characters, by which a name looks like another one.
-_INVISIBLE = dict.fromkeys((0xAD, *range(0x200B, 0x200E), 0x2060, 0xFEFF))
+#: For matching alone: full-width and mathematical letters, and blanks of all kinds, in ASCII.
+#: Invisible characters, by which a name looks like another one, are dropped.
+_PLAIN: dict[int, str | None] = {
+    code: plain
+    for code in (0xB, *range(0x80, 0x3001), *range(0xFF01, 0xFF5F), *range(0x1D400, 0x1D800))
+    if (plain := " " if chr(code).isspace() else normalize("NFKC", chr(code))).isascii()
+    and len(plain) == 1
+} | dict.fromkeys((0xAD, *range(0x200B, 0x200E), 0x2060, 0xFEFF))
 #: What may follow within a name.
 _MORE = r"(?:[\w.-]|[^\x00-\x7F])*"
 #: Names of secret values, as in ``PGPASSWORD`` or ``clientSecret``.
@@ -48,17 +55,32 @@ _LOGIN = (
     r"\b(?:sshpass|mysql\w*|mariadb\w*|(?:docker|podman|skopeo|buildah|oras|helm)\s+\w*\s*login)\b"
 )
 #: What stands between a name and its value; the value may begin in one of the next lines.
-_IS = rf"{_QUOTE}?\s*(?:[+?:]?=|=>|[:\x{{ff1a}}])[ \t]*(?:\\?\r?\n[ \t]*){{0,3}}"
+_IS = rf"{_QUOTE}?\s*(?:[+?:]?=|=>|:)[ \t]*(?:\\?\r?\n[ \t]*){{0,3}}"
+#: What may be in quotes of two kinds, with the ways in which shells, SQL and YAML write a quote.
+_DOUBLE = r"(?:[^\"\\\n]|\\.|\"\")"
+_SINGLE = r"(?:[^'\\\n]|\\.|'(?:\\'|\"'\")?')"
+#: A quoted text of several lines. Without the second quote it is that of one line.
+_LINES = "|".join(
+    rf"{quote}([^\s\\{quote}]{one}*(?:\\?\n{one}*){{1,32}}){quote}"
+    for quote, one in (('"', _DOUBLE), ("'", _SINGLE))
+)
 #: What is in quotes: of two kinds, and with backslashes before them.
 _QUOTED = (
-    r"\"((?:[^\"\\\n]|\\.)+)|'([^'\n]+)|\\\"((?:[^\"\\\n]|\\\\(?:\\\"|.))+)|\\+[\"']([^\"'\\\n]+)"
+    rf"{_LINES}|\"({_DOUBLE}+)|'({_SINGLE}+)"
+    r"|\\\"((?:[^\"\\\n]|\\\\(?:\\\"|.)|\\[^\"\\\n])+)|\\+[\"']([^\"'\\\n]+)"
 )
-_VALUE = rf"(?:{_QUOTED}|(-?[^\s\"'\\,;&|<>{{}}\[\]()-][^\s\"'\\,;&|<>{{}}\[\]()]*))"
+#: What a backslash takes from its meaning without quotes.
+_ESCAPED = r"\\(?:[^\w\s\"'\\]|[ \t]|\r?\n[ \t]*|u[0-9a-f]{4})"
+#: A word of a shell's command line.
+_WORD = r"([^\s\"'\\-](?:[^\s\"'\\]|\\[^\"\n])*)"
+_VALUE = rf"(?:{_QUOTED}|(-?[^\s\"'\\,;&|<>{{}}\[\]()-](?:[^\s\"'\\,;&|<>{{}}\[\]()]|{_ESCAPED})*))"
 #: A member that names a secret, and the one with its value.
 _MEMBER = "(?:name|key)"
 _NAMED = rf"{_QUOTE}{_MEMBER}{_QUOTE}\s*:\s*{_QUOTE}[^\"'\n]*{_NAME}{_QUOTE}"
 _OF_VALUE = rf"{_QUOTE}value{_QUOTE}\s*:\s*(?:{_QUOTED})"
 _REST = rf"(?:{_QUOTED}|([^\s\"'][^\n]*))"
+#: A name of several parts, which a sentence does not have.
+_PARTS = rf"(?:\w*_(?:{_WORDS}|pass|pw)\w*|(?:{_WORDS})_\w+|(?-i:[a-z]+[Pp]ass[Ww]ord))"
 #: The name of a variable of the environment.
 _UPPER = rf"(?:[A-Z0-9_]*(?:{_WORDS.upper()})|(?:[A-Z0-9]+_)?PASS)[A-Z0-9_]*"
 #: A secret is the group of its rule that is there; without any, it is all of the match.
@@ -77,7 +99,7 @@ _RULES = (
     rf"{_NAMED}\s*,\s*{_OF_VALUE}",
     rf"{_OF_VALUE}{_QUOTE}\s*,\s*{_NAMED}",
     rf"\b{_MEMBER}\s*[:=]\s*[\"']?[^\s\"']*{_NAME}[\"']?[,\s]\s*value\s*[:=][ \t]*{_REST}",
-    rf"(?m)^(?-i:(?:export )?{_UPPER})=(\S[^\n]*)",
+    rf"(?m)^(?-i:(?:export )?{_UPPER})=(?:{_LINES}|(\S(?:\\\r?\n|[^\n])*))",
     rf"\"[\w.-]*{_NAME}=((?:[^\"\\\n]|\\.)+)",
     rf"\b(?-i:ENV|ARG)\s+[\w.-]*{_NAME}[ \t]+(\S[^\n]*)",
     rf"{_QUOTE}{_OPTION}{_QUOTE}\s*,\s*(?:{_QUOTED})",
@@ -88,8 +110,11 @@ _RULES = (
     rf"{_NAME}{_QUOTE}?(?:[+?:]?=|:[ \t]*)(--[^\s\"'\\,;&|<>{{}}\[\]()]+)",
     rf"{_NAME}{_IS}{_VALUE}",
     rf"(?m)^[\w.-]*{_NAME}\t+([^\s]+)",
+    # A name of several parts, blanks, and a value that ends the line, or has letters and digits.
+    rf"(?m)^[ \t]*(?:(?:export|set|setenv)[ \t]+)?{_PARTS}[ \t]+([^\s=:\"'()]\S*)[ \t]*\r?$",
+    rf"\b{_PARTS}[ \t]+(?:{_QUOTED}|([a-z]\S*[0-9]\S*|[0-9]\S*[a-z]\S*))",
     # Options, in general and of single programs.
-    rf"(?:^|\s){_OPTION}[ =\t](?:[ \t]|\\?\n)*(?:{_QUOTED}|[\"']?([^\s\"'\\-][^\s\"']*))",
+    rf"(?:^|\s){_OPTION}[ =\t](?:[ \t]|\\?\n)*(?:{_QUOTED}|[\"']?{_WORD})",
     rf"{_LOGIN}[^\n|;&]*?\s-p\s*([^\s\"']+)",
     r"\bcurl\b[^\n|;]*?\s(?:-u|--user|-U|--proxy-user)\s*[\"']?[^\s:\"']*:([^\s\"']+)",
     r"\bredis-cli\b[^\n|;]*?\s-a\s+(\S+)",
@@ -111,8 +136,8 @@ _COMPILED = tuple(patterns.compile(f"(?i){rule}") for rule in _RULES)
 _OPENS = patterns.compile(
     rf"(?i)^[ \t-]*[\"']?[^\s\"':]*{_NAME}[\"']?[ \t]*:[ \t]*(?:([|>])[+-]?[0-9]?[+-]?)?[ \t]*\r?$"
 )
-#: What stands in a secret's place and is none: a word of sudoers.
-_HARMLESS = "NOPASSWD"
+#: What stands in a secret's place and is none: words of sudoers.
+_HARMLESS = ("NOPASSWD", "NOPASSWD:ALL")
 
 
 @foreign.parser()
@@ -122,7 +147,7 @@ def mask(text: str) -> str:
     Args:
         text: of any length. The result is for people, not for programs.
     """
-    plain = text if text.isascii() else text.translate(_INVISIBLE)
+    plain = text.translate(_PLAIN)
     masked = _without_blocks(plain)
     for pattern in _COMPILED:
         masked = pattern.sub(_starred, masked)
@@ -143,7 +168,7 @@ def mask_end(text: str, most: int) -> str:
 def _starred(found: patterns.Match[str]) -> str:
     groups = (found.span(number) for number in range(1, len(found.groups()) + 1))
     start, end = next((span for span in groups if span[0] >= 0), found.span())
-    if found.string.startswith(_HARMLESS, start):
+    if found.string[start:end].rstrip(":,.") in _HARMLESS:
         return str(found[0])
     return f"{found.string[found.start() : start]}{STARS}{found.string[end : found.end()]}"
 

@@ -107,6 +107,23 @@ _FORMS = (
     r"{{\"password\": \"a\\\"{s}\"}}",
     *("DB_PASSWÖRD={s}", "contraseña: {s}", "пароль={s}", "mot_de_passe: {s}", "密码\uff1a{s}"),
     *("pass\u200bword={s}", "password=\u200b{s}"),
+    # A value that begins as a harmless word does.
+    *("password: NOPASSWD{s}", "password: NOPASSWD:{s}", "PASSWORD=NOPASSWD {s}"),
+    # Blanks and letters that are not ASCII.
+    *("password:\u00a0{s}", "password\u2003=\x0b{s}", "--password\u00a0{s}", "Bearer\u3000{s}"),
+    *("password:\u2028{s}", "\uff24\uff22_\uff30\uff37={s}", "pass\uff57ord: {s}"),
+    "\U0001d429\U0001d430\uff1d{s}",
+    # A quote or a blank within a value.
+    *(r"password='a\'{s}'", r"--password 'a\'{s}' x", r"['--password', 'a\'{s}']"),
+    *(r"password='a'\''{s}'", "password: 'a''{s}'", "password='a'\"'\"'{s}'", 'password="a""{s}"'),
+    *(r"password=a\ {s}", r"password=a\${s}", r"--password a\ {s}", r"password=a\u0026{s}"),
+    # A name, blanks, a value.
+    *("DB_PASSWORD {s}", "export DB_PASSWORD  {s}", "  db_password {s}\r\nx", "SECRET_KEY {s}"),
+    *("-e DB_PASSWORD {s} x", "set DB_PASSWORD '{s} y'", "dbPassword {s}"),
+    # A value of several lines.
+    *('password="a\n{s}"', "password='a\n b\n {s}'", '"password": "a\n{s}"', "PASSWORD='a\n{s}\n'"),
+    *('export DB_PASSWORD="a\n{s}\nb"', "x --password 'a\n{s}' y", "password=a\\\n{s}"),
+    'GOOGLE_CREDENTIALS=\'{{\n "k": 1,\n "a": {{"b": "{s}"}}\n}}\'',
     *("sk_live_{l}", "hvs.{l}", "AIza{l}", "AKIA{u}", "eyJhbGciOiJIUzI1NiJ9.eyJ{s}.{s}"),
 )
 _HARMLESS = (
@@ -117,6 +134,11 @@ _HARMLESS = (
     "ssh://root@pve1:22/x",
     "Password login is not attempted.",
     "PasswordAuthentication yes",
+    "password authentication is off",
+    "PasswordAuthentication\u00a0yes",
+    "DB_PASSWORD is not set",
+    "token_bucket rate 5 x",
+    'read -p "Password: "\necho "next line"',
     "sudo asks for a password: NOPASSWD in sudoers",
     "lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file",
     "features: nesting=1,keyctl=1,fuse=1",
@@ -152,6 +174,7 @@ def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
         *("a", "password", "password: ", "PASSWORD=", "pw=x ", "_pass", "secret: |\n x\n"),
         *("://", "://a:", "login ", "<password ", "curl -u ", "docker login ", "eyJ", "eyJ-", "\\"),
         *("--token '", "-----BEGIN PRIVATE KEY-----", "name: password\n", "password:\n- x\n", "密"),
+        *("password='a\n", "PASSWORD=\"a\n'", "db_password a1 ", "password=\\'a\n", "\u00a0"),
         *('"name":"password","value":"', '{"value":"x",', "passwords: [", "$6$", "basic a"),
     ],
 )
