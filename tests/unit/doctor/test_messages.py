@@ -89,6 +89,10 @@ FORMS = {
     "open /proc/sys/vm/overcommit_memory: permission denied": "sysctl-of-node",
     'Permission denied - Failed to create directory "/sys/fs/cgroup/x/"': "cgroup-not-delegated",
     "kubelet: open /dev/kmsg: permission denied": "kmsg-missing",
+    'conf.c:mount_entry:1750 - No such file - Failed to mount "/a" on "/b"': (
+        "container-mount-entry-cut"
+    ),
+    'newuidmap failed to write mapping "": newuidmap 7 0 1000000 1000': "subid-range-missing",
     'data directory "/var/lib/postgresql/data" has wrong ownership': "bind-mount-of-nobody",
 }
 
@@ -107,6 +111,9 @@ def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_firs
     found = messages.diagnose(f"{entry}\n{sync}\n{hook}\n")
     assert [each.id for each in found.troubles] == ["container-mount-entry-cut"]
     assert found.unseen == ()
+    warning = "explicitly configured lxc.apparmor.profile overrides the following settings: fuse"
+    found = messages.diagnose(f"{warning}\n{hook}\n")
+    assert [each.id for each in found.troubles] == ["hook-failed"]
 
 
 @pytest.mark.parametrize(
