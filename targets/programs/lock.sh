@@ -11,5 +11,6 @@ sh -c '
     exec cat >/dev/null
 ' read "$1" "$2"
 printf '%s\n' "$2" >"$1"
-while pgrep -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
+# Another user's process of that name is not ours.
+while pgrep -u "$(id -u)" -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
 : >"$1"

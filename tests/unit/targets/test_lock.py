@@ -154,6 +154,20 @@ def test_lock_whose_holder_left_a_command_is_held_until_that_ends(path: str) -> 
             assert time.monotonic() < deadline
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can run as another user")
+def test_lock_while_another_user_imitates_a_command_of_the_run_is_free(path: str) -> None:
+    with owner(path) as (process, run):
+        argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
+        with subprocess.Popen(argv, user="nobody") as left:
+            try:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                assert free(path)
+                assert left.poll() is None
+            finally:
+                left.terminate()
+
+
 def reader(path: str) -> int:
     """Return the process that may be ended, as one who finds the lock taken is told it."""
     with pytest.raises(LockedError) as caught:

@@ -163,6 +163,14 @@ def test_new_denials_and_close_return_the_denials_of_the_window(source: str) -> 
     assert node.held == 0
 
 
+@SOURCES
+def test_close_after_somebody_repeats_the_openings_canary_returns_all_denials(source: str) -> None:
+    """A user of the node reads its nonce in ps."""
+    node, window = opened(source)
+    node.say(f"{DENIED} n=1", f'apparmor="DENIED" operation="x" name="{node.nonces[0]}root"')
+    assert [each.line for each in window.close()] == [f"{DENIED} n=1"]
+
+
 def test_close_after_rotations_returns_all_denials() -> None:
     node, window = opened()
     for number in range(3):
