@@ -17,12 +17,19 @@ my $changing = qr{^(?:
     | net/(?:netfilter/nf_log|ipv4/tcp_available_(?:congestion_control|ulp))
     | net/ipv6/conf/[^/]+/(?:stable_secret|mtu) | net/ipv[46]/(?:conf|neigh)/$passing
 )(?:/|$)}x;
-#: Processes whose number changes by itself: of logins, of other guests, of Docker's containers.
-my $others = qr{^(?:sshd|login\b|\[lxc\ monitor\]|\S*lxc-start\0|\S*(?:kvm|qemu-system-\S+)\0
-    |\S*(?:containerd-shim|fuse-overlayfs))}x;
-#: Units that run for a while when a login, a connection or a call over D-Bus wants them.
-my $at_times = qr/^(?:user@|sshd?@|(?:packagekit|fwupd|polkit)\.
-    |systemd-(?:coredump@|(?:hostname|locale|timedate|machine|home)d\.))/x;
+#: Modules that the kernel loads when anybody runs ss.
+my $diagnostic = qr/^(?:inet|tcp|udp|raw|unix|netlink|af_packet|sctp|mptcp|vsock|xsk|tipc|smc)_diag$/;
+#: Programs whose processes come and go: of logins and terminals, of other guests and their devices,
+#: of Docker's and podman's containers. A process may call itself as it likes, so the file counts.
+my $others = qr{^(?:/usr(?:/local)?)?/(?:s?bin|lib|libexec)/(?:[^/]+/)*(?:
+      sshd|sshd-session|sshd-auth|login|agetty|tmux|screen|dtach
+    | lxc-[a-z]+|kvm|qemu-system-[a-z0-9_]+|qemu-kvm|swtpm|virtiofsd
+    | containerd-shim(?:-runc-v[0-9])?|fuse-overlayfs|conmon)(?:\ \(deleted\))?$}x;
+#: A task of Proxmox's daemons, whose file is perl: node, three numbers, kind, guest and user.
+my $task = qr{^task UPID:[\w.-]+:(?:[0-9A-F]{8,9}:){3}\w+:[^:\0]*:[^:\0]+:};
+#: Units that run for a while when a login, a connection, apt or a call over D-Bus wants them.
+my $at_times = qr/^(?:user@|sshd?@|(?:packagekit|fwupd|polkit|apt-news|esm-cache)\.service$
+    |systemd-(?:coredump@|(?:hostname|locale|timedate|machine|home)d\.service$))/x;
 
 sub content { open my $file, "<", $_[0] or return; local $/; <$file> }
 sub digest { sprintf "%x", Hash::Util::hash_value($_[0], "docker-lxc-gate" x 8) }
@@ -60,7 +67,7 @@ for my $key (sort keys %settings) {
 
 my %modules = map { /^(\S+) / ? ($1 => 1) : () } split /\n/, content("/proc/modules") // "";
 part "module";
-if ($node) { print "$_\tloaded\n" for sort keys %modules }
+if ($node) { print "$_\tloaded\n" for grep !/$diagnostic/, sort keys %modules }
 
 part "link";
 for my $name (grep !/^$passing$/, names("/sys/class/net")) {
@@ -91,20 +98,42 @@ if (installed("ip")) {
 
 #: The rules of each chain, in their order; Docker's rules have none.
 my (%rules, %dockers, $table, $chain);
-my $address = qr{(?:-s|-d|saddr|daddr)[ ]
-    (?:[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(?:/32)?|[0-9a-f:]*:[0-9a-f:]*(?:/128)?)(?=[ ])}x;
+my $host = qr{(?:[0-9]+(?:\.[0-9]+){3}(?:/32)?|[0-9a-f:]*:[0-9a-f:]*(?:/128)?)};
+my $address = qr{(?:-s|-d|saddr|daddr)[ ]$host(?=[ ])};
+my $bridge = qr{(?:docker0|docker_gwbridge|br-[0-9a-f]{12})};
+#: Of these words Docker makes its rules in chains that are not its own.
+my $dockers_word = qr{^(?:
+      !=?|-[iodsmj]|[io]ifname|"?$bridge"?|conntrack|--ctstate|RELATED,ESTABLISHED|ct|state
+    | related,established|established,related|addrtype|--(?:src|dst)-type|LOCAL|fib|[sd]addr|type
+    | local|ip6?|127\.0\.0\.0/8|::1(?:/128)?|[0-9a-f.:]+/(?!32$|128$)[0-9]+|counter|jump
+    | accept|drop|masquerade|ACCEPT|DROP|MASQUERADE|DOCKER(?:-[A-Z0-9-]+)?|xt|match|target
+    |"(?:addrtype|MASQUERADE)")$}x;
+sub is_dockers {
+    my ($rule) = @_;
+    return 1 if $table =~ /^ip6? docker-bridges$/ or $chain =~ /^DOCKER(?:-(?!USER$)|$)/;
+    return 0 if $chain !~ /^(?:FORWARD|PREROUTING|OUTPUT|POSTROUTING)$/;
+    $rule =~ /\b(?:DOCKER|$bridge)\b/ and not grep !/$dockers_word/, split " ", $rule;
+}
+# Rules that come and go: bans; of a guest, by Proxmox's firewall; of a Docker container.
+my $of_guest = qr/(?:veth|tap)[0-9]+i[0-9]+-(?:IN|OUT)/;
+my $itself = qr{(?:-s|saddr) ($host) (?:-d|ip6? daddr) \1 .*(?:masquerade|MASQUERADE)};
+my $past = qr{(?:(?:ip6? daddr $host|! -i $bridge|iifname != "$bridge") )+};
+my $direct = qr{^(?:-d $host )?$past(?:-j DROP |counter drop)$};
+sub passes {
+    my ($rule) = @_;
+    return 1 if "$table $chain" =~ / (?:f2b-|crowdsec|sshguard)/ or $chain =~ /^$of_guest$/;
+    return 1 if $table =~ / proxmox-firewall-guests$/;
+    return 1 if $chain =~ /^PVEFW-FWBR-(?:IN|OUT)$/ and $rule =~ /(?:-j|jump) $of_guest ?$/;
+    return $rule =~ /$address|dnat|DNAT/ if is_dockers($rule);
+    # A container that reaches itself by its published port; who reaches it past its bridge.
+    return $rule =~ $itself if $chain eq "POSTROUTING";
+    $chain eq "PREROUTING" and $rule =~ $direct and $rule =~ $bridge;
+}
 sub rule {
     my ($rule) = @_;
-    my $where = "$table $chain";
-    return if "$where $rule" =~ /\b$passing\b/ or $where =~ /f2b-|crowdsec|sshguard/;
-    my $of_docker = qr/\bDOCKER|\bdocker0\b|\bdocker-bridges\b|\bbr-[0-9a-f]{12}\b/;
-    if ($chain ne "DOCKER-USER" and "$where $rule" =~ $of_docker) {
-        # A rule of one container comes and goes with it.
-        push @{$dockers{$table}}, "$chain $rule" unless $rule =~ /$address|dnat|DNAT/;
-    } else {
-        my $to_itself = $rule =~ /masquerade/i && (() = $rule =~ /$address/g) == 2;
-        push @{$rules{$where}}, $rule unless $to_itself and $chain =~ /POSTROUTING/;
-    }
+    return if passes($rule);
+    if (is_dockers($rule)) { push @{$dockers{$table}}, "$chain $rule" }
+    else { push @{$rules{"$table $chain"}}, $rule }
 }
 sub nft {
     for (said("nft -s -t list ruleset")) {
@@ -159,7 +188,7 @@ for my $process (@ARGV) {
     my ($parent) = (content("$process/stat") // "") =~ /.*\) \S ([0-9]+) /s or next;
     next if $parent != 1;  # a guest can make the command line of its own processes hang
     my $command = content("$process/cmdline") // "";
-    next if $command eq "" or $command =~ $others;
+    next if $command eq "" or $command =~ $task or (readlink("$process/exe") // "") =~ $others;
     my ($unit) = (content("$process/cgroup") // "") =~ m{^(?:0:|1:name=systemd):(.*)$}m;
     $unit = ($unit // "") =~ m{/([^/]+\.(?:service|scope))(?:/|$)} ? $1 : "no unit";
     next if $unit =~ $at_times;

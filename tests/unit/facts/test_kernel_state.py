@@ -49,6 +49,7 @@ SAVED = """*nat
 -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
 -A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp --dport 80 -j MASQUERADE
 *filter
+:PVEFW-FWBR-IN - [0:0]
 :INPUT ACCEPT [5:6]
 -A INPUT -p tcp --dport 22 -j ACCEPT
 -A INPUT -p tcp --dport 80 -j ACCEPT
@@ -81,12 +82,15 @@ GUEST = {
 }
 
 
-def process(pid: int, command: str, unit: str = "system.slice/x.service", parent: int = 1) -> dict:
+def process(
+    pid: int, command: str, unit: str = "system.slice/x.service", parent: int = 1, exe: str = "x"
+) -> dict[str, str]:
     """Return the files of a process."""
     return {
         f"proc/{pid}/stat": f"{pid} (a b) c) S {parent} 7 7 0\n",
         f"proc/{pid}/cmdline": command,
         f"proc/{pid}/cgroup": f"0::/{unit}\n",
+        f"proc/{pid}/exe": exe,
     }
 
 
@@ -105,7 +109,7 @@ def state(root: Path, files: dict[str, str | None]) -> dict[str, str]:
         if path.startswith("bin/"):
             (root / path).write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
             (root / path).chmod(0o755)
-        if path == "proc/self/ns/user":
+        if path.endswith(("/exe", "/ns/user")):
             (root / path).unlink()
             (root / path).symlink_to(text)
     script = re.sub(r'(?<=[" ])/(proc|sys)(?=[/")])', rf"{root}/\1", STATE)
@@ -132,6 +136,19 @@ ANOTHER = {
     "proc/sys/net/ipv6/neigh/{0}/locktime": "0\n",
     "sys/class/net/{0}/flags": "0x1003\n",
 }
+#: What Proxmox's firewall has for a guest, and Docker for a container, outside of its own chains.
+GUESTS = """*filter
+:veth951i0-IN - [0:0]
+-A PVEFW-FWBR-IN -m physdev --physdev-out veth951i0 --physdev-is-bridged -j veth951i0-IN
+-A veth951i0-IN -p tcp --dport 22 -j ACCEPT
+"""
+GUESTS_TABLE = """table bridge proxmox-firewall-guests {
+\tmap vm-map-in {
+\t\telements = { "veth951i0" : jump guest-951-in }
+\t}
+}
+"""
+DIRECT = "-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP\n"
 NFT = {"bin/iptables-save": SAVED, "bin/ip6tables-save": "", "bin/nft": None}
 
 
@@ -165,6 +182,33 @@ def link(name: str) -> dict[str, str]:
             NFT | {"bin/iptables-save": f"{SAVED}-A DOCKER-USER -s 192.0.2.1/32 -j DROP\n"},
             "firewall ip filter DOCKER-USER",
         ),
+        *(
+            (NFT | {"bin/iptables-save": f"{SAVED}-A {rule}\n"}, f"firewall ip filter {named}")
+            for rule, named in (
+                ("INPUT -i veth950i0 -j ACCEPT", "INPUT"),
+                ("FORWARD -i veth950i0 -j ACCEPT", "FORWARD"),
+                ("INPUT -i docker0 -j ACCEPT", "INPUT"),
+                ("FORWARD -s 192.0.2.1/32 -i docker0 -j ACCEPT", "FORWARD"),
+                ("FORWARD -i docker0 -p tcp --dport 22 -j ACCEPT", "FORWARD"),
+                ("MY-DOCKER -j ACCEPT", "MY-DOCKER"),
+                ("xf2b-sshd -j ACCEPT", "xf2b-sshd"),
+                ("PREROUTING -d 192.0.2.1/32 -j DROP", "PREROUTING"),
+                ("POSTROUTING -s 192.0.2.1/32 -d 192.0.2.2/32 -j MASQUERADE", "POSTROUTING"),
+            )
+        ),
+        ({"bin/nft": RULES.replace("22 accept", '22 iifname "veth1i0" accept')}, "filter input"),
+        *(
+            (process(8, command, exe=exe), f"running x.service {name}")
+            for command, exe, name in (
+                ("sshdX\0", "/usr/local/bin/sshdX", "sshdX"),
+                ("sshd: root@notty\0", "/home/sshd", "sshd:"),
+                ("sleep\0/kvm\0", "/usr/bin/sleep", "sleep"),
+                ("[lxc monitor] /var/lib/lxc 952\0", "/usr/bin/sleep", "[lxc"),
+                ("task UPID:sleep\0", "/usr/bin/perl", "task"),
+            )
+        ),
+        (process(8, "x\0", "system.slice/polkit.mine.service"), "running polkit.mine.service x"),
+        ({"proc/modules": f"my_diag 1 0 - Live 0x0\n{GUEST['proc/modules']}"}, "module my_diag"),
         (process(8, "sleep\x001\0", ".lxc"), "running no unit sleep"),
         (process(8, "sleep\x001\0", "system.slice/run-u7.service"), "running run.service sleep"),
         (process(8, "/usr/sbin/dockerd\0-H\0fd://\0", "docker.service"), "docker.service dockerd"),
@@ -209,14 +253,33 @@ def test_kernel_state_of_a_change_names_it_and_nothing_else(
         NFT | {"bin/iptables-save": re.sub(r".*172\.17\.0\.2.*\n", "", SAVED)},
         GUEST
         | process(9, "/usr/sbin/dockerd\0-H\0fd://\0", "system.slice/docker.service")
-        | {f"proc/7/{each}": None for each in ("stat", "cmdline", "cgroup")},  # restarted
+        | {f"proc/7/{each}": None for each in ("stat", "cmdline", "cgroup", "exe")},  # restarted
         process(8, "sleep\x001\0", parent=7),  # a worker, or a command of somebody who is logged in
         process(8, "", parent=1),  # ended, or the kernel's
-        process(8, SHIM.format("0af9"), "system.slice/containerd.service"),
-        process(8, "sshd: root@notty\0", "user.slice/user-0.slice/session-7.scope"),
+        *(
+            process(8, command, exe=exe)
+            for command, exe in (
+                (SHIM.format("0af9"), "/usr/bin/containerd-shim-runc-v2"),
+                ("sshd: root@notty\0", "/usr/sbin/sshd (deleted)"),
+                ("sshd-session: root [priv]\0", "/usr/lib/openssh/sshd-session"),
+                ("/bin/login -p --\0", "/bin/login"),
+                ("tmux\0new\0", "/usr/bin/tmux"),
+                ("/usr/bin/kvm\0-id\x00100\0", "/usr/bin/qemu-system-x86_64"),
+                ("swtpm\0socket\0", "/usr/bin/swtpm"),
+                ("/usr/libexec/virtiofsd\0--fd=9\0", "/usr/libexec/virtiofsd"),
+                ("/usr/bin/conmon\0-c\0", "/usr/bin/conmon"),
+                ("[lxc monitor] /var/lib/lxc 952\0", "/usr/bin/lxc-start"),
+                ("task UPID:pve1:0012AB34:01C2D3E4:6926F0A1:vncshell::root@pam:", "/usr/bin/perl"),
+            )
+        ),
+        process(8, "/usr/bin/python3\0/usr/lib/ubuntu/x\0", "system.slice/apt-news.service"),
+        process(8, "/usr/bin/python3\0/usr/lib/ubuntu/x\0", "system.slice/esm-cache.service"),
         process(8, "/lib/systemd/systemd\0--user\0", "user.slice/user@0.service/init.scope"),
         process(8, "/usr/libexec/packagekitd\0", "system.slice/packagekit.service"),
-        process(8, "[lxc monitor] /var/lib/lxc 952\0", "lxc.monitor.952"),
+        {"proc/modules": f"tcp_diag 1 0 - Live 0x0\n{GUEST['proc/modules']}"},
+        NFT | {"bin/iptables-save": f"{SAVED}{GUESTS}"},
+        NFT | {"bin/iptables-save": SAVED.replace("COMMIT\n", f"*raw\n{DIRECT}COMMIT\n")},
+        {"bin/nft": f"{RULES}{GUESTS_TABLE}"},
     ],
 )
 def test_kernel_state_of_what_a_machine_does_by_itself_is_equal(
