@@ -18,7 +18,7 @@ from targets.errors import FactError
 from targets.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from targets.transport import Transport
 
@@ -150,21 +150,20 @@ def newest_sound(
         hours: the greatest age allowed.
         of: the configuration of the container that they must belong to; empty for the node's /etc.
     """
-    defects: list[str] = []
-    for backup in found:
-        defect = next(backup_archives.defects(node, backup, hours, of), "")
-        if not defect:
-            return backup, tuple(defects)
-        defects.append(f"{backup.path} {defect}")
-    return None, tuple(defects)
+    return _newest_without(lambda each: backup_archives.defects(node, each, hours, of), found)
 
 
 def newest_listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive with a good age and size, and why each newer one does not count."""
+    return _newest_without(lambda each: backup_archives.listed_defects(each, hours), found)
+
+
+def _newest_without(
+    defects_of: Callable[[Backup], Iterator[str]], found: Sequence[Backup]
+) -> tuple[Backup | None, tuple[str, ...]]:
     defects: list[str] = []
     for backup in found:
-        defect = next(backup_archives.listed_defects(backup, hours), "")
-        if not defect:
+        if not (defect := next(defects_of(backup), "")):
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")
     return None, tuple(defects)

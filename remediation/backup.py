@@ -51,15 +51,15 @@ def make_backup(
         runtime: manages the container.
         ctid: the container; it may run.
         directory: for the archives; created if it is absent.
-        tell: called with one line about what the backup leaves out, or where a copy is.
-        keep: stores a copy of the container's file on the node, in case that this run is cut off
-            during the backup, and returns the copy's path.
+        tell: called with a line about what the backup leaves out, and one about each problem.
+        keep: stores a copy of the container's file on the node and returns its path. The copy is
+            needed if this run is cut off during the backup.
 
     Returns:
         The backups in the directory.
 
     Raises:
-        FactError: Docker's data is not in it, or it is not known whether it is.
+        FactError: the backup lacks Docker's data, or nothing says whether it does.
         CommandFailed: an archive could not be made.
         VerifyFailed: an archive was made but does not count (:func:`facts.backups.newest_sound`).
     """
@@ -69,20 +69,21 @@ def make_backup(
     lost, _ = judged(runtime, ctid, left_out(written, node))
     if lost:
         raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
-    if keep and normal_form(written) != written:
-        tell(f"until the backup is made, a copy of {path} is in {keep(before.content)}")
+    argv = _container_argv(runtime, ctid, directory)
+    if keep and argv[0] == "vzdump" and normal_form(written) != written:
+        tell(f"a copy of {path}, which vzdump makes Proxmox rewrite, is in {keep(before.content)}")
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
         with at_most(LONGEST):
-            archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
+            archived = node.run(argv, timeout=PATIENCE)
         archived.require(
             f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log"
         )
     except BaseException:
         try:
             _put_back(node, path, before)
-        except RemediationError as error:  # the reason why the backup failed counts
-            tell(f"{path} may be in Proxmox's form now, because it could not be restored: {error}")
+        except RemediationError as error:  # told, so that it does not hide the backup's own error
+            tell(f"{path} was not restored, and may be in Proxmox's form now: {error}")
         raise
     _put_back(node, path, before)
     made = backups.find(node, ctid, directory)

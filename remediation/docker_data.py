@@ -48,10 +48,10 @@ def judged(
             that is stopped, only Docker's usual directories are then judged.
 
     Returns:
-        What it lacks, with what to do, empty if nothing; and where Docker's data is.
+        What it lacks and what to do, empty if nothing; and where Docker's data is.
 
     Raises:
-        RemediationError: it is not known.
+        RemediationError: the container or the archive does not say where Docker's data is.
     """
     if not left:
         return "", ""
@@ -61,13 +61,12 @@ def judged(
         lost, known = in_archive(runtime.node, archive, left)
     else:
         lost, known = _usual(left)
-    if not lost:
-        return "", known
-    return (
+    lacks = (
         f"does not hold {shown({place: left[place] for place in lost})}, where Docker's data or a "
         f"volume is ({known}). Give that mount point backup=1 (pct set), then back up again; what "
         "is not a volume of Proxmox's is in no backup of the container: back it up by itself"
-    ), known
+    )
+    return lacks if lost else "", known
 
 
 def shown(left: Mapping[str, str]) -> str:
@@ -77,7 +76,7 @@ def shown(left: Mapping[str, str]) -> str:
 
 @foreign.parser(..., ("/srv",))
 def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], str]:
-    """Return those of these places in a running container that have data, and how that is known."""
+    """Return which of these places in a running container have data, and how that is known."""
     answer = inside.ask(docker.DRIVER_AND_ROOT)
     _, _, root = answer.text.strip().partition(" ")
     how = "as Docker says"
@@ -86,7 +85,7 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
             return _usual(places)
         root, how = _by_settings(inside.read(desired.DAEMON_JSON))
         for option, value in inside.ask(docker.OPTIONS_ELSEWHERE):
-            if option != "--userns-remap":  # with that, its data is below the same directory
+            if option != "--userns-remap":  # which keeps the data below the same directory
                 root, how = posixpath.normpath(value), f"by its option {option}"
     said = inside.look(["sh", "-c", _PLACES, "places", root, _CONTAINERD]).require().text
     found, _, table = said.partition("\n\n")
@@ -114,7 +113,7 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
 
 @foreign.parser(..., "/a.tar", ("/srv",))
 def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[list[str], str]:
-    """Return those of these places that have data by the settings in a container's archive."""
+    """Return which of these places have data by the settings in a container's archive."""
     with at_most(LONGEST):
         told = node.look(["sh", "-c", _IN_ARCHIVE, "in", archive], timeout=PATIENCE).require()
     words = told.stdout.decode(errors="replace").split("\0")
@@ -123,15 +122,10 @@ def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[
         return _usual(places)
     settings = held.get(f".{desired.DAEMON_JSON}")
     root, how = _by_settings(None if settings is None else settings.encode())
-    devices = [
-        device
-        for name, content in held.items()
-        if name.startswith(f".{root}/")
-        for device in _DEVICE.findall(content)
-    ]
-    lost = _near((root, _CONTAINERD, *devices), places)
+    options = "".join(held[name] for name in held if name.startswith(f".{root}/"))
+    lost = _near((root, _CONTAINERD, *_DEVICE.findall(options)), places)
     fstab = [[*line.split(), "", ""][1] for line in held.get("./etc/fstab", "").splitlines()]
-    bound = any(target != "/" and _is_below(root, target) for target in fstab if target)
+    bound = any(_is_below(root, target) for target in fstab if target.strip("/"))
     if not lost and (bound or f".{root}/volumes/metadata.db" not in held):
         raise FactError(
             f"on {node.machine}: Docker's data would be in {root}, {how}, and {archive} does not "
@@ -152,7 +146,7 @@ def _known(root: str, how: str) -> str:
 
 
 def _usual(places: Collection[str]) -> tuple[list[str], str]:
-    """Return the answer where there is no Docker: a former one may have left its data."""
+    """Judge by Docker's usual directories: a Docker that was removed may have left its data."""
     return _near((desired.DATA_ROOT, _CONTAINERD), places), _known(desired.DATA_ROOT, "by default")
 
 
@@ -167,9 +161,9 @@ def _is_below(path: str, other: str) -> bool:
 
 
 def _disk(on: Mount, path: str) -> str:
-    """Return the file system of a directory, by its mount, and the path there.
+    """Return the file system of a directory and the path there; empty for the root file system.
 
-    Empty for the root's file system: that is in each backup, wherever else it is mounted.
+    Each backup holds the root file system, wherever else it is mounted.
     """
     inner = posixpath.normpath(f"{on.root}/{posixpath.relpath(path, on.place)}")
     return "" if on.place == "/" else f"{on.device}:{inner}"
