@@ -355,14 +355,18 @@ class Window:
         """Return the part of the log between the canaries of the window's opening and its end."""
         lines = [each[:LONGEST_RECORD] for each in log.splitlines()]
         opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
-        own = {lines[n] for n in opening}
+        own = {f"{self._opened.nonce}{attempt}" for attempt in canary.ATTEMPTED}
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]
-        # After the first one: whoever reads the nonce in ps can write more of them.
+        # From the first one: a user of the node may read its nonce, and repeat it later.
         begin = opening[0] if opening else 0
         until = closing[0] if closing else len(lines)
         others = (line for line in lines[begin:] if not DENIED.search(line))
         return _SourceReport(
-            tuple(parse("\n".join(each for each in lines[begin:until] if each not in own))),
+            tuple(
+                denial
+                for denial in parse("\n".join(lines[begin:until]))
+                if denial.fields.get("name") not in own
+            ),
             tuple(line.removeprefix(audit_netlink.REMARK) for line in others),
             self._opened.found_in(lines),
             closed.found_in(lines),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: The prefix of each canary's name.
 NAME = "canary"
 #: The order of the attempts.
-_ATTEMPTED = ("profile", "user", "root")
+ATTEMPTED = ("profile", "user", "root")
 _ATTEMPTS = program("facts", "canary.pl")
 _PROVOKE = """
 if command -v perl >/dev/null; then exec perl -e "$5" "$1" "$2" "$3" "$4"; fi
@@ -83,7 +83,7 @@ def provoke(node: Transport, who: Subject) -> Canaries:
     refused = {each for each, what in words.items() if what.startswith("refused")} | {"root"}
     return Canaries(
         nonce,
-        tuple(each for each in _ATTEMPTED if each in refused),
+        tuple(each for each in ATTEMPTED if each in refused),
         words.get("root", "").startswith("allowed"),
         "; ".join((result.stderr + result.stdout).decode(errors="replace").splitlines()),
     )

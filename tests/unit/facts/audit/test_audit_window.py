@@ -167,8 +167,10 @@ def test_new_denials_and_close_return_the_denials_of_the_window(source: str) -> 
 def test_close_after_somebody_repeats_the_openings_canary_returns_all_denials(source: str) -> None:
     """A user of the node reads its nonce in ps."""
     node, window = opened(source)
-    node.say(f"{DENIED} n=1", f'apparmor="DENIED" operation="x" name="{node.nonces[0]}root"')
-    assert [each.line for each in window.close()] == [f"{DENIED} n=1"]
+    hidden = f'apparmor="DENIED" operation="mount" name="/{node.nonces[0]}root"'
+    repeated = f'apparmor="DENIED" operation="x" name="{node.nonces[0]}root"'
+    node.say(f"{DENIED} n=1", hidden, repeated)
+    assert [each.line for each in window.close()] == [f"{DENIED} n=1", hidden]
 
 
 def test_close_after_rotations_returns_all_denials() -> None:
