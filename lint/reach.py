@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Where the parser looks by itself.
 OWN = "/etc/apparmor.d"
-_WORD = patterns.compile(r"#include|\b(?:include|abi)[ \t\r\n]")
+_WORD = patterns.compile(r"#include|\b(?:include|abi)[ \t\r\n]|\babi\b")
 #: What a word follows if it is only part of one, to the parser.
 _INSIDE = frozenset("/.*@:&-")
 _NAME = patterns.compile(
@@ -77,7 +77,10 @@ def _names(text: str) -> Iterator[str]:
         name = _after(text, exists + len("exists"))
         if text.startswith("if", start) and text.startswith("exists", exists):
             start = name if name > exists + len("exists") else start
-        if text[word.start() - 1 : word.start()] in _INSIDE or start == len(text):
+        before = text[word.start() - 1 : word.start()]
+        # "<abi/4.0>" is a name; a word "abi" needs no blank after it: abi"4.0", abi<abi/4.0>.
+        inside = before in _INSIDE or (before == "<" and word.end() == word.start() + len("abi"))
+        if inside or start == len(text):
             continue
         if (named := _NAME.match(text[start : start + _FAR])) is None:
             raise _Refused(f"what it includes cannot be read: '{text[start : start + 40]}'")

@@ -273,6 +273,9 @@ def test_lint_that_is_ended_leaves_no_tool_running(
     [
         ('include "/etc/shadow"', "leads out"),
         ("include /etc/shadow", "leads out"),
+        ('abi"/etc/shadow"', "leads out"),
+        ("abi</etc/shadow>", "leads out"),
+        ("abi/etc/shadow", "leads out"),
         ("#include </etc/shadow>", "leads out"),
         ("#include<../../etc/shadow>", "leads out"),
         ("include if exists <../secret>", "leads out"),
