@@ -135,7 +135,7 @@ def upgrade_pairs() -> str:
         "id|weight|what happens|broken|only if|fixed|sources",
         "`{0.id}`|{1}|{0.title}. {0.why}|{2}|{3}|{4}|{5}",
         PAIRS,
-        ["advice" if pair.advice else "trouble" for pair in PAIRS],
+        ["advice" if pair.advice else "problem" for pair in PAIRS],
         [_versions(pair.broken, "and") for pair in PAIRS],
         [CONDITIONS[pair.only][0] if pair.only else "" for pair in PAIRS],
         [_versions(pair.fixed, "or") or pair.otherwise for pair in PAIRS],
@@ -166,7 +166,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         "[`{0.id}`](#{0.id})|{0.severity.value}|{0.title}",
         PROBLEMS.values(),
     ),
-    "doctor-troubles": lambda: _problems(dict.fromkeys(k for e in EXAMINATIONS for k in e.kinds)),
+    "doctor-problems": lambda: _problems(dict.fromkeys(k for e in EXAMINATIONS for k in e.kinds)),
     "upgrade-kinds": lambda: _problems(upgrade.KINDS),
     "upgrade-known": lambda: _table(
         "package|unknown from|source of the newest one that is known",

@@ -60,8 +60,8 @@ class Examination:
 
     Attributes:
         what: what it finds out, in words that follow "could not see".
-        kinds: the troubles that it names.
-        judge: yields troubles; raises RemediationError where an answer is missing.
+        kinds: the problems that it names.
+        judge: yields problems; raises RemediationError where an answer is missing.
         node: what it asks the node, as such or about a container.
         guest: what it asks in the container.
         by_config: what else it asks, the node and the container, because of the configuration.

@@ -16,7 +16,7 @@ class Unseen:
     Attributes:
         what: what was to be found out.
         why: the reason why it was not.
-        matters: whether the answer could have been a trouble, and not only advice.
+        matters: whether the answer could have been a problem, and not only advice.
     """
 
     what: str
@@ -28,12 +28,12 @@ class Unseen:
 class Diagnosis:
     """What a target has, the most likely cause first, and what could not be seen."""
 
-    troubles: tuple[Finding, ...]
+    problems: tuple[Finding, ...]
     unseen: tuple[Unseen, ...]
 
     @property
     def exit_code(self) -> int:
-        """1 if a trouble is named, 3 if none is and one may be hidden, else 0."""
-        if any(not each.is_advice for each in self.troubles):
+        """1 if a problem is named, 3 if none is and one may be hidden, else 0."""
+        if any(not each.is_advice for each in self.problems):
             return 1
         return 3 if any(each.matters for each in self.unseen) else 0

@@ -14,9 +14,7 @@ from doctor import guest_reads
 from doctor.answers import ask
 from doctor.case import Case
 from doctor.diagnosis import Diagnosis, Unseen
-from doctor.first_look import ask_inside, first_look
-from doctor.problems import FOLLOWS
-from doctor.troubles import (
+from doctor.examinations import (
     denied,
     freezer,
     gpu,
@@ -32,6 +30,8 @@ from doctor.troubles import (
     storage,
     volumes,
 )
+from doctor.first_look import ask_inside, first_look
+from doctor.problems import FOLLOWS
 from facts import startable
 from facts.denial import denial_log
 from facts.denial.denial_groups import Tally
@@ -136,7 +136,7 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
     down = _is_down(case)
     for each in examinations:
         if each.of_docker and down:
-            continue  # that Docker does not run is a trouble of its own
+            continue  # that Docker does not run is a problem of its own
         try:
             found.extend(each.judge(case))
         except RemediationError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import node_reads
 from doctor.answers import Answers, ask
-from doctor.troubles import freezer
+from doctor.examinations import freezer
 from targets.errors import FactError
 from targets.read import content_of
 from targets.runtime import container_config

@@ -118,7 +118,7 @@ _RUNC = patterns.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
 
 
 class Info(dockerd.Info, frozen=True, rename="pascal"):
-    """Docker's own information, as far as a trouble needs it. Source: ``docker info``."""
+    """Docker's own information, as far as a problem needs it. Source: ``docker info``."""
 
     security_options: list[Word] | None = None
     docker_root_dir: str = ""

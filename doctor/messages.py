@@ -174,13 +174,13 @@ def diagnose(text: str) -> Diagnosis:
     named = [found[each.text] for each in MESSAGES if each.text in found]
     certain = [each for each in named if not each.message.vague]
     named = certain or named[:1]
-    troubles = {
+    problems = {
         each.message.problem: each.finding(
             f"{each.message.means.title}: {each.line}", Severity.SEEN
         )
         for each in reversed(named)
     }
-    return Diagnosis(tuple(reversed(troubles.values())), () if certain else (_UNKNOWN,))
+    return Diagnosis(tuple(reversed(problems.values())), () if certain else (_UNKNOWN,))
 
 
 _UNKNOWN = Unseen(

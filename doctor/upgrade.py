@@ -102,7 +102,7 @@ def _judged(pair: Pair, of: Container) -> Iterator[Finding]:
         return
     said = f"{pair.title} ({_told(pair, of)})"
     if will:
-        severity = Severity.ADVICE if pair.advice else Severity.TROUBLE
+        severity = Severity.ADVICE if pair.advice else Severity.PROBLEM
         cause = f"as now already, {said}" if was else f"after the upgrade {said}"
         sources = f"Known from {', '.join(pair.sources)}."
         why = f"{pair.why} {sources}"

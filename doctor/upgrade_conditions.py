@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads, upgrade_reads
-from doctor.troubles import runc_fix, storage
-from doctor.troubles.ownership import points
+from doctor.examinations import runc_fix, storage
+from doctor.examinations.ownership import points
 from targets.runtime.container_config import given
 
 if TYPE_CHECKING:

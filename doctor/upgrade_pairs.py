@@ -103,5 +103,5 @@ _TABLE = msgspec.toml.decode(files("doctor").joinpath("upgrades.toml").read_byte
 PAIRS = _TABLE.pair
 #: What is newer is said to be unknown.
 KNOWN = _TABLE.known
-#: Of each of these, Docker needs one; a plan that leaves none is a trouble.
+#: Of each of these, Docker needs one; a plan that leaves none is a problem.
 NEEDED = tuple((row.where, row.packages) for row in _TABLE.needed)

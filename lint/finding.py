@@ -14,14 +14,14 @@ class Severity(StrEnum):
 
     Attributes:
         SEEN: it happened: Docker or the kernel said so.
-        TROUBLE: it is wrong, and will fail when it is used.
+        PROBLEM: it is wrong, and will fail when it is used.
         ERROR: a file is wrong.
         WARNING: a file may be wrong.
         ADVICE: worth knowing; it never changes the exit code.
     """
 
     SEEN = "seen"
-    TROUBLE = "trouble"
+    PROBLEM = "problem"
     ERROR = "error"
     WARNING = "warning"
     ADVICE = "advice"

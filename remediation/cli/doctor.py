@@ -46,19 +46,19 @@ def doctor(
     """Say what is wrong with Docker in a container, why, and what to do. Changes nothing.
 
     Needs neither the plan nor anything of this project on the node. The most likely cause comes
-    first. What could not be seen is listed, too. docs/doctor.md lists all troubles.
+    first. What could not be seen is listed, too. docs/doctor.md lists all problems.
 
     MESSAGE is a file, or - for standard input, with an error of Docker, of LXC or of systemd, as
     you would paste it: its cause is named, and the command that makes sure. No node is asked.
     docs/messages.md lists all messages.
 
     With --upgrade, asks what apt would install, and compares it with a table of versions that are
-    known not to go together. A version that the table does not know is named, and is no trouble.
+    known not to go together. A version that the table does not know is named, and is no problem.
 
-    Exit code 0: no trouble, or advice only; 1: a trouble is named; 3: the target cannot be asked,
-    or no trouble is named and something could not be seen, such as the cause of a MESSAGE.
+    Exit code 0: no problem, or advice only; 1: a problem is named; 3: the target cannot be asked,
+    or no problem is named and something could not be seen, such as the cause of a MESSAGE.
     """
-    ctid, machine, nothing = None, None, "no trouble named"
+    ctid, machine, nothing = None, None, "no problem named"
     if message is not None:
         if where is not None or file is not None or before_upgrade:
             raise click.UsageError("a MESSAGE is read without a target: leave one of them out")
@@ -97,16 +97,16 @@ def _of_message(message: str, name: str) -> Diagnosis:
     if len(content) <= messages.MOST:
         return found
     rest = Unseen("what comes after the first 1 MiB", "no more of a text is read")
-    return Diagnosis(found.troubles, (*found.unseen, rest))
+    return Diagnosis(found.problems, (*found.unseen, rest))
 
 
 def _print(name: str, found: Diagnosis, nothing: str) -> None:
-    named = [each for each in found.troubles if not each.is_advice]
+    named = [each for each in found.problems if not each.is_advice]
     if not named:
         style = "yellow" if found.unseen else "green"
         printing.line(f"{name}: {nothing}", style)
-    for each in found.troubles:
-        word, style = ("advice", "yellow") if each.is_advice else ("trouble", "red")
+    for each in found.problems:
+        word, style = ("advice", "yellow") if each.is_advice else ("problem", "red")
         first, *rest = as_lines(each, word, _LONGEST)
         printing.line(first, style)
         for text in rest:
@@ -122,7 +122,7 @@ def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[st
     return {
         "ctid": ctid,
         "node": machine,
-        "troubles": [
+        "problems": [
             {
                 "id": each.id,
                 "weight": each.severity.value,
@@ -130,7 +130,7 @@ def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[st
                 "why": each.why,
                 "fix": shown(each.fix, _LONGEST),
             }
-            for each in found.troubles
+            for each in found.problems
         ],
         "could_not_see": [
             {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}

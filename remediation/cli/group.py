@@ -107,7 +107,7 @@ def main() -> None:
       0    done; status: no drift; plan: always, with or without changes
       1    status: drift, or a run was cut off; apply: drift was left, and
            all was rolled back; you answered no, and nothing was changed;
-           lint: an error or a warning was found; doctor: a trouble is named
+           lint: an error or a warning was found; doctor: a problem is named
       2    wrong usage
       3    the target could not be reached or read, or is in use
       5    not everything could be rolled back, or somebody changed it

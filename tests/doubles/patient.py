@@ -146,16 +146,16 @@ def diagnosis(
     return diagnose(case(said, config=config, pct=pct))
 
 
-def troubles(found: Diagnosis) -> list[str]:
+def problems(found: Diagnosis) -> list[str]:
     """Return the ids of what is named, without advice, in order."""
-    return [each.id for each in found.troubles if not each.is_advice]
+    return [each.id for each in found.problems if not each.is_advice]
 
 
 def advice(found: Diagnosis) -> list[str]:
     """Return the ids of the advice, in order."""
-    return [each.id for each in found.troubles if each.is_advice]
+    return [each.id for each in found.problems if each.is_advice]
 
 
 def first(found: Diagnosis, name: str) -> Any:
-    """Return the first trouble with an id."""
-    return next(each for each in found.troubles if each.id == name)
+    """Return the first problem with an id."""
+    return next(each for each in found.problems if each.id == name)

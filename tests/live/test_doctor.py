@@ -1,8 +1,8 @@
-"""Doctor names no trouble of a healthy lab, sees everything, and names what was made, first.
+"""Doctor names no problem of a healthy lab, sees everything, and names what was made, first.
 
-By default, one row of every fourth trouble is made that needs no other Debian than the usual one,
+By default, one row of every fourth problem is made that needs no other Debian than the usual one,
 one thing is broken, one upgrade breaks Docker, and one healthy target that differs is asked;
-with ``TROUBLES=all`` every row, all that breaks often, and twenty targets.
+with ``PROBLEMS=all`` every row, all that breaks often, and twenty targets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.live.running import TARGET, compliant, remediation
 if TYPE_CHECKING:
     from lab.machine import Lab
 
-ALL = os.environ.get("TROUBLES") == "all"
+ALL = os.environ.get("PROBLEMS") == "all"
 #: Each variation's runs together, as making one takes longer than restoring it.
 HEALTHY = sorted(in_turn(20 if ALL else 1), key=lambda each: each.id)
 
@@ -40,19 +40,19 @@ def said() -> tuple[int, Any]:
     return code, json.loads(told)
 
 
-def test_healthy_lab_has_no_trouble_and_says_what_confines_dockers_containers(lab: Lab) -> None:
+def test_healthy_lab_has_no_problem_and_says_what_confines_dockers_containers(lab: Lab) -> None:
     lab.restore(snapshot("compliant"))
     code, told = said()
-    assert [each for each in told["troubles"] if each["weight"] != "advice"] == []
+    assert [each for each in told["problems"] if each["weight"] != "advice"] == []
     assert told["could_not_see"] == []
     assert code == 0
-    (words,) = [each["cause"] for each in told["troubles"] if each["id"] == "docker-confinement"]
+    (words,) = [each["cause"] for each in told["problems"] if each["id"] == "docker-confinement"]
     assert words.startswith("Docker's containers have no AppArmor profile of their own (")
     assert "apparmor_parser is not in the container" in words
     assert words.endswith("; the container's own profile confines them: lxc-phoenix-v2 (enforce)")
 
 
-#: What is broken, from the node, and the one trouble that is named; more of them are in `ROWS`.
+#: What is broken, from the node, and the one problem that is named; more of them are in `ROWS`.
 BROKEN = {
     "docker-down": "inside systemctl stop docker.socket docker.service",
     "json-syntax": "echo '{,' | into $settings; ! inside systemctl restart docker",
@@ -62,13 +62,13 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("trouble", BROKEN if ALL else [*BROKEN][:1])
-def test_trouble_that_was_made_is_the_only_one(lab: Lab, trouble: str) -> None:
+@pytest.mark.parametrize("problem", BROKEN if ALL else [*BROKEN][:1])
+def test_problem_that_was_made_is_the_only_one(lab: Lab, problem: str) -> None:
     with compliant(lab) as runtime:
-        shell(runtime.node, BROKEN[trouble]).require()
+        shell(runtime.node, BROKEN[problem]).require()
     code, told = said()
-    named = [each["id"] for each in told["troubles"] if each["weight"] != "advice"]
-    assert (named, code) == ([trouble], 1)
+    named = [each["id"] for each in told["problems"] if each["weight"] != "advice"]
+    assert (named, code) == ([problem], 1)
 
 
 @pytest.fixture(scope="module")
@@ -88,25 +88,25 @@ def advice(told: str) -> frozenset[str]:
 @pytest.mark.parametrize(
     "fault", ROWS if ALL else one_each()[::4], ids=lambda row: f"{row.number}-{row.id}"
 )
-def test_trouble_that_was_made_is_named_in_the_first_line_and_alone(
+def test_problem_that_was_made_is_named_in_the_first_line_and_alone(
     lab: Lab, usual: frozenset[str], fault: Row
 ) -> None:
     with states.restored(lab, fault.start) as node:
         shell(node, fault.inject).require()
     code, told = doctor()
     lines = told.splitlines()
-    troubles = [line for line in lines if line.startswith("trouble: ")]
+    problems = [line for line in lines if line.startswith("problem: ")]
     new = [line for line in lines if line in advice(told) - usual]
     others = [line for line in new if named(line) not in fault.beside]
     shown = "\n".join(("new advice:", *(new or ("none",)), "", "all of it:", told))
     if fault.advice:
-        assert (lines[0].endswith(": no trouble named"), troubles, code) == (True, [], 0), shown
+        assert (lines[0].endswith(": no problem named"), problems, code) == (True, [], 0), shown
         assert len(others) == 1, shown
         assert new[0] == others[0], shown
     else:
-        assert (troubles, code) == (lines[:1], 1), shown
+        assert (problems, code) == (lines[:1], 1), shown
         assert others == [], shown
-    first = (others if fault.advice else troubles)[0]
+    first = (others if fault.advice else problems)[0]
     assert named(first) == fault.id, shown
     assert [word for word in fault.words if word not in first] == [], shown
 
@@ -119,12 +119,12 @@ def named(line: str) -> str:
 @pytest.mark.parametrize(
     "variation", HEALTHY, ids=[f"{n}-{each.id}" for n, each in enumerate(HEALTHY, 1)]
 )
-def test_healthy_target_that_differs_has_no_trouble(lab: Lab, variation: Variation) -> None:
+def test_healthy_target_that_differs_has_no_problem(lab: Lab, variation: Variation) -> None:
     states.prepare(lab, variation.ctid)
     with states.restored(lab, FROM, variation.ctid) as node:
         shell(node, variation.make, variation.ctid).require()
     code, told = doctor(target=f"lab/{variation.ctid}")
-    assert [line for line in told.splitlines() if line.startswith("trouble: ")] == []
+    assert [line for line in told.splitlines() if line.startswith("problem: ")] == []
     assert code == 0, told
 
 
@@ -156,6 +156,6 @@ def test_upgrade_of_runc_breaks_docker_under_container_base_only(
         shell(node, NEWER_RUNC + profile).require()
     code, told = doctor("--upgrade", "--format", "json")
     found = json.loads(told)
-    assert [each["id"] for each in found["troubles"] if each["weight"] != "advice"] == named, told
+    assert [each["id"] for each in found["problems"] if each["weight"] != "advice"] == named, told
     assert found["could_not_see"] == []
     assert code == (1 if named else 0)

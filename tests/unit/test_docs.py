@@ -108,10 +108,10 @@ def test_pages_name_every_error_and_every_key_of_a_target() -> None:
     assert set(keys) >= {field.name for field in msgspec.structs.fields(Target)}
 
 
-def test_what_a_user_sees_names_troubles_of_doctor() -> None:
+def test_what_a_user_sees_names_problems_of_doctor() -> None:
     table = (PAGES / "doctor.md").read_text("utf-8").split("| what you see |")[1].split("\n\n")[0]
     named = re.findall("`([a-z-]+)`", "".join(row.split(" | ")[-1] for row in table.split("\n")))
     assert len(named) > 5
     assert set(named) <= set(
-        re.findall(r"^\| `([\w-]+)` \|", PARTS["doctor-troubles"](), re.MULTILINE)
+        re.findall(r"^\| `([\w-]+)` \|", PARTS["doctor-problems"](), re.MULTILINE)
     )

@@ -137,7 +137,7 @@ def diagnosed(read: Read[Any], on: Transport) -> None:
     """Diagnose a container that is healthy but for one answer."""
     for config, pct in ((patient.CONFIG, True), ("lxc.apparmor.profile = generated\n", False)):
         found = patient.diagnosis({read: _raw(on)}, config=config, pct=pct)
-        json_line([trouble.cause for trouble in found.troubles])
+        json_line([problem.cause for problem in found.problems])
 
 
 def upgraded(read: Read[Any], on_node: bool, on: Transport) -> None:
@@ -145,7 +145,7 @@ def upgraded(read: Read[Any], on_node: bool, on: Transport) -> None:
     answer = {read: _raw(on)}
     for pct in (True, False):
         found = upgrading.upgraded(answer if on_node else {}, {} if on_node else answer, pct=pct)
-        json_line([trouble.cause for trouble in found.troubles])
+        json_line([problem.cause for problem in found.problems])
 
 
 def configured(on: Transport) -> None:
@@ -153,7 +153,7 @@ def configured(on: Transport) -> None:
     _, text, _ = _raw(on)
     for pct in (True, False):
         found = patient.diagnosis(config=text, pct=pct)
-        json_line([trouble.cause.encode(errors="replace") for trouble in found.troubles])
+        json_line([problem.cause.encode(errors="replace") for problem in found.problems])
 
 
 def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:

@@ -1,4 +1,4 @@
-"""The ten troubles of Docker in LXC, each made on the lab, and what doctor must say first.
+"""The ten problems of Docker in LXC, each made on the lab, and what doctor must say first.
 
 A row's script runs on the node after the prelude of faults, on a container that is compliant. Where
 a fault of the catalogue breaks the same thing, its script is used. Not on the lab: a container that
@@ -18,14 +18,14 @@ from faults.states import WITHOUT_BACKUPS
 
 @dataclass(frozen=True)
 class Row:
-    """One trouble.
+    """One problem.
 
     Attributes:
         number: its place among the ten most frequent ones.
         id: how doctor calls it.
         inject: shell that makes it.
         words: what its line must contain.
-        advice: whether it is advice, after the line that says that no trouble is named.
+        advice: whether it is advice, after the line that says that no problem is named.
         beside: ids of the advice that may change with it, because it is about the same thing.
         release: the Debian release of the container's template, if not the default.
         start: the state that it starts from.
@@ -79,7 +79,7 @@ restart
 inside docker create -v /data:/data hello-world
 """
 
-#: Of each trouble, the row that takes the least time comes first: CI runs that of every fourth one.
+#: Of each problem, the row that takes the least time comes first: CI runs that of every fourth one.
 ROWS = (
     Row(
         1,
@@ -168,7 +168,7 @@ ROWS = (
 
 
 def one_each() -> tuple[Row, ...]:
-    """Return the first row of each trouble that the lab's usual template can have."""
+    """Return the first row of each problem that the lab's usual template can have."""
     usual = [row for row in ROWS if not row.release]
     first = {row.number: row for row in reversed(usual)}
     return tuple(row for row in usual if row is first[row.number])

@@ -110,7 +110,7 @@ class Logged(Counted):
 
 def test_refusals_are_those_of_the_container_alone() -> None:
     found = examine(Runtime(Logged(first=(CONFIG, "RUNNING")), Counted()), CTID)
-    (said,) = [each for each in found.troubles if each.id == "denied-lately"]
+    (said,) = [each for each in found.problems if each.id == "denied-lately"]
     assert "once, most often: cat wanted to read /x" in said.cause
 
 
@@ -140,7 +140,7 @@ def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -
         ask(Runtime(ours(), Answering(gone)), CTID)
 
 
-def test_consequences_and_their_causes_are_troubles_that_exist() -> None:
+def test_consequences_and_their_causes_are_problems_that_exist() -> None:
     known = {kind.id for each in EXAMINATIONS for kind in each.kinds}
     known |= PROBLEMS.keys()
     assert {*FOLLOWS, *(cause for causes in FOLLOWS.values() for cause in causes)} <= known
@@ -148,7 +148,7 @@ def test_consequences_and_their_causes_are_troubles_that_exist() -> None:
     assert FOLLOWS["docker-down"] >= {each for each in PROBLEMS if each.startswith(of_docker)}
 
 
-def test_every_examination_names_what_it_finds_out_and_its_troubles() -> None:
+def test_every_examination_names_what_it_finds_out_and_its_problems() -> None:
     ids = [kind.id for each in EXAMINATIONS for kind in each.kinds if kind.id != "lint"]
     assert len(ids) == len(set(ids))
     assert all(each.what and each.kinds for each in EXAMINATIONS)

@@ -1,4 +1,4 @@
-"""The ten troubles that are made on the lab are doctor's own, and their scripts parse."""
+"""The ten problems that are made on the lab are doctor's own, and their scripts parse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def name(row: Row) -> str:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)
-def test_row_is_of_a_trouble_that_doctor_knows(row: Row) -> None:
+def test_row_is_of_a_problem_that_doctor_knows(row: Row) -> None:
     assert row.id in _KINDS
     assert row.advice <= (_KINDS[row.id].severity is Severity.ADVICE)
     assert row.words

@@ -11,7 +11,7 @@ import pytest
 from doctor import guest_reads, messages
 from doctor.messages import MESSAGES
 from lint.finding import Severity
-from tests.doubles.patient import DOWN, advice, container, diagnosis, troubles
+from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
 
 BEFORE = "Error response from daemon: "
 #: How the same message is shown elsewhere.
@@ -35,9 +35,9 @@ SHOWN = {
 def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
     for message in MESSAGES:
         found = messages.diagnose(SHOWN[shown](message.text))
-        assert [each.id for each in found.troubles][:1] == [message.problem], message.text
-        assert found.troubles[0].severity is Severity.SEEN
-        assert found.troubles[0].fix.startswith(f"To make sure, {message.sure}. ")
+        assert [each.id for each in found.problems][:1] == [message.problem], message.text
+        assert found.problems[0].severity is Severity.SEEN
+        assert found.problems[0].fix.startswith(f"To make sure, {message.sure}. ")
         assert (bool(found.unseen), found.exit_code) == (message.vague, 1)
 
 
@@ -57,7 +57,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
 )
 def test_text_without_a_known_message_is_undetermined(text: str) -> None:
     found = messages.diagnose(text)
-    assert (found.troubles, found.exit_code) == ((), 3)
+    assert (found.problems, found.exit_code) == ((), 3)
     assert "--target" in found.unseen[0].why
     assert "denials -" in found.unseen[0].why
 
@@ -67,9 +67,9 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
     table = "can't initialize iptables table `nat': Table does not exist"
     fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
     found = messages.diagnose(f"{net}{table}\n{fd}\n{fd}\n")
-    assert [each.id for each in found.troubles] == ["runc-reopen-refused", "kernel-module-missing"]
-    assert "modprobe iptable_nat" in found.troubles[1].fix
-    assert "reopen fd 9" in found.troubles[0].cause
+    assert [each.id for each in found.problems] == ["runc-reopen-refused", "kernel-module-missing"]
+    assert "modprobe iptable_nat" in found.problems[1].fix
+    assert "reopen fd 9" in found.problems[0].cause
 
 
 #: Other forms of messages, as several versions of a program write them.
@@ -99,7 +99,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_message_in_another_form_names_the_same_problem(form: str) -> None:
-    assert [each.id for each in messages.diagnose(form).troubles] == [FORMS[form]]
+    assert [each.id for each in messages.diagnose(form).problems] == [FORMS[form]]
 
 
 def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_first_is() -> None:
@@ -107,13 +107,13 @@ def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_firs
     hook = 'Failed to run lxc.hook.pre-start for container "950"'
     entry = 'mount_entry: 2200 No such file or directory - Failed to mount "/dev/fuse" on "/x"'
     found = messages.diagnose(f"{sync}\n{hook}\n")
-    assert ([each.id for each in found.troubles], len(found.unseen)) == (["hook-failed"], 1)
+    assert ([each.id for each in found.problems], len(found.unseen)) == (["hook-failed"], 1)
     found = messages.diagnose(f"{entry}\n{sync}\n{hook}\n")
-    assert [each.id for each in found.troubles] == ["container-mount-entry-cut"]
+    assert [each.id for each in found.problems] == ["container-mount-entry-cut"]
     assert found.unseen == ()
     warning = "explicitly configured lxc.apparmor.profile overrides the following settings: fuse"
     found = messages.diagnose(f"{warning}\n{hook}\n")
-    assert [each.id for each in found.troubles] == ["hook-failed"]
+    assert [each.id for each in found.problems] == ["hook-failed"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_firs
 )
 def test_id_of_a_file_tells_a_hole_from_an_image_above_the_map(ids: str, problem: str) -> None:
     said = f'failed to Lchown "/a b/c" for {ids}: lchown /a b/c: invalid argument'
-    assert [each.id for each in messages.diagnose(said).troubles] == [problem]
+    assert [each.id for each in messages.diagnose(said).problems] == [problem]
 
 
 def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> None:
@@ -151,14 +151,14 @@ def test_table_has_a_text_once_and_only_problems_that_exist() -> None:
 RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
 
 
-def test_message_that_keeps_a_docker_container_from_starting_is_a_trouble() -> None:
+def test_message_that_keeps_a_docker_container_from_starting_is_a_problem() -> None:
     found = diagnosis({guest_reads.CONTAINERS: container(Error=RLIMIT)})
-    assert troubles(found) == ["rlimit-refused"]
-    assert "lxc.prlimit.memlock" in found.troubles[0].fix
+    assert problems(found) == ["rlimit-refused"]
+    assert "lxc.prlimit.memlock" in found.problems[0].fix
 
 
-def test_message_in_the_journal_is_a_trouble_only_while_docker_is_down() -> None:
+def test_message_in_the_journal_is_a_problem_only_while_docker_is_down() -> None:
     running = diagnosis({messages.READ: RLIMIT})
-    assert (troubles(running), "rlimit-refused" in advice(running)) == ([], True)
+    assert (problems(running), "rlimit-refused" in advice(running)) == ([], True)
     down = diagnosis({messages.READ: RLIMIT, guest_reads.UNIT: DOWN})
-    assert "rlimit-refused" in troubles(down)
+    assert "rlimit-refused" in problems(down)

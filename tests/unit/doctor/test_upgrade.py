@@ -8,7 +8,7 @@ import pytest
 
 from doctor import guest_reads, node_reads, upgrade_reads
 from doctor.upgrade_pairs import PAIRS
-from tests.doubles.patient import CONFIG, CTID, advice, confined, container, first, troubles
+from tests.doubles.patient import CONFIG, CTID, advice, confined, container, first, problems
 from tests.doubles.upgrading import DEBIAN, LATER, OLDER, WITHOUT, docker, installed, plan, upgraded
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ DENIES = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
 PVE = installed("lxc-pve 6.0.5-1")
 
 
-#: What the node answers, what the container answers, and the trouble named.
+#: What the node answers, what the container answers, and the problem named.
 BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
     ({}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
     ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.3.3+ds1-2")}, "upgrade-runc-reopen"),
@@ -86,7 +86,7 @@ def test_upgrade_that_breaks_docker_is_named_alone(
     node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], named: str
 ) -> None:
     found = upgraded(node, guest)
-    assert [each.removeprefix("upgrade-") for each in troubles(found)] == [
+    assert [each.removeprefix("upgrade-") for each in problems(found)] == [
         named.removeprefix("-").removeprefix("upgrade-")
     ]
     assert found.exit_code == 1
@@ -99,9 +99,9 @@ def test_lxc_7_breaks_a_configuration_with_keys_of_the_first_cgroups() -> None:
     }
     guest: dict[Read[Any], Raw] = {INSTALLED: DEBIAN}
     new = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup2.devices.allow = a\n", pct=False)
-    assert (troubles(new), new.unseen, new.exit_code) == ([], (), 0)
+    assert (problems(new), new.unseen, new.exit_code) == ([], (), 0)
     old = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup.devices.allow = a\n", pct=False)
-    assert (troubles(old), old.exit_code) == (["upgrade-lxc-7-keys"], 1)
+    assert (problems(old), old.exit_code) == (["upgrade-lxc-7-keys"], 1)
 
 
 #: Upgrades that look like those above, and break nothing.
@@ -175,18 +175,18 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
 
 
 @pytest.mark.parametrize(("node", "guest"), FINE)
-def test_upgrade_that_breaks_nothing_names_no_trouble(
+def test_upgrade_that_breaks_nothing_names_no_problem(
     node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw]
 ) -> None:
     found = upgraded(node, guest)
-    assert troubles(found) == []
+    assert problems(found) == []
     assert found.unseen == ()
     assert found.exit_code == 0
 
 
 def test_breakage_tells_both_versions_the_cause_and_its_sources() -> None:
     found = upgraded({}, {INSTALLED: OLDER, PLAN: LATER})
-    said = found.troubles[0]
+    said = found.problems[0]
     assert said.cause.startswith("after the upgrade no Docker container starts")
     moved = "containerd.io 1.7.28-1~debian.13~trixie → 2.2.1-1~debian.13~trixie in the container"
     assert moved in said.cause
@@ -198,13 +198,13 @@ def test_breakage_tells_both_versions_the_cause_and_its_sources() -> None:
 def test_breakage_that_is_there_already_says_so() -> None:
     had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
     found = upgraded({}, {INSTALLED: had})
-    assert found.troubles[0].cause.startswith("as now already, no Docker container starts")
+    assert found.problems[0].cause.startswith("as now already, no Docker container starts")
 
 
 def test_upgrade_that_fixes_is_advice_and_names_the_row() -> None:
     had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
     found = upgraded({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.4-4+deb13u4")}, {INSTALLED: had})
-    assert troubles(found) == []
+    assert problems(found) == []
     said = first(found, "upgrade-fixes")
     assert said.cause.endswith(": row upgrade-runc-reopen")
     assert "1:6.0.4-4+deb13u3 → 1:6.0.4-4+deb13u4 on the node" in said.cause
@@ -235,7 +235,7 @@ def test_upgrade_that_works_only_in_one_order_says_which(
     node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], machine: str, row: str
 ) -> None:
     found = upgraded(node, guest)
-    assert troubles(found) == []
+    assert problems(found) == []
     said = first(found, "upgrade-order")
     assert said.cause.startswith(f"upgrade the {machine}; ")
     assert said.cause.endswith(f": row upgrade-{row}")
@@ -299,7 +299,7 @@ def test_upgrade_is_judged_by_the_configuration(line: str, both: Both, named: st
     key = line.partition(":")[0]
     kept = [each for each in CONFIG.splitlines() if not each.startswith(f"{key}:")]
     found = upgraded(*both, config="\n".join([*kept, line, ""]))
-    assert [each.id for each in found.troubles] == ([named] if named else [])
+    assert [each.id for each in found.problems] == ([named] if named else [])
 
 
 #: What is said beside an upgrade after which Docker runs.
@@ -372,7 +372,7 @@ def test_upgrade_after_which_docker_runs_is_told_in_advice(
     node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], named: str
 ) -> None:
     found = upgraded(node, guest)
-    assert troubles(found) == []
+    assert problems(found) == []
     assert named in advice(found)
     assert found.exit_code == 0
 

@@ -9,7 +9,7 @@ import pytest
 from doctor import guest_reads, node_reads, upgrade_reads
 from targets.errors import FactError
 from targets.transport import CommandResult
-from tests.doubles.patient import CTID, advice, first, troubles
+from tests.doubles.patient import CTID, advice, first, problems
 from tests.doubles.upgrading import (
     DEBIAN,
     LATER,
@@ -32,14 +32,14 @@ PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED
 CONFINED, VERSIONS = node_reads.confined(CTID), node_reads.VERSIONS
 
 
-def test_version_that_the_table_does_not_know_is_unknown_and_no_trouble() -> None:
+def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> None:
     node: dict[Read[Any], Raw] = {
         INSTALLED: installed("lxc-pve 6.0.5-2"),
         PLAN: plan("lxc-pve 6.0.5-2 7.0.1-1", "linux-image-7.2.1+deb14-amd64 7.2.1-1"),
         VERSIONS: "kernel 6.12.57+deb13-amd64\n",
     }
     found = upgraded(node, {**docker("30.0.0"), guest_reads.INFO: WITHOUT})
-    assert troubles(found) == []
+    assert problems(found) == []
     said = first(found, "upgrade-unknown")
     assert "lxc-pve 6.0.5-2 → 7.0.1-1 on the node" in said.cause
     assert "kernel 6.12.57+deb13-amd64 → 7.2.1+deb14-amd64 on the node" in said.cause
@@ -83,7 +83,7 @@ def test_machine_whose_plan_is_not_known_ends_with_3_and_says_why(
     if where == "container":
         guest[read] = answer
     found = upgraded(node, guest)
-    assert troubles(found) == []
+    assert problems(found) == []
     (said,) = [each for each in found.unseen if each.what.startswith("what apt would install")]
     assert why in said.why
     assert ("on the node" if where == "node" else "in the container") in said.what
@@ -93,7 +93,7 @@ def test_machine_whose_plan_is_not_known_ends_with_3_and_says_why(
 def test_old_lists_hide_no_breakage_that_they_show() -> None:
     old = f"now {NOW}\nasked {NOW - 30 * 86400}\nlists 4\n"
     found = upgraded({}, {INSTALLED: OLDER, PLAN: LATER, upgrade_reads.LISTS: old})
-    assert troubles(found) == ["upgrade-runc-reopen"]
+    assert problems(found) == ["upgrade-runc-reopen"]
     assert found.unseen
     assert found.exit_code == 1
 
@@ -107,7 +107,7 @@ def test_list_without_a_date_and_a_clock_that_was_set_back_are_no_reason_to_doub
 def test_container_that_does_not_run_is_told_and_the_node_is_judged() -> None:
     node: dict[Read[Any], Raw] = {PLAN: plan("-lxc 1:6.0.4-4+deb13u3")}
     found = upgraded(node, runs=False)
-    assert troubles(found) == ["upgrade-removes"]
+    assert problems(found) == ["upgrade-removes"]
     assert {each.why for each in found.unseen} == {f"container {CTID} does not run"}
     assert upgraded(runs=False).exit_code == 3
 
@@ -188,7 +188,7 @@ def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
     had = installed("lxc 1:6.0.6-1", "linux-image-6.17.8+deb14-amd64 6.17.8-1")
     inside = installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")
     found = upgraded({INSTALLED: had}, {INSTALLED: inside})
-    assert troubles(found) == ["upgrade-kernel-unix-sockets"]
+    assert problems(found) == ["upgrade-kernel-unix-sockets"]
 
 
 def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:

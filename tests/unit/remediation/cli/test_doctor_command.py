@@ -47,8 +47,8 @@ def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, *words: str) -> Resul
 def test_doctor_of_a_healthy_container_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(monkeypatch, diagnosis())
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"container {CTID} on pve1: no trouble named\n")
-    assert "trouble:" not in done.stdout
+    assert done.stdout.startswith(f"container {CTID} on pve1: no problem named\n")
+    assert "problem:" not in done.stdout
 
 
 def test_doctor_of_the_pages_example_is_what_the_page_shows(
@@ -66,7 +66,7 @@ def test_doctor_that_could_not_see_ends_with_3_and_says_each_reason_once(
     done = run(monkeypatch, diagnosis(blind))  # type: ignore[arg-type]
     assert done.exit_code == 3
     assert done.stdout.count("(broken)") == 1
-    assert "no trouble named" in done.stdout
+    assert "no problem named" in done.stdout
 
 
 def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +75,8 @@ def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done.exit_code == 1
     told = json.loads(done.stdout)
     assert (told["ctid"], told["node"]) == (CTID, "pve1")
-    assert told["troubles"][0]["id"] == "id-map-hole"
-    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "fix"}
+    assert told["problems"][0]["id"] == "id-map-hole"
+    assert set(told["problems"][0]) == {"id", "weight", "cause", "why", "fix"}
     assert told["could_not_see"] == [
         {"what": "whether units of the guest are refused", "why": "x", "matters": True}
     ]
@@ -167,7 +167,7 @@ def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
 ) -> None:
     monkeypatch.setattr(command, "opened", None)
     done = pasted(CAPS)
-    first = "trouble: Docker gives a container a capability that the LXC container has dropped"
+    first = "problem: Docker gives a container a capability that the LXC container has dropped"
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{first}: {CAPS} [capabilities-dropped]\n    why: LXC drops")
     assert "    fix: To make sure, on the node: pct config CTID | grep" in done.stdout
@@ -178,15 +178,15 @@ def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
 
 def test_doctor_of_a_message_as_json_has_the_members_of_a_container() -> None:
     told = json.loads(pasted(CAPS, "--format", "json").stdout)
-    assert set(told) == {"ctid", "node", "troubles", "could_not_see"}
+    assert set(told) == {"ctid", "node", "problems", "could_not_see"}
     assert (told["ctid"], told["node"], told["could_not_see"]) == (None, None, [])
-    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "fix"}
+    assert set(told["problems"][0]) == {"id", "weight", "cause", "why", "fix"}
 
 
 def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() -> None:
     done = pasted("nobody knows this\n")
     assert done.exit_code == 3
-    assert done.stdout.startswith("standard input: no trouble named\n")
+    assert done.stdout.startswith("standard input: no problem named\n")
     assert "--target root@pve1/950" in done.stdout
     assert "python -m remediation denials -" in done.stdout
 

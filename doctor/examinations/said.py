@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, messages
 from doctor.case import Examination
-from doctor.troubles import (
+from doctor.examinations import (
     guest,
     id_maps,
     network,

@@ -1,4 +1,4 @@
-"""Each trouble is named where it is, nothing else is, and a healthy container has none."""
+"""Each problem is named where it is, nothing else is, and a healthy container has none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.doubles.patient import (
     confined,
     container,
     diagnosis,
-    troubles,
+    problems,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def binding(source: str, *, writes: bool = True) -> str:
     return container(Mounts=[{"Type": "bind", "Source": source, "RW": writes}])
 
 
-#: What is answered where something is wrong, and the trouble that is named.
+#: What is answered where something is wrong, and the problem that is named.
 BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
     ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, "id-map-hole", "user id 1000"),
     ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
@@ -175,18 +175,18 @@ BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("said", "trouble", "word", "config"), [*((*row, CONFIG) for row in BAD), *BAD_CONFIG]
+    ("said", "problem", "word", "config"), [*((*row, CONFIG) for row in BAD), *BAD_CONFIG]
 )
-def test_trouble_is_named_alone_with_its_cause(
-    said: dict[Read[Any], Raw], trouble: str, word: str, config: str
+def test_problem_is_named_alone_with_its_cause(
+    said: dict[Read[Any], Raw], problem: str, word: str, config: str
 ) -> None:
     found = diagnosis(said, config=config)
-    assert troubles(found) == [trouble]
-    assert word in found.troubles[0].cause
+    assert problems(found) == [problem]
+    assert word in found.problems[0].cause
     assert found.exit_code == 1
 
 
-#: What looks like a trouble, and is none.
+#: What looks like a problem, and is none.
 HEALTHY: list[dict[Read[Any], Raw]] = [
     {},
     {IDS: f"0 0 4294967295\n==\n{MAP}"},
@@ -246,9 +246,9 @@ HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
 @pytest.mark.parametrize(
     ("said", "config"), [*((said, CONFIG) for said in HEALTHY), *HEALTHY_CONFIG]
 )
-def test_healthy_container_has_no_trouble(said: dict[Read[Any], Raw], config: str) -> None:
+def test_healthy_container_has_no_problem(said: dict[Read[Any], Raw], config: str) -> None:
     found = diagnosis(said, config=config)
-    assert troubles(found) == []
+    assert problems(found) == []
     assert found.unseen == ()
     assert found.exit_code == 0
 
@@ -285,7 +285,7 @@ def test_answer_that_cannot_be_read_is_named_as_not_seen(read: Read[Any], what: 
 )
 def test_advice_that_cannot_be_given_leaves_the_exit_code(read: Read[Any]) -> None:
     found = diagnosis({read: (9, "", "broken")})
-    assert troubles(found) == []
+    assert problems(found) == []
 
 
 def test_stopped_container_is_named_and_what_was_not_seen() -> None:
@@ -295,28 +295,28 @@ def test_stopped_container_is_named_and_what_was_not_seen() -> None:
         **dict.fromkeys((IDS, CONFINED, node_reads.mounts(CTID)), gone),
     }
     cut = diagnosis(said, config=f"{CONFIG}lxc.mount.entry: /dev/fuse\n")
-    assert troubles(cut) == ["container-mount-entry-cut"]
+    assert problems(cut) == ["container-mount-entry-cut"]
     other = diagnosis(said, config=f"{CONFIG}mp9: /srv\n")  # it starts, without the mount point
-    assert sorted(troubles(other)) == ["container-stopped", "container-value-invalid"]
+    assert sorted(problems(other)) == ["container-stopped", "container-value-invalid"]
     found = diagnosis(said)
-    assert troubles(found) == ["container-stopped"]
-    assert "pct start 950" in found.troubles[0].fix
+    assert problems(found) == ["container-stopped"]
+    assert "pct start 950" in found.problems[0].fix
     assert {each.why for each in found.unseen} == {"container 950 does not run"}
 
 
 def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
     stopped = case({node_reads.lxc_state(CTID): "STOPPED\n"})
     found = diagnose(replace(stopped, start_obstacle="the kernel does not know its profile lxc-x"))
-    assert troubles(found) == ["container-stopped"]
-    assert "cannot start: the kernel does not know its profile lxc-x" in found.troubles[0].cause
+    assert problems(found) == ["container-stopped"]
+    assert "cannot start: the kernel does not know its profile lxc-x" in found.problems[0].cause
 
 
-def test_troubles_seen_come_first_and_advice_last() -> None:
+def test_problems_seen_come_first_and_advice_last() -> None:
     found = diagnosis(
         {messages.READ: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
     )
-    assert troubles(found) == ["runc-reopen-refused", "id-map-hole"]
-    weights = [each.severity for each in found.troubles]
+    assert problems(found) == ["runc-reopen-refused", "id-map-hole"]
+    weights = [each.severity for each in found.problems]
     assert weights == sorted(weights, key=list(Severity).index)
 
 
@@ -326,5 +326,5 @@ def test_confinement_of_dockers_containers_is_not_said_while_docker_starts_none(
     assert "docker-confinement" in advice(diagnosis(info))
     for message in (DEFAULT, UNCHECKED):
         found = diagnosis({**info, messages.READ: message})
-        assert troubles(found) == ["docker-default-not-loaded"]
+        assert problems(found) == ["docker-default-not-loaded"]
         assert "docker-confinement" not in advice(found)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads
 from doctor.case import Examination
+from doctor.examinations.ownership import OVERFLOW
 from doctor.problems import PROBLEMS
-from doctor.troubles.ownership import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

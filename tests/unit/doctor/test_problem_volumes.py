@@ -1,4 +1,4 @@
-"""Of bind mounts and volumes: nobody's files are a trouble only where somebody writes to them."""
+"""Of bind mounts and volumes: nobody's files are a problem only where somebody writes to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from doctor import guest_reads
-from doctor.troubles import (
+from doctor.examinations import (
     ownership,
 )
 from doctor.volume_reads import VOLUMES
@@ -20,7 +20,7 @@ from tests.doubles.patient import (
     advice,
     container,
     diagnosis,
-    troubles,
+    problems,
 )
 from tests.unit.doctor.test_upgrade_scripts import asked
 
@@ -38,10 +38,10 @@ def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() ->
     }
     found = diagnosis(said, config=DATA)
     assert advice(found)[0] == "bind-mount-of-nobody"
-    assert "user 1000 and group 1000" in found.troubles[0].cause
-    assert "65534:65534" in found.troubles[0].cause
-    assert "chown -R 101000:101000" in found.troubles[0].fix
-    assert "idmap=" in found.troubles[0].fix
+    assert "user 1000 and group 1000" in found.problems[0].cause
+    assert "65534:65534" in found.problems[0].cause
+    assert "chown -R 101000:101000" in found.problems[0].fix
+    assert "idmap=" in found.problems[0].fix
 
 
 STRANGE = "volumes 3\n65534 65534 no ./data/_data\n0 65534 yes ./own/_data\n"
@@ -51,10 +51,10 @@ def named_volume(source: str = "/var/lib/docker/volumes/data/_data", *, writes: 
     return container(Mounts=[{"Type": "volume", "Source": source, "RW": writes}])
 
 
-def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_trouble() -> None:
+def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_problem() -> None:
     found = diagnosis({VOLUMES: STRANGE, guest_reads.CONTAINERS: named_volume()})
-    assert troubles(found) == ["volume-of-nobody"]
-    said = found.troubles[0]
+    assert problems(found) == ["volume-of-nobody"]
+    said = found.problems[0]
     assert "the volume data shows as 65534:65534" in said.cause
     assert "none of the ids 100000 to 165535" in said.cause
     assert "the Docker container web is to write there" in said.cause
@@ -68,7 +68,7 @@ def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_trouble() -> No
 )
 def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> None:
     found = diagnosis({VOLUMES: STRANGE, guest_reads.CONTAINERS: containers})
-    assert troubles(found) == []
+    assert problems(found) == []
     assert advice(found)[0] == "volume-of-nobody"
     assert found.exit_code == 0
 
@@ -86,7 +86,7 @@ def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> No
 )
 def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, named: str) -> None:
     found = diagnosis({VOLUMES: STRANGE}, config=CONFIG + points)
-    (said,) = [each for each in found.troubles if each.id == "volume-of-nobody"]
+    (said,) = [each for each in found.problems if each.id == "volume-of-nobody"]
     assert (f"give {named}, " in said.fix) is bool(named)
 
 
@@ -99,9 +99,9 @@ def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, na
         "volumes 1\n65534 65534 no /etc/_data\n65534 65534 no ./../_data\n",
     ],
 )
-def test_volume_that_is_usable_or_has_no_name_of_dockers_is_no_trouble(volumes: str) -> None:
+def test_volume_that_is_usable_or_has_no_name_of_dockers_is_no_problem(volumes: str) -> None:
     found = diagnosis({VOLUMES: volumes, guest_reads.CONTAINERS: named_volume()})
-    assert troubles(found) == []
+    assert problems(found) == []
     assert "volume-of-nobody" not in advice(found)
     assert found.unseen == ()
 

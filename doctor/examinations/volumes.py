@@ -35,7 +35,7 @@ _ROOT = "/var/lib/docker"
 
 
 def judge(case: Case) -> Iterator[Finding]:
-    """Yield each volume that nobody owns; a trouble if a Docker container writes there."""
+    """Yield each volume that nobody owns; a problem if a Docker container writes there."""
     volumes = case.guest.of(VOLUMES)
     strange = [each for each in volumes.found if not each.owned.usable]
     if strange:
@@ -51,7 +51,7 @@ def judge(case: Case) -> Iterator[Finding]:
             )
             if writer:
                 said += f"; the Docker container {writer} is to write there, and cannot"
-            yield NOBODY.here(said, fix=fix, severity=Severity.TROUBLE if writer else None)
+            yield NOBODY.here(said, fix=fix, severity=Severity.PROBLEM if writer else None)
     if volumes.more:
         raise FactError("Docker has too many volumes to look at all of them")
 

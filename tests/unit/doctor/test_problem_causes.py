@@ -1,4 +1,4 @@
-"""Each kind of trouble: which causes it tells apart, how it is fixed, and what is only advice."""
+"""Each kind of problem: which causes it tells apart, how it is fixed, and what is only advice."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from doctor import guest_reads, messages, node_reads
-from doctor.examine import diagnose
-from doctor.node_reads import Confined
-from doctor.troubles import (
+from doctor.examinations import (
     freezer,
     runc_fix,
     storage,
 )
+from doctor.examine import diagnose
+from doctor.node_reads import Confined
 from facts.denial.denial_groups import Tally
 from facts.denial.denials import owner_by_name
 from lint.finding import Severity
@@ -33,7 +33,7 @@ from tests.doubles.patient import (
     confined,
     container,
     diagnosis,
-    troubles,
+    problems,
 )
 
 IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
@@ -52,7 +52,7 @@ def test_module_is_unknown_where_the_nodes_list_cannot_be_read() -> None:
 def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
     line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
     found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", messages.READ: line})
-    (only,) = [each for each in found.troubles if not each.is_advice]
+    (only,) = [each for each in found.problems if not each.is_advice]
     assert only.severity is Severity.SEEN
     assert "names user 1000" in only.cause
     assert "lxc.idmap: u 1000 101000 1." in only.fix
@@ -62,7 +62,7 @@ def test_id_above_the_map_is_advice_about_the_image() -> None:
     line = 'failed to Lchown "/x" for UID 197609, GID 197121: lchown /x: invalid argument'
     found = diagnosis({messages.READ: line})
     assert advice(found)[0] == "image-above-id-map"
-    assert "user 197609" in found.troubles[0].cause
+    assert "user 197609" in found.problems[0].cause
     assert found.exit_code == 0
 
 
@@ -104,7 +104,7 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
         config=config,
         pct=pct,
     )
-    assert fix in found.troubles[0].fix
+    assert fix in found.problems[0].fix
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_storage_says_whether_native_overlay_could_be_mounted(
             CONFINED: confined(label, PROFILE),
         }
     )
-    (said,) = [each for each in found.troubles if each.id == "storage-driver"]
+    (said,) = [each for each in found.problems if each.id == "storage-driver"]
     assert word in said.cause
     assert found.exit_code == 0
 
@@ -154,7 +154,7 @@ def test_profile_allows_overlay_by_a_rule_of_its_own(rule: str, allowed: bool) -
 def test_storage_is_that_of_the_longest_mount_and_overlay2_gets_no_advice() -> None:
     mounts = MOUNTS + "522 520 0:9 / /var/lib/docker rw - zfs tank/d rw\n"
     said = {node_reads.mounts(CTID): mounts, node_reads.VERSIONS: "kernel 6.8\nzfs 2.3.1\n"}
-    assert "is on zfs 2.3.1" in diagnosis(said).troubles[0].cause
+    assert "is on zfs 2.3.1" in diagnosis(said).problems[0].cause
     other = INFO.replace('"fuse-overlayfs"', '"overlay2"')
     assert "storage-driver" not in advice(diagnosis({**said, guest_reads.INFO: other}))
 
@@ -162,7 +162,7 @@ def test_storage_is_that_of_the_longest_mount_and_overlay2_gets_no_advice() -> N
 def test_images_of_another_driver_are_advice() -> None:
     found = diagnosis({guest_reads.WITH_IMAGES: "fuse-overlayfs\noverlay2\n"})
     assert "images-of-another-driver" in advice(found)
-    (said,) = [each for each in found.troubles if each.id == "images-of-another-driver"]
+    (said,) = [each for each in found.problems if each.id == "images-of-another-driver"]
     assert "has images of overlay2 on" in said.cause
     own = diagnosis({guest_reads.WITH_IMAGES: "fuse-overlayfs\n"})
     assert "images-of-another-driver" not in advice(own)
@@ -174,7 +174,7 @@ def test_privileged_docker_container_is_advice_by_name() -> None:
         for name, profile in (("a", ""), ("b", "unconfined"), ("c", "docker-default"))
     )
     found = diagnosis({guest_reads.CONTAINERS: several})
-    (said,) = [each for each in found.troubles if each.id == "docker-container-loose"]
+    (said,) = [each for each in found.problems if each.id == "docker-container-loose"]
     assert said.cause.endswith(": a, b")
 
 
@@ -184,7 +184,7 @@ def test_containerd_image_store_is_advice() -> None:
     )
     found = diagnosis({guest_reads.INFO: store})
     assert advice(found)[0] == "containerd-image-store"
-    assert "28.5.2" in found.troubles[0].cause
+    assert "28.5.2" in found.problems[0].cause
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_confinement_of_dockers_containers_is_said_in_words(
     before = INFO.partition('"SecurityOptions":')[0]
     info = f'{before}"SecurityOptions":{options}}}\n'
     found = diagnosis({guest_reads.INFO: info, guest_reads.OWN_APPARMOR: told})
-    (said,) = [each for each in found.troubles if each.id == "docker-confinement"]
+    (said,) = [each for each in found.problems if each.id == "docker-confinement"]
     assert all(word in said.cause for word in words), said.cause
     assert found.exit_code == 0
 
@@ -216,7 +216,7 @@ def test_backup_risk_names_the_fuse_mount_and_the_mode() -> None:
     lxcfs = f"{MOUNTS}523 520 0:5 / /proc/stat rw - fuse.lxcfs lxcfs rw\n"
     without = CONFIG.replace(",fuse=1", "")
     found = diagnosis({node_reads.mounts(CTID): mounts}, config=without)
-    (said,) = [each for each in found.troubles if each.id == "backup-may-hang"]
+    (said,) = [each for each in found.problems if each.id == "backup-may-hang"]
     assert "/var/lib/docker/m" in said.cause
     assert "vzdump 950 --mode stop" in said.fix
     assert "backup-may-hang" not in advice(
@@ -227,15 +227,15 @@ def test_backup_risk_names_the_fuse_mount_and_the_mode() -> None:
 def test_frozen_container_of_a_backup_names_its_lock() -> None:
     state = node_reads.lxc_state(CTID)
     found = diagnosis({state: "FROZEN\n"}, config=f"lock: backup\n{CONFIG}")
-    assert "'backup'" in found.troubles[0].cause
-    assert freezer.FROZEN.id == found.troubles[0].id
+    assert "'backup'" in found.problems[0].cause
+    assert freezer.FROZEN.id == found.problems[0].id
 
 
 def test_refusals_of_the_last_hour_are_advice_in_words() -> None:
     tally = Tally(lambda denial, _: owner_by_name(denial))
     tally.count([DENIAL, DENIAL])
     found = diagnose(replace(case(), denied=tuple(tally.groups())))
-    (said,) = [each for each in found.troubles if each.id == "denied-lately"]
+    (said,) = [each for each in found.problems if each.id == "denied-lately"]
     assert "2 times" in said.cause
     assert "fuse-overlayfs wanted to mount" in said.cause
     assert found.exit_code == 0
@@ -253,7 +253,7 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
         *("65534 65534 660 /dev/sda", "65534 65534 660 /dev/nvidia0 /dev/sda"),
         "65534 65534 660 /dev/dri/renderD128",
     )
-    found = diagnosis({guest_reads.DEVICES: "\n".join(rows) + "\n"}).troubles
+    found = diagnosis({guest_reads.DEVICES: "\n".join(rows) + "\n"}).problems
     found = [each for each in found if not each.is_advice]
     assert [each.id for each in found] == ["gpu-of-nobody"]
     assert "/dev/dri/renderD128" in found[0].fix
@@ -261,16 +261,16 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
 
 def test_devices_by_the_thousand_are_no_more_than_a_node_has() -> None:
     rows = "".join(f"65534 65534 660 /dev/nvidia{number}\n" for number in range(5000))
-    assert len(troubles(diagnosis({guest_reads.DEVICES: rows}))) == 100
+    assert len(problems(diagnosis({guest_reads.DEVICES: rows}))) == 100
 
 
-def test_settings_full_of_mistakes_are_no_more_than_ten_troubles() -> None:
+def test_settings_full_of_mistakes_are_no_more_than_ten_problems() -> None:
     keys = ",".join(f'"a{number}": 1' for number in range(5000))
     found = [
         each
         for each in diagnosis(
             {guest_reads.SETTINGS: f"{{{keys}}}", guest_reads.UNIT: DOWN}
-        ).troubles
+        ).problems
         if each.id == "daemon-key-unknown"
     ]
     assert len(found) == 10
@@ -280,7 +280,7 @@ def test_settings_full_of_mistakes_are_no_more_than_ten_troubles() -> None:
 def test_key_that_lint_does_not_know_is_advice_while_docker_runs() -> None:
     said = {guest_reads.SETTINGS: '{"of-docker-40": true}'}
     found = diagnosis(said)
-    assert troubles(found) == []
-    (one,) = [each for each in found.troubles if each.id == "daemon-key-unknown"]
+    assert problems(found) == []
+    (one,) = [each for each in found.problems if each.id == "daemon-key-unknown"]
     assert one.cause.endswith("Docker runs, so it is newer, or the file was changed since")
-    assert "daemon-key-unknown" in troubles(diagnosis(said | {guest_reads.UNIT: DOWN}))
+    assert "daemon-key-unknown" in problems(diagnosis(said | {guest_reads.UNIT: DOWN}))

@@ -51,7 +51,7 @@ def binds(config: ContainerConfig) -> dict[str, str]:
 
 
 def judge(case: Case) -> Iterator[Finding]:
-    """Yield each bind mount that nobody owns; a trouble if a Docker container writes there."""
+    """Yield each bind mount that nobody owns; a problem if a Docker container writes there."""
     places = binds(case.config)
     if not places:
         return
@@ -73,7 +73,7 @@ def judge(case: Case) -> Iterator[Finding]:
         )
         if writer:
             said += f"; the Docker container {writer} is to write there, and cannot"
-        severity = Severity.TROUBLE if writer else None
+        severity = Severity.PROBLEM if writer else None
         yield NOBODY.here(said, fix=_fix(case, owner, maps.users), severity=severity)
 
 

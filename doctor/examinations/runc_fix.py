@@ -62,7 +62,7 @@ def judge(case: Case) -> Iterator[Finding]:
         yield REOPEN.here(f"{what}: {found.line[-300:]}", fix=fix)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
         said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
-        yield REOPEN.here(said, fix=fix, severity=Severity.TROUBLE)
+        yield REOPEN.here(said, fix=fix, severity=Severity.PROBLEM)
 
 
 def denies(confined: Confined) -> bool:

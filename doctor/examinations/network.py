@@ -1,7 +1,7 @@
 """Docker's network: modules that the node lacks, forwarding, loopback, and /dev/net/tun.
 
 A container cannot load modules, so the node must have them. Docker's own message decides: a module
-that nothing needs is no trouble. Sources: moby libnetwork (iptables, drivers/bridge),
+that nothing needs is no problem. Sources: moby libnetwork (iptables, drivers/bridge),
 modprobe.d(5).
 """
 

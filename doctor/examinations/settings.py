@@ -70,7 +70,7 @@ def _found(source: Source) -> Iterator[Finding]:
         left_out = len(found) - _MANY if number == _MANY else 0
         more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
         said = f"{place}: {each.cause[:_LONGEST]}{more}"
-        yield each.problem.here(said, fix=each.fix, severity=Severity.TROUBLE)
+        yield each.problem.here(said, fix=each.fix, severity=Severity.PROBLEM)
 
 
 EXAMINATIONS = (

@@ -1,1 +1,0 @@
-"""One kind of trouble a module: pure functions from what was read to what is wrong."""
