@@ -17,8 +17,8 @@ from targets.printable import cut, one_line
 STARS = "***"
 #: A secret that is cut off looks like none, so this much more is masked than is shown (characters).
 _MARGIN = 8192
-#: For matching alone: full-width and mathematical letters, and blanks of all kinds, in ASCII.
-#: Invisible characters, by which a name looks like another one, are dropped.
+#: Maps full-width and mathematical letters, and blanks of all kinds, to ASCII, for matching.
+#: Invisible characters are dropped, because with them a name looks like another one.
 _PLAIN: dict[int, str | None] = {
     code: plain
     for code in (0xB, *range(0x80, 0x3001), *range(0xFF01, 0xFF5F), *range(0x1D400, 0x1D800))
@@ -56,10 +56,10 @@ _LOGIN = (
 )
 #: What stands between a name and its value; the value may begin in one of the next lines.
 _IS = rf"{_QUOTE}?\s*(?:[+?:]?=|=>|:)[ \t]*(?:\\?\r?\n[ \t]*){{0,3}}"
-#: What may be in quotes of two kinds, with the ways in which shells, SQL and YAML write a quote.
+#: One character within quotes of either kind, or a quote as shells, SQL and YAML escape it.
 _DOUBLE = r"(?:[^\"\\\n]|\\.|\"\")"
 _SINGLE = r"(?:[^'\\\n]|\\.|'(?:\\'|\"'\")?')"
-#: A quoted text of several lines. Without the second quote it is that of one line.
+#: A quoted text of several lines. If it is not closed, only its first line counts (_QUOTED).
 _LINES = "|".join(
     rf"{quote}([^\s\\{quote}]{one}*(?:\\?\n{one}*){{1,32}}){quote}"
     for quote, one in (('"', _DOUBLE), ("'", _SINGLE))
@@ -69,7 +69,7 @@ _QUOTED = (
     rf"{_LINES}|\"({_DOUBLE}+)|'({_SINGLE}+)"
     r"|\\\"((?:[^\"\\\n]|\\\\(?:\\\"|.)|\\[^\"\\\n])+)|\\+[\"']([^\"'\\\n]+)"
 )
-#: What a backslash takes from its meaning without quotes.
+#: A backslash and what it escapes, outside quotes.
 _ESCAPED = r"\\(?:[^\w\s\"'\\]|[ \t]|\r?\n[ \t]*|u[0-9a-f]{4})"
 #: A word of a shell's command line.
 _WORD = r"([^\s\"'\\-](?:[^\s\"'\\]|\\[^\"\n])*)"
@@ -79,7 +79,7 @@ _MEMBER = "(?:name|key)"
 _NAMED = rf"{_QUOTE}{_MEMBER}{_QUOTE}\s*:\s*{_QUOTE}[^\"'\n]*{_NAME}{_QUOTE}"
 _OF_VALUE = rf"{_QUOTE}value{_QUOTE}\s*:\s*(?:{_QUOTED})"
 _REST = rf"(?:{_QUOTED}|([^\s\"'][^\n]*))"
-#: A name of several parts, which a sentence does not have.
+#: A name of several parts, such as ``DB_PASSWORD``. A sentence has no such words.
 _PARTS = rf"(?:\w*_(?:{_WORDS}|pass|pw)\w*|(?:{_WORDS})_\w+|(?-i:[a-z]+[Pp]ass[Ww]ord))"
 #: The name of a variable of the environment.
 _UPPER = rf"(?:[A-Z0-9_]*(?:{_WORDS.upper()})|(?:[A-Z0-9]+_)?PASS)[A-Z0-9_]*"

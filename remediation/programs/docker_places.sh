@@ -1,5 +1,5 @@
-# Runs in the container. Prints the real path of each directory, of the volumes below it, and of the
-# directories that these volumes are made of, a line each. After an empty line follow the mounts.
+# Runs in the container. Prints real paths, a line each: of each directory, of its volumes, and of
+# the devices of these volumes. Then it prints an empty line and the table of mounts.
 
 for root; do
     printf '%s\n' "$root" "$root/volumes"
