@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from facts import docker_witness
 from targets import foreign, patterns
@@ -71,106 +74,25 @@ _MAY_BE_EMPTY = ("attributes", "policy", "flags", "module", "address", "firewall
 _NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")
 #: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
-#: Facts that may differ after a change and its exact rollback, by the machine: a pattern for the
-#: rest of the key, and the reason. The plan installs Docker in the container only. The links that
-#: the node gets for a container are left out by ``kernel_state.pl``.
-MAY_DIFFER = {
-    "(?:node: |container: )?": (
-        (r"^process ", "restarted by the rollback"),
-        (r"(file|content of) /etc/(mtab|adjtime)$", "the machine rewrites it"),
-        (r"file /var/lib/systemd/.*$", "systemd's random seed, timers' last runs, clock"),
-        (
-            r"file /var/(backups|lib/(private|logrotate|man-db|misc))(/.*)?$",
-            "the machine's services write it",
-        ),
-        (r"file /var/lib/(dhcp|dhcpcd|NetworkManager)(/.*)?$", "each start renews the lease"),
-        (
-            (
-                r"active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)"
-                r"[-@.].*$|active init\.scope$"
-            ),
-            "these units come and go by themselves",
-        ),
-        (
-            r"sysctl (fs/fuse|net/(bridge|netfilter)|net/nf_conntrack_max)(/.*)?$",
-            "settings of the modules that Docker needs; the kernel keeps them",
-        ),
-        (
-            r"policy hash of ([^l]|l[^x]|lx[^c]|lxc[^-]|lx?c?$)",
-            "a reload compiles all profiles again, to the same effect",
-        ),
-        (r"mount (/run/(user|docker|lock|credentials)|/proc/).*$", "mounted at each start"),
-    ),
-    "(?:node: )?": (
-        (
-            (
-                r"module (overlay|fuse|veth|bridge|br_netfilter|stp|llc|nfnetlink.*|nf_.*|nft_.*"
-                r"|xt_.*|xfrm_.*|x_tables|ip6?_tables|ip6?table_.*|ip6?t_.*)$"
-            ),
-            "loaded for Docker; the kernel keeps it",
-        ),
-    ),
-    "(?:container: )?": (
-        (
-            (
-                r"file /var/lib/dpkg/((status|available|diversions|lock|triggers/.*)(-.*)?"
-                r"|info/format-new|updates/tmp\.i|tmp\.ci(/[^/]+)?)$"
-            ),
-            "dpkg's database, and what dpkg deletes when it runs next",
-        ),
-        (r"(file|content of) /etc/ld\.so\.cache$", "written again, of the same libraries"),
-        (
-            (
-                r"(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts"
-                r"|network/interfaces|systemd/network/eth0\.network)$"
-            ),
-            "pct rewrites it at each start",
-        ),
-        (
-            r"file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$",
-            "a group was added and removed: same content, new time, and groupadd's backups",
-        ),
-        (
-            r"file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$",
-            "kept by the rollback, which reports it",
-        ),
-        (
-            (
-                r"file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
-                r"|file /var/lib/docker/(engine-id|volumes/(metadata\.db|backingFsBlockDev))$"
-                r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
-            ),
-            "Docker rewrites it at each start; it holds no image and no container",
-        ),
-        (
-            r"file /var/lib/docker/overlay2/check-overlayfs-support[0-9]+(/.*)?$",
-            "dockerd tries overlay there when it starts; a killed one leaves the directory",
-        ),
-        (
-            (
-                r"file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
-                r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
-            ),
-            "Docker rewrites it when it starts a container",
-        ),
-        (r"file /var/lib/containerd/.*$", "containerd's own state"),
-        (r"docker network (bridge|host|none)$", "Docker creates bridge again at each start"),
-        (r"firewall Docker's .*$", "created again at each start, with new addresses"),
-        (
-            (
-                r"sysctl net/(ipv4/(ip_forward|conf/all/accept_redirects)"
-                r"|ipv[46]/conf/[^/]+/forwarding)$"
-            ),
-            "Docker forwards from its start on; the kernel sets the others with ip_forward",
-        ),
-    ),
-}
+
+
+class _Exempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Facts that may differ after a change and its exact rollback, by their keys, and why."""
+
+    keys: tuple[str, ...]
+    reason: str
+
+
+_ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
+_MAY_DIFFER = msgspec.toml.decode(
+    files("facts").joinpath("may_differ.toml").read_bytes(), type=dict[str, tuple[_Exempt, ...]]
+)
 _EXEMPT = [
-    (f"{machine}(?:{pattern})", reason)
-    for machine, table in MAY_DIFFER.items()
-    for pattern, reason in table
+    (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
+    for place, rows in _MAY_DIFFER.items()
+    for row in rows
 ]
-_LEFT_OUT = patterns.compile("|".join(f"(?:{pattern})" for pattern, _ in _EXEMPT))
+_LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
 
 #: Files that are written again: by Proxmox at each start of the guest, by a renewed lease on the
 #: node. Their time may differ, their content is compared. Source: PVE::LXC::Setup::Base, setup_init
@@ -282,9 +204,9 @@ def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that must be equal after a change and its rollback.
 
     Inodes are left out, because rollback writes a new file. So are times of directories, whose
-    entries are compared themselves, and everything in :data:`MAY_DIFFER`.
+    entries are compared themselves, and everything in ``may_differ.toml``.
     """
-    return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.match(key)}
+    return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.fullmatch(key)}
 
 
 def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -292,8 +214,8 @@ def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[s
     keys = sorted(before.keys() | after.keys())
     differ = [key for key in keys if before.get(key) != after.get(key)]
     reasons = Counter(
-        next(reason for pattern, reason in _EXEMPT if patterns.match(pattern, key))
-        for key in filter(_LEFT_OUT.match, differ)
+        next(reason for pattern, reason in _EXEMPT if patterns.fullmatch(pattern, key))
+        for key in filter(_LEFT_OUT.fullmatch, differ)
     )
     return [f"{count} ({reason})" for reason, count in reasons.most_common()]
 
