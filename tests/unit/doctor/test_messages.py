@@ -89,6 +89,7 @@ FORMS = {
     "open /proc/sys/vm/overcommit_memory: permission denied": "sysctl-of-node",
     'Permission denied - Failed to create directory "/sys/fs/cgroup/x/"': "cgroup-not-delegated",
     "kubelet: open /dev/kmsg: permission denied": "kmsg-missing",
+    "200 No such file or directory - failed to change apparmor profile to x": "profile-unknown",
     'conf.c:mount_entry:1750 - No such file - Failed to mount "/a" on "/b"': (
         "container-mount-entry-cut"
     ),
