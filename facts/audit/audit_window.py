@@ -213,7 +213,7 @@ class Window:
                 self._require_running(end)
             except Unwatched as error:
                 yield str(error)
-        readers = [each.split()[1:] for each in kernel.remarks if each.startswith("reader ")]
+        readers = [_words(each, 2) for each in kernel.remarks if each.startswith("reader ")]
         if (end.reader, end.started) != (begin.reader, begin.started):
             readers.insert(0, [str(begin.reader), str(end.reader)])
         if auditd and readers:
@@ -237,7 +237,7 @@ class Window:
         """
         for remark in remarks:
             if remark.startswith("parameter "):
-                name, was, now = remark.split()[1:4]
+                name, was, now = _words(remark, 3)
                 yield (
                     f"AppArmor was told in the window to go by {name} = {now}, which was {was} "
                     f"(/sys/module/apparmor/parameters/{name}); {unknown}"
@@ -256,7 +256,7 @@ class Window:
         said = f"{AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
         for remark in kernel.remarks:
             if remark.startswith("shrank "):
-                yield said.format(*remark.split()[1:])
+                yield said.format(*_words(remark, 2))
         if end.inode == self._start.inode and end.size < self._start.size:
             yield said.format(self._start.size, end.size)
         if not end.inode:
@@ -266,7 +266,7 @@ class Window:
         self, kernel: _SourceReport, log_file: _SourceReport, end: audit_netlink.State
     ) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
-        resets = [each.split()[1:] for each in kernel.remarks if each.startswith("reset ")]
+        resets = [_words(each, 2) for each in kernel.remarks if each.startswith("reset ")]
         sets = map(SET.search, (*kernel.remarks, *log_file.remarks))
         resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
         if end.lost < self._start.lost:
@@ -404,3 +404,8 @@ class Window:
             return self._log.text()
         except FactError as error:
             raise Unwatched(str(error), without_canaries(self._log.kept)) from error
+
+
+def _words(remark: str, count: int) -> list[str]:
+    """Return the words of a remark after its first one, even if a part of the line is missing."""
+    return [*remark.split(), *["unknown"] * count][1 : count + 1]

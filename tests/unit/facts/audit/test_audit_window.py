@@ -462,6 +462,8 @@ POLICY = (
     ("source", "remark", "named"),
     [
         ("auditd", "reader 383 0", "process 383"),
+        ("auditd", "reader 383", "process unknown"),
+        ("auditd", "shrank 383", "to unknown bytes"),
         ("auditd", "shrank 900 0", f"{LOG} was cut in the window, from 900 to 0"),
         ("auditd", "reset 269 0", "269 to 0"),
         ("auditd", "changed audit(1.1:5): op=set lost=0 old=269 auid=0 res=1", "269 to 0"),
