@@ -96,8 +96,8 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
     for entry in written.all("lxc.mount.entry"):
         yield from _mount_entry(entry, roots)
     yield from islice(_raw_values(written), _MOST)
+    yield from _former(written)
     if not written.plain:
-        yield from _former(written)
         current = {(o.section, o.key): o for o in written.options if _counts(o)}
         own = [option for option in current.values() if not option.key.startswith("lxc.")]
         unknown = [option.line for option in own if pct_options.known(option.key) is None]
@@ -126,7 +126,7 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
         if fields:
             cause = f"the mount entry '{entry.value}' lacks {missing}"
             yield Defect(Kind.ENTRY_CUT, entry.line, cause, _STARTS_NONE, entry, stops=True)
-    elif any(not patterns.fullmatch("[0-9]+", field) for field in _numbers(fields)):
+    elif any(not patterns.fullmatch("[0-9]+,?", field) for field in _numbers(fields)):
         cause = f"the mount entry '{entry.value}' has a blank within a field"
         effect = "LXC takes the wrong fields: write a blank of a name as \\040, options with commas"
         yield Defect(Kind.ENTRY_CUT, entry.line, cause, effect, entry)
@@ -183,10 +183,12 @@ def _unknown(option: Option, cause: str, part: str, meant: str) -> Defect:
 
 
 def _former(written: ContainerConfig) -> Iterator[Defect]:
+    effect = _STARTS_NONE if written.plain else _STOPS
     for option in written.options:
-        if not option.section and (name := proxmox.today(option.key)):
+        name = "lxc.rootfs.path" if option.key == "lxc.rootfs" else proxmox.today(option.key)
+        if not option.section and name:
             cause = f"{option.key} is a name from before LXC 3: write {name}"
-            yield Defect(Kind.KEY_FORMER, option.line, cause, _STOPS, option, name, stops=True)
+            yield Defect(Kind.KEY_FORMER, option.line, cause, effect, option, name, stops=True)
 
 
 def _value(option: Option) -> Iterator[Defect]:

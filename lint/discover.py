@@ -132,7 +132,8 @@ def _named(path: Path, real: Path) -> Source:
     content, mode = read(real)
     base = _base_of(real, real.parent)
     kind = kind_of(real.name, real.parent.name, content, in_base=bool(base))
-    kind = kind or _sniffed(real.name, content)
+    parts = [PARTS[name] for name in real.parts[-3:-1] if name in {"abstractions", "tunables"}]
+    kind = next(iter(parts), kind) or _sniffed(real.name, content)
     if kind is None:
         said = not_text(content) or ("" if content.strip() else "it is empty")
         said = said or "it is no " + ", ".join(Kind)

@@ -100,7 +100,9 @@ def check(source: Source) -> Iterator[Finding]:
             yield LXC_LINE.at(source.path, each.line, each.cause)
         return
     yield from _unread(source, written, unreadable, taken)
-    if CONTAINER_FILE.fullmatch(source.name) and not written.all("rootfs"):
+    of_lxc = [o.key.startswith("lxc.") for o in written.options]
+    snippet = of_lxc and all(of_lxc)
+    if CONTAINER_FILE.fullmatch(source.name) and not (snippet or written.all("rootfs")):
         held = "no line 'rootfs'" if written.options else "no option at all"
         yield ROOTFS.at(source.path, 0, f"there is {held}")
     yield from _sections(source, written)

@@ -54,7 +54,8 @@ _NAMES = {
     **{name.removesuffix("s"): name for name in _KEYS.lists | {"default-ulimits", "log-opts"}},
     **_KEYS.flags,
 }
-_TYPES = {"a string": str, "true or false": bool, "a whole number": int}
+_URL, _HTTP = "a URL that begins with https:// or http://", patterns.compile("https?://")
+_TYPES = {"a string": str, _URL: str, "true or false": bool, "a whole number": int}
 #: So much of one value is told.
 _MOST = 20
 #: Settings that dockerd merges, wherever they are.
@@ -121,7 +122,8 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
     else:
         for below, wanted in islice(_wrong(value, _shape(key), path), _MOST):
             line, column = document.place(below)
-            named = f"'{below[-1]}' in {key}" if below != path else f"'{key}'"
+            name = below[-1]
+            named = f"item {name + 1} of {key}" if isinstance(name, int) else f"'{name}'"
             yield TYPE.at(source.path, line, f"{named} has to be {wanted}", column=column)
 
 
@@ -143,7 +145,7 @@ def _wrong(value: Any, shape: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if value is None or shape is None:
         return
     if isinstance(shape, str):
-        if type(value) is not _TYPES[shape]:
+        if type(value) is not _TYPES[shape] or (shape == _URL and not _HTTP.match(str(value))):
             yield path, shape
     elif not isinstance(value, type(shape)):
         yield path, "a list" if isinstance(shape, list) else "an object"

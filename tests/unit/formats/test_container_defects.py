@@ -62,6 +62,7 @@ def test_defect_of_a_line_says_what_becomes_of_it(
         "arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n",
         "template: 1\nlock: backup\nparent: old\nunprivileged: 0\ntags: a;b\nentrypoint: /app -x\n",
         "lxc.init.uid: 7\nlxc.init.groups: 7\nlxc.environment.runtime: A=1\nenv: A=1\n",
+        f"{ENTRY} /a b none bind 0, 0\n",  # LXC reads the numbers that a field begins with
         "# theirs: 1\n",
         "lxc.mount.auto: proc:rw sys:ro\tcgroup2:ro:force shmounts:/a:/b\nlxc.mount.auto:\n",
         *(
@@ -87,11 +88,14 @@ def test_defects_of_plain_lxc_are_those_of_lxc() -> None:
     text = (
         "lxc.rootfs.path = dir:/srv/one\nlxc.mount.entry = /a /srv/one/a none bind\n"
         "lxc.mount.entry = /a /b none bind\narch: amd64\nlxc.nosuch = 1\n"
+        "lxc.network.type = veth\nlxc.rootfs = /a\n"
     )
     found = {each.line: each for each in defects(parse_lxc("", text))}
     assert {line: each.kind for line, each in found.items()} == {
         3: Kind.TARGET_ABSOLUTE,
         4: Kind.UNREADABLE,
+        6: Kind.KEY_FORMER,
+        7: Kind.KEY_FORMER,
     }
     assert found[4].stops
 

@@ -179,6 +179,7 @@ def test_file_of_proxmox_without_rootfs_is_found_and_a_snippet_is_left_alone() -
     assert ids("") == ["rootfs-missing"]
     snippet = Source("/a/snippet.conf", b"unprivileged: 1\n", Kind.CONTAINER)
     assert check([snippet]) == []
+    assert ids("lxc.mount.entry: /a b none bind\n") == []
 
 
 def test_plain_lxc_is_read_as_lxc_reads_it() -> None:

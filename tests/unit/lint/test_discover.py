@@ -106,6 +106,11 @@ def test_named_file_is_known_by_its_content(tmp_path: Path, content: bytes, kind
     assert found.kind is kind
 
 
+def test_named_abstraction_with_a_profile_within_is_no_profile(tmp_path: Path) -> None:
+    (found,) = discover.under(write(tmp_path / "abstractions/browsers.d/java", PROFILE)).sources
+    assert found.kind is Kind.INCLUDED
+
+
 @pytest.mark.parametrize(
     "content",
     [

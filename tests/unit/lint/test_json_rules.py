@@ -77,6 +77,7 @@ def test_places_of_a_deep_file_take_no_more_room_than_its_text(begin: str, end: 
             '{"log-opts": {"max-file": 3, "tag": {}}}',
             [("daemon-value-type", 1, 15), ("daemon-value-type", 1, 30)],
         ),
+        ('{"registry-mirrors": ["https://a", "b"]}', [("daemon-value-type", 1, 36)]),
         ('{"features": {"cdi": "true"}}', [("daemon-value-type", 1, 15)]),
         ('{"default-ulimits": {"nofile": 1}}', [("daemon-value-type", 1, 22)]),
         ('{"default-ulimits": {"nofile": {"Hard": "1"}}}', [("daemon-value-type", 1, 33)]),

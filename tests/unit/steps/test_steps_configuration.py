@@ -114,9 +114,7 @@ def test_container_is_given_by_a_line_that_proxmox_does_not_read_names_it(
 
 
 def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
-    steps.every_line_is_in_effect(
-        Lxc(Machine({STARTED: f"  # x\n {FUSE}lxc.aa_profile = x\n"})), 950
-    )
+    steps.every_line_is_in_effect(Lxc(Machine({STARTED: f"  # x\n {FUSE}lxc.uts.name = x\n"})), 950)
     with not_compliant("'lxc.x: y'", "LXC"):
         steps.every_line_is_in_effect(Lxc(Machine({STARTED: f"{FUSE}lxc.x: y\n"})), 950)
 
