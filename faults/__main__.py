@@ -15,10 +15,10 @@ from commandline import exit_codes, output
 from commandline.json_output import print_json
 from commandline.output import Console, error_text
 from commandline.target_option import target_options
-from faults import catalogue, matrix, real, run, states
+from faults import catalogue, matrix, real, states
 from faults.catalogue import chosen, third
+from faults.chain import Chain, ordered
 from faults.fault import RED, UNDETERMINED
-from faults.run import Result
 from gate.claim import not_own
 from lab import progress
 from lab.machine import Lab
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from faults.fault import Fault
+    from faults.run import Result
 
 _REPORTS = Path(__file__).parents[1] / "reports"
 _err = Console(stderr=True, highlight=False)
@@ -116,6 +117,8 @@ def main(
         results.append(result)
         matrix.write(results, _REPORTS, part)  # after each fault, in case a long run is interrupted
         _tell(f"{result.fault.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
+        if result.restored:
+            _tell(f"{result.fault.id}: the lab's snapshot is restored: {result.restored}")
     if as_json:
         print(matrix.as_json(results))
     else:
@@ -126,12 +129,10 @@ def main(
 def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
     lab = _lab()
     states.prepare(lab, faults=faults)
-    for fault in faults:
-        _tell(f"{fault.id}: {fault.title}")
-        try:
-            yield run.on_lab(fault, lab, everything=everything)
-        except RemediationError as error:  # go on with the next fault
-            yield Result(fault, unasked=str(error))
+    with Chain(lab, everything=everything) as chain:
+        for fault in ordered(faults):
+            _tell(f"{fault.id}: {fault.title}")
+            yield chain.run(fault)
 
 
 def _lab() -> Lab:

@@ -61,6 +61,7 @@ def as_json(results: Sequence[Result]) -> str:
                 "title": r.fault.title,
                 "held": r.held,
                 "unasked": r.unasked,
+                "restored": r.restored,
                 "seconds": round(r.seconds, 1),
                 "expected": {title[n]: wanted.verdict for n, wanted in r.fault.expect.items()},
                 "cells": {title[name]: cell(r, name) for name in title},

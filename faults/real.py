@@ -9,7 +9,7 @@ import json
 import re
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -94,20 +94,22 @@ def on_target(
         connect.opened(asked, lab=lab_address, tell=tell) as runtime,
         _container(runtime, asked, tell) as own,
         tempfile.TemporaryDirectory() as folder,
+        ExitStack() as within,
     ):
         file = Path(folder) / "targets.toml"
         file.write_text(table(own))
         place = ("--target-file", str(file), "--target", "faults", "--allow-mutation")
         tell("running the gate without a fault")
         each = {fault.id: fault.asked(everything=everything) for fault in faults}
-        control = run.ask(tuple(dict.fromkeys(chain(*each.values()))), *place)
+        gate = within.enter_context(run.Gate(*place))
+        control = gate.ask(tuple(dict.fromkeys(chain(*each.values()))))
         for fault in faults:
             tell(f"{fault.id}: {fault.title}")
             if was := [name for name in fault.expect if control[name].verdict != COMPLIANT]:
                 why = f"is {control[was[0]].verdict} without it, too"
                 yield Result(fault, unasked=str(Problem(was[0], why)))
                 continue
-            ask = partial(run.ask, each[fault.id], *place)
+            ask = partial(gate.ask, each[fault.id])
             result, stays = _one(fault, runtime, own.ctid, ask, control)
             yield result
             if stays:

@@ -1,18 +1,19 @@
-"""One fault: restore, inject, run the gate, compare. Used by pytest and by the command line."""
+"""One fault: inject it, run the gate, compare. :mod:`faults.chain` does this on the lab."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from faults import states
 from faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
 from faults.scenarios import scenarios
 from lab.provision import REGISTRY
@@ -20,9 +21,8 @@ from steps import hello
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from lab.machine import Lab
     from targets.transport import Transport
 
 _ROOT = Path(__file__).parents[1]
@@ -58,7 +58,8 @@ class Result:
     """The result of one fault.
 
     ``found`` maps each scenario's id to its verdict. ``problems`` lists the unexpected ones.
-    ``unasked`` says why the gate could not be run.
+    ``unasked`` says why the gate could not be run, ``restored`` why the lab's snapshot was restored
+    although the fault has a rollback.
     """
 
     fault: Fault
@@ -66,6 +67,7 @@ class Result:
     problems: tuple[Problem, ...] = ()
     seconds: float = 0.0
     unasked: str = ""
+    restored: str = ""
 
     def wrong(self, name: str) -> bool:
         """Whether a scenario's result is not the expected one."""
@@ -78,112 +80,133 @@ class Result:
 
 
 class Gate:
-    """A run of the gate, which collects its scenarios and then waits for :meth:`ask`.
+    """One process that runs scenarios as often as it is asked: see :mod:`faults.serve`.
 
-    Starting takes more than a second. The runner prepares the node in that time.
+    It starts, imports and collects while the runner prepares the node.
 
     Args:
-        arguments: pytest's.
-        results: the folder for Allure's results.
+        options: for pytest, such as the target.
     """
 
-    def __init__(self, *arguments: str, results: Path) -> None:
-        argv = [sys.executable, "-m", "pytest", "-p", "faults.wait", *_QUICKLY, *arguments]
-        argv += ["--no-report", f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
-        pipe, self._results = subprocess.PIPE, results
-        self._process = subprocess.Popen(
-            argv, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-        )
+    def __init__(self, *options: str) -> None:
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
-        """Run the scenarios.
+    def __enter__(self) -> Self:
+        """Start the process, unless it runs."""
+        if self._process:
+            return self
+        self._folder = tempfile.TemporaryDirectory(prefix="faults-")
+        self._results, self._log = Path(self._folder.name), tempfile.TemporaryFile("a+b")
+        self._channel, its_own = socket.socketpair()
+        self._channel.settimeout(_GATE_TIMEOUT)
+        argv = _argv(self._results, "features", *self._options, "-p", "faults.serve")
+        out = self._log.fileno()
+        with its_own:  # a group of its own, so that all of its processes can be killed
+            self._process = subprocess.Popen(
+                argv, cwd=_ROOT, stdin=its_own.fileno(), stdout=out, stderr=out, process_group=0
+            )
+        return self
 
-        Returns:
-            The finished process, and each scenario's status and message by title.
+    def __exit__(self, *_: object) -> None:
+        """Kill the process and its forks."""
+        if self._process:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            self._channel.close()
+            self._log.close()
+            self._folder.cleanup()
+
+    def ask(self, names: Sequence[str]) -> dict[str, Found]:
+        """Run scenarios, and return their verdicts by their ids.
+
+        One run has them all, those that only look first. Two gates side by side would ask the node
+        the same twice, and where two labs run, no processor is idle.
+
+        Args:
+            names: the scenarios' ids, in the order in which they run.
 
         Raises:
             TransportError: the gate did not end in time.
+            FactError: a scenario has no verdict.
         """
-        try:
-            said = self._process.communicate("ask\n", timeout=_GATE_TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
-        finally:
-            self.end()
-        argv, code = self._process.args, self._process.returncode
-        done: subprocess.CompletedProcess[str] = subprocess.CompletedProcess(argv, code, *said)
-        told = {}
-        for path in self._results.glob("*-result.json"):
-            result = json.loads(path.read_text())
-            details = result.get("statusDetails") or {}
-            told[result["name"]] = {
-                "status": result["status"],
-                "message": details.get("message", ""),
-            }
-        return done, told
+        if not names:
+            return {}
+        with ExitStack() as failed:  # the next call starts another process
+            failed.push(self.__enter__())
+            code = self._run([scenarios()[name].nodeid for name in names])
+            found = _verdicts(names, code, _told(self._results), self._said())
+            failed.pop_all()
+        return found
 
-    def end(self) -> None:
-        """Kill the gate if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait()
+    def _run(self, nodeids: Sequence[str]) -> int:
+        self._log.truncate(0)
+        for path in self._results.iterdir():
+            path.unlink()
+        try:
+            with self._channel.makefile("rw") as lines:
+                print(json.dumps(nodeids), file=lines, flush=True)
+                answer = lines.readline()
+        except TimeoutError as error:
+            raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
+        except ConnectionError:
+            answer = ""
+        if not answer:
+            raise FactError(f"the gate did not run:\n{self._said()}")
+        return int(answer)
+
+    def _said(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-6000:]
 
 
 def gate(
     *arguments: str, results: Path
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
-    """Run the gate: see :class:`Gate`."""
-    return Gate(*arguments, results=results).ask()
+    """Run the gate with pytest's arguments, and Allure's results in a folder.
 
-
-@contextmanager
-def waiting_gate(names: Sequence[str], *options: str) -> Iterator[Callable[[], dict[str, Found]]]:
-    """Start a gate for some scenarios; yield what runs them, and returns its verdicts by their ids.
-
-    One gate runs them all, those that only look first. Two gates side by side would ask the node
-    the same twice, and where two labs run, no processor is idle.
-
-    Args:
-        names: the scenarios' ids, in the order in which they run. Without any, no gate starts.
-        options: for pytest, such as the target.
-
-    Raises:
-        FactError: by the yielded function: a scenario has no verdict.
+    Returns:
+        The finished process, and each scenario's status and message by title.
     """
-    if not names:
-        yield dict
-        return
-    nodeids = [scenarios()[name].nodeid for name in names]
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        gate = Gate(*nodeids, *options, results=Path(folder))
-        try:
-            yield lambda: _verdicts(names, *gate.ask())
-        finally:
-            gate.end()
+    argv = _argv(results, *arguments)
+    done = subprocess.run(
+        argv, cwd=_ROOT, capture_output=True, text=True, timeout=_GATE_TIMEOUT, check=False
+    )
+    return done, _told(results)
+
+
+def _argv(results: Path, *arguments: str) -> list[str]:
+    argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
+    return [*argv, f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
+
+
+def _told(results: Path) -> dict[str, dict[str, str]]:
+    told = {}
+    for path in results.glob("*-result.json"):
+        result = json.loads(path.read_text())
+        message = (result.get("statusDetails") or {}).get("message", "")
+        told[result["name"]] = {"status": result["status"], "message": message}
+    return told
 
 
 def ask(names: Sequence[str], *options: str) -> dict[str, Found]:
-    """Start a gate and run the scenarios: see :func:`waiting_gate`."""
-    with waiting_gate(names, *options) as run:
-        return run()
+    """Start a gate and run the scenarios once: see :class:`Gate`."""
+    with Gate(*options) as gate:
+        return gate.ask(names)
 
 
 def _verdicts(
-    names: Sequence[str],
-    done: subprocess.CompletedProcess[str],
-    told: Mapping[str, Mapping[str, str]],
+    names: Sequence[str], code: int, told: Mapping[str, Mapping[str, str]], said: str
 ) -> dict[str, Found]:
-    """Return the verdicts of a gate that has ended; raises FactError if one is missing."""
-    _require_honest(done.returncode, [result["status"] for result in told.values()])
+    """Return the verdicts of a run that has ended; raises FactError if one is missing."""
+    _require_honest(code, [result["status"] for result in told.values()])
     found = {}
     for name in names:
         title = scenarios()[name].title
         if title not in told:
-            words, code = done.stdout[-3000:] + done.stderr[-3000:], done.returncode
-            raise FactError(f"the gate ended with {code} and said nothing of {title!r}:\n{words}")
+            raise FactError(f"the gate ended with {code} and said nothing of {title!r}:\n{said}")
         result = told[title]
         found[name] = Found(_VERDICTS.get(result["status"], UNDETERMINED), result["message"])
     return found
@@ -261,22 +284,3 @@ def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
         archive = hello.docker_archive(**fault.image)
         node.run(["sh", "-c", script], stdin=archive, timeout=120).require()
     shell(node, fault.inject, ctid).require(f"fault {fault.id}: {fault.title}")
-
-
-def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
-    """Run one fault on the lab, from its snapshot.
-
-    Args:
-        fault: the fault.
-        lab: up, with the snapshots that :func:`faults.states.prepare` makes.
-        everything: run all scenarios, not only those that :meth:`Fault.asked` selects.
-    """
-    clock = time.monotonic()
-    if fault.release and fault.release not in lab.state.templates:
-        raise FactError(f"the node has no template of {fault.release}: python -m lab template")
-    where = f"lab/{CTID}"
-    with waiting_gate(fault.asked(everything=everything), *options(fault, where)) as ask_it:
-        with states.restored(lab, fault.start) as node:
-            inject(fault, node)
-        found = ask_it()
-    return Result(fault, found, compare(fault, found), time.monotonic() - clock)

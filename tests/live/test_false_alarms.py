@@ -9,7 +9,7 @@ import pytest
 
 from faults import states
 from faults.fault import COMPLIANT, HEALTHY, shell
-from faults.run import waiting_gate
+from faults.run import Gate
 from lab.address import lab_address
 from targets import connect
 from targets.target import parse
@@ -30,10 +30,10 @@ def test_healthy_target_is_compliant(variation: Variation, lab: Lab) -> None:
     """Whatever is odd about it, nothing is wrong with it; and it was that odd."""
     states.prepare(lab, variation.ctid)
     where = f"lab/{variation.ctid}"
-    with waiting_gate(asked(variation.but), "--target", where, "--allow-mutation") as ask:
+    with Gate("--target", where, "--allow-mutation") as gate:
         with states.restored(lab, HEALTHY, variation.ctid) as node:
             shell(node, variation.make, variation.ctid).require()
-        found = ask()
+        found = gate.ask(asked(variation.but))
     with connect.opened(parse(where), lab=lab_address) as runtime:
         shell(runtime.node, variation.proof, variation.ctid).require()
     assert {name: result for name, result in found.items() if result.verdict != COMPLIANT} == {}

@@ -14,11 +14,11 @@ import pytest
 
 from faults import matrix, run, states
 from faults.catalogue import FAULTS, SLOW, third
+from faults.chain import Chain, ordered
 from faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY
 from faults.run import Result, gate
 from faults.scenarios import scenarios
 from faults.states import WITHOUT_BACKUPS
-from targets.errors import RemediationError
 from tests.live.cases.healthy import asked
 from tests.live.running import ROOT, TARGET, remediation
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from targets.ssh.connection import Ssh
 
 _WHOLE = os.environ.get("FAULTS") == "all"
-CHOSEN = FAULTS if _WHOLE else third()
+CHOSEN = ordered(FAULTS if _WHOLE else third())
 
 
 @pytest.fixture(scope="session")  # one of several labs may come back to the faults
@@ -43,16 +43,28 @@ def results(part: str | None) -> Iterator[list[Result]]:
         matrix.write(found, ROOT / "reports", part)
 
 
-@pytest.mark.parametrize("fault", CHOSEN, ids=lambda fault: fault.id)
-def test_a_fault_turns_red_what_it_names(fault: Fault, lab: Lab, results: list[Result]) -> None:
-    """And nothing else; and what it says names the cause."""
-    try:
-        result = run.on_lab(fault, lab)
-    except RemediationError as error:
-        results.append(Result(fault, unasked=str(error)))
-        raise
-    results.append(result)
-    assert not result.problems, "\n".join(map(str, result.problems))
+class TestChain:
+    """Its machine is its own: the class's fixture ends before any other test runs."""
+
+    @pytest.fixture(scope="class")
+    def chain(self, lab: Lab) -> Iterator[Chain]:
+        with Chain(lab) as chain:
+            yield chain
+
+    @pytest.mark.parametrize("fault", CHOSEN, ids=lambda fault: fault.id)
+    def test_a_fault_turns_red_what_it_names(
+        self, fault: Fault, chain: Chain, results: list[Result]
+    ) -> None:
+        """And nothing else; and what it says names the cause."""
+        results.append(chain.run(fault))
+        assert not results[-1].unasked, results[-1].unasked
+        assert not results[-1].problems, "\n".join(map(str, results[-1].problems))
+
+
+def test_rollback_of_each_fault_makes_all_compliant_again(results: list[Result]) -> None:
+    """If not, the lab was restored, and no other result is wrong."""
+    assert results, "no fault was run, so nothing is known"
+    assert [f"{r.fault.id}: {r.restored}" for r in results if r.restored] == []
 
 
 def test_every_scenario_that_was_to_be_killed_was(results: list[Result], part: str | None) -> None:

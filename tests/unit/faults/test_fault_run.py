@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
+import socket
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +14,12 @@ from faults import run
 from faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
 from faults.run import Found, compare
 from faults.scenarios import scenarios
-from targets.errors import CommandFailed, FactError, TransportError
+from targets.errors import CommandFailed, FactError
 from tests.doubles.answering import Answering
 
-ROOT = Path(__file__).parents[3]
-HELLO = scenarios()["hello"].nodeid
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FAULT = Fault(
     "F99",
     "daemon.json is not JSON",
@@ -91,42 +91,55 @@ def test_inject_that_fails_names_the_fault() -> None:
     assert FAULT.id in str(failed.value)
 
 
-ASKED = ("driver", "installed", "hello")
+@pytest.fixture(scope="module")
+def gate() -> Iterator[run.Gate]:
+    """A gate of a target whose port nobody listens on, until a test does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with run.Gate("--target", f"root@127.0.0.1:{port}/950", "--allow-mutation") as gate:
+        yield gate
 
 
-class Said:
-    """A gate that knows the scenarios in ``ASKED``; notes what is started and ended."""
-
-    started: ClassVar[list[tuple[str, ...]]]
-    ended: ClassVar[list[tuple[str, ...]]]
-    status: ClassVar[str]
-    code: ClassVar[int]
-
-    def __init__(self, *arguments: str, results: Path) -> None:
-        names = {scenario.nodeid: name for name, scenario in scenarios().items()}
-        self.asked = tuple(names[each] for each in arguments)
-        self.started.append(self.asked)
-
-    def ask(self) -> Any:
-        titles = [scenarios()[name].title for name in self.asked if name in ASKED]
-        told = {title: {"status": self.status, "message": ""} for title in titles}
-        return subprocess.CompletedProcess([], self.code, "usage", ""), told
-
-    def end(self) -> None:
-        self.ended.append(self.asked)
+def test_gate_that_is_asked_twice_connects_twice_in_one_process(gate: run.Gate) -> None:
+    first, process = gate.ask(["driver"]), gate._process
+    port = int(gate._options[1].rpartition(":")[2].partition("/")[0])
+    with socket.create_server(("127.0.0.1", port)) as server:
+        closing = threading.Thread(target=lambda: [c.close() for c in server.accept()[:1]])
+        closing.start()
+        second = gate.ask(["driver"])
+        closing.join()
+    assert gate._process is process
+    assert first["driver"].verdict == second["driver"].verdict == UNDETERMINED
+    assert first["driver"].cause != second["driver"].cause
 
 
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> type[Said]:
-    Said.started, Said.ended, Said.status, Said.code = [], [], "passed", 0
-    monkeypatch.setattr(run, "Gate", Said)
-    return Said
+def test_gate_that_died_is_no_verdict_and_starts_again(gate: run.Gate) -> None:
+    gate.ask(["driver"])
+    assert gate._process
+    gate._process.kill()
+    with pytest.raises(FactError):
+        gate.ask(["driver"])
+    assert gate._process is None
+    assert gate.ask(["driver"])["driver"].verdict == UNDETERMINED
 
 
-def test_ask_where_a_scenario_has_no_answer_is_no_verdict(said: type[Said]) -> None:
-    assert run.ask(["hello"]) == {"hello": Found(COMPLIANT)}
+def test_gate_whose_asker_is_gone_ends_by_itself() -> None:
+    with run.Gate("--target", "lab/950") as gate:
+        gate._channel.shutdown(socket.SHUT_WR)
+        assert gate._process
+        assert gate._process.wait(timeout=60) != 0
+
+
+def verdicts(names: list[str], code: int, status: str) -> dict[str, Found]:
+    told = {scenarios()["hello"].title: {"status": status, "message": ""}}
+    return run._verdicts(names, code, told, "usage")
+
+
+def test_verdicts_without_an_answer_for_a_scenario_are_none() -> None:
+    assert verdicts(["hello"], 0, "passed") == {"hello": Found(COMPLIANT)}
     with pytest.raises(FactError) as silent:
-        run.ask(["hello", "settings"])
+        verdicts(["hello", "settings"], 0, "passed")
     assert scenarios()["settings"].title in str(silent.value)
 
 
@@ -139,39 +152,11 @@ def test_ask_where_a_scenario_has_no_answer_is_no_verdict(said: type[Said]) -> N
         *((-9, "broken", False), (4, "broken", False), (2, "broken", True), (6, "passed", False)),
     ],
 )
-def test_ask_with_an_exit_code_that_is_not_the_verdicts_is_refused(
-    said: type[Said], code: int, status: str, honest: bool
+def test_verdicts_with_an_exit_code_that_is_not_theirs_are_refused(
+    code: int, status: str, honest: bool
 ) -> None:
-    said.code, said.status = code, status
     with nullcontext() if honest else pytest.raises(FactError):
-        run.ask(["hello"])
-
-
-def test_waiting_gate_is_one_that_starts_before_it_is_asked_and_ends(said: type[Said]) -> None:
-    with run.waiting_gate(ASKED) as ask:
-        assert (said.started, said.ended) == ([ASKED], [])
-        assert tuple(ask()) == ASKED
-    assert said.ended == [ASKED]
-
-
-def test_waiting_gate_ends_after_an_error(said: type[Said]) -> None:
-    with pytest.raises(TransportError), run.waiting_gate(ASKED):
-        raise TransportError("the lab cannot be restored")
-    assert said.ended == said.started == [ASKED]
-
-
-def test_gate_that_is_ended_is_killed(tmp_path: Path) -> None:
-    gate = run.Gate(HELLO, "--target", "lab/950", results=tmp_path)
-    gate.end()
-    assert gate._process.returncode == -signal.SIGKILL
-
-
-def test_gate_whose_asker_is_gone_ends_by_itself(tmp_path: Path) -> None:
-    gate = run.Gate(HELLO, "--target", "lab/950", "--allow-mutation", results=tmp_path)
-    gate._process.communicate(timeout=60)  # closes its standard input
-    assert gate._process.returncode == 6
-    assert not list(tmp_path.glob("*-result.json"))
-    gate.end()
+        verdicts(["hello"], code, status)
 
 
 def test_options_of_a_fault_that_only_looks_allow_no_mutation() -> None:

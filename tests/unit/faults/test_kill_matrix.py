@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -154,19 +156,13 @@ class Lab:
 
 
 @pytest.fixture
-def came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Result | FactError]:
+def came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Result]:
     """What comes of each fault, on a lab that is there and on a target; reports go to tmp_path."""
-    outcomes: dict[str, Result | FactError] = {}
-
-    def on_lab(fault: Any, *_: Any, **__: Any) -> Result:
-        outcome = outcomes[fault.id]
-        if isinstance(outcome, FactError):
-            raise outcome
-        return outcome
-
+    outcomes: dict[str, Result] = {}
+    chain = SimpleNamespace(run=lambda fault: outcomes[fault.id])
     monkeypatch.setattr(command.Lab, "open", lambda **_: Lab())
     monkeypatch.setattr(command.states, "prepare", lambda *_, **__: None)
-    monkeypatch.setattr(command.run, "on_lab", on_lab)
+    monkeypatch.setattr(command, "Chain", lambda *_, **__: nullcontext(chain))
     monkeypatch.setattr(command.real, "on_target", lambda *_, **__: [*outcomes.values()])
     monkeypatch.setattr(command, "_REPORTS", tmp_path)
     return outcomes
@@ -177,27 +173,26 @@ def came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Result | 
     [((GOOD,), 0), ((GOOD, WRONG), 1), ((GOOD, UNASKED), 3), ((UNASKED, WRONG), 1)],
 )
 def test_faults_on_the_lab_ends_with_the_worst(
-    came: dict[str, Result | FactError], results: tuple[Result, ...], code: int
+    came: dict[str, Result], results: tuple[Result, ...], code: int
 ) -> None:
     came |= {result.fault.id: result for result in results}
     assert CliRunner().invoke(main, [*came]).exit_code == code
 
 
 def test_faults_on_a_target_that_stopped_early_ends_with_3(
-    came: dict[str, Result | FactError],
+    came: dict[str, Result],
 ) -> None:
     came["F01"] = GOOD
     done = CliRunner().invoke(main, ["--target", "root@pve1/950", "--allow-mutation"])
     assert done.exit_code == 3
 
 
-def test_faults_of_which_one_cannot_be_run_runs_the_others(
-    came: dict[str, Result | FactError], tmp_path: Path
+def test_faults_whose_rollback_failed_says_so_and_stays_as_expected(
+    came: dict[str, Result], tmp_path: Path
 ) -> None:
-    came |= {"F01": FactError("the node is gone"), "F02": replace(WRONG, problems=())}
-    assert CliRunner().invoke(main, ["F01", "F02", "--json"]).exit_code == 3
-    faults = json.loads((tmp_path / "kill-matrix.json").read_text())["faults"]
-    assert [(each["id"], each["unasked"]) for each in faults] == [
-        ("F01", "the node is gone"),
-        ("F02", ""),
-    ]
+    came["F01"] = replace(GOOD, restored="the driver is down")
+    done = CliRunner().invoke(main, ["F01", "--json"])
+    assert done.exit_code == 0
+    assert "F01: the lab's snapshot is restored: the driver is down" in done.stderr
+    (fault,) = json.loads((tmp_path / "kill-matrix.json").read_text())["faults"]
+    assert fault["restored"] == "the driver is down"

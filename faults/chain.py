@@ -1,0 +1,124 @@
+"""Faults on the lab in a chain: each is rolled back, so that the next starts without a restore.
+
+A restore takes seconds, and QEMU then translates all code again. So the lab is restored only for a
+fault that starts from another state, and after one that has no rollback or whose rollback failed.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from faults import run, states
+from faults.fault import COMPLIANT, CTID, HEALTHY, shell
+from faults.run import Gate, Problem, Result
+from targets.errors import RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from faults.fault import Fault
+    from faults.run import Found
+    from lab.machine import Lab
+    from targets.transport import Transport
+
+
+def ordered(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Return faults in the order that needs the fewest restores and restarts.
+
+    First come those that are rolled back: those that restart nothing, then Docker, the container,
+    or a service of the node. The others follow by the state that they start from.
+    """
+
+    def key(fault: Fault) -> tuple[bool, str, bool, bool, bool]:
+        scripts = fault.inject + fault.rollback
+        container = any(word in scripts for word in ("restart;", "restart\n", "pct st"))
+        rolled_back = bool(fault.rollback) and fault.start == HEALTHY
+        return not rolled_back, fault.start, fault.look, container, "restart" in scripts
+
+    return tuple(sorted(faults, key=key))
+
+
+class Chain:
+    """A run of faults on the lab. No other program may change the lab while it is open.
+
+    Args:
+        lab: up, with the snapshots that :func:`faults.states.prepare` makes.
+        everything: run all scenarios, not only those that :meth:`Fault.asked` selects.
+    """
+
+    def __init__(self, lab: Lab, *, everything: bool = False) -> None:
+        self._lab, self._everything = lab, everything
+        self._gates: dict[tuple[str, ...], Gate] = {}
+        #: Closes the connection to the node.
+        self._connected = ExitStack()
+        self._node: Transport
+        #: The state that the lab is known to be in; empty if it is in none.
+        self._state = ""
+
+    def __enter__(self) -> Self:
+        """Do nothing yet: the first fault starts the gate and restores the lab."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the gates; the lab stays as it is."""
+        self._connected.close()
+        for gate in self._gates.values():
+            gate.__exit__()
+
+    def run(self, fault: Fault) -> Result:
+        """Run one fault, and roll it back if it can be.
+
+        If the result is not the expected one, a rollback of an earlier fault may have left
+        something. The fault is then run again from its snapshot.
+        """
+        clock, chained = time.monotonic(), self._state == fault.start
+        result = self._attempt(fault)
+        if chained and not result.held:
+            why = f"not as expected without: {result.unasked or result.problems[0]}"
+            result = self._attempt(fault)
+            result = replace(result, restored=result.restored or why)
+        return replace(result, seconds=time.monotonic() - clock)
+
+    def _attempt(self, fault: Fault) -> Result:
+        if fault.release and fault.release not in self._lab.state.templates:
+            why = f"the node has no template of {fault.release}: python -m lab template"
+            return Result(fault, unasked=why)
+        state, self._state = self._state, ""
+        try:
+            gate = self._gate(*run.options(fault, f"lab/{CTID}"))
+            if state != fault.start:
+                self._connected.close()
+                about = states.restored(self._lab, fault.start)
+                self._node = self._connected.enter_context(about)
+            run.inject(fault, self._node)
+            found = gate.ask(fault.asked(everything=self._everything))
+        except RemediationError as error:  # go on with the next fault
+            return Result(fault, unasked=str(error))
+        result = Result(fault, found, run.compare(fault, found))
+        if fault.rollback and result.held:
+            result = replace(result, restored=self._roll_back(fault, found, gate))
+            self._state = "" if result.restored else fault.start
+        return result
+
+    def _gate(self, *options: str) -> Gate:
+        if options not in self._gates:
+            self._gates[options] = Gate(*options).__enter__()
+        return self._gates[options]
+
+    def _roll_back(self, fault: Fault, found: Mapping[str, Found], gate: Gate) -> str:
+        """Roll a fault back, and return what is not compliant again; empty if all is."""
+        broken = [name for name, result in found.items() if result.verdict != COMPLIANT]
+        try:
+            shell(self._node, fault.rollback).require(f"fault {fault.id} is not rolled back")
+            again = gate.ask(broken)
+        except RemediationError as error:
+            return str(error)
+        wrong = (
+            Problem(n, f"is {f.verdict} after the rollback")
+            for n, f in again.items()
+            if f.verdict != COMPLIANT
+        )
+        return "; ".join(map(str, wrong))
