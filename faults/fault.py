@@ -66,7 +66,9 @@ class Fault:
         also: ids of the scenarios that may fail too, but need not.
         start: the state that the fault starts from.
         reach: the machines that the fault can affect.
-        rollback: shell that rolls the fault back. Only a fault with it may run on a real target.
+        rollback: shell that rolls the fault back.
+        contained: whether inject and rollback touch nothing but the container and its
+            configuration. Only such a fault may run on a real target.
         release: the Debian release of the container's template, if not the default.
         look: whether the gate runs read-only. Otherwise it would create a missing container.
         image: what :func:`steps.hello.docker_archive` gets, to make the image that the registry has
@@ -81,6 +83,7 @@ class Fault:
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
     rollback: str = ""
+    contained: bool = False
     release: str = ""
     look: bool = False
     image: Mapping[str, Any] = field(default_factory=dict)
@@ -88,7 +91,7 @@ class Fault:
     @property
     def safe(self) -> bool:
         """Whether it may run on a real target, in a container that is destroyed afterwards."""
-        return bool(self.rollback) and self.start == HEALTHY
+        return self.contained and bool(self.rollback) and self.start == HEALTHY
 
     def expected(self, verdict: str) -> tuple[str, ...]:
         """Return the ids of the scenarios that must have this verdict."""
@@ -137,6 +140,7 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
     rollback: str = ""
+    contained: bool = False
     release: str = ""
     look: bool = False
     image: dict[str, Any] = {}
@@ -158,7 +162,7 @@ def _fault(row: _Row) -> Fault:
         for each in groups.get(name, (name,)):
             expect.setdefault(each, Expectation(UNDETERMINED, words))
     fields = (row.id, row.title, row.inject, expect, row.also)
-    more = (row.start, row.reach, row.rollback, row.release)
+    more = (row.start, row.reach, row.rollback, row.contained, row.release)
     return Fault(*fields, *more, look=row.look, image=row.image)
 
 

@@ -16,10 +16,14 @@ into() {
     rm /run/docker-lxc-gate.new
 }
 
-# Creates a container with an id, a name, and more options of pct.
+# Creates a container with an id, a name, and more options of pct; removes container 953.
 create() {
     pct create "$1" local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname "$2" \
         --rootfs local:1 --memory 256 --unprivileged 1 "${@:3}" >/dev/null
+}
+no_neighbour() {
+    pct stop 953
+    pct destroy 953
 }
 
 # Writes a unit of the container, from standard input, and starts it.
@@ -29,6 +33,14 @@ unit() {
     inside systemctl start "$1" || true # some of them fail on purpose
 }
 
+# Stops and removes a unit of the container.
+no_unit() {
+    inside systemctl disable -q --now "$1" || true # some are not enabled, and a mount cannot be
+    inside rm -f "/etc/systemd/system/$1" /run/denied
+    inside systemctl daemon-reload
+    inside systemctl reset-failed "$1" || true # it may be unknown by now
+}
+
 # Saves the container's configuration, and restores it.
 keep() { cat "$conf" >/run/docker-lxc-gate.conf; }
 back() {
@@ -36,6 +48,19 @@ back() {
     cat /run/docker-lxc-gate.conf >"$conf"
     rm /run/docker-lxc-gate.conf
 }
+
+# Saves files of the node, and restores them with their times. New files stay.
+save() { tar -cPf /run/docker-lxc-gate.saved "$@"; }
+put_back() {
+    tar -xPf /run/docker-lxc-gate.saved
+    rm /run/docker-lxc-gate.saved
+}
+# shellcheck disable=SC2086 # two files
+save_profiles() { save $profiles; }
+
+# Saves a file of the container, and restores it.
+save_inside() { inside cp -p "$1" "$1.saved"; }
+put_back_inside() { inside mv "$1.saved" "$1"; }
 
 settled() {
     for _ in $(seq 90); do
@@ -54,9 +79,14 @@ restart() {
 }
 
 load() { apparmor_parser -r -K "$file"; }
+no_other_profile() {
+    apparmor_parser -R /etc/apparmor.d/lxc-other
+    rm /etc/apparmor.d/lxc-other
+}
 
 # Adds a rule to the profile in file, repository and kernel: all copies stay equal.
 rule() {
+    save_profiles
     # shellcheck disable=SC2086 # two files
     sed -i "s|^}\$|  $1\n}|" $profiles
     load
@@ -64,6 +94,7 @@ rule() {
 
 # Allows everything under the profile, in all copies.
 allow_everything() {
+    save_profiles
     # shellcheck disable=SC2086 # two files
     sed -i -e '/^  audit deny/d' \
         -e 's|^  file,$|&\n  mount,\n  network,\n  change_profile -> **,|' $profiles
@@ -78,6 +109,12 @@ unconfine_docker() {
     inside systemctl restart containerd docker
 }
 
+confine_docker() {
+    rm "/etc/apparmor.d/local/$profile"
+    load
+    inside systemctl restart containerd docker
+}
+
 # Replaces a program by a script, in which "$real" is the original program.
 wrap() {
     real=$1.real
@@ -85,6 +122,7 @@ wrap() {
     printf '#!/bin/sh\nreal=%s\n%s\n' "$real" "$2" >"$1"
     chmod 755 "$1"
 }
+unwrap() { mv "$1.real" "$1"; }
 
 # Runs the shell $2 before pct, if its arguments match $1; "$real" is the original pct.
 wrap_pct() {
@@ -92,15 +130,25 @@ wrap_pct() {
 }
 
 restart_docker() { inside systemctl restart docker; }
+settings_back() {
+    put_back_inside "$settings"
+    inside systemctl reset-failed docker
+    restart_docker
+}
 
 # Docker stores its layers with vfs; then its settings file names fuse-overlayfs again.
 vfs() {
-    inside sed "-i${1-}" s/fuse-overlayfs/vfs/ "$settings"
+    save_inside "$settings"
+    inside sed -i s/fuse-overlayfs/vfs/ "$settings"
     restart_docker
 }
 vfs_unseen() {
-    vfs .real
-    inside mv "$settings.real" "$settings"
+    vfs
+    inside cp -p "$settings.saved" "$settings"
+}
+no_vfs() {
+    settings_back
+    inside rm -r /var/lib/docker/vfs /var/lib/docker/image/vfs
 }
 
 # Replaces Docker's client by a shell program, from standard input.
@@ -108,6 +156,7 @@ client() {
     inside mv /usr/bin/docker /usr/bin/docker.real
     { echo '#!/bin/sh' && cat; } | into /usr/bin/docker 755
 }
+put_back_client() { inside mv /usr/bin/docker.real /usr/bin/docker; }
 
 # Starts a server on the node that answers like a healthy dockerd.
 fake_dockerd() {

@@ -81,8 +81,8 @@ class OnTarget:
 
 
 TWO = (
-    Fault("F98", "one", "break one", red("driver", "down"), rollback="mend one"),
-    Fault("F99", "two", "break two", red("installed", "gone"), rollback="mend two"),
+    Fault("F98", "one", "break one", red("driver", "down"), rollback="mend one", contained=True),
+    Fault("F99", "two", "break two", red("installed", "gone"), rollback="mend two", contained=True),
 )
 HEALTHY = dict.fromkeys(["driver", "installed"], Found(COMPLIANT))
 
