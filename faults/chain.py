@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from faults import run, states
-from faults.fault import COMPLIANT, CTID, HEALTHY, shell
+from faults.fault import COMPLIANT, CTID, shell
 from faults.run import Gate, Problem, Result
 from targets.errors import RemediationError
 
@@ -28,15 +28,14 @@ if TYPE_CHECKING:
 def ordered(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Return faults in the order that needs the fewest restores and restarts.
 
-    First come those that are rolled back: those that restart nothing, then Docker, the container,
-    or a service of the node. The others follow by the state that they start from.
+    First come those that are rolled back: those that restart nothing, then those that restart
+    Docker or a service, and the container. The others follow by the state that they start from.
     """
 
     def key(fault: Fault) -> tuple[bool, str, bool, bool, bool]:
-        scripts = fault.inject + fault.rollback
-        container = any(word in scripts for word in ("restart;", "restart\n", "pct st"))
-        rolled_back = bool(fault.rollback) and fault.start == HEALTHY
-        return not rolled_back, fault.start, fault.look, container, "restart" in scripts
+        container = fault.rollback.endswith(("restart", "settled"))
+        restarts = "restart" in fault.inject + fault.rollback
+        return not fault.rollback, fault.start, fault.look, container, restarts
 
     return tuple(sorted(faults, key=key))
 
