@@ -109,9 +109,9 @@ def test_faults_with_a_wrong_question_ends_with_2(arguments: list[str], named: s
 
 
 def test_faults_list_names_them_and_does_nothing() -> None:
-    done = CliRunner().invoke(main, ["--list", "F01", "F32-mode"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(main, ["--list", "F10", "F32-mode"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
-    assert "F01" in done.output
+    assert "F10" in done.output
     lines = [line.split() for line in done.output.splitlines()]
     assert (lines[0], lines[1][-1]) == (["on", "a", "real"], "target")
     [yes] = [words for words in lines if "yes" in words]
