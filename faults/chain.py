@@ -76,7 +76,7 @@ class Chain:
         clock, chained = time.monotonic(), self._state == fault.start
         result = self._attempt(fault)
         if chained and not result.held:
-            why = f"not as expected without: {result.unasked or result.problems[0]}"
+            why = f"after other faults' rollbacks, {result.unasked or result.problems[0]}"
             result = self._attempt(fault)
             result = replace(result, restored=result.restored or why)
         return replace(result, seconds=time.monotonic() - clock)

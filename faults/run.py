@@ -97,7 +97,7 @@ class Gate:
         if self._process:
             return self
         self._folder = tempfile.TemporaryDirectory(prefix="faults-")
-        self._results, self._log = Path(self._folder.name), tempfile.TemporaryFile("a+b")
+        self._results, self._log = Path(self._folder.name), tempfile.TemporaryFile(buffering=0)
         self._channel, its_own = socket.socketpair()
         self._channel.settimeout(_GATE_TIMEOUT)
         argv = _argv(self._results, "features", *self._options, "-p", "faults.serve")
@@ -142,7 +142,8 @@ class Gate:
         return found
 
     def _run(self, nodeids: Sequence[str]) -> int:
-        self._log.truncate(0)
+        self._log.seek(0)  # the gate's processes write where this file is
+        self._log.truncate()
         for path in self._results.iterdir():
             path.unlink()
         try:
