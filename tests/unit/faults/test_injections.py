@@ -218,7 +218,12 @@ def backed_up(root: Path) -> Path:
 def judge_backups(root: Path) -> dict[str, str]:
     node, asked = Local(), target.parse(f"lab/{CTID}")
     found = backups.find(node, CTID, str(root / "var/lib/vz/dump"))
-    runtime: Any = SimpleNamespace(config_path=lambda _: str(root / CONF), inside=lambda _: None)
+    runtime: Any = SimpleNamespace(
+        config_path=lambda _: str(root / CONF),
+        inside=lambda _: None,
+        node=node,
+        state=lambda _: "stopped",
+    )
     red = {}
     try:
         judged.container_is_backed_up(node, CTID, found, asked, runtime)
