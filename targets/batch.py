@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from targets import patterns
-from targets.errors import Dropped, TransportError
-from targets.transport import LIMIT, CommandResult, Layer, at_most
+from targets.errors import Dropped, LimitExceeded, TransportError, too_late, too_much
+from targets.transport import LIMIT, CommandResult, Inside, Layer, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from targets.read import Read
-    from targets.transport import Inside, Transport
+    from targets.transport import Transport
 
 Argv = tuple[str, ...]
 
@@ -40,6 +40,7 @@ _SCRIPT = """
 mark={mark}
 end() {{ printf '\\n%s %d\\n' $mark $1; printf '\\n%s %d\\n' $mark $1 >&2; }}
 one() {{ "$@" </dev/null; end $?; }}
+run() {{ "$@"; end $?; }}
 end 0
 """
 _MARK = patterns.compile("\nmark=([0-9a-f]{32})\n")
@@ -53,6 +54,7 @@ _LONGEST = 16 << 20
 _LATE = frozenset({124, 137})
 _LAST_CODE = 255
 _BOUNDED = "one timeout -k 5 "
+_FIRST = "run timeout -k 5 "
 _NAME = "at once"
 
 
@@ -86,11 +88,54 @@ def at_once(
         raise
     except TransportError:
         return []
-    return [
-        each
-        for each in _answers(whole, argvs, mark)
-        if each.exit_code not in _LATE and max(len(each.stdout), len(each.stderr)) <= LIMIT
-    ]
+    return _in_time(_answers(whole, argvs, mark))
+
+
+def _in_time(answers: Iterable[CommandResult]) -> list[CommandResult]:
+    return [each for each in answers if each.exit_code not in _LATE and _is_short(each)]
+
+
+def _is_short(answer: CommandResult) -> bool:
+    return max(len(answer.stdout), len(answer.stderr)) <= LIMIT
+
+
+def followed(
+    on: Transport, argv: Argv, reads: Sequence[Argv], *, stdin: bytes, timeout: float
+) -> tuple[CommandResult, list[CommandResult]]:
+    """Run one command as :meth:`Transport.run` does, and ask reads after it, in one round trip.
+
+    Returns:
+        Its result, and those of the reads, one at least, as :func:`at_once` returns them.
+
+    Raises:
+        TransportError: also if the answers cannot be told apart. The command is not sent again.
+    """
+    mark = secrets.token_hex(16)
+    script = f"{_SCRIPT.format(mark=mark)}{_FIRST}{timeout:g} {shlex.join(argv)}\n"
+    patience = _LONGEST_TRIP / len(reads)  # a frozen container is not waited for longer
+    script += "".join(f"{_BOUNDED}{patience:g} {shlex.join(each)}\n" for each in reads)
+    words, longest = ("sh", "-c", script, _NAME), timeout + _LONGEST_TRIP + 5 * (len(reads) + 1)
+    try:
+        with at_most(_LONGEST):
+            whole = on.run(words, stdin=stdin, timeout=longest)
+    except LimitExceeded as error:
+        raise LimitExceeded(on.machine, argv, error.passed, late=error.late) from None
+    except TransportError as error:
+        if type(error) is not TransportError:
+            raise
+        # The runtime's own words: their reader need not read our script.
+        said = str(error).replace(shlex.join(words), shlex.join(argv))
+        raise TransportError(said) from None
+    answers = _answers(whole, [argv, *reads], mark)
+    if not answers:
+        said = "and the looks after it answered cannot be told apart, so how it ended is not known"
+        raise TransportError(f"on {on.machine}: what {shlex.join(argv)} {said}")
+    done, *after = answers
+    if done.exit_code in _LATE and whole.seconds >= timeout:
+        raise too_late(on.machine, argv, timeout)
+    if not _is_short(done):
+        raise too_much(on.machine, argv, LIMIT)
+    return done, _in_time(after)
 
 
 def told(whole: CommandResult) -> list[CommandResult] | None:
@@ -106,7 +151,7 @@ def told(whole: CommandResult) -> list[CommandResult] | None:
     begins = _MARK.match(script)
     if name != _NAME or not begins or not script.startswith(_SCRIPT.format(mark=begins[1])):
         return None
-    asked = patterns.split(rf"(?m)^{_BOUNDED}\S+ ", script)[1:]
+    asked = patterns.split(rf"(?m)^(?:{_BOUNDED}|{_FIRST})\S+ ", script)[1:]
     try:
         return _answers(whole, [tuple(shlex.split(words)) for words in asked], begins[1])
     except ValueError:  # a line of an argument looked like the next command
@@ -139,7 +184,7 @@ class Ahead(Layer):
     """Asks all the reads that it was given when the first of them is wanted.
 
     Answers are forgotten when anything is run through it that is no read: it may change what they
-    say.
+    say. With ``keep``, all that was expected of a container is asked again in the same round trip.
 
     Args:
         inner: where.
@@ -154,6 +199,7 @@ class Ahead(Layer):
         super().__init__(inner)
         self._keep = keep
         self._expected: list[Argv] = []
+        self._again: dict[Argv, None] = {}  # what was ever expected
         self._answers: dict[Argv, CommandResult] = {}
         self.expect(reads)
 
@@ -161,6 +207,7 @@ class Ahead(Layer):
         """Ask these, too, with the first of them that is wanted. A known answer stays."""
         wanted = dict.fromkeys([*self._expected, *(read.argv for read in reads)])
         self._expected = [argv for argv in wanted if argv not in self._answers]
+        self._again |= wanted
 
     @override
     def forget(self) -> None:
@@ -183,6 +230,18 @@ class Ahead(Layer):
                 return answer
             self._answers[key] = answer
         return self._answers[key] if self._keep else self._answers.pop(key)
+
+    @override
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if not self._keep or not self._again or not isinstance(self._inner, Inside):
+            return super().run(argv, stdin=stdin, timeout=timeout)
+        self._answers, self._expected = {}, []
+        reads = list(self._again)
+        done, after = followed(self._inner, tuple(argv), reads, stdin=stdin, timeout=timeout)
+        self._answers = {answer.argv: answer for answer in after}
+        return done
 
 
 @dataclass(frozen=True)

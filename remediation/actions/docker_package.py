@@ -131,7 +131,8 @@ class DockerPackage(Action[EngineState]):
 
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        return (_traces_of_group(), _listing(), *self._packages.capture_reads())
+        more = (docker.DAEMON, _held())  # for `rollback`
+        return (_traces_of_group(), _listing(), *self._packages.capture_reads(), *more)
 
     @override
     def consent_reads(self) -> Iterable[Read[Any]]:
@@ -191,7 +192,6 @@ class DockerPackage(Action[EngineState]):
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
         self._packages.purge(on, before.packages, now)
-        on = Ahead(on, (docker.DAEMON, _listing(), _held(), _traces_of_group()))
         if other := on.ask(docker.DAEMON):
             raise RemediationError(
                 f"another Docker ({other}) was installed in {on.machine} since: what is there is "

@@ -223,13 +223,13 @@ class _Run:
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
         self.changes = True
-        self.on = {}  # no answer from before the change serves after it
-        action.apply(step.on)
+        # No answer from before the change serves after it.
         self.on = asked_together(
             [step, *undrifted],
             lambda each: (*each.reads(), *(each.capture_reads() if each is action else ())),
         )
         on = self.on[step.place]
+        action.apply(on if step.place is Place.CONTAINER else step.on)
         _require_applied(step, action.check(on))
         after = action.left(on)
         if not action.follows(after, self.images[action.id]):

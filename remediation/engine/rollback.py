@@ -271,9 +271,11 @@ class _Rollback:
                 if inside and self.plan.stopped_by_rollback():
                     self._start_container(stack, [step.action.id for step, _ in inside])
             failed = self._follow(once(owed.values()), images)
-            unsynced = self._sync([step for step, _ in restored])
-            back += self._are_back(inside)
-        back += self._are_back(on_node)
+            steps = [step for step, _ in restored]
+            on = asked_together(steps, lambda each: each.capture_reads())
+            unsynced = self._sync(on)
+            back += self._are_back(inside, on)
+        back += self._are_back(on_node, on)
         return [
             step.action.id
             for step, _ in restored
@@ -295,13 +297,13 @@ class _Rollback:
                 failed.remove(consequence)
         return failed
 
-    def _sync(self, steps: Sequence[Step]) -> set[Place]:
+    def _sync(self, machines: Mapping[Place, Transport]) -> set[Place]:
         """Write what was restored to the disks; return the machines where that failed.
 
         After a power cut, nothing may be lost that the journal says is rolled back.
         """
         failed = set()
-        for place, on in {step.place: step.on for step in steps}.items():
+        for place, on in machines.items():
             try:
                 on.run(SYNC, timeout=_SYNC_TIMEOUT).require()
             except RemediationError as error:
@@ -309,10 +311,11 @@ class _Rollback:
                 failed.add(place)
         return failed
 
-    def _are_back(self, restored: Sequence[tuple[Step, Any]]) -> list[str]:
+    def _are_back(
+        self, restored: Sequence[tuple[Step, Any]], on: Mapping[Place, Transport]
+    ) -> list[str]:
         """Return the ids of the actions whose state is the former one; the others are failures."""
         back = []
-        on = asked_together([step for step, _ in restored], lambda each: each.capture_reads())
         for step, before in restored:
             with self._noting(step.action.id, step.on.machine):
                 _require_back(step, before, on[step.place])

@@ -23,7 +23,7 @@ _BEFORE = re.compile(
     r"^(timeout -k \S+ \S+ |env (?!LC_ALL=C cat|-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
 )
 _PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown) ")
-ONE = "one timeout -k 5 60 "
+_ONE = "one timeout -k 5 60 "
 _SCRIPT = ("sh", "-c", "the script")
 
 #: What a command answers: its standard output, or exit code, standard output and error.
@@ -90,7 +90,7 @@ class Node(Transport):
         command = _BEFORE.sub("", shlex.join(argv))
         words = shlex.split(command)
         if words[-1] == "at once":
-            commands = re.split(rf"(?m)^{ONE}", words[2])[1:]
+            commands = re.split(rf"(?m)^{_ONE}", words[2])[1:]
             return 0, *answers(words[2], [self._answer(shlex.split(each)) for each in commands])
         if "cat" in words[:3] and "--" in words[:4]:
             content = self.files.get(words[-1])

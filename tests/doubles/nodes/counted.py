@@ -10,7 +10,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from targets.transport import RUN_MARK, CommandResult
-from tests.doubles.nodes.behind_shell import ONE, Node, answers
+from tests.doubles.nodes.behind_shell import Node, answers
 from tests.doubles.nodes.whole import CTID, Whole
 
 if TYPE_CHECKING:
@@ -45,8 +45,12 @@ class Counted(Node):
         words = shlex.split(_BEFORE.sub("", line))
         if words[-1] == "at once":
             before = shlex.split(line.removesuffix(shlex.join(words)))
-            commands = re.split(rf"(?m)^{ONE}", words[2])[1:]
-            each = [self._told([*before, *shlex.split(one)], b"") for one in commands]
+            commands = re.split(r"(?m)^(?:one|run) timeout -k 5 \S+ ", words[2])[1:]
+            given = [stdin] + [b""] * len(commands)
+            each = [
+                self._told([*before, *shlex.split(one)], text)
+                for one, text in zip(commands, given, strict=False)
+            ]
             return 0, *answers(words[2], each)
         container = self.whole.on_node.container
         match words:

@@ -227,6 +227,9 @@ def _inner_command(command: str) -> str:
     on_node = r"^timeout -k \S+ \S+ env \S+ "
     inside = r"^pct exec \d+ --keep-env 0 -- env \S+ \S+ timeout -k \S+ \S+ "
     bare = re.sub(inside, "", re.sub(on_node, "", command))
+    # Of a change that brings looks, the change.
+    with_looks = r"(?s)^sh -c \nmark=.*?\nrun timeout -k \S+ \S+ (.*?)\none timeout .*"
+    bare = re.sub(with_looks, r"\1", bare)
     return re.sub(r"^env (DEBIAN_FRONTEND=\S+ )?(LC_ALL=\S+ )?(?=apt-get)", "", bare)
 
 

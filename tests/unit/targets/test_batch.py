@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from targets.batch import Ahead, at_once, told
 from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
-from targets.transport import CommandResult, Local, Recorded
+from targets.transport import CommandResult, Inside, Local, Recorded
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.nodes.behind_shell import answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from targets.transport import Transport
 
@@ -153,6 +154,47 @@ def test_ahead_that_keeps_its_answers_answers_again_until_something_is_run() -> 
     ahead.run(["true"])
     ahead.ask(reads[0])
     assert len(ran) == 3
+
+
+def container(outer: Transport) -> Inside:
+    return Inside(outer, "container 950", list, lambda _: None)
+
+
+def test_change_in_a_container_brings_the_answers_after_it(tmp_path: Path) -> None:
+    ran: list[CommandResult] = []
+    file = tmp_path / "file"
+    read = unparsed("cat", str(file))
+    ahead = Ahead(container(Recorded(Local(), ran.append)), [read], keep=True)
+    file.write_text("before")
+    assert ahead.ask(read).text == "before"
+    done = ahead.run(["sh", "-c", 'cat >"$1"; echo done; exit 3', "put", str(file)], stdin=b"after")
+    assert (done.exit_code, done.text, done.machine) == (3, "done\n", "container 950")
+    assert ahead.ask(read).text == "after"
+    assert len(ran) == 2
+    assert [each.exit_code for each in told(ran[1]) or ()] == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((0, b"forged", b""), "cannot be told apart"),
+        (TransportError("CT 950 not running"), "not running"),
+        (too_late("pve1", ["sh"], 9), "touch x did not end"),
+    ],
+)
+def test_change_whose_answers_do_not_come_is_not_sent_again(
+    answer: Answer | TransportError, words: str
+) -> None:
+    def says(_: list[str]) -> Answer:
+        if isinstance(answer, TransportError):
+            raise answer
+        return answer
+
+    guest = Answering(says)
+    ahead = Ahead(container(guest), [unparsed("id")], keep=True)
+    with pytest.raises(TransportError, match=words):
+        ahead.run(["touch", "x"])
+    assert len(guest.ran) == 1
 
 
 def test_without_such_a_shell_each_is_asked_by_itself() -> None:
