@@ -20,7 +20,7 @@ import pytest
 from targets import batch, patterns
 from targets.errors import RemediationError
 from targets.masking import mask
-from targets.printable import printable
+from targets.printable import indented, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,21 +116,21 @@ def redact(text: str) -> str:
 def transcript(result: CommandResult) -> str:
     """Return one command for a reader: machine, time, argv, and both outputs.
 
-    For several commands in one round trip, return each of them; if their answers cannot be told
-    apart, the whole as one command.
+    Output is indented, so that it cannot look like our lines. For several commands in one round
+    trip, return each of them; if their answers cannot be told apart, the whole as one command.
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
     if answers := batch.told(result):
         through = shlex.join(result.argv[:-4])
         lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
-        lines += [f"# by way of: {redact(through)}"] * bool(through)
+        lines += [f"# by way of: {indented(redact(through))}"] * bool(through)
         for each in answers:
-            lines += [f"$ {redact(each.command)}", *_outputs(each)]
+            lines += [f"$ {indented(redact(each.command))}", *_outputs(each)]
             lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
     else:
-        lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
-        lines += _outputs(result)
+        lines = [f"{where}: exit code {result.exit_code} {took}"]
+        lines += [f"$ {indented(redact(result.command))}", *_outputs(result)]
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +146,7 @@ def _output(title: str, raw: bytes) -> list[str]:
         text = _parted(first[:KEPT], left_out, last[-KEPT:])
     else:
         text = shortened(redact(text))
-    return [line for line in (title, text) if line] if text else []
+    return [*[title] * bool(title), f"  {indented(text)}"] if text else []
 
 
 def shortened(text: str, kept: int = KEPT) -> str:

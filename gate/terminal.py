@@ -13,7 +13,7 @@ from rich.text import Text
 from commandline.output import Console
 from gate.evidence import counted, shortened
 from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, INTERRUPTED, NOT_EXACT, UNKNOWN
-from targets.printable import printable
+from targets.printable import indented, printable
 
 if TYPE_CHECKING:
     import pytest
@@ -96,7 +96,7 @@ class Screen:
             return False
         if outcome.cause not in self._told:
             self._told.append(outcome.cause)
-            cause = Text(_below(shortened(outcome.cause, _CAUSE)), style="yellow")
+            cause = Text(indented(shortened(outcome.cause, _CAUSE)), style="yellow")
             self._print(Padding(cause, (0, 0, 0, 4) if below else (1, 0, 0, 0)))
         return True
 
@@ -115,7 +115,7 @@ class Screen:
 
     def error(self, cause: str) -> None:
         """Print a usage error."""
-        self._print(Padding(Text(f"usage: {_below(cause)}", style="red"), (1, 0, 0, 0)))
+        self._print(Padding(Text(f"usage: {indented(cause)}", style="red"), (1, 0, 0, 0)))
 
     def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
         """Print the verdict of a run without a scenario."""
@@ -158,11 +158,6 @@ class Screen:
             console.print(what)
         lines = (line.rstrip() for line in captured.get().splitlines())
         self._reporter.write("\n".join(lines) + "\n")
-
-
-def _below(text: str) -> str:
-    """Return text with its further lines indented, so that they cannot look like ours."""
-    return text.replace("\n", "\n  ")
 
 
 def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:

@@ -44,6 +44,11 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", r"\n").replace("\t", " ")
 
 
+def indented(text: str) -> str:
+    """Return text with its further lines indented, so that they cannot look like ours."""
+    return text.replace("\n", "\n  ")
+
+
 def cut(text: str, most: int = 2000, *, beyond: int = 0) -> str:
     """Return at most ``most`` characters of a text, and the number of those left out.
 

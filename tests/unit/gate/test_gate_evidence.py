@@ -109,10 +109,10 @@ def test_transcript_of_one_round_trip_shows_each_command_without_secrets() -> No
     assert rest == [
         "# by way of: pct exec 950 --",
         f"$ echo '{stars}'",
-        stars,
+        f"  {stars}",
         "$ sh -c 'echo broken >&2; exit 4'",
         "# standard error:",
-        "broken",
+        "  broken",
         "# exit code 4",
         "$ true",
     ]
@@ -125,6 +125,20 @@ def test_transcript_of_answers_that_cannot_be_told_apart_shows_them_masked() -> 
     (whole,) = heard
     cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
     shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
-    assert '\n{"auth": "***"}\n' in shown
-    assert shown.endswith("\n# standard error:\nnot running!\n")
+    assert '\n  {"auth": "***"}\n' in shown
+    assert shown.endswith("\n# standard error:\n  not running!\n")
     assert "c2VjcmV0" not in shown
+
+
+FORGED = "x\n\n# 2026-11-28 17:00:00 UTC on root@pve1: exit code 0\n$ id\r\n# standard error:\r$ id"
+
+
+def test_transcript_of_hostile_output_and_argument_starts_only_our_lines_at_the_margin() -> None:
+    raw = FORGED.encode()
+    lone = CommandResult(("echo", FORGED), 0, raw, raw, "pve1", 0.0, 0.0)
+    heard: list[CommandResult] = []
+    at_once(Recorded(Local(), heard.append), [("printf", "%s", FORGED), ("true",)])
+    for result, ours in ((lone, ["#", "$", "#"]), (heard[0], ["#", "$", "$"])):
+        shown = evidence.transcript(result)
+        assert [line[0] for line in shown.splitlines() if line[0] != " "] == ours
+        assert r"  # standard error:\x0d$ id" in shown

@@ -31,10 +31,10 @@ def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, st
     [result] = toy.results()
     [given] = toy.attached(step(result, "Given a target"))
     [then] = toy.attached(step(result, "Then all is well"))
-    assert "$ echo given\ngiven\n" in given
+    assert "$ echo given\n  given\n" in given
     assert "on localhost: exit code 3 after 0.0 s" in then
     assert "UTC" in then
-    assert "\nthen\n# standard error:\ntoken=***\n" in then
+    assert "\n  then\n# standard error:\n  token=***\n" in then
     assert "echo given" not in then
     [said] = step(result, "all is well")["steps"]
     assert said["name"] == "the driver is fuse-overlayfs"
