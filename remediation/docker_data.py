@@ -11,7 +11,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from facts import docker
-from facts.backup_archives import LONGEST, PATIENCE
+from facts.backup_archives import LONGEST
 from formats import mount_table
 from remediation import desired
 from remediation.edits.daemon_json import data_root
@@ -31,8 +31,11 @@ _PLACES = program("remediation", "docker_places.sh")
 _IN_ARCHIVE = program("remediation", "docker_in_archive.sh")
 _DEVICE = patterns.compile(r'"MountDevice":"(/[^"]*)"')
 _CONTAINERD = "/var/lib/containerd"
-#: The limit for directories of data, each of which is looked up in the table of mounts.
-_MOST = 100
+#: The limit for directories of data, each of which is looked up in the table of mounts, and for
+#: files of an archive that may name one; the exit code if an archive has more.
+_MOST, _TOO_MANY = 100, 3
+#: How long an archive may be searched for these files (seconds).
+_PATIENCE = 1800.0
 
 
 def judged(
@@ -92,10 +95,7 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
     mounts = mount_table.parse(table, f"the mounts of {inside.machine}")
     data = dict.fromkeys(line for line in found.splitlines() if line.startswith("/"))
     if len(data) > _MOST:
-        raise FactError(
-            f"in {inside.machine}, Docker's volumes are made of more than {_MOST} directories, so "
-            f"whether one is in {', '.join(places)} is not known"
-        )
+        raise _too_many(inside.machine, places)
     on = {each: mount_table.below(mounts, each) for each in (*data, *places)}
     disks = [_disk(on[each], each) for each in data]
     disks += [_disk(m, m.place) for m in mounts if any(_is_below(m.place, each) for each in data)]
@@ -115,8 +115,11 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
 def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[list[str], str]:
     """Return which of these places have data by the settings in a container's archive."""
     with at_most(LONGEST):
-        told = node.look(["sh", "-c", _IN_ARCHIVE, "in", archive], timeout=PATIENCE).require()
-    words = told.stdout.decode(errors="replace").split("\0")
+        argv = ["sh", "-c", _IN_ARCHIVE, "in", archive, str(_MOST)]
+        told = node.look(argv, timeout=_PATIENCE)
+    if told.exit_code == _TOO_MANY:
+        raise _too_many(f"on {node.machine}: {archive}", places)
+    words = told.require().stdout.decode(errors="replace").split("\0")
     held = dict(zip(words[::2], words[1::2], strict=False))
     if not any(name.endswith("/dockerd") for name in held):
         return _usual(places)
@@ -133,6 +136,13 @@ def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[
             "container, then run this again"
         )
     return lost, _known(root, how)
+
+
+def _too_many(machine: str, places: Collection[str]) -> FactError:
+    return FactError(
+        f"{machine} may have Docker's volumes in more than {_MOST} directories, so whether one is "
+        f"in {', '.join(places)} is not known"
+    )
 
 
 def _by_settings(settings: bytes | None) -> tuple[str, str]:

@@ -342,6 +342,7 @@ STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
         "/srv (mp0, disabled)",
     ),
     ({"usr/sbin/dockerd": ""}, FactError, "start the container"),
+    ({f"home/volumes/{n}/opts.json": "" for n in range(101)}, FactError, "more than 100 dir"),
     (
         {
             f"{DATA}/volumes/metadata.db": "",
@@ -367,6 +368,15 @@ def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
     with naming(error, said) if error else nullcontext():
         of_guest(node, None, made)
+
+
+def test_in_archive_with_the_holes_of_a_huge_file_does_not_write_them(tmp_path: Path) -> None:
+    """A guest makes such a file in no time; hours would go by until tar had written it."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    os.truncate(os.open(tmp_path / "usr/bin/dockerd", os.O_CREAT | os.O_RDWR), 1 << 40)
+    subprocess.run(["tar", "-C", tmp_path, "-Scf", tmp_path / "a.tar", "./usr"], check=True)
+    argv = ["sh", "-c", docker_data._IN_ARCHIVE, "in", f"{tmp_path}/a.tar", "100"]
+    assert Local().run(argv, timeout=10).require().text == "./usr/bin/dockerd\0\0"
 
 
 def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not_in_it(
