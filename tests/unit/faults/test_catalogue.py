@@ -63,7 +63,7 @@ def test_fault_is_well_formed(fault: Fault) -> None:
 
 def test_safe_faults_stay_in_the_container_and_its_configuration() -> None:
     safe = [fault for fault in FAULTS if fault.safe]
-    assert len(safe) >= 20
+    assert len(safe) >= 30
     assert safe == [fault for fault in FAULTS if fault.contained]
     for fault in safe:
         assert not SHARED.search(fault.inject + fault.rollback), fault.id
