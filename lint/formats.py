@@ -5,6 +5,7 @@ Sources: SARIF 2.1.0 (OASIS), GitHub's workflow commands. Foreign text is escape
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -38,24 +39,23 @@ def as_lines(found: Finding, head: str, longest: int = 500) -> Iterator[str]:
     yield f"    fix: {shown(found.fix, longest)}"
 
 
-def place(found: Finding) -> str:
-    """Return where a finding is: file, line and column, as far as they are known."""
-    parts = [found.path, *(str(number) for number in (found.line, found.column) if number)]
-    return ":".join(parts)
+def named(path: str) -> str:
+    """Return a path as the beginning of a line that GitHub's runner does not take for a command."""
+    return f"./{path}" if path.lstrip().startswith(":") else path
 
 
 def as_text(found: Finding) -> Iterator[tuple[str, str]]:
     """Yield a finding's lines for a terminal, each with its style."""
-    first, *rest = as_lines(found, f"{shown(place(found))}: {found.severity}")
+    numbers = (str(number) for number in (found.line, found.column) if number)
+    place = ":".join((named(found.path), *numbers))
+    first, *rest = as_lines(found, f"{shown(place)}: {found.severity}")
     yield first, STYLES[found.severity]
     yield from ((line, "") for line in rest)
 
 
 def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
     """Return how many findings there are, and in how many files of which kind was looked."""
-    kinds: dict[str, int] = {}
-    for source in sources:
-        kinds[source.kind.value] = kinds.get(source.kind.value, 0) + 1
+    kinds = Counter(source.kind.value for source in sources)
     looked = ", ".join(_counted(number, kind) for kind, number in kinds.items())
     of_each = [
         _counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"

@@ -40,8 +40,8 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return a text as one line: a line feed reads ``\n``, so the text cannot forge a line."""
-    return printable(text).replace("\n", r"\n").replace("\t", " ")
+    r"""Return a text as one line, with ``\n`` and ``##[``, GitHub's older commands, escaped."""
+    return printable(text).replace("\n", r"\n").replace("\t", " ").replace("##[", r"#\x23[")
 
 
 def indented(text: str) -> str:

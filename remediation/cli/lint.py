@@ -123,7 +123,7 @@ def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
     for path, content in after.items():
         summary = "becomes executable" if path in executable else "is fixed"
         drift = Drift(summary, contents[path], content)
-        printing.difference(path, drift, "is now", "will be", to=printing.err)
+        printing.difference(formats.named(path), drift, "is now", "will be", to=printing.err)
     if not (yes or _agreed(len(wanted))):
         return False
     for path, content in after.items():

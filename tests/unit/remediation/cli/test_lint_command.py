@@ -175,6 +175,19 @@ def test_fix_of_what_is_uncertain_ends_with_what_is_left(conf: Path) -> None:
     assert "nothing can be fixed with certainty" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["::error title=x::well", " ::debug::well", "##[error]well"])
+def test_lint_of_a_file_named_like_a_command_of_github_prints_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "950.conf").write_text(f"{GOOD}features: nesting=1, keyctl=1\n")
+    monkeypatch.chdir(tmp_path)
+    for done in (run("."), run(".", "--fix", "--yes")):
+        lines = [line for line in done.output.splitlines() if "well" in line]
+        assert lines
+        assert not [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
+
+
 def test_fix_makes_a_script_executable(tmp_path: Path) -> None:
     caller, called = tmp_path / "a.sh", tmp_path / "b.sh"
     caller.write_text("#!/bin/bash\n./b.sh\n")
