@@ -211,14 +211,24 @@ def _mounts(at: At) -> Iterator[Read[Any]]:
 def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
     """``/proc/sys``, and ``/sys`` with ``sys:mixed``, which Proxmox adds unless ``force_rw_sys=1``.
 
-    LXC mounts the cgroup writable by default. It drops no capability in a user namespace of the
-    container's own, and sets no ``no_new_privs``. Source: common.conf, userns.conf of LXC 3 to 7.
+    The container's root can mount it anew, and back while the gate looks, so what LXC was told to
+    mount writable is red whatever the mounts say now. LXC mounts the cgroup writable by default. It
+    drops no capability in a user namespace of the container's own, and sets no ``no_new_privs``.
+    Source: common.conf, userns.conf and confile.c of LXC 3 to 7.
     """
     table = node.read(f"/proc/{runtime.init_pid(ctid)}/mountinfo") or b""
     mounts = mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
-    asked = {option.value for option in runtime.effective(ctid).all("lxc.mount.auto")}
-    places = ["/proc/sys", *(["/sys"] if "sys:mixed" in asked else [])]
-    writable = [at for at in places if "ro" not in mount_table.below(mounts, at).options]
+    asked = [option.value for option in runtime.effective(ctid).all("lxc.mount.auto")]
+    modes: dict[str, str] = {}  # the last one counts
+    for each in asked:
+        modes |= {word.partition(":")[0]: word for word in each.split() or ("proc:", "sys:")}
+    places = {"/proc/sys": "proc", **({"/sys": "sys"} if "sys:mixed" in asked else {})}
+    writable = [
+        at
+        for at, kind in places.items()
+        if modes.get(kind) in (f"{kind}:", f"{kind}:rw")  # nothing, or writable
+        or "ro" not in mount_table.below(mounts, at).options
+    ]
     assert not writable, (
         f"container {ctid} can write below {' and '.join(writable)}, which LXC mounts read-only by "
         f"default{said_by(runtime, ctid, 'lxc.mount.auto')}"

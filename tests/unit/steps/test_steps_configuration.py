@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -316,6 +317,25 @@ def test_mounts_that_are_writable_where_lxc_has_them_read_only_are_red(
         mounted(table, auto)
     with not_compliant("950", named, f"{CONF}, line 1: '{line}'"):
         mounted(table, auto, f"{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("auto", "named"),
+    [
+        (["sys:mixed", "proc:rw"], "write below /proc/sys,"),
+        (["sys:mixed", "sys:rw proc:rw"], "write below /proc/sys and /sys,"),
+        (["sys:mixed", ""], "write below /proc/sys and /sys,"),  # LXC mounts neither
+        (["sys:rw"], ""),  # force_rw_sys=1
+        (["sys:mixed", "proc:rw", "proc cgroup:rw:force"], ""),
+        (["", "proc:mixed", "sys:mixed"], ""),
+    ],
+)
+def test_mounts_that_lxc_made_writable_are_red_though_the_guest_made_them_read_only(
+    auto: list[str], named: str
+) -> None:
+    auto = ["cgroup:mixed proc:mixed sys:mixed", *auto]
+    with not_compliant("950", named) if named else nullcontext():
+        mounted(MOUNTS, "\nlxc.mount.auto = ".join(auto))
 
 
 def test_mounts_that_cannot_be_read_are_undetermined() -> None:
