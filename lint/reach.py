@@ -78,13 +78,14 @@ def _names(text: str) -> Iterator[str]:
         if text.startswith("if", start) and text.startswith("exists", exists):
             start = name if name > exists + len("exists") else start
         before = text[word.start() - 1 : word.start()]
-        # "<abi/4.0>" is a name; a word "abi" needs no blank after it: abi"4.0", abi<abi/4.0>.
-        inside = before in _INSIDE or (before == "<" and word.end() == word.start() + len("abi"))
-        if inside or start == len(text):
+        bare = word[0] == "abi"  # the parser wants no blank before a name: abi"4.0", abi<4.0>
+        if before in _INSIDE or (bare and before == "<") or start == len(text):
             continue
         if (named := _NAME.match(text[start : start + _FAR])) is None:
             raise _Refused(f"what it includes cannot be read: '{text[start : start + 40]}'")
         said = (named["searched"] or named["quoted"] or named["plain"].rstrip(",!")).strip(_BLANKS)
+        if bare and said.startswith("/") and not os.path.lexists(said):
+            continue  # a comment, or the name in abi "abi/4.0"; if not, there is nothing to open
         if _SPECIAL.search(said):
             raise _Refused(f"the name of the include '{said}' cannot be read")
         if said:

@@ -276,6 +276,7 @@ def test_lint_that_is_ended_leaves_no_tool_running(
         ('abi"/etc/shadow"', "leads out"),
         ("abi</etc/shadow>", "leads out"),
         ("abi/etc/shadow", "leads out"),
+        ('abi "abi/etc/shadow"', "leads out"),  # as what follows another name: "/x abi "abi/…
         ("#include </etc/shadow>", "leads out"),
         ("#include<../../etc/shadow>", "leads out"),
         ("include if exists <../secret>", "leads out"),
