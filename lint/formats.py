@@ -27,13 +27,7 @@ _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE
 
 
 def as_lines(found: Finding, head: str, longest: int = 500) -> Iterator[str]:
-    """Yield a finding's lines for a terminal.
-
-    Args:
-        found: the finding.
-        head: what comes before its cause.
-        longest: so much of a foreign text is shown (characters).
-    """
+    """Yield a finding's lines after a head, foreign text up to ``longest`` characters."""
     yield f"{head}: {shown(found.cause, longest)} [{found.id}]"
     yield f"    why: {found.why}"
     yield f"    fix: {shown(found.fix, longest)}"
@@ -77,7 +71,7 @@ def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, An
             {
                 "id": each.id,
                 "severity": each.severity.value,
-                "file": _printable_path(each.path),
+                "file": one_line(mask(each.path)),
                 "line": each.line or None,
                 "column": each.column or None,
                 "message": shown(each.cause),
@@ -138,7 +132,7 @@ def _location(found: Finding) -> dict[str, Any]:
 def as_github(found: Finding) -> str:
     """Return a finding as a command that GitHub shows next to the line."""
     properties = {
-        "file": _printable_path(found.path),
+        "file": one_line(mask(found.path)),
         "line": str(found.line) if found.line else "",
         "col": str(found.column) if found.column else "",
         "title": found.id,
@@ -153,10 +147,6 @@ def as_github(found: Finding) -> str:
 def _sentences(found: Finding) -> str:
     """Return what is wrong and how to fix it, in one line."""
     return f"{shown(found.cause).removesuffix('.')}. {shown(found.fix)}"
-
-
-def _printable_path(path: str) -> str:
-    return one_line(mask(path))
 
 
 def _escaped(text: str, *, more: bool = False) -> str:

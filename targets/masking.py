@@ -54,6 +54,7 @@ _OPTION = (
 _LOGIN = (
     r"\b(?:sshpass|mysql\w*|mariadb\w*|(?:docker|podman|skopeo|buildah|oras|helm)\s+\w*\s*login)\b"
 )
+_SMB = r"\b(?-i:smb\w+|rpcclient|net)\b[^\n|;]*?\s(?-i:-U|--user(?:name)?)[= ]?"
 #: What stands between a name and its value; the value may begin in one of the next lines.
 _IS = rf"{_QUOTE}?\s*(?:[+?:]?=|=>|:)[ \t]*(?:\\?\r?\n[ \t]*){{0,3}}"
 #: One character within quotes of either kind, or a quote as shells, SQL and YAML escape it.
@@ -64,6 +65,8 @@ _LINES = "|".join(
     rf"{quote}([^\s\\{quote}]{one}*(?:\\?\n{one}*){{1,32}}){quote}"
     for quote, one in (('"', _DOUBLE), ("'", _SINGLE))
 )
+#: One character of a bare value in a list with commas.
+_BARE = r"[^\s\"'\\,;&|<>{}\[\]()=]"
 #: What is in quotes: of two kinds, and with backslashes before them.
 _QUOTED = (
     rf"{_LINES}|\"({_DOUBLE}+)|'({_SINGLE}+)"
@@ -83,7 +86,16 @@ _REST = rf"(?:{_QUOTED}|([^\s\"'][^\n]*))"
 _PARTS = rf"(?:\w*_(?:{_WORDS}|pass|pw)\w*|(?:{_WORDS})_\w+|(?-i:[a-z]+[Pp]ass[Ww]ord))"
 #: The name of a variable of the environment.
 _UPPER = rf"(?:[A-Z0-9_]*(?:{_WORDS.upper()})|(?:[A-Z0-9]+_)?PASS)[A-Z0-9_]*"
-#: A secret is the group of its rule that is there; without any, it is all of the match.
+#: A name in YAML whose value may be several words. Prompts begin with a capital letter.
+_PHRASE = (
+    rf"(?-i:{_UPPER}|(?:[a-z_][\w.-]*)?(?:password|passphrase|passwort|secret)"
+    r"|[a-z_][\w.-]*(?:Password|Passphrase|Secret)|(?:[a-z_][\w.-]*[_.-])?(?:pass|psk))"
+)
+#: An error after a name, such as Proxmox's "password: value must be at least 5 characters long".
+_ERROR = r"(?:[^\n]*\s)?(?:cannot|denied|fail(?:ed|ure)|invalid|missing|must|not|required)\b[^\n]*"
+#: Several words up to a comment, as an unquoted value in YAML.
+_VALUES = r"([^\s\"'#|>&*!{\[-]\S*(?:[ \t]+(?:[^\s#]\S*|#\S+))+)"
+#: A secret is the group of its rule that is there; of a rule without groups, all of the match.
 _RULES = (
     # A key block, even if it is cut off.
     rf"(?s)-----BEGIN {_KEY}-----(.*?)(?:-----END {_KEY}|\z)",
@@ -99,7 +111,8 @@ _RULES = (
     rf"{_NAMED}\s*,\s*{_OF_VALUE}",
     rf"{_OF_VALUE}{_QUOTE}\s*,\s*{_NAMED}",
     rf"\b{_MEMBER}\s*[:=]\s*[\"']?[^\s\"']*{_NAME}[\"']?[,\s]\s*value\s*[:=][ \t]*{_REST}",
-    rf"(?m)^(?-i:(?:export )?{_UPPER})=(?:{_LINES}|(\S(?:\\\r?\n|[^\n])*))",
+    rf"(?m)^(?-i:(?:[ \t]*- [\"']?|export )?{_UPPER})=(?:{_LINES}|(\S(?:\\\r?\n|[^\n])*))",
+    rf"\blxc\.environment(?:\.\w+)?[ \t]*[:=][ \t]*[\w.-]*{_NAME}=([^\n]+)",
     rf"\"[\w.-]*{_NAME}=((?:[^\"\\\n]|\\.)+)",
     rf"\b(?-i:ENV|ARG)\s+[\w.-]*{_NAME}[ \t]+(\S[^\n]*)",
     rf"{_QUOTE}{_OPTION}{_QUOTE}\s*,\s*(?:{_QUOTED})",
@@ -108,20 +121,27 @@ _RULES = (
     rf"{_NAME}{_IS}\{{\s*{_QUOTE}?value{_IS}{_VALUE}",
     rf"<[\w.:-]*?{_NAME}(?:\s[^<>]*)?>([^<]+)",
     rf"{_NAME}{_QUOTE}?(?:[+?:]?=|:[ \t]*)(--[^\s\"'\\,;&|<>{{}}\[\]()]+)",
+    rf"(?m)^[ \t]*(?:- )?{_PHRASE}:[ \t]+(?:{_ERROR}|{_VALUES})",
+    rf"{_NAME}{_QUOTE}?=({_BARE}+(?:,{_BARE}+)+)(?:[,\s]|\z)",
     rf"{_NAME}{_IS}{_VALUE}",
     rf"(?m)^[\w.-]*{_NAME}\t+([^\s]+)",
     # A name of several parts, blanks, and a value that ends the line, or has letters and digits.
     rf"(?m)^[ \t]*(?:(?:export|set|setenv)[ \t]+)?{_PARTS}[ \t]+([^\s=:\"'()]\S*)[ \t]*\r?$",
     rf"\b{_PARTS}[ \t]+(?:{_QUOTED}|([a-z]\S*[0-9]\S*|[0-9]\S*[a-z]\S*))",
     # Options, in general and of single programs.
+    r"--pass\w+-stdin\b[^\n|;]*<<<\s*[\"']?([^\s\"'$][^\s\"']*)",
     rf"(?:^|\s){_OPTION}[ =\t](?:[ \t]|\\?\n)*(?:{_QUOTED}|[\"']?{_WORD})",
     rf"{_LOGIN}[^\n|;&]*?\s-p\s*([^\s\"']+)",
     r"\bcurl\b[^\n|;]*?\s(?:-u|--user|-U|--proxy-user)\s*[\"']?[^\s:\"']*:([^\s\"']+)",
-    r"\bredis-cli\b[^\n|;]*?\s-a\s+(\S+)",
-    r"\blogin\s+\S+\s+password\s+(\S+)",  # netrc
-    r"\b(?:requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s+(\S+)",
+    rf"\b(?-i:redis-cli\b[^\n|;]*?\s-a|ldap[a-z]+\b[^\n|;]*?\s-w)\s*(?:{_QUOTED}|(\S+))",
+    rf"{_SMB}(?:[\"'][^\"'%\n]*%([^\"'\n]+)|[^\s\"'%]*%([^\s\"']+))",
+    r"\bchpasswd\b[^\n|;]*<<(?:<\s*[\"']?|[^\n<]*\n)[^\s:\"']+:([^\s\"'$][^\n\"']*)",
+    r"\b(?:echo|printf)\s[^\n|;:$]*:([^\s\"'$|][^\n|]*?)[\"']?\s*\|[^\n|;]*\bchpasswd\b",
+    r"\b(?:echo|printf)\s+(?:-\w+\s+)*[\"']?([^\s\"'$|][^\n|]*?)[\"']?\s*\|[^\n|;]*\s--pass\w+-stdin",
+    r"\b(?:login\s+\S+\s+password|requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s+(\S+)",
     # Addresses: a password after a name, or a token alone. ssh's own have a user alone.
     r"://[^/\s:@\"']*:([^/\s\"']+)@",
+    r"://[^/\s:@\"'\[]*:([0-9]*[^0-9/\s\"'$<{][^/\s\"']*/[^\s\"']*)@",
     r"\bhttps?://([^/\s:@\"']+)@",
     r"[?&](?:sig|signature|key|code|password|access_token|X-Amz-Signature)=([^&\s\"']+)",
     # By form alone.
@@ -136,17 +156,13 @@ _COMPILED = tuple(patterns.compile(f"(?i){rule}") for rule in _RULES)
 _OPENS = patterns.compile(
     rf"(?i)^[ \t-]*[\"']?[^\s\"':]*{_NAME}[\"']?[ \t]*:[ \t]*(?:([|>])[+-]?[0-9]?[+-]?)?[ \t]*\r?$"
 )
-#: What stands in a secret's place and is none: words of sudoers.
-_HARMLESS = ("NOPASSWD", "NOPASSWD:ALL")
+#: What stands in a secret's place and is none: nothing, and words of sudoers.
+_HARMLESS = ("", "NOPASSWD", "NOPASSWD:ALL")
 
 
 @foreign.parser()
 def mask(text: str) -> str:
-    """Return text with its secrets replaced by stars.
-
-    Args:
-        text: of any length. The result is for people, not for programs.
-    """
+    """Return a text of any length with its secrets replaced by stars: for people, not programs."""
     plain = text.translate(_PLAIN)
     masked = _without_blocks(plain)
     for pattern in _COMPILED:
@@ -166,8 +182,8 @@ def mask_end(text: str, most: int) -> str:
 
 
 def _starred(found: patterns.Match[str]) -> str:
-    groups = (found.span(number) for number in range(1, len(found.groups()) + 1))
-    start, end = next((span for span in groups if span[0] >= 0), found.span())
+    groups = [found.span(number) for number in range(1, len(found.groups()) + 1)] or [found.span()]
+    start, end = next((span for span in groups if span[0] >= 0), (0, 0))
     if found.string[start:end].rstrip(":,.") in _HARMLESS:
         return str(found[0])
     return f"{found.string[found.start() : start]}{STARS}{found.string[end : found.end()]}"
@@ -183,11 +199,9 @@ def _without_blocks(text: str) -> str:
         bare = line.lstrip(" \t")
         at = len(line) - len(bare)
         if depth >= 0 and bare:
-            if block and at > depth:
-                lines[number] = line[:at] + STARS
-                continue
-            if not block and at >= depth and bare.startswith("- ") and ": " not in bare:
-                lines[number] = f"{line[:at]}- {STARS}"
+            listed = not block and at >= depth and bare.startswith("- ") and ": " not in bare
+            if listed or (block and at > depth):
+                lines[number] = line[:at] + "- " * listed + STARS
                 continue
             depth = -1
         if line.endswith((":", "|", ">", "-", "+", "\r", " ")) and (found := _OPENS.search(line)):

@@ -124,6 +124,20 @@ _FORMS = (
     *('password="a\n{s}"', "password='a\n b\n {s}'", '"password": "a\n{s}"', "PASSWORD='a\n{s}\n'"),
     *('export DB_PASSWORD="a\n{s}\nb"', "x --password 'a\n{s}' y", "password=a\\\n{s}"),
     'GOOGLE_CREDENTIALS=\'{{\n "k": 1,\n "a": {{"b": "{s}"}}\n}}\'',
+    # A value of several words, and one with a comma or a slash.
+    *("lxc.environment.runtime = DB_PASSWORD=a {s}", "lxc.environment: db_pass=a {s}"),
+    *(
+        "    - DB_PASSWORD=a {s}",
+        "- 'DB_PASSWORD=a {s}'",
+        "password: a {s}",
+        "  adminSecret: a {s}",
+    ),
+    *("DB_PASSWORD: a {s} # it", "password=a,{s}", "x(password=a,{s},uid=0)", "x://u:1a/{s}@db"),
+    # Arguments and standard input of single programs.
+    *("ldapsearch -x -w {s} uid=x", "ldapadd -w 'a {s}'", "smbclient //h/x -U u%{s}"),
+    *("rpcclient --user='u%a {s}' h", "chpasswd <<< root:{s}", "chpasswd <<EOF\nroot:{s}\nEOF"),
+    *("echo 'root:a {s}' | pct exec 950 -- chpasswd", "docker login --password-stdin <<<{s}"),
+    *("echo {s} | docker login --password-stdin", "printf %s '{s}' | helm login --password-stdin"),
     *("sk_live_{l}", "hvs.{l}", "AIza{l}", "AKIA{u}", "eyJhbGciOiJIUzI1NiJ9.eyJ{s}.{s}"),
 )
 _HARMLESS = (
@@ -151,6 +165,18 @@ _HARMLESS = (
     "it needs a password:\n  - of root\n",
     "passed: 5, passes=2, pwm: 3",
     "passwd 1:4.17.4-2 amd64",
+    *(
+        "ftp://user@h/x",
+        "http://registry:5000/a/b@sha256:1",
+        "http://[::1]:80/a@b",
+        "http://$H:$P/a@b",
+    ),
+    *(
+        "ldapsearch -x -W -b dc=x",
+        "date -U +%s",
+        'echo "root:$PW" | chpasswd',
+        "echo a: b | grep b",
+    ),
 )
 
 
@@ -169,12 +195,43 @@ def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"password: value must be {_SECRET}", f"password: {STARS} must be {_SECRET}"),
+        (f"password: check failed for {_SECRET}", f"password: {STARS} failed for {_SECRET}"),
+        (f"Password: su: {_SECRET} failure", f"Password: {STARS} {_SECRET} failure"),
+        ("mount -o password=x,uid=0 a", f"mount -o password={STARS},uid=0 a"),
+        ("psk: a b # it", f"psk: {STARS} # it"),
+        ("echo x | helm login --password-stdin", f"echo {STARS} | helm login --password-stdin"),
+    ],
+)
+def test_mask_text_with_words_around_a_value_keeps_the_words(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
     "unit",
     [
         *("a", "password", "password: ", "PASSWORD=", "pw=x ", "_pass", "secret: |\n x\n"),
         *("://", "://a:", "login ", "<password ", "curl -u ", "docker login ", "eyJ", "eyJ-", "\\"),
         *("--token '", "-----BEGIN PRIVATE KEY-----", "name: password\n", "password:\n- x\n", "密"),
         *("password='a\n", "PASSWORD=\"a\n'", "db_password a1 ", "password=\\'a\n", "\u00a0"),
+        *(
+            "password: a b ",
+            "password: a\n",
+            "password=a,",
+            "://a:b/",
+            "- DB_PASSWORD=a ",
+            "echo a:b|",
+        ),
+        *(
+            "ldapadd ",
+            "smbclient -U ",
+            "chpasswd <<",
+            "echo a",
+            "lxc.environment=PASSWORD",
+            "net -U a%",
+        ),
         *('"name":"password","value":"', '{"value":"x",', "passwords: [", "$6$", "basic a"),
     ],
 )
