@@ -92,7 +92,7 @@ _PHRASE = (
     r"|[a-z_][\w.-]*(?:Password|Passphrase|Secret)|(?:[a-z_][\w.-]*[_.-])?(?:pass|psk))"
 )
 #: An error after a name, such as Proxmox's "password: value must be at least 5 characters long".
-_ERROR = r"(?:[^\n]*\s)?(?:cannot|denied|fail(?:ed|ure)|invalid|missing|must|not|required)\b[^\n]*"
+_ERROR = r"(?:[^\n]*\s)?(?:cannot|denied|fail(?:ed|ure)|invalid|may only|must|not|required)\b[^\n]*"
 #: Several words up to a comment, as an unquoted value in YAML.
 _VALUES = r"([^\s\"'#|>&*!{\[-]\S*(?:[ \t]+(?:[^\s#]\S*|#\S+))+)"
 #: A secret is the group of its rule that is there; of a rule without groups, all of the match.

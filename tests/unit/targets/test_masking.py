@@ -198,6 +198,7 @@ def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
     ("text", "masked"),
     [
         (f"password: value must be {_SECRET}", f"password: {STARS} must be {_SECRET}"),
+        ("password: value may only be 64 long", f"password: {STARS} may only be 64 long"),
         (f"password: check failed for {_SECRET}", f"password: {STARS} failed for {_SECRET}"),
         (f"Password: su: {_SECRET} failure", f"Password: {STARS} {_SECRET} failure"),
         ("mount -o password=x,uid=0 a", f"mount -o password={STARS},uid=0 a"),
