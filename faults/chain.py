@@ -15,6 +15,8 @@ from faults import run, states
 from faults.fault import COMPLIANT, CTID, shell
 from faults.run import Gate, Problem, Result
 from targets.errors import RemediationError
+from targets.masking import mask_end
+from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,7 +113,10 @@ class Chain:
         """Roll a fault back, and return what is not compliant again; empty if all is."""
         broken = [name for name, result in found.items() if result.verdict != COMPLIANT]
         try:
-            shell(self._node, fault.rollback).require(f"fault {fault.id} is not rolled back")
+            done = shell(self._node, fault.rollback)
+            if not done.ok:  # its command line is the whole prelude
+                said = one_line(mask_end(done.stderr.decode(errors="replace").strip(), 300))
+                return f"its rollback ended with {done.exit_code}: {said}"
             again = gate.ask(broken)
         except RemediationError as error:
             return str(error)
