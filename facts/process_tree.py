@@ -1,9 +1,9 @@
 """The container of each process on a node, noted while the gate watches the log.
 
 A denial names a process that may be gone when the log is read, perhaps with its whole container.
-Several containers may share its profile. So a program on the node notes, while the process lives,
-its cgroup, inherited from its parent. Source: the kernel's process events,
-include/uapi/linux/cn_proc.h and connector.h; cgroups(7).
+Several containers may share its profile, and a user of the node may start a process under it. So a
+program on the node notes, while the process lives, its cgroup, inherited from its parent. Source:
+the kernel's process events, include/uapi/linux/cn_proc.h and connector.h; cgroups(7).
 """
 
 from __future__ import annotations
@@ -37,16 +37,10 @@ class ProcessNotes:
         lost: why some processes are not noted, for a reader; empty if every one is.
         containers: the containers of each pid; several, if the kernel reused the pid. ``?`` is one
             of its processes that was seen in no container.
-        profiles: the profiles of a container's processes, by the container.
     """
 
     lost: str = "the program that notes the node's processes did not run to its end"
     containers: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    profiles: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def containers_under(self, profile: str) -> frozenset[str]:
-        """Return the containers that had a process under a profile."""
-        return frozenset(name for name, labels in self.profiles.items() if profile in labels)
 
 
 @foreign.parser()
@@ -64,7 +58,6 @@ def parse(text: str) -> ProcessNotes:
 
 def _parsed(text: str) -> ProcessNotes:
     containers: dict[int, set[str]] = {}
-    profiles: dict[str, set[str]] = {}
     lost = ProcessNotes.lost
     for line in text.splitlines():
         match line.split(" "):
@@ -74,13 +67,7 @@ def _parsed(text: str) -> ProcessNotes:
                 lost = one_line(" ".join(why))
             case ["process", pid, name]:
                 containers.setdefault(int(pid), set()).add(name)
-            case ["profile", name, label]:
-                profiles.setdefault(name, set()).add(label)
-    return ProcessNotes(
-        lost,
-        {pid: frozenset(names) for pid, names in containers.items()},
-        {name: frozenset(labels) for name, labels in profiles.items()},
-    )
+    return ProcessNotes(lost, {pid: frozenset(names) for pid, names in containers.items()})
 
 
 class ProcessWatch:

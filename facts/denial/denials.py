@@ -30,43 +30,22 @@ _LONGEST_PID = 10
 _LONGEST = 16 << 20
 
 
-def attribute(
-    node: Transport, denials: Sequence[Denial], notes: ProcessNotes, ctid: int, profile: str
-) -> list[int | str | None]:
+def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str | None]:
     """Return the container of each denial, or None if it is not known.
 
     A generated profile names its container. For a named profile, the notes on the process decide.
-    A process that they saw in no container is of the only container that ran under the profile,
-    unless it still lives: then it is the node's, or has the pid of another one. This takes one
-    round trip at most. If the notes lack a process, they decide nothing: its pid may have passed
-    from one container to another.
-
-    Args:
-        node: the node of the processes.
-        denials: the records.
-        notes: the processes that ran in the window.
-        ctid: the container under test.
-        profile: the one that its configuration names.
+    A process that they saw in no container may be the node's: each user of the node may start one
+    under a container's profile. If the notes lack a process, they decide nothing: its pid may have
+    passed from one container to another.
     """
-    owners: list[str | None] = [None] * len(denials)
-    left: dict[int, int] = {}
-    for index, denial in enumerate(denials):
-        pid = number(denial.fields.get("pid", ""))
-        if generated := named_container(denial):
-            owners[index] = generated
-        elif notes.lost:
-            continue
-        elif known := notes.containers.get(pid):
-            owners[index] = next(iter(known)) if len(known) == 1 else None
-        else:
-            left[index] = pid
-    living = _living(node, filter(None, left.values()))
-    for index in (index for index, pid in left.items() if pid not in living):
-        users = notes.containers_under(denials[index].profile)
-        if profile == denials[index].profile:
-            users |= {str(ctid)}
-        owners[index] = next(iter(users)) if notes.profiles and len(users) == 1 else None
-    return [int(owner) if owner and number(owner) else owner for owner in owners]
+    owners: list[int | str | None] = []
+    for denial in denials:
+        owner = named_container(denial)
+        if owner is None and not notes.lost:
+            known = notes.containers.get(number(denial.fields.get("pid", "")), frozenset())
+            owner = next(iter(known)) if len(known) == 1 else None
+        owners.append(number(owner or "") or owner)
+    return owners
 
 
 def running_under(node: Transport, profile: str) -> frozenset[str]:

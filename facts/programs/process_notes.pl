@@ -1,9 +1,9 @@
-# Notes the container of each process, and the containers' profiles, until its input ends; then
-# writes the notes to a file. It reads the cgroup of each process at the beginning, at the end, and
-# when a process runs another program; a child inherits its parent's container. "?" is a process
-# that was seen in no container: one of the node, or one that the node began in a container. The
-# parent of such a process, and by CLONE_PARENT of its children, is a process of the node. A pid that
-# the kernel used again has the containers of all its processes. Without the kernel's process events,
+# Notes the container of each process until its input ends; then writes the notes to a file. It
+# reads the cgroup of each process at the beginning, at the end, and when a process runs another
+# program; a child inherits its parent's container. "?" is a process that was seen in no container:
+# one of the node, or one that the node began in a container. The parent of such a process, and by
+# CLONE_PARENT of its children, is a process of the node. A pid that the kernel used again has the
+# containers of all its processes. Without the kernel's process events,
 # the program notes the beginning and the end only. The last line says whether every process was
 # noted.
 
@@ -11,7 +11,7 @@ use strict;
 my ($netlink, $datagram, $connector, $process_events) = (16, 2, 11, 1);
 my $most = 200_000;  # noted processes, because a container can start any number
 my $patience = 10;  # seconds for the events that wait when the input ends
-my (%now, %ever, %label);  # the container of a pid's present process; of all that had the pid
+my (%now, %ever);  # the container of a pid's present process; of all that had the pid
 sub content { open my $file, "<", $_[0] or return ""; local $/; my $all = <$file>; $all // "" }
 sub note { my ($pid, $home) = @_; $now{$pid} = $home; $ever{$pid}{$home} = 1 if $home ne "?" }
 sub look {
@@ -19,8 +19,6 @@ sub look {
     my ($home) = content("/proc/$pid/cgroup") =~ m{/lxc(?:\.payload\.|/)([^/\s]+)};
     return $now{$pid} //= "?" unless defined $home;
     note($pid, $home);
-    my $label = content("/proc/$pid/attr/apparmor/current") || content("/proc/$pid/attr/current");
-    $label{$home}{$1} = 1 if $label =~ /^([^\s\0]+)/;
 }
 sub look_around { opendir my $all, "/proc" or return; look($_) for grep /^[0-9]+$/, readdir $all }
 my $events;
@@ -73,6 +71,5 @@ for my $pid (keys %ever) {
     my @homes = keys %{{%{$ever{$pid}}, $now{$pid} => 1}};
     print $file "process $pid $_\n" for grep { @homes > 1 or $_ ne "?" } @homes;
 }
-for my $home (keys %label) { print $file "profile $home $_\n" for keys %{$label{$home}} }
 print $file $lost ? "lost $lost\n" : "whole\n";
 close $file or die "$ARGV[0]: $!\n";

@@ -37,7 +37,7 @@ import steps
 import targets
 from commandline.json_output import json_line
 from doctor import examine, upgrade
-from facts import confinement, dockerd, process_tree
+from facts import confinement, dockerd
 from facts.audit import audit_files, audit_log, audit_netlink, audit_records
 from facts.denial import denials, profile_text
 from facts.denial.denial_answers import danger, forbidding_rules, smallest_rule, wanted
@@ -220,12 +220,6 @@ def told(on: Transport) -> None:
     batch.told(replace(whole, stderr=whole.stdout))
 
 
-def attributed(on: Transport) -> None:
-    """Say whose a denial is."""
-    (denial,) = audit_records.parse(SAMPLES["facts.audit.audit_records.parse"].decode())
-    denials.attribute(on, [denial], process_tree.ProcessNotes(), 950, "lxc-phoenix-v2")
-
-
 def of_docker(on: Transport) -> None:
     """Read what the engine says."""
     for kind in (dockerd.Info, dockerd.Record):
@@ -274,7 +268,7 @@ FOUND: dict[str, Asked] = {
     "audit_log.AuditLog": log_window,
     "audit_netlink.text": lambda on: audit_netlink.Records(on).text(),
     "batch.told": told,
-    "denials.attribute": attributed,
+    "denials.running_under": lambda on: denials.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,
     "confinement.widening_rules": widened,
     "journal.lines": lambda on: Journal(on, 950).exported(),

@@ -56,11 +56,10 @@ class Kernel:
         assert self.process.stdout.readline() == b"noting\n"
 
     def enter(self, pid: int, cgroup: str) -> None:
-        """Let a process have a cgroup, and a profile of its name."""
+        """Let a process have a cgroup."""
         folder = self.root / f"proc/{pid}"
-        (folder / "attr").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup").write_text(f"0::/{cgroup}\n")
-        (folder / "attr/current").write_text(f"lxc-{cgroup.rpartition('/')[2]} (enforce)\n")
 
     def say(self, what: int, *pids: int) -> None:
         """Send an event: of the parent and the child, or of the process; each a main thread."""
@@ -95,7 +94,6 @@ def test_notes_of_processes_have_their_containers_by_cgroup_and_by_parent(tmp_pa
     assert found.lost == ""
     whose = {pid: frozenset({"950"}) for pid in (5, 50, 500)}
     assert found.containers == whose | dict.fromkeys((6, 71), frozenset({"951"}))
-    assert found.profiles == {"950": {"lxc-950"}, "951": {"lxc-lxc.payload.951"}}
 
 
 @pytest.mark.parametrize(
@@ -145,15 +143,10 @@ def test_notes_of_this_machine_are_read_once() -> None:
     assert watch.notes() == notes, "asked again, it says the same"
 
 
-def test_parse_notes_have_containers_and_profiles() -> None:
-    text = "process 7 950\nprocess 7 952\nprocess 8 web\n"
-    text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\nwhole\n"
-    notes = parse(text)
+def test_parse_notes_have_containers() -> None:
+    notes = parse("process 7 950\nprocess 7 952\nprocess 8 web\nwhole\n")
     assert not notes.lost
     assert notes.containers == {7: {"950", "952"}, 8: {"web"}}
-    assert notes.containers_under("lxc-a") == {"950", "web"}
-    assert notes.containers_under("lxc-b") == {"950"}
-    assert notes.containers_under("lxc-c") == frozenset()
     assert parse("") == ProcessNotes()
     assert ProcessNotes().lost
 

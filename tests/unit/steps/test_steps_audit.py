@@ -22,7 +22,7 @@ from tests.doubles.naming import lines_of, naming, not_compliant
 OURS = "lxc-phoenix-v2"
 
 
-def denial(profile: str = OURS, more: str = "") -> audit_records.Denial:
+def denial(profile: str = OURS, more: str = "pid=8") -> audit_records.Denial:
     (found,) = audit_records.parse(
         f'apparmor="DENIED" operation="mount" profile="{profile}" name="/x" fstype="fuse" '
         f'flags="rw" {more}'
@@ -30,28 +30,15 @@ def denial(profile: str = OURS, more: str = "") -> audit_records.Denial:
     return found
 
 
-def node(conf: str = f"lxc.apparmor.profile: {OURS}") -> Machine:
-    return Machine({"/etc/pve/lxc/950.conf": conf})
-
-
 RAN = CommandResult(("docker", "run"), 0, b"Hello from Docker!", b"", "container 950", 0.0, 1.0)
-#: Process 7 was of the neighbour, which ran under the profile, too.
-SHARED = ProcessNotes(
-    "",
-    {7: frozenset({"951"}), 8: frozenset({"950"}), 9: frozenset({"950", "?"})},
-    {"950": frozenset({OURS}), "951": frozenset({OURS})},
-)
-SHARED_AND_ANOTHER = replace(
-    SHARED, profiles={**SHARED.profiles, "952": frozenset({"lxc-another"})}
-)
-ALONE = ProcessNotes("", {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-another"})})
+#: Process 7 was of the neighbour, which ran under the profile, too; process 10 was of the node.
+NOTES = ProcessNotes("", {7: frozenset({"951"}), 8: frozenset({"950"}), 9: frozenset({"950", "?"})})
 
 
 def judge(
     *denials: audit_records.Denial,
-    on: Machine | None = None,
     ran: CommandResult = RAN,
-    notes: ProcessNotes = ALONE,
+    notes: ProcessNotes = NOTES,
     doubt: str = "",
     kernel_unreadable: str = "",
 ) -> str:
@@ -62,17 +49,17 @@ def judge(
 
     window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable=kernel_unreadable)
     process_watch: Any = SimpleNamespace(notes=lambda: notes)
-    given = (window, Runtime(on or node()), 950, DockerRun("gate-1", ran), process_watch)
+    given = (window, 950, DockerRun("gate-1", ran), process_watch)
     (line,) = lines_of(steps.nothing_was_denied, *given)
     return line
 
 
 def test_nothing_was_denied_in_a_quiet_window_is_green() -> None:
-    assert judge(on=Machine()) == "auditd: canary seen, none lost, no denial"
+    assert judge() == "auditd: canary seen, none lost, no denial"
 
 
 def test_nothing_was_denied_by_the_log_alone_says_so() -> None:
-    said = judge(on=Machine(), kernel_unreadable="no perl on pve1")
+    said = judge(kernel_unreadable="no perl on pve1")
     assert said.endswith(
         "none lost; the kernel's own records could not be read: no perl on pve1, no denial"
     )
@@ -80,11 +67,11 @@ def test_nothing_was_denied_by_the_log_alone_says_so() -> None:
 
 def test_nothing_was_denied_where_the_container_was_names_the_smallest_rule() -> None:
     with not_compliant("container 950 1 time", "mount options=(rw) fstype=fuse -> /x,"):
-        judge(denial(), denial("lxc-another"))
+        judge(denial(), denial("/usr/bin/man", "pid=10"))
     with not_compliant("container 950 2 time"):
         judge(denial("lxc-950_</var/lib/lxc>"), denial())
     with not_compliant("container 950 1 time"):
-        judge(denial(more="pid=7"), denial(more="pid=8"), notes=SHARED)
+        judge(denial(more="pid=7"), denial())
 
 
 def test_nothing_was_denied_where_the_container_was_is_red_despite_a_doubt() -> None:
@@ -93,25 +80,25 @@ def test_nothing_was_denied_where_the_container_was_is_red_despite_a_doubt() -> 
 
 
 def test_nothing_was_denied_with_a_doubt_and_others_denials_is_undetermined() -> None:
-    for denials in ((), (denial(more="pid=7"),), (denial(),)):
+    for denials in ((), (denial(more="pid=7"),), (denial(more="pid=10"),)):
         with pytest.raises(audit_window.Unwatched) as raised:
-            judge(*denials, notes=SHARED, doubt="it was cut")
+            judge(*denials, doubt="it was cut")
         assert str(raised.value) == "it was cut"
 
 
 def test_nothing_was_denied_but_to_others_is_green_and_names_them() -> None:
-    said = judge(denial("lxc-another"), denial(more="pid=7"), notes=SHARED_AND_ANOTHER)
+    said = judge(denial("lxc-952_</x>"), denial(more="pid=7"))
     assert said.endswith("no denial; 2 of others (951, 952)")
-    assert judge(denial("/usr/bin/man")).endswith("no denial; 1 of others (the node)")
+    assert judge(denial("/usr/bin/man", "pid=10")).endswith("no denial; 1 of others (the node)")
 
 
 def test_nothing_was_denied_that_can_be_attributed_is_undetermined() -> None:
     with naming(audit_window.Unwatched, "1 denial", "lxc-third"):
-        judge(denial("lxc-third"), denial("/usr/bin/man"))
-    with naming(audit_window.Unwatched, "950, 951"):
-        judge(denial(), notes=SHARED)
+        judge(denial("lxc-third", "pid=10"), denial("/usr/bin/man", "pid=10"))
+    with naming(audit_window.Unwatched, "a user of the node"):
+        judge(denial(more="pid=10"))
     with naming(audit_window.Unwatched, "the same pid"):
-        judge(denial(more="pid=9"), notes=SHARED)
+        judge(denial(more="pid=9"))
     with naming(audit_window.Unwatched, OURS):
         judge(denial(), notes=ProcessNotes())
 
@@ -119,12 +106,12 @@ def test_nothing_was_denied_that_can_be_attributed_is_undetermined() -> None:
 @pytest.mark.parametrize("ours", [7, 8, 9])
 def test_nothing_was_denied_with_notes_that_are_not_whole_is_undetermined(ours: int) -> None:
     """Whatever they say: the pid may have passed from one container to another."""
-    unsure = replace(SHARED, lost="more than 200000 processes started")
+    unsure = replace(NOTES, lost="more than 200000 processes started")
     with naming(audit_window.Unwatched, "1 denial", "more than 200000 processes started"):
         judge(denial(more=f"pid={ours}"), notes=unsure)
     with not_compliant("container 950 1 time"):  # a generated profile names its container
         judge(denial("lxc-950_</var/lib/lxc>"), denial(), notes=unsure)
-    assert judge(denial("/usr/bin/man"), notes=unsure).endswith("1 of others (the node)")
+    assert judge(denial("/usr/bin/man", "pid=10"), notes=unsure).endswith("1 of others (the node)")
 
 
 STARTED = """lxc.apparmor.profile = {}
@@ -163,11 +150,11 @@ def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -
         RAN, exit_code=126, stdout=b"", stderr=b"open /proc/x: permission denied: unknown\n"
     )
     with not_compliant("without a record", "open /proc/x: permission denied"):
-        judge(on=Machine(), ran=refused)
+        judge(ran=refused)
     with not_compliant("container 950 1 time"):  # on record: that one
         judge(denial(), ran=refused)
-    judge(on=Machine(), ran=replace(refused, stderr=b"no space left on device"))
-    judge(on=Machine(), ran=replace(RAN, stderr=b"warning: x: permission denied\n"))  # it ran
+    judge(ran=replace(refused, stderr=b"no space left on device"))
+    judge(ran=replace(RAN, stderr=b"warning: x: permission denied\n"))  # it ran
 
 
 def test_canary_shows_in_an_unwatched_window_is_undetermined() -> None:

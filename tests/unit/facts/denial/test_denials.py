@@ -1,10 +1,9 @@
-"""The container of a denial: by the notes, by the processes that live, by a profile's only user."""
+"""The container of a denial: by its profile's name, or by the notes."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,31 +29,30 @@ DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
 
 
 class Node(Transport):
-    """Knows the cgroups of the processes that live, and counts how often it is asked."""
+    """Knows the cgroups of the processes that live."""
 
     machine = "pve1"
 
-    def __init__(self, living: Mapping[int, str] | None = None) -> None:
-        self.living, self.trips = living or {}, 0
+    def __init__(self, living: Mapping[int, str]) -> None:
+        self.living = living
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         assert argv[0] == "sh"
-        self.trips += 1
         asked = map(int, stdin.split())
         out = "".join(f"/proc/{p}/cgroup:{self.living[p]}\n" for p in asked if p in self.living)
         return CommandResult(tuple(argv), 0, out.encode(), b"", self.machine, 0.0, 0.0)
 
 
-def notes(*users: str, containers: Mapping[int, frozenset[str]] | None = None) -> ProcessNotes:
-    """Return that these containers ran under the profile."""
-    return ProcessNotes("", containers or {}, {name: frozenset({NAME}) for name in users})
-
-
-def owner(line: str, known: ProcessNotes, node: Node | None = None) -> int | str | None:
-    (found,) = attribute(node or Node(), audit_records.parse(line), known, 950, NAME)
+def owner(line: str, known: ProcessNotes) -> int | str | None:
+    (found,) = attribute(audit_records.parse(line), known)
     return found
+
+
+def noted(*containers: str) -> ProcessNotes:
+    """Return whole notes by which process 1985 was of these containers."""
+    return ProcessNotes("", {1985: frozenset(containers)} if containers else {})
 
 
 @pytest.mark.parametrize(
@@ -71,87 +69,36 @@ def owner(line: str, known: ProcessNotes, node: Node | None = None) -> int | str
 def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     line: str, whose: int | str
 ) -> None:
-    node = Node()
-    assert owner(line, notes(), node) == whose
-    assert node.trips == 0
+    assert owner(line, noted()) == whose
 
 
-def test_attribute_of_a_process_that_was_noted_is_its_container_whoever_is_gone() -> None:
-    known = notes("950", "952", containers={1985: frozenset({"952"})})
-    assert owner(MOUNT, known) == 952
-    assert owner(MOUNT, notes("950", containers={1985: frozenset({"web"})})) == "web"
+def test_attribute_of_a_process_that_was_noted_is_its_container() -> None:
+    assert owner(MOUNT, noted("952")) == 952
+    assert owner(MOUNT, noted("web")) == "web"
 
 
 def test_attribute_of_a_number_that_two_containers_had_is_nobody() -> None:
-    for had in ({"950", "952"}, {"950", "?"}):  # ?: the node's process, or not known
-        assert owner(MOUNT, notes("950", containers={1985: frozenset(had)})) is None
+    for had in (("950", "952"), ("950", "?")):  # ?: the node's process, or not known
+        assert owner(MOUNT, noted(*had)) is None
 
 
-@pytest.mark.parametrize(
-    "cgroup", ["0::/system.slice/auditd.service", "0::/lxc.monitor.951", "0::/lxc/951/init.scope"]
-)
-def test_attribute_of_a_living_process_that_was_not_noted_is_nobody(cgroup: str) -> None:
-    """It is the node's, or had its pid from the process that was denied."""
-    for users in (("950", "951"), ("950",)):
-        assert owner(MOUNT, notes(*users), Node({1985: cgroup})) is None
+def test_attribute_of_a_process_that_was_in_no_container_is_nobody() -> None:
+    """A user of the node can start it: aa-exec -p lxc-phoenix-v2 -- cat /proc/kcore."""
+    known = ProcessNotes("", {42: frozenset({"950"})})
+    assert owner(MOUNT, known) is None
+    assert owner(MOUNT.replace("pid=1985 ", ""), known) is None
 
 
-@pytest.mark.parametrize(
-    ("users", "whose"), [(("950",), 950), (("950", "952"), None), (("952",), None), ((), None)]
-)
-def test_attribute_of_a_dead_process_is_by_the_only_user_of_its_profile(
-    users: tuple[str, ...], whose: int | None
+def test_attribute_by_notes_that_are_not_whole_is_nobody() -> None:
+    """Its pid may have passed from 950 to 951, or back."""
+    unsure = replace(noted("951"), lost="too many")
+    assert owner(MOUNT, unsure) is None
+    assert owner(GENERATED, unsure) == 200
+
+
+def test_cgroups_script_of_ten_thousand_returns_those_that_live(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The container that is asked about is one in any case: it may have ended."""
-    assert owner(MOUNT, notes(*users)) == whose
-    assert owner(MOUNT.replace("pid=1985 ", ""), notes(*users)) == whose
-
-
-@pytest.mark.parametrize(
-    "known",
-    [
-        notes("950", "951", containers={1985: frozenset({"951"})}),
-        ProcessNotes("", profiles={"951": frozenset({NAME})}),
-    ],
-    ids=["noted", "only user"],
-)
-def test_attribute_by_notes_that_are_not_whole_is_nobody(known: ProcessNotes) -> None:
-    """951's, if the notes are whole; else its pid may have passed from 950 to 951, or back."""
-
-    def whose(known: ProcessNotes, line: str = MOUNT) -> int | str | None:
-        return attribute(Node(), audit_records.parse(line), known, 950, "another")[0]
-
-    assert whose(known) == 951
-    assert whose(replace(known, lost="too many")) is None
-    assert whose(replace(known, lost="too many"), GENERATED) == 200
-
-
-def test_attribute_of_another_profile_is_its_only_users() -> None:
-    known = ProcessNotes("", profiles={"951": frozenset({"lxc-x"}), "950": frozenset({NAME})})
-    assert owner(MOUNT.replace(NAME, "lxc-x"), known) == 951
-
-
-def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> None:
-    line = MOUNT.replace("pid=1985", "pid={0}")
-    denials = audit_records.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
-    node = Node({10_000 + n: "0::/system.slice/x.service" for n in range(0, 10_000, 2)})
-    known = notes("952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
-    begun = time.process_time()
-    owners = attribute(node, denials, known, 952, NAME)
-    assert time.process_time() - begun < 5
-    assert node.trips == 1
-    assert owners.count(952) == 7500
-    assert owners.count(None) == 2500
-
-
-def test_attribute_of_noted_processes_needs_no_command() -> None:
-    node = Node()
-    known = notes("952", containers={1985: frozenset({"952"})})
-    assert attribute(node, audit_records.parse(f"{MOUNT}\n" * 3), known, 950, NAME) == [952] * 3
-    assert node.trips == 0
-
-
-def test_cgroups_script_of_ten_thousand_returns_those_that_live() -> None:
     class Asked(Local):
         said = b""
 
@@ -163,9 +110,9 @@ def test_cgroups_script_of_ten_thousand_returns_those_that_live() -> None:
 
     with subprocess.Popen(["sleep", "0"]) as gone:
         gone.wait()
-    node, pids = Asked(), (gone.pid, os.getpid(), *range(4_000_000, 4_010_000))
-    log = "\n".join(MOUNT.replace("pid=1985", f"pid={pid}") for pid in pids)
-    attribute(node, audit_records.parse(log), notes("950", "952"), 950, NAME)
+    node, pids = Asked(), [gone.pid, os.getpid(), *range(4_000_000, 4_010_000)]
+    monkeypatch.setattr(apparmor, "processes_under", lambda *_: pids)
+    running_under(node, NAME)
     assert node.said.startswith(b"/proc/%d/cgroup:" % os.getpid())
     assert b"/proc/%d/" % gone.pid not in node.said
 
