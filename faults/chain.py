@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lab.machine import Lab
     from targets.transport import Transport
 
+#: How long a rollback may take (seconds); a restore takes about ten.
+_PATIENCE = 120.0
+
 
 def ordered(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Return faults in the order that needs the fewest restores and restarts.
@@ -113,7 +116,7 @@ class Chain:
         """Roll a fault back, and return what is not compliant again; empty if all is."""
         broken = [name for name, result in found.items() if result.verdict != COMPLIANT]
         try:
-            done = shell(self._node, fault.rollback)
+            done = shell(self._node, fault.rollback, timeout=_PATIENCE)
             if not done.ok:  # its command line is the whole prelude
                 said = one_line(mask_end(done.stderr.decode(errors="replace").strip(), 300))
                 return f"its rollback ended with {done.exit_code}: {said}"

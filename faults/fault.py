@@ -166,6 +166,6 @@ def _fault(row: _Row) -> Fault:
     return Fault(*fields, *more, look=row.look, image=row.image)
 
 
-def shell(node: Transport, script: str, ctid: int = CTID) -> CommandResult:
+def shell(node: Transport, script: str, ctid: int = CTID, *, timeout: float = 600) -> CommandResult:
     """Run shell on the node, after :data:`PRELUDE`."""
-    return node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=600)
+    return node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=timeout)
