@@ -15,7 +15,7 @@ import click
 
 from doctor import upgrade
 from doctor.examine import EXAMINATIONS
-from doctor.messages import MESSAGES
+from doctor.messages import FAMILIES, MESSAGES
 from doctor.upgrade_conditions import CONDITIONS
 from doctor.upgrade_pairs import KNOWN, PAIRS
 from faults.__main__ import main as faults
@@ -52,7 +52,7 @@ def _table(header: str, row: str, *entries: Iterable[Any]) -> str:
     names = header.split("|")
     lines = [names, ["---"] * len(names)]
     for values in zip(*entries, strict=True):
-        cells = (cell.format(*values) for cell in row.split("|"))
+        cells = (cell.format(*values).replace("|", r"\|") for cell in row.split("|"))
         lines.append([re.sub("``", "`", re.sub("\n", "<br>", cell)) for cell in cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -157,6 +157,7 @@ def messages() -> str:
 #: What Markdown would take for its own in a heading.
 _LITERAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>"})
 
+_FAMILY = "{0.text}|{0.means.title} (`{0.problem}`)|{0.sure}"
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
     "commands": commands,
@@ -177,6 +178,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     ),
     "upgrade-pairs": upgrade_pairs,
     "messages": messages,
+    "families": lambda: _table("what was refused|probable cause|to make sure", _FAMILY, FAMILIES),
 }
 
 

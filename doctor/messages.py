@@ -1,5 +1,7 @@
 """The messages that doctor knows, in a pasted text and in Docker's journal: ``messages.toml``.
 
+A pasted text without one may still belong to a family of messages: ``families.toml``.
+
 A text is somebody else's. It is read as it comes from a terminal, a journal or a web page: with
 colours, escaped quotes, and lines broken at the terminal's width.
 """
@@ -31,6 +33,8 @@ _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
 MOST, _AROUND = 1 << 20, 160
 _KNOWN: dict[str, Problem] = {**OF_FILES, **PROBLEMS}
+#: Where a terminal broke a line.
+_BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 #: A terminal's commands, as such and as ``cat -v`` and syslog write them.
 _COMMAND = patterns.compile(
     r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
@@ -71,6 +75,15 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.pattern or self.text
 
 
+class Family(Message, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was done and refused, in any words; ``families.toml`` explains the keys."""
+
+    by: Literal["program"] = "program"
+    refused: tuple[_Text, ...]
+    takes: tuple[_Text, _Text]
+    leaves: _Text
+
+
 @dataclass(frozen=True)
 class Said:
     """A message where it was found.
@@ -88,7 +101,7 @@ class Said:
     @property
     def module(self) -> str:
         """The kernel module that is missing, if the message is about one."""
-        return self.message.module.format(*self.groups)
+        return self.message.module.format(*(each or "" for each in self.groups))
 
     def finding(self, cause: str, severity: Severity | None = None) -> Finding:
         """Return the problem, with the command that makes sure; see :class:`Finding`."""
@@ -104,18 +117,22 @@ _TABLE = msgspec.toml.decode(
 MESSAGES = _TABLE["message"]
 _PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES)
 _OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
+_DATA = msgspec.toml.decode(files("doctor").joinpath("families.toml").read_bytes())
+#: Of families that are as near to the refusal, the first one counts.
+FAMILIES = msgspec.convert(_DATA["family"], tuple[Family, ...])
+_REFUSALS = ["|".join(_DATA["refusals"].get(n, n) for n in each.refused) for each in FAMILIES]
+_REFUSED = patterns.compile(f"(?i){'|'.join(dict.fromkeys(_REFUSALS))}")
+_DONE = [
+    (each, patterns.compile(f"(?i){each.pattern}"), patterns.compile(f"(?i){refused}"))
+    for each, refused in zip(FAMILIES, _REFUSALS, strict=True)
+]
 #: The problems that Docker's own messages mean.
 OF_DOCKER = tuple({each.problem: each.means for each in _OF_DOCKER}.values())
 #: What Docker's present or last run said, a pattern for each problem. A gap that has a length takes
 #: grep seconds a line, and :func:`said` compares again.
+_JOINED = ("|".join(m.looked_for for m in _OF_DOCKER if m.means is each) for each in OF_DOCKER)
 READ = guest_reads.messages(
-    tuple(
-        patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", "|".join(each))
-        for each in (
-            [each.looked_for for each in _OF_DOCKER if each.means is problem]
-            for problem in OF_DOCKER
-        )
-    )
+    tuple(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", each) for each in _JOINED)
 )
 
 
@@ -146,14 +163,31 @@ def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
             yield Said(message, _around(text, *first.span()), first.groups())
 
 
-def _around(text: str, start: int, end: int) -> str:
+def _likely(text: str) -> Said | None:
+    """Return the family of what was refused: the first one in LXC's log, elsewhere the last."""
+    lines = [_around(text, *each.span(), 3 * _AROUND) for each in _REFUSED.finditer(text)]
+    lines = [each for each in dict.fromkeys(lines) if not patterns.search(_DATA["harmless"], each)]
+    order = 1 if patterns.search(_DATA["innermost_first"], text) else -1
+    for line in lines[::order][:_AROUND]:
+        near: dict[int, Said] = {}
+        for family, done, refused in _DONE:
+            for match in done.finditer(line):
+                for start, end in (each.span() for each in refused.finditer(line)):
+                    gap = max(start - match.end(), match.start() - end, 0) // 40
+                    near.setdefault(gap, Said(family, line, match.groups()))
+        if near:
+            return near[min(near)]
+    return None
+
+
+def _around(text: str, start: int, end: int, most: int = _AROUND) -> str:
     """Return the line that a part of a text stands in, as far as it is near."""
     first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
     last = last if last >= 0 else len(text)
-    before, after = text[max(first, start - _AROUND) : start], text[end : min(last, end + _AROUND)]
-    if start - _AROUND > first:
+    before, after = text[max(first, start - most) : start], text[end : min(last, end + most)]
+    if start - most > first:
         before = "…" + before[before.find(" ") + 1 :]
-    if end + _AROUND < last:
+    if end + most < last:
         after = after[: after.rfind(" ") + 1].rstrip() + "…"
     return (before + text[start:end] + after).strip()
 
@@ -173,6 +207,10 @@ def diagnose(text: str) -> Diagnosis:
             found.setdefault(each.message.text, each)
     named = [found[each.text] for each in MESSAGES if each.text in found]
     certain = [each for each in named if not each.message.vague]
+    unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
+    if not certain and (likely := _likely(plain) or _likely(unbroken)):
+        cause = f"probably {likely.message.means.title}: {likely.line}"
+        return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())
     named = certain or named[:1]
     problems = {
         each.message.problem: each.finding(

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from doctor import guest_reads, messages
-from doctor.messages import MESSAGES
+from doctor.messages import FAMILIES, MESSAGES
 from lint.finding import Severity
 from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
 
+if TYPE_CHECKING:
+    from doctor.messages import Family
+
 BEFORE = "Error response from daemon: "
+RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
 #: How the same message is shown elsewhere.
 SHOWN = {
     "alone": lambda text: text,
@@ -53,6 +58,10 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         'time="2026-11-28T10:00:00Z" level=fatal msg="traefik: no such provider"',
         "systemd[1]: Started docker.service - Docker Application Container Engine.",
         'apparmor="ALLOWED" operation="open" profile="docker-default"',
+        "crun: creating cgroup directory `/sys/fs/cgroup/x.scope`: No such file or directory",
+        "Error: crun: create device `/dev/tty`: No such device or address",
+        'level=warning msg="modprobe aufs failed: modprobe: FATAL: Module aufs not found."',
+        "run_buffer: 571 Function not implemented - Failed to open 51(dev)",
     ],
 )
 def test_text_without_a_known_message_is_undetermined(text: str) -> None:
@@ -143,13 +152,51 @@ def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> Non
     assert lines == {each.text for each in of_docker}
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda each: each.text)
+def test_family_takes_its_wordings_as_probable_and_leaves_a_near_one(family: Family) -> None:
+    sure = f"To make sure, {family.sure}. "
+    for text in family.takes:
+        found = messages.diagnose(f"{BEFORE}\n\x1b[31m{text}\x1b[0m\n")
+        assert [each.id for each in found.problems] == [family.problem]
+        assert found.problems[0].cause.startswith(f"probably {family.means.title}: ")
+        assert found.problems[0].fix.startswith(sure)
+        assert (found.unseen, found.exit_code) == ((), 1)
+    found = messages.diagnose(family.leaves)
+    assert not [each for each in found.problems if each.fix.startswith(sure)]
+
+
+TUN, CIFS = "open: /dev/net/tun: ENOENT, no such file", "mount error: cifs: Operation not permitted"
+WARNED = f'level=warning msg="{TUN}"'
+LONG = "storaged on the first node wants to begin: mounting nas:/export as nfs4\n  for it: EPERM"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"{TUN}\n{CIFS}", "network-mount-refused"),
+        (f"{CIFS}\n{TUN}", "tun-missing"),
+        (f"lxc-start: {TUN}\n{CIFS}", "tun-missing"),
+        (f"{CIFS}\n{WARNED}", "network-mount-refused"),
+        (f"failed to start daemon: {CIFS}", "network-mount-refused"),
+        (f"{CIFS}\n{RLIMIT}", "rlimit-refused"),
+        (
+            f"cannot open /dev/net/tun, which the mount of {'x' * 60} needs: cifs: EPERM",
+            "network-mount-refused",
+        ),
+        (LONG, "network-mount-refused"),
+    ],
+)
+def test_family_of_the_innermost_refusal_counts_if_no_literal_is_certain(
+    text: str, problem: str
+) -> None:
+    found = messages.diagnose(text)
+    assert [each.id for each in found.problems] == [problem]
+
+
 def test_table_has_a_text_once_and_only_problems_that_exist() -> None:
-    texts = [each.text for each in MESSAGES]
+    texts = [each.text for each in (*MESSAGES, *FAMILIES)]
     assert len(texts) == len(set(texts))
-    assert all(each.means for each in MESSAGES)
-
-
-RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
+    assert all(each.means for each in (*MESSAGES, *FAMILIES))
 
 
 def test_message_that_keeps_a_docker_container_from_starting_is_a_problem() -> None:
