@@ -47,7 +47,8 @@ class TestChain:
     """The chain ends with the class, so that no other test changes the lab while it is open."""
 
     @pytest.fixture(scope="class")
-    def chain(self, lab: Lab) -> Iterator[Chain]:
+    @classmethod
+    def chain(cls, lab: Lab) -> Iterator[Chain]:
         with Chain(lab) as chain:
             yield chain
 
