@@ -61,6 +61,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         "crun: creating cgroup directory `/sys/fs/cgroup/x.scope`: No such file or directory",
         "Error: crun: create device `/dev/tty`: No such device or address",
         'level=warning msg="modprobe aufs failed: modprobe: FATAL: Module aufs not found."',
+        "OCI runtime exec failed: open /dev/pts/0: operation not permitted: unknown",
         "run_buffer: 571 Function not implemented - Failed to open 51(dev)",
     ],
 )
