@@ -1,7 +1,7 @@
 """Faults on the lab in a chain: each is rolled back, so that the next starts without a restore.
 
 A restore takes seconds, and QEMU then translates all code again. So the lab is restored only for a
-fault that starts from another state, and after one that has no rollback or whose rollback failed.
+fault that starts from another state, and after one whose rollback failed, or restarts something.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Self
 from faults import run, states
 from faults.fault import COMPLIANT, CTID, shell
 from faults.run import Gate, Problem, Result
+from faults.scenarios import scenarios
 from targets.errors import RemediationError
 from targets.masking import mask_end
 from targets.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from faults.fault import Fault
-    from faults.run import Found
     from lab.machine import Lab
     from targets.transport import Transport
 
@@ -33,16 +33,23 @@ _PATIENCE = 120.0
 def ordered(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Return faults in the order that needs the fewest restores and restarts.
 
-    First come those that are rolled back: those that restart nothing, then those that restart
-    Docker or a service, and the container. The others follow by the state that they start from.
+    First come those that are rolled back. The others follow by the state that they start from.
     """
 
-    def key(fault: Fault) -> tuple[bool, str, bool, bool, bool]:
-        container = fault.rollback.endswith(("restart", "settled"))
-        restarts = "restart" in fault.inject + fault.rollback
-        return not fault.rollback, fault.start, fault.look, container, restarts
+    def key(fault: Fault) -> tuple[bool, str, bool]:
+        return not is_cheap(fault, fault.kills), fault.start, fault.look
 
     return tuple(sorted(faults, key=key))
+
+
+def is_cheap(fault: Fault, broken: Sequence[str]) -> bool:
+    """Whether a rollback is cheaper than a restore, which takes seconds.
+
+    A restart of the container takes half a minute, and so does what changes something to be asked
+    again.
+    """
+    restarts = any(word in fault.rollback for word in ("restart", "settled"))
+    return bool(fault.rollback) and not restarts and not any(scenarios()[n].mutates for n in broken)
 
 
 class Chain:
@@ -102,8 +109,9 @@ class Chain:
         except RemediationError as error:  # go on with the next fault
             return Result(fault, unasked=str(error))
         result = Result(fault, found, run.compare(fault, found))
-        if fault.rollback and result.held:
-            result = replace(result, restored=self._roll_back(fault, found, gate))
+        broken = [name for name, one in found.items() if one.verdict != COMPLIANT]
+        if result.held and is_cheap(fault, broken):
+            result = replace(result, restored=self._roll_back(fault, broken, gate))
             self._state = "" if result.restored else fault.start
         return result
 
@@ -112,9 +120,8 @@ class Chain:
             self._gates[options] = Gate(*options).__enter__()
         return self._gates[options]
 
-    def _roll_back(self, fault: Fault, found: Mapping[str, Found], gate: Gate) -> str:
+    def _roll_back(self, fault: Fault, broken: Sequence[str], gate: Gate) -> str:
         """Roll a fault back, and return what is not compliant again; empty if all is."""
-        broken = [name for name, result in found.items() if result.verdict != COMPLIANT]
         try:
             done = shell(self._node, fault.rollback, timeout=_PATIENCE)
             if not done.ok:  # its command line is the whole prelude

@@ -87,6 +87,15 @@ def test_chain_restores_after_a_fault_without_a_rollback_and_for_another_state(
     assert restores == ["restore healthy", "restore healthy", "restore applied"]
 
 
+def test_chain_restores_where_a_rollback_restarts_or_what_is_asked_again_changes_something(
+    bench: Bench,
+) -> None:
+    bench.answers = [RED_ONE, {"again": Found(RED, "down")}, RED_TWO, {}]
+    changing = replace(ONE, expect=red("again", "down"))
+    assert all(each.held for each in bench.run(replace(ONE, rollback="restart"), changing, TWO))
+    assert bench.done.count("restore healthy") == 3
+
+
 @pytest.mark.parametrize("why", ["red", "refused", "no verdict"])
 def test_chain_after_a_rollback_that_failed_restores_and_says_so(bench: Bench, why: str) -> None:
     bench.answers = [RED_ONE, RED_TWO, {}]
@@ -127,5 +136,5 @@ def test_chain_goes_on_after_a_fault_that_cannot_be_run(bench: Bench) -> None:
 def test_ordered_faults_are_the_same_with_those_that_are_rolled_back_first() -> None:
     faults = ordered(FAULTS)
     assert sorted(each.id for each in faults) == sorted(each.id for each in FAULTS)
-    rolled_back = [bool(each.rollback) for each in faults]
+    rolled_back = [chain.is_cheap(each, each.kills) for each in faults]
     assert rolled_back == sorted(rolled_back, reverse=True)
