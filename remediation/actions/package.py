@@ -152,7 +152,7 @@ class Package(Action[PackageState]):
         if patterns.search(r"(?m)^[1-9][0-9]* not fully installed or removed", plan):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
-                "mend what dpkg --audit names first"
+                "fix what dpkg --audit names first"
             )
         return PackageState(status, adds)
 
@@ -391,4 +391,4 @@ def _trouble(package: str, status: str) -> str:
         way_out = f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"
     else:  # held, or to be purged, or there for another architecture
         return f"{status!r}, which no rollback brings back: install it, or purge it, yourself first"
-    return f"{status!r}, half-installed; mend that first: {way_out}"
+    return f"{status!r}, half-installed; fix that first: {way_out}"

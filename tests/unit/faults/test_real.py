@@ -81,8 +81,8 @@ class OnTarget:
 
 
 TWO = (
-    Fault("F98", "one", "break one", red("driver", "down"), rollback="mend one", contained=True),
-    Fault("F99", "two", "break two", red("installed", "gone"), rollback="mend two", contained=True),
+    Fault("F98", "one", "break one", red("driver", "down"), rollback="back one", contained=True),
+    Fault("F99", "two", "break two", red("installed", "gone"), rollback="back two", contained=True),
 )
 HEALTHY = dict.fromkeys(["driver", "installed"], Found(COMPLIANT))
 
@@ -98,7 +98,7 @@ def test_on_target_rolls_each_fault_back(
     ]
     assert [(each.fault.id, each.held) for each in it.results()] == [("F98", True), ("F99", True)]
     scripts = [argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran]
-    assert scripts == ["break one", "mend one", "break two", "mend two"]
+    assert scripts == ["break one", "back one", "break two", "back two"]
 
 
 def test_on_target_after_an_error_rolls_the_fault_back_without_a_verdict(
