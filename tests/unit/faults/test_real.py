@@ -109,7 +109,7 @@ def test_on_target_after_an_error_rolls_the_fault_back_without_a_verdict(
     first, second = it.results()
     assert (first.unasked, first.held) == ("the gate said nothing", False)
     assert {each.scenario for each in second.problems} == {"installed"}
-    assert sum("mend" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran) == 2
+    assert sum("back" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran) == 2
 
 
 def test_on_target_of_a_scenario_that_was_red_before_breaks_nothing(
