@@ -79,10 +79,6 @@ restart() {
 }
 
 load() { apparmor_parser -r -K "$file"; }
-no_other_profile() {
-    apparmor_parser -R /etc/apparmor.d/lxc-other
-    rm /etc/apparmor.d/lxc-other
-}
 
 # Adds a rule to the profile in file, repository and kernel: all copies stay equal.
 rule() {
@@ -122,7 +118,6 @@ wrap() {
     printf '#!/bin/sh\nreal=%s\n%s\n' "$real" "$2" >"$1"
     chmod 755 "$1"
 }
-unwrap() { mv "$1.real" "$1"; }
 
 # Runs the shell $2 before pct, if its arguments match $1; "$real" is the original pct.
 wrap_pct() {
