@@ -63,6 +63,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         'level=warning msg="modprobe aufs failed: modprobe: FATAL: Module aufs not found."',
         "OCI runtime exec failed: open /dev/pts/0: operation not permitted: unknown",
         "run_buffer: 571 Function not implemented - Failed to open 51(dev)",
+        "lxc_mount_auto_mounts: 801 No such file or directory - error mounting /proc/sysrq-trigger",
     ],
 )
 def test_text_without_a_known_message_is_undetermined(text: str) -> None:
@@ -84,6 +85,13 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
 
 #: Other forms of messages, as several versions of a program write them.
 FORMS = {
+    "apply caps:\ncan't apply capabilities:\noperation not permitted": "capabilities-dropped",
+    "Failed to set up mount namespacing: /x: No such file or directory\nstatus=226/NAMESPACE": (
+        "unit-path-missing"
+    ),
+    "Failed at step NAMESPACE spawning /x: Permission denied\nstatus=226/NAMESPACE": "nesting-off",
+    "Failed to set up credentials: Protocol error": "nesting-off",
+    "aa-complain: Kernel needs AppArmor 2.4 compatibility patch": "apparmor-not-visible",
     "Failed to setup legacy device cgroup controller limits": "device-rule-refused",
     "Failed to parse device string devices.allow=c 10": "device-rule-refused",
     "newgidmap: write to gid_map failed: Operation not permitted": "id-map-refused",
