@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from facts import docker
 from remediation.actions.package import Package, PackageState
+from remediation.actions.storage_driver import start_docker
 from remediation.engine.action import Action, SideEffect
 from targets.batch import Ahead
 from targets.errors import FactError, RemediationError
@@ -181,10 +182,7 @@ class DockerPackage(Action[EngineState]):
     @override
     def apply(self, on: Transport) -> None:
         self._packages.apply(on)
-        on.run(["systemctl", "reset-failed", "docker"])
-        on.run(["systemctl", "start", "docker"], timeout=_PATIENCE).require(
-            "journalctl -u docker -n 20 in the container says why"
-        )
+        start_docker(on, timeout=_PATIENCE)
 
     @override
     def rollback(self, on: Transport, before: EngineState) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 _SERVICE_TIMEOUT = 180.0
+_RESET = "systemctl reset-failed docker 2>/dev/null"
 _UNITS = (docker.active("docker"), docker.active(docker.SOCKET))
 
 
@@ -174,11 +175,7 @@ class StorageDriver(Action[DockerState]):
         self._file.apply(on)
         if docker.is_absent(on):
             return
-        # On its former driver it may have failed too often under the new profile to be started.
-        on.run(["systemctl", "reset-failed", "docker"])
-        on.run(["systemctl", "restart", "docker"], timeout=_SERVICE_TIMEOUT).require(
-            "journalctl -u docker -n 20 in the container says why"
-        )
+        start_docker(on, "restart docker")
 
     def rollback(self, on: Transport, before: DockerState) -> None:
         """See :class:`remediation.engine.action.Action`.
@@ -211,15 +208,12 @@ class StorageDriver(Action[DockerState]):
 
     def resume(self, on: Transport, before: DockerState) -> None:
         """Start Docker, its socket and its containers if they ran before, else stop it."""
-        on.run(["systemctl", "reset-failed", "docker"])
         ran = dict(zip(("docker", docker.SOCKET), before.unit.split(), strict=False))
         if ran["docker"] != "active":
             _stop(on)
-        for name in [name for name, was in ran.items() if was == "active"]:
-            on.run(["systemctl", "start", name], timeout=_SERVICE_TIMEOUT).require(
-                "journalctl -u docker -n 20 in the container says why; on its former driver it "
-                "may only start when the whole plan is rolled back, without --only"
-            )
+        if units := [name for name, was in ran.items() if was == "active"]:
+            hint = "on its former driver it may only start when the whole plan is rolled back"
+            start_docker(on, " ".join(["start", *units]), f"; {hint}, without --only")
         start_again(on, before.containers)
 
     @override
@@ -335,6 +329,16 @@ def lost_when_ended(on: Transport) -> tuple[str, ...]:
     return (f"{names}, started with --rm, goes for good",) if names else ()
 
 
+def start_docker(
+    on: Transport, how: str = "start docker", hint: str = "", timeout: float = _SERVICE_TIMEOUT
+) -> None:
+    """Start Docker, also where it failed too often (under another profile) to be started."""
+    script = f"{_RESET}; exec systemctl {how}"
+    on.run(["sh", "-c", script], timeout=timeout).require(
+        f"journalctl -u docker -n 20 in the container says why{hint}"
+    )
+
+
 def start_again(on: Transport, containers: Sequence[str]) -> None:
     """Start Docker's containers that ran, as far as there are any more; that run, they may."""
     if not containers:
@@ -356,6 +360,6 @@ _NO_UNIT = 5
 
 
 def _stop(on: Transport) -> None:
-    argv = ["systemctl", "stop", "docker.socket", "docker"]
+    argv = ["sh", "-c", f"{_RESET}; exec systemctl stop docker.socket docker"]
     if (stopped := on.run(argv, timeout=_SERVICE_TIMEOUT)).exit_code != _NO_UNIT:
         stopped.require()
