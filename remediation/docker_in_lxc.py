@@ -190,7 +190,8 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
     )
 
     def resume(images: Mapping[str, Any]) -> None:
-        storage.resume(container, images[storage.id])
+        if docker.id not in images:  # else there is no Docker any more
+            storage.resume(container, images[storage.id])
 
     def restart() -> None:
         if is_in_the_kernel(container):

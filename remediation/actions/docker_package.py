@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from facts import docker
 from remediation.actions.package import Package, PackageState
-from remediation.actions.storage_driver import start_docker
+from remediation.actions.storage_driver import RESET, start_docker
 from remediation.engine.action import Action, SideEffect
 from targets.batch import Ahead
 from targets.errors import FactError, RemediationError
@@ -61,21 +62,27 @@ _LIST = (
     'set -e; for path; do test ! -e "$path" -a ! -L "$path" || '
     "find -H \"$path\" -maxdepth 1 ! -name '*taken-back-*'; done"
 )
-#: Mounts that a killed Docker left below these paths, the innermost first.
-_UNMOUNT = (
-    'set -e; for path; do awk -v at="$path/" \'index($2 "/", at) == 1 { print $2 }\' '
-    '/proc/self/mounts; done | sort -r | while read -r each; do umount -l -- "$each"; done'
-)
-#: Takes away each directory with nothing in it but such directories, each empty file, and each link
-#: to nothing; fails of anything else, saying what is there.
-_EMPTY = r"""
-for path; do
-    if test -d "$path"; then find "$path" -depth -type d -empty -delete
-    else find "$path" \( -empty -o -xtype l \) -delete
-    fi
-    test ! -e "$path" -a ! -L "$path" || { find "$path" ! -type d >&2; exit 1; }
+#: Takes pairs of a verb and a path. First it unmounts what a killed Docker left mounted below the
+#: path. ``empty`` deletes an empty file, a link to nothing, and a directory that holds no files;
+#: of anything else it prints what is there, and ends with 3. Any other verb than ``delete`` is
+#: appended to the name.
+_CLEAR = r"""
+set -e
+while test $# -gt 0
+do
+    awk -v at="$2/" 'index($2 "/", at) == 1 { print $2 }' /proc/self/mounts | sort -r |
+        while read -r each
+        do umount -l -- "$each"
+        done; case $1 in
+        empty)
+            find "$2" \( -type d -empty -o -path "$2" \( -empty -o -xtype l \) \) -delete
+            ! find "$2" ! -type d 2>/dev/null | grep . >&2 || exit 3 ;;
+        delete) rm -rf --one-file-system -- "$2" ;;
+        *) mv -T -- "$2" "$2.$1" ;;
+    esac; shift 2
 done
 """
+_SOMEBODYS = 3
 #: Says so if there is an image, a container, a volume, a plugin or a swarm: each is a directory or
 #: a file here.
 _HELD = (
@@ -186,10 +193,9 @@ class DockerPackage(Action[EngineState]):
 
     @override
     def rollback(self, on: Transport, before: EngineState) -> None:
-        now = self._packages.mend(on, before.packages)  # first: it may bring the script again
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
-        on.run(["rm", "-f", "--", *sorted(nukes)]).require()
-        self._packages.purge(on, before.packages, now)
+        first = f"{RESET}; rm -f -- {' '.join(sorted(nukes))}"
+        replace(self._packages, first=first).rollback(on, before.packages)
         if other := on.ask(docker.DAEMON):
             raise RemediationError(
                 f"another Docker ({other}) was installed in {on.machine} since: what is there is "
@@ -215,18 +221,15 @@ class DockerPackage(Action[EngineState]):
     @staticmethod
     def _clear(on: Transport, came: Sequence[str], *, held: bool) -> None:
         """Take away what was not there, or move it aside where it is the user's."""
-        on.run(["sh", "-c", _UNMOUNT, "unmount", *came]).require()
-        ours = [path for path in came if path.startswith(DATA) or path == KEY]
-        if others := [path for path in came if path not in ours]:
-            on.run(["sh", "-c", _EMPTY, "empty", *others]).require(
-                "Docker brought it, and somebody put this there since: take it away first"
-            )
-        users = [path for path in ours if held and path.startswith(DATA)]
-        if gone := [path for path in ours if path not in users]:
-            on.run(["rm", "-rf", "--one-file-system", "--", *gone], timeout=_PATIENCE).require()
+        data = [path for path in came if path.startswith(DATA)]
+        others = [path for path in came if path not in data]
         aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
-        for path in users:
-            on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
+        pairs = [("delete" if path == KEY else "empty", path) for path in others]
+        pairs += [(aside if held else "delete", path) for path in data]
+        words = ["sh", "-c", _CLEAR, "clear", *chain(*pairs)]
+        done = on.run(words, timeout=_PATIENCE)
+        theirs = "Docker brought it, and somebody put this there since: take it away first"
+        done.require(theirs if done.exit_code == _SOMEBODYS else "")
 
     @staticmethod
     def _remove_group(on: Transport, traces: set[str]) -> None:

@@ -35,6 +35,11 @@ _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
 #: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
 #: nothing; unlike ``--configure -a`` it starts no service, and touches no package of anybody's.
 _END_JOURNAL = ("dpkg", "--set-selections")
+#: Whether there is such a journal, or it cannot be told.
+_DPKGS_JOURNAL = Read(
+    ("find", "/var/lib/dpkg/updates", "-name", "[0-9]*"),
+    lambda result: bool(result.stdout or result.exit_code),
+)
 #: Unpacks anew, and runs no script that would start what is to go.
 _UNPACK = ("-o", "DPkg::ConfigurePending=false")
 _AGAIN = ("install", "--reinstall", "--no-install-recommends")
@@ -92,11 +97,13 @@ class Package(Action[PackageState]):
         beside: packages to be installed with it, of which a release may not have all.
         after: packages that the plan installs before it, if they are not there; what they need,
             too, is theirs to roll back.
+        first: a command of the shell, which apt runs before it removes anything.
     """
 
     package: str
     beside: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    first: str = "true"
 
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
@@ -107,7 +114,7 @@ class Package(Action[PackageState]):
 
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        return self.reads()
+        return (*self.reads(), _DPKGS_JOURNAL)
 
     def consent_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`.
@@ -205,10 +212,7 @@ class Package(Action[PackageState]):
         Raises:
             RemediationError: something that was installed since needs what is to go.
         """
-        self.purge(on, before, self.mend(on, before))
-
-    def purge(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
-        """Roll back, after :meth:`mend` returned the status of each package that came."""
+        now = self._complete(on, before)
         # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
         for _ in range(2):
             if now == before.adds:
@@ -216,7 +220,7 @@ class Package(Action[PackageState]):
             self._put_back(on, before, now)
             now = _statuses(on, before.adds)
 
-    def mend(self, on: Transport, before: PackageState) -> dict[str, str]:
+    def _complete(self, on: Transport, before: PackageState) -> dict[str, str]:
         """End what an apt that was cut off began, so that it can be rolled back.
 
         Returns:
@@ -227,7 +231,8 @@ class Package(Action[PackageState]):
         """
         if not before.adds:
             return {}
-        on.run(_END_JOURNAL)  # where another dpkg is at work, that one has ended it
+        if on.ask(_DPKGS_JOURNAL):
+            on.run(_END_JOURNAL)  # where another dpkg is at work, that one has ended it
         now = _statuses(on, before.adds)
         half = [name for name, status in now.items() if _half_unpacked(status)]
         if not half:
@@ -271,7 +276,8 @@ class Package(Action[PackageState]):
                 f"on {on.machine}: to take {self.package} away apt would touch {others}, too; that "
                 "came later and needs it, or would come in its place: remove what needs it first"
             )
-        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+        first = ("-o", f"DPkg::Pre-Invoke::={self.first}")
+        on.run([*_APT, *first, verb, *gone], timeout=APT_TIMEOUT).require()
 
     @staticmethod
     def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 _SERVICE_TIMEOUT = 180.0
-_RESET = "systemctl reset-failed docker 2>/dev/null"
+#: Docker may have failed too often to be started again.
+RESET = "systemctl reset-failed docker 2>/dev/null"
 _UNITS = (docker.active("docker"), docker.active(docker.SOCKET))
 
 
@@ -186,7 +187,8 @@ class StorageDriver(Action[DockerState]):
         if self.restored(on, before):
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
-        _stop(on)
+        if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
+            _stop(on)
         self._file.rollback(on, before.settings)
         root = self.root(files.content(before.settings))  # the plan leaves that one key alone
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
@@ -333,7 +335,7 @@ def start_docker(
     on: Transport, how: str = "start docker", hint: str = "", timeout: float = _SERVICE_TIMEOUT
 ) -> None:
     """Start Docker, also where it failed too often (under another profile) to be started."""
-    script = f"{_RESET}; exec systemctl {how}"
+    script = f"{RESET}; exec systemctl {how}"
     on.run(["sh", "-c", script], timeout=timeout).require(
         f"journalctl -u docker -n 20 in the container says why{hint}"
     )
@@ -360,6 +362,6 @@ _NO_UNIT = 5
 
 
 def _stop(on: Transport) -> None:
-    argv = ["sh", "-c", f"{_RESET}; exec systemctl stop docker.socket docker"]
+    argv = ["sh", "-c", f"{RESET}; exec systemctl stop docker.socket docker"]
     if (stopped := on.run(argv, timeout=_SERVICE_TIMEOUT)).exit_code != _NO_UNIT:
         stopped.require()

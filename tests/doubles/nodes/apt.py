@@ -44,6 +44,8 @@ class Apt(Stateful):
             self.interrupted = False
             return 0, b"", b""
         match words:
+            case ["find", "/var/lib/dpkg/updates", *_]:
+                return 0, b"/var/lib/dpkg/updates/0001\n" * self.interrupted, b""
             case ["sh", "-c", package._THERE, "there", *paths]:
                 return 0, "".join(f"{x}\n" for x in paths if x in self.settings).encode(), b""
             case ["sh", "-c", package._EDITED, "edited", *owners]:
@@ -81,9 +83,15 @@ class Apt(Stateful):
             case ["-s", "purge" | "remove", *names]:
                 gone = self._with_users(names)
                 return 0, "".join(f"Purg {name} [1.0]\n" for name in gone).encode(), b""
+            case ["-o", first, *rest] if first.startswith("DPkg::Pre-Invoke::="):
+                self.before_removal(first)
+                return self._apt(rest)
             case ["purge" | "remove" as verb, *names]:
                 return self._remove(verb, names)
         return None
+
+    def before_removal(self, option: str) -> None:
+        """Do what apt is told to do first."""
 
     def _all(self, name: str) -> list[str]:
         return [*(each for need in self.needs.get(name, []) for each in self._all(need)), name]

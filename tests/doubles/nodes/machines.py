@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: What is run on real files: scripts by their names, programs with ``LC_ALL=C``, and others.
 SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
-SCRIPTS |= {"list", "unmount", "held", "empty"}
+SCRIPTS |= {"list", "held", "clear"}
 FILES = {"tar", "cat"}
 COMMANDS = {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
 _CACHE = "/var/cache/apparmor"

@@ -119,7 +119,7 @@ class Inside(_Rooted):
         super().__init__(root)
         self.machine = f"container {ctid}"
         self.guest = Guest(root)
-        for folder in ("etc", "var/lib", "opt", "usr/share/docker.io/contrib"):
+        for folder in ("etc", "var/lib/dpkg/updates", "opt", "usr/share/docker.io/contrib"):
             (root / folder).mkdir(parents=True)
 
     def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
