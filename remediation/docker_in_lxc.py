@@ -14,7 +14,7 @@ from facts import startable
 from remediation import desired, phoenix
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
-from remediation.actions.container_options import ContainerOptions
+from remediation.actions.container_options import INSIDE, ContainerOptions
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
@@ -176,7 +176,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
 
     what = f"Docker's containers in {container.machine} as before"
     back = Consequence("resume-docker-containers", what, back=resume)
-    return Step(options, runtime.node, then_back=(back,))
+    return Step(options, runtime.node, then_back=(back,), inside=INSIDE)
 
 
 def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[Step]:

@@ -201,6 +201,8 @@ class Ahead(Layer):
         self._expected: list[Argv] = []
         self._again: dict[Argv, None] = {}  # what was ever expected
         self._answers: dict[Argv, CommandResult] = {}
+        #: Answers what it foresees, also to those who ask it through this machine.
+        self.within: Ahead | None = None
         self.expect(reads)
 
     def expect(self, reads: Iterable[Read[Any]]) -> None:
@@ -220,6 +222,8 @@ class Ahead(Layer):
         if stdin:
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
         key = tuple(argv)
+        if self.within and (foreseen := self.within.inner(key)):
+            return self.within.look(foreseen)
         if key in self._expected:
             asked, self._expected = self._expected, []
             if len(asked) > 1:
@@ -230,6 +234,12 @@ class Ahead(Layer):
                 return answer
             self._answers[key] = answer
         return self._answers[key] if self._keep else self._answers.pop(key)
+
+    def inner(self, argv: Argv) -> Argv | None:
+        """Return the foreseen read that the machine around knows by this argv; None if none is."""
+        if not isinstance(self._inner, Inside):
+            return None
+        return {tuple(self._inner.outer(each)): each for each in self._again}.get(argv)
 
     @override
     def run(

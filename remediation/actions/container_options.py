@@ -14,7 +14,6 @@ from remediation.actions.storage_driver import lost_when_ended
 from remediation.engine.action import Action, SideEffect
 from targets import files, patterns
 from targets.archive import FileState  # noqa: TC001 - journals are read back by a state's types
-from targets.batch import Ahead
 from targets.drift import Drift
 from targets.errors import Busy, Dropped, FactError, RemediationError
 from targets.read import Read, content_of
@@ -42,6 +41,8 @@ def _machine_id(result: CommandResult) -> str:
 
 #: Made at the first boot, and kept by a migration and in a backup. Source: machine-id(5).
 _MACHINE_ID = Read(content_of("/etc/machine-id").argv, _machine_id)
+#: What is asked in the container before a change.
+INSIDE = (docker.RUNNING, _MACHINE_ID, docker.REMOVED_WHEN_ENDED)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class ContainerOptions(Action[OptionsState]):
         state = self._state(on)
         if not state.running:
             return state
-        inside = Ahead(self.runtime.inside(self.ctid), (docker.RUNNING, _MACHINE_ID))
+        inside = self.runtime.on(on).inside(self.ctid)
         return replace(
             state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
         )
@@ -279,7 +280,7 @@ class ContainerOptions(Action[OptionsState]):
             return []
         loses: tuple[str, ...] = ()
         if before is None:
-            loses = lost_when_ended(self.runtime.inside(self.ctid))
+            loses = lost_when_ended(self.runtime.on(on).inside(self.ctid))
         title = f"{self.title}: it is restarted"
         return [SideEffect(f"restart container {self.ctid}", title, loses)]
 

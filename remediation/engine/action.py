@@ -210,6 +210,7 @@ class Step:
         then: what follows a change.
         then_back: what follows its rollback, if that is something else.
         place: which machine it is: the name that ``on`` has for it is for people.
+        inside: what an action of the node's asks in the container before its change.
     """
 
     action: Action[Any]
@@ -217,6 +218,7 @@ class Step:
     then: tuple[Consequence, ...] = ()
     then_back: tuple[Consequence, ...] = ()
     place: Place = Place.NODE
+    inside: tuple[Read[Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,18 @@ class Seen:
 
     @classmethod
     def of(cls, plan: Plan) -> Seen:
-        """Check each step. Changes nothing, and needs no journal."""
+        """Check each step. Changes nothing, and needs no journal.
+
+        If a step of the node drifted, those of the container probably did, too: the container is
+        asked in one go what they ask now and before a change.
+        """
         on = asked_together(plan.steps, lambda action: action.reads())
-        return cls([(each, each.action.check(on[each.place])) for each in plan.steps], on)
+        drifts: list[tuple[Step, Drift | None]] = []
+        for step in plan.steps:
+            drifts.append((step, step.action.check(on[step.place])))
+            if step.place is Place.NODE and drifts[-1][1] is not None:
+                _foresee(plan.steps, on)
+        return cls(drifts, on)
 
     @classmethod
     def with_journal(cls, plan: Plan) -> Seen:
@@ -58,13 +67,9 @@ class Seen:
         return replace(cls.of(plan), lines=lines)
 
     def drifted(self) -> list[tuple[Step, Transport]]:
-        """Return the steps that drifted, each with its machine.
-
-        A machine asks in one go what all of them ask before a change.
-        """
+        """Return the steps that drifted, each with its machine."""
         steps = _drifted(self.drifts)
-        for step in steps:
-            self.on[step.place].expect(_before_change(step.action))
+        _foresee(steps, self.on)
         return [(step, self.on[step.place]) for step in steps]
 
 
@@ -271,6 +276,14 @@ class _Run:
 
 def _before_change(action: Action[Any]) -> Iterable[Read[Any]]:
     return (*action.capture_reads(), *action.consent_reads(), *action.side_effect_reads())
+
+
+def _foresee(steps: Iterable[Step], on: Mapping[Place, Ahead]) -> None:
+    """Let each machine ask in one go what all of these steps ask before a change."""
+    for step in steps:
+        on[step.place].expect(_before_change(step.action))
+        if step.inside and (container := on.get(Place.CONTAINER)):
+            container.expect(step.inside)
 
 
 def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from remediation.engine.action import Place
 from remediation.engine.errors import ACCEPT
 from targets.batch import Ahead
 from targets.errors import UsageError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from remediation.engine.action import Action, Consequence, Place, Step
+    from remediation.engine.action import Action, Consequence, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from targets.drift import Drift
@@ -145,6 +146,8 @@ def asked_together(
     machines: dict[Place, Ahead] = {}
     for step in steps:
         machines.setdefault(step.place, Ahead(step.on, keep=True)).expect(reads(step.action))
+    if node := machines.get(Place.NODE):
+        node.within = machines.get(Place.CONTAINER)
     return machines
 
 
