@@ -73,6 +73,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout",
         "mount /srv/x:/var/lib/docker/volumes/x/_data, flags: 0x1000: no such file or directory",
         "mount: mounting rpc_pipefs on /var/lib/nfs/rpc_pipefs failed: Permission denied",
+        "touch: setting times of '/var/www/html/x.lock': Operation not permitted",
     ],
 )
 def test_text_without_a_known_message_is_undetermined(text: str) -> None:
@@ -94,6 +95,11 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
 
 #: Other forms of messages, as several versions of a program write them.
 FORMS = {
+    "write sysctl key kernel.domainname: open /proc/sys/kernel/domainname: permission denied": (
+        "domainname-refused"
+    ),
+    "open /proc/sys/kernel/dmesg_restrict: permission denied": "sysctl-of-node",
+    "unbound[1:0] error: gettimeofday: Operation not permitted": "system-call-refused",
     "apply caps:\ncan't apply capabilities:\noperation not permitted": "capabilities-dropped",
     "Failed to set up mount namespacing: /x: No such file or directory\nstatus=226/NAMESPACE": (
         "unit-path-missing"
