@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import steps
-from gate import evidence, report, terminal
-from lab.address import lab_address
+from docker_lxc_gate.errors import RemediationError, TransportError, UsageError
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect, target_file
+from docker_lxc_gate.machines.batch import Shared
+from docker_lxc_gate.machines.read import is_directory
+from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
+from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.verdict import evidence, report, terminal
 from remediation import applied, docker_in_lxc, phoenix
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, provision
 from steps import rollback, versions, witness
 from steps.foreseen import Foresight
-from targets import connect, target_file
-from targets.batch import Shared
-from targets.errors import RemediationError, TransportError, UsageError
-from targets.printable import one_line
-from targets.read import is_directory
-from targets.target import DEFAULT, EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from pytest_bdd.parser import Step
     from testinfra.host import Host
 
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
 
-pytest_plugins = ("gate", *(f"steps.{module.name}" for module in iter_modules(steps.__path__)))
+pytest_plugins = (
+    "docker_lxc_gate.verdict",
+    *(f"steps.{module.name}" for module in iter_modules(steps.__path__)),
+)
 
 #: Why scenarios were left out, for the reader of the header.
 _LEFT_OUT = pytest.StashKey[list[str]]()
@@ -269,7 +272,7 @@ def lab_snapshot(target: Target, request: pytest.FixtureRequest) -> Callable[[st
     if target.place != "lab" or request.config.getoption("--target"):
         return None
 
-    from lab.machine import Lab  # noqa: PLC0415 - a real host needs none of the lab's libraries
+    from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415 - a real host needs none of the lab's libraries
 
     return Lab.open().snapshot
 
@@ -281,9 +284,9 @@ def _before_the_plan(session: pytest.Session) -> bool:
 def _fresh_lab(tell: Callable[[str], None], better: str) -> None:
     """Restore ``ready``, or a better snapshot if the lab has it."""
     # Imported here: a real host needs none of the lab's libraries.
-    from lab.machine import Lab  # noqa: PLC0415
-    from lab.node import READY  # noqa: PLC0415
-    from lab.progress import told_to  # noqa: PLC0415
+    from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415
+    from docker_lxc_gate.lab.node import READY  # noqa: PLC0415
+    from docker_lxc_gate.lab.progress import told_to  # noqa: PLC0415
 
     lab = Lab.open(steps=told_to(tell))
     lab.up()

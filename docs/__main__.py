@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from doctor import upgrade
-from doctor.examine import EXAMINATIONS
-from doctor.messages import FAMILIES, MESSAGES
-from doctor.upgrade_conditions import CONDITIONS
-from doctor.upgrade_pairs import KNOWN, PAIRS
-from faults.__main__ import main as faults
-from gate.requirements import CATALOGUE
-from lab import errors as lab_errors
-from lab.__main__ import main as lab
-from lint.finding import PROBLEMS
+from docker_lxc_gate import errors
+from docker_lxc_gate.doctor import upgrade
+from docker_lxc_gate.doctor.examine import EXAMINATIONS
+from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
+from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
+from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, PAIRS
+from docker_lxc_gate.lab import errors as lab_errors
+from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.machines import result
+from docker_lxc_gate.verdict.requirements import CATALOGUE
+from proof.faults.__main__ import main as faults
 from remediation.cli.group import main as remediation
 from remediation.docker_in_lxc import ACTIONS
 from remediation.engine import errors as engine_errors
-from targets import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,8 +35,8 @@ PAGES = Path(__file__).parent
 #: Every program with a command line of its own.
 PROGRAMS: Mapping[str, click.Command] = {
     "remediation": remediation,
-    "lab": lab,
-    "faults": faults,
+    "docker_lxc_gate": remediation,
+    "proof.faults": faults,
 }
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -77,7 +77,9 @@ def requirements() -> str:
 
 def commands() -> str:
     """Return the help of every command, as click prints it."""
-    texts = (_helps(command, f"python -m {name}") for name, command in PROGRAMS.items())
+    texts = (
+        _helps(PROGRAMS[name], f"python -m {name}") for name in ("docker_lxc_gate", "proof.faults")
+    )
     return "\n\n".join(text for program in texts for text in program)
 
 
@@ -96,9 +98,10 @@ def error_classes() -> str:
     """Return every error that can end a command, with its exit code and what it means."""
     classes = [
         error
-        for module in (errors, engine_errors, lab_errors)
+        for module in (errors, result, engine_errors, lab_errors)
         for error in vars(module).values()
-        if inspect.isclass(error) and error.__module__ == module.__name__
+        if inspect.isclass(error) and issubclass(error, errors.RemediationError)
+        if error.__module__ == module.__name__
         if error is not errors.RemediationError
     ]
     return _table(

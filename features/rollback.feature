@@ -4,7 +4,7 @@ Feature: What the plan changed can be rolled back
   not touched, must be as it was afterwards: files, packages, units, processes, mounts, the
   kernel's policy, settings, modules, links and firewall, the container's configuration as written
   and as in effect, and Docker with its images and containers. What may differ is a short list in
-  facts/machine_state.py.
+  docker_lxc_gate/facts/machine_state.py.
 
   @id:tunable-back @node @container @mutates @before_the_plan @untouched @req:BACK-3
   Scenario: The tunable is rolled back

@@ -1,6 +1,6 @@
 """``python -m remediation``: show, apply, verify and roll back the plan."""
 
-from commandline.output import run
+from docker_lxc_gate.commandline.output import run
 from remediation.cli.group import main
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from docker_lxc_gate import foreign
+from docker_lxc_gate.machines.read import content_of
 from remediation import desired
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
-from targets import foreign
-from targets.read import content_of
 
 if TYPE_CHECKING:
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 
 #: What :func:`is_on` asks.

@@ -8,24 +8,24 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from facts import backups
-from facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts import backups
+from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats.normal_form import is_rewritten, normal_form
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.transport import at_most
 from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
-from targets import files
-from targets.errors import FactError, RemediationError
-from targets.programs import program
-from targets.runtime import container_config
-from targets.runtime.normal_form import is_rewritten, normal_form
-from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from facts.backups import Backups
-    from targets.archive import FileState
-    from targets.runtime.base import Runtime
-    from targets.transport import Transport
+    from docker_lxc_gate.facts.backups import Backups
+    from docker_lxc_gate.formats.archive import FileState
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 _MAKE_ETC = program("remediation", "backup_etc.sh")
 _MAKE_CONTAINER = program("remediation", "backup_container.sh")
@@ -61,7 +61,8 @@ def make_backup(
     Raises:
         FactError: the backup lacks Docker's data, or nothing says whether it does.
         CommandFailed: an archive could not be made.
-        VerifyFailed: an archive was made but does not count (:func:`facts.backups.newest_sound`).
+        VerifyFailed: an archive was made but does not count
+            (:func:`docker_lxc_gate.facts.backups.newest_sound`).
     """
     node, path = runtime.node, runtime.config_path(ctid)
     before = files.capture(node, path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from docker_lxc_gate import patterns
 from remediation import desired
-from targets import patterns
 
 if TYPE_CHECKING:
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 _FIRST_RULE = f"mount fstype=fuse.fuse-overlayfs -> {desired.DATA_ROOT}/fuse-overlayfs/**,"
 _PLAIN = patterns.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")

@@ -10,22 +10,22 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from facts import docker
-from facts.backup_archives import LONGEST
-from formats import mount_table
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import docker
+from docker_lxc_gate.facts.backup_archives import LONGEST
+from docker_lxc_gate.formats import mount_table
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.transport import at_most
 from remediation import desired
 from remediation.edits.daemon_json import data_root
-from targets import foreign, patterns
-from targets.errors import FactError
-from targets.programs import program
-from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from formats.mount_table import Mount
-    from targets.runtime.base import Runtime
-    from targets.transport import Transport
+    from docker_lxc_gate.formats.mount_table import Mount
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 _PLACES = program("remediation", "docker_places.sh")
 _IN_ARCHIVE = program("remediation", "docker_in_archive.sh")
@@ -46,7 +46,7 @@ def judged(
     Args:
         runtime: manages the container.
         ctid: the container.
-        left: what the backup leaves out (:func:`facts.backup_archives.left_out`).
+        left: what the backup leaves out (:func:`docker_lxc_gate.facts.backup_archives.left_out`).
         archive: the backup; empty if it is still to be made, or on another machine. Of a container
             that is stopped, only Docker's usual directories are then judged.
 

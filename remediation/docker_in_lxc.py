@@ -10,7 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from facts import startable
+from docker_lxc_gate.facts import startable
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.read import is_directory
 from remediation import desired, phoenix
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
@@ -27,14 +29,12 @@ from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.phoenix.steps import steps as phoenix_steps
-from targets.lock import Lock
-from targets.read import is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from targets.runtime.base import Runtime
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 #: All actions (with phoenix and a container), in the plan's order: id, title, and clause. A title
 #: may be reworded. An id never changes and is never reused, because journals on nodes name the

@@ -8,26 +8,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted, wait_until_online
+from docker_lxc_gate.machines.transport import at_most
 from remediation import desired, docker_in_lxc
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import ACCEPT, ChangedSince, NotClean, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
-from targets import patterns
-from targets.errors import CommandFailed, FactError, RemediationError, UsageError
-from targets.lock import Lock
-from targets.programs import program
-from targets.runtime.waiting import wait_until_booted, wait_until_online
-from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import Transport
 
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facts import machine_state
+from docker_lxc_gate.facts import machine_state
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean, VerifyFailed
 from remediation.engine.rollback import roll_back
@@ -32,7 +32,8 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
 
     Args:
         plan: returns a new plan each time, so that stages share only the journal.
-        look: returns the state of everything that the plan may change (:mod:`facts.machine_state`).
+        look: returns the state of everything that the plan may change
+            (:mod:`docker_lxc_gate.facts.machine_state`).
 
     Yields:
         Each finished stage. The stage ``compare`` holds the differences after the rollback, and

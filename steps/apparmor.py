@@ -12,27 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
-from facts import apparmor, confinement
-from gate import evidence
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import apparmor, confinement
+from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.verdict import evidence
 from remediation import desired
 from steps import witness
 from steps.configuration import said_by
 from steps.foreseen import foreseen
-from targets import patterns
-from targets.errors import CommandFailed, FactError
-from targets.read import content_of, unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from testinfra.host import Host
 
-    from facts.confinement import Process
+    from docker_lxc_gate.facts.confinement import Process
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from steps.foreseen import At
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import CommandResult, Transport
 
 #: The plan's three rules; fuse-overlayfs writes to /dev/fuse, too.
 RULES = (

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then
 
-from facts.audit import audit_records, audit_window
-from facts.audit.canary import Subject
-from facts.denial.denial_answers import smallest_rule
-from facts.denial.denials import attribute, number
-from facts.process_tree import ProcessNotes, ProcessWatch
-from gate import evidence
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts.audit import audit_records, audit_window
+from docker_lxc_gate.facts.audit.canary import Subject
+from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
+from docker_lxc_gate.facts.denial.denials import attribute, number
+from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
+from docker_lxc_gate.verdict import evidence
 from steps.docker import cause, said
 from steps.foreseen import foreseen
-from targets import patterns
-from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from steps.docker import DockerRun
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import Transport
 
 #: Messages of a program that was refused something.
 _REFUSED = patterns.compile(r"(?i)permission denied|not permitted")

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
-from facts import confinement
-from formats import mount_table
-from formats.container_defects import Kind, defects
-from gate import evidence
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import confinement
+from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox
+from docker_lxc_gate.formats.container_defects import Kind, defects
+from docker_lxc_gate.machines import guest_root
+from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.verdict import evidence
 from remediation.edits.container_config import letting_go, with_features
 from steps.foreseen import foreseen
-from targets import guest_root, patterns
-from targets.errors import FactError
-from targets.read import content_of, unparsed
-from targets.runtime import container_config, pct_options, proxmox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
     from steps.foreseen import At
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.transport import Transport
 
 #: Options whose place in the file decides whether Docker works, confined.
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
-from facts import dockerd
-from gate import evidence
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.verdict import evidence
 from steps.foreseen import foreseen
 from steps.witness import lines
-from targets import patterns
-from targets.errors import RemediationError
-from targets.read import unparsed
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from targets.runtime.base import Runtime
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 #: The driver of the plan.
 _REQUIRED = "fuse-overlayfs"

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
-from facts import dockerd
-from gate import evidence
-from lint.shell_text import without_documents
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.lint.shell_text import without_documents
+from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
 from remediation.edits.json_files import READS_MARKS, mark, parse
@@ -22,20 +25,18 @@ from remediation.phoenix.description import template_of
 from remediation.provision import of_template
 from steps.foreseen import foreseen
 from steps.witness import lines, of_file, of_package
-from targets import patterns
-from targets.errors import FactError
-from targets.read import content_of, unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from testinfra.host import Host
 
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from steps.foreseen import At
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import CommandResult, Transport
 
 
 def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:

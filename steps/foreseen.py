@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
 
-from gate.collection import scenario_of
-from targets.errors import RemediationError
-from targets.read import content_of
-from targets.transport import Inside
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.verdict.collection import scenario_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import pytest
     from pytest_bdd.parser import Step
 
-    from targets.batch import Shared
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.target import Target
+    from docker_lxc_gate.machines.batch import Shared
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _DECLARED = "foreseen_reads"

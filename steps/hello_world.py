@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then, when
 
-from facts import dockerd
-from formats import id_map
-from gate import evidence
-from steps import hello
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.formats import id_map
+from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.verdict import evidence
 from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
 from steps.target import ids_of
-from targets import patterns
-from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from pytest_bdd import given, then
 
-from facts import access, neighbours, repository
-from facts import backups as backup
-from facts.audit import log_room
-from facts.backup_archives import left_out
-from gate import evidence
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import access, neighbours, repository
+from docker_lxc_gate.facts import backups as backup
+from docker_lxc_gate.facts.audit import log_room
+from docker_lxc_gate.facts.backup_archives import left_out
+from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.backup import make_backup, may_freeze, vzdump
 from remediation.docker_data import judged, shown
 from steps.audit import seen
 from steps.foreseen import foreseen
-from targets.batch import Ahead
-from targets.errors import FactError
 
 if TYPE_CHECKING:
-    from facts.access import Access
-    from facts.audit import audit_window
-    from facts.neighbours import Affected
-    from facts.repository import Checkout
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import Transport
+    from docker_lxc_gate.facts.access import Access
+    from docker_lxc_gate.facts.audit import audit_window
+    from docker_lxc_gate.facts.neighbours import Affected
+    from docker_lxc_gate.facts.repository import Checkout
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
 
 
 @pytest.fixture(scope="session")

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
-from formats import mount_table
-from gate import evidence
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import mount_table
+from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.verdict import evidence
 from remediation.data_root import profile_elsewhere
-from steps import hello
 from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
-from targets import patterns
-from targets.errors import FactError
 
 if TYPE_CHECKING:
     import pytest
 
-    from targets.runtime.base import Runtime
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 #: Our image: two layers, and a program that can wait. Docker Hub's hello-world has neither.
 PROBE = "docker-lxc-gate/probe:latest"

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
-from facts import machine_state
-from gate import evidence
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.verdict import evidence
 from remediation.provision import Provisioned, provision
 from steps.docker import NO_DOCKER
 from steps.foreseen import foreseen
 from steps.witness import lines, of_package, of_program
-from targets.errors import FactError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
     from conftest import Provisioning
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
     from steps.foreseen import At
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.target import Target
 
 #: The packages that may hold Docker.
 _DOCKERS = ("docker.io", "docker-ce", "moby-engine")

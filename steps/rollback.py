@@ -15,32 +15,34 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from facts import apparmor, docker, machine_state
-from gate import evidence
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import apparmor, docker, machine_state
+from docker_lxc_gate.formats import pct_options
+from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.target import DEFAULT, parse
+from docker_lxc_gate.verdict import evidence
 from remediation import desired, docker_in_lxc, phoenix, rehearsal
 from remediation.actions.docker_package import DockerPackage
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from remediation.provision import reserved, thrown_away
-from steps import hello, witness
+from steps import witness
 from steps.docker import PATIENCE
 from steps.probe import PROBE
-from targets.errors import FactError
-from targets.runtime import pct_options
-from targets.runtime.waiting import wait_until_booted
-from targets.target import DEFAULT, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from testinfra.host import Host
 
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
     from remediation.rehearsal import Stage
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import CommandResult, Transport
 
 _APT_TIMEOUT = 600.0
 _ROOT = Path(__file__).parents[1]
@@ -51,7 +53,7 @@ CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 _FRESH = "/run/docker-lxc-gate-other"
 #: What the lab's container is made by, besides :data:`CREATE`: the snapshot's name has their hash.
 _MADE_BY = (
-    *("steps/rollback.py", "steps/hello.py", "steps/programs/hello"),
+    *("steps/rollback.py", "steps/hello.py", "docker_lxc_gate/lab/hello/hello"),
     "remediation/actions/docker_package.py",
 )
 

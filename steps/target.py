@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
-from facts import apparmor, failed_units, startable
-from facts.denial.denial_answers import smallest_rule
-from formats import id_map
-from gate import evidence
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.facts import apparmor, failed_units, startable
+from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
+from docker_lxc_gate.formats import id_map, pct_options
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.verdict import evidence
 from steps.foreseen import foreseen
-from targets import patterns
-from targets.errors import FactError, TransportError
-from targets.read import unparsed
-from targets.runtime import pct_options
-from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from facts.audit import audit_records
+    from docker_lxc_gate.facts.audit import audit_records
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
     from steps.foreseen import At
-    from targets.read import Read
-    from targets.runtime.base import Runtime
-    from targets.transport import Transport
 
 
 @given("the container is running")

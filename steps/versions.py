@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from targets.read import Read, unparsed
+from docker_lxc_gate.machines.read import Read, unparsed
 
 if TYPE_CHECKING:
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 
 def _packages(named: dict[str, str]) -> Read[dict[str, str]]:

@@ -11,14 +11,15 @@ from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 from testinfra.modules import modules
 
-from targets.errors import FactError
-from targets.read import unparsed
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.read import unparsed
 
 if TYPE_CHECKING:
     from testinfra.backend import base as backend
 
-    from targets.read import Read
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 #: testinfra's first commands on every machine.
 _FIRST = ("uname -s", "cat /etc/os-release", "uname -m")

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from facts import apparmor
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.drift import Drift
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Action
-from targets import files
-from targets.archive import FileState  # noqa: TC001 - journals are read back by a state's types
-from targets.drift import Drift
-from targets.errors import RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from targets.read import Read
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def load(on: Transport, path: str) -> None:
 
 
 def load_binary(on: Transport, policy: bytes) -> None:
-    """Load what :func:`facts.apparmor.loaded_binary` returned, in place."""
+    """Load what :func:`docker_lxc_gate.facts.apparmor.loaded_binary` returned, in place."""
     script = 'f=$(mktemp) && trap \'rm -f "$f"\' EXIT && cat >"$f" && apparmor_parser -r -K -B "$f"'
     on.run(["sh", "-c", script], stdin=policy, timeout=apparmor.PARSER_TIMEOUT).require()
 

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from facts import docker, startable
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import Busy, Dropped, FactError, RemediationError
+from docker_lxc_gate.facts import docker, startable
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
+from docker_lxc_gate.formats.normal_form import dropped, is_rewritten, normal_form
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.read import Read, content_of
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
 from remediation.engine.action import Action, SideEffect
-from targets import files, patterns
-from targets.archive import FileState  # noqa: TC001 - journals are read back by a state's types
-from targets.drift import Drift
-from targets.errors import Busy, Dropped, FactError, RemediationError
-from targets.read import Read, content_of
-from targets.runtime import container_config
-from targets.runtime.normal_form import dropped, is_rewritten, normal_form
-from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from targets.runtime.base import Runtime
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 #: What becomes of a container's options that are rolled back beside other disks or snapshots.
 _OTHER_VOLUMES = (
@@ -220,7 +222,7 @@ class ContainerOptions(Action[OptionsState]):
         if drift is None or now.file.kind != "file":
             return drift
         left = replace((after or before).file, content=now.file.content)
-        same = files.same(now.file, left) and any(
+        same = now.file.same(left) and any(
             self._says_the_same(_text(now.file.content), _text(content))
             for content in (drift.should, before.file.content)
         )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from docker_lxc_gate.machines import files
 from remediation.actions import container_options
 from remediation.actions.container_options import OptionsState
-from targets import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from docker_lxc_gate.machines.runtime.base import Runtime
     from remediation.engine.journal import Journal
-    from targets.runtime.base import Runtime
 
 
 def _options_before(journal: Journal) -> OptionsState | None:

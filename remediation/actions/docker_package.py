@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from facts import docker
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts import docker
+from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.read import Read, unparsed
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, start_docker
 from remediation.engine.action import Action, SideEffect
-from targets.batch import Ahead
-from targets.errors import FactError, RemediationError
-from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from targets.drift import Drift
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.drift import Drift
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
 DATA = ("/var/lib/docker", "/var/lib/containerd")

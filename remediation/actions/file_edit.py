@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.read import content_of, is_directory
 from remediation.engine.action import Action
-from targets import files
-from targets.archive import FileState
-from targets.drift import Drift
-from targets.errors import FactError
-from targets.read import content_of, is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from targets.read import Read
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class FileEdit(Action[FileState]):
     def changed_since(
         self, now: FileState, before: FileState, after: FileState | None
     ) -> Drift | None:
-        if files.same(now, before) or (after is not None and files.same(now, after)):
+        if now.same(before) or (after is not None and now.same(after)):
             return None
         left = after.content if after is not None else self._edited(before)
         if after is None and now.kind == "file" and now.content == left:

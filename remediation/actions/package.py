@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from facts.apt import LOOKING
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts.apt import LOOKING
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.read import Read, unparsed
 from remediation.engine.action import Action, SideEffect
-from targets import patterns
-from targets.drift import Drift
-from targets.errors import FactError, RemediationError
-from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 #: apt under emulation or on a slow mirror (seconds).
 APT_TIMEOUT = 1800.0

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from facts import docker
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import docker
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.printable import cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
 from remediation.engine.action import Action, SideEffect
-from targets import files
-from targets.archive import FileState
-from targets.drift import Drift
-from targets.errors import FactError
-from targets.printable import cut
-from targets.read import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 _SERVICE_TIMEOUT = 180.0
 #: Docker may have failed too often to be started again.

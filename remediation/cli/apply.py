@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commandline.target_option import with_target
-from facts import backups
-from facts.audit import audit_window
+from docker_lxc_gate.commandline.target_option import with_target
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import backups
+from docker_lxc_gate.facts.audit import audit_window
 from remediation import backup
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects, require_reversible
 from remediation.engine.apply import apply as apply_plan
 from remediation.engine.errors import NotClean
-from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.action import SideEffect
     from remediation.engine.plan import Plan
-    from targets.runtime.base import Runtime
-    from targets.target import Target
-    from targets.transport import Transport
 
 #: The least time between two looks at the log while apply runs (seconds).
 _OFTEN = 3.0

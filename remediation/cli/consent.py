@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from docker_lxc_gate.errors import UsageError
 from remediation.cli import printing
-from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

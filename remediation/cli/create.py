@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commandline.target_option import with_target
+from docker_lxc_gate.commandline.target_option import with_target
 from remediation import desired, provision
 from remediation.cli import printing
 from remediation.cli.opened import opened
 
 if TYPE_CHECKING:
-    from targets.target import Target
+    from docker_lxc_gate.machines.target import Target
 
 
 @click.command()

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from commandline.json_output import print_json, shown
-from facts.audit.audit_records import MARK, kind
-from facts.denial.denial_answers import Answer, answer, forbidding_rules, wanted, who
+from docker_lxc_gate import masking
+from docker_lxc_gate.commandline.json_output import print_json, shown
+from docker_lxc_gate.facts.audit.audit_records import MARK, kind
+from docker_lxc_gate.facts.denial.denial_answers import (
+    Answer,
+    answer,
+    forbidding_rules,
+    wanted,
+    who,
+)
+from docker_lxc_gate.printable import one_line
 from remediation.cli import printing
-from targets import masking
-from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facts.denial.denial_groups import Group, Tally
-    from facts.denial.profile_text import Policy
+    from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
+    from docker_lxc_gate.facts.denial.profile_text import Policy
 
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500

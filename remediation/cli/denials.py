@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 from typing_extensions import override
 
-from commandline.target_option import aimed, target_options
-from facts.audit import audit_files
-from facts.denial import denial_log, profile_text
-from facts.denial.denial_groups import Tally
-from facts.denial.denials import owner_by_name
+from docker_lxc_gate import patterns
+from docker_lxc_gate.commandline.target_option import aimed, target_options
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import audit_files
+from docker_lxc_gate.facts.denial import denial_log, profile_text
+from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denials import owner_by_name
 from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
-from targets import patterns
-from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import WriteableBuffer
 
-    from facts.denial.profile_text import Policy
-    from targets.target import Target
+    from docker_lxc_gate.facts.denial.profile_text import Policy
+    from docker_lxc_gate.machines.target import Target
 
 #: A pipe is taken for one that stays open once nothing came for so long, or once it is read for so
 #: long (seconds).

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from commandline.json_output import print_json
-from commandline.target_option import named, target_options
-from doctor import messages, upgrade
-from doctor.diagnosis import Diagnosis, Unseen
-from doctor.examine import examine
-from facts.audit.audit_files import read_errors
-from lint.formats import as_lines
+from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.target_option import named, target_options
+from docker_lxc_gate.doctor import messages, upgrade
+from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
+from docker_lxc_gate.doctor.examine import examine
+from docker_lxc_gate.facts.audit.audit_files import read_errors
+from docker_lxc_gate.lint.formats import as_lines
+from docker_lxc_gate.masking import shown
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
-from targets.masking import shown
 
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000

@@ -11,10 +11,10 @@ import importlib
 import click
 from typing_extensions import override
 
-from commandline import exit_codes
+from docker_lxc_gate.commandline import exit_codes
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.drift import Drift
 from remediation.engine.errors import ChangedSince, RollbackFailed
-from targets.drift import Drift
-from targets.errors import RemediationError
 
 #: The first sentence of each verb, which its own help repeats.
 VERBS = {
@@ -28,11 +28,14 @@ VERBS = {
     "denials": "Explain what AppArmor denied, and what would allow it.",
     "lint": "Find what is wrong in files, before anything starts.",
     "doctor": "Say what is wrong with Docker in a container, why, and what to do.",
+    "lab": "Build, boot and reset the nested-LXC CI VM.",
 }
+#: Where a verb is, if not in the module of this folder that is named after it.
+_ELSEWHERE = {"lab": ("docker_lxc_gate.lab.__main__", "main")}
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = ("denials", "lint", "doctor")
+_WITHOUT_PLAN = ("denials", "lint", "doctor", "lab")
 
 
 class Commands(exit_codes.Group):
@@ -75,7 +78,8 @@ class Verbs(Commands):
         """See click."""
         if name not in VERBS:
             return None
-        verb: click.Command = getattr(importlib.import_module(f"remediation.cli.{name}"), name)
+        module, attribute = _ELSEWHERE.get(name, (f"remediation.cli.{name}", name))
+        verb: click.Command = getattr(importlib.import_module(module), attribute)
         return verb
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from commandline.json_output import json_line, print_json
-from commandline.target_option import with_target
+from docker_lxc_gate.commandline.json_output import json_line, print_json
+from docker_lxc_gate.commandline.target_option import with_target
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.masking import masked
 from remediation import docker_in_lxc
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.cli.opened import opened
 from remediation.engine.journal import Journal
-from targets.errors import UsageError
-from targets.lock import Lock
-from targets.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_entries import Entry
-    from targets.target import Target
-    from targets.transport import Transport
 
 
 @click.group()

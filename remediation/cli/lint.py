@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commandline.json_output import print_json
-from commandline.target_option import target_options
-from lint import discover, fixes, formats, remote
-from lint.check import check
-from lint.rules.profile import is_for_containers
-from lint.rules.tools import Tools
+from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.target_option import target_options
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.lint import discover, fixes, formats, remote
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.rules.profile import is_for_containers
+from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.transport import Local
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
-from targets import target_file
-from targets.drift import Drift
-from targets.errors import UsageError
-from targets.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lint.discover import Found
-    from lint.finding import Finding
+    from docker_lxc_gate.lint.discover import Found
+    from docker_lxc_gate.lint.finding import Finding
 
 #: What is linted on a node if nothing is named.
 _DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")

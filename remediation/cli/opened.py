@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.address import lab_address
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.lock import held_by
+from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from remediation.cli import printing
 from remediation.engine.journal import stored
-from targets import connect
-from targets.lock import held_by
-from targets.runtime.pct import IN_CONTROL
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from targets.runtime.base import Runtime
-    from targets.target import Target
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
 
 
 def opened(aim: Target) -> AbstractContextManager[Runtime]:

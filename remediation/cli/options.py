@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from docker_lxc_gate.errors import FactError
 from remediation import docker_in_lxc
 from remediation.cli import printing
 from remediation.cli.opened import opened
 from remediation.engine.plan import require_known
-from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
     from remediation.engine.plan import Plan
-    from targets.runtime.base import Runtime
-    from targets.target import Target
 
 
 def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from commandline.json_output import print_json
-from commandline.target_option import with_target
+from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.target_option import with_target
 from remediation.cli import options, printing
 from remediation.engine.apply import Seen, apply_side_effects
 
 if TYPE_CHECKING:
-    from targets.target import Target
+    from docker_lxc_gate.machines.target import Target
 
 
 @click.command()

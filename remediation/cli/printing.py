@@ -10,22 +10,22 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from commandline.json_output import print_json
-from commandline.output import LONG, Console, error_text
+from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.output import LONG, Console, error_text
+from docker_lxc_gate.masking import mask, shown
+from docker_lxc_gate.printable import printable
 from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Life
-from targets.masking import mask, shown
-from targets.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from docker_lxc_gate.machines.drift import Drift
     from remediation.engine.action import Outcome, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
     from remediation.rehearsal import Stage
-    from targets.drift import Drift
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commandline.target_option import with_target
-from facts import machine_state
+from docker_lxc_gate.commandline.target_option import with_target
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.lock import Lock
 from remediation import rehearsal
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects
-from targets.lock import Lock
 
 if TYPE_CHECKING:
-    from targets.target import Target
+    from docker_lxc_gate.machines.target import Target
 
 
 @click.command()

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commandline.target_option import with_target
+from docker_lxc_gate.commandline.target_option import with_target
+from docker_lxc_gate.errors import Elsewhere
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.rollback import roll_back, rollback_side_effects
-from targets.errors import Elsewhere
 
 if TYPE_CHECKING:
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from targets.target import Target
-    from targets.transport import Transport
 
 
 @click.command()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commandline.target_option import with_target
+from docker_lxc_gate.commandline.target_option import with_target
+from docker_lxc_gate.machines.lock import Lock
 from remediation.cli import options, printing
-from targets.lock import Lock
 
 if TYPE_CHECKING:
-    from targets.target import Target
+    from docker_lxc_gate.machines.target import Target
 
 
 @click.command()

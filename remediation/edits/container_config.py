@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from targets.runtime import pct_options
-from targets.runtime.container_config import (
+from docker_lxc_gate.formats import pct_options
+from docker_lxc_gate.formats.container_config import (
     FUSE_ENTRY,
     HEADER,
     features,
@@ -19,12 +19,12 @@ from targets.runtime.container_config import (
     read_lines,
     split_lines,
 )
-from targets.runtime.proxmox import PENDING
+from docker_lxc_gate.formats.proxmox import PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from targets.runtime.container_config import ContainerConfig
+    from docker_lxc_gate.formats.container_config import ContainerConfig
 
 
 def letting_go(written: ContainerConfig, ctid: int | str) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from formats.container_defects import stopping
+from docker_lxc_gate import foreign
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats.container_defects import stopping
 from remediation import desired
 from remediation.edits.container_config import letting_go, with_lxc_options, with_options
-from targets import foreign
-from targets.errors import FactError
-from targets.runtime import container_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from targets.runtime.container_config import ContainerConfig
-    from targets.transport import Transport
+    from docker_lxc_gate.formats.container_config import ContainerConfig
+    from docker_lxc_gate.machines.transport import Transport
 
 
 @foreign.parser()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 
+from docker_lxc_gate import foreign
+from docker_lxc_gate.errors import FactError
 from remediation import desired
 from remediation.edits.json_files import as_json
 from remediation.edits.json_files import parse as parse_settings
-from targets import foreign
-from targets.errors import FactError
 
 
 @foreign.parser()

@@ -10,7 +10,7 @@ import codecs
 import json
 from typing import Any
 
-from targets import foreign, patterns
+from docker_lxc_gate import foreign, patterns
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from targets.drift import Drift
-    from targets.read import Read
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.drift import Drift
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.transport import Transport
 
 Before = TypeVar("Before")
 

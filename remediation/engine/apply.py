@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from docker_lxc_gate.errors import FactError, RemediationError
 from remediation.engine.action import Outcome, Place, SideEffect
 from remediation.engine.errors import (
     ACCEPT,
@@ -18,19 +19,18 @@ from remediation.engine.errors import (
 )
 from remediation.engine.plan import Stage, asked_together, checked, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
-from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from docker_lxc_gate.machines.batch import Ahead
+    from docker_lxc_gate.machines.drift import Drift
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.action import Action, Step
     from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
     from remediation.engine.plan import Plan
-    from targets.batch import Ahead
-    from targets.drift import Drift
-    from targets.read import Read
-    from targets.transport import Transport
 
 
 @dataclass(frozen=True)

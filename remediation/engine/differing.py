@@ -6,9 +6,9 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from targets.archive import FileState
-from targets.drift import Drift
-from targets.files import unlike
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.files import unlike
 
 #: More than this of a value is no use to a reader (characters).
 _LONG = 200

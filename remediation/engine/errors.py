@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from targets.errors import RemediationError
+from docker_lxc_gate.errors import RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from targets.drift import Drift
+    from docker_lxc_gate.machines.drift import Drift
 
 #: The way out where a run did not end.
 ROLLBACK = "python -m remediation rollback, with the same --target"

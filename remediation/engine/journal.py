@@ -38,21 +38,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, UsageError
+from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.transport import LIMIT, at_most
 from remediation.engine import journal_entries, journal_format
 from remediation.engine.action import Place
 from remediation.engine.journal_format import VERSION
-from targets import patterns
-from targets.errors import FactError, UsageError
-from targets.read import content_of
-from targets.transport import LIMIT, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
-    from targets.read import Read
-    from targets.transport import Transport
 
 DIRECTORY = "/var/lib/docker-lxc-gate"
 #: More than this lies beside the journal (bytes).

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from docker_lxc_gate import foreign, patterns
 from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
-from targets import foreign, patterns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

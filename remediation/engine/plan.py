@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines.batch import Ahead
 from remediation.engine.action import Place
 from remediation.engine.errors import ACCEPT
-from targets.batch import Ahead
-from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from docker_lxc_gate.machines.drift import Drift
+    from docker_lxc_gate.machines.read import Read
     from remediation.engine.action import Action, Consequence, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
-    from targets.drift import Drift
-    from targets.read import Read
 
 
 class Stage(StrEnum):

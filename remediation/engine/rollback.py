@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from docker_lxc_gate.errors import Busy, FactError, RemediationError
+from docker_lxc_gate.machines.batch import Ahead
 from remediation.engine.action import Consequence, Outcome, Place, SideEffect
 from remediation.engine.differing import differing
 from remediation.engine.errors import (
@@ -21,17 +23,15 @@ from remediation.engine.errors import (
     VerifyFailed,
 )
 from remediation.engine.plan import Stage, asked_together, elsewhere, lost, once
-from targets.batch import Ahead
-from targets.errors import Busy, FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from docker_lxc_gate.machines.drift import Drift
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.action import Step
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
-    from targets.drift import Drift
-    from targets.transport import Transport
 
 #: The file systems that a machine of some years may have; Docker's is often one of its own.
 SYNC = (

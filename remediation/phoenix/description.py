@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from docker_lxc_gate import foreign
+from docker_lxc_gate.errors import FactError
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_features
 from remediation.edits.json_files import as_json
-from targets import foreign
-from targets.errors import FactError
 
 
 class _Described(msgspec.Struct):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files as package_files
 
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
 from remediation import phoenix
-from targets import foreign, patterns
-from targets.errors import FactError
 
 
 def block(name: str) -> str:

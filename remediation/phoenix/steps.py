@@ -13,7 +13,7 @@ from remediation.phoenix.scripts import install_script, setup_script
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 
 def steps(

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from targets.runtime.pct import Pct
-from targets.runtime.waiting import _BOOTED
-from targets.transport import CommandResult, Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import _BOOTED
+from docker_lxc_gate.machines.transport import Transport
 from tests.doubles.scripted import Untold, by_name
 
 if TYPE_CHECKING:

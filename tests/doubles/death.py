@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
+from docker_lxc_gate.machines.transport import Layer
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
 from remediation.engine.rollback import roll_back
-from targets.transport import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from targets.transport import CommandResult, Transport
 
 
 class Died(BaseException):

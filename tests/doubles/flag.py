@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.transport import Local
 from remediation.engine.action import Action, Consequence, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
-from targets.drift import Drift
-from targets.errors import RemediationError
-from targets.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 ON = Local()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gate import evidence
+from docker_lxc_gate.verdict import evidence
 from tests.doubles.scripted import Untold
 
 if TYPE_CHECKING:

@@ -6,22 +6,22 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from doctor import guest_reads, node_reads
-from doctor.answers import Answers
-from doctor.case import Case
-from doctor.examine import EXAMINATIONS, diagnose
-from doctor.volume_reads import VOLUMES
-from facts import apparmor
-from targets.errors import RemediationError
-from targets.runtime import container_config
-from targets.runtime.pct import IN_CONTROL
-from targets.transport import CommandResult
+from docker_lxc_gate.doctor import guest_reads, node_reads
+from docker_lxc_gate.doctor.answers import Answers
+from docker_lxc_gate.doctor.case import Case
+from docker_lxc_gate.doctor.examine import EXAMINATIONS, diagnose
+from docker_lxc_gate.doctor.volume_reads import VOLUMES
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from doctor.diagnosis import Diagnosis
-    from targets.read import Read
+    from docker_lxc_gate.doctor.diagnosis import Diagnosis
+    from docker_lxc_gate.machines.read import Read
 
 CTID = 950
 PROFILE = (Path(__file__).parents[2] / "remediation/content/lxc-phoenix-v2").read_text("utf-8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from targets.transport import CommandResult, Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from targets.errors import RemediationError
+from docker_lxc_gate.errors import RemediationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.action import Action
-    from targets.transport import Transport
 
 LINE = b"the gate's\n"
 ROOT = os.geteuid() == 0

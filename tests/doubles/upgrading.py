@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from doctor import guest_reads, node_reads, upgrade, upgrade_reads
-from doctor.answers import Answers
-from targets.runtime import container_config
+from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
+from docker_lxc_gate.doctor.answers import Answers
+from docker_lxc_gate.formats import container_config
 from tests.doubles import patient
 from tests.doubles.patient import CTID, Raw, confined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from doctor.diagnosis import Diagnosis
-    from targets.read import Read
+    from docker_lxc_gate.doctor.diagnosis import Diagnosis
+    from docker_lxc_gate.machines.read import Read
 
 NOW = 1795760058
 #: As apt-get 3.0.4 prints it with ``-q -s``, without its other lines.

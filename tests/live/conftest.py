@@ -2,7 +2,7 @@
 
 Two labs share the tests out between them::
 
-    python -m lab copy /tmp/second
+    python -m docker_lxc_gate lab copy /tmp/second
     LAB_HOMES=~/.cache/docker-lxc-gate:/tmp/second \\
         pytest -n 2 --dist worksteal --max-worker-restart 0 tests/live/
 """
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import states
-from lab.machine import Lab
+from docker_lxc_gate.lab.machine import Lab
+from proof.faults import states
 from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from targets.ssh.connection import Ssh
+    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 #: Names the labs' folders, one for each of xdist's workers.
 HOMES = "LAB_HOMES"
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers > len(homes):
         raise pytest.UsageError(
             f"-n {workers} needs {workers} labs, and {HOMES} names {len(homes)}: "
-            f"{HOMES}=FOLDER{os.pathsep}FOLDER (python -m lab copy makes the second)"
+            f"{HOMES}=FOLDER{os.pathsep}FOLDER (docker_lxc_gate lab copy makes the second)"
         )
     if number := _worker(config):
         os.environ["LAB_HOME"] = homes[number - 1]

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facts import machine_state
-from faults.fault import CTID
-from faults.states import snapshot
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.target import parse
+from proof.faults.fault import CTID
+from proof.faults.states import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.machine import Lab
-    from targets.runtime.base import Runtime
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.runtime.base import Runtime
 
 ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts.audit import audit_records
-from facts.audit.audit_files import STATUS
-from faults.fault import CTID
+from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.facts.audit.audit_files import STATUS
+from proof.faults.fault import CTID
 from tests.live.cases import denial_rows
 from tests.live.cases.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
 from tests.live.running import ROOT, TARGET, compliant, remediation
@@ -32,8 +32,8 @@ from tests.live.running import ROOT, TARGET, compliant, remediation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lab.machine import Lab
-    from targets.runtime.base import Runtime
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.runtime.base import Runtime
 
 _PROFILE, _PROGRAMS = f"/etc/apparmor.d/{NAME}", f"/root/{NAME}.py"
 _LOG = "/var/log/audit/audit.log"
@@ -310,7 +310,7 @@ def test_pipe_from_the_node_is_explained_as_it_comes_until_ctrl_c(lab: Lab, sour
 @contextmanager
 def piped(command: str) -> Iterator[subprocess.Popen[str]]:
     """Yield ``denials -`` of what the node prints, which is killed if it does not end in time."""
-    node = [sys.executable, "-m", "lab", "ssh", "--", command]
+    node = [sys.executable, "-m", "docker_lxc_gate.lab", "ssh", "--", command]
     argv = ["env", "--default-signal=INT", sys.executable, "-m", "remediation", "denials", "-"]
     pipe = subprocess.PIPE
     with (

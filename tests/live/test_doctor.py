@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faults import states
-from faults.fault import HEALTHY as FROM
-from faults.fault import shell
-from faults.states import snapshot
+from proof.faults import states
+from proof.faults.fault import HEALTHY as FROM
+from proof.faults.fault import shell
+from proof.faults.states import snapshot
 from tests.live.cases.doctor_rows import ROWS, Row, one_each
 from tests.live.cases.healthy import Variation, in_turn
 from tests.live.running import TARGET, compliant, remediation
 
 if TYPE_CHECKING:
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
 
 ALL = os.environ.get("PROBLEMS") == "all"
 #: Each variation's runs together, as making one takes longer than restoring it.

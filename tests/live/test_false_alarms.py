@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import states
-from faults.fault import COMPLIANT, HEALTHY, shell
-from faults.run import Gate
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.target import parse
+from proof.faults import states
+from proof.faults.fault import COMPLIANT, HEALTHY, shell
+from proof.faults.run import Gate
 from tests.live.cases.healthy import VARIATIONS, Variation, asked, in_turn
 
 if TYPE_CHECKING:
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
 
 RUNS = int(os.environ.get("RUNS") or 20)
 #: Each variation's runs together: making one takes longer than restoring it.

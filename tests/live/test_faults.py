@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import matrix, run, states
-from faults.catalogue import FAULTS, SLOW, third
-from faults.chain import Chain, ordered
-from faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY
-from faults.run import Result, gate
-from faults.scenarios import scenarios
-from faults.states import WITHOUT_BACKUPS
+from proof.faults import matrix, run, states
+from proof.faults.catalogue import FAULTS, SLOW, third
+from proof.faults.chain import Chain, ordered
+from proof.faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY
+from proof.faults.run import Result, gate
+from proof.faults.scenarios import scenarios
+from proof.faults.states import WITHOUT_BACKUPS
 from tests.live.cases.healthy import asked
 from tests.live.running import ROOT, TARGET, remediation
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from faults.fault import Fault
-    from lab.machine import Lab
-    from targets.ssh.connection import Ssh
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.ssh.connection import Ssh
+    from proof.faults.fault import Fault
 
 _WHOLE = os.environ.get("FAULTS") == "all"
 CHOSEN = ordered(FAULTS if _WHOLE else third())

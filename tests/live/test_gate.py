@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.node import READY
+from docker_lxc_gate.lab.node import READY
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation.engine.journal import Journal
 from steps.rollback import CTID
-from targets.runtime.pct import Pct
 from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.machine import Lab
-    from targets.ssh.connection import Ssh
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 600.0

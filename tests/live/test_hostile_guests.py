@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import states
-from faults.fault import PRELUDE
-from faults.scenarios import scenarios
+from proof.faults import states
+from proof.faults.fault import PRELUDE
+from proof.faults.scenarios import scenarios
 from remediation.desired import PROFILE
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
-    from lab.machine import Lab
-    from targets.transport import Transport
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.transport import Transport
 
 _ROOT = Path(__file__).parents[2]
 _TARGET = f"lab/{CTID}"

@@ -28,7 +28,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from faults import states
+from proof.faults import states
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
 
 _ROOT = Path(__file__).parents[2]
 _TABLE = _ROOT / "reports/interruption.json"
@@ -67,7 +67,7 @@ BASES = (states.DOCKER, states.PLAIN)
 
 
 def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
-    """Put the lab back to :func:`faults.states.bare`.
+    """Put the lab back to :func:`proof.faults.states.bare`.
 
     Returns:
         The ids of the actions that there is something to do for, in order, and whether each is

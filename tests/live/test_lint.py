@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.states import snapshot
+from proof.faults.states import snapshot
 from tests.live.running import TARGET, remediation
 
 if TYPE_CHECKING:
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
 
 #: What is so on purpose: the plan writes a tunable that nothing reads (STEP-1.2).
 KNOWN = {("tunable-without-effect", "/etc/apparmor.d/tunables/nesting")}

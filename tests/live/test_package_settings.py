@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import machine_state
-from faults import states
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from proof.faults import states
 from remediation.actions import package
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
-from targets.errors import FactError
-from targets.runtime.pct import Pct
-from targets.runtime.waiting import wait_until_booted
 from tests.live.interrupted.interruption import Points, connected, one_action
 from tests.live.running import facts
 
 if TYPE_CHECKING:
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.ssh.connection import Ssh
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from targets.ssh.connection import Ssh
-    from targets.transport import Transport
 
 _ACTION = "fuse-overlayfs-package"
 #: fuse3's, which comes with it.

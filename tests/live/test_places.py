@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import backups
-from faults.fault import CTID
-from faults.run import gate
-from faults.scenarios import scenarios
-from faults.states import snapshot
-from lab.node import READY
+from docker_lxc_gate.facts import backups
+from docker_lxc_gate.lab.node import READY
+from docker_lxc_gate.machines.target import DEFAULT, parse
+from docker_lxc_gate.machines.transport import at_most
+from proof.faults.fault import CTID
+from proof.faults.run import gate
+from proof.faults.scenarios import scenarios
+from proof.faults.states import snapshot
 from remediation.backup import make_backup
 from steps import rollback
-from targets.target import DEFAULT, parse
-from targets.transport import at_most
 from tests.live.interrupted.interruption import connected
 from tests.live.running import ROOT, compliant
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lab.machine import Lab
-    from targets.ssh.connection import Ssh
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 _TIMEOUT = 1800.0
 #: Where nobody looks for changes: /var/tmp.

@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from facts import apparmor, machine_state
-from formats.container_defects import stopping
-from lab.address import lab_address
-from lab.node import READY
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import apparmor, machine_state
+from docker_lxc_gate.formats.container_defects import stopping
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.lab.node import READY
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.target import parse
 from remediation import desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
 from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
-from targets import connect
-from targets.errors import FactError
-from targets.runtime.lxc import Lxc
-from targets.runtime.pct import Pct
-from targets.runtime.waiting import wait_until_booted
-from targets.target import parse
 from tests.live.running import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.runtime.base import Runtime
     from remediation.engine.plan import Plan
-    from targets.runtime.base import Runtime
 
 IMAGE = "hello-world"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from facts import machine_state
-from faults.fault import CTID
-from faults.run import gate
-from faults.scenarios import scenarios
+from docker_lxc_gate.facts import machine_state
+from proof.faults.fault import CTID
+from proof.faults.run import gate
+from proof.faults.scenarios import scenarios
 from tests.live.running import TARGET, compliant, remediation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lab.machine import Lab
-    from targets.runtime.base import Runtime
-    from targets.transport import Transport
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
 
 #: Written by the machine for as long as it is on, whoever looks at it.
 MAY_BE_WRITTEN = re.compile(

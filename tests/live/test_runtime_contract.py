@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from faults.fault import CTID
-from faults.states import snapshot
-from lab.address import lab_address
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.target import parse
+from docker_lxc_gate.machines.transport import Inside, at_most
+from proof.faults.fault import CTID
+from proof.faults.states import snapshot
 from remediation.desired import FEATURES, PROFILE
-from targets import connect
-from targets.errors import CommandFailed, FactError, TransportError
-from targets.runtime.lxc import Lxc
-from targets.runtime.pct import Pct
-from targets.runtime.waiting import wait_until_booted
-from targets.target import parse
-from targets.transport import Inside, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.machine import Lab
-    from targets.transport import Transport
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.transport import Transport
 
 KINDS = {"pct": Pct, "lxc": Lxc}
 #: A container that there is not.

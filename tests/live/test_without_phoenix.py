@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.run import gate
-from lab.node import READY
+from docker_lxc_gate.lab.node import READY
+from proof.faults.run import gate
 from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
 from tests.live.running import remediation
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
 
 _HIDE = f'mv {REPOSITORY} {REPOSITORY}.hidden; rm -f "$(command -v phoenix)"'
 #: The order matters: what a container comes from and by whom is asked of a target, not guessed.

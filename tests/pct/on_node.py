@@ -13,9 +13,9 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.target import parse
 
 from . import behaviours
 from .cases import ALL, ON_NODE, comparable

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.guest.pct import poststop
-from lab.guest.pct.quick import Node
+from docker_lxc_gate.lab.guest.pct import poststop
+from docker_lxc_gate.lab.guest.pct.quick import Node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lab.guest.pct.containers import Start
+    from docker_lxc_gate.lab.guest.pct.containers import Start
 
 REAL = ("rm",)  # plain file work, done for real below the temporary root
 SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"
@@ -21,7 +21,7 @@ SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 
 
 @dataclass
 class ScriptedNode(Node):
-    """See `lab.guest.pct.containers.Containers`; ``calls`` is everything that was asked for."""
+    """The containers of the lab's pct; ``calls`` is everything that was asked for."""
 
     root: str
     name: str = "pvetest"

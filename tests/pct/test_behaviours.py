@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.guest.pct.__main__ import main
-from lab.guest.pct.containers import Start
+from docker_lxc_gate.lab.guest.pct.__main__ import main
+from docker_lxc_gate.lab.guest.pct.containers import Start
 
 from . import behaviours, on_node
 from .cases import ALL

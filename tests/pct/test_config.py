@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.guest import pct
-from lab.guest.pct import files
-from lab.guest.pct.config import Config, parse, serialise
+from docker_lxc_gate.lab.guest import pct
+from docker_lxc_gate.lab.guest.pct import files
+from docker_lxc_gate.lab.guest.pct.config import Config, parse, serialise
 from tests.doubles.nodes import proxmox_snapshots
 
 from .cases import ALL, FILES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.guest.pct import lxc
-from lab.guest.pct.config import parse
+from docker_lxc_gate.lab.guest.pct import lxc
+from docker_lxc_gate.lab.guest.pct.config import parse
 
 from .cases import ALL
 

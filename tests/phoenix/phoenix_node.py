@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKOUT = ROOT / "lab/guest/phoenix_hypervisor"
+CHECKOUT = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 DATA = ROOT / "tests/data"
 MIRRORS = '{"registry-mirrors": ["http://10.0.3.1:5000"]}\n'
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.machines import lock
+from docker_lxc_gate.machines.ssh.address import SshAddress
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine import journal
-from targets import lock
-from targets.ssh.address import SshAddress
-from targets.ssh.connection import Ssh
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.machines.ssh import connection
 from remediation import desired, phoenix
 from remediation.cli.group import main
-from targets.ssh import connection
 from tests.doubles.nodes.counted import Counted
 from tests.doubles.nodes.healthy import Healthy
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
+from docker_lxc_gate.machines.target import Target
 from docs.__main__ import PAGES, PARTS, PROGRAMS, error_classes, regenerated
-from targets.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

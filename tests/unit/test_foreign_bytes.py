@@ -1,8 +1,9 @@
 """No exception but our own leaves a reader of foreign bytes, whatever they are, and none is slow.
 
-Readers are found, not listed: the parsers that register themselves (``targets/foreign.py``), every
-Then of the features, every action of the plan, and every read of doctor. Only what none of these
-reaches is named here. ``tests/data/foreign`` has what healthy machines answer.
+Readers are found, not listed: the parsers that register themselves
+(``docker_lxc_gate/foreign.py``), every Then of the features, every action of the plan, and every
+read of doctor. Only what none of these reaches is named here. ``tests/data/foreign`` has what
+healthy machines answer.
 """
 
 from __future__ import annotations
@@ -27,33 +28,35 @@ import stamina
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import commandline
-import doctor
-import facts
-import gate
-import lint
 import remediation
 import steps
-import targets
-from commandline.json_output import json_line
-from doctor import examine, upgrade
-from facts import confinement, dockerd
-from facts.audit import audit_files, audit_log, audit_netlink, audit_records
-from facts.denial import denials, profile_text
-from facts.denial.denial_answers import danger, forbidding_rules, smallest_rule, wanted
-from facts.denial.denial_groups import Tally
-from lint import fixes, formats, remote
-from lint.check import check
-from lint.rules.profile import is_for_containers
-from lint.rules.tools import Tools
-from lint.source import Kind, Source
+from docker_lxc_gate import commandline, doctor, facts, foreign, lint
+from docker_lxc_gate import machines as targets
+from docker_lxc_gate import verdict as gate
+from docker_lxc_gate.commandline.json_output import json_line
+from docker_lxc_gate.doctor import examine, upgrade
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts import confinement, dockerd
+from docker_lxc_gate.facts.audit import audit_files, audit_log, audit_netlink, audit_records
+from docker_lxc_gate.facts.denial import denials, profile_text
+from docker_lxc_gate.facts.denial.denial_answers import (
+    danger,
+    forbidding_rules,
+    smallest_rule,
+    wanted,
+)
+from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.lint import fixes, formats, remote
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.rules.profile import is_for_containers
+from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.machines import batch, root
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import docker_in_lxc
 from remediation.engine.journal import Journal
-from targets import batch, foreign, root
-from targets.errors import RemediationError
-from targets.lock import Lock
-from targets.runtime.lxc import Lxc
-from targets.runtime.pct import Pct
 from tests.doubles import patient, upgrading
 from tests.doubles.examples import examples
 from tests.doubles.foreign import Foreign
@@ -62,8 +65,9 @@ from tests.unit.steps import test_blind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from targets.read import Read
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
     Asked = Callable[[Transport], object]
 
@@ -198,7 +202,9 @@ def log_file(on: Transport) -> None:
         file.flush()
         with audit_files.opened(Path(file.name)) as stream:
             list(audit_files.lines(stream))
-        (denial,) = audit_records.parse(SAMPLES["facts.audit.audit_records.parse"].decode())
+        (denial,) = audit_records.parse(
+            SAMPLES["docker_lxc_gate.facts.audit.audit_records.parse"].decode()
+        )
         [*forbidding_rules(profile_text.read(Path(file.name), []), denial.fields)]
 
 
@@ -259,9 +265,9 @@ FOUND: dict[str, Asked] = {
     "lint.script": partial(linted, "a.sh", (Kind.SCRIPT,)),
     "lint.daemon": partial(linted, "daemon.json", (Kind.DAEMON, Kind.UNIT)),
     "lint.description": partial(linted, "a.json", (Kind.DESCRIPTION, Kind.SCHEMA)),
-    "lint.remote": of_a_target,
+    "docker_lxc_gate.lint.remote": of_a_target,
     "doctor.configuration": configured,
-    "doctor.examine": lambda on: examine.examine(Pct(on), 950),
+    "docker_lxc_gate.doctor.examine": lambda on: examine.examine(Pct(on), 950),
     "upgrade.examine": lambda on: upgrade.examine(Lxc(on), 950),
     "denial_groups.Tally": explained,
     "audit_files.opened": log_file,

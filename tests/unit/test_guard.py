@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.machines import lock
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.transport import Local
 from remediation.engine import journal
 from remediation.engine.journal import Journal
-from targets import lock
-from targets.lock import Lock
-from targets.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_guard_keeps_tests_away_from_this_machines(reach: Callable[[], None], pa
         # Python knows some six hundred digits: write [0-9], or ask isascii() on the same line.
         (r"^(?!.*isascii\(\)).*(\\d|\.is(digit|decimal|numeric)\(\))", set()),
         # The node would resolve an absolute link of the guest with its own root.
-        (r"/proc/.*\b(root|cwd)\b", {"targets/guest_root.py"}),
+        (r"/proc/.*\b(root|cwd)\b", {"docker_lxc_gate/machines/guest_root.py"}),
         # A list that is cut to a width shows half an id, or half a unit's name.
         (r"docker (ps|images|network ls)(?!.*--no-trunc)(?=.*( -\w*q|ID\b))", set()),
         (r"systemctl list-units(?!.*--full)", set()),
@@ -52,7 +52,7 @@ def test_guard_keeps_tests_away_from_this_machines(reach: Callable[[], None], pa
 )
 def test_guard_finds_no_line_of_the_product_like_this(pattern: str, where: set[str]) -> None:
     listed = subprocess.check_output(["git", "ls-files"], cwd=_ROOT, text=True).splitlines()
-    product = [name for name in listed if not name.startswith(("tests/", "faults/"))]
+    product = [name for name in listed if not name.startswith(("tests/", "proof/faults/"))]
     found = {
         name
         for name in product

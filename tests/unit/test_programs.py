@@ -7,17 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from targets.programs import program
+from docker_lxc_gate.machines.programs import program
 
 _ROOT = Path(__file__).parents[2]
-PERL = sorted(_ROOT.glob("*/programs/*.pl"))
+_FOLDERS = ("docker_lxc_gate", "remediation", "steps", "proof")
+
+
+def programs(pattern: str) -> list[Path]:
+    found = sorted(p for f in _FOLDERS for p in (_ROOT / f).rglob(f"programs/{pattern}"))
+    assert found
+    return found
 
 
 def text(path: Path) -> str:
-    return program(path.parts[-3], path.name)
+    return program(".".join(path.relative_to(_ROOT).parts[:-2]), path.name)
 
 
-@pytest.mark.parametrize("path", PERL, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", programs("*.pl"), ids=lambda path: path.name)
 def test_perl_program_compiles_without_a_warning(path: Path) -> None:
     argv = ["perl", "-MErrno", "-MIO::Handle", "-cw", "-e", text(path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -26,13 +32,16 @@ def test_perl_program_compiles_without_a_warning(path: Path) -> None:
 
 @pytest.mark.parametrize(("dialect", "pattern"), [("dash", "*.sh"), ("bash", "*.bash")])
 def test_shell_programs_pass_shellcheck(dialect: str, pattern: str) -> None:
-    argv = ["shellcheck", "-s", dialect, *map(str, _ROOT.glob(f"*/programs/{pattern}"))]
+    argv = ["shellcheck", "-s", dialect, *map(str, programs(pattern))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_program_is_sent_after_the_one_that_it_names_and_without_their_headers() -> None:
-    prelude, whole = program("targets", "guest_root.pl"), program("targets", "look.pl")
+    prelude, whole = (
+        program("docker_lxc_gate.machines", "guest_root.pl"),
+        program("docker_lxc_gate.machines", "look.pl"),
+    )
     assert prelude.startswith("\nuse strict;\n")
     assert whole.startswith(prelude)
     assert whole.removeprefix(prelude).startswith("\nmy $found = below(")

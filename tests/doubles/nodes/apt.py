@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facts.apt import LOOKING
+from docker_lxc_gate.facts.apt import LOOKING
 from remediation.actions import package
 from tests.doubles.death import Died
 from tests.doubles.nodes.machines import Stateful

@@ -10,13 +10,14 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from targets.transport import CommandResult, Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from tests.doubles.scripted import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from targets.transport import Hold
+    from docker_lxc_gate.machines.transport import Hold
 
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
 _BEFORE = re.compile(

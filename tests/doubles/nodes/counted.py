@@ -9,7 +9,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from targets.transport import RUN_MARK, CommandResult
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import RUN_MARK
 from tests.doubles.nodes.behind_shell import Node, answers
 from tests.doubles.nodes.whole import CTID, Whole
 

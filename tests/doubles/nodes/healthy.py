@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docker_lxc_gate.formats.container_config import LXC_REFUSES
+from docker_lxc_gate.machines.ssh import connection
 from remediation import desired, phoenix
 from remediation.edits.daemon_json import daemon_json
 from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
-from targets.runtime.container_config import LXC_REFUSES
-from targets.ssh import connection
 from tests.doubles.nodes.behind_shell import Node
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
     from tests.doubles.nodes.behind_shell import Answer
 
 PID = 4242
-_PHOENIX = Path(__file__).parents[3] / "lab/guest/phoenix_hypervisor"
+_PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 _CONF = f"""arch: amd64
 features: nesting=1,keyctl=1,fuse=1
 hostname: docker

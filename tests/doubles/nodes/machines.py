@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facts import apparmor, docker
-from lab.guest.pct import config as pct_config
+from docker_lxc_gate.facts import apparmor, docker
+from docker_lxc_gate.lab.guest.pct import config as pct_config
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.engine.rollback import SYNC
-from targets.transport import CommandResult, Local, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

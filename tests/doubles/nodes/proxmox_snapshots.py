@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.guest.pct.config import Config, Section
+from docker_lxc_gate.lab.guest.pct.config import Config, Section
 
 #: These are not part of a container's state, so no snapshot holds them.
 _NOT_IN_SNAPSHOTS = ("lock", "snapstate", "snaptime")

@@ -18,13 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from facts import apparmor
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.transport import Local
 from remediation import desired, docker_in_lxc, phoenix
 from remediation.engine.apply import apply
 from remediation.engine.rollback import SYNC, roll_back
-from targets import files
-from targets.errors import RemediationError
-from targets.transport import Local
 from tests.doubles.nodes.machines import (
     COMMANDS,
     FILES,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 CTID = 950
 _GATE = "/var/lib/docker-lxc-gate"
-_PHOENIX = Path(__file__).parents[3] / "lab/guest/phoenix_hypervisor"
+_PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 _CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivileged: 1\n"
 _TIME = 1_795_717_106_123_456_789
 

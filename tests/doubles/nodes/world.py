@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation.actions.container_options import ContainerOptions
 from remediation.desired import OPTIONS
 from remediation.edits.container_config import put_back
 from remediation.edits.container_file import container_options
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
-from targets.errors import FactError
-from targets.runtime.pct import Pct
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.death import Death
 from tests.doubles.flag import journal
@@ -23,7 +23,7 @@ from tests.doubles.nodes.machines import Container
 from tests.doubles.states import Laid, look
 
 if TYPE_CHECKING:
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 
 def booted() -> Answering:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from facts import dockerd
+from docker_lxc_gate.facts import dockerd
 
 if TYPE_CHECKING:
     import pytest
 
-    from targets.runtime.base import Runtime
+    from docker_lxc_gate.machines.runtime.base import Runtime
 
 
 @dataclass

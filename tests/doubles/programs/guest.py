@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from targets.runtime.pct import Pct
-from targets.transport import Local
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.programs.processes import children
 
 if TYPE_CHECKING:

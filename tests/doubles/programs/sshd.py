@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.node import free_port
+from docker_lxc_gate.lab.node import free_port
 from tests.doubles.programs.processes import children
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faults.catalogue import chosen
-from faults.states import WITHOUT_BACKUPS
+from proof.faults.catalogue import chosen
+from proof.faults.states import WITHOUT_BACKUPS
 
 
 @dataclass(frozen=True)

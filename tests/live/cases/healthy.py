@@ -6,8 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faults.fault import CTID
-from faults.scenarios import scenarios
+from proof.faults.fault import CTID
+from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,21 +23,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lab.machine import Lab
+from docker_lxc_gate.errors import RemediationError, TransportError
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.ssh.connection import Ssh
+from docker_lxc_gate.machines.transport import Layer
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
-from targets.errors import RemediationError, TransportError
-from targets.root import as_root
-from targets.runtime.pct import Pct
-from targets.ssh.connection import Ssh
-from targets.transport import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from targets.transport import CommandResult, Transport
 
 #: How this is run as a program, in the project's folder.
 PROGRAM = (sys.executable, "-m", "tests.live.interrupted.interruption")

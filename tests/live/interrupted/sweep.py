@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from facts import machine_state
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan, Stage
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
-from targets.lock import Lock
-from targets.runtime.pct import Pct
-from targets.runtime.waiting import wait_until_booted
-from targets.ssh.connection import Ssh
 from tests.live.interrupted.interruption import (
     DONE,
     ENDED,
@@ -39,7 +39,7 @@ from tests.live.running import facts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.machine import Lab
+    from docker_lxc_gate.lab.machine import Lab
 
 _ROOT = Path(__file__).parents[3]
 WAYS = ("apply", "rollback")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bench.lab import comparable
+from proof.bench.lab import comparable
 
 ROOT = Path(__file__).parents[3]
 #: Answers as the programs do on a lab where nothing is to be done; $FAILS fails.
@@ -26,10 +26,10 @@ case "$0 $*" in
     *"${FAILS:-nothing}"*) echo "broken: $*"; exit 1 ;;
     *'ssh '*' tar -c'*) tar -cT /dev/null ;;
     *'ssh '*) cat >/dev/null ;;
-    *'bench.lab versions') echo '{"accelerator": "tcg"}' ;;
-    *'bench.lab status') echo '{"round trips": 3}' ;;
-    *'bench.lab differences'*) echo 'the end state is ours' ;;
-    *'bench.lab state') echo '{}' ;;
+    *'proof.bench.lab versions') echo '{"accelerator": "tcg"}' ;;
+    *'proof.bench.lab status') echo '{"round trips": 3}' ;;
+    *'proof.bench.lab differences'*) echo 'the end state is ours' ;;
+    *'proof.bench.lab state') echo '{}' ;;
     *' apply '*--json*) echo '[{"id": "tunable", "changed": '"${CHANGED:-false}"'}]' ;;
     *' plan '*--json*) echo '{"changes": [{"id": "tunable", "drift": '"${DRIFT:-null}"'}]}' ;;
     *' status '*--json*) echo '{"actions": [{"id": "tunable", "drift": '"${DRIFT:-null}"'}]}' ;;
@@ -57,7 +57,7 @@ def bench(
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with programs that only answer."""
-    shutil.copytree(ROOT / "bench", tmp_path / "bench")
+    shutil.copytree(ROOT / "proof/bench", tmp_path / "proof/bench")
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts/bench", tmp_path / "scripts")
     for name in (
@@ -83,10 +83,10 @@ def test_bench_measures_every_stage(checkout: Path, options: str, stages: int) -
 
 
 def test_bench_with_a_stage_that_fails_keeps_the_other_figures(checkout: Path) -> None:
-    figures = bench(checkout, "--no-cold", code=3, FAILS="-m faults F12")
+    figures = bench(checkout, "--no-cold", code=3, FAILS="-m proof.faults F12")
     [(stage, why)] = figures["failed"].items()
     assert stage == "one fault (F12): restore, inject, ask"
-    assert "broken: -m faults F12" in why
+    assert "broken: -m proof.faults F12" in why
     assert len(figures["seconds"]) == 6
     assert figures["counts"]["round trips"] == 3
 
@@ -132,7 +132,7 @@ def _collected(*arguments: str) -> set[str]:
 
 
 def test_compared_gate_leaves_out_rollback_and_prerequisites_alone() -> None:
-    match = re.search(r'stage "\$compared" "gate (.+)"', (ROOT / "bench/lab.sh").read_text())
+    match = re.search(r'stage "\$compared" "gate (.+)"', (ROOT / "proof/bench/lab.sh").read_text())
     assert match
     everything, compared = _collected(), _collected(*shlex.split(match[1]))
     left_out = {line.partition("::")[0] for line in everything - compared}

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from commandline.output import run, written
+from docker_lxc_gate.commandline.output import run, written
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,7 +29,7 @@ def ended(command: str, to: int, home: Path, **more: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-COMMANDS = ["remediation --help", "lab status", "faults --list"]
+COMMANDS = ["remediation --help", "docker_lxc_gate.lab status", "proof.faults --list"]
 
 
 @pytest.mark.laws

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import node_reads, upgrade
-from doctor.examine import EXAMINATIONS, examine
-from doctor.problems import FOLLOWS
-from lint.finding import PROBLEMS
-from targets.errors import FactError, TransportError, Unreachable
+from docker_lxc_gate.doctor import node_reads, upgrade
+from docker_lxc_gate.doctor.examine import EXAMINATIONS, examine
+from docker_lxc_gate.doctor.problems import FOLLOWS
+from docker_lxc_gate.errors import FactError, TransportError, Unreachable
+from docker_lxc_gate.lint.finding import PROBLEMS
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming

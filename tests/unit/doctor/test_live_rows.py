@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from doctor.examine import EXAMINATIONS
-from faults.fault import PRELUDE
-from lint.finding import Severity
+from docker_lxc_gate.doctor.examine import EXAMINATIONS
+from docker_lxc_gate.lint.finding import Severity
+from proof.faults.fault import PRELUDE
 from tests.live.cases.doctor_rows import ROWS, Row
 
 _KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}

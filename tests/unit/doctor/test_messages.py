@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from doctor import guest_reads, messages
-from doctor.messages import FAMILIES, MESSAGES
-from lint.finding import Severity
+from docker_lxc_gate.doctor import guest_reads, messages
+from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
+from docker_lxc_gate.lint.finding import Severity
 from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
 
 if TYPE_CHECKING:
-    from doctor.messages import Family
+    from docker_lxc_gate.doctor.messages import Family
 
 BEFORE = "Error response from daemon: "
 RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"

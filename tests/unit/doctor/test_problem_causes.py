@@ -6,17 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from doctor import guest_reads, messages, node_reads
-from doctor.examinations import (
-    freezer,
-    runc_fix,
-    storage,
-)
-from doctor.examine import diagnose
-from doctor.node_reads import Confined
-from facts.denial.denial_groups import Tally
-from facts.denial.denials import owner_by_name
-from lint.finding import Severity
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor.examinations import freezer, runc_fix, storage
+from docker_lxc_gate.doctor.examine import diagnose
+from docker_lxc_gate.doctor.node_reads import Confined
+from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denials import owner_by_name
+from docker_lxc_gate.lint.finding import Severity
 from tests.doubles.patient import (
     CONFIG,
     CTID,

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import guest_reads
-from doctor.examinations import (
-    ownership,
-)
-from doctor.volume_reads import VOLUMES
-from targets.errors import FactError
-from targets.runtime import container_config
+from docker_lxc_gate.doctor import guest_reads
+from docker_lxc_gate.doctor.examinations import ownership
+from docker_lxc_gate.doctor.volume_reads import VOLUMES
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import container_config
 from tests.doubles.patient import (
     CONFIG,
     DATA,
@@ -27,7 +25,7 @@ from tests.unit.doctor.test_upgrade_scripts import asked
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from targets.read import Read
+    from docker_lxc_gate.machines.read import Read
     from tests.doubles.patient import Raw
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import guest_reads, messages, node_reads
-from doctor.examine import diagnose
-from doctor.volume_reads import VOLUMES
-from facts import apparmor
-from lint.finding import Severity
-from targets.runtime.pct import IN_CONTROL
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor.examine import diagnose
+from docker_lxc_gate.doctor.volume_reads import VOLUMES
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from tests.doubles.patient import (
     CONFIG,
     CTID,
@@ -34,7 +34,7 @@ from tests.doubles.patient import (
 )
 
 if TYPE_CHECKING:
-    from targets.read import Read
+    from docker_lxc_gate.machines.read import Read
     from tests.doubles.patient import Raw
 
 OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import guest_reads, node_reads, upgrade_reads
-from doctor.upgrade_pairs import PAIRS
+from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.upgrade_pairs import PAIRS
 from tests.doubles.patient import CONFIG, CTID, advice, confined, container, first, problems
 from tests.doubles.upgrading import DEBIAN, LATER, OLDER, WITHOUT, docker, installed, plan, upgraded
 
 if TYPE_CHECKING:
-    from targets.read import Read
+    from docker_lxc_gate.machines.read import Read
     from tests.doubles.patient import Raw
 
 PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED

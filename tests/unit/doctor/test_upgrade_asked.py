@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import guest_reads, node_reads, upgrade_reads
-from targets.errors import FactError
-from targets.transport import CommandResult
+from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.result import CommandResult
 from tests.doubles.patient import CTID, advice, first, problems
 from tests.doubles.upgrading import (
     DEBIAN,
@@ -25,7 +25,7 @@ from tests.doubles.upgrading import (
 )
 
 if TYPE_CHECKING:
-    from targets.read import Read
+    from docker_lxc_gate.machines.read import Read
     from tests.doubles.patient import Raw
 
 PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from doctor import upgrade, upgrade_reads
-from doctor.upgrade_conditions import CONDITIONS
-from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
-from facts.apt import is_within
+from docker_lxc_gate.doctor import upgrade, upgrade_reads
+from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
+from docker_lxc_gate.facts.apt import is_within
 
 if TYPE_CHECKING:
-    from doctor.upgrade_pairs import Pair
+    from docker_lxc_gate.doctor.upgrade_pairs import Pair
 
 
 def test_row_says_what_fixes_it() -> None:

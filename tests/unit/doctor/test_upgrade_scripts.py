@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from doctor import upgrade_reads
-from doctor.upgrade_reads import Step
-from targets.errors import FactError
-from targets.transport import CommandResult
+from docker_lxc_gate.doctor import upgrade_reads
+from docker_lxc_gate.doctor.upgrade_reads import Step
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.result import CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from targets.read import Read
+    from docker_lxc_gate.machines.read import Read
 
 T = TypeVar("T")
 _LOCK = "/var/lib/dpkg/lock-frontend"

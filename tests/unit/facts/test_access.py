@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from facts import access
-from targets.errors import CommandFailed, FactError
-from targets.transport import Local
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import access
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
 

@@ -7,8 +7,9 @@ import shlex
 
 import pytest
 
-from facts import apparmor
-from targets.errors import CommandFailed, FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.machines.result import CommandFailed
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 

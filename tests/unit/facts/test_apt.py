@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from facts.apt import LOOKING, is_within, order
+from docker_lxc_gate.facts.apt import LOOKING, is_within, order
 from tests.doubles.examples import examples
 
 if TYPE_CHECKING:

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from facts import backups as backup
-from facts.backup_archives import Backup
-from facts.docker import OPTIONS_ELSEWHERE
-from formats import mount_table
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import backups as backup
+from docker_lxc_gate.facts.backup_archives import Backup
+from docker_lxc_gate.facts.docker import OPTIONS_ELSEWHERE
+from docker_lxc_gate.formats import container_config, mount_table
+from docker_lxc_gate.formats.normal_form import normal_form
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Local
 from remediation import docker_data
 from remediation.backup import make_backup, may_freeze, require_unfrozen
 from remediation.desired import DAEMON_JSON
 from remediation.docker_data import on_places
 from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
-from targets.errors import CommandFailed, FactError
-from targets.runtime import container_config
-from targets.runtime.normal_form import normal_form
-from targets.target import Target
-from targets.transport import CommandResult, Local
 from tests.doubles.canned import Machine
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.scripted import Scripted

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from facts import confinement
-from facts.audit import audit_records
-from facts.confinement import ATTEMPTS, Process, label_defect
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import confinement
+from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.facts.confinement import ATTEMPTS, Process, label_defect
+from docker_lxc_gate.machines.transport import Local
 from remediation import desired
-from targets.errors import FactError
-from targets.transport import Local
 from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest

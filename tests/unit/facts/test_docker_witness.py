@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import docker_witness, machine_state
-from targets.errors import FactError
-from targets.transport import Local, Recorded
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import docker_witness, machine_state
+from docker_lxc_gate.machines.transport import Local, Recorded
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 ASKED = "sh docker-witness"
 ONE, TWO = "a" * 64, "b" * 64

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import dockerd
-from targets.errors import FactError
-from targets.transport import CommandResult
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.machines.result import CommandResult
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming

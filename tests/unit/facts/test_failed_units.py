@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import failed_units
-from facts.audit import audit_records
-from facts.failed_units import FailedUnit, Log
-from targets.errors import CommandFailed, FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import failed_units
+from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.facts.failed_units import FailedUnit, Log
+from docker_lxc_gate.machines.result import CommandFailed
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 LOG = "sh log"
 SHOWN = """Result=exit-code

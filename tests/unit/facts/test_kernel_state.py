@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from facts import machine_state
-from targets.programs import program
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.programs import program
 
-STATE = program("facts", "kernel_state.pl")
+STATE = program("docker_lxc_gate.facts", "kernel_state.pl")
 RULES = """table ip nat {
 \tchain DOCKER {
 \t\tiifname "docker0" counter return
@@ -325,7 +325,13 @@ def test_listed_files_with_flags_are_named(tmp_path: Path) -> None:
     kept, odd = tmp_path / "kept", os.fsencode(tmp_path) + b"/\xff odd"
     kept.touch()
     open(odd, "wb").close()  # noqa: PTH123 - no UTF-8
-    argv = ["perl", "-e", program("facts", "listed_files.pl"), "--", os.fsencode(tmp_path)]
+    argv = [
+        "perl",
+        "-e",
+        program("docker_lxc_gate.facts", "listed_files.pl"),
+        "--",
+        os.fsencode(tmp_path),
+    ]
     argv += ["-printf", r"%p\t%y %m %U:%G %s %l|%T@ %i\n"]
     changed = subprocess.run(["chattr", "+i", kept], check=False, capture_output=True).returncode
     try:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import machine_state
-from targets.errors import FactError
-from targets.programs import program
-from targets.runtime.pct import Pct
-from targets.transport import Local
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -21,7 +21,7 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 SAID = """
 == files
@@ -85,7 +85,10 @@ ssh.service sshd\t1 with abc
 """
 
 
-PROGRAMS = (program("facts", "listed_files.pl"), program("facts", "kernel_state.pl"))
+PROGRAMS = (
+    program("docker_lxc_gate.facts", "listed_files.pl"),
+    program("docker_lxc_gate.facts", "kernel_state.pl"),
+)
 
 
 def asked(said: str = SAID, code: int = 0) -> Answering:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from facts import neighbours
-from facts.denial import denials
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import neighbours
+from docker_lxc_gate.facts.denial import denials
+from docker_lxc_gate.machines.result import CommandFailed
 from remediation.desired import PROFILE
-from targets.errors import CommandFailed, FactError
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
 

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.process_tree import ProcessNotes, ProcessWatch, parse
-from targets.errors import CommandFailed, TransportError
-from targets.programs import program
-from targets.transport import CommandResult, Local
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch, parse
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import Hold
+    from docker_lxc_gate.machines.transport import Hold
 
 
 #: Lets the program's socket for the kernel's events be one of ours.
@@ -43,7 +44,7 @@ class Kernel:
         for pid, cgroup in cgroups.items():
             self.enter(pid, cgroup)
         self.events, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        script = KERNEL + program("facts", "process_notes.pl").replace(*change)
+        script = KERNEL + program("docker_lxc_gate.facts", "process_notes.pl").replace(*change)
         with its:
             self.process = subprocess.Popen(
                 ["perl", "-e", script.replace("/proc", str(root / "proc")), str(self.file)],

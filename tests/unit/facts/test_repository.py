@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.repository import Checkout, checkout, upstream_commit
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.repository import Checkout, checkout, upstream_commit
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from remediation.phoenix import INSTALL_SCRIPT
-from targets.errors import CommandFailed, FactError
-from targets.transport import Local
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
 
@@ -239,7 +240,7 @@ def test_upstream_commit_of_one_that_never_answers_is_an_error(
     ssh.chmod(0o755)
     git(repository, "config", "core.sshCommand", str(ssh))
     git(repository, "remote", "set-url", "origin", "ssh://nobody@localhost/x")
-    monkeypatch.setattr("facts.repository._UPSTREAM_PATIENCE", 1)
+    monkeypatch.setattr("docker_lxc_gate.facts.repository._UPSTREAM_PATIENCE", 1)
     with naming(FactError, "1 s"):
         upstream_of(repository)
 

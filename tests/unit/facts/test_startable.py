@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from facts import startable
-from targets.errors import CommandFailed
-from targets.runtime.lxc import Lxc
+from docker_lxc_gate.facts import startable
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.lxc import Lxc
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming
 from tests.unit.facts.test_apparmor import PROFILES

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.catalogue import FAULTS, SLOW, chosen, killers, part, third
-from faults.fault import HEALTHY, PRELUDE, RED, UNDETERMINED, Fault
-from faults.scenarios import read_only, scenarios
-from targets.errors import UsageError
+from docker_lxc_gate.errors import UsageError
+from proof.faults.catalogue import FAULTS, SLOW, chosen, killers, part, third
+from proof.faults.fault import HEALTHY, PRELUDE, RED, UNDETERMINED, Fault
+from proof.faults.scenarios import read_only, scenarios
 from tests.live.cases.healthy import VARIATIONS, in_turn
 
 ROOT = Path(__file__).parents[3]

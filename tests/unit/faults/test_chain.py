@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from faults import chain, run
-from faults.catalogue import FAULTS
-from faults.chain import Chain, ordered
-from faults.fault import APPLIED, COMPLIANT, RED, Fault, red
-from faults.run import Found
-from targets.errors import FactError, RemediationError
+from docker_lxc_gate.errors import FactError, RemediationError
+from proof.faults import chain, run
+from proof.faults.catalogue import FAULTS
+from proof.faults.chain import Chain, ordered
+from proof.faults.fault import APPLIED, COMPLIANT, RED, Fault, red
+from proof.faults.run import Found
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import run
-from faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
-from faults.run import Found, compare
-from faults.scenarios import scenarios
-from targets.errors import CommandFailed, FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.result import CommandFailed
+from proof.faults import run
+from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
+from proof.faults.run import Found, compare
+from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:

@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import backups, repository
-from faults import states
-from faults.catalogue import FAULTS
-from faults.fault import CTID, PRELUDE, RED, written
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import backups, repository
+from docker_lxc_gate.machines import target
+from docker_lxc_gate.machines.transport import Local, Transport
+from proof.faults import states
+from proof.faults.catalogue import FAULTS
+from proof.faults.fault import CTID, PRELUDE, RED, written
 from remediation import desired, phoenix
 from remediation.phoenix.scripts import install_script, setup_script
 from steps import configuration, files
 from steps import prerequisites as judged
-from targets import target
-from targets.errors import FactError
-from targets.transport import CommandResult, Local, Transport
 from tests.doubles import canned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from docker_lxc_gate.machines.result import CommandResult
+
 ROOT = Path(__file__).parents[3]
-GUEST = ROOT / "lab/guest/phoenix_hypervisor"
+GUEST = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 PROFILE = "etc/apparmor.d/lxc-phoenix-v2"
 CONF = f"etc/pve/lxc/{CTID}.conf"
 WRITTEN = """arch: amd64

@@ -1,4 +1,4 @@
-"""The kill matrix, and ``python -m faults`` as a user runs it."""
+"""The kill matrix, and ``python -m proof.faults`` as a user runs it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-import faults.__main__ as command
-from faults import matrix
-from faults.__main__ import main
-from faults.catalogue import FAULTS
-from faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
-from faults.run import Found, Problem, Result
-from faults.scenarios import scenarios
-from targets.errors import FactError, UsageError
+import proof.faults.__main__ as command
+from docker_lxc_gate.errors import FactError, UsageError
+from proof.faults import matrix
+from proof.faults.__main__ import main
+from proof.faults.catalogue import FAULTS
+from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
+from proof.faults.run import Found, Problem, Result
+from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from targets.errors import TransportError
-from targets.transport import Local
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.live.interrupted import interruption
 from tests.live.interrupted.interruption import ENDED, Point, Points

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import real, run
-from faults.catalogue import FAULTS
-from faults.fault import COMPLIANT, RED, Fault, red
-from faults.run import Found
-from faults.scenarios import scenarios
-from targets import target_file
-from targets.errors import (
-    FactError,
-    RemediationError,
-    UsageError,
-)
-from targets.runtime.lxc import Lxc
-from targets.target import Target
+from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.target import Target
+from proof.faults import real, run
+from proof.faults.catalogue import FAULTS
+from proof.faults.fault import COMPLIANT, RED, Fault, red
+from proof.faults.run import Found
+from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:

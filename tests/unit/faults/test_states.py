@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import states
+from proof.faults import states
 
 ROOT = Path(__file__).parents[3]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of all packages that a state could depend on."""
-    for name in ("commandline", "facts", "remediation", "targets"):
+    for name in ("docker_lxc_gate", "remediation"):
         left_out = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
     return tmp_path
@@ -29,16 +29,16 @@ def checkout(tmp_path: Path) -> Path:
         ("remediation/content/lxc-phoenix-v2", False),
         ("remediation/engine/journal_format.py", False),
         ("remediation/provision.py", False),
-        ("targets/archive.py", False),
-        ("targets/files.py", False),
-        ("targets/runtime/base.py", False),
-        ("targets/transport.py", False),
-        ("commandline/output.py", True),
-        ("facts/machine_state.py", True),
+        ("docker_lxc_gate/formats/archive.py", False),
+        ("docker_lxc_gate/machines/files.py", False),
+        ("docker_lxc_gate/machines/runtime/base.py", False),
+        ("docker_lxc_gate/machines/transport.py", False),
+        ("docker_lxc_gate/commandline/output.py", True),
+        ("docker_lxc_gate/facts/machine_state.py", True),
         ("remediation/__main__.py", True),
         ("remediation/cli/printing.py", True),
-        ("targets/ssh/connection.py", True),
-        ("targets/runtime/__pycache__/base.cpython-311.pyc", True),
+        ("docker_lxc_gate/machines/ssh/connection.py", True),
+        ("docker_lxc_gate/machines/runtime/__pycache__/base.cpython-311.pyc", True),
     ],
 )
 def test_written_by_is_the_same_state_unless_a_writer_changed(
@@ -51,7 +51,7 @@ def test_written_by_is_the_same_state_unless_a_writer_changed(
     assert (states.written_by(checkout) == before) is same
 
 
-@pytest.mark.parametrize("place", ["targets/archive.py", "remediation/cli"])
+@pytest.mark.parametrize("place", ["docker_lxc_gate/formats", "remediation/cli"])
 def test_written_by_a_checkout_where_a_place_has_moved_fails_and_names_it(
     checkout: Path, place: str
 ) -> None:

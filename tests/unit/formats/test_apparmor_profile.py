@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from formats.apparmor_profile import profiles, statements
+from docker_lxc_gate.formats.apparmor_profile import profiles, statements
 from tests.doubles.apparmor.apparmor_parser import compiled
 
 

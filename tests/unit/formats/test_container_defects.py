@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from formats.container_defects import Kind, defects, stopping
-from targets.runtime.container_config import FUSE_ENTRY, parse, parse_lxc
+from docker_lxc_gate.formats.container_config import FUSE_ENTRY, parse, parse_lxc
+from docker_lxc_gate.formats.container_defects import Kind, defects, stopping
 
 ENTRY = "lxc.mount.entry:"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from formats import id_map
-from formats.id_map import Range
-from targets.errors import FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import id_map
+from docker_lxc_gate.formats.id_map import Range
 
 
 def test_parse_reads_the_kernels_columns() -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from lab.__main__ import main
-from lab.errors import MachineFailed
-from lab.machine import Lab
-from targets.errors import UsageError
-from targets.ssh.address import SshAddress
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.lab.__main__ import main
+from docker_lxc_gate.lab.errors import MachineFailed
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.ssh.address import SshAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_lab_without_a_machine_ends_with(home: Path, command: list[str], code: int) -> None:
     done = CliRunner().invoke(main, command)
     assert done.exit_code == code
-    assert ("python -m lab up" in done.output) is bool(code)
+    assert ("python -m docker_lxc_gate lab up" in done.output) is bool(code)
     assert not home.exists()
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import errors, image, progress, recipe, repository
-from lab.errors import ImageBuildFailed, MissingProgram, NoSpace
-from lab.image import Images
-from lab.sources import Archives
+from docker_lxc_gate.lab import errors, image, progress, recipe, repository
+from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram, NoSpace
+from docker_lxc_gate.lab.image import Images
+from docker_lxc_gate.lab.sources import Archives
 
 if TYPE_CHECKING:
     from pathlib import Path

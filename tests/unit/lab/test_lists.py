@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import lists
+from docker_lxc_gate.lab import lists
 
 MAIN = b"""\
 Package: wanted

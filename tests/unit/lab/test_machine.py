@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import image, machine
-from lab.errors import ImageBuildFailed, LabError, MachineFailed, NoSpace
-from lab.image import Images, NodeImage
-from lab.lock import only_one
-from lab.machine import Lab
-from lab.node import Node, State
-from lab.progress import silent
-from lab.qemu import Qemu
-from targets.errors import UsageError
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.lab import image, machine
+from docker_lxc_gate.lab.errors import ImageBuildFailed, LabError, MachineFailed, NoSpace
+from docker_lxc_gate.lab.image import Images, NodeImage
+from docker_lxc_gate.lab.lock import only_one
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.lab.node import Node, State
+from docker_lxc_gate.lab.progress import silent
+from docker_lxc_gate.lab.qemu import Qemu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,14 +94,14 @@ def test_copy_over_a_machine_is_refused_and_changes_nothing(stopped: Lab, tmp_pa
     (second / "machine/disk.qcow2").write_bytes(b"work")
     with pytest.raises(UsageError) as refused:
         stopped.copy_to(second)
-    assert f"LAB_HOME={second} python -m lab destroy" in str(refused.value)
+    assert f"LAB_HOME={second} python -m docker_lxc_gate lab destroy" in str(refused.value)
     assert (second / "machine/disk.qcow2").read_bytes() == b"work"
 
 
 def test_copy_of_no_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         Lab.open(tmp_path / "first").copy_to(tmp_path / "second")
-    assert "python -m lab up" in str(refused.value)
+    assert "python -m docker_lxc_gate lab up" in str(refused.value)
     assert not (tmp_path / "second").exists()
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from lab import machine, progress, provision, proxmox, recipe, repository
-from lab.__main__ import main
-from lab.errors import Unreachable
-from lab.image import Images
-from lab.sources import Archives
-from targets.errors import UsageError
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.lab import machine, progress, provision, proxmox, recipe, repository
+from docker_lxc_gate.lab.__main__ import main
+from docker_lxc_gate.lab.errors import Unreachable
+from docker_lxc_gate.lab.image import Images
+from docker_lxc_gate.lab.sources import Archives
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import qemu
-from lab.errors import LabError, MachineFailed
-from lab.lock import only_one
-from lab.node import Node, State
-from lab.progress import silent
-from lab.qemu import Hardware, Qemu
+from docker_lxc_gate.lab import qemu
+from docker_lxc_gate.lab.errors import LabError, MachineFailed
+from docker_lxc_gate.lab.lock import only_one
+from docker_lxc_gate.lab.node import Node, State
+from docker_lxc_gate.lab.progress import silent
+from docker_lxc_gate.lab.qemu import Hardware, Qemu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import recipe
-from lab.sources import Archives
+from docker_lxc_gate.lab import recipe
+from docker_lxc_gate.lab.sources import Archives
 
 HERE = Archives(("http://a/debian",), ("http://a/debian-security",))
 THERE = Archives(("http://b/debian",), ("http://b/debian-security",))

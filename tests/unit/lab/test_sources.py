@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import sources
-from lab.errors import NoSources
-from lab.sources import Archives, archives, seen_from_guest
+from docker_lxc_gate.lab import sources
+from docker_lxc_gate.lab.errors import NoSources
+from docker_lxc_gate.lab.sources import Archives, archives, seen_from_guest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-from lab import tree
-from lab.tree import Entry, text
+from docker_lxc_gate.lab import tree
+from docker_lxc_gate.lab.tree import Entry, text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lint.check import check
-from lint.fixes import certain, edited
-from lint.source import Kind, Source
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.fixes import certain, edited
+from docker_lxc_gate.lint.source import Kind, Source
 
 HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
 PATH = "/etc/pve/lxc/950.conf"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lint import discover
-from lint.source import Kind
-from targets.errors import UsageError
-from targets.regular_file import LARGEST
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.lint import discover
+from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.machines.regular_file import LARGEST
 from tests.doubles.naming import naming
 
 CONF = b"rootfs: local:1\nunprivileged: 1\n"

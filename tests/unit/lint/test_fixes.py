@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lint.check import check
-from lint.fixes import certain, edited, write
-from lint.source import Kind, Source
-from targets.errors import FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.fixes import certain, edited, write
+from docker_lxc_gate.lint.source import Kind, Source
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lint.finding import Edit
+    from docker_lxc_gate.lint.finding import Edit
 
 _lines = st.sampled_from(
     [

@@ -11,17 +11,17 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.guest.pct import formats, lines
-from lab.guest.pct.config import Config, Section, network, serialise
-from lint import discover
-from lint.check import check
-from lint.rules.tools import Tools
-from lint.source import Kind, Source
+from docker_lxc_gate.lab.guest.pct import formats, lines
+from docker_lxc_gate.lab.guest.pct.config import Config, Section, network, serialise
+from docker_lxc_gate.lint import discover
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.machines.transport import Local
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_options
 from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
-from targets.transport import Local
 from tests.doubles.nodes import proxmox_snapshots
 
 ROOT = Path(__file__).parents[3]
@@ -176,7 +176,7 @@ def test_configuration_that_the_plan_changed_has_no_finding(text: str) -> None:
 def test_files_of_this_project_have_no_finding() -> None:
     found = discover.under(ROOT / "remediation/content/lxc-phoenix-v2")
     assert check(found.sources, Tools(Local())) == []
-    for folder in ("scripts", "lab/guest/phoenix_hypervisor"):
+    for folder in ("scripts", "docker_lxc_gate/lab/guest/phoenix_hypervisor"):
         found = discover.under(ROOT / folder)
         assert len(found.sources) > 3
         told = check(found.sources, Tools(Local()))
@@ -185,7 +185,7 @@ def test_files_of_this_project_have_no_finding() -> None:
 
 
 def test_phoenix_after_the_plan_has_no_finding(tmp_path: Path) -> None:
-    checkout = ROOT / "lab/guest/phoenix_hypervisor"
+    checkout = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
     edits = {
         phoenix.SETUP_SCRIPT: setup_script,
         phoenix.INSTALL_SCRIPT: install_script,

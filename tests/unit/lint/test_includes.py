@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lint import discover, includes
-from lint.check import check
-from lint.source import Kind
+from docker_lxc_gate.lint import discover, includes
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lint.finding import Finding
+    from docker_lxc_gate.lint.finding import Finding
 
 HEADER = "profile lxc-docker {\n"
 ALL = "  file,\n  capability,\n  network,\n  mount,\n  ptrace,\n  signal,\n"

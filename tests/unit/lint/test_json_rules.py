@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lint import json_text
-from lint.check import check
-from lint.phoenix import schema_errors
-from lint.phoenix.json_schema import Unusable, mismatches
-from lint.source import Kind, Source
+from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.phoenix import schema_errors
+from docker_lxc_gate.lint.phoenix.json_schema import Unusable, mismatches
+from docker_lxc_gate.lint.source import Kind, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

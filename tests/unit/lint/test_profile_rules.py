@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lint.check import check
-from lint.source import Kind, Source
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.source import Kind, Source
 from tests.doubles.apparmor.apparmor_parser import compiled
 
 CONF = Source(

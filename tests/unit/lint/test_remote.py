@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lint import remote
-from lint.check import check
-from lint.source import Kind
-from targets.errors import FactError, TransportError
-from targets.transport import CommandResult, Local, Transport
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.lint import remote
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:

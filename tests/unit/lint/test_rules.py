@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lint import discover, finding
-from lint.check import check
-from lint.finding import PROBLEMS
-from lint.rules.tools import Tools
-from targets.transport import Local
+from docker_lxc_gate.lint import discover, finding
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.machines.transport import Local
 
 DATA = Path(__file__).parents[2] / "data/lint"
 #: A file that is too large, or that nobody may read, is made where it is tested: test_discover.py.

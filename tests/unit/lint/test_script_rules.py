@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lint import shell_text
-from lint.check import check
-from lint.shell_text import TooTangled, commands
-from lint.source import Kind, Source
+from docker_lxc_gate.lint import shell_text
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.shell_text import TooTangled, commands
+from docker_lxc_gate.lint.source import Kind, Source
 
 
 def ids(text: str, *, mode: int = 0o755) -> list[str]:

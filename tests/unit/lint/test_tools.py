@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lint.check import check
-from lint.rules import tools
-from lint.rules.tools import Tools
-from lint.source import Kind, Source
-from targets.errors import LimitExceeded, TransportError
-from targets.transport import Local
+from docker_lxc_gate.errors import LimitExceeded, TransportError
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.rules import tools
+from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SCRIPT = Source("/p/a.sh", b"#!/bin/bash\ntrue\n", Kind.SCRIPT)

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
+from docker_lxc_gate.formats.archive import FileState
 from remediation import desired
 from remediation.actions.storage_driver import StorageDriver
 from remediation.data_root import profile_elsewhere
 from remediation.edits.daemon_json import daemon_json, data_root
-from targets.archive import FileState
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Machine
 

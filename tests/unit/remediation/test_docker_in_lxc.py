@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from docker_lxc_gate.errors import Elsewhere
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import docker_in_lxc as it
 from remediation import phoenix
-from targets.errors import Elsewhere
-from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted

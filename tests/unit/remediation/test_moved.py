@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.errors import Elsewhere
+from docker_lxc_gate.machines import connect
 from remediation import docker_in_lxc
 from remediation.cli.group import main
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
-from targets import connect
-from targets.errors import Elsewhere
 from tests.doubles.flag import ON, Flag, journal, plan
 
 if TYPE_CHECKING:

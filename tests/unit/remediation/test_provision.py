@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.errors import FactError, TransportError, UsageError
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import _BOOTED, wait_until_online
+from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Local
 from remediation import docker_in_lxc, provision
 from remediation.cli import printing
 from remediation.engine import journal
 from remediation.engine.errors import NotClean, RollbackFailed
 from remediation.engine.journal_format import VERSION, written
 from remediation.provision import boot_created, create, reserved, thrown_away
-from targets.drift import Drift
-from targets.errors import CommandFailed, FactError, TransportError, UsageError
-from targets.runtime.lxc import Lxc
-from targets.runtime.pct import Pct
-from targets.runtime.waiting import _BOOTED, wait_until_online
-from targets.target import Target
-from targets.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 

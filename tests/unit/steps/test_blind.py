@@ -17,20 +17,21 @@ import pytest
 import stamina
 from testinfra.host import Host
 
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.target import Target
 from remediation.provision import Provisioned
 from steps.docker import DockerRun
 from steps.rollback import Existing
 from steps.witness import TransportBackend
-from targets.errors import CommandFailed, RemediationError
-from targets.runtime.pct import Pct
-from targets.target import Target
 from tests.doubles.answering import Answering
 from tests.unit.steps.test_sentences import matching, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from targets.transport import Hold, Transport
+    from docker_lxc_gate.machines.transport import Hold, Transport
 
 DENYING = re.compile(
     r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.machines.batch import Shared
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.target import Target
 from steps import foreseen
 from steps.docker import docker_runs
 from steps.foreseen import Foresight
 from steps.target import no_unit_failed
 from steps.witness import host
-from targets.batch import Shared
-from targets.errors import TransportError
-from targets.read import unparsed
-from targets.runtime.pct import Pct
-from targets.target import Target
 from tests.doubles.nodes.healthy import PID, Healthy
 from tests.unit.steps.test_sentences import definitions, sentences
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
 from steps import probe
-from targets.errors import FactError
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming, not_compliant

@@ -13,7 +13,7 @@ from pytest_bdd import parser
 from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
 
 import steps as package
-from gate.requirements import CATALOGUE
+from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 ROOT = Path(__file__).parents[3]
 FEATURES = sorted((ROOT / "features").glob("*.feature"))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import confinement
-from facts.confinement import Process
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import confinement
+from docker_lxc_gate.facts.confinement import Process
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.target import Target
 from remediation import desired, phoenix
 from steps import apparmor as steps
-from targets.errors import CommandFailed, FactError
-from targets.target import Target
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.unit.facts.test_apparmor import COMPILE, FIND, PLACE, POLICY, PROFILES
@@ -23,7 +24,7 @@ from tests.unit.steps.test_steps_provisioning import ABSENT, SEEN, STATUS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"

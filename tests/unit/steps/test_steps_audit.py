@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from facts.audit import audit_records, audit_window
-from facts.audit.canary import Subject
-from facts.process_tree import ProcessNotes
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import audit_records, audit_window
+from docker_lxc_gate.facts.audit.canary import Subject
+from docker_lxc_gate.facts.process_tree import ProcessNotes
+from docker_lxc_gate.machines.result import CommandResult
 from steps import audit as steps
 from steps import prerequisites
 from steps.docker import DockerRun
-from targets.errors import FactError
-from targets.transport import CommandResult
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import failed_units
-from facts.audit import audit_records
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts import failed_units
+from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.formats.container_config import FUSE_ENTRY, LXC_REFUSES
+from docker_lxc_gate.machines import guest_root
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.lxc import Lxc
 from steps import configuration as steps
 from steps import target as of_target
-from targets import guest_root
-from targets.errors import CommandFailed, FactError, RemediationError
-from targets.runtime.container_config import FUSE_ENTRY, LXC_REFUSES
-from targets.runtime.lxc import Lxc
 from tests.doubles.canned import FIRST_PROCESS, PID, Answer, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.nodes.healthy import MOUNTS
@@ -22,7 +23,7 @@ from tests.doubles.nodes.healthy import MOUNTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 CONF, STARTED = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
 PROFILE = "lxc.apparmor.profile"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import dockerd
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.target import Target
 from remediation import desired
 from steps import docker as steps
-from steps import hello, hello_world, probe
-from targets.errors import CommandFailed, FactError, TransportError
-from targets.target import Target
-from targets.transport import CommandResult
+from steps import hello_world, probe
 from tests.doubles.answering import Answering
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
@@ -24,7 +25,7 @@ from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 DRIVER = "fuse-overlayfs"
 ENABLED = "systemctl is-enabled docker.service"

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.target import Target
 from remediation import desired, phoenix
 from remediation.actions.storage_driver import DockerState
 from remediation.engine import journal
 from remediation.engine.action import Place
 from steps import files as steps
-from targets.archive import FileState
-from targets.errors import CommandFailed, FactError
-from targets.target import Target
 from tests.doubles.canned import Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.programs.dockerd import Dockerd, no_dockerd
@@ -24,7 +25,7 @@ from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 DATA = Path(__file__).parents[2] / "data"
 SETUP = (DATA / "setup_apparmor.after.sh").read_text()

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from facts import backups as backup
-from facts.access import Access
-from facts.audit.log_room import Room
-from facts.backup_archives import Backup
-from facts.neighbours import Affected
-from facts.repository import Checkout
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import backups as backup
+from docker_lxc_gate.facts.access import Access
+from docker_lxc_gate.facts.audit.log_room import Room
+from docker_lxc_gate.facts.backup_archives import Backup
+from docker_lxc_gate.facts.neighbours import Affected
+from docker_lxc_gate.facts.repository import Checkout
+from docker_lxc_gate.machines.target import Target
 from remediation import phoenix
 from steps import prerequisites as steps
-from targets.errors import FactError
-from targets.target import Target
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from facts import machine_state
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from steps.docker import NO_DOCKER
-from targets.errors import FactError, TransportError
-from targets.runtime.pct import IN_CONTROL
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES

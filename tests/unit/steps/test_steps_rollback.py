@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import apparmor, docker, machine_state
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import apparmor, docker, machine_state
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 from remediation import desired, phoenix
 from remediation.engine.errors import ChangedSince
 from remediation.rehearsal import Stage
 from steps import rollback as steps
-from targets.drift import Drift
-from targets.errors import CommandFailed, FactError
-from targets.target import DEFAULT, Target, parse
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.transport import Local
 from steps import witness
-from targets.errors import FactError
-from targets.transport import Local
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 
 class Counted(Local):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.audit.audit_records import kind, parse
+from docker_lxc_gate.facts.audit.audit_records import kind, parse
 from tests.doubles.apparmor.denials import CORPUS, LAB
 
 if TYPE_CHECKING:

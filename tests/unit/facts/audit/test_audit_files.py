@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.audit import audit_files
-from targets.errors import FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import audit_files
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.audit import audit_log
-from facts.audit.audit_log import AuditLog
-from facts.audit.audit_records import AUDIT_LOG
-from facts.audit.audit_window import Unwatched, Window
-from targets.errors import FactError
-from targets.transport import CommandResult, Local, Transport
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import audit_log
+from docker_lxc_gate.facts.audit.audit_log import AuditLog
+from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG
+from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 from tests.unit.facts.audit.test_audit_window import Node

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts.audit import audit_netlink
-from targets.errors import FactError
-from targets.transport import CommandResult, Local
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import audit_netlink
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from targets.transport import Hold
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Hold
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'

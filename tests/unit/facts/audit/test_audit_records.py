@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from facts.audit import audit_records
+from docker_lxc_gate.facts.audit import audit_records
 
 #: As auditd and the kernel write them on Debian 13 (kernel 6.12).
 MOUNT = (

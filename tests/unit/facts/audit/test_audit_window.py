@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stamina
 
-from facts.audit import audit_netlink, audit_window
-from facts.audit.audit_netlink import State
-from facts.audit.audit_window import Unwatched
-from facts.audit.canary import Subject
-from targets.errors import CommandFailed
-from targets.transport import CommandResult, Local
+from docker_lxc_gate.facts.audit import audit_netlink, audit_window
+from docker_lxc_gate.facts.audit.audit_netlink import State
+from docker_lxc_gate.facts.audit.audit_window import Unwatched
+from docker_lxc_gate.facts.audit.canary import Subject
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 from tests.doubles.scripted import by_name
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from targets.transport import Hold
+    from docker_lxc_gate.machines.transport import Hold
 
 LOG = "/var/log/audit/audit.log"
 DENIED = 'type=AVC apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" pid=7'

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from facts.audit import log_room
-from targets.errors import CommandFailed, FactError
-from targets.transport import Local
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import log_room
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.scripted import Scripted
 
 GIB = 1 << 30

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.denial.denial_answers import answer, rule, smallest_rule, who
-from facts.denial.denial_class import NoRule
+from docker_lxc_gate.facts.denial.denial_answers import answer, rule, smallest_rule, who
+from docker_lxc_gate.facts.denial.denial_class import NoRule
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import denial
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from facts.audit.audit_records import Denial
+    from docker_lxc_gate.facts.audit.audit_records import Denial
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from facts.denial.denial_answers import danger, rule, wanted
-from facts.denial.denial_class import NoRule
+from docker_lxc_gate.facts.denial.denial_answers import danger, rule, wanted
+from docker_lxc_gate.facts.denial.denial_class import NoRule
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import denial
 

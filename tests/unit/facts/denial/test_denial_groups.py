@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from facts.audit.audit_records import parse
-from facts.denial import denial_groups
-from facts.denial.denial_answers import rule, wanted
-from facts.denial.denial_groups import Tally
-from facts.denial.denials import Owner, owner_by_name
+from docker_lxc_gate.facts.audit.audit_records import parse
+from docker_lxc_gate.facts.denial import denial_groups
+from docker_lxc_gate.facts.denial.denial_answers import rule, wanted
+from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denials import Owner, owner_by_name
 from tests import mutate_denials
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
 from tests.doubles.examples import examples

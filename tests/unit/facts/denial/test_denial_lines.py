@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from facts.audit.audit_records import parse
-from facts.denial.denial_groups import Tally
-from facts.denial.denial_lines import Unreadable, restored
+from docker_lxc_gate.facts.audit.audit_records import parse
+from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denial_lines import Unreadable, restored
 from tests.doubles.apparmor.denials import CORPUS, LAB
 from tests.doubles.naming import naming
 

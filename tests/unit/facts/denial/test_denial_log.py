@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.audit.audit_records import parse
-from facts.denial import denial_log
-from facts.denial.denials import Owner
-from targets.errors import FactError
-from targets.transport import Local
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit.audit_records import parse
+from docker_lxc_gate.facts.denial import denial_log
+from docker_lxc_gate.facts.denial.denials import Owner
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.apparmor.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
@@ -19,8 +19,8 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from facts.denial.denial_log import NodesLog
-    from targets.transport import CommandResult
+    from docker_lxc_gate.facts.denial.denial_log import NodesLog
+    from docker_lxc_gate.machines.result import CommandResult
 
 NAME = "lxc-phoenix-v2"
 DENIED = (
@@ -31,7 +31,7 @@ SYSCALL = (
     "type=SYSCALL msg=audit(1000.5:%d): arch=c000003e syscall=257 success=no ppid=%d pid=7 "
     'comm="cat" exe="/usr/bin/cat" key="secret"'
 )
-#: What facts/audit/audit_netlink.py asks, as a node with auditd answers it.
+#: What docker_lxc_gate/facts/audit/audit_netlink.py asks, as a node with auditd answers it.
 AUDITD = "printf 'lost 0\\nreader 7\\nrule -F uid=1\\nprocess S 12 auditd\\nlog 5 100\\n'"
 ANOTHER = "printf 'lost 0\\nreader 7\\nprocess S 12 go-audit\\nlog 5 100\\n'"
 

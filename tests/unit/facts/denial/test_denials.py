@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import apparmor
-from facts.audit import audit_records
-from facts.denial.denials import attribute, running_under
-from facts.process_tree import ProcessNotes
-from targets.transport import CommandResult, Local, Transport
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.facts.denial.denials import attribute, running_under
+from docker_lxc_gate.facts.process_tree import ProcessNotes
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Local, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.audit.audit_records import parse
-from facts.denial import profile_text
-from facts.denial.denial_answers import forbidding_rules, rule
-from targets.errors import FactError
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit.audit_records import parse
+from docker_lxc_gate.facts.denial import profile_text
+from docker_lxc_gate.facts.denial.denial_answers import forbidding_rules, rule
 from tests.doubles.apparmor.apparmor_parser import compiled
 from tests.doubles.naming import naming
 

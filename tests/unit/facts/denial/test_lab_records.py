@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.denial.denial_answers import rule, wanted
-from facts.denial.denial_class import NoRule
-from facts.denial.denial_groups import Group, Tally
+from docker_lxc_gate.facts.denial.denial_answers import rule, wanted
+from docker_lxc_gate.facts.denial.denial_class import NoRule
+from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import LAB, LAB_CONTAINER, LAB_NODE
 from tests.doubles.naming import naming

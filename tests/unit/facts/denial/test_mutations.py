@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denial_groups import Tally
 from tests import mutate_denials
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.denial import profile_text
-from facts.denial.denial_answers import forbidding_rules, rule
+from docker_lxc_gate.facts.denial import profile_text
+from docker_lxc_gate.facts.denial.denial_answers import forbidding_rules, rule
 from tests.doubles.apparmor.compiled_policy import (
     allows_mount,
     allows_pivot,

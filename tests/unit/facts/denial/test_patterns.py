@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facts.denial.profile_text import matches
+from docker_lxc_gate.facts.denial.profile_text import matches
 from tests.doubles.apparmor.compiled_policy import allows_reading, files_of
 
 PATTERNS = """\

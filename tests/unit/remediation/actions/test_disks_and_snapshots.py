@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.guest.pct.config import Config, Section, parse, serialise
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.lab.guest.pct.config import Config, Section, parse, serialise
 from remediation.desired import PROFILE
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import FactError
 from tests.doubles.death import SAMPLED, comes_back_wherever_killed
 from tests.doubles.naming import naming
 from tests.doubles.nodes import proxmox_snapshots

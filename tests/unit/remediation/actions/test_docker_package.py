@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import docker
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts import docker
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from remediation.actions import docker_package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
-from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
 from tests.doubles.nodes.apt import Answer, Apt
@@ -24,7 +25,7 @@ from tests.doubles.nodes.apt import Answer, Apt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.transport import CommandResult
+    from docker_lxc_gate.machines.result import CommandResult
 
 ACTION = DockerPackage(
     "Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",)

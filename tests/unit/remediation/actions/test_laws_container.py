@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.docker import REMOVED_WHEN_ENDED
+from docker_lxc_gate.errors import Busy, Dropped, FactError
+from docker_lxc_gate.facts.docker import REMOVED_WHEN_ENDED
+from docker_lxc_gate.machines.result import CommandFailed
 from remediation.engine.action import Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
-from targets.errors import Busy, CommandFailed, Dropped, FactError
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.death import SAMPLED, comes_back_wherever_killed
 from tests.doubles.examples import examples

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts import docker
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.facts import docker
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from remediation import desired
 from remediation.actions.storage_driver import StorageDriver, start_again
 from remediation.edits.daemon_json import daemon_json
@@ -20,8 +23,6 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import Local
 from tests.doubles.death import SAMPLED, Death, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import Flag, fail, journal

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Inside
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
-from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import Inside
 from tests.doubles.examples import examples
 from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 
 def edited(path: Path) -> FileEdit:

@@ -12,6 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from remediation.actions import package
 from remediation.actions.package import Package
 from remediation.engine.action import Step
@@ -19,8 +22,6 @@ from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import Local
 from tests.doubles.death import SAMPLED, Death, Died, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal

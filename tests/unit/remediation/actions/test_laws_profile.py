@@ -13,6 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from remediation import desired, docker_in_lxc
 from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
@@ -20,8 +23,6 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import Local
 from tests.doubles.death import SAMPLED, Death, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
@@ -30,7 +31,7 @@ from tests.doubles.nodes.machines import Kernel
 from tests.doubles.states import Laid, anything, laws, look
 
 if TYPE_CHECKING:
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 NAME = "lxc-test"
 OURS = f"profile {NAME} flags=(attach_disconnected) {{\n  mount,\n}}\n".encode()

@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats.normal_form import normal_form
 from remediation.desired import LXC_OPTIONS, OPTIONS
 from remediation.edits.container_config import put_back, with_lxc_options, with_options
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
-from targets.runtime import container_config
-from targets.runtime.normal_form import normal_form
 from tests.doubles.death import Death, Died
 from tests.doubles.examples import examples
 from tests.doubles.nodes.world import world

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facts.apt import LOOKING
+from docker_lxc_gate.facts.apt import LOOKING
 from remediation.actions import package
 from remediation.actions.package import Package, PackageState
 from tests.doubles.scripted import Scripted

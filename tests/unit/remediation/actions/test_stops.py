@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import docker_in_lxc as it
 from remediation.actions.container_power import started
-from targets.errors import CommandFailed
-from targets.runtime.pct import Pct
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming

@@ -12,9 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation.cli import denials
 from remediation.cli.group import main
-from targets.runtime.pct import Pct
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, KERNEL, LAB_CONTAINER
 from tests.doubles.foreign import Foreign

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denial_groups import Tally
 from remediation.cli import denials
 from remediation.cli.group import main
 from tests.doubles.apparmor.denials import CORPUS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from doctor import guest_reads, messages, node_reads, upgrade_reads
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
 from remediation.cli.group import main
 from tests.doubles.patient import CONFIG, CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
@@ -20,7 +20,7 @@ from tests.doubles.upgrading import installed, plan, upgraded
 if TYPE_CHECKING:
     from click.testing import Result
 
-    from doctor.diagnosis import Diagnosis
+    from docker_lxc_gate.doctor.diagnosis import Diagnosis
 
 command: Any = importlib.import_module("remediation.cli.doctor")
 PAGE = Path(__file__).parents[4] / "docs/doctor.md"

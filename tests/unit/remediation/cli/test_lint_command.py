@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from lint.discover import Found
-from lint.source import Kind, Source
+from docker_lxc_gate.lint.discover import Found
+from docker_lxc_gate.lint.source import Kind, Source
 from remediation.cli import printing
 from remediation.cli.group import main
 from tests.doubles.canned import Machine
@@ -25,7 +25,7 @@ from tests.doubles.canned import Machine
 if TYPE_CHECKING:
     from click.testing import Result
 
-    from targets.target import Target
+    from docker_lxc_gate.machines.target import Target
 
 command: Any = importlib.import_module("remediation.cli.lint")
 PAGE = Path(__file__).parents[4] / "docs/lint.md"

@@ -18,13 +18,17 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
-from commandline.exit_codes import SETTINGS
-from commandline.output import Console, run
-from doctor.diagnosis import Diagnosis, Unseen
-from doctor.examine import EXAMINATIONS
-from lint.discover import Found
-from lint.finding import PROBLEMS
-from lint.formats import FORMATS
+from docker_lxc_gate.commandline.exit_codes import SETTINGS
+from docker_lxc_gate.commandline.output import Console, run
+from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
+from docker_lxc_gate.doctor.examine import EXAMINATIONS
+from docker_lxc_gate.errors import FactError, UsageError
+from docker_lxc_gate.lint.discover import Found
+from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.formats import FORMATS
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.masking import STARS
+from docker_lxc_gate.printable import cut, in_json, one_line, printable
 from remediation.cli import doctor as doctor_verb
 from remediation.cli import journal as journal_verb
 from remediation.cli import lint as lint_verb
@@ -38,10 +42,6 @@ from remediation.engine.apply import Seen
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import Entry, Life
 from remediation.rehearsal import Stage
-from targets.drift import Drift
-from targets.errors import FactError, UsageError
-from targets.masking import STARS
-from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from docker_lxc_gate.formats import container_config
 from remediation.edits.container_config import (
     letting_go,
     put_back,
     with_lxc_options,
     with_options,
 )
-from targets.runtime import container_config
 
 KEYS = ("features", "lxc.apparmor.profile")
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import Busy, FactError
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import desired
 from remediation import docker_in_lxc as it
 from remediation.actions.container_options import ContainerOptions
 from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
-from targets import files
-from targets.archive import FileState
-from targets.errors import Busy, FactError
-from targets.runtime import container_config
-from targets.runtime.lxc import Lxc
-from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted

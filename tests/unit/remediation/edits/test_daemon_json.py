@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.errors import FactError
 from remediation.edits.daemon_json import daemon_json, data_root
-from targets.errors import FactError
 from tests.doubles.naming import naming
 
 keys = st.text(min_size=1).filter(lambda key: key != "storage-driver")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.transport import Layer, Local
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import Seen, apply
 from remediation.engine.plan import Plan
-from targets.errors import FactError
-from targets.transport import Layer, Local
 from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from targets.transport import CommandResult, Transport
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 
 class Asked(Layer):

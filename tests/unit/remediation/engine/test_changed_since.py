@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import RemediationError
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import RemediationError
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import silent, world
@@ -23,7 +23,7 @@ from tests.doubles.states import ROOT, Laid, edit, look
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 OLD = b"old\n"
 

@@ -8,14 +8,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines.drift import Drift
 from remediation.actions.apparmor_profile import ProfileState
 from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
 from remediation.cli.group import Commands
 from remediation.engine.differing import differing
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
-from targets.archive import FileState
-from targets.drift import Drift
 
 FILE = FileState("file", b"former\n", mode=0o640, mtime="1795717106")
 PATH = "/etc/pve/lxc/950.conf"

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.machines import files
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
 from remediation.engine.rollback import roll_back
-from targets import files
-from targets.archive import FileState
 from tests.doubles.nodes.whole import Whole, main
 from tests.doubles.states import look
 

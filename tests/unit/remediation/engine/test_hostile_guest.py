@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.batch import at_once
+from docker_lxc_gate.machines.transport import Local
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back, rollback_side_effects
-from targets.batch import at_once
-from targets.errors import FactError
-from targets.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
@@ -22,7 +22,7 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.transport import Transport
 
 RUBBISH = [
     b"",

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats.archive import FileState
 from remediation.engine.action import Place
 from remediation.engine.journal_entries import Entry, Life
 from remediation.engine.journal_entries import Image as Before
-from targets.archive import FileState
-from targets.errors import FactError
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import RemediationError, UsageError
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean, RollbackFailed
 from remediation.engine.journal_format import Before
 from remediation.engine.rollback import roll_back, rollback_side_effects
-from targets.errors import RemediationError, UsageError
 from tests.doubles.flag import Flag, fail, journal, plan
 from tests.doubles.naming import naming
 

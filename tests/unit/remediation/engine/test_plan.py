@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate.errors import LockedError, RemediationError
 from remediation.engine.action import Consequence, Place
 from remediation.engine.apply import Seen, apply
 from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
-from targets.errors import LockedError, RemediationError
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.naming import naming
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from targets.drift import Drift
-    from targets.transport import Transport
+    from docker_lxc_gate.machines.drift import Drift
+    from docker_lxc_gate.machines.transport import Transport
 
 
 def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:

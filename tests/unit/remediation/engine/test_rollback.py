@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.transport import Local
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
@@ -16,9 +19,6 @@ from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
-from targets.drift import Drift
-from targets.errors import FactError, RemediationError, UsageError
-from targets.transport import Local
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from targets.archive import FileState
-    from targets.transport import Transport
+    from docker_lxc_gate.formats.archive import FileState
+    from docker_lxc_gate.machines.transport import Transport
 
 
 def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
 from remediation import desired, phoenix
 from remediation.phoenix.description import described
-from targets.errors import FactError
 from tests.doubles.naming import naming
 
-CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
+CHECKOUT = Path(__file__).parents[4] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 
 
 def test_description_of_the_container_is_changed_and_no_other() -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
 from remediation import phoenix
 from remediation.phoenix.scripts import block, install_script, setup_script
-from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DATA = Path(__file__).parents[3] / "data"
-CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
+CHECKOUT = Path(__file__).parents[4] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""``--target`` and ``--target-file`` for a click command."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.target import DEFAULT, EXPECTED, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_P = ParamSpec("_P")
+#: What to type where a target must be named.
+_TRIES = (
+    "root@pve1/950    # a Proxmox host, by SSH",
+    "local/950        # on the Proxmox host itself",
+    f"{DEFAULT}          # the lab: a VM, built and booted if needed",
+)
+_Command = TypeVar("_Command", bound="Callable[..., None]")
+
+
+def target_options(more: str) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds both options, as the arguments ``where`` and ``file``.
+
+    Args:
+        more: the end of the help text of ``--target``.
+    """
+    options = (
+        click.option(
+            "--target",
+            "where",
+            metavar="T",
+            help=f"{EXPECTED}, or a name in the target file{more}",
+        ),
+        click.option(
+            "--target-file",
+            "file",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            metavar="TOML",
+            help="File of targets, by name.",
+        ),
+    )
+    return lambda command: functools.reduce(lambda made, add: add(made), options[::-1], command)
+
+
+def aimed(where: str | None, file: Path | None) -> Target:
+    """Return the target that both options mean; one that is not ends the program with 2."""
+    try:
+        return target_file.find(where, file)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def named(where: str | None, file: Path | None) -> Target:
+    """Return the target that both options mean; none ends the program with 2, and what to type."""
+    if where is None and file is None:
+        called = click.get_current_context().command_path
+        tries = "".join(f"\n  {called} --target {each}" for each in _TRIES)
+        raise click.UsageError(f"name the container that is meant, by a --target:{tries}")
+    return aimed(where, file)
+
+
+def with_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
+    """Give a command its target, as the first argument; without one, the lab.
+
+    Args:
+        command: the function of a click command; put this below ``@command()``.
+
+    Returns:
+        The function with both options; a wrong target ends the program with 2.
+    """
+
+    @functools.wraps(command)
+    def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        where, file = kwargs.pop("where"), kwargs.pop("file")
+        command(aimed(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
+
+    default = f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
+    return target_options(default)(found)

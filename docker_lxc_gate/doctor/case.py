@@ -1,0 +1,77 @@
+"""One container as it was found, and what an examination asks and says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from docker_lxc_gate.doctor.answers import Answers
+    from docker_lxc_gate.facts.denial.denial_groups import Group
+    from docker_lxc_gate.formats.container_config import ContainerConfig
+    from docker_lxc_gate.lint.finding import Finding, Problem
+    from docker_lxc_gate.machines.read import Read
+
+
+Reads: TypeAlias = "tuple[Read[Any], ...]"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was read of one container.
+
+    Attributes:
+        ctid: the container.
+        config: its configuration as it is written.
+        content: the bytes of that file.
+        node: the node's answers.
+        guest: the container's own answers.
+        pct: whether Proxmox manages it.
+        denied: what AppArmor refused it lately, the most frequent first.
+        start_obstacle: why a stopped container cannot start, as its files and the kernel show it.
+        unread: why the node's log may hold other refusals; empty if it was read to its end.
+    """
+
+    ctid: int
+    config: ContainerConfig
+    content: bytes
+    node: Answers
+    guest: Answers
+    pct: bool = True
+    denied: tuple[Group, ...] = ()
+    unread: str = ""
+    start_obstacle: str = ""
+
+    @property
+    def path(self) -> str:
+        """The file in which its options are written."""
+        return self.config.path
+
+
+def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:
+    return (), ()
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One question, what it asks, and the pure function that answers it.
+
+    Attributes:
+        what: what it finds out, in words that follow "could not see".
+        kinds: the problems that it names.
+        judge: yields problems; raises RemediationError where an answer is missing.
+        node: what it asks the node, as such or about a container.
+        guest: what it asks in the container.
+        by_config: what else it asks, the node and the container, because of the configuration.
+        of_docker: whether it is about a Docker that runs, and has nothing to say without one.
+    """
+
+    what: str
+    kinds: tuple[Problem, ...]
+    judge: Callable[[Case], Iterator[Finding]]
+    node: tuple[Read[Any] | Callable[[int], Read[Any]], ...] = ()
+    guest: Reads = ()
+    by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more
+    of_docker: bool = False

@@ -1,0 +1,129 @@
+"""Docker's network: modules that the node lacks, forwarding, loopback, and /dev/net/tun.
+
+A container cannot load modules, so the node must have them. Docker's own message decides: a module
+that nothing needs is no problem. Sources: moby libnetwork (iptables, drivers/bridge),
+modprobe.d(5).
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor.case import Examination
+from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.lint.finding import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.lint.finding import Finding
+
+MODULE = PROBLEMS["kernel-module-missing"]
+NETWORK = PROBLEMS["network-refused"]
+FORWARD = PROBLEMS["ip-forward-off"]
+LOCALNET = PROBLEMS["route-localnet-off"]
+TUN = PROBLEMS["tun-missing"]
+KINDS = (MODULE, NETWORK, FORWARD, LOCALNET, TUN)
+
+#: Where a module's own name in /proc/modules may be another one that does the same.
+_ALSO = {"xt_DNAT": "xt_nat"}
+
+
+def judge(case: Case) -> Iterator[Finding]:
+    """Yield the modules that Docker's messages miss and the node has not loaded."""
+    missing = {each.module: each for each in messages.said(case, MODULE)}
+    loaded = case.node.of(node_reads.MODULES) if missing else frozenset()
+    lacking = [
+        each
+        for module, each in missing.items()
+        if module not in loaded and _ALSO.get(module, module) not in loaded
+    ]
+    runs = case.guest.maybe(guest_reads.UNIT, None)
+    for each in lacking:
+        only_six = each.module.startswith("ip6") and runs is not None and runs.runs
+        yield MODULE.here(
+            f"the node has not loaded {each.module}; Docker says: {each.line[:300]}",
+            fix=MODULE.fix.replace("MODULE", each.module),
+            severity=Severity.ADVICE if only_six else None,
+        )
+    refused = next(messages.said(case, NETWORK), None)
+    if refused and not lacking and not case.guest.of(guest_reads.UNIT).runs:
+        yield NETWORK.here(f"Docker does not start: {refused.line[:400]}")
+
+
+def judge_sysctls(case: Case) -> Iterator[Finding]:
+    """Yield the switches of the container's network that Docker needs and that are off."""
+    unit = case.guest.of(guest_reads.UNIT)
+    if not unit.runs:
+        return
+    said = case.guest.of(guest_reads.SYSCTLS)
+    settings = guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
+    options = _options(unit.command)
+    unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
+    own = settings.get("ip-forward") is False or "--ip-forward=false" in options
+    if said.get("ip_forward") == "0" and not unused and not own:
+        yield FORWARD.here("net.ipv4.ip_forward is 0 in the container, and Docker runs")
+    without = settings.get("userland-proxy") is False or "--userland-proxy=false" in options
+    if said.get("route_localnet") == "0" and without and settings.get("iptables") is not False:
+        yield LOCALNET.here("userland-proxy is off, and route_localnet of docker0 is 0")
+
+
+#: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
+_LONGEST = 1 << 15
+
+
+def _options(command: str) -> set[str]:
+    """Return dockerd's options, as systemd shows its command line."""
+    try:
+        return set(shlex.split(command[:_LONGEST]))
+    except ValueError:  # a quote that is not closed
+        return set(command.split())
+
+
+def judge_tun(case: Case) -> Iterator[Finding]:
+    """Yield the Docker container that is given a device which is not there."""
+    devices = {each.path for each in case.guest.of(guest_reads.DEVICES)}
+    if "/dev/net/tun" in devices:
+        return
+    for each in case.guest.of(guest_reads.CONTAINERS):
+        if any(given.path == "/dev/net/tun" for given in each.devices or ()):
+            name = each.name.removeprefix("/")
+            yield TUN.here(
+                f"the Docker container {name} is given /dev/net/tun, which is not in the container",
+                fix="" if case.pct else _TUN_OF_LXC,
+            )
+            return
+
+
+_TUN_OF_LXC = (
+    "Write lxc.mount.entry = /dev/net/tun dev/net/tun none bind,create=file and "
+    "lxc.cgroup2.devices.allow = c 10:200 rwm, and restart the container."
+)
+
+
+EXAMINATIONS = (
+    Examination(
+        "whether the node lacks a module for Docker's network",
+        (MODULE, NETWORK),
+        judge,
+        (node_reads.MODULES,),
+        (messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT),
+    ),
+    Examination(
+        "whether the container forwards packets",
+        (FORWARD, LOCALNET),
+        judge_sysctls,
+        guest=(guest_reads.UNIT, guest_reads.SYSCTLS, guest_reads.SETTINGS),
+        of_docker=True,
+    ),
+    Examination(
+        "whether /dev/net/tun is missing",
+        (TUN,),
+        judge_tun,
+        guest=(guest_reads.DEVICES, guest_reads.CONTAINERS),
+        of_docker=True,
+    ),
+)

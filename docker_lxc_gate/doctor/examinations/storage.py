@@ -1,0 +1,149 @@
+"""Docker's storage: the file system below it, whether native overlay could be mounted, the store.
+
+Advice only: fuse-overlayfs is what the plan wants. Sources: kernel fs/overlayfs (user namespaces
+since 5.11), Docker's manual on storage drivers, OpenZFS 2.2 (overlay as upper layer), mkfs.xfs(8)
+on ftype.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor import guest_reads, node_reads
+from docker_lxc_gate.doctor.case import Examination
+from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.formats.apparmor_profile import profiles
+from docker_lxc_gate.formats.mount_table import below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.doctor.node_reads import Confined
+    from docker_lxc_gate.formats.mount_table import Mount
+    from docker_lxc_gate.lint.finding import Finding
+
+STORAGE = PROBLEMS["storage-driver"]
+HIDDEN = PROBLEMS["images-of-another-driver"]
+STORE = PROBLEMS["containerd-image-store"]
+#: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
+_KERNEL, _ZFS = (5, 11), (2, 2)
+_COSTS = {
+    "fuse-overlayfs": "fuse-overlayfs, which passes every access to a file through a daemon",
+    "vfs": "vfs, which copies every layer whole: much disk, and slow",
+}
+_OVERLAY = patterns.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
+_VERSION = patterns.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
+
+
+def judge(case: Case) -> Iterator[Finding]:
+    """Say on which file system Docker's data lies, and what hinders native overlay."""
+    info = case.guest.of(guest_reads.INFO)
+    if info.driver not in _COSTS or info.snapshotter:
+        return
+    root = info.docker_root_dir or "/var/lib/docker"
+    mount = below(case.node.of(node_reads.mounts(case.ctid)), root)
+    versions = case.node.of(node_reads.VERSIONS)
+    confined = case.node.of(node_reads.confined(case.ctid))
+    system = _file_system(mount, versions)
+    obstacles = list(overlay_obstacles(mount, versions, confined))
+    if obstacles:
+        could = f"native overlay cannot be mounted here: {'; '.join(obstacles)}"
+    else:
+        could = "native overlay could be mounted here: storage-driver overlay2"
+    doubt = " (XFS made with ftype=0 excepted: see xfs_info)" if mount.type == "xfs" else ""
+    yield STORAGE.here(
+        f"Docker runs on {_COSTS[info.driver]}; {root[:200]} is on {system}, and {could}{doubt}"
+    )
+
+
+def judge_hidden(case: Case) -> Iterator[Finding]:
+    """Say that another driver has images, too."""
+    driver = case.guest.of(guest_reads.INFO).driver
+    others = [each for each in case.guest.of(guest_reads.WITH_IMAGES) if each != driver]
+    if others and driver:
+        named = ", ".join(each[:40] for each in others)
+        yield HIDDEN.here(f"Docker runs on {driver}, and has images of {named} on its disk")
+
+
+def judge_store(case: Case) -> Iterator[Finding]:
+    """Say that Docker keeps its images in containerd's store, which hides what a driver kept."""
+    info = case.guest.of(guest_reads.INFO)
+    if info.snapshotter:
+        yield STORE.here(
+            f"Docker {info.server_version or 'of an unknown version'} keeps its images in "
+            f"containerd's store, by the snapshotter {info.driver or '(unnamed)'}"
+        )
+
+
+def overlay_obstacles(
+    mount: Mount, versions: Mapping[str, str], confined: Confined
+) -> Iterator[str]:
+    """Yield what keeps native overlay from being mounted in the container.
+
+    Args:
+        mount: where Docker's data lies.
+        versions: the node's, see :data:`docker_lxc_gate.doctor.node_reads.VERSIONS`.
+        confined: what confines the container.
+    """
+    kernel = _version(versions.get("kernel", ""))
+    if kernel is None or kernel < _KERNEL:
+        yield f"the node's kernel is {versions.get('kernel') or 'unknown'}, and 5.11 is needed"
+    zfs = _version(versions.get("zfs", ""))
+    if mount.type == "zfs" and (zfs is None or zfs < _ZFS):
+        yield f"ZFS is {versions.get('zfs') or 'of an unknown version'}, and 2.2 is needed"
+    elif mount.type not in {"ext4", "xfs", "btrfs", "zfs"}:
+        yield f"{mount.type[:40]} is not known to hold an overlay's upper layer"
+    if not allows_overlay(confined):
+        yield f"no rule of the profile {confined.name[:80]} allows mount fstype=overlay"
+
+
+def allows_overlay(confined: Confined) -> bool:
+    """Whether a profile lets overlay through; a named one by the rules in its own file."""
+    if confined.confines_nothing or confined.is_generated:
+        return True
+    rules = [
+        rule.text
+        for profile in profiles(confined.profile)
+        if profile.name == confined.name
+        for rule in profile.rules
+    ]
+    return any(rule in {"mount", "allow mount", "all"} or _OVERLAY.match(rule) for rule in rules)
+
+
+def _file_system(mount: Mount, versions: Mapping[str, str]) -> str:
+    if mount.type == "zfs" and versions.get("zfs"):
+        return f"zfs {versions['zfs'][:40]}"
+    return f"{mount.type[:40]} (kernel {versions.get('kernel', 'unknown')[:40]})"
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    found = _VERSION.match(text.removeprefix("zfs-"))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+EXAMINATIONS = (
+    Examination(
+        "where Docker keeps its images",
+        (STORE,),
+        judge_store,
+        guest=(guest_reads.INFO,),
+        of_docker=True,
+    ),
+    Examination(
+        "what Docker's data lies on",
+        (STORAGE,),
+        judge,
+        (node_reads.mounts, node_reads.VERSIONS, node_reads.confined),
+        (guest_reads.INFO,),
+        of_docker=True,
+    ),
+    Examination(
+        "whether another storage driver has images",
+        (HIDDEN,),
+        judge_hidden,
+        guest=(guest_reads.INFO, guest_reads.WITH_IMAGES),
+        of_docker=True,
+    ),
+)

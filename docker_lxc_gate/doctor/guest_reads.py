@@ -1,0 +1,348 @@
+"""What the doctor asks in the container, of its systemd and of its Docker, as reads.
+
+The answers are the guest's: they are decoded into typed values of a limited size, and no part of
+one becomes part of a command outside of the container. A Docker that does not run is not asked: its
+socket would start it. Sources: systemctl(1), docker-inspect(1), moby's Engine API.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor.answers import told
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.facts.dockerd import Word, read
+from docker_lxc_gate.facts.failed_units import properties
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.read import Read, content_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from docker_lxc_gate.machines.result import CommandResult
+
+#: What a question to Docker ends with if Docker does not run.
+_DOWN = 3
+IF_IT_RUNS = program("docker_lxc_gate.doctor", "if_docker_runs.sh")
+_INFO = (
+    IF_IT_RUNS + "asked info -f '"
+    '{"Driver":{{json .Driver}},"DriverStatus":{{json .DriverStatus}},'
+    '"SecurityOptions":{{json .SecurityOptions}},"ServerVersion":{{json .ServerVersion}},'
+    '"DockerRootDir":{{json .DockerRootDir}}}'
+    "'"
+)
+_CONTAINERS = (
+    IF_IT_RUNS + "ids=$(asked ps -aq --no-trunc) || exit\n"
+    '[ -z "$ids" ] || asked inspect $(echo "$ids" | head -n 200) -f \''
+    '{"Name":{{json .Name}},"Error":{{json .State.Error}},"Mounts":{{json .Mounts}},'
+    '"Running":{{json .State.Running}},"Created":{{json .Created}},'
+    '"StartedAt":{{json .State.StartedAt}},'
+    '"AppArmorProfile":{{json .AppArmorProfile}},"Devices":{{json .HostConfig.Devices}},'
+    '"Privileged":{{json .HostConfig.Privileged}}}'
+    "'"
+)
+_UNIT = ("LoadState", "ActiveState", "SubState", "Result", "ExecStart")
+#: The messages of Docker's present run, or of its last one, the last ones that match each pattern.
+_MESSAGES = r"""
+id=$(systemctl show -p InvocationID --value docker) || exit 1
+[ -n "$id" ] || exit 0
+said=$(journalctl -q --no-pager -b -o cat -n 5000 "_SYSTEMD_INVOCATION_ID=$id" | cut -c 1-2000)
+for pattern; do printf '%s\n' "$said" | LC_ALL=C grep -aE -- "$pattern" | tail -n 20; done
+:
+"""
+_FAILED = r"""
+units=$(systemctl list-units --full --state=failed --no-legend --plain |
+    cut -d' ' -f1 | head -n 100)
+[ -z "$units" ] || systemctl show -p Id,Result,ExecMainStatus -- $units
+"""
+_SYSCTLS = r"""
+for name in ip_forward conf/docker0/route_localnet; do
+    [ ! -e "/proc/sys/net/ipv4/$name" ] || echo "$name $(cat "/proc/sys/net/ipv4/$name")"
+done
+"""
+#: Prints kind, owner and permissions of the devices that Docker's users ask for.
+_DEVICES = r"""
+for place in /dev/net/tun /dev/kfd /dev/dri/* /dev/nvidia*; do
+    [ ! -c "$place" ] || stat -c '%u %g %a %n' "$place"
+done
+:
+"""
+_OWN_APPARMOR = r"""
+[ -e /sbin/apparmor_parser ] || [ -e /usr/sbin/apparmor_parser ] || echo parser
+[ -d /sys/kernel/security/apparmor ] || echo securityfs
+[ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] || echo kernel
+pid=$(systemctl show -p MainPID --value docker)
+tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -q '^container=' && echo environment
+:
+"""
+#: Names the storage drivers that have images, each with a list of more than none.
+_WITH_IMAGES = (
+    IF_IT_RUNS
+    + r"""
+root=$(asked info -f '{{.DockerRootDir}}') || exit
+for place in "$root"/image/*/repositories.json; do
+    [ -f "$place" ] && [ "$(wc -c <"$place")" -gt 40 ] || continue
+    place=${place%/repositories.json}
+    echo "${place##*/}"
+done
+:
+"""
+)
+_OWNED = r"""
+for place; do
+    stat -c '%u %g' -- "$place" || echo '- -'
+    if [ -r "$place" ] && [ -w "$place" ] && [ -x "$place" ]; then echo yes; else echo no; fi
+done
+"""
+_NUMBER = "[0-9]{1,10}"
+#: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
+_LONGEST, _MOST = 2000, 1000
+#: A node has no more devices of these kinds.
+_MOST_DEVICES = 100
+_TO_SECONDS = len("2026-11-26T21:00:00")
+#: The path goes into advice for the container's configuration, so it is a name of a driver's.
+_DEVICE = patterns.compile(
+    rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) "
+    r"(/dev/(?:net/tun|kfd|dri/[\w-]{1,60}|nvidia[\w-]{0,60}))",
+)
+#: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
+_STATES = frozenset(
+    {"initializing", "starting", "running", "degraded", "maintenance", "stopping", "offline"}
+)
+_RUNC = patterns.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
+
+
+class Info(dockerd.Info, frozen=True, rename="pascal"):
+    """Docker's own information, as far as a problem needs it. Source: ``docker info``."""
+
+    security_options: list[Word] | None = None
+    docker_root_dir: str = ""
+
+
+class DockerMount(msgspec.Struct, frozen=True, rename="pascal"):
+    """A volume or a bind mount of a Docker container; the source is a path in the LXC container."""
+
+    type: Word = ""
+    source: str = ""
+    rw: bool = msgspec.field(default=True, name="RW")
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device that a Docker container is given."""
+
+    path: str = msgspec.field(default="", name="PathOnHost")
+
+
+class Container(msgspec.Struct, frozen=True, rename="pascal"):
+    """One of Docker's containers, whether it runs or not."""
+
+    name: Word = ""
+    error: str = ""
+    mounts: list[DockerMount] | None = None
+    app_armor_profile: Word = ""
+    devices: list[Device] | None = None
+    privileged: bool = False
+    running: bool = False
+    created: Word = ""
+    started_at: Word = ""
+
+
+def writer(containers: Sequence[Container], given: Callable[[DockerMount], bool]) -> str:
+    """Return the name of a Docker container that may write to such a mount; empty if none may."""
+    names = (
+        each.name.removeprefix("/")
+        for each in containers
+        for mount in each.mounts or ()
+        if mount.rw and given(mount)
+    )
+    return next(names, "")
+
+
+def failures(containers: Sequence[Container]) -> list[str]:
+    """Return why Docker's containers did not start, without what was fixed since.
+
+    Docker keeps an error until the container starts. If another one was started after the
+    container was made, whatever hindered every container is gone. Times are UTC in one format, so
+    they compare as text.
+    """
+    latest = max((each.started_at[:_TO_SECONDS] for each in containers if each.running), default="")
+    return [
+        each.error[:_LONGEST]
+        for each in containers
+        if each.error and not each.running and each.created[:_TO_SECONDS] >= latest
+    ]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Docker's unit, by systemd's own words; ``load`` is empty if systemd did not answer."""
+
+    load: str
+    active: str
+    result: str
+    command: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether Docker runs."""
+        return self.active == "active"
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no Docker."""
+        return self.load == "not-found"
+
+
+@dataclass(frozen=True)
+class FailedUnit:
+    """A failed unit of the guest: its name, how it failed, and its exit code."""
+
+    name: str
+    result: str
+    code: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """A device in the container: its path, its owner there, and its permissions."""
+
+    path: str
+    user: int
+    group: int
+    mode: int
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A directory in the container: its owner there, and whether root there may do everything."""
+
+    user: int
+    group: int
+    usable: bool
+
+
+def of_docker(result: CommandResult) -> CommandResult:
+    """Return the result of a question to Docker that ended well.
+
+    Raises:
+        FactError: it did not, or Docker does not run.
+    """
+    if result.exit_code == _DOWN:
+        raise FactError("Docker does not run in the container")
+    return told(result)
+
+
+def _info(result: CommandResult) -> Info:
+    return read(of_docker(result).stdout, Info, "docker info")
+
+
+def _containers(result: CommandResult) -> tuple[Container, ...]:
+    lines = of_docker(result).stdout.splitlines()
+    return tuple(read(line, Container, "docker inspect") for line in lines if line.strip())
+
+
+def _unit(result: CommandResult) -> Unit:
+    said = next(iter(properties(told(result).text)), {})
+    if "LoadState" not in said:
+        raise FactError(f"systemd of {result.machine} does not say whether Docker runs")
+    of = [said.get(name, "")[:4000] for name in ("LoadState", "ActiveState", "Result", "ExecStart")]
+    return Unit(*of)
+
+
+def _guest(result: CommandResult) -> str:
+    word = result.text.strip()
+    if word not in _STATES:
+        told(result)
+        raise FactError(f"systemd of {result.machine} calls its state {word[:40]!r}")
+    return word
+
+
+def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
+    found = []
+    for said in properties(told(result).text):
+        code = said.get("ExecMainStatus", "")
+        number = int(code) if patterns.fullmatch("[0-9]{1,3}", code) else 0
+        found.append(FailedUnit(said.get("Id", "?")[:200], said.get("Result", "")[:80], number))
+    return tuple(found)
+
+
+def _lines(result: CommandResult) -> tuple[str, ...]:
+    return tuple(line[:_LONGEST] for line in told(result).text.splitlines()[:_MOST])
+
+
+def _sysctls(result: CommandResult) -> dict[str, str]:
+    lines = (line.partition(" ") for line in told(result).text.splitlines())
+    return {name.rpartition("/")[2]: value.strip()[:20] for name, _, value in lines}
+
+
+def _devices(result: CommandResult) -> tuple[Given, ...]:
+    found = [_DEVICE.fullmatch(line) for line in told(result).text.splitlines()]
+    return tuple(
+        Given(each[4], int(each[1]), int(each[2]), int(each[3], 8))
+        for each in found[:_MOST_DEVICES]
+        if each
+    )
+
+
+def _owned(result: CommandResult) -> tuple[Owned | None, ...]:
+    lines = result.text.splitlines()
+    found: list[Owned | None] = []
+    for owner, usable in zip(lines[::2], lines[1::2], strict=False):
+        ids = patterns.fullmatch(rf"({_NUMBER}) ({_NUMBER})", owner)
+        found.append(Owned(int(ids[1]), int(ids[2]), usable == "yes") if ids else None)
+    return tuple(found)
+
+
+def _runc(result: CommandResult) -> str:
+    found = _RUNC.match(result.text)
+    if found is None:
+        raise FactError(f"the version of runc in {result.machine} cannot be read")
+    return found[1]
+
+
+def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
+    """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
+    return Read(("sh", "-c", _MESSAGES, "messages", *patterns), _lines)
+
+
+def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
+    """Read who owns each of these directories in the container; None for one that is not there."""
+    return Read(("sh", "-c", _OWNED, "owned", *places), _owned)
+
+
+UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
+INFO = Read(("sh", "-c", _INFO, "info"), _info)
+CONTAINERS = Read(("sh", "-c", _CONTAINERS, "containers"), _containers)
+FAILED = Read(("sh", "-c", _FAILED, "failed"), _failed)
+#: systemd's word for the whole guest: ``running``, ``degraded`` …
+GUEST = Read(("systemctl", "is-system-running"), _guest)
+SYSCTLS = Read(("sh", "-c", _SYSCTLS, "sysctls"), _sysctls)
+DEVICES = Read(("sh", "-c", _DEVICES, "devices"), _devices)
+#: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
+OWN_APPARMOR = Read(
+    ("sh", "-c", _OWN_APPARMOR, "own apparmor"),
+    lambda result: frozenset(told(result).text.split()),
+)
+#: The storage drivers that have images of their own.
+WITH_IMAGES = Read(
+    ("sh", "-c", _WITH_IMAGES, "with images"),
+    lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
+)
+SETTINGS = content_of("/etc/docker/daemon.json")
+RUNC = Read(("runc", "--version"), _runc)
+
+
+def settings(content: bytes | None) -> dict[str, Any]:
+    """Return what daemon.json says; nothing if it is absent, or is no JSON object."""
+    if not content:
+        return {}
+    try:
+        said = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,237 @@
+"""The messages that doctor knows, in a pasted text and in Docker's journal: ``messages.toml``.
+
+A pasted text without one may still belong to a family of messages: ``families.toml``.
+
+A text is somebody else's. It is read as it comes from a terminal, a journal or a web page: with
+colours, escaped quotes, and lines broken at the terminal's width.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.doctor import guest_reads
+from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
+from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
+from docker_lxc_gate.lint.finding import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.lint.finding import Finding, Problem
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+#: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
+MOST, _AROUND = 1 << 20, 160
+_KNOWN: dict[str, Problem] = {**OF_FILES, **PROBLEMS}
+#: Where a terminal broke a line.
+_BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
+#: A terminal's commands, as such and as ``cat -v`` and syslog write them.
+_COMMAND = patterns.compile(
+    r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
+)
+#: What compose writes before each line.
+_PREFIX = patterns.compile(r"(?m)^[\w.-]{1,80} {0,40}\| ")
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2018\u2019\u201a", "'"),
+        **dict.fromkeys("\u00a0\u2007\u202f\t", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\r"),
+    }
+)
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message and what it means; ``messages.toml`` explains the keys."""
+
+    text: _Text
+    problem: _Text
+    sure: _Text
+    by: Literal["docker", "lxc", "systemd", "kernel", "program"]
+    pattern: str = ""
+    module: str = ""
+    why: str = ""
+    fix: str = ""
+    vague: bool = False
+
+    @property
+    def means(self) -> Problem:
+        """The problem that it means."""
+        return _KNOWN[self.problem]
+
+    @property
+    def looked_for(self) -> str:
+        """What is looked for, in the words that grep -E and RE2 share."""
+        return self.pattern or self.text
+
+
+class Family(Message, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was done and refused, in any words; ``families.toml`` explains the keys."""
+
+    by: Literal["program"] = "program"
+    refused: tuple[_Text, ...]
+    takes: tuple[_Text, _Text]
+    leaves: _Text
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message where it was found.
+
+    Attributes:
+        message: which one.
+        line: the line that holds it, without the line's end.
+        groups: what the groups of its pattern found.
+    """
+
+    message: Message
+    line: str
+    groups: tuple[Any, ...]
+
+    @property
+    def module(self) -> str:
+        """The kernel module that is missing, if the message is about one."""
+        return self.message.module.format(*(each or "" for each in self.groups))
+
+    def finding(self, cause: str, severity: Severity | None = None) -> Finding:
+        """Return the problem, with the command that makes sure; see :class:`Finding`."""
+        fix = (self.message.fix or self.message.means.fix).replace("MODULE", self.module)
+        fix = f"To make sure, {self.message.sure}. {fix}"
+        return self.message.means.here(cause, why=self.message.why, fix=fix, severity=severity)
+
+
+_TABLE = msgspec.toml.decode(
+    files("docker_lxc_gate.doctor").joinpath("messages.toml").read_bytes(),
+    type=dict[str, tuple[Message, ...]],
+)
+#: Most specific first.
+MESSAGES = _TABLE["message"]
+_PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES)
+_OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
+_DATA = msgspec.toml.decode(files("docker_lxc_gate.doctor").joinpath("families.toml").read_bytes())
+#: Of families that are as near to the refusal, the first one counts.
+FAMILIES = msgspec.convert(_DATA["family"], tuple[Family, ...])
+_REFUSALS = ["|".join(_DATA["refusals"].get(n, n) for n in each.refused) for each in FAMILIES]
+_REFUSED = patterns.compile(f"(?i){'|'.join(dict.fromkeys(_REFUSALS))}")
+_DONE = [
+    (each, patterns.compile(f"(?i){each.pattern}"), patterns.compile(f"(?i){refused}"))
+    for each, refused in zip(FAMILIES, _REFUSALS, strict=True)
+]
+#: The problems that Docker's own messages mean.
+OF_DOCKER = tuple({each.problem: each.means for each in _OF_DOCKER}.values())
+#: What Docker's present or last run said, a pattern for each problem. A gap that has a length takes
+#: grep seconds a line, and :func:`said` compares again.
+_JOINED = ("|".join(m.looked_for for m in _OF_DOCKER if m.means is each) for each in OF_DOCKER)
+READ = guest_reads.messages(
+    tuple(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", each) for each in _JOINED)
+)
+
+
+def said(case: Case, *problems: Problem) -> Iterator[Said]:
+    """Yield what Docker said of some problems: of its containers first, then newest first.
+
+    Raises:
+        RemediationError: the journal could not be read.
+    """
+    wanted = [each for each in _PATTERNS if each[0].means in problems]
+    for line in guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())):
+        yield from _found(line, wanted)
+    for line in reversed(case.guest.of(READ)):
+        yield from _found(line, wanted)
+
+
+def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
+    """Yield each message that is in a text; none where a more specific one was found."""
+    taken = bytearray(len(text))
+    for message, pattern in wanted:
+        first = None
+        for match in pattern.finditer(text):
+            start, end = match.span()
+            if taken.find(1, start, end) < 0:
+                first = first or match
+                taken[start:end] = b"\1" * (end - start)
+        if first:
+            yield Said(message, _around(text, *first.span()), first.groups())
+
+
+def _likely(text: str) -> Said | None:
+    """Return the family of what was refused: the first one in LXC's log, elsewhere the last."""
+    lines = [_around(text, *each.span(), 3 * _AROUND) for each in _REFUSED.finditer(text)]
+    lines = [each for each in dict.fromkeys(lines) if not patterns.search(_DATA["harmless"], each)]
+    order = 1 if patterns.search(_DATA["innermost_first"], text) else -1
+    for line in lines[::order][:_AROUND]:
+        near: dict[int, Said] = {}
+        for family, done, refused in _DONE:
+            for match in done.finditer(line):
+                for start, end in (each.span() for each in refused.finditer(line)):
+                    gap = max(start - match.end(), match.start() - end, 0) // 40
+                    near.setdefault(gap, Said(family, line, match.groups()))
+        if near:
+            return near[min(near)]
+    return None
+
+
+def _around(text: str, start: int, end: int, most: int = _AROUND) -> str:
+    """Return the line that a part of a text stands in, as far as it is near."""
+    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    last = last if last >= 0 else len(text)
+    before, after = text[max(first, start - most) : start], text[end : min(last, end + most)]
+    if start - most > first:
+        before = "…" + before[before.find(" ") + 1 :]
+    if end + most < last:
+        after = after[: after.rfind(" ") + 1].rstrip() + "…"
+    return (before + text[start:end] + after).strip()
+
+
+@foreign.parser()
+def diagnose(text: str) -> Diagnosis:
+    """Return the problems whose messages are in a text, most specific first.
+
+    A message may be broken at a terminal's width, with or without a blank at the break.
+    """
+    plain = _plain(text)
+    indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
+    joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
+    found: dict[str, Said] = {}
+    for variant in (plain, *joined):
+        for each in _found(variant):
+            found.setdefault(each.message.text, each)
+    named = [found[each.text] for each in MESSAGES if each.text in found]
+    certain = [each for each in named if not each.message.vague]
+    unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
+    if not certain and (likely := _likely(plain) or _likely(unbroken)):
+        cause = f"probably {likely.message.means.title}: {likely.line}"
+        return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())
+    named = certain or named[:1]
+    problems = {
+        each.message.problem: each.finding(
+            f"{each.message.means.title}: {each.line}", Severity.SEEN
+        )
+        for each in reversed(named)
+    }
+    return Diagnosis(tuple(reversed(problems.values())), () if certain else (_UNKNOWN,))
+
+
+_UNKNOWN = Unseen(
+    "the cause of this text",
+    "no message that names it is known to doctor; next: python -m remediation doctor --target "
+    'root@pve1/950, and for lines with apparmor="DENIED": python -m remediation denials -',
+)
+
+
+def _plain(text: str) -> str:
+    """Return a text without colours, escapes and prefixes."""
+    for _ in range(3):  # msg="… error=\"…\\\"…"
+        text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
+    text = html.unescape(text.replace("\\n", "\n").replace("\\t", " "))
+    return _PREFIX.sub("", _COMMAND.sub("", text).translate(_PLAIN))

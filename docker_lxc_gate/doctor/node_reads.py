@@ -1,0 +1,158 @@
+"""What the doctor asks the node, about itself and about a container, as reads.
+
+No read asks the container's own programs. Sources: user_namespaces(7), proc_pid_mountinfo(5),
+lxc-info(1), kernel Documentation/admin-guide/LSM/apparmor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor.answers import told
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import mount_table
+from docker_lxc_gate.formats.id_map import parse
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.read import Read
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.formats.id_map import Range
+    from docker_lxc_gate.formats.mount_table import Mount
+    from docker_lxc_gate.machines.result import CommandResult
+
+_PID = program("docker_lxc_gate.doctor", "container_pid.sh")
+_MAPS = _PID + 'cat "/proc/$pid/uid_map" && echo == && cat "/proc/$pid/gid_map"'
+_MOUNTS = _PID + 'cat "/proc/$pid/mountinfo"'
+_CONFINED = program("docker_lxc_gate.doctor", "confined.sh")
+_VERSIONS = r"""
+echo "kernel $(uname -r)"
+echo "lxc $(lxc-start --version 2>/dev/null)"
+echo "zfs $(cat /sys/module/zfs/version 2>/dev/null)"
+dpkg-query -W -f '${Package} ${Version}\n' lxc-pve pve-container 2>/dev/null
+:
+"""
+#: The modules that are loaded, and those that are part of the kernel.
+_MODULES = r"""
+cut -d' ' -f1 /proc/modules || exit 1
+sed -n 's#^.*/\([^/]*\)\.ko.*$#\1#p' "/lib/modules/$(uname -r)/modules.builtin" 2>/dev/null
+:
+"""
+_NUMBER = "[0-9]{1,10}"
+_PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")
+_OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
+
+
+@dataclass(frozen=True)
+class IdMaps:
+    """A container's map of ids, as its first process has it."""
+
+    users: tuple[Range, ...]
+    groups: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class Confined:
+    """A container's label with its mode, its named profile's text, and LXC's base abstraction."""
+
+    label: str
+    profile: str
+    base: str
+
+    @property
+    def name(self) -> str:
+        """The label without its mode."""
+        return patterns.sub(r" \(\w+\)$", "", self.label)
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether LXC generated the profile for this container."""
+        return bool(patterns.match(r"lxc-[^/]*_</", self.name))
+
+    @property
+    def confines_nothing(self) -> bool:
+        """Whether there is no profile, so that AppArmor refuses nothing."""
+        return self.name == "unconfined"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The ids and the permissions of a file, as the node sees them."""
+
+    user: int
+    group: int
+    mode: int
+
+
+def _maps(result: CommandResult) -> IdMaps:
+    users, _, groups = told(result).text.partition("==\n")
+    what = f"an id map on {result.machine}"
+    maps = IdMaps(parse(users, what), parse(groups, what))
+    if not (maps.users and maps.groups):
+        raise FactError(f"{what} cannot be read: {users[:80]!r}")
+    return maps
+
+
+def _confined(result: CommandResult) -> Confined:
+    found = _PARTS.fullmatch(told(result).text)
+    if found is None:
+        raise FactError(f"the container's label cannot be read on {result.machine}")
+    return Confined(*(each.strip() for each in found.groups()))
+
+
+def _versions(result: CommandResult) -> dict[str, str]:
+    lines = (line.partition(" ") for line in told(result).text.splitlines())
+    return {name: version.strip()[:80] for name, _, version in lines}
+
+
+def _mounts(result: CommandResult) -> tuple[Mount, ...]:
+    return mount_table.parse(told(result).text, f"the container's mounts on {result.machine}")
+
+
+def _state(result: CommandResult) -> str:
+    if not result.ok and b"doesn't exist" in result.stdout + result.stderr:
+        return ""  # Proxmox makes LXC's part of a container at its first start
+    return told(result).text.strip()[:20]
+
+
+def _owner(result: CommandResult) -> Owner:
+    found = _OWNER.fullmatch(told(result).text)
+    if found is None:
+        raise FactError(f"an owner cannot be read on {result.machine}: {result.text[:80]!r}")
+    return Owner(int(found[1]), int(found[2]), int(found[3], 8))
+
+
+def id_maps(ctid: int) -> Read[IdMaps]:
+    """Read the container's map of user and group ids."""
+    return Read(("sh", "-c", _MAPS, "id maps", str(ctid)), _maps)
+
+
+def confined(ctid: int) -> Read[Confined]:
+    """Read what confines the container's first process."""
+    return Read(("sh", "-c", _CONFINED, "confined", str(ctid)), _confined)
+
+
+def mounts(ctid: int) -> Read[tuple[Mount, ...]]:
+    """Read the container's mounts, as its first process has them."""
+    return Read(("sh", "-c", _MOUNTS, "mounts", str(ctid)), _mounts)
+
+
+def owner(path: str) -> Read[Owner]:
+    """Read who owns a path of the node; the path is the node's, never a guest's."""
+    return Read(("env", "LC_ALL=C", "stat", "-L", "-c", "%u %g %a", "--", path), _owner)
+
+
+def lxc_state(ctid: int) -> Read[str]:
+    """Read LXC's own word for the container's state, in capitals; empty if LXC has none."""
+    argv = ("lxc-info", "-P", "/var/lib/lxc", "-n", str(ctid), "-s", "-H")
+    return Read(argv, _state)
+
+
+#: By name: the kernel's version, LXC's, ZFS's, and those of Proxmox's packages.
+VERSIONS = Read(("sh", "-c", _VERSIONS, "versions"), _versions)
+#: The names of the kernel's modules that are there.
+MODULES = Read(
+    ("sh", "-c", _MODULES, "modules"),
+    lambda result: frozenset(name.replace("-", "_") for name in told(result).text.split()),
+)

@@ -1,0 +1,21 @@
+# after docker_lxc_gate/doctor/programs/container_pid.sh
+# Prints the label, then the file of a named profile, then the abstraction that LXC's own profiles
+# include. The name is the kernel's; one with other characters has no file of its own.
+# shellcheck disable=SC2154
+
+place=/proc/$pid/attr/apparmor/current
+[ -e "$place" ] || place=/proc/$pid/attr/current
+label=$(cat "$place" 2>/dev/null) ||
+    { echo "the node's kernel shows no AppArmor label" >&2; exit 5; }
+printf '%s\n== profile\n' "$label"
+name=${label% (*}
+case $name in
+''|*[!A-Za-z0-9_.-]*|unconfined) ;;
+*)
+    grep -lsE "^[[:space:]]*profile[[:space:]]+\"?$name\"?([[:space:]{]|\$)" \
+        /etc/apparmor.d/* /etc/apparmor.d/lxc/* | head -n 1 |
+        while IFS= read -r file; do cat "$file"; done
+esac
+printf '\n== base\n'
+cat /etc/apparmor.d/abstractions/lxc/container-base 2>/dev/null
+printf '\n== end\n'

@@ -1,0 +1,109 @@
+"""Versions that are known not to go together, and since when they do: ``upgrades.toml``.
+
+What no pair names is no promise: see :data:`KNOWN`.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Where: TypeAlias = Literal["node", "container"]
+#: Not a package: the kernel that the node runs, or would run after a reboot.
+KERNEL = "kernel"
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+#: As dpkg writes it; empty: no end.
+_Version: TypeAlias = Annotated[str, Meta(pattern=r"^(([0-9]+:)?[0-9][0-9A-Za-z.+~-]*)?$")]
+#: A thread, a place in a repository, a page of Docker's, a changelog of Debian's.
+_Source: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^([\w.-]+/[\w.-]+(#[1-9][0-9]*|, [\w./ -]+)|docs\.docker\.com(/[\w-]+)+"
+        r"|Debian's changelog of [a-z-]+ [\w.+:~-]+)$"
+    ),
+]
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all tables of the file have in common."""
+
+
+class Versions(_Row, frozen=True):
+    """The versions of one package from ``since`` up to, and without, ``before``; empty: no end."""
+
+    package: _Text
+    since: _Version = ""
+    before: _Version = ""
+
+
+class Side(_Row, frozen=True):
+    """One machine, and the packages of which one must be in its range."""
+
+    where: Where
+    versions: Annotated[tuple[Versions, ...], Meta(min_length=1)]
+
+
+class Pair(_Row, frozen=True):
+    """Versions that do not go together.
+
+    Attributes:
+        id: its stable name, by which programs and docs/doctor.md know it.
+        title: what happens with them, as a sentence.
+        why: the cause.
+        fix: what to do instead, or afterwards.
+        broken: all of these together break something.
+        fixed: with one of these, nothing breaks.
+        otherwise: what fixes it if no version does.
+        only: the condition under which it breaks, a key of
+            :data:`docker_lxc_gate.doctor.upgrade_conditions.CONDITIONS`; empty: always.
+        sources: who reported it, and where it was fixed.
+        advice: whether Docker runs nevertheless.
+    """
+
+    id: Annotated[str, Meta(pattern="^upgrade-[a-z0-9-]+$")]
+    title: _Text
+    why: _Text
+    fix: Annotated[str, Meta(pattern=r"\.$")]
+    broken: Annotated[tuple[Side, ...], Meta(min_length=1)]
+    sources: Annotated[tuple[_Source, ...], Meta(min_length=2)]
+    fixed: tuple[Side, ...] = ()
+    otherwise: str = ""
+    only: str = ""
+    advice: bool = False
+
+
+class Known(_Row, frozen=True):
+    """Up to which version of a package threads and changelogs were read for this table."""
+
+    package: _Text
+    before: Annotated[_Version, Meta(min_length=1)]
+    source: _Source
+
+
+class _Needed(_Row, frozen=True):
+    """Packages of a machine of which Docker needs one."""
+
+    where: Where
+    packages: Annotated[tuple[_Text, ...], Meta(min_length=1)]
+
+
+class _Table(_Row, frozen=True):
+    """The file."""
+
+    pair: tuple[Pair, ...]
+    known: tuple[Known, ...]
+    needed: tuple[_Needed, ...]
+
+
+_TABLE = msgspec.toml.decode(
+    files("docker_lxc_gate.doctor").joinpath("upgrades.toml").read_bytes(), type=_Table
+)
+PAIRS = _TABLE.pair
+#: What is newer is said to be unknown.
+KNOWN = _TABLE.known
+#: Of each of these, Docker needs one; a plan that leaves none is a problem.
+NEEDED = tuple((row.where, row.packages) for row in _TABLE.needed)

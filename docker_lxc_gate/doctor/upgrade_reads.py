@@ -1,0 +1,184 @@
+"""What the doctor asks before an upgrade: apt's plan, what is installed, the age of apt's lists.
+
+Every read only looks: ``apt-get -s`` as :data:`docker_lxc_gate.facts.apt.LOOKING` says, without a
+network. The container's answers are the guest's own: names are those of the table, versions are
+short and of dpkg's characters, and none becomes part of a command. Sources: apt-get(8),
+dpkg-query(1), apt-secure(8) on Valid-Until, proc_locks(5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor.answers import told
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.apt import LOOKING, order
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.read import Read
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.result import CommandResult
+
+#: The packages that the table speaks of.
+WATCHED = tuple(sorted(each.package for each in KNOWN if each.package != KERNEL))
+#: How the packages of a kernel are called: the rest of the name is its release.
+_KERNELS = ("proxmox-kernel-", "pve-kernel-", "linux-image-")
+#: apt's lists are old after so long (seconds): Proxmox fetches them daily.
+_OLD = 7 * 86400.0
+_DAY = 86400.0
+#: A simulation on a slow machine, without its caches (seconds).
+_PATIENCE = 300.0
+#: Of the lines that a machine answers, so many are read, and of each so many characters.
+_MOST, _LONGEST = 400, 400
+_NAMES = "|".join(map(patterns.escape, WATCHED)) + f"|({'|'.join(_KERNELS)})[0-9][^ ]*"
+_PLAN = program("docker_lxc_gate.doctor", "upgrade_plan.sh")
+_LISTS = program("docker_lxc_gate.doctor", "apt_lists.sh")
+#: Prints those of the given modules that the node's kernel has, loaded or not.
+_KERNEL_HAS = r"""
+PATH=$PATH:/usr/sbin:/sbin
+command -v modinfo >/dev/null || { echo "there is no modinfo" >&2; exit 4; }
+for name; do
+    ! modinfo "$name" >/dev/null 2>&1 || echo "$name"
+done
+:
+"""
+MODULES = ("ip_set", "ip_set_hash_net", "iptable_raw", "xt_set")
+_VERSION = "[0-9A-Za-z.+:~-]{1,80}"
+_NAME = "[a-z0-9][a-z0-9.+~-]{1,100}"
+#: ``Inst NAME [OLD] (NEW SUITES [ARCH]) …`` and ``Remv NAME [OLD] …``; a foreign architecture is
+#: part of the name.
+_STEP = patterns.compile(
+    rf"(?:Inst ({_NAME})(?::[a-z0-9]+)?(?: \[[^]]*\])? \(({_VERSION})[ )].*"
+    rf"|(?:Remv|Purg) ({_NAME})(?::[a-z0-9]+)?(?: .*)?)"
+)
+_VERBS = ("Inst ", "Remv ", "Purg ")
+_COUNT = patterns.compile(r"[0-9]+ upgraded, ")
+#: A package is there whose script failed, or that waits for one: docker-ce's script fails if Docker
+#: does not start. One that left its configuration files only is not.
+_INSTALLED = patterns.compile(rf"({_NAME}) [a-z][iUFHWt][ R]? ({_VERSION})")
+_LINE = patterns.compile("(now|asked|lists) ([0-9]{1,12})")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What apt would do with one package: its name, and its version afterwards, or empty."""
+
+    package: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Lists:
+    """apt's lists of packages.
+
+    Attributes:
+        now: the machine's clock (seconds since 1970).
+        asked: when a mirror was asked last; 0: never.
+        count: how many there are.
+        until: until when the first of them was valid; 0: none says so.
+    """
+
+    now: float
+    asked: float
+    count: int
+    until: float
+
+    @property
+    def doubt(self) -> str:
+        """Why what apt plans may not be what it would do; empty if there is no reason."""
+        age = self.now - self.asked
+        if not self.count:
+            return "apt has no lists there: apt-get update first"
+        if self.until and self.until < self.now:
+            days = (self.now - self.until) / _DAY
+            return f"apt's lists there expired {days:.0f} days ago: apt-get update first"
+        if age > _OLD:
+            return f"apt's lists there are {age / _DAY:.0f} days old: apt-get update first"
+        return ""
+
+
+def release(package: str) -> str:
+    """Return the release of a package's kernel; empty if it is the package of no kernel.
+
+    >>> release("proxmox-kernel-6.17.4-1-pve-signed"), release("linux-image-amd64")
+    ('6.17.4-1-pve', '')
+    """
+    for prefix in _KERNELS:
+        rest = package.removeprefix(prefix)
+        if (
+            rest != package
+            and not rest.endswith("-dbg")
+            and patterns.fullmatch(r"[0-9][\w.+~]*-[\w.+~-]+", rest)
+        ):
+            return patterns.sub("-(un)?signed$", "", rest)
+    return ""
+
+
+def _plan(result: CommandResult) -> tuple[Step, ...]:
+    lines = told(result).text.splitlines()[: _MOST + 1]
+    found = [_STEP.fullmatch(line) for line in lines if line.startswith(_VERBS)]
+    if None in found or not any(_COUNT.match(line) for line in lines):
+        raise FactError(f"apt's plan cannot be read on {result.machine}")
+    steps = [Step(each[1] or each[3], each[2] or "") for each in found if each]
+    return tuple(each for each in steps if each.package in WATCHED or release(each.package))
+
+
+def _installed(result: CommandResult) -> dict[str, str]:
+    if result.exit_code != 1:  # 1: it does not know one of them
+        told(result)
+    found = [_INSTALLED.fullmatch(line) for line in result.text.splitlines()[:_MOST]]
+    return {each[1]: each[2] for each in found if each and (each[1] in WATCHED or release(each[1]))}
+
+
+def _lists(result: CommandResult) -> Lists:
+    lines = told(result).text.splitlines()[: 2 * _MOST]
+    found = {each[1]: each[2] for each in map(_LINE.fullmatch, lines) if each}
+    if set(found) != {"now", "asked", "lists"}:
+        raise FactError(f"the age of apt's lists cannot be read on {result.machine}")
+    until = [_seconds(line.partition(": ")[2]) for line in lines if line.startswith("Valid-Until")]
+    now, asked, count = (int(found[name]) for name in ("now", "asked", "lists"))
+    return Lists(now, min(asked, now), count, min(filter(None, until), default=0.0))
+
+
+def _seconds(text: str) -> float:
+    """Return a date of a mirror's as seconds since 1970; 0 for what is no date."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError, IndexError):
+        return 0.0
+
+
+def newest(releases: list[str]) -> str:
+    """Return the newest of some kernels' releases; empty if there is none."""
+    return max(releases, key=order, default="")
+
+
+#: What ``apt-get dist-upgrade`` would do, as far as the table speaks of it.
+PLAN = Read(
+    ("sh", "-c", _PLAN, "plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING),
+    _plan,
+    timeout=_PATIENCE,
+)
+#: By package, the version that is installed.
+INSTALLED = Read(
+    (
+        *("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev} ${Version}\\n"),
+        *(*WATCHED, *(f"{each}[0-9]*" for each in _KERNELS)),
+    ),
+    _installed,
+)
+LISTS = Read(("sh", "-c", _LISTS, "lists", str(_MOST)), _lists)
+#: Which of :data:`MODULES` the node's running kernel has.
+KERNEL_HAS = Read(
+    ("sh", "-c", _KERNEL_HAS, "kernel has", *MODULES),
+    lambda result: frozenset(told(result).text.split()) & set(MODULES),
+)
+#: Which iptables the container has: ``legacy``, ``nf_tables``, or another word.
+IPTABLES = Read(
+    ("iptables", "--version"),
+    lambda result: told(result).text.partition("(")[2].partition(")")[0][:40],
+)

@@ -1,0 +1,149 @@
+"""AppArmor on a node: loaded profiles, compiled policies, and the label of each process.
+
+Sources: apparmor_parser(8), securityfs ``apparmor/policy`` (kernel security/apparmor/apparmorfs.c).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.read import Read, content_of, unparsed
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+_POLICY = "/sys/kernel/security/apparmor/policy/profiles"
+#: The shipped profiles include abstractions; a compile takes seconds under emulation.
+PARSER_TIMEOUT = 180.0
+#: A compiled policy (bytes).
+_LONGEST = 16 << 20
+#: The kernel's list of loaded profiles.
+PROFILES = content_of("/sys/kernel/security/apparmor/profiles")
+
+
+@foreign.parser()
+def loaded_profiles(on: Transport) -> dict[str, str]:
+    """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
+    content = on.ask(PROFILES)
+    if content is None:
+        raise FactError(f"AppArmor is not enabled in the kernel of {on.machine}")
+    return modes(content)
+
+
+def modes(content: bytes) -> dict[str, str]:
+    """Return each profile's mode by name, as the kernel lists them (:data:`PROFILES`)."""
+    matches = patterns.findall(r"(?m)^(.+) \((\w+)\)$", content.decode(errors="replace"))
+    return dict(matches)
+
+
+def loaded_policy(profile: str) -> Read[str]:
+    """Read the SHA-256 of a profile's loaded policy; empty if it is not loaded.
+
+    It equals :func:`compiled_policy` of the file that was loaded.
+    """
+    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+"
+
+    def parse(found: CommandResult) -> str:
+        said = found.require().text
+        hashes = dict(patterns.findall(r"(?m)/([^/\n]+)/raw_sha256:(.*)$", said))
+        if said.strip() and not hashes:
+            raise FactError(
+                f"the kernel of {found.machine} does not export its policy (raw_sha256)"
+            )
+        return hashes[_newest(hashes)] if hashes else ""
+
+    argv = (
+        *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
+        *("(", "-regex", place, "-printf", "%f\\n", ")"),
+        *("-o", "-regex", f"{place}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
+    )
+    return Read(argv, parse)
+
+
+def attachments(profile: str) -> Read[CommandResult]:
+    """Read the attachments that :func:`attachment` looks for."""
+    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+/attach"
+    argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
+    return unparsed(*argv, "-exec", "grep", "-H", "", "{}", ";")
+
+
+@foreign.parser(..., "p")
+def attachment(on: Transport, profile: str) -> str:
+    """Return the attachment of a profile, as written; empty if the profile has only a name.
+
+    A process enters a profile without an attachment on request only. Source: kernel
+    security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
+    """
+    said = on.ask(attachments(profile)).require().text
+    found = dict(patterns.findall(r"(?m)/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said))
+    if not found:
+        raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")
+    said = found[_newest(found)].strip()
+    return "" if said == profile else said
+
+
+def _newest(places: Iterable[str]) -> str:
+    """Return the directory of the policy that was loaded last: a listing has no order."""
+    return max(places, key=lambda place: int(place.rpartition(".")[2]))
+
+
+def loaded_versions(profile: str) -> Read[list[str]]:
+    """Read in which directories the kernel holds a profile: one for each load, in any order."""
+    pattern = patterns.compile(patterns.escape(profile) + r"\.[0-9]+$")
+
+    def parse(listing: CommandResult) -> list[str]:
+        return [place for place in listing.require().text.splitlines() if pattern.search(place)]
+
+    return Read(("find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"), parse)
+
+
+@foreign.parser(..., "p")
+def loaded_binary(on: Transport, profile: str) -> bytes:
+    """Return a profile's loaded policy; empty if it is not loaded."""
+    places = on.ask(loaded_versions(profile))
+    if not places:
+        return b""
+    with at_most(_LONGEST):
+        content = on.read(f"{_newest(places)}/raw_data")
+    if not content:
+        raise FactError(f"the kernel of {on.machine} does not export its policy (raw_data)")
+    return content
+
+
+def compiled_policy(path: str) -> Read[str]:
+    """Read the SHA-256 of a file's compiled policy; raises CommandFailed on a syntax error."""
+    return Read(
+        ("apparmor_parser", "-S", "-K", path),
+        lambda result: hashlib.sha256(result.require().stdout).hexdigest(),
+        timeout=PARSER_TIMEOUT,
+        limit=_LONGEST,
+    )
+
+
+@foreign.parser(..., "p")
+def processes_under(on: Transport, profile: str) -> list[int]:
+    """Return the pids, on the node, of the processes that run under a profile."""
+    script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
+    found = on.look(["sh", "-c", script, "under", patterns.escape(profile)]).require()
+    return sorted(int(pid) for pid in patterns.findall(r"/proc/([0-9]+)/", found.text))
+
+
+@foreign.parser(..., 42)
+def label(on: Transport, pid: int) -> str:
+    """Return a process's label and mode, as the node sees them."""
+    for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):
+        try:
+            content = on.read(path)
+        except CommandFailed:
+            continue
+        if content:
+            return content.decode(errors="replace").strip()
+    raise FactError(f"the label of process {pid} on {on.machine} cannot be read")

@@ -1,0 +1,184 @@
+"""AppArmor's denials in a node's log: records, their fields and their meaning.
+
+Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.facts.audit import canary
+from docker_lxc_gate.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+#: Stands in each record of a denial, in front of its fields.
+MARK = 'apparmor="DENIED"'
+DENIED = patterns.compile(MARK)
+FIELD = patterns.compile(r'\b(\w{1,64})=(?:"([^"]*)"|(\S+))')
+#: The longest record of the kernel (MAX_AUDIT_MESSAGE_LENGTH) with auditd's additions.
+LONGEST_RECORD = 1 << 14
+#: The kernel's record of a changed setting, and of a changed rule.
+SET = patterns.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
+_RULE = patterns.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
+#: The list of rules that drop records (AUDIT_FILTER_EXCLUDE).
+_EXCLUDE = "5"
+_TIME = patterns.compile(r"audit\(([0-9]{1,12}(?:\.[0-9]{1,9})?):")
+#: The year 10000 (Unix time).
+_LAST_TIME = 253_402_300_800
+#: What stands before the mark: a time, a host, types and numbers (characters).
+_LONGEST_HEAD = 2000
+_SERIAL = patterns.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
+AUDIT_LOG = "/var/log/audit/audit.log"
+#: Where a record begins: of auditd, of the kernel's log. Two may stand in one line.
+_HEAD = patterns.compile(r"(?:node=\S{1,400} )?(?:type=\w{1,40} )?(?:msg=)?audit\(")
+#: Behind it auditd repeats numbers as names (log_format = ENRICHED).
+_ENRICHED = "\x1d"
+#: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
+_MAY_BE_HEX = frozenset(
+    {"name", "comm", "profile", "srcname", "peer", "target", "namespace", "fstype", "tcontext"}
+)
+#: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
+_HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
+
+
+@dataclass(frozen=True)
+class Denial:
+    """One record: the fields as the kernel wrote them, and the whole line.
+
+    ``whole`` is whether nothing of it is seen to be missing; a value that was cut is no field.
+    """
+
+    fields: dict[str, str]
+    line: str
+    whole: bool = True
+
+    @property
+    def profile(self) -> str:
+        """The profile that refused."""
+        return self.fields.get("profile", "")
+
+    @property
+    def summary(self) -> str:
+        """Operation, profile and object, for one line of a report."""
+        wanted = ("operation", "profile", "name", "fstype", "flags", "info", "comm")
+        return one_line(" ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields))
+
+
+@foreign.parser()
+def parse(log: str) -> list[Denial]:
+    """Return the AppArmor denials in a stretch of log, oldest first."""
+    return [denial for line in log.splitlines() if MARK in line for denial in records(line)]
+
+
+def records(line: str, mark: str = MARK) -> list[Denial]:
+    """Return each record in a line, whatever the line holds; never none if the mark is in it.
+
+    Args:
+        line: one line; two records stand in it if two writers were interleaved.
+        mark: what stands in each of the records.
+    """
+    marks = [found.start() for found in patterns.compile(patterns.escape(mark)).finditer(line)]
+    cuts = [0, *(_start(line, *pair) for pair in pairwise(marks)), len(line)]
+    pieces = zip(marks, cuts, cuts[1:], strict=False)
+    return [_record(line[begin:end], at - begin) for at, begin, end in pieces]
+
+
+def _start(line: str, before: int, at: int) -> int:
+    """Return where the record begins whose mark is at ``at``: at its head, if that is there."""
+    heads = [found.start() for found in _HEAD.finditer(line[before:at])]
+    return before + heads[-1] if heads else at
+
+
+def _record(text: str, mark: int) -> Denial:
+    """Return the record of a piece of a line, whose mark stands at a place of it.
+
+    Fields are read from there on: what stands before is the writer's own.
+    """
+    begin = max(0, mark - _LONGEST_HEAD)
+    text, mark = text[begin : begin + LONGEST_RECORD], mark - begin
+    if _ENRICHED in text[mark:]:
+        text = text[: text.index(_ENRICHED, mark)]
+    fields: dict[str, str] = {}
+    whole = True
+    for key, quoted, bare in FIELD.findall(text[mark:]):
+        value = _value(key, quoted, bare)
+        if value is None:
+            whole = False
+        else:
+            fields.setdefault(key, value)
+    return Denial(fields, text.strip(), whole)
+
+
+def _value(key: str, quoted: str, bare: str) -> str | None:
+    """Return what was written; None of a value that lacks its end."""
+    if bare.startswith('"'):
+        return None
+    if bare and key in _MAY_BE_HEX and patterns.fullmatch(r"(?:[0-9A-F]{2})+", bare):
+        return bytes.fromhex(bare).decode(errors="replace")
+    return quoted or bare
+
+
+def kind(fields: Mapping[str, str]) -> str:
+    """Return what a record is about: its operation, or what groups of operations are about.
+
+    Those are ``mqueue``, ``io_uring``, ``dbus``, ``network``, ``policy``; all else that names a
+    ``denied_mask`` is about a file.
+    """
+    operation, group = fields.get("operation", ""), fields.get("class", "")
+    if group.endswith("mqueue"):
+        return "mqueue"
+    if group == "io_uring" or operation.startswith("uring_"):
+        return "io_uring"
+    for prefix, name in (("dbus_", "dbus"), ("profile_", "policy")):
+        if operation.startswith(prefix):
+            return name
+    return "network" if fields.get("family") else operation
+
+
+def without_canaries(text: str) -> list[Denial]:
+    """Return the denials of a log that nobody provoked to prove that it was watched."""
+    return [denial for denial in parse(text) if canary.NAME not in denial.line]
+
+
+def when(line: str) -> float | None:
+    """Return the time by which the kernel names an event, as a Unix time; None if it is not told.
+
+    A time that no calendar has is none.
+    """
+    found = _TIME.search(line)
+    seconds = float(found[1]) if found else -1.0
+    return seconds if 0 <= seconds < _LAST_TIME else None
+
+
+def serial(denial: Denial) -> str:
+    """Return the kernel's id of an event: its time and number."""
+    found = _SERIAL.search(denial.line)
+    return found[1] if found else denial.line
+
+
+def restarts(line: str) -> bool:
+    """Whether a line is auditd's record of its own start, end or reconfiguration."""
+    found = patterns.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
+    return bool(found) and found[1] not in _HARMLESS  # type: ignore[index]
+
+
+def reconfigures(line: str, *, auditd: bool) -> bool:
+    """Whether a line is the kernel's record of a change that may have hidden a denial.
+
+    A setting with the same value as before hides nothing, nor does a rule of another list than
+    ``exclude``. A change of the receiving process matters only if the records come from auditd.
+    """
+    if not patterns.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
+        return False
+    if found := SET.search(line):
+        name, now, was = found.groups()
+        return now != was and name != "lost" and (auditd or name != "audit_pid")
+    if rule := _RULE.search(line):
+        return rule[1] == _EXCLUDE and " res=0" not in line
+    return True

@@ -1,0 +1,186 @@
+"""One archive of a backup, and its defects.
+
+An archive counts if it is recent, readable to its end, and holds the required members. One of
+vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(1), transcripts.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import container_config, pct_options
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.machines.transport import Transport
+
+#: How long an archive may take to be written or read to its end (seconds).
+PATIENCE = 6 * 3600.0
+#: An archive is named by the node's local time, which once a year goes back by this (seconds).
+_CLOCK_GOES_BACK = 3600.0
+HOUR = 3600.0
+#: What vzdump logs of a directory that its archive lacks. Source: PVE::VZDump::LXC (prepare) of
+#: pve-container 6.1.10.
+_EXCLUDED = patterns.compile(
+    r"(?:\S+ \S+ )?INFO: excluding \w+ mount point (\w+) \('(/.*)'\) from backup \((.+)\)"
+)
+_ERROR = patterns.compile(r"(^|\s)ERROR: ")
+#: The size that a backup server lists for an unfinished backup.
+_NO_SIZE = 1
+#: Limit for vzdump's output and log, and for tar's messages (bytes).
+LONGEST = 64 << 20
+_LIST = program("docker_lxc_gate.facts", "list_archive.sh")
+#: Prints the container's configuration, which stands at the beginning of the archive.
+_CONFIGURATION = """
+LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
+    ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
+"""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One archive.
+
+    ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the required
+    members; ``finished`` is a line that its log must have.
+    """
+
+    path: str
+    size: int
+    age: float
+    holds: tuple[str, ...]
+    finished: str = ""
+
+    def __str__(self) -> str:
+        """Return its path, age and size."""
+        return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
+
+
+def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iterator[str]:
+    """Yield the defects of an archive; the slowest checks come last.
+
+    Args:
+        node: the machine that has the archive.
+        backup: the archive.
+        hours: the greatest age allowed.
+        of: the configuration of the container that it must belong to; empty for the node's /etc.
+
+    Raises:
+        FactError: the archive cannot be opened.
+    """
+    yield from listed_defects(backup, hours)
+    if backup.finished:
+        yield from _log_defects(node, backup)
+    yield from _archive_defects(node, backup)
+    if of:
+        yield from _anothers(node, backup, of)
+
+
+def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
+    """Yield the defects that its age (at most ``hours``) and its size show."""
+    if backup.age > hours * HOUR:
+        yield f"is {backup.age / HOUR:.1f} h old, and {hours:g} h are allowed"
+    if backup.age < -_CLOCK_GOES_BACK:
+        yield f"is dated {-backup.age / HOUR:.1f} h in the future: a clock is wrong"
+    if backup.size <= _NO_SIZE:
+        yield "is empty"
+
+
+def left_out(written: str, node: Transport, backup: Backup | None = None) -> dict[str, str]:
+    """Return each directory of a container that a backup does not hold, and why.
+
+    Args:
+        written: the container's configuration, since a mount point may be newer than the backup.
+        node: the machine that has the archive.
+        backup: the archive, whose log says it; None: one that is still to be made.
+    """
+    config, found = container_config.parse("", written), dict[str, str]()
+    for place, (key, given) in container_config.mount_points(config).items():
+        if any(each.startswith("/") for each in (given.get("volume", ""), *given)):
+            found[place] = f"{key}, not a volume"
+        elif not pct_options.boolean(given.get("backup", "")):
+            found[place] = f"{key}, disabled"
+    for entry in config.all("lxc.mount.entry"):
+        target = [*entry.value.split(), "", ""][1]
+        place = posixpath.normpath(f"/{target}")
+        ignored = not target or target.startswith("/")  # by LXC
+        if not ignored and not f"{place}/".startswith(("/dev/", "/proc/", "/sys/")):
+            found[place] = "lxc.mount.entry"
+    for line in (_log(node, backup) or ()) if backup else ():
+        if match := _EXCLUDED.fullmatch(line):
+            found[posixpath.normpath(match[2])] = f"{match[1]}, {match[3]}"
+    return found
+
+
+def _log(node: Transport, backup: Backup) -> list[str] | None:
+    with at_most(LONGEST):
+        content = node.read(_log_path(backup))
+    if content is None:
+        return None
+    return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
+
+
+def _log_path(backup: Backup) -> str:
+    return patterns.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
+
+
+def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
+    lines = _log(node, backup)
+    if lines is None:
+        yield f"has no log beside it ({_log_path(backup)}): nothing says that it was finished"
+        return
+    yield from (f"has an error in its log: {line}" for line in lines if _ERROR.search(line))
+    if not any(patterns.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
+        yield f"was not finished: its log ends with '{lines[-1] if lines else ''}'"
+
+
+def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
+    argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
+    with at_most(LONGEST):
+        listed = node.look(argv, timeout=PATIENCE)
+    said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
+    if any(
+        patterns.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said
+    ):
+        raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
+    if missing := [
+        m[1] for s in said if (m := patterns.match(r"tar: (.+): Not found in archive", s))
+    ]:
+        yield f"can be read to its end, but does not hold {', '.join(missing)}"
+    elif not listed.ok:
+        yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
+
+
+def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
+    """Yield a defect if the archive's content is of another container than its file name says."""
+    told = node.look(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
+    kept, ours = _identity(told.text), _identity(of)
+    if kept and ours and not kept & ours:
+        yield f"is of another container: {', '.join(sorted(kept))}"
+
+
+def _identity(text: str) -> frozenset[str]:
+    """Return the unique properties of a configuration: host name, root file system, addresses."""
+    plain = container_config.parse_lxc("", text.partition("\n[")[0]).current()
+    options = plain | container_config.parse("", text).current()
+    named = {
+        "hostname": options.get("hostname") or options.get("lxc.uts.name", ""),
+        "root file system": options.get("lxc.rootfs.path")
+        or options.get("rootfs", "").partition(",")[0],
+    }
+    found = {f"{what} {value}" for what, value in named.items() if value}
+    for key, value in options.items():
+        if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
+            found.add(f"address {value.upper()}")
+        elif patterns.fullmatch(r"net[0-9]+", key):
+            found |= {
+                f"address {each.upper()}" for each in patterns.findall(r"hwaddr=([^,]+)", value)
+            }
+    return frozenset(found)

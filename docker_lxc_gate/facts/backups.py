@@ -1,0 +1,169 @@
+"""Backups of a container and of its node's ``/etc``: all of them, and the newest that counts.
+
+:mod:`docker_lxc_gate.facts.backup_archives` decides whether one counts. Source: vzdump(1),
+pvesm(1), tar(1), transcripts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import backup_archives
+from docker_lxc_gate.facts.backup_archives import Backup
+from docker_lxc_gate.machines.programs import program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from docker_lxc_gate.machines.transport import Transport
+
+#: The directory of Proxmox's storage ``local``; without Proxmox, our own backups go there.
+DUMP = "/var/lib/vz/dump"
+
+_STORAGES = program("docker_lxc_gate.facts", "backup_storages.sh")
+_FIND = program("docker_lxc_gate.facts", "find_backups.sh")
+#: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
+#: size. Source: PVE::Storage::PBSPlugin.
+_VOLUME = patterns.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
+_STAMPED = patterns.compile(r"-[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}\.tar(\.[a-z0-9]+)?$")
+
+
+@dataclass(frozen=True)
+class Backups:
+    """The backups, newest first, and the places that were searched.
+
+    ``remote`` are the container's backups on a Proxmox Backup Server, which the node can list but
+    not read. ``servers`` are such storages. ``unasked`` are the storages that gave no list.
+    """
+
+    host: str
+    container: tuple[Backup, ...]
+    etc: tuple[Backup, ...]
+    places: tuple[str, ...]
+    unasked: tuple[str, ...] = ()
+    remote: tuple[Backup, ...] = ()
+    servers: tuple[str, ...] = ()
+
+
+@dataclass
+class _Storages:
+    """The output of ``pvesm``; each of ``volumes`` with its Unix time and its size."""
+
+    places: list[str]
+    unasked: list[str] = field(default_factory=list)
+    servers: list[str] = field(default_factory=list)
+    volumes: list[tuple[str, float, int]] = field(default_factory=list)
+
+
+@foreign.parser(..., 950, "/d")
+def find(node: Transport, ctid: int, directory: str = "") -> Backups:
+    """Return the backups of a container and of its node's ``/etc``, good and bad ones.
+
+    Args:
+        node: the node to search.
+        ctid: the container.
+        directory: the only directory to search; empty: all of Proxmox's storages.
+
+    Raises:
+        FactError: the listing cannot be read.
+    """
+    where = _Storages([directory]) if directory else _storages(node, ctid)
+    argv = ["sh", "-c", _FIND, "find", str(ctid), "/etc/pve", *where.places]
+    answer = node.look(argv).require().text
+    container: list[Backup] = []
+    etc: list[Backup] = []
+    try:
+        (now, host, *pve), files, times = (part.splitlines() for part in _three(answer))
+        stamps = iter(times)
+        for size, changed, path in (line.split(" ", 2) for line in files):
+            made = next(stamps) if _STAMPED.search(path) else changed
+            common = (path, int(size), float(now) - float(made))
+            if path.rpartition("/")[2].startswith("etc-"):
+                etc.append(Backup(*common, ("etc", *pve)))
+            else:
+                finished = f"Finished Backup of VM {ctid}"
+                container.append(Backup(*common, ("./etc/vzdump/pct.conf", "./etc"), finished))
+    except (ValueError, OverflowError, StopIteration) as error:
+        why = f"on {node.machine}: the list of backups cannot be read: {answer!r:.500}"
+        raise FactError(why) from error
+    if not all(math.isfinite(each.age) for each in (*container, *etc)):  # NaN is never too old
+        raise FactError(
+            f"on {node.machine}: the list of backups has an invalid time: {answer!r:.500}"
+        )
+    remote = [Backup(path, size, float(now) - at, ()) for path, at, size in where.volumes]
+    return Backups(
+        host,
+        _newest(container),
+        _newest(etc),
+        tuple(dict.fromkeys(where.places)),
+        tuple(where.unasked),
+        _newest(remote),
+        tuple(where.servers),
+    )
+
+
+def _three(answer: str) -> Sequence[str]:
+    return [*answer.split("\n\n", 2), "", ""][:3]
+
+
+def _newest(found: list[Backup]) -> tuple[Backup, ...]:
+    return tuple(sorted(found, key=lambda backup: (backup.age, backup.path)))
+
+
+def _storages(node: Transport, ctid: int) -> _Storages:
+    """Return where Proxmox keeps backups, and the directory of our own."""
+    answer = node.look(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
+    found = _Storages([])
+    for line in filter(str.strip, answer.require().text.splitlines()):
+        try:
+            if line.startswith("- "):
+                if volume := _VOLUME.match(line):
+                    made = datetime.fromisoformat(volume[2]).timestamp()
+                    found.volumes.append((volume[1], made, int(volume[3])))
+                continue
+            name, kind, status, *place = line.split(None, 3)
+        except (ValueError, OverflowError) as error:
+            why = f"on {node.machine}: the list of storages cannot be read: {line!r:.200}"
+            raise FactError(why) from error
+        if place and place[0].startswith("/"):
+            found.places.append(place[0])
+        elif (kind, status) == ("pbs", "active"):
+            found.servers.append(name)
+        elif status != "disabled":
+            found.unasked.append(f"{name} ({', '.join((kind, status, *place))})")
+    return found
+
+
+def newest_sound(
+    node: Transport, found: Sequence[Backup], hours: float, of: str = ""
+) -> tuple[Backup | None, tuple[str, ...]]:
+    """Return the newest archive that counts, and why each newer one does not.
+
+    Args:
+        node: the machine that has them.
+        found: newest first.
+        hours: the greatest age allowed.
+        of: the configuration of the container that they must belong to; empty for the node's /etc.
+    """
+    return _newest_without(lambda each: backup_archives.defects(node, each, hours, of), found)
+
+
+def newest_listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
+    """Return the newest archive with a good age and size, and why each newer one does not count."""
+    return _newest_without(lambda each: backup_archives.listed_defects(each, hours), found)
+
+
+def _newest_without(
+    defects_of: Callable[[Backup], Iterator[str]], found: Sequence[Backup]
+) -> tuple[Backup | None, tuple[str, ...]]:
+    defects: list[str] = []
+    for backup in found:
+        if not (defect := next(defects_of(backup), "")):
+            return backup, tuple(defects)
+        defects.append(f"{backup.path} {defect}")
+    return None, tuple(defects)

@@ -1,0 +1,235 @@
+"""The confinement of a container's processes: by label, by attempt, and by the profile's text.
+
+Sources: apparmor.d(5); kernel ``security/apparmor/{lsm,procattr,domain}.c``; cgroups(7).
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats.apparmor_profile import opened, statements
+from docker_lxc_gate.machines import guest_root
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.read import Read
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.facts.audit.audit_records import Denial
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
+
+_PROCESSES = program("docker_lxc_gate.facts", "threads.sh")
+_CHANGED = program("docker_lxc_gate.facts", "filter_files.sh")
+_LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
+_SECCOMP = patterns.compile(r"(?m)^/proc/([0-9]+)/status:Seccomp:\t([0-9]+)$")
+_ALIVE = patterns.compile(r"(?m)^alive ([0-9]+)$")
+#: The seccomp mode of a thread with a filter. Source: linux/seccomp.h.
+_FILTER = "2"
+
+
+@dataclass(frozen=True)
+class Process:
+    """One thread: its id on the node, name, label with the mode, and if seccomp filters it."""
+
+    pid: int
+    name: str
+    label: str
+    filtered: bool = True
+
+    def defect(self, profile: str) -> str:
+        """Return why it is not confined; empty if it is. Who enters by nsenter has no filter."""
+        no_filter = "" if self.filtered else "without a seccomp filter"
+        return label_defect(self.label, profile) or no_filter
+
+
+@foreign.parser(..., 42)
+def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
+    """Return every thread of a container, ordered by id, in one round trip.
+
+    Args:
+        node: the node of the container.
+        init_pid: the pid of its first process on the node.
+
+    Raises:
+        FactError: the first process is not among them, or a label or seccomp mode is missing.
+    """
+    told = node.look(["sh", "-c", _PROCESSES, "processes", str(init_pid)])
+    names: dict[int, str] = {}
+    labels: dict[int, str] = {}
+    for pid, kind, value in _LINE.findall(told.text):
+        of_kind = names if kind == "comm" else labels
+        of_kind.setdefault(int(pid), value)
+    modes = {int(pid): mode for pid, mode in _SECCOMP.findall(told.text)}
+    read = labels.keys() & modes.keys()
+    unread = sorted({int(pid) for pid in _ALIVE.findall(told.text)} - read)
+    if init_pid not in read or unread:
+        what = f"those of process {unread[0]}" if unread else f"process {init_pid}"
+        why = told.stderr.decode(errors="replace").strip() or "the node gave no reason"
+        raise FactError(
+            f"the labels and seccomp modes of the container's processes were read from their "
+            f"cgroup on {node.machine}, but {what} could not be read: {why}"
+        )
+    return tuple(
+        Process(pid, names.get(pid, "?"), labels[pid], modes[pid] == _FILTER)
+        for pid in sorted(read)
+    )
+
+
+def filter_changed(runtime: Runtime, ctid: int) -> Read[str]:
+    """Read which file of the container's seccomp filter changed since its start; empty if none."""
+
+    def parse(answer: CommandResult) -> str:
+        if not answer.ok:
+            raise FactError(
+                f"whether the seccomp list of container {ctid} changed since its start is not "
+                f"known: {answer.stderr!r:.500}"
+            )
+        return answer.text.partition("\n")[0]
+
+    asks = runtime.first_process(ctid).argv
+    return Read(("sh", "-c", _CHANGED, "changed", runtime.started_path(ctid), *asks), parse)
+
+
+def label_defect(label: str, profile: str) -> str:
+    """Return why a label does not confine a container's process; empty if it does.
+
+    Each profile of a stack confines, so one of them must be the container's. A child profile is
+    wrong, because the shipped profile has none.
+    """
+    found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+)\))?", label)
+    name, mode = found.groups() if found else (label, None)
+    parts = name.split("//&")
+    if profile in parts:
+        fine = {"enforce"} if len(parts) == 1 else {"enforce", "mixed", None}
+        return "" if mode in fine else mode_meaning(mode or "unknown")
+    if name == "unconfined":
+        return "unconfined"
+    if any(part.startswith(f"{profile}//") for part in parts):
+        return f"under '{label}', a child that the plan's profile does not have"
+    return f"under '{label}', which is not the plan's profile"
+
+
+def mode_meaning(mode: str) -> str:
+    """Return the meaning of a mode other than enforce, for a message."""
+    return {
+        "complain": "in complain mode, which logs violations but allows them",
+        "kill": (
+            "in kill mode, which confines, and kills a process instead of refusing it; "
+            "the plan's profile enforces"
+        ),
+        "unconfined": "in unconfined mode, which refuses next to nothing",
+        **dict.fromkeys(
+            ("prompt", "user"),
+            "in prompt mode, which asks a program on the node what to allow; "
+            "the plan's profile enforces",
+        ),
+    }.get(mode, f"in {mode} mode, which is not known here; the plan's profile enforces")
+
+
+#: The process name of the attempts; it stands in the records of their denials.
+ATTEMPTING = "gate-attempt"
+#: Operations that only AppArmor refuses: without the profile, root of an unprivileged container may
+#: do each of them. (Opening /proc/kcore and the like would prove nothing: the user namespace
+#: refuses it with the same error under every profile.) None of them changes anything if it
+#: succeeds: the directory and the socket are closed, the process with the other profile ends, and
+#: the mount ends with its namespace.
+ATTEMPTS = {
+    "firmware": "list the node's firmware, below /sys/firmware",
+    "profile": "change to another profile",
+    "network": "open a socket of a family that Docker does not need (xdp)",
+    "mount": "bind /proc to another place, where the profile's rules for it do not hold",
+}
+_ATTEMPT = program("docker_lxc_gate.facts", "attempts.pl")
+_OUTCOME = patterns.compile(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$")
+_EACCES, _KILLED = 13, signal.SIGKILL
+#: A machine without firmware to look at: nothing to refuse.
+_NOTHING_THERE = ("firmware", 2, 0)
+
+
+def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
+    """Return those of :data:`ATTEMPTS` that succeed, by trying each as the container's root.
+
+    Raises:
+        FactError: an attempt could not be made.
+        TransportError: the container does not run, or the node cannot be reached.
+    """
+    what = "cannot attempt operations that AppArmor must refuse"
+    told = guest_root.run(runtime.node, runtime.init_pid(ctid), _ATTEMPT, what=what)
+    outcomes = _OUTCOME.findall(told.text)
+    codes = {name: (int(code), int(sig)) for name, code, sig in outcomes}
+    if missing := sorted(ATTEMPTS.keys() - codes.keys()):
+        raise FactError(
+            f"on {runtime.node.machine}, as root of container {ctid}: the attempt to "
+            f"{ATTEMPTS[missing[0]]} gave no result, so whether AppArmor refuses it is not known"
+        )
+    let = tuple(ATTEMPTS[name] for name in ATTEMPTS if codes[name] == (0, 0))
+    refused = {name for name, (code, sig) in codes.items() if code == _EACCES or sig == _KILLED}
+    unknown = [
+        name
+        for name, outcome in codes.items()
+        if outcome != (0, 0) and name not in refused and (name, *outcome) != _NOTHING_THERE
+    ]
+    if unknown and not let:
+        code, sig = codes[unknown[0]]
+        raise FactError(
+            f"container {ctid} could not {ATTEMPTS[unknown[0]]}, but not because AppArmor "
+            f"refused it (errno {code}, signal {sig}), so whether AppArmor would is not known"
+        )
+    return let
+
+
+def caused_by_attempt(denial: Denial) -> bool:
+    """Whether an attempt of :func:`allowed_attempts` caused a denial.
+
+    The process name alone does not decide, because a program of the guest can have the same name.
+    """
+    said = denial.fields
+    operation, name = said.get("operation", ""), said.get("name", "")
+    attempted = (
+        operation == "change_profile"
+        or said.get("family") == "xdp"
+        or (operation == "mount" and name == "/etc/")
+        or name.startswith("/sys/firmware/")
+    )
+    return attempted and said.get("comm") == ATTEMPTING
+
+
+#: Rules that let a program escape the rest of a profile.
+_WIDENING = patterns.compile(
+    r"\s*(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*(?:"
+    r"change_profile\b"  # into another profile, or out of all
+    r"|(?:all|file|mount|umount|remount|network|capability|ptrace|signal|unix|dbus|pivot_root)\s*,"
+    r"|mount\s.*->\s*/\*\*\s*,"
+    r"|(?:file\s+)?\S.*\s[a-zA-Z]*(?:[pcPC][iuU]*x|[uU]x)\s*(?:->.*)?,"  # a program leaves it
+    r"|(?:file\s+)?[rwmlka]*(?:[pcPC][iuU]*x|[uU]x)\s.*,"  # the same, mode first
+    r"|#?include\b)"
+)
+#: The longest rule that is read (characters).
+_LONGEST_RULE = 4000
+_WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
+
+
+def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> tuple[str, ...]:
+    """Return the rules that widen the shipped profile, each with its file.
+
+    Args:
+        deployed: the text of the profile on the node.
+        local: the text of the site's additions.
+        profile: the profile's name.
+        shipped: the text that the plan ships.
+    """
+    ours, here = (dict.fromkeys(map(str, statements(text))) for text in (shipped, deployed))
+    path = f"/etc/apparmor.d/{profile}"
+    added = [rule[:_LONGEST_RULE] for rule in here if rule not in ours]
+    found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
+    headers = [header for each in statements(deployed) if (header := opened(each))]
+    flags = {flag for header in headers for flag in header.flags}
+    found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
+    lost = [rule for rule in ours if patterns.match(r"(audit )?deny\b", rule) and rule not in here]
+    found += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
+    found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in statements(local)]
+    return tuple(found)

@@ -1,0 +1,175 @@
+"""What is said of a denial: in words, the smallest rule that allows it, and deny rules against it.
+
+That nothing is said of a rule's danger does not make it harmless. A deny wins over every rule that
+allows. Source: apparmor.d(5), "Rule Qualifiers"; the sources of each class are in its module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.facts.audit.audit_records import kind
+from docker_lxc_gate.facts.denial import path_denials, process_denials
+from docker_lxc_gate.facts.denial.denial_class import NoRule, Record
+from docker_lxc_gate.facts.denial.known import KNOWN, PLACES, advice, alike, with_globs
+from docker_lxc_gate.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from docker_lxc_gate.facts.audit.audit_records import Denial
+    from docker_lxc_gate.facts.denial.denial_class import DenialClass
+    from docker_lxc_gate.facts.denial.profile_text import Policy, Rule
+
+#: Each class, by what :func:`docker_lxc_gate.facts.audit.audit_records.kind` calls its records.
+_CLASSES = path_denials.CLASSES | process_denials.CLASSES
+#: The first words of rules that are about no file.
+_KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
+#: A process calls itself as it likes; what looks like words of a sentence is quoted.
+_NAME = patterns.compile(r"[\w.:/()\[\]+-]+")
+_CHOSEN = {
+    **dict.fromkeys(KNOWN.fields["words"], patterns.compile(r"[\w+.-]*")),
+    **dict.fromkeys(KNOWN.fields["several_words"], patterns.compile(r"[\w+:, -]*")),
+}
+#: Stands for a byte that was no UTF-8, which a rule cannot name.
+_REPLACED = "\ufffd"
+_DENY = patterns.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+")
+
+
+def wanted(fields: Mapping[str, str], *, several: bool = False) -> str:
+    """Return what was tried, as it follows "wanted to"; of whatever fields, some text.
+
+    Args:
+        fields: of a record.
+        several: whether it stands for records that differ in an id: then globs stand for the ids.
+    """
+    shown = {key: with_globs(alike(fields[key])) for key in PLACES if key in fields}
+    return _class(fields).wanted(Record({**fields, **shown} if several else fields))
+
+
+def danger(fields: Mapping[str, str]) -> str:
+    """Return why a rule that allows what was denied is dangerous; empty: nothing is known."""
+    return _class(fields).danger(Record(fields))
+
+
+def who(programs: list[str]) -> str:
+    """Return the programs as a sentence begins with them."""
+    names = [each if _NAME.fullmatch(each) else f'"{each}"' for each in programs] or ["a process"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What would allow what was denied.
+
+    Attributes:
+        try_first: what to try before the rule, if anything.
+        rule: the smallest one, as it stands in a profile; empty: there is none.
+        no_rule: why there is none, and what would help instead, if that is known.
+        where: where the rule is to be written, if not in the profile's own file.
+        dangerous: what else the rule opens, if that is known.
+    """
+
+    try_first: str = ""
+    rule: str = ""
+    no_rule: str = ""
+    where: str = ""
+    dangerous: str = ""
+
+
+def answer(denial: Denial) -> Answer:
+    """Return what would allow what was denied."""
+    fields = denial.fields
+    try:
+        allowing = rule(denial)
+    except NoRule as why:
+        return Answer(no_rule=str(why))
+    before, where = (advice(rows, fields, kind(fields)) for rows in (KNOWN.try_first, KNOWN.where))
+    return Answer(before, allowing, where=where, dangerous=danger(fields))
+
+
+def smallest_rule(denial: Denial) -> str:
+    """Return the smallest profile rule that would have allowed what was denied, or why none would.
+
+    A guest chose the names in the record, so the rule quotes them: no end of the rule, and no
+    pattern but one of an id that is another one each time.
+    """
+    found = answer(denial)
+    return found.rule or f"no rule: {found.no_rule} ({denial.summary})"
+
+
+def rule(denial: Denial) -> str:
+    """Return the same rule, as it stands in a profile.
+
+    Raises:
+        NoRule: there is none; what would help instead, if that is known.
+    """
+    fields = denial.fields
+    if any(one_line(value) != value or _REPLACED in value for value in fields.values()):
+        raise NoRule("no profile can name it")
+    if "operation" not in fields:
+        raise NoRule("the record does not name its operation; a record is one line, without breaks")
+    if not denial.whole:
+        raise NoRule("the record was cut")
+    for key, pattern in _CHOSEN.items():
+        if not pattern.fullmatch(fields.get(key, "")):
+            raise NoRule(f"no kernel writes such a {key}")
+    for words, why in KNOWN.no_rule.items():
+        if words in fields.get("info", ""):
+            raise NoRule(why)
+    if (profile := fields.get("profile", "")) in KNOWN.no_rule_in:
+        raise NoRule(KNOWN.no_rule_in[profile])
+    marked = {**fields, **{key: alike(fields[key]) for key in PLACES if key in fields}}
+    quoted = {key: _literal(marked[key]) for key in KNOWN.fields["by_guests"] if key in fields}
+    try:
+        return f"{_class(fields).rule(Record(marked | quoted))},"
+    except KeyError as error:  # what the rule needs was never written, or cut off
+        raise NoRule(f"the record has no {error.args[0]}") from None
+
+
+def _literal(value: str) -> str:
+    """Return a value quoted for a profile: it matches only itself, whatever its marks stand for.
+
+    A backslash is written by its number: the parser takes one before a blank, a comma or a quote
+    for part of the name, even if it is escaped itself, and reads on beyond the name's end.
+    """
+    escaped = patterns.sub(
+        r'[*?\[\]{}^"]', lambda found: f"\\{found[0]}", value.replace("\\", "\0")
+    )
+    escaped = with_globs(escaped.replace("\0", r"\134"))
+    return f'"{escaped}"' if patterns.search(r"[\s,#()=!]", value) else escaped
+
+
+def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
+    """Return the deny rules that forbid what was denied.
+
+    Args:
+        policy: of the profile's file.
+        fields: of the record.
+    """
+    denying = [rule for rule in policy.of(fields.get("profile", "")) if _DENY.match(rule.text)]
+    return [rule for rule in denying if _forbids(rule, policy, fields)]
+
+
+def _forbids(rule: Rule, policy: Policy, fields: Mapping[str, str]) -> bool:
+    text = policy.expanded(_DENY.sub("", rule.text, count=1))
+    text = text.replace("@{profile_name}", rule.profile)
+    owner = patterns.match(r"owner\s+", text)
+    if owner:
+        text = text[owner.end() :]
+        if fields.get("fsuid") != fields.get("ouid"):
+            return False
+    word = patterns.match(r"\w+", text)
+    if word and word[0] == "all":
+        return True
+    name = word[0] if word and word[0] in _KEYWORDS else "file"
+    rest = text[len(name) :] if name != "file" else patterns.sub(r"^file\b", "", text)
+    forbids = _class(fields).deny.get(name)
+    return forbids is not None and forbids(rest, Record(fields))
+
+
+def _class(fields: Mapping[str, str]) -> DenialClass:
+    """Return the class of a record; what no class is about is a file."""
+    return _CLASSES.get(kind(fields), path_denials.FILE)

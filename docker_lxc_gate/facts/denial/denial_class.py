@@ -1,0 +1,171 @@
+"""One class of what AppArmor mediates: all that is known of a denial of it stands in one value.
+
+A deny rule's permissions and conditions are compared with a record here, too.
+
+Sources: apparmor.d(5); kernel ``security/apparmor/include/audit.h`` (the operations), and
+``security/apparmor/{mount,file,net,ipc,task}.c``, which write the fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.facts.denial.known import KNOWN
+from docker_lxc_gate.facts.denial.profile_text import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: A condition with its value or values, or a word.
+PART = patterns.compile(
+    r'(\w+)\s*(=|\s+in\s+)\s*(\([^)]*\)|"[^"]*"|\S+)|\(([^)]*)\)|("(?:[^"\\]|\\.)*"|->|(?:\\.|\S)+)'
+)
+#: How the profiles of LXC's, LXD's and Incus's containers begin.
+_CONTAINERS = ("lxc-", "lxd-", "incus-")
+
+
+class NoRule(Exception):
+    """No rule would allow what was denied, or none is known; its text says why."""
+
+
+class Record(dict[str, str]):
+    """A record's fields; what is missing or empty is a KeyError when a rule needs it."""
+
+    @override
+    def __getitem__(self, key: str) -> str:
+        if value := super().get(key):
+            return value
+        raise KeyError(key)
+
+    @property
+    def denied(self) -> str:
+        """What was denied, by either of the names that kernels give it."""
+        return self.get("denied_mask") or self.get("denied") or ""
+
+    @property
+    def letters(self) -> str:
+        """The permissions of a file that were denied."""
+        return patterns.sub(r"[^a-z]", "", self.get("denied_mask", ""))
+
+    @property
+    def flags(self) -> set[str]:
+        """The flags of a mount."""
+        return set(patterns.split(r"[\s,]+", self.get("flags", ""))) - {""}
+
+    @property
+    def target(self) -> str:
+        """The profile that was asked for."""
+        return self.get("target") or self.get("name", "")
+
+    @property
+    def of_container(self) -> bool:
+        """Whether the profile is a container's, or one in a container's policy namespace."""
+        return bool(self.get("namespace")) or self.get("profile", "").startswith(_CONTAINERS)
+
+    def shown(self, key: str) -> str:
+        """A value for a reader, who is told if there is none."""
+        return self.get(key) or f"(the record has no {key})"
+
+    def access(self) -> str:
+        """What was denied, as a rule has it whose permissions are words."""
+        denied = self.denied or self["denied_mask"]
+        return f"({', '.join(patterns.split(r'[ ,]+', denied.strip()))})"
+
+    def path(self, key: str) -> str:
+        """A value that is a path from the root."""
+        if not is_path(value := self[key]):
+            raise KeyError("path from the root")
+        return value
+
+    def conditions(self, **keys: str) -> list[str]:
+        """Return the conditions that the record has a value for, each by its name in a rule."""
+        values = ((name, self.get(key)) for name, key in keys.items())
+        return [f"{name}={value}" for name, value in values if value and value != "none"]
+
+
+@dataclass(frozen=True)
+class DenialClass:
+    """What is known of the denials of one class.
+
+    Attributes:
+        wanted: says in words what was tried, as it follows "wanted to"; of whatever fields, text.
+        rule: the smallest rule that allows it, without its comma. The names in the record are
+            quoted for a profile. It raises KeyError of what the rule needs and the record lacks,
+            and NoRule if none would help.
+        deny: what decides if a deny rule forbids it, by the rule's first word; it is given the
+            rest of the rule, and the record.
+        danger: says why the rule is dangerous; empty: nothing is known.
+    """
+
+    wanted: Callable[[Record], str]
+    rule: Callable[[Record], str]
+    deny: Mapping[str, Callable[[str, Record], bool]]
+    danger: Callable[[Record], str] = lambda _: ""
+
+
+def is_path(word: str) -> bool:
+    """Whether a word of a rule, quoted or not, is a path from the root."""
+    return word.startswith(("/", '"/'))
+
+
+def with_peer(parts: list[str], peer: list[str]) -> str:
+    """Return a rule of its parts, and of the conditions of the other side, if there are any."""
+    return " ".join([*parts, *([f"peer=({', '.join(peer)})"] if peer else [])])
+
+
+def parts_of(text: str) -> tuple[dict[str, tuple[str, str]], list[str], set[str]]:
+    """Return a rule's conditions with their signs, its words, and its permissions in brackets."""
+    conditions: dict[str, tuple[str, str]] = {}
+    words: list[str] = []
+    granted: set[str] = set()
+    for key, sign, value, brackets, word in PART.findall(text):
+        if key:
+            conditions[key] = (sign.strip(), value.strip("()"))
+        elif word:
+            words.append(word)
+        granted |= set(patterns.split(r"[\s,]+", brackets)) - {""}
+    return conditions, words, granted
+
+
+def all_hold(text: str, record: Record) -> bool:
+    """Whether a rule of permissions and conditions, as one of ptrace, is about a record."""
+    conditions, words, granted = parts_of(text)
+    return grants(words, granted, record) and hold(conditions, record)
+
+
+def grants(words: list[str], granted: set[str], record: Record) -> bool:
+    """Whether a rule's permissions are among those that were denied; none means all."""
+    permissions = granted | set(words)
+    denied = record.denied or record.get("mask", "")
+    return not permissions or bool(permissions & set(patterns.split(r"[\s,]+", denied)))
+
+
+def hold(conditions: Mapping[str, tuple[str, str]], record: Record) -> bool:
+    """Whether every condition holds; one that is not known here does not."""
+    for key, (_, value) in conditions.items():
+        if key == "peer":
+            if not _peer(value, record):
+                return False
+        elif not (field := KNOWN.conditions.get(key)) or not _any(value, record.get(field, "")):
+            return False
+    return True
+
+
+def _peer(value: str, record: Record) -> bool:
+    """Whether the other side is meant: by its label alone, or by conditions of its own."""
+    label = record.get("peer") or record.get("peer_label") or record.get("peer_profile") or ""
+    conditions, _, _ = parts_of(value.replace(",", " "))
+    if not conditions:
+        return _any(value, label)
+    known = {"label": label, "addr": record.get("peer_addr", ""), "name": record.get("name", "")}
+    return all(_any(value, known.get(key, "")) for key, (_, value) in conditions.items())
+
+
+def _any(wanted: str, value: str) -> bool:
+    """Whether one of several patterns matches; a comma in braces does not part two."""
+    one = r"(?:\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,])+"
+    return any(matches(each, value) for each in patterns.findall(one, wanted))

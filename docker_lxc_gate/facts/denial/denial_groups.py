@@ -1,0 +1,203 @@
+"""Denials counted by what was tried: many records of one attempt are one line for a reader.
+
+What is kept does not grow with the log: one record of each kind, and a bounded number of kinds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.facts import confinement
+from docker_lxc_gate.facts.audit import canary
+from docker_lxc_gate.facts.audit.audit_files import STATUS
+from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when
+from docker_lxc_gate.facts.denial.denial_lines import Unreadable, restored
+from docker_lxc_gate.facts.denial.known import KNOWN, PLACES, alike
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from docker_lxc_gate.facts.denial.denials import Owner
+
+#: More kinds than anybody reads: of a further one only profile and operation are told apart.
+_MOST_KINDS = 5000
+#: Records whose kind is remembered by their text, and the longest such text (bytes).
+_REMEMBERED, _LONGEST = 20_000, 1000
+#: Programs that are named, and unreadable lines that are kept.
+_PROGRAMS, _UNREAD = 4, 3
+#: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
+_REFUSED = patterns.compile(r" error=-(?:1|13) ")
+
+
+@dataclass
+class Group:
+    """All denials of one kind.
+
+    Attributes:
+        denial: one of them.
+        owner: whose they are.
+        count: how many.
+        first: the time of the first (Unix time); None if no record tells its time.
+        last: the time of the last.
+        programs: what the processes call themselves; the first few.
+        several: whether their names differ in an id, such as a process's.
+        merged: whether they differ, since there were too many kinds.
+    """
+
+    denial: Denial
+    owner: Owner | None = None
+    count: int = 0
+    first: float | None = None
+    last: float | None = None
+    programs: list[str] = field(default_factory=list)
+    several: bool = False
+    merged: bool = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether the record says what was tried."""
+        return bool(self.denial.fields.get("operation"))
+
+    def add(self, at: float | None) -> None:
+        """Count one more, of a time."""
+        self.count += 1
+        if at is not None:
+            self.first = at if self.first is None else min(self.first, at)
+            self.last = at if self.last is None else max(self.last, at)
+
+
+class Tally:
+    """Counts denials, line by line.
+
+    Args:
+        owner: says whose a denial is, given its time.
+        since: older ones are not counted (Unix time); those that tell no time are.
+        by_process: whether the owner depends on the process.
+
+    Attributes:
+        provoked: how many were provoked on purpose by this project's gate; they are no kind.
+        unreadable: how many lines may hold a denial that cannot be read.
+        unread: the first few of them, each with what to change.
+    """
+
+    def __init__(
+        self,
+        owner: Callable[[Denial, float | None], Owner | None],
+        since: float | None = None,
+        *,
+        by_process: bool = False,
+    ) -> None:
+        self._owner, self._since, self._by_process = owner, since, by_process
+        self._kinds: dict[tuple[object, ...], Group] = {}
+        self._known: dict[bytes, Group] = {}
+        self.provoked = self.unreadable = 0
+        self.unread: dict[str, str] = {}
+
+    def kinds(self) -> list[Group]:
+        """Return the kinds, as they came."""
+        return list(self._kinds.values())
+
+    def groups(self) -> list[Group]:
+        """Return the kinds, the most frequent first; at the end what cannot be read."""
+        return sorted(
+            self._kinds.values(), key=lambda each: (not each.readable, -each.count, each.first or 0)
+        )
+
+    def count(self, lines: Iterable[bytes]) -> None:
+        """Count the denials in lines, of which a cheap look says that they may hold some."""
+        for line in map(self._restored, lines):
+            if _DENIED not in line and b" error=-1" not in line:
+                continue
+            text, head = (None, b"") if self._by_process else _same(line)
+            group = None if text is None else self._known.get(text)
+            if group is None:
+                found = self._parsed(line)
+                if text is not None and found is not None:
+                    if len(self._known) >= _REMEMBERED:
+                        self._known.clear()
+                    self._known[text] = found
+            elif not self._too_old(at := when(head.decode("latin-1"))):
+                group.add(at)
+
+    def _restored(self, line: bytes) -> bytes:
+        """Return a line in the kernel's form, if it holds a denial that can be read."""
+        marked = _DENIED in line or _STATUS in line
+        if marked and not any(sign in line for sign in _DOUBTFUL):
+            return line
+        text = line.decode(errors="replace")
+        try:
+            return restored(text).encode(errors="replace")
+        except Unreadable as why:
+            self.unreadable += 1
+            if len(self.unread) < _UNREAD:
+                self.unread[text[:LONGEST_RECORD]] = str(why)
+            return b""
+
+    def _parsed(self, line: bytes) -> Group | None:
+        """Count a line by its fields; return its kind, if it holds one record."""
+        text = line.decode(errors="replace")
+        found = records(text)
+        if STATUS in text:
+            found += [each for each in records(text, STATUS) if _REFUSED.search(each.line)]
+        groups = [self._counted(each) for each in found]
+        return groups[0] if len(groups) == 1 else None
+
+    def _counted(self, denial: Denial) -> Group | None:
+        at = when(denial.line)
+        if self._too_old(at):
+            return None
+        fields = denial.fields
+        if canary.is_canary(fields.get("name", "")) or confinement.caused_by_attempt(denial):
+            self.provoked += 1
+            return None
+        owner = self._owner(denial, at)
+        group = self._kind(denial, owner)
+        group.add(at)
+        if fields.get("comm") and len(group.programs) < _PROGRAMS:
+            group.programs = list(dict.fromkeys((*group.programs, fields["comm"])))
+        return group
+
+    def _kind(self, denial: Denial, owner: Owner | None) -> Group:
+        fields = denial.fields
+        own = fields.get("fsuid") and fields.get("fsuid") == fields.get("ouid")
+        places = [alike(fields.get(key, "")) for key in PLACES]
+        if "operation" in fields:
+            key = (owner, own, denial.whole, *places, *map(fields.get, KNOWN.fields["tried"]))
+        else:
+            key = (owner,)
+        merged = key not in self._kinds and len(self._kinds) >= _MOST_KINDS
+        if merged:
+            key = ("merged", fields.get("profile"), fields.get("operation"))
+            if key not in self._kinds and len(self._kinds) >= 2 * _MOST_KINDS:
+                key = ("merged",)
+            denial, owner = replace(denial, whole=False), None
+        group = self._kinds.setdefault(key, Group(denial, owner, merged=merged))
+        first = group.denial.fields
+        group.several |= any(fields.get(place) != first.get(place) for place in PLACES)
+        return group
+
+    def _too_old(self, at: float | None) -> bool:
+        return self._since is not None and at is not None and at < self._since
+
+
+_DENIED, _STATUS = MARK.encode(), STATUS.encode()
+#: Colours, or the words of a command, in which the mark may be a name that was searched for.
+_DOUBTFUL = (b"\x1b", b"COMMAND=", b"proctitle=", b" argc=")
+#: Begins the mark of each record of AppArmor's.
+_ANY = b'apparmor="'
+
+
+def _same(line: bytes) -> tuple[bytes | None, bytes]:
+    """Return what is the same of two records of one attempt by one program, and what is in front.
+
+    What is the same is remembered, so it is short. It is None if the line is long, holds more than
+    one record, or another than a denial.
+    """
+    head, denied, said = line.partition(_DENIED)
+    if not denied or len(said) > _LONGEST or line.count(_ANY) != 1:
+        return None, head
+    before, _, after = said.partition(b" pid=")
+    end = after.find(b" ")
+    return (said if end < 0 else before + after[end:]), head

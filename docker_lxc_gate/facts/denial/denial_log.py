@@ -1,0 +1,178 @@
+"""A node's denials, from where this node keeps them, and whose they are as far as that can be told.
+
+One round trip, in which nothing is changed: which process takes the kernel's records decides where
+they are (as :mod:`docker_lxc_gate.facts.audit.audit_window` does), and what the node knows of its
+processes says of which container the denied one was. Sources: auditd(8), journalctl(1), proc(5),
+cgroups(7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.audit import audit_netlink
+from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, serial
+from docker_lxc_gate.facts.denial.denials import Owner, number, owner_by_name
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from docker_lxc_gate.facts.audit.audit_records import Denial
+    from docker_lxc_gate.machines.transport import Transport
+
+#: What is read of a log (bytes), and of everything together.
+_LOG, _LONGEST = 48 << 20, 64 << 20
+#: A log of gigabytes is read through (seconds).
+_PATIENCE = 600.0
+_READ = program("docker_lxc_gate.facts", "node_denials.sh")
+_CGROUP = patterns.compile(
+    r"(?m)^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})"
+)
+_LABEL = patterns.compile(r"(?m)^/proc/([0-9]{1,10})/attr/(?:apparmor/)?current:(\S{1,400})")
+_CONFIGURED = patterns.compile(
+    r"(?m)^/(?:etc/pve/lxc/([0-9]{1,10})\.conf|var/lib/lxc/([^/\s]{1,200})/config):"
+    r"[^:=]{1,80}[:=]\s*(\S{1,400})",
+)
+#: A process's number and, seventeen fields behind its parent's, when it was started.
+_STAT = patterns.compile(r"(?m)^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ")
+_PARENT = patterns.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
+_PRINTED = (
+    "without auditd the kernel prints at most ten records in five seconds, and up to three of "
+    "one denial, so there may have been others"
+)
+#: How far the clock of the records and that of the processes may be apart (seconds).
+_APART = 1.0
+
+
+@dataclass(frozen=True)
+class NodesLog:
+    """What a node has recorded, and what it knows of its processes now.
+
+    Attributes:
+        source: ``auditd`` or ``kernel``: where its records are.
+        lines: those that hold a denial.
+        note: why there may have been others that nobody recorded.
+        unread: why there may be others in the log; empty if it was read to its end.
+        started: when each process was started (Unix time).
+        homes: the container that a process is of, by its cgroup.
+        users: the containers that have a profile: by the label of a process, or by a configuration.
+        parents: the parent of a process that was denied something, by the record's number.
+    """
+
+    source: str
+    lines: tuple[bytes, ...]
+    note: str = ""
+    unread: str = ""
+    started: Mapping[int, float] = field(default_factory=dict)
+    homes: Mapping[int, str] = field(default_factory=dict)
+    users: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    parents: Mapping[str, int] = field(default_factory=dict)
+
+    def owner(self, denial: Denial, at: float | None) -> Owner | None:
+        """Return whose a denial is; None if nobody can say.
+
+        Args:
+            denial: of this log.
+            at: its time. A process that was started since then is another one.
+        """
+        if named := owner_by_name(denial):
+            return named
+        pid = number(denial.fields.get("pid", ""))
+        if self._was(pid, at):
+            # What lives in no container's cgroup may have entered one from outside: not told.
+            return Owner.named(self.homes[pid], "process's cgroup") if pid in self.homes else None
+        parent = self.parents.get(serial(denial), 0)
+        if self._was(parent, at) and parent in self.homes:
+            return Owner.named(self.homes[parent], "parent process's cgroup")
+        if denial.fields.get("namespace"):  # whoever made it names profiles there as they like
+            return None
+        users = self.users.get(denial.profile, frozenset())
+        if len(users) == 1 and denial.profile.startswith("lxc-"):
+            return Owner.named(next(iter(users)), "profile, which no other container here has now")
+        return None
+
+    def _was(self, pid: int, at: float | None) -> bool:
+        """Whether a process lives that was there already."""
+        return at is not None and pid in self.started and self.started[pid] <= at + _APART
+
+
+@foreign.parser()
+def read(node: Transport, since: float | None = None) -> NodesLog:
+    """Return a node's denials, in one round trip.
+
+    Args:
+        node: whose.
+        since: of the journal nothing older is read (Unix time).
+
+    Raises:
+        FactError: the answer cannot be read.
+        TransportError: the node cannot be reached.
+    """
+    when = "" if since is None else f"{int(since)}"
+    asked = [audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE, when, f"{_LOG}"]
+    with at_most(_LONGEST):
+        told = node.look(["sh", "-c", _READ, "denials", *asked], timeout=_PATIENCE)
+    parts = _parts_of(told.stdout)
+    if "end" not in parts:
+        why = told.stderr.decode(errors="replace").strip() or f"exit code {told.exit_code}"
+        raise FactError(f"the denials of {told.machine} cannot be read: {why}")
+    return _parsed(parts, told.stderr.decode(errors="replace").strip())
+
+
+def _parts_of(text: bytes) -> dict[str, bytes]:
+    """Return what stands below each heading; a line of the log begins otherwise."""
+    _, *pieces = patterns.split(rb"(?m)^== ([a-z]+)$\n?", text)
+    return {name.decode(): below for name, below in zip(pieces[::2], pieces[1::2], strict=True)}
+
+
+def _parsed(parts: Mapping[str, bytes], said: str) -> NodesLog:
+    """Return what a node answered: what stands below each heading, and what it complained of."""
+
+    def text(name: str) -> str:
+        return parts.get(name, b"").decode(errors="replace")
+
+    source = "auditd" if "auditd" in parts else "kernel"
+    homes = {int(pid): name for pid, name in _CGROUP.findall(text("cgroups"))}
+    users: dict[str, set[str]] = {}
+    for pid, label in _LABEL.findall(text("labels")):
+        if int(pid) in homes:
+            users.setdefault(label, set()).add(homes[int(pid)])
+    for ctid, name, profile in _CONFIGURED.findall(text("configurations")):
+        users.setdefault(profile, set()).add(ctid or name)
+    clock = [int(word) for word in patterns.findall(r"(?m)\b[0-9]{1,10}$", text("clock"))]
+    boot, ticks = clock if len(clock) == 2 and clock[1] else (0, 0)  # noqa: PLR2004
+    started = {
+        int(pid): boot + int(since) / ticks
+        for pid, since in _STAT.findall(text("processes"))
+        if ticks
+    }
+    return NodesLog(
+        source,
+        tuple(line for line in parts.get(source, b"").split(b"\n") if b'apparmor="' in line),
+        _PRINTED if source == "kernel" else "",
+        said.partition("\n")[0] or _unread(parts, source, text("state")),
+        started,
+        homes,
+        {profile: frozenset(names) for profile, names in users.items()},
+        {event: int(pid) for event, pid in _PARENT.findall(text(source))},
+    )
+
+
+def _unread(parts: Mapping[str, bytes], source: str, state: str) -> str:
+    """Return why there may be denials that were not read."""
+    if "unread" in parts:
+        return "nobody says who takes the kernel's records, so where they are is not known"
+    reader = patterns.search(r"(?m)^reader ([1-9][0-9]{0,9})$", state)
+    if source == "kernel" and reader:
+        return (
+            f"process {reader[1]} takes the kernel's records and is not auditd, so where it keeps "
+            "them is not known"
+        )
+    if len(parts.get(source, b"")) >= _LOG:
+        return f"there are more than {_LOG >> 20} MiB of them: only the newest were read"
+    return ""

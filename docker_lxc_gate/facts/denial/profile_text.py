@@ -1,0 +1,188 @@
+"""The rules of an AppArmor profile and of the files that it includes, and its patterns.
+
+Source: apparmor.d(5).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats.apparmor_profile import is_skipped, opened, statements
+from docker_lxc_gate.machines import regular_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker_lxc_gate.formats.apparmor_profile import Statement
+
+#: Where AppArmor itself looks for what is included.
+SYSTEM = "/etc/apparmor.d"
+#: Files include each other no deeper and no more often, and none is larger than that (bytes).
+_DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
+_NAME = patterns.compile(r"@\{(\w+)\}")
+#: A pattern is cut into these. A class without an end is none, and goes on to the end of the text.
+_PIECE = patterns.compile(r"(?s)\\(.)|(\*+)|\[((?:\\.|[^\\\]])+)\]|\[(?:\\.|[^\\\]])*\\?\z|.")
+#: What a class of RE2's needs in another form.
+_IN_CLASS = patterns.compile(r"(?s)\\.|\[")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its text in one line, the file and the line, and the profile that it is of.
+
+    A profile within another has both names, as the kernel says them: ``outer//inner``.
+    """
+
+    text: str
+    file: str
+    line: int
+    profile: str
+
+    def __str__(self) -> str:
+        """For a reader."""
+        return f"{self.file}, line {self.line}: {self.text},"
+
+
+@dataclass
+class Policy:
+    """What a file says, and what it includes.
+
+    Attributes:
+        rules: of every profile in it, in order.
+        variables: the values of each variable.
+        missing: what is included and was not found.
+        files: how many were read, each as often as it is included.
+    """
+
+    rules: list[Rule] = field(default_factory=list)
+    variables: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    files: int = 0
+
+    def of(self, profile: str) -> list[Rule]:
+        """Return the rules of a profile."""
+        return [rule for rule in self.rules if rule.profile == profile]
+
+    def expanded(self, pattern: str) -> str:
+        """Return a pattern with its variables' values in their place, as alternatives."""
+        for _ in range(_DEEPEST):
+            names = {name for name in _NAME.findall(pattern) if name in self.variables}
+            if not names:
+                break
+            for name in names:
+                values = self.variables[name]
+                said = values[0] if len(values) == 1 else f"{{{','.join(values)}}}"
+                pattern = pattern.replace(f"@{{{name}}}", said)
+            if len(pattern) > _LARGEST:
+                break
+        return pattern
+
+
+def read(path: Path, places: Sequence[Path]) -> Policy:
+    """Return what a file says, includes followed.
+
+    Args:
+        path: of the profile.
+        places: directories that includes are looked for in, the first one first.
+
+    Raises:
+        FactError: a file cannot be read, or they include each other without end.
+    """
+    policy = Policy()
+    _file(policy, path, [path.parent, *path.parent.parents[:2], *places], "", 0)
+    return policy
+
+
+def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, depth: int) -> None:
+    policy.files += 1
+    if policy.files > _MOST:
+        raise FactError(f"{path} is included again and again: more than {_MOST} files were read")
+    try:
+        text = regular_file.read(Path(os.path.realpath(path)))[0].decode(errors="replace")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise FactError(f"{path} cannot be read: {why}") from error
+    inside = [profile] if profile else []
+    for statement in statements(text):
+        current = inside[-1] if inside else ""
+        if statement.kind == "include":
+            if depth < _DEEPEST:
+                _include(policy, statement, places, current, depth + 1)
+        elif statement.kind == "open":
+            child = opened(statement)
+            name = child.name if child else ""
+            inside.append(f"{current}//{name}" if current else name)
+        elif statement.kind == "close":
+            del inside[-1:]
+        elif statement.kind == "assign":
+            policy.variables.setdefault(statement.assigned, []).extend(statement.values)
+        else:
+            policy.rules.append(Rule(statement.text, str(path), statement.line, current))
+
+
+def _include(
+    policy: Policy, include: Statement, places: Sequence[Path], profile: str, depth: int
+) -> None:
+    name = include.included
+    found = next((place / name for place in places if (place / name).exists()), None)
+    if found is None:
+        if not include.optional:
+            policy.missing.append(name)
+        return
+    files = [found]
+    if found.is_dir():
+        files = sorted(f for f in found.iterdir() if f.is_file() and not is_skipped(f.name))
+    for each in files:
+        _file(policy, each, places, profile, depth)
+
+
+@foreign.parser(..., "/a/bc/d")
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern of AppArmor's matches a name; a path's slashes count once.
+
+    A letter beyond ASCII is several characters, as it is for the kernel.
+    """
+    pattern, name = (each.encode(errors="replace").decode("latin-1") for each in (pattern, name))
+    if pattern.startswith("/"):
+        pattern = patterns.sub("/{2,}", "/", pattern)
+    try:
+        return patterns.fullmatch(f"(?s){regex(pattern)}", name) is not None
+    except patterns.Invalid:
+        return False
+
+
+def regex(pattern: str) -> str:
+    """Return a pattern of AppArmor's as a regular expression.
+
+    A star that is all of a path's last part stands for one character at least.
+    """
+    pattern = pattern.strip('"')
+    out, depth = list[str](), 0
+    for found in _PIECE.finditer(pattern):
+        piece = found[0]
+        if found[2]:
+            alone = found.end() == len(pattern) and pattern.endswith(f"/{piece}")
+            some = "[^/]" if piece == "*" else "."
+            out.append(f"[^/]{some}*" if alone else f"{some}*")
+        elif found[1]:
+            out.append(patterns.escape(found[1]))
+        elif piece == "?":
+            out.append("[^/]")
+        elif piece == "{" or (piece in ",}" and depth):
+            out.append({"{": "(?:", ",": "|", "}": ")"}[piece])
+            depth += {"{": 1, ",": 0, "}": -1}[piece]
+        elif found[3]:
+            out.append(f"[{_IN_CLASS.sub(_in_class, found[3])}]")
+        else:
+            out.append(patterns.escape(piece))
+    return "".join(out) + ")" * depth
+
+
+def _in_class(found: patterns.Match[str]) -> str:
+    char = found[0][-1]
+    return char if char in "-^" else f"\\x{{{ord(char):x}}}"  # AppArmor drops their backslash

@@ -1,0 +1,118 @@
+"""Docker in a container, by its own client and its unit: what runs, on which driver, with what.
+
+A Docker that does not run is never asked: its socket would start it. Sources: docker(1),
+systemctl(1), moby daemon/graphdriver and daemon/images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.machines.read import Read, unparsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+SOCKET, NOT_FOUND = "docker.socket", "not-found"
+#: The exit code of a question to Docker that was not asked, because it does not run.
+NOT_RUNNING = 3
+_IF_IT_RUNS = f"systemctl is-active -q docker || exit {NOT_RUNNING}; "
+#: Its unit's command line, and the file that Debian's unit, which may be still to come, reads.
+OPTIONS_SCRIPT = """
+exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
+case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
+"""
+_ELSEWHERE = patterns.compile(
+    r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
+)
+#: Docker makes these itself.
+_OWN_NETWORKS = frozenset({"bridge", "host", "none"})
+
+
+def _if_it_runs(command: str) -> tuple[str, ...]:
+    return ("sh", "-c", _IF_IT_RUNS + command)
+
+
+_LISTS = {
+    "container": unparsed(*_if_it_runs("docker ps -a --format '{{.Names}}'")),
+    "image": unparsed(*_if_it_runs("docker images --format '{{.Repository}}:{{.Tag}}'")),
+    "volume": unparsed(*_if_it_runs("docker volume ls -q")),
+    "network": unparsed(*_if_it_runs("docker network ls --format '{{.Name}}'")),
+}
+
+
+def _ids(result: CommandResult) -> tuple[str, ...]:
+    return tuple(reversed(result.text.split()))
+
+
+def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
+    lines = [line for line in result.text.splitlines() if not line.lstrip().startswith("#")]
+    return [found for line in lines for found in _ELSEWHERE.findall(line)]
+
+
+def _is_booting(result: CommandResult) -> bool:
+    state, _, job = result.text.partition("\n")
+    return state in {"initializing", "starting"} and patterns.match(r"Job=[1-9]", job) is not None
+
+
+#: The name of the storage driver, and after a blank the directory of its data.
+DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
+#: The ids of the containers that run, the oldest first.
+RUNNING = Read(_if_it_runs("docker ps -q --no-trunc"), _ids)
+#: The ids of all containers; empty, with another exit code, if Docker does not answer.
+CONTAINERS = unparsed(*_if_it_runs("docker ps -aq --no-trunc"))
+#: The names of those that run and that Docker removes when they end (``--rm``).
+REMOVED_WHEN_ENDED = Read(
+    _if_it_runs(
+        "docker ps -q --no-trunc | "
+        "xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'"
+    ),
+    lambda result: sorted(result.text.split()),
+)
+#: What systemd says that Docker does at boot; an older systemd says nothing of no unit.
+AT_BOOT = Read(
+    ("systemctl", "is-enabled", "docker"), lambda result: result.text.strip() or NOT_FOUND
+)
+#: Whether the container is still booting, and Docker waits for its start or is in it. A Docker that
+#: fails and is started again and again has no job in between.
+BOOTING = Read(
+    ("sh", "-c", "systemctl is-system-running; systemctl show -p Job docker"), _is_booting
+)
+#: The path of Docker's daemon, empty if there is none.
+DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
+#: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
+OPTIONS_ELSEWHERE = Read(("sh", "-c", OPTIONS_SCRIPT), _told_elsewhere)
+
+
+def active(unit: str) -> Read[bool]:
+    """Read whether a unit is active."""
+    return Read(("systemctl", "is-active", "-q", unit), lambda result: result.ok)
+
+
+def is_absent(on: Transport) -> bool:
+    """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
+    unit = on.ask(AT_BOOT)
+    return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
+
+
+def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:
+    """Return what :func:`objects` asks."""
+    return [_LISTS[kind] for kind in kinds]
+
+
+@foreign.parser()
+def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
+    """Return Docker's containers, images, volumes or networks, each kind sorted by name.
+
+    Docker lists images by the second they were made in, and those of one second in any order.
+    """
+    return ", ".join(
+        f"{what} {name}"
+        for what in kinds
+        for name in sorted(on.ask(_LISTS[what]).text.split())
+        if what != "network" or name not in _OWN_NETWORKS
+    )

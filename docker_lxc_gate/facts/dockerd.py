@@ -1,0 +1,243 @@
+"""A container's dockerd, queried from the node: a witness without any program of the container.
+
+The gate finds the daemon among the container's processes. Its command line names its socket and
+settings. :mod:`docker_lxc_gate.machines.guest_root` resolves the socket's path. The gate sends a
+query only if one of the container's own processes listens there. It does not trust the answer,
+which is the guest's: it decodes it into typed values, and checks each part that goes into the next
+query. The limit: root in the container can run any program as dockerd. Source: unix(7), Docker's
+Engine API, moby's daemon/command.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines import guest_root
+from docker_lxc_gate.machines.programs import program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker_lxc_gate.machines.runtime.base import Runtime
+
+SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
+_FIND = program("docker_lxc_gate.facts", "find_dockerd.pl")
+_ASK = program("docker_lxc_gate.facts", "ask_dockerd.pl")
+_FOUND = patterns.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) ((?:[0-9a-f]{2})*)")
+_LISTENER = patterns.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
+_STATUS = patterns.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
+#: The processes that may listen: dockerd itself, or the init that passes it the socket.
+_LISTENS = ("dockerd", "systemd", "init")
+_ID = patterns.compile(r"[0-9a-f]{64}")
+_IMAGE = patterns.compile(r"sha256:[0-9a-f]{64}")
+_NAME = patterns.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_GONE = 404
+
+T = TypeVar("T")
+#: A driver's name, a version, an id; Docker has no longer ones.
+Word = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class Info(msgspec.Struct, frozen=True, rename="pascal"):
+    """An engine's own information. Source: Engine API, ``GET /info``."""
+
+    driver: Word = ""
+    driver_status: list[list[Word]] | None = None
+    server_version: Word = ""
+    id: Word = msgspec.field(default="", name="ID")
+
+    @property
+    def snapshotter(self) -> str:
+        """The containerd image store's type; empty where a graph driver keeps the layers."""
+        found = [each[1] for each in self.driver_status or () if each[:1] == ["driver-type"]]
+        return next((each for each in found if "snapshotter" in each), "")
+
+
+class State(msgspec.Struct, frozen=True, rename="pascal"):
+    """The state of a Docker container, with its exit code if it has ended."""
+
+    status: Word = ""
+    exit_code: int = -1
+    error: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, rename="pascal"):
+    """Docker's record of one container. Source: ``GET /containers/{name}/json``."""
+
+    id: str
+    image: str
+    state: State
+
+
+class Image(msgspec.Struct, frozen=True, rename="pascal"):
+    """An image: its id, and its digests in registries."""
+
+    id: str
+    repo_digests: list[str] | None = None
+
+
+def read(answer: bytes, kind: type[T], of: str) -> T:
+    """Decode untrusted JSON into a value of a type.
+
+    Args:
+        answer: the bytes.
+        kind: the type.
+        of: the source of the answer, for the error message.
+
+    Raises:
+        FactError: the answer is not JSON, or not of that type.
+    """
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise FactError(f"{of} cannot be read ({error}): {answer[:80]!r}") from error
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The dockerd that runs in a container: its pid on the node, and its command line."""
+
+    runtime: Runtime
+    ctid: int
+    pid: int
+    argv: tuple[str, ...]
+
+    @property
+    def settings(self) -> str:
+        """The path of its settings file."""
+        return posixpath.normpath(_option(self.argv, "--config-file") or SETTINGS)
+
+    @property
+    def socket(self) -> str:
+        """The path of the socket for queries.
+
+        Raises:
+            FactError: its command line names no socket that the node can reach.
+        """
+        hosts = _options(self.argv, "--host", "-H")
+        paths = [host.removeprefix("unix://") for host in hosts if host.startswith("unix://")]
+        if not hosts or any(host.startswith("fd:") for host in hosts):
+            paths.append(SOCKET)  # the socket of docker.socket
+        if not paths or not paths[0].startswith("/") or not paths[0].isprintable():
+            raise FactError(
+                f"dockerd in container {self.ctid} listens on {', '.join(hosts)[:200]!r}, and the "
+                f"node can query none of these: add -H unix://{SOCKET}, or -H fd://"
+            )
+        return paths[0]
+
+    def info(self) -> Info:
+        """Return its own information.
+
+        Raises:
+            FactError: the query failed, or the answer cannot be read.
+            TransportError: the container does not run, or the node cannot be reached.
+        """
+        return self._asked("/info", Info) or Info()
+
+    def record(self, name: str) -> Record | None:
+        """Return its record of a Docker container, or None; raises as :meth:`info`."""
+        found = self._asked(f"/containers/{_checked(_NAME, name)}/json", Record)
+        if found is not None:
+            _checked(_ID, found.id)
+            _checked(_IMAGE, found.image)
+        return found
+
+    def image(self, id: str) -> Image | None:  # noqa: A002 - the field's name
+        """Return an image by its id, or None; raises as :meth:`info`."""
+        found = self._asked(f"/images/{_checked(_IMAGE, id)}/json", Image)
+        if found is not None and found.id != id:
+            raise FactError(f"dockerd was queried for image {id}, and sent {found.id[:80]!r}")
+        return found
+
+    def _asked(self, question: str, kind: type[T]) -> T | None:
+        node, pid = self.runtime.node, self.runtime.init_pid(self.ctid)
+        what = "dockerd's socket cannot be queried"
+        result = guest_root.run(node, pid, _ASK, self.socket, question, what=what)
+        if result.exit_code == guest_root.ABSENT:
+            raise FactError(
+                f"dockerd's socket cannot be queried: {self.socket} is not in container {self.ctid}"
+            )
+        listener = _LISTENER.match(result.stdout)
+        name = bytes.fromhex(listener[2].decode()).decode(errors="replace") if listener else ""
+        if listener is None or name.strip() not in _LISTENS:
+            raise FactError(
+                f"dockerd's socket cannot be queried: the process that listens on {self.socket} in "
+                f"container {self.ctid} is {name.strip()!r}, neither dockerd nor systemd"
+            )
+        head, _, body = result.stdout[listener.end() :].partition(b"\r\n\r\n")
+        status = _STATUS.match(head)
+        if status is not None and int(status[1]) == _GONE:
+            return None
+        if status is None or status[1] != b"200":
+            raise FactError(f"dockerd answered {question} with {(head or body)[:120]!r}")
+        return read(body, kind, f"dockerd's answer to {question}")
+
+
+@foreign.parser(..., 950)
+def find(runtime: Runtime, ctid: int) -> Daemon | None:
+    """Return a container's dockerd, found from the node; None if none runs.
+
+    Raises:
+        FactError: the search failed, or found several.
+        TransportError: the container does not run, or the node cannot be reached.
+    """
+    what = "cannot find out whether dockerd runs"
+    result = guest_root.run(runtime.node, runtime.init_pid(ctid), _FIND, what=what)
+    lines = [_FOUND.fullmatch(line) for line in result.text.splitlines()]
+    found = [(line[1], line[2], line[3] == "1", line[4]) for line in lines if line]
+    if len(found) != len(lines) or result.exit_code:
+        raise FactError(
+            f"{runtime.node.machine}: the list of dockerd processes cannot be read: "
+            f"{result.stdout!r:.200}"
+        )
+    pids = {pid for pid, *_ in found}
+    # A dockerd that starts a program is two processes for a moment. If docker.service runs one, any
+    # dockerd that was started by hand does not count.
+    mains = [(pid, unit, line) for pid, parent, unit, line in found if parent not in pids]
+    mains = [each for each in mains if each[1]] or mains
+    if len(mains) > 1:
+        raise FactError(
+            f"{len(mains)} processes called dockerd run in container {ctid}, and docker.service "
+            f"does not tell which is Docker: stop the others (on the node: ps -fp "
+            f"{','.join(pid for pid, *_ in mains)})"
+        )
+    for pid, _, line in mains:
+        words = bytes.fromhex(line).rstrip(b"\0").split(b"\0")
+        return Daemon(
+            runtime, ctid, int(pid), tuple(word.decode(errors="replace") for word in words)
+        )
+    return None
+
+
+def _checked(form: patterns.Pattern[str], text: str) -> str:
+    """Return the text, which has the form that a query needs; else raise FactError."""
+    if not form.fullmatch(text):
+        raise FactError(f"dockerd's answer holds {text[:80]!r}, which is not a valid id or name")
+    return text
+
+
+def _option(argv: Sequence[str], name: str) -> str:
+    """Return the last value of an option; empty if the option is absent."""
+    return next(reversed(_options(argv, name)), "")
+
+
+def _options(argv: Sequence[str], name: str, short: str = "") -> list[str]:
+    """Return an option's values on a command line, as Go's pflag reads it."""
+    found = []
+    words = iter(argv[1:])
+    for word in words:
+        if word == "--":
+            break
+        if word in {name, short}:
+            found += [next(words, "")]
+        elif word.startswith(f"{name}="):
+            found += [word.partition("=")[2]]
+        elif short and word.startswith(short):
+            found += [word.removeprefix(short).removeprefix("=")]
+    return found

@@ -1,0 +1,263 @@
+"""The state of a node or a container, read without any of the code that changes it.
+
+Two such states show whether a rollback was exact, or whether a read-only run changed anything. A
+state holds files with kind, mode, owner, size, link, time and flags, the administrator's files also
+with content and attributes; packages; units; mounts; the policy in the kernel; its settings,
+modules, links, addresses and firewall; and the processes that init looks after. Reading it changes
+nothing. No content leaves the machine: it is hashed there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import docker_witness
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.transport import at_most
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
+
+#: Directories that are left out: large or always changing, and not touched by the plan.
+_PRUNED = (
+    "/var/log",
+    "/var/cache",
+    "/var/tmp",  # noqa: S108 - a name, not a place we write to
+    "/var/lib/apt",
+    "/var/lib/docker-lxc-gate",  # our own journal
+    "/var/lib/lxc",  # containers, whose state is read from inside
+    "/var/lib/lxcfs",
+    "/var/lib/vz",
+    # pmxcfs's own: statistics, cluster log, versions.
+    "/etc/pve/.version",
+    "/etc/pve/.members",
+    "/etc/pve/.vmlist",
+    "/etc/pve/.rrd",
+    "/etc/pve/.clusterlog",
+    "/etc/pve/.debug",
+    "/etc/pve/nodes/*/lrm_status",
+    "/etc/pve/ha/*_status",
+    "/var/lib/pve-cluster",  # the database behind /etc/pve, which is read itself
+    "/var/lib/pve-manager",
+    "/var/lib/rrdcached",
+    "/var/spool/postfix",
+)
+#: The administrator's files, which are compared by content.
+_HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
+_ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
+#: Units that are enabled or masked until the next boot; permanent links are files of /etc.
+#: ``systemctl list-unit-files`` has the same, but takes twice as long as everything else.
+_UNITS = tuple(
+    f"/run/systemd/{each}"
+    for each in (
+        *("system", "user", "system.control", "system.attached"),
+        *("generator", "generator.early", "generator.late"),
+    )
+)
+_SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
+_PROGRAMS = (
+    program("docker_lxc_gate.facts", "listed_files.pl"),
+    program("docker_lxc_gate.facts", "kernel_state.pl"),
+)
+#: Parts that every machine has: an empty one means that reading failed.
+_NEVER_EMPTY = (
+    *("files", "content", "package", "unit", "active", "mount"),
+    *("sysctl", "link", "running"),
+)
+_MAY_BE_EMPTY = ("attributes", "policy", "flags", "module", "address", "firewall")
+#: What could not be read of a machine; the fact says why.
+_NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")
+#: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
+_TIMEOUT, _LONGEST = 600.0, 128 << 20
+
+
+class _Exempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Facts that may differ after a change and its exact rollback, by their keys, and why."""
+
+    keys: tuple[str, ...]
+    reason: str
+
+
+_ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
+_MAY_DIFFER = msgspec.toml.decode(
+    files("docker_lxc_gate.facts").joinpath("may_differ.toml").read_bytes(),
+    type=dict[str, tuple[_Exempt, ...]],
+)
+_EXEMPT = [
+    (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
+    for place, rows in _MAY_DIFFER.items()
+    for row in rows
+]
+_LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
+
+#: Files that are written again: by Proxmox at each start of the guest, by a renewed lease on the
+#: node. Their time may differ, their content is compared. Source: PVE::LXC::Setup::Base, setup_init
+#: and pre_start_hook.
+WRITTEN_AT_START = patterns.compile(
+    r"(container: )?file (/fastboot|/etc/systemd/system-preset/00-pve\.preset"
+    r"|/etc/systemd/system/getty\.target\.wants/container-getty@[0-9]+\.service)"
+    r"|node: file /etc/resolv\.conf"
+)
+
+
+@foreign.parser()
+def record(on: Transport) -> dict[str, str]:
+    """Return the state of a machine, one fact a key, in words for a reader.
+
+    A file's fact ends in ``| time inode``. :func:`comparable_after_rollback` removes what may
+    differ.
+
+    Raises:
+        FactError: a part could not be read, so a comparison would prove nothing.
+    """
+    argv = ["sh", "-c", _SCRIPT, "witness"]
+    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS), *_PROGRAMS]
+    for path in _PRUNED:  # -path is twice as fast as one -regex for all
+        argv += ["-path", path, "-prune", "-o"]
+    with at_most(_LONGEST):
+        result = on.look(argv, timeout=_TIMEOUT)
+    text = result.stdout.decode(errors="surrogateescape")  # names of different bytes differ
+    parts = dict(part.partition("\n")[::2] for part in text.split("\n== ")[1:])
+    missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
+    missing += [part for part in _MAY_BE_EMPTY if part not in parts]
+    if result.exit_code or missing:
+        what = f" ({', '.join(missing)})" if missing else ""
+        raise FactError(
+            f"the state of {on.machine} could not be read{what}: {result.stderr!r:.500}"
+        )
+    found: dict[str, list[str]] = {}
+    for kind, rows in (
+        ("file", _rows(parts["files"])),
+        (
+            "content of",
+            [list(line.partition("  ")[::-2]) for line in parts["content"].splitlines()],
+        ),
+        ("attributes of", _attributes(parts["attributes"])),
+        *(
+            ("flags of" if kind == "flags" else kind, _rows(parts[kind]))
+            for kind in (*_NEVER_EMPTY[2:], *_MAY_BE_EMPTY[1:])
+        ),
+    ):
+        for key, value in rows:
+            found.setdefault(f"{kind} {key}", []).append(value)
+    # Stacked mounts have an order. Other facts of the same name have none.
+    return {
+        key: "; ".join(values if key.startswith("mount ") else sorted(set(values)))
+        for key, values in found.items()
+    }
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [(line + "\t").split("\t")[:2] for line in text.splitlines() if line]
+
+
+def _attributes(text: str) -> list[list[str]]:
+    """Read getfattr's blocks: the file's name, then its attributes."""
+    blocks = [block.split("\n", 1) for block in text.strip().split("\n\n") if "\n" in block]
+    return [
+        [name.removeprefix("# file: "), "\n".join(sorted(value.strip().splitlines()))]
+        for name, value in blocks
+    ]
+
+
+@foreign.parser(..., 950)
+def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
+    """Return the state of a running container and its node, with the container's configuration.
+
+    Raises:
+        FactError: a part could not be read.
+        TransportError: the container is not running.
+    """
+    inside = runtime.inside(ctid)
+    text = runtime.node.read(runtime.config_path(ctid)) or b""
+    with ThreadPoolExecutor() as pool:  # the connection is open by now
+        asked = pool.submit(docker_witness.record, inside)
+        node, container = pool.map(record, (runtime.node, inside))
+        docker = asked.result()
+    if not any(key.startswith("policy ") for key in node):  # a container may not see it
+        raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be read")
+    return {
+        **{f"node: {key}": fact for key, fact in node.items()},
+        **{f"container: {key}": fact for key, fact in container.items()},
+        "configuration": text.decode(errors="replace"),
+        "configuration in effect": runtime.started_with(ctid),
+        "process first": str(runtime.init_pid(ctid)),
+        **{k if k.startswith("process ") else f"container: {k}": docker[k] for k in docker},
+    }
+
+
+def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
+    """Return the facts that a read-only run must not change, inodes included.
+
+    Files that the machine writes all the time are left out: below /var only dpkg's status counts.
+    """
+    volatile = patterns.compile(r"(node|container): (file /var/|active |mount )")
+    kept = {f"{machine}: file /var/lib/dpkg/status" for machine in ("node", "container")}
+    return {key: fact for key, fact in state.items() if key in kept or not volatile.match(key)}
+
+
+def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
+    """Return the facts that must be equal after a change and its rollback.
+
+    Inodes are left out, because rollback writes a new file. So are times of directories, whose
+    entries are compared themselves, and everything in ``may_differ.toml``.
+    """
+    return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.fullmatch(key)}
+
+
+def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return why facts differ that may differ, each reason with the number of such facts."""
+    keys = sorted(before.keys() | after.keys())
+    differ = [key for key in keys if before.get(key) != after.get(key)]
+    reasons = Counter(
+        next(reason for pattern, reason in _EXEMPT if patterns.fullmatch(pattern, key))
+        for key in filter(_LEFT_OUT.fullmatch, differ)
+    )
+    return [f"{count} ({reason})" for reason, count in reasons.most_common()]
+
+
+def _stable(key: str, fact: str) -> str:
+    if "file /" not in key:
+        return fact
+    facts, _, time_and_inode = fact.rpartition("|")
+    if not facts:  # a name with a line feed: find prints it on two lines
+        return fact
+    if WRITTEN_AT_START.fullmatch(key):
+        return facts
+    if facts.startswith("d"):  # its size, too
+        return " ".join(facts.split()[:3])
+    return f"{facts} {time_and_inode.partition(' ')[0]}"
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return the differences, one line each.
+
+    Raises:
+        FactError: a state is empty, or a part could be read in one of them only, and no other
+            part differs.
+    """
+    if not before or not after:
+        raise FactError("a recorded state is empty, so nothing can be compared")
+    keys = sorted(before.keys() | after.keys())
+    keys = [key for key in keys if before.get(key) != after.get(key)]
+    unseen = tuple(key.removesuffix("not seen") for key in filter(_NOT_SEEN.fullmatch, keys))
+    if unseen and all(key.startswith(unseen) for key in keys):
+        raise FactError(
+            "one of two states lacks a part, so the two cannot be compared: "
+            f"{not_seen(before) or not_seen(after)}"
+        )
+    return [f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in keys]
+
+
+def not_seen(state: dict[str, str]) -> str:
+    """Return what could not be read of a state, and why, for a reader; empty if all could."""
+    kinds = {key: key.removesuffix(" not seen").removesuffix(" of") for key in state}
+    return ", ".join(f"{kinds[key]}: {state[key]}" for key in state if _NOT_SEEN.fullmatch(key))

@@ -1,0 +1,7 @@
+# after docker_lxc_gate/facts/programs/git.sh
+# Prints the changed ones of the files that git was told to overlook, one a line.
+
+while IFS= read -r file; do
+    [ -e "$1/$file" ] || continue
+    [ "$(ask hash-object -- "$file")" = "$(ask rev-parse "HEAD:$file")" ] || printf '%s\n' "$file"
+done

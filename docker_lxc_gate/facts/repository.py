@@ -1,0 +1,120 @@
+"""A repository on a node: its commit, its uncommitted changes, its upstream's commit.
+
+git writes and fetches nothing, and runs as the checkout's owner. Sources: git-status(1),
+git-ls-remote(1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.programs import program
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+#: How long an upstream may take to answer (seconds).
+_UPSTREAM_PATIENCE = 30
+
+_STATUS = program("docker_lxc_gate.facts", "git_status.sh")
+_HIDDEN = program("docker_lxc_gate.facts", "git_hidden.sh")
+#: The script's exit code if git must not run.
+_UNSAFE = 77
+#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
+_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
+#: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
+_FLAGS = frozenset({"h", "S", "s"})
+_UPSTREAM = program("docker_lxc_gate.facts", "git_upstream.sh")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A repository on the node; ``commit`` is empty if the directory is no checkout.
+
+    ``upstream`` is empty if the branch has none. ``changed`` are the paths that differ from the
+    commit, and untracked files.
+    """
+
+    path: str
+    commit: str = ""
+    branch: str = ""
+    upstream: str = ""
+    changed: tuple[str, ...] = ()
+
+    def foreign(self, own: Collection[str]) -> tuple[str, ...]:
+        """Return the changed paths other than ``own``, the files that the plan itself changes."""
+        return tuple(path for path in self.changed if path not in own)
+
+
+@foreign.parser(..., "/r")
+def checkout(node: Transport, path: str) -> Checkout | None:
+    """Return the repository at a path, or None if the path does not exist.
+
+    Raises:
+        FactError: the path exists, but git cannot be run there.
+    """
+    result = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120))
+    answer = result.stdout.decode(errors="surrogateescape")  # names are bytes of any kind
+    if answer == "nothing\0":
+        return None
+    if not answer:
+        raise FactError(f"on {node.machine}: git status printed nothing about {path}")
+    entries = iter(answer.rstrip("\0").split("\0"))
+    heads, changed, hidden = {}, [], []
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        if kind == "#":
+            key, _, value = rest.partition(" ")
+            heads[key] = value
+        elif kind in _FLAGS:
+            hidden.append(rest)
+        elif kind in _FIELDS:
+            changed.append(rest.split(" ", _FIELDS[kind])[-1])
+        if kind == "2":  # a renamed file, followed by its former name
+            changed.append(next(entries, ""))
+    if hidden:
+        argv = ["sh", "-c", _HIDDEN, "hidden", path]
+        names = "".join(f"{each}\n" for each in hidden).encode(errors="surrogateescape")
+        told = node.look(argv, stdin=names, timeout=120).require()
+        changed += told.stdout.decode(errors="surrogateescape").split("\n")[:-1]
+    return Checkout(
+        path,
+        heads.get("branch.oid", ""),
+        heads.get("branch.head", ""),
+        heads.get("branch.upstream", ""),
+        tuple(sorted(set(changed))),
+    )
+
+
+def upstream_commit(node: Transport, found: Checkout) -> str:
+    """Return the commit of the branch at its upstream, by ls-remote; nothing is fetched.
+
+    Raises:
+        FactError: the upstream did not answer, or has no such branch.
+    """
+    argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
+    answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)
+    said = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
+    if not answer.ok:
+        within = f"did not answer within {_UPSTREAM_PATIENCE} s"
+        raise FactError(
+            f"on {node.machine}: {found.upstream}, the upstream of {found.path}, does not answer: "
+            f"{within if answer.exit_code == 124 else said}"  # noqa: PLR2004 - timeout(1)
+        )
+    if not (commit := answer.text.partition("\t")[0]):
+        raise FactError(f"on {node.machine}: the upstream of {found.path} has no {found.upstream}")
+    return commit
+
+
+def _git(node: Transport, answer: CommandResult) -> CommandResult:
+    if answer.exit_code == _UNSAFE:
+        raise FactError(f"on {node.machine}: {answer.stderr.decode(errors='replace').strip()}")
+    if answer.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
+        raise FactError(f"git is not installed on {node.machine}: apt-get install git")
+    return answer.require()

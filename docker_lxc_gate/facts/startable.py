@@ -1,0 +1,104 @@
+"""Obstacles to a container's start that its files and the kernel show beforehand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts import apparmor
+from docker_lxc_gate.formats import pct_options
+from docker_lxc_gate.formats.container_defects import stopping
+from docker_lxc_gate.machines.result import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.formats.container_config import ContainerConfig
+    from docker_lxc_gate.machines.runtime.base import Runtime
+
+#: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
+#: enter. Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
+_STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
+_NO_FILE = frozenset({"", "generated", "unconfined", "unchanged"})
+
+
+def start_obstacle(runtime: Runtime, ctid: int) -> str:
+    """Return an obstacle to a container's start.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+
+    Returns:
+        The cause, and what to do about it; empty if none is found.
+    """
+    try:
+        written = runtime.configuration(ctid)
+        loaded = apparmor.loaded_profiles(runtime.node)
+        return obstacle(written, loaded) or next(_now(written), "") or runtime.blocked()
+    except RemediationError:
+        return ""
+
+
+def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
+    """Return an obstacle to a start with a configuration; empty if none is found.
+
+    Args:
+        written: the configuration.
+        loaded: the profiles that the kernel knows, see
+            :func:`docker_lxc_gate.facts.apparmor.loaded_profiles`.
+    """
+    lines = (f"{each.cause} ({written.path}, line {each.line})" for each in stopping(written))
+    causes = [*lines, *_profile(written, loaded)]
+    return next(iter(causes), "")
+
+
+def start_advice(runtime: Runtime, ctid: int, obstacle: str) -> str:
+    """Return the advice to start a container.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+        obstacle: the result of :func:`start_obstacle`.
+    """
+    command = runtime.start_command(ctid)
+    return f"correct that, then start it ({command})" if obstacle else f"start it ({command})"
+
+
+def start(runtime: Runtime, ctid: int) -> None:
+    """Start a container; if that fails, add the cause, which pct does not name.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+
+    Raises:
+        CommandFailed: with the runtime's message, and the cause if one is found.
+    """
+    try:
+        runtime.start(ctid)
+    except CommandFailed as failed:
+        cause = start_obstacle(runtime, ctid)
+        if not cause:
+            raise
+        raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
+
+
+def _now(written: ContainerConfig) -> Iterator[str]:
+    if pct_options.boolean(written.current().get("template", "")):
+        yield f"it is a template: pct clone makes a container of it ({written.path})"
+    if lock := written.current().get("lock"):
+        yield f"it is locked ({lock}) until what works on it has ended ({written.path})"
+
+
+def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:
+    profile = written.current().get("lxc.apparmor.profile", "")
+    if profile in _NO_FILE:
+        return
+    if profile not in loaded:
+        yield f"the kernel does not know its profile {profile}"
+    elif _STARTER in loaded and not profile.startswith(_ENTERED):
+        yield (
+            f"its profile {profile} cannot be entered: AppArmor lets lxc-start enter profiles "
+            f"whose name begins with 'lxc-' ({written.path})"
+        )

@@ -1,0 +1,81 @@
+"""A container's map of user and group ids, and the ids that it leaves out.
+
+Every id from 0 to 65535 must be mapped, for users and groups: images hold files of all of them.
+Sources: user_namespaces(7), moby pkg/archive (createTarFile: Lchown).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: What an image may hold: ids of 16 bits.
+NEEDED = 1 << 16
+_NUMBER = "[0-9]{1,10}"
+_RANGE = patterns.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})")
+_MISSED = patterns.compile(r"[Ll]chown .* for UID ([0-9]{1,10}), GID ([0-9]{1,10})")
+#: Of more holes a reader needs no more.
+MANY = 4
+
+
+@dataclass(frozen=True)
+class Range:
+    """``count`` ids from ``inside``, which are those from ``outside`` on the node."""
+
+    inside: int
+    outside: int
+    count: int
+
+
+def parse(text: str, what: str) -> tuple[Range, ...]:
+    """Return the ranges of ``/proc/PID/uid_map`` or ``gid_map``.
+
+    Args:
+        text: of the file, which is empty where no id is mapped.
+        what: which map this is, for the error.
+
+    Raises:
+        FactError: a line is no range.
+    """
+    found = [_RANGE.fullmatch(line) for line in text.splitlines()]
+    if None in found:
+        raise FactError(f"{what} cannot be read: {text[:80]!r}")
+    return tuple(Range(*map(int, each.groups())) for each in found if each)
+
+
+def holes(ranges: Sequence[Range]) -> list[tuple[int, int]]:
+    """Return the ids below 65536 that ranges leave out, as first and last."""
+    found, end = [], 0
+    for each in sorted(ranges, key=lambda each: each.inside):
+        if min(each.inside, NEEDED) > end:
+            found.append((end, min(each.inside, NEEDED) - 1))
+        end = max(end, each.inside + each.count)
+    return [*found, (end, NEEDED - 1)] if end < NEEDED else found
+
+
+def in_words(found: Sequence[tuple[int, int]]) -> str:
+    """Return holes as a part of a sentence.
+
+    >>> in_words([(5, 5)]), in_words([(0, 9), (12, 12)])
+    ('id 5 is', 'ids 0 to 9, 12 are')
+    """
+    said = [str(first) if first == last else f"{first} to {last}" for first, last in found]
+    more = f" and {len(said) - MANY} more ranges" if len(said) > MANY else ""
+    one = len(found) == 1 and found[0][0] == found[0][1]
+    return f"{'id' if one else 'ids'} {', '.join(said[:MANY])}{more} {'is' if one else 'are'}"
+
+
+def missed(text: str) -> tuple[int, int] | None:
+    """Return user and group of a file that Docker could not give to its owner, or None.
+
+    >>> missed('failed to Lchown "/x" for UID 7, GID 0: lchown /x: invalid argument')
+    (7, 0)
+    """
+    found = _MISSED.search(text)
+    return (int(found[1]), int(found[2])) if found else None

@@ -1,0 +1,236 @@
+"""``python -m docker_lxc_gate lab``: the lab by hand."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from docker_lxc_gate.commandline import exit_codes
+from docker_lxc_gate.commandline.output import Console, error_text, run
+from docker_lxc_gate.lab import progress, recipe
+from docker_lxc_gate.lab.errors import require_programs
+from docker_lxc_gate.lab.machine import MACHINES, Lab, chosen, require_releases
+from docker_lxc_gate.lab.node import READY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from docker_lxc_gate.errors import RemediationError
+    from docker_lxc_gate.lab.image import Images
+    from docker_lxc_gate.lab.recipe import Machine
+    from docker_lxc_gate.machines.ssh.address import SshAddress
+
+
+class _Commands(exit_codes.Group):
+    interrupted = "interrupted: python -m docker_lxc_gate lab status shows the state"
+
+    def say(self, what: RemediationError | str) -> None:
+        click.echo(f"lab: {error_text(what)}", err=True)
+
+
+@click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)
+@click.option(
+    "--mirror",
+    envvar="LAB_MIRROR",
+    default="",
+    help="Debian archive to build from (default: $LAB_MIRROR, then apt's).",
+)
+@click.pass_context
+def main(ctx: click.Context, mirror: str) -> None:
+    """Build, boot and reset the nested-LXC CI VM.
+
+    Everything lies below $LAB_HOME (default: ~/.cache/docker-lxc-gate).
+    """
+    ctx.obj = Lab.open(mirror=mirror, steps=progress.on(Console(stderr=True)))
+
+
+def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose a machine; the command gets the machine."""
+
+    @click.option(
+        "--machine",
+        "name",
+        type=click.Choice(MACHINES),
+        help="Kind of node (default: $LAB_MACHINE, then default).",
+    )
+    @click.option(
+        "--machine-file",
+        "file",
+        metavar="FILE",
+        help="Where Proxmox's packages come from (default: $LAB_MACHINE_FILE).",
+    )
+    @functools.wraps(command)
+    def run(lab: Lab, name: str | None, file: str | None, **others: object) -> None:
+        command(lab, machine=chosen(name or "", file or ""), **others)
+
+    return run
+
+
+@main.command()
+@click.option(
+    "--release", default="", help="Debian release of the node (default: the machine's own)."
+)
+@click.option(
+    "--container-release",
+    "container_releases",
+    multiple=True,
+    default=(recipe.DEFAULT_RELEASE,),
+    show_default=True,
+    help="Debian release whose container templates the node must have. May be repeated.",
+)
+@click.option("--keep", is_flag=True, help="Leave a running machine alone, even if it is outdated.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what the node would be built from. Builds nothing, and uses no network.",
+)
+@click.pass_obj
+@_of_machine
+def up(
+    lab: Lab,
+    *,
+    machine: Machine,
+    release: str,
+    container_releases: Sequence[str],
+    keep: bool,
+    dry_run: bool,
+) -> None:
+    """Start the machine. Builds what is missing, uses what exists."""
+    if dry_run:
+        require_releases(release or machine.release, *container_releases)
+        _show_recipe(lab.images(machine), release or machine.release)
+        return
+    lab.up(release, container_releases, machine=machine, keep=keep)
+    _show(lab)
+
+
+@main.command()
+@click.argument("release")
+@click.pass_obj
+@_of_machine
+def template(lab: Lab, *, machine: Machine, release: str) -> None:
+    """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
+    lab.up(lab.state.release, [release], machine=machine)
+    _show(lab)
+
+
+@main.command()
+@click.pass_obj
+def status(lab: Lab) -> None:
+    """Show machine, image, snapshots and templates. Exit code 3: no machine is running."""
+    _show(lab)
+    sys.exit(0 if lab.running else 3)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def ssh(lab: Lab, command: Sequence[str]) -> None:
+    """Log in to the node, or run a COMMAND there (after "--")."""
+    require_programs("ssh")
+    argv = _ssh_argv(lab.address, command)
+    os.execvp(argv[0], argv)  # noqa: S606 - this process becomes ssh: its terminal, its exit code
+
+
+@main.command()
+@click.argument("snapshot", default=READY)
+@click.pass_obj
+def reset(lab: Lab, snapshot: str) -> None:
+    """Restore the node to a SNAPSHOT (default: as "up" left it)."""
+    with lab.steps(f"restoring {snapshot}"):
+        lab.restore(snapshot)
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def snapshot(lab: Lab, name: str) -> None:
+    """Keep the node as it is now, under NAME."""
+    with lab.steps(f"snapshot {name}"):
+        lab.snapshot(name)
+
+
+@main.command()
+@click.argument("home", type=click.Path(path_type=Path))
+@click.pass_obj
+def copy(lab: Lab, home: Path) -> None:
+    """Stop the machine, and make a second lab below HOME with its snapshots.
+
+    The two run side by side: LAB_HOME=HOME selects the second. Images are shared.
+    """
+    lab.copy_to(home)
+
+
+@main.command()
+@click.pass_obj
+def down(lab: Lab) -> None:
+    """Stop the machine; the next "up" continues from "ready"."""
+    lab.down()
+
+
+@main.command()
+@click.option("--images", is_flag=True, help="Remove the images that were built as well.")
+@click.pass_obj
+def destroy(lab: Lab, images: bool) -> None:
+    """Stop the machine and remove its disk."""
+    lab.destroy(images=images)
+
+
+def _ssh_argv(address: SshAddress, command: Sequence[str]) -> list[str]:
+    options = {
+        "IdentitiesOnly": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": f'"{address.known_hosts}"',
+        "GlobalKnownHostsFile": "/dev/null",
+        "LogLevel": "ERROR",
+    }
+    flat = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    where = ["-i", str(address.identity), "-p", str(address.port)]
+    return ["ssh", "-F", "none", *flat, *where, f"{address.user}@{address.host}", *command]
+
+
+def _show(lab: Lab) -> None:
+    state = lab.state
+    rows = {
+        "machine": str(lab.address)
+        if lab.running
+        else "not running: python -m docker_lxc_gate lab up",
+        "image": state.image or "none",
+        "snapshots": ", ".join(lab.snapshots()) or "none",
+        "templates": ", ".join(state.templates) or "none",
+        "home": str(lab.home),
+    }
+    _print(rows)
+
+
+def _show_recipe(images: Images, release: str) -> None:
+    machine, name = images.machine, images.node_name(release)
+    for repository in machine.repositories:
+        repository.require_release(release)
+    there = (images.folder / name).is_dir()
+    rows = {
+        "machine": f"{machine.name}, Debian {release}",
+        "image": f"{name} ({'exists' if there else 'would be built'})",
+        "from": "\n".join((*images.archives.lines(release), *map(str, machine.repositories))),
+        "packages": textwrap.fill(" ".join(machine.packages), 80, break_on_hyphens=False),
+        "pct": "our front end over LXC" if machine.front_end else "the packages' own",
+        "unchecked": "whether these archives answer, "
+        + ("are signed by the key, " if machine.repositories else "")
+        + "and have the packages: a dry run uses no network",
+    }
+    _print(rows)
+
+
+def _print(rows: Mapping[str, str]) -> None:
+    for name, value in rows.items():
+        click.echo(f"{name:<10} " + value.replace("\n", "\n" + " " * 11))
+
+
+if __name__ == "__main__":
+    run(main, "python -m docker_lxc_gate lab")

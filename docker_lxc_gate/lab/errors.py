@@ -1,0 +1,69 @@
+"""The lab's errors.
+
+::
+
+    RemediationError
+    ├── UsageError
+    └── LabError
+        ├── MissingProgram     a program is not installed; names the Debian package
+        ├── NoSpace            too little room below the lab's home
+        ├── NoSources          this machine's apt names no Debian archive
+        ├── Unreachable        a repository that the machine needs does not answer
+        ├── ImageBuildFailed   mmdebstrap or mke2fs failed; carries their last lines
+        └── MachineFailed      QEMU did not start, boot or answer; carries the console's last lines
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from docker_lxc_gate.errors import RemediationError
+
+#: Every program that the lab runs, and its Debian package.
+PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "zstd": "zstd",
+}
+
+
+class LabError(RemediationError):
+    """The lab failed; everything that it started is stopped."""
+
+
+class MissingProgram(LabError):
+    """A program that the lab runs is not installed."""
+
+
+class NoSpace(LabError):
+    """The disk has too little room for the images."""
+
+
+class NoSources(LabError):
+    """apt on this machine names no archive of Debian proper."""
+
+
+class Unreachable(LabError):
+    """A repository does not answer; nothing was created."""
+
+
+class ImageBuildFailed(LabError):
+    """An image could not be built; nothing of it is left."""
+
+
+class MachineFailed(LabError):
+    """The machine did not start, boot or answer."""
+
+
+def require_programs(*programs: str) -> None:
+    """Raise MissingProgram naming every one of ``programs`` that is not in PATH."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        packages = sorted({PACKAGES[program] for program in missing})
+        raise MissingProgram(
+            f"not installed: {', '.join(missing)}\ninstall: apt-get install {' '.join(packages)}"
+        )

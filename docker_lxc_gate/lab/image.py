@@ -1,0 +1,305 @@
+"""Building the images with mmdebstrap and mke2fs, without a VM.
+
+An image is a folder named after a digest over its recipe. It is built beside its final name
+and renamed at the end, so what has the final name is whole; an interrupted build is removed
+by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from docker_lxc_gate.lab import lists, recipe, tree
+from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from docker_lxc_gate.lab.progress import Steps
+    from docker_lxc_gate.lab.recipe import Machine
+    from docker_lxc_gate.lab.sources import Archives
+    from docker_lxc_gate.lab.tree import Entry
+
+#: Free space asked for before a build (bytes): the templates, and a machine that grows.
+SPACE = 6 << 30
+#: The node's disk, of which only what is written takes room (bytes).
+DISK = 12 << 30
+#: A mirror that answers slower than this is given up (seconds).
+_BUILD_TIMEOUT = 1800.0
+#: With its lists kept, a later apt-get update in the image finds all up to date.
+_KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
+_STATUS = "/var/lib/dpkg/status"
+#: The end of the name of a folder in which a process builds.
+_PARTIAL = ".partial-{}"
+_KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class NodeImage:
+    """A node's root, its kernel, and the keys to get in."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What the image is called: the digest is part of it."""
+        return self.folder.name
+
+    @property
+    def disk(self) -> Path:
+        """The root filesystem (raw, sparse, never written to)."""
+        return self.folder / "disk.raw"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel that the root filesystem's modules belong to."""
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The initial RAM disk."""
+        return self.folder / "initrd.img"
+
+    @property
+    def identity(self) -> Path:
+        """The private key that root on the node accepts."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def host_key(self) -> str:
+        """The node's public host key: its type and its base64, as in known_hosts."""
+        words = (self.folder / "host_ed25519.pub").read_text().split()
+        return " ".join(words[:2])
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one lab: those that are there, and the building of those that are not."""
+
+    folder: Path
+    archives: Archives
+    steps: Steps
+    machine: Machine = recipe.DEFAULT
+
+    def node_name(self, release: str) -> str:
+        """Return what the node's image is called: no two machines share one."""
+        digest = recipe.node_digest(release, self.archives, self.machine)
+        return f"node-{self.machine.name}-{release}-{digest}"
+
+    def require_reachable(self, release: str) -> None:
+        """Raise an error if the node must be built and one of its repositories cannot serve.
+
+        Raises:
+            UsageError: it is for another release.
+            Unreachable: it is not there.
+        """
+        if not (self.folder / self.node_name(release)).is_dir():
+            for repository in self.machine.repositories:
+                repository.require_release(release)
+                repository.require_reachable(self.archives.settings)
+
+    def node(self, release: str) -> NodeImage:
+        """Return the node's image, built if need be.
+
+        Raises:
+            LabError: it cannot be built; nothing of it is left.
+        """
+        machine = self.machine
+        further = "\n".join(repository.source for repository in machine.repositories)
+
+        def build(into: Path) -> None:
+            with self.steps(f"packages of the {machine.name} node (Debian {release})"):
+                root = into / "root.tar"
+                self._bootstrap(root, release, machine.packages, machine.options, further)
+            with self.steps("the node's disk"):
+                self._disk(into)
+
+        return NodeImage(self._built(self.node_name(release), build, machine.space))
+
+    def templates(self, release: str) -> dict[str, Path]:
+        """Return the container templates of a release by file name, built if need be."""
+        name = f"container-{release}-{recipe.template_digest(release, self.archives)}"
+
+        def build(into: Path) -> None:
+            for variant in recipe.VARIANTS:
+                docker = _docker_packages(release) if variant == "docker" else ()
+                ifupdown = recipe.VARIANTS[variant] == "ifupdown"
+                network = recipe.IFUPDOWN_PACKAGES if ifupdown else ()
+                packages = (*recipe.CONTAINER_PACKAGES, *network, *docker)
+                with self.steps(f"container template debian-{release}-{variant}"):
+                    self._bootstrap(into / "root.tar", release, packages, _KEEP_LISTS)
+                    self._template(into, release, variant)
+
+        folder = self._built(name, build)
+        return {path.name: path for path in sorted(folder.glob("*.tar.zst"))}
+
+    def prune(self, keep: Collection[str]) -> None:
+        """Remove the node images except those named; only when no machine needs another."""
+        for path in self.folder.glob("node-*"):
+            if path.name not in keep:
+                shutil.rmtree(path)
+
+    def _built(self, name: str, build: Callable[[Path], None], space: int = SPACE) -> Path:
+        final = self.folder / name
+        if final.is_dir():
+            return final
+        require_programs("mmdebstrap", "mke2fs", "ssh-keygen", "zstd")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_partial()
+        require_space(self.folder, space)
+        with _renamed_when_whole(final) as partial:
+            build(partial)
+        self._remove_superseded(final)
+        return final
+
+    def _remove_partial(self) -> None:
+        """Remove what interrupted builds left; by the images' lock no other process builds now."""
+        for path in self.folder.glob("*.partial-*"):
+            if not path.name.endswith(_PARTIAL.format(os.getpid())):
+                shutil.rmtree(path)
+
+    def _remove_superseded(self, final: Path) -> None:
+        """Remove a template's earlier builds; a node's disk may still be some machine's."""
+        kind = final.name.rpartition("-")[0]
+        if kind.startswith("container-"):
+            for path in self.folder.glob(f"{kind}-*"):
+                if path != final:
+                    shutil.rmtree(path)
+
+    def _bootstrap(
+        self,
+        into: Path,
+        release: str,
+        packages: Sequence[str],
+        extra: Sequence[str] = (),
+        further: str = "",
+    ) -> None:
+        """Run mmdebstrap with ``extra`` options, from Debian's archives and ``further`` sources."""
+        listed, beside = into.with_name("lab.list"), into.with_name("lab.sources")
+        listed.write_text("".join(f"{line}\n" for line in self.archives.lines(release)))
+        beside.write_text(further)
+        options = [*recipe.apt_options(release), *self.archives.settings]
+        argv = ["mmdebstrap", "--variant=minbase", "--architectures=amd64", *extra]
+        argv += [f"--aptopt={option}" for option in options]
+        argv += [f"--dpkgopt={option}" for option in recipe.DPKG_OPTIONS]
+        argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
+        argv += [str(beside)] if further else []
+        _run(argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)")
+        listed.unlink()
+        beside.unlink()
+
+    def _disk(self, into: Path) -> None:
+        _make_keys(into)
+        files = {**recipe.node_tree(self.archives, self.machine), **_key_files(into)}
+        disk, packed, whole = into / "disk.raw", into / "root.tar", into / "whole.tar"
+        with packed.open("rb") as base, whole.open("wb") as out:
+            boot = tree.lay_over(base, files, (), out)
+        (into / "vmlinuz").write_bytes(boot["vmlinuz"])
+        (into / "initrd.img").write_bytes(boot["initrd.img"])
+        with disk.open("wb") as out:
+            out.truncate(DISK)
+        _run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "lab", "-d", str(whole), str(disk)])
+        packed.unlink()
+        whole.unlink()
+
+    def _template(self, into: Path, release: str, variant: str) -> None:
+        name = recipe.template_name(release, variant)
+        files = recipe.container_tree(self.archives, variant)
+        packed, whole = into / "root.tar", into / "whole.tar"
+        with packed.open("rb") as base, whole.open("wb") as out:
+            files |= _cut_lists(base)
+            tree.lay_over(base, files, recipe.CONTAINER_DROPPED, out)
+        _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
+        packed.unlink()
+
+
+@contextmanager
+def _renamed_when_whole(final: Path) -> Iterator[Path]:
+    partial = final.with_name(final.name + _PARTIAL.format(os.getpid()))
+    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process with our number
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_space(folder: Path, needed: int = SPACE) -> None:
+    """Raise NoSpace if there is not room for a build below ``folder``."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        has, needs = (f"{size / (1 << 30):.1f}" for size in (free, needed))
+        raise NoSpace(
+            f"{folder} has {has} GiB free, and the lab needs {needs}\n"
+            "make room, or put the lab elsewhere: LAB_HOME=FOLDER"
+        )
+
+
+def _run(argv: Sequence[str], hint: str = "") -> None:
+    """Run a build program to its end; its last lines are in the error if it fails."""
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_BUILD_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        took = time.monotonic() - started
+        raise ImageBuildFailed(f"{argv[0]} did not end within {took:.0f} s\n{hint}") from error
+    if done.returncode:
+        last = "\n".join(f"  {line}" for line in done.stdout.splitlines()[-12:])
+        raise ImageBuildFailed(f"{argv[0]} ended with {done.returncode}:\n{last}\n{hint}".rstrip())
+
+
+def _keyring() -> list[str]:
+    """Return mmdebstrap's option for Debian's keys, which other distributions lack."""
+    for name in _KEYRINGS:
+        path = Path("/usr/share/keyrings", name)
+        if path.is_file():
+            return [f"--keyring={path}"]
+    raise ImageBuildFailed(
+        "Debian's archive keys are not installed\ninstall: apt-get install debian-archive-keyring"
+    )
+
+
+def _cut_lists(base: IO[bytes]) -> dict[str, Entry]:
+    """Return apt's lists of packages in a root filesystem, without what nobody wants there."""
+    found = tree.contents(base, lambda path: path == _STATUS or path.endswith("_Packages"))
+    base.seek(0)
+    roots = lists.names(found.pop(_STATUS)) | set(recipe.LATER_PACKAGES)
+    return {path: tree.Entry(text) for path, text in lists.cut(found, roots).items()}
+
+
+def _docker_packages(release: str) -> tuple[str, ...]:
+    """Return Docker's packages: since trixie the client is one of its own (a Recommends)."""
+    return (
+        recipe.DOCKER_PACKAGES if release == "bookworm" else (*recipe.DOCKER_PACKAGES, "docker-cli")
+    )
+
+
+def _make_keys(into: Path) -> None:
+    for name, comment in (("id_ed25519", "docker-lxc-gate"), ("host_ed25519", "lab")):
+        _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(into / name)])
+
+
+def _key_files(into: Path) -> dict[str, Entry]:
+    host = "/etc/ssh/ssh_host_ed25519_key"
+    return {
+        "/root/.ssh/authorized_keys": tree.Entry((into / "id_ed25519.pub").read_bytes(), 0o600),
+        host: tree.Entry((into / "host_ed25519").read_bytes(), 0o600),
+        f"{host}.pub": tree.Entry((into / "host_ed25519.pub").read_bytes()),
+    }

@@ -1,0 +1,59 @@
+"""The lab's lock: one command at a time. The file names the holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from docker_lxc_gate.lab.progress import Steps
+
+#: As long as the slowest build (seconds).
+_PATIENCE = 1800.0
+
+
+@contextmanager
+def only_one(path: Path, steps: Steps, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold the lock; the kernel releases it when the process ends, even by a crash.
+
+    Raises:
+        LabError: another process still holds it after ``patience`` seconds.
+    """
+    with path.open("a+") as file:
+        if not _taken(file.fileno()):
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            with steps(f"waiting for another lab command (pid {holder})"):
+                _wait(file.fileno(), path, holder, patience)
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(descriptor: int, path: Path, holder: str, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while not _taken(descriptor):
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"waited {patience:g} s for {path}, which process {holder} still holds: "
+                "wait for that lab command, or end it"
+            )
+        time.sleep(0.2)

@@ -1,0 +1,255 @@
+"""The node as a machine: its disk, its recorded state, its snapshots, its SSH server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.lab import recipe
+from docker_lxc_gate.lab.errors import MachineFailed
+from docker_lxc_gate.lab.image import NodeImage, require_space
+from docker_lxc_gate.lab.qemu import PortTaken, Qemu, hardware
+from docker_lxc_gate.machines.ssh.address import SshAddress
+from docker_lxc_gate.machines.ssh.connection import Ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from docker_lxc_gate.lab.progress import Steps
+
+#: The node with its templates and registry, and the same with the guest's programs.
+STOCKED, READY = "stocked", "ready"
+#: The limit for a boot, even on slow machines (seconds).
+BOOT_TIMEOUT = 300.0
+#: The limit for a restored machine to answer again (seconds).
+ANSWER_TIMEOUT = 30.0
+_PORTS_TRIED = 3
+#: QEMU's word for a machine whose processor it could not run on: it never answers.
+_STOPPED = "internal-error"
+#: QEMU's word for one that waits because a write to its disk failed. Source: qapi/run-state.json.
+_NO_DISK = "io-error"
+
+
+@dataclass(frozen=True)
+class State:
+    """The recorded state of the machine.
+
+    ``hardware`` is that of its snapshots, ``stock`` the content of the snapshot ``stocked``,
+    ``provisioned`` the digest of ``ready``.
+    """
+
+    image: str = ""
+    release: str = ""
+    port: int = 0
+    hardware: str = ""
+    provisioned: str = ""
+    stock: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def templates(self) -> list[str]:
+        """The releases whose container templates are in stock."""
+        names = [name for name in self.stock if name.endswith(recipe.TEMPLATE_SUFFIX)]
+        return sorted({name.split("-")[1] for name in names})
+
+
+@dataclass(frozen=True)
+class Node:
+    """The machine whose files are in ``folder``, running or not."""
+
+    folder: Path
+    images: Path
+    steps: Steps
+
+    @property
+    def qemu(self) -> Qemu:
+        """Its process."""
+        return Qemu(self.folder)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.qemu.pid() is not None
+
+    @property
+    def state(self) -> State:
+        """Its recorded state; empty if the record is missing or unreadable."""
+        try:
+            return State(**json.loads((self.folder / "machine.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return State()
+
+    def remember(self, state: State) -> None:
+        """Replace its recorded state, atomically."""
+        new = self.folder / "machine.json.new"
+        new.write_text(json.dumps(asdict(state), indent=2) + "\n")
+        new.replace(self.folder / "machine.json")
+
+    @property
+    def address(self) -> SshAddress:
+        """Its address.
+
+        Raises:
+            MachineFailed: the machine does not run.
+        """
+        state = self.state
+        if not self.running or not state.port:
+            raise MachineFailed(
+                f"no machine is running in {self.folder}: python -m docker_lxc_gate lab up"
+            )
+        return SshAddress(
+            "127.0.0.1",
+            state.port,
+            "root",
+            identity=NodeImage(self.images / state.image).identity,
+            known_hosts=self.folder / "known_hosts",
+            only_known=True,
+        )
+
+    @contextmanager
+    def connected(self) -> Iterator[Ssh]:
+        """Yield a connection for the duration of the context."""
+        connection = Ssh(self.address, name="lab")
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def boot(self, image: NodeImage, release: str) -> None:
+        """Boot from the image with a new disk.
+
+        Raises:
+            MachineFailed: with the console's last lines.
+        """
+        port = self.state.port
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        require_space(self.folder)
+        self.qemu.create_disk(image)
+        with self.steps(f"booting the node ({hardware().accelerator})"):
+            self.start(image, State(image.name, release, port, hardware().fingerprint))
+            self.settle(BOOT_TIMEOUT)
+            self._until_running(BOOT_TIMEOUT)
+
+    def reboot(self, image: NodeImage) -> None:
+        """Boot from the present disk; returns when SSH answers. Units may still start."""
+        self.start(image, self.state)
+        self.settle(BOOT_TIMEOUT)
+
+    def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
+        """Start the process on a free port, from a snapshot if one is named."""
+        port = state.port or free_port()
+        for tried in range(_PORTS_TRIED):
+            try:
+                self.qemu.start(image, hardware(), port, snapshot)
+                break
+            except PortTaken:
+                if tried == _PORTS_TRIED - 1:
+                    raise
+                port = free_port()
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {image.host_key}\n")
+        self.remember(replace(state, port=port))
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the disk with its snapshots, and the record; the machine is stopped.
+
+        The record comes last and without the port, so that a copy that was cut off is no machine.
+
+        Raises:
+            MachineFailed: the disk cannot be copied.
+        """
+        folder.mkdir(mode=0o700)
+        # Unlike Python's, it keeps the disk's holes, or shares its blocks where the disk can.
+        argv = ["cp", "--preserve=mode", "--sparse=auto", "--reflink=auto", "--"]
+        argv += [str(self.qemu.disk), str(folder)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineFailed(f"{self.qemu.disk} cannot be copied: {done.stderr.strip()}")
+        Node(folder, self.images, self.steps).remember(replace(self.state, port=0))
+
+    def save(self, name: str) -> None:
+        """Take a snapshot. It stops the machine for a while, so the clock is set afterwards."""
+        self.qemu.monitor(f"savevm {name}")
+        self.settle(ANSWER_TIMEOUT)
+
+    @contextmanager
+    def loaded(self, name: str) -> Iterator[Ssh]:
+        """Restore a snapshot; yields the connection that set the clock."""
+        self.qemu.monitor(f"loadvm {name}")
+        with self.connected() as node:
+            try:
+                _set_clock(node)  # without probing first, which would take as long again
+            except TransportError:
+                self.settle(ANSWER_TIMEOUT)
+            yield node
+
+    def settle(self, within: float) -> None:
+        """Wait until SSH answers, and set the clock, which a snapshot stops.
+
+        Raises:
+            MachineFailed: no answer within so many seconds; with the console's last lines.
+        """
+        if not self.answers(within):
+            raise MachineFailed(
+                f"the machine did not answer within {within:g} s ({self._said()}); "
+                f"its console's last lines:\n{self.qemu.console_tail()}"
+            )
+        with self.connected() as node:
+            _set_clock(node)
+
+    def _said(self) -> str:
+        if not self.running:
+            return "its process ended"
+        status = self.qemu.status()
+        full = f", so its disk cannot be written: is there space? df -h {self.folder}"
+        return f"QEMU says: {status}{full if status == _NO_DISK else ''}"
+
+    def answers(self, within: float) -> bool:
+        """Wait for SSH's greeting; QEMU accepts the connection long before the node does."""
+        deadline, port = time.monotonic() + within, self.state.port
+        while time.monotonic() < deadline and self.running:
+            if _greets(port):
+                return True
+            if self.qemu.status() in {_STOPPED, _NO_DISK}:
+                return False
+            time.sleep(0.2)
+        return False
+
+    def _until_running(self, within: float) -> None:
+        """Wait until systemd has finished booting, so that the snapshot is of a quiet node."""
+        with self.connected() as node:
+            try:
+                said = node.run(["systemctl", "is-system-running", "--wait"], timeout=within)
+            except TransportError as error:
+                raise MachineFailed(f"{error}\n{self.qemu.console_tail()}") from error
+            if said.text.strip() != "running":
+                failed = node.run(
+                    ["systemctl", "--failed", "--full", "--plain", "--no-legend"]
+                ).text
+                raise MachineFailed(f"the node is {said.text.strip()} after its boot:\n{failed}")
+
+
+def _set_clock(node: Ssh) -> None:
+    node.run(["date", "-u", "-s", f"@{time.time():.3f}"]).require()
+
+
+def _greets(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """Return a loopback TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,146 @@
+"""Provisioning a booted node: the guest's programs, the templates, hello-world's registry."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab import recipe, tree
+from docker_lxc_gate.machines.result import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from docker_lxc_gate.lab.progress import Steps
+    from docker_lxc_gate.lab.recipe import Machine
+    from docker_lxc_gate.lab.tree import Tree
+    from docker_lxc_gate.machines.transport import Transport
+
+TEMPLATES = "/var/lib/vz/template/cache"
+REGISTRY = "10.0.3.1:5000"
+DESCRIPTION = "/usr/local/share/lab/hello-world.json"
+_REPOSITORY = "/usr/local/phoenix_hypervisor"
+_FRONT = "/usr/local/lib/pct-front"
+#: The limit for a service's start under emulation (seconds).
+_PATIENCE = 120.0
+#: The limit for preparing a node, which may generate keys (seconds).
+_PREPARING = 600.0
+#: The size of the pieces in which a large file is sent (bytes).
+_PIECE = 4 << 20
+
+#: PRE-2 demands a current clone, so this makes a clone and its bare upstream.
+_COMMIT = f"""
+set -e
+export GIT_AUTHOR_DATE=2025-01-01T00:00:00Z GIT_COMMITTER_DATE=2025-01-01T00:00:00Z
+export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=lab
+export GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=lab@localhost
+export GIT_CONFIG_KEY_2=init.defaultBranch GIT_CONFIG_VALUE_2=main
+cd {_REPOSITORY}
+git init -q
+git add -A
+git commit -q -m 'phoenix_hypervisor'
+git clone -q --bare . /srv/phoenix_hypervisor.git
+git remote add origin /srv/phoenix_hypervisor.git
+git fetch -q
+git branch -q --set-upstream-to=origin/main
+"""
+
+
+@dataclass(frozen=True)
+class Provisioning:
+    """The content of a node: a stock that seldom changes, and the guest's programs."""
+
+    guest: Tree
+    templates: Mapping[str, Path]
+    prepare: str = ""
+
+    @property
+    def stock(self) -> dict[str, str]:
+        """The stock: name and build of each item; a template's folder names its build."""
+        built = {name: path.parent.name for name, path in self.templates.items()}
+        return {**built, hello.REFERENCE: hello.image_id()}
+
+    @property
+    def digest(self) -> str:
+        """The digest of everything on a provisioned node."""
+        return tree.digest(self.guest, self.stock, _COMMIT)
+
+    def fill(self, node: Transport, had: Mapping[str, str], steps: Steps) -> None:
+        """Add the items that ``had`` lacks to the stock; may be repeated.
+
+        Raises:
+            CommandFailed: a command on the node failed.
+            TransportError: the node does not answer.
+        """
+        if self.prepare:
+            with steps("preparing the node"):
+                node.run(["sh", "-c", self.prepare], timeout=_PREPARING).require()
+        lacking = self.stock.items() - had.items()
+        for name in sorted(name for name, _ in lacking if name in self.templates):
+            path = self.templates[name]
+            with steps(f"template {name} ({path.stat().st_size >> 20} MiB) onto the node"):
+                _upload(node, path, f"{TEMPLATES}/{name}")
+        if any(name == hello.REFERENCE for name, _ in lacking):
+            with steps("hello-world into the node's registry"):
+                _push_hello(node)
+
+    def install(self, node: Transport, steps: Steps) -> None:
+        """Install the guest's programs on a node that has none of them.
+
+        Raises:
+            CommandFailed: a command on the node failed.
+            TransportError: the node does not answer.
+        """
+        with steps("guest programs onto the node"):
+            _unpack(node, self.guest)
+            if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
+                _shell(node, _COMMIT)
+            if any(path.startswith(_FRONT) for path in self.guest):
+                # Compile now: at the first use, the new files would show up in a comparison.
+                node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
+
+
+def from_here(templates: Mapping[str, Path], machine: Machine = recipe.DEFAULT) -> Provisioning:
+    """Return the provisioning with this checkout's guest files and these templates."""
+    return Provisioning(recipe.guest_tree(machine), templates, machine.prepare)
+
+
+def _unpack(node: Transport, files: Tree) -> None:
+    node.run(["tar", "-xC", "/", "--no-overwrite-dir"], stdin=tree.archive(files)).require()
+
+
+def _upload(node: Transport, path: Path, to: str) -> None:
+    """Copy a large file in pieces, of which only one is in memory."""
+    _shell(node, f"mkdir -p {TEMPLATES} && : > {to}")
+    with path.open("rb") as source:
+        while piece := source.read(_PIECE):
+            _shell(node, f"cat >> {to}", piece)
+
+
+def _push_hello(node: Transport) -> None:
+    _until(node, ["curl", "-sf", f"http://{REGISTRY}/v2/"], "the registry")
+    archive = "/tmp/hello-world.tar"  # noqa: S108 - on the lab's node, which is root's alone
+    _shell(node, f"cat > {archive}", hello.docker_archive())
+    target = f"docker://{REGISTRY}/{hello.REFERENCE}"
+    copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}", target]
+    node.run(copy, timeout=_PATIENCE).require()
+    _shell(node, f"rm {archive}; mkdir -p /usr/local/share/lab; cat > {DESCRIPTION}",
+           hello.description())  # fmt: skip
+
+
+def _shell(node: Transport, script: str, stdin: bytes = b"") -> None:
+    node.run(["sh", "-c", script], stdin=stdin, timeout=_PATIENCE).require()
+
+
+def _until(node: Transport, argv: list[str], what: str) -> None:
+    """Repeat a read-only command until it succeeds."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (result := node.run(argv)).ok:
+        if time.monotonic() > deadline:
+            hint = f"waited {_PATIENCE:g} s for {what}: {shlex.join(argv)}"
+            raise CommandFailed(result, hint)
+        time.sleep(1.0)

@@ -1,0 +1,309 @@
+"""One QEMU process: start it, find it again, control it over QMP, end it.
+
+A process is ours only if its command line names our pid file, because pids are reused. Sockets are
+named relative to the machine's folder, because a socket's path may have only 108 bytes. No process
+is ever ended by its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qemu.qmp import QMPClient, QMPError
+
+from docker_lxc_gate.lab.errors import MachineFailed, require_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from docker_lxc_gate.lab.image import NodeImage
+
+PROGRAM = "qemu-system-x86_64"
+#: The limit for a monitor command, such as a snapshot of a busy machine (seconds).
+_QMP_TIMEOUT = 180.0
+_STOP_TIMEOUT = 10.0
+#: Mitigations are off: an emulated processor has no such faults, and the lab runs only trusted
+#: programs.
+_KERNEL_LINE = (
+    "root=/dev/vda rw rootflags=noinit_itable console=ttyS0 net.ifnames=0 panic=-1 mitigations=off"
+)
+#: Under emulation, a plain processor is faster than ``max`` by a sixth, whose further features are
+#: slow to emulate (five page levels, wide registers to save, byte-wise string copies).
+_EMULATED = "Nehalem"
+_TAKEN = "Could not set up host forwarding rule"
+
+
+class PortTaken(MachineFailed):
+    """Another process took the loopback port after it was chosen."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The emulated hardware. A snapshot fits only the hardware that it was taken on."""
+
+    version: str
+    accelerator: str
+    memory: int  #: MiB
+    cpus: int
+    cpu: str
+    kernel_line: str = _KERNEL_LINE
+
+    @property
+    def fingerprint(self) -> str:
+        """All of it in one line."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def options(self) -> list[str]:
+        """QEMU's options for it."""
+        kvm = self.accelerator == "kvm"
+        accel = "kvm" if kvm else "tcg,thread=multi,tb-size=1024"
+        options = ["-machine", "q35", "-cpu", self.cpu, "-accel", accel]
+        return [*options, "-m", str(self.memory), "-smp", str(self.cpus)]
+
+
+@cache
+def hardware() -> Hardware:
+    """Return the hardware for this machine: half its memory up to 6 GiB, and up to 4 cores."""
+    require_programs(PROGRAM, "qemu-img")
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    kvm = _kvm_works()
+    return Hardware(
+        version=said.stdout.partition("\n")[0],
+        accelerator="kvm" if kvm else "tcg",
+        memory=min(total // 2, 6 << 30) >> 20,
+        cpus=min(len(os.sched_getaffinity(0)), 4),
+        cpu="host" if kvm else _EMULATED,
+    )
+
+
+def _kvm_works() -> bool:
+    """Whether the processor virtualises, and QEMU runs with it for a moment.
+
+    A kernel may offer /dev/kvm without such a processor (kvm_pvm). QEMU starts there, and the
+    guest's kernel stops before its first message.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    if not virtualises(Path("/proc/cpuinfo").read_text()):
+        return False
+    argv = [PROGRAM, "-machine", "q35", "-cpu", "host", "-accel", "kvm", "-m", "64", "-nodefaults"]
+    talk = b'{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n'
+    try:
+        done = subprocess.run(
+            [*argv, "-display", "none", "-qmp", "stdio"],
+            input=talk,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def virtualises(cpuinfo: str) -> bool:
+    """Whether a processor has VT-x or AMD-V, by the text of /proc/cpuinfo. Source: proc(5)."""
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return flags is not None and not {"vmx", "svm"}.isdisjoint(flags[1].split())
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """The QEMU process whose files are in ``folder``, running or not."""
+
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """The machine's own disk, over the image's."""
+        return self.folder / "disk.qcow2"
+
+    @property
+    def console(self) -> Path:
+        """The output of the machine's serial console since its start."""
+        return self.folder / "console.log"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "qemu.pid"
+
+    @property
+    def _socket(self) -> Path:
+        return self.folder / "qmp.sock"
+
+    def pid(self) -> int | None:
+        """Return the process's id, or None if it does not run."""
+        try:
+            pid = int(self._pid_file.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if os.fsencode(self._pid_file) in command.split(b"\0") else None
+
+    def create_disk(self, image: NodeImage) -> None:
+        """Create the machine's disk, an empty overlay of the image's."""
+        self.disk.unlink(missing_ok=True)
+        base = ["-F", "raw", "-b", str(image.disk)]
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.disk)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineFailed(f"qemu-img cannot create {self.disk}: {done.stderr.strip()}")
+
+    def start(self, image: NodeImage, hard: Hardware, port: int, snapshot: str = "") -> None:
+        """Start the process in a session of its own, so that it outlives this one.
+
+        Args:
+            image: holds the kernel.
+            hard: the hardware to emulate.
+            port: the loopback port that leads to the machine's SSH.
+            snapshot: continue from this one instead of booting.
+
+        Raises:
+            PortTaken: another process has the port.
+            MachineFailed: QEMU failed to start; carries its message.
+        """
+        self._socket.unlink(missing_ok=True)
+        self._pid_file.unlink(missing_ok=True)
+        argv = [PROGRAM, "-name", "docker-lxc-gate", "-nodefaults", "-display", "none"]
+        argv += [*hard.options, *self._devices(port), *_boot(image, hard)]
+        argv += ["-pidfile", str(self._pid_file), "-daemonize"]
+        argv += ["-qmp", f"unix:{self._socket.name},server=on,wait=off"]
+        argv += ["-loadvm", snapshot] if snapshot else []
+        done = subprocess.run(
+            argv, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            error = PortTaken if _TAKEN in said else MachineFailed
+            raise error(f"{PROGRAM} ended with {done.returncode}: {said}")
+
+    def _devices(self, port: int) -> list[str]:
+        drive = f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={self.disk}"
+        net = f"user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:22"
+        return [
+            *("-drive", drive, "-netdev", net, "-device", "virtio-net-pci,netdev=net0"),
+            *("-object", "rng-random,filename=/dev/urandom,id=rng0"),
+            *("-device", "virtio-rng-pci,rng=rng0"),
+            *("-serial", f"file:{self.console}", "-rtc", "base=utc"),
+        ]
+
+    def stop(self) -> None:
+        """End the process, if it runs: first over QMP, then by signals.
+
+        Raises:
+            MachineFailed: it still runs after SIGKILL.
+        """
+        with contextlib.suppress(MachineFailed):
+            self.execute("quit", timeout=5.0)
+        for sent in (0, signal.SIGTERM, signal.SIGKILL):
+            pid = self.pid()
+            if pid is not None and sent:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sent)
+            if self._gone(_STOP_TIMEOUT):
+                self._socket.unlink(missing_ok=True)
+                self._pid_file.unlink(missing_ok=True)
+                return
+        raise MachineFailed(f"QEMU (pid {self.pid()}) does not end, not even by SIGKILL")
+
+    def _gone(self, within: float) -> bool:
+        deadline = time.monotonic() + within
+        while self.pid() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout: float = _QMP_TIMEOUT,
+    ) -> Any:
+        """Run one QMP command on a new connection, and return its answer.
+
+        Raises:
+            MachineFailed: no connection, no answer within ``timeout`` seconds, or an error.
+        """
+        if self.pid() is None:
+            raise MachineFailed(f"no machine is running in {self.folder}")
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            short = f"/proc/self/fd/{folder}/{self._socket.name}"
+            return asyncio.run(asyncio.wait_for(_converse(short, command, arguments), timeout))
+        except TimeoutError as error:
+            raise MachineFailed(f"QMP {command} did not end within {timeout:g} s") from error
+        except (QMPError, OSError) as error:
+            raise MachineFailed(f"QMP {command} failed: {error}") from error
+        finally:
+            os.close(folder)
+
+    def status(self) -> str:
+        """Return QEMU's word for what the machine does; ``unknown`` if it does not answer."""
+        try:
+            return str(self.execute("query-status")["status"])
+        except MachineFailed:
+            return "unknown"
+
+    def monitor(self, line: str) -> None:
+        """Run one command of the human monitor that answers only when it fails.
+
+        Raises:
+            MachineFailed: it said something.
+        """
+        said = self.execute("human-monitor-command", {"command-line": line})
+        if said:
+            raise MachineFailed(f"{line}: {said.strip()}")
+
+    def snapshots(self) -> list[str]:
+        """Return the names of the disk's snapshots, running or not."""
+        if not self.disk.exists():
+            return []
+        require_programs("qemu-img")
+        argv = ["qemu-img", "snapshot", "-U", "-l", str(self.disk)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineFailed(f"cannot read the snapshots of {self.disk}: {done.stderr.strip()}")
+        return _second_column(done.stdout)
+
+    def console_tail(self, lines: int = 25) -> str:
+        """Return the last lines of the console."""
+        if not self.console.exists():
+            return ""
+        text = self.console.read_text(errors="replace").replace("\r", "")
+        return "\n".join(text.splitlines()[-lines:])
+
+
+async def _converse(socket: str, command: str, arguments: Mapping[str, object] | None) -> object:
+    client = QMPClient("lab")
+    try:
+        await client.connect(socket)
+        return await client.execute(command, arguments)
+    finally:
+        with contextlib.suppress(Exception):
+            await client.disconnect()
+
+
+def _second_column(table: str) -> list[str]:
+    rows = [line.split() for line in table.splitlines()]
+    return [row[1] for row in rows if len(row) > 1 and re.fullmatch("[0-9]+", row[0])]
+
+
+def _boot(image: NodeImage, hard: Hardware) -> Sequence[str]:
+    return [
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+        *("-append", hard.kernel_line),
+    ]

@@ -1,0 +1,175 @@
+"""The archives of Debian's packages: this machine's own apt sources, or a mirror that you name.
+
+This project names no mirror. It takes only archives of Debian proper that apt fetches over the
+network, not folders, media, or other archives. Those the user names, see
+:mod:`docker_lxc_gate.lab.repository`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.lab.errors import NoSources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S+\s+\S.*)$")
+_SECURITY = re.compile(r"(-security|/updates)$")
+_EXTRA = re.compile(r"-(updates|backports|proposed-updates|backports-sloppy)$")
+_FETCHED = ("http://", "https://", "mirror+http://", "mirror+https://", "mirror://")
+_LISTED = ("mirror+file:", "mirror+file://")
+_ROLLING = frozenset({"sid", "unstable", "experimental"})
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The archives of Debian, and the apt settings needed to reach them.
+
+    ``settings`` are lines of apt.conf: the proxies of the machine that builds.
+    """
+
+    main: tuple[str, ...]
+    security: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    def lines(self, release: str) -> tuple[str, ...]:
+        """Return the one-line sources of a release: it, its updates, its security updates."""
+        lines = [f"deb {uri} {release} main" for uri in self.main]
+        if release in _ROLLING:
+            return tuple(lines)
+        lines += [f"deb {uri} {release}-updates main" for uri in self.main]
+        return (*lines, *(f"deb {uri} {release}-security main" for uri in self.security))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One apt source; ``uris`` has only addresses that are fetched over the network."""
+
+    uris: tuple[str, ...]
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    options: str
+
+
+def archives(mirror: str = "", etc: Path = Path("/etc/apt")) -> Archives:
+    """Return Debian's archives.
+
+    Args:
+        mirror: use this one (and its security archive) instead of apt's sources.
+        etc: apt's configuration folder.
+
+    Raises:
+        NoSources: apt names none and ``mirror`` is empty.
+    """
+    if mirror:
+        uri = mirror.rstrip("/")
+        return Archives((uri,), (f"{uri}-security",), _settings())
+    main: dict[str, None] = {}
+    security: dict[str, None] = {}
+    for source in _configured(etc):
+        for suite in source.suites if _is_debian(source) else ():
+            place = security if _SECURITY.search(suite) else main
+            if not _EXTRA.search(suite):
+                place.update(dict.fromkeys(source.uris))
+    if not main:
+        raise NoSources(
+            f"{etc} names no archive of Debian that is reached over the network\n"
+            "name one: --mirror URL (or LAB_MIRROR=URL), as in an apt source of Debian"
+        )
+    return Archives(tuple(main), tuple(security), _settings())
+
+
+def parse(text: str) -> list[Source]:
+    """Return the sources in a text: in apt's one-line form, or deb822."""
+    return [*_one_line(text), *_deb822(text)]
+
+
+def _is_debian(source: Source) -> bool:
+    """Whether a source is Debian's own, by its path or its key, and has the component main."""
+    places = {uri.rstrip("/").rpartition("/")[2] for uri in source.uris}
+    own = places <= {"debian", "debian-security"} or "debian-archive" in source.options
+    return bool(source.uris) and own and "main" in source.components
+
+
+def _configured(etc: Path) -> Iterator[Source]:
+    parts = etc / "sources.list.d"
+    for path in [etc / "sources.list", *sorted(parts.glob("*.list"))]:
+        if path.is_file():
+            yield from _one_line(path.read_text())
+    for path in sorted(parts.glob("*.sources")):
+        yield from _deb822(path.read_text())
+
+
+def _one_line(text: str) -> Iterator[Source]:
+    for line in text.splitlines():
+        match = _ONE_LINE.match(line.partition("#")[0].strip())
+        if match:
+            uri, suite, *components = match["rest"].split()
+            yield Source(_fetched([uri]), (suite,), tuple(components), match["options"] or "")
+
+
+def _deb822(text: str) -> Iterator[Source]:
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    for stanza in re.split(r"\n\s*\n", kept):
+        fields = _fields(stanza)
+        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
+            yield Source(
+                _fetched(fields.get("uris", "").split()),
+                tuple(fields.get("suites", "").split()),
+                tuple(fields.get("components", "").split()),
+                fields.get("signed-by", ""),
+            )
+
+
+def _fields(stanza: str) -> Mapping[str, str]:
+    fields: dict[str, str] = {}
+    key = ""
+    for line in stanza.splitlines():
+        if line[:1].isspace():
+            fields[key] = f"{fields.get(key, '')} {line.strip()}"
+            continue
+        key, _, value = line.partition(":")
+        key = key.strip().lower()
+        fields[key] = value.strip()
+    return fields
+
+
+def _fetched(uris: list[str]) -> tuple[str, ...]:
+    """Keep addresses on the network; replace a file of mirrors by the mirrors in it."""
+    kept: list[str] = []
+    for uri in uris:
+        if uri.startswith(_LISTED):
+            kept += _mirrors_in(Path("/" + uri.partition(":")[2].lstrip("/")))
+        elif uri.startswith(_FETCHED):
+            kept.append(uri.rstrip("/"))
+    return tuple(kept)
+
+
+def _mirrors_in(path: Path) -> list[str]:
+    lines = path.read_text().splitlines() if path.is_file() else []
+    first = [line.split()[0].rstrip("/") for line in lines if line.strip()[:1] not in {"", "#"}]
+    return [uri for uri in first if uri.startswith(_FETCHED)]
+
+
+def _settings() -> tuple[str, ...]:
+    """Return apt's proxies on this machine, as sorted lines of apt.conf."""
+    done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    found = re.findall(r'(?m)^(Acquire::https?::Proxy\b.* "[^"]+";)$', done.stdout)
+    if not found:
+        pairs = ((scheme, os.environ.get(f"{scheme}_proxy", "")) for scheme in ("http", "https"))
+        found = [f'Acquire::{scheme}::Proxy "{proxy}";' for scheme, proxy in pairs if proxy]
+    return tuple(sorted(found))
+
+
+def seen_from_guest(settings: tuple[str, ...]) -> str:
+    """Return apt.conf for the machine: a proxy on our loopback is its gateway there."""
+    return "".join(
+        re.sub(r"//(localhost|127\.0\.0\.1|\[::1\])(?=[:/\"])", "//10.0.2.2", line) + "\n"
+        for line in settings
+    )

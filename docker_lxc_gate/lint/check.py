@@ -1,0 +1,140 @@
+"""All rules over all files: those about one file, and those about how files agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.formats.apparmor_profile import statements
+from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.lint.finding import PROBLEMS, in_order
+from docker_lxc_gate.lint.includes import Includes
+from docker_lxc_gate.lint.phoenix import description
+from docker_lxc_gate.lint.rules import (
+    container_config,
+    container_confinement,
+    daemon_json,
+    idmap,
+    profile,
+    profile_agreement,
+    scripts,
+    tools,
+)
+from docker_lxc_gate.lint.rules.profile_agreement import Use
+from docker_lxc_gate.lint.shell_text import commands
+from docker_lxc_gate.lint.source import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.rules.tools import Tools
+    from docker_lxc_gate.lint.source import Source
+
+NO_TEXT = PROBLEMS["file-not-text"]
+#: What is no profile of a file.
+_NO_FILE = ("", "generated", "unchanged", "unconfined")
+
+
+def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
+    """Return what is wrong with files, in their order.
+
+    Args:
+        sources: all files that are linted together.
+        with_tools: runs apparmor_parser, bash and shellcheck; None: the files' bytes alone.
+    """
+    try:
+        return in_order(_found(sources, with_tools))
+    finally:  # what several rules asked for is kept no longer
+        container_config.read.cache_clear()
+        statements.cache_clear()
+        commands.cache_clear()
+
+
+def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
+    found = [NO_TEXT.at(each.path, 0, each.no_text) for each in given if each.no_text]
+    sources = [each for each in given if not each.no_text]
+    includes = Includes(sources)
+    found += _configurations(sources, includes)
+    descriptions = [
+        description.check(source, _of(sources, Kind.SCHEMA))
+        for source in _of(sources, Kind.DESCRIPTION)
+    ]
+    for described in descriptions:
+        found += described.findings
+    uses = [*_uses(sources), *(use for each in descriptions for use in each.uses)]
+    found += _profiles(sources, uses, with_tools, includes)
+    found += _scripts(_of(sources, Kind.SCRIPT), with_tools)
+    found += _settings(sources)
+    if with_tools is not None:
+        found += with_tools.missing()
+    return found
+
+
+def _of(sources: Sequence[Source], *kinds: Kind) -> list[Source]:
+    return [source for source in sources if source.kind in kinds]
+
+
+def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[Finding]:
+    given = {use.name for use in _uses(sources)}
+    rules = {
+        name: includes.rules(*places[0])
+        for name, places in profile_agreement.defined(sources).items()
+        if name in given
+    }
+    for source in _of(sources, Kind.CONTAINER, Kind.LXC):
+        yield from container_config.check(source)
+        yield from idmap.check(source)
+        yield from container_confinement.check(source, rules)
+
+
+def _uses(sources: Sequence[Source]) -> Iterator[Use]:
+    for source in _of(sources, Kind.CONTAINER, Kind.LXC):
+        for option in container_config.read(source).all("lxc.apparmor.profile")[-1:]:
+            if option.value not in _NO_FILE:
+                yield Use(option.value, source.path, option.line)
+
+
+def _profiles(
+    sources: Sequence[Source],
+    uses: Sequence[Use],
+    with_tools: Tools | None,
+    includes: Includes,
+) -> Iterator[Finding]:
+    assigned = {use.name for use in uses}
+    said = set[tuple[str, str, int]]()
+    for source in _of(sources, Kind.PROFILE, Kind.INCLUDED):
+        told = list(profile.check(source, assigned, includes))
+        for each in told:  # several profiles may include the same file
+            place = (each.id, each.path, each.line)
+            if each.path == source.path or place not in said:
+                yield each
+            said.add(place)
+        explained = any(each.problem in profile.REFUSED for each in told)
+        if with_tools and source.kind is Kind.PROFILE and not explained:
+            yield from with_tools.parse(source)
+    whole = any(source.base and not source.alone for source in sources)
+    known = profile_agreement.defined(sources)
+    yield from profile_agreement.check(sources, known, uses, whole=whole)
+
+
+def _scripts(sources: Sequence[Source], with_tools: Tools | None) -> Iterator[Finding]:
+    parsed = []
+    for source in sources:
+        broken = list(with_tools.syntax(source)) if with_tools else []
+        yield from broken
+        if not any(each.problem is tools.SYNTAX for each in broken):
+            yield from scripts.check(source)
+            parsed.append(source)
+    yield from with_tools.shellcheck(parsed) if with_tools else ()
+    yield from scripts.not_executable(sources)
+
+
+def _settings(sources: Sequence[Source]) -> Iterator[Finding]:
+    units = _of(sources, Kind.UNIT)
+    units.sort(key=lambda each: (each.name != "docker.service", each.name))
+    if sum(unit.name == "docker.service" for unit in units) > 1:
+        units = []  # whose is whose, nobody knows
+    for source in _of(sources, Kind.DAEMON):
+        yield from daemon_json.check(source, units)
+    for source in _of(sources, Kind.SCHEMA):
+        yield from json_text.read(source)[1]

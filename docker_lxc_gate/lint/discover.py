@@ -1,0 +1,253 @@
+"""Which files are linted, and what kind of file each one is.
+
+The files are somebody else's: nothing but regular files is opened, no link below a named directory
+is followed, and neither a file's size nor their number is unlimited.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.formats.apparmor_profile import is_skipped
+from docker_lxc_gate.lint import includes
+from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.rules import daemon_json
+from docker_lxc_gate.lint.rules.container_config import CONTAINER_FILE
+from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
+from docker_lxc_gate.lint.source import Kind, Source, not_text
+from docker_lxc_gate.machines.regular_file import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePath
+
+    from docker_lxc_gate.lint.finding import Finding
+
+UNREADABLE = PROBLEMS["file-unreadable"]
+
+#: The most files below one directory, the most that is linted together (bytes), the deepest
+#: directory.
+MOST_FILES, MOST_BYTES, DEEPEST = 50_000, 64 << 20, 12
+_LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
+#: Parts of an apparmor.d that are no profiles.
+PARTS = {
+    "tunables": Kind.TUNABLES,
+    **dict.fromkeys(("abstractions", "lxc", "local"), Kind.INCLUDED),
+}
+_OF_CONTAINER = patterns.compile(
+    rb"(?m)^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]"
+)
+_OF_LXC = patterns.compile(rb"(?m)^[ \t]*lxc\.[a-z0-9_.]+[ \t]*=")
+_OF_PROFILE = patterns.compile(
+    rb"(?m)^[ \t]*(?:profile[ \t]+\S|abi[ \t]+<|#?include[ \t]+<tunables/)"
+)
+_SHEBANG = patterns.compile(rb"#![ \t]*\S*/(?:env[ \t]+)?(?:ba|da)?sh\b")
+#: What a file may be called that is looked into.
+_NAMES = patterns.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|config")
+
+
+@dataclass
+class Found:
+    """What is linted, and what could not be read; ``size`` is of what was taken in (bytes)."""
+
+    sources: list[Source] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, found: Found) -> None:
+        """Take in what was found elsewhere; a file that is there already is linted once.
+
+        Raises:
+            ValueError: it is more than is linted together.
+        """
+        known = {source.path for source in self.sources}
+        for source in found.sources:
+            if source.path not in known:
+                self.take(source)
+        self.findings += found.findings
+
+    def take(self, source: Source) -> None:
+        """Take in a file that is not there yet.
+
+        Raises:
+            ValueError: it is more than is linted together.
+        """
+        self.sources.append(source)
+        self.size += len(source.content)
+        if self.size > MOST_BYTES:
+            raise ValueError(f"there is more than {MOST_BYTES >> 20} MiB to lint")
+
+
+def under(*paths: Path) -> Found:
+    """Return the files at paths, or below them, that can be linted, each of them once.
+
+    Args:
+        paths: files and directories. If one is a link itself, what it leads to is meant.
+
+    Raises:
+        UsageError: one does not exist, cannot be read, is of no known kind, or is a directory with
+            nothing in it that can be linted.
+    """
+    found, seen = Found(), set[Path]()
+    for path in paths:
+        try:
+            _take(found, path, path.resolve(strict=True), seen)
+            for source in includes.missing(found.sources):
+                found.take(source)
+        except (OSError, RuntimeError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise UsageError(f"{path} cannot be linted: {why}") from error
+    return found
+
+
+def _take(found: Found, path: Path, real: Path, seen: set[Path]) -> None:
+    """Take in what is at a path, or below it, and was not seen yet."""
+    if not real.is_dir():
+        if real not in seen:
+            seen.add(real)
+            found.take(_named(path, real))
+        return
+    before, again = len(found.sources) + len(found.findings), False
+    for name, place in _walk(real, real, [], found):
+        again = again or place in seen
+        if place not in seen:
+            seen.add(place)
+            _add(found, str(path / name), place, _base_of(place, real))
+    if not again and len(found.sources) + len(found.findings) == before:
+        raise UsageError(_NOTHING.format(path))
+
+
+_NOTHING = (
+    "there is nothing to lint in {}: neither a container's configuration, nor an AppArmor profile, "
+    "a shell script, a daemon.json or phoenix's description"
+)
+
+
+def _named(path: Path, real: Path) -> Source:
+    content, mode = read(real)
+    base = _base_of(real, real.parent)
+    kind = kind_of(real.name, real.parent.name, content, in_base=bool(base))
+    parts = [PARTS[name] for name in real.parts[-3:-1] if name in {"abstractions", "tunables"}]
+    kind = next(iter(parts), kind) or _sniffed(real.name, content)
+    if kind is None:
+        said = not_text(content) or ("" if content.strip() else "it is empty")
+        said = said or "it is no " + ", ".join(Kind)
+        raise UsageError(f"{path} cannot be linted: {said}")
+    inside = real.name if base else ""
+    return Source(str(path), content, kind, mode, base, inside, alone=True)
+
+
+def _add(found: Found, shown: str, place: Path, base: str) -> None:
+    if not base and not _NAMES.fullmatch(place.name):
+        return
+    folder, *below = place.relative_to(base).parts if base else ("",)
+    if below and folder not in PARTS:
+        return  # abi, cache, disable, force-complain
+    try:
+        content, mode = read(place)
+    except FileNotFoundError:
+        return  # gone, or no regular file
+    except (OSError, ValueError) as error:
+        if base or CONTAINER_FILE.fullmatch(place.name):
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            found.findings.append(UNREADABLE.at(shown, 0, why or "it could not be read"))
+        return
+    if source := as_source(shown, place, base, content, mode):
+        found.take(source)
+
+
+def as_source(shown: str, place: PurePath, base: str, content: bytes, mode: int) -> Source | None:
+    """Return a file as it is linted; None if it is of no known kind. See :class:`Source`."""
+    inside = str(place.relative_to(base)) if base else ""
+    part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
+    kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
+    return Source(shown, content, kind, mode, base, inside) if kind else None
+
+
+def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:
+    """Return what kind of file something is, by its name and its content; None: of no known one.
+
+    Args:
+        name: the file's.
+        folder: that of the directory that it is in.
+        content: all of it.
+        in_base: whether it is directly in an ``/etc/apparmor.d``.
+    """
+    if in_base:
+        return None if is_skipped(name) else Kind.PROFILE
+    by_name = {
+        Kind.SCHEMA: name.endswith(".schema.json"),
+        Kind.DAEMON: name == "daemon.json",
+        Kind.DESCRIPTION: name.endswith(".json") and "lxc_configs" in name,
+        Kind.UNIT: name == "docker.service"
+        or (folder == "docker.service.d" and name.endswith(".conf")),
+        Kind.CONTAINER: bool(CONTAINER_FILE.fullmatch(name))
+        and (folder == "lxc" or (folder != "qemu-server" and _OF_CONTAINER.search(content))),
+        Kind.LXC: name == "config" and bool(_OF_LXC.search(content)),
+        Kind.SCRIPT: name.endswith((".sh", ".bash")) or bool(_SHEBANG.match(content)),
+        Kind.PROFILE: ("apparmor" in folder or name.startswith(("lxc-", "lxc_")))
+        and "." not in name
+        and bool(_OF_PROFILE.search(content)),
+    }
+    return next((kind for kind, fits in by_name.items() if fits), None)
+
+
+def _sniffed(name: str, content: bytes) -> Kind | None:
+    """Return the kind of a file that a user named, whatever it is called."""
+    if content.lstrip()[:1] in (b"{", b"["):
+        if b'"lxc_configs"' in content:
+            return Kind.DESCRIPTION
+        return Kind.DAEMON if "daemon" in name or daemon_json.is_likely(content) else None
+    if _OF_PROFILE.search(content):
+        return Kind.PROFILE
+    if _OF_CONTAINER.search(content):
+        plain = patterns.search(rb"(?m)^[a-z]+[0-9]*:", content)
+        return Kind.CONTAINER if plain or not _OF_LXC.search(content) else Kind.LXC
+    return None
+
+
+def _base_of(place: Path, top: Path) -> str:
+    """Return the apparmor.d that a file is in, looked for up to the directory that is linted."""
+    for folder in place.parents:
+        if (folder / "abstractions").is_dir() and (folder / "tunables").is_dir():
+            return str(folder)
+        if folder == top:
+            return ""
+    return ""
+
+
+def _walk(
+    top: Path, folder: Path, walked: list[Path], found: Found, depth: int = 0
+) -> Iterator[tuple[str, Path]]:
+    """Yield each regular file below a directory: its name from there, and where it is.
+
+    A directory below it that cannot be read is a finding.
+    """
+    if depth > DEEPEST:
+        said = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
+        found.findings.append(NOT_CHECKED.at(str(folder), 0, said, fix="Name it itself."))
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda each: each.name)
+    except OSError as error:
+        if not depth:
+            raise
+        why = f"the directory cannot be read: {error.strerror}"
+        found.findings.append(UNREADABLE.at(str(folder), 0, why))
+        return
+    for entry in entries:
+        place = Path(entry.path)
+        if entry.is_symlink() or entry.name in _LEFT_OUT or entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(top, place, walked, found, depth + 1)
+        elif entry.is_file(follow_symlinks=False):
+            walked.append(place)
+            if len(walked) > MOST_FILES:
+                raise ValueError(f"there are more than {MOST_FILES} files in it")
+            yield str(place.relative_to(top)), place

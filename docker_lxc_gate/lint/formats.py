@@ -1,0 +1,154 @@
+"""Findings as text, as JSON, as SARIF, and as commands of GitHub's workflows.
+
+Sources: SARIF 2.1.0 (OASIS), GitHub's workflow commands. Foreign text is escaped and cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from docker_lxc_gate.lint.finding import PROBLEMS, Severity
+from docker_lxc_gate.masking import mask, shown
+from docker_lxc_gate.printable import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.source import Source
+
+FORMATS = ("text", "json", "sarif", "github")
+STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "dim"}
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
+_GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
+
+
+def as_lines(found: Finding, head: str, longest: int = 500) -> Iterator[str]:
+    """Yield a finding's lines after a head, foreign text up to ``longest`` characters."""
+    yield f"{head}: {shown(found.cause, longest)} [{found.id}]"
+    yield f"    why: {found.why}"
+    yield f"    fix: {shown(found.fix, longest)}"
+
+
+def named(path: str) -> str:
+    """Return a path as the beginning of a line that GitHub's runner does not take for a command."""
+    return f"./{path}" if path.lstrip().startswith(":") else path
+
+
+def as_text(found: Finding) -> Iterator[tuple[str, str]]:
+    """Yield a finding's lines for a terminal, each with its style."""
+    numbers = (str(number) for number in (found.line, found.column) if number)
+    place = ":".join((named(found.path), *numbers))
+    first, *rest = as_lines(found, f"{shown(place)}: {found.severity}")
+    yield first, STYLES[found.severity]
+    yield from ((line, "") for line in rest)
+
+
+def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
+    """Return how many findings there are, and in how many files of which kind was looked."""
+    kinds = Counter(source.kind.value for source in sources)
+    looked = ", ".join(_counted(number, kind) for kind, number in kinds.items())
+    of_each = [
+        _counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
+        for severity in Severity
+        if (number := sum(each.severity is severity for each in found))
+    ]
+    return f"{', '.join(of_each) or 'no finding'} in {_counted(len(sources), 'file')}: {looked}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, Any]:
+    """Return findings for programs; ``line`` and ``column`` are null where there is none."""
+    return {
+        "files": len(sources),
+        "findings": [
+            {
+                "id": each.id,
+                "severity": each.severity.value,
+                "file": one_line(mask(each.path)),
+                "line": each.line or None,
+                "column": each.column or None,
+                "message": shown(each.cause),
+                "why": each.why,
+                "fix": shown(each.fix),
+                "fixable": each.edit is not None,
+            }
+            for each in found
+        ],
+    }
+
+
+def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
+    """Return findings in SARIF 2.1.0, with every rule there is."""
+    places = {name: number for number, name in enumerate(PROBLEMS)}
+    rules = [
+        {
+            "id": rule.id,
+            "shortDescription": {"text": rule.title},
+            "fullDescription": {"text": rule.why},
+            "help": {"text": rule.fix},
+            "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
+        }
+        for rule in PROBLEMS.values()
+    ]
+    results = [
+        {
+            "ruleId": each.id,
+            "ruleIndex": places[each.id],
+            "level": _SARIF_LEVELS[each.severity],
+            "message": {"text": _sentences(each)},
+            "locations": [{"physicalLocation": _location(each)}],
+        }
+        for each in found
+    ]
+    driver = {"name": "docker-lxc-gate lint", "rules": rules}
+    return {
+        "$schema": _SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+        ],
+    }
+
+
+def _location(found: Finding) -> dict[str, Any]:
+    path = quote(mask(found.path).encode("utf-8", "surrogateescape"), safe="/")
+    location: dict[str, Any] = {
+        "artifactLocation": {"uri": f"file://{path}" if path.startswith("/") else path}
+    }
+    if found.line:
+        location["region"] = {"startLine": found.line}
+        if found.column:
+            location["region"]["startColumn"] = found.column
+    return location
+
+
+def as_github(found: Finding) -> str:
+    """Return a finding as a command that GitHub shows next to the line."""
+    properties = {
+        "file": one_line(mask(found.path)),
+        "line": str(found.line) if found.line else "",
+        "col": str(found.column) if found.column else "",
+        "title": found.id,
+    }
+    given = ",".join(
+        f"{name}={_escaped(value, more=True)}" for name, value in properties.items() if value
+    )
+    message = _escaped(_sentences(found))
+    return f"::{_GITHUB[found.severity]} {given}::{message}"
+
+
+def _sentences(found: Finding) -> str:
+    """Return what is wrong and how to fix it, in one line."""
+    return f"{shown(found.cause).removesuffix('.')}. {shown(found.fix)}"
+
+
+def _escaped(text: str, *, more: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if more else text

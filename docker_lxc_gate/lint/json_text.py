@@ -1,0 +1,133 @@
+"""JSON with the place of every key, so that a finding can name its line and column."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.lint.finding import PROBLEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.source import Source
+
+SYNTAX = PROBLEMS["json-syntax"]
+TWICE = PROBLEMS["json-key-twice"]
+
+#: Where something stands in a document: keys of objects and numbers in lists, from the outside.
+Path = tuple[str | int, ...]
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+#: Of what stands deeper no place is kept: each place is as long as its path.
+_DEEPEST = 30
+_TOKEN = patterns.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+
+
+@dataclass
+class Document:
+    """What a file holds, and where in its text; lines and columns count from 1."""
+
+    value: Any
+    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    twice: list[Path] = field(default_factory=list)
+
+    def place(self, path: Path) -> tuple[int, int]:
+        """Return the line and column of what stands at a path, or of what holds it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, (1, 1))
+
+
+def read(source: Source) -> tuple[Document | None, list[Finding]]:
+    """Return a file's content, None where it is no JSON, and what is wrong with its syntax.
+
+    A byte order mark decides the encoding, as it does for dockerd; a blank file holds nothing.
+    """
+    try:
+        text = _decoded(source.content)
+        value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
+    except json.JSONDecodeError as error:
+        said = f"not JSON: {error.msg}"
+        return None, [SYNTAX.at(source.path, error.lineno, said, column=error.colno)]
+    except UnicodeDecodeError as error:
+        line = source.content.count(b"\n", 0, error.start) + 1
+        return None, [SYNTAX.at(source.path, line, f"not in UTF-8: {error.reason}")]
+    except RecursionError:
+        return None, [SYNTAX.at(source.path, 0, "nested too deep")]
+    except ValueError as error:
+        return None, [SYNTAX.at(source.path, 0, f"not JSON: {error}")]
+    document = _placed(text, value)
+    found = [
+        TWICE.at(source.path, line, f"the key '{path[-1]}' is there twice", column=column)
+        for path in document.twice
+        for line, column in [document.place(path)]
+    ]
+    return document, found
+
+
+def _decoded(content: bytes) -> str:
+    mark = next((each for each in _MARKS if content.startswith(each)), b"")
+    return content.removeprefix(mark).decode(_MARKS.get(mark, "utf-8"))
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _placed(text: str, value: Any) -> Document:
+    """Return a valid document with the places of its keys and of the items of its lists."""
+    document, path = Document(value), list[str | int]()
+    for piece, offset in _pieces(text):
+        if piece in "{[":
+            _note(document, path, offset)
+            path.append("" if piece == "{" else 0)
+        elif piece in "}]":
+            path.pop()
+        elif piece == "," and isinstance(path[-1], int):
+            path[-1] += 1
+        elif piece.startswith('"') and isinstance(path[-1:][0] if path else 0, str):
+            if not piece.endswith(":"):
+                continue  # a value, whose key is noted
+            path[-1] = json.loads(piece[:-1])
+            if len(path) > _DEEPEST:
+                continue
+            if tuple(path) in document.places:
+                document.twice.append(tuple(path))
+            document.places[tuple(path)] = offset
+        else:
+            _note(document, path, offset)
+    return document
+
+
+def _note(document: Document, path: list[str | int], offset: tuple[int, int]) -> None:
+    if path and len(path) <= _DEEPEST and isinstance(path[-1], int):
+        document.places[tuple(path)] = offset
+
+
+def _pieces(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the tokens but colons with their places; a key has its colon at its end."""
+    starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    waiting: tuple[str, tuple[int, int]] | None = None
+    for found in _TOKEN.finditer(text):
+        line = bisect_right(starts, found.start())
+        place = (line, found.start() - starts[line - 1] + 1)
+        if found[0] == ":" and waiting:
+            yield waiting[0] + ":", waiting[1]
+            waiting = None
+            continue
+        if waiting:
+            yield waiting
+        waiting = (found[0], place)
+    if waiting:
+        yield waiting

@@ -1,0 +1,104 @@
+"""phoenix's description of containers: what it would write into a container's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from docker_lxc_gate.formats import pct_options
+from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.lint.phoenix.json_schema import MISMATCH, Unusable, mismatches
+from docker_lxc_gate.lint.rules import container_config, container_confinement
+from docker_lxc_gate.lint.rules.profile_agreement import Use
+from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
+from docker_lxc_gate.lint.source import Kind, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.json_text import Document, Path
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a description says, and what is wrong with it."""
+
+    findings: tuple[Finding, ...]
+    uses: tuple[Use, ...]
+
+
+def check(source: Source, schemas: Sequence[Source]) -> Described:
+    """Return what is wrong with a description, and which profiles it gives to containers.
+
+    Args:
+        source: of the kind DESCRIPTION.
+        schemas: the schemas that are linted with it; its own is the one that it names, or the one
+            next to it with its name.
+    """
+    document, found = json_text.read(source)
+    if document is None:
+        return Described(tuple(found), ())
+    found += _by_schema(source, document, schemas)
+    uses: list[Use] = []
+    for path, entry in _containers(document.value):
+        found += _options(source, document, path, entry)
+        profile = entry.get("apparmor_profile")
+        if isinstance(profile, str):
+            line, _ = document.place((*path, "apparmor_profile"))
+            if profile not in {"", "unconfined"}:  # phoenix then writes no line: Proxmox generates
+                uses.append(Use(profile, source.path, line))
+    return Described(tuple(found), tuple(uses))
+
+
+def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) -> Iterator[Finding]:
+    named = document.value.get("$schema") if isinstance(document.value, dict) else None
+    default = source.name.removesuffix(".json") + ".schema.json"
+    wanted = named.rpartition("/")[2] if isinstance(named, str) else default
+    folder = source.path.rpartition("/")[0]
+    own = [s for s in schemas if s.name == wanted]
+    own.sort(key=lambda each: each.path.rpartition("/")[0] != folder)
+    schema = json_text.read(own[0])[0] if own else None
+    try:
+        wrong = mismatches(schema.value, document.value) if schema else []
+    except Unusable as error:
+        said = f"its schema {own[0].path} cannot be used: {error}"
+        yield NOT_CHECKED.at(source.path, 0, said, fix="Correct the schema.")
+        return
+    for path, why in wrong:
+        line, column = document.place(path)
+        where = ".".join(map(str, path)) or "the document"
+        yield MISMATCH.at(source.path, line, f"{where}: {why}", column=column)
+
+
+def _containers(value: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+    configs = value.get("lxc_configs") if isinstance(value, dict) else None
+    for ctid, entry in configs.items() if isinstance(configs, dict) else ():
+        if isinstance(entry, dict):
+            yield ("lxc_configs", ctid), entry
+
+
+def _options(
+    source: Source, document: Document, path: Path, entry: dict[str, Any]
+) -> Iterator[Finding]:
+    """Yield what is wrong with its features and with its raw lines, each taken for a file's."""
+    features = entry.get("pct_features")
+    listed = isinstance(features, list) and all(isinstance(each, str) for each in features)
+    if listed and (refused := pct_options.refusal("features", ",".join(features or ()))):
+        line, column = document.place((*path, "pct_features"))
+        yield container_config.FEATURES.at(source.path, line, refused.words, column=column)
+    if entry.get("unprivileged") is False:
+        line, column = document.place((*path, "unprivileged"))
+        rule = container_confinement.PRIVILEGED
+        yield rule.at(source.path, line, "'unprivileged' is false", column=column)
+    options = entry.get("lxc_options")
+    for number, option in enumerate(options if isinstance(options, list) else ()):
+        if isinstance(option, str) and option.startswith("lxc.") and "\n" not in option:
+            line, column = document.place((*path, "lxc_options", number))
+            text = f"unprivileged: {int(entry.get('unprivileged') is True)}\n{option}"
+            alone = Source(source.path, text.encode(errors="surrogateescape"), Kind.CONTAINER)
+            for found in (
+                *container_config.check(alone),
+                *container_confinement.check(alone, {}),
+            ):
+                yield replace(found, line=line, column=column, edit=None)

@@ -1,0 +1,167 @@
+"""The files of a target: those of its node, and Docker's settings in its containers.
+
+The node and above all the container may be hostile: names and contents are foreign bytes, files
+are of a limited size and number, and no link is followed.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
+from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
+from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.machines.batch import at_once
+from docker_lxc_gate.machines.read import ABSENT
+from docker_lxc_gate.machines.regular_file import LARGEST
+from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.printable import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
+
+_BASE = "/etc/apparmor.d"
+#: Where the files of a node are: the place, how deep below it, and the names (find's patterns).
+_APPARMOR = (_BASE, 3, "*")
+_PHOENIX = ("bin", 3, "*"), ("etc", 2, "*")
+_DOCKER = (
+    ("/etc/docker", 1, "daemon.json"),
+    ("/lib/systemd/system", 1, "docker.service"),
+    ("/etc/systemd/system", 1, "docker.service"),
+    ("/etc/systemd/system/docker.service.d", 1, "*.conf"),
+)
+_LISTED = patterns.compile(r"(?s)(?:([0-7]{1,4}) )?(/[^\0]*)")
+#: So many files are asked for in one round trip; a list of names may be so long (bytes).
+_TOGETHER, _LONGEST = 40, 8 << 20
+#: A guest has no more files of Docker's than that, unless it wants to keep us busy.
+_MOST_IN_GUEST = 100
+
+
+def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
+    """Return what is linted of one container: its configuration, its node's profiles, its Docker.
+
+    Args:
+        runtime: manages it.
+        ctid: the container.
+        repository: phoenix's checkout on the node, which may be absent.
+
+    Raises:
+        FactError: there is no such container on the node, or a file cannot be read.
+    """
+    path = runtime.config_path(ctid)
+    content = runtime.node.read(path)
+    if content is None:
+        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
+    kind = Kind.CONTAINER if runtime.kind == "pct" else Kind.LXC
+    found = Found([Source(path, content, kind)])
+    found.add(_of_node(runtime.node, repository))
+    found.add(_of_docker(runtime, ctid))
+    return found
+
+
+def of_node(runtime: Runtime, repository: str) -> Found:
+    """Return what is linted of a node: the configurations of all containers, and the profiles.
+
+    Args:
+        runtime: manages the containers.
+        repository: phoenix's checkout on the node, which may be absent.
+    """
+    pct = runtime.kind == "pct"
+    place = ("/etc/pve/lxc", 1, "*.conf") if pct else ("/var/lib/lxc", 2, "config")
+    found = Found(list(_sources(runtime.node, [place])))
+    found.add(_of_node(runtime.node, repository))
+    if not found.sources:
+        raise FactError(
+            f"there is nothing to lint on {runtime.node.machine}: is it a Proxmox host?"
+        )
+    return found
+
+
+def _of_node(node: Transport, repository: str) -> Found:
+    phoenix = [(f"{repository}/{below}", depth, names) for below, depth, names in _PHOENIX]
+    return Found(list(_sources(node, [_APPARMOR, *phoenix])))
+
+
+def _of_docker(runtime: Runtime, ctid: int) -> Found:
+    path, what = runtime.config_path(ctid), "Docker's settings in it were not linted"
+    if runtime.state(ctid) != "running":
+        said = f"container {ctid} does not run: {what}"
+        return Found(findings=[NOT_CHECKED.at(path, 0, said, fix="Start it, and lint again.")])
+    try:
+        inside = [
+            Source(f"container {ctid}:{each.path}", each.content, each.kind)
+            for each in _sources(runtime.inside(ctid), _DOCKER, guest=True)
+            if each.kind in {Kind.UNIT, Kind.DAEMON}
+        ]
+    except RemediationError as error:
+        said = f"container {ctid}: {what}: {error}"
+        return Found(findings=[NOT_CHECKED.at(path, 0, said, fix="Lint in the container.")])
+    return Found(inside)
+
+
+def _sources(
+    on: Transport, places: Iterable[tuple[str, int, str]], *, guest: bool = False
+) -> Iterator[Source]:
+    listed = [each for place in places for each in _listed(on, *place, guest=guest)]
+    most = _MOST_IN_GUEST if guest else MOST_FILES
+    if len(listed) > most:
+        raise FactError(f"on {on.machine}: there are more than {most} files to lint")
+    size = 0
+    modes = {path: mode for mode, path in listed if _wanted(path)}
+    for path, content in _contents(on, list(modes)):
+        base = _BASE if path.startswith(f"{_BASE}/") else ""
+        size += len(content)
+        if size > MOST_BYTES:
+            raise FactError(f"on {on.machine}: there is more than {MOST_BYTES >> 20} MiB to lint")
+        source = as_source(path, PurePosixPath(path), base, content, modes[path])
+        if source and len(content) <= LARGEST:
+            yield source
+
+
+def _wanted(path: str) -> bool:
+    """Whether a file is one that is linted; of AppArmor's abstractions those of LXC are."""
+    place = PurePosixPath(path)
+    if any(part.startswith(".") for part in place.parts):
+        return False
+    if not path.startswith(f"{_BASE}/"):
+        return True
+    parts = place.relative_to(_BASE).parts
+    return len(parts) == 1 or (
+        parts[0] in PARTS and (parts[0] != "abstractions" or parts[1] == "lxc")
+    )
+
+
+def _listed(
+    on: Transport, place: str, depth: int, names: str, *, guest: bool
+) -> list[tuple[int, str]]:
+    """Return the mode and path of each regular file below a place; none if it is absent.
+
+    A guest may have busybox's find, which prints no modes.
+    """
+    argv = ["find", "-H", place, "-maxdepth", str(depth), "-type", "f", "-name", names]
+    argv += ["-size", f"-{LARGEST // 512}", *(["-print0"] if guest else ["-printf", r"%m %p\0"])]
+    with at_most(_LONGEST):
+        told = on.run(["env", "LC_ALL=C", *argv])
+    if not told.ok and ABSENT not in told.stderr:
+        said = cut(told.stderr.decode(errors="replace").strip(), 200)
+        raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {said}")
+    text = told.stdout.decode("utf-8", "surrogateescape")
+    rows = [_LISTED.fullmatch(row) for row in text.split("\0") if "/" in row[:6]]
+    return [(int(row[1] or "644", 8), row[2]) for row in rows if row]
+
+
+def _contents(on: Transport, paths: list[str]) -> Iterator[tuple[str, bytes]]:
+    for first in range(0, len(paths), _TOGETHER):
+        some = paths[first : first + _TOGETHER]
+        told = {each.argv[-1]: each for each in at_once(on, [("cat", "--", path) for path in some])}
+        for path in some:
+            result = told.get(path)
+            content = result.stdout if result and result.ok else on.read(path)
+            if content is not None:
+                yield path, content

@@ -1,0 +1,285 @@
+"""A container's configuration: lines without effect, lines that are lost, lines that stop a start.
+
+What is wrong with a line, and what becomes of it, says
+:mod:`docker_lxc_gate.formats.container_defects`. Here is what to do about it, and what is wrong
+with lines together. Sources: PVE::LXC::Config (parse_pct_config, write_pct_config) of pve-container
+6.1, pct.conf(5), lxc.container.conf(5).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.formats import container_config, pct_options, proxmox
+from docker_lxc_gate.formats.container_config import (
+    HEADER,
+    MOUNT_ENTRY_FIELDS,
+    is_option,
+    is_pending,
+)
+from docker_lxc_gate.formats.container_defects import Defect, defects
+from docker_lxc_gate.formats.container_defects import Kind as Defects
+from docker_lxc_gate.lint.finding import PROBLEMS, Edit, Severity
+from docker_lxc_gate.lint.source import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.source import Source
+
+OPTION_IN_SNAPSHOT = PROBLEMS["container-option-in-snapshot"]
+OPTION_IN_PENDING = PROBLEMS["container-option-in-pending"]
+MOUNT_ENTRY_CUT = PROBLEMS["container-mount-entry-cut"]
+TARGET_ABSOLUTE = PROBLEMS["container-mount-target-absolute"]
+LINE_DROPPED = PROBLEMS["container-line-dropped"]
+ROOTFS = PROBLEMS["container-rootfs-missing"]
+SECTION_NAME = PROBLEMS["container-section-name"]
+LXC_LINE = PROBLEMS["container-lxc-line"]
+FEATURES = PROBLEMS["container-features-invalid"]
+KEY_FORMER = PROBLEMS["container-key-former"]
+KEY_WITHOUT_EFFECT = PROBLEMS["container-key-without-effect"]
+KEY_UNKNOWN = PROBLEMS["container-key-unknown"]
+VALUE = PROBLEMS["container-value-invalid"]
+OPTION_TWICE = PROBLEMS["container-option-twice"]
+SEPARATORS = PROBLEMS["container-separators-mixed"]
+
+#: What Proxmox calls a container's file.
+CONTAINER_FILE = patterns.compile(r"[1-9][0-9]{2,8}\.conf")
+#: Keys of which LXC knows one value: a later line replaces an earlier one.
+_SINGLE = frozenset(
+    f"lxc.{name}"
+    for names in (
+        "apparmor.profile apparmor.allow_nesting apparmor.allow_incomplete seccomp.profile arch",
+        "selinux.context uts.name init.cmd init.cwd tty.max pty.max console.path log.level autodev",
+        "log.file signal.halt signal.reboot signal.stop mount.fstab rootfs.mount hook.version",
+    )
+    for name in names.split()
+)
+_CGROUP = patterns.compile(r"lxc\.cgroup\.(?P<key>[a-z]+\..+)")
+#: A line that a reader takes for an option, whatever is around its key.
+_MEANT = patterns.compile(r"[\s\x{feff}]*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*")
+_MOST_FIELDS, _RAW = 6, "lxc."
+#: What to do with a line that Proxmox can read, and whose key it does not let through.
+_NOT_HANDED_ON = (
+    "Write it into a file of its own as LXC reads it, 'key = value', and name that file here: "
+    "lxc.include: FILE. A sysctl of the network can be set in the container, in /etc/sysctl.d."
+)
+_PROBLEMS = {
+    Defects.TARGET_ABSOLUTE: TARGET_ABSOLUTE,
+    Defects.KEY_FORMER: KEY_FORMER,
+    Defects.KEY_UNKNOWN: KEY_UNKNOWN,
+    Defects.VALUE: VALUE,
+    Defects.LIMIT: VALUE,
+}
+#: A mount entry that can be nothing else: its options are some that everybody writes.
+_ENTRY = patterns.compile(
+    r"\S+ \S+ [a-z0-9_.]+ (?:bind|rbind|rw|ro|defaults|optional|create=(?:file|dir))(?:,\S+)?"
+    r"(?: [0-9](?: [0-9])?)?"
+)
+
+
+def check(source: Source) -> Iterator[Finding]:
+    """Yield what is wrong with how a container's configuration is written.
+
+    Args:
+        source: of the kind CONTAINER or LXC.
+    """
+    written = read(source)
+    lines = [line.rstrip("\r\n") for line in container_config.split_lines(source.text)]
+    found, taken = list(defects(written)), set[int]()
+    yield from _mount_entries(source, written, lines, found, taken)
+    yield from _keys(source, written, found)
+    unreadable = [each for each in found if each.kind is Defects.UNREADABLE]
+    if source.kind is Kind.LXC:
+        for each in unreadable:
+            yield LXC_LINE.at(source.path, each.line, each.cause)
+        return
+    yield from _unread(source, written, unreadable, taken)
+    of_lxc = [o.key.startswith("lxc.") for o in written.options]
+    snippet = of_lxc and all(of_lxc)
+    if CONTAINER_FILE.fullmatch(source.name) and not (snippet or written.all("rootfs")):
+        held = "no line 'rootfs'" if written.options else "no option at all"
+        yield ROOTFS.at(source.path, 0, f"there is {held}")
+    yield from _sections(source, written)
+    yield from _twice(source, written)
+    yield from _separators(source, written, lines)
+
+
+@lru_cache(maxsize=64)  # several families of rules ask for the same file
+def read(source: Source) -> ContainerConfig:
+    """Return a container's configuration as Proxmox reads it, or as plain LXC does."""
+    parse = container_config.parse_lxc if source.kind is Kind.LXC else container_config.parse
+    return parse(source.path, source.text)
+
+
+def _mount_entries(
+    source: Source,
+    written: ContainerConfig,
+    lines: Sequence[str],
+    found: Sequence[Defect],
+    taken: set[int],
+) -> Iterator[Finding]:
+    """Yield the entries that are cut; ``taken`` gets the lines that are the rest of one."""
+    left = {line: text.split() for line, text in written.unreadable}
+    cut = [(each, each.option) for each in found if each.kind is Defects.ENTRY_CUT and each.option]
+    left |= {entry.line: entry.value.split() for _, entry in cut}
+    for defect, entry in cut:
+        fields = entry.value.split()
+        if entry.line in taken:
+            continue
+        rest, line = fields.copy(), entry.line + 1
+        while len(rest) < _MOST_FIELDS and (piece := _piece(left.get(line, []), len(rest))):
+            rest, line = [*rest, *piece], line + 1
+        fix, edit = "", None
+        if len(rest) > len(fields) and _ENTRY.fullmatch(" ".join(rest)):
+            taken.update(range(entry.line + 1, line))
+            separator = "=" if "=" in lines[entry.line - 1].partition(":")[0] else ":"
+            joined = f"lxc.mount.entry{' =' if separator == '=' else ':'} {' '.join(rest)}"
+            fix = f"It was split at its spaces. Write one line: {joined}"
+            edit = Edit(entry.line, line - entry.line, (joined,))
+        elif fields == ["/dev/fuse"]:
+            fix = f"Write lxc.mount.entry: {container_config.FUSE_ENTRY}"
+        yield MOUNT_ENTRY_CUT.at(source.path, entry.line, defect.cause, fix=fix, edit=edit)
+
+
+def _piece(words: list[str], place: int) -> list[str]:
+    """Return a line's only word if it can be but a field of a mount entry, at this place."""
+    if len(words) != 1 or _MEANT.fullmatch(words[0]) or words[0][0] in "#[":
+        return []
+    return words if place < len(MOUNT_ENTRY_FIELDS) or words[0] in {"0", "1", "2"} else []
+
+
+def _unread(
+    source: Source, written: ContainerConfig, unreadable: Sequence[Defect], taken: set[int]
+) -> Iterator[Finding]:
+    headers = (o.line for o in container_config.read_lines(source.text) if o.key == HEADER)
+    end, known = next(headers, None), [o.key for o in written.options]
+    meant_by = [found["key"] for _, text in written.unreadable if (found := _MEANT.fullmatch(text))]
+    known += [key for key, times in Counter(meant_by).items() if times > 1]
+    taken_keys = frozenset(known)
+    for (line, text), defect in zip(written.unreadable, unreadable, strict=True):
+        if line in taken:
+            continue
+        if text.startswith("["):
+            yield SECTION_NAME.at(source.path, line, f"'{text}' is no section")
+            continue
+        # What stands in a section is another matter.
+        meant = _corrected(text, taken_keys) if end is None or line < end else ""
+        fix, edit = (f"Write '{meant}'.", Edit(line, 1, (meant,))) if meant else ("", None)
+        if (read_as := proxmox.option(text)) and read_as[0].startswith("lxc."):
+            fix = f"Did you mean '{defect.meant}'?" if defect.meant else _NOT_HANDED_ON
+        yield LINE_DROPPED.at(source.path, line, defect.cause, fix=fix, edit=edit)
+
+
+def _corrected(text: str, known: frozenset[str]) -> str:
+    """Return a line as Proxmox reads it, where no more than blanks or the separator is wrong.
+
+    Args:
+        text: the line.
+        known: the keys that another line has, too: which of the two is meant, nobody knows.
+    """
+    if text.lstrip().startswith("#"):
+        return text.strip()
+    found = _MEANT.fullmatch(text)
+    if not found or found["key"] in known:
+        return ""
+    if not found["key"].startswith("lxc.") and not pct_options.known(found["key"]):
+        return ""
+    fixed = f"{found['key']}: {found['value']}"
+    return fixed if proxmox.keeps(found["key"]) and proxmox.option(fixed) else ""
+
+
+def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> Iterator[Finding]:
+    current = [o for o in written.options if not o.section]
+    keys = {o.key for o in current}
+    colon = " =" if source.kind is Kind.LXC else ":"
+    for defect in wrong:
+        option, fix, edit = defect.option, "", None
+        if option is None or defect.kind not in _PROBLEMS:
+            continue
+        if defect.kind is Defects.KEY_FORMER:
+            sure = "INDEX" not in defect.meant and defect.meant not in keys
+            edit = (
+                Edit(option.line, 1, (f"{defect.meant}{colon} {option.value}",)) if sure else None
+            )
+            fix = f"Write {defect.meant}."
+        elif defect.kind is Defects.TARGET_ABSOLUTE:
+            what, target, *how = option.value.split()
+            entry = f"lxc.mount.entry{colon} {' '.join([what, target.lstrip('/'), *how])}"
+            edit = Edit(option.line, 1, (entry,)) if target.strip("/") else None
+            fix = f"Write {entry}" if edit else ""
+        elif defect.meant:
+            blanks = "".join(defect.meant.split()) == "".join(option.value.split())
+            new = f"{option.key}{colon} {defect.meant}"
+            edit = Edit(option.line, 1, (new,)) if blanks else None
+            fix = f"Did you mean '{defect.meant}'?"
+        problem = FEATURES if option.key == "features" else _PROBLEMS[defect.kind]
+        severity = problem.severity if defect.certain else Severity.ADVICE
+        at = problem.at(source.path, option.line, defect.cause, fix=fix, edit=edit)
+        yield replace(at, severity=severity, why=f"{defect.effect}.")
+    for option in current:
+        found = _CGROUP.fullmatch(option.key)
+        is_place = option.key.startswith("lxc.cgroup.dir.")
+        # Both hierarchies in one file are on purpose: for nodes with the one or the other.
+        if found and not is_place and f"lxc.cgroup2.{found['key']}" not in keys:
+            said = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
+            yield KEY_WITHOUT_EFFECT.at(source.path, option.line, said)
+
+
+def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
+    """Yield options that somebody appended to a section, by what Proxmox never writes."""
+    current = {o.key for o in written.options if not o.section}
+    snapshots = [o for o in written.options if o.section and not is_pending(o)]
+    last = written.options[-1].section if written.options else ""
+    elsewhere = current | {o.key for o in snapshots if o.section != last}
+    seen: dict[str, set[str]] = {}
+    for option in (o for o in written.options if o.section):
+        before = seen.setdefault(option.section, set())
+        raw = option.key.startswith(_RAW)
+        if raw and is_pending(option):
+            said = f"'{option.key}: {option.value}' stands in section [{option.section}]"
+            yield OPTION_IN_PENDING.at(source.path, option.line, said)
+        elif not is_pending(option) and (
+            (raw and option.section == last and option.key not in elsewhere)
+            or (not raw and before & {option.key, _RAW})
+        ):
+            said = (
+                f"'{option.key}: {option.value}' stands in section [{option.section}], where it "
+                "has no effect"
+            )
+            yield OPTION_IN_SNAPSHOT.at(source.path, option.line, said)
+        # Proxmox writes each key once, and before all raw lines.
+        before.add(_RAW if raw else option.key)
+
+
+def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
+    last: dict[str, Option] = {}
+    for option in (o for o in written.options if not o.section):
+        former = last.get(option.key)
+        single = not option.key.startswith("lxc.") or option.key in _SINGLE
+        if former and single and former.value != option.value and option.key != "description":
+            said = (
+                f"'{option.key}: {former.value}' is overruled by line {option.line}, "
+                f"'{option.key}: {option.value}'"
+            )
+            yield OPTION_TWICE.at(source.path, former.line, said)
+        last[option.key] = option
+
+
+def _separators(
+    source: Source, written: ContainerConfig, lines: Sequence[str]
+) -> Iterator[Finding]:
+    raw = [o for o in written.options if not o.section and o.key.startswith("lxc.")]
+    equals = [o for o in raw if not lines[o.line - 1].startswith(f"{o.key}:")]
+    colons = {o.key for o in raw if lines[o.line - 1].startswith(f"{o.key}:")}
+    for option in equals:
+        if is_option(option) and option.key in colons:
+            said = f"{option.key} is written with '=' here, and with ':' in another line"
+            edit = Edit(option.line, 1, (f"{option.key}: {option.value}",))
+            yield SEPARATORS.at(source.path, option.line, said, edit=edit)

@@ -1,0 +1,175 @@
+"""What weakens a container, and which profile its configuration really gives it.
+
+Sources: PVE::LXC (update_lxc_config, make_apparmor_config) of pve-container 6.1,
+lxc.container.conf(5), LXC's nesting.conf and abstractions/start-container.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.formats import capabilities, container_config, pct_options
+from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.rules.container_config import read
+from docker_lxc_gate.lint.source import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.includes import Rules
+    from docker_lxc_gate.lint.source import Source
+
+UNCONFINED = PROBLEMS["container-unconfined"]
+PRIVILEGED = PROBLEMS["container-privileged"]
+CAPABILITIES = PROBLEMS["container-capabilities-kept"]
+CAPABILITY_NAME = PROBLEMS["container-capability-unknown"]
+DEVICES = PROBLEMS["container-devices-all"]
+NO_DEVICE = PROBLEMS["container-device-not-given"]
+SECCOMP = PROBLEMS["container-seccomp-off"]
+PROFILE_NAME = PROBLEMS["container-profile-not-enterable"]
+PROFILE_REPLACED = PROBLEMS["container-profile-replaced"]
+FEATURES_OVERRIDDEN = PROBLEMS["container-features-overridden"]
+
+_PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
+#: What is no profile of a file: LXC generates one, sets none, or keeps its own.
+_NO_FILE = frozenset({"", "generated", "unchanged", "unconfined"})
+#: LXC's profiles that refuse nested mounts.
+_NOT_NESTING = patterns.compile(r"lxc-container-default(-cgns|-with-mounting)?")
+_ALL_DEVICES = patterns.compile(r"(?P<type>[abc])(\s\*:\*(\s.*)?)?")
+#: What gives a container a device node, or may: Proxmox's devN, and LXC's.
+_GIVES_DEVICE = patterns.compile(
+    r"(dev[0-9]+|hookscript|lxc\.(include|hook\..*|mount\.fstab)|lxc\.mount\.entry=.*dev).*"
+)
+#: Devices that a container needs a node for, by their numbers; LXC makes those of 1, 5 and 136.
+_NODES = {
+    "10:200": "/dev/net/tun",
+    "10:229": "/dev/fuse",
+    "10:232": "/dev/kvm",
+    "226:0": "/dev/dri/card0",
+    "226:128": "/dev/dri/renderD128",
+}
+_MADE = ("1", "5", "136")
+_ALLOWED = patterns.compile(r"[bc]\s(?P<numbers>(?P<major>[0-9]+):[0-9*]+)\s.*")
+_NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
+_MOUNT_RULE = patterns.compile(r"(?:(?:audit|allow)\s+)*(?:mount\b|all$)")
+#: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
+_WITHOUT_NESTING = patterns.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
+
+
+def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
+    """Yield what weakens a container, and where its profile is another one than it seems.
+
+    Args:
+        source: of the kind CONTAINER or LXC.
+        profiles: the rules of each profile that is linted with it, by name.
+    """
+    written = read(source)
+    yield from _weak(source, written)
+    profile = next((o for o in reversed(written.options) if _names_profile(o)), None)
+    if profile is None:
+        return
+    if profile.value.strip("\"'").lower() in {"unconfined", "unchanged"}:
+        said = f"'{profile.key}: {profile.value}' leaves the container without a profile"
+        yield UNCONFINED.at(source.path, profile.line, said)
+    elif _cannot_be_entered(profile.value):
+        said = f"lxc-start cannot enter the profile {profile.value}"
+        yield PROFILE_NAME.at(source.path, profile.line, said)
+    for include in written.all("lxc.include"):
+        if include.line > profile.line and _NESTING_CONF.fullmatch(include.value):
+            said = f"{include.value} replaces the profile {profile.value} of line {profile.line}"
+            yield PROFILE_REPLACED.at(source.path, include.line, said)
+    if source.kind is Kind.CONTAINER:
+        yield from _overridden(source, written, profile, profiles)
+
+
+def _names_profile(option: Option) -> bool:
+    return option.key in _PROFILE_KEYS and not option.section
+
+
+def _cannot_be_entered(profile: str) -> bool:
+    return not (
+        profile in _NO_FILE or profile.startswith(("lxc-", ":")) or profile.strip("\"'") in _NO_FILE
+    )
+
+
+def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
+    current = [o for o in written.options if not o.section]
+    values = [o for o in current if o.key == "unprivileged"][-1:]
+    mapped = any(o.key in {"lxc.idmap", "lxc.id_map"} for o in current)
+    privileged = not mapped and not any(pct_options.boolean(o.value) for o in values)
+    for option in written.all("lxc.cap.drop")[-1:]:
+        # Without privileges, capabilities hold in the container's own namespace alone.
+        if not option.value and privileged:
+            yield CAPABILITIES.at(source.path, option.line, "no capability is dropped")
+    for option in current:
+        if option.key in {"lxc.cap.drop", "lxc.cap.keep"}:
+            yield from _capabilities(source, option)
+    for option in written.all("lxc.seccomp.profile")[-1:]:
+        if not option.value:
+            said = f"'{option.key}' is emptied: no system call is refused"
+            yield SECCOMP.at(source.path, option.line, said)
+    yield from _devices(source, written, privileged=privileged)
+    if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
+        said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
+        yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
+
+
+def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
+    allowed = written.all("lxc.cgroup2.devices.allow")
+    whole = {m["type"]: o for o in allowed if (m := _ALL_DEVICES.fullmatch(o.value))}
+    if last := whole.get("a") or (whole.get("b") and whole.get("c")):
+        said = f"'{last.key}: {last.value}' allows every device"
+        yield DEVICES.at(source.path, last.line, said)
+    current = [f"{o.key}={o.value}" for o in written.options if not o.section]
+    if privileged or any(map(_GIVES_DEVICE.fullmatch, current)):
+        return
+    fuse = "fuse" in container_config.given(written.current().get("features", ""))
+    for option in allowed:
+        device = _ALLOWED.fullmatch(option.value)
+        if device and device["major"] not in _MADE and not (fuse and device["numbers"] == "10:229"):
+            node = _NODES.get(device["numbers"], "PATH")
+            entry = f"lxc.mount.entry = {node} {node[1:]} none bind,create=file"
+            fix = f"Write dev0: {node}" if source.kind is Kind.CONTAINER else f"Write {entry}"
+            said = f"'{option.value}' is allowed, and no line gives the container the device"
+            yield NO_DEVICE.at(source.path, option.line, said, fix=f"{fix}.")
+            return
+
+
+def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
+    """Yield the names that LXC does not know; it also takes a number."""
+    known = {"none"} if option.key == "lxc.cap.keep" else set[str]()
+    for name in option.value.split():
+        if name not in capabilities.NAMES | known and not patterns.fullmatch("[0-9]{1,9}", name):
+            said = f"'{option.key}' has '{name}', which is no capability"
+            fix = capabilities.perhaps(name)
+            yield CAPABILITY_NAME.at(source.path, option.line, said, fix=fix)
+
+
+def _overridden(
+    source: Source, written: ContainerConfig, profile: Option, profiles: Mapping[str, Rules]
+) -> Iterator[Finding]:
+    given = {"nesting", "fuse"} & container_config.given(written.current().get("features", ""))
+    nesting = pct_options.boolean(written.current().get("lxc.apparmor.allow_nesting", ""))
+    if profile.value == "generated":
+        given -= {"nesting"} if nesting else set()
+        lost, why = given, "an explicit 'generated'"
+    elif _NOT_NESTING.fullmatch(profile.value):
+        lost, why = given, f"LXC's profile {profile.value}"
+    elif profile.value in profiles and _mounts_nothing(profiles[profile.value]):
+        lost, why = given, f"the profile {profile.value}, which has no mount rule of its own"
+    else:
+        return
+    if lost:
+        names = ", ".join(sorted(lost))
+        said = f"{why} overrides 'features': {names}"
+        yield FEATURES_OVERRIDDEN.at(source.path, profile.line, said)
+
+
+def _mounts_nothing(rules: Rules) -> bool:
+    """Whether a profile has no rule for a mount, and includes nothing that may hold one."""
+    if any(_MOUNT_RULE.match(each.rule.text) for each in rules.found):
+        return False
+    return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)

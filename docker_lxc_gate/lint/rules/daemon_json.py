@@ -1,0 +1,192 @@
+"""Docker's daemon.json: what dockerd refuses, and what it does not start with.
+
+Source: moby daemon/config/config.go (findConfigurationConflicts, configValuesSet) and
+daemon/command/config*.go, versions 20.10 to 29.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+from importlib.resources import files
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.lint.finding import PROBLEMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.json_text import Document, Path
+    from docker_lxc_gate.lint.source import Source
+
+UNKNOWN = PROBLEMS["daemon-key-unknown"]
+TYPE = PROBLEMS["daemon-value-type"]
+CONFLICT = PROBLEMS["daemon-flag-conflict"]
+
+
+class _Keys(msgspec.Struct, forbid_unknown_fields=True):
+    """The keys of daemon.json by their types: ``daemon_keys.toml`` explains them."""
+
+    lists: frozenset[str]
+    booleans: frozenset[str]
+    strings: frozenset[str]
+    numbers: frozenset[str]
+    objects: frozenset[str]
+    others: frozenset[str]
+    shapes: dict[str, Any]
+    flags: dict[str, str]
+    short: dict[str, str]
+
+
+_KEYS = msgspec.toml.decode(
+    files("docker_lxc_gate.lint").joinpath("daemon_keys.toml").read_bytes(), type=_Keys
+)
+_KNOWN = frozenset[str]().union(
+    *(_KEYS.lists, _KEYS.booleans, _KEYS.strings, _KEYS.numbers, _KEYS.objects, _KEYS.others)
+)
+#: Flags whose name in the file is another one.
+_NAMES = {
+    **{name.removesuffix("s"): name for name in _KEYS.lists | {"default-ulimits", "log-opts"}},
+    **_KEYS.flags,
+}
+_URL, _HTTP = "a URL that begins with https:// or http://", patterns.compile("https?://")
+_TYPES = {"a string": str, _URL: str, "true or false": bool, "a whole number": int}
+#: So much of one value is told.
+_MOST = 20
+#: Settings that dockerd merges, wherever they are.
+_MERGED = frozenset({"runtimes"})
+#: A key in what is no JSON.
+_KEY = patterns.compile(r'"([a-z0-9-]{1,60})"[ \t]*:')
+_FLAG = patterns.compile(r"(?s)--(?P<long>[a-z][a-z0-9-]*)(?:=.*)?|-(?P<short>[HbDGgpls])(?:=?.*)")
+
+
+def is_likely(content: bytes) -> bool:
+    """Whether a JSON file of any name holds Docker's settings, by the keys that it has."""
+    try:
+        value = json.loads(content)
+        keys = list(value) if isinstance(value, dict) else []
+    except (ValueError, RecursionError):
+        keys = _KEY.findall(content.decode(errors="replace"))
+    known = sum(key in _KNOWN for key in keys)
+    return 0 < known >= len(keys) - known
+
+
+def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
+    """Yield what is wrong with Docker's settings.
+
+    Args:
+        source: of the kind DAEMON.
+        units: Docker's unit and its drop-ins, where they are linted with it, in the order in
+            which systemd reads them.
+    """
+    document, found = json_text.read(source)
+    yield from found
+    if document is None:
+        return
+    if not isinstance(document.value, dict):
+        if document.value is not None:
+            yield TYPE.at(source.path, 1, "the file holds no JSON object")
+        return
+    for path, value in _settings(document.value):
+        yield from _judged(source, document, path, value)
+    for name, place in _flags(units).items():
+        paths = [path for path, _ in _settings(document.value) if path[-1] == name]
+        if paths and name not in _MERGED:
+            line, column = document.place(paths[0])
+            said = f"'{name}' is also set on dockerd's command line ({place})"
+            yield CONFLICT.at(source.path, line, said, column=column)
+
+
+def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Yield the settings as dockerd takes them: those in an object it does not know, one by one."""
+    for key, setting in value.items():
+        if isinstance(setting, dict) and key not in _KEYS.objects and key not in _KNOWN:
+            yield from (((key, below), each) for below, each in setting.items())
+        else:
+            yield (key,), setting
+
+
+def _judged(source: Source, document: Document, path: Path, value: Any) -> Iterator[Finding]:
+    key = str(path[-1])
+    line, column = document.place(path)
+    if key not in _KNOWN:
+        like = difflib.get_close_matches(key[:60], sorted(_KNOWN), 1, 0.8)
+        fix = f"Perhaps {like[0]} is meant." if like else ""
+        said = f"dockerd knows no key '{key}'"
+        yield UNKNOWN.at(source.path, line, said, column=column, fix=fix)
+    else:
+        for below, wanted in islice(_wrong(value, _shape(key), path), _MOST):
+            line, column = document.place(below)
+            name = below[-1]
+            named = f"item {name + 1} of {key}" if isinstance(name, int) else f"'{name}'"
+            yield TYPE.at(source.path, line, f"{named} has to be {wanted}", column=column)
+
+
+def _shape(key: str) -> Any:
+    """Return the type of a key's value, in words; of an object or a list that of what is in it."""
+    shapes: tuple[tuple[frozenset[str], Any], ...] = (
+        (_KEYS.lists, ["a string"]),
+        (_KEYS.booleans, "true or false"),
+        (_KEYS.strings, "a string"),
+        (_KEYS.numbers, "a whole number"),
+        (_KEYS.objects, {}),
+    )
+    found = next((shape for names, shape in shapes if key in names), None)
+    return _KEYS.shapes.get(key, found)
+
+
+def _wrong(value: Any, shape: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield where something is of another type than it has to be, and of which; null is none."""
+    if value is None or shape is None:
+        return
+    if isinstance(shape, str):
+        if type(value) is not _TYPES[shape] or (shape == _URL and not _HTTP.match(str(value))):
+            yield path, shape
+    elif not isinstance(value, type(shape)):
+        yield path, "a list" if isinstance(shape, list) else "an object"
+    elif isinstance(shape, list):
+        for number, each in enumerate(value):
+            yield from _wrong(each, shape[0], (*path, number))
+    else:
+        for name, each in value.items():
+            yield from _wrong(each, shape.get(name.lower(), shape.get("*")), (*path, name))
+
+
+#: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
+_LONGEST = 1 << 15
+
+
+def _flags(units: Sequence[Source]) -> dict[str, str]:
+    """Return the settings on dockerd's command line, by their names in the file, and where."""
+    command, place = "", ""
+    for unit in units:
+        for number, line in _assignments(unit.text):
+            command, place = line, f"{unit.path}, line {number}"
+    try:
+        words = shlex.split(command[:_LONGEST])
+    except ValueError:
+        return {}
+    found = {}
+    for word in words[1:]:
+        if flag := _FLAG.fullmatch(word):
+            name = _KEYS.short[flag["short"]] if flag["short"] else flag["long"]
+            found[_NAMES.get(name, name)] = place
+    return found
+
+
+def _assignments(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each ExecStart= with its line; an empty one takes the former back."""
+    number = 0
+    for row in patterns.sub(r"\\\n", lambda _: " \0", text).split("\n"):
+        number += 1
+        here, number = number, number + row.count("\0")
+        name, equals, value = row.partition("=")
+        if equals and name.strip() == "ExecStart":
+            yield here, value.replace("\0", "").strip()

@@ -1,0 +1,213 @@
+"""AppArmor profiles: what their text says, and what makes it worth nothing.
+
+Sources: apparmor.d(5), LXC's abstractions/start-container, apparmor_parser(8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.formats import capabilities
+from docker_lxc_gate.formats.apparmor_profile import profiles, statements
+from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.source import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from docker_lxc_gate.formats.apparmor_profile import Profile
+    from docker_lxc_gate.lint.finding import Finding, Problem
+    from docker_lxc_gate.lint.includes import Includes, Placed, Rules
+    from docker_lxc_gate.lint.source import Source
+
+TUNABLES_INSIDE = PROBLEMS["profile-tunables-inside"]
+NAME = PROBLEMS["profile-not-enterable"]
+FILE_NAME = PROBLEMS["profile-name-differs"]
+COMPLAIN = PROBLEMS["profile-complain"]
+UNCONFINED = PROBLEMS["profile-unconfined-flag"]
+CHANGE = PROBLEMS["profile-change-any"]
+EVERYTHING = PROBLEMS["profile-allows-everything"]
+CAPABILITY = PROBLEMS["profile-capability-unknown"]
+DANGEROUS = PROBLEMS["profile-rules-node"]
+MOUNT = PROBLEMS["profile-mount-any"]
+WITHOUT_EFFECT = PROBLEMS["profile-rule-without-effect"]
+
+#: What the parser refuses, too, in other words.
+REFUSED = (TUNABLES_INSIDE, CAPABILITY)
+_QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
+_BARE = patterns.compile(_QUALIFIED + r"(\w+)")
+#: A rule of a file, with its permissions before or after the path.
+_PERMISSIONS = "[rwamklixpucRWXPUC]+"
+_FILE = patterns.compile(
+    _QUALIFIED + rf"(?P<owner>owner\s+)?(?:file\s+)?(?:(?P<before>{_PERMISSIONS})\s+)?"
+    rf"(?P<path>[\"/@{{]\S*)(?:\s+(?P<after>{_PERMISSIONS}))?(?:\s+->.*)?"
+)
+#: All files, however it is written.
+_ANY_FILE = patterns.compile(r'"?/(?:\*\*|\{,\*\*\}|\{\*\*,\}|\{\*,\*\*\})"?')
+#: Files by which one rules a node: by reading or writing, or by writing alone.
+_PROC = r"(?:^|[/}])(?:proc/|@\{PROC\}/?)"
+_USED = patterns.compile(
+    rf"{_PROC}(?:kcore|kmem)\b|(?:^|[/}}])dev/(?:k?mem\b|port\b|(?:mapper|zvol)/[^\s\"]|"
+    r"(?:sd|nvme|vd|xvd|dm-|md|zd|rbd)[a-z0-9*?\[{])"
+)
+_WRITTEN = patterns.compile(
+    rf"{_PROC}(?:sysrq-trigger|sys/kernel/(?:core_pattern|modprobe|hotplug))\b|"
+    r"(?:^|[/}])sys/(?:kernel/security|firmware)\b|(?:uevent_helper|release_agent)\b"
+)
+_RULING = frozenset({"mac_admin", "mac_override", "sys_module", "sys_rawio"})
+_CAPABILITY = patterns.compile(_QUALIFIED + r"(?P<deny>deny\s+)?capability\s+(?P<names>[^=(]+)")
+_CHANGE = patterns.compile(_QUALIFIED + r"change_profile\b(?P<rest>.*)")
+_ANY_TARGET = patterns.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
+#: What a profile must all allow, without a condition, to hold nothing back.
+_ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
+_OFF = frozenset({"unconfined", "default_allow"})
+#: Includes that deny nothing, wherever they are.
+_WITHOUT_DENY = patterns.compile(r"abstractions/base|tunables/.*|abi/.*|local/.*")
+#: What is allowed whole by its bare word. Not "file": a further rule may say how to execute.
+_WHOLE = (
+    *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
+    *("unix", "dbus", "mqueue", "io_uring"),
+)
+#: LXC's own profiles, on every node. That for nesting may leave itself, since a container in it has
+#: to be started under another profile: nobody is told to delete that. Source: LXC 6's
+#: config/apparmor/profiles and abstractions/start-container.
+_LXCS_OWN = frozenset(
+    f"lxc-container-default{more}" for more in ("", "-cgns", "-with-mounting", "-with-nesting")
+)
+_PLAIN = patterns.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
+
+
+def check(source: Source, assigned: Collection[str], includes: Includes) -> Iterator[Finding]:
+    """Yield what is wrong with the text of a file of profiles.
+
+    Args:
+        source: of the kind PROFILE or INCLUDED.
+        assigned: the profiles that a container is given, by the files that are linted with it.
+        includes: what can be included. What is wrong there is a finding in that file.
+    """
+    for said in statements(source.text):
+        if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
+            yield TUNABLES_INSIDE.at(source.path, said.line, f"'{said.text}' inside a profile")
+    found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
+    if len(found) == 1 and source.kind is Kind.PROFILE and _nearly(source.name, found[0].name):
+        said_of = f"the file is called {source.name}, and the profile in it {found[0].name}"
+        yield FILE_NAME.at(source.path, found[0].line, said_of)
+    for profile in found:
+        yield from _judged(source, profile)
+        yield from _ruled(source, profile, includes.rules(source, profile))
+        yield from _without_effect(source, profile)
+
+
+def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
+    """Whether a profile is one for containers: by its name, or because a container is given it.
+
+    One that is attached to a program is that program's.
+    """
+    by_name = profile.name.startswith(("lxc-", "lxc_"))
+    return not profile.attached and (by_name or profile.name in assigned)
+
+
+def is_for_containers(source: Source) -> bool:
+    """Whether a file has a profile for containers, by its name."""
+    return any(is_of_container(each, ()) for each in profiles(source.text))
+
+
+def _nearly(one: str, other: str) -> bool:
+    return one != other and alike(one) == alike(other)
+
+
+def alike(name: str) -> str:
+    """Return what is left of a name without what people mistake: hyphens, dots, case."""
+    return patterns.sub(r"[-_. ]", "", name).lower()
+
+
+def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
+    path, name = source.path, profile.name
+    if not name.startswith("lxc-"):
+        yield NAME.at(path, profile.line, f"lxc-start cannot enter the profile {name}")
+    if "complain" in profile.flags:
+        yield COMPLAIN.at(path, profile.line, f"{name} has flags=(complain)")
+    if off := sorted(profile.flags & _OFF):
+        yield UNCONFINED.at(path, profile.line, f"{name} has flags=({', '.join(off)})")
+
+
+def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
+    """Yield the rules that leave nothing of a profile, its own and those that it includes."""
+    name = profile.name
+
+    def at(rule: Problem, place: Placed, said: str, fix: str = "") -> Finding:
+        own = place.source is source
+        more = "" if own else f", which {name} includes"
+        return rule.at(place.source.path, place.rule.line, f"{said}{more}", fix=fix)
+
+    bare: dict[str, Placed] = {}
+    for each in rules.found:
+        text = each.rule.text
+        given = name in _LXCS_OWN and each.source is not source
+        for problem, said, fix in () if given else _alone(text):
+            yield at(problem, each, said, fix)
+        if found := _BARE.fullmatch(text):
+            bare[found[1]] = each
+        elif (file := _FILE.fullmatch(text)) and not file["owner"]:
+            everything = _ANY_FILE.fullmatch(file["path"]) and {"r", "w"} <= _access(file)
+            bare |= {"file": each} if everything else {}
+    denies = any(_denies(each.rule.text) for each in rules.found)
+    # What is included and not known here may deny something; LXC's own abstractions do.
+    known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
+    if "all" in bare:
+        yield at(EVERYTHING, bare["all"], f"{name} has the rule 'all,'")
+    elif bare.keys() >= _ALL and known and not denies:
+        said = f"{name} allows {', '.join(sorted(_ALL))} without a condition, and denies nothing"
+        yield EVERYTHING.at(source.path, profile.line, said)
+    elif "mount" in bare:
+        yield at(MOUNT, bare["mount"], f"{name} has the rule 'mount,'")
+
+
+def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
+    """Yield the rules that another one covers; tests compare what both compile to."""
+    rules = [each for each in profile.rules if each.kind == "rule"]
+    first: dict[str, int] = {}
+    for rule in rules:
+        first.setdefault(rule.text.removeprefix("allow "), rule.line)
+    for rule in rules:
+        text = rule.text.removeprefix("allow ")
+        kind = found[1] if (found := _PLAIN.fullmatch(rule.text)) else ""
+        wider = first.get(kind) if text != kind else None
+        if wider is not None:
+            said = f"'{rule.text},' is covered by '{kind},' in line {wider}"
+            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+        elif first[text] < rule.line:
+            said = f"'{rule.text},' is in line {first[text]} already"
+            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+
+
+def _alone(text: str) -> Iterator[tuple[Problem, str, str]]:
+    """Yield what is wrong with a rule by itself, and how to correct it."""
+    if (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
+        yield CHANGE, f"'{text},'", ""
+    if file := _FILE.fullmatch(text):
+        access, path = _access(file), file["path"]
+        written = _WRITTEN.search(path) if access & {"w", "a"} else None
+        if written or (access & {"r", "w", "a"} and _USED.search(path)):
+            yield DANGEROUS, f"'{text},'", ""
+    if found := _CAPABILITY.fullmatch(text):
+        names = found["names"].split()
+        for name in sorted(set(names) - capabilities.NAMES):
+            yield CAPABILITY, f"'{name}' is no capability", capabilities.perhaps(name)
+        if not found["deny"] and _RULING.intersection(names):
+            yield DANGEROUS, f"'{text},'", ""
+
+
+def _access(file: patterns.Match[str]) -> set[str]:
+    """Return the permissions of a file's rule; those of a rule without any are all."""
+    return set((file["before"] or file["after"] or "rwmkl").lower())
+
+
+def _any_target(rest: str) -> bool:
+    target = rest.rpartition("->")[2].strip().strip('"') if "->" in rest else ""
+    return bool(_ANY_TARGET.fullmatch(target))
+
+
+def _denies(rule: str) -> bool:
+    return bool(patterns.match(r"(audit\s+)?deny\b", rule))

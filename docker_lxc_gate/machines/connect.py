@@ -1,0 +1,119 @@
+"""From a target to the runtime of its node: connect, become root, find the runtime."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from docker_lxc_gate.errors import TransportError, UsageError
+from docker_lxc_gate.machines.read import is_directory, unparsed
+from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Local, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.ssh.address import SshAddress
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
+
+#: The programs that identify a runtime. Proxmox has LXC's own tools, too, so pct comes first.
+_PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}
+
+
+@contextmanager
+def opened(
+    target: Target,
+    *,
+    lab: Callable[[Callable[[str], None]], SshAddress] | None = None,
+    listener: Callable[[CommandResult], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+    reads: Iterable[Read[Any]] = (),
+    beneath: Callable[[Transport], Transport] = lambda node: node,
+) -> Iterator[Runtime]:
+    """Connect to a target's node and close the connection afterwards.
+
+    Args:
+        target: the target.
+        lab: brings up the lab and returns the address of its node; it is given ``tell``. Without
+            it the lab cannot be a target.
+        listener: called with the result of every command.
+        tell: called with one line before each long operation.
+        reads: are asked of the node in the same round trip, since they will be wanted next.
+        beneath: wraps the node below ``listener``, as
+            :class:`docker_lxc_gate.machines.batch.Shared` does.
+
+    Yields:
+        The runtime that manages the containers of the node.
+
+    Raises:
+        TransportError: the node cannot be reached, does not give us root, or has no runtime.
+        UsageError: the target is the lab, and ``lab`` is not given.
+    """
+    with ExitStack() as stack:
+        raw: Transport = Local()
+        if target.place != "local":
+            # Imported here: help, and a target that is this machine, need no paramiko.
+            from docker_lxc_gate.machines.ssh.connection import Ssh  # noqa: PLC0415
+
+            name = "the lab's node" if target.place else ""
+            raw = stack.enter_context(closing(Ssh(_reached(target, lab, tell), name=name)))
+        yield runtime_on(raw, target, listener=listener, reads=reads, beneath=beneath)
+
+
+def runtime_on(
+    raw: Transport,
+    target: Target,
+    *,
+    listener: Callable[[CommandResult], None] = lambda _: None,
+    reads: Iterable[Read[Any]] = (),
+    beneath: Callable[[Transport], Transport] = lambda node: node,
+) -> Runtime:
+    """Return the runtime of a target whose node ``raw`` reaches, in one round trip.
+
+    Raises:
+        TransportError: as :func:`opened`.
+    """
+    kind = Lxc if target.runtime == "lxc" else Pct
+    ours = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]
+    node = beneath(as_root(raw, sudo=target.sudo, reads=[*ours, *reads]))
+    return _runtime(Recorded(node, listener), target)
+
+
+def _reached(
+    target: Target,
+    lab: Callable[[Callable[[str], None]], SshAddress] | None,
+    tell: Callable[[str], None],
+) -> SshAddress:
+    """Return where SSH reaches a node other than this machine."""
+    if target.address is not None:
+        return target.address
+    if lab is None:
+        raise UsageError(
+            f"target {target}: the lab cannot be reached from here; expected a node that SSH "
+            "reaches, or local/CTID"
+        )
+    return lab(tell)
+
+
+def _finding(target: Target) -> Read[CommandResult]:
+    programs = _PROGRAMS[target.runtime]
+    return unparsed("sh", "-c", " || ".join(f"command -v {name}" for name in programs))
+
+
+def _runtime(node: Transport, target: Target) -> Runtime:
+    """Return ``Pct`` if the node has pct, else ``Lxc``, unless the target names one."""
+    programs = _PROGRAMS[target.runtime]
+    found = node.ask(_finding(target))
+    if not found.ok:
+        tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
+        raise TransportError(
+            f"{tried} was found on {node.machine}: is it the machine that manages the containers? "
+            f"(runtime is {target.runtime!r})"
+        )
+    return Pct(node) if found.text.strip().endswith("/pct") else Lxc(node)

@@ -1,0 +1,110 @@
+"""Reads below a container's root from the node; no link of the guest can lead out of that root.
+
+The guest controls everything in that tree: names, links, devices, sockets. A path through
+``/proc/PID/root`` is not safe, because an absolute link there is resolved with the *node's* root.
+So ``openat2`` resolves each path with ``RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS``, as after a
+chroot, and only the resulting handle is used. The program is the node's perl, which every Proxmox
+host has; no program of the guest runs. Source: openat2(2), user_namespaces(7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.programs import program
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.transport import Transport
+
+#: Limits of one answer: bytes and seconds.
+MOST, PATIENCE = 1 << 19, 30
+#: The program's exit code if the path is absent.
+ABSENT = 4
+_LOOK = program("docker_lxc_gate.machines", "look.pl")
+_KINDS = {
+    "100000": "a file",
+    "120000": "a symbolic link",
+    "40000": "a directory",
+    "20000": "a character device",
+    "60000": "a block device",
+    "10000": "a pipe",
+    "140000": "a socket",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A file, by lstat(2): its kind in words, and a device's numbers."""
+
+    kind: str
+    major: int = 0
+    minor: int = 0
+
+    def __str__(self) -> str:
+        """Return the kind and the numbers, for a message."""
+        numbers = f" {self.major}:{self.minor}" if self.kind.endswith("device") else ""
+        return f"{self.kind}{numbers}"
+
+
+def run(
+    node: Transport, pid: int, program: str, *words: str, what: str = "its root cannot be seen"
+) -> CommandResult:
+    """Run a perl program that begins with :data:`PRELUDE` on the node.
+
+    Args:
+        node: the node of the container.
+        pid: of the container's first process, on the node.
+        program: the whole program.
+        words: its arguments; never unchecked text of the guest.
+        what: the consequence of a failure, for the error message.
+
+    Returns:
+        The result, with exit code 0 or :data:`ABSENT`.
+
+    Raises:
+        FactError: the program failed, for example because the node has no perl.
+        TransportError: the node cannot be reached.
+    """
+    argv = ["perl", "-MErrno", "-e", program, str(pid), *words]
+    result = node.look(argv, timeout=PATIENCE + 15)
+    if result.exit_code in {0, ABSENT} and len(result.stdout) <= 2 * MOST:
+        return result
+    # Not with the command: a reader of the verdict need not read our program.
+    said = result.stderr.decode(errors="replace").strip()[:500]
+    raise FactError(
+        f"on {node.machine}, for the container with process {pid}: {what}: "
+        f"{said or f'perl ended with {result.exit_code}'}"
+    )
+
+
+@foreign.parser(..., 950, "/dev/fuse")
+def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
+    """Return the kind of file at a path below a container's root; its last link is not followed.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+        path: absolute, as in the container.
+
+    Returns:
+        The kind of file; None if the path is absent.
+
+    Raises:
+        FactError: the path could not be read.
+        TransportError: the container does not run, or the node cannot be reached.
+    """
+    what = f"{path} cannot be seen"
+    result = run(runtime.node, runtime.init_pid(ctid), _LOOK, path, what=what)
+    if result.exit_code == ABSENT:
+        return None
+    found = patterns.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)
+    if found is None:
+        raise FactError(
+            f"{runtime.node.machine}: the type of {path} cannot be read: {result.text[:80]!r}"
+        )
+    return Node(_KINDS.get(found[1], "of an unknown kind"), int(found[2]), int(found[3]))

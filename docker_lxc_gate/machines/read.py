@@ -1,0 +1,60 @@
+"""A question to a machine, as a value: what is run, and what its answer means.
+
+A read only looks. So it can be asked together with others in one round trip
+(:mod:`docker_lxc_gate.machines.batch`), answered in a test without a machine, and run whenever it
+is convenient: cut off, it leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from docker_lxc_gate.machines.result import CommandResult
+
+#: What a program says of a file that does not exist, with ``LC_ALL=C``.
+ABSENT = b"No such file or directory"
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Read(Generic[T_co]):
+    """A command that changes nothing, and the parser of its answer.
+
+    Args:
+        argv: program and arguments.
+        parse: turns the result, whatever its exit code, into the fact; raises RemediationError.
+        timeout: seconds until the command is given up and ended.
+        limit: how long each output may be (bytes); None: as in
+            :func:`docker_lxc_gate.machines.transport.at_most`.
+    """
+
+    argv: tuple[str, ...]
+    parse: Callable[[CommandResult], T_co] = field(compare=False)
+    timeout: float = 60.0
+    limit: int | None = None
+
+
+def unparsed(*argv: str, timeout: float = 60.0) -> Read[CommandResult]:
+    """Return the read whose fact is the whole result."""
+    return Read(argv, lambda result: result, timeout)
+
+
+def is_directory(path: str) -> Read[bool]:
+    """Read whether there is a directory, or a link to one."""
+    return Read(("test", "-d", path), lambda result: result.ok)
+
+
+def content_of(path: str, limit: int | None = None) -> Read[bytes | None]:
+    """Read a file's content: None if it is absent; unreadable raises CommandFailed."""
+
+    def parse(result: CommandResult) -> bytes | None:
+        if result.exit_code == 1 and ABSENT in result.stderr:
+            return None
+        return result.require().stdout
+
+    return Read(("env", "LC_ALL=C", "cat", "--", path), parse, limit=limit)

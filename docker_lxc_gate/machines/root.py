@@ -1,0 +1,79 @@
+"""Being root on a node, where everything that is done is root's to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.transport import Inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+#: sudo's own refusals, when its policy wants a password or does not allow the command.
+#: Source: sudo(8), plugins/sudoers/check.c, auth/sudo_auth.c and logging.c.
+_REFUSED = patterns.compile(
+    r"(?m)^sudo: (a password|a terminal|interactive authentication) is required|"
+    r"^sudo: .*must have a tty|is not (in the sudoers file|allowed to (execute|run))",
+)
+
+
+_USER = patterns.compile(r"[\w.$@\\-]+")
+
+
+def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> Transport:
+    """Return a node whose commands run as root and end there when their deadline passes.
+
+    Who we are is asked once, here. Each command stands in the node's list of processes as
+    ``timeout -k GRACE SECONDS env DOCKER_LXC_GATE_RUN=RUN_ID …``.
+
+    Args:
+        raw: runs argv on the node as the user that logged in.
+        sudo: whether that takes ``sudo -n``.
+        reads: what will be asked next; asked along with who we are.
+
+    Raises:
+        TransportError: the user is not root and does not become it.
+    """
+    prefix = ["sudo", "-n", "--"] if sudo else []
+
+    def wrap(argv: Sequence[str]) -> list[str]:
+        return [*prefix, *argv]
+
+    def examine(result: CommandResult) -> None:
+        said = result.stderr.decode(errors="replace")
+        if sudo and result.exit_code and _REFUSED.search(said):
+            raise _refused(raw, said)
+
+    me = unparsed("id", "-u")
+    node = Ahead(Inside(raw, raw.machine, wrap, examine, marked=True), [me, *reads])
+    who = node.ask(me)
+    if sudo and not who.ok:  # in whatever language sudo speaks there
+        raise _refused(raw, who.stderr.decode(errors="replace"))
+    if who.require().text.strip() != "0":
+        raise TransportError(
+            f"on {raw.machine}: we are not root but uid {who.text.strip()}: "
+            "log in as root, or set sudo = true in a target file"
+        )
+    return node
+
+
+def _refused(raw: Transport, said: str) -> TransportError:
+    user = raw.look(["id", "-un"]).text.strip()
+    if patterns.search(r"\bsudo\b.*not found|No such file", said) or not _USER.fullmatch(user):
+        return TransportError(
+            f"on {raw.machine}: nothing runs by sudo there: {said.strip()}\n"
+            "log in as root, and leave sudo out of the target file"
+        )
+    return TransportError(
+        f"on {raw.machine}: sudo does not make {user} root: {said.strip()}\n"
+        f"allow it (visudo -f /etc/sudoers.d/docker-lxc-gate): {user} ALL=(root) NOPASSWD: ALL\n"
+        "or log in as root"
+    )

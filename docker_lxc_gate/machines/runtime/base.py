@@ -1,0 +1,175 @@
+"""The runtime of a node, and the parts that Proxmox's ``pct`` and LXC's own tools share.
+
+A container is a transport wrapped in a transport: ``Pct(node).inside(950)`` only rewrites
+argv to ``pct exec 950 -- …`` and hands it to the node's transport.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.read import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+#: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
+ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
+_INCLUDE = patterns.compile(r"(?m)^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$")
+_NESTED = 8  #: the limit for nested includes
+
+
+class Runtime(ABC):
+    """Manages the containers of one node; the shared part uses LXC's own tools, as Proxmox does."""
+
+    #: The kind of containers: Proxmox's, or plain LXC's.
+    kind: ClassVar[Literal["pct", "lxc"]]
+    _LXC_PATH = "/var/lib/lxc"
+    _START: ClassVar[str]
+
+    def __init__(self, node: Transport) -> None:
+        self.node = node
+
+    def on(self, node: Transport) -> Self:
+        """Return the same runtime of a node that is reached otherwise."""
+        return type(self)(node)
+
+    @abstractmethod
+    def inside(self, ctid: int) -> Transport:
+        """Return a transport whose commands run in the container."""
+
+    @abstractmethod
+    def configuration(self, ctid: int) -> container_config.ContainerConfig:
+        """Return the configuration as written; raises FactError if there is no container."""
+
+    def effective(self, ctid: int) -> container_config.ContainerConfig:
+        """Return LXC's configuration file, with its includes resolved.
+
+        Proxmox generates it at each start, each stop, and ``pct set``.
+        """
+        path = self.started_path(ctid)
+        content = self.node.read(path)
+        if content is None:
+            raise FactError(f"{path} does not exist on {self.node.machine}")
+        return container_config.parse_lxc(
+            path, self._resolved(path, content.decode(errors="replace"))
+        )
+
+    @abstractmethod
+    def started_with(self, ctid: int) -> str:
+        """Return the known part of the configuration that a running container started with."""
+
+    @abstractmethod
+    def features(self, ctid: int) -> dict[str, str]:
+        """Return the container's features, in the words of Proxmox's ``features``."""
+
+    @classmethod
+    @abstractmethod
+    def reads(cls, ctid: int) -> Read[CommandResult]:
+        """Return what :meth:`state` asks first."""
+
+    @abstractmethod
+    def state(self, ctid: int) -> str | None:
+        """Return ``running``, ``stopped`` …, or None if there is no such container."""
+
+    def control_reads(self) -> tuple[Read[Any], ...]:
+        """Return what :meth:`require_control` asks."""
+        return ()
+
+    def blocked(self) -> str:
+        """Return why no container can be started or changed now, and what to do; empty if not."""
+        return ""
+
+    def require_control(self, ctid: int) -> None:  # noqa: B027 - plain LXC has no such program
+        """Raise Busy if the container cannot be changed, stopped and started by us now."""
+
+    def start_command(self, ctid: int) -> str:
+        """Return the command that starts the container, for a reader to type."""
+        return f"{self._START} {ctid}"
+
+    @abstractmethod
+    def start(self, ctid: int) -> None:
+        """Start the container; raises CommandFailed with what the runtime said."""
+
+    @abstractmethod
+    def stop(self, ctid: int) -> None:
+        """Stop the container immediately."""
+
+    @abstractmethod
+    def shutdown(self, ctid: int) -> None:
+        """Shut the container down cleanly."""
+
+    @abstractmethod
+    def destroy(self, ctid: int) -> None:
+        """Destroy a stopped container and its root."""
+
+    @classmethod
+    def first_process(cls, ctid: int) -> Read[str]:
+        """Read the pid of the first process, on the node; empty if the container does not run."""
+        argv = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-p", "-H")
+
+        def parse(answer: CommandResult) -> str:
+            pid = answer.text.strip()
+            return pid if answer.ok and patterns.fullmatch("[0-9]{1,10}", pid) else ""
+
+        return Read(argv, parse)
+
+    def init_pid(self, ctid: int) -> int:
+        """Return the pid, on the node, of the first process; raises TransportError if stopped."""
+        said = self.node.ask(self.first_process(ctid))
+        if not said:
+            raise TransportError(
+                f"container {ctid} on {self.node.machine} is not running: "
+                f"start it ({self.start_command(ctid)}), then run this again"
+            )
+        return int(said)
+
+    @abstractmethod
+    def config_path(self, ctid: int) -> str:
+        """Return the file in which the container's options are written."""
+
+    @classmethod
+    def started_path(cls, ctid: int) -> str:
+        """Return LXC's own configuration file, which :meth:`effective` reads."""
+        return f"{cls._LXC_PATH}/{ctid}/config"
+
+    def _resolved(self, path: str, text: str) -> str:
+        """Return a configuration with each ``lxc.include`` replaced by the included text."""
+        for _ in range(_NESTED + 1):  # one round trip a level
+            includes = list(dict.fromkeys(_INCLUDE.findall(text)))
+            if not includes:
+                return text
+            if odd := [place for place in includes if not place.startswith("/")]:
+                raise FactError(f"{path}: lxc.include = {odd[0]}: expected an absolute path")
+            files = self._included(includes)
+            text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
+        raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
+
+    def seccomp_list(self, effective: container_config.ContainerConfig) -> str:
+        """Return the text of a seccomp list; if the file is absent, LXC starts no container."""
+        path = effective.current().get("lxc.seccomp.profile", "")
+        return (self.node.read(path) or b"").decode(errors="replace") if path else ""
+
+    def _included(self, places: Sequence[str]) -> dict[str, str]:
+        """Return the content of these files, and of the files in these directories."""
+        found = ("find", "-L", *places, "-maxdepth", "1", "-type", "f")
+        shown = self.node.look([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
+        files: dict[str, str] = {}
+        for line in shown.text.split("\n"):
+            name, _, content = line.partition("\0")
+            files[name] = f"{files[name]}\n{content}" if name in files else content
+        return files
+
+
+def _of(place: str, files: dict[str, str]) -> str:
+    """Return the text of one include: a file, or a directory's ``*.conf`` in order of name."""
+    inside = patterns.compile(patterns.escape(place.rstrip("/")) + r"/[^/]+\.conf")
+    names = [name for name in sorted(files) if name == place or inside.fullmatch(name)]
+    return "\n".join(files[name] for name in names)

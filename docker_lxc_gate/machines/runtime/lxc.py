@@ -1,0 +1,120 @@
+"""Containers of plain LXC, through its own tools."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.runtime.base import ENVIRONMENT, Runtime
+from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.printable import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+#: Prints a process's profile, and the mounts that LXC made for it.
+_EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
+
+
+class Lxc(Runtime):
+    """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
+
+    kind = "lxc"
+    _START = "lxc-start -n"
+
+    @override
+    def inside(self, ctid: int) -> Transport:
+        def wrap(argv: Sequence[str]) -> list[str]:
+            attach = ["lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env"]
+            return [
+                *attach,
+                "-v",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "--",
+                *ENVIRONMENT,
+                *argv,
+            ]
+
+        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
+
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
+        said = result.stderr.decode(errors="replace")
+        if result.exit_code and patterns.search(rf"(?m)^lxc-attach: {ctid}: .*init pid", said):
+            if self.node.read(self.config_path(ctid)) is None:
+                raise TransportError(self._absent(ctid))
+            raise TransportError(
+                f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
+                f"start it: {self.start_command(ctid)}"
+            )
+
+    def _absent(self, ctid: int) -> str:
+        return (
+            f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
+            "not exist): lxc-ls lists all containers"
+        )
+
+    @override
+    def config_path(self, ctid: int) -> str:
+        return f"{self._LXC_PATH}/{ctid}/config"
+
+    @override
+    def configuration(self, ctid: int) -> container_config.ContainerConfig:
+        if self.node.read(self.config_path(ctid)) is None:
+            raise FactError(self._absent(ctid))
+        return self.effective(ctid)
+
+    def started_with(self, ctid: int) -> str:
+        """See :class:`Runtime`.
+
+        LXC keeps no copy of the configuration, and lxc-info reads the file, which may have changed
+        since. So the effects on the first process count. Source: tools/lxc_info.c.
+        """
+        place = f"/proc/{self.init_pid(ctid)}"
+        return self.node.look(["sh", "-c", _EFFECTS, "effects", place]).require().text
+
+    @override
+    def features(self, ctid: int) -> dict[str, str]:
+        effective = self.effective(ctid)
+        return container_config.granted(effective, self.seccomp_list(effective))
+
+    @classmethod
+    def reads(cls, ctid: int) -> Read[CommandResult]:
+        """Return what :meth:`state` asks."""
+        return unparsed("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
+
+    @override
+    def state(self, ctid: int) -> str | None:
+        answer = self.node.ask(self.reads(ctid))
+        if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
+            return None
+        return answer.require().text.strip().lower()
+
+    @override
+    def start(self, ctid: int) -> None:
+        self.node.run(["lxc-start", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
+
+    @override
+    def stop(self, ctid: int) -> None:
+        argv = ["lxc-stop", "-k", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+    @override
+    def shutdown(self, ctid: int) -> None:
+        argv = ["lxc-stop", "-t", "60", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+    @override
+    def destroy(self, ctid: int) -> None:
+        argv = ["lxc-destroy", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()

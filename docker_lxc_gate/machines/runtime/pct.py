@@ -1,0 +1,250 @@
+"""Containers of Proxmox VE, through its ``pct``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import Busy, Elsewhere, FactError, TransportError
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.read import ABSENT, Read, unparsed
+from docker_lxc_gate.machines.runtime.base import ENVIRONMENT, Runtime
+from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.printable import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+#: pct's message about a container that its node does not have.
+_PCT_ABSENT = r"(?m)^Configuration file '.*' does not exist"
+#: pct's own error messages, and what to do. Source: transcripts; users' reports for the lock on
+#: the file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem).
+_PCT_ERRORS = {
+    r"^container '[0-9]+' not running!|^CT [0-9]+ not running": "start it: pct start {ctid}",
+    r"^CT is locked \(\S+\)": (
+        "wait until that has ended; if no such task runs any more: pct unlock {ctid}"
+    ),
+    r"can't lock file '/run/lock/lxc/": "another pct is at work on it: wait, then run this again",
+    r"pct: (command )?not found|^env: \Wpct\W: ": (
+        "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'"
+    ),
+    r"^please run as root|^ipcc_send_rec.*(Unknown error|[Pp]ermission denied)": (
+        "pct needs root: log in as root, or set sudo = true in a target file"
+    ),
+    r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
+}
+_PVE = "/etc/pve"
+#: The resources of Proxmox's HA: for each a section, ``ct: CTID`` and indented lines.
+_HA = f"{_PVE}/ha/resources.cfg"
+_HA_SECTION = r"(?m)^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
+#: LXC's states that pct calls "running". Source: PVE::LXC, vmstatus.
+_UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
+_CONFIG = f"{_PVE}/lxc/{{}}.conf"
+#: Prints the mode of a link that only Proxmox's cluster filesystem has, or stat's error, then the
+#: resources of HA. Without quorum no mode there has a bit to write, and root is refused, too.
+#: Source: PVE::Cluster (check_cfs_quorum) and pmxcfs of pve-cluster 9.1.6.
+_IN_CONTROL = f"""
+LC_ALL=C stat -c %a {_PVE}/local 2>&1
+[ ! -e {_HA} ] || cat {_HA}
+"""
+#: Why nothing can be changed on a node of Proxmox's, and what to do.
+NO_QUORUM = (
+    "this node's cluster has no quorum: /etc/pve is read-only, and Proxmox starts no container. "
+    "pvecm status shows the votes: bring the missing nodes back. Only if they are surely off, and "
+    "stay off: pvecm expected 1. If one still runs, both write /etc/pve and start the same guests"
+)
+#: Waits up to 60 s for a unit to end. If LXC's own tools started the container, it has no unit.
+_ENDED = """
+for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
+echo "it is still active" >&2; exit 1
+"""
+
+
+def _in_control(answer: CommandResult) -> tuple[bool, str]:
+    mode, _, resources = answer.require().text.partition("\n")
+    if ABSENT.decode() in mode:  # no Proxmox: nothing there is ever read-only
+        return True, resources
+    if not patterns.fullmatch("[0-7]{3,4}", mode):
+        raise FactError(
+            f"on {answer.machine}: Proxmox's cluster filesystem does not answer ({mode:.200}): "
+            "systemctl status pve-cluster"
+        )
+    return bool(int(mode, 8) & 0o200), resources
+
+
+#: Whether the cluster has quorum, or there is none, and the resources of Proxmox's HA.
+IN_CONTROL = Read(("sh", "-c", _IN_CONTROL, "control"), _in_control)
+
+
+class Pct(Runtime):
+    """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
+
+    kind = "pct"
+    _START = "pct start"
+
+    @override
+    def inside(self, ctid: int) -> Transport:
+        def wrap(argv: Sequence[str]) -> list[str]:
+            return ["pct", "exec", str(ctid), "--keep-env", "0", "--", *ENVIRONMENT, *argv]
+
+        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
+
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Raise for pct's own errors; a command may have the same exit codes, 2 and 255."""
+        if not result.exit_code:
+            return
+        said = result.stderr.decode(errors="replace")
+        if patterns.search(_PCT_ABSENT, said):
+            raise TransportError(self._absent(ctid))
+        for pattern, advice in _PCT_ERRORS.items():
+            if found := patterns.search(f"(?m){pattern}", said):
+                raise TransportError(
+                    f"on {result.machine}: {result.command}: {cut(said[found.start() :].strip())}\n"
+                    + advice.format(ctid=ctid)
+                )
+
+    def _elsewhere(self, ctid: int) -> str:
+        """Return the other node of the cluster that has the container, if one has."""
+        search = ["find", "/etc/pve/nodes", "-path", f"*/lxc/{ctid}.conf"]
+        found = patterns.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
+        return found[1] if found else ""
+
+    def _absent(self, ctid: int) -> str:
+        """Return the message about a container that this node does not have."""
+        if name := self._elsewhere(ctid):
+            return (
+                f"container {ctid} is not on {self.node.machine} but on {name}, a node of the same "
+                "cluster: name that one as the target, or migrate the container"
+            )
+        return (
+            f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
+            "not exist): pct list shows those that are"
+        )
+
+    def _pct(self, verb: str, ctid: int, *options: str, timeout: float = 60.0) -> CommandResult:
+        result = self.node.run(["pct", verb, str(ctid), *options], timeout=timeout)
+        self._examine(ctid, result)
+        return result
+
+    @override
+    def config_path(self, ctid: int) -> str:
+        return _CONFIG.format(ctid)
+
+    @override
+    def configuration(self, ctid: int) -> container_config.ContainerConfig:
+        path = self.config_path(ctid)
+        content = self.node.read(path)
+        if content is None:
+            self.state(ctid)  # raises if Proxmox's cluster filesystem does not answer
+            raise FactError(self._absent(ctid))
+        return container_config.parse(path, content.decode(errors="replace"))
+
+    def started_with(self, ctid: int) -> str:
+        """See :class:`Runtime`: of a running container pct wrote LXC's configuration at its start.
+
+        It writes it at a stop and at ``pct set``, too. With the list of system calls, of which the
+        configuration names but the path: that alone says whether there is keyctl. Of the
+        processors Proxmox takes other ones each time (pve-container, rand).
+        """
+        effective = self.effective(ctid)
+        written = [line for line in str(effective).splitlines() if "cpuset.cpus" not in line]
+        return "\n".join([*written, *self.seccomp_list(effective).splitlines()])
+
+    def features(self, ctid: int) -> dict[str, str]:
+        """See :class:`Runtime`; a pending or snapshotted value does not count."""
+        return container_config.features(self.configuration(ctid).current().get("features", ""))
+
+    @classmethod
+    def reads(cls, ctid: int) -> Read[CommandResult]:
+        """Return what :meth:`state` asks first."""
+        look = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
+        return unparsed("find", _CONFIG.format(ctid), "-exec", *look, ";")
+
+    def state(self, ctid: int) -> str | None:
+        """See :class:`Runtime`.
+
+        LXC's word counts if Proxmox has the container on this node: that starts no pct, a large
+        program. If either is not so, pct is asked, which says what is wrong.
+        """
+        seen = self.node.ask(self.reads(ctid))
+        if seen.ok and seen.text.strip() in _UP:
+            return "running"
+        never_started = b"doesn't exist" in seen.stdout + seen.stderr
+        if seen.ok and (seen.text.strip() == "STOPPED" or never_started):
+            return "stopped"
+        answer = self.node.look(["pct", "status", str(ctid)])
+        if patterns.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
+            if name := self._elsewhere(ctid):  # None would have it created a second time
+                raise Elsewhere(self._absent(ctid), name)
+            return None
+        self._examine(ctid, answer)
+        match = patterns.match(r"status: (\S+)", answer.require().text)
+        if match is None:
+            raise FactError(f"pct status {ctid} said {answer.text!r}")
+        return match[1]
+
+    @override
+    def control_reads(self) -> tuple[Read[Any], ...]:
+        return (IN_CONTROL,)
+
+    @override
+    def blocked(self) -> str:
+        return "" if self.node.ask(IN_CONTROL)[0] else NO_QUORUM
+
+    def require_control(self, ctid: int) -> None:
+        """See :class:`Runtime`: the cluster has quorum, and HA does not manage the container.
+
+        There pct only passes a request to the HA manager and returns. The manager acts later, and
+        would keep a container stopped that apply wants to restart. Source: pve-container's API
+        (vm_stop, vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
+        """
+        quorate, written = self.node.ask(IN_CONTROL)
+        if not quorate:
+            raise Busy(f"on {self.node.machine}, {NO_QUORUM}")
+        found = patterns.search(_HA_SECTION.format(ctid), written)
+        if found is None:
+            return
+        stated = patterns.search(r"(?m)^[ \t]+state[ \t]+(\S+)", found[1])
+        state = stated[1] if stated else "started"
+        if state != "ignored":
+            raise Busy(
+                f"container {ctid} on {self.node.machine} is managed by Proxmox's HA ({_HA}), "
+                "which acts on a stop or start only later, and would leave the container stopped. "
+                f"Take it from HA: ha-manager set ct:{ctid} --state ignored; afterwards: --state "
+                f"{state}"
+            )
+
+    @override
+    def start(self, ctid: int) -> None:
+        self.require_control(ctid)
+        self._pct("start", ctid, timeout=180).require()
+
+    @override
+    def stop(self, ctid: int) -> None:
+        self.require_control(ctid)
+        self._pct("stop", ctid, timeout=180).require()
+        self._require_ended(ctid)
+
+    @override
+    def shutdown(self, ctid: int) -> None:
+        self.require_control(ctid)
+        options = ("--timeout", "60", "--forceStop", "1")
+        self._pct("shutdown", ctid, *options, timeout=180).require()
+        self._require_ended(ctid)
+
+    def _require_ended(self, ctid: int) -> None:
+        """Wait until the container's unit ends: its last hook rewrites the container's file."""
+        unit = f"pve-container@{ctid}.service"
+        self.node.look(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
+            f"{unit} is still active after the stop: journalctl -u {unit} says why"
+        )
+
+    @override
+    def destroy(self, ctid: int) -> None:
+        self._pct("destroy", ctid, timeout=180).require()

@@ -1,0 +1,91 @@
+"""Waiting until a started container has booted, or is online."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import stamina
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import TransportError, Unreachable
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.transport import Transport
+
+stamina.instrumentation.set_on_retry_hooks([])  # do not log each retry
+
+
+class _Booting(Exception):
+    """systemd in the container has not finished booting."""
+
+
+def _may_come(error: Exception) -> bool:
+    """Whether to retry: not if the node itself is unreachable."""
+    return isinstance(error, _Booting | TransportError) and not isinstance(error, Unreachable)
+
+
+#: Frequent polling would slow the boot down. Before systemd runs, this returns immediately.
+_BOOTED = "timeout 20 systemctl is-system-running --wait; exec systemctl is-system-running"
+
+
+def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
+    """Wait until systemd in the container has finished booting, with or without failed units.
+
+    Args:
+        container: a transport into it.
+        patience: seconds.
+
+    Raises:
+        TransportError: it did not finish in time, or its node cannot be reached any more.
+    """
+
+    @stamina.retry(on=_may_come, timeout=patience, attempts=None, wait_max=2.0)
+    def settled() -> None:
+        said = container.look(["sh", "-c", _BOOTED]).text.split()
+        state = said[-1] if said else ""
+        if state not in {"running", "degraded"}:
+            raise _Booting(state)
+
+    try:
+        settled()
+    except _Booting as error:
+        raise TransportError(
+            f"{container.machine} has not booted within {patience:g} s: its systemd is in state "
+            f"'{error}'"
+        ) from error
+
+
+class _Offline(Exception):
+    """The container has no default route yet."""
+
+
+def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
+    """Wait until the container has a default route: DHCP may take longer than booting.
+
+    Args:
+        container: a transport into it.
+        patience: seconds.
+
+    Raises:
+        TransportError: it got none in time.
+    """
+
+    @stamina.retry(on=_Offline, timeout=patience, attempts=None, wait_max=2.0)
+    def routed() -> None:
+        four = (container.read("/proc/net/route") or b"").splitlines()
+        six = (container.read("/proc/net/ipv6_route") or b"").splitlines()
+        # Source: proc(5); in both, the destination's bits are all zero, and "lo" leads nowhere.
+        found = any(line.split()[1:2] == [b"00000000"] for line in four)
+        found = found or any(
+            patterns.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
+        )
+        if not found:
+            raise _Offline
+
+    try:
+        routed()
+    except _Offline as error:
+        raise TransportError(
+            f"{container.machine} has no default route within {patience:g} s: is there DHCP on its "
+            "bridge (bridge in the target file)?"
+        ) from error

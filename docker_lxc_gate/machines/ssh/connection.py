@@ -1,0 +1,360 @@
+"""A transport over SSH (paramiko): one verified, shared connection for each machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shlex
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import paramiko
+from typing_extensions import override
+
+from docker_lxc_gate.errors import (
+    Dropped,
+    LimitExceeded,
+    TransportError,
+    Unreachable,
+    too_late,
+    too_much,
+)
+from docker_lxc_gate.machines.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
+from docker_lxc_gate.machines.ssh.identity import is_exposed, searched, usable, why_unusable
+from docker_lxc_gate.machines.ssh.known_hosts import KnownHosts, Refuse, require_not_revoked
+from docker_lxc_gate.machines.ssh.ssh_config import route
+from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Machine, at_most, limit
+from docker_lxc_gate.printable import command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.machines.ssh.address import SshAddress
+    from docker_lxc_gate.machines.ssh.ssh_config import Hop
+    from docker_lxc_gate.machines.transport import Child
+
+# paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+_CHUNK = 1 << 16
+#: paramiko's messages, among others, for a timeout and for a missing key.
+_NO_SESSION, _NO_KEY = "No existing session", "No authentication methods available"
+#: How often an idle channel is polled (seconds).
+_POLL = 0.005
+#: How long a refused session is asked for again, and how often (seconds).
+_COUNTED, _AGAIN = 3.0, 0.05
+#: How long to wait for the news that a connection was cut (seconds).
+_GOING = 0.2
+#: The interval of keepalives: firewalls drop silent connections (seconds).
+_KEEPALIVE = 30
+
+
+class Ssh(Machine):
+    """One machine over one SSH connection, opened at the first command.
+
+    A command that may have changed something is never sent again: after a dropped connection
+    the error is raised, and the next command connects again.
+    """
+
+    def __init__(
+        self, address: SshAddress, *, name: str = "", connect_timeout: float = 15.0
+    ) -> None:
+        self.address = address
+        self.machine = name or str(address)
+        self._connect_timeout = connect_timeout
+        self._clients: list[paramiko.SSHClient] = []  # the jump hosts', then the machine's own
+
+    def close(self) -> None:
+        """Close the connection; the next command opens a new one."""
+        while self._clients:
+            self._clients.pop().close()
+
+    def _connected(self) -> paramiko.Transport:
+        if self._clients:
+            transport = self._clients[-1].get_transport()
+            if transport is not None and transport.is_active():
+                return transport
+        self.close()
+        *jumps, last = route(self.address)
+        through: paramiko.Transport | None = None
+        try:
+            for hop in jumps:
+                through = self._connect(hop, f"the jump host {hop} to {self.machine}", through)
+            via = f" through the jump host {jumps[-1]}" if jumps else ""
+            transport = self._connect(last, f"{self.machine}{via}", through)
+            self._require_silent(transport, last)
+            return transport  # noqa: TRY300 - what follows is of an error
+        except TransportError:
+            self.close()
+            raise
+
+    def _require_silent(self, transport: paramiko.Transport, hop: Hop) -> None:
+        """Raise if the login shell adds output to a command's: bash reads .bashrc here, too."""
+        word = secrets.token_hex(16)
+        argv, timeout = ("echo", word), self._connect_timeout
+        shell = f"the login shell of {hop.user} on {self.machine}"
+        try:
+            channel = self._begun(transport, argv, timeout)
+            echo = _Command(channel, self.machine, argv, too_late(self.machine, argv, timeout))
+            with at_most(_CHUNK):
+                _, out, _ = echo.converse(b"", time.monotonic() + timeout)
+        except (TransportError, paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(
+                f"{shell} does not run the command that it is given: {words_of(error)}"
+            ) from error
+        if out == f"{word}\n".encode():
+            return
+        shown = first_line(out)
+        if word.encode() not in out:
+            raise Unreachable(
+                f"{shell} does not run the command that it is given: it printed {shown!r} instead"
+            )
+        raise Unreachable(
+            f"{shell} prints text of its own around each command's output ({shown!r}), so no "
+            "answer can be trusted: in its startup files (~/.bashrc, /etc/bash.bashrc) let "
+            "interactive shells alone print it, as in: case $- in *i*) neofetch ;; esac"
+        )
+
+    def _connect(
+        self, hop: Hop, name: str, through: paramiko.Transport | None
+    ) -> paramiko.Transport:
+        """Connect to one machine, directly or through the one before it, and keep the client."""
+        client = paramiko.SSHClient()
+        self._clients.append(client)
+        exposed = any(map(is_exposed, hop.offered))
+        known = KnownHosts(hop.known_hosts)
+        known.tell(client.get_host_keys())
+        client.set_missing_host_key_policy(Refuse(hop, known))
+        try:
+            host, port = hop.filed_under  # for the host key's name alone: sock is the connection
+            client.connect(
+                host,
+                port=port,
+                username=hop.user,
+                key_filename=usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
+                allow_agent=hop.own_keys,
+                look_for_keys=hop.own_keys and not exposed,
+                timeout=self._connect_timeout,
+                banner_timeout=self._connect_timeout,
+                auth_timeout=self._connect_timeout,
+                sock=self._greeted(hop, through),  # type: ignore[arg-type]  # what is used of one
+                transport_factory=_Transport,  # type: ignore[arg-type]  # the stub is of paramiko 3
+            )
+        except paramiko.BadHostKeyException as error:
+            require_not_revoked(known, hop.key_name, error.key)
+            raise TransportError(
+                f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
+                f"was reinstalled. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
+                f"-f {known.file_of(hop.key_name)}"
+            ) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(self._refusal(error, client, hop, name)) from error
+        transport = client.get_transport()
+        if transport is None:
+            raise TransportError(f"the connection to {name} is gone")
+        transport.set_keepalive(_KEEPALIVE)
+        return transport
+
+    def _refusal(self, error: Exception, client: paramiko.SSHClient, hop: Hop, name: str) -> str:
+        """Return the message about a failed connection, with the command to try."""
+        by_hand = f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
+        transport = client.get_transport()  # there is none before the connection stands
+        login = transport is not None and transport.is_active() and transport.initial_kex_done
+        if isinstance(error, paramiko.AuthenticationException) or (
+            login and isinstance(error, paramiko.SSHException)  # a key file that it cannot read
+        ):
+            unusable = [f"\n{why}" for why in map(why_unusable, hop.offered) if why]
+            why = f"{name} accepts none of the SSH keys offered"
+            if _NO_KEY in str(error) or not _refused(error):
+                why = f"no SSH key found to offer ({searched(hop)})"
+            said = f"login as {hop.user} on {name} failed: {why}. Password login is not attempted."
+            return f"{said}{''.join(unusable)}\n{by_hand}"
+        said = f"cannot reach {name} by SSH: "
+        # A reset means that the machine answered, unless a jump host sent it.
+        reset = isinstance(error, ConnectionResetError) and self._clients == [client]
+        if isinstance(error, NoServer) or (reset and transport is None):
+            return f"{said}it answers, but not as an SSH server ({words_of(error)})\n{by_hand}"
+        if transport is not None and _NO_SESSION in str(error):
+            silent = (
+                f"it greeted as an SSH server, then sent nothing for {self._connect_timeout:g} s"
+            )
+            return f"{said}{silent}\n{by_hand}"
+        return said + words_of(error)
+
+    def _greeted(self, hop: Hop, through: paramiko.Transport | None) -> Greeted:
+        """Return a connection whose other side has sent an SSH greeting."""
+        timeout = self._connect_timeout
+        where = (hop.host, hop.port)
+        stream: paramiko.Channel | socket.socket
+        if through:
+            here = ("127.0.0.1", 0)  # the origin, which servers do not check (RFC 4254, 7.2)
+            stream = through.open_channel("direct-tcpip", where, here, timeout=timeout)
+        else:
+            stream = socket.create_connection(where, timeout)
+        try:
+            return Greeted(stream, greeting(stream, timeout))
+        except BaseException:
+            stream.close()
+            raise
+
+    @override
+    @contextmanager
+    def _started(
+        self, argv: Sequence[str], timeout: float, late: TransportError
+    ) -> Iterator[Child]:
+        transport = self._connected()
+        try:
+            channel = self._begun(transport, argv, timeout)
+            yield _Command(channel, self.machine, argv, late)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise Dropped(
+                f"the connection to {self.machine} dropped during {command(argv)}: "
+                f"{words_of(error)}; whether it ran is not known"
+            ) from error
+        except LimitExceeded:
+            raise  # its channel is closed; the connection, over which the lock is held, is not
+        except TransportError as error:
+            transport.join(_GOING)
+            if not transport.is_active():
+                self.close()
+                raise Dropped(str(error)) from error
+            raise
+
+    def _begun(
+        self, transport: paramiko.Transport, argv: Sequence[str], timeout: float
+    ) -> paramiko.Channel:
+        """Start a command on the server, with a timeout, which paramiko lacks here."""
+        channel = self._session(transport)
+        channel.settimeout(timeout)
+        late = threading.Timer(timeout, channel.close)
+        late.daemon = True
+        late.start()
+        try:
+            channel.exec_command(os.fsencode(shlex.join(argv)))
+        finally:
+            late.cancel()
+        return channel
+
+    def _session(self, transport: paramiko.Transport) -> paramiko.Channel:
+        """Open a session; sshd counts one that is closed until it has reaped its command."""
+        end = time.monotonic() + _COUNTED
+        while True:
+            try:
+                return transport.open_session(timeout=self._connect_timeout)
+            except paramiko.ChannelException as error:  # the connection, and the lock, stand
+                if time.monotonic() < end:
+                    time.sleep(_AGAIN)
+                    continue
+                raise TransportError(
+                    f"{self.machine} opens no further session over this connection, so nothing "
+                    f"was run ({words_of(error)}): set MaxSessions in its sshd_config to 10, the "
+                    "default"
+                ) from error
+
+
+class _Transport(paramiko.Transport):
+    """A connection whose every error is paramiko's, of the socket or of its end.
+
+    paramiko reads a server's bytes in a thread of its own, and raises here what ended it: the bytes
+    of a server that does not follow the protocol end it with any error of Python's. None of our
+    code runs in that thread, so this hides no bug of ours.
+    """
+
+    @override
+    def get_exception(self) -> Exception | None:
+        error = super().get_exception()
+        if error is None or isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+            return error
+        said = paramiko.SSHException(f"it does not follow the protocol of SSH ({error!r})")
+        said.__cause__ = error
+        return said
+
+
+class _Command:
+    """A command over SSH: the server ends its input when the connection is gone."""
+
+    def __init__(
+        self, channel: paramiko.Channel, machine: str, argv: Sequence[str], late: TransportError
+    ) -> None:
+        self._channel, self._machine, self._argv, self._late = channel, machine, argv, late
+
+    def first_line(self, deadline: float) -> bytes:
+        channel, line = self._channel, bytearray()
+        channel.settimeout(max(0.0, deadline - time.monotonic()))
+        try:
+            while b"\n" not in line and len(line) < _CHUNK and (more := channel.recv(_CHUNK)):
+                line += more
+        except TimeoutError as error:
+            channel.close()
+            raise self._late from error
+        return bytes(line)
+
+    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
+        """Feed stdin and read both streams in turn: reading one to its end stalls the other."""
+        channel = self._channel
+        out, err, rest = bytearray(), bytearray(), memoryview(stdin)  # sliced without copying
+        if not rest:
+            channel.shutdown_write()
+        while not channel.closed:
+            if time.monotonic() > deadline:
+                channel.close()
+                raise self._late
+            if rest and channel.send_ready():
+                rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
+                if not rest:
+                    channel.shutdown_write()
+            elif _drain(channel, out, err):
+                self._require_short(out, err)
+            elif channel.exit_status_ready() and channel.eof_received:
+                break
+            else:
+                time.sleep(_POLL)
+        while _drain(channel, out, err):  # what came with the very last packet
+            self._require_short(out, err)
+        code = channel.recv_exit_status() if channel.exit_status_ready() else -1
+        channel.close()
+        if code < 0:
+            raise TransportError(
+                f"on {self._machine}: {command(self._argv)} ended without an exit status "
+                "(killed by a signal, or the connection was cut): "
+                "whether it did its work is not known"
+            )
+        return code, bytes(out), bytes(err)
+
+    def _require_short(self, *outputs: bytearray) -> None:
+        """Raise if an output is too long; SIGPIPE then ends the command."""
+        if max(map(len, outputs)) > limit():
+            self._channel.close()
+            raise too_much(self._machine, self._argv, limit())
+
+    def alive(self) -> bool:
+        transport = self._channel.get_transport()
+        ended = self._channel.closed or self._channel.exit_status_ready()
+        return not ended and transport is not None and transport.is_active()
+
+    def release(self) -> None:
+        if self.alive():
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(RELEASE_TIMEOUT)
+        self._channel.close()
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server refused the keys; else no readable key was found."""
+    kinds = paramiko.AuthenticationException, paramiko.PasswordRequiredException
+    return isinstance(error, kinds[0]) and not isinstance(error, kinds[1])
+
+
+def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
+    """Move the available output into the buffers; return whether there was any."""
+    before = len(out) + len(err)
+    if channel.recv_ready():
+        out += channel.recv(_CHUNK)
+    if channel.recv_stderr_ready():
+        err += channel.recv_stderr(_CHUNK)
+    return len(out) + len(err) > before

@@ -1,0 +1,148 @@
+"""A file of targets, by name, as a user writes it by hand (TOML).
+
+::
+
+[pve1]
+host = "pve1"            # or an alias of ~/.ssh/config; or "local", or "lab"
+ctid = 950
+reserved = [951, 952]    # containers that may be created and destroyed
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args, get_type_hints
+
+import msgspec
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import regular_file
+from docker_lxc_gate.machines.target import DEFAULT, Target, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: What to write for a key of a type, by what msgspec calls it.
+_WRITTEN = {
+    "int": "{key} = NUMBER, without quotes",
+    "float": "{key} = NUMBER, without quotes",
+    "str": '{key} = "TEXT", in quotes',
+    "bool": "{key} = true or {key} = false, without quotes",
+    "array": "{key} = [951, 952]",
+}
+
+
+def find(text: str | None, file: Path | None = None) -> Target:
+    """Return the target that a command line names.
+
+    Args:
+        text: a name in the file, or, without one, a target as
+            :func:`docker_lxc_gate.machines.target.parse` reads it; None: the lab.
+        file: a target file (TOML), one table a target; see
+            :class:`docker_lxc_gate.machines.target.Target` for the keys.
+
+    Raises:
+        UsageError: there is no such target, or the file is wrong; the error names the file, the
+            key, and the expected value.
+    """
+    if file is None:
+        return parse(DEFAULT if text is None else text)
+    tables = _tables(file)
+    if text in tables:
+        return _read(f"{file}: {text}", tables[text])
+    if text and "/" in text:  # of which the file says nothing: it would be left unread in silence
+        raise UsageError(
+            f"--target-file is given, but {text!r} is not one of its names: "
+            f"{', '.join(tables) or 'none'}"
+        )
+    said = f"no target is called {text!r}" if text else "say which target is meant (--target NAME)"
+    raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
+
+
+def _tables(file: Path) -> dict[str, dict[str, object]]:
+    try:
+        tables = tomllib.loads(_content(file).decode())
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # TOML's own error and Unicode's
+        raise UsageError(f"{file}: is not TOML: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{file}: its tables are nested too deep; write [NAME] alone") from None
+    for key, value in tables.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            raise UsageError(
+                f"{file}: [[{key}]] is a list of tables; a target is one table: write [{key}]"
+            )
+        if not isinstance(value, dict):
+            raise UsageError(
+                f"{file}: {key}: stands outside of a table; write it below a line [NAME], which "
+                "names the target that it is said of"
+            )
+    return tables
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return regular_file.read(Path(os.path.realpath(file)))[0]
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}; a target file is a regular file") from error
+
+
+def _read(where: str, table: dict[str, object]) -> Target:
+    if said := _unknown(table):
+        raise UsageError(f"{where}: {said}")
+    try:
+        found = msgspec.convert(table, Target)
+    except msgspec.ValidationError as error:
+        said, _, path = str(error).partition(" - at `$")
+        if isinstance(error.__cause__, ValueError):  # our own, which begins with the key
+            raise UsageError(f"{where}.{said}") from error
+        path = path.removesuffix("`")
+        raise UsageError(f"{where}{path}: {said}{_advice(said, path)}") from error
+    if said := _no_identity(found.identity):
+        raise UsageError(f"{where}.identity: {said}")
+    return found
+
+
+def _no_identity(path: str) -> str:
+    """Return why ``identity`` cannot be read, and what to write instead; empty if it can."""
+    try:
+        if not path or Path(path).expanduser().is_file():
+            return ""
+    except RuntimeError:  # ~USER of an unknown user
+        pass
+    return (
+        f"{path!r} is no file; write the path of a private key on this machine, or leave it out: "
+        "then the agent's and those in ~/.ssh are offered"
+    )
+
+
+def _unknown(keys: Iterable[str]) -> str:
+    """Return the unknown keys with proposals; empty if all keys are known."""
+    known = Target.__struct_fields__
+    said = []
+    for key in (each for each in keys if each not in known):
+        meant = get_close_matches(key, known, 1)
+        said.append(f"{key} (did you mean {meant[0]}?)" if meant else key)
+    return f"no such key: {', '.join(said)}; the keys are: {', '.join(known)}" if said else ""
+
+
+def _advice(said: str, path: str) -> str:
+    """Return what to write instead of a value that msgspec refuses.
+
+    Args:
+        said: msgspec's message.
+        path: of the value, as ``.reserved[1]``.
+    """
+    key = patterns.sub(r"\W.*", "", path[1:])
+    if "missing required field" in said:
+        return '; a target has at least host = "HOST" and ctid = NUMBER'
+    if "enum value" in said:
+        return f"; expected one of: {', '.join(get_args(get_type_hints(Target)[key]))}"
+    expected = patterns.match(r"Expected `(\w+)", said)
+    kind = "array" if "[" in path else expected[1] if expected else ""
+    return f"; write {_WRITTEN[kind].format(key=key)}" if kind in _WRITTEN else ""

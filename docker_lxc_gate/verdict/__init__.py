@@ -1,0 +1,39 @@
+"""The acceptance gate: the pytest plugin that makes ``pytest features/`` end in a verdict.
+
+A conftest loads it with ``pytest_plugins = ["docker_lxc_gate.verdict"]``.
+
+PYTEST_DONT_REWRITE: nothing here asserts, and a conftest imports this before pytest does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+#: Required packages. Without this check, pytest would exit with 4, or with 1, which is a verdict.
+_NEEDED = ("allure", "pytest_bdd", "testinfra")
+
+if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+    sys.stderr.write(
+        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, then use "
+        ".venv/bin/pytest instead of pytest\n"
+    )
+    raise SystemExit(3)
+
+_PLUGINS = ("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report")
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the package's plugins.
+
+    This does not use a ``pytest_plugins`` list, because pytest would warn that it cannot rewrite
+    the assertions of modules that were imported before.
+    """
+    for name in _PLUGINS:
+        module = importlib.import_module(f"{__name__}.{name}")
+        pluginmanager.register(module, module.__name__)

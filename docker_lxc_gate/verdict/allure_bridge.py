@@ -1,0 +1,263 @@
+"""Gherkin steps, verdicts and evidence for Allure's report.
+
+allure-pytest reports tests and fixtures; pytest-bdd's hooks report steps. The commands of a step
+or a fixture are attached to it. Compliant is *passed*, not compliant is *failed*, undetermined is
+*broken*. allure-pytest goes by the type of the exception alone, so this overrides its status.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import allure
+import allure_commons
+import attrs
+import pytest
+from allure_commons.logger import AllureFileLogger
+from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
+
+from docker_lxc_gate.verdict import evidence
+from docker_lxc_gate.verdict.claim import closed_to_others
+from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.requirements import CATALOGUE
+from docker_lxc_gate.verdict.verdicts import FINDING, SAID, Verdict, in_then, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_bdd.parser import Scenario, Step
+
+STATUS = {
+    Verdict.COMPLIANT: Status.PASSED,
+    Verdict.NOT_COMPLIANT: Status.FAILED,
+    Verdict.UNDETERMINED: Status.BROKEN,
+}
+#: Prefixes of private fixtures: other plugins', and pytest-bdd's own.
+_PRIVATE = ("_", "pytestbdd_")
+#: The open step's id in the report, and the number of started steps.
+_OPEN = pytest.StashKey[str]()
+_BEGUN = pytest.StashKey[int]()
+
+
+class Tidy:
+    """Removes pytest's internal fixtures from the report's set-up and clean-up."""
+
+    @allure_commons.hookimpl(tryfirst=True)
+    def report_container(self, container: Any) -> None:
+        """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
+        container.befores = [one for one in container.befores if not one.name.startswith(_PRIVATE)]
+        container.afters = [each for each in container.afters if not each.name.endswith("<lambda>")]
+        for each in container.afters:
+            each.name = each.name.partition("::")[0]
+
+
+class MaskedFiles(AllureFileLogger):
+    """Writes Allure's files with secrets masked, even in fixtures' errors and captured output.
+
+    Only their owner may read them, whoever made the folder.
+    """
+
+    def _report_item(self, item: Any) -> None:
+        """Write a result, a container or the globals."""
+        with closed_to_others():
+            super()._report_item(_masked(item))  # type: ignore[no-untyped-call]
+
+    @allure_commons.hookimpl
+    def report_attached_data(self, body: str | bytes, file_name: str) -> None:
+        """Write an attachment."""
+        text = body if isinstance(body, str) else body.decode(errors="replace")
+        with closed_to_others():
+            super().report_attached_data(evidence.redact(text), file_name)  # type: ignore[no-untyped-call]
+
+    @allure_commons.hookimpl
+    def report_attached_file(self, source: str, file_name: str) -> None:
+        """Write a file as an attachment, as any other one."""
+        self.report_attached_data(Path(source).read_bytes(), file_name)
+
+
+def _masked(value: Any) -> Any:
+    """Return a value of Allure's model with every text in it masked."""
+    if isinstance(value, str):
+        return evidence.redact(value)
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    if attrs.has(type(value)):
+        fields = [each.name for each in attrs.fields(type(value))]
+        return attrs.evolve(value, **{name: _masked(getattr(value, name)) for name in fields})
+    return value
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Clean and mask Allure's files."""
+    if not _allure(config):
+        return
+    plugins, tidy = allure_commons.plugin_manager, Tidy()
+    plugins.register(tidy)
+    config.add_cleanup(lambda: plugins.unregister(tidy))
+    for each in [each for each in plugins.get_plugins() if type(each) is AllureFileLogger]:
+        masked: Any = MaskedFiles(config.option.allure_report_dir)  # type: ignore[no-untyped-call]
+        _exchange(each, masked)
+        config.add_cleanup(partial(_exchange, masked, each))  # Allure unregisters its own
+
+
+def _exchange(out: object, into: object) -> None:
+    allure_commons.plugin_manager.unregister(out)
+    allure_commons.plugin_manager.register(into)
+
+
+def _allure(config: pytest.Config) -> Any:
+    """Return allure-pytest's reporter (AllureReporter, untyped), or None without Allure."""
+    listener = config.pluginmanager.get_plugin("allure_listener")
+    return listener and listener.allure_logger
+
+
+def _start(reporter: Any, step: Step) -> str:
+    key = str(uuid.uuid4())
+    reporter.start_step(None, key, TestStepResult(name=f"{step.keyword} {step.name}", start=_now()))
+    return key
+
+
+def _stop(reporter: Any, key: str, status: str, cause: str = "") -> None:
+    details = StatusDetails(message=cause) if cause else None
+    reporter.stop_step(key, stop=_now(), status=status, statusDetails=details)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
+    """Open a step."""
+    item = request.node
+    item.stash[_BEGUN] = item.stash.get(_BEGUN, 0) + 1
+    if reporter := _allure(item.config):
+        item.stash[_OPEN] = _start(reporter, step)
+        if step.datatable:
+            rows = "\n".join(",".join(map(str, row)) for row in step.datatable.raw())
+            allure.attach(rows, "table", allure.attachment_type.CSV)
+        if step.docstring:
+            allure.attach(step.docstring, "text", allure.attachment_type.TEXT)
+
+
+def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
+    """Close the step with its commands and lines."""
+    _close(request.node, Status.PASSED)
+
+
+def pytest_bdd_step_error(request: pytest.FixtureRequest, exception: Exception) -> None:
+    """Close the step with the verdict of its exception."""
+    finding = judge(exception, in_then=in_then(request.node))
+    _close(request.node, STATUS[finding.verdict], finding.cause)
+
+
+def pytest_bdd_after_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
+    """Close a skipped step, for which there is no hook, and show the steps that never ran."""
+    item = request.node
+    _close(item, Status.SKIPPED)
+    if reporter := _allure(item.config):
+        for step in scenario.steps[item.stash.get(_BEGUN, 0) :]:
+            _stop(reporter, _start(reporter, step), Status.SKIPPED)
+
+
+def _close(item: pytest.Item, status: str, cause: str = "") -> None:
+    _attach(item)
+    if _OPEN in item.stash:
+        _stop(_allure(item.config), item.stash[_OPEN], status, cause)
+        del item.stash[_OPEN]
+
+
+def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") -> None:
+    """Attach new commands and lines to the open element of the report."""
+    new = evidence.of(item.config).drain(since)
+    item.stash[SAID] = item.stash.get(SAID, ()) + new.lines
+    if not _allure(item.config):
+        return
+    for line in new.lines:
+        with allure.step(line):
+            pass
+    if new.commands:
+        body = "\n".join(map(evidence.transcript, new.commands))
+        title = f"{evidence.counted(len(new.commands), 'command')}{of}"
+        allure.attach(body, title, allure.attachment_type.TEXT)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+    """Attach a fixture's commands to it; it is open only inside Allure's wrapper."""
+    before = evidence.of(request.config).mark()
+    try:
+        return (yield)
+    finally:
+        _attach(request._pyfuncitem, before)  # noqa: SLF001 - also for session fixtures
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Name the scenario even if its set-up fails, outside Allure's wrapper, which names it, too."""
+    scenario = scenario_of(item)
+    if scenario and _allure(item.config):
+        _parametrize(item)
+    try:
+        yield
+    finally:
+        if scenario and _allure(item.config):
+            _describe(item, scenario)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Attach the clean-up's commands to the scenario."""
+    try:
+        yield
+    finally:
+        _attach(item, of=" of the clean-up")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give Allure our verdict, with secrets masked."""
+    report = yield
+    reporter = _allure(item.config)
+    if reporter and FINDING in item.stash:
+        test, finding = reporter.get_test(None), item.stash[FINDING]
+        test.status = STATUS[finding.verdict]
+        if finding.cause and test.statusDetails:
+            test.statusDetails.message = finding.cause
+            test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
+    return report
+
+
+def _parametrize(item: pytest.Item) -> None:
+    """Identify the target by host and ctid, so that a history is of one container.
+
+    pytest's own parameters are objects, whose text may change between runs, so Allure would take
+    every run for another scenario.
+    """
+    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    shown = example_of(item)
+    for value in params.values():
+        names = (name for name in ("host", "ctid") if hasattr(value, name))
+        shown |= {name: str(getattr(value, name)) for name in names}
+    _allure(item.config).get_test(None).parameters += [
+        *(Parameter(name, value="", excluded=True, mode="hidden") for name in params),
+        *(Parameter(name, value=value) for name, value in shown.items()),
+    ]
+
+
+def _describe(item: pytest.Item, scenario: Scenario) -> None:
+    requirements = requirements_of(item)
+    clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
+    dynamic: Any = allure.dynamic  # untyped
+    dynamic.title(title_of(item))
+    dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
+    dynamic.feature(scenario.feature.name)
+    dynamic.suite(scenario.feature.name)
+    dynamic.label("requirement", *requirements)
+    dynamic.tag(*requirements)

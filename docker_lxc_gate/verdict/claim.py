@@ -1,0 +1,151 @@
+"""The folder for a run's results: checked and locked before any scenario runs.
+
+A result that cannot be written is none, and two runs in one folder would mix their results. Only
+the user who runs the gate may read a file of a report: evidence about a hypervisor is private.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.verdict.collection import feature_files
+from docker_lxc_gate.verdict.verdicts import Unanswerable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import IO
+
+#: Room that a small run needs (bytes); a folder with less is refused.
+_ROOM = 1 << 20
+_LOCK = ".lock"
+#: The umask of a file that only its owner may read.
+CLOSED = 0o077
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+    """Check and lock the folder for results, before any scenario runs.
+
+    Raises:
+        Unanswerable: the folder cannot be written, another run writes there, or Python runs without
+            assertions.
+    """
+    if not __debug__:
+        raise Unanswerable(
+            "Python runs with -O or PYTHONOPTIMIZE, which removes every assertion, and so every "
+            "verdict. Run it without"
+        )
+    option, reports = config.option, config.rootpath / "reports"
+    worker = hasattr(config, "workerinput")  # of xdist: the main process holds the lock
+    if worker or option.collectonly or not feature_files(config):
+        return (yield)
+    own = option.allure_report_dir and option.xmlpath and option.no_report
+    lock = claim(Path(option.allure_report_dir) if own else reports, alone=not own)
+    with lock or nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the JUnit file, before pytest writes it."""
+    config = session.config
+    if config.option.xmlpath and not hasattr(config, "workerinput") and feature_files(config):
+        close(Path(os.path.expandvars(config.option.xmlpath)).expanduser())
+
+
+def close(path: Path) -> None:
+    """Create a file that only its owner may read, or make an existing one such a file.
+
+    A pipe or a device stays as it is. Whoever writes the file reports a failure.
+    """
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_file() or not path.exists():
+            path.touch(mode=0o600)
+            path.chmod(0o600)
+
+
+@contextmanager
+def closed_to_others() -> Iterator[None]:
+    """Create files that only their owner may read.
+
+    This is for a file at a time: what is run on a local target in between keeps the user's umask.
+    """
+    before = os.umask(CLOSED)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def claim(folder: Path, *, alone: bool) -> IO[str] | None:
+    """Create a folder, and lock it until the returned file is closed.
+
+    Args:
+        folder: for results.
+        alone: whether to lock it for this run alone.
+
+    Returns:
+        The lock, if ``alone``.
+
+    Raises:
+        Unanswerable: the folder cannot be written, is full, or another run holds it.
+    """
+    elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
+    if alone and (why := not_own(folder)):
+        raise Unanswerable(
+            f"results cannot be written to {folder}: {why}. Move it away, or name {elsewhere}"
+        )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if alone:
+            folder.chmod(0o700)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            os.posix_fallocate(probe.fileno(), 0, _ROOM)
+        return _lock(folder) if alone else None
+    except OSError as error:
+        raise Unanswerable(
+            f"results cannot be written to {folder}: {error.strerror}. Make room, or name "
+            f"{elsewhere}"
+        ) from error
+
+
+def not_own(folder: Path) -> str:
+    """Return why a folder is none for results: it is a link, or another user's; empty if it is one.
+
+    A run closes it to others, and replaces files in it: behind a link it may be /etc.
+    """
+    with suppress(FileNotFoundError):
+        if folder.is_symlink():
+            return "it is a link"
+        if (owner := folder.stat().st_uid) != os.geteuid():
+            return f"it belongs to the user {owner}"
+    return ""
+
+
+def _lock(folder: Path) -> IO[str]:
+    lock = (folder / _LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read(32).strip()
+        lock.close()
+        raise Unanswerable(
+            f"another run of the gate writes to {folder} (process {holder}). Wait for its end, or "
+            "give this run its own place: --no-report --alluredir DIR --junit-xml FILE"
+        ) from None
+    with suppress(OSError):  # the pid is for messages only
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+    return lock

@@ -1,0 +1,148 @@
+"""Collecting ``.feature`` files directly, without a Python file for each.
+
+Scenarios are ordinary pytest items: node ids, ``-k``, ``-m`` and xdist work. Tags are few:
+``@mutates``, ``@node`` and ``@container`` become marks, and ``@req:VAL-2`` becomes the mark
+``req(id="VAL-2")``, selected with ``-m 'req(id="VAL-2")'`` or ``-k VAL-2``. ``@id:driver`` becomes
+no mark: :mod:`proof.faults.scenarios` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pytest_bdd.scenario import scenario_wrapper_template_registry
+
+from docker_lxc_gate.verdict.lint import IDENTITY, REQUIREMENT, TAGS, problems
+from docker_lxc_gate.verdict.requirements import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_bdd.parser import Scenario
+
+_EXAMPLE = "_pytest_bdd_example"
+#: A step asks for its fixtures when it runs; what is to be parametrised must be known before.
+_MODULE = """
+import pytest
+from pytest_bdd import scenarios
+pytestmark = pytest.mark.usefixtures("target")
+scenarios({path!r})
+"""
+_TITLE = pytest.StashKey[str]()
+_FILES = pytest.StashKey[tuple[Path, ...]]()
+
+
+@pytest.fixture(scope="session")
+def target() -> object:
+    """What every scenario is about; a conftest overrides this, and parametrises it."""
+    return None
+
+
+class FeatureFile(pytest.Module):
+    """A ``.feature`` file as a module whose functions are its scenarios."""
+
+    def _getobj(self) -> ModuleType:
+        """Build the module in memory: ``scenarios`` fills the namespace that calls it."""
+        module = ModuleType(self.path.stem)
+        module.__file__ = str(self.path)
+        source = compile(_MODULE.format(path=str(self.path)), str(self.path), "exec")
+        exec(source, module.__dict__)  # noqa: S102 - the lines above
+        return module
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FeatureFile | None:
+    """Take a feature file in."""
+    if file_path.suffix != ".feature":
+        return None
+    file: FeatureFile = FeatureFile.from_parent(parent, path=file_path)
+    return file
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks, and refuse tags that mean nothing before anything runs."""
+    for name, meaning in TAGS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.addinivalue_line("markers", "req(id): the scenario judges this requirement")
+    asked = (Path(os.path.relpath(path)) for path in feature_files(config))
+    if wrong := [problem for path in asked for problem in problems(path)]:
+        raise pytest.UsageError("\n".join(wrong))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_bdd_apply_tag(tag: str, function: Callable[..., Any]) -> Any:
+    """Turn ``@req:ID`` into a mark, and ``@id:NAME`` into none; pytest-bdd does the other tags.
+
+    A mark's registered name ends at its first colon, so the tag's own text cannot be one.
+    """
+    if tag.startswith(IDENTITY):
+        return function
+    if not tag.startswith(REQUIREMENT):
+        return None
+    return pytest.mark.req(id=tag.removeprefix(REQUIREMENT))(function)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let ``-k`` find a scenario by requirement."""
+    item.extra_keyword_matches.update(requirements_of(item))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every scenario its title: its name, and where that is shared, what tells it apart."""
+    named: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if scenario := scenario_of(item):
+            named.setdefault(scenario.name, []).append(item)
+    for name, sharing in named.items():
+        ids = [item.callspec.id if hasattr(item, "callspec") else "" for item in sharing]
+        same = os.path.commonprefix(ids).rfind("-") + 1  # noqa: RUF071 - of names, not paths
+        for item, parameters in zip(sharing, ids, strict=True):
+            own = parameters[same:] if len(sharing) > 1 else ""
+            item.stash[_TITLE] = f"{name} [{own}]" if own else name
+
+
+def feature_files(config: pytest.Config) -> tuple[Path, ...]:
+    """Return the feature files that the command line asks for; none means: not a gate run."""
+    if _FILES not in config.stash:
+        roots = [config.invocation_params.dir / arg.split("::")[0] for arg in config.args]
+        skipped = config.getini("norecursedirs")
+        found = {path for root in roots for path in _walk(root, skipped)}
+        config.stash[_FILES] = tuple(sorted(found))
+    return config.stash[_FILES]
+
+
+def requirements_of(item: pytest.Item) -> tuple[str, ...]:
+    """Return the ids of the requirements that a scenario judges, in the catalogue's order."""
+    return in_order({str(mark.kwargs["id"]) for mark in item.iter_markers("req")})
+
+
+def scenario_of(item: pytest.Item) -> Scenario | None:
+    """Return the scenario an item stands for, its example filled in; None for other tests."""
+    if not isinstance(item, pytest.Function) or not isinstance(item.parent, FeatureFile):
+        return None
+    return scenario_wrapper_template_registry[item.obj].render(example_of(item))
+
+
+def title_of(item: pytest.Item) -> str:
+    """Return what a reader calls a collected scenario; no two of a run share it."""
+    return item.stash.get(_TITLE, item.name)
+
+
+def example_of(item: pytest.Item) -> dict[str, str]:
+    """Return the row of an outline's examples that an item runs; empty for a plain scenario."""
+    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    row: dict[str, str] = params.get(_EXAMPLE, {})
+    return row
+
+
+def _walk(root: Path, skipped: list[str]) -> Iterator[Path]:
+    if root.is_file() and root.suffix == ".feature":
+        yield root
+    for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if not any(fnmatch(name, no) for no in skipped)]
+        yield from (Path(directory, name) for name in files if name.endswith(".feature"))

@@ -1,0 +1,178 @@
+"""Evidence: the commands with their results, kept until the report takes them.
+
+Each run has a :class:`Collector` of its own: this plugin makes it, and :func:`of` returns it. The
+transport calls :meth:`Collector.record` for every command. A step calls :func:`say` with one line
+for the reader of the verdict. All output of this module is redacted.
+"""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+
+import pytest
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines import batch
+from docker_lxc_gate.masking import mask
+from docker_lxc_gate.printable import indented, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from docker_lxc_gate.machines.result import CommandResult
+
+P = ParamSpec("P")
+
+#: The number of characters that are kept from either end of an output.
+KEPT = 8000
+_COLOURS = patterns.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Commands that ran, and lines of steps, in order."""
+
+    commands: tuple[CommandResult, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+class Collector:
+    """The evidence of one run that the report has not taken yet."""
+
+    def __init__(self) -> None:
+        self._commands: list[CommandResult] = []
+        self._lines: list[str] = []
+
+    def record(self, result: CommandResult) -> None:
+        """Record a command; ``Recorded`` calls this."""
+        self._commands.append(result)
+
+    def say(self, line: str) -> None:
+        """Add one line of evidence, redacted."""
+        self._lines.append(redact(" ".join(line.split())))
+
+    def mark(self) -> tuple[int, int]:
+        """Return the present end of the evidence, as a start for :meth:`drain`."""
+        return len(self._commands), len(self._lines)
+
+    def drain(self, since: tuple[int, int] = (0, 0)) -> Evidence:
+        """Remove and return the evidence since a mark, or since the last drain."""
+        commands, lines = since
+        taken = Evidence(tuple(self._commands[commands:]), tuple(self._lines[lines:]))
+        del self._commands[commands:], self._lines[lines:]
+        return taken
+
+
+#: Where a run's configuration keeps its collector.
+COLLECTOR = pytest.StashKey[Collector]()
+#: The collector of the present run, for :func:`say`: a Then has no use for one as an argument.
+_present: ContextVar[Collector] = ContextVar("evidence of the present run")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the evidence of this run, until it ends."""
+    run = ExitStack()
+    config.stash[COLLECTOR] = run.enter_context(collecting())
+    config.add_cleanup(run.close)
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Collect in a new collector; afterwards :func:`say` goes to the former one again."""
+    collector = Collector()
+    token = _present.set(collector)
+    try:
+        yield collector
+    finally:
+        _present.reset(token)
+
+
+def of(config: pytest.Config) -> Collector:
+    """Return the collector of a run."""
+    return config.stash[COLLECTOR]
+
+
+def say(line: str) -> None:
+    """Add one line of evidence, which the report shows beside a compliant verdict.
+
+    Raises:
+        LookupError: no run collects evidence.
+    """
+    _present.get().say(line)
+
+
+def redact(text: str) -> str:
+    """Return text with secrets masked, control characters escaped, and colours removed."""
+    return printable(mask(_COLOURS.sub("", text)))
+
+
+def transcript(result: CommandResult) -> str:
+    """Return one command for a reader: machine, time, argv, and both outputs.
+
+    Output is indented, so that it cannot look like our lines. For several commands in one round
+    trip, return each of them; if their answers cannot be told apart, the whole as one command.
+    """
+    when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
+    if answers := batch.told(result):
+        through = shlex.join(result.argv[:-4])
+        lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
+        lines += [f"# by way of: {indented(redact(through))}"] * bool(through)
+        for each in answers:
+            lines += [f"$ {indented(redact(each.command))}", *_outputs(each)]
+            lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
+    else:
+        lines = [f"{where}: exit code {result.exit_code} {took}"]
+        lines += [f"$ {indented(redact(result.command))}", *_outputs(result)]
+    return "\n".join(lines) + "\n"
+
+
+def _outputs(result: CommandResult) -> list[str]:
+    return [*_output("", result.stdout), *_output("# standard error:", result.stderr)]
+
+
+def _output(title: str, raw: bytes) -> list[str]:
+    text = raw.decode(errors="surrogateescape").rstrip("\n")
+    if middle := text[2 * KEPT : -2 * KEPT]:  # masking a megabyte to show its ends takes long
+        first, last = redact(text[: 2 * KEPT]), redact(text[-2 * KEPT :])
+        left_out = len((first[KEPT:] + middle + last[:-KEPT]).encode(errors="surrogateescape"))
+        text = _parted(first[:KEPT], left_out, last[-KEPT:])
+    else:
+        text = shortened(redact(text))
+    return [*[title] * bool(title), f"  {indented(text)}"] if text else []
+
+
+def shortened(text: str, kept: int = KEPT) -> str:
+    """Return text; without its middle if it is longer than twice ``kept`` characters."""
+    middle = text[kept:-kept]
+    return _parted(text[:kept], len(middle.encode()), text[-kept:]) if middle else text
+
+
+def _parted(first: str, left_out: int, last: str) -> str:
+    return f"{first}\n[... {left_out} bytes left out ...]\n{last}"
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """Return a number with its noun; ``more`` is an irregular plural."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def explanation(why: Callable[P, str]) -> Callable[P, str]:
+    """Wrap a function that explains a red verdict: its own failure must not change the verdict."""
+
+    @wraps(why)
+    def said(*args: P.args, **kwargs: P.kwargs) -> str:
+        try:
+            return why(*args, **kwargs)
+        except RemediationError as error:
+            return f" (the cause could not be found: {error})"
+
+    return said

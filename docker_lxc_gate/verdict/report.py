@@ -1,0 +1,178 @@
+"""The report: Allure results, JUnit XML, and one HTML file made from them.
+
+Everything is written to ``reports/`` below pytest's root directory. Rendering needs Node and the
+npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay, and
+``python -m docker_lxc_gate.verdict.report`` can render them later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.verdict.claim import CLOSED, close, not_own
+from docker_lxc_gate.verdict.collection import feature_files
+from docker_lxc_gate.verdict.evidence import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ENVIRONMENT = pytest.StashKey[dict[str, str]]()
+
+_HOME = Path(__file__).resolve().parents[2]
+_SECONDS = 120.0
+#: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
+#: about a hypervisor must not tell anyone.
+_TRACKER = patterns.compile(
+    r"(?s)<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
+    r"<script>\s*window\.dataLayer.*?</script>",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--no-report``."""
+    group = parser.getgroup("gate", "acceptance gate")
+    group.addoption("--no-report", action="store_true", help="do not render the Allure results")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the folder for results, and clear it, before Allure and JUnit use it.
+
+    An xdist worker gets only the command line, so it chooses again, but must not clear the folder,
+    because that would delete the other workers' results.
+    """
+    if config.option.collectonly or not feature_files(config):
+        return
+    option, reports = config.option, config.rootpath / "reports"
+    if not option.allure_report_dir:
+        option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True
+    if option.clean_alluredir and not hasattr(config, "workerinput"):
+        shutil.rmtree(option.allure_report_dir, ignore_errors=True)
+    option.clean_alluredir = False
+    with suppress(OSError):  # Allure says why it cannot write there
+        Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+    option.xmlpath = option.xmlpath or str(reports / "junit.xml")
+
+
+def environment(config: pytest.Config) -> dict[str, str]:
+    """Return the target's versions (kernel, LXC, Docker ...), for the report's front page.
+
+    Fixtures fill this dictionary.
+    """
+    return config.stash.setdefault(_ENVIRONMENT, {})
+
+
+def publish(config: pytest.Config) -> str:
+    """Complete and render the results; return one line with their place.
+
+    An error is reported in that line only, because it says nothing about the target.
+    """
+    results = Path(config.option.allure_report_dir).absolute()
+    try:
+        results.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _describe(results, environment(config))
+        if config.getoption("--no-report"):
+            return f"results: {_short(results)}"
+        return render(results, config.rootpath / "reports")
+    except OSError as error:
+        return f"report: not written, {error}"
+
+
+def render(results: Path, reports: Path) -> str:
+    """Render results to ``report/index.html``; return one line about the outcome."""
+    if (binary := _allure()) is None:
+        why = "npm's allure is not installed (npm ci)"
+        return f"report: not rendered, {why}; results: {_short(results)}"
+    page = reports / "report" / "index.html"
+    argv = [binary, "awesome", str(results), "--single-file", "--output", str(page.parent)]
+    argv += ["--config", str(_HOME / "allurerc.mjs"), "--group-by", "feature"]
+    argv += ["--history-path", str(reports / "history.jsonl")]
+    if (failure := _run(argv, reports)) is not None:
+        return f"report: not rendered, {failure}; results: {_short(results)}"
+    if not page.exists():
+        return f"report: not rendered, Allure wrote no page; results: {_short(results)}"
+    page.write_text(_TRACKER.sub("", page.read_text("utf-8")), "utf-8")
+    return f"report: {_short(page)}"
+
+
+def _run(argv: Sequence[str], cwd: Path) -> str | None:
+    """Run the renderer; return its error in one line, or None."""
+    quiet = os.environ | {"NO_COLOR": "1"}
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env=quiet,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+            umask=CLOSED,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return " ".join(str(error).split())
+    if done.returncode == 0:
+        return None
+    said = (done.stderr or done.stdout).decode(errors="replace").split("\n")
+    return next((line.strip() for line in said if line.strip()), f"exit {done.returncode}")
+
+
+def _allure() -> str | None:
+    local = _HOME / "node_modules" / ".bin" / "allure"
+    return str(local) if local.exists() else shutil.which("allure")
+
+
+def _describe(results: Path, versions: dict[str, str]) -> None:
+    """Write Allure's information about the target and the run."""
+    lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in versions.items())
+    _write(results / "environment.properties", "\n".join(lines) + "\n")
+    executor = {
+        "name": "docker-lxc-gate",
+        "type": "local",
+        "buildName": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "reportName": "Docker in unprivileged LXC",
+    }
+    _write(results / "executor.json", json.dumps(executor))
+
+
+def _write(path: Path, text: str) -> None:
+    close(path)
+    path.write_text(text, "utf-8")
+
+
+def _escaped(key: str) -> str:
+    """Return a key escaped for Java's properties."""
+    return "".join(f"\\{char}" if char in " :=" else char for char in key)
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def main() -> int:
+    """Render existing results again: ``python -m docker_lxc_gate.verdict.report [RESULTS]``."""
+    results = Path(sys.argv[1] if len(sys.argv) > 1 else "reports/allure-results").absolute()
+    if not results.is_dir():
+        print(f"there are no results in {_short(results)}", file=sys.stderr)
+        return 2
+    reports = Path("reports").absolute()
+    why = not_own(reports)
+    line = f"report: not rendered to {reports}: {why}" if why else render(results, reports)
+    print(line)
+    return 0 if "not rendered" not in line else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

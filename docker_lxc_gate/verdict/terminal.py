@@ -1,0 +1,220 @@
+"""The output of a run: each scenario with its verdict, a table, the causes, and one word."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from docker_lxc_gate.commandline.output import Console
+from docker_lxc_gate.printable import indented, printable
+from docker_lxc_gate.verdict.evidence import counted, shortened
+from docker_lxc_gate.verdict.verdicts import (
+    DIFFERS,
+    HOLDS,
+    INCOMPLETE,
+    INTERRUPTED,
+    NOT_EXACT,
+    UNKNOWN,
+)
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest.terminal import TerminalReporter
+
+    from docker_lxc_gate.verdict.tally import Outcome
+
+#: The word for each exit code of a session.
+WORDS = {
+    HOLDS: "compliant",
+    DIFFERS: "not compliant",
+    UNKNOWN: "undetermined",
+    INCOMPLETE: "incomplete",
+    NOT_EXACT: "a rollback was not exact",
+    INTERRUPTED: "interrupted",
+}
+_STYLES = {"compliant": "green", "not compliant": "bold red"}
+#: The least and the greatest width of a table (columns).
+_NARROW, _WIDE = 80, 120
+#: The limit for a printed cause (characters from either end); the report has all of it.
+_CAUSE = 1000
+_EVIDENCE = 160
+
+
+def width() -> int:
+    """Return the number of columns to use."""
+    return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
+
+
+def wrapped(text: str) -> str:
+    """Return text wrapped between words, not within an id."""
+    return textwrap.fill(text, width(), break_long_words=False, break_on_hyphens=False)
+
+
+class Screen:
+    """Prints through pytest's own terminal writer, with colours where pytest has them."""
+
+    def __init__(self, config: pytest.Config, *, quiet: bool) -> None:
+        self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin(
+            "terminalreporter"
+        )
+        self._live = not config.pluginmanager.hasplugin("dsession")
+        self._feature = ""
+        self._ended = False
+        self._told: list[str] = []
+        self.detailed = config.option.verbose > 0
+        if quiet:
+            config.option.verbose = -2  # no header and no counts of pytest's
+
+    def begin(self, outcome: Outcome) -> None:
+        """Print the title of the running scenario; not under xdist, where several run in parallel.
+
+        The first scenario sets up the shared fixtures, so its title is printed at its end. The same
+        holds for all scenarios after a shared cause, because they may need no line of their own.
+        """
+        if self._reporter is None or not self._live or not self._ended or self._told:
+            return
+        self._reporter.write(self._named(outcome), flush=True)
+        self._reporter.currentfspath = -2  # pytest's mark for an unfinished line
+
+    def end(self, outcome: Outcome) -> None:
+        """Print a scenario's verdict and duration; a shared cause is printed once."""
+        if self._reporter is None:
+            return
+        self._ended = True
+        begun = self._reporter.currentfspath is not None
+        if not begun and self._tell(outcome):
+            return
+        if not begun:  # or other output came in between
+            self._reporter.write(self._named(outcome))
+        self._reporter.currentfspath = None
+        colour = {"compliant": "green", "not compliant": "red"}.get(outcome.verdict, "yellow")
+        self._reporter.write(f" {outcome.verdict:<13}", **{colour: True})
+        self._reporter.write(f"{outcome.seconds:7.1f} s\n", flush=True)
+        self._tell(outcome, below=True)
+
+    def _tell(self, outcome: Outcome, *, below: bool = False) -> bool:
+        """Print a shared cause, below the line or alone; return whether the cause is shared."""
+        if not outcome.shared or outcome.code != UNKNOWN:
+            return False
+        if outcome.cause not in self._told:
+            self._told.append(outcome.cause)
+            cause = Text(indented(shortened(outcome.cause, _CAUSE)), style="yellow")
+            self._print(Padding(cause, (0, 0, 0, 4) if below else (1, 0, 0, 0)))
+        return True
+
+    def _named(self, outcome: Outcome) -> str:
+        """Return the start of a scenario's line; print its feature's name before the first one."""
+        if self._live and outcome.feature != self._feature:
+            self._feature = outcome.feature
+            self.line(f"\n{self._feature}", bold=True)
+        room = width() - 26
+        return f"  {_cut(outcome.title, room):<{room}}"
+
+    def line(self, text: str, **markup: bool) -> None:
+        """Print one line."""
+        if self._reporter is not None:
+            self._reporter.write_line(printable(text), **markup)
+
+    def error(self, cause: str) -> None:
+        """Print a usage error."""
+        self._print(Padding(Text(f"usage: {indented(cause)}", style="red"), (1, 0, 0, 0)))
+
+    def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
+        """Print the verdict of a run without a scenario."""
+        left = f" ({deselected} deselected)" if deselected else ""
+        self.line(f"\n{WORDS[code]}: no scenario was run{left}: nothing was judged", bold=True)
+
+    def conclude(self, outcomes: list[Outcome], code: int, deselected: int) -> None:
+        """Print the table, the causes, and the verdict of the run."""
+        causes = _by_cause(outcomes)
+        untold = (each for each in outcomes if each.cause not in self._told)
+        if listed := [each for each in untold if not _one_of_many(each, causes)]:
+            self._print(_table(listed, causes))
+        for cause, sharing in causes.items():
+            if self._told == [cause]:
+                many = counted(len(sharing), "scenario")
+                self.line(f"{many} undetermined: see above\n", bold=True)
+                continue
+            self._print(Text(_heading(sharing), style="bold"))
+            self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
+        counts = [
+            f"{sum(each.verdict == word for each in outcomes)} {word}"
+            for word in ("compliant", "not compliant", "undetermined", "no result")
+            if any(each.verdict == word for each in outcomes)
+        ]
+        counts += [f"{deselected} deselected"] * bool(deselected)
+        colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
+        self.line(f"verdict: {WORDS[code]} ({', '.join(counts)})", **{"bold": True, colour: True})
+
+    def _print(self, what: Table | Text | Padding) -> None:
+        if self._reporter is None:
+            return
+        coloured = self._reporter.hasmarkup
+        console = Console(
+            width=width(),
+            force_terminal=coloured,
+            no_color=not coloured,
+            highlight=False,
+        )
+        with console.capture() as captured:
+            console.print(what)
+        lines = (line.rstrip() for line in captured.get().splitlines())
+        self._reporter.write("\n".join(lines) + "\n")
+
+
+def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
+    """Group scenarios that are not compliant by cause: an unreachable target is one cause."""
+    causes: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        if each.code != HOLDS:
+            causes.setdefault(each.cause, []).append(each)
+    return causes
+
+
+def _one_of_many(outcome: Outcome, causes: dict[str, list[Outcome]]) -> bool:
+    """Whether a scenario was not started, for a cause that it shares with others."""
+    return not outcome.begun and len(causes[outcome.cause]) > 1
+
+
+def _heading(sharing: list[Outcome]) -> str:
+    one = sharing[0]
+    if len(sharing) > 1:
+        return f"{len(sharing)} scenarios {'' if one.ended else 'have '}{one.verdict}:"
+    place = f" ({one.where})" if one.where else ""
+    return f"{one.title}: {one.verdict}{place}" + (f"\n  {one.step}" if one.step else "")
+
+
+def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
+    table.add_column("clause", no_wrap=True)
+    table.add_column("scenario", ratio=4, overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("evidence", ratio=5, overflow="fold")
+    for each in outcomes:
+        table.add_row(
+            "\n".join(each.requirements),
+            Text(each.title),
+            Text(each.verdict, style=_STYLES.get(each.verdict, "yellow")),
+            Text(_evidence(each, causes)),
+        )
+    return Padding(table, (0, 0, 1, 0))
+
+
+def _evidence(outcome: Outcome, causes: dict[str, list[Outcome]]) -> str:
+    """Return one line: the evidence, or the cause; a shared cause is printed once, below."""
+    if outcome.code == HOLDS:
+        text = "; ".join(outcome.said)
+    elif len(causes[outcome.cause]) > 1:
+        return "see below"
+    else:
+        text = next(iter(outcome.cause.splitlines()), "")
+    return _cut(text, _EVIDENCE)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,264 @@
+"""From the exception of a scenario to its verdict.
+
+An assertion in a Then means *not compliant*: the target was examined, and differs. Any other
+exception means *undetermined*: after an assertion in a Given, a When or a fixture, the scenario
+could not be judged. A skipped scenario is undetermined, too, with its reason. Errors of
+:mod:`remediation` have their own meaning: ``VerifyFailed`` is a difference (exit code 1),
+``UsageError`` (2) ends the run.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docker_lxc_gate.commandline.output import written
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.printable import one_line, printable
+from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.evidence import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_bdd.parser import Scenario, Step
+
+_HERE = Path(__file__).parent
+#: If several exit codes apply, the first of these counts. A usage error leaves no verdict. A change
+#: that was left behind outranks every verdict. A proven difference outranks a missing result, and
+#: that outranks an undetermined one.
+USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
+#: The exit code of an interrupted session, as in a shell (128 + SIGINT).
+INTERRUPTED = 130
+
+
+class Unanswerable(Exception):
+    """The gate cannot judge anything: undetermined, and no scenario was run."""
+
+
+class Verdict(StrEnum):
+    """One of the three words."""
+
+    COMPLIANT = "compliant"
+    NOT_COMPLIANT = "not compliant"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one phase of a scenario (set-up, steps, clean-up), with its cause.
+
+    ``shared``: every scenario with the same session fixture has the same cause.
+    """
+
+    verdict: Verdict = Verdict.COMPLIANT
+    code: int = HOLDS
+    cause: str = ""
+    shared: bool = False
+
+
+def first(codes: set[int]) -> int:
+    """Return the code that outranks the others; 0 if there are none."""
+    return next((code for code in PRECEDENCE if code in codes), HOLDS)
+
+
+def judge(error: BaseException, *, in_then: bool) -> Finding:
+    """Return the verdict for an exception.
+
+    Args:
+        error: the exception; of a group, the worst member counts.
+        in_then: whether a Then's own function raised it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        found = [judge(each, in_then=in_then) for each in error.exceptions]
+        return functools.reduce(_worse, found)
+    if isinstance(error, pytest.skip.Exception):
+        return Finding(Verdict.UNDETERMINED, UNKNOWN, f"skipped: {error}")
+    if isinstance(error, RemediationError):
+        code = error.exit_code if error.exit_code in PRECEDENCE else UNKNOWN
+        verdict = Verdict.NOT_COMPLIANT if code == DIFFERS else Verdict.UNDETERMINED
+        return Finding(verdict, code, redact(str(error)))
+    if in_then and isinstance(error, (AssertionError, pytest.fail.Exception)):
+        return Finding(Verdict.NOT_COMPLIANT, DIFFERS, redact(str(error) or "the assertion fails"))
+    cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return Finding(Verdict.UNDETERMINED, UNKNOWN, redact(cause))
+
+
+#: The running step, and whether its function has been called. Before that its fixtures are set up,
+#: and an assertion there is not the step's.
+STEP = pytest.StashKey["Step"]()
+_CALLED = pytest.StashKey[bool]()
+#: The worst finding of the phases so far.
+FINDING = pytest.StashKey[Finding]()
+#: The steps' lines of evidence.
+SAID = pytest.StashKey[tuple[str, ...]]()
+#: Errors of session fixtures; pytest raises the same error for each scenario.
+_SHARED = pytest.StashKey[list[BaseException]]()
+
+
+def in_then(item: pytest.Item) -> bool:
+    """Whether a Then's function runs now, or ran last, in this item."""
+    return item.stash.get(_CALLED, False) and item.stash[STEP].type == "then"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
+    """Note the step; its fixtures come next."""
+    request.node.stash[STEP], request.node.stash[_CALLED] = step, False
+
+
+def pytest_bdd_before_step_call(request: pytest.FixtureRequest) -> None:
+    """Note that the step's own function is called now."""
+    request.node.stash[_CALLED] = True
+
+
+def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
+    """Note that the step is over."""
+    request.node.stash[_CALLED] = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Note an error that several scenarios will share."""
+    try:
+        return (yield)
+    except BaseException as error:
+        if fixturedef.scope == "session":
+            request.session.stash.setdefault(_SHARED, []).append(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge the phase, and send the finding along with pytest's own report.
+
+    The innermost wrapper, so that every reporter sees the redacted text.
+    """
+    report = yield
+    if (scenario := scenario_of(item)) is None:
+        return report
+    finding = Finding()
+    if call.excinfo is not None:
+        error = call.excinfo.value
+        shared = any(error is each for each in item.session.stash.get(_SHARED, []))
+        finding = judge(error, in_then=call.when == "call" and in_then(item))
+        finding = replace(finding, shared=shared)
+        if report.failed:
+            report.longrepr = _told(finding, call.excinfo, item.config)
+        elif isinstance(report.longrepr, tuple):  # a skip: file, line, reason
+            report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
+    report.sections = [(name, redact(text)) for name, text in report.sections]
+    item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
+    report.gate = _facts(item, scenario)  # type: ignore[attr-defined]
+    if report.when == "teardown":
+        report.user_properties += [("requirement", each) for each in requirements_of(item)]
+        report.user_properties.append(("verdict", str(item.stash[FINDING].verdict)))
+    if item.stash[FINDING].code == USAGE:
+        item.session.shouldstop = "usage error"
+    return report
+
+
+def _worse(before: Finding, now: Finding) -> Finding:
+    return min(before, now, key=lambda each: PRECEDENCE.index(each.code))
+
+
+def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
+    """Return the facts for the session, as plain values, which xdist can transfer."""
+    finding, step = item.stash[FINDING], item.stash.get(STEP, None)
+    line = step.line_number if step else scenario.line_number
+    return {
+        "title": title_of(item),
+        "feature": scenario.feature.name,
+        "requirements": requirements_of(item),
+        "where": f"{item.nodeid.partition('::')[0]}:{line}",
+        "step": f"{step.keyword} {step.name}" if step else "",
+        "verdict": str(finding.verdict),
+        "code": finding.code,
+        "cause": finding.cause,
+        "shared": finding.shared,
+        "said": item.stash.get(SAID, ()),
+    }
+
+
+def _told(
+    finding: Finding, error: pytest.ExceptionInfo[BaseException], config: pytest.Config
+) -> str:
+    """Return the cause alone if the target differs; else add the traceback in our own code."""
+    if finding.verdict is Verdict.NOT_COMPLIANT:
+        return finding.cause
+
+    def ours(excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+        kept = excinfo.traceback.filter(
+            lambda entry: (
+                Path(entry.path).is_relative_to(config.rootpath)
+                and "site-packages" not in str(entry.path)
+                and Path(entry.path).parent != _HERE
+            )
+        )
+        return kept or excinfo.traceback
+
+    tbfilter = ours if not config.getoption("fulltrace") else False
+    return redact(str(error.getrepr(style="short", tbfilter=tbfilter)))
+
+
+def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
+    """End the run if collection already finds a usage error, such as a wrong target."""
+    error = call.excinfo.value if call.excinfo else None
+    if call.when == "collect" and isinstance(error, RemediationError) and error.exit_code == USAGE:
+        raise pytest.UsageError(redact(str(error))) from error
+
+
+class _Ear:
+    """Notes a Ctrl-C before the session exists."""
+
+    interrupted = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note it, unless it is one of pytest's own stops."""
+        self.interrupted = excinfo.type is KeyboardInterrupt
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+    """Replace pytest's exit codes.
+
+    A wrong path, expression, tag or setting: 2 instead of 4. An interrupt before the first scenario
+    or after the last one: 130 instead of 2 or a traceback. Output that cannot be written, or a
+    plugin that fails: 3, because exit code 1 is a verdict.
+    """
+    ear = _Ear()
+    config.pluginmanager.register(ear)
+    try:
+        with written():
+            code = yield
+            early = ear.interrupted and code is pytest.ExitCode.INTERRUPTED
+            return INTERRUPTED if early else code
+    except Unanswerable as error:
+        sys.stderr.write(f"error: {printable(str(error))}\n")
+        return UNKNOWN
+    except pytest.UsageError as error:
+        for line in error.args:
+            sys.stderr.write(f"ERROR: {printable(str(line))}\n")
+        return USAGE
+    except KeyboardInterrupt:
+        if not hasattr(config, "workerinput"):  # xdist ends its workers so, at every end of a run
+            sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - no exception may end as a verdict
+        sys.stderr.write(redact(traceback.format_exc()))
+        why = one_line(redact(repr(error)))
+        sys.stderr.write(f"error: the gate itself failed, which is no verdict: {why}\n")
+        return UNKNOWN

@@ -1,6 +1,0 @@
-"""Ways of breaking a healthy target on purpose, with the verdict each must cause.
-
-``python -m faults`` restores a compliant lab, breaks one thing, runs the gate, and compares. Each
-row of :mod:`faults.catalogue` must turn red the scenarios that it names and no other.
-``tests/live/cases/healthy.py`` has targets on which no scenario may be red.
-"""

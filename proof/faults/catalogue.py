@@ -1,0 +1,112 @@
+"""The catalogue: every fault by its id, and which of them CI runs."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.errors import UsageError
+from proof.faults.fault import RED, written
+from proof.faults.scenarios import read_only, scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from proof.faults.fault import Fault
+
+#: The files of ``proof/faults/rows``, in the order of the plan.
+TOPICS = (
+    "configuration",
+    "apparmor",
+    "confinement",
+    "audit_window",
+    "docker",
+    "provisioning",
+    "comparisons",
+    "prerequisites",
+    "rollback",
+    "access",
+    "proxmox",
+    "witnesses",
+    "attacker",
+    "hostile",
+)
+FAULTS: tuple[Fault, ...] = tuple(fault for topic in TOPICS for fault in written(topic))
+#: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
+#: long as twenty others.
+SLOW = frozenset({"profile-back", "docker-back", "rehearsed", "letter"})
+#: At most so many scenarios look at one machine; a whole read-only gate has more.
+_FEW = 20
+
+
+def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
+    """Return, for each scenario's id, the ids of the faults that prove that it can fail."""
+    faults = tuple(faults)
+    return {name: tuple(f.id for f in faults if name in f.kills) for name in scenarios()}
+
+
+def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
+    """Return the faults that CI runs: a third of them.
+
+    First, for each scenario that is not in :data:`SLOW`, one fault that kills it. This is one that
+    names the scenario as its first red one. If there is none, it is one that turns the scenario
+    red at all, or else undetermined. Of several, it is the first in the catalogue after which few
+    scenarios are asked (:data:`_FEW`), or else the first. Up to a third, those follow after which
+    the fewest scenarios are asked, all of them read-only, from the end of the catalogue: those of
+    the audit log, near its beginning, wait for its daemon.
+    """
+
+    def rank(fault: Fault, name: str) -> tuple[int, bool]:
+        reds = fault.expected(RED)
+        kind = [reds[:1] == (name,), name in reds, True].index(True)
+        return kind, len(fault.asked()) > _FEW
+
+    taken = {
+        min((f for f in faults if name in f.kills), key=lambda f: rank(f, name)).id
+        for name, ids in killers(faults).items()
+        if ids and name not in SLOW
+    }
+    looking = set(read_only())
+    more = [f for f in reversed(faults) if f.id not in taken and looking.issuperset(f.expect)]
+    more.sort(key=lambda fault: len(fault.asked()))
+    missing = max(0, -(-len(faults) // 3) - len(taken))
+    taken |= {fault.id for fault in more[:missing]}
+    return tuple(fault for fault in faults if fault.id in taken)
+
+
+def part(faults: Sequence[Fault], text: str) -> tuple[Fault, ...]:
+    """Return one of several parts of some faults, for machines side by side.
+
+    Args:
+        faults: all of them.
+        text: ``2/3`` is the second of three parts, which differ by one fault at most.
+
+    Raises:
+        UsageError: ``text`` is not of this form, or there is no such part.
+    """
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise UsageError(f"--part {text}: expected N/M, such as 1/2, with N from 1 to M")
+    return tuple(faults[number - 1 :: of])
+
+
+def chosen(patterns: Sequence[str]) -> tuple[Fault, ...]:
+    """Return the faults whose ids match (``F15``, ``F3*``), in the catalogue's order.
+
+    Without a pattern, return all faults.
+
+    Raises:
+        UsageError: a pattern matches no fault.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(fault.id, pattern) for fault in FAULTS):
+            raise UsageError(
+                f"no fault is called {pattern!r}: `python -m proof.faults --list` lists all faults"
+            )
+    return tuple(
+        fault
+        for fault in FAULTS
+        if not patterns or any(fnmatchcase(fault.id, pattern) for pattern in patterns)
+    )

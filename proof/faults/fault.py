@@ -1,0 +1,172 @@
+"""A fault: one way of breaking a healthy target, with the verdicts and messages it must cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from docker_lxc_gate.machines.programs import program
+from proof.faults.scenarios import inside, read_only, scenarios
+from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
+from remediation.phoenix import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+    from proof.faults.scenarios import Scenario
+
+COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
+CTID = 950
+#: The state from which a fault starts: a compliant container with backups, the plan applied and no
+#: container yet, or a node before the plan.
+HEALTHY, APPLIED, READY, OTHER = "healthy", "applied", "ready", "other"
+#: The machines that a fault can affect, by the tags of the scenarios that look at them.
+BOTH = frozenset({"node", "container"})
+
+#: What injections may use, in bash on the node: see ``proof/faults/programs/prelude.bash``.
+PRELUDE = (
+    f"set -e\nprofile={PROFILE} file={PROFILE_PATH} tunable={TUNABLE_PATH} "
+    f"repository={REPOSITORY} settings={DAEMON_JSON}\n{program('proof.faults', 'prelude.bash')}"
+)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The verdict that a scenario must have after a fault, and words that its message must have."""
+
+    verdict: str
+    words: tuple[str, ...]
+
+
+def red(name: str, *words: str) -> dict[str, Expectation]:
+    """Expect a scenario to be *not compliant*, with the first word in its message's first line."""
+    return {name: Expectation(RED, words)}
+
+
+def undetermined(name: str, *words: str) -> dict[str, Expectation]:
+    """Expect a scenario to be *undetermined*, with these words in the message."""
+    return {name: Expectation(UNDETERMINED, words)}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way of breaking a healthy target.
+
+    Attributes:
+        id: its number, and a word if several faults have the same number.
+        title: what is broken, in a reader's words.
+        inject: shell for the node, see :data:`PRELUDE`.
+        expect: by its id, what each scenario must be, red ones first: ``red(…) | red(…) |
+            undetermined(…)``. The first scenario names the cause: its first word must be in the
+            first line, even if it is undetermined. ``{ctid}`` stands for the container's number.
+        also: ids of the scenarios that may fail too, but need not.
+        start: the state that the fault starts from.
+        reach: the machines that the fault can affect.
+        rollback: shell that rolls the fault back.
+        contained: whether inject and rollback touch nothing but the container and its
+            configuration. Only such a fault may run on a real target.
+        release: the Debian release of the container's template, if not the default.
+        look: whether the gate runs read-only. Otherwise it would create a missing container.
+        image: what :func:`docker_lxc_gate.lab.hello_image.docker_archive` gets, to make the image
+            that the registry has as hello-world instead.
+    """
+
+    id: str
+    title: str
+    inject: str
+    expect: Mapping[str, Expectation]
+    also: tuple[str, ...] = ()
+    start: str = HEALTHY
+    reach: frozenset[str] = BOTH
+    rollback: str = ""
+    contained: bool = False
+    release: str = ""
+    look: bool = False
+    image: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def safe(self) -> bool:
+        """Whether it may run on a real target, in a container that is destroyed afterwards."""
+        return self.contained and bool(self.rollback) and self.start == HEALTHY
+
+    def expected(self, verdict: str) -> tuple[str, ...]:
+        """Return the ids of the scenarios that must have this verdict."""
+        return tuple(name for name, wanted in self.expect.items() if wanted.verdict == verdict)
+
+    @property
+    def kills(self) -> tuple[str, ...]:
+        """The ids of the scenarios that this fault proves able to fail."""
+        return self.expected(RED) or tuple(self.expect)[:1]
+
+    def asked(self, *, everything: bool = False) -> tuple[str, ...]:
+        """Return the ids of the scenarios that run after this fault, in that order.
+
+        They are the scenarios that the fault names, plus every read-only scenario on a machine
+        that the fault can affect. The matrix shows the others as not asked. With ``everything``,
+        they are all scenarios that can run in the fault's starting state.
+        """
+
+        def could_be_asked(scenario: Scenario) -> bool:
+            if self.start != HEALTHY:  # no other is compliant without a container, or the plan
+                return False
+            if everything:
+                return not scenario.rehearses
+            return not scenario.mutates and bool(scenario.tags & self.reach)
+
+        return tuple(
+            name
+            for name, scenario in scenarios().items()
+            if name in self.expect or could_be_asked(scenario)
+        )
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fault as TOML has it; ``red`` and ``undetermined`` hold words by a scenario's id.
+
+    In ``undetermined``, ``all`` and ``inside`` stand for each other scenario, of those that change
+    nothing or look into the container.
+    """
+
+    id: str
+    title: str
+    inject: str = ""
+    red: dict[str, tuple[str, ...]] = {}
+    undetermined: dict[str, tuple[str, ...]] = {}
+    also: tuple[str, ...] = ()
+    start: str = HEALTHY
+    reach: frozenset[str] = BOTH
+    rollback: str = ""
+    contained: bool = False
+    release: str = ""
+    look: bool = False
+    image: dict[str, Any] = {}
+
+
+def written(topic: str) -> tuple[Fault, ...]:
+    """Return the faults of ``faults/rows/TOPIC.toml``."""
+    text = files("proof.faults.rows").joinpath(f"{topic}.toml").read_bytes()
+    rows = msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[_Row, ...]])["fault"]
+    return tuple(map(_fault, rows))
+
+
+def _fault(row: _Row) -> Fault:
+    groups = {"all": ("root", *read_only()), "inside": inside()}
+    expect: dict[str, Expectation] = {}
+    for name, words in row.red.items():
+        expect |= red(name, *words)
+    for name, words in row.undetermined.items():
+        for each in groups.get(name, (name,)):
+            expect.setdefault(each, Expectation(UNDETERMINED, words))
+    fields = (row.id, row.title, row.inject, expect, row.also)
+    more = (row.start, row.reach, row.rollback, row.contained, row.release)
+    return Fault(*fields, *more, look=row.look, image=row.image)
+
+
+def shell(node: Transport, script: str, ctid: int = CTID, *, timeout: float = 600) -> CommandResult:
+    """Run shell on the node, after :data:`PRELUDE`."""
+    return node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=timeout)

@@ -1,0 +1,212 @@
+# Functions and variables for injections, which run in bash on the node. `pct exec` gets no input,
+# because it would read the rest of the script.
+# shellcheck disable=SC2034,SC2154 # injections use them; proof/faults/fault.py sets some
+
+ctid=$1 conf=/etc/pve/lxc/$1.conf dump=/var/lib/vz/dump
+profiles="$file $repository/etc/apparmor/$profile"
+setup=$repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
+install=$repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
+
+inside() { pct exec "$ctid" --keep-env 0 -- "$@" </dev/null; }
+
+# Writes a file of the container, from standard input.
+into() {
+    cat >/run/docker-lxc-gate.new
+    pct push "$ctid" /run/docker-lxc-gate.new "$1" --perms "${2:-644}"
+    rm /run/docker-lxc-gate.new
+}
+
+# Creates a container with an id, a name, and more options of pct; removes container 953.
+create() {
+    pct create "$1" local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname "$2" \
+        --rootfs local:1 --memory 256 --unprivileged 1 "${@:3}" >/dev/null
+}
+no_neighbour() {
+    pct stop 953
+    pct destroy 953
+}
+
+# Writes a unit of the container, from standard input, and starts it.
+unit() {
+    into "/etc/systemd/system/$1"
+    inside systemctl daemon-reload
+    inside systemctl start "$1" || true # some of them fail on purpose
+}
+
+# Stops and removes a unit of the container.
+no_unit() {
+    inside systemctl disable -q --now "$1" || true # some are not enabled, and a mount cannot be
+    inside rm -f "/etc/systemd/system/$1" /run/denied
+    inside systemctl daemon-reload
+    inside systemctl reset-failed "$1" || true # it may be unknown by now
+}
+
+# Saves the container's configuration, and restores it.
+keep() { cat "$conf" >/run/docker-lxc-gate.conf; }
+back() {
+    test -s /run/docker-lxc-gate.conf
+    cat /run/docker-lxc-gate.conf >"$conf"
+    rm /run/docker-lxc-gate.conf
+}
+
+# Saves files of the node, and restores them with their times. New files stay.
+save() { tar -cPf /run/docker-lxc-gate.saved "$@"; }
+put_back() {
+    tar -xPf /run/docker-lxc-gate.saved
+    rm /run/docker-lxc-gate.saved
+}
+# shellcheck disable=SC2086 # two files
+save_profiles() { save $profiles; }
+
+# Saves a file of the container, and restores it.
+save_inside() { inside cp -p "$1" "$1.saved"; }
+put_back_inside() { inside mv "$1.saved" "$1"; }
+
+settled() {
+    for _ in $(seq 90); do
+        case $(inside systemctl is-system-running --wait 2>/dev/null) in
+            running | degraded) return 0 ;;
+        esac
+        sleep 1
+    done
+    echo "container $ctid does not come up" >&2
+    return 1
+}
+restart() {
+    pct stop "$ctid"
+    pct start "$ctid"
+    settled
+}
+
+load() { apparmor_parser -r -K "$file"; }
+
+# Adds a rule to the profile in file, repository and kernel: all copies stay equal.
+rule() {
+    save_profiles
+    # shellcheck disable=SC2086 # two files
+    sed -i "s|^}\$|  $1\n}|" $profiles
+    load
+}
+
+# Allows everything under the profile, in all copies.
+allow_everything() {
+    save_profiles
+    # shellcheck disable=SC2086 # two files
+    sed -i -e '/^  audit deny/d' \
+        -e 's|^  file,$|&\n  mount,\n  network,\n  change_profile -> **,|' $profiles
+    load
+}
+
+# Lets Docker run unconfined, although the profile's file is the shipped one.
+unconfine_docker() {
+    printf '%s\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' \
+        >"/etc/apparmor.d/local/$profile"
+    load
+    inside systemctl restart containerd docker
+}
+
+confine_docker() {
+    rm "/etc/apparmor.d/local/$profile"
+    load
+    inside systemctl restart containerd docker
+}
+
+# Replaces a program by a script, in which "$real" is the original program.
+wrap() {
+    real=$1.real
+    mv "$1" "$real"
+    printf '#!/bin/sh\nreal=%s\n%s\n' "$real" "$2" >"$1"
+    chmod 755 "$1"
+}
+
+# Runs the shell $2 before pct, if its arguments match $1; "$real" is the original pct.
+wrap_pct() {
+    wrap /usr/sbin/pct "case \"\$*\" in *\" -s \"*) ;; $1) $2 ;; esac; exec \"\$real\" \"\$@\""
+}
+
+restart_docker() { inside systemctl restart docker; }
+settings_back() {
+    put_back_inside "$settings"
+    inside systemctl reset-failed docker
+    restart_docker
+}
+
+# Docker stores its layers with vfs; then its settings file names fuse-overlayfs again.
+vfs() {
+    save_inside "$settings"
+    inside sed -i s/fuse-overlayfs/vfs/ "$settings"
+    restart_docker
+}
+vfs_unseen() {
+    vfs
+    inside cp -p "$settings.saved" "$settings"
+}
+no_vfs() {
+    settings_back
+    inside rm -r /var/lib/docker/vfs /var/lib/docker/image/vfs
+}
+
+# Replaces Docker's client by a shell program, from standard input.
+client() {
+    inside mv /usr/bin/docker /usr/bin/docker.real
+    { echo '#!/bin/sh' && cat; } | into /usr/bin/docker 755
+}
+put_back_client() { inside mv /usr/bin/docker.real /usr/bin/docker; }
+
+# Starts a server on the node that answers like a healthy dockerd.
+fake_dockerd() {
+    cat >/run/nodes-own.py <<'PROGRAM'
+import json, socket
+image = "sha256:" + 64 * "0"
+state = {"Status": "exited", "ExitCode": 0, "Error": ""}
+said = {"Id": 64 * "0", "Image": image, "State": state, "RepoDigests": ["hello-world@" + image]}
+own = socket.socket(socket.AF_UNIX)
+own.bind("/run/nodes-own.sock")
+own.listen()
+while True:
+    connection, _ = own.accept()
+    open("/run/nodes-own.touched", "w").close()
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(said).encode())
+    connection.close()
+PROGRAM
+    systemd-run -q --unit=nodes-own python3 /run/nodes-own.py
+}
+
+# Replaces perl by one that reports every attempt as refused, and attempts nothing.
+lying_perl() {
+    printf '#!/bin/sh\nprintf "%%s 13 0\\n" firmware mount network profile\n' |
+        into /usr/bin/perl 755
+}
+
+# Moves PID 1 into a new cgroup, named like another container's; Docker stays in the old one.
+hide_pid_1() {
+    inside mkdir -p /sys/fs/cgroup/lxc/951
+    inside sh -c 'echo 1 >/sys/fs/cgroup/lxc/951/cgroup.procs'
+}
+
+# Adds a unit to the container that AppArmor denies a socket at each boot; it then leaves a marker.
+# $1: other perl.
+denied_at_boot() {
+    printf '%s\n' '[Service]' Type=oneshot \
+        "ExecStart=/usr/bin/perl -e \"${1:-socket(S, 38, 5, 0)}\"" \
+        'ExecStartPost=/usr/bin/touch /run/denied' '[Install]' WantedBy=multi-user.target |
+        into /etc/systemd/system/denied.service
+    inside systemctl enable -q denied.service
+}
+
+# Runs the shell $1 when the container stops, and $2 after its denial at the next boot. $3: other
+# perl than the denied one.
+meanwhile() {
+    denied_at_boot "${3-}"
+    cat >/root/trick <<END
+init() { lxc-info -n $ctid -p -H 2>/dev/null; }
+first=\$(init)
+while [ -d "/proc/\$first" ]; do sleep 0.1; done
+$1
+until [ -e "/proc/\$(init)/root/run/denied" ]; do sleep 0.2; done
+sleep 1
+$2
+END
+    systemd-run -q --unit=trick bash /root/trick
+}

@@ -1,0 +1,287 @@
+"""One fault: inject it, run the gate, compare. :mod:`proof.faults.chain` does this on the lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.provision import REGISTRY
+from proof.faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
+from proof.faults.scenarios import scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from docker_lxc_gate.machines.transport import Transport
+
+_ROOT = Path(__file__).parents[2]
+_GATE_TIMEOUT = 1800.0
+#: Options for speed: the plugin takes a second to import, long tracebacks take seconds to print.
+_QUICKLY = ("-p", "no:hypothesispytest", "--tb=native")
+#: The verdict for each of Allure's statuses.
+_VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skipped": UNDETERMINED}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The gate's verdict on one scenario, and its message."""
+
+    verdict: str
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A difference between the expected and the actual result, with its scenario's id if any."""
+
+    scenario: str
+    what: str
+
+    def __str__(self) -> str:
+        """As a sentence."""
+        return f"{scenarios()[self.scenario].title!r} {self.what}" if self.scenario else self.what
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of one fault.
+
+    ``found`` maps each scenario's id to its verdict. ``problems`` lists the unexpected ones.
+    ``unasked`` says why the gate could not be run, ``restored`` why the lab's snapshot was restored
+    although the fault has a rollback.
+    """
+
+    fault: Fault
+    found: Mapping[str, Found] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    seconds: float = 0.0
+    unasked: str = ""
+    restored: str = ""
+
+    def wrong(self, name: str) -> bool:
+        """Whether a scenario's result is not the expected one."""
+        return any(problem.scenario == name for problem in self.problems)
+
+    @property
+    def held(self) -> bool:
+        """Whether every result is the expected one."""
+        return not self.problems and not self.unasked
+
+
+class Gate:
+    """One process that runs scenarios as often as it is asked: see :mod:`proof.faults.serve`.
+
+    It starts, imports and collects while the runner prepares the node.
+
+    Args:
+        options: for pytest, such as the target.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start the process, unless it runs."""
+        if self._process:
+            return self
+        self._folder = tempfile.TemporaryDirectory(prefix="faults-")
+        self._results, self._log = Path(self._folder.name), tempfile.TemporaryFile(buffering=0)
+        self._channel, its_own = socket.socketpair()
+        self._channel.settimeout(_GATE_TIMEOUT)
+        argv = _argv(self._results, "features", *self._options, "-p", "proof.faults.serve")
+        out = self._log.fileno()
+        with its_own:  # a group of its own, so that all of its processes can be killed
+            self._process = subprocess.Popen(
+                argv, cwd=_ROOT, stdin=its_own.fileno(), stdout=out, stderr=out, process_group=0
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the process and its forks."""
+        if self._process:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+            self._channel.close()
+            self._log.close()
+            self._folder.cleanup()
+
+    def ask(self, names: Sequence[str]) -> dict[str, Found]:
+        """Run scenarios, and return their verdicts by their ids.
+
+        One run has them all, those that only look first. Two gates side by side would ask the node
+        the same twice, and where two labs run, no processor is idle.
+
+        Args:
+            names: the scenarios' ids, in the order in which they run.
+
+        Raises:
+            TransportError: the gate did not end in time.
+            FactError: a scenario has no verdict.
+        """
+        if not names:
+            return {}
+        with ExitStack() as failed:  # the next call starts another process
+            failed.push(self.__enter__())
+            code = self._run([scenarios()[name].nodeid for name in names])
+            found = _verdicts(names, code, _told(self._results), self._said())
+            failed.pop_all()
+        return found
+
+    def _run(self, nodeids: Sequence[str]) -> int:
+        self._log.seek(0)  # the gate's processes write where this file is
+        self._log.truncate()
+        for path in self._results.iterdir():
+            path.unlink()
+        try:
+            with self._channel.makefile("rw") as lines:
+                print(json.dumps(nodeids), file=lines, flush=True)
+                answer = lines.readline()
+        except TimeoutError as error:
+            raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
+        except ConnectionError:
+            answer = ""
+        if not answer:
+            raise FactError(f"the gate did not run:\n{self._said()}")
+        return int(answer)
+
+    def _said(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-6000:]
+
+
+def gate(
+    *arguments: str, results: Path
+) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
+    """Run the gate with pytest's arguments, and Allure's results in a folder.
+
+    Returns:
+        The finished process, and each scenario's status and message by title.
+    """
+    argv = _argv(results, *arguments)
+    done = subprocess.run(
+        argv, cwd=_ROOT, capture_output=True, text=True, timeout=_GATE_TIMEOUT, check=False
+    )
+    return done, _told(results)
+
+
+def _argv(results: Path, *arguments: str) -> list[str]:
+    argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
+    return [*argv, f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
+
+
+def _told(results: Path) -> dict[str, dict[str, str]]:
+    told = {}
+    for path in results.glob("*-result.json"):
+        result = json.loads(path.read_text())
+        message = (result.get("statusDetails") or {}).get("message", "")
+        told[result["name"]] = {"status": result["status"], "message": message}
+    return told
+
+
+def ask(names: Sequence[str], *options: str) -> dict[str, Found]:
+    """Start a gate and run the scenarios once: see :class:`Gate`."""
+    with Gate(*options) as gate:
+        return gate.ask(names)
+
+
+def _verdicts(
+    names: Sequence[str], code: int, told: Mapping[str, Mapping[str, str]], said: str
+) -> dict[str, Found]:
+    """Return the verdicts of a run that has ended; raises FactError if one is missing."""
+    _require_honest(code, [result["status"] for result in told.values()])
+    found = {}
+    for name in names:
+        title = scenarios()[name].title
+        if title not in told:
+            raise FactError(f"the gate ended with {code} and said nothing of {title!r}:\n{said}")
+        result = told[title]
+        found[name] = Found(_VERDICTS.get(result["status"], UNDETERMINED), result["message"])
+    return found
+
+
+def _require_honest(code: int, statuses: Sequence[str]) -> None:
+    """Raise FactError if the gate's exit code contradicts its verdicts."""
+    red, green = "failed" in statuses, all(status == "passed" for status in statuses)
+    allowed = {0} if green else {1, 2, 5} if red else {2, 3, 5, 6}
+    if statuses and code not in allowed:
+        raise FactError(f"the gate ended with {code} over verdicts that are {', '.join(statuses)}")
+
+
+def compare(
+    fault: Fault,
+    found: Mapping[str, Found],
+    ctid: int = CTID,
+    *,
+    before: Mapping[str, Found] | None = None,
+) -> tuple[Problem, ...]:
+    """Return the differences between the gate's verdicts and those that the fault must cause.
+
+    Args:
+        fault: the fault.
+        found: the gate's verdicts, by the scenario's id.
+        ctid: of the container under test.
+        before: the verdicts without the fault. A scenario that was not compliant then may be so
+            again.
+    """
+    problems = []
+    for name, result in found.items():
+        should = fault.expect[name].verdict if name in fault.expect else COMPLIANT
+        was = (before or {}).get(name, Found(COMPLIANT)).verdict
+        excused = name not in fault.expect and (name in fault.also or result.verdict == was)
+        if result.verdict != should and not excused:
+            cause = f": {_first_line(result.cause)}" if result.cause else ""
+            problems.append(Problem(name, f"is {result.verdict}, and should be {should}{cause}"))
+    for name in fault.expect:
+        if name in found:
+            problems += _unsaid(fault, name, found[name].cause, ctid)
+        else:
+            problems.append(Problem(name, "was not asked"))
+    return tuple(problems)
+
+
+def _unsaid(fault: Fault, name: str, cause: str, ctid: int) -> Iterator[Problem]:
+    """Yield each word of a scenario's expectation that its message lacks."""
+    wanted = fault.expect[name]
+    names_the_cause = wanted.verdict == RED or name == next(iter(fault.expect))
+    for number, word in enumerate(text.replace("{ctid}", str(ctid)) for text in wanted.words):
+        if word not in (_first_line(cause) if names_the_cause and number == 0 else cause):
+            yield Problem(name, f"does not say {word!r}, but: {cause}")
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "")
+
+
+def options(fault: Fault, place: str) -> tuple[str, ...]:
+    """Return the gate's options. ``--target`` makes it take the lab in its present state."""
+    return ("--target", place, *(() if fault.look else ("--allow-mutation",)))
+
+
+def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
+    """Inject the fault.
+
+    Raises:
+        CommandFailed: the script of the injection failed.
+    """
+    if fault.image:
+        script = (
+            "cat >/tmp/other.tar; exec skopeo copy -q --dest-tls-verify=false "
+            f"docker-archive:/tmp/other.tar docker://{REGISTRY}/{hello.REFERENCE}"
+        )
+        archive = hello.docker_archive(**fault.image)
+        node.run(["sh", "-c", script], stdin=archive, timeout=120).require()
+    shell(node, fault.inject, ctid).require(f"fault {fault.id}: {fault.title}")

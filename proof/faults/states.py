@@ -1,0 +1,205 @@
+"""The states that faults start from: snapshots of the lab, made once for each state of the code."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.target import parse
+from proof.faults.fault import APPLIED, CTID, HEALTHY, OTHER, READY, shell
+from remediation import docker_in_lxc
+from remediation.engine.apply import apply
+from steps import rollback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.transport import Transport
+
+WITHOUT_BACKUPS = "compliant"
+#: Containers on a node without the plan: with Docker, or without.
+DOCKER, PLAIN = "docker", "plain"
+_ROOT = Path(__file__).parents[2]
+#: Code that changes a machine or writes the journal. Its hash names the snapshots. Facts,
+#: connections and the command line only read, so a change there keeps the snapshots.
+#: Every module of ``remediation`` counts unless :data:`_LOOKERS` names it.
+_WRITERS = (
+    "remediation",
+    "docker_lxc_gate/machines/runtime",
+    "docker_lxc_gate/formats",
+    "docker_lxc_gate/machines/files.py",
+    "docker_lxc_gate/machines/transport.py",
+)
+_LOOKERS = ("remediation/__main__.py", "remediation/cli")
+#: A whole provisioning under emulation (seconds).
+_PROVISION_TIMEOUT = 3600.0
+#: Small backups suffice: the gate reads whether they are whole.
+_BACK_UP = """
+umask 077; mkdir -p "$dump" /tmp/backup/etc/vzdump; cd "$dump"
+name=vzdump-lxc-$ctid-$(date +%Y_%m_%d-%H_%M_%S) host=$(uname -n)
+cp "$conf" /tmp/backup/etc/vzdump/pct.conf
+tar --create --zstd --file="$name.tar.zst" -C /tmp/backup .
+printf '%s INFO: Starting Backup\\n%s INFO: Finished Backup of VM %s\\n' - - "$ctid" >"$name.log"
+tar --create --zstd --file="etc-${host%%.*}-${name#vzdump-lxc-*-}.tar.zst" -C / etc
+rm -r /tmp/backup
+"""
+_DATE_ANEW = """
+cd "$dump"; now=$(date +%Y_%m_%d-%H_%M_%S)
+for each in vzdump-* etc-*; do
+    new=$(echo "$each" | sed -E "s/[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}/$now/")
+    [ "$each" = "$new" ] || mv "$each" "$new"
+done
+"""
+
+
+@cache
+def snapshot(name: str) -> str:
+    """Return a snapshot's name, which changes with the code that writes the state.
+
+    Raises:
+        FileNotFoundError: a path in :data:`_WRITERS` does not exist.
+    """
+    return f"{name}-{written_by(_ROOT)}"
+
+
+def written_by(root: Path) -> str:
+    """Return the hash of :data:`_WRITERS` in a checkout; raises FileNotFoundError."""
+    looking = {path for place in _LOOKERS for path in _files(root / place)}
+    writing = {path for place in _WRITERS for path in _files(root / place)} - looking
+    content = b"".join(path.read_bytes() for path in sorted(writing))
+    return hashlib.sha256(content + _BACK_UP.encode()).hexdigest()[:12]
+
+
+def _files(place: Path) -> list[Path]:
+    found = [path for path in (place, *place.rglob("*")) if path.is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"{place} does not exist, but the lab's snapshots depend on it: correct _WRITERS"
+        )
+    return [path for path in found if path.suffix != ".pyc"]
+
+
+class Wanted(Protocol):
+    """What a test on the lab starts from: a fault does, and a row of doctor's."""
+
+    @property
+    def release(self) -> str:
+        """The Debian release of the container's template; empty for the default."""
+
+    @property
+    def start(self) -> str:
+        """The state's name."""
+
+
+def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Wanted] = ()) -> None:
+    """Make the missing snapshots: applied, compliant, and healthy.
+
+    Starting from ``ready``, apply the plan, provision the container, and make backups, with a
+    snapshot after each step. First put the templates that ``faults`` need on the node. If one
+    cannot be made, the other faults still run. The container of the rollback's scenarios is made
+    if one of the faults starts from it.
+    """
+    faults = tuple(faults)
+    releases = {fault.release for fault in faults if fault.release}
+    if not releases <= set(lab.state.templates):
+        try:
+            lab.up(container_releases=sorted(releases))
+        except RemediationError as error:
+            print(f"cannot make the template of {', '.join(sorted(releases))}: {error}")
+            lab.up()
+    if any(fault.start == OTHER for fault in faults):
+        _prepare_other(lab)
+    if _name(HEALTHY, ctid) in lab.snapshots():
+        return
+    lab.restore(READY)
+    with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
+        apply(docker_in_lxc.plan(runtime, ctid, tell=print))
+    lab.snapshot(_name(APPLIED, ctid))
+    with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
+        argv = ["phoenix", "create", str(ctid)]
+        runtime.node.run(argv, timeout=_PROVISION_TIMEOUT).require()
+        runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
+    lab.snapshot(_name(WITHOUT_BACKUPS, ctid))
+    with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
+        shell(runtime.node, _BACK_UP, ctid).require()
+    lab.snapshot(_name(HEALTHY, ctid))
+
+
+def _prepare_other(lab: Lab) -> None:
+    if rollback.snapshot() in lab.snapshots():
+        return
+    with lab.restored(READY) as node:
+        rollback.give_docker(_created(node, rollback.CREATE), "hello-world")
+        rollback.keep(node, lab.snapshot)
+
+
+def bare(lab: Lab, base: str) -> None:
+    """Restore the lab to a node without the plan, with a container on it.
+
+    Args:
+        lab: up.
+        base: ``docker``: a container with Docker on its default driver, which has run an image;
+            ``plain``: a container without Docker.
+    """
+    name = snapshot(f"interruptible-{base}")
+    if name not in lab.snapshots():
+        with lab.restored(READY) as node:
+            create = [word if base == DOCKER else _without_docker(word) for word in rollback.CREATE]
+            assert (create == list(rollback.CREATE)) == (base == DOCKER), create
+            inside = _created(node, create)
+            if base == DOCKER:
+                run = ["docker", "run", "--name", "former", "hello-world"]
+                inside.run(run, timeout=180).require()
+            else:  # the templates have a daemon.json although they have no Docker
+                inside.run(["rm", "-r", "/etc/docker"]).require()
+        lab.snapshot(name)
+    lab.restore(name)
+
+
+def _created(node: Transport, create: Sequence[str]) -> Transport:
+    node.run(create, timeout=300).require()
+    runtime = Pct(node)
+    runtime.start(rollback.CTID)
+    inside = runtime.inside(rollback.CTID)
+    wait_until_booted(inside)
+    return inside
+
+
+def _without_docker(word: str) -> str:
+    return word.replace("-docker_", "-standard_")
+
+
+@contextmanager
+def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
+    """Restore a snapshot that :func:`prepare` made; yields the node.
+
+    The one with the container of the rollback's scenarios is the gate's own, and made here if no
+    gate has made it. Backups in a snapshot are as old as the snapshot; they are given the present
+    time.
+    """
+    if name == OTHER:
+        _prepare_other(lab)
+    own = {READY: READY, OTHER: rollback.snapshot()}
+    with lab.restored(own.get(name) or _name(name, ctid)) as node:
+        if name == HEALTHY:
+            shell(node, _DATE_ANEW, ctid).require()
+        yield node
+
+
+def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
+    """Restore a snapshot, for callers that connect by themselves: see :func:`restored`."""
+    with restored(lab, name, ctid):
+        pass
+
+
+def _name(name: str, ctid: int) -> str:
+    return snapshot(name if ctid == CTID else f"{name}-{ctid}")

@@ -1,0 +1,327 @@
+"""Reading a container's configuration: what is in effect, what is not, and what it grants."""
+
+from __future__ import annotations
+
+import pytest
+
+from docker_lxc_gate.formats import container_config
+
+TEXT = """\
+# features: nesting=1
+
+arch: amd64
+features: nesting=1,keyctl=1
+lxc.apparmor.profile = one
+lxc.apparmor.profile: two
+no option
+lxc.mount.entry: /dev/fuse
+[pre]
+arch: i386
+lxc.apparmor.profile: three
+"""
+
+
+def test_parse_options_are_in_effect_in_a_section_or_unreadable() -> None:
+    found = container_config.parse("950.conf", TEXT)
+    assert found.path == "950.conf"
+    assert found.current() == {
+        "arch": "amd64",
+        "features": "nesting=1,keyctl=1",
+        "lxc.apparmor.profile": "two",
+        "lxc.mount.entry": "/dev/fuse",
+    }
+    assert [(o.value, o.line) for o in found.all("lxc.apparmor.profile")] == [
+        ("one", 5),
+        ("two", 6),
+    ]
+    assert [(o.value, o.section) for o in found.elsewhere("lxc.apparmor.profile")] == [
+        ("three", "pre")
+    ]
+    assert found.elsewhere("features") == ()
+    assert found.unreadable == ((7, "no option"),)
+
+
+def test_parse_section_followed_by_blanks_is_one_and_blank_lines_are_nothing() -> None:
+    found = container_config.parse("", "[pve:pending] \n# x\n   \narch:amd64  \n")
+    assert found.unreadable == ()
+    assert found.options == (container_config.Option("arch", "amd64", 4, "pve:pending"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "refuses"),
+    [
+        ("2\ndenylist\nkeyctl errno 38\n", True),
+        ("2\ndenylist\nmount\n\n", False),
+        ("2\nallowlist\nkeyctl\n", False),
+        ("2\nwhitelist\nkeyctl\n", False),
+        ("2\nallowlist\nmount\n", True),
+        ("2\nwhitelist\nread\n", True),
+        ("2\ndenylist\nread keyctl\n", False),
+        ("2\nallowlist trap\nkeyctl\n", False),
+        ("", False),
+    ],
+)
+def test_refuses_keyrings_by_the_list_of_system_calls(text: str, refuses: bool) -> None:
+    assert container_config.refuses(text) is refuses
+
+
+@pytest.mark.parametrize(
+    ("value", "gives"),
+    [
+        ("/dev/fuse dev/fuse none bind 0 0", True),
+        ("/dev/fuse /dev/fuse none bind", False),
+        ("/dev/fuse dev/fuse none", False),
+        ("/dev/fuse", False),
+        ("/dev/fuse dev/fuse2 none bind", False),
+        ("/dev/fuse srv/dev/fuse none bind", False),
+        ("/dev/fuse Xdev/fuse none bind", False),
+    ],
+)
+def test_gives_fuse_only_a_bind_mount_of_the_device(value: str, gives: bool) -> None:
+    assert (
+        container_config.gives_fuse(container_config.Option("lxc.mount.entry", value, 1)) is gives
+    )
+
+
+def test_missing_fields_of_an_empty_mount_entry_are_all() -> None:
+    assert container_config.missing_fields("") == ("source", "target", "type", "options")
+
+
+NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
+
+
+@pytest.mark.parametrize(
+    ("text", "seccomp", "given"),
+    [
+        ("", "", {KEYCTL}),
+        ("lxc.apparmor.allow_nesting = 1", "", {NESTING, KEYCTL}),
+        ("lxc.apparmor.allow_nesting = 0", "", {KEYCTL}),
+        ("lxc.apparmor.profile = generated", "", {KEYCTL}),
+        ("lxc.apparmor.profile = lxc-container-default", "", {KEYCTL}),
+        ("lxc.apparmor.profile = lxc-container-default-cgns", "", {KEYCTL}),
+        ("lxc.apparmor.profile = lxc-container-default-with-nesting", "", {NESTING, KEYCTL}),
+        ("lxc.apparmor.profile = lxc-phoenix-v2", "", {NESTING, KEYCTL}),
+        ("", "2\ndenylist\nkeyctl errno 38\n", set()),
+        (f"lxc.mount.entry = {container_config.FUSE_ENTRY}", "", {KEYCTL, FUSE}),
+        ("lxc.mount.entry = /a b none bind", "", {KEYCTL}),
+    ],
+)
+def test_granted_by_plain_lxc_follows_from_profile_entries_and_seccomp(
+    text: str, seccomp: str, given: set[str]
+) -> None:
+    found = container_config.granted(container_config.parse("", text), seccomp)
+    assert found == dict.fromkeys(given, "1")
+
+
+def test_features_are_split_at_commas_and_the_first_equals_sign() -> None:
+    assert container_config.features("") == {}
+    assert container_config.features("nesting=1,mount=nfs;cifs,keyctl=0,,x") == {
+        "nesting": "1",
+        "mount": "nfs;cifs",
+        "keyctl": "0",
+        "x": "",
+    }
+
+
+WRITTEN = """\
+# a: 5%
+
+arch: amd64
+lxc.cap.drop = mknod
+mp0: local:x,mp=/x
+rubbish
+features: nesting=1
+[pve:pending]
+memory: 512
+mp1: local:y
+[old]
+#of: old
+features: fuse=1
+rubbish
+"""
+#: The same as pct writes it.
+ANEW = """\
+# a%3A 5%25
+arch: amd64
+features: nesting=1
+mp0: local:x,mp=/x
+lxc.cap.drop: mknod
+
+[PVE:PENDING]
+memory: 512
+mp1: local:y
+
+[old]
+#of%3A old
+features: fuse=1
+"""
+
+
+def test_volumes_are_disks_and_snapshots_however_pct_writes_them() -> None:
+    assert container_config.volumes(WRITTEN) == {
+        ("", "mp0", "local:x,mp=/x"),
+        ("old", "[", "old"),
+        ("old", "#", "of: old"),
+        ("old", "features", "fuse=1"),
+    }
+    assert container_config.volumes(ANEW) == container_config.volumes(WRITTEN)
+    escaped = "[old]\nhostname: a%3A\n"  # of a description alone Proxmox writes escapes
+    assert ("old", "hostname", "a%3A") in container_config.volumes(escaped)
+
+
+def test_waiting_is_the_pending_section_alone() -> None:
+    assert container_config.waiting(WRITTEN) == ("memory: 512", "mp1: local:y")
+    assert container_config.waiting(ANEW) == ("memory: 512", "mp1: local:y")
+    assert (
+        container_config.waiting("arch: amd64\n[pve:pending]\n# none\n[old]\narch: amd64\n") == ()
+    )
+
+
+@pytest.mark.parametrize("key", ["rootfs", "mp12", "unused0", "parent", "lxc.rootfs.path"])
+def test_volumes_by_key_names_it_and_no_longer_one(key: str) -> None:
+    assert container_config.volumes(f"{key}: x\nX{key}: y\n{key}X: z\n") == {("", key, "x")}
+
+
+def test_same_beside_volumes_of_a_file_rewritten_by_pct_is_true() -> None:
+    assert container_config.same_beside_volumes(ANEW.replace("PVE:PENDING", "pve:pending"), WRITTEN)
+    assert not container_config.same_beside_volumes(WRITTEN, ANEW)  # pct did not write the rubbish
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "same"),
+    [
+        ("mp0: local:x,mp=/x\n", "", True),
+        ("[old]\n", "[new]\nrootfs: x\n[old]\n", True),
+        ("fuse=1\n", "fuse=0\n", True),
+        ("[pve:pending]\n", "\n[pve:pending]\n#\n", True),
+        ("# a: 5%\n", "", False),
+        ("arch: amd64\n", "arch: i386\n", False),
+        ("arch: amd64\n", "", False),
+        ("memory: 512\n", "memory: 1024\n", False),
+        ("mp1: local:y\n", "", False),
+        ("lxc.cap.drop = mknod\n", "lxc.cap.drop = mknod\nlxc.cap.drop = mknod\n", False),
+        ("rubbish\n", "rubbish of another\n", False),
+    ],
+)
+def test_same_beside_volumes_is_true_where_disks_and_snapshots_alone_differ(
+    was: str, is_: str, same: bool
+) -> None:
+    assert was in WRITTEN
+    assert container_config.same_beside_volumes(WRITTEN.replace(was, is_, 1), WRITTEN) is same
+
+
+def test_same_beside_volumes_minds_the_order_of_raw_lines_alone() -> None:
+    one, other = "lxc.include: a\n", "lxc.apparmor.profile: b\n"
+    assert not container_config.same_beside_volumes(one + other, other + one)
+    assert container_config.same_beside_volumes(f"{one}arch: x\n", f"arch: x\n{one}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("rubbish X\r", "[pre", "pre]", "9lives: 1", ": 1", "[]"),
+        "lxc.apparmor.profile : x",
+        "features : nesting=1",
+        "features = nesting=1",
+        " features: nesting=1",
+        "  # a comment",
+        "\tlxc.include: /x",
+        "[2024-backup]",
+        "[s]",
+        "[pre] x",
+        "Arch: amd64",
+        "arch:",
+        "lxc.Include: /x",
+        "lxc.nosuch: x",
+        "lxc.rootfs.path: /x",
+        "delete: net0",
+    ],
+)
+def test_parse_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
+    found = container_config.parse("", f"arch: amd64\n{line}\nmemory: 512\n")
+    assert found.unreadable == ((2, line.strip("\r")),)
+    assert found.current() == {"arch": "amd64", "memory": "512"}  # below no section either
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("arch:amd64", ("arch", "amd64")),
+        ("mp0:  a \r", ("mp0", "a")),
+        ("lxc.include=/x", ("lxc.include", "/x")),
+        ("lxc.include  =  /x", ("lxc.include", "/x")),
+        ("lxc.cgroup2.cpuset.cpus:", ("lxc.cgroup2.cpuset.cpus", "")),
+        ("lxc.aa_profile: x", ("lxc.aa_profile", "x")),
+        ("lxc.network.link: x", ("lxc.network.link", "x")),
+        ("unheard: of", ("unheard", "of")),
+    ],
+)
+def test_parse_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str, str]) -> None:
+    found = container_config.parse("", f"{line}\n")
+    assert ([(o.key, o.value) for o in found.options], found.unreadable) == ([option], ())
+
+
+def test_parse_section_of_any_case_is_one_and_delete_belongs_into_pending() -> None:
+    found = container_config.parse("", "[PVE:Pending]\ndelete: net0\n[Pre-2_x]\narch: x\n")
+    assert [(o.key, o.section) for o in found.options] == [
+        ("delete", "PVE:Pending"),
+        ("arch", "Pre-2_x"),
+    ]
+    assert found.unreadable == ()
+
+
+def test_parse_lxc_reads_what_lxc_reads() -> None:
+    found = container_config.parse_lxc(
+        "", "  # x\n\n  lxc.include =/x \n[pre]\nlxc.arch: y\nlxc.z = a = b"
+    )
+    assert [(o.key, o.value, o.line, o.section) for o in found.options] == [
+        ("lxc.include", "/x", 3, ""),
+        ("lxc.z", "a = b", 6, ""),
+    ]
+    assert found.unreadable == ((4, "[pre]"), (5, "lxc.arch: y"))
+
+
+DOCKERS = ("nesting", "keyctl", "fuse")
+NOW = "features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: ours\nlxc.include: /x\n"
+
+
+@pytest.mark.parametrize(
+    ("pending", "lost"),
+    [
+        ("", ()),
+        ("memory: 1024\n", ()),
+        ("features: nesting=1,keyctl=yes,fuse=1,mknod=1\n", ()),
+        ("features: nesting=1\n", ("keyctl", "fuse")),
+        ("features: nesting=1,keyctl=1,fuse=1,fusion=1\n", DOCKERS),
+        ("delete: net0,features\n", DOCKERS),
+        ("delete: !features\n", DOCKERS),
+        ("lxc.include: /x\n", ("lxc.apparmor.profile",)),
+        ("lxc.apparmor.profile: theirs\n", ("lxc.apparmor.profile",)),
+        ("lxc.apparmor.profile: ours\n", ()),
+    ],
+)
+def test_lost_at_next_stop_is_what_a_pending_change_takes_away(
+    pending: str, lost: tuple[str, ...]
+) -> None:
+    text = f"{NOW}[pve:pending]\n{pending}[pre]\nfeatures: fuse=0\n"
+    assert container_config.lost_at_next_stop(container_config.parse("", text), DOCKERS) == lost
+
+
+def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> None:
+    text = (
+        f"{NOW}net0: a\n[pve:pending]\ndelete: net0\nmemory: 1\nlxc.include: /y\n[pre]\nnet1: b\n"
+    )
+    later = container_config.at_next_stop(container_config.parse("", text))
+    assert later.current() == {
+        "features": "nesting=1,keyctl=1,fuse=1",
+        "memory": "1",
+        "lxc.include": "/y",
+    }
+    assert [(o.key, o.section) for o in later.options if o.section] == [("net1", "pre")]
+
+
+def test_given_features_are_those_that_proxmox_turns_on() -> None:
+    assert container_config.given("nesting=yes,keyctl=ON,fuse=true,mknod=0,mount=nfs") == set(
+        DOCKERS
+    )
+    assert container_config.given("nesting=1,fusion=1") == set()

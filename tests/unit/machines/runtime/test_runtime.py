@@ -1,0 +1,361 @@
+"""pct's own errors are told from the command's: by Proxmox's own words."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import Busy, FactError, RemediationError, TransportError, Unreachable
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.transport import Local
+from tests.doubles.answering import Answering
+from tests.doubles.naming import naming
+from tests.doubles.scripted import Answer, Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRANSCRIPTS = json.loads((Path(__file__).parents[3] / "pct/transcripts.json").read_text())["cases"]
+CASES = {case["name"]: case for case in TRANSCRIPTS}
+ENV = ("env", "HOME=/root", "LC_ALL=C.UTF-8", "timeout", "-k", "5", "60")
+TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
+
+
+CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
+SEEN = (
+    *("find", "/etc/pve/lxc/200.conf", "-exec"),
+    *("lxc-info", "-P", "/var/lib/lxc", "-n", "200", "-s", "-H", ";"),
+)
+UNSEEN: Answer = (1, b"", b"find: '/etc/pve/lxc/200.conf': No such file or directory\n")
+FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
+NOWHERE: Answer = (0, b"", b"")
+CONTROL = ("sh", "control")
+ALONE: Answer = (0, b"755\n", b"")
+
+
+def answering(name: str, argv: tuple[str, ...]) -> Pct:
+    case = CASES[name]
+    answer = (case["exit"], case["stdout"].encode(), case["stderr"].encode())
+    return Pct(Scripted({argv: answer, FIND: NOWHERE, SEEN: UNSEEN}))
+
+
+def saying(code: int, said: str, *argv: str) -> Pct:
+    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, CONTROL: ALONE}))
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("exec: absent", ("container 200", "/etc/pve/lxc/200.conf", "pct list")),
+        ("exec: stopped", (shlex.join(TRUE), "container '200'", "pct start 200")),
+    ],
+)
+def test_inside_container_that_cannot_be_entered_names_it_and_what_to_do(
+    name: str, named: tuple[str, ...]
+) -> None:
+    with naming(TransportError, "scripted", *named):
+        answering(name, TRUE).inside(200).run(["true"])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda pct: pct.inside(200).run(["true"]),
+        lambda pct: pct.state(200),
+        lambda pct: pct.start(200),
+        lambda pct: pct.configuration(200),
+    ],
+    ids=["enter", "state", "start", "configuration"],
+)
+def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) -> None:
+    absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/200.conf' does not exist\n")
+    argvs = [TRUE, ("pct", "status", "200"), ("pct", "start", "200")]
+    answers: dict[tuple[str, ...], Answer] = dict.fromkeys(argvs, absent)
+    answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
+    answers[SEEN] = UNSEEN
+    answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
+    answers[CONTROL] = ALONE
+    with naming(RemediationError, "200", "scripted", "pve2") as raised:
+        ask(Pct(Scripted(answers)))
+    assert raised.value.exit_code == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "advice"),
+    [
+        (255, CASES["stop: locked"]["stderr"], "pct unlock 200"),
+        (255, "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout", "another pct"),
+        (127, "env: 'pct': No such file or directory", "runtime = 'lxc'"),
+        (
+            127,
+            "env: \N{LEFT SINGLE QUOTATION MARK}pct\N{RIGHT SINGLE QUOTATION MARK}: No such file",
+            "runtime = 'lxc'",
+        ),
+        (255, "please run as root", "sudo = true"),
+        (255, "ipcc_send_rec[1] failed: Unknown error -1", "sudo = true"),
+        (111, "ipcc_send_rec[1] failed: Connection refused", "systemctl status pve-cluster"),
+        (255, CASES["stop: stopped"]["stderr"], "pct start 200"),
+    ],
+)
+def test_pct_error_of_its_own_is_told_with_what_to_do(code: int, said: str, advice: str) -> None:
+    with naming(TransportError, "scripted", "pct stop 200", said.strip(), advice):
+        saying(code, said, "pct", "stop", "200").stop(200)
+
+
+#: As Proxmox writes it, and as its documentation allows it to be written.
+RESOURCES = """\
+vm: 501
+\tstate started
+\tmax_relocate 2
+
+ct: 2000
+\tgroup here
+
+ct: 200
+# comes back by itself
+\tcomment docker
+%s
+ct: 20
+\tstate stopped
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [("\tstate started\n", "started"), ("", "started"), ("\tstate disabled\n", "disabled")],
+)
+@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_control"])
+def test_pct_container_that_ha_manages_is_left_alone(act: str, line: str, state: str) -> None:
+    """Asked to shut it down and to start it, pct would have it stopped, later and for good."""
+    pct = Pct(Scripted({CONTROL: (0, f"755\n{RESOURCES % line}".encode(), b"")}))
+    with naming(FactError, "200", "scripted", "HA", "--state ignored", f"--state {state}"):
+        getattr(pct, act)(200)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [RESOURCES % "\tstate ignored\n", "", "ct: 2000\n\tstate started\n", "vm: 20\n", "# ct: 200\n"],
+)
+def test_require_control_of_a_container_that_ha_ignores_passes(resources: str) -> None:
+    Pct(Scripted({CONTROL: (0, f"755\n{resources}".encode(), b"")})).require_control(200)
+    Pct(Scripted({CONTROL: ALONE})).require_control(200)
+
+
+@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_control"])
+@pytest.mark.parametrize(
+    ("mode", "kind", "named"),
+    [
+        ("555", Busy, "pvecm status"),
+        ("stat: cannot statx '/etc/pve/local': Transport endpoint is not connected", FactError, ""),
+        ("", FactError, "systemctl status pve-cluster"),
+    ],
+)
+def test_pct_container_of_a_node_without_quorum_is_left_alone(
+    act: str, mode: str, kind: type[FactError], named: str
+) -> None:
+    """Proxmox would stop it, could not write its file, and could not start it again."""
+    with naming(kind, "scripted", named):
+        getattr(Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")})), act)(200)
+
+
+def test_require_control_without_proxmoxs_filesystem_passes() -> None:
+    """A plain Debian with a double of pct; there a link has any mode."""
+    for mode in ("stat: cannot statx '/etc/pve/local': No such file or directory", "777"):
+        pct = Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")}))
+        pct.require_control(200)
+        assert pct.blocked() == ""
+
+
+def test_start_that_fails_carries_the_containers_words() -> None:
+    case = CASES["start: profile not loaded"]
+    with pytest.raises(CommandFailed) as raised:
+        saying(case["exit"], case["stderr"], "pct", "start", "200").start(200)
+    assert raised.value.result.stderr.decode() == case["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("exec: true", 0), ("exec: exit 7", 7), ("exec: not found", 127), ("exec: locked", 0)],
+)
+def test_inside_command_keeps_its_own_exit_code(name: str, code: int) -> None:
+    result = answering(name, TRUE).inside(200).run(["true"])
+    assert result.exit_code == code
+    assert result.argv == ("true",)
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("status: absent", None),
+        ("status: stopped", "stopped"),
+        ("status: running", "running"),
+        ("status: locked", "running"),
+    ],
+)
+def test_state_by_pct_is_running_stopped_or_none(name: str, state: str | None) -> None:
+    assert answering(name, ("pct", "status", "200")).state(200) == state
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (b"RUNNING\n", "running"),
+        (b"FROZEN\n", "running"),
+        (b"STARTING\n", "running"),
+        (b"STOPPED\n", "stopped"),
+        (b"200 doesn't exist\n", "stopped"),
+    ],
+)
+def test_state_of_a_container_of_this_node_is_asked_without_pct(said: bytes, state: str) -> None:
+    for answer in ((0, said, b""), (0, b"", said)) if b"exist" in said else ((0, said, b""),):
+        node = Scripted({SEEN: answer})
+        assert Pct(node).state(200) == state
+        assert node.ran == [SEEN]
+
+
+@pytest.mark.parametrize("seen", [UNSEEN, (0, b"", b""), (0, b"ABORTING\n", b""), (127, b"", b"")])
+def test_state_that_lxc_does_not_say_is_asked_of_pct(seen: Answer) -> None:
+    node = Scripted({SEEN: seen, ("pct", "status", "200"): (0, b"status: running\n", b"")})
+    assert Pct(node).state(200) == "running"
+    assert len(node.ran) == 2
+
+
+def test_configuration_of_no_container_names_what_lists_those_there_are() -> None:
+    absent = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
+    there = {CAT: absent, SEEN: UNSEEN, FIND: NOWHERE}
+    said = b"Configuration file 'nodes/pve1/lxc/200.conf' does not exist\n"
+    pct = Pct(Scripted({**there, ("pct", "status", "200"): (2, b"", said)}))
+    for runtime, advice in ((pct, "pct list"), (Lxc(Scripted({CAT_PLAIN: ABSENT})), "lxc-ls")):
+        with naming(FactError, "200", advice):
+            runtime.configuration(200)
+    unmounted = b"ipcc_send_rec[1] failed: Connection refused\n"  # then /etc/pve is empty
+    with naming(TransportError, "systemctl status pve-cluster"):
+        Pct(Scripted({**there, ("pct", "status", "200"): (111, b"", unmounted)})).configuration(200)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Plain LXC's folder of a container, on this machine."""
+    monkeypatch.setattr(Lxc, "_LXC_PATH", str(tmp_path))
+    (tmp_path / "200").mkdir()
+    return tmp_path
+
+
+def test_effective_includes_are_read_in_their_order(here: Path) -> None:
+    for name, text in {
+        "200/config": "x = 1\nlxc.include = i.conf\n lxc.include=d/ \nlxc.include = no\nx = 9\n",
+        "i.conf": "x = 2\nlxc.include = d/b.conf\nx = 4",
+        "d/b.conf": "x = 3\n\n",
+        "d/a.conf": "# a\nx = 2\n",
+        "d/c.conf.old": "x = 0\n",
+    }.items():
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text(re.sub(r"(include ?= ?)", rf"\g<1>{here}/", text))
+    (here / "d/c.conf").symlink_to(here / "200/e.conf")
+    (here / "200/e.conf").write_bytes(b"x = \xff")
+    found = [option.value for option in Lxc(Local()).effective(200).all("x")]
+    assert found == ["1", "2", "3", "4", "2", "3", "\ufffd", "9"]
+
+
+def test_started_with_by_pct_holds_the_list_of_system_calls(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of keyctl the configuration says nothing: it names but the list's path, always the same."""
+    monkeypatch.setattr(Pct, "_LXC_PATH", str(here))
+    calls = here / "200/rules.seccomp"
+    (here / "200/config").write_text(
+        f"lxc.seccomp.profile = {calls}\nlxc.cgroup2.cpuset.cpus = 1\n"
+    )
+    said = []
+    for rules in ("2\ndenylist\n", "2\ndenylist\nkeyctl errno 38\n"):
+        calls.write_text(rules)
+        said.append(Pct(Local()).started_with(200))
+    assert said == [
+        f"lxc.seccomp.profile = {calls}\n2\ndenylist",
+        f"lxc.seccomp.profile = {calls}\n2\ndenylist\nkeyctl errno 38",
+    ]
+
+
+def test_effective_includes_without_an_end_are_an_error(here: Path) -> None:
+    config = here / "200/config"
+    config.write_text(f"lxc.include = {config}\n")
+    with naming(FactError, "8 deep"):
+        Lxc(Local()).effective(200)
+
+
+@pytest.mark.parametrize("place", ["i.conf", "./i.conf", "~/i.conf", "-delete", "$HOME/i.conf"])
+def test_effective_include_of_no_absolute_path_is_an_error(here: Path, place: str) -> None:
+    """LXC takes it from wherever it was started, which nobody knows; and find would, as a word."""
+    config = here / "200/config"
+    (here / "i.conf").write_text(f"lxc.include = {place}\n")
+    for text in (f"x = 1\nlxc.include = {place}\n", f"lxc.include = {here}/i.conf\n"):
+        config.write_text(text)
+        with naming(FactError, f"lxc.include = {place}"):
+            Lxc(Local()).effective(200)
+
+
+ATTACH = (
+    *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
+    *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),
+)
+CAT_PLAIN = ("env", "LC_ALL=C", "cat", "--", "/var/lib/lxc/200/config")
+ABSENT: Answer = (1, b"", b"cat: /var/lib/lxc/200/config: No such file or directory")
+NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed to get init pid\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "advice"),
+    [((0, b"lxc.uts.name = a\n", b""), "lxc-start -n 200"), (ABSENT, "lxc-ls")],
+)
+def test_inside_plain_lxc_that_cannot_be_entered_names_what_to_do(
+    config: Answer, advice: str
+) -> None:
+    with naming(TransportError, "200", "scripted", advice):
+        Lxc(Scripted({ATTACH: (1, b"", NO_INIT), CAT_PLAIN: config})).inside(200).run(["true"])
+
+
+def test_inside_plain_lxc_command_keeps_its_own_exit_code() -> None:
+    said = b"grep: init pid: No such file or directory\n"
+    assert Lxc(Scripted({ATTACH: (1, b"", said)})).inside(200).run(["true"]).exit_code == 1
+
+
+def boots(*answers: str | Exception) -> Answering:
+    """A container on its way: what it answers, one after the other."""
+    left = list(answers)
+
+    def next_answer(_: list[str]) -> bytes:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer.encode()
+
+    return Answering(next_answer, "container 200")
+
+
+def test_wait_until_booted_of_one_that_cannot_be_entered_yet_waits() -> None:
+    booting = boots(TransportError("no such process"), "starting", "degraded")
+    wait_until_booted(booting)
+    assert len(booting.ran) == 3
+
+
+def test_wait_until_booted_on_a_node_that_is_gone_ends_at_once() -> None:
+    booting = boots("starting", Unreachable("cannot reach pve1 by SSH"), "running")
+    with pytest.raises(Unreachable):
+        wait_until_booted(booting)
+    assert len(booting.ran) == 2
+
+
+@pytest.mark.parametrize("pid", ["", "-1", "1" * 11, "9" * 5000, "4711 4712", "\u0664\u0667"])
+def test_init_pid_that_is_no_pid_is_no_running_container(pid: str) -> None:
+    argv = ("lxc-info", "-P", "/var/lib/lxc", "-n", "200", "-p", "-H")
+    node = Scripted({argv: (0, f"{pid}\n".encode(), b"")})
+    with naming(TransportError, "container 200", "is not running"):
+        Pct(node).init_pid(200)

@@ -1,0 +1,493 @@
+"""SSH as it is: a real server on loopback, and what a reader is told when something is wrong."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import paramiko
+import pytest
+
+from docker_lxc_gate.errors import Dropped, LimitExceeded, TransportError
+from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.ssh.address import SshAddress
+from docker_lxc_gate.machines.ssh.connection import Ssh
+from docker_lxc_gate.machines.target import parse
+from docker_lxc_gate.machines.transport import RUN_ID, Inside, at_most
+from tests.doubles.naming import naming
+from tests.doubles.programs.sshd import ME, Sshd, new_key, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what: Path) -> str:
+    end = time.monotonic() + 10
+    while not (what.exists() and what.read_text().strip()):
+        assert time.monotonic() < end, f"{what} did not come to be"
+        time.sleep(0.01)
+    return what.read_text().strip()
+
+
+def test_refused_key_names_the_user_and_a_command_to_try(
+    home: Path, server: Sshd, tmp_path: Path
+) -> None:
+    stranger = new_key(tmp_path / "stranger")
+    (home / ".ssh/id_ed25519").unlink()
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", server.port, ME, stranger)).run(["true"])
+    assert str(raised.value) == (
+        f"login as {ME} on {ME}@127.0.0.1:{server.port} failed: {ME}@127.0.0.1:{server.port} "
+        "accepts none of the SSH keys offered. Password login is not attempted.\n"
+        f"try it by hand: ssh -o BatchMode=yes -p {server.port} {ME}@127.0.0.1 true"
+    )
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["by the target", "the user's own"])
+def test_key_with_a_passphrase_is_named(
+    home: Path, server: Sshd, tmp_path: Path, stated: bool
+) -> None:
+    key = home / ".ssh/id_ed25519"
+    argv = ["ssh-keygen", "-p", "-f", str(key), "-N", "a phrase"]
+    subprocess.run(argv, check=True, capture_output=True)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", server.port, ME, key if stated else None)).run(["true"])
+    name = key if stated else "~/.ssh/id_ed25519"
+    said = str(raised.value)
+    assert said.count("has a passphrase") == 1
+    assert f"\n{name} has a passphrase, and there is no prompt for it here: add the key " in said
+
+
+def test_login_with_a_public_key_is_refused(home: Path, server: Sshd) -> None:
+    key = home / ".ssh/id_ed25519"
+    key.unlink()
+    with naming(TransportError, "id_ed25519.pub", "paramiko"):
+        Ssh(SshAddress("127.0.0.1", server.port, ME, key.with_suffix(".pub"))).run(["true"])
+
+
+def test_key_of_a_kind_that_paramiko_cannot_use_is_named(home: Path, server: Sshd) -> None:
+    """A hardware key's file. Source: OpenSSH's PROTOCOL.key and PROTOCOL.u2f."""
+
+    def packed(*parts: bytes) -> bytes:
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    kind = b"sk-ssh-ed25519@openssh.com"
+    public = packed(kind, b"\1" * 32, b"ssh:")
+    private = b"\0" * 8 + public + b"\1" + packed(b"handle", b"", b"comment")
+    private += bytes(range(1, 1 + -len(private) % 8))
+    whole = b"openssh-key-v1\0" + packed(b"none", b"none", b"") + b"\0\0\0\1"
+    text = base64.encodebytes(whole + packed(public, private)).decode()
+    (home / ".ssh/id_ed25519").unlink()
+    (home / ".ssh/sk").write_text(
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    with naming(TransportError, ".ssh/sk", "paramiko"):
+        Ssh(SshAddress("127.0.0.1", server.port, ME, home / ".ssh/sk")).run(["true"])
+
+
+def test_ssh_to_a_closed_port_names_the_address(home: Path) -> None:
+    with naming(TransportError, "x@127.0.0.1:1", "Connection refused") as raised:
+        Ssh(SshAddress("127.0.0.1", 1, "x")).run(["true"])
+    assert "ssh -o" not in str(raised.value), "by hand it would be refused, too"
+
+
+CLOSED, RESET, SILENT, WEB = "closed", "reset", "silent", "web"
+#: What greets, or almost, and is no server to talk to.
+ENDLESS, LINES, MUTE = "endless", "lines", "mute"
+
+
+#: Which of the two comes first is the kernel's to say: our own greeting is never read.
+ENDED = "(the other side closed the connection|Connection reset by peer)"
+
+
+@pytest.fixture
+def no_ssh() -> Iterator[Callable[[str], int]]:
+    """Starts what answers, and not as an SSH server; returns its port."""
+    kept: list[socket.socket] = []
+
+    def start(how: str) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        kept.append(listener)
+
+        def answer() -> None:
+            with suppress(OSError):  # the listener's end
+                kept.append(one := listener.accept()[0])
+                if how == RESET:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if how == WEB:
+                    one.recv(100)
+                    one.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 200)
+                while how in {ENDLESS, LINES}:
+                    one.sendall(b"\x1b[2Jevil" * 100 + b"\n" * (how == LINES))
+                if how == MUTE:
+                    one.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+                if how not in {SILENT, MUTE}:
+                    one.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    yield start
+    for each in kept:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (CLOSED, ENDED),
+        (RESET, ENDED),
+        (SILENT, r"it said nothing for 0\.5 s"),
+        (WEB, r"it said nothing for 0\.5 s"),
+        (ENDLESS, r"it sent [0-9]+ bytes and no greeting; it begins with 'evil.*'"),
+        (LINES, r"it sent [0-9]+ bytes and no greeting; it begins with 'evil.*'"),
+    ],
+)
+def test_server_that_does_not_speak_ssh_is_named(
+    home: Path, no_ssh: Callable[[str], int], how: str, why: str
+) -> None:
+    port = no_ssh(how)
+    patience = 0.5 if "nothing" in why else 300
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=patience).run(["true"])
+    assert re.fullmatch(
+        rf"cannot reach {ME}@127\.0\.0\.1:{port} by SSH: it answers, but not as an SSH server "
+        rf"\({why}\)\n"
+        rf"try it by hand: ssh -o BatchMode=yes -p {port} {ME}@127\.0\.0\.1 true",
+        str(raised.value),
+    )
+    assert "Errno" not in str(raised.value)
+    assert "\x1b" not in str(raised.value)
+
+
+def test_ssh_to_a_server_that_falls_silent_says_so_and_leaves_nothing_running(
+    home: Path, no_ssh: Callable[[str], int]
+) -> None:
+    port, before = no_ssh(MUTE), threading.active_count()
+    ssh = Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=1)
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert str(raised.value).startswith(
+        f"cannot reach {ME}@127.0.0.1:{port} by SSH: it greeted as an SSH server, then sent "
+        "nothing for 1 s\ntry it by hand: ssh "
+    )
+    end = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ssh_to_an_ipv6_address_in_brackets(home: Path, tmp_path: Path) -> None:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        key = home / ".ssh/id_ed25519.pub"
+        with running(tmp_path / "six", key, "ListenAddress ::1\n") as server:
+            known = server.known_as.replace("[127.0.0.1]", "[::1]")
+            (home / ".ssh/known_hosts").write_text(known)
+            ssh = Ssh(parse(f"{ME}@[::1]:{server.port}/950").address or SshAddress(""))
+            assert ssh.machine == f"{ME}@[::1]:{server.port}"
+            assert ssh.run(["true"]).ok
+            ssh.close()
+        return
+    pytest.skip("this machine has no ::1")
+
+
+def test_ssh_with_no_key_says_where_it_looked(home: Path, server: Sshd) -> None:
+    (home / ".ssh/id_ed25519").unlink()
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", server.port, ME)).run(["true"])
+    assert (
+        "failed: no SSH key found to offer (no agent, none in ~/.ssh). "
+        "Password login is not attempted.\n"
+    ) in str(raised.value)
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["by the target", "the user's own"])
+def test_ssh_with_a_key_that_others_may_read_does_not_offer_it(
+    home: Path, server: Sshd, stated: bool
+) -> None:
+    """OpenSSH does not, either: what works here must work by hand."""
+    key = home / ".ssh/id_ed25519"
+    key.chmod(0o644)
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, key if stated else None))
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    name = key if stated else "~/.ssh/id_ed25519"
+    assert (
+        f"\n{name} was not offered: its mode is 0644, so others may read it (OpenSSH refuses it, "
+        f"too): chmod 600 {name}\n"
+    ) in str(raised.value)
+    client = ["ssh", "-F", "none", "-i", key, "-o", "BatchMode=yes", "-p", str(server.port)]
+    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", f"{ME}@127.0.0.1", "true"]
+    assert subprocess.run(client, check=False, capture_output=True).returncode == 255
+    key.chmod(0o600)
+    assert ssh.run(["true"]).ok
+    ssh.close()
+
+
+def test_ssh_with_one_key_that_others_may_read_offers_the_others(home: Path, server: Sshd) -> None:
+    argv = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(home / ".ssh/id_ecdsa")]
+    subprocess.run(argv, check=True)
+    (home / ".ssh/id_ecdsa").chmod(0o640)
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
+    assert ssh.run(["true"]).ok
+    ssh.close()
+
+
+def test_reset_that_comes_before_connect_returns_is_an_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells it there if the other side is quick."""
+
+    def reset(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(socket.socket, "connect", reset)
+    with naming(
+        TransportError, "Connection reset by peer", f"ssh -o BatchMode=yes -p 1 {ME}@127.0.0.1"
+    ):
+        Ssh(SshAddress("127.0.0.1", 1, ME)).run(["true"])
+
+
+def test_jump_host_that_resets_is_not_what_answers(
+    home: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that went is the jump host's: of what is behind it nothing is known."""
+
+    def reset(*_: object, **__: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(paramiko.Transport, "open_channel", reset)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("pve1", jump=f"{ME}@127.0.0.1:{server.port}")).run(["true"])
+    assert str(raised.value) == (
+        f"cannot reach pve1 through the jump host {ME}@127.0.0.1:{server.port} by SSH: "
+        "Connection reset by peer"
+    )
+
+
+def test_log_of_paramiko_is_not_told_beside_the_error(
+    home: Path, no_ssh: Callable[[str], int]
+) -> None:
+    """In a process of its own: pytest itself has a log's handler."""
+    code = (
+        "from docker_lxc_gate.machines.ssh.address import SshAddress\n"
+        "from docker_lxc_gate.machines.ssh.connection import Ssh\n"
+        f"Ssh(SshAddress('127.0.0.1', {no_ssh(CLOSED)}, 'x')).run(['true'])"
+    )
+    argv = [sys.executable, "-c", code]
+    root = Path(__file__).parents[4]
+    seen = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
+    assert "docker_lxc_gate.errors.Unreachable: cannot reach" in seen.stderr
+    assert "Exception (client)" not in seen.stderr
+
+
+def test_name_that_nobody_knows_cannot_be_reached(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("pve1")).run(["true"])
+    assert str(raised.value) == "cannot reach pve1 by SSH: Name or service not known"
+
+
+def test_key_that_only_the_agent_has_is_used(
+    home: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket, key = tmp_path / "agent", home / ".ssh/id_ed25519"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while subprocess.run(["ssh-add", "-q", str(key)], check=False).returncode:
+            assert time.monotonic() < end, "the agent does not answer"
+            time.sleep(0.05)
+        key.unlink()
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
+        assert ssh.run(["true"]).ok
+        ssh.close()
+    finally:
+        agent.terminate()
+        agent.wait(300)
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["by the target", "by the configuration"])
+def test_through_a_jump_host(home: Path, server: Sshd, tmp_path: Path, stated: bool) -> None:
+    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
+        (home / ".ssh/known_hosts").write_text(server.known_as + jump.known_as)
+        through = f"{ME}@127.0.0.1:{jump.port}"
+        (home / ".ssh/config").write_text(
+            f"Host pve1\n HostName 127.0.0.1\n Port {server.port}\n User {ME}\n"
+            + ("" if stated else f" ProxyJump {through}\nHost pve*\n ProxyCommand false\n")
+        )
+        ssh = Ssh(SshAddress("pve1", jump=through if stated else ""))
+        assert ssh.run(["true"]).ok
+        assert len(jump.sessions()) == len(server.sessions()) == 1
+        ssh.close()
+
+
+def test_chain_of_jump_hosts_is_connected_through(home: Path, server: Sshd, tmp_path: Path) -> None:
+    authorized = home / ".ssh/id_ed25519.pub"
+    with running(tmp_path / "a", authorized) as a, running(tmp_path / "b", authorized) as b:
+        (home / ".ssh/known_hosts").write_text(server.known_as + a.known_as + b.known_as)
+        chain = ",".join(f"{ME}@127.0.0.1:{jump.port}" for jump in (a, b))
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=chain))
+        assert ssh.run(["true"]).ok
+        assert len(a.sessions()) == len(b.sessions()) == 1
+        ssh.close()
+
+
+def test_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> None:
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump="x@127.0.0.1:1"))
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert str(raised.value).startswith(
+        f"cannot reach the jump host x@127.0.0.1:1 to {ME}@127.0.0.1:{server.port} by SSH: "
+    )
+
+
+def test_both_streams_may_be_big(ssh: Ssh) -> None:
+    """Reading one to its end stalls the other past 2 MiB."""
+    big = 5 << 20
+    both = f"head -c {big} /dev/zero & head -c {big} /dev/zero >&2; wait"
+    with at_most(big):
+        result = ssh.run(["sh", "-c", both])
+    assert (len(result.stdout), len(result.stderr)) == (big, big)
+
+
+def test_bytes_go_in_and_come_back_as_they_are(ssh: Ssh) -> None:
+    sent = bytes(range(256)) * 20_000
+    with at_most(len(sent)):
+        result = ssh.run(["cat"], stdin=sent)
+    assert hashlib.sha256(result.stdout).digest() == hashlib.sha256(sent).digest()
+
+
+def test_arguments_are_not_a_shells_text(ssh: Ssh) -> None:
+    odd = ["a b", "$HOME", "'", '"', "*", "\n", "", "-n"]
+    result = ssh.run(["printf", "%s\\0", *odd])
+    assert result.stdout == b"".join(word.encode() + b"\0" for word in odd)
+
+
+def test_exit_code_and_signal(ssh: Ssh) -> None:
+    assert ssh.run(["sh", "-c", "exit 7"]).exit_code == 7
+    with naming(TransportError, ssh.machine, "kill -9 $PPID"):
+        ssh.run(["sh", "-c", "kill -9 $PPID; kill -9 $$"])
+
+
+def test_deadline_ends_the_command_on_the_far_side(ssh: Ssh, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    node = as_root(ssh, sudo=False)
+    argv = ["sh", "-c", f"echo $$ >{pid}; exec sleep 300"]
+    with pytest.raises(TransportError) as raised:
+        node.run(argv, timeout=3)
+    assert str(raised.value).endswith("exec sleep 300' did not end within 3 s")
+    assert str(raised.value).startswith(f"on {ssh.machine}: sh -c ")
+    assert not alive(int(pid.read_text()))
+    assert node.run(["true"]).ok  # over the same connection
+
+
+def test_deadline_kills_a_command_that_ignores_sigterm(
+    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = as_root(ssh, sudo=False)
+    monkeypatch.setattr(Inside, "GRACE", 1.0)
+    pid = tmp_path / "pid"
+    with naming(LimitExceeded, "3 s") as raised:
+        node.run(["sh", "-c", f"trap '' TERM; echo $$ >{pid}; sleep 300; sleep 300"], timeout=3)
+    assert raised.value.late
+    assert not alive(int(pid.read_text()))
+
+
+def test_nodes_processes_name_the_run_and_the_evidence_does_not(ssh: Ssh) -> None:
+    node = as_root(ssh, sudo=False)
+    result = node.run(["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline"], timeout=60)
+    assert result.text.startswith(f"timeout -k 5 60 env DOCKER_LXC_GATE_RUN={RUN_ID} sh -c ")
+    assert result.argv[0] == "sh"
+
+
+def test_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+    log, pid = tmp_path / "log", tmp_path / "pid"
+    argv = ["sh", "-c", f"echo once >>{log}; echo $$ >{pid}; exec sleep 300"]
+    cut = threading.Thread(target=lambda: (wait_for(pid), server.drop()))
+    cut.start()
+    with pytest.raises(Dropped) as raised:
+        ssh.run(argv)
+    cut.join()
+    assert str(raised.value).endswith(
+        "exec sleep 300' ended without an exit status "
+        "(killed by a signal, or the connection was cut): whether it did its work is not known"
+    )
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert ssh.run(["true"]).ok  # the next command connects anew
+    assert log.read_text() == "once\n"
+
+
+def test_connection_that_drops_during_a_script_is_told_with_its_beginning_alone(
+    ssh: Ssh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise EOFError
+
+    assert ssh.run(["true"]).ok
+    monkeypatch.setattr("paramiko.Transport.open_session", cut)
+    with pytest.raises(TransportError, match=r"'true true .* more characters\): the oth") as raised:
+        ssh.run(["sh", "-c", "true\n" * 4000])
+    assert len(str(raised.value)) < 800
+
+
+def test_connection_that_drops_before_the_command_is_not_resent_either(
+    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    assert ssh.run(["true"]).ok
+    with monkeypatch.context() as patched:
+
+        def cut(*_: object, **__: object) -> None:
+            raise EOFError
+
+        patched.setattr("paramiko.Transport.open_session", cut)
+        with pytest.raises(TransportError) as raised:
+            ssh.run(["touch", str(log)])
+    assert str(raised.value) == (
+        f"the connection to {ssh.machine} dropped during touch {log}: "
+        "the other side closed the connection; "
+        "whether it ran is not known"
+    )
+    assert ssh.run(["true"]).ok
+    assert not log.exists()
+
+
+def test_session_that_the_server_refuses_leaves_the_held_one(home: Path, tmp_path: Path) -> None:
+    """The connection stays: the lock is held over it."""
+    key = home / ".ssh/id_ed25519.pub"
+    with running(tmp_path / "server", key, "MaxSessions 1\n") as one:
+        (home / ".ssh/known_hosts").write_text(one.known_as)
+        ssh = Ssh(SshAddress("127.0.0.1", one.port, ME))
+        held = ssh.hold(["sh", "-c", "echo held; exec cat"], "held")
+        with naming(TransportError, "no further session", "nothing was run", "MaxSessions"):
+            ssh.run(["true"])
+        assert held.alive()
+        held.release()
+        assert ssh.run(["true"]).ok
+        ssh.close()

@@ -1,0 +1,154 @@
+"""A guest's tar sends whatever it likes: it is read as one file, or refused in our own words."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import time
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.formats import archive
+from docker_lxc_gate.formats.archive import FileState, UnreadableArchive
+from docker_lxc_gate.machines import files
+from tests.doubles.answering import Answering
+from tests.doubles.examples import examples
+from tests.doubles.naming import naming
+
+#: As files.py has it.
+LARGEST = files.LARGEST
+PATH = "/etc/docker/daemon.json"
+
+
+def only_member(said: bytes) -> tuple[str, FileState] | None:
+    return archive.only_member(said, largest=LARGEST)
+
+
+def tar(said: bytes) -> Answering:
+    """A guest whose tar sends these bytes."""
+    return Answering(lambda argv: said if "tar" in argv else None, "container 950")
+
+
+def packed(*members: tuple[dict[str, Any], bytes], kind: int = tarfile.PAX_FORMAT) -> bytes:
+    """Return an archive of members, each with a TarInfo's attributes and its content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as out:
+        for facts, content in members:
+            info = tarfile.TarInfo(PATH)
+            info.size = len(content)
+            for key, value in facts.items():
+                setattr(info, key, value)
+            out.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def extended(**headers: str) -> bytes:
+    return packed(({"pax_headers": headers}, b"{}"))
+
+
+def test_only_member_honest_file_is_read_whole() -> None:
+    headers = {"mtime": "1700000000.123456789", "SCHILY.xattr.user.a": "b\n=c"}
+    found = only_member(
+        packed(({"mode": 0o640, "uid": 7, "gid": 8, "pax_headers": headers}, b"{}"))
+    )
+    attributes = {"SCHILY.xattr.user.a": "b\n=c"}
+    state = FileState("file", b"{}", "", 0o640, 7, 8, headers["mtime"], attributes)
+    assert found == (PATH, state)
+    assert files.capture(tar(extended()), PATH).content == b"{}"
+
+
+@pytest.mark.parametrize("kind", [b"3", b"4", b"6"])
+def test_only_member_device_pipe_or_socket_is_none(kind: bytes) -> None:
+    assert only_member(packed(({"type": kind}, b""))) is None
+    assert only_member(bytes(10240)) is None  # a socket, which tar ignores
+
+
+GOOD = packed(({}, b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (b"", "header"),
+        (b"Killed\n" * 200, "header"),
+        (gzip.compress(GOOD), "header"),
+        (gzip.compress(bytes(50 << 20)), "header"),  # a bomb stays what it is
+        (GOOD[:513], "1 of 2"),
+        (GOOD[:100] + b"7" + GOOD[101:], "sum"),
+        (packed(({}, b"{}"), ({}, b"{}")), "member"),
+        (packed(({"type": b"1", "linkname": "/etc/shadow"}, b"")), "b'1'"),
+        (packed(({"type": b"S"}, b"")), "b'S'"),
+        (packed(({"type": b"g"}, b"")), "b'g'"),
+        (packed(({"type": b"x"}, b""), ({"type": b"x"}, b"")), "b'x'"),
+        (packed(({"uid": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "uid"),
+        (packed(({"mtime": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "mtime"),
+        (extended(mtime="nan"), "'nan'"),
+        (extended(mtime="1e9"), "'1e9'"),
+        (extended(mtime="9" * 40), "time"),
+        (extended(mtime="1 --reference=/etc/shadow"), "time"),
+        (extended(uid="-1"), "'-1'"),
+        (extended(gid=str(1 << 32)), "gid"),
+        (extended(size="99999999999999999999"), "size"),
+        (extended(size="1048576"), "1048576"),
+        (extended(**{"GNU.sparse.realsize": "1000000000000"}), "GNU.sparse.realsize"),
+        (extended(comment="x"), "'comment'"),
+    ],
+)
+def test_capture_archive_that_is_not_of_one_plain_file_is_refused(said: bytes, named: str) -> None:
+    with naming(UnreadableArchive, named):
+        only_member(said)
+    with naming(FactError, "container 950", PATH, named):
+        files.capture(tar(said), PATH)
+
+
+def test_only_member_file_above_the_limit_is_refused() -> None:
+    assert only_member(packed(({}, b"x" * LARGEST))) is not None
+    with pytest.raises(archive.TooLarge):
+        only_member(packed(({}, b"x" * (LARGEST + 1))))
+
+
+def test_capture_archive_of_another_file_names_both() -> None:
+    with naming(FactError, "/etc/other", PATH):
+        files.capture(tar(GOOD), "/etc/other")
+
+
+def test_only_member_extended_header_of_short_records_takes_linear_time() -> None:
+    text = b"3 a" * (250 << 10 >> 2) + b"="
+    info = tarfile.TarInfo("x")
+    info.type, info.size = b"x", len(text)
+    said = info.tobuf(tarfile.USTAR_FORMAT) + text
+    began = time.process_time()
+    with naming(UnreadableArchive, "extended header"):
+        only_member(said + bytes(1024))
+    records = b"".join(_record(number) for number in range(8000))
+    info.size = len(records)
+    padding = bytes(-len(records) % 512)
+    found = only_member(info.tobuf(tarfile.USTAR_FORMAT) + records + padding + GOOD)
+    assert found is not None
+    assert len(found[1].attributes) == 8000
+    assert time.process_time() - began < 2
+
+
+def _record(number: int) -> bytes:
+    text = b" SCHILY.xattr.%04d=\n" % number
+    return b"%d" % (len(text) + 2) + text
+
+
+@examples(300)
+@given(st.binary(max_size=2000), st.integers(0, 2600), st.integers(0, 200))
+@example(b"", 0, 0)
+def test_only_member_damaged_archive_is_read_or_refused(
+    damage: bytes, where: int, less: int
+) -> None:
+    whole = extended(mtime="1.5", **{"SCHILY.xattr.user.a": "b"})
+    said = whole[:where] + damage + whole[where + len(damage) - less :]
+    try:
+        found = only_member(said)
+    except UnreadableArchive:
+        return
+    assert found is None or isinstance(found[1], FileState)

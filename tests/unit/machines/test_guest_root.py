@@ -1,0 +1,122 @@
+"""What the node reads below a guest's root: by no link of the guest does it leave that."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines import guest_root
+from docker_lxc_gate.machines.guest_root import Node
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Local
+from tests.doubles.canned import Machine, Runtime
+from tests.doubles.naming import naming
+from tests.doubles.programs.guest import Guest, guest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[Guest]:
+    """A container's root with what a hostile guest may put there."""
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node/secret").write_text("the node's")
+    root = tmp_path / "root"
+    for folder in ("dev", "etc", "proc"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/file").touch()
+    os.mkfifo(root / "etc/pipe")
+    (root / "etc/out").symlink_to(tmp_path / "node")
+    (root / "etc/up").symlink_to("../../../../../../../../" + str(tmp_path / "node"))
+    (root / "etc/loop").symlink_to("loop")
+    (root / "etc/in").symlink_to("/etc")
+    with guest(root) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/etc/file", Node("a file")),
+        ("/etc", Node("a directory")),
+        ("/etc/pipe", Node("a pipe")),
+        ("/etc/out", Node("a symbolic link")),
+        ("/etc/in/file", Node("a file")),
+        ("/../../etc/file", Node("a file")),
+        ("/etc/nosuch", None),
+        ("/etc/file/x", None),
+        ("/etc/out/secret", None),
+        ("/etc/up/secret", None),
+        ("/proc/self/root/etc/passwd", None),
+    ],
+)
+def test_look_through_a_guests_links_never_leaves_its_root(
+    inside: Guest, path: str, expected: Node | None
+) -> None:
+    assert guest_root.look(inside, 950, path) == expected
+
+
+def test_look_through_links_without_end_is_an_error(inside: Guest) -> None:
+    with naming(FactError, "/etc/loop/x", os.strerror(errno.ELOOP)):
+        guest_root.look(inside, 950, "/etc/loop/x")
+
+
+def test_look_at_a_device_returns_its_numbers(inside: Guest) -> None:
+    try:
+        os.mknod(inside.root / "dev/fuse", 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+    except PermissionError as error:
+        pytest.skip(f"mknod: {error}")
+    found = guest_root.look(inside, 950, "/dev/fuse")
+    assert found == Node("a character device", 10, 229)
+    assert str(found) == "a character device 10:229"
+
+
+class Ours(Pct):
+    """A runtime that takes a process of the node's for a container's."""
+
+    def init_pid(self, ctid: int) -> int:
+        return os.getpid()
+
+
+def test_look_below_the_nodes_own_root_is_refused() -> None:
+    with naming(FactError, "mnt namespace"):
+        guest_root.look(Ours(Local()), 950, "/etc/passwd")
+
+
+def test_look_below_a_process_that_has_ended_names_it(
+    inside: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Guest, "init_pid", lambda *_: 1 << 22)
+    with naming(FactError, "process 4194304"):
+        guest_root.look(inside, 950, "/etc")
+
+
+class Perl(Machine):
+    """A node whose perl says what it was told."""
+
+    def run(self, argv, *, stdin=b"", timeout=60.0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        return super().run(argv[:1], stdin=stdin, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ((127, "", "perl: not found"), "perl: not found"),
+        ((0, "", ""), "''"),
+        ((0, "100000 x 1\n", ""), "100000 x 1"),
+        ((0, "0100000 1 1\n", ""), "0100000"),
+    ],
+)
+def test_look_by_a_perl_with_another_answer_is_an_error(
+    answer: tuple[int, str, str], named: str
+) -> None:
+    node = Perl({}, {"perl": answer, "lxc-info": "7\n"})
+    with naming(FactError, "/x", named):
+        guest_root.look(Runtime(node), 950, "/x")

@@ -1,0 +1,175 @@
+"""What a hostile answer may cost: bytes and seconds, on this machine and over a real sshd."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import FactError, LimitExceeded, TransportError
+from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, at_most
+from remediation.engine.action import Place, Step
+from remediation.engine.apply import apply
+from remediation.engine.journal import Journal
+from remediation.engine.plan import Plan
+from tests.doubles.flag import ON, Flag, journal
+from tests.doubles.naming import naming
+from tests.doubles.programs.processes import gone
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from docker_lxc_gate.machines.ssh.connection import Ssh
+    from docker_lxc_gate.machines.transport import Transport
+    from tests.doubles.programs.sshd import Sshd
+
+FLOOD = ["sh", "-c", "echo $$ >$0; exec cat /dev/zero"]
+
+
+@pytest.fixture(params=["local", "ssh"])
+def on(request: pytest.FixtureRequest) -> Transport:
+    if request.param == "local":
+        return Local()
+    transport: Transport = request.getfixturevalue("ssh")
+    return transport
+
+
+@pytest.mark.parametrize("to", ["", " >&2"], ids=["stdout", "stderr"])
+def test_run_that_floods_is_ended_at_the_limit(on: Transport, tmp_path: Path, to: str) -> None:
+    pid = tmp_path / "pid"
+    with pytest.raises(LimitExceeded) as raised:
+        on.run(["sh", "-c", f"echo $$ >{pid}; exec cat /dev/zero{to}"], timeout=30)
+    assert not raised.value.late
+    assert "1 MiB" in raised.value.passed
+    assert on.machine in str(raised.value)
+    assert gone(int(pid.read_text()))
+    assert on.run(["true"]).ok
+
+
+def test_run_at_the_limit_is_whole_and_above_it_is_ended(on: Transport) -> None:
+    assert len(on.run(["head", "-c", str(LIMIT), "/dev/zero"]).stdout) == LIMIT
+    with pytest.raises(LimitExceeded):
+        on.run(["head", "-c", str(LIMIT + 1), "/dev/zero"])
+    with at_most(LIMIT + 1):
+        assert len(on.run(["head", "-c", str(LIMIT + 1), "/dev/zero"]).stdout) == LIMIT + 1
+    with at_most(10), naming(LimitExceeded, "10 bytes"):
+        on.run(["echo", "more than ten"])
+
+
+@pytest.mark.laws
+def test_run_that_never_stops_printing_ends_at_the_deadline(on: Transport, tmp_path: Path) -> None:
+    """Something comes at every turn: the time is looked at all the same."""
+    pid = tmp_path / "pid"
+    with at_most(1 << 40), pytest.raises(LimitExceeded) as raised:
+        on.run(["sh", "-c", f"echo $$ >{pid}; while :; do echo a || exit; done"], timeout=3)
+    assert raised.value.late
+    assert gone(int(pid.read_text()))
+
+
+def test_run_that_leaves_its_output_open_ends_at_the_deadline(
+    on: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inside, "GRACE", 0.5)
+    began = time.monotonic()
+    with pytest.raises(LimitExceeded) as raised:
+        on.run(["sh", "-c", "sleep 300 & exit 0"], timeout=1)
+    assert raised.value.late
+    assert time.monotonic() - began < 200
+    assert on.run(["true"]).ok
+
+
+@pytest.mark.parametrize("script", ["cat /dev/zero", "sleep 20 & exit 0", "kill -9 $$"])
+def test_ssh_command_that_is_ended_costs_neither_connection_nor_lock(
+    ssh: Ssh, server: Sshd, tmp_path: Path, script: str
+) -> None:
+    lock = Lock(ssh, str(tmp_path / "lock"))
+    with lock.held("something"):
+        [session] = server.sessions()
+        with pytest.raises(TransportError):
+            ssh.run(["sh", "-c", script], timeout=1)
+        assert server.sessions() == [session]
+        with lock.held("what follows"):
+            assert ssh.run(["true"]).ok
+
+
+def test_inside_command_above_the_limit_names_its_own_machine_and_command() -> None:
+    inside = Inside(Local(), "container 950", lambda argv: ["env", *argv], lambda _: None)
+    with pytest.raises(LimitExceeded) as raised:
+        inside.run(["cat", "/dev/zero"])
+    assert str(raised.value).startswith("on container 950: cat /dev/zero ")
+    assert raised.value.__cause__ is None  # or it would be shown twice
+
+
+def test_inside_command_that_leaves_its_output_open_is_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Inside, "GRACE", 0.2)
+    node = Inside(Local(), "here", list, lambda _: None)
+    with naming(LimitExceeded, "on here") as raised:
+        node.run(["sh", "-c", "setsid sleep 20 & exit 0"], timeout=1)
+    assert isinstance(raised.value, LimitExceeded)
+    assert raised.value.late
+
+
+@pytest.mark.laws
+@pytest.mark.parametrize("flood", ["cat /dev/zero", "cat /dev/zero >&2"])
+def test_ahead_with_one_read_that_floods_answers_the_others(flood: str) -> None:
+    """It is ended before it fills a memory; then each is asked by itself."""
+    one, two = unparsed("echo", "one"), unparsed("echo", "two")
+    flooding = unparsed("sh", "-c", flood)
+    ahead = Ahead(Local(), [one, flooding, two])
+    assert [ahead.ask(one).text, ahead.ask(two).text] == ["one\n", "two\n"]
+    with pytest.raises(LimitExceeded):
+        ahead.ask(flooding)
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="this machine's node must be root's")
+def test_as_root_command_that_floods_ends_on_the_node(ssh: Ssh, tmp_path: Path) -> None:
+    node, pid = as_root(ssh, sudo=False), tmp_path / "pid"
+    with pytest.raises(LimitExceeded) as raised:
+        node.run([*FLOOD, str(pid)])
+    assert not raised.value.late
+    assert gone(int(pid.read_text()))
+
+
+def test_capture_file_above_the_limit_names_it_and_its_size(on: Transport, tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    for size in (files.LARGEST + 1, 100 << 20):
+        with path.open("wb") as file:
+            file.truncate(size)
+        with naming(FactError, path, size):
+            files.capture(on, str(path))
+    with path.open("wb") as file:
+        file.truncate(files.LARGEST)
+    assert len(files.capture(on, str(path)).content) == files.LARGEST
+
+
+class Heavy(Flag):
+    """An action whose before-image is as large as it is told."""
+
+    size = 0
+
+    def capture(self, on: Transport) -> str:
+        return super().capture(on) + "x" * self.size
+
+
+def test_apply_with_before_images_above_the_limit_changes_nothing(tmp_path: Path) -> None:
+    one, two = Heavy("one"), Heavy("the heavy one")
+    two.size = 17 << 20
+    it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path))
+    with naming(FactError, "16 MiB", "'the heavy one'"):
+        apply(it)
+    assert (one.value, two.value) == ("old", "old")
+    assert not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_journal_large_content_of_an_earlier_version_is_returned(tmp_path: Path) -> None:
+    content = bytes(LIMIT + 1)
+    Journal(ON, 950, str(tmp_path)).record([("one", Place.NODE, content)])
+    assert Journal(ON, 950, str(tmp_path)).before("one", bytes) == content

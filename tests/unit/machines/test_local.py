@@ -1,0 +1,107 @@
+"""Commands on this machine: without its terminal, within their deadline, and ended whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from docker_lxc_gate.errors import LimitExceeded, TransportError
+from docker_lxc_gate.machines.transport import Inside, Local, at_most
+from tests.doubles.naming import naming
+from tests.doubles.programs.processes import gone
+
+ROOT = Path(__file__).parents[3]
+ON = Local()
+#: A terminal's program asks a child for that terminal, held or run.
+_ASKS = """
+from docker_lxc_gate.machines.transport import Local
+ask = ["sh", "-c", "if (exec 3</dev/tty) 2>&-; then echo reached; else echo none; fi"]
+print("run:", Local().run(ask).text)
+holds = ["sh", "-c", "if (exec 3</dev/tty) 2>&-; then exit 3; fi; echo held; cat"]
+held = Local().hold(holds, "held")
+print("hold:", held.alive())
+held.release()
+"""
+
+
+def at_a_terminal(program: str) -> str:
+    """Run a Python program whose controlling terminal is a new one; return what it shows."""
+    line = shlex.join([sys.executable, "-c", program])
+    argv = ["script", "--quiet", "--return", "--command", line, "/dev/null"]
+    options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    done = subprocess.run(argv, cwd=ROOT, timeout=600, check=False, **options)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_local_at_a_terminal_gives_it_to_no_child() -> None:
+    own = at_a_terminal("open('/dev/tty').close(); print('there is one')")
+    assert "there is one" in own  # or nothing was proved
+    shown = at_a_terminal(_ASKS)
+    assert "run: none" in shown
+    assert "hold: True" in shown
+
+
+def test_local_run_of_large_input_and_output_loses_nothing() -> None:
+    sent = bytes(range(256)) * 20_000
+    with at_most(len(sent)):
+        result = ON.run(["sh", "-c", "tee /dev/stderr"], stdin=sent)
+    digests = [hashlib.sha256(each).digest() for each in (sent, result.stdout, result.stderr)]
+    assert len(set(digests)) == 1
+
+
+def test_local_run_that_reads_no_input_returns_its_answer() -> None:
+    result = ON.run(["sh", "-c", "exec <&-; echo done; exit 7"], stdin=bytes(1 << 20))
+    assert (result.exit_code, result.stdout) == (7, b"done\n")
+
+
+def test_local_run_of_an_absent_program_names_it() -> None:
+    for run in (lambda: ON.run(["/none"]), lambda: ON.hold(["/none"], "held")):
+        with naming(TransportError, "localhost", "/none", "No such file"):
+            run()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "(trap '' TERM; sleep 300; sleep 300) & echo $! >$0",  # itself, it has ended
+        "echo $$ >$0; trap '' TERM PIPE; while :; do echo a 2>/dev/null; done",
+    ],
+    ids=["left its output open", "never stops printing"],
+)
+def test_local_run_that_ignores_its_deadline_is_killed(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inside, "GRACE", 0.5)
+    pid = tmp_path / "pid"
+    with at_most(1 << 40), pytest.raises(LimitExceeded) as raised:
+        ON.run(["sh", "-c", script, str(pid)], timeout=3)
+    assert raised.value.late
+    assert gone(int(pid.read_text()))
+
+
+def test_local_run_that_is_interrupted_ends_the_child(tmp_path: Path) -> None:
+    """Ctrl-C reaches this program alone: what it runs is ended by it."""
+    pid = tmp_path / "pid"
+    program = (
+        "from docker_lxc_gate.machines.transport import Local\n"
+        f"Local().run(['sh', '-c', 'echo $$ >{pid}; exec sleep 300'])"
+    )
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", program]
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        end = time.monotonic() + 20
+        while not (pid.exists() and pid.read_text().strip()):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert os.getsid(int(pid.read_text())) != os.getsid(run.pid)
+        run.send_signal(2)
+        _, said = run.communicate(timeout=300)
+    assert "KeyboardInterrupt" in said
+    assert gone(int(pid.read_text()))

@@ -1,0 +1,374 @@
+"""One run at a time: who has the node, until when, and that nobody dead has it."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import LockedError, TransportError
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.transport import Local
+from remediation.engine.action import Step
+from remediation.engine.apply import apply
+from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
+from tests.doubles.flag import ON, Flag, journal
+from tests.doubles.naming import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.machines.transport import Hold
+
+ROOT = Path(__file__).parents[3]
+_OWNER = """
+import sys, time
+from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.transport import Local, RUN_ID
+with Lock(Local(), sys.argv[1]).held("apply the plan to container 951"):
+    print(RUN_ID, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "gate.lock")
+
+
+@contextmanager
+def owner(path: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another program that holds the lock; its process and the id of its run."""
+    argv = [sys.executable, "-c", _OWNER, path]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def free(path: str) -> bool:
+    try:
+        with Lock(ON, path).held("look"):
+            return True
+    except LockedError:
+        return False
+
+
+def test_lock_that_is_held_refuses_a_second_and_names_the_holder(path: str) -> None:
+    who = (getpass.getuser(), socket.gethostname(), f"pid {os.getpid()}")
+    now = f"{datetime.now(UTC):%Y-}"
+    with (
+        Lock(ON, path).held("apply the plan to container 950"),
+        naming(LockedError, "localhost", *who, now, "container 950"),
+        Lock(ON, path).held("rollback"),
+    ):
+        pass
+
+
+def test_lock_that_was_released_is_free_and_its_file_empty(path: str) -> None:
+    for _ in range(2):
+        with Lock(ON, path).held("something"):
+            assert "something" in Path(path).read_text()
+        assert Path(path).read_bytes() == b""
+    assert Path(path).stat().st_mode & 0o7777 == 0o600
+
+
+def test_lock_after_an_error_of_its_holder_is_free(path: str) -> None:
+    with pytest.raises(ZeroDivisionError), Lock(ON, path).held("something"):
+        raise ZeroDivisionError
+    assert free(path)
+
+
+def test_lock_within_itself_is_held_until_the_outer_end(path: str) -> None:
+    lock = Lock(ON, path)
+    with lock.held("outer"):
+        with lock.held("inner"):
+            pass
+        assert not free(path)
+    assert free(path)
+
+
+def test_lock_whose_holder_was_killed_is_free(path: str) -> None:
+    with owner(path) as (process, _):
+        assert not free(path)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert Path(path).exists()
+        assert free(path)
+
+
+def test_lock_of_which_only_the_file_is_left_is_free(path: str) -> None:
+    Path(path).write_text('{"who":"somebody","at":"elsewhere","pid":1}')
+    assert free(path)
+
+
+def test_lock_after_ctrl_c_in_a_terminal_is_held_by_its_holder_still(path: str) -> None:
+    """It goes to the whole group; the owner lets go when it has seen to its last commands."""
+    program = f"""
+import signal
+signal.signal(signal.SIGINT, lambda *_: None)
+{_OWNER}"""
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", program, path]
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert len(process.stdout.readline().strip()) == 32
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        taken = not free(path)
+        process.kill()
+    assert taken
+
+
+def test_lock_whose_holder_left_a_command_is_held_until_that_ends(path: str) -> None:
+    with owner(path) as (process, run):
+        mark = f"DOCKER_LXC_GATE_RUN={run}"
+        argv = ["timeout", "300", "env", mark, "sleep", "300"]
+        with subprocess.Popen(argv) as left:
+            try:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                with naming(LockedError, f"pid {process.pid}"):
+                    Lock(ON, path).held("look").__enter__()
+                assert left.poll() is None
+            finally:
+                left.terminate()
+        deadline = time.monotonic() + 300
+        while not free(path):
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can run as another user")
+def test_lock_while_another_user_imitates_a_command_of_the_run_is_free(path: str) -> None:
+    with owner(path) as (process, run):
+        argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
+        with subprocess.Popen(argv, user="nobody") as left:
+            try:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                assert free(path)
+                assert left.poll() is None
+            finally:
+                left.terminate()
+
+
+def reader(path: str) -> int:
+    """Return the process that may be ended, as one who finds the lock taken is told it."""
+    with pytest.raises(LockedError) as caught:
+        Lock(ON, path).held("look").__enter__()
+    told = re.search(r"\bkill (\d+)$", str(caught.value))
+    return int(told[1]) if told else 0
+
+
+def test_lock_whose_holders_machine_vanished_is_freed_by_killing_the_named_process(
+    path: str,
+) -> None:
+    with owner(path) as (process, _):
+        os.kill(reader(path), signal.SIGTERM)
+        deadline = time.monotonic() + 300
+        while not free(path):
+            assert time.monotonic() < deadline
+        assert process.poll() is None  # nothing has told it
+
+
+def test_lock_whose_named_process_was_killed_waits_for_the_last_command(path: str) -> None:
+    """And names no process any more: its number may be another's by then."""
+    with owner(path) as (process, run):
+        argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
+        with subprocess.Popen(argv) as left:
+            try:
+                os.kill(reader(path), signal.SIGTERM)
+                assert reader(path) == 0
+                with naming(LockedError, f"pid {process.pid}"):
+                    Lock(ON, path).held("look").__enter__()
+            finally:
+                left.terminate()
+
+
+def test_lock_while_a_command_of_another_run_runs_is_free(path: str) -> None:
+    argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={'0' * 32}", "sleep", "300"]
+    with owner(path) as (process, _), subprocess.Popen(argv) as left:
+        try:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert free(path)
+            assert left.poll() is None
+        finally:
+            left.terminate()
+
+
+def test_lock_that_cannot_be_made_is_no_lock_that_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "none/gate.lock"
+    with (
+        naming(TransportError, "localhost", path, f"findmnt -T {path.parent}") as caught,
+        Lock(ON, str(path)).held("look"),
+    ):
+        pass
+    assert caught.value.__cause__ is None  # or our script would be shown
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_lock_on_a_read_only_file_system_names_that_in_one_line(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with naming(TransportError, os.strerror(errno.EROFS)) as caught:
+            Lock(ON, str(tmp_path / "gate.lock")).held("look").__enter__()
+        assert "\n" not in str(caught.value)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b'{"user": "\xff"}', b"[" * 2_000])
+def test_lock_whose_file_cannot_be_read_is_held_all_the_same(path: str, content: bytes) -> None:
+    with Lock(ON, path).held("something"):
+        Path(path).write_bytes(content)
+        with naming(LockedError, "localhost"):
+            Lock(ON, path).held("look").__enter__()
+
+
+class Cut(Local):
+    """This machine, over a connection that can be cut."""
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        self.held = super().hold(argv, word)
+        return self.held
+
+    def cut(self) -> None:
+        self.held.release()
+
+
+def test_lock_that_was_cut_off_is_not_taken_again_within_the_run(path: str) -> None:
+    """Somebody else may have had the node since: what this run had looked at is no longer so."""
+    node = Cut()
+    lock = Lock(node, path)
+    with lock.held("outer"):
+        node.cut()
+        assert free(path)
+        for _ in range(2):
+            with naming(TransportError, "localhost"), lock.held("inner"):
+                pytest.fail("it went on without the lock")
+        assert free(path)
+    with lock.held("another run"):
+        assert not free(path)
+    assert free(path)
+
+
+def test_lock_of_a_node_is_the_same_for_all_who_ask() -> None:
+    node, other = Local(), Local()
+    assert Lock.of(node) is Lock.of(node)
+    assert Lock.of(node) is not Lock.of(other)
+
+
+def test_plan_that_lost_the_lock_rolls_back_under_a_new_one(tmp_path: Path, path: str) -> None:
+    node, held = Cut(), list[str]()
+    lock = Lock(node, path)
+
+    def loses(flag: Flag) -> None:
+        flag.value = "new"
+        node.cut()
+
+    @contextmanager
+    def exclusive(doing: str) -> Iterator[None]:
+        with lock.held(doing):
+            held.append(doing)
+            yield
+
+    one, two = Flag("one", on_apply=loses), Flag("two")
+    it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path), exclusive=exclusive)
+    with pytest.raises(TransportError):
+        apply(it)
+    assert (one.value, two.value) == ("old", "old")
+    assert "roll back what failed in container 950" in held
+    assert not any("apply: two" in doing for doing in held)
+    assert not it.journal.unfinished()
+    assert free(path)
+
+
+_INTERRUPTED = """
+import sys
+from pathlib import Path
+from tests.doubles.flag import Flag, journal
+from docker_lxc_gate.machines.lock import Lock
+from remediation.engine.action import Step
+from remediation.engine.apply import apply
+from remediation.engine.plan import Plan
+from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.transport import RUN_ID, Local
+
+folder, node = Path(sys.argv[1]), as_root(Local(), sudo=False)
+script = "trap 'trap : TERM; sleep 1; echo ended >>$0' TERM; echo begun >>$0; sleep 30 & wait; wait"
+
+class Slow(Flag):
+    def rollback(self, on, before):
+        with (folder / "log").open("a") as log:
+            log.write("rolled back\\n")
+        super().rollback(on, before)
+
+def run(flag):
+    node.run(["sh", "-c", script, str(folder / "log")])
+
+print(RUN_ID, flush=True)
+steps = [Step(Slow("slow", on_apply=run), node)]
+exclusive = Lock(node, str(folder / "gate.lock")).held
+apply(Plan(steps, journal(folder, on=node), exclusive=exclusive))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
+def test_plan_after_ctrl_c_rolls_back_when_its_last_command_has_ended(tmp_path: Path) -> None:
+    """The command needs a second to end: what is rolled back meanwhile, it would spoil again."""
+    log = tmp_path / "log"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # A shell's background job ignores Ctrl-C, and so would what it starts.
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
+    with subprocess.Popen(
+        argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run = process.stdout.readline().strip()
+        deadline = time.monotonic() + 300
+        while not log.exists():
+            assert time.monotonic() < deadline, process.poll()
+            time.sleep(0.05)
+        time.sleep(0.3)  # it has begun before its parent knows of it
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=300)
+    assert "KeyboardInterrupt" in said
+    assert "RollbackFailed" not in said
+    left = subprocess.run(["pgrep", "-af", run], capture_output=True, text=True, check=False)
+    assert (len(run), left.stdout) == (32, "")
+    assert log.read_text().split("\n") == ["begun", "ended", "rolled back", ""]
+    assert not journal(tmp_path).unfinished()
+    assert free(str(tmp_path / "gate.lock"))
+
+
+def test_plan_while_another_run_holds_the_node_changes_nothing(tmp_path: Path, path: str) -> None:
+    one = Flag("one")
+    it = Plan([Step(one, ON)], journal(tmp_path), exclusive=Lock(ON, path).held)
+    with owner(path):
+        for run in (apply, roll_back):
+            with naming(LockedError, "container 951"):
+                run(it)
+    assert one.value == "old"
+    apply(it)
+    roll_back(it)
+    assert free(path)

@@ -1,0 +1,221 @@
+"""Target files, right and wrong: an error names the file, the key and what to write instead."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.ssh.address import SshAddress
+from docker_lxc_gate.machines.target import Target, parse
+from remediation.cli.group import main
+from tests.doubles.naming import naming
+
+PLAIN = {"host": '"a"', "ctid": "950"}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A target file in the current directory, so that messages name it shortly."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/pve").touch()
+    path = Path("targets.toml")
+    path.write_text(
+        """
+        [pve1]
+        host = "pve1.example.com"
+        ctid = 950
+        port = 2222
+        user = "admin"
+        identity = "~/.ssh/pve"
+        jump = "bastion,me@inner:2200"
+        sudo = true
+        runtime = "pct"
+        reserved = [951, 952]
+        storage = "local-lvm"
+        backup_age = 12
+        audit = "kernel"
+
+        [here]
+        host = "local"
+        ctid = 100
+        """
+    )
+    return path
+
+
+def test_find_target_by_its_name_has_what_its_table_says(file: Path) -> None:
+    found = target_file.find("pve1", file)
+    identity = Path("~/.ssh/pve").expanduser()
+    assert found.address == SshAddress(
+        "pve1.example.com", 2222, "admin", identity, jump="bastion,me@inner:2200"
+    )
+    assert (found.sudo, found.runtime, found.reserved) == (True, "pct", (951, 952))
+    assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "kernel")
+    assert str(found) == "admin@pve1.example.com:2222/950"
+    assert target_file.find("here", file) == parse("local/100")
+
+
+def test_find_target_whose_name_has_a_slash_is_that_of_the_file(file: Path) -> None:
+    file.write_text("['pve1/a']\nhost = 'pve1'\nctid = 950")
+    assert target_file.find("pve1/a", file) == parse("pve1/950")
+
+
+@pytest.mark.parametrize("text", [None, "root@pve1/951", "lab/950", "pve1/abc", "nowhere"])
+def test_find_another_name_in_a_file_names_those_it_has(file: Path, text: str | None) -> None:
+    with naming(UsageError, text or "--target NAME", "pve1, here"):
+        target_file.find(text, file)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", ("'pve1'", "none")),
+        ("pve1 = = 1", ("TOML", "line 1, column 8")),
+        ("\xff\xfe", ("TOML",)),
+        ("host = 'pve1'\nctid = 950\n[pve1]\nuser = 'root'", ("host", "[NAME]")),
+        ("[pve1]\nctid = 950", ("pve1", "`host`", 'host = "HOST"', "ctid = NUMBER")),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nusr = 'b'\nzzz = 1\nresrved = []",
+            ("usr (did you mean user?)", "zzz,", "resrved (did you mean reserved?)"),
+        ),
+        ("[pve1]\nhost = 'a'\nctid = 950\nzzz = 1", Target.__struct_fields__),
+        ("[[pve1]]\nctid = 950\n", ("[[pve1]]", "write [pve1]")),
+        ("a = " + "[" * 100_000 + "]" * 100_000, ("nested",)),
+        ("a = " + "{a = " * 100_000 + "1" + "}" * 100_000, ("nested",)),
+        (f"[{'a.' * 5_000}a]\n", ()),
+    ],
+    ids=str,
+)
+def test_find_in_a_file_of_another_shape_says_where_and_what_in_one_line(
+    file: Path, content: str, named: tuple[str, ...]
+) -> None:
+    file.write_bytes(content.encode("latin-1"))
+    with naming(UsageError, "targets.toml", *named) as raised:
+        target_file.find("pve1", file)
+    assert raised.value.exit_code == 2  # type: ignore[attr-defined]
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("host = 1", 'host = "TEXT"'),
+        ("host = ''", "lab"),
+        ("host = ' '", "lab"),
+        ("host = 'pve1/950'", "'pve1/950'"),
+        ("host = 'admin@h'", 'host = "h" and user = "admin"'),
+        ("host = 'h:22'", 'host = "h" and port = 22'),
+        ("host = '[::1]:2222'", 'host = "::1" and port = 2222'),
+        ("ctid = '950'", "ctid = NUMBER"),
+        ("ctid = 99", "99"),
+        ("port = '22'", "port = NUMBER"),
+        ("port = 0", "65535"),
+        ("port = 65536", "65536"),
+        ("user = ''", "empty"),
+        ("identity = '~/.ssh/absent'", "~/.ssh/absent"),
+        ("jump = 'a b'", "'a b'"),
+        ("jump = 'a,'", "''"),
+        ("jump = 'a:0'", "'a:0'"),
+        ("jump = 'a:2\N{FULLWIDTH DIGIT FIVE}'", "jump"),
+        ("sudo = 'yes'", "sudo = true or sudo = false"),
+        ("runtime = 'docker'", "auto, pct, lxc"),
+        ("audit = ''", "auto, auditd, kernel"),
+        ("reserved = 951", "reserved = [951, 952]"),
+        ("reserved = [951, 'x']", "reserved[1]"),
+        ("reserved = [951, 7]", "7"),
+        ("reserved = [951, 950]", "reserved = []"),
+        ("reserved = [951, 952, 951]", "951"),
+        ("storage = ''", "pvesm status"),
+        ("bridge = ''", "ip -br link"),
+        ("repository = ''", "empty"),
+        ("repository = 'phoenix'", "'phoenix'"),
+        ("repository = '../phoenix'", "'../phoenix'"),
+        ("backups = 'dump'", "'dump'"),
+        ("image = ''", "empty"),
+        ("image = 'Hello World'", "'Hello World'"),
+        ("registry = '--flag'", "'--flag'"),
+        ("provision = 'x {vmid}'", "{ctid}"),
+        ('provision = "x \'y"', "x 'y"),
+        ("backup_age = 0", "0"),
+    ],
+)
+def test_find_value_that_cannot_work_names_its_key_and_the_value_or_what_to_write(
+    file: Path, line: str, named: str
+) -> None:
+    refused(file, line, named)
+
+
+@pytest.mark.parametrize("image", ["--privileged", "-v=/:/host", "hello-world --privileged"])
+def test_find_image_privileged_or_another_option_of_docker_run_is_refused(
+    file: Path, image: str
+) -> None:
+    refused(file, f"image = '{image}'", f"'{image}'")
+
+
+@pytest.mark.parametrize("age", ["nan", "-nan", "inf"])
+def test_find_backup_age_nan_or_infinite_is_refused(file: Path, age: str) -> None:
+    """No backup is older than that, so every backup would count."""
+    refused(file, f"backup_age = {age}", age.removeprefix("-"))
+
+
+def refused(file: Path, line: str, named: str) -> None:
+    """Require that a line is refused in one sentence, with its key and what is named."""
+    with naming(UsageError, f"targets.toml: pve1.{line.split(maxsplit=1)[0]}", named) as raised:
+        found_with(file, line)
+    assert "\n" not in str(raised.value)
+
+
+def found_with(file: Path, line: str) -> Target:
+    """Return the target of a file that has this line beside what it must have."""
+    key, _, value = line.partition(" = ")
+    lines = [f"{name} = {text}" for name, text in (PLAIN | {key: value}).items()]
+    file.write_text("\n".join(["[pve1]", *lines]))
+    return target_file.find("pve1", file)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("host = 'fe80::1'", "provision = 'sh -c \"x ${HOME} {ctid}\"'", "jump = ''"),
+        *("image = 'hello-world'", "image = 'hello-world:latest'", "image = 'library/hello-world'"),
+        "image = 'registry.example:5000/library/hello-world:1.0'",
+        "image = '[fe80::1]:5000/hello-world'",
+        f"image = 'ghcr.io/one/a__b.c-d@sha256:{'0' * 64}'",
+        "registry = 'registry.example:5000/library'",
+    ],
+)
+def test_find_value_that_looks_odd_and_works_is_taken(file: Path, line: str) -> None:
+    key, _, value = line.partition(" = ")
+    assert getattr(found_with(file, line), key) == value.strip("'")
+
+
+def test_find_in_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    fifo, huge, absent = tmp_path / "fifo", tmp_path / "huge", tmp_path / "absent"
+    os.mkfifo(fifo)
+    with huge.open("wb") as file:
+        file.truncate(1 << 32)
+    for path, named in (
+        (fifo, "regular file"),
+        (Path("/dev/zero"), "regular file"),
+        (tmp_path, "directory"),
+        (absent, os.strerror(errno.ENOENT)),
+        (huge, "larger than 1 MiB"),
+    ):
+        with naming(UsageError, path, named):
+            target_file.find("pve1", path)
+
+
+def test_plan_with_a_pipe_for_a_target_file_ends_with_2(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    argv = ["plan", "--target", "pve1", "--target-file", str(tmp_path / "fifo")]
+    done = CliRunner().invoke(main, argv)
+    assert done.exit_code == 2
+    assert str(tmp_path / "fifo") in done.output

@@ -1,0 +1,170 @@
+"""A toy project per test: a few steps, and whatever features the test writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ROOT = Path(__file__).resolve().parents[3]
+#: Hypothesis's plugin takes a second to start, and no toy needs it.
+_INI = f"""
+[pytest]
+testpaths = features
+pythonpath = . {_ROOT}
+addopts = --strict-markers --strict-config -p no:cacheprovider -p no:hypothesispytest
+xfail_strict = true
+filterwarnings =
+    error
+    ignore:assertions not in test modules:pytest.PytestConfigWarning
+"""
+_STEPS = """
+import os
+import pytest
+from pytest_bdd import given, parsers, then, when
+
+from docker_lxc_gate.verdict import evidence, report
+from remediation.engine.errors import RollbackFailed, VerifyFailed
+from docker_lxc_gate import errors
+from docker_lxc_gate.machines.transport import Local, Recorded
+
+pytest_plugins = ["docker_lxc_gate.verdict"]
+
+
+@pytest.fixture(scope="session")
+def machine(request):
+    machine = Recorded(Local(), evidence.of(request.config).record)
+    machine.run(["echo", "set-up"])
+    report.environment(request.config)["Kernel (node)"] = "6.12 = new"
+    yield machine
+    machine.run(["echo", "clean-up"])
+
+
+@pytest.fixture
+def odd():
+    assert not "odd"
+
+
+@given("a target")
+def _(machine):
+    machine.run(["echo", "given"])
+
+
+@given(parsers.parse("{what} in a Given"))
+@when(parsers.parse("{what} in a When"))
+@then(parsers.parse("{what} in a Then"))
+def raises(what, request):
+    if what == "an assertion":
+        assert "overlay2" == "fuse-overlayfs", "the driver is overlay2"
+    if what == "a failure":
+        pytest.fail("the driver is overlay2")
+    if what == "an error":
+        raise errors.FactError("the answer has no driver")
+    if what == "a difference":
+        raise VerifyFailed("the tunable is still absent")
+    if what == "a skip":
+        pytest.skip("no audit log here")
+    if what == "an interrupt":
+        raise KeyboardInterrupt
+    if what == "a crash":
+        os._exit(9)
+    if what == "an odd fixture":
+        request.getfixturevalue("odd")
+
+
+@then("an odd fixture of a Then")
+def _(odd):
+    raise NotImplementedError
+
+
+@then("a clean-up that fails")
+def _():
+    yield
+    raise errors.FactError("cannot read the journal")
+
+
+@then("a rollback that fails")
+def _():
+    yield
+    raise RollbackFailed([("daemon.json", OSError("read-only"))])
+
+
+@then("all is well")
+def _(machine):
+    machine.run(["sh", "-c", "echo then; echo token=hunter2 >&2; exit 3"])
+    evidence.say("the driver is\\n fuse-overlayfs")
+
+
+@then(parsers.parse('the value is "{value}"'))
+def _(value):
+    evidence.say(value)
+"""
+
+
+class Toy:
+    """The toy project, and what came of running it."""
+
+    #: Whether pytest runs in a process of its own: where its real exit code matters, where a toy
+    #: changes the gate's modules, or where pytest ends before it has a session. Its start takes a
+    #: second.
+    apart = False
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester, self.path = pytester, pytester.path
+
+    def feature(self, *sentences: str, name: str = "toy", tags: str = "") -> None:
+        """Write a feature of one scenario."""
+        self.text("\n    ".join([f"Feature: Toy\n  {tags}\n  Scenario: {name}", *sentences]), name)
+
+    def compliant(self, *names: str) -> None:
+        """Write features of one scenario each that is compliant."""
+        for name in names:
+            self.feature("Then all is well", name=name)
+
+    def text(self, text: str, name: str = "toy") -> None:
+        (self.path / "features").mkdir(exist_ok=True)
+        (self.path / "features" / f"{name}.feature").write_text(text)
+
+    def conftest(self, more: str) -> None:
+        with (self.path / "conftest.py").open("a") as file:
+            file.write(more)
+
+    def run(self, *args: str, report: bool = False) -> pytest.RunResult:
+        """Run pytest on the features."""
+        argv = [*args, *(() if report else ("--no-report",))]
+        if self.apart:
+            return self.pytester.runpytest_subprocess(*argv)
+        return self.pytester.runpytest_inprocess(*argv)
+
+    def results(self, kind: str = "result", at: str = "reports/allure-results") -> list[Any]:
+        """Return what Allure was given."""
+        return [json.loads(path.read_text()) for path in (self.path / at).glob(f"*-{kind}.json")]
+
+    def attached(self, owner: dict[str, Any]) -> list[str]:
+        results = self.path / "reports" / "allure-results"
+        return [(results / each["source"]).read_text() for each in owner.get("attachments", [])]
+
+
+@pytest.fixture
+def toy(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    pytester.makefile(".ini", pytest=_INI)
+    pytester.makepyfile(conftest=_STEPS)
+    return Toy(pytester)
+
+
+def step(result: dict[str, Any], words: str) -> dict[str, Any]:
+    [found] = [each for each in result["steps"] if words in each["name"]]
+    return found
+
+
+@pytest.fixture(name="step")
+def _step() -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    return step

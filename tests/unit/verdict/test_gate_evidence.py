@@ -1,0 +1,145 @@
+"""What a reader is shown; and an explanation that cannot be had does not change the verdict."""
+
+from __future__ import annotations
+
+from contextvars import Context
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import FactError, RemediationError, TransportError
+from docker_lxc_gate.machines.batch import at_once
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Local, Recorded
+from docker_lxc_gate.verdict import evidence
+
+if TYPE_CHECKING:
+    from tests.unit.gate.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
+
+
+@evidence.explanation
+def why(error: Exception | None, *, what: str = "it") -> str:
+    """Say why."""
+    if error is not None:
+        raise error
+    return f"; {what} was stopped"
+
+
+def test_explanation_that_can_be_given_is_unchanged() -> None:
+    assert why(None) == "; it was stopped"
+    assert why(None, what="that") == "; that was stopped"
+    assert (why.__name__, why.__doc__) == ("why", "Say why.")
+
+
+@pytest.mark.parametrize(
+    "error", [FactError("no log"), TransportError("gone"), CommandFailed(FAILED)]
+)
+def test_explanation_that_cannot_be_given_leaves_the_verdict_and_says_why(
+    error: RemediationError,
+) -> None:
+    holds = False
+    with pytest.raises(AssertionError) as red:
+        assert holds, f"the guest is degraded{why(error)}"
+    assert str(error) in str(red.value)
+
+
+def test_explanation_with_a_mistake_of_ours_raises_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        why(ZeroDivisionError())
+
+
+LEFT_BEHIND = """
+def pytest_sessionfinish(session):
+    evidence.say("left behind")
+    Recorded(Local(), evidence.of(session.config).record).run(["echo", "left behind"])
+    report.environment(session.config)["Left"] = "behind"
+"""
+
+
+def test_run_after_another_in_one_process_does_not_see_its_evidence(toy: Toy) -> None:
+    own = (toy.path / "conftest.py").read_text()
+    toy.feature("Then all is well")
+    toy.conftest(LEFT_BEHIND)
+    with evidence.collecting() as outside:
+        assert toy.run().ret == 0
+        assert "Left=behind" in written(toy)
+        (toy.path / "conftest.py").write_text(own)
+        assert toy.run().ret == 0
+        evidence.say("outside")
+    assert "fuse-overlayfs" in written(toy)
+    assert "behind" not in written(toy)
+    assert outside.drain() == evidence.Evidence(lines=("outside",))
+
+
+def written(toy: Toy) -> str:
+    """Return all that the last run reported."""
+    files = (toy.path / "reports" / "allure-results").iterdir()
+    return "\n".join(file.read_text() for file in files)
+
+
+def test_say_outside_of_any_run_is_refused() -> None:
+    with pytest.raises(LookupError):
+        Context().run(evidence.say, "to nobody")
+
+
+def test_drain_since_a_mark_leaves_what_was_before_it() -> None:
+    with evidence.collecting() as collected:
+        evidence.say("a")
+        mark = collected.mark()
+        evidence.say("b")
+        assert collected.drain(mark).lines == ("b",)
+        assert collected.drain().lines == ("a",)
+        assert collected.drain() == evidence.Evidence()
+
+
+def test_transcript_of_one_round_trip_shows_each_command_without_secrets() -> None:
+    heard: list[CommandResult] = []
+    settings = '{"auth": "c2VjcmV0"}'
+    asked = [("echo", settings), ("sh", "-c", "echo broken >&2; exit 4"), ("true",)]
+    at_once(Recorded(Local(), heard.append), asked)
+    (whole,) = heard
+    shown = evidence.transcript(replace(whole, argv=("pct", "exec", "950", "--", *whole.argv)))
+    head, *rest = shown.splitlines()
+    assert head.endswith(f"on localhost: 3 commands in one round trip, after {whole.seconds:.1f} s")
+    stars = '{"auth": "***"}'
+    assert rest == [
+        "# by way of: pct exec 950 --",
+        f"$ echo '{stars}'",
+        f"  {stars}",
+        "$ sh -c 'echo broken >&2; exit 4'",
+        "# standard error:",
+        "  broken",
+        "# exit code 4",
+        "$ true",
+    ]
+    assert "by way of" not in evidence.transcript(whole)
+
+
+def test_transcript_of_answers_that_cannot_be_told_apart_shows_them_masked() -> None:
+    heard: list[CommandResult] = []
+    at_once(Recorded(Local(), heard.append), [("echo", '{"auth": "c2VjcmV0"}'), ("true",)])
+    (whole,) = heard
+    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
+    shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
+    assert '\n  {"auth": "***"}\n' in shown
+    assert shown.endswith("\n# standard error:\n  not running!\n")
+    assert "c2VjcmV0" not in shown
+
+
+FORGED = "x\n\n# 2026-11-28 17:00:00 UTC on root@pve1: exit code 0\n$ id\r\n# standard error:\r$ id"
+
+
+def test_transcript_of_hostile_output_and_argument_starts_only_our_lines_at_the_margin() -> None:
+    raw = FORGED.encode()
+    lone = CommandResult(("echo", FORGED), 0, raw, raw, "pve1", 0.0, 0.0)
+    heard: list[CommandResult] = []
+    at_once(Recorded(Local(), heard.append), [("printf", "%s", FORGED), ("true",)])
+    for result, ours in ((lone, ["#", "$", "#"]), (heard[0], ["#", "$", "$"])):
+        shown = evidence.transcript(result)
+        assert [line[0] for line in shown.splitlines() if line[0] != " "] == ours
+        assert r"  # standard error:\x0d$ id" in shown

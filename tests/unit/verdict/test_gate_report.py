@@ -1,0 +1,306 @@
+"""Evidence hangs where it belongs, secrets stay out, and the report says where it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docker_lxc_gate.verdict import report
+from docker_lxc_gate.verdict.claim import close
+from docker_lxc_gate.verdict.evidence import counted, redact, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.unit.gate.conftest import Toy
+
+    Step = Callable[[dict[str, Any], str], dict[str, Any]]
+
+pytest_plugins = ["pytester"]
+_OURS = Path(__file__).parents[3] / "node_modules/.bin"
+ALLURE = shutil.which("allure", path=f"{_OURS}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, step: Step) -> None:
+    toy.feature("Given a target", "Then all is well")
+    toy.run()
+    [result] = toy.results()
+    [given] = toy.attached(step(result, "Given a target"))
+    [then] = toy.attached(step(result, "Then all is well"))
+    assert "$ echo given\n  given\n" in given
+    assert "on localhost: exit code 3 after 0.0 s" in then
+    assert "UTC" in then
+    assert "\n  then\n# standard error:\n  token=***\n" in then
+    assert "echo given" not in then
+    [said] = step(result, "all is well")["steps"]
+    assert said["name"] == "the driver is fuse-overlayfs"
+    [container] = [each for each in toy.results("container") if "afters" in each]
+    [before], [after] = container["befores"], container["afters"]
+    assert (before["name"], after["name"]) == ("machine", "machine")
+    assert "$ echo set-up" in toy.attached(before)[0]
+    assert "$ echo clean-up" in toy.attached(result)[0]
+
+
+def test_results_show_steps_that_never_ran_or_broke(toy: Toy, step: Step) -> None:
+    toy.feature("Given a skip in a Given", "When a skip in a When", "Then all is well", name="a")
+    toy.feature("Given an assertion in a Given", "Then all is well", name="b")
+    toy.run()
+    skipped, broken = sorted(toy.results(), key=lambda result: str(result["name"]))
+    assert [each["status"] for each in skipped["steps"]] == ["skipped"] * 3
+    assert "skipped: no audit log here" in skipped["statusDetails"]["message"]
+    assert step(broken, "assertion")["status"] == "broken"
+
+
+def test_results_of_two_targets_have_two_histories(toy: Toy) -> None:
+    toy.conftest("""
+from dataclasses import dataclass
+@dataclass
+class Target:
+    host: str
+    ctid: int
+    noise: object
+TARGETS = [Target("pve1", 950, object()), Target("pve1", 951, object())]
+def pytest_generate_tests(metafunc):
+    ids = ["pve1-950", "pve1-951"]
+    metafunc.parametrize("target", TARGETS, ids=ids, indirect=True, scope="session")
+@pytest.fixture(scope="session")
+def target(request): return request.param
+""")
+    toy.feature("Then all is well")
+    toy.run()
+    before = {each["name"]: each["historyId"] for each in toy.results()}
+    assert set(before) == {"toy [950]", "toy [951]"}
+    assert len(set(before.values())) == 2
+    toy.conftest("\nTARGETS[0].noise = TARGETS[1].noise = 'other'\n")
+    toy.run()
+    assert {each["name"]: each["historyId"] for each in toy.results()} == before
+    shown = [
+        {one["name"]: one["value"] for one in each["parameters"] if one.get("mode") != "hidden"}
+        for each in toy.results()
+    ]
+    assert {"host": "pve1", "ctid": "951"} in shown
+
+
+def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> None:
+    toy.text(
+        "Feature: Storage\n @req:VAL-2\n Scenario: The driver\n  In words.\n  Then all is well"
+    )
+    toy.run()
+    toy.run()
+    [result] = toy.results()
+    described = "**VAL-2** Docker's storage driver is fuse-overlayfs\n\nIn words."
+    assert result["description"] == described
+    assert {"name": "feature", "value": "Storage"} in result["labels"]
+    junit = (toy.path / "reports" / "junit.xml").read_text()
+    assert junit.count('<property name="verdict" value="compliant" />') == 1
+    assert junit.count('<property name="requirement" value="VAL-2" />') == 1
+
+
+@pytest.mark.laws
+def test_results_go_to_the_folder_asked_for(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.run("--alluredir=kept", "--junitxml=kept.xml")
+    toy.run("--alluredir=kept", "--junitxml=kept.xml")
+    assert len(toy.results(at="kept")) == 2
+    assert not (toy.path / "reports").exists()
+    toy.run("--alluredir=kept", "--clean-alluredir", "-n2")
+    assert len(toy.results(at="kept")) == 1
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.laws
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
+def test_results_in_a_folder_that_exists_are_closed_to_others(
+    toy: Toy, workers: tuple[str, ...]
+) -> None:
+    """A local target keeps the user's umask: what is made there is no part of the report."""
+    toy.conftest("""
+@given("a file of a local target")
+def _(machine):
+    machine.run(["touch", "of-the-target"])
+    import allure
+    allure.attach.file("of-the-target", "a file")
+""")
+    toy.feature("Given a file of a local target", "Then all is well", tags="@req:VAL-2")
+    for folder in ("kept", "elsewhere"):
+        (toy.path / folder).mkdir(mode=0o755)
+    junit = toy.path / "elsewhere" / "junit.xml"
+    junit.write_text("of another run")
+    junit.chmod(0o644)
+    (toy.path / "kept" / "executor.json").write_text("of another run")
+    done = toy.run("--alluredir=kept", "--junit-xml=elsewhere/junit.xml", *workers)
+    assert done.ret == 0
+    files = [*(toy.path / "kept").iterdir(), junit]
+    assert len(files) > 6
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+    assert b"testsuite" in junit.read_bytes()
+    assert (toy.path / "of-the-target").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("given", [None, "new/junit.xml", "$HOME/junit.xml"])
+def test_results_in_new_folders_are_closed_to_others(toy: Toy, given: str | None) -> None:
+    toy.feature("Then all is well")
+    toy.run("--alluredir=new/results", *([f"--junit-xml={given}"] if given else []))
+    where = Path(os.path.expandvars(given)) if given else Path("reports/junit.xml")
+    files = [toy.path / where, toy.path / "new/results", *(toy.path / "new/results").iterdir()]
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_junit_file_that_is_a_pipe_stays_one(toy: Toy) -> None:
+    pipe = toy.path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    close(pipe)
+    assert pipe.is_fifo()
+    assert pipe.stat().st_mode & 0o777 == 0o644
+
+
+def test_junit_file_has_no_secrets(toy: Toy) -> None:
+    toy.conftest("\n@then('a leak')\ndef _(): raise ValueError('password=hunter2')\n")
+    toy.feature("Then a leak")
+    seen = toy.run("--color=yes")
+    assert seen.ret == 3
+    assert "hunter2" not in (toy.path / "reports" / "junit.xml").read_text()
+    assert "hunter2" not in str(toy.results())
+    assert "hunter2" not in seen.stdout.str()
+
+
+@pytest.fixture
+def renderer(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    def make(script: str | None) -> None:
+        monkeypatch.setattr(report, "_HOME", toy.path)
+        monkeypatch.setenv("PATH", str(toy.path / "bin"), prepend=":")
+        path = toy.path / "node_modules" / ".bin" / "allure"
+        path.parent.mkdir(parents=True)
+        if script is None:
+            monkeypatch.setattr(shutil, "which", lambda name: None)
+        else:
+            path.write_text(script)
+            path.chmod(0o755)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (None, "npm's allure is not installed"),
+        ("#!/bin/sh\necho no such option >&2; exit 1\n", "no such option"),
+        ("#!/nix/node\n", "No such file"),
+        ("#!/bin/sh\nexit 0\n", "no page"),
+    ],
+)
+def test_report_that_cannot_be_rendered_is_said_and_changes_no_verdict(
+    toy: Toy, renderer: Callable[[str | None], None], script: str | None, says: str
+) -> None:
+    renderer(script)
+    toy.feature("Then all is well")
+    seen = toy.run(report=True)
+    assert seen.ret == 0
+    seen.stdout.fnmatch_lines([f"report: not rendered, *{says}*; results: reports/allure-results"])
+
+
+@pytest.mark.skipif(not ALLURE, reason="npm's allure is not installed")
+def test_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
+    toy.feature("Then an assertion in a Then")
+    seen = toy.run(report=True)
+    assert seen.ret == 1
+    seen.stdout.fnmatch_lines(["report: reports/report/index.html"])
+    page = (toy.path / "reports" / "report" / "index.html").read_text()
+    assert "Docker in unprivileged LXC" in page
+    assert "googletagmanager" not in page
+    written = {path.name for path in toy.path.iterdir()} - {"__pycache__"}
+    assert written == {"conftest.py", "features", "pytest.ini", "reports"}
+
+
+def test_report_holds_no_planted_secret_in_any_file(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture
+def leaking(machine):
+    machine.run(["sh", "-c", "echo API_KEY=hunter2; echo PGPASSWORD=hunter2 >&2"])
+    print("printed: token=hunter2")
+    raise errors.FactError("curl https://hunter2@host ended with 7")
+
+@given("what leaks")
+def _(leaking): raise NotImplementedError
+
+@then("a step leaks")
+def _(machine):
+    evidence.say("Bearer hunter2-hunter2")
+    assert False, "mysql --password=hunter2"
+""")
+    toy.feature("Given what leaks", "Then all is well", name="a")
+    toy.feature("Then a step leaks", name="b")
+    seen = toy.run()
+    assert seen.ret == 1
+    assert "hunter2" not in seen.stdout.str() + seen.stderr.str()
+    files = [path for path in (toy.path / "reports").rglob("*") if path.is_file()]
+    assert any("container" in path.name for path in files)
+    assert [path.name for path in files if b"hunter2" in path.read_bytes()] == []
+
+
+def test_report_without_results_ends_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report"])
+    assert report.main() == 2
+    assert "reports/allure-results" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("mysql --password=hunter2 -u root", "mysql --password=*** -u root"),
+        ("login --token hunter2", "login --token ***"),
+        ("PASSWORD: hunter2", "PASSWORD: ***"),
+        ('{"password": "hunter2", "a": 1}', '{"password": "***", "a": 1}'),
+        ('password="hunter2 and more" x', 'password="***" x'),
+        (r'"{\"token\": \"hunter2\"}"', r'"{\"token\": \"***\"}"'),
+        ("password='hunter2', a='b'", "password='***', a='b'"),
+        ("Authorization: Bearer hunter2.x==\nHost: a", "Authorization: ***\nHost: a"),
+        (
+            "curl -H 'Authorization: PVEAPIToken=a@pam!b=hunter2' x",
+            "curl -H 'Authorization: ***' x",
+        ),
+        ('{"auths": {"r": {"auth": "aHVudGVyMg=="}}}', '{"auths": {"r": {"auth": "***"}}}'),
+        (r'"{\"auth\": \"aHVudGVyMg==\"}"', r'"{\"auth\": \"***\"}"'),
+        ("git clone https://me:hunter2@host/x", "git clone https://me:***@host/x"),
+        (
+            "a\n-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\nb",
+            "a\n-----BEGIN OPENSSH PRIVATE KEY-----***-----END OPENSSH PRIVATE KEY-----\nb",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\nhunter2 cut", "-----BEGIN PRIVATE KEY-----***"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("Storage Driver: fuse-overlayfs", "Storage Driver: fuse-overlayfs"),
+        ('apparmor="DENIED" operation="mount"', 'apparmor="DENIED" operation="mount"'),
+    ],
+)
+def test_redact_turns_secrets_into_stars(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+def test_shortened_text_has_lost_its_middle() -> None:
+    assert shortened("a" * 20, 10) == "a" * 20
+    assert shortened("a" * 10 + "ü" * 7 + "b" * 10, 10) == (
+        "a" * 10 + "\n[... 14 bytes left out ...]\n" + "b" * 10
+    )
+
+
+def test_counted_noun_has_the_right_number() -> None:
+    assert [counted(number, "scenario") for number in (0, 1, 2)] == [
+        *("0 scenarios", "1 scenario", "2 scenarios")
+    ]
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(2, "entry", "entries") == "2 entries"

@@ -1,0 +1,123 @@
+"""What a run ends with: nothing that is missing, broken or interrupted may end in 0."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from docker_lxc_gate.verdict.tally import Outcome, Tally
+
+
+def report(nodeid: str, code: int = 0, when: str = "teardown", duration: float = 1.0) -> Any:
+    facts = {"title": nodeid, "verdict": "v", "code": code, "cause": "c"}
+    return SimpleNamespace(nodeid=nodeid, gate=facts, when=when, duration=duration)
+
+
+def tally(*codes: int) -> Tally:
+    found = Tally()
+    for number, code in enumerate(codes):
+        found.take(report(str(number), code))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("codes", "exitstatus", "code"),
+    [
+        ((0, 0), pytest.ExitCode.OK, 0),
+        ((), pytest.ExitCode.OK, 3),
+        ((), pytest.ExitCode.NO_TESTS_COLLECTED, 3),
+        ((0, 1), pytest.ExitCode.TESTS_FAILED, 1),
+        ((0, 3), pytest.ExitCode.TESTS_FAILED, 3),
+        ((0,), pytest.ExitCode.TESTS_FAILED, 1),
+        ((0,), pytest.ExitCode.INTERRUPTED, 6),
+        ((3,), pytest.ExitCode.INTERRUPTED, 6),
+        ((0,), pytest.ExitCode.INTERNAL_ERROR, 3),
+        ((1,), pytest.ExitCode.INTERNAL_ERROR, 1),
+    ],
+)
+def test_code_of_a_tally_is_the_worst(codes: tuple[int, ...], exitstatus: int, code: int) -> None:
+    assert tally(*codes).code(exitstatus) == code
+
+
+def test_tally_with_an_unreadable_file_or_a_missing_scenario_is_incomplete() -> None:
+    unreadable, missing = tally(0), tally(0)
+    unreadable.unreadable = 1
+    missing.expect([Outcome("0", "again"), Outcome("1", "missing")])
+    assert [each.title for each in missing.settled()] == ["0", "missing"]
+    for found in (unreadable, missing):
+        assert found.code(pytest.ExitCode.OK) == 6
+
+
+@pytest.mark.parametrize("when", ["setup", "call"])
+def test_tally_of_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
+    found = Tally()
+    found.take(report("a", 0, when))
+    (outcome,) = found.settled()
+    assert (outcome.title, outcome.verdict, outcome.code) == ("a", "no result", 6)
+    assert "has no result" in outcome.cause
+    assert found.code(pytest.ExitCode.OK) == 6
+
+
+def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
+    found = Tally()
+    for when, code in (("setup", 0), ("call", 1), ("teardown", 1)):
+        found.take(report("a", code, when, 2.0))
+    (outcome,) = found.settled()
+    assert (outcome.verdict, outcome.code, outcome.cause) == ("v", 1, "c")
+    assert (outcome.seconds, outcome.begun, outcome.ended) == (6.0, True, True)
+
+
+def test_outcome_before_the_end_is_no_result() -> None:
+    nobody_knows = "it should have run, but has no result"
+    assert Outcome("1", "t") == Outcome(
+        "1",
+        "t",
+        "",
+        (),
+        "",
+        "",
+        "no result",
+        6,
+        nobody_knows,
+        False,
+        (),
+        0.0,
+        begun=False,
+        ended=False,
+    )
+    assert Tally() == Tally({}, 0, 0, interrupted=False, failures=0)
+
+
+def test_tally_says_why_a_scenario_has_no_result() -> None:
+    found = Tally()
+    found.expect([Outcome("0", "begun"), Outcome("1", "not begun")])
+    found.begin("0")
+    assert found.begin("unit") is None
+    nobody_knows = Outcome("", "").cause
+
+    def causes(*, interrupted: bool = False, failures: int = 0) -> list[str]:
+        found.interrupted, found.failures = interrupted, failures
+        return [each.cause for each in found.settled()]
+
+    assert causes() == [nobody_knows] * 2
+    assert causes(interrupted=True, failures=1) == [
+        "interrupted while it ran",
+        "interrupted before it ran",
+    ]
+    assert causes(failures=1) == [nobody_knows, "not run: stopped after the first failure (-x)"]
+    assert causes(failures=2)[1] == "not run: stopped after 2 failures (--maxfail)"
+
+
+@pytest.mark.parametrize("code", [0, 1, 5])
+def test_tally_interrupted_ends_with_130(code: int) -> None:
+    found = tally(code)
+    found.interrupted = True
+    assert found.code(pytest.ExitCode.INTERRUPTED) == 130
+
+
+def test_tally_passes_over_other_tests() -> None:
+    found = Tally()
+    found.take(SimpleNamespace(nodeid="unit", when="teardown", duration=1.0))  # type: ignore[arg-type]
+    assert found.settled() == []

@@ -1,0 +1,226 @@
+"""What is left out on a target: what may not be changed, and what came about before."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.read import is_directory
+from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.verdict import evidence
+from remediation import desired, phoenix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.machines.read import Read
+
+ROOT = Path(__file__).parents[3]
+THERE, NOT_THERE, AWAY = (Target(host, 950) for host in ("there", "not-there", "away"))
+
+
+class Item:
+    """A collected scenario, as far as it matters."""
+
+    def __init__(self, target: Target, *tags: str) -> None:
+        self.callspec = SimpleNamespace(params={"target": target})
+        self.tags = tags
+
+    def iter_markers(self, name: str) -> Iterator[SimpleNamespace]:
+        assert name == "req"
+        yield SimpleNamespace(kwargs={"id": "VAL-3"})
+
+    def get_closest_marker(self, name: str) -> str | None:
+        return name if name in self.tags else None
+
+
+#: The connections that were made and closed.
+CONNECTED: list[tuple[Target, str]] = []
+#: What is on the node that is there; each test may make it another one.
+FILES: dict[str, bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def _as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    FILES.clear()
+    FILES[desired.TUNABLE_PATH] = desired.TUNABLE
+    FILES[desired.PROFILE_PATH] = desired.profile(None)
+
+
+@pytest.fixture
+def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The conftest of the gate, which finds one target's container there."""
+
+    CONNECTED.clear()
+
+    @contextmanager
+    def opened(target: Target, **_: object) -> Iterator[SimpleNamespace]:
+        if target is AWAY:
+            raise TransportError("no route to host")
+        CONNECTED.append((target, "open"))
+        files = FILES if target is THERE else {}
+
+        def ask(read: Read[Any]) -> Any:
+            if read.argv == is_directory(phoenix.REPOSITORY).argv:
+                return target is THERE
+            return files.get(read.argv[-1])
+
+        node = SimpleNamespace(ask=ask)
+        yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
+        CONNECTED.append((target, "closed"))
+
+    monkeypatch.setattr(connect, "opened", opened)
+    found: Any = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    return found
+
+
+class Config(SimpleNamespace):
+    """pytest's configuration, as far as it is asked for here."""
+
+    def __init__(self, **options: object) -> None:
+        given = {"--target": ["T"], "--allow-mutation": True} | options
+        self.left_out: list[Item] = []
+        super().__init__(
+            getoption=given.get,
+            option=SimpleNamespace(collectonly=False),
+            stash=pytest.Stash(),
+            pluginmanager=SimpleNamespace(getplugin=lambda _: None),
+            hook=SimpleNamespace(pytest_deselected=self.leave_out),
+        )
+        self.stash[evidence.COLLECTOR] = evidence.Collector()
+
+    def leave_out(self, items: list[Item]) -> None:
+        self.left_out.extend(items)
+
+
+def asked(ours: Any, items: list[Item], **options: object) -> tuple[list[Item], list[str]]:
+    """Return what is left, and what the header says."""
+    config, left = Config(**options), list(items)
+    ours.pytest_collection_modifyitems(config, left)
+    assert {*left, *config.left_out} == set(items)
+    return left, ours.pytest_report_collectionfinish(config, left)
+
+
+WRITTEN = Target("not-there", 950, repository="/srv/phoenix")
+RESERVING = Target("there", 950, reserved=(951,))
+
+
+@pytest.mark.parametrize(
+    ("aim", "tag", "is_left_out"),
+    [
+        *((THERE, "from_nothing", True), (NOT_THERE, "from_nothing", False)),
+        *((NOT_THERE, "phoenix", True), (THERE, "phoenix", False), (WRITTEN, "phoenix", False)),
+        *((THERE, "before_the_plan", True), (RESERVING, "before_the_plan", False)),
+        *((THERE, "untouched", True), (NOT_THERE, "untouched", False)),
+        # Nobody can say: the scenario will.
+        *((AWAY, "from_nothing", False), (AWAY, "phoenix", False)),
+    ],
+    ids=str,
+)
+def test_scenario_that_a_target_cannot_be_asked_is_left_out_and_said(
+    ours: Any, aim: Target, tag: str, is_left_out: bool
+) -> None:
+    tagged, other = Item(aim, "mutates", tag), Item(aim)
+    left, said = asked(ours, [tagged, other])
+    assert set(left) == ({other} if is_left_out else {tagged, other})
+    assert [line.partition(": ")[0] for line in said] == [str(aim)] * is_left_out
+
+
+def test_scenarios_of_several_targets_are_left_out_each_for_its_own(ours: Any) -> None:
+    items = [Item(aim, "mutates", "from_nothing") for aim in (THERE, NOT_THERE)]
+    left, _ = asked(ours, items)
+    assert left == items[1:]
+
+
+def test_scenario_from_nothing_on_the_lab_of_this_run_is_asked(ours: Any) -> None:
+    made = Item(THERE, "mutates", "from_nothing")
+    assert asked(ours, [made], **{"--target": []}) == ([made], [])
+
+
+def test_connection_serves_a_whole_run_once_a_target(ours: Any) -> None:
+    config, alike = Config(), Target("there", 950, sudo=True)
+    assert str(alike) == str(THERE)
+    for _ in range(2):
+        ours.pytest_collection_modifyitems(config, [Item(THERE, "phoenix"), Item(alike, "phoenix")])
+    assert [(THERE, "open"), (alike, "open")] == CONNECTED
+    ours.pytest_unconfigure(config)
+    assert CONNECTED[2:] == [(alike, "closed"), (THERE, "closed")]
+
+
+@pytest.mark.parametrize(
+    ("files", "is_on"),
+    [
+        ({desired.TUNABLE_PATH: desired.TUNABLE}, True),
+        ({desired.PROFILE_PATH: desired.profile(None)}, True),
+        ({desired.TUNABLE_PATH: b"# ours\n", desired.PROFILE_PATH: b"older\n"}, False),
+        ({}, False),
+    ],
+)
+def test_untouched_node_is_one_without_either_file_of_the_plan(
+    ours: Any, files: dict[str, bytes], is_on: bool
+) -> None:
+    FILES.clear()
+    FILES.update(files)
+    left, said = asked(ours, [Item(THERE, "mutates", "untouched")])
+    assert (left == [], bool(said)) == (is_on, is_on)
+
+
+def test_scenario_that_changes_is_left_out_without_leave(ours: Any) -> None:
+    changes, looks = Item(THERE, "mutates", "from_nothing"), Item(THERE)
+    left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})
+    assert left == [looks]
+    (line,) = said
+    assert {"--allow-mutation", "VAL-3"} <= {*re.findall(r"[\w-]+", line)}
+
+
+def test_header_is_broken_between_words(ours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    items = [Item(THERE, "mutates") for _ in range(2)]
+    for number, item in enumerate(items):
+        clauses = [f"STEP-{number}.{each}" for each in range(9)]
+        item.iter_markers = lambda _, ids=clauses: (  # type: ignore[method-assign,misc]
+            SimpleNamespace(kwargs={"id": each}) for each in ids
+        )
+    [said] = asked(ours, items, **{"--allow-mutation": False})[1]
+    assert max(map(len, said.splitlines())) <= 80
+    assert said.count("\n") > 1
+    assert not [line for line in said.splitlines()[:-1] if line[-1] not in ",f"]
+
+
+def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the gate itself, with its results in a folder."""
+    argv = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "features/"]
+    argv += ["--no-report", "--alluredir", str(folder), "--junit-xml", str(folder / "junit.xml")]
+    return subprocess.run(
+        [*argv, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
+    tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    seen = ran(tmp_path, "--target", "x", *workers)
+    assert (seen.returncode, seen.stdout.strip()) == (2, "")
+    assert seen.stderr.startswith("ERROR: target 'x': ")
+    assert seen.stderr.count("\n") == 1
+
+
+def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path) -> None:
+    seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950", "-k", "VAL")
+    assert seen.returncode == 3
+    whole, cause, summary, verdict = seen.stdout.split("\n\n")
+    assert {"VAL-3", "VAL-4"} <= set(re.findall(r"[A-Z]+-[\d.]+", whole))
+    assert "x@127.0.0.1:1" in cause
+    assert re.fullmatch(r"\d+ scenarios undetermined: see above", summary)
+    assert verdict.startswith("verdict: undetermined (")
