@@ -17,7 +17,7 @@ from remediation.engine.action import Place
 from remediation.engine.errors import ACCEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from docker_lxc_gate.machines.drift import Drift
@@ -136,7 +136,7 @@ def checked(steps: Sequence[Step]) -> list[tuple[Step, Drift | None]]:
 
 def asked_together(
     steps: Iterable[Step], reads: Callable[[Action[Any]], Iterable[Read[Any]]]
-) -> Mapping[Place, Ahead]:
+) -> dict[Place, Ahead]:
     """Return each machine of some steps, which asks the reads of all their actions in one go.
 
     Args:

@@ -118,7 +118,8 @@ class _Rollback:
         last: only what the last run did.
 
     ``failures`` holds each error, by the id of its action, or by words if it is of none;
-    ``remarks`` holds, by the action's id, what is back but not byte for byte.
+    ``remarks`` holds, by the action's id, what is back but not byte for byte; ``on`` holds the
+    machines with their answers since the last change.
     """
 
     plan: Plan
@@ -126,6 +127,7 @@ class _Rollback:
     last: bool = False
     failures: dict[str, Exception] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    on: dict[Place, Ahead] = field(default_factory=dict)
 
     def run(self, actions: set[str]) -> list[Outcome]:
         """Roll back what the journal holds for these actions; see :func:`roll_back`."""
@@ -173,7 +175,10 @@ class _Rollback:
         found: list[tuple[Step, Drift]] = []
         known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
         known = [(entry, step) for entry, step in known if not elsewhere(entry, step)]
-        on = asked_together([step for _, step in known], lambda action: action.current_reads())
+        on = self.on = asked_together(
+            [step for _, step in known],
+            lambda action: (*action.current_reads(), *action.capture_reads()),
+        )
         for entry, step in known:
             try:
                 images = [
@@ -221,8 +226,8 @@ class _Rollback:
         """
         outcomes: list[Outcome] = []
         restored: list[tuple[Step, Any]] = []
-        for entry in entries:
-            step = self.plan.step(entry.action)
+        steps = [self.plan.step(entry.action) for entry in entries]
+        for at, (entry, step) in enumerate(zip(entries, steps, strict=True)):
             if step is None:
                 self.failures[entry.action] = LookupError(lost(entry, self.plan.journal.ctid))
             elif said := elsewhere(entry, step):
@@ -231,13 +236,19 @@ class _Rollback:
                 with self._noting(entry.action, step.on.machine):
                     image = entry.images[-1] if self.last else entry.images[0]
                     before = _image(self.plan, step, image.before)
-                    outcomes.append(self._restore_one(step, before))
+                    outcomes.append(self._restore_one(step, before, steps[at + 1 : at + 2]))
                     restored.append((step, before))
         return outcomes, restored
 
-    def _restore_one(self, step: Step, before: Any) -> Outcome:
+    def _restore_one(self, step: Step, before: Any, following: Sequence[Step | None]) -> Outcome:
+        """Bring back one before-image; the last change brings the looks of the following step."""
         action = step.action
-        on = Ahead(step.on, action.capture_reads(), keep=True)
+        if step.place is Place.NODE:  # it may restart the container, and not through this machine
+            self.on = {}
+        on = self.on.setdefault(step.place, Ahead(step.on, keep=True))
+        on.expect(action.capture_reads())
+        same = (each.action for each in (step, *following) if each and each.place is step.place)
+        on.expect_after(read for each in same for read in each.capture_reads())
         try:
             changed = action.left(on) != before
         except Exception:  # noqa: BLE001 - half applied, or an odd answer: the rollback mends it

@@ -61,7 +61,7 @@ def test_plan_and_apply_and_rollback_cost_few_starts_of_pct(
 ) -> None:
     node = Counted(tmp_path)
     monkeypatch.setattr(connection, "Ssh", lambda *_, **__: node)
-    for words, most in ((("plan",), 1), (("apply", "--yes"), 12), (("rollback", "--yes"), 19)):
+    for words, most in ((("plan",), 1), (("apply", "--yes"), 12), (("rollback", "--yes"), 15)):
         node.trips.clear()
         ran(*words)
         assert node.starts <= most, "\n".join(trip for trip in node.trips if "pct " in trip)
