@@ -51,7 +51,6 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
     [
         "",
         "hello",
-        "Bind for 0.0.0.0:80 failed: port is already allocated",
         "pull access denied for x, repository does not exist or may require 'docker login'",
         "chown root:root /etc/x\nOperation not permitted",
         "toomanyrequests: You have reached your pull rate limit",
@@ -95,6 +94,11 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
 
 #: Other forms of messages, as several versions of a program write them.
 FORMS = {
+    "write /sys/fs/cgroup/cpuset/docker/1f/cgroup.procs: no space left on device": (
+        "cgroups-exhausted"
+    ),
+    "Bind for 0.0.0.0:80 failed: port is already allocated": "port-taken",
+    "Error: listen EADDRINUSE: address already in use :::3000": "port-taken",
     "write sysctl key kernel.domainname: open /proc/sys/kernel/domainname: permission denied": (
         "domainname-refused"
     ),
