@@ -109,10 +109,6 @@ class Profile(Action[ProfileState]):
         elif loaded != policy:
             load_binary(on, policy)
 
-    @override
-    def current_reads(self) -> Iterable[Read[Any]]:
-        return self._file.current_reads()
-
     def current(self, on: Transport) -> ProfileState:
         """See :class:`remediation.engine.action.Action`.
 

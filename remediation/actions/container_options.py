@@ -100,11 +100,8 @@ class ContainerOptions(Action[OptionsState]):
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:
         started = content_of(self.runtime.started_path(self.ctid))
-        return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started)
-
-    @override
-    def consent_reads(self) -> Iterable[Read[Any]]:
-        return self.runtime.control_reads()
+        more = self.runtime.control_reads()
+        return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started, *more)
 
     @property
     def path(self) -> str:  # type: ignore[override]
@@ -200,10 +197,6 @@ class ContainerOptions(Action[OptionsState]):
         with self._stopped(on, due=due, runs_after=before.running and (due or not runs)):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
-
-    @override
-    def current_reads(self) -> Iterable[Read[Any]]:
-        return (*self._file.current_reads(), *self.runtime.control_reads())
 
     def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.

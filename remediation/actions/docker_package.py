@@ -243,10 +243,6 @@ class DockerPackage(Action[EngineState]):
             on.run(["groupdel", GROUP]).require()
 
     @override
-    def current_reads(self) -> Iterable[Read[Any]]:
-        return self._packages.current_reads()
-
-    @override
     def current(self, on: Transport) -> Any:
         return self._packages.current(on)
 

@@ -74,10 +74,6 @@ class FileEdit(Action[FileState]):
         files.restore(on, self.path, before)
 
     @override
-    def current_reads(self) -> Iterable[Read[Any]]:
-        return self.capture_reads()
-
-    @override
     def current(self, on: Transport) -> FileState:
         return self.capture(on)
 

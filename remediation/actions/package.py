@@ -115,7 +115,7 @@ class Package(Action[PackageState]):
 
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        return (*self.reads(), _DPKGS_JOURNAL)
+        return (*self.reads(), _DPKGS_JOURNAL, _EDITED_SETTINGS)
 
     def consent_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`.
@@ -286,10 +286,6 @@ class Package(Action[PackageState]):
         plan = on.look([*_APT, *LOOKING, "-s", *words]).require(hint).text
         touched = set(patterns.findall(r"(?m)^(?:Inst|Purg|Remv) (\S+)", plan))
         return ", ".join(sorted(touched - set(ours)))
-
-    @override
-    def current_reads(self) -> Iterable[Read[Any]]:
-        return (_EDITED_SETTINGS,)
 
     def current(self, on: Transport) -> Any:
         """See :class:`remediation.engine.action.Action`.

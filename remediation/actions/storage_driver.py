@@ -219,10 +219,6 @@ class StorageDriver(Action[DockerState]):
             start_docker(on, " ".join(["start", *units]), f"; {hint}, without --only")
         start_again(on, before.containers)
 
-    @override
-    def current_reads(self) -> Iterable[Read[Any]]:
-        return self._file.current_reads()
-
     def current(self, on: Transport) -> DockerState:
         """See :class:`remediation.engine.action.Action`.
 

@@ -88,7 +88,7 @@ class Action(ABC, Generic[Before]):
         return ()
 
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``capture`` will ask, as far as it is known: asked in one go, too."""
+        """Return what ``capture``, ``current`` and ``rollback`` will ask: asked in one go, too."""
         return ()
 
     def consent_reads(self) -> Iterable[Read[Any]]:
@@ -105,10 +105,6 @@ class Action(ABC, Generic[Before]):
 
     def require_reversible(self, on: Transport) -> None:
         """Raise FactError, before any change, if the present state could not be brought back."""
-
-    def current_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``current`` will ask, as far as it is known: asked in one go, too."""
-        return ()
 
     def current(self, on: Transport) -> Before | None:  # noqa: ARG002
         """Return the present state that ``rollback`` would overwrite, or None if it is nobody's.

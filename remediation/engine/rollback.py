@@ -176,8 +176,7 @@ class _Rollback:
         known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
         known = [(entry, step) for entry, step in known if not elsewhere(entry, step)]
         on = self.on = asked_together(
-            [step for _, step in known],
-            lambda action: (*action.current_reads(), *action.capture_reads()),
+            [step for _, step in known], lambda each: each.capture_reads()
         )
         for entry, step in known:
             try:
