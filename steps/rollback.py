@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -45,17 +46,11 @@ if TYPE_CHECKING:
     from remediation.rehearsal import Stage
 
 _APT_TIMEOUT = 600.0
-_ROOT = Path(__file__).parents[1]
 
 #: The lab's container for this, and the command that creates it.
 CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 #: Is there while the container is as its snapshot has it, so that no leftover is taken for it.
 _FRESH = "/run/docker-lxc-gate-other"
-#: What the lab's container is made by, besides :data:`CREATE`: the snapshot's name has their hash.
-_MADE_BY = (
-    *("steps/rollback.py", "steps/hello.py", "docker_lxc_gate/lab/hello/hello"),
-    "remediation/actions/docker_package.py",
-)
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,13 @@ def keep(node: Transport, take: Callable[[str], None]) -> None:
 
 @cache
 def snapshot() -> str:
-    """Return the name of the lab's snapshot ``ready`` with the container of these scenarios."""
-    made_by = b"".join((_ROOT / path).read_bytes() for path in _MADE_BY)
-    return f"other-{hashlib.sha256(made_by + repr(CREATE).encode()).hexdigest()[:12]}"
+    """Return the name of the lab's snapshot ``ready`` with the container of these scenarios.
+
+    It has a hash of all that the container is made by.
+    """
+    made_by = [Path(inspect.getfile(of)).read_text() for of in (Existing, DockerPackage)]
+    made_by += [hello.image_id(), repr(CREATE)]
+    return f"other-{hashlib.sha256(''.join(made_by).encode()).hexdigest()[:12]}"
 
 
 @pytest.fixture(scope="module")  # gone before another feature applies the plan: it is the older one

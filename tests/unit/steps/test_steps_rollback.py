@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ def test_create_makes_the_labs_first_reserved_container() -> None:
 
 def stage(name: str, *differences: str) -> Stage:
     return Stage(name, 1.0, "", differences)
+
+
+def test_snapshot_name_is_that_of_one_hash() -> None:
+    assert re.fullmatch("other-[0-9a-f]{12}", steps.snapshot())
 
 
 def test_nothing_differed_without_a_comparison_is_undetermined() -> None:
