@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -25,6 +25,17 @@ _TRIES = (
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 
+def _once(ctx: click.Context, option: click.Parameter, given: tuple[Any, ...]) -> Any:
+    """Return the option's value; a second one ends the program with 2, where click drops the first.
+
+    Otherwise a script that names two targets would take the verdict on one for that on both.
+    """
+    if given[1:]:
+        times = f"{option.opts[0]} is given {len(given)} times"
+        raise click.UsageError(f"{times}: run {ctx.command_path} once for each")
+    return next(iter(given), None)
+
+
 def target_options(more: str) -> Callable[[_Command], _Command]:
     """Return a decorator that adds both options, as the arguments ``where`` and ``file``.
 
@@ -36,11 +47,15 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
             "--target",
             "where",
             metavar="T",
+            multiple=True,
+            callback=_once,
             help=f"{EXPECTED}, or a name in the target file{more}",
         ),
         click.option(
             "--target-file",
             "file",
+            multiple=True,
+            callback=_once,
             type=click.Path(path_type=Path, dir_okay=False, exists=True),
             metavar="TOML",
             help="File of targets, by name.",
@@ -67,19 +82,18 @@ def named(where: str | None, file: Path | None) -> Target:
 
 
 def with_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
-    """Give a command its target, as the first argument; without one, the lab.
+    """Give a command its target, as the first argument; see :func:`named`.
 
     Args:
         command: the function of a click command; put this below ``@command()``.
 
     Returns:
-        The function with both options; a wrong target ends the program with 2.
+        The function with both options.
     """
 
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
         where, file = kwargs.pop("where"), kwargs.pop("file")
-        command(aimed(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
+        command(named(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
 
-    default = f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
-    return target_options(default)(found)
+    return target_options(".  [required]")(found)

@@ -111,6 +111,38 @@ def test_target_that_is_none_is_wrong_usage(command: str) -> None:
     assert "expected lab/CTID" in result.output
 
 
+#: All that need a target.
+TARGETED = [
+    *sorted({*COMMANDS} - {"denials", "journal", "lint", "lab"}),
+    *("journal show", "journal export", "journal accept", "doctor --upgrade", "doctor --json"),
+]
+
+
+@pytest.mark.parametrize("command", TARGETED)
+def test_verb_without_a_target_says_what_to_type_and_builds_no_lab(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(connect, "opened", None)
+    done = CliRunner().invoke(main, command.split(), prog_name="gate")
+    assert (done.exit_code, done.stdout) == (2, "")
+    for target in ("root@pve1/950", "local/950", "lab/950"):
+        assert f"\n  gate {command.partition(' --')[0]} --target {target} " in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--target", "--target-file"])
+@pytest.mark.parametrize("command", [*TARGETED, "denials", "lint"])
+def test_verb_with_a_second_target_is_refused_and_asks_none(
+    monkeypatch: pytest.MonkeyPatch, command: str, option: str, tmp_path: Path
+) -> None:
+    """The first was dropped, so that a script took the verdict on one for that on both."""
+    monkeypatch.setattr(connect, "opened", None)
+    (tmp_path / "file").write_text("")
+    value = str(tmp_path / "file") if "file" in option else "root@pve1/950"
+    done = CliRunner().invoke(main, [*command.split(), *[option, value] * 2])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Error: {option} is given 2 times: run " in done.stderr
+
+
 @pytest.mark.parametrize("command", ["plan", "status", "apply", "rollback"])
 @pytest.mark.parametrize("asked", ["nonsense", "STEP-1.3", "STEP-", "VAL-1", ""])
 def test_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(

@@ -137,17 +137,6 @@ def test_doctor_of_a_target_that_is_none_ends_with_2() -> None:
     assert CliRunner().invoke(main, ["doctor", "--target", "nowhere"]).exit_code == 2
 
 
-@pytest.mark.parametrize("words", [[], ["--upgrade"], ["--format", "json"]])
-def test_doctor_without_a_target_says_what_to_type_and_builds_no_lab(
-    monkeypatch: pytest.MonkeyPatch, words: list[str]
-) -> None:
-    monkeypatch.setattr(command, "opened", None)
-    done = CliRunner().invoke(main, ["doctor", *words], prog_name="python -m remediation")
-    assert (done.exit_code, done.stdout) == (2, "")
-    for target in ("root@pve1/950", "local/950", "lab/950"):
-        assert f"\n  python -m remediation doctor --target {target} " in done.stderr
-
-
 def test_doctor_of_a_target_file_without_a_name_lists_its_names(tmp_path: Path) -> None:
     (tmp_path / "targets.toml").write_text("[here]\nhost = 'local'\nctid = 100\n")
     asked = ["doctor", "--target-file", str(tmp_path / "targets.toml")]
