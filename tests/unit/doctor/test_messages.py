@@ -72,6 +72,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout",
         "mount /srv/x:/var/lib/docker/volumes/x/_data, flags: 0x1000: no such file or directory",
         "mount: mounting rpc_pipefs on /var/lib/nfs/rpc_pipefs failed: Permission denied",
+        "[!!!!!!] Failed to mount API filesystems.\nExiting PID 1...",
         "touch: setting times of '/var/www/html/x.lock': Operation not permitted",
     ],
 )
@@ -94,6 +95,8 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
 
 #: Other forms of messages, as several versions of a program write them.
 FORMS = {
+    "sudo: /etc/sudo.conf is owned by uid 100000, should be 0": "container-files-of-others",
+    "ntpd[412]: ntp_adjtime() failed: Operation not permitted": "node-only",
     "write /sys/fs/cgroup/cpuset/docker/1f/cgroup.procs: no space left on device": (
         "cgroups-exhausted"
     ),
