@@ -1,7 +1,20 @@
-"""``python -m docker_lxc_gate``: the one command, which has all verbs."""
+"""The one command, ``docker-lxc-gate``; in a clone also ``python -m docker_lxc_gate``."""
 
-from docker_lxc_gate.commandline.output import run
-from remediation.cli.group import main
+from __future__ import annotations
+
+import sys
+
+from docker_lxc_gate.home import HOME
+
+
+def main() -> None:
+    """Run the command line, with the checkout on the import path."""
+    sys.path.insert(0, str(HOME))
+    import remediation.cli.group  # noqa: PLC0415 - first, since it says which packages are missing
+    from docker_lxc_gate.commandline.output import run  # noqa: PLC0415
+
+    run(remediation.cli.group.main, "docker-lxc-gate")
+
 
 if __name__ == "__main__":
-    run(main, "python -m docker_lxc_gate")
+    main()

@@ -1,7 +1,6 @@
-"""``python -m remediation``: show, apply, verify and roll back the plan."""
+"""``python -m remediation`` is ``docker-lxc-gate``, from a clone."""
 
-from docker_lxc_gate.commandline.output import run
-from remediation.cli.group import main
+from docker_lxc_gate.__main__ import main
 
 if __name__ == "__main__":
-    run(main, "python -m remediation")
+    main()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docker_lxc_gate import patterns
+from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict.claim import CLOSED, close, not_own
 from docker_lxc_gate.verdict.collection import feature_files
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT = pytest.StashKey[dict[str, str]]()
 
-_HOME = Path(__file__).resolve().parents[2]
 _SECONDS = 120.0
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
@@ -97,7 +96,7 @@ def render(results: Path, reports: Path) -> str:
         return f"report: not rendered, {why}; results: {_short(results)}"
     page = reports / "report" / "index.html"
     argv = [binary, "awesome", str(results), "--single-file", "--output", str(page.parent)]
-    argv += ["--config", str(_HOME / "allurerc.mjs"), "--group-by", "feature"]
+    argv += ["--config", str(home.HOME / "allurerc.mjs"), "--group-by", "feature"]
     argv += ["--history-path", str(reports / "history.jsonl")]
     if (failure := _run(argv, reports)) is not None:
         return f"report: not rendered, {failure}; results: {_short(results)}"
@@ -129,7 +128,7 @@ def _run(argv: Sequence[str], cwd: Path) -> str | None:
 
 
 def _allure() -> str | None:
-    local = _HOME / "node_modules" / ".bin" / "allure"
+    local = home.HOME / "node_modules" / ".bin" / "allure"
     return str(local) if local.exists() else shutil.which("allure")
 
 

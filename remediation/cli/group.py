@@ -11,6 +11,7 @@ import importlib
 import click
 from typing_extensions import override
 
+from docker_lxc_gate import home
 from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.drift import Drift
@@ -88,7 +89,21 @@ class Verbs(Commands):
             formatter.write_dl(sorted(VERBS.items()))
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"docker-lxc-gate {home.version()}")
+        ctx.exit()
+
+
 @click.group(cls=Verbs, context_settings=exit_codes.SETTINGS)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and the commit, and exit.",
+)
 def main() -> None:
     """Show, apply, verify and roll back the plan "Docker in Unprivileged LXC".
 

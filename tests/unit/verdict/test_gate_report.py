@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docker_lxc_gate import home
 from docker_lxc_gate.verdict import report
 from docker_lxc_gate.verdict.claim import close
 from docker_lxc_gate.verdict.evidence import counted, redact, shortened
@@ -179,7 +180,7 @@ def test_junit_file_has_no_secrets(toy: Toy) -> None:
 @pytest.fixture
 def renderer(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     def make(script: str | None) -> None:
-        monkeypatch.setattr(report, "_HOME", toy.path)
+        monkeypatch.setattr(home, "HOME", toy.path)
         monkeypatch.setenv("PATH", str(toy.path / "bin"), prepend=":")
         path = toy.path / "node_modules" / ".bin" / "allure"
         path.parent.mkdir(parents=True)

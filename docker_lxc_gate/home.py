@@ -1,0 +1,41 @@
+"""Where the checkout is that features are run from, and which commit it is of.
+
+This module needs the standard library alone: the build imports it, too (``hatch_build.py``).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CARRIED = _PACKAGE / "checkout"
+#: Has features/, steps/ and remediation/. An installed package carries it; a clone is one itself.
+HOME = _CARRIED if _CARRIED.is_dir() else _PACKAGE.parent
+#: The file of a package, below :data:`HOME`, that names the commit.
+COMMIT = "commit"
+
+
+def version() -> str:
+    """Return the version and the commit, as in ``0.1.0 (commit 1a2b3c…, with changes)``."""
+    number = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["version"]
+    return f"{number} (commit {commit() or 'unknown'})"
+
+
+def commit() -> str:
+    """Return the commit, and whether anything was changed since; empty if nothing knows."""
+    if not (HOME / ".git").exists():  # git would find the repository of a folder above
+        file = HOME / COMMIT
+        return file.read_text() if file.exists() else ""
+    try:
+        changed = ", with changes" if _git("status", "--porcelain") else ""
+        return _git("rev-parse", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*words: str) -> str:
+    return subprocess.check_output(
+        ["git", "-C", str(HOME), *words], stderr=subprocess.DEVNULL, text=True
+    ).strip()
