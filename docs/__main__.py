@@ -15,12 +15,13 @@ import click
 
 from docker_lxc_gate import errors
 from docker_lxc_gate.doctor import upgrade
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
 from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
 from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
 from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, PAIRS
 from docker_lxc_gate.lab import errors as lab_errors
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from proof.faults.__main__ import main as faults
@@ -113,9 +114,11 @@ def error_classes() -> str:
     )
 
 
-def _problems(kinds: Iterable[Any]) -> str:
+def _problems(kinds: Iterable[str]) -> str:
     header = "id|weight|what is wrong|why it matters|what to do"
-    return _table(header, "`{0.id}`|{0.severity}|{0.title}|{0.why}|{0.fix}", kinds)
+    return _table(
+        header, "`{0.id}`|{0.severity}|{0.title}|{0.why}|{0.fix}", map(PROBLEMS.get, kinds)
+    )
 
 
 def _versions(sides: Iterable[Any], word: str) -> str:
@@ -168,7 +171,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "lint-rules": lambda: _table(
         "finding|severity|what is wrong",
         "[`{0.id}`](#{0.id})|{0.severity.value}|{0.title}",
-        PROBLEMS.values(),
+        OF_FILES.values(),
     ),
     "doctor-problems": lambda: _problems(dict.fromkeys(k for e in EXAMINATIONS for k in e.kinds)),
     "upgrade-kinds": lambda: _problems(upgrade.KINDS),

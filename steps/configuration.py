@@ -15,7 +15,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox
-from docker_lxc_gate.formats.container_defects import Kind, defects
+from docker_lxc_gate.formats.container_defects import defects
 from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.read import content_of, unparsed
 from docker_lxc_gate.verdict import evidence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
 #: The features that a pending change may not take away.
 _NEEDED = ("nesting", "fuse")
-_OF_ENTRIES = (Kind.ENTRY_CUT, Kind.TARGET_ABSOLUTE)
+_OF_ENTRIES = ("container-mount-entry-cut", "container-mount-target-absolute")
 
 
 @then("every mount entry of the container is whole")
@@ -50,7 +50,7 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     for config in files:
         entries += len(config.all("lxc.mount.entry"))
         for each in defects(config):
-            assert each.kind not in _OF_ENTRIES, (
+            assert each.problem not in _OF_ENTRIES, (
                 f"{each.cause}; {each.effect} ({config.path}, line {each.line})"
             )
     said = evidence.counted(entries, "mount entry", "mount entries")
@@ -99,7 +99,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     assert written.options, f"{written.path} holds no option at all"
     for each in defects(written):
         effect = f"; {each.effect}" if each.effect else ""
-        assert not each.certain or each.kind in _OF_ENTRIES, (
+        assert not each.certain or each.problem in _OF_ENTRIES, (
             f"{written.path}, line {each.line}: {each.cause}{effect}"
         )
     for key in _DECISIVE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.answers import Answers
     from docker_lxc_gate.facts.denial.denial_groups import Group
     from docker_lxc_gate.formats.container_config import ContainerConfig
-    from docker_lxc_gate.lint.finding import Finding, Problem
+    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.read import Read
 
 
@@ -56,22 +56,26 @@ def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:
 
 @dataclass(frozen=True)
 class Examination:
-    """One question, what it asks, and the pure function that answers it.
+    """One question and what it asks; a decorator of the pure function that answers it.
 
     Attributes:
         what: what it finds out, in words that follow "could not see".
-        kinds: the problems that it names.
-        judge: yields problems; raises RemediationError where an answer is missing.
+        kinds: the ids of the problems that it names.
         node: what it asks the node, as such or about a container.
         guest: what it asks in the container.
         by_config: what else it asks, the node and the container, because of the configuration.
         of_docker: whether it is about a Docker that runs, and has nothing to say without one.
+        judge: the function: yields problems; raises RemediationError where an answer is missing.
     """
 
     what: str
-    kinds: tuple[Problem, ...]
-    judge: Callable[[Case], Iterator[Finding]]
+    kinds: tuple[str, ...]
     node: tuple[Read[Any] | Callable[[int], Read[Any]], ...] = ()
     guest: Reads = ()
     by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more
     of_docker: bool = False
+    judge: Callable[[Case], Iterator[Finding]] = lambda _: iter(())
+
+    def __call__(self, judge: Callable[[Case], Iterator[Finding]]) -> Examination:
+        """Return the examination with the function that answers it."""
+        return replace(self, judge=judge)

@@ -1,12 +1,33 @@
-"""What a target has, and the questions that could not be answered."""
+"""What a target has, and the questions that could not be answered.
+
+What doctor names is data: ``problems.toml``, and ``follows.toml``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from docker_lxc_gate.lint import finding
+
 if TYPE_CHECKING:
-    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.finding import Finding, Severity
+
+#: By id, what lint looks for, too.
+PROBLEMS = finding.PROBLEMS | finding.problems("docker_lxc_gate.doctor")
+#: By id, the problems from which this one merely follows.
+FOLLOWS = msgspec.toml.decode(
+    files("docker_lxc_gate.doctor").joinpath("follows.toml").read_bytes(),
+    type=dict[str, frozenset[str]],
+)
+
+
+def here(name: str, cause: str, *, fix: str = "", severity: Severity | None = None) -> Finding:
+    """Return a finding of a problem, by its id, in a container; see :class:`Finding`."""
+    return PROBLEMS[name].here(cause, fix=fix, severity=severity)
 
 
 @dataclass(frozen=True)

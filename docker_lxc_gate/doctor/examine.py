@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.answers import ask
 from docker_lxc_gate.doctor.case import Case
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
+from docker_lxc_gate.doctor.diagnosis import FOLLOWS, PROBLEMS, Diagnosis, Unseen
 from docker_lxc_gate.doctor.examinations import (
     denied,
     freezer,
@@ -31,7 +31,6 @@ from docker_lxc_gate.doctor.examinations import (
     volumes,
 )
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
-from docker_lxc_gate.doctor.problems import FOLLOWS
 from docker_lxc_gate.errors import Dropped, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
@@ -49,24 +48,34 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 #: Most likely first, as counted over issue trackers; what is wrong with all comes before.
-EXAMINATIONS: tuple[Examination, ...] = (
-    *freezer.EXAMINATIONS[:1],
-    *settings.EXAMINATIONS,
-    *guest.EXAMINATIONS[:1],
-    *runc_fix.EXAMINATIONS,
-    *id_maps.EXAMINATIONS,
-    *own_confinement.EXAMINATIONS[:1],
-    *network.EXAMINATIONS,
-    *gpu.EXAMINATIONS,
-    *ownership.EXAMINATIONS,
-    *volumes.EXAMINATIONS,
-    *guest.EXAMINATIONS[1:],
-    *running.EXAMINATIONS,
-    *said.EXAMINATIONS,
-    *denied.EXAMINATIONS,
-    *storage.EXAMINATIONS,
-    *own_confinement.EXAMINATIONS[1:],
-    *freezer.EXAMINATIONS[1:],
+EXAMINATIONS = (
+    freezer.frozen,
+    settings.configuration,
+    settings.daemon,
+    guest.nesting,
+    runc_fix.reopening,
+    id_maps.unmapped,
+    id_maps.above,
+    own_confinement.profiles,
+    network.modules,
+    network.sysctls,
+    network.tun,
+    gpu.devices,
+    ownership.bind_mounts,
+    volumes.volumes,
+    guest.units,
+    running.quorum,
+    running.state,
+    running.next_start,
+    running.docker,
+    said.messages_of_docker,
+    denied.lately,
+    storage.store,
+    storage.data,
+    storage.other_drivers,
+    own_confinement.confinement,
+    own_confinement.loose,
+    freezer.backup,
 )
 _ORDER = tuple(Severity)
 
@@ -140,7 +149,7 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
         try:
             found.extend(each.judge(case))
         except RemediationError as error:
-            matters = any(kind.severity is not Severity.ADVICE for kind in each.kinds)
+            matters = any(PROBLEMS[kind].severity is not Severity.ADVICE for kind in each.kinds)
             unseen.append(Unseen(each.what, str(error), matters))
     ids = {each.id for each in found}
     causes = [each for each in found if not ids & FOLLOWS.get(each.id, frozenset())]

@@ -18,9 +18,7 @@ from msgspec import Meta
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
-from docker_lxc_gate.doctor.problems import PROBLEMS
-from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS, Diagnosis, Unseen
 from docker_lxc_gate.lint.finding import Severity
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
 MOST, _AROUND = 1 << 20, 160
-_KNOWN: dict[str, Problem] = {**OF_FILES, **PROBLEMS}
 #: Where a terminal broke a line.
 _BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 #: A terminal's commands, as such and as ``cat -v`` and syslog write them.
@@ -67,7 +64,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def means(self) -> Problem:
         """The problem that it means."""
-        return _KNOWN[self.problem]
+        return PROBLEMS[self.problem]
 
     @property
     def looked_for(self) -> str:
@@ -128,22 +125,22 @@ _DONE = [
     for each, refused in zip(FAMILIES, _REFUSALS, strict=True)
 ]
 #: The problems that Docker's own messages mean.
-OF_DOCKER = tuple({each.problem: each.means for each in _OF_DOCKER}.values())
+OF_DOCKER = tuple(dict.fromkeys(each.problem for each in _OF_DOCKER))
 #: What Docker's present or last run said, a pattern for each problem. A gap that has a length takes
 #: grep seconds a line, and :func:`said` compares again.
-_JOINED = ("|".join(m.looked_for for m in _OF_DOCKER if m.means is each) for each in OF_DOCKER)
+_JOINED = ("|".join(m.looked_for for m in _OF_DOCKER if m.problem == each) for each in OF_DOCKER)
 READ = guest_reads.messages(
     tuple(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", each) for each in _JOINED)
 )
 
 
-def said(case: Case, *problems: Problem) -> Iterator[Said]:
+def said(case: Case, *problems: str) -> Iterator[Said]:
     """Yield what Docker said of some problems: of its containers first, then newest first.
 
     Raises:
         RemediationError: the journal could not be read.
     """
-    wanted = [each for each in _PATTERNS if each[0].means in problems]
+    wanted = [each for each in _PATTERNS if each[0].problem in problems]
     for line in guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())):
         yield from _found(line, wanted)
     for line in reversed(case.guest.of(READ)):

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, upgrade_conditions, upgrade_reads
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
+from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
-from docker_lxc_gate.doctor.problems import PROBLEMS
 from docker_lxc_gate.doctor.upgrade_case import Container, states
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from docker_lxc_gate.errors import FactError, RemediationError
@@ -27,11 +26,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.runtime.base import Runtime
 
-FIXES = PROBLEMS["upgrade-fixes"]
-ORDER = PROBLEMS["upgrade-order"]
-REMOVES = PROBLEMS["upgrade-removes"]
-UNKNOWN = PROBLEMS["upgrade-unknown"]
-KINDS = (REMOVES, ORDER, FIXES, UNKNOWN)
+KINDS = ("upgrade-removes", "upgrade-order", "upgrade-fixes", "upgrade-unknown")
 _OF_MACHINE = (upgrade_reads.PLAN, upgrade_reads.INSTALLED, upgrade_reads.LISTS)
 _WHERES: tuple[Where, ...] = ("node", "container")
 _IN = {"node": "on the node", "container": "in the container"}
@@ -110,9 +105,9 @@ def _judged(pair: Pair, of: Container) -> Iterator[Finding]:
     elif first:
         reboots = any(each.package == KERNEL for side in pair.broken for each in side.versions)
         order = f"upgrade the {first} {'before the node reboots' if reboots else 'first'}"
-        yield ORDER.here(f"{order}; otherwise, for a while, {said}: row {pair.id}")
+        yield here("upgrade-order", f"{order}; otherwise, for a while, {said}: row {pair.id}")
     else:
-        yield FIXES.here(f"now {said}; after the upgrade no more: row {pair.id}")
+        yield here("upgrade-fixes", f"now {said}; after the upgrade no more: row {pair.id}")
 
 
 def _applies(pair: Pair, of: Container) -> bool:
@@ -174,7 +169,7 @@ def _removed(of: Container) -> Iterator[Finding]:
         if had and not any(each in of.after[where] for each in packages):
             gone.update(dict.fromkeys(f"{each} {_IN[where]}" for each in had))
     if gone:
-        yield REMOVES.here(f"apt would remove {', '.join(gone)}")
+        yield here("upgrade-removes", f"apt would remove {', '.join(gone)}")
 
 
 def _unknown(of: Container) -> Iterator[Finding]:
@@ -188,4 +183,4 @@ def _unknown(of: Container) -> Iterator[Finding]:
     ]
     if found:
         more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
-        yield UNKNOWN.here(f"nothing is known of {', '.join(found[:_MANY])}{more}")
+        yield here("upgrade-unknown", f"nothing is known of {', '.join(found[:_MANY])}{more}")

@@ -9,7 +9,6 @@ confile.c (set_config_mount_auto), cgroups/cgfsng.c (device_cgroup_rule_parse).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,24 +22,12 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.container_config import ContainerConfig, Option
 
 
-class Kind(Enum):
-    """What a defect is about."""
-
-    UNREADABLE = auto()
-    ENTRY_CUT = auto()
-    TARGET_ABSOLUTE = auto()
-    KEY_FORMER = auto()
-    KEY_UNKNOWN = auto()
-    VALUE = auto()
-    LIMIT = auto()
-
-
 @dataclass(frozen=True)
 class Defect:
     """One line that does not do what it says.
 
     Attributes:
-        kind: what it is about.
+        problem: the id by which lint explains it.
         line: its number.
         cause: what is wrong, in one line.
         effect: what becomes of it; empty if the cause says so.
@@ -50,7 +37,7 @@ class Defect:
         certain: whether every version of Proxmox makes something else of the line than it says.
     """
 
-    kind: Kind
+    problem: str
     line: int
     cause: str
     effect: str
@@ -60,6 +47,7 @@ class Defect:
     certain: bool = True
 
 
+_VALUE = "container-value-invalid"
 _STOPS = "Proxmox keeps the line, and the next start fails on it"
 _KEEPS = "Proxmox keeps the line with a warning, and"
 _AS_IT_IS = "uses the value as it is"
@@ -90,7 +78,8 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
         read_as = None if written.plain or number >= _MOST else proxmox.option(text)
         meant = pct_options.similar_raw(read_as[0]) if read_as else ""
         cause = f"'{text}' is {why}"
-        yield Defect(Kind.UNREADABLE, line, cause, effect, meant=meant, stops=written.plain)
+        problem = "container-lxc-line" if written.plain else "container-line-dropped"
+        yield Defect(problem, line, cause, effect, meant=meant, stops=written.plain)
     named = written.all("lxc.rootfs.path")[-1:]
     roots = ["/rootfs", *(option.value.rpartition(":")[2] for option in named)]
     for entry in written.all("lxc.mount.entry"):
@@ -125,15 +114,17 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
     if missing := ", ".join(container_config.missing_fields(entry.value)):
         if fields:
             cause = f"the mount entry '{entry.value}' lacks {missing}"
-            yield Defect(Kind.ENTRY_CUT, entry.line, cause, _STARTS_NONE, entry, stops=True)
+            yield Defect(
+                "container-mount-entry-cut", entry.line, cause, _STARTS_NONE, entry, stops=True
+            )
     elif any(not patterns.fullmatch("[0-9]+,?", field) for field in _numbers(fields)):
         cause = f"the mount entry '{entry.value}' has a blank within a field"
         effect = "LXC takes the wrong fields: write a blank of a name as \\040, options with commas"
-        yield Defect(Kind.ENTRY_CUT, entry.line, cause, effect, entry)
+        yield Defect("container-mount-entry-cut", entry.line, cause, effect, entry)
     elif fields[1].startswith("/") and not any(root in fields[1] for root in roots):
         cause = f"the target of the mount entry '{entry.value}' begins with '/'"
         effect = "LXC ignores the entry, with a warning in its own log"
-        yield Defect(Kind.TARGET_ABSOLUTE, entry.line, cause, effect, entry)
+        yield Defect("container-mount-target-absolute", entry.line, cause, effect, entry)
 
 
 def _numbers(fields: Sequence[str]) -> Iterator[str]:
@@ -179,7 +170,7 @@ def _strange_options(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
 
 def _unknown(option: Option, cause: str, part: str, meant: str) -> Defect:
     value = option.value.replace(part, meant) if meant else ""
-    return Defect(Kind.VALUE, option.line, cause, _STARTS_NONE, option, value, stops=True)
+    return Defect(_VALUE, option.line, cause, _STARTS_NONE, option, value, stops=True)
 
 
 def _former(written: ContainerConfig) -> Iterator[Defect]:
@@ -188,17 +179,20 @@ def _former(written: ContainerConfig) -> Iterator[Defect]:
         name = "lxc.rootfs.path" if option.key == "lxc.rootfs" else proxmox.today(option.key)
         if not option.section and name:
             cause = f"{option.key} is a name from before LXC 3: write {name}"
-            yield Defect(Kind.KEY_FORMER, option.line, cause, effect, option, name, stops=True)
+            yield Defect(
+                "container-key-former", option.line, cause, effect, option, name, stops=True
+            )
 
 
 def _value(option: Option) -> Iterator[Defect]:
     known = pct_options.known(option.key)
     why = pct_options.refusal(option.key, option.value)
+    problem = "container-features-invalid" if option.key == "features" else _VALUE
     if why is None:
         if said := pct_options.beyond(option.key, option.value):
             cause = f"'{option.key}: {option.value}': {said}"
             effect = "pct set refuses such a value; Proxmox reads it from the file all the same"
-            yield Defect(Kind.LIMIT, option.line, cause, effect, option, certain=False)
+            yield Defect(problem, option.line, cause, effect, option, certain=False)
         return
     stops = known is not None and known.stops
     becomes = known.otherwise or _TAKEN[known.kind] if known else "does nothing with it"
@@ -206,7 +200,7 @@ def _value(option: Option) -> Iterator[Defect]:
     if not why.certain:
         effect += f"; one that is newer than pve-container {pct_options.VERSION} may know more"
     yield Defect(
-        Kind.VALUE if known else Kind.KEY_UNKNOWN,
+        problem if known else "container-key-unknown",
         *(option.line, why.words, effect, option, why.guess),
         stops=stops and why.certain,
         certain=why.certain and (stops or becomes != _AS_IT_IS),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lint import json_text
-from docker_lxc_gate.lint.finding import PROBLEMS, in_order
+from docker_lxc_gate.lint.finding import in_order
 from docker_lxc_gate.lint.includes import Includes
 from docker_lxc_gate.lint.phoenix import description
 from docker_lxc_gate.lint.rules import (
@@ -17,7 +17,6 @@ from docker_lxc_gate.lint.rules import (
     profile,
     profile_agreement,
     scripts,
-    tools,
 )
 from docker_lxc_gate.lint.rules.profile_agreement import Use
 from docker_lxc_gate.lint.shell_text import commands
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.rules.tools import Tools
     from docker_lxc_gate.lint.source import Source
 
-NO_TEXT = PROBLEMS["file-not-text"]
 #: What is no profile of a file.
 _NO_FILE = ("", "generated", "unchanged", "unconfined")
 
@@ -51,7 +49,7 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
 
 
 def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
-    found = [NO_TEXT.at(each.path, 0, each.no_text) for each in given if each.no_text]
+    found = [each.at("file-not-text", 0, each.no_text) for each in given if each.no_text]
     sources = [each for each in given if not each.no_text]
     includes = Includes(sources)
     found += _configurations(sources, includes)
@@ -109,7 +107,7 @@ def _profiles(
             if each.path == source.path or place not in said:
                 yield each
             said.add(place)
-        explained = any(each.problem in profile.REFUSED for each in told)
+        explained = any(each.id in profile.REFUSED for each in told)
         if with_tools and source.kind is Kind.PROFILE and not explained:
             yield from with_tools.parse(source)
     whole = any(source.base and not source.alone for source in sources)
@@ -122,7 +120,7 @@ def _scripts(sources: Sequence[Source], with_tools: Tools | None) -> Iterator[Fi
     for source in sources:
         broken = list(with_tools.syntax(source)) if with_tools else []
         yield from broken
-        if not any(each.problem is tools.SYNTAX for each in broken):
+        if not any(each.id == "script-syntax" for each in broken):
             yield from scripts.check(source)
             parsed.append(source)
     yield from with_tools.shellcheck(parsed) if with_tools else ()

@@ -15,10 +15,9 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.formats.apparmor_profile import is_skipped
 from docker_lxc_gate.lint import includes
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.rules import daemon_json
 from docker_lxc_gate.lint.rules.container_config import CONTAINER_FILE
-from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
 from docker_lxc_gate.lint.source import Kind, Source, not_text
 from docker_lxc_gate.machines.regular_file import read
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.lint.finding import Finding
 
-UNREADABLE = PROBLEMS["file-unreadable"]
 
 #: The most files below one directory, the most that is linted together (bytes), the deepest
 #: directory.
@@ -155,7 +153,9 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
     except (OSError, ValueError) as error:
         if base or CONTAINER_FILE.fullmatch(place.name):
             why = error.strerror if isinstance(error, OSError) else str(error)
-            found.findings.append(UNREADABLE.at(shown, 0, why or "it could not be read"))
+            found.findings.append(
+                at_file("file-unreadable", shown, 0, why or "it could not be read")
+            )
         return
     if source := as_source(shown, place, base, content, mode):
         found.take(source)
@@ -230,7 +230,7 @@ def _walk(
     """
     if depth > DEEPEST:
         said = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
-        found.findings.append(NOT_CHECKED.at(str(folder), 0, said, fix="Name it itself."))
+        found.findings.append(at_file("not-checked", str(folder), 0, said, fix="Name it itself."))
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda each: each.name)
@@ -238,7 +238,7 @@ def _walk(
         if not depth:
             raise
         why = f"the directory cannot be read: {error.strerror}"
-        found.findings.append(UNREADABLE.at(str(folder), 0, why))
+        found.findings.append(at_file("file-unreadable", str(folder), 0, why))
         return
     for entry in entries:
         place = Path(entry.path)

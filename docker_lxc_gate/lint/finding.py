@@ -52,20 +52,6 @@ class Problem:
         severity = severity or self.severity
         return Finding(self, severity, cause, why or self.why, fix or self.fix)
 
-    def at(
-        self,
-        path: str,
-        line: int,
-        cause: str,
-        *,
-        column: int = 0,
-        fix: str = "",
-        edit: Edit | None = None,
-    ) -> Finding:
-        """Return a finding of this problem in a file; see :class:`Finding`."""
-        found = self.here(cause, fix=fix)
-        return replace(found, path=path, line=line, column=column, edit=edit)
-
 
 def problems(package: str) -> dict[str, Problem]:
     """Return the problems of a package's ``problems.toml``, by id."""
@@ -130,6 +116,21 @@ class Finding:
     def is_advice(self) -> bool:
         """Whether it is only advice, which never changes the exit code."""
         return self.severity is Severity.ADVICE
+
+
+def at_file(
+    problem: str,
+    path: str,
+    line: int,
+    cause: str,
+    *,
+    column: int = 0,
+    fix: str = "",
+    edit: Edit | None = None,
+) -> Finding:
+    """Return a finding of a problem, by its id, in a file; see :class:`Finding`."""
+    found = PROBLEMS[problem].here(cause, fix=fix)
+    return replace(found, path=path, line=line, column=column, edit=edit)
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:

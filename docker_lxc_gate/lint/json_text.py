@@ -10,7 +10,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.lint.finding import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.source import Source
 
-SYNTAX = PROBLEMS["json-syntax"]
-TWICE = PROBLEMS["json-key-twice"]
 
 #: Where something stands in a document: keys of objects and numbers in lists, from the outside.
 Path = tuple[str | int, ...]
@@ -59,17 +56,22 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
         value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
     except json.JSONDecodeError as error:
         said = f"not JSON: {error.msg}"
-        return None, [SYNTAX.at(source.path, error.lineno, said, column=error.colno)]
+        return None, [source.at("json-syntax", error.lineno, said, column=error.colno)]
     except UnicodeDecodeError as error:
         line = source.content.count(b"\n", 0, error.start) + 1
-        return None, [SYNTAX.at(source.path, line, f"not in UTF-8: {error.reason}")]
+        return None, [source.at("json-syntax", line, f"not in UTF-8: {error.reason}")]
     except RecursionError:
-        return None, [SYNTAX.at(source.path, 0, "nested too deep")]
+        return None, [source.at("json-syntax", 0, "nested too deep")]
     except ValueError as error:
-        return None, [SYNTAX.at(source.path, 0, f"not JSON: {error}")]
+        return None, [source.at("json-syntax", 0, f"not JSON: {error}")]
     document = _placed(text, value)
     found = [
-        TWICE.at(source.path, line, f"the key '{path[-1]}' is there twice", column=column)
+        source.at(
+            "json-key-twice",
+            line,
+            f"the key '{path[-1]}' is there twice",
+            column=column,
+        )
         for path in document.twice
         for line, column in [document.place(path)]
     ]

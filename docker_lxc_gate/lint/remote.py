@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
-from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
+from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.read import ABSENT
@@ -92,7 +92,9 @@ def _of_docker(runtime: Runtime, ctid: int) -> Found:
     path, what = runtime.config_path(ctid), "Docker's settings in it were not linted"
     if runtime.state(ctid) != "running":
         said = f"container {ctid} does not run: {what}"
-        return Found(findings=[NOT_CHECKED.at(path, 0, said, fix="Start it, and lint again.")])
+        return Found(
+            findings=[at_file("not-checked", path, 0, said, fix="Start it, and lint again.")]
+        )
     try:
         inside = [
             Source(f"container {ctid}:{each.path}", each.content, each.kind)
@@ -101,7 +103,7 @@ def _of_docker(runtime: Runtime, ctid: int) -> Found:
         ]
     except RemediationError as error:
         said = f"container {ctid}: {what}: {error}"
-        return Found(findings=[NOT_CHECKED.at(path, 0, said, fix="Lint in the container.")])
+        return Found(findings=[at_file("not-checked", path, 0, said, fix="Lint in the container.")])
     return Found(inside)
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.lint.finding import at_file
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.lint.finding import Edit, Finding
 
 
 class Kind(StrEnum):
@@ -59,6 +65,19 @@ class Source:
     def text(self) -> str:
         """Its content; a byte that is no UTF-8 is kept as a surrogate."""
         return self.content.decode("utf-8", "surrogateescape")
+
+    def at(
+        self,
+        problem: str,
+        line: int,
+        cause: str,
+        *,
+        column: int = 0,
+        fix: str = "",
+        edit: Edit | None = None,
+    ) -> Finding:
+        """Return a finding of a problem in this file; see :func:`at_file`."""
+        return at_file(problem, self.path, line, cause, column=column, fix=fix, edit=edit)
 
 
 def not_text(content: bytes) -> str:

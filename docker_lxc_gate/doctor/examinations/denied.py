@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.denial.denial_answers import wanted, who
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 #: How far back the log is read (seconds).
 HOUR = 3600.0
-DENIED = PROBLEMS["denied-lately"]
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination("what AppArmor refused in the last hour", ("denied-lately",))
+def lately(case: Case) -> Iterator[Finding]:
     """Yield the most frequent refusal, and how many there were."""
     kinds = [each for each in case.denied if not each.merged]
     if kinds:
@@ -30,9 +30,9 @@ def judge(case: Case) -> Iterator[Finding]:
         words = (
             f"{who(first.programs)} wanted to {wanted(first.denial.fields, several=first.several)}"
         )
-        yield DENIED.here(f"AppArmor refused the container something {times}, most often: {words}")
+        yield here(
+            "denied-lately",
+            f"AppArmor refused the container something {times}, most often: {words}",
+        )
     if case.unread:
         raise FactError(case.unread)
-
-
-EXAMINATIONS = (Examination("what AppArmor refused in the last hour", (DENIED,), judge),)

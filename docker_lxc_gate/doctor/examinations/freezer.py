@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.formats.container_config import given
 
 if TYPE_CHECKING:
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.lint.finding import Finding
 
-FROZEN = PROBLEMS["container-frozen"]
-AT_RISK = PROBLEMS["backup-may-hang"]
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 
 
-def judge_frozen(case: Case) -> Iterator[Finding]:
+@Examination("whether the container is frozen", ("container-frozen",), node=(node_reads.lxc_state,))
+def frozen(case: Case) -> Iterator[Finding]:
     """Yield that the container is frozen now."""
     state = case.node.of(node_reads.lxc_state(case.ctid))
     if state in FROZEN_STATES:
         lock = case.config.current().get("lock", "")
         held = f", and Proxmox holds its lock '{lock}'" if lock else ""
-        yield FROZEN.here(f"LXC says that container {case.ctid} is {state}{held}")
+        yield here("container-frozen", f"LXC says that container {case.ctid} is {state}{held}")
 
 
-def judge_risk(case: Case) -> Iterator[Finding]:
+@Examination("whether a backup may hang", ("backup-may-hang",), node=(node_reads.mounts,))
+def backup(case: Case) -> Iterator[Finding]:
     """Yield that a fuse mount may keep a backup from ending."""
     if not case.pct:
         return
@@ -47,18 +47,10 @@ def judge_risk(case: Case) -> Iterator[Finding]:
         what = "fuse=1 in its features"
     else:
         return
-    yield AT_RISK.here(f"container {case.ctid} has {what}")
+    yield here("backup-may-hang", f"container {case.ctid} has {what}")
 
 
 def _is_own_fuse(mount: Mount) -> bool:
     """Whether a daemon in the container serves a mount; lxcfs and pmxcfs run on the node."""
     of_fuse = mount.type == "fuse" or mount.type.startswith("fuse.")
     return of_fuse and mount.type != "fuse.lxcfs" and mount.source not in {"lxcfs", "/dev/fuse"}
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether the container is frozen", (FROZEN,), judge_frozen, (node_reads.lxc_state,)
-    ),
-    Examination("whether a backup may hang", (AT_RISK,), judge_risk, (node_reads.mounts,)),
-)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import Examination
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.doctor.examinations.ownership import OVERFLOW
-from docker_lxc_gate.doctor.problems import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.guest_reads import Given
     from docker_lxc_gate.lint.finding import Finding
 
-OWNER = PROBLEMS["gpu-of-nobody"]
 #: Rights to read and write.
 _OWNER, _GROUP, _OTHERS = 0o600, 0o060, 0o006
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether a graphics device can be opened",
+    ("gpu-of-nobody",),
+    guest=(guest_reads.DEVICES,),
+)
+def devices(case: Case) -> Iterator[Finding]:
     """Yield each device that nobody in the container may open."""
     for each in case.guest.of(guest_reads.DEVICES):
         is_gpu = each.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
         if is_gpu and not _may_be_opened(each):
             fix = _fix(each) if case.pct else _OF_LXC
-            yield OWNER.here(
+            yield here(
+                "gpu-of-nobody",
                 f"{each.path} belongs to {each.user}:{each.group} in the container, "
                 f"with permissions {each.mode:o}: its owner there is nobody",
                 fix=fix,
@@ -52,10 +57,3 @@ def _fix(device: Given) -> str:
         f"Delete its lxc.mount.entry, and set: dev0: {device.path[:100]},gid=G. G is the id of the "
         "group render or video in the container (getent group render). Then restart the container."
     )
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether a graphics device can be opened", (OWNER,), judge, guest=(guest_reads.DEVICES,)
-    ),
-)

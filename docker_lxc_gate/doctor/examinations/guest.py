@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.formats.container_config import given
 
 if TYPE_CHECKING:
@@ -18,20 +18,24 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.lint.finding import Finding
 
-NESTING = PROBLEMS["nesting-off"]
-UNITS = PROBLEMS["units-refused"]
 _CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
 _MANY = 5
 
 
-def judge_nesting(case: Case) -> Iterator[Finding]:
+@Examination("whether the container has nesting", ("nesting-off",))
+def nesting(case: Case) -> Iterator[Finding]:
     """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
     features = given(case.config.current().get("features", ""))
     if case.pct and "nesting" not in features:
-        yield NESTING.here(f"{case.path} has no nesting=1 in features")
+        yield here("nesting-off", f"{case.path} has no nesting=1 in features")
 
 
-def judge_units(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether units of the guest are refused",
+    ("units-refused",),
+    guest=(guest_reads.GUEST, guest_reads.FAILED),
+)
+def units(case: Case) -> Iterator[Finding]:
     """Yield the units that failed before their program ran."""
     if case.guest.of(guest_reads.GUEST) == "running":
         return
@@ -39,15 +43,4 @@ def judge_units(case: Case) -> Iterator[Finding]:
     if failed:
         named = ", ".join(f"{each.name} ({_CODES[each.code]})" for each in failed[:_MANY])
         more = f" and {len(failed) - _MANY} more" if len(failed) > _MANY else ""
-        yield UNITS.here(f"{len(failed)} failed: {named}{more}")
-
-
-EXAMINATIONS = (
-    Examination("whether the container has nesting", (NESTING,), judge_nesting),
-    Examination(
-        "whether units of the guest are refused",
-        (UNITS,),
-        judge_units,
-        guest=(guest_reads.GUEST, guest_reads.FAILED),
-    ),
-)
+        yield here("units-refused", f"{len(failed)} failed: {named}{more}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
 from docker_lxc_gate.formats.id_map import MANY, NEEDED, holes, in_words, missed
 from docker_lxc_gate.lint.finding import Severity
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.lint.finding import Finding
 
-HOLE = PROBLEMS["id-map-hole"]
-ABOVE = PROBLEMS["image-above-id-map"]
 _ASKED = (messages.READ, guest_reads.CONTAINERS)
 
 
-def judge_holes(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether every id is mapped",
+    ("id-map-hole",),
+    node=(node_reads.id_maps,),
+    guest=_ASKED,
+)
+def unmapped(case: Case) -> Iterator[Finding]:
     """Yield the holes in the container's map, for users and for groups."""
     maps = case.node.of(node_reads.id_maps(case.ctid))
     named = [] if case.guest.maybe(messages.READ, None) is None else _missed(case)
@@ -36,12 +40,21 @@ def judge_holes(case: Case) -> Iterator[Finding]:
         said = f"the {noun} {in_words(found)} not mapped"
         if inside:
             said += f"; Docker's message names {noun} {inside[0]}, which is one of them"
-        yield HOLE.here(
-            said, fix=_fix(letter, ranges, found), severity=Severity.SEEN if inside else None
+        yield here(
+            "id-map-hole",
+            said,
+            fix=_fix(letter, ranges, found),
+            severity=Severity.SEEN if inside else None,
         )
 
 
-def judge_above(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether an image has ids that are not mapped",
+    ("image-above-id-map",),
+    node=(node_reads.id_maps,),
+    guest=_ASKED,
+)
+def above(case: Case) -> Iterator[Finding]:
     """Yield the ids above 65535 that Docker could not give a file to."""
     named = _missed(case)
     maps = case.node.of(node_reads.id_maps(case.ctid))
@@ -53,12 +66,19 @@ def judge_above(case: Case) -> Iterator[Finding]:
     }
     if above:
         said = ", ".join(sorted(above)[:MANY])
-        yield ABOVE.here(f"an image holds files of {said}, which the container does not have")
+        yield here(
+            "image-above-id-map",
+            f"an image holds files of {said}, which the container does not have",
+        )
 
 
 def _missed(case: Case) -> list[tuple[int, int]]:
     """Return user and group of each file that Docker could not give to its owner."""
-    return [ids for each in messages.said(case, HOLE, ABOVE) if (ids := missed(each.line))]
+    return [
+        ids
+        for each in messages.said(case, "id-map-hole", "image-above-id-map")
+        if (ids := missed(each.line))
+    ]
 
 
 def _is_inside(number: int, ranges: Sequence[Range]) -> bool:
@@ -80,22 +100,10 @@ def _fix(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]])
         for each in ranges
     )
     if taken or len(found) > MANY or apart <= 0:
-        return HOLE.fix
+        return PROBLEMS["id-map-hole"].fix
     lines = "; ".join(f"lxc.idmap: {letter} {a} {b} {count}" for a, b, count in wanted)
     file = "/etc/subuid" if letter == "u" else "/etc/subgid"
     return (
         f"Add to the container's configuration: {lines}. {file} must give root these ids of the "
         "node. Then restart the container."
     )
-
-
-EXAMINATIONS = (
-    Examination("whether every id is mapped", (HOLE,), judge_holes, (node_reads.id_maps,), _ASKED),
-    Examination(
-        "whether an image has ids that are not mapped",
-        (ABOVE,),
-        judge_above,
-        (node_reads.id_maps,),
-        _ASKED,
-    ),
-)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
 from docker_lxc_gate.lint.finding import Severity
 
 if TYPE_CHECKING:
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.lint.finding import Finding
 
-MODULE = PROBLEMS["kernel-module-missing"]
-NETWORK = PROBLEMS["network-refused"]
-FORWARD = PROBLEMS["ip-forward-off"]
-LOCALNET = PROBLEMS["route-localnet-off"]
-TUN = PROBLEMS["tun-missing"]
-KINDS = (MODULE, NETWORK, FORWARD, LOCALNET, TUN)
-
 #: Where a module's own name in /proc/modules may be another one that does the same.
 _ALSO = {"xt_DNAT": "xt_nat"}
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether the node lacks a module for Docker's network",
+    ("kernel-module-missing", "network-refused"),
+    node=(node_reads.MODULES,),
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT),
+)
+def modules(case: Case) -> Iterator[Finding]:
     """Yield the modules that Docker's messages miss and the node has not loaded."""
-    missing = {each.module: each for each in messages.said(case, MODULE)}
+    missing = {each.module: each for each in messages.said(case, "kernel-module-missing")}
     loaded = case.node.of(node_reads.MODULES) if missing else frozenset()
     lacking = [
         each
@@ -44,17 +43,24 @@ def judge(case: Case) -> Iterator[Finding]:
     runs = case.guest.maybe(guest_reads.UNIT, None)
     for each in lacking:
         only_six = each.module.startswith("ip6") and runs is not None and runs.runs
-        yield MODULE.here(
+        yield here(
+            "kernel-module-missing",
             f"the node has not loaded {each.module}; Docker says: {each.line[:300]}",
-            fix=MODULE.fix.replace("MODULE", each.module),
+            fix=PROBLEMS["kernel-module-missing"].fix.replace("MODULE", each.module),
             severity=Severity.ADVICE if only_six else None,
         )
-    refused = next(messages.said(case, NETWORK), None)
+    refused = next(messages.said(case, "network-refused"), None)
     if refused and not lacking and not case.guest.of(guest_reads.UNIT).runs:
-        yield NETWORK.here(f"Docker does not start: {refused.line[:400]}")
+        yield here("network-refused", f"Docker does not start: {refused.line[:400]}")
 
 
-def judge_sysctls(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether the container forwards packets",
+    ("ip-forward-off", "route-localnet-off"),
+    guest=(guest_reads.UNIT, guest_reads.SYSCTLS, guest_reads.SETTINGS),
+    of_docker=True,
+)
+def sysctls(case: Case) -> Iterator[Finding]:
     """Yield the switches of the container's network that Docker needs and that are off."""
     unit = case.guest.of(guest_reads.UNIT)
     if not unit.runs:
@@ -65,10 +71,12 @@ def judge_sysctls(case: Case) -> Iterator[Finding]:
     unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
     own = settings.get("ip-forward") is False or "--ip-forward=false" in options
     if said.get("ip_forward") == "0" and not unused and not own:
-        yield FORWARD.here("net.ipv4.ip_forward is 0 in the container, and Docker runs")
+        yield here("ip-forward-off", "net.ipv4.ip_forward is 0 in the container, and Docker runs")
     without = settings.get("userland-proxy") is False or "--userland-proxy=false" in options
     if said.get("route_localnet") == "0" and without and settings.get("iptables") is not False:
-        yield LOCALNET.here("userland-proxy is off, and route_localnet of docker0 is 0")
+        yield here(
+            "route-localnet-off", "userland-proxy is off, and route_localnet of docker0 is 0"
+        )
 
 
 #: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
@@ -83,7 +91,13 @@ def _options(command: str) -> set[str]:
         return set(command.split())
 
 
-def judge_tun(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether /dev/net/tun is missing",
+    ("tun-missing",),
+    guest=(guest_reads.DEVICES, guest_reads.CONTAINERS),
+    of_docker=True,
+)
+def tun(case: Case) -> Iterator[Finding]:
     """Yield the Docker container that is given a device which is not there."""
     devices = {each.path for each in case.guest.of(guest_reads.DEVICES)}
     if "/dev/net/tun" in devices:
@@ -91,7 +105,8 @@ def judge_tun(case: Case) -> Iterator[Finding]:
     for each in case.guest.of(guest_reads.CONTAINERS):
         if any(given.path == "/dev/net/tun" for given in each.devices or ()):
             name = each.name.removeprefix("/")
-            yield TUN.here(
+            yield here(
+                "tun-missing",
                 f"the Docker container {name} is given /dev/net/tun, which is not in the container",
                 fix="" if case.pct else _TUN_OF_LXC,
             )
@@ -101,29 +116,4 @@ def judge_tun(case: Case) -> Iterator[Finding]:
 _TUN_OF_LXC = (
     "Write lxc.mount.entry = /dev/net/tun dev/net/tun none bind,create=file and "
     "lxc.cgroup2.devices.allow = c 10:200 rwm, and restart the container."
-)
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether the node lacks a module for Docker's network",
-        (MODULE, NETWORK),
-        judge,
-        (node_reads.MODULES,),
-        (messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT),
-    ),
-    Examination(
-        "whether the container forwards packets",
-        (FORWARD, LOCALNET),
-        judge_sysctls,
-        guest=(guest_reads.UNIT, guest_reads.SYSCTLS, guest_reads.SETTINGS),
-        of_docker=True,
-    ),
-    Examination(
-        "whether /dev/net/tun is missing",
-        (TUN,),
-        judge_tun,
-        guest=(guest_reads.DEVICES, guest_reads.CONTAINERS),
-        of_docker=True,
-    ),
 )

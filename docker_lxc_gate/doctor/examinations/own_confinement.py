@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.lint.finding import Finding
 
-UNLOADED = PROBLEMS["docker-default-not-loaded"]
-UNCONFINED = PROBLEMS["container-runs-unconfined"]
-WORDS = PROBLEMS["docker-confinement"]
-LOOSE = PROBLEMS["docker-container-loose"]
 #: Of more containers a reader needs no name.
 _MANY = 5
 _MISSING = {
@@ -32,17 +28,32 @@ _MISSING = {
 }
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether AppArmor confines the container, and whether Docker can load its own profile",
+    ("docker-default-not-loaded", "container-runs-unconfined"),
+    node=(node_reads.confined,),
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
+)
+def profiles(case: Case) -> Iterator[Finding]:
     """Yield what Docker said of its own profile, and what confines the container."""
     confined = case.node.of(node_reads.confined(case.ctid))
     if confined.confines_nothing:
-        yield UNCONFINED.here(f"the container's first process runs {confined.label}")
-    said = next(messages.said(case, UNLOADED), None)
+        yield here(
+            "container-runs-unconfined", f"the container's first process runs {confined.label}"
+        )
+    said = next(messages.said(case, "docker-default-not-loaded"), None)
     if said and "parser" not in case.guest.maybe(guest_reads.OWN_APPARMOR, frozenset()):
-        yield UNLOADED.here(f"Docker says: {said.line[:400]}")
+        yield here("docker-default-not-loaded", f"Docker says: {said.line[:400]}")
 
 
-def judge_words(case: Case) -> Iterator[Finding]:
+@Examination(
+    "what confines Docker's own containers",
+    ("docker-confinement",),
+    node=(node_reads.confined,),
+    guest=(guest_reads.INFO, guest_reads.OWN_APPARMOR),
+    of_docker=True,
+)
+def confinement(case: Case) -> Iterator[Finding]:
     """Say what confines Docker's containers, if it is not what Docker has elsewhere."""
     options = case.guest.of(guest_reads.INFO).security_options or []
     label = case.node.of(node_reads.confined(case.ctid)).label
@@ -66,10 +77,16 @@ def judge_words(case: Case) -> Iterator[Finding]:
         if label == "unconfined"
         else f"the container's own profile confines them: {label}"
     )
-    yield WORDS.here(f"Docker's containers have {lacks}{because}; {rest}")
+    yield here("docker-confinement", f"Docker's containers have {lacks}{because}; {rest}")
 
 
-def judge_loose(case: Case) -> Iterator[Finding]:
+@Examination(
+    "which of Docker's containers are privileged",
+    ("docker-container-loose",),
+    guest=(guest_reads.CONTAINERS,),
+    of_docker=True,
+)
+def loose(case: Case) -> Iterator[Finding]:
     """Name the Docker containers that Docker does not confine."""
     names = [
         each.name.removeprefix("/")
@@ -78,34 +95,10 @@ def judge_loose(case: Case) -> Iterator[Finding]:
     ]
     if names:
         more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
-        yield LOOSE.here(f"privileged or unconfined: {', '.join(names[:_MANY])}{more}")
+        yield here(
+            "docker-container-loose", f"privileged or unconfined: {', '.join(names[:_MANY])}{more}"
+        )
 
 
 def _has(options: Sequence[str], name: str) -> bool:
     return any(each == f"name={name}" or each.startswith(f"name={name},") for each in options)
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether AppArmor confines the container, and whether Docker can load its own profile",
-        (UNLOADED, UNCONFINED),
-        judge,
-        (node_reads.confined,),
-        (messages.READ, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
-    ),
-    Examination(
-        "what confines Docker's own containers",
-        (WORDS,),
-        judge_words,
-        (node_reads.confined,),
-        (guest_reads.INFO, guest_reads.OWN_APPARMOR),
-        of_docker=True,
-    ),
-    Examination(
-        "which of Docker's containers are privileged",
-        (LOOSE,),
-        judge_loose,
-        guest=(guest_reads.CONTAINERS,),
-        of_docker=True,
-    ),
-)

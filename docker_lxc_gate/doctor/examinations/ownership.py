@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.formats.container_config import mount_points
 from docker_lxc_gate.formats.id_map import NEEDED
 from docker_lxc_gate.lint.finding import Severity
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.lint.finding import Finding
 
-NOBODY = PROBLEMS["bind-mount-of-nobody"]
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
 
@@ -50,7 +49,21 @@ def binds(config: ContainerConfig) -> dict[str, str]:
     return {place: source for place, source in found.items() if source.startswith("/")}
 
 
-def judge(case: Case) -> Iterator[Finding]:
+def _reads(config: ContainerConfig) -> tuple[Reads, Reads]:
+    places = binds(config)
+    if not places:
+        return (), ()
+    return tuple(map(node_reads.owner, places.values())), (guest_reads.owned(tuple(places)),)
+
+
+@Examination(
+    "whether a bind mount belongs to nobody",
+    ("bind-mount-of-nobody",),
+    node=(node_reads.id_maps,),
+    guest=(guest_reads.CONTAINERS,),
+    by_config=_reads,
+)
+def bind_mounts(case: Case) -> Iterator[Finding]:
     """Yield each bind mount that nobody owns; a problem if a Docker container writes there."""
     places = binds(case.config)
     if not places:
@@ -74,7 +87,9 @@ def judge(case: Case) -> Iterator[Finding]:
         if writer:
             said += f"; the Docker container {writer} is to write there, and cannot"
         severity = Severity.PROBLEM if writer else None
-        yield NOBODY.here(said, fix=_fix(case, owner, maps.users), severity=severity)
+        yield here(
+            "bind-mount-of-nobody", said, fix=_fix(case, owner, maps.users), severity=severity
+        )
 
 
 def _is_unmapped(owned: Owned) -> bool:
@@ -113,22 +128,3 @@ def _fix(case: Case, owner: Owner, users: Sequence[Range]) -> str:
             f"or later)."
         )
     return f"{chown}. Or keep the owner, and add idmap=container to the mount entry's options."
-
-
-def _reads(config: ContainerConfig) -> tuple[Reads, Reads]:
-    places = binds(config)
-    if not places:
-        return (), ()
-    return tuple(map(node_reads.owner, places.values())), (guest_reads.owned(tuple(places)),)
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether a bind mount belongs to nobody",
-        (NOBODY,),
-        judge,
-        (node_reads.id_maps,),
-        (guest_reads.CONTAINERS,),
-        by_config=_reads,
-    ),
-)

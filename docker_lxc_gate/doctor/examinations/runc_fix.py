@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lint.finding import Severity
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.node_reads import Confined
     from docker_lxc_gate.lint.finding import Finding
 
-REOPEN = PROBLEMS["runc-reopen-refused"]
 _NUMBERS = patterns.compile(
     r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:[-~+.]?rc\.?([0-9]{1,3}))?"
 )
@@ -50,19 +49,25 @@ def has_fix(version: str) -> bool:
     return (patch, candidate) >= first
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether the profile refuses what runc opens",
+    ("runc-reopen-refused",),
+    node=(node_reads.confined, node_reads.VERSIONS),
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.RUNC),
+)
+def reopening(case: Case) -> Iterator[Finding]:
     """Yield the refusal if Docker said so, or if the profile is one that is known to refuse."""
     confined = case.node.of(node_reads.confined(case.ctid))
-    found = next(messages.said(case, REOPEN), None)
+    found = next(messages.said(case, "runc-reopen-refused"), None)
     runc = case.guest.maybe(guest_reads.RUNC, "")
     versions = case.node.maybe(node_reads.VERSIONS, {})
     fix = _fix(confined, versions, pct=case.pct)
     what = f"runc {runc or 'of an unknown version'} under {confined.label[:120]}"
     if found:
-        yield REOPEN.here(f"{what}: {found.line[-300:]}", fix=fix)
+        yield here("runc-reopen-refused", f"{what}: {found.line[-300:]}", fix=fix)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
         said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
-        yield REOPEN.here(said, fix=fix, severity=Severity.PROBLEM)
+        yield here("runc-reopen-refused", said, fix=fix, severity=Severity.PROBLEM)
 
 
 def denies(confined: Confined) -> bool:
@@ -84,14 +89,3 @@ def _fix(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
     if pct:
         return f"Upgrade lxc-pve{which} to 6.0.5-2 or later; restart the container."
     return f"Upgrade LXC{which} to 6.0.6 or 7.0; restart the container."
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether the profile refuses what runc opens",
-        (REOPEN,),
-        judge,
-        (node_reads.confined, node_reads.VERSIONS),
-        (messages.READ, guest_reads.CONTAINERS, guest_reads.RUNC),
-    ),
-)

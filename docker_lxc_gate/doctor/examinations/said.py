@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 
 _JUDGED = {
     kind
-    for each in (guest, id_maps, network, own_confinement, ownership, runc_fix, running)
-    for examination in each.EXAMINATIONS
-    for kind in examination.kinds
+    for module in (guest, id_maps, network, own_confinement, ownership, runc_fix, running)
+    for each in vars(module).values()
+    if isinstance(each, Examination)
+    for kind in each.kinds
 }
 KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "what else Docker said",
+    KINDS,
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT),
+)
+def messages_of_docker(case: Case) -> Iterator[Finding]:
     """Yield what hinders a container now; what is only in the journal may be long past."""
     errors = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
     found = {each.message.problem: each for each in reversed([*messages.said(case, *KINDS)])}
@@ -42,13 +48,3 @@ def judge(case: Case) -> Iterator[Finding]:
         )
         when = "Docker says" if now else "Docker said, in its present run"
         yield each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
-
-
-EXAMINATIONS = (
-    Examination(
-        "what else Docker said",
-        KINDS,
-        judge,
-        guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT),
-    ),
-)

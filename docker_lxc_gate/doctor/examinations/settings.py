@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Finding, Severity
-from docker_lxc_gate.lint.rules import container_confinement, daemon_json, idmap
 from docker_lxc_gate.lint.source import Kind, Source
 
 if TYPE_CHECKING:
@@ -18,13 +16,13 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.doctor.case import Case
 
-FOUND = PROBLEMS["lint"]
 #: More of one file than anybody reads: a guest may write one for that. Of one, so much is shown
 #: (characters).
 _MANY, _LONGEST = 10, 400
 
 
-def judge_configuration(case: Case) -> Iterator[Finding]:
+@Examination("what is wrong in the container's configuration", ("lint",))
+def configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
     kind = Kind.CONTAINER if case.pct else Kind.LXC
     known = frozenset(_known(case))
@@ -36,13 +34,18 @@ def judge_configuration(case: Case) -> Iterator[Finding]:
 def _known(case: Case) -> Iterator[str]:
     """Yield what the kernel itself was asked, which knows better than a file."""
     if case.node.maybe(node_reads.id_maps(case.ctid), None) is not None:
-        yield idmap.HOLE.id
+        yield "container-idmap-hole"
     confined = case.node.maybe(node_reads.confined(case.ctid), None)
     if confined is not None and confined.confines_nothing:
-        yield container_confinement.UNCONFINED.id
+        yield "container-unconfined"
 
 
-def judge_daemon(case: Case) -> Iterator[Finding]:
+@Examination(
+    "what is wrong in Docker's settings",
+    ("lint",),
+    guest=(guest_reads.SETTINGS, guest_reads.UNIT),
+)
+def daemon(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in Docker's settings.
 
     A Docker that runs may be newer than lint's list of keys, so an unknown one is advice then.
@@ -53,7 +56,7 @@ def judge_daemon(case: Case) -> Iterator[Finding]:
     unit = case.guest.maybe(guest_reads.UNIT, None)
     path = f"container {case.ctid}:/etc/docker/daemon.json"
     for each in _found(Source(path, content, Kind.DAEMON)):
-        if each.id == daemon_json.UNKNOWN.id and unit is not None and unit.runs:
+        if each.id == "daemon-key-unknown" and unit is not None and unit.runs:
             known = (
                 "as far as lint knows; Docker runs, so it is newer, or the file was changed since"
             )
@@ -71,14 +74,3 @@ def _found(source: Source) -> Iterator[Finding]:
         more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
         said = f"{place}: {each.cause[:_LONGEST]}{more}"
         yield each.problem.here(said, fix=each.fix, severity=Severity.PROBLEM)
-
-
-EXAMINATIONS = (
-    Examination("what is wrong in the container's configuration", (FOUND,), judge_configuration),
-    Examination(
-        "what is wrong in Docker's settings",
-        (FOUND,),
-        judge_daemon,
-        guest=(guest_reads.SETTINGS, guest_reads.UNIT),
-    ),
-)

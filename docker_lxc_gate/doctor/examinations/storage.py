@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.formats.apparmor_profile import profiles
 from docker_lxc_gate.formats.mount_table import below
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.lint.finding import Finding
 
-STORAGE = PROBLEMS["storage-driver"]
-HIDDEN = PROBLEMS["images-of-another-driver"]
-STORE = PROBLEMS["containerd-image-store"]
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
 _KERNEL, _ZFS = (5, 11), (2, 2)
 _COSTS = {
@@ -37,7 +34,14 @@ _OVERLAY = patterns.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]
 _VERSION = patterns.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "what Docker's data lies on",
+    ("storage-driver",),
+    node=(node_reads.mounts, node_reads.VERSIONS, node_reads.confined),
+    guest=(guest_reads.INFO,),
+    of_docker=True,
+)
+def data(case: Case) -> Iterator[Finding]:
     """Say on which file system Docker's data lies, and what hinders native overlay."""
     info = case.guest.of(guest_reads.INFO)
     if info.driver not in _COSTS or info.snapshotter:
@@ -53,27 +57,44 @@ def judge(case: Case) -> Iterator[Finding]:
     else:
         could = "native overlay could be mounted here: storage-driver overlay2"
     doubt = " (XFS made with ftype=0 excepted: see xfs_info)" if mount.type == "xfs" else ""
-    yield STORAGE.here(
-        f"Docker runs on {_COSTS[info.driver]}; {root[:200]} is on {system}, and {could}{doubt}"
+    yield here(
+        "storage-driver",
+        f"Docker runs on {_COSTS[info.driver]}; {root[:200]} is on {system}, and {could}{doubt}",
     )
 
 
-def judge_hidden(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether another storage driver has images",
+    ("images-of-another-driver",),
+    guest=(guest_reads.INFO, guest_reads.WITH_IMAGES),
+    of_docker=True,
+)
+def other_drivers(case: Case) -> Iterator[Finding]:
     """Say that another driver has images, too."""
     driver = case.guest.of(guest_reads.INFO).driver
     others = [each for each in case.guest.of(guest_reads.WITH_IMAGES) if each != driver]
     if others and driver:
         named = ", ".join(each[:40] for each in others)
-        yield HIDDEN.here(f"Docker runs on {driver}, and has images of {named} on its disk")
+        yield here(
+            "images-of-another-driver",
+            f"Docker runs on {driver}, and has images of {named} on its disk",
+        )
 
 
-def judge_store(case: Case) -> Iterator[Finding]:
+@Examination(
+    "where Docker keeps its images",
+    ("containerd-image-store",),
+    guest=(guest_reads.INFO,),
+    of_docker=True,
+)
+def store(case: Case) -> Iterator[Finding]:
     """Say that Docker keeps its images in containerd's store, which hides what a driver kept."""
     info = case.guest.of(guest_reads.INFO)
     if info.snapshotter:
-        yield STORE.here(
+        yield here(
+            "containerd-image-store",
             f"Docker {info.server_version or 'of an unknown version'} keeps its images in "
-            f"containerd's store, by the snapshotter {info.driver or '(unnamed)'}"
+            f"containerd's store, by the snapshotter {info.driver or '(unnamed)'}",
         )
 
 
@@ -121,29 +142,3 @@ def _file_system(mount: Mount, versions: Mapping[str, str]) -> str:
 def _version(text: str) -> tuple[int, int] | None:
     found = _VERSION.match(text.removeprefix("zfs-"))
     return (int(found[1]), int(found[2])) if found else None
-
-
-EXAMINATIONS = (
-    Examination(
-        "where Docker keeps its images",
-        (STORE,),
-        judge_store,
-        guest=(guest_reads.INFO,),
-        of_docker=True,
-    ),
-    Examination(
-        "what Docker's data lies on",
-        (STORAGE,),
-        judge,
-        (node_reads.mounts, node_reads.VERSIONS, node_reads.confined),
-        (guest_reads.INFO,),
-        of_docker=True,
-    ),
-    Examination(
-        "whether another storage driver has images",
-        (HIDDEN,),
-        judge_hidden,
-        guest=(guest_reads.INFO, guest_reads.WITH_IMAGES),
-        of_docker=True,
-    ),
-)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.problems import PROBLEMS
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
 from docker_lxc_gate.doctor.volume_reads import VOLUMES
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import mount_points
@@ -28,13 +28,19 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.lint.finding import Finding
 
-NOBODY = PROBLEMS["volume-of-nobody"]
 #: Of more ranges a reader needs no more.
 _MANY = 3
 _ROOT = "/var/lib/docker"
 
 
-def judge(case: Case) -> Iterator[Finding]:
+@Examination(
+    "whether a volume belongs to nobody",
+    ("volume-of-nobody",),
+    node=(node_reads.id_maps,),
+    guest=(VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
+    of_docker=True,
+)
+def volumes(case: Case) -> Iterator[Finding]:
     """Yield each volume that nobody owns; a problem if a Docker container writes there."""
     volumes = case.guest.of(VOLUMES)
     strange = [each for each in volumes.found if not each.owned.usable]
@@ -51,7 +57,9 @@ def judge(case: Case) -> Iterator[Finding]:
             )
             if writer:
                 said += f"; the Docker container {writer} is to write there, and cannot"
-            yield NOBODY.here(said, fix=fix, severity=Severity.PROBLEM if writer else None)
+            yield here(
+                "volume-of-nobody", said, fix=fix, severity=Severity.PROBLEM if writer else None
+            )
     if volumes.more:
         raise FactError("Docker has too many volumes to look at all of them")
 
@@ -68,11 +76,11 @@ def _is_volume(mount: DockerMount, name: str) -> bool:
 
 
 def _fix(case: Case, root: str) -> str:
-    point = _point(case.config, root)
+    fix, point = PROBLEMS["volume-of-nobody"].fix, _point(case.config, root)
     if not case.pct or not point:
-        return f"{NOBODY.fix} Otherwise copy its files into a new volume, with ids that are mapped."
+        return f"{fix} Otherwise copy its files into a new volume, with ids that are mapped."
     return (
-        f"{NOBODY.fix} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
+        f"{fix} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
         "(pve-container 6.1.6 or later)."
     )
 
@@ -82,15 +90,3 @@ def _point(config: ContainerConfig, root: str) -> str:
     points = mount_points(config)
     over = [place for place in points if f"{root}/".startswith(f"{place}/")]
     return points[max(over, key=len)][0] if over else ""
-
-
-EXAMINATIONS = (
-    Examination(
-        "whether a volume belongs to nobody",
-        (NOBODY,),
-        judge,
-        (node_reads.id_maps,),
-        (VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
-        of_docker=True,
-    ),
-)

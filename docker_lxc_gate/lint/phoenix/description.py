@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lint import json_text
-from docker_lxc_gate.lint.phoenix.json_schema import MISMATCH, Unusable, mismatches
+from docker_lxc_gate.lint.phoenix.json_schema import Unusable, mismatches
 from docker_lxc_gate.lint.rules import container_config, container_confinement
 from docker_lxc_gate.lint.rules.profile_agreement import Use
-from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
 from docker_lxc_gate.lint.source import Kind, Source
 
 if TYPE_CHECKING:
@@ -63,12 +62,12 @@ def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) ->
         wrong = mismatches(schema.value, document.value) if schema else []
     except Unusable as error:
         said = f"its schema {own[0].path} cannot be used: {error}"
-        yield NOT_CHECKED.at(source.path, 0, said, fix="Correct the schema.")
+        yield source.at("not-checked", 0, said, fix="Correct the schema.")
         return
     for path, why in wrong:
         line, column = document.place(path)
         where = ".".join(map(str, path)) or "the document"
-        yield MISMATCH.at(source.path, line, f"{where}: {why}", column=column)
+        yield source.at("json-schema", line, f"{where}: {why}", column=column)
 
 
 def _containers(value: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -86,11 +85,11 @@ def _options(
     listed = isinstance(features, list) and all(isinstance(each, str) for each in features)
     if listed and (refused := pct_options.refusal("features", ",".join(features or ()))):
         line, column = document.place((*path, "pct_features"))
-        yield container_config.FEATURES.at(source.path, line, refused.words, column=column)
+        yield source.at("container-features-invalid", line, refused.words, column=column)
     if entry.get("unprivileged") is False:
         line, column = document.place((*path, "unprivileged"))
-        rule = container_confinement.PRIVILEGED
-        yield rule.at(source.path, line, "'unprivileged' is false", column=column)
+        said = "'unprivileged' is false"
+        yield source.at("container-privileged", line, said, column=column)
     options = entry.get("lxc_options")
     for number, option in enumerate(options if isinstance(options, list) else ()):
         if isinstance(option, str) and option.startswith("lxc.") and "\n" not in option:

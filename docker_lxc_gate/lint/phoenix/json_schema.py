@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import TransportError
-from docker_lxc_gate.lint.finding import PROBLEMS
 from docker_lxc_gate.lint.phoenix import schema_errors
 from docker_lxc_gate.machines.process import limited
 from docker_lxc_gate.machines.transport import Local
@@ -19,7 +18,6 @@ from docker_lxc_gate.machines.transport import Local
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.json_text import Path
 
-MISMATCH = PROBLEMS["json-schema"]
 
 #: JSON can escape half of a surrogate pair, which UTF-8 cannot encode, and the library refuses. A
 #: character for private use stands for it.

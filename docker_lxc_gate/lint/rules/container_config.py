@@ -22,8 +22,7 @@ from docker_lxc_gate.formats.container_config import (
     is_pending,
 )
 from docker_lxc_gate.formats.container_defects import Defect, defects
-from docker_lxc_gate.formats.container_defects import Kind as Defects
-from docker_lxc_gate.lint.finding import PROBLEMS, Edit, Severity
+from docker_lxc_gate.lint.finding import Edit, Severity
 from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
@@ -33,21 +32,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.source import Source
 
-OPTION_IN_SNAPSHOT = PROBLEMS["container-option-in-snapshot"]
-OPTION_IN_PENDING = PROBLEMS["container-option-in-pending"]
-MOUNT_ENTRY_CUT = PROBLEMS["container-mount-entry-cut"]
-TARGET_ABSOLUTE = PROBLEMS["container-mount-target-absolute"]
-LINE_DROPPED = PROBLEMS["container-line-dropped"]
-ROOTFS = PROBLEMS["container-rootfs-missing"]
-SECTION_NAME = PROBLEMS["container-section-name"]
-LXC_LINE = PROBLEMS["container-lxc-line"]
-FEATURES = PROBLEMS["container-features-invalid"]
-KEY_FORMER = PROBLEMS["container-key-former"]
-KEY_WITHOUT_EFFECT = PROBLEMS["container-key-without-effect"]
-KEY_UNKNOWN = PROBLEMS["container-key-unknown"]
-VALUE = PROBLEMS["container-value-invalid"]
-OPTION_TWICE = PROBLEMS["container-option-twice"]
-SEPARATORS = PROBLEMS["container-separators-mixed"]
 
 #: What Proxmox calls a container's file.
 CONTAINER_FILE = patterns.compile(r"[1-9][0-9]{2,8}\.conf")
@@ -70,13 +54,6 @@ _NOT_HANDED_ON = (
     "Write it into a file of its own as LXC reads it, 'key = value', and name that file here: "
     "lxc.include: FILE. A sysctl of the network can be set in the container, in /etc/sysctl.d."
 )
-_PROBLEMS = {
-    Defects.TARGET_ABSOLUTE: TARGET_ABSOLUTE,
-    Defects.KEY_FORMER: KEY_FORMER,
-    Defects.KEY_UNKNOWN: KEY_UNKNOWN,
-    Defects.VALUE: VALUE,
-    Defects.LIMIT: VALUE,
-}
 #: A mount entry that can be nothing else: its options are some that everybody writes.
 _ENTRY = patterns.compile(
     r"\S+ \S+ [a-z0-9_.]+ (?:bind|rbind|rw|ro|defaults|optional|create=(?:file|dir))(?:,\S+)?"
@@ -95,17 +72,17 @@ def check(source: Source) -> Iterator[Finding]:
     found, taken = list(defects(written)), set[int]()
     yield from _mount_entries(source, written, lines, found, taken)
     yield from _keys(source, written, found)
-    unreadable = [each for each in found if each.kind is Defects.UNREADABLE]
+    unreadable = [each for each in found if each.option is None]
     if source.kind is Kind.LXC:
         for each in unreadable:
-            yield LXC_LINE.at(source.path, each.line, each.cause)
+            yield source.at(each.problem, each.line, each.cause)
         return
     yield from _unread(source, written, unreadable, taken)
     of_lxc = [o.key.startswith("lxc.") for o in written.options]
     snippet = of_lxc and all(of_lxc)
     if CONTAINER_FILE.fullmatch(source.name) and not (snippet or written.all("rootfs")):
         held = "no line 'rootfs'" if written.options else "no option at all"
-        yield ROOTFS.at(source.path, 0, f"there is {held}")
+        yield source.at("container-rootfs-missing", 0, f"there is {held}")
     yield from _sections(source, written)
     yield from _twice(source, written)
     yield from _separators(source, written, lines)
@@ -127,7 +104,11 @@ def _mount_entries(
 ) -> Iterator[Finding]:
     """Yield the entries that are cut; ``taken`` gets the lines that are the rest of one."""
     left = {line: text.split() for line, text in written.unreadable}
-    cut = [(each, each.option) for each in found if each.kind is Defects.ENTRY_CUT and each.option]
+    cut = [
+        (each, each.option)
+        for each in found
+        if each.option and each.problem == "container-mount-entry-cut"
+    ]
     left |= {entry.line: entry.value.split() for _, entry in cut}
     for defect, entry in cut:
         fields = entry.value.split()
@@ -145,7 +126,7 @@ def _mount_entries(
             edit = Edit(entry.line, line - entry.line, (joined,))
         elif fields == ["/dev/fuse"]:
             fix = f"Write lxc.mount.entry: {container_config.FUSE_ENTRY}"
-        yield MOUNT_ENTRY_CUT.at(source.path, entry.line, defect.cause, fix=fix, edit=edit)
+        yield source.at("container-mount-entry-cut", entry.line, defect.cause, fix=fix, edit=edit)
 
 
 def _piece(words: list[str], place: int) -> list[str]:
@@ -167,14 +148,14 @@ def _unread(
         if line in taken:
             continue
         if text.startswith("["):
-            yield SECTION_NAME.at(source.path, line, f"'{text}' is no section")
+            yield source.at("container-section-name", line, f"'{text}' is no section")
             continue
         # What stands in a section is another matter.
         meant = _corrected(text, taken_keys) if end is None or line < end else ""
         fix, edit = (f"Write '{meant}'.", Edit(line, 1, (meant,))) if meant else ("", None)
         if (read_as := proxmox.option(text)) and read_as[0].startswith("lxc."):
             fix = f"Did you mean '{defect.meant}'?" if defect.meant else _NOT_HANDED_ON
-        yield LINE_DROPPED.at(source.path, line, defect.cause, fix=fix, edit=edit)
+        yield source.at("container-line-dropped", line, defect.cause, fix=fix, edit=edit)
 
 
 def _corrected(text: str, known: frozenset[str]) -> str:
@@ -201,15 +182,15 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
     colon = " =" if source.kind is Kind.LXC else ":"
     for defect in wrong:
         option, fix, edit = defect.option, "", None
-        if option is None or defect.kind not in _PROBLEMS:
+        if option is None or defect.problem == "container-mount-entry-cut":
             continue
-        if defect.kind is Defects.KEY_FORMER:
+        if defect.problem == "container-key-former":
             sure = "INDEX" not in defect.meant and defect.meant not in keys
             edit = (
                 Edit(option.line, 1, (f"{defect.meant}{colon} {option.value}",)) if sure else None
             )
             fix = f"Write {defect.meant}."
-        elif defect.kind is Defects.TARGET_ABSOLUTE:
+        elif defect.problem == "container-mount-target-absolute":
             what, target, *how = option.value.split()
             entry = f"lxc.mount.entry{colon} {' '.join([what, target.lstrip('/'), *how])}"
             edit = Edit(option.line, 1, (entry,)) if target.strip("/") else None
@@ -219,17 +200,16 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
             new = f"{option.key}{colon} {defect.meant}"
             edit = Edit(option.line, 1, (new,)) if blanks else None
             fix = f"Did you mean '{defect.meant}'?"
-        problem = FEATURES if option.key == "features" else _PROBLEMS[defect.kind]
-        severity = problem.severity if defect.certain else Severity.ADVICE
-        at = problem.at(source.path, option.line, defect.cause, fix=fix, edit=edit)
-        yield replace(at, severity=severity, why=f"{defect.effect}.")
+        made = source.at(defect.problem, option.line, defect.cause, fix=fix, edit=edit)
+        severity = made.severity if defect.certain else Severity.ADVICE
+        yield replace(made, severity=severity, why=f"{defect.effect}.")
     for option in current:
         found = _CGROUP.fullmatch(option.key)
         is_place = option.key.startswith("lxc.cgroup.dir.")
         # Both hierarchies in one file are on purpose: for nodes with the one or the other.
         if found and not is_place and f"lxc.cgroup2.{found['key']}" not in keys:
             said = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
-            yield KEY_WITHOUT_EFFECT.at(source.path, option.line, said)
+            yield source.at("container-key-without-effect", option.line, said)
 
 
 def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
@@ -244,7 +224,7 @@ def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         raw = option.key.startswith(_RAW)
         if raw and is_pending(option):
             said = f"'{option.key}: {option.value}' stands in section [{option.section}]"
-            yield OPTION_IN_PENDING.at(source.path, option.line, said)
+            yield source.at("container-option-in-pending", option.line, said)
         elif not is_pending(option) and (
             (raw and option.section == last and option.key not in elsewhere)
             or (not raw and before & {option.key, _RAW})
@@ -253,7 +233,7 @@ def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
                 f"'{option.key}: {option.value}' stands in section [{option.section}], where it "
                 "has no effect"
             )
-            yield OPTION_IN_SNAPSHOT.at(source.path, option.line, said)
+            yield source.at("container-option-in-snapshot", option.line, said)
         # Proxmox writes each key once, and before all raw lines.
         before.add(_RAW if raw else option.key)
 
@@ -268,7 +248,7 @@ def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
                 f"'{option.key}: {former.value}' is overruled by line {option.line}, "
                 f"'{option.key}: {option.value}'"
             )
-            yield OPTION_TWICE.at(source.path, former.line, said)
+            yield source.at("container-option-twice", former.line, said)
         last[option.key] = option
 
 
@@ -282,4 +262,4 @@ def _separators(
         if is_option(option) and option.key in colons:
             said = f"{option.key} is written with '=' here, and with ':' in another line"
             edit = Edit(option.line, 1, (f"{option.key}: {option.value}",))
-            yield SEPARATORS.at(source.path, option.line, said, edit=edit)
+            yield source.at("container-separators-mixed", option.line, said, edit=edit)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities, container_config, pct_options
-from docker_lxc_gate.lint.finding import PROBLEMS
 from docker_lxc_gate.lint.rules.container_config import read
 from docker_lxc_gate.lint.source import Kind
 
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.includes import Rules
     from docker_lxc_gate.lint.source import Source
 
-UNCONFINED = PROBLEMS["container-unconfined"]
-PRIVILEGED = PROBLEMS["container-privileged"]
-CAPABILITIES = PROBLEMS["container-capabilities-kept"]
-CAPABILITY_NAME = PROBLEMS["container-capability-unknown"]
-DEVICES = PROBLEMS["container-devices-all"]
-NO_DEVICE = PROBLEMS["container-device-not-given"]
-SECCOMP = PROBLEMS["container-seccomp-off"]
-PROFILE_NAME = PROBLEMS["container-profile-not-enterable"]
-PROFILE_REPLACED = PROBLEMS["container-profile-replaced"]
-FEATURES_OVERRIDDEN = PROBLEMS["container-features-overridden"]
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: What is no profile of a file: LXC generates one, sets none, or keeps its own.
@@ -73,14 +62,14 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
         return
     if profile.value.strip("\"'").lower() in {"unconfined", "unchanged"}:
         said = f"'{profile.key}: {profile.value}' leaves the container without a profile"
-        yield UNCONFINED.at(source.path, profile.line, said)
+        yield source.at("container-unconfined", profile.line, said)
     elif _cannot_be_entered(profile.value):
         said = f"lxc-start cannot enter the profile {profile.value}"
-        yield PROFILE_NAME.at(source.path, profile.line, said)
+        yield source.at("container-profile-not-enterable", profile.line, said)
     for include in written.all("lxc.include"):
         if include.line > profile.line and _NESTING_CONF.fullmatch(include.value):
             said = f"{include.value} replaces the profile {profile.value} of line {profile.line}"
-            yield PROFILE_REPLACED.at(source.path, include.line, said)
+            yield source.at("container-profile-replaced", include.line, said)
     if source.kind is Kind.CONTAINER:
         yield from _overridden(source, written, profile, profiles)
 
@@ -103,18 +92,18 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     for option in written.all("lxc.cap.drop")[-1:]:
         # Without privileges, capabilities hold in the container's own namespace alone.
         if not option.value and privileged:
-            yield CAPABILITIES.at(source.path, option.line, "no capability is dropped")
+            yield source.at("container-capabilities-kept", option.line, "no capability is dropped")
     for option in current:
         if option.key in {"lxc.cap.drop", "lxc.cap.keep"}:
             yield from _capabilities(source, option)
     for option in written.all("lxc.seccomp.profile")[-1:]:
         if not option.value:
             said = f"'{option.key}' is emptied: no system call is refused"
-            yield SECCOMP.at(source.path, option.line, said)
+            yield source.at("container-seccomp-off", option.line, said)
     yield from _devices(source, written, privileged=privileged)
     if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
         said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
-        yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
+        yield source.at("container-privileged", values[0].line if values else 0, said)
 
 
 def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
@@ -122,7 +111,7 @@ def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> I
     whole = {m["type"]: o for o in allowed if (m := _ALL_DEVICES.fullmatch(o.value))}
     if last := whole.get("a") or (whole.get("b") and whole.get("c")):
         said = f"'{last.key}: {last.value}' allows every device"
-        yield DEVICES.at(source.path, last.line, said)
+        yield source.at("container-devices-all", last.line, said)
     current = [f"{o.key}={o.value}" for o in written.options if not o.section]
     if privileged or any(map(_GIVES_DEVICE.fullmatch, current)):
         return
@@ -134,7 +123,7 @@ def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> I
             entry = f"lxc.mount.entry = {node} {node[1:]} none bind,create=file"
             fix = f"Write dev0: {node}" if source.kind is Kind.CONTAINER else f"Write {entry}"
             said = f"'{option.value}' is allowed, and no line gives the container the device"
-            yield NO_DEVICE.at(source.path, option.line, said, fix=f"{fix}.")
+            yield source.at("container-device-not-given", option.line, said, fix=f"{fix}.")
             return
 
 
@@ -145,7 +134,7 @@ def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
         if name not in capabilities.NAMES | known and not patterns.fullmatch("[0-9]{1,9}", name):
             said = f"'{option.key}' has '{name}', which is no capability"
             fix = capabilities.perhaps(name)
-            yield CAPABILITY_NAME.at(source.path, option.line, said, fix=fix)
+            yield source.at("container-capability-unknown", option.line, said, fix=fix)
 
 
 def _overridden(
@@ -165,7 +154,7 @@ def _overridden(
     if lost:
         names = ", ".join(sorted(lost))
         said = f"{why} overrides 'features': {names}"
-        yield FEATURES_OVERRIDDEN.at(source.path, profile.line, said)
+        yield source.at("container-features-overridden", profile.line, said)
 
 
 def _mounts_nothing(rules: Rules) -> bool:

@@ -17,7 +17,6 @@ import msgspec
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.lint import json_text
-from docker_lxc_gate.lint.finding import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.json_text import Document, Path
     from docker_lxc_gate.lint.source import Source
-
-UNKNOWN = PROBLEMS["daemon-key-unknown"]
-TYPE = PROBLEMS["daemon-value-type"]
-CONFLICT = PROBLEMS["daemon-flag-conflict"]
 
 
 class _Keys(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,7 +87,7 @@ def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
         return
     if not isinstance(document.value, dict):
         if document.value is not None:
-            yield TYPE.at(source.path, 1, "the file holds no JSON object")
+            yield source.at("daemon-value-type", 1, "the file holds no JSON object")
         return
     for path, value in _settings(document.value):
         yield from _judged(source, document, path, value)
@@ -101,7 +96,7 @@ def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
         if paths and name not in _MERGED:
             line, column = document.place(paths[0])
             said = f"'{name}' is also set on dockerd's command line ({place})"
-            yield CONFLICT.at(source.path, line, said, column=column)
+            yield source.at("daemon-flag-conflict", line, said, column=column)
 
 
 def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
@@ -120,13 +115,13 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
         like = difflib.get_close_matches(key[:60], sorted(_KNOWN), 1, 0.8)
         fix = f"Perhaps {like[0]} is meant." if like else ""
         said = f"dockerd knows no key '{key}'"
-        yield UNKNOWN.at(source.path, line, said, column=column, fix=fix)
+        yield source.at("daemon-key-unknown", line, said, column=column, fix=fix)
     else:
         for below, wanted in islice(_wrong(value, _shape(key), path), _MOST):
             line, column = document.place(below)
             name = below[-1]
             named = f"item {name + 1} of {key}" if isinstance(name, int) else f"'{name}'"
-            yield TYPE.at(source.path, line, f"{named} has to be {wanted}", column=column)
+            yield source.at("daemon-value-type", line, f"{named} has to be {wanted}", column=column)
 
 
 def _shape(key: str) -> Any:

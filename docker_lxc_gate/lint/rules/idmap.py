@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats.id_map import Range, holes, in_words
-from docker_lxc_gate.lint.finding import PROBLEMS
 from docker_lxc_gate.lint.rules.container_config import read
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.source import Source
 
-INVALID = PROBLEMS["container-idmap-invalid"]
-HOLE = PROBLEMS["container-idmap-hole"]
-OVERLAP = PROBLEMS["container-idmap-overlap"]
-ROOT = PROBLEMS["container-idmap-root"]
 
 _ENTRY = patterns.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*")
 _KINDS = {"u": "user", "g": "group"}
@@ -49,7 +44,7 @@ def check(source: Source) -> Iterator[Finding]:
         if found is None:
             if option.value:  # an empty value clears the list
                 said = f"'{option.value}' is no entry of an id map"
-                yield INVALID.at(source.path, option.line, said)
+                yield source.at("container-idmap-invalid", option.line, said)
             ranges = []
             if option.value:
                 return
@@ -65,19 +60,27 @@ def check(source: Source) -> Iterator[Finding]:
 def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> Iterator[Finding]:
     name = _KINDS[kind]
     if not ranges:
-        yield HOLE.at(source.path, last, f"no {name} id is mapped")
+        yield source.at("container-idmap-hole", last, f"no {name} id is mapped")
         return
     clash = _clash(ranges, "inside") or _clash(ranges, "outside")
     if clash:
         one, other = clash
-        yield OVERLAP.at(source.path, other.line, f"{name} ids overlap those of line {one.line}")
+        yield source.at(
+            "container-idmap-overlap",
+            other.line,
+            f"{name} ids overlap those of line {one.line}",
+        )
         return
     for hole in holes(ranges):
         line = next((each.line for each in ranges if each.inside > hole[0]), ranges[-1].line)
-        yield HOLE.at(source.path, line, f"the {name} {in_words([hole])} not mapped")
+        yield source.at("container-idmap-hole", line, f"the {name} {in_words([hole])} not mapped")
     for each in ranges:
         if each.outside == 0 and each.count:
-            yield ROOT.at(source.path, each.line, f"{name} {each.inside} is the node's {name} 0")
+            yield source.at(
+                "container-idmap-root",
+                each.line,
+                f"{name} {each.inside} is the node's {name} 0",
+            )
 
 
 def _clash(ranges: Sequence[_Range], side: str) -> tuple[_Range, _Range] | None:

@@ -10,31 +10,19 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities
 from docker_lxc_gate.formats.apparmor_profile import profiles, statements
-from docker_lxc_gate.lint.finding import PROBLEMS
 from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from docker_lxc_gate.formats.apparmor_profile import Profile
-    from docker_lxc_gate.lint.finding import Finding, Problem
+    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Includes, Placed, Rules
     from docker_lxc_gate.lint.source import Source
 
-TUNABLES_INSIDE = PROBLEMS["profile-tunables-inside"]
-NAME = PROBLEMS["profile-not-enterable"]
-FILE_NAME = PROBLEMS["profile-name-differs"]
-COMPLAIN = PROBLEMS["profile-complain"]
-UNCONFINED = PROBLEMS["profile-unconfined-flag"]
-CHANGE = PROBLEMS["profile-change-any"]
-EVERYTHING = PROBLEMS["profile-allows-everything"]
-CAPABILITY = PROBLEMS["profile-capability-unknown"]
-DANGEROUS = PROBLEMS["profile-rules-node"]
-MOUNT = PROBLEMS["profile-mount-any"]
-WITHOUT_EFFECT = PROBLEMS["profile-rule-without-effect"]
 
 #: What the parser refuses, too, in other words.
-REFUSED = (TUNABLES_INSIDE, CAPABILITY)
+REFUSED = ("profile-tunables-inside", "profile-capability-unknown")
 _QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
 _BARE = patterns.compile(_QUALIFIED + r"(\w+)")
 #: A rule of a file, with its permissions before or after the path.
@@ -88,11 +76,11 @@ def check(source: Source, assigned: Collection[str], includes: Includes) -> Iter
     """
     for said in statements(source.text):
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
-            yield TUNABLES_INSIDE.at(source.path, said.line, f"'{said.text}' inside a profile")
+            yield source.at("profile-tunables-inside", said.line, f"'{said.text}' inside a profile")
     found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
     if len(found) == 1 and source.kind is Kind.PROFILE and _nearly(source.name, found[0].name):
         said_of = f"the file is called {source.name}, and the profile in it {found[0].name}"
-        yield FILE_NAME.at(source.path, found[0].line, said_of)
+        yield source.at("profile-name-differs", found[0].line, said_of)
     for profile in found:
         yield from _judged(source, profile)
         yield from _ruled(source, profile, includes.rules(source, profile))
@@ -123,23 +111,29 @@ def alike(name: str) -> str:
 
 
 def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
-    path, name = source.path, profile.name
+    name = profile.name
     if not name.startswith("lxc-"):
-        yield NAME.at(path, profile.line, f"lxc-start cannot enter the profile {name}")
+        yield source.at(
+            "profile-not-enterable",
+            profile.line,
+            f"lxc-start cannot enter the profile {name}",
+        )
     if "complain" in profile.flags:
-        yield COMPLAIN.at(path, profile.line, f"{name} has flags=(complain)")
+        yield source.at("profile-complain", profile.line, f"{name} has flags=(complain)")
     if off := sorted(profile.flags & _OFF):
-        yield UNCONFINED.at(path, profile.line, f"{name} has flags=({', '.join(off)})")
+        yield source.at(
+            "profile-unconfined-flag", profile.line, f"{name} has flags=({', '.join(off)})"
+        )
 
 
 def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     """Yield the rules that leave nothing of a profile, its own and those that it includes."""
     name = profile.name
 
-    def at(rule: Problem, place: Placed, said: str, fix: str = "") -> Finding:
+    def at(problem: str, place: Placed, said: str, fix: str = "") -> Finding:
         own = place.source is source
         more = "" if own else f", which {name} includes"
-        return rule.at(place.source.path, place.rule.line, f"{said}{more}", fix=fix)
+        return place.source.at(problem, place.rule.line, f"{said}{more}", fix=fix)
 
     bare: dict[str, Placed] = {}
     for each in rules.found:
@@ -156,12 +150,12 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     # What is included and not known here may deny something; LXC's own abstractions do.
     known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
     if "all" in bare:
-        yield at(EVERYTHING, bare["all"], f"{name} has the rule 'all,'")
+        yield at("profile-allows-everything", bare["all"], f"{name} has the rule 'all,'")
     elif bare.keys() >= _ALL and known and not denies:
         said = f"{name} allows {', '.join(sorted(_ALL))} without a condition, and denies nothing"
-        yield EVERYTHING.at(source.path, profile.line, said)
+        yield source.at("profile-allows-everything", profile.line, said)
     elif "mount" in bare:
-        yield at(MOUNT, bare["mount"], f"{name} has the rule 'mount,'")
+        yield at("profile-mount-any", bare["mount"], f"{name} has the rule 'mount,'")
 
 
 def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
@@ -176,27 +170,31 @@ def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
         wider = first.get(kind) if text != kind else None
         if wider is not None:
             said = f"'{rule.text},' is covered by '{kind},' in line {wider}"
-            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+            yield source.at("profile-rule-without-effect", rule.line, said)
         elif first[text] < rule.line:
             said = f"'{rule.text},' is in line {first[text]} already"
-            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+            yield source.at("profile-rule-without-effect", rule.line, said)
 
 
-def _alone(text: str) -> Iterator[tuple[Problem, str, str]]:
+def _alone(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield what is wrong with a rule by itself, and how to correct it."""
     if (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
-        yield CHANGE, f"'{text},'", ""
+        yield "profile-change-any", f"'{text},'", ""
     if file := _FILE.fullmatch(text):
         access, path = _access(file), file["path"]
         written = _WRITTEN.search(path) if access & {"w", "a"} else None
         if written or (access & {"r", "w", "a"} and _USED.search(path)):
-            yield DANGEROUS, f"'{text},'", ""
+            yield "profile-rules-node", f"'{text},'", ""
     if found := _CAPABILITY.fullmatch(text):
         names = found["names"].split()
         for name in sorted(set(names) - capabilities.NAMES):
-            yield CAPABILITY, f"'{name}' is no capability", capabilities.perhaps(name)
+            yield (
+                "profile-capability-unknown",
+                f"'{name}' is no capability",
+                capabilities.perhaps(name),
+            )
         if not found["deny"] and _RULING.intersection(names):
-            yield DANGEROUS, f"'{text},'", ""
+            yield "profile-rules-node", f"'{text},'", ""
 
 
 def _access(file: patterns.Match[str]) -> set[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate.formats.apparmor_profile import profiles, statements
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.rules.profile import alike
 from docker_lxc_gate.lint.source import Kind
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.source import Source
 
-UNKNOWN = PROBLEMS["profile-unknown"]
-TWICE = PROBLEMS["profile-defined-twice"]
-TUNABLE = PROBLEMS["tunable-without-effect"]
 
 #: The one tunable that is known to be read by nothing, whatever guides say.
 _READ_BY_NOTHING = "apparmor_nesting_profiles"
@@ -64,7 +61,7 @@ def check(
         if use.name not in known and (like or whole):
             fix = f"The profile is called {like}: use one name everywhere." if like else ""
             said = f"no file defines the profile {use.name}"
-            yield UNKNOWN.at(use.path, use.line, said, fix=fix)
+            yield at_file("profile-unknown", use.path, use.line, said, fix=fix)
     for name, places in known.items():
         together: dict[str, list[tuple[Source, int]]] = defaultdict(list)
         for source, profile in places:
@@ -74,7 +71,11 @@ def check(
             if base and len(files) > 1:
                 source, line = max(same, key=lambda place: place[0].path)
                 others = ", ".join(sorted(files - {source.path}))
-                yield TWICE.at(source.path, line, f"the profile {name} is also in {others}")
+                yield source.at(
+                    "profile-defined-twice",
+                    line,
+                    f"the profile {name} is also in {others}",
+                )
     yield from _tunables(sources)
 
 
@@ -90,4 +91,4 @@ def _tunables(sources: Sequence[Source]) -> Iterator[Finding]:
     ]
     if sum(source.text.count(variable) for source in named) == len(sets):
         for source, said in sets:
-            yield TUNABLE.at(source.path, said.line, f"nothing reads {variable}")
+            yield source.at("tunable-without-effect", said.line, f"nothing reads {variable}")

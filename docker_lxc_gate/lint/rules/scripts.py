@@ -9,8 +9,7 @@ from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.lint.finding import PROBLEMS, Edit
-from docker_lxc_gate.lint.rules.tools import NOT_CHECKED
+from docker_lxc_gate.lint.finding import Edit
 from docker_lxc_gate.lint.shell_text import TooTangled, commands
 
 if TYPE_CHECKING:
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.shell_text import Command
     from docker_lxc_gate.lint.source import Source
 
-ON_NODE = PROBLEMS["script-runs-on-node"]
-BUILTIN = PROBLEMS["script-builtin-executed"]
-DPKG_GREP = PROBLEMS["script-dpkg-grep"]
-GREP_QUIET = PROBLEMS["script-grep-quiet-pipefail"]
-SPLIT = PROBLEMS["script-splits-option"]
-NOT_EXECUTABLE = PROBLEMS["script-not-executable"]
 
 #: What may stand before a command's name. In a text that it cannot read whole, the parser takes
 #: reserved words for names.
@@ -63,7 +56,7 @@ def check(source: Source) -> Iterator[Finding]:
         found = commands(source.text)
     except TooTangled:
         said = "its commands are too tangled to be read in a few seconds"
-        yield NOT_CHECKED.at(source.path, 0, said, fix="Lint a script of a person.")
+        yield source.at("not-checked", 0, said, fix="Lint a script of a person.")
         return
     wrappers = _wrappers(found)
     enters = any(_entered(_bare(each.words), wrappers) is not None for each in found)
@@ -111,7 +104,7 @@ def not_executable(sources: Sequence[Source]) -> Iterator[Finding]:
                 said.add(name)
                 script = plain[name]
                 text = f"{source.path} executes it, and its mode is {script.mode & 0o777:o}"
-                yield NOT_EXECUTABLE.at(script.path, 0, text, edit=Edit(executable=True))
+                yield script.at("script-not-executable", 0, text, edit=Edit(executable=True))
 
 
 def _pipefail(words: Sequence[str], before: bool) -> bool:
@@ -177,7 +170,7 @@ def _builtin(
     started = _program(inner or [])
     if started and started[0] in _BUILTINS:
         said = f"{' '.join(started[:3])} is executed by {words[0]}, without a shell"
-        yield BUILTIN.at(source.path, each.line, said)
+        yield source.at("script-builtin-executed", each.line, said)
 
 
 def _pipes(
@@ -195,10 +188,10 @@ def _pipes(
     if inner[:1] == ["dpkg"] and {"-l", "--list"} & set(inner):
         if not any("ii" in word for word in words[1:]):
             said = f"'{' '.join(inner)} | {' '.join(words)}' is no test for an installed package"
-            yield DPKG_GREP.at(source.path, each.line, said)
+            yield source.at("script-dpkg-grep", each.line, said)
     elif pipefail and inner and _quiet(words) and not _is_short(inner):
         said = f"'{words[0]} -q' reads from {inner[0]} through a pipe, under pipefail"
-        yield GREP_QUIET.at(source.path, each.line, said)
+        yield source.at("script-grep-quiet-pipefail", each.line, said)
 
 
 def _quiet(words: Sequence[str]) -> bool:
@@ -218,23 +211,23 @@ def _on_node(source: Source, each: Command, words: Sequence[str]) -> Iterator[Fi
     shown = " ".join(words)[:120]
     if any(_SETTINGS.fullmatch(word) for word in each.words):
         said = f"'{shown}' writes /etc/docker/daemon.json of the node"
-        yield ON_NODE.at(source.path, each.line, said)
+        yield source.at("script-runs-on-node", each.line, said)
     elif (
         words[:1] in (["apt-get"], ["apt"])
         and "install" in words
         and any(_PACKAGES.fullmatch(word) for word in words)
     ):
-        yield ON_NODE.at(source.path, each.line, f"'{shown}' installs it on the node")
+        yield source.at("script-runs-on-node", each.line, f"'{shown}' installs it on the node")
     elif (
         words[:1] == ["systemctl"]
         and _VERBS & set(words)
         and any(_SERVICES.fullmatch(word) for word in words)
     ):
-        yield ON_NODE.at(source.path, each.line, f"'{shown}' is about the node's service")
+        yield source.at("script-runs-on-node", each.line, f"'{shown}' is about the node's service")
 
 
 def _splits(source: Source, each: Command, words: Sequence[str]) -> Iterator[Finding]:
     for word in words[3:] if words[2:3] == ["in"] else ():
         if _UNQUOTED.match(word) and _OPTIONS.search(word):
             said = f"'for {words[1]} in {word[:80]}' splits at every space"
-            yield SPLIT.at(source.path, each.line, said)
+            yield source.at("script-splits-option", each.line, said)

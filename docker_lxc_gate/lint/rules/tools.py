@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.lint import reach
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.machines.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 
-PARSE = PROBLEMS["profile-parse-error"]
-SYNTAX = PROBLEMS["script-syntax"]
-SHELLCHECK = PROBLEMS["script-shellcheck"]
-NOT_CHECKED = PROBLEMS["not-checked"]
 
 #: Includes are looked up in $1; empty: where the parser looks by itself. Never loaded (-Q), never
 #: taken from or put into a cache (-K). Through a pipe, since sshd may give a socket, which cannot
@@ -97,7 +93,7 @@ class Tools:
         if not self._parsed(source):
             return
         if why := reach.refused(source, here=isinstance(self._on, Local)):
-            yield NOT_CHECKED.at(source.path, 0, f"apparmor_parser did not get it: {why}")
+            yield source.at("not-checked", 0, f"apparmor_parser did not get it: {why}")
             return
         argv = ["sh", "-c", _PARSE, "parse", source.base]
         result = self._run("apparmor_parser", argv, [source])
@@ -118,9 +114,9 @@ class Tools:
         elif not result.ok:
             said = _BASH.search(result.stderr.decode(errors="surrogateescape"))
             if said:
-                yield SYNTAX.at(source.path, int(said["line"][:9]), said["said"])
+                yield source.at("script-syntax", int(said["line"][:9]), said["said"])
             else:
-                yield SYNTAX.at(source.path, 0, f"bash -n ended with {result.exit_code}")
+                yield source.at("script-syntax", 0, f"bash -n ended with {result.exit_code}")
 
     def shellcheck(self, sources: Sequence[Source]) -> Iterator[Finding]:
         """Yield what shellcheck calls errors in scripts, many of them in one call.
@@ -149,12 +145,14 @@ class Tools:
         for tool, paths in self._missing.items():
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             said = f"{tool} is not installed here: it has not checked this file{more}"
-            yield NOT_CHECKED.at(paths[0], 0, said, fix=f"Install {tool}, or lint on the node.")
+            yield at_file(
+                "not-checked", paths[0], 0, said, fix=f"Install {tool}, or lint on the node."
+            )
 
     def _unchecked(self, sources: Sequence[Source], why: str) -> Iterator[Finding]:
         """Yield that files could not be judged; a tool that is missing is said at the end."""
         if why:
-            yield from (NOT_CHECKED.at(source.path, 0, why) for source in sources)
+            yield from (source.at("not-checked", 0, why) for source in sources)
 
     def _run(
         self, tool: str, argv: Sequence[str], sources: Sequence[Source]
@@ -192,15 +190,15 @@ def _refused(source: Source, said: str) -> Finding:
     if found is None:
         lines = [line for line in said.splitlines() if "Cache read/write" not in line]
         last = lines[-1].replace(_STDIN, source.path) if lines else "and says nothing"
-        return PARSE.at(source.path, 0, f"apparmor_parser refuses it: {last}")
+        return source.at("profile-parse-error", 0, f"apparmor_parser refuses it: {last}")
     if _ABSENT.search(found["said"]) and not source.base:
         text = f"{found['said']}: the includes of this profile are not on this machine"
-        return NOT_CHECKED.at(source.path, int(found["line"][:9]), text)
+        return source.at("not-checked", int(found["line"][:9]), text)
     own = found["file"] in {None, _STDIN}
     if own:
-        return PARSE.at(source.path, int(found["line"][:9]), found["said"])
+        return source.at("profile-parse-error", int(found["line"][:9]), found["said"])
     text = f"the parser blames {found['file']}, line {found['line']}: {found['said']}"
-    return PARSE.at(source.path, 0, text)
+    return source.at("profile-parse-error", 0, text)
 
 
 def _together(sources: Sequence[Source]) -> Iterator[list[Source]]:
@@ -225,7 +223,7 @@ def _comments(listed: list[Any], sources: Sequence[Source]) -> Iterator[Finding]
             continue
         if all(isinstance(said.get(key), kind) for key, kind in wanted.items()):
             path, text = paths[said["file"]], f"SC{said['code']}: {said['message']}"
-            yield SHELLCHECK.at(path, said["line"], text, column=said["column"])
+            yield at_file("script-shellcheck", path, said["line"], text, column=said["column"])
 
 
 def _listed(told: bytes) -> list[Any] | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.doctor import node_reads, upgrade
+from docker_lxc_gate.doctor.diagnosis import FOLLOWS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, examine
-from docker_lxc_gate.doctor.problems import FOLLOWS
 from docker_lxc_gate.errors import FactError, TransportError, Unreachable
 from docker_lxc_gate.lint.finding import PROBLEMS
 from tests.doubles.answering import Answer, Answering
@@ -141,7 +141,7 @@ def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -
 
 
 def test_consequences_and_their_causes_are_problems_that_exist() -> None:
-    known = {kind.id for each in EXAMINATIONS for kind in each.kinds}
+    known = {kind for each in EXAMINATIONS for kind in each.kinds}
     known |= PROBLEMS.keys()
     assert {*FOLLOWS, *(cause for causes in FOLLOWS.values() for cause in causes)} <= known
     of_docker = ("daemon-", "json-key", "json-syntax")
@@ -149,6 +149,6 @@ def test_consequences_and_their_causes_are_problems_that_exist() -> None:
 
 
 def test_every_examination_names_what_it_finds_out_and_its_problems() -> None:
-    ids = [kind.id for each in EXAMINATIONS for kind in each.kinds if kind.id != "lint"]
+    ids = [kind for each in EXAMINATIONS for kind in each.kinds if kind != "lint"]
     assert len(ids) == len(set(ids))
     assert all(each.what and each.kinds for each in EXAMINATIONS)

@@ -6,12 +6,13 @@ import subprocess
 
 import pytest
 
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
 from docker_lxc_gate.lint.finding import Severity
 from proof.faults.fault import PRELUDE
 from tests.live.cases.doctor_rows import ROWS, Row
 
-_KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}
+_KINDS = {kind: PROBLEMS[kind] for each in EXAMINATIONS for kind in each.kinds}
 
 
 def name(row: Row) -> str:

@@ -45,5 +45,5 @@ def test_every_package_has_a_version_up_to_which_it_is_known() -> None:
     names = [each.package for each in KNOWN]
     assert len(names) == len(set(names))
     assert {each for _, packages in NEEDED for each in packages} <= set(names)
-    ids = [*(each.id for each in PAIRS), *(each.id for each in upgrade.KINDS)]
+    ids = [*(each.id for each in PAIRS), *upgrade.KINDS]
     assert len(ids) == len(set(ids))

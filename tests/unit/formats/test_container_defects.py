@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docker_lxc_gate.formats.container_config import FUSE_ENTRY, parse, parse_lxc
-from docker_lxc_gate.formats.container_defects import Kind, defects, stopping
+from docker_lxc_gate.formats.container_defects import defects, stopping
 
 ENTRY = "lxc.mount.entry:"
 
@@ -13,40 +13,57 @@ ENTRY = "lxc.mount.entry:"
 @pytest.mark.parametrize(
     ("line", "kind", "said", "stops", "certain"),
     [
-        ("colour", Kind.UNREADABLE, "'colour' is no option", False, True),
-        (f"{ENTRY} /dev/fuse", Kind.ENTRY_CUT, "lacks target, type, options", True, True),
-        (f"{ENTRY} /a b none bind create=dir", Kind.ENTRY_CUT, "a blank within", False, True),
-        (f"{ENTRY} /my data a none bind 0 0", Kind.ENTRY_CUT, "\\040", False, True),
-        (f"{ENTRY} /a /a none bind", Kind.TARGET_ABSOLUTE, "LXC ignores the entry", False, True),
-        ("lxc.aa_profile: x", Kind.KEY_FORMER, "write lxc.apparmor.profile", True, True),
-        ("feature: nesting=1", Kind.KEY_UNKNOWN, "does nothing with it", False, True),
-        ("theirs: 1", Kind.KEY_UNKNOWN, "newer than pve-container", False, False),
-        ("features: fuse=2", Kind.VALUE, "the next start fails", True, True),
-        ("net0: name=e,ip=192.0.2.7", Kind.VALUE, "the next start fails", True, True),
-        ("net0: name=e,theirs=1", Kind.VALUE, "newer than pve-container", False, False),
-        ("dev0: /dev/a,gid=video", Kind.VALUE, "the next start fails", True, True),
-        ("mp0: /a", Kind.VALUE, "without this mount point", False, True),
-        ("onboot: maybe", Kind.VALUE, "takes it for 1", False, True),
-        ("cores: two", Kind.VALUE, "or 0", False, True),
-        ("hostname: a_b", Kind.VALUE, "uses the value as it is", False, False),
-        ("features: fuse=1, nesting=1", Kind.VALUE, "the next start fails", True, True),
-        ("lxc.mount.auto: proc cgroup:rww", Kind.VALUE, "'cgroup:rww'", True, True),
-        ("lxc.mount.auto: shmounts:", Kind.VALUE, "mounts by itself", True, True),
-        ("lxc.cgroup2.devices.allow: c 10 200 rwm", Kind.VALUE, "is no device", True, True),
-        ("lxc.cgroup2.devices.deny: a rwm", Kind.VALUE, "is no device", True, True),
-        (f"{ENTRY} /a b none bind,creat=dir", Kind.VALUE, "the option 'creat=dir'", False, True),
-        (f"{ENTRY} /a b none rbind,optinal", Kind.VALUE, "ignores it", False, True),
-        (f"{ENTRY} /a b none bind,readonly", Kind.VALUE, "ignores it", False, True),
-        (f"{ENTRY} a b tmpfs create=dirs", Kind.VALUE, "the option 'create=dirs'", False, True),
-        ("memory: 8", Kind.LIMIT, "pct set refuses", False, False),
+        ("colour", "line-dropped", "'colour' is no option", False, True),
+        (f"{ENTRY} /dev/fuse", "mount-entry-cut", "lacks target, type, options", True, True),
+        (f"{ENTRY} /a b none bind create=dir", "mount-entry-cut", "a blank within", False, True),
+        (f"{ENTRY} /my data a none bind 0 0", "mount-entry-cut", "\\040", False, True),
+        (f"{ENTRY} /a /a none bind", "mount-target-absolute", "LXC ignores the entry", False, True),
+        ("lxc.aa_profile: x", "key-former", "write lxc.apparmor.profile", True, True),
+        ("feature: nesting=1", "key-unknown", "does nothing with it", False, True),
+        ("theirs: 1", "key-unknown", "newer than pve-container", False, False),
+        ("features: fuse=2", "features-invalid", "the next start fails", True, True),
+        ("net0: name=e,ip=192.0.2.7", "value-invalid", "the next start fails", True, True),
+        ("net0: name=e,theirs=1", "value-invalid", "newer than pve-container", False, False),
+        ("dev0: /dev/a,gid=video", "value-invalid", "the next start fails", True, True),
+        ("mp0: /a", "value-invalid", "without this mount point", False, True),
+        ("onboot: maybe", "value-invalid", "takes it for 1", False, True),
+        ("cores: two", "value-invalid", "or 0", False, True),
+        ("hostname: a_b", "value-invalid", "uses the value as it is", False, False),
+        ("features: fuse=1, nesting=1", "features-invalid", "the next start fails", True, True),
+        ("lxc.mount.auto: proc cgroup:rww", "value-invalid", "'cgroup:rww'", True, True),
+        ("lxc.mount.auto: shmounts:", "value-invalid", "mounts by itself", True, True),
+        ("lxc.cgroup2.devices.allow: c 10 200 rwm", "value-invalid", "is no device", True, True),
+        ("lxc.cgroup2.devices.deny: a rwm", "value-invalid", "is no device", True, True),
+        (
+            f"{ENTRY} /a b none bind,creat=dir",
+            "value-invalid",
+            "the option 'creat=dir'",
+            False,
+            True,
+        ),
+        (f"{ENTRY} /a b none rbind,optinal", "value-invalid", "ignores it", False, True),
+        (f"{ENTRY} /a b none bind,readonly", "value-invalid", "ignores it", False, True),
+        (
+            f"{ENTRY} a b tmpfs create=dirs",
+            "value-invalid",
+            "the option 'create=dirs'",
+            False,
+            True,
+        ),
+        ("memory: 8", "value-invalid", "pct set refuses", False, False),
     ],
 )
 def test_defect_of_a_line_says_what_becomes_of_it(
-    line: str, kind: Kind, said: str, stops: bool, certain: bool
+    line: str, kind: str, said: str, stops: bool, certain: bool
 ) -> None:
     written = parse("", f"arch: amd64\n{line}\n")
     (defect,) = defects(written)
-    assert (defect.kind, defect.line, defect.stops, defect.certain) == (kind, 2, stops, certain)
+    assert (
+        defect.problem.removeprefix("container-"),
+        defect.line,
+        defect.stops,
+        defect.certain,
+    ) == (kind, 2, stops, certain)
     assert said in f"{defect.cause}; {defect.effect}"
     assert list(stopping(written)) == ([defect] if stops else [])
 
@@ -91,11 +108,11 @@ def test_defects_of_plain_lxc_are_those_of_lxc() -> None:
         "lxc.network.type = veth\nlxc.rootfs = /a\n"
     )
     found = {each.line: each for each in defects(parse_lxc("", text))}
-    assert {line: each.kind for line, each in found.items()} == {
-        3: Kind.TARGET_ABSOLUTE,
-        4: Kind.UNREADABLE,
-        6: Kind.KEY_FORMER,
-        7: Kind.KEY_FORMER,
+    assert {line: each.problem.removeprefix("container-") for line, each in found.items()} == {
+        3: "mount-target-absolute",
+        4: "lxc-line",
+        6: "key-former",
+        7: "key-former",
     }
     assert found[4].stops
 

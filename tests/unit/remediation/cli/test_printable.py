@@ -20,11 +20,10 @@ from rich.text import Text
 
 from docker_lxc_gate.commandline.exit_codes import SETTINGS
 from docker_lxc_gate.commandline.output import Console, run
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
-from docker_lxc_gate.doctor.examine import EXAMINATIONS
+from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.formats import FORMATS
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.masking import STARS
@@ -203,7 +202,7 @@ def stages(text: str, *, as_json: bool) -> None:
 
 def diagnosed(text: str, form: str) -> None:
     """Run ``doctor`` where all that it found is the text."""
-    cause = EXAMINATIONS[0].kinds[0].here(text, fix=text)
+    cause = here("container-frozen", text, fix=text)
     found = Diagnosis((cause,), (Unseen("a thing", text),))
     node = SimpleNamespace(node=SimpleNamespace(machine="pve1"))
     with (
@@ -217,7 +216,7 @@ def diagnosed(text: str, form: str) -> None:
 
 def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
-    found = next(iter(PROBLEMS.values())).at(text, 1, text, column=1, fix=text)
+    found = at_file("json-syntax", text, 1, text, column=1, fix=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
         lint_verb.lint.main(["--format", form], standalone_mode=False, **SETTINGS)
 
