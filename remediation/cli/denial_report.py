@@ -10,11 +10,12 @@ from rich.text import Text
 
 from docker_lxc_gate import masking
 from docker_lxc_gate.commandline.json_output import print_json, shown
-from docker_lxc_gate.facts.audit.audit_records import MARK, kind
+from docker_lxc_gate.facts.audit.audit_records import MARK
 from docker_lxc_gate.facts.denial.denial_answers import (
     Answer,
     answer,
     forbidding_rules,
+    kind,
     wanted,
     who,
 )

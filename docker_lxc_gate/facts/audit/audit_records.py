@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.facts.audit import canary
 from docker_lxc_gate.printable import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 #: Stands in each record of a denial, in front of its fields.
 MARK = 'apparmor="DENIED"'
@@ -122,23 +117,6 @@ def _value(key: str, quoted: str, bare: str) -> str | None:
     if bare and key in _MAY_BE_HEX and patterns.fullmatch(r"(?:[0-9A-F]{2})+", bare):
         return bytes.fromhex(bare).decode(errors="replace")
     return quoted or bare
-
-
-def kind(fields: Mapping[str, str]) -> str:
-    """Return what a record is about: its operation, or what groups of operations are about.
-
-    Those are ``mqueue``, ``io_uring``, ``dbus``, ``network``, ``policy``; all else that names a
-    ``denied_mask`` is about a file.
-    """
-    operation, group = fields.get("operation", ""), fields.get("class", "")
-    if group.endswith("mqueue"):
-        return "mqueue"
-    if group == "io_uring" or operation.startswith("uring_"):
-        return "io_uring"
-    for prefix, name in (("dbus_", "dbus"), ("profile_", "policy")):
-        if operation.startswith(prefix):
-            return name
-    return "network" if fields.get("family") else operation
 
 
 def without_canaries(text: str) -> list[Denial]:

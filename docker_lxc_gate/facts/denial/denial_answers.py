@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.facts.audit.audit_records import kind
 from docker_lxc_gate.facts.denial import path_denials, process_denials
 from docker_lxc_gate.facts.denial.denial_class import NoRule, Record
 from docker_lxc_gate.facts.denial.known import KNOWN, PLACES, advice, alike, with_globs
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.facts.denial.denial_class import DenialClass
     from docker_lxc_gate.facts.denial.profile_text import Policy, Rule
 
-#: Each class, by what :func:`docker_lxc_gate.facts.audit.audit_records.kind` calls its records.
+#: Each class, by what :func:`kind` calls its records; the first one that tells a record has it.
 _CLASSES = path_denials.CLASSES | process_denials.CLASSES
 #: The first words of rules that are about no file.
 _KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
@@ -33,6 +32,8 @@ _CHOSEN = {
     **dict.fromkeys(KNOWN.fields["words"], patterns.compile(r"[\w+.-]*")),
     **dict.fromkeys(KNOWN.fields["several_words"], patterns.compile(r"[\w+:, -]*")),
 }
+#: What is not quoted: what no guest has chosen.
+_PLAIN = _CHOSEN.keys() | set(KNOWN.fields["by_nodes"])
 #: Stands for a byte that was no UTF-8, which a rule cannot name.
 _REPLACED = "\ufffd"
 _DENY = patterns.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+")
@@ -86,7 +87,8 @@ def answer(denial: Denial) -> Answer:
         allowing = rule(denial)
     except NoRule as why:
         return Answer(no_rule=str(why))
-    before, where = (advice(rows, fields, kind(fields)) for rows in (KNOWN.try_first, KNOWN.where))
+    nests = _class(fields).nests
+    before, where = (advice(rows, fields, nests=nests) for rows in (KNOWN.try_first, KNOWN.where))
     return Answer(before, allowing, where=where, dangerous=danger(fields))
 
 
@@ -122,9 +124,9 @@ def rule(denial: Denial) -> str:
     if (profile := fields.get("profile", "")) in KNOWN.no_rule_in:
         raise NoRule(KNOWN.no_rule_in[profile])
     marked = {**fields, **{key: alike(fields[key]) for key in PLACES if key in fields}}
-    quoted = {key: _literal(marked[key]) for key in KNOWN.fields["by_guests"] if key in fields}
+    quoted = {key: value if key in _PLAIN else _literal(value) for key, value in marked.items()}
     try:
-        return f"{_class(fields).rule(Record(marked | quoted))},"
+        return f"{_class(fields).rule(Record(quoted))},"
     except KeyError as error:  # what the rule needs was never written, or cut off
         raise NoRule(f"the record has no {error.args[0]}") from None
 
@@ -168,6 +170,13 @@ def _forbids(rule: Rule, policy: Policy, fields: Mapping[str, str]) -> bool:
     rest = text[len(name) :] if name != "file" else patterns.sub(r"^file\b", "", text)
     forbids = _class(fields).deny.get(name)
     return forbids is not None and forbids(rest, Record(fields))
+
+
+def kind(fields: Mapping[str, str]) -> str:
+    """Return the name of a record's class; of what no class is about, its operation."""
+    record = Record(fields)
+    telling = (name for name, known in _CLASSES.items() if known.tells(record))
+    return next(telling, fields.get("operation", ""))
 
 
 def _class(fields: Mapping[str, str]) -> DenialClass:

@@ -89,7 +89,7 @@ class Record(dict[str, str]):
 
 @dataclass(frozen=True)
 class DenialClass:
-    """What is known of the denials of one class.
+    """All that is known of the denials of one class; a new one is a row of ``CLASSES``.
 
     Attributes:
         wanted: says in words what was tried, as it follows "wanted to"; of whatever fields, text.
@@ -99,12 +99,16 @@ class DenialClass:
         deny: what decides if a deny rule forbids it, by the rule's first word; it is given the
             rest of the rule, and the record.
         danger: says why the rule is dangerous; empty: nothing is known.
+        tells: whether a record is of it, if not by its operation, which is then the class's name.
+        nests: whether the profile that LXC generates allows it if the container has nesting.
     """
 
     wanted: Callable[[Record], str]
     rule: Callable[[Record], str]
     deny: Mapping[str, Callable[[str, Record], bool]]
     danger: Callable[[Record], str] = lambda _: ""
+    tells: Callable[[Record], bool] = lambda _: False
+    nests: bool = False
 
 
 def is_path(word: str) -> bool:
@@ -145,12 +149,13 @@ def grants(words: list[str], granted: set[str], record: Record) -> bool:
 
 
 def hold(conditions: Mapping[str, tuple[str, str]], record: Record) -> bool:
-    """Whether every condition holds; one that is not known here does not."""
+    """Whether every condition holds: by the field of its name, unless the table has another one."""
+    known = {**dict(zip(record, record, strict=True)), **KNOWN.conditions}
     for key, (_, value) in conditions.items():
         if key == "peer":
             if not _peer(value, record):
                 return False
-        elif not (field := KNOWN.conditions.get(key)) or not _any(value, record.get(field, "")):
+        elif key not in known or not _any(value, record.get(known[key], "")):
             return False
     return True
 

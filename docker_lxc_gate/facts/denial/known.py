@@ -21,12 +21,15 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Advice(_Row, frozen=True):
-    """A text of profiles: all, or those that a container has ``inside``; of some kinds or all."""
+    """A text of profiles: all, or those that a container has ``inside``.
+
+    One that ``nests`` is about the classes that are allowed with nesting alone.
+    """
 
     profile: str
     text: str
     inside: bool = False
-    kinds: frozenset[str] = frozenset()
+    nests: bool = False
 
 
 class _Known(_Row, frozen=True):
@@ -56,12 +59,12 @@ PLACES = KNOWN.fields["places"]
 _MARK = 0x86
 
 
-def advice(rows: tuple[_Advice, ...], fields: Mapping[str, str], kind: str) -> str:
+def advice(rows: tuple[_Advice, ...], fields: Mapping[str, str], *, nests: bool) -> str:
     """Return the text of the first row of a table that is about a record; empty: none is."""
     profile = fields.get("profile") or fields.get("label", "")
     inside = bool(fields.get("namespace"))
     for row in rows:
-        fits = (not row.kinds or kind in row.kinds) and (inside or not row.inside)
+        fits = (nests or not row.nests) and (inside or not row.inside)
         if fits and patterns.fullmatch(f"(?s){row.profile}", profile):
             return row.text.format(profile=profile)
     return ""

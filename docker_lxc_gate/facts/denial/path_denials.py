@@ -230,6 +230,7 @@ CLASSES = {
         _mount_rule,
         {"mount": _mount_forbids, "remount": _forbids_remount},
         _mount_danger,
+        nests=True,
     ),
     "remount": DenialClass(
         lambda record: f"remount {record.shown('name')}",
@@ -238,16 +239,19 @@ CLASSES = {
         ),
         {"remount": _forbids_place},
         _mount_danger,
+        nests=True,
     ),
     "umount": DenialClass(
         lambda record: f"unmount {record.shown('name')}",
         lambda record: f"umount {record.path('name')}",
         {"umount": _mount_forbids},
         _uncovers,
+        nests=True,
     ),
     "pivotroot": DenialClass(
         lambda record: f"make {record.shown('name')} its root (pivot_root)",
         _pivot_root,
         {"pivot_root": _forbids_place},
+        nests=True,
     ),
 }

@@ -212,12 +212,14 @@ CLASSES = {
         lambda record: f"ptrace {record.access()} peer={record['peer']}",
         {"ptrace": all_hold},
         _peer_danger,
+        nests=True,
     ),
     "signal": DenialClass(
         _signal,
         lambda record: f"signal {record.access()} set=({record['signal']}) peer={record['peer']}",
         {"signal": all_hold},
         _peer_danger,
+        nests=True,
     ),
     "capable": DenialClass(
         lambda record: f"use the capability {record.shown('capname')}",
@@ -257,18 +259,20 @@ CLASSES = {
             f"{record.shown('name')}"
         ),
         danger=lambda _: "it may replace AppArmor's policy, also the profile itself",
+        tells=lambda record: record.get("operation", "").startswith("profile_"),
     ),
-    "network": DenialClass(
-        _socket_wanted,
-        _socket_rule,
-        {"network": _forbids_network, "unix": _forbids_unix},
-        _socket_danger,
+    "dbus": DenialClass(
+        _dbus_wanted,
+        _dbus_rule,
+        {"dbus": all_hold},
+        _dbus_danger,
+        tells=lambda record: record.get("operation", "").startswith("dbus_"),
     ),
-    "dbus": DenialClass(_dbus_wanted, _dbus_rule, {"dbus": all_hold}, _dbus_danger),
     "mqueue": DenialClass(
         lambda record: f"{_denied(record)} the message queue {record.shown('name')}",
         _queue_rule,
         {"mqueue": _forbids_queue},
+        tells=lambda record: record.get("class", "").endswith("mqueue"),
     ),
     "io_uring": DenialClass(
         lambda record: f"use io_uring ({_denied(record)})",
@@ -277,5 +281,15 @@ CLASSES = {
         ),
         {"io_uring": all_hold},
         lambda _: "what io_uring does passes by seccomp's filter of system calls",
+        lambda record: (
+            record.get("class") == "io_uring" or record.get("operation", "").startswith("uring_")
+        ),
+    ),
+    "network": DenialClass(
+        _socket_wanted,
+        _socket_rule,
+        {"network": _forbids_network, "unix": _forbids_unix},
+        _socket_danger,
+        lambda record: bool(record.get("family")),
     ),
 }

@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docker_lxc_gate.facts.audit.audit_records import kind, parse
+from docker_lxc_gate.facts.audit.audit_records import parse
 from tests.doubles.apparmor.denials import CORPUS, LAB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def test_kind_of_a_record_is_its_operation_or_its_group() -> None:
-    assert kind({"operation": "open", "class": "sysv_mqueue"}) == "mqueue"
-    assert kind({"operation": "create", "family": "inet"}) == "network"
-    assert kind({}) == ""
 
 
 class _Record(ctypes.Structure):
