@@ -44,7 +44,7 @@ def pytest_cmdline_main(
             "Python runs with -O or PYTHONOPTIMIZE, which removes every assertion, and so every "
             "verdict. Run it without"
         )
-    option, reports = config.option, config.rootpath / "reports"
+    option, reports = config.option, config.invocation_params.dir / "reports"
     worker = hasattr(config, "workerinput")  # of xdist: the main process holds the lock
     if worker or option.collectonly or not feature_files(config):
         return (yield)
@@ -101,7 +101,10 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
         Unanswerable: the folder cannot be written, is full, or another run holds it.
     """
     elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
-    if alone and (why := not_own(folder)):
+    why = not_own(folder) if alone else ""
+    if alone and (folder / "allure-results").exists() and not (folder / _LOCK).exists():
+        why = "it has the results of another program"  # a run would delete them
+    if why:
         raise Unanswerable(
             f"results cannot be written to {folder}: {why}. Move it away, or name {elsewhere}"
         )

@@ -1,6 +1,6 @@
 """The report: Allure results, JUnit XML, and one HTML file made from them.
 
-Everything is written to ``reports/`` below pytest's root directory. Rendering needs Node and the
+Everything is written to ``reports/`` where pytest was started. Rendering needs Node and the
 npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay, and
 ``python -m docker_lxc_gate.verdict.report`` can render them later.
 """
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.collectonly or not feature_files(config):
         return
-    option, reports = config.option, config.rootpath / "reports"
+    option, reports = config.option, config.invocation_params.dir / "reports"
     if not option.allure_report_dir:
         option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True
     if option.clean_alluredir and not hasattr(config, "workerinput"):
@@ -84,7 +84,7 @@ def publish(config: pytest.Config) -> str:
         _describe(results, environment(config))
         if config.getoption("--no-report"):
             return f"results: {_short(results)}"
-        return render(results, config.rootpath / "reports")
+        return render(results, config.invocation_params.dir / "reports")
     except OSError as error:
         return f"report: not written, {error}"
 

@@ -198,14 +198,14 @@ def _told(
     if finding.verdict is Verdict.NOT_COMPLIANT:
         return finding.cause
 
+    roots = (config.rootpath, _HERE.parent)  # an installed package is in site-packages itself
+
+    def is_ours(path: Path) -> bool:
+        below = [str(path.relative_to(root)) for root in roots if path.is_relative_to(root)]
+        return any("site-packages" not in each for each in below) and path.parent != _HERE
+
     def ours(excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
-        kept = excinfo.traceback.filter(
-            lambda entry: (
-                Path(entry.path).is_relative_to(config.rootpath)
-                and "site-packages" not in str(entry.path)
-                and Path(entry.path).parent != _HERE
-            )
-        )
+        kept = excinfo.traceback.filter(lambda entry: is_ours(Path(entry.path)))
         return kept or excinfo.traceback
 
     tbfilter = ours if not config.getoption("fulltrace") else False

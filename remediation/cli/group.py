@@ -19,6 +19,7 @@ from remediation.engine.errors import ChangedSince, RollbackFailed
 
 #: The first sentence of each verb, which its own help repeats.
 VERBS = {
+    "gate": "Judge a container as it stands: compliant, not compliant or undetermined.",
     "create": "Create and start the container from the target file's template.",
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",

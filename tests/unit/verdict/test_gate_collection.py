@@ -12,7 +12,7 @@ from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.gate.conftest import Toy
+    from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -15,7 +15,7 @@ from docker_lxc_gate.machines.transport import Local, Recorded
 from docker_lxc_gate.verdict import evidence
 
 if TYPE_CHECKING:
-    from tests.unit.gate.conftest import Toy
+    from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

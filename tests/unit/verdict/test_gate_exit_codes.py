@@ -15,7 +15,7 @@ from docker_lxc_gate.verdict.claim import claim
 from docker_lxc_gate.verdict.verdicts import Unanswerable
 
 if TYPE_CHECKING:
-    from tests.unit.gate.conftest import Toy
+    from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).resolve().parents[3]
@@ -52,6 +52,17 @@ def test_gate_whose_reports_are_a_link_or_anothers_changes_nothing_there(
     assert whose in seen.errlines[0]
     assert elsewhere.stat().st_mode & 0o777 == 0o755
     assert list(elsewhere.iterdir()) == []
+
+
+def test_gate_where_reports_are_another_programs_deletes_nothing(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    result = toy.path / "reports" / "allure-results" / "1-result.json"
+    result.parent.mkdir(parents=True)
+    result.touch()
+    seen = toy.run()
+    assert seen.ret == 3
+    assert "it has the results of another program" in seen.errlines[0]
+    assert result.exists()
 
 
 def test_claim_where_the_disk_is_full_is_refused(

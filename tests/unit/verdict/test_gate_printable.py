@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.unit.gate.conftest import Toy
+    from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

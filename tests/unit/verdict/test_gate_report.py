@@ -17,7 +17,7 @@ from docker_lxc_gate.verdict.evidence import counted, redact, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.unit.gate.conftest import Toy
+    from tests.unit.verdict.conftest import Toy
 
     Step = Callable[[dict[str, Any], str], dict[str, Any]]
 

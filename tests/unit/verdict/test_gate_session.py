@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.unit.gate.conftest import Toy
+    from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,0 +1,55 @@
+"""``docker-lxc-gate gate``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import pytest
+
+from docker_lxc_gate.commandline import target_option
+from docker_lxc_gate.home import HOME
+from docker_lxc_gate.machines.target import EXPECTED
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="T",
+    help=f"{EXPECTED}, or a name in the target file. May be repeated.",
+)
+@click.option("--target-file", metavar="TOML", help="File of targets, by name.")
+@click.option(
+    "--allow-mutation",
+    is_flag=True,
+    help="Also run the scenarios that change something on a target (docs/what-changes.md).",
+)
+@click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
+@click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
+def gate(
+    targets: tuple[str, ...],
+    target_file: str | None,
+    others: tuple[str, ...],
+    *,
+    allow_mutation: bool,
+    no_report: bool,
+) -> None:
+    """Judge a container as it stands: compliant, not compliant or undetermined.
+
+    It is read-only without --allow-mutation. Results and report are written to ./reports. Pytest's
+    options work, too: -k VAL-4 runs the scenarios of a clause, -m "not container" those of the
+    node, -x stops at the first failure, --collect-only lists the scenarios.
+
+    Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 130: interrupted;
+    docs/verdicts.md has all.
+    """
+    if not targets:
+        target_option.named(None, None)
+    asked = [f"--target={target}" for target in targets]
+    asked += [f"--target-file={target_file}"] if target_file else []
+    asked += ["--allow-mutation"] * allow_mutation + ["--no-report"] * no_report
+    own = ["-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
+    sys.argv = ["pytest", *own, *asked, *others]
+    sys.exit(pytest.console_main())
