@@ -12,6 +12,7 @@ from docker_lxc_gate.machines.transport import Layer
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
 from remediation.engine.rollback import roll_back
+from tests.doubles.examples import in_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,8 +67,6 @@ class Killable(Protocol):
 
 
 M = TypeVar("M", bound=Killable)
-#: A sample of the ways to die in `scripts/test`, all of them in `scripts/test --all`.
-SAMPLED = pytest.mark.parametrize("one_in", [20, pytest.param(1, marks=pytest.mark.laws)])
 
 
 def comes_back_wherever_killed(
@@ -76,17 +75,17 @@ def comes_back_wherever_killed(
     *,
     back: bool,
     ways: int,
-    one_in: int = 1,
     meanwhile: Callable[[M], object] = lambda _: None,
 ) -> None:
     """Kill apply, or a rollback, at every command: a rollback then brings everything back.
+
+    `scripts/test` tries a sample of the ways to die, `scripts/test --all` all of them.
 
     Args:
         fresh: makes a machine in a folder.
         look: returns what must be as before.
         back: kill the rollback.
         ways: there are more than so many.
-        one_in: of so many ways, one is tried.
         meanwhile: changes the machine after apply, or after the apply that is killed.
     """
     whole = Death()
@@ -101,7 +100,7 @@ def comes_back_wherever_killed(
         before = look(it)
     deaths = list(whole.ways())
     assert len(deaths) > ways
-    for way in deaths[::one_in]:
+    for way in deaths[:: 1 if in_depth() else 20]:
         with TemporaryDirectory() as name:
             it = fresh(name)
             if back:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from docker_lxc_gate.masking import STARS, mask, mask_end, shown
+from tests.doubles.examples import in_depth
 
 _SECRET = "hunter2Xyz9QwErTy"  # noqa: S105 - planted
 _LONG = _SECRET * 2
@@ -236,11 +237,11 @@ def test_mask_text_with_words_around_a_value_keeps_the_words(text: str, masked: 
         *('"name":"password","value":"', '{"value":"x",', "passwords: [", "$6$", "basic a"),
     ],
 )
-def test_mask_hostile_megabyte_takes_linear_time(unit: str) -> None:
-    text = unit * ((1 << 20) // len(unit.encode()))
+def test_mask_hostile_text_takes_linear_time(unit: str) -> None:
+    text = unit * ((1 << (20 if in_depth() else 17)) // len(unit.encode()))
     started = time.process_time()
     mask(text)
-    assert time.process_time() - started < 10  # a quadratic rule takes hours
+    assert time.process_time() - started < 10  # a quadratic rule takes minutes
 
 
 def test_mask_of_a_cut_text_shows_no_half_secret() -> None:

@@ -14,7 +14,7 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import SAMPLED, comes_back_wherever_killed
+from tests.doubles.death import comes_back_wherever_killed
 from tests.doubles.naming import naming
 from tests.doubles.nodes import proxmox_snapshots
 from tests.doubles.nodes.world import World, world
@@ -230,11 +230,10 @@ def test_rollback_after_a_second_apply_over_a_snapshot_restores_the_file(it: Wor
     is_back(it, CHANGES["snapshot"], running=False)
 
 
-@SAMPLED
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_rollback_beside_a_snapshot_killed_at_any_command_restores_the_file(
-    running: bool, back: bool, one_in: int
+    running: bool, back: bool
 ) -> None:
     """Taken after ``apply``, or after a run of it that was killed."""
 
@@ -248,7 +247,6 @@ def test_rollback_beside_a_snapshot_killed_at_any_command_restores_the_file(
         seen,
         back=back,
         ways=8,
-        one_in=one_in,
         meanwhile=lambda it: by_pct(it, CHANGES["snapshot"]),
     )
 

@@ -17,7 +17,7 @@ from remediation.engine.action import Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from tests.doubles.answering import Answer, Answering
-from tests.doubles.death import SAMPLED, comes_back_wherever_killed
+from tests.doubles.death import comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
@@ -59,19 +59,15 @@ def test_options_applied_to_a_running_container_are_in_effect(laid: Laid, runnin
         assert it.node.effective == (repr(config) if running else None)
 
 
-@SAMPLED
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_options_killed_at_any_command_are_rolled_back(
-    running: bool, back: bool, one_in: int
-) -> None:
+def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool) -> None:
     laid = Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
     comes_back_wherever_killed(
         lambda name: world(name, laid, running=running),
         World.look,
         back=back,
         ways=8,
-        one_in=one_in,
     )
 
 

@@ -22,7 +22,7 @@ from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import SAMPLED, Death, Died, comes_back_wherever_killed
+from tests.doubles.death import Death, Died, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
@@ -111,17 +111,13 @@ class World:
 
 
 @pytest.mark.parametrize("status", [{}, {"fuse-overlayfs": "rc", "libfuse3-4": "ii"}])
-@SAMPLED
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_package_killed_at_any_command_is_rolled_back(
-    status: dict[str, str], back: bool, one_in: int
-) -> None:
+def test_package_killed_at_any_command_is_rolled_back(status: dict[str, str], back: bool) -> None:
     comes_back_wherever_killed(
         lambda name: World(Path(name), Apt(NEEDS, status)),
         lambda it: known(it.apt),
         back=back,
         ways=3,
-        one_in=one_in,
     )
 
 

@@ -23,7 +23,7 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import SAMPLED, Death, comes_back_wherever_killed
+from tests.doubles.death import Death, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
@@ -121,18 +121,16 @@ def test_apply_that_the_kernel_refuses_is_rolled_back(laid: Laid, policy: bytes)
 BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(THEIRS))]
 
 
-@SAMPLED
 @pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_profile_killed_at_any_command_is_rolled_back(
-    laid: Laid, policy: bytes, back: bool, one_in: int
+    laid: Laid, policy: bytes, back: bool
 ) -> None:
     comes_back_wherever_killed(
         lambda name: world(name, laid, policy),
         lambda it: (it.look(), it.cache_is_true()),
         back=back,
         ways=15,
-        one_in=one_in,
     )
 
 

@@ -11,7 +11,7 @@ from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import SAMPLED, comes_back_wherever_killed
+from tests.doubles.death import comes_back_wherever_killed
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import OfFolder, World, world
 from tests.doubles.states import Laid
@@ -153,13 +153,11 @@ def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Pat
     assert (name, type(error)) == ("container 950", VerifyFailed)
 
 
-@SAMPLED
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_killed_at_any_command_a_file_edited_by_hand_comes_back(back: bool, one_in: int) -> None:
+def test_killed_at_any_command_a_file_edited_by_hand_comes_back(back: bool) -> None:
     comes_back_wherever_killed(
         edited_by_hand,
         lambda it: (it.look()[0], it.node.effective is not None),
         back=back,
         ways=8,
-        one_in=one_in,
     )
