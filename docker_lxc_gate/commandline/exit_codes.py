@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.process import interrupted_by
 
 #: The click settings of every command.
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -41,7 +42,9 @@ class Command(click.Command):
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             self.say(self.interruption(ctx))
-            sys.exit(_INTERRUPTED)
+            sys.exit(interrupted_by() or _INTERRUPTED)
+        except BrokenPipeError as error:  # not of our output: click would exit with 1
+            raise RuntimeError("a pipe broke") from error
 
 
 class Group(Command, click.Group):

@@ -1,4 +1,4 @@
-"""Standard output that cannot be written, such as a closed pipe or a full disk: exit code 3.
+"""Standard output that cannot be written: exit code 3 of a full disk, and none of a closed pipe.
 
 Python, click, rich and pytest would exit with 1, which here means *not compliant* or *drift*.
 """
@@ -11,11 +11,13 @@ import os
 import sys
 import traceback
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import console
 from rich.segment import Segment
+from typing_extensions import override
 
+from docker_lxc_gate.machines.process import ended_as_by_ctrl_c, interrupted_by
 from docker_lxc_gate.masking import mask
 from docker_lxc_gate.printable import cut, printable
 
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import click
+    from _typeshed import ReadableBuffer
     from rich.console import ConsoleOptions, RenderableType
 
 #: The exit code of a program whose output could not be written.
 LOST = 3
 #: Limits for a printed line and a printed message (characters): a guest may send a megabyte.
 LONG, LONGEST = 3000, 60_000
-_CANNOT_WRITE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def error_text(what: object) -> str:
@@ -60,31 +63,82 @@ class Console(console.Console):
         raise  # noqa: PLE0704 - rich calls this where it is
 
 
+class _Output(io.FileIO):
+    """A file descriptor for output. Once nobody reads it, the output is dropped.
+
+    So ``| head`` ends no run in its middle, and the exit code stays that of the verdict.
+
+    Attributes:
+        dropped: whether the reader of the pipe ended, or the terminal is gone.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._unread = {errno.EPIPE, errno.EIO} if self.isatty() else {errno.EPIPE}
+        self.dropped = False
+
+    @override
+    def write(self, content: ReadableBuffer, /) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            if error.errno not in self._unread:
+                raise
+        self.dropped = True
+        _to_nowhere(self.fileno())
+        return super().write(content)
+
+
+def is_dropped() -> bool:
+    """Whether nobody reads standard output any longer, as far as that was noticed by writing."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    return getattr(getattr(buffer, "raw", buffer), "dropped", False)
+
+
+def _to_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _safe(stream: Any) -> Any:
+    """Return a standard stream that escapes what its encoding lacks, and may lose its reader."""
+    try:
+        raw = _Output(stream.fileno())
+        return io.TextIOWrapper(
+            raw if stream.write_through else io.BufferedWriter(raw),
+            stream.encoding,
+            "backslashreplace",
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+    except (AttributeError, io.UnsupportedOperation):  # a test's own
+        return stream
+
+
 @contextmanager
 def written() -> Iterator[None]:
     """End the program with 3, and one line on standard error, if its output cannot be written."""
-    stdout = sys.stdout
-    if stdout is None:  # >&-: end now, because the next opened file would become standard output
+    before = sys.stdout, sys.stderr
+    if sys.stdout is None:  # >&-: end now, because the next opened file would become it
         print("error: standard output is closed", file=sys.stderr)
         sys.exit(LOST)
-    if isinstance(stdout, io.TextIOWrapper):  # its encoding may lack a character of a name
-        stdout.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = stdout, _ = _safe(sys.stdout), _safe(sys.stderr)
     try:
         try:
             yield
         finally:
             stdout.flush()
-            if sys.stdout is not stdout:  # click replaces it after a closed pipe
-                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     except OSError as error:
         if error.errno not in _CANNOT_WRITE or error.filename is not None:
             raise
         # This may also be one of our own files on a full disk, which is no verdict either.
-        what = "standard output" if error.errno == errno.EPIPE else "the output"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes the rest at exit
+        _to_nowhere(1)  # Python flushes the rest at exit
         with suppress(OSError):
-            print(f"error: {what} cannot be written: {error.strerror}", file=sys.stderr)
-        sys.exit(LOST)
+            print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(interrupted_by() or LOST)
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def run(command_line: click.Command, name: str) -> None:
@@ -95,7 +149,7 @@ def run(command_line: click.Command, name: str) -> None:
         name: the program's name in its help, ``python -m docker_lxc_gate lab``.
     """
     try:
-        with written():
+        with ended_as_by_ctrl_c(), written():
             command_line(prog_name=name)
     except Exception:  # noqa: BLE001 - no exception may end as a verdict
         with suppress(OSError):

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from docker_lxc_gate.lab import lists, recipe, tree
 from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
+from docker_lxc_gate.machines import process
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from docker_lxc_gate.lab.progress import Steps
@@ -33,6 +34,8 @@ SPACE = 6 << 30
 DISK = 12 << 30
 #: A mirror that answers slower than this is given up (seconds).
 _BUILD_TIMEOUT = 1800.0
+#: The limit for what a program prints (bytes).
+_SAID = 64 << 20
 #: With its lists kept, a later apt-get update in the image finds all up to date.
 _KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
 _STATUS = "/var/lib/dpkg/status"
@@ -79,6 +82,49 @@ class NodeImage:
         return " ".join(words[:2])
 
 
+class Programs:
+    """The programs that build, in all threads: an interrupt in one of them ends those of all."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._interrupted = False
+
+    @contextmanager
+    def ended_by_an_interrupt(self) -> Iterator[None]:
+        """End the other threads' programs if Ctrl-C or a signal ends the context."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._interrupted = True
+            for child in [*self._running]:
+                process.end_group(child)
+            raise
+
+    def run(self, argv: Sequence[str], hint: str = "") -> None:
+        """Run a program to its end; its last lines are in the error if it fails."""
+        with process.uninterrupted():
+            child = process.start(argv)
+            self._running.append(child)
+        try:
+            if self._interrupted:
+                raise KeyboardInterrupt  # noqa: TRY301 - of another thread
+            deadline = time.monotonic() + _BUILD_TIMEOUT
+            out, err = process.converse(child, b"", deadline=deadline, limit=_SAID)
+        except BaseException as error:
+            process.end_group(child)
+            if isinstance(error, TimeoutError):
+                said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
+                raise ImageBuildFailed(said) from error
+            raise
+        finally:
+            self._running.remove(child)
+        if child.returncode:
+            lines = (out + err).decode(errors="replace").splitlines()[-12:]
+            last = "\n".join(f"  {line}" for line in lines)
+            said = f"{argv[0]} ended with {child.returncode}:\n{last}\n{hint}"
+            raise ImageBuildFailed(said.rstrip())
+
+
 @dataclass(frozen=True)
 class Images:
     """The images of one lab: those that are there, and the building of those that are not."""
@@ -87,6 +133,7 @@ class Images:
     archives: Archives
     steps: Steps
     machine: Machine = recipe.DEFAULT
+    programs: Programs = field(default_factory=Programs, compare=False)
 
     def node_name(self, release: str) -> str:
         """Return what the node's image is called: no two machines share one."""
@@ -191,12 +238,16 @@ class Images:
         argv += [f"--dpkgopt={option}" for option in recipe.DPKG_OPTIONS]
         argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
         argv += [str(beside)] if further else []
-        _run(argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)")
+        self.programs.run(
+            argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)"
+        )
         listed.unlink()
         beside.unlink()
 
     def _disk(self, into: Path) -> None:
-        _make_keys(into)
+        for name, comment in (("id_ed25519", "docker-lxc-gate"), ("host_ed25519", "lab")):
+            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment]
+            self.programs.run([*argv, "-f", str(into / name)])
         files = {**recipe.node_tree(self.archives, self.machine), **_key_files(into)}
         disk, packed, whole = into / "disk.raw", into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
@@ -205,7 +256,8 @@ class Images:
         (into / "initrd.img").write_bytes(boot["initrd.img"])
         with disk.open("wb") as out:
             out.truncate(DISK)
-        _run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "lab", "-d", str(whole), str(disk)])
+        argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "lab", "-d", str(whole), str(disk)]
+        self.programs.run(argv)
         packed.unlink()
         whole.unlink()
 
@@ -216,7 +268,7 @@ class Images:
         with packed.open("rb") as base, whole.open("wb") as out:
             files |= _cut_lists(base)
             tree.lay_over(base, files, recipe.CONTAINER_DROPPED, out)
-        _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
+        self.programs.run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
 
 
@@ -243,28 +295,6 @@ def require_space(folder: Path, needed: int = SPACE) -> None:
         )
 
 
-def _run(argv: Sequence[str], hint: str = "") -> None:
-    """Run a build program to its end; its last lines are in the error if it fails."""
-    started = time.monotonic()
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_BUILD_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        took = time.monotonic() - started
-        raise ImageBuildFailed(f"{argv[0]} did not end within {took:.0f} s\n{hint}") from error
-    if done.returncode:
-        last = "\n".join(f"  {line}" for line in done.stdout.splitlines()[-12:])
-        raise ImageBuildFailed(f"{argv[0]} ended with {done.returncode}:\n{last}\n{hint}".rstrip())
-
-
 def _keyring() -> list[str]:
     """Return mmdebstrap's option for Debian's keys, which other distributions lack."""
     for name in _KEYRINGS:
@@ -289,11 +319,6 @@ def _docker_packages(release: str) -> tuple[str, ...]:
     return (
         recipe.DOCKER_PACKAGES if release == "bookworm" else (*recipe.DOCKER_PACKAGES, "docker-cli")
     )
-
-
-def _make_keys(into: Path) -> None:
-    for name, comment in (("id_ed25519", "docker-lxc-gate"), ("host_ed25519", "lab")):
-        _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(into / name)])
 
 
 def _key_files(into: Path) -> dict[str, Entry]:

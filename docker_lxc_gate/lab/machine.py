@@ -203,7 +203,7 @@ class Lab:
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
         release = release or images.machine.release
         name = images.node_name(release)
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(1) as beside, images.programs.ended_by_an_interrupt():
             # Each build keeps about one processor busy, and so does a boot.
             building = beside.submit(self._wanted, images, name, container_releases)
             image = images.node(release)

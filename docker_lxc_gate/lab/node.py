@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -169,9 +169,12 @@ class Node:
         # Unlike Python's, it keeps the disk's holes, or shares its blocks where the disk can.
         argv = ["cp", "--preserve=mode", "--sparse=auto", "--reflink=auto", "--"]
         argv += [str(self.qemu.disk), str(folder)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise MachineFailed(f"{self.qemu.disk} cannot be copied: {done.stderr.strip()}")
+        with ExitStack() as failed:  # Ctrl-C, too
+            failed.callback(shutil.rmtree, folder)
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise MachineFailed(f"{self.qemu.disk} cannot be copied: {done.stderr.strip()}")
+            failed.pop_all()
         Node(folder, self.images, self.steps).remember(replace(self.state, port=0))
 
     def save(self, name: str) -> None:

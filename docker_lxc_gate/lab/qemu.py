@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from qemu.qmp import QMPClient, QMPError
 
 from docker_lxc_gate.lab.errors import MachineFailed, require_programs
+from docker_lxc_gate.machines.process import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,9 +183,10 @@ class Qemu:
         argv += ["-pidfile", str(self._pid_file), "-daemonize"]
         argv += ["-qmp", f"unix:{self._socket.name},server=on,wait=off"]
         argv += ["-loadvm", snapshot] if snapshot else []
-        done = subprocess.run(
-            argv, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        with uninterrupted():  # in the middle, there would be a process without a pid file
+            done = subprocess.run(
+                argv, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+            )
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             error = PortTaken if _TAKEN in said else MachineFailed

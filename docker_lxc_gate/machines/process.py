@@ -32,25 +32,58 @@ class TooMuch(Exception):
     """An output is longer than its limit."""
 
 
+#: These end a program as Ctrl-C does: all that it started ends first.
+_AS_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
+#: The first of them that came.
+_CAME: list[int] = []
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """Raise what Ctrl-C raises, once: a terminal that is closed sends more than one SIGHUP."""
+    _CAME.append(number)
+    if len(_CAME) == 1:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt in the context, unless nohup ignores it."""
+    ours = [each for each in _AS_CTRL_C if signal.getsignal(each) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def interrupted_by() -> int:
+    """Return the exit code of a program that SIGTERM or SIGHUP ended, as in a shell; else 0."""
+    return 128 + _CAME[0] if _CAME else 0
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delay a Ctrl-C until the end of the context, for starting a process.
+    """Delay Ctrl-C, SIGTERM and SIGHUP until the end of the context, for starting a process.
 
     An interrupt in the middle of a start would leave an unknown process running, which no terminal
     would end.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[FrameType | None] = []
-    signal.signal(signal.SIGINT, lambda _, frame: came.append(frame))
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, *_AS_CTRL_C)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
+    came: list[tuple[int, FrameType | None]] = []
+    for each in before:
+        signal.signal(each, lambda *arguments: came.append(arguments))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        before(signal.SIGINT, came[0])
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number, frame in came[:1]:
+        before[signal.Signals(number)](number, frame)
 
 
 def limited(*argv: str, seconds: int = SECONDS) -> list[str]:
@@ -196,6 +229,22 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
         if each is not None:
             with suppress(OSError):  # input that it did not read
                 each.close()
+
+
+def end_group(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
+    """Terminate all processes of a group at once, which then remove what they made; then kill it.
+
+    Another thread may read its output and wait for it.
+
+    Args:
+        process: as :func:`start` returns it.
+        patience: time between SIGTERM and SIGKILL (seconds).
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

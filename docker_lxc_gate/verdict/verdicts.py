@@ -21,6 +21,7 @@ import pytest
 
 from docker_lxc_gate.commandline.output import written
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.process import ended_as_by_ctrl_c, interrupted_by
 from docker_lxc_gate.printable import one_line, printable
 from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, title_of
 from docker_lxc_gate.verdict.evidence import redact
@@ -242,10 +243,10 @@ def pytest_cmdline_main(
     ear = _Ear()
     config.pluginmanager.register(ear)
     try:
-        with written():
+        with ended_as_by_ctrl_c(), written():
             code = yield
             early = ear.interrupted and code is pytest.ExitCode.INTERRUPTED
-            return INTERRUPTED if early else code
+            return (interrupted_by() or INTERRUPTED) if early or code == INTERRUPTED else code
     except Unanswerable as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         return UNKNOWN
@@ -256,7 +257,7 @@ def pytest_cmdline_main(
     except KeyboardInterrupt:
         if not hasattr(config, "workerinput"):  # xdist ends its workers so, at every end of a run
             sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return interrupted_by() or INTERRUPTED
     except Exception as error:  # noqa: BLE001 - no exception may end as a verdict
         sys.stderr.write(redact(traceback.format_exc()))
         why = one_line(redact(repr(error)))

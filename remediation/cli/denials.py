@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import select
@@ -19,12 +18,14 @@ import click
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.commandline.output import is_dropped
 from docker_lxc_gate.commandline.target_option import aimed, target_options
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_files
 from docker_lxc_gate.facts.denial import denial_log, profile_text
 from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.facts.denial.denials import owner_by_name
+from docker_lxc_gate.machines.process import interrupted_by
 from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
 
@@ -195,9 +196,10 @@ def _read(
         if piped is None or not piped.stays_open:
             raise
         return error
-    if piped and isinstance(piped.ended_by, OSError):
-        raise piped.ended_by
-    return doubt
+    by = piped.ended_by if piped else None
+    if isinstance(by, OSError) and not isinstance(by, BrokenPipeError):
+        raise by
+    return KeyboardInterrupt() if interrupted_by() else doubt
 
 
 def _is_pipe(stream: BinaryIO) -> bool:
@@ -219,8 +221,8 @@ class _Piped(io.RawIOBase):
 
     Attributes:
         stays_open: whether it is taken for one that stays open.
-        ended_by: what ended it before its end: Ctrl-C while nothing came, or an output that cannot
-            be written.
+        ended_by: what ended it before its end: Ctrl-C while nothing came, an output that nobody
+            reads any longer, or one that cannot be written.
     """
 
     def __init__(self, descriptor: int, show: Callable[[], None] | None) -> None:
@@ -267,6 +269,8 @@ class _Piped(io.RawIOBase):
             BrokenPipeError: nobody reads standard output any longer, which a program that prints
                 seldom would notice late. Source: poll(2), on POLLERR.
         """
+        if is_dropped():
+            raise BrokenPipeError
         asked = select.poll()
         asked.register(self._descriptor, select.POLLIN)
         with suppress(io.UnsupportedOperation):
@@ -274,7 +278,7 @@ class _Piped(io.RawIOBase):
         events = dict(asked.poll(None if seconds is None else seconds * 1000))
         comes = events.pop(self._descriptor, 0) != 0
         if any(event & select.POLLERR for event in events.values()):
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            raise BrokenPipeError
         return comes
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from collections import namedtuple
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +20,6 @@ from docker_lxc_gate.lab import errors, image, progress, recipe, repository
 from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram, NoSpace
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HERE = Archives(("http://a/debian",), ())
 THERE = Archives(("http://b/debian",), ())
@@ -60,7 +61,8 @@ def images(tmp_path: Path, mmdebstrap: Path) -> Images:
 
 
 def calls(mmdebstrap: Path) -> list[str]:
-    return mmdebstrap.with_name("mmdebstrap.calls").read_text().splitlines()
+    noted = mmdebstrap.with_name("mmdebstrap.calls")
+    return noted.read_text().splitlines() if noted.exists() else []
 
 
 def test_node_built_once_is_found_again(images: Images, mmdebstrap: Path) -> None:
@@ -81,6 +83,41 @@ def test_node_whose_build_fails_leaves_nothing_and_shows_its_last_lines(
     assert "line30\n" in str(caught.value)
     assert "line5\n" not in str(caught.value)
     assert list(images.folder.iterdir()) == []
+
+
+#: Builds in a second thread, as the lab does, and is interrupted in the first one.
+TWO_BUILDS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from docker_lxc_gate.lab import image, progress
+from docker_lxc_gate.lab.sources import Archives
+from docker_lxc_gate.machines.process import ended_as_by_ctrl_c
+image._keyring, image.require_space = list, lambda *_: None
+images = image.Images(Path(sys.argv[1]), Archives(("http://a/debian",), ()), progress.silent)
+with ended_as_by_ctrl_c(), ThreadPoolExecutor(1) as beside, images.programs.ended_by_an_interrupt():
+    building = beside.submit(images.templates, "trixie")
+    images.node("trixie")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_builds_that_are_interrupted_end_their_programs_and_leave_nothing(
+    images: Images, mmdebstrap: Path, number: signal.Signals
+) -> None:
+    """Of mmdebstrap each process ends: its parent waits for a child that removes its folder."""
+    mmdebstrap.write_text("#!/bin/sh\ntrap : TERM\necho $$ >>$0.calls\nsleep 60 | cat\n")
+    argv = ["env", "--default-signal", sys.executable, "-c", TWO_BUILDS, str(images.folder)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True) as child:
+        while len(calls(mmdebstrap)) < 2:
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.send_signal(number)
+        assert child.stderr
+        assert child.stderr.read().splitlines()[-1] == b"KeyboardInterrupt"
+    assert list(images.folder.iterdir()) == []
+    for pid in calls(mmdebstrap):
+        assert not Path("/proc", pid).exists()
 
 
 def test_node_after_a_killed_build_removes_what_that_left(images: Images) -> None:

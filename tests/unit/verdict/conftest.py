@@ -71,6 +71,9 @@ def raises(what, request):
         pytest.skip("no audit log here")
     if what == "an interrupt":
         raise KeyboardInterrupt
+    if what == "a signal":  # while a command of ours runs
+        kill = "sleep 0.3; kill -s TERM $PPID; exec sleep 60"
+        Local().run(["sh", "-c", f"echo $$ >started; {kill}"])
     if what == "a crash":
         os._exit(9)
     if what == "an odd fixture":

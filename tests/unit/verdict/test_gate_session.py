@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,11 +151,12 @@ def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(
     assert sorted(line.partition(":")[0] for line in said) == ["b", "c"]
 
 
-@pytest.mark.parametrize("where", ["step", "report"])
+@pytest.mark.parametrize("where", ["an interrupt", "a signal", "report"])
 def test_gate_interrupted_says_so_and_what_did_not_run(toy: Toy, where: str) -> None:
     toy.feature("Then all is well", name="a")
-    if where == "step":
-        toy.feature("Then an interrupt in a Then", name="b")
+    toy.apart = where == "a signal"
+    if where != "report":
+        toy.feature(f"Then {where} in a Then", name="b")
     else:  # where other plugins' wrappers are, too
         toy.feature("Then an error in a Then", name="b")
         toy.conftest("""
@@ -165,7 +167,9 @@ def pytest_runtest_makereport(item, call):
 """)
     toy.compliant(*"cd")
     seen = toy.run()
-    assert seen.ret == 130
+    assert seen.ret == (143 if toy.apart else 130)
+    if toy.apart:
+        assert not Path("/proc", (toy.path / "started").read_text().strip()).exists()
     seen.stdout.fnmatch_lines(
         [
             "*! KeyboardInterrupt !*",
@@ -225,15 +229,16 @@ def test_gate_with_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize("sink", ["/dev/full", ""], ids=["full", "broken pipe"])
-def test_gate_whose_output_cannot_be_written_ends_with_3(toy: Toy, sink: str) -> None:
-    toy.feature("Then all is well")
+def test_gate_ends_with_3_if_its_output_cannot_be_written_and_with_its_verdict_if_nobody_reads(
+    toy: Toy, sink: str
+) -> None:
+    toy.feature("Then an assertion in a Then")
     reads, writes = os.pipe() if not sink else (os.open(sink, os.O_RDONLY), os.open(sink, 1))
     os.close(reads)
     argv = [sys.executable, "-m", "pytest", "--no-report"]
     seen = subprocess.run(argv, cwd=toy.path, stdout=writes, stderr=subprocess.PIPE, check=False)
     os.close(writes)
-    assert seen.returncode == 3
-    assert seen.stderr.count(b"\n") == 1
+    assert (seen.returncode, seen.stderr.count(b"\n")) == ((3, 1) if sink else (1, 0))
 
 
 def test_terminal_shows_other_lines_where_they_come_and_breaks_no_line(toy: Toy) -> None:
