@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +16,7 @@ from docker_lxc_gate.machines.read import Read, unparsed
 from remediation.engine.action import Action, SideEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
@@ -33,6 +34,47 @@ _APT = (
 )
 #: What is there already stays as it is: an upgrade could not be rolled back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
+_FUNCTION = f"""
+apt() {{ {shlex.join(_APT)} "$@"
+}}"""
+#: Given a verb (``install``, or ``simulate``: what that would do), a package, and others that come
+#: with it where the release has them.
+_CHOSEN = f"""{_FUNCTION}
+look() {{ apt {shlex.join(LOOKING)} -s {shlex.join(_INSTALL)} "$@"
+}}
+known() {{ plan=$(look "$@" 2>/dev/null)
+}}
+if test "$0" = install
+then
+    apt {shlex.join(_INSTALL)} "$@" && exit
+    known "$@" && exit 1
+elif known "$@"
+then
+    printf '%s\\n' "$plan"
+    exit
+fi
+names=$1
+for each
+do test "$each" = "$1" || ! known "$1" "$each" || names="$names $each"
+done
+case $0 in
+    install) test "$names" != "$*" && apt {shlex.join(_INSTALL)} $names ;;
+    *) look $names ;;
+esac
+"""
+#: Given packages and words for apt: does that, unless apt would touch anything but these. Then it
+#: prints what else. apt may install one package to remove another.
+_ALONE = f"""{_FUNCTION}
+ours=" $1 "
+shift
+plan=$(apt {shlex.join(LOOKING)} -s "$@") || exit
+others=$(printf '%s\\n' "$plan" | awk -v ours="$ours" '
+    /^(Inst|Purg|Remv) / && !index(ours, " " $2 " ") {{ print $2 }}' | sort -u)
+test -z "$others" || {{ echo $others && exit 3
+}}
+apt "$@"
+"""
+_OTHERS = 3
 #: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
 #: nothing; unlike ``--configure -a`` it starts no service, and touches no package of anybody's.
 _END_JOURNAL = ("dpkg", "--set-selections")
@@ -122,15 +164,15 @@ class Package(Action[PackageState]):
 
         ``capture`` asks this, too, where the package is not installed.
         """
-        plans = {(self.package, *self.beside), (self.package,)} | ({self.after} - {()})
-        return (_SETTINGS_THERE, *(_simulation(*names) for names in sorted(plans)))
+        plans = filter(None, ((self.package, *self.beside), self.after))
+        return (_SETTINGS_THERE, *(_simulation(*names) for names in plans))
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`.
 
         As far as apt knows now what would come.
         """
-        if (overtaken := _overtaken(on)) and (plan := self._simulated(on)[1]).ok:
+        if (overtaken := _overtaken(on)) and (plan := self._simulated(on)).ok:
             _refuse(on, overtaken, self._adds(on, plan.text))
 
     def _adds(self, on: Transport, plan: str) -> list[str]:
@@ -148,16 +190,20 @@ class Package(Action[PackageState]):
         if _installed(status):
             return PackageState(status)
         self._require_whole(on, {self.package: status})
-        _, plan = self._planned(on)
-        if gone := patterns.findall(r"(?m)^Remv (\S+)", plan):
+        plan = self._simulated(on)
+        if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
+            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
+            plan = self._simulated(on)
+        text = plan.require().text
+        if gone := patterns.findall(r"(?m)^Remv (\S+)", text):
             raise FactError(
                 f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
-        adds = _statuses(on, self._adds(on, plan))
+        adds = _statuses(on, self._adds(on, text))
         self._require_whole(on, adds)
         _refuse(on, _overtaken(on), adds)
-        if patterns.search(r"(?m)^[1-9][0-9]* not fully installed or removed", plan):
+        if patterns.search(r"(?m)^[1-9][0-9]* not fully installed or removed", text):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
                 "fix what dpkg --audit names first"
@@ -170,21 +216,8 @@ class Package(Action[PackageState]):
             if status not in {"", "rc"}:
                 raise FactError(f"on {on.machine}: package {name} is {_trouble(name, status)}")
 
-    def _planned(self, on: Transport) -> tuple[list[str], str]:
-        """Return the packages to ask for, and what apt says would be done."""
-        names, plan = self._simulated(on)
-        if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
-            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            names, plan = self._simulated(on)
-        return names, plan.require().text
-
-    def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
-        names = [self.package, *self.beside]
-        plan = on.ask(_simulation(*names))
-        if plan.ok or not self.beside or not on.ask(_simulation(self.package)).ok:
-            return names, plan
-        has = [each for each in self.beside if on.ask(_simulation(self.package, each)).ok]
-        return [self.package, *has], on.ask(_simulation(self.package, *has))
+    def _simulated(self, on: Transport) -> CommandResult:
+        return on.ask(_simulation(self.package, *self.beside))
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -194,13 +227,12 @@ class Package(Action[PackageState]):
 
     @override
     def apply(self, on: Transport) -> None:
-        names = self._planned(on)[0] if self.beside else [self.package]
-        install = [*_APT, *_INSTALL, *names]
+        install = ["sh", "-c", _CHOSEN, "install", self.package, *self.beside]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
-        before = _touches(on.ask(_simulation(*names)).text)
+        before = _touches(self._simulated(on).text)
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if more := _touches(on.ask(_simulation(*names)).text) - before:
+        if more := _touches(self._simulated(on).text) - before:
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -239,15 +271,15 @@ class Package(Action[PackageState]):
         if not half:
             return now
         # dpkg does not know what it had unpacked of these, and refuses to remove them.
-        again = [*_AGAIN, *half]
         trouble = f"{', '.join(half)}: unpacked by half, and apt"
         hint = f"{trouble} could not unpack it anew; apt-get update there may help"
-        if others := self._others(on, again, before.adds, hint):
+        others, done = _alone(on, before.adds, [*_UNPACK, *_AGAIN, *half])
+        if others:
             raise RemediationError(
                 f"on {on.machine}: {trouble} would change {others}, too, to unpack it anew; "
                 "unpack just that version yourself (dpkg --unpack), and roll back again"
             )
-        done = on.run([*_APT, *_UNPACK, *again], timeout=APT_TIMEOUT).require(hint)
+        done.require(hint)
         now = _statuses(on, before.adds)
         if any(_half_unpacked(status) for status in now.values()):
             raise RemediationError(f"on {on.machine}: {hint}: {done.text[-300:]}")
@@ -272,20 +304,13 @@ class Package(Action[PackageState]):
         return _statuses(on, before.adds) == before.adds
 
     def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
-        if others := self._others(on, [verb, *gone], ours):
+        others, done = _alone(on, ours, ["-o", f"DPkg::Pre-Invoke::={self.first}", verb, *gone])
+        if others:
             raise RemediationError(
                 f"on {on.machine}: to take {self.package} away apt would touch {others}, too; that "
                 "came later and needs it, or would come in its place: remove what needs it first"
             )
-        first = ("-o", f"DPkg::Pre-Invoke::={self.first}")
-        on.run([*_APT, *first, verb, *gone], timeout=APT_TIMEOUT).require()
-
-    @staticmethod
-    def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
-        """Return what else apt would touch; it may install one thing to remove another."""
-        plan = on.look([*_APT, *LOOKING, "-s", *words]).require(hint).text
-        touched = set(patterns.findall(r"(?m)^(?:Inst|Purg|Remv) (\S+)", plan))
-        return ", ".join(sorted(touched - set(ours)))
+        done.require()
 
     def current(self, on: Transport) -> Any:
         """See :class:`remediation.engine.action.Action`.
@@ -310,7 +335,7 @@ class Package(Action[PackageState]):
     @override
     def side_effects(self, on: Transport, before: PackageState | None) -> list[SideEffect]:
         if before is None:
-            plan = self._simulated(on)[1]
+            plan = self._simulated(on)
             if not plan.ok:
                 title = f"{self.package}: what it upgrades in {on.machine} is not known yet"
                 return [SideEffect(f"unknown upgrades for {self.package}", title)]
@@ -320,6 +345,16 @@ class Package(Action[PackageState]):
         now = _statuses(on, before.adds)
         gone = ", ".join(name for name, status in before.adds.items() if now[name] != status)
         return [SideEffect(f"remove {gone}", f"{gone}: removed from {on.machine}")] if gone else []
+
+
+def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[str, CommandResult]:
+    """Let apt do something, unless it would touch more than our packages.
+
+    Returns:
+        What else it would touch, and the result.
+    """
+    done = on.run(["sh", "-c", _ALONE, "alone", " ".join(ours), *words], timeout=APT_TIMEOUT)
+    return ", ".join(done.text.split()) if done.exit_code == _OTHERS else "", done
 
 
 def _overtaken(on: Transport) -> list[str]:
@@ -354,7 +389,7 @@ def _touches(plan: str) -> set[str]:
 
 def _simulation(*packages: str) -> Read[CommandResult]:
     """Read what apt would do to install packages."""
-    return unparsed(*_APT, *LOOKING, "-s", *_INSTALL, *packages)
+    return unparsed("sh", "-c", _CHOSEN, "simulate", *packages)
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:

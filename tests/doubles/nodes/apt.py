@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.facts.apt import LOOKING
 from remediation.actions import package
 from tests.doubles.death import Died
 from tests.doubles.nodes.machines import Stateful
@@ -33,7 +32,7 @@ class Apt(Stateful):
         self.settings: dict[str, bytes] = {}  # of those that a purge deletes, what is there
         self.edited: list[str] = []  # of these, what is not as its package brought it
 
-    def answer(self, words: list[str], stdin: bytes) -> Answer | None:  # noqa: PLR0911 - a table
+    def answer(self, words: list[str], stdin: bytes) -> Answer | None:  # noqa: C901, PLR0911 - a table
         if words == _QUERY:
             if not self.dpkg:
                 return 2, b"", b"dpkg-query: error: failed to open package info file"
@@ -46,6 +45,12 @@ class Apt(Stateful):
         match words:
             case ["find", "/var/lib/dpkg/updates", *_]:
                 return 0, b"/var/lib/dpkg/updates/0001\n" * self.interrupted, b""
+            case ["sh", "-c", package._CHOSEN, verb, *names]:
+                look = ["-s", *package._INSTALL]
+                has = [name for name in names if self._known([*look, names[0], name])]
+                return self._apt([*look[verb == "install" :], *(has or names[:1])])
+            case ["sh", "-c", package._ALONE, "alone", ours, *words]:
+                return self._alone(ours.split(), words)
             case ["sh", "-c", package._THERE, "there", *paths]:
                 return 0, "".join(f"{x}\n" for x in paths if x in self.settings).encode(), b""
             case ["sh", "-c", package._EDITED, "edited", *owners]:
@@ -57,9 +62,6 @@ class Apt(Stateful):
         if tuple(words[: len(package._APT)]) != package._APT:
             return None
         asked = words[len(package._APT) :]
-        if tuple(asked[: len(LOOKING)]) == LOOKING:
-            asked = asked[len(LOOKING) :]
-            assert asked[0] == "-s", "only a look does without apt's caches"
         return self._apt(asked)
 
     def _apt(self, words: list[str]) -> Answer | None:  # noqa: PLR0911 - a table
@@ -89,6 +91,16 @@ class Apt(Stateful):
             case ["purge" | "remove" as verb, *names]:
                 return self._remove(verb, names)
         return None
+
+    def _alone(self, ours: list[str], words: list[str]) -> Answer | None:
+        code, out, err = self._apt(["-s", *words[2:]]) or (1, b"", b"")
+        others = {line.split()[1] for line in out.decode().splitlines()} - {*ours}
+        if code or others:
+            return code or 3, "\n".join(sorted(others)).encode(), err
+        return self._apt(words)
+
+    def _known(self, words: list[str]) -> bool:
+        return (self._apt(words) or (1,))[0] == 0
 
     def before_removal(self, option: str) -> None:
         """Do what apt is told to do first."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from docker_lxc_gate.facts.apt import LOOKING
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.machines.transport import Local
 from remediation.actions import package
 from remediation.actions.package import Package, PackageState
 from tests.doubles.scripted import Scripted
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from docker_lxc_gate.machines.result import CommandResult
+
 DPKG = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n")
-APT = (
-    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
-    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
-    *("-o", "DPkg::Options::=--force-confold"),
-)
 THERE = ("sh", "-c", package._THERE, "there", *package.SETTINGS)
-_LOOK = (*APT, *LOOKING, "-s")
-SIMULATE = (*_LOOK, "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
+SIMULATE = ("sh", "-c", package._CHOSEN, "simulate", "fuse-overlayfs")
 ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
 Inst fuse3 (3.17.2-1 Debian:13 [amd64])
@@ -43,3 +47,72 @@ def test_side_effects_while_apts_lists_are_empty_say_that_they_are_not_known() -
     node = Scripted({SIMULATE: (100, b"", b"E: Unable to locate package fuse-overlayfs\n")})
     (sentence,) = map(str, ACTION.side_effects(node, None))
     assert "what it upgrades in scripted is not known" in sentence
+
+
+#: Knows the packages in ``$HAS``, and prints what it is asked of them.
+APT_GET = """#!/bin/sh
+simulated= words=
+while test $# -gt 0; do
+    case $1 in
+    -o) shift ;;
+    -s) simulated="-s " ;;
+    -*) ;;
+    *) words="$words $1" ;;
+    esac
+    shift
+done
+set -- $words
+echo "$simulated$*" >>"$LOG"
+test "$1" = install && line="Inst" || line="Purg"
+shift
+for each; do
+    case " $HAS " in *" $each "*) ;; *) echo none >&2; exit 100 ;; esac
+done
+printf "$line %s (1)\\n" "$@"
+"""
+
+
+def with_apt_get(folder: Path, has: str, *words: str) -> tuple[CommandResult, list[str]]:
+    """Run a script with an apt-get of ours; return the result, and what apt was asked."""
+    apt, log = folder / "apt-get", folder / "log"
+    apt.write_text(APT_GET)
+    apt.chmod(0o755)
+    environment = (f"PATH={folder}:{os.environ['PATH']}", f"HAS={has}", f"LOG={log}")
+    done = Local().run(["env", *environment, "sh", "-c", *words])
+    return done, log.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("verb", "names", "has", "asked"),
+    [
+        ("simulate", "a b c", "a b c", ["-s a b c"]),
+        ("simulate", "a b c", "a c", ["-s a b c", "-s a b", "-s a c", "-s a c"]),
+        ("simulate", "a", "", ["-s a", "-s a"]),
+        ("install", "a b", "a", ["a b", "-s a b", "-s a b", "a"]),
+        ("install", "a b", "a b", ["a b"]),
+    ],
+)
+def test_chosen_packages_are_those_that_the_release_has(
+    tmp_path: Path, verb: str, names: str, has: str, asked: list[str]
+) -> None:
+    done, ran = with_apt_get(tmp_path, has, package._CHOSEN, verb, *names.split())
+    assert [line.replace("install ", "") for line in ran] == asked
+    assert done.exit_code == (0 if has else 100)
+    assert done.stderr == b"none\n" * (not has or (len(asked) > 1 and verb == "install"))
+    assert done.text.splitlines() == [f"Inst {name} (1)" for name in has.split()]
+
+
+@pytest.mark.parametrize(
+    ("ours", "names", "told", "ran"),
+    [
+        ("a b", "a b", (0, "Purg a (1) Purg b (1)"), ["-s purge a b", "purge a b"]),
+        ("a", "a b c", (3, "b c"), ["-s purge a b c"]),
+        ("a d", "a d", (100, ""), ["-s purge a d"]),
+    ],
+)
+def test_alone_touches_nothing_but_what_is_ours(
+    tmp_path: Path, ours: str, names: str, told: tuple[int, str], ran: list[str]
+) -> None:
+    words = (package._ALONE, "alone", ours, "-o", "DPkg::X::=true", "purge", *names.split())
+    done, asked = with_apt_get(tmp_path, "a b c", *words)
+    assert ((done.exit_code, " ".join(done.text.split())), asked) == (told, ran)
