@@ -222,14 +222,14 @@ def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> 
         profile: the profile's name.
         shipped: the text that the plan ships.
     """
-    ours, here = (dict.fromkeys(map(str, statements(text))) for text in (shipped, deployed))
+    ours, here = ({str(rule): rule for rule in statements(text)} for text in (shipped, deployed))
     path = f"/etc/apparmor.d/{profile}"
     added = [rule[:_LONGEST_RULE] for rule in here if rule not in ours]
     found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
     headers = [header for each in statements(deployed) if (header := opened(each))]
     flags = {flag for header in headers for flag in header.flags}
     found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
-    lost = [rule for rule in ours if patterns.match(r"(audit )?deny\b", rule) and rule not in here]
+    lost = [text for text, rule in ours.items() if rule.denies and text not in here]
     found += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
     found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in statements(local)]
     return tuple(found)

@@ -26,6 +26,7 @@ _INCLUDE = patterns.compile(
     r'#?include\s+(?P<optional>if\s+exists\s+)?(?:(?P<mark>[<"])(?P<marked>[^>"]+)|(?P<bare>\S+))'
 )
 _ASSIGNED = patterns.compile(r"[@$]\{?(?P<name>\w+)\}?\s*\+?=")
+_QUALIFIERS = patterns.compile(r"(?:(?:audit|quiet|allow|deny|priority\s*=\s*-?[0-9]+)\s+)*")
 _VALUE = patterns.compile(r'"[^"]*"|\S+')
 _HEADER = patterns.compile(
     r'(?s)(?:(?P<hat>hat\s+|\^)|profile\s+)?(?P<name>"[^"]*"|[^\s"(]+)'
@@ -60,6 +61,16 @@ class Statement:
     def __str__(self) -> str:
         """Return the statement as a profile has it."""
         return {"rule": f"{self.text},", "open": f"{self.text} {{"}.get(self.kind, self.text)
+
+    @property
+    def denies(self) -> bool:
+        """Whether a rule denies what it is about."""
+        return "deny" in self.text[: -len(self.bare) or None].split()
+
+    @property
+    def bare(self) -> str:
+        """A rule without what may stand in front of each: audit, allow, deny, its priority."""
+        return _QUALIFIERS.sub("", self.text, count=1)
 
     @property
     def included(self) -> str:

@@ -29,7 +29,7 @@ _NUMBERS = patterns.compile(
 #: The first release with the fix, by the release before it: (major, minor) → (patch, candidate).
 _FIXED = {(1, 2): (8, 0), (1, 3): (3, 0), (1, 4): (0, 3)}
 _FINAL = 999
-_DENIES = patterns.compile(r"deny (?:@\{PROC\}|/proc)/sys/")
+_SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
 
 
 def has_fix(version: str) -> bool:
@@ -74,7 +74,9 @@ def denies(confined: Confined) -> bool:
     """Whether a named profile includes LXC's base abstraction, and that denies ``/proc/sys``."""
     included = {each.included for each in statements(confined.profile) if each.kind == "include"}
     base = any(name.endswith("lxc/container-base") for name in included)
-    return base and any(_DENIES.match(each.text) for each in statements(confined.base))
+    return base and any(
+        each.denies and _SYSCTLS.match(each.bare) for each in statements(confined.base)
+    )
 
 
 def _fix(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:

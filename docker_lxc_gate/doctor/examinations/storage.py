@@ -30,7 +30,7 @@ _COSTS = {
     "fuse-overlayfs": "fuse-overlayfs, which passes every access to a file through a daemon",
     "vfs": "vfs, which copies every layer whole: much disk, and slow",
 }
-_OVERLAY = patterns.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
+_OVERLAY = patterns.compile(r"mount\b.{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
 _VERSION = patterns.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
@@ -124,13 +124,13 @@ def allows_overlay(confined: Confined) -> bool:
     """Whether a profile lets overlay through; a named one by the rules in its own file."""
     if confined.confines_nothing or confined.is_generated:
         return True
-    rules = [
-        rule.text
+    return any(
+        rule.bare in {"mount", "all"} or _OVERLAY.match(rule.bare)
         for profile in profiles(confined.profile)
         if profile.name == confined.name
         for rule in profile.rules
-    ]
-    return any(rule in {"mount", "allow mount", "all"} or _OVERLAY.match(rule) for rule in rules)
+        if not rule.denies
+    )
 
 
 def _file_system(mount: Mount, versions: Mapping[str, str]) -> str:

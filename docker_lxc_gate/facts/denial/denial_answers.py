@@ -36,7 +36,6 @@ _CHOSEN = {
 _PLAIN = _CHOSEN.keys() | set(KNOWN.fields["by_nodes"])
 #: Stands for a byte that was no UTF-8, which a rule cannot name.
 _REPLACED = "\ufffd"
-_DENY = patterns.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+")
 
 
 def wanted(fields: Mapping[str, str], *, several: bool = False) -> str:
@@ -151,12 +150,12 @@ def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
         policy: of the profile's file.
         fields: of the record.
     """
-    denying = [rule for rule in policy.of(fields.get("profile", "")) if _DENY.match(rule.text)]
+    denying = [rule for rule in policy.of(fields.get("profile", "")) if rule.denies]
     return [rule for rule in denying if _forbids(rule, policy, fields)]
 
 
 def _forbids(rule: Rule, policy: Policy, fields: Mapping[str, str]) -> bool:
-    text = policy.expanded(_DENY.sub("", rule.text, count=1))
+    text = policy.expanded(rule.bare)
     text = text.replace("@{profile_name}", rule.profile)
     owner = patterns.match(r"owner\s+", text)
     if owner:

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.formats.apparmor_profile import is_skipped, opened, statements
+from docker_lxc_gate.formats.apparmor_profile import Statement, is_skipped, opened, statements
 from docker_lxc_gate.machines import regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from docker_lxc_gate.formats.apparmor_profile import Statement
 
 #: Where AppArmor itself looks for what is included.
 SYSTEM = "/etc/apparmor.d"
@@ -32,19 +32,17 @@ _IN_CLASS = patterns.compile(r"(?s)\\.|\[")
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One rule: its text in one line, the file and the line, and the profile that it is of.
+class Rule(Statement):
+    """One rule, its file, and the profile that it is of.
 
     A profile within another has both names, as the kernel says them: ``outer//inner``.
     """
 
-    text: str
     file: str
-    line: int
     profile: str
 
+    @override
     def __str__(self) -> str:
-        """For a reader."""
         return f"{self.file}, line {self.line}: {self.text},"
 
 
@@ -122,7 +120,7 @@ def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, dept
         elif statement.kind == "assign":
             policy.variables.setdefault(statement.assigned, []).extend(statement.values)
         else:
-            policy.rules.append(Rule(statement.text, str(path), statement.line, current))
+            policy.rules.append(Rule(**vars(statement), file=str(path), profile=current))
 
 
 def _include(

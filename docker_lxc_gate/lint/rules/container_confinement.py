@@ -43,7 +43,7 @@ _NODES = {
 _MADE = ("1", "5", "136")
 _ALLOWED = patterns.compile(r"[bc]\s(?P<numbers>(?P<major>[0-9]+):[0-9*]+)\s.*")
 _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
-_MOUNT_RULE = patterns.compile(r"(?:(?:audit|allow)\s+)*(?:mount\b|all$)")
+_MOUNT_RULE = patterns.compile(r"mount\b|all$")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
 _WITHOUT_NESTING = patterns.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
 
@@ -159,6 +159,6 @@ def _overridden(
 
 def _mounts_nothing(rules: Rules) -> bool:
     """Whether a profile has no rule for a mount, and includes nothing that may hold one."""
-    if any(_MOUNT_RULE.match(each.rule.text) for each in rules.found):
+    if any(_MOUNT_RULE.match(each.rule.bare) and not each.rule.denies for each in rules.found):
         return False
     return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)

@@ -15,7 +15,7 @@ from docker_lxc_gate.lint.source import Kind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from docker_lxc_gate.formats.apparmor_profile import Profile
+    from docker_lxc_gate.formats.apparmor_profile import Profile, Statement
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Includes, Placed, Rules
     from docker_lxc_gate.lint.source import Source
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 #: What the parser refuses, too, in other words.
 REFUSED = ("profile-tunables-inside", "profile-capability-unknown")
-_QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
-_BARE = patterns.compile(_QUALIFIED + r"(\w+)")
 #: A rule of a file, with its permissions before or after the path.
 _PERMISSIONS = "[rwamklixpucRWXPUC]+"
 _FILE = patterns.compile(
-    _QUALIFIED + rf"(?P<owner>owner\s+)?(?:file\s+)?(?:(?P<before>{_PERMISSIONS})\s+)?"
+    rf"(?P<owner>owner\s+)?(?:file\s+)?(?:(?P<before>{_PERMISSIONS})\s+)?"
     rf"(?P<path>[\"/@{{]\S*)(?:\s+(?P<after>{_PERMISSIONS}))?(?:\s+->.*)?"
 )
 #: All files, however it is written.
@@ -44,8 +42,8 @@ _WRITTEN = patterns.compile(
     r"(?:^|[/}])sys/(?:kernel/security|firmware)\b|(?:uevent_helper|release_agent)\b"
 )
 _RULING = frozenset({"mac_admin", "mac_override", "sys_module", "sys_rawio"})
-_CAPABILITY = patterns.compile(_QUALIFIED + r"(?P<deny>deny\s+)?capability\s+(?P<names>[^=(]+)")
-_CHANGE = patterns.compile(_QUALIFIED + r"change_profile\b(?P<rest>.*)")
+_CAPABILITY = patterns.compile(r"capability\s+(?P<names>[^=(]+)")
+_CHANGE = patterns.compile(r"change_profile\b(?P<rest>.*)")
 _ANY_TARGET = patterns.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
 #: What a profile must all allow, without a condition, to hold nothing back.
 _ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
@@ -137,16 +135,17 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
 
     bare: dict[str, Placed] = {}
     for each in rules.found:
-        text = each.rule.text
         given = name in _LXCS_OWN and each.source is not source
-        for problem, said, fix in () if given else _alone(text):
+        for problem, said, fix in () if given else _alone(each.rule):
             yield at(problem, each, said, fix)
-        if found := _BARE.fullmatch(text):
-            bare[found[1]] = each
-        elif (file := _FILE.fullmatch(text)) and not file["owner"]:
+        if each.rule.denies:
+            continue
+        if patterns.fullmatch(r"\w+", each.rule.bare):
+            bare[each.rule.bare] = each
+        elif (file := _FILE.fullmatch(each.rule.bare)) and not file["owner"]:
             everything = _ANY_FILE.fullmatch(file["path"]) and {"r", "w"} <= _access(file)
             bare |= {"file": each} if everything else {}
-    denies = any(_denies(each.rule.text) for each in rules.found)
+    denies = any(each.rule.denies for each in rules.found)
     # What is included and not known here may deny something; LXC's own abstractions do.
     known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
     if "all" in bare:
@@ -176,16 +175,17 @@ def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
             yield source.at("profile-rule-without-effect", rule.line, said)
 
 
-def _alone(text: str) -> Iterator[tuple[str, str, str]]:
+def _alone(rule: Statement) -> Iterator[tuple[str, str, str]]:
     """Yield what is wrong with a rule by itself, and how to correct it."""
-    if (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
+    text, bare, allows = rule.text, rule.bare, not rule.denies
+    if allows and (found := _CHANGE.fullmatch(bare)) and _any_target(found["rest"]):
         yield "profile-change-any", f"'{text},'", ""
-    if file := _FILE.fullmatch(text):
+    if allows and (file := _FILE.fullmatch(bare)):
         access, path = _access(file), file["path"]
         written = _WRITTEN.search(path) if access & {"w", "a"} else None
         if written or (access & {"r", "w", "a"} and _USED.search(path)):
             yield "profile-rules-node", f"'{text},'", ""
-    if found := _CAPABILITY.fullmatch(text):
+    if found := _CAPABILITY.fullmatch(bare):
         names = found["names"].split()
         for name in sorted(set(names) - capabilities.NAMES):
             yield (
@@ -193,7 +193,7 @@ def _alone(text: str) -> Iterator[tuple[str, str, str]]:
                 f"'{name}' is no capability",
                 capabilities.perhaps(name),
             )
-        if not found["deny"] and _RULING.intersection(names):
+        if allows and _RULING.intersection(names):
             yield "profile-rules-node", f"'{text},'", ""
 
 
@@ -205,7 +205,3 @@ def _access(file: patterns.Match[str]) -> set[str]:
 def _any_target(rest: str) -> bool:
     target = rest.rpartition("->")[2].strip().strip('"') if "->" in rest else ""
     return bool(_ANY_TARGET.fullmatch(target))
-
-
-def _denies(rule: str) -> bool:
-    return bool(patterns.match(r"(audit\s+)?deny\b", rule))
