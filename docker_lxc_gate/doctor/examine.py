@@ -15,20 +15,14 @@ from docker_lxc_gate.doctor.answers import ask
 from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.doctor.diagnosis import FOLLOWS, PROBLEMS, Diagnosis, Unseen
 from docker_lxc_gate.doctor.examinations import (
-    denied,
-    freezer,
-    gpu,
-    guest,
+    confinement,
     id_maps,
     network,
-    own_confinement,
     ownership,
-    runc_fix,
     running,
     said,
     settings,
     storage,
-    volumes,
 )
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
 from docker_lxc_gate.errors import Dropped, RemediationError, Unreachable
@@ -49,33 +43,33 @@ if TYPE_CHECKING:
 
 #: Most likely first, as counted over issue trackers; what is wrong with all comes before.
 EXAMINATIONS = (
-    freezer.frozen,
+    running.frozen,
     settings.configuration,
     settings.daemon,
-    guest.nesting,
-    runc_fix.reopening,
+    settings.nesting,
+    confinement.reopening,
     id_maps.unmapped,
     id_maps.above,
-    own_confinement.profiles,
+    confinement.profiles,
     network.modules,
     network.sysctls,
     network.tun,
-    gpu.devices,
+    ownership.devices,
     ownership.bind_mounts,
-    volumes.volumes,
-    guest.units,
+    ownership.volumes,
+    settings.units,
     running.quorum,
     running.state,
     running.next_start,
     running.docker,
     said.messages_of_docker,
-    denied.lately,
+    said.lately,
     storage.store,
     storage.data,
     storage.other_drivers,
-    own_confinement.confinement,
-    own_confinement.loose,
-    freezer.backup,
+    confinement.confinement,
+    confinement.loose,
+    running.backup,
 )
 _ORDER = tuple(Severity)
 
@@ -120,7 +114,7 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
 
 def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
     """Return what AppArmor refused a container lately, and why there may be more."""
-    since = time.time() - denied.HOUR
+    since = time.time() - said.HOUR
     try:
         log = denial_log.read(node, since)
     except (Dropped, Unreachable):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import node_reads
 from docker_lxc_gate.doctor.answers import Answers, ask
-from docker_lxc_gate.doctor.examinations import freezer
+from docker_lxc_gate.doctor.examinations import running
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import content_of
@@ -60,7 +60,7 @@ def first_look(runtime: Runtime, ctid: int, more: Iterable[Read[Any]] = ()) -> F
     parse = container_config.parse if runtime.kind == "pct" else container_config.parse_lxc
     config = parse(path, content.decode(errors="replace"))
     said = node.maybe(state, _UP)
-    how = "is frozen" if said in freezer.FROZEN_STATES else "does not run"
+    how = "is frozen" if said in running.FROZEN_STATES else "does not run"
     return FirstLook(config, content, node, "" if said == _UP else f"container {ctid} {how}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
-from docker_lxc_gate.doctor.examinations import runc_fix, storage
+from docker_lxc_gate.doctor.examinations import confinement, storage
 from docker_lxc_gate.doctor.examinations.ownership import points
 from docker_lxc_gate.formats.container_config import given
 
@@ -91,7 +91,7 @@ CONDITIONS: Mapping[str, tuple[str, Callable[[Container], bool]]] = {
     ),
     "container-base": (
         "the profile includes LXC's container-base",
-        lambda of: not _confined(of).is_generated and runc_fix.denies(_confined(of)),
+        lambda of: not _confined(of).is_generated and confinement.denies(_confined(of)),
     ),
     "no-parser": (
         "the container has no apparmor_parser",

@@ -1,7 +1,11 @@
-"""Bind mounts that nobody owns: the node's id has no counterpart in the container.
+"""What nobody in the container owns: bind mounts, Docker's volumes, graphics cards.
 
-Only bind mounts of the container's configuration: Proxmox gives a volume that it makes itself to
-the container. Sources: pct(1) on mount points, pve-container 6.1.6 (``idmap``), mount_setattr(2).
+Of bind mounts only those of the container's configuration: Proxmox gives a volume that it makes
+itself to the container. Of Docker's volumes the container itself looks: no path of the guest is
+followed from the node. An owner that shows as 65534 may be the container's own nobody; root in the
+container may do everything with that one's files, and nothing with a stranger's. Sources: pct(1) on
+mount points, ``idmap`` (pve-container 6.1.6) and ``dev[n]``, mount_setattr(2), user_namespaces(7),
+capabilities(7).
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
+from docker_lxc_gate.doctor.volume_reads import VOLUMES
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import mount_points
 from docker_lxc_gate.formats.id_map import NEEDED
 from docker_lxc_gate.lint.finding import Severity
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from docker_lxc_gate.doctor.case import Case, Reads
-    from docker_lxc_gate.doctor.guest_reads import DockerMount, Owned
+    from docker_lxc_gate.doctor.guest_reads import DockerMount, Given, Owned
     from docker_lxc_gate.doctor.node_reads import Owner
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.formats.id_map import Range
@@ -88,7 +94,7 @@ def bind_mounts(case: Case) -> Iterator[Finding]:
             said += f"; the Docker container {writer} is to write there, and cannot"
         severity = Severity.PROBLEM if writer else None
         yield here(
-            "bind-mount-of-nobody", said, fix=_fix(case, owner, maps.users), severity=severity
+            "bind-mount-of-nobody", said, fix=_fix_mount(case, owner, maps.users), severity=severity
         )
 
 
@@ -115,7 +121,7 @@ def _is_below(mount: DockerMount, place: str) -> bool:
     return mount.type == "bind" and within
 
 
-def _fix(case: Case, owner: Owner, users: Sequence[Range]) -> str:
+def _fix_mount(case: Case, owner: Owner, users: Sequence[Range]) -> str:
     base = next((each.outside for each in users if each.inside == 0), 100000)
     user, group = (each if each < NEEDED else 0 for each in (owner.user, owner.group))
     chown = (
@@ -128,3 +134,110 @@ def _fix(case: Case, owner: Owner, users: Sequence[Range]) -> str:
             f"or later)."
         )
     return f"{chown}. Or keep the owner, and add idmap=container to the mount entry's options."
+
+
+#: Of more ranges a reader needs no more.
+_MANY = 3
+_ROOT = "/var/lib/docker"
+
+
+@Examination(
+    "whether a volume belongs to nobody",
+    ("volume-of-nobody",),
+    node=(node_reads.id_maps,),
+    guest=(VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
+    of_docker=True,
+)
+def volumes(case: Case) -> Iterator[Finding]:
+    """Yield each volume that nobody owns; a problem if a Docker container writes there."""
+    volumes = case.guest.of(VOLUMES)
+    strange = [each for each in volumes.found if not each.owned.usable]
+    if strange:
+        has = _ranges(case.node.of(node_reads.id_maps(case.ctid)).users)
+        containers = case.guest.maybe(guest_reads.CONTAINERS, ())
+        info = case.guest.maybe(guest_reads.INFO, None)
+        fix = _fix_volume(case, (info.docker_root_dir if info else "") or _ROOT)
+        for each in strange:
+            writer = guest_reads.writer(containers, partial(_is_volume, name=each.name))
+            said = (
+                f"the volume {each.name} shows as {each.owned.user}:{each.owned.group} in the "
+                f"container: its owner on the node is none of {has}, which the container has"
+            )
+            if writer:
+                said += f"; the Docker container {writer} is to write there, and cannot"
+            yield here(
+                "volume-of-nobody", said, fix=fix, severity=Severity.PROBLEM if writer else None
+            )
+    if volumes.more:
+        raise FactError("Docker has too many volumes to look at all of them")
+
+
+def _ranges(users: Sequence[Range]) -> str:
+    """Return the node's ids that the container has."""
+    said = [f"{each.outside} to {each.outside + each.count - 1}" for each in users[:_MANY]]
+    more = f" and {len(users) - _MANY} more ranges" if len(users) > _MANY else ""
+    return f"the ids {', '.join(said)}{more}"
+
+
+def _is_volume(mount: DockerMount, name: str) -> bool:
+    return mount.type == "volume" and mount.source.endswith(f"/{name}/_data")
+
+
+def _fix_volume(case: Case, root: str) -> str:
+    fix, point = PROBLEMS["volume-of-nobody"].fix, _point(case.config, root)
+    if not case.pct or not point:
+        return f"{fix} Otherwise copy its files into a new volume, with ids that are mapped."
+    return (
+        f"{fix} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
+        "(pve-container 6.1.6 or later)."
+    )
+
+
+def _point(config: ContainerConfig, root: str) -> str:
+    """Return the mount point of the configuration that a path lies on; empty for the root."""
+    points = mount_points(config)
+    over = [place for place in points if f"{root}/".startswith(f"{place}/")]
+    return points[max(over, key=len)][0] if over else ""
+
+
+#: Rights to read and write.
+_OWNER, _GROUP, _OTHERS = 0o600, 0o060, 0o006
+
+
+@Examination(
+    "whether a graphics device can be opened",
+    ("gpu-of-nobody",),
+    guest=(guest_reads.DEVICES,),
+)
+def devices(case: Case) -> Iterator[Finding]:
+    """Yield each device that nobody in the container may open."""
+    for each in case.guest.of(guest_reads.DEVICES):
+        is_gpu = each.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
+        if is_gpu and not _may_be_opened(each):
+            fix = _fix_device(each) if case.pct else _OF_LXC
+            yield here(
+                "gpu-of-nobody",
+                f"{each.path} belongs to {each.user}:{each.group} in the container, "
+                f"with permissions {each.mode:o}: its owner there is nobody",
+                fix=fix,
+            )
+
+
+def _may_be_opened(device: Given) -> bool:
+    """Whether somebody in the container has a right to it: others, its owner, or its group."""
+    owned = device.user != OVERFLOW and device.mode & _OWNER == _OWNER
+    grouped = device.group != OVERFLOW and device.mode & _GROUP == _GROUP
+    return device.mode & _OTHERS == _OTHERS or owned or grouped
+
+
+_OF_LXC = (
+    "On the node: chgrp it to a group that the container has, by a udev rule, so that it survives "
+    "a reboot of the node."
+)
+
+
+def _fix_device(device: Given) -> str:
+    return (
+        f"Delete its lxc.mount.entry, and set: dev0: {device.path[:100]},gid=G. G is the id of the "
+        "group render or video in the container (getent group render). Then restart the container."
+    )

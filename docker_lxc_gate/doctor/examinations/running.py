@@ -1,4 +1,9 @@
-"""The container does not run, or Docker does not."""
+"""The container is frozen or does not run, or Docker does not; a backup or the next start may fail.
+
+vzdump freezes a container in its modes snapshot and suspend. A frozen fuse daemon answers nobody,
+so a process that waits for it cannot be frozen. Sources: pct(1) on ``fuse``, vzdump(1),
+PVE::VZDump::LXC.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,14 @@ from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL, NO_QUORUM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.lint.finding import Finding
 
 _FUSE = "fuse-overlayfs"
@@ -100,3 +107,38 @@ def _mute(case: Case) -> Iterator[Finding]:
         case.guest.of(guest_reads.INFO)
     except FactError as error:
         yield here("docker-mute", f"docker.service is active, but: {str(error)[:400]}")
+
+
+FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
+
+
+@Examination("whether the container is frozen", ("container-frozen",), node=(node_reads.lxc_state,))
+def frozen(case: Case) -> Iterator[Finding]:
+    """Yield that the container is frozen now."""
+    state = case.node.of(node_reads.lxc_state(case.ctid))
+    if state in FROZEN_STATES:
+        lock = case.config.current().get("lock", "")
+        held = f", and Proxmox holds its lock '{lock}'" if lock else ""
+        yield here("container-frozen", f"LXC says that container {case.ctid} is {state}{held}")
+
+
+@Examination("whether a backup may hang", ("backup-may-hang",), node=(node_reads.mounts,))
+def backup(case: Case) -> Iterator[Finding]:
+    """Yield that a fuse mount may keep a backup from ending."""
+    if not case.pct:
+        return
+    mounts = case.node.of(node_reads.mounts(case.ctid))
+    fuse = [each for each in mounts if _is_own_fuse(each)]
+    if fuse:
+        what = f"{len(fuse)} fuse mount{'' if len(fuse) == 1 else 's'}, such as {fuse[0].place}"
+    elif "fuse" in given(case.config.current().get("features", "")):
+        what = "fuse=1 in its features"
+    else:
+        return
+    yield here("backup-may-hang", f"container {case.ctid} has {what}")
+
+
+def _is_own_fuse(mount: Mount) -> bool:
+    """Whether a daemon in the container serves a mount; lxcfs and pmxcfs run on the node."""
+    of_fuse = mount.type == "fuse" or mount.type.startswith("fuse.")
+    return of_fuse and mount.type != "fuse.lxcfs" and mount.source not in {"lxcfs", "/dev/fuse"}

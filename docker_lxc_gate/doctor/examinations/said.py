@@ -1,4 +1,7 @@
-"""What else Docker said: messages that mean a problem by themselves."""
+"""What logs say: messages of Docker that mean a problem by themselves, and AppArmor's denials.
+
+Of the denials those of the last hour, as far as a record says that it was this container.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages
 from docker_lxc_gate.doctor.case import Examination
+from docker_lxc_gate.doctor.diagnosis import here
 from docker_lxc_gate.doctor.examinations import (
-    guest,
+    confinement,
     id_maps,
     network,
-    own_confinement,
     ownership,
-    runc_fix,
     running,
+    settings,
 )
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.denial.denial_answers import wanted, who
 from docker_lxc_gate.lint.finding import Severity
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 _JUDGED = {
     kind
-    for module in (guest, id_maps, network, own_confinement, ownership, runc_fix, running)
+    for module in (confinement, id_maps, network, ownership, running, settings)
     for each in vars(module).values()
     if isinstance(each, Examination)
     for kind in each.kinds
@@ -48,3 +53,26 @@ def messages_of_docker(case: Case) -> Iterator[Finding]:
         )
         when = "Docker says" if now else "Docker said, in its present run"
         yield each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
+
+
+#: How far back the log is read (seconds).
+HOUR = 3600.0
+
+
+@Examination("what AppArmor refused in the last hour", ("denied-lately",))
+def lately(case: Case) -> Iterator[Finding]:
+    """Yield the most frequent refusal, and how many there were."""
+    kinds = [each for each in case.denied if not each.merged]
+    if kinds:
+        first = kinds[0]
+        count = sum(each.count for each in kinds)
+        times = "once" if count == 1 else f"{count} times"
+        words = (
+            f"{who(first.programs)} wanted to {wanted(first.denial.fields, several=first.several)}"
+        )
+        yield here(
+            "denied-lately",
+            f"AppArmor refused the container something {times}, most often: {words}",
+        )
+    if case.unread:
+        raise FactError(case.unread)

@@ -1,4 +1,8 @@
-"""What lint finds in the container's configuration and in daemon.json: its errors and warnings."""
+"""What lint finds in the container's configuration and in daemon.json, and what nesting is for.
+
+Without nesting, or where a new mount call is refused, units of the guest fail. Sources:
+systemd.exec(5) on exit codes (226 NAMESPACE, 243 CREDENTIALS, 218 CAPABILITIES), pct(1).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
+from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.lint.source import Kind, Source
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.lint.finding import Finding
 
 #: More of one file than anybody reads: a guest may write one for that. Of one, so much is shown
 #: (characters).
@@ -74,3 +81,31 @@ def _found(source: Source) -> Iterator[Finding]:
         more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
         said = f"{place}: {each.cause[:_LONGEST]}{more}"
         yield each.problem.here(said, fix=each.fix, severity=Severity.PROBLEM)
+
+
+_CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
+_MANY_UNITS = 5
+
+
+@Examination("whether the container has nesting", ("nesting-off",))
+def nesting(case: Case) -> Iterator[Finding]:
+    """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
+    features = given(case.config.current().get("features", ""))
+    if case.pct and "nesting" not in features:
+        yield here("nesting-off", f"{case.path} has no nesting=1 in features")
+
+
+@Examination(
+    "whether units of the guest are refused",
+    ("units-refused",),
+    guest=(guest_reads.GUEST, guest_reads.FAILED),
+)
+def units(case: Case) -> Iterator[Finding]:
+    """Yield the units that failed before their program ran."""
+    if case.guest.of(guest_reads.GUEST) == "running":
+        return
+    failed = [each for each in case.guest.of(guest_reads.FAILED) if each.code in _CODES]
+    if failed:
+        named = ", ".join(f"{each.name} ({_CODES[each.code]})" for each in failed[:_MANY_UNITS])
+        more = f" and {len(failed) - _MANY_UNITS} more" if len(failed) > _MANY_UNITS else ""
+        yield here("units-refused", f"{len(failed)} failed: {named}{more}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.examinations import runc_fix, storage
+from docker_lxc_gate.doctor.examinations import confinement, storage
 from docker_lxc_gate.doctor.examine import diagnose
 from docker_lxc_gate.doctor.node_reads import Confined
 from docker_lxc_gate.facts.denial.denial_groups import Tally
@@ -77,7 +77,7 @@ def test_id_above_the_map_is_advice_about_the_image() -> None:
     ],
 )
 def test_runc_has_the_fix_since(version: str, fixed: bool) -> None:
-    assert runc_fix.has_fix(version) is fixed
+    assert confinement.has_fix(version) is fixed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,180 @@
+"""What confines the container and Docker's own containers: profiles, seccomp, runc's reopening.
+
+runc's fix for CVE-2025-52881 reopens a sysctl through a detached mount, whose path AppArmor sees
+without /proc. A quiet ``deny`` then refuses it, and no log has a record. Sources: opencontainers,
+runc issue 4968, lxc 6.0.6, lxc-pve 6.0.5-2, moby daemon/apparmor_default.go and profiles/apparmor,
+containerd pkg/apparmor (HostSupports), the kernel's security/apparmor (aa_policy_view_capable).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor.case import Examination
+from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.formats.apparmor_profile import statements
+from docker_lxc_gate.lint.finding import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.doctor.node_reads import Confined
+    from docker_lxc_gate.lint.finding import Finding
+
+#: Of more containers a reader needs no name.
+_MANY = 5
+_MISSING = {
+    "parser": "apparmor_parser is not in the container",
+    "securityfs": "/sys/kernel/security/apparmor is not visible in the container",
+    "kernel": "AppArmor does not show in the container's /sys/module",
+    "environment": "dockerd's environment has container=…",
+}
+
+
+@Examination(
+    "whether AppArmor confines the container, and whether Docker can load its own profile",
+    ("docker-default-not-loaded", "container-runs-unconfined"),
+    node=(node_reads.confined,),
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
+)
+def profiles(case: Case) -> Iterator[Finding]:
+    """Yield what Docker said of its own profile, and what confines the container."""
+    confined = case.node.of(node_reads.confined(case.ctid))
+    if confined.confines_nothing:
+        yield here(
+            "container-runs-unconfined", f"the container's first process runs {confined.label}"
+        )
+    said = next(messages.said(case, "docker-default-not-loaded"), None)
+    if said and "parser" not in case.guest.maybe(guest_reads.OWN_APPARMOR, frozenset()):
+        yield here("docker-default-not-loaded", f"Docker says: {said.line[:400]}")
+
+
+@Examination(
+    "what confines Docker's own containers",
+    ("docker-confinement",),
+    node=(node_reads.confined,),
+    guest=(guest_reads.INFO, guest_reads.OWN_APPARMOR),
+    of_docker=True,
+)
+def confinement(case: Case) -> Iterator[Finding]:
+    """Say what confines Docker's containers, if it is not what Docker has elsewhere."""
+    options = case.guest.of(guest_reads.INFO).security_options or []
+    label = case.node.of(node_reads.confined(case.ctid)).label
+    missing = [each for each in ("apparmor", "seccomp") if not _has(options, each)]
+    if "name=seccomp,profile=unconfined" in options:
+        missing.append("seccomp")
+    if not missing:
+        return
+    lacks = " and ".join(
+        {"apparmor": "no AppArmor profile of their own", "seccomp": "no seccomp filter"}[each]
+        for each in dict.fromkeys(missing)
+    )
+    why = [
+        _MISSING[each]
+        for each in sorted(case.guest.of(guest_reads.OWN_APPARMOR))
+        if each in _MISSING
+    ]
+    because = f" ({'; '.join(why)})" if why and "apparmor" in missing else ""
+    rest = (
+        "nothing of AppArmor's confines them"
+        if label == "unconfined"
+        else f"the container's own profile confines them: {label}"
+    )
+    yield here("docker-confinement", f"Docker's containers have {lacks}{because}; {rest}")
+
+
+@Examination(
+    "which of Docker's containers are privileged",
+    ("docker-container-loose",),
+    guest=(guest_reads.CONTAINERS,),
+    of_docker=True,
+)
+def loose(case: Case) -> Iterator[Finding]:
+    """Name the Docker containers that Docker does not confine."""
+    names = [
+        each.name.removeprefix("/")
+        for each in case.guest.of(guest_reads.CONTAINERS)
+        if each.privileged or each.app_armor_profile == "unconfined"
+    ]
+    if names:
+        more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
+        yield here(
+            "docker-container-loose", f"privileged or unconfined: {', '.join(names[:_MANY])}{more}"
+        )
+
+
+def _has(options: Sequence[str], name: str) -> bool:
+    return any(each == f"name={name}" or each.startswith(f"name={name},") for each in options)
+
+
+_NUMBERS = patterns.compile(
+    r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:[-~+.]?rc\.?([0-9]{1,3}))?"
+)
+#: The first release with the fix, by the release before it: (major, minor) → (patch, candidate).
+_FIXED = {(1, 2): (8, 0), (1, 3): (3, 0), (1, 4): (0, 3)}
+_FINAL = 999
+_SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
+
+
+def has_fix(version: str) -> bool:
+    """Whether a version of runc opens sysctls through a detached mount.
+
+    >>> has_fix("1.3.2"), has_fix("1.3.3"), has_fix("1.4.0-rc.2"), has_fix("1.1.15+ds1")
+    (False, True, False, False)
+    """
+    found = _NUMBERS.match(version)
+    if found is None:
+        return False
+    major, minor, patch = (int(each) for each in found.groups()[:3])
+    candidate = int(found[4]) if found[4] else _FINAL
+    first = _FIXED.get((major, minor))
+    if first is None:
+        return (major, minor) > max(_FIXED)
+    return (patch, candidate) >= first
+
+
+@Examination(
+    "whether the profile refuses what runc opens",
+    ("runc-reopen-refused",),
+    node=(node_reads.confined, node_reads.VERSIONS),
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.RUNC),
+)
+def reopening(case: Case) -> Iterator[Finding]:
+    """Yield the refusal if Docker said so, or if the profile is one that is known to refuse."""
+    confined = case.node.of(node_reads.confined(case.ctid))
+    found = next(messages.said(case, "runc-reopen-refused"), None)
+    runc = case.guest.maybe(guest_reads.RUNC, "")
+    versions = case.node.maybe(node_reads.VERSIONS, {})
+    fix = _fix(confined, versions, pct=case.pct)
+    what = f"runc {runc or 'of an unknown version'} under {confined.label[:120]}"
+    if found:
+        yield here("runc-reopen-refused", f"{what}: {found.line[-300:]}", fix=fix)
+    elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
+        said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
+        yield here("runc-reopen-refused", said, fix=fix, severity=Severity.PROBLEM)
+
+
+def denies(confined: Confined) -> bool:
+    """Whether a named profile includes LXC's base abstraction, and that denies ``/proc/sys``."""
+    included = {each.included for each in statements(confined.profile) if each.kind == "include"}
+    base = any(name.endswith("lxc/container-base") for name in included)
+    return base and any(
+        each.denies and _SYSCTLS.match(each.bare) for each in statements(confined.base)
+    )
+
+
+def _fix(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
+    if not confined.is_generated:
+        return (
+            f"The profile {confined.name[:80]} must state its own rules instead of including "
+            "abstractions/lxc/container-base, as the plan's profile does (python -m remediation "
+            "plan). Or let LXC generate the profile."
+        )
+    have = versions.get("lxc-pve") or versions.get("lxc") or "of an unknown version"
+    which = f" on the node (it is {have[:40]})"
+    if pct:
+        return f"Upgrade lxc-pve{which} to 6.0.5-2 or later; restart the container."
+    return f"Upgrade LXC{which} to 6.0.6 or 7.0; restart the container."
