@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, TransportError, Unreachable
 from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +21,11 @@ D = TypeVar("D")
 _ENOUGH = 3
 #: More of an error than a reader wants to see (characters).
 _LONGEST = 300
+
+
+def script(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs one of ``programs/``."""
+    return ("sh", "-c", program("docker_lxc_gate.doctor", f"{name}.sh"), name, *arguments)
 
 
 def told(result: CommandResult) -> CommandResult:

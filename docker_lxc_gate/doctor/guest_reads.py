@@ -2,7 +2,8 @@
 
 The answers are the guest's: they are decoded into typed values of a limited size, and no part of
 one becomes part of a command outside of the container. A Docker that does not run is not asked: its
-socket would start it. Sources: systemctl(1), docker-inspect(1), moby's Engine API.
+socket would start it. The number of volumes is bounded, and their names are what Docker takes for
+one. Sources: systemctl(1), docker-inspect(1), moby's Engine API, volume/local and daemon/names.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import told
+from docker_lxc_gate.doctor.answers import script, told
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.facts.dockerd import Word, read
 from docker_lxc_gate.facts.failed_units import properties
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, content_of
 
 if TYPE_CHECKING:
@@ -28,82 +28,18 @@ if TYPE_CHECKING:
 
 #: What a question to Docker ends with if Docker does not run.
 _DOWN = 3
-IF_IT_RUNS = program("docker_lxc_gate.doctor", "if_docker_runs.sh")
-_INFO = (
-    IF_IT_RUNS + "asked info -f '"
-    '{"Driver":{{json .Driver}},"DriverStatus":{{json .DriverStatus}},'
-    '"SecurityOptions":{{json .SecurityOptions}},"ServerVersion":{{json .ServerVersion}},'
-    '"DockerRootDir":{{json .DockerRootDir}}}'
-    "'"
-)
-_CONTAINERS = (
-    IF_IT_RUNS + "ids=$(asked ps -aq --no-trunc) || exit\n"
-    '[ -z "$ids" ] || asked inspect $(echo "$ids" | head -n 200) -f \''
-    '{"Name":{{json .Name}},"Error":{{json .State.Error}},"Mounts":{{json .Mounts}},'
-    '"Running":{{json .State.Running}},"Created":{{json .Created}},'
-    '"StartedAt":{{json .State.StartedAt}},'
-    '"AppArmorProfile":{{json .AppArmorProfile}},"Devices":{{json .HostConfig.Devices}},'
-    '"Privileged":{{json .HostConfig.Privileged}}}'
-    "'"
-)
 _UNIT = ("LoadState", "ActiveState", "SubState", "Result", "ExecStart")
-#: The messages of Docker's present run, or of its last one, the last ones that match each pattern.
-_MESSAGES = r"""
-id=$(systemctl show -p InvocationID --value docker) || exit 1
-[ -n "$id" ] || exit 0
-said=$(journalctl -q --no-pager -b -o cat -n 5000 "_SYSTEMD_INVOCATION_ID=$id" | cut -c 1-2000)
-for pattern; do printf '%s\n' "$said" | LC_ALL=C grep -aE -- "$pattern" | tail -n 20; done
-:
-"""
-_FAILED = r"""
-units=$(systemctl list-units --full --state=failed --no-legend --plain |
-    cut -d' ' -f1 | head -n 100)
-[ -z "$units" ] || systemctl show -p Id,Result,ExecMainStatus -- $units
-"""
-_SYSCTLS = r"""
-for name in ip_forward conf/docker0/route_localnet; do
-    [ ! -e "/proc/sys/net/ipv4/$name" ] || echo "$name $(cat "/proc/sys/net/ipv4/$name")"
-done
-"""
-#: Prints kind, owner and permissions of the devices that Docker's users ask for.
-_DEVICES = r"""
-for place in /dev/net/tun /dev/kfd /dev/dri/* /dev/nvidia*; do
-    [ ! -c "$place" ] || stat -c '%u %g %a %n' "$place"
-done
-:
-"""
-_OWN_APPARMOR = r"""
-[ -e /sbin/apparmor_parser ] || [ -e /usr/sbin/apparmor_parser ] || echo parser
-[ -d /sys/kernel/security/apparmor ] || echo securityfs
-[ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] || echo kernel
-pid=$(systemctl show -p MainPID --value docker)
-tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -q '^container=' && echo environment
-:
-"""
-#: Names the storage drivers that have images, each with a list of more than none.
-_WITH_IMAGES = (
-    IF_IT_RUNS
-    + r"""
-root=$(asked info -f '{{.DockerRootDir}}') || exit
-for place in "$root"/image/*/repositories.json; do
-    [ -f "$place" ] && [ "$(wc -c <"$place")" -gt 40 ] || continue
-    place=${place%/repositories.json}
-    echo "${place##*/}"
-done
-:
-"""
-)
-_OWNED = r"""
-for place; do
-    stat -c '%u %g' -- "$place" || echo '- -'
-    if [ -r "$place" ] && [ -w "$place" ] && [ -x "$place" ]; then echo yes; else echo no; fi
-done
-"""
 _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
 _LONGEST, _MOST = 2000, 1000
 #: A node has no more devices of these kinds.
 _MOST_DEVICES = 100
+#: So many volumes are looked at, and so many of nobody's are named.
+_MOST_VOLUMES, _NAMED = 500, 20
+_COUNT = patterns.compile("volumes ([0-9]{1,5})")
+_VOLUME = patterns.compile(
+    rf"({_NUMBER}) ({_NUMBER}) (yes|no) \./([A-Za-z0-9][A-Za-z0-9_.-]{{0,200}})/_data"
+)
 _TO_SECONDS = len("2026-11-26T21:00:00")
 #: The path goes into advice for the container's configuration, so it is a name of a driver's.
 _DEVICE = patterns.compile(
@@ -226,6 +162,22 @@ class Owned:
     usable: bool
 
 
+@dataclass(frozen=True)
+class Volume:
+    """A volume that shows as nobody's, and its owner in the container."""
+
+    name: str
+    owned: Owned
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The volumes that show as nobody's, and whether there are more than were looked at."""
+
+    found: tuple[Volume, ...]
+    more: bool
+
+
 def of_docker(result: CommandResult) -> CommandResult:
     """Return the result of a question to Docker that ended well.
 
@@ -305,34 +257,52 @@ def _runc(result: CommandResult) -> str:
     return found[1]
 
 
+def _volumes(result: CommandResult) -> Volumes:
+    count, *lines = of_docker(result).text.splitlines()[: _NAMED + 1] or [""]
+    number = _COUNT.fullmatch(count)
+    if number is None:
+        raise FactError(f"Docker's volumes cannot be read in {result.machine}")
+    found = [_VOLUME.fullmatch(line) for line in lines]
+    return Volumes(
+        tuple(
+            Volume(each[4], Owned(int(each[1]), int(each[2]), each[3] == "yes"))
+            for each in found
+            if each
+        ),
+        int(number[1]) > _MOST_VOLUMES,
+    )
+
+
 def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
     """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
-    return Read(("sh", "-c", _MESSAGES, "messages", *patterns), _lines)
+    return Read(script("docker_messages", *patterns), _lines)
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
     """Read who owns each of these directories in the container; None for one that is not there."""
-    return Read(("sh", "-c", _OWNED, "owned", *places), _owned)
+    return Read(script("owners", *places), _owned)
 
 
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
-INFO = Read(("sh", "-c", _INFO, "info"), _info)
-CONTAINERS = Read(("sh", "-c", _CONTAINERS, "containers"), _containers)
-FAILED = Read(("sh", "-c", _FAILED, "failed"), _failed)
+INFO = Read(script("docker_info"), _info)
+CONTAINERS = Read(script("docker_containers"), _containers)
+FAILED = Read(script("failed_units"), _failed)
 #: systemd's word for the whole guest: ``running``, ``degraded`` …
 GUEST = Read(("systemctl", "is-system-running"), _guest)
-SYSCTLS = Read(("sh", "-c", _SYSCTLS, "sysctls"), _sysctls)
-DEVICES = Read(("sh", "-c", _DEVICES, "devices"), _devices)
+SYSCTLS = Read(script("network_switches"), _sysctls)
+DEVICES = Read(script("devices"), _devices)
 #: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
 OWN_APPARMOR = Read(
-    ("sh", "-c", _OWN_APPARMOR, "own apparmor"),
+    script("own_apparmor"),
     lambda result: frozenset(told(result).text.split()),
 )
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
-    ("sh", "-c", _WITH_IMAGES, "with images"),
+    script("drivers_with_images"),
     lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
 )
+#: Docker's volumes that show as nobody's.
+VOLUMES = Read(script("volumes_of_nobody", str(_MOST_VOLUMES + 1), str(_NAMED)), _volumes)
 SETTINGS = content_of("/etc/docker/daemon.json")
 RUNC = Read(("runc", "--version"), _runc)
 

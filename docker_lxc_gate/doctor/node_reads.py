@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import told
+from docker_lxc_gate.doctor.answers import script, told
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.formats.id_map import parse
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
@@ -22,23 +21,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.machines.result import CommandResult
 
-_PID = program("docker_lxc_gate.doctor", "container_pid.sh")
-_MAPS = _PID + 'cat "/proc/$pid/uid_map" && echo == && cat "/proc/$pid/gid_map"'
-_MOUNTS = _PID + 'cat "/proc/$pid/mountinfo"'
-_CONFINED = program("docker_lxc_gate.doctor", "confined.sh")
-_VERSIONS = r"""
-echo "kernel $(uname -r)"
-echo "lxc $(lxc-start --version 2>/dev/null)"
-echo "zfs $(cat /sys/module/zfs/version 2>/dev/null)"
-dpkg-query -W -f '${Package} ${Version}\n' lxc-pve pve-container 2>/dev/null
-:
-"""
-#: The modules that are loaded, and those that are part of the kernel.
-_MODULES = r"""
-cut -d' ' -f1 /proc/modules || exit 1
-sed -n 's#^.*/\([^/]*\)\.ko.*$#\1#p' "/lib/modules/$(uname -r)/modules.builtin" 2>/dev/null
-:
-"""
 _NUMBER = "[0-9]{1,10}"
 _PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")
 _OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
@@ -125,17 +107,17 @@ def _owner(result: CommandResult) -> Owner:
 
 def id_maps(ctid: int) -> Read[IdMaps]:
     """Read the container's map of user and group ids."""
-    return Read(("sh", "-c", _MAPS, "id maps", str(ctid)), _maps)
+    return Read(script("id_maps", str(ctid)), _maps)
 
 
 def confined(ctid: int) -> Read[Confined]:
     """Read what confines the container's first process."""
-    return Read(("sh", "-c", _CONFINED, "confined", str(ctid)), _confined)
+    return Read(script("confined", str(ctid)), _confined)
 
 
 def mounts(ctid: int) -> Read[tuple[Mount, ...]]:
     """Read the container's mounts, as its first process has them."""
-    return Read(("sh", "-c", _MOUNTS, "mounts", str(ctid)), _mounts)
+    return Read(script("mounts", str(ctid)), _mounts)
 
 
 def owner(path: str) -> Read[Owner]:
@@ -150,9 +132,9 @@ def lxc_state(ctid: int) -> Read[str]:
 
 
 #: By name: the kernel's version, LXC's, ZFS's, and those of Proxmox's packages.
-VERSIONS = Read(("sh", "-c", _VERSIONS, "versions"), _versions)
+VERSIONS = Read(script("versions"), _versions)
 #: The names of the kernel's modules that are there.
 MODULES = Read(
-    ("sh", "-c", _MODULES, "modules"),
+    script("modules"),
     lambda result: frozenset(name.replace("-", "_") for name in told(result).text.split()),
 )

@@ -13,11 +13,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import told
+from docker_lxc_gate.doctor.answers import script, told
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import LOOKING, order
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
@@ -35,17 +34,6 @@ _PATIENCE = 300.0
 #: Of the lines that a machine answers, so many are read, and of each so many characters.
 _MOST, _LONGEST = 400, 400
 _NAMES = "|".join(map(patterns.escape, WATCHED)) + f"|({'|'.join(_KERNELS)})[0-9][^ ]*"
-_PLAN = program("docker_lxc_gate.doctor", "upgrade_plan.sh")
-_LISTS = program("docker_lxc_gate.doctor", "apt_lists.sh")
-#: Prints those of the given modules that the node's kernel has, loaded or not.
-_KERNEL_HAS = r"""
-PATH=$PATH:/usr/sbin:/sbin
-command -v modinfo >/dev/null || { echo "there is no modinfo" >&2; exit 4; }
-for name; do
-    ! modinfo "$name" >/dev/null 2>&1 || echo "$name"
-done
-:
-"""
 MODULES = ("ip_set", "ip_set_hash_net", "iptable_raw", "xt_set")
 _VERSION = "[0-9A-Za-z.+:~-]{1,80}"
 _NAME = "[a-z0-9][a-z0-9.+~-]{1,100}"
@@ -159,7 +147,7 @@ def newest(releases: list[str]) -> str:
 
 #: What ``apt-get dist-upgrade`` would do, as far as the table speaks of it.
 PLAN = Read(
-    ("sh", "-c", _PLAN, "plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING),
+    script("upgrade_plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING),
     _plan,
     timeout=_PATIENCE,
 )
@@ -171,10 +159,10 @@ INSTALLED = Read(
     ),
     _installed,
 )
-LISTS = Read(("sh", "-c", _LISTS, "lists", str(_MOST)), _lists)
+LISTS = Read(script("apt_lists", str(_MOST)), _lists)
 #: Which of :data:`MODULES` the node's running kernel has.
 KERNEL_HAS = Read(
-    ("sh", "-c", _KERNEL_HAS, "kernel has", *MODULES),
+    script("kernel_has", *MODULES),
     lambda result: frozenset(told(result).text.split()) & set(MODULES),
 )
 #: Which iptables the container has: ``legacy``, ``nf_tables``, or another word.

@@ -10,7 +10,6 @@ from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.answers import Answers
 from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, diagnose
-from docker_lxc_gate.doctor.volume_reads import VOLUMES
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import container_config
@@ -104,7 +103,7 @@ GUEST: dict[Read[Any], Raw] = {
     guest_reads.GUEST: "running\n",
     guest_reads.SYSCTLS: "ip_forward 1\nconf/docker0/route_localnet 0\n",
     guest_reads.SETTINGS: '{"storage-driver": "fuse-overlayfs"}\n',
-    VOLUMES: "volumes 0\n",
+    guest_reads.VOLUMES: "volumes 0\n",
     guest_reads.RUNC: "runc version 1.3.6\ncommit: 1\n",
 }
 

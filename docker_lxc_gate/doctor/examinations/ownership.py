@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Examination
 from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
-from docker_lxc_gate.doctor.volume_reads import VOLUMES
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import mount_points
 from docker_lxc_gate.formats.id_map import NEEDED
@@ -145,12 +144,12 @@ _ROOT = "/var/lib/docker"
     "whether a volume belongs to nobody",
     ("volume-of-nobody",),
     node=(node_reads.id_maps,),
-    guest=(VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
+    guest=(guest_reads.VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
     of_docker=True,
 )
 def volumes(case: Case) -> Iterator[Finding]:
     """Yield each volume that nobody owns; a problem if a Docker container writes there."""
-    volumes = case.guest.of(VOLUMES)
+    volumes = case.guest.of(guest_reads.VOLUMES)
     strange = [each for each in volumes.found if not each.owned.usable]
     if strange:
         has = _ranges(case.node.of(node_reads.id_maps(case.ctid)).users)

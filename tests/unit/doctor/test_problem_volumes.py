@@ -8,7 +8,6 @@ import pytest
 
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.examinations import ownership
-from docker_lxc_gate.doctor.volume_reads import VOLUMES
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config
 from tests.doubles.patient import (
@@ -50,7 +49,7 @@ def named_volume(source: str = "/var/lib/docker/volumes/data/_data", *, writes: 
 
 
 def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_problem() -> None:
-    found = diagnosis({VOLUMES: STRANGE, guest_reads.CONTAINERS: named_volume()})
+    found = diagnosis({guest_reads.VOLUMES: STRANGE, guest_reads.CONTAINERS: named_volume()})
     assert problems(found) == ["volume-of-nobody"]
     said = found.problems[0]
     assert "the volume data shows as 65534:65534" in said.cause
@@ -65,7 +64,7 @@ def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_problem() -> No
     ["", named_volume(writes=False), named_volume("/var/lib/docker/volumes/other/_data")],
 )
 def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> None:
-    found = diagnosis({VOLUMES: STRANGE, guest_reads.CONTAINERS: containers})
+    found = diagnosis({guest_reads.VOLUMES: STRANGE, guest_reads.CONTAINERS: containers})
     assert problems(found) == []
     assert advice(found)[0] == "volume-of-nobody"
     assert found.exit_code == 0
@@ -83,7 +82,7 @@ def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> No
     ],
 )
 def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, named: str) -> None:
-    found = diagnosis({VOLUMES: STRANGE}, config=CONFIG + points)
+    found = diagnosis({guest_reads.VOLUMES: STRANGE}, config=CONFIG + points)
     (said,) = [each for each in found.problems if each.id == "volume-of-nobody"]
     assert (f"give {named}, " in said.fix) is bool(named)
 
@@ -98,14 +97,14 @@ def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, na
     ],
 )
 def test_volume_that_is_usable_or_has_no_name_of_dockers_is_no_problem(volumes: str) -> None:
-    found = diagnosis({VOLUMES: volumes, guest_reads.CONTAINERS: named_volume()})
+    found = diagnosis({guest_reads.VOLUMES: volumes, guest_reads.CONTAINERS: named_volume()})
     assert problems(found) == []
     assert "volume-of-nobody" not in advice(found)
     assert found.unseen == ()
 
 
 def test_more_volumes_than_are_looked_at_are_told_and_leave_the_exit_code() -> None:
-    found = diagnosis({VOLUMES: "volumes 501\n65534 65534 no ./data/_data\n"})
+    found = diagnosis({guest_reads.VOLUMES: "volumes 501\n65534 65534 no ./data/_data\n"})
     assert "volume-of-nobody" in advice(found)
     assert [each.what for each in found.unseen] == ["whether a volume belongs to nobody"]
     assert found.exit_code == 0
@@ -127,13 +126,13 @@ def test_volumes_are_asked_of_docker_and_of_the_files_below_its_root(tmp_path: P
         (bin_ / name).chmod(0o755)
     (tmp_path / "volumes/b/_data").chmod(0o700)
     env = {"PATH": f"{bin_}:/usr/bin:/bin"}
-    found = asked(VOLUMES, VOLUMES.argv, env)
+    found = asked(guest_reads.VOLUMES, guest_reads.VOLUMES.argv, env)
     assert {each.name for each in found.found} == {"a", "b"}
     assert all(each.owned.usable for each in found.found)
     assert not found.more
     (bin_ / "systemctl").write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(FactError, match="does not run"):
-        asked(VOLUMES, VOLUMES.argv, env)
+        asked(guest_reads.VOLUMES, guest_reads.VOLUMES.argv, env)
 
 
 def test_bind_mounts_of_a_configuration_are_directories_of_the_node() -> None:

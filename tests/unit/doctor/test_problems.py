@@ -9,7 +9,6 @@ import pytest
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.examine import diagnose
-from docker_lxc_gate.doctor.volume_reads import VOLUMES
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.lint.finding import Severity
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
@@ -281,7 +280,8 @@ def test_answer_that_cannot_be_read_is_named_as_not_seen(read: Read[Any], what: 
 
 
 @pytest.mark.parametrize(
-    "read", [guest_reads.WITH_IMAGES, guest_reads.CONTAINERS, VOLUMES, node_reads.mounts(CTID)]
+    "read",
+    [guest_reads.WITH_IMAGES, guest_reads.CONTAINERS, guest_reads.VOLUMES, node_reads.mounts(CTID)],
 )
 def test_advice_that_cannot_be_given_leaves_the_exit_code(read: Read[Any]) -> None:
     found = diagnosis({read: (9, "", "broken")})
