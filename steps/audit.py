@@ -17,6 +17,7 @@ from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.facts.denial.denials import attribute, number
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
+from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence
 from steps.docker import cause, said
 from steps.foreseen import foreseen
@@ -24,6 +25,7 @@ from steps.foreseen import foreseen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -64,22 +66,18 @@ def subject(runtime: Runtime, ctid: int) -> Subject:
     except RemediationError:
         return Subject()  # never started, or absent: the canary of the node's root must do
     maps = [_idmap(option.value) for option in started.all("lxc.idmap")]
-    roots = {kind: outside for kind, inside, outside, _ in maps if inside == 0}
+    roots = {kind: each.outside for kind, each in maps if each.inside == 0}
     profile = started.current().get("lxc.apparmor.profile", "")
     named = profile if profile.startswith("lxc-") else ""
-    ranges = [(kind, first, count) for kind, _, first, count in maps]
+    ranges = [(kind, each.outside, each.count) for kind, each in maps]
     return Subject(roots.get("u", 0), roots.get("g", 0), named, frozenset(ranges))
 
 
-#: LXC's line: u, g or b, first id inside, first id outside, count (lxc.container.conf(5)).
-_IDMAP = patterns.compile(r"([ugb])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})")
-
-
-def _idmap(value: str) -> tuple[str, int, int, int]:
+def _idmap(value: str) -> tuple[str, Range]:
     """Return a line of LXC's id map; raises FactError if it is none."""
-    if not (found := _IDMAP.fullmatch(value.strip())):
+    if not (found := id_map.written(value)):
         raise FactError(f"lxc.idmap = {value[:200]!r}, of the container's last start, is no id map")
-    return found[1], int(found[2]), int(found[3]), int(found[4])
+    return found
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

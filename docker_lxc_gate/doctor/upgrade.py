@@ -6,24 +6,23 @@ table of versions that do not go together. What the table does not know is said 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-from docker_lxc_gate.doctor import guest_reads, upgrade_conditions, upgrade_reads
+from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
+from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
-from docker_lxc_gate.doctor.upgrade_case import Container, states
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from docker_lxc_gate.doctor.answers import Answers
-    from docker_lxc_gate.doctor.upgrade_case import State
     from docker_lxc_gate.doctor.upgrade_pairs import Pair, Side, Where
-    from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 KINDS = ("upgrade-removes", "upgrade-order", "upgrade-fixes", "upgrade-unknown")
@@ -32,6 +31,23 @@ _WHERES: tuple[Where, ...] = ("node", "container")
 _IN = {"node": "on the node", "container": "in the container"}
 #: Of more packages a reader needs no more.
 _MANY = 6
+
+
+#: By machine, the version of each package of the table that is there.
+State: TypeAlias = "Mapping[Where, Mapping[str, str]]"
+
+
+@dataclass(frozen=True)
+class Container(Case):
+    """One container and its node before an upgrade.
+
+    Attributes:
+        before: what is installed; a machine that could not be asked is not in it.
+        after: what would be installed, with the same machines.
+    """
+
+    before: State = field(default_factory=dict)
+    after: State = field(default_factory=dict)
 
 
 def examine(runtime: Runtime, ctid: int) -> Diagnosis:
@@ -47,22 +63,22 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     """
     look = first_look(runtime, ctid, (*_OF_MACHINE, *upgrade_conditions.node(ctid)))
     inside = ask_inside(runtime, ctid, look, (*_OF_MACHINE, *upgrade_conditions.GUEST))
-    return diagnose(ctid, look.config, look.node, inside)
+    return diagnose(Case(ctid, look.config, look.content, look.node, inside))
 
 
-def diagnose(ctid: int, config: ContainerConfig, node: Answers, guest: Answers) -> Diagnosis:
-    """Judge what was read; see :class:`docker_lxc_gate.doctor.upgrade_case.Container`."""
+def diagnose(case: Case) -> Diagnosis:
+    """Judge what was read."""
     before: dict[Where, dict[str, str]] = {}
     after: dict[Where, dict[str, str]] = {}
     unseen = []
-    answers: dict[Where, Answers] = {"node": node, "container": guest}
+    answers: dict[Where, Answers] = {"node": case.node, "container": case.guest}
     for where, each in answers.items():
         try:
             before[where], after[where] = states(each, where)
             _require_current(each)
         except RemediationError as error:
             unseen.append(Unseen(f"what apt would install {_IN[where]}", str(error)))
-    of = Container(ctid, config, node, guest, before, after)
+    of = Container(**vars(case), before=before, after=after)
     if not _engines(of) and "container" in before:
         what = "whether Docker would run"
         unseen.append(Unseen(what, "no package docker-ce or docker.io is installed"))
@@ -75,6 +91,36 @@ def diagnose(ctid: int, config: ContainerConfig, node: Answers, guest: Answers) 
     found.extend(_unknown(of))
     ordered = sorted(found, key=lambda each: each.is_advice)
     return Diagnosis(tuple(ordered), tuple(dict.fromkeys(unseen)))
+
+
+def states(answers: Answers, where: Where) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is installed on a machine, and what would be after the upgrade.
+
+    The node's kernel is the running one, and then the newest: it runs after a reboot.
+
+    Raises:
+        RemediationError: one of the two could not be read.
+    """
+    installed, plan = answers.of(upgrade_reads.INSTALLED), answers.of(upgrade_reads.PLAN)
+    before = {name: each for name, each in installed.items() if name in upgrade_reads.WATCHED}
+    after = dict(before)
+    for step in plan:
+        if step.package not in upgrade_reads.WATCHED:
+            continue
+        if step.version:
+            after[step.package] = step.version
+        else:
+            after.pop(step.package, None)
+    if where == "node":
+        running = answers.of(node_reads.VERSIONS).get("kernel", "")
+        if not running:
+            raise FactError("the node does not say which kernel it runs")
+        removed = {step.package for step in plan if not step.version}
+        names = [*(installed.keys() - removed), *(step.package for step in plan if step.version)]
+        releases = [each for each in map(upgrade_reads.release, names) if each]
+        before[KERNEL] = running
+        after[KERNEL] = upgrade_reads.newest([running, *releases])
+    return before, after
 
 
 def _require_current(answers: Answers) -> None:

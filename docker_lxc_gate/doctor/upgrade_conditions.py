@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from docker_lxc_gate.doctor.node_reads import Confined
-    from docker_lxc_gate.doctor.upgrade_case import Container
+    from docker_lxc_gate.doctor.upgrade import Container
     from docker_lxc_gate.machines.read import Read
 
 #: Runtimes that know time namespaces.

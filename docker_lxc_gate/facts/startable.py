@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import pct_options
+from docker_lxc_gate.formats.container_config import NO_PROFILE
 from docker_lxc_gate.formats.container_defects import stopping
 from docker_lxc_gate.machines.result import CommandFailed
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 #: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
 #: enter. Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
 _STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
-_NO_FILE = frozenset({"", "generated", "unconfined", "unchanged"})
 
 
 def start_obstacle(runtime: Runtime, ctid: int) -> str:
@@ -93,7 +93,7 @@ def _now(written: ContainerConfig) -> Iterator[str]:
 
 def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:
     profile = written.current().get("lxc.apparmor.profile", "")
-    if profile in _NO_FILE:
+    if profile in NO_PROFILE:
         return
     if profile not in loaded:
         yield f"the kernel does not know its profile {profile}"

@@ -38,6 +38,8 @@ COMMON_SECCOMP = "/usr/share/lxc/config/common.seccomp"
 LXC_REFUSES = ["kexec_load", "open_by_handle_at", "init_module", "finit_module", "delete_module"]
 #: What a list may say of a system call that is then made. Source: LXC's seccomp.c.
 _LETS = ("allow", "notify", "log", "trace")
+#: What is no profile of a file: LXC generates one, sets none, or keeps its own.
+NO_PROFILE = frozenset({"", "generated", "unchanged", "unconfined"})
 #: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
 _NOT_NESTING = patterns.compile(r"(generated|lxc-container-default(-cgns)?)?")
 

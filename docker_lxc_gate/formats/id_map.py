@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NEEDED = 1 << 16
 _NUMBER = "[0-9]{1,10}"
 _RANGE = patterns.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})")
+_WRITTEN = patterns.compile(rf"\s*([ugb])\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
 _MISSED = patterns.compile(r"[Ll]chown .* for UID ([0-9]{1,10}), GID ([0-9]{1,10})")
 #: Of more holes a reader needs no more.
 MANY = 4
@@ -31,6 +32,26 @@ class Range:
     inside: int
     outside: int
     count: int
+
+    def has_inside(self, number: int) -> bool:
+        """Whether an id of the container is in it."""
+        return self.inside <= number < self.inside + self.count
+
+    def has_outside(self, number: int) -> bool:
+        """Whether an id of the node is in it."""
+        return self.outside <= number < self.outside + self.count
+
+
+def written(value: str) -> tuple[str, Range] | None:
+    """Return what ``lxc.idmap`` says: u, g, or b for both, and the range; None if it is none.
+
+    Source: lxc.container.conf(5).
+
+    >>> written("u 0 100000 65536")
+    ('u', Range(inside=0, outside=100000, count=65536))
+    """
+    found = _WRITTEN.fullmatch(value)
+    return (found[1], Range(*map(int, found.groups()[1:]))) if found else None
 
 
 def parse(text: str, what: str) -> tuple[Range, ...]:

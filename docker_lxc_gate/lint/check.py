@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.formats.apparmor_profile import statements
+from docker_lxc_gate.formats.container_config import NO_PROFILE
 from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.lint.finding import in_order
 from docker_lxc_gate.lint.includes import Includes
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.rules.tools import Tools
     from docker_lxc_gate.lint.source import Source
-
-#: What is no profile of a file.
-_NO_FILE = ("", "generated", "unchanged", "unconfined")
 
 
 def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
@@ -88,7 +86,7 @@ def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[F
 def _uses(sources: Sequence[Source]) -> Iterator[Use]:
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
         for option in container_config.read(source).all("lxc.apparmor.profile")[-1:]:
-            if option.value not in _NO_FILE:
+            if option.value not in NO_PROFILE:
                 yield Use(option.value, source.path, option.line)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from docker_lxc_gate.doctor.answers import Answers
+from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.formats import container_config
 from tests.doubles import patient
 from tests.doubles.patient import CTID, Raw, confined
@@ -86,7 +87,8 @@ def upgraded(
         else Answers({}, f"container {CTID} does not run")
     )
     read = parse(f"/etc/pve/lxc/{CTID}.conf", config)
-    return upgrade.diagnose(CTID, read, patient.answered({**ON_NODE, **(node or {})}), inside)
+    on_node = patient.answered({**ON_NODE, **(node or {})})
+    return upgrade.diagnose(Case(CTID, read, b"", on_node, inside))
 
 
 #: Docker without AppArmor.

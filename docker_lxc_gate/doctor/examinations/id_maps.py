@@ -62,7 +62,7 @@ def above(case: Case) -> Iterator[Finding]:
         f"{noun} {ids[at]}"
         for ids in named
         for at, (noun, ranges) in enumerate((("user", maps.users), ("group", maps.groups)))
-        if ids[at] >= NEEDED and not _is_inside(ids[at], ranges)
+        if ids[at] >= NEEDED and not any(each.has_inside(ids[at]) for each in ranges)
     }
     if above:
         said = ", ".join(sorted(above)[:MANY])
@@ -79,10 +79,6 @@ def _missed(case: Case) -> list[tuple[int, int]]:
         for each in messages.said(case, "id-map-hole", "image-above-id-map")
         if (ids := missed(each.line))
     ]
-
-
-def _is_inside(number: int, ranges: Sequence[Range]) -> bool:
-    return any(each.inside <= number < each.inside + each.count for each in ranges)
 
 
 def _in_a_hole(number: int, found: Sequence[tuple[int, int]]) -> bool:

@@ -105,14 +105,10 @@ def _is_unmapped(owned: Owned) -> bool:
 def _unmapped_owners(
     owner: Owner, users: Sequence[Range], groups: Sequence[Range]
 ) -> Iterator[str]:
-    if not _has(users, owner.user):
+    if not any(each.has_outside(owner.user) for each in users):
         yield f"user {owner.user}"
-    if not _has(groups, owner.group):
+    if not any(each.has_outside(owner.group) for each in groups):
         yield f"group {owner.group}"
-
-
-def _has(ranges: Sequence[Range], outside: int) -> bool:
-    return any(each.outside <= outside < each.outside + each.count for each in ranges)
 
 
 def _is_below(mount: DockerMount, place: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities, container_config, pct_options
+from docker_lxc_gate.formats.container_config import NO_PROFILE
 from docker_lxc_gate.lint.rules.container_config import read
 from docker_lxc_gate.lint.source import Kind
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
-#: What is no profile of a file: LXC generates one, sets none, or keeps its own.
-_NO_FILE = frozenset({"", "generated", "unchanged", "unconfined"})
 #: LXC's profiles that refuse nested mounts.
 _NOT_NESTING = patterns.compile(r"lxc-container-default(-cgns|-with-mounting)?")
 _ALL_DEVICES = patterns.compile(r"(?P<type>[abc])(\s\*:\*(\s.*)?)?")
@@ -79,9 +78,7 @@ def _names_profile(option: Option) -> bool:
 
 
 def _cannot_be_entered(profile: str) -> bool:
-    return not (
-        profile in _NO_FILE or profile.startswith(("lxc-", ":")) or profile.strip("\"'") in _NO_FILE
-    )
+    return not profile.startswith(("lxc-", ":")) and profile.strip("\"'") not in NO_PROFILE
 
 
 def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:

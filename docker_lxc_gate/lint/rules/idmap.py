@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import patterns
-from docker_lxc_gate.formats.id_map import Range, holes, in_words
+from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
 from docker_lxc_gate.lint.rules.container_config import read
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.source import Source
 
 
-_ENTRY = patterns.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*")
 _KINDS = {"u": "user", "g": "group"}
 
 
@@ -40,8 +38,8 @@ def check(source: Source) -> Iterator[Finding]:
     """
     ranges: list[_Range] = []
     for option in read(source).all("lxc.idmap"):
-        found = _ENTRY.fullmatch(option.value)
-        if found is None:
+        found = written(option.value)
+        if found is None or found[0] not in _KINDS:
             if option.value:  # an empty value clears the list
                 said = f"'{option.value}' is no entry of an id map"
                 yield source.at("container-idmap-invalid", option.line, said)
@@ -49,9 +47,7 @@ def check(source: Source) -> Iterator[Finding]:
             if option.value:
                 return
             continue
-        kind, *numbers = found.groups()
-        inside, outside, count = map(int, numbers)
-        ranges.append(_Range(inside, outside, count, kind, option.line))
+        ranges.append(_Range(**vars(found[1]), kind=found[0], line=option.line))
     for kind in _KINDS if ranges else ():
         of_kind = sorted((r for r in ranges if r.kind == kind), key=lambda r: r.inside)
         yield from _judged(source, kind, of_kind, ranges[-1].line)
