@@ -6,22 +6,23 @@ table of versions that do not go together. What the table does not know is said 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
-from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
+from docker_lxc_gate.doctor.upgrade_conditions import Container
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from docker_lxc_gate.doctor.answers import Answers
+    from docker_lxc_gate.doctor.case import Case
+    from docker_lxc_gate.doctor.upgrade_conditions import State
     from docker_lxc_gate.doctor.upgrade_pairs import Pair, Side, Where
     from docker_lxc_gate.machines.runtime.base import Runtime
 
@@ -31,23 +32,6 @@ _WHERES: tuple[Where, ...] = ("node", "container")
 _IN = {"node": "on the node", "container": "in the container"}
 #: Of more packages a reader needs no more.
 _MANY = 6
-
-
-#: By machine, the version of each package of the table that is there.
-State: TypeAlias = "Mapping[Where, Mapping[str, str]]"
-
-
-@dataclass(frozen=True)
-class Container(Case):
-    """One container and its node before an upgrade.
-
-    Attributes:
-        before: what is installed; a machine that could not be asked is not in it.
-        after: what would be installed, with the same machines.
-    """
-
-    before: State = field(default_factory=dict)
-    after: State = field(default_factory=dict)
 
 
 def examine(runtime: Runtime, ctid: int) -> Diagnosis:

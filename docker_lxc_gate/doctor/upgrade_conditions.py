@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.doctor.examinations import confinement, storage
 from docker_lxc_gate.doctor.examinations.ownership import points
 from docker_lxc_gate.formats.container_config import given
@@ -13,8 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from docker_lxc_gate.doctor.node_reads import Confined
-    from docker_lxc_gate.doctor.upgrade import Container
+    from docker_lxc_gate.doctor.upgrade_pairs import Where
     from docker_lxc_gate.machines.read import Read
+
+#: By machine, the version of each package of the table that is there.
+State: TypeAlias = "Mapping[Where, Mapping[str, str]]"
+
+
+@dataclass(frozen=True)
+class Container(Case):
+    """One container and its node before an upgrade.
+
+    Attributes:
+        before: what is installed; a machine that could not be asked is not in it.
+        after: what would be installed, with the same machines.
+    """
+
+    before: State = field(default_factory=dict)
+    after: State = field(default_factory=dict)
+
 
 #: Runtimes that know time namespaces.
 _KNOW_TIME = frozenset({"runc", "io.containerd.runc.v2", "crun"})
