@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
+from docker_lxc_gate.doctor.case import Case
 from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
 from docker_lxc_gate.doctor.upgrade_conditions import Container
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from docker_lxc_gate.doctor.answers import Answers
-    from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.doctor.upgrade_conditions import State
     from docker_lxc_gate.doctor.upgrade_pairs import Pair, Side, Where
     from docker_lxc_gate.machines.runtime.base import Runtime
