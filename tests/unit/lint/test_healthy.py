@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.lab.guest.pct import formats, lines
@@ -22,6 +22,7 @@ from remediation import desired, phoenix
 from remediation.edits.container_config import with_options
 from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
+from tests.doubles.examples import examples
 from tests.doubles.nodes import proxmox_snapshots
 
 ROOT = Path(__file__).parents[3]
@@ -157,14 +158,14 @@ def configurations(draw: st.DrawFn) -> str:
     return serialise(config)
 
 
-@settings(max_examples=EXAMPLES)
+@examples(EXAMPLES)
 @given(configurations())
 def test_configuration_that_pct_wrote_has_no_finding(text: str) -> None:
     source = Source("/etc/pve/lxc/950.conf", text.encode(), Kind.CONTAINER)
     assert [(each.id, each.line, each.cause) for each in check([source])] == []
 
 
-@settings(max_examples=EXAMPLES // 10)
+@examples(EXAMPLES // 10)
 @given(configurations())
 def test_configuration_that_the_plan_changed_has_no_finding(text: str) -> None:
     changed = with_options(text, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
