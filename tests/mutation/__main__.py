@@ -54,7 +54,7 @@ OPERATORS = (
     *(f"verdicts/{name}" for name in OURS),
 )
 #: The folders that decide verdicts; a module of another one is mutated if it is named.
-FOLDERS = ("gate", "steps", "facts", "formats")
+FOLDERS = ("steps", *(f"docker_lxc_gate/{name}" for name in ("verdict", "facts", "formats")))
 #: Imported once, before any mutant: what is not ours takes most of a test run's start.
 PRELOADED = (
     "pytest_bdd",
@@ -95,7 +95,7 @@ class Mutant:
 def tests_of(module: str) -> tuple[str, ...]:
     """Return the tests of a module's folder, those that are named as the module first."""
     path = Path(module)
-    folder = ROOT / "tests/unit" / path.parent
+    folder = ROOT / "tests/unit" / str(path.parent).removeprefix("docker_lxc_gate/")
     files = folder.glob("test_*.py")
     named = re.compile(rf"test_(.*_)?{path.stem}\.py")
     ordered = sorted(files, key=lambda file: (not named.fullmatch(file.name), file.name))
