@@ -61,6 +61,29 @@ def owner(path: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
+@contextmanager
+def command_of(run: str, user: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A command on the node that a run started, and that runs until the context ends."""
+    argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
+    with subprocess.Popen(argv, user=user) as left:
+        try:
+            yield left
+            assert left.poll() is None
+        finally:
+            left.terminate()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+
+
+def becomes_free(path: str) -> None:
+    deadline = time.monotonic() + 300
+    while not free(path):
+        assert time.monotonic() < deadline
+
+
 def free(path: str) -> bool:
     try:
         with Lock(ON, path).held("look"):
@@ -106,8 +129,7 @@ def test_lock_within_itself_is_held_until_the_outer_end(path: str) -> None:
 def test_lock_whose_holder_was_killed_is_free(path: str) -> None:
     with owner(path) as (process, _):
         assert not free(path)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill(process)
         assert Path(path).exists()
         assert free(path)
 
@@ -138,34 +160,18 @@ signal.signal(signal.SIGINT, lambda *_: None)
 
 def test_lock_whose_holder_left_a_command_is_held_until_that_ends(path: str) -> None:
     with owner(path) as (process, run):
-        mark = f"DOCKER_LXC_GATE_RUN={run}"
-        argv = ["timeout", "300", "env", mark, "sleep", "300"]
-        with subprocess.Popen(argv) as left:
-            try:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                with naming(LockedError, f"pid {process.pid}"):
-                    Lock(ON, path).held("look").__enter__()
-                assert left.poll() is None
-            finally:
-                left.terminate()
-        deadline = time.monotonic() + 300
-        while not free(path):
-            assert time.monotonic() < deadline
+        with command_of(run):
+            kill(process)
+            with naming(LockedError, f"pid {process.pid}"):
+                Lock(ON, path).held("look").__enter__()
+        becomes_free(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can run as another user")
 def test_lock_while_another_user_imitates_a_command_of_the_run_is_free(path: str) -> None:
-    with owner(path) as (process, run):
-        argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
-        with subprocess.Popen(argv, user="nobody") as left:
-            try:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                assert free(path)
-                assert left.poll() is None
-            finally:
-                left.terminate()
+    with owner(path) as (process, run), command_of(run, "nobody"):
+        kill(process)
+        assert free(path)
 
 
 def reader(path: str) -> int:
@@ -181,36 +187,23 @@ def test_lock_whose_holders_machine_vanished_is_freed_by_killing_the_named_proce
 ) -> None:
     with owner(path) as (process, _):
         os.kill(reader(path), signal.SIGTERM)
-        deadline = time.monotonic() + 300
-        while not free(path):
-            assert time.monotonic() < deadline
+        becomes_free(path)
         assert process.poll() is None  # nothing has told it
 
 
 def test_lock_whose_named_process_was_killed_waits_for_the_last_command(path: str) -> None:
     """And names no process any more: its number may be another's by then."""
-    with owner(path) as (process, run):
-        argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
-        with subprocess.Popen(argv) as left:
-            try:
-                os.kill(reader(path), signal.SIGTERM)
-                assert reader(path) == 0
-                with naming(LockedError, f"pid {process.pid}"):
-                    Lock(ON, path).held("look").__enter__()
-            finally:
-                left.terminate()
+    with owner(path) as (process, run), command_of(run):
+        os.kill(reader(path), signal.SIGTERM)
+        assert reader(path) == 0
+        with naming(LockedError, f"pid {process.pid}"):
+            Lock(ON, path).held("look").__enter__()
 
 
 def test_lock_while_a_command_of_another_run_runs_is_free(path: str) -> None:
-    argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={'0' * 32}", "sleep", "300"]
-    with owner(path) as (process, _), subprocess.Popen(argv) as left:
-        try:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            assert free(path)
-            assert left.poll() is None
-        finally:
-            left.terminate()
+    with owner(path) as (process, _), command_of("0" * 32):
+        kill(process)
+        assert free(path)
 
 
 def test_lock_that_cannot_be_made_is_no_lock_that_is_held(tmp_path: Path) -> None:
