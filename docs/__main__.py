@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 PAGES = Path(__file__).parent
 #: Every program with a command line of its own.
 PROGRAMS: Mapping[str, click.Command] = {
-    "remediation": remediation,
-    "docker_lxc_gate": remediation,
-    "proof.faults": faults,
+    "docker-lxc-gate": remediation,
+    "python -m proof.faults": faults,
 }
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -78,9 +77,7 @@ def requirements() -> str:
 
 def commands() -> str:
     """Return the help of every command, as click prints it."""
-    texts = (
-        _helps(PROGRAMS[name], f"python -m {name}") for name in ("docker_lxc_gate", "proof.faults")
-    )
+    texts = (_helps(command, name) for name, command in PROGRAMS.items())
     return "\n\n".join(text for program in texts for text in program)
 
 

@@ -100,9 +100,7 @@ def plan(
         steps.append(_options(runtime, ctid))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell) if state is not None else []
-    create = (
-        f"phoenix create {ctid}" if has_phoenix else "python -m remediation create, same --target"
-    )
+    create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
     not_checked: tuple[str, ...] = ()
     if state is None:
         not_checked = (f"container {ctid} does not exist: {create}; pct list shows all containers",)

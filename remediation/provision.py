@@ -96,7 +96,7 @@ def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Non
     if left := [drift.summary for _, drift in plan.drifts() if drift is not None]:
         raise FactError(
             f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it cannot be "
-            f"provisioned again. Apply it first: python -m remediation apply --target {target}"
+            f"provisioned again. Apply it first: docker-lxc-gate apply --target {target}"
         )
     apply(plan)
 
@@ -247,7 +247,7 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
     except BaseException:
         tell(
             f"container {ctid} may be left on {runtime.node.machine}, with the plan's changes for "
-            f"it: roll them back (python -m remediation rollback, for container {ctid}), then "
+            f"it: roll them back (docker-lxc-gate rollback, for container {ctid}), then "
             "destroy the container"
         )
         raise

@@ -80,7 +80,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     else:
         granted = runtime.features(ctid)
         shown = ",".join(f"{name}={value}" for name, value in granted.items())
-        how = "python -m remediation apply, with the same --target, gives it all of them"
+        how = "docker-lxc-gate apply, with the same --target, gives it all of them"
     missing = [name for name in wanted if not pct_options.boolean(granted.get(name, ""))]
     assert not missing, (
         f"container {ctid} lacks {', '.join(missing)}: its features in effect are "

@@ -30,7 +30,7 @@ _REQUIRED = "fuse-overlayfs"
 #: A Docker command under emulation (seconds).
 PATIENCE = 180.0
 NO_DOCKER = (
-    "Docker is not installed in the container (python -m remediation apply, with the same "
+    "Docker is not installed in the container (docker-lxc-gate apply, with the same "
     "--target, installs it)"
 )
 #: Docker's messages and their causes. The first match wins. From issue trackers and sources. Each

@@ -185,7 +185,7 @@ def plan_is_applied(default_container: Existing, runtime: Runtime, target: Targe
 def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
 ) -> list[Stage]:
-    """Rehearse, as ``python -m remediation rehearse`` does."""
+    """Rehearse, as ``docker-lxc-gate rehearse`` does."""
     ground = iter([existing.recorded])  # the other scenarios left it so
     stages = list(
         rehearsal.rehearse(

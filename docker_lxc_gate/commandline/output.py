@@ -146,7 +146,7 @@ def run(command_line: click.Command, name: str) -> None:
 
     Args:
         command_line: the program's click command.
-        name: the program's name in its help, ``python -m docker_lxc_gate lab``.
+        name: the program's name in its help, ``docker-lxc-gate lab``.
     """
     try:
         with ended_as_by_ctrl_c(), written():

@@ -221,8 +221,8 @@ def diagnose(text: str) -> Diagnosis:
 
 _UNKNOWN = Unseen(
     "the cause of this text",
-    "no message that names it is known to doctor; next: python -m remediation doctor --target "
-    'root@pve1/950, and for lines with apparmor="DENIED": python -m remediation denials -',
+    "no message that names it is known to doctor; next: docker-lxc-gate doctor --target "
+    'root@pve1/950, and for lines with apparmor="DENIED": docker-lxc-gate denials -',
 )
 
 

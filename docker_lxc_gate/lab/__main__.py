@@ -1,4 +1,4 @@
-"""``python -m docker_lxc_gate lab``: the lab by hand."""
+"""``docker-lxc-gate lab``: the lab by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(exit_codes.Group):
-    interrupted = "interrupted: python -m docker_lxc_gate lab status shows the state"
+    interrupted = "interrupted: docker-lxc-gate lab status shows the state"
 
     def say(self, what: RemediationError | str) -> None:
         click.echo(f"lab: {error_text(what)}", err=True)
@@ -198,9 +198,7 @@ def _ssh_argv(address: SshAddress, command: Sequence[str]) -> list[str]:
 def _show(lab: Lab) -> None:
     state = lab.state
     rows = {
-        "machine": str(lab.address)
-        if lab.running
-        else "not running: python -m docker_lxc_gate lab up",
+        "machine": str(lab.address) if lab.running else "not running: docker-lxc-gate lab up",
         "image": state.image or "none",
         "snapshots": ", ".join(lab.snapshots()) or "none",
         "templates": ", ".join(state.templates) or "none",
@@ -233,4 +231,4 @@ def _print(rows: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "python -m docker_lxc_gate lab")
+    run(main, "docker-lxc-gate lab")

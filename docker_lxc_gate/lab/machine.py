@@ -343,13 +343,9 @@ class Lab:
         """
         node, other = self._node, Lab(home.absolute(), self.steps, self.mirror)
         if not self.snapshots():
-            raise UsageError(
-                f"{self.home} has no machine to copy: python -m docker_lxc_gate lab up"
-            )
+            raise UsageError(f"{self.home} has no machine to copy: docker-lxc-gate lab up")
         if other._node.folder.exists():
-            raise UsageError(
-                f"{home} has a machine: LAB_HOME={home} python -m docker_lxc_gate lab destroy"
-            )
+            raise UsageError(f"{home} has a machine: LAB_HOME={home} docker-lxc-gate lab destroy")
         other.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps), self._images_alone():
             self.down()

@@ -101,9 +101,7 @@ class Node:
         """
         state = self.state
         if not self.running or not state.port:
-            raise MachineFailed(
-                f"no machine is running in {self.folder}: python -m docker_lxc_gate lab up"
-            )
+            raise MachineFailed(f"no machine is running in {self.folder}: docker-lxc-gate lab up")
         return SshAddress(
             "127.0.0.1",
             state.port,

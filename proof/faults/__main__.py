@@ -58,7 +58,7 @@ class _Command(exit_codes.Command):
 @click.option(
     "--part",
     metavar="N/M",
-    help="The N-th of M parts, for labs side by side (python -m docker_lxc_gate lab copy).",
+    help="The N-th of M parts, for labs side by side (docker-lxc-gate lab copy).",
 )
 @click.option(
     "--prepare", is_flag=True, help="Make the snapshots that they start from, and run none."

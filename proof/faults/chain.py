@@ -95,7 +95,7 @@ class Chain:
 
     def _attempt(self, fault: Fault) -> Result:
         if fault.release and fault.release not in self._lab.state.templates:
-            why = f"no template of {fault.release}: python -m docker_lxc_gate lab template"
+            why = f"no template of {fault.release}: docker-lxc-gate lab template"
             return Result(fault, unasked=why)
         state, self._state = self._state, ""
         try:

@@ -1,1 +1,1 @@
-"""The command line of ``python -m remediation``."""
+"""The command line of ``docker-lxc-gate``."""

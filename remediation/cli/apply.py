@@ -1,4 +1,4 @@
-"""``python -m remediation apply``."""
+"""``docker-lxc-gate apply``."""
 
 from __future__ import annotations
 

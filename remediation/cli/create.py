@@ -1,4 +1,4 @@
-"""``python -m remediation create``."""
+"""``docker-lxc-gate create``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def create(aim: Target) -> None:
         provision.boot_created(runtime, aim.ctid)
     printing.out.print(
         f"container {aim.ctid} is running, without the plan. Now, with the same --target: "
-        "python -m remediation apply",
+        "docker-lxc-gate apply",
         soft_wrap=True,
     )

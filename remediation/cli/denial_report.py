@@ -1,4 +1,4 @@
-"""What ``python -m remediation denials`` prints: for people, profiles and programs."""
+"""What ``docker-lxc-gate denials`` prints: for people, profiles and programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m remediation denials``."""
+"""``docker-lxc-gate denials``."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _AGO = patterns.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 _LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
 _NOTHING = """\
 say what is to be read:
-  python -m remediation denials -                        # what you paste; end it by Ctrl-D
-  journalctl -kf | python -m remediation denials -       # what is denied from now on
-  python -m remediation denials audit.log                # a file, or auditd's directory
-  python -m remediation denials --target root@pve1/950   # the log of a node"""
+  docker-lxc-gate denials -                        # what you paste; end it by Ctrl-D
+  journalctl -kf | docker-lxc-gate denials -       # what is denied from now on
+  docker-lxc-gate denials audit.log                # a file, or auditd's directory
+  docker-lxc-gate denials --target root@pve1/950   # the log of a node"""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 
 

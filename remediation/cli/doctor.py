@@ -1,4 +1,4 @@
-"""``python -m remediation doctor``."""
+"""``docker-lxc-gate doctor``."""
 
 from __future__ import annotations
 

@@ -36,11 +36,12 @@ def gate(
     allow_mutation: bool,
     no_report: bool,
 ) -> None:
-    """Judge a container as it stands: compliant, not compliant or undetermined.
+    """Judge a container: compliant, not compliant or undetermined.
 
-    It is read-only without --allow-mutation. Results and report are written to ./reports. Pytest's
-    options work, too: -k VAL-4 runs the scenarios of a clause, -m "not container" those of the
-    node, -x stops at the first failure, --collect-only lists the scenarios.
+    It looks at the container as it stands, and is read-only without --allow-mutation. Results and
+    report are written to ./reports. Pytest's options work, too: -k VAL-4 runs the scenarios of a
+    clause, -m "not container" those of the node; -x stops at the first failure; --collect-only
+    lists the scenarios.
 
     Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 130: interrupted;
     docs/verdicts.md has all.

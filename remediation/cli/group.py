@@ -1,4 +1,4 @@
-"""The verbs of ``python -m remediation``, and what their errors look like.
+"""The verbs of ``docker-lxc-gate``, and what their errors look like.
 
 The module of a verb, with all that it needs of SSH and of the plan, is imported when that verb is
 called: ``--help`` takes a fifth of the time.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from docker_lxc_gate import home
@@ -19,7 +20,7 @@ from remediation.engine.errors import ChangedSince, RollbackFailed
 
 #: The first sentence of each verb, which its own help repeats.
 VERBS = {
-    "gate": "Judge a container as it stands: compliant, not compliant or undetermined.",
+    "gate": "Judge a container: compliant, not compliant or undetermined.",
     "create": "Create and start the container from the target file's template.",
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",
@@ -43,9 +44,7 @@ _WITHOUT_PLAN = ("denials", "lint", "doctor", "lab")
 class Commands(exit_codes.Group):
     """Prints the cause of an error, the error, and the differences that it reports."""
 
-    interrupted = (
-        "interrupted: python -m remediation status, with the same --target, shows the state"
-    )
+    interrupted = "interrupted: docker-lxc-gate status, with the same --target, shows the state"
 
     @override
     def say(self, what: RemediationError | str) -> None:
@@ -89,6 +88,13 @@ class Verbs(Commands):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(VERBS.items()))
 
+    @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Name the verbs without importing any."""
+        matching = [verb for verb in VERBS if verb.startswith(incomplete)]
+        verbs = [CompletionItem(verb, help=VERBS[verb]) for verb in matching]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
 
 def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
@@ -106,20 +112,21 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     help="Show the version and the commit, and exit.",
 )
 def main() -> None:
-    """Show, apply, verify and roll back the plan "Docker in Unprivileged LXC".
+    """Judge Docker in an LXC container; apply the plan for it, and roll it back.
 
     \b
     Examples:
-      python -m remediation plan --target root@pve1/950      what would change
-      python -m remediation apply --target root@pve1/950
-      python -m remediation rollback --target root@pve1/950
-      python -m remediation rehearse --target root@pve1/951
+      docker-lxc-gate gate --target root@pve1/950      the verdict, read-only
+      docker-lxc-gate plan --target root@pve1/950      what would change
+      docker-lxc-gate apply --target root@pve1/950
+      docker-lxc-gate rollback --target root@pve1/950
+      docker-lxc-gate rehearse --target root@pve1/951
           apply, roll back, compare, apply
-      python -m remediation create --target-file F --target NAME
-      python -m remediation lint /etc/pve/lxc                no target
-      python -m remediation denials -                        no target: paste
-      python -m remediation doctor --target root@pve1/950    what is wrong
-      python -m remediation doctor --upgrade --target root@pve1/950
+      docker-lxc-gate create --target-file F --target NAME
+      docker-lxc-gate lint /etc/pve/lxc                no target
+      docker-lxc-gate denials -                        no target: paste
+      docker-lxc-gate doctor --target root@pve1/950    what is wrong
+      docker-lxc-gate doctor --upgrade --target root@pve1/950
           whether Docker would survive an upgrade
 
     \b
@@ -127,9 +134,11 @@ def main() -> None:
       0    done; status: no drift; plan: always, with or without changes
       1    status: drift, or a run was cut off; apply: drift was left, and
            all was rolled back; you answered no, and nothing was changed;
-           lint: an error or a warning was found; doctor: a problem is named
+           lint: an error or a warning was found; doctor: a problem is named;
+           gate: not compliant
       2    wrong usage
-      3    the target could not be reached or read, or is in use
+      3    the target could not be reached or read, or is in use; gate:
+           undetermined
       5    not everything could be rolled back, or somebody changed it
            since; rehearse: something differs
       130  interrupted (Ctrl-C)

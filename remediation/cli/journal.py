@@ -1,4 +1,4 @@
-"""``python -m remediation journal``: show, export and accept."""
+"""``docker-lxc-gate journal``: show, export and accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m remediation lint``."""
+"""``docker-lxc-gate lint``."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
     meant = paths or [Path(each) for each in _DEFAULT if Path(each).is_dir()]
     if not meant:
         raise UsageError(
-            "name what to lint, such as a copy of a container's file (python -m remediation lint "
+            "name what to lint, such as a copy of a container's file (docker-lxc-gate lint "
             "950.conf); this is no Proxmox host, it has no /etc/pve/lxc"
         )
     found = discover.under(*meant)

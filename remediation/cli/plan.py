@@ -1,4 +1,4 @@
-"""``python -m remediation plan``."""
+"""``docker-lxc-gate plan``."""
 
 from __future__ import annotations
 

@@ -158,9 +158,9 @@ def status(
     not_checked(plan)
     if entries:
         out.print(
-            f"to roll back these {len(entries)} changes: python -m remediation rollback, with the "
+            f"to roll back these {len(entries)} changes: docker-lxc-gate rollback, with the "
             "same --target; to keep a change that can no longer be rolled back: "
-            "python -m remediation journal accept",
+            "docker-lxc-gate journal accept",
             soft_wrap=True,
         )
     if busy:
@@ -222,7 +222,7 @@ def cut_off(journal: Journal, ctid: int) -> str:
     where = "the same --target" if ctid == journal.ctid else f"a --target of container {ctid}"
     return (
         f"a run for container {ctid} did not end ({journal.path}). Roll back its changes: "
-        f"python -m remediation rollback, with {where}"
+        f"docker-lxc-gate rollback, with {where}"
     )
 
 

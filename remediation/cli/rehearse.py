@@ -1,4 +1,4 @@
-"""``python -m remediation rehearse``."""
+"""``docker-lxc-gate rehearse``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m remediation rollback``."""
+"""``docker-lxc-gate rollback``."""
 
 from __future__ import annotations
 

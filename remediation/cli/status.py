@@ -1,4 +1,4 @@
-"""``python -m remediation status``."""
+"""``docker-lxc-gate status``."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.drift import Drift
 
 #: The way out where a run did not end.
-ROLLBACK = "python -m remediation rollback, with the same --target"
+ROLLBACK = "docker-lxc-gate rollback, with the same --target"
 #: The way out for a change that can never be rolled back: until then, nothing is applied on the
 #: node.
-ACCEPT = "python -m remediation journal accept"
+ACCEPT = "docker-lxc-gate journal accept"
 
 
 class NotClean(RemediationError):

@@ -2,7 +2,7 @@
 
 Two labs share the tests out between them::
 
-    python -m docker_lxc_gate lab copy /tmp/second
+    docker-lxc-gate lab copy /tmp/second
     LAB_HOMES=~/.cache/docker-lxc-gate:/tmp/second \\
         pytest -n 2 --dist worksteal --max-worker-restart 0 tests/live/
 """

@@ -34,7 +34,7 @@ def compliant(lab: Lab) -> Iterator[Runtime]:
 
 
 def remediation(*words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m remediation`` to its end, whatever that is; an option says on what."""
+    """Run ``docker-lxc-gate`` to its end, whatever that is; an option says on what."""
     argv = [sys.executable, "-m", "remediation", *words]
     return subprocess.run(
         argv, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False

@@ -23,7 +23,8 @@ _INSTALLS = {
     r"\bpip3?\b[^;&|`]*? (install|download|wheel)\b": _PIP,
     r"\bnpm\b[^;&|`]*? ci\b(?! failed)": ("--ignore-scripts",),
     r"\bnpm\b[^;&|`]*? (install|i|add|update|exec)\b": ("never: npm ci takes what is locked",),
-    r"\b(npx|pipx|uvx?|pnpm|yarn|easy_install)\b ": ("never",),
+    r"\b(npx|uvx|pnpm|yarn|easy_install)\b ": ("never",),
+    r"\b(pipx|uv tool) (?!install \.([ `]|$))": ("only this program",),
 }
 
 

@@ -43,7 +43,7 @@ _LONGEST_LINE = 64 << 20
 #: What goes wrong while a file is read.
 _CUT = (EOFError, zlib.error, OSError)
 #: What to do instead of reading what is no log.
-_NAME_A_LOG = "name a file, or pipe a log into python -m remediation denials -"
+_NAME_A_LOG = "name a file, or pipe a log into docker-lxc-gate denials -"
 _GZIP = b"\x1f\x8b"
 #: How other files begin, and what turns them into text.
 _TURNED = {
@@ -132,7 +132,7 @@ def decompressed(raw: BinaryIO | io.RawIOBase) -> Readable:
         head = b"\xff\xfe"
     for begin, reader in _TURNED.items():
         if head.startswith(begin):
-            raise OSError(f"it is no text; pipe {reader} FILE into python -m remediation denials -")
+            raise OSError(f"it is no text; pipe {reader} FILE into docker-lxc-gate denials -")
     if head.startswith(_GZIP):
         return _AsItComes(gzip.GzipFile(fileobj=stream), longest)
     return stream if stream.seekable() else _AsItComes(stream, longest)

@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_lab_without_a_machine_ends_with(home: Path, command: list[str], code: int) -> None:
     done = CliRunner().invoke(main, command)
     assert done.exit_code == code
-    assert ("python -m docker_lxc_gate lab up" in done.output) is bool(code)
+    assert ("docker-lxc-gate lab up" in done.output) is bool(code)
     assert not home.exists()
 
 

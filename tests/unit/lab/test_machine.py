@@ -94,14 +94,14 @@ def test_copy_over_a_machine_is_refused_and_changes_nothing(stopped: Lab, tmp_pa
     (second / "machine/disk.qcow2").write_bytes(b"work")
     with pytest.raises(UsageError) as refused:
         stopped.copy_to(second)
-    assert f"LAB_HOME={second} python -m docker_lxc_gate lab destroy" in str(refused.value)
+    assert f"LAB_HOME={second} docker-lxc-gate lab destroy" in str(refused.value)
     assert (second / "machine/disk.qcow2").read_bytes() == b"work"
 
 
 def test_copy_of_no_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         Lab.open(tmp_path / "first").copy_to(tmp_path / "second")
-    assert "python -m docker_lxc_gate lab up" in str(refused.value)
+    assert "docker-lxc-gate lab up" in str(refused.value)
     assert not (tmp_path / "second").exists()
 
 

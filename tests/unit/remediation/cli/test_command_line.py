@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 from docker_lxc_gate.errors import FactError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 COMMANDS = (
+    "gate",
     "plan",
     "status",
     "apply",
@@ -84,6 +86,23 @@ def test_help_fits_and_names_every_exit_code() -> None:
     assert "..." not in said.partition("Commands:")[2], "a summary is cut off"
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("", {*VERBS}),
+        ("d", {"denials", "doctor"}),
+        ("--v", {"--version"}),
+        ("lint --fo", {"--format"}),
+        ("lint --format s", {"sarif"}),
+        ("lab d", {"down", "destroy"}),
+    ],
+)
+def test_completion_knows_verbs_options_and_values(typed: str, completed: set[str]) -> None:
+    *before, last = ["docker-lxc-gate", *typed.split(" ")]
+    told = BashComplete(main, {}, "docker-lxc-gate", "").get_completions(before[1:], last)
+    assert {item.value for item in told} == completed
+
+
 def test_there_are_no_others() -> None:
     assert set(VERBS) == set(COMMANDS)
     assert CliRunner().invoke(main, ["other"]).exit_code == 2
@@ -104,7 +123,7 @@ def test_help_imports_neither_paramiko_nor_the_plan() -> None:
     assert not modules & {"paramiko", "invoke", "asyncio", "remediation.docker_in_lxc"}
 
 
-@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"journal", "lint", "lab"}))
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"gate", "journal", "lint", "lab"}))
 def test_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
@@ -113,7 +132,7 @@ def test_target_that_is_none_is_wrong_usage(command: str) -> None:
 
 #: All that need a target.
 TARGETED = [
-    *sorted({*COMMANDS} - {"denials", "journal", "lint", "lab"}),
+    *sorted({*COMMANDS} - {"denials", "gate", "journal", "lint", "lab"}),
     *("journal show", "journal export", "journal accept", "doctor --upgrade", "doctor --json"),
 ]
 
@@ -306,7 +325,7 @@ def test_apply_after_an_unfinished_run_of_another_container_is_refused(folder: P
     assert code == 3
     assert told == (
         f"error: {path} holds the before-images of a run for container 951 that did not end. Roll "
-        "it back first: python -m remediation rollback, with the same --target, but container "
+        "it back first: docker-lxc-gate rollback, with the same --target, but container "
         "951\n"
     )
 
@@ -472,8 +491,8 @@ def test_error_whose_cause_has_the_same_words_is_printed_once(
 
 def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) -> None:
     assert (
-        "to roll back these 3 changes: python -m remediation rollback, with the same --target; "
-        "to keep a change that can no longer be rolled back: python -m remediation journal accept\n"
+        "to roll back these 3 changes: docker-lxc-gate rollback, with the same --target; "
+        "to keep a change that can no longer be rolled back: docker-lxc-gate journal accept\n"
     ) in ran("status").stdout
     left = asked()["pending_rollback"]
     assert [(each["id"], each["machine"]) for each in left] == [

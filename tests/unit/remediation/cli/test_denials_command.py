@@ -1,4 +1,4 @@
-"""``python -m remediation denials`` as a user meets it, over files and standard input."""
+"""``docker-lxc-gate denials`` as a user meets it, over files and standard input."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_denials_of_a_command_line_that_is_wrong_end_with_2(words: list[str]) ->
 def test_denials_of_nothing_say_what_to_type() -> None:
     told = ran().stderr
     for words in ("-", "audit.log", "--target root@pve1/950"):
-        assert f"\n  python -m remediation denials {words} " in told
+        assert f"\n  docker-lxc-gate denials {words} " in told
 
 
 def test_denials_of_two_logs_name_both() -> None:

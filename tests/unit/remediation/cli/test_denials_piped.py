@@ -1,4 +1,4 @@
-"""``python -m remediation denials -``, while its standard input is a pipe that stays open."""
+"""``docker-lxc-gate denials -``, while its standard input is a pipe that stays open."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ def test_denials_of_what_is_no_text_name_what_turns_it_into_text(
     (tmp_path / "log").write_bytes(begin + b"x" * 100)
     told = CliRunner().invoke(main, ["denials", "--fail-on-denial", str(tmp_path / "log")])
     assert (told.exit_code, told.stdout) == (3, "")
-    assert f"pipe {reader} FILE into python -m remediation denials -" in told.stderr
+    assert f"pipe {reader} FILE into docker-lxc-gate denials -" in told.stderr
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
@@ -337,7 +337,7 @@ def test_denials_of_a_device_end_with_one_error(name: str, by_name: bool) -> Non
     called = name if by_name else "standard input"
     assert told.stderr == (
         f"error: {called} cannot be read: it is a device and no log; name a file, or pipe a log "
-        "into python -m remediation denials -\n"
+        "into docker-lxc-gate denials -\n"
     )
     assert (told.exit_code, told.stdout) == (3, "")
 

@@ -1,4 +1,4 @@
-"""``python -m remediation doctor``: exit codes, both formats, and a hostile guest."""
+"""``docker-lxc-gate doctor``: exit codes, both formats, and a hostile guest."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() ->
     assert done.exit_code == 3
     assert done.stdout.startswith("standard input: no problem named\n")
     assert "--target root@pve1/950" in done.stdout
-    assert "python -m remediation denials -" in done.stdout
+    assert "docker-lxc-gate denials -" in done.stdout
 
 
 def test_doctor_of_a_message_prints_no_secret_and_no_control_character() -> None:

@@ -1,4 +1,4 @@
-"""``python -m remediation lint``: exit codes, formats, and --fix on the command line."""
+"""``docker-lxc-gate lint``: exit codes, formats, and --fix on the command line."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_no_path_means_the_nodes_own_files(
     done = run()
     assert done.exit_code == 2
     assert "name what to lint" in done.stderr
-    assert "python -m remediation lint 950.conf" in done.stderr
+    assert "docker-lxc-gate lint 950.conf" in done.stderr
 
 
 def test_fix_shows_the_difference_and_keeps_a_copy(conf: Path) -> None:

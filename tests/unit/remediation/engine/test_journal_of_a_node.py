@@ -133,7 +133,7 @@ def test_accept_of_an_entry_that_cannot_be_rolled_back_frees_the_node(tmp_path: 
     """Its container was destroyed: no container of the node could be worked on any more."""
     one, gone = Flag("one"), Flag("gone")
     apply(plan(tmp_path, one, gone))
-    with naming(RollbackFailed, "python -m remediation journal accept"):
+    with naming(RollbackFailed, "docker-lxc-gate journal accept"):
         roll_back(plan(tmp_path, one))
     with pytest.raises(NotClean):
         apply(plan(tmp_path, one, ctid=951))

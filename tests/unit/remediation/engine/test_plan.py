@@ -136,7 +136,7 @@ def test_apply_after_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
     it.journal.record([("one", Place.NODE, "older")])
-    with naming(NotClean, "python -m remediation rollback"):
+    with naming(NotClean, "docker-lxc-gate rollback"):
         apply(it)
     roll_back(it)
     assert one.value == "older"
