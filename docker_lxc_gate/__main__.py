@@ -1,4 +1,4 @@
-"""The one command, ``docker-lxc-gate``; in a clone also ``python -m docker_lxc_gate``."""
+"""The one command, ``docker-lxc-gate``. In a clone, ``python -m docker_lxc_gate`` is the same."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _fix(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
     if not confined.is_generated:
         return (
             f"The profile {confined.name[:80]} must state its own rules instead of including "
-            "abstractions/lxc/container-base, as the plan's profile does (python -m remediation "
+            "abstractions/lxc/container-base, as the plan's profile does (docker-lxc-gate "
             "plan). Or let LXC generate the profile."
         )
     have = versions.get("lxc-pve") or versions.get("lxc") or "of an unknown version"
