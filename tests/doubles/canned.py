@@ -12,6 +12,7 @@ from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import _BOOTED
 from docker_lxc_gate.machines.transport import Transport
+from remediation.desired import DAEMON_JSON
 from tests.doubles.scripted import Untold, by_name
 
 if TYPE_CHECKING:
@@ -65,6 +66,26 @@ class Machine(Transport):
             0.0,
             0.0,
         )
+
+
+#: Docker's usual directory; and a disk that is mounted elsewhere.
+DATA, SRV = "/var/lib/docker", "31 30 8:2 / /srv rw - ext4 /dev/b rw\n"
+
+
+def guest(
+    root: str = DATA, *devices: str, mounts: str = SRV, settings: str | None = None, up: bool = True
+) -> Machine:
+    """Return a container whose Docker keeps its data here, and volumes in these directories."""
+    places = "\n".join([root, f"{root}/volumes", "/var/lib/containerd", *devices])
+    table = f"30 1 8:1 / / rw - ext4 /dev/a rw\n{mounts}"
+    return Machine(
+        {DAEMON_JSON: settings},
+        {
+            "sh": f"overlay2 {root}" if up else (3, "", ""),
+            f"sh places {root} /var/lib/containerd": f"{places}\n\n{table}",
+            "systemctl is-enabled docker": "enabled",
+        },
+    )
 
 
 class Runtime(Pct):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -16,19 +15,16 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
 from docker_lxc_gate.facts.backup_archives import Backup
-from docker_lxc_gate.facts.docker import OPTIONS_ELSEWHERE
-from docker_lxc_gate.formats import container_config, mount_table
+from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.normal_form import normal_form
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.machines.transport import Local
-from remediation import docker_data
 from remediation.backup import make_backup, may_freeze, require_unfrozen
 from remediation.desired import DAEMON_JSON
-from remediation.docker_data import on_places
 from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
-from tests.doubles.canned import Machine
+from tests.doubles.canned import DATA, SRV, Machine, guest
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.scripted import Scripted
 
@@ -198,26 +194,9 @@ def test_backed_up_at_a_time_of_its_name_that_is_too_long_ago_or_to_come_is_red(
         of_container(node, Target("pve1", 950, backup_age=48))
 
 
-DISK, DATA = "mp0: local:950/disk.raw,mp={},size=8G{}\n", "/var/lib/docker"
+DISK = "mp0: local:950/disk.raw,mp={},size=8G{}\n"
 LOGGED = "INFO: excluding {} mount point mp0 ('/srv') from backup ({})\n"
-#: What mp0 is mounted as, and a directory of it elsewhere.
-SRV, BOUND = "31 30 8:2 / /srv rw - ext4 /dev/b rw\n", "32 30 8:2 {} {} rw - ext4 /dev/b rw\n"
-
-
-def guest(
-    root: str = DATA, *devices: str, mounts: str = SRV, settings: str | None = None, up: bool = True
-) -> Machine:
-    """Return a container whose Docker keeps its data here, and volumes in these directories."""
-    places = "\n".join([root, f"{root}/volumes", "/var/lib/containerd", *devices])
-    table = f"30 1 8:1 / / rw - ext4 /dev/a rw\n{mounts}"
-    return Machine(
-        {DAEMON_JSON: settings},
-        {
-            "sh": f"overlay2 {root}" if up else (3, "", ""),
-            f"sh places {root} /var/lib/containerd": f"{places}\n\n{table}",
-            "systemctl is-enabled docker": "enabled",
-        },
-    )
+BOUND = "32 30 8:2 {} {} rw - ext4 /dev/b rw\n"
 
 
 def of_guest(node: Rooted, inside: Machine | None, made: backup.Backups) -> tuple[str, ...]:
@@ -291,33 +270,6 @@ def test_backed_up_where_docker_is_absent_lacks_none_of_its_data(
     of_guest(node, absent, made)
 
 
-def test_data_on_an_option_of_the_unit_is_found_there() -> None:
-    inside = guest("/srv/docker", up=False)
-    inside.answers[shlex.join(OPTIONS_ELSEWHERE.argv)] = "dockerd --data-root /srv/docker\n"
-    lost, known = on_places(inside, ["/srv"])
-    assert (lost, known) == (["/srv"], "Docker's data is in /srv/docker, by its option --data-root")
-
-
-def test_data_of_more_volumes_than_can_be_looked_up_is_not_known() -> None:
-    with naming(FactError, "/srv", "100"):
-        on_places(guest(DATA, *(f"/v/{number}" for number in range(100))), ["/srv"])
-
-
-def test_data_behind_a_link_and_in_a_volume_of_another_directory_is_found_there(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "data/volumes/x").mkdir(parents=True)
-    opts = {"MountType": "none", "MountOpts": "bind", "MountDevice": f"{tmp_path}/disk"}
-    (tmp_path / "data/volumes/x/opts.json").write_text(json.dumps(opts, separators=(",", ":")))
-    (tmp_path / "docker").symlink_to("data")
-    (tmp_path / "disk").symlink_to("mp0")
-    (tmp_path / "mp0").mkdir()
-    argv = ["sh", "-c", docker_data._PLACES, "places", f"{tmp_path}/docker"]
-    found, _, mounts = Local().run(argv).require().text.partition("\n\n")
-    assert found.split() == [f"{tmp_path}/{each}" for each in ("data", "data/volumes", "mp0")]
-    assert mount_table.parse(mounts, "ours")
-
-
 #: The files of a stopped container, and what a verdict names: green if nothing, else what it is.
 STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
     ({}, None, ""),
@@ -368,15 +320,6 @@ def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
     with naming(error, said) if error else nullcontext():
         of_guest(node, None, made)
-
-
-def test_in_archive_with_the_holes_of_a_huge_file_does_not_write_them(tmp_path: Path) -> None:
-    """A guest makes such a file in no time; hours would go by until tar had written it."""
-    (tmp_path / "usr/bin").mkdir(parents=True)
-    os.truncate(os.open(tmp_path / "usr/bin/dockerd", os.O_CREAT | os.O_RDWR), 1 << 40)
-    subprocess.run(["tar", "-C", tmp_path, "-Scf", tmp_path / "a.tar", "./usr"], check=True)
-    argv = ["sh", "-c", docker_data._IN_ARCHIVE, "in", f"{tmp_path}/a.tar", "100"]
-    assert Local().run(argv, timeout=10).require().text == "./usr/bin/dockerd\0\0"
 
 
 def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not_in_it(

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.docker import OPTIONS_ELSEWHERE
+from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.formats.archive import FileState
-from remediation import desired
+from docker_lxc_gate.machines.transport import Local
+from remediation import desired, docker_data
 from remediation.actions.storage_driver import StorageDriver
 from remediation.data_root import profile_elsewhere
+from remediation.docker_data import on_places
 from remediation.edits.daemon_json import daemon_json, data_root
 from tests.doubles.answering import Answer, Answering
-from tests.doubles.canned import Machine
+from tests.doubles.canned import DATA, Machine, guest
+from tests.doubles.naming import naming
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCAL = desired.PROFILE_LOCAL
 
@@ -67,11 +80,10 @@ def test_place_that_is_no_plain_path_becomes_no_command(root: str) -> None:
     assert "\x1b" not in found
 
 
-ROOT = "/var/lib/docker"
 #: By the first words that the command holds.
 SAYS = {
     "docker inspect": b"",
-    "find -H": f"{ROOT}/overlay2\n{ROOT}/fuse-overlayfs\n{ROOT}/image/fuse-overlayfs\n".encode(),
+    "find -H": f"{DATA}/overlay2\n{DATA}/fuse-overlayfs\n{DATA}/image/fuse-overlayfs\n".encode(),
     "docker ps -a": b"b\na\n",
     "docker images": b"hello:1\n",
     "docker volume": b"kept\n",
@@ -114,3 +126,39 @@ def test_rollback_says_what_moves_and_no_volume_does(driver: str) -> None:
     assert found.endswith("; these stay, and are seen: volume kept, network mine")
     assert "on fuse-overlayfs is moved to /var/lib/docker/taken-back-*" in found
     assert ("container a" in found) is (driver == "fuse-overlayfs")
+
+
+def test_data_on_an_option_of_the_unit_is_found_there() -> None:
+    inside = guest("/srv/docker", up=False)
+    inside.answers[shlex.join(OPTIONS_ELSEWHERE.argv)] = "dockerd --data-root /srv/docker\n"
+    lost, known = on_places(inside, ["/srv"])
+    assert (lost, known) == (["/srv"], "Docker's data is in /srv/docker, by its option --data-root")
+
+
+def test_data_of_more_volumes_than_can_be_looked_up_is_not_known() -> None:
+    with naming(FactError, "/srv", "100"):
+        on_places(guest(DATA, *(f"/v/{number}" for number in range(100))), ["/srv"])
+
+
+def test_data_behind_a_link_and_in_a_volume_of_another_directory_is_found_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data/volumes/x").mkdir(parents=True)
+    opts = {"MountType": "none", "MountOpts": "bind", "MountDevice": f"{tmp_path}/disk"}
+    (tmp_path / "data/volumes/x/opts.json").write_text(json.dumps(opts, separators=(",", ":")))
+    (tmp_path / "docker").symlink_to("data")
+    (tmp_path / "disk").symlink_to("mp0")
+    (tmp_path / "mp0").mkdir()
+    argv = ["sh", "-c", docker_data._PLACES, "places", f"{tmp_path}/docker"]
+    found, _, mounts = Local().run(argv).require().text.partition("\n\n")
+    assert found.split() == [f"{tmp_path}/{each}" for each in ("data", "data/volumes", "mp0")]
+    assert mount_table.parse(mounts, "ours")
+
+
+def test_in_archive_with_the_holes_of_a_huge_file_does_not_write_them(tmp_path: Path) -> None:
+    """A guest makes such a file in no time; hours would go by until tar had written it."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    os.truncate(os.open(tmp_path / "usr/bin/dockerd", os.O_CREAT | os.O_RDWR), 1 << 40)
+    subprocess.run(["tar", "-C", tmp_path, "-Scf", tmp_path / "a.tar", "./usr"], check=True)
+    argv = ["sh", "-c", docker_data._IN_ARCHIVE, "in", f"{tmp_path}/a.tar", "100"]
+    assert Local().run(argv, timeout=10).require().text == "./usr/bin/dockerd\0\0"
