@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
+from docker_lxc_gate.commandline.json_output import print_json_error
+from docker_lxc_gate.commandline.output import screen_option
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.process import interrupted_by
 
@@ -38,14 +41,39 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except RemediationError as error:
-            self.say(error)
-            sys.exit(error.exit_code)
+            self._end(ctx, error, error.exit_code)
         except KeyboardInterrupt:
-            self.say(self.interruption(ctx))
-            sys.exit(interrupted_by() or _INTERRUPTED)
+            self._end(ctx, self.interruption(ctx), interrupted_by() or _INTERRUPTED)
         except BrokenPipeError as error:  # not of our output: click would exit with 1
             raise RuntimeError("a pipe broke") from error
 
+    def _end(self, ctx: click.Context, why: RemediationError | str, code: int) -> NoReturn:
+        with suppress(OSError):  # a terminal that is gone
+            self.say(why)
+        print_json_error(ctx, why)
+        sys.exit(code)
 
-class Group(Command, click.Group):
-    """The same for a group of commands."""
+
+class Verb(click.Command):
+    """A command with the options that all have."""
+
+    def __init__(self, name: str | None, **more: Any) -> None:
+        super().__init__(name, **more)
+        if any(each.name == "where" for each in self.params):
+            self.params.append(
+                screen_option("--verbose", "-v", help="Print each command that is run.")
+            )
+        self.params += [
+            screen_option("--quiet", "-q", help="Print no progress."),
+            screen_option("--no-color", help="Print no colours; so does $NO_COLOR."),
+        ]
+
+
+class VerbGroup(click.Group):
+    """A group of them."""
+
+    command_class = Verb
+
+
+class Group(Command, VerbGroup):
+    """A group that is a program."""

@@ -5,16 +5,22 @@ A program that prints a value of it prints neither a secret nor a control charac
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
 
 from docker_lxc_gate.masking import mask
 from docker_lxc_gate.printable import in_json, printable
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 #: The longest text that is kept after it was masked once (characters).
 _SHORT = 200
+#: In click's context: JSON is asked for, and none was printed.
+_WANTED = "docker_lxc_gate.json"
 
 
 def json_line(value: object, *, exactly: bool = False) -> str:
@@ -36,7 +42,42 @@ def json_text(value: object, *, exactly: bool = False) -> str:
 
 def print_json(value: object, *, exactly: bool = False) -> None:
     """Print a value as JSON, indented; see :func:`json_line`."""
+    if context := click.get_current_context(silent=True):
+        context.meta.pop(_WANTED, None)
     print(json_text(value, exactly=exactly))
+
+
+def print_json_error(context: click.Context, error: object) -> None:
+    """Print an error as JSON if a command was asked for JSON, and could print none."""
+    if context.meta.get(_WANTED):
+        print_json({"error": str(error)})
+
+
+def with_form(
+    *others: str, meaning: str = "What to print."
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds ``--format`` and ``--json``, as the argument ``form``.
+
+    Args:
+        others: forms besides text and JSON.
+        meaning: the help text of ``--format``.
+    """
+
+    def added(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def noted(*args: Any, form: str, **kwargs: Any) -> None:
+            if form == "json":
+                click.get_current_context().meta[_WANTED] = True
+            command(*args, form=form, **kwargs)
+
+        short = click.option("--json", "form", flag_value="json", help="Same as --format json.")
+        choice = click.Choice(["text", "json", *others])
+        whole = click.option(
+            "--format", "form", type=choice, default="text", help=f"{meaning}  [default: text]"
+        )
+        return whole(short(noted))
+
+    return added
 
 
 def shown(value: object) -> Any:
@@ -57,7 +98,7 @@ def _shown(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def _often(text: str) -> str:
     """Return a short text, masked: a matrix has the same words ten thousand times."""
     return printable(mask(text))

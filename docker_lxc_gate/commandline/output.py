@@ -11,8 +11,10 @@ import os
 import sys
 import traceback
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich import console
 from rich.segment import Segment
 from typing_extensions import override
@@ -24,7 +26,6 @@ from docker_lxc_gate.printable import cut, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import click
     from _typeshed import ReadableBuffer
     from rich.console import ConsoleOptions, RenderableType
 
@@ -45,6 +46,27 @@ def error_text(what: object) -> str:
     return cut("\n  ".join(lines), LONGEST, beyond=max(0, len(text) - 2 * LONGEST))
 
 
+@dataclass
+class Screen:
+    """The options of all commands that concern the output."""
+
+    quiet: bool = False
+    verbose: bool = False
+    no_color: bool = False
+
+
+SCREEN = Screen()
+
+
+def screen_option(*names: str, help: str) -> click.Option:  # noqa: A002 - click's word
+    """Return an option that is kept in SCREEN."""
+
+    def keep(_: click.Context, option: click.Parameter, value: bool) -> None:
+        setattr(SCREEN, str(option.name), value)
+
+    return click.Option(names, is_flag=True, expose_value=False, callback=keep, help=help)
+
+
 class Console(console.Console):
     """Rich's console, which leaves a closed pipe to :func:`written`, and escapes controls."""
 
@@ -56,7 +78,9 @@ class Console(console.Console):
             if segment.control:
                 yield segment
             else:
-                yield Segment(printable(segment.text), segment.style)
+                style = segment.style
+                style = style.without_color if style and SCREEN.no_color else style
+                yield Segment(printable(segment.text), style)
 
     def on_broken_pipe(self) -> None:
         """Raise the present BrokenPipeError again."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from docker_lxc_gate.commandline import exit_codes
+from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.output import Console, error_text, run
 from docker_lxc_gate.lab import progress, recipe
 from docker_lxc_gate.lab.errors import require_programs
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lab.image import Images
     from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.machines.ssh.address import SshAddress
+
+    _Rows = Mapping[str, str | Sequence[str] | None]
+
+#: What is printed for people of a row that has no value; of others it is "none".
+_ABSENT = {"machine": "not running: docker-lxc-gate lab up"}
 
 
 class _Commands(exit_codes.Group):
@@ -90,6 +96,7 @@ def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
     is_flag=True,
     help="Show what the node would be built from. Builds nothing, and uses no network.",
 )
+@with_form()
 @click.pass_obj
 @_of_machine
 def up(
@@ -100,35 +107,38 @@ def up(
     container_releases: Sequence[str],
     keep: bool,
     dry_run: bool,
+    form: str,
 ) -> None:
     """Start the machine. Builds what is missing, uses what exists."""
     if dry_run:
         require_releases(release or machine.release, *container_releases)
-        _show_recipe(lab.images(machine), release or machine.release)
+        _print(_recipe(lab.images(machine), release or machine.release), form)
         return
     lab.up(release, container_releases, machine=machine, keep=keep)
-    _show(lab)
+    _print(_state(lab), form)
 
 
 @main.command()
 @click.argument("release")
+@with_form()
 @click.pass_obj
 @_of_machine
-def template(lab: Lab, *, machine: Machine, release: str) -> None:
+def template(lab: Lab, *, machine: Machine, release: str, form: str) -> None:
     """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
     lab.up(lab.state.release, [release], machine=machine)
-    _show(lab)
+    _print(_state(lab), form)
 
 
 @main.command()
+@with_form()
 @click.pass_obj
-def status(lab: Lab) -> None:
+def status(lab: Lab, form: str) -> None:
     """Show machine, image, snapshots and templates. Exit code 3: no machine is running."""
-    _show(lab)
+    _print(_state(lab), form)
     sys.exit(0 if lab.running else 3)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(cls=click.Command, context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def ssh(lab: Lab, command: Sequence[str]) -> None:
@@ -195,39 +205,45 @@ def _ssh_argv(address: SshAddress, command: Sequence[str]) -> list[str]:
     return ["ssh", "-F", "none", *flat, *where, f"{address.user}@{address.host}", *command]
 
 
-def _show(lab: Lab) -> None:
+def _state(lab: Lab) -> _Rows:
     state = lab.state
-    rows = {
-        "machine": str(lab.address) if lab.running else "not running: docker-lxc-gate lab up",
-        "image": state.image or "none",
-        "snapshots": ", ".join(lab.snapshots()) or "none",
-        "templates": ", ".join(state.templates) or "none",
+    return {
+        "machine": str(lab.address) if lab.running else None,
+        "image": state.image or None,
+        "snapshots": lab.snapshots(),
+        "templates": state.templates,
         "home": str(lab.home),
     }
-    _print(rows)
 
 
-def _show_recipe(images: Images, release: str) -> None:
+def _recipe(images: Images, release: str) -> _Rows:
     machine, name = images.machine, images.node_name(release)
     for repository in machine.repositories:
         repository.require_release(release)
     there = (images.folder / name).is_dir()
-    rows = {
+    return {
         "machine": f"{machine.name}, Debian {release}",
         "image": f"{name} ({'exists' if there else 'would be built'})",
         "from": "\n".join((*images.archives.lines(release), *map(str, machine.repositories))),
-        "packages": textwrap.fill(" ".join(machine.packages), 80, break_on_hyphens=False),
+        "packages": machine.packages,
         "pct": "our front end over LXC" if machine.front_end else "the packages' own",
         "unchecked": "whether these archives answer, "
         + ("are signed by the key, " if machine.repositories else "")
         + "and have the packages: a dry run uses no network",
     }
-    _print(rows)
 
 
-def _print(rows: Mapping[str, str]) -> None:
+def _print(rows: _Rows, form: str) -> None:
+    if form == "json":
+        print_json(rows)
+        return
     for name, value in rows.items():
-        click.echo(f"{name:<10} " + value.replace("\n", "\n" + " " * 11))
+        if isinstance(value, str):
+            text = value
+        else:
+            listed = ", ".join(value or [_ABSENT.get(name, "none")])
+            text = textwrap.fill(listed, 80, break_on_hyphens=False)
+        click.echo(f"{name:<10} " + text.replace("\n", "\n" + " " * 11))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from docker_lxc_gate.commandline.output import SCREEN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -58,6 +60,9 @@ def on(console: Console) -> Steps:
     @contextmanager
     def step(what: str) -> Iterator[None]:
         started = time.monotonic()
+        if SCREEN.quiet:
+            yield
+            return
         if console.is_terminal:
             with spinning(what):
                 yield

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
 _OFTEN = 3.0
 
 
-@click.command()
+@click.command(cls=Verb)
 @options.only
 @options.yes
-@options.as_json
+@with_form()
 @click.option(
     "--backup",
     "with_backup",
@@ -45,7 +47,7 @@ _OFTEN = 3.0
     help="First back up the container and the node's /etc, and read the archives to their end.",
 )
 @with_target
-def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_backup: bool) -> None:
+def apply(aim: Target, only: tuple[str, ...], yes: bool, form: str, with_backup: bool) -> None:
     """Apply the plan. On an error, roll back what was changed.
 
     It may restart Docker and the container. If it changes the storage driver, Docker starts empty:
@@ -67,8 +69,8 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         with _watched(runtime.node, aim.audit) as tell:
             told = replace(the_plan, tell=tell)
             outcomes = apply_plan(told, seen, consent=partial(agreed, shown=shown))
-    printing.outcomes(outcomes, as_json=as_json)
-    printing.not_checked(the_plan, to=printing.err if as_json else printing.out)
+    printing.outcomes(outcomes, form)
+    printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
 
 
 def _agreed(

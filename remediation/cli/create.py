@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from remediation import desired, provision
 from remediation.cli import printing
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
 
 
-@click.command()
+@click.command(cls=Verb)
+@with_form()
 @with_target
-def create(aim: Target) -> None:
+def create(aim: Target, form: str) -> None:
     """Create and start the container from the target file's template.
 
     An existing container is an error. If the new container cannot be started, it is destroyed
@@ -27,6 +30,9 @@ def create(aim: Target) -> None:
         argv = aim.creation(aim.ctid, features=desired.FEATURES)
         provision.create(runtime, aim.ctid, argv, printing.tell)
         provision.boot_created(runtime, aim.ctid)
+    if form == "json":
+        print_json({"ctid": aim.ctid, "state": "running"})
+        return
     printing.out.print(
         f"container {aim.ctid} is running, without the plan. Now, with the same --target: "
         "docker-lxc-gate apply",

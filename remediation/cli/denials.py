@@ -18,6 +18,8 @@ import click
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.commandline.output import is_dropped
 from docker_lxc_gate.commandline.target_option import aimed, target_options
 from docker_lxc_gate.errors import FactError
@@ -68,7 +70,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
         ) from None
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("log", required=False, metavar="[LOG]")
 @click.option(
     "--since",
@@ -89,8 +91,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
 @click.option(
     "--fail-on-denial", "fails", is_flag=True, help="For CI: end with 1 if a denial was found."
 )
-@options.form
-@options.json_form
+@with_form()
 @target_options(": the node whose log is read")
 def denials(
     log: str | None,

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.target_option import named, target_options
 from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
@@ -23,10 +24,9 @@ from remediation.cli.opened import opened
 _LONGEST = 1000
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("message", required=False, metavar="[MESSAGE]")
-@options.form
-@options.json_form
+@with_form()
 @click.option(
     "--upgrade",
     "before_upgrade",

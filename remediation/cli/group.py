@@ -141,5 +141,5 @@ def main() -> None:
            undetermined
       5    not everything could be rolled back, or somebody changed it
            since; rehearse: something differs
-      130  interrupted (Ctrl-C)
+      129  ended by SIGHUP; 130: by Ctrl-C; 143: by SIGTERM
     """  # noqa: D301 - click's mark for lines that are not to be wrapped

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from docker_lxc_gate.commandline.json_output import json_line, print_json
+from docker_lxc_gate.commandline.exit_codes import VerbGroup
+from docker_lxc_gate.commandline.json_output import json_line, print_json, with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines.lock import Lock
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from remediation.engine.journal_entries import Entry
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def journal() -> None:
     """Read the before-images, or keep a change for good."""
 
@@ -39,13 +40,13 @@ def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
 
 
 @journal.command()
-@options.as_json
+@with_form()
 @with_target
-def show(aim: Target, as_json: bool) -> None:
+def show(aim: Target, form: str) -> None:
     """Show what was done, line by line. The before-images themselves are in the export."""
     with _journal(aim) as (the_journal, _):
         lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
-    if as_json:
+    if form == "json":
         print_json(
             [{k: v for k, v in line.items() if k != "state"} | _titled(line) for line in lines]
         )
@@ -79,8 +80,9 @@ def export(aim: Target, *, with_secrets: bool) -> None:
 @click.argument("actions", nargs=-1, metavar="[ACTION]...")
 @click.option("--all", "every", is_flag=True, help="Every action that is not rolled back.")
 @options.yes
+@with_form()
 @with_target
-def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> None:
+def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool, form: str) -> None:
     """Keep a change of the plan for good.
 
     Use it for a change that can never be rolled back (its container was destroyed, its file is
@@ -94,23 +96,21 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
     # The lock also covers the question, so that the user confirms exactly these changes.
     with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
         ids = [entry.action for entry in the_journal.entries()]
-        if not ids:
-            printing.out.print(f"container {aim.ctid} has no changes to roll back")
-            return
-        if not every and not actions:
+        if ids and not every and not actions:
             raise UsageError(f"name the actions to keep, or give --all: {_quoted(ids)}")
         by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
         named = [by_title.get(each, each) for each in actions]
-        chosen = the_journal.named(ids if every else named)
+        chosen = the_journal.named(ids if every else named) if ids else []
         consent([_stays(the_journal, entry) for entry in chosen], yes=yes)
         the_journal.accept(entry.action for entry in chosen)
         left = [entry.action for entry in the_journal.entries()]
-    printing.out.print(
-        f"{len(chosen)} kept; their before-images are in {the_journal.path}",
-        soft_wrap=True,
-    )
+    if form == "json":
+        print_json({"kept": [entry.action for entry in chosen], "left": left})
+        return
+    kept = f"{len(chosen)} kept; their before-images are in {the_journal.path}"
+    printing.line(kept if ids else f"container {aim.ctid} has no changes to roll back")
     if left:
-        printing.out.print(f"still to be rolled back: {_quoted(left)}", soft_wrap=True)
+        printing.line(f"still to be rolled back: {_quoted(left)}")
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.target_option import target_options
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lint import discover, fixes, formats, remote
@@ -35,18 +36,13 @@ _MOST = 1000
 _ANY = 100
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(formats.FORMATS),
-    default="text",
-    show_default=True,
-    help="How findings are printed: for people, for programs, for code scanning, or as commands "
+@with_form(
+    *formats.FORMATS[2:],
+    meaning="How findings are printed: for people, for programs, for code scanning, or as commands "
     "of a GitHub workflow.",
 )
-@options.json_form
 @click.option(
     "--fix",
     is_flag=True,

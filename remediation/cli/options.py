@@ -38,15 +38,6 @@ only = click.option(
     + ", ".join([*docker_in_lxc.CLAUSES, *docker_in_lxc.ACTIONS])
     + ".",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-form = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="What to print.  [default: text]",
-)
-json_form = click.option("--json", "form", flag_value="json", help="The same as --format json.")
 yes = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
 )

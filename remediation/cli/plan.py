@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from docker_lxc_gate.commandline.json_output import print_json
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from remediation.cli import options, printing
 from remediation.engine.apply import Seen, apply_side_effects
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
 
 
-@click.command()
+@click.command(cls=Verb)
 @options.only
-@options.as_json
+@with_form()
 @with_target
-def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
+def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
     """Show what apply would change, as unified diffs. Changes nothing."""
     with options.planned(aim, only) as (_, make):
         the_plan = make()
         found = Seen.of(the_plan)
         side_effects = apply_side_effects(found)
     drifts = [(step, drift) for step, drift in found.drifts if drift is not None]
-    if as_json:
+    if form == "json":
         print_json(
             {
                 "ctid": aim.ctid,

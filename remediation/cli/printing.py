@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from docker_lxc_gate.commandline.json_output import print_json
-from docker_lxc_gate.commandline.output import LONG, Console, error_text
+from docker_lxc_gate.commandline.output import LONG, SCREEN, Console, error_text
 from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import printable
 from remediation import docker_in_lxc
@@ -36,7 +36,9 @@ _COMPARED = 5000
 
 
 def tell(line: str, style: str = "dim") -> None:
-    """Print progress on standard error; a failure to print is ignored."""
+    """Print progress on standard error, unless --quiet; a failure to print is ignored."""
+    if SCREEN.quiet:
+        return
     with suppress(OSError):
         err.print(Text(f"… {shown(line, LONG)}", style=style), soft_wrap=True)
 
@@ -89,9 +91,9 @@ def identity(step: Step) -> dict[str, str]:
     }
 
 
-def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
+def outcomes(found: Sequence[Outcome], form: str) -> None:
     """Print the outcome of each action."""
-    if as_json:
+    if form == "json":
         print_json(found)
         return
     changed, unchanged = Text("changed", style="yellow"), Text("unchanged", style="dim")
@@ -110,11 +112,11 @@ def status(
     torn: bool,
     busy: str,
     plan: Plan,
-    as_json: bool,
+    form: str,
 ) -> None:
     """Print each action's drift and its state in the journal."""
     ctid = plan.journal.ctid
-    if as_json:
+    if form == "json":
         lives = {action: entry.life for action, entry in entries.items()}
         actions = [
             {
@@ -182,9 +184,9 @@ def not_checked(plan: Plan, *, to: Console = out) -> None:
         line(f"not checked: {what}", "yellow", to=to)
 
 
-def stages(found: Sequence[Stage], *, as_json: bool) -> None:
+def stages(found: Sequence[Stage], form: str) -> None:
     """Print a rehearsal's stages and differences."""
-    if as_json:
+    if form == "json":
         print_json(found)
         return
     rows = ((stage.name, f"{stage.seconds:.1f}", stage.said) for stage in found)

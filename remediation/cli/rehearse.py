@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.lock import Lock
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
 
 
-@click.command()
+@click.command(cls=Verb)
 @options.yes
-@options.as_json
+@with_form()
 @with_target
-def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
+def rehearse(aim: Target, yes: bool, form: str) -> None:
     """Apply, roll back, compare with before, apply again.
 
     If anything differs from before, the plan stays rolled back (exit code 5).
@@ -42,6 +44,6 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
         for stage in rehearsal.rehearse(make, look):
             printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
             stages.append(stage)
-    printing.stages(stages, as_json=as_json)
+    printing.stages(stages, form)
     if any(stage.differences for stage in stages):
         sys.exit(5)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import Elsewhere
 from remediation.cli import options, printing
@@ -19,17 +21,17 @@ if TYPE_CHECKING:
     from remediation.engine.plan import Plan
 
 
-@click.command()
+@click.command(cls=Verb)
 @options.only
 @options.yes
-@options.as_json
+@with_form()
 @click.option(
     "--force",
     is_flag=True,
     help="Overwrite what somebody changed since apply. A copy is kept.",
 )
 @with_target
-def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
+def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bool) -> None:
     """Roll back what apply changed, in reverse order.
 
     Exit code 5: not everything could be rolled back, or somebody changed it since.
@@ -48,8 +50,8 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
         printing.say_if_torn(the_plan.journal)
         consent([*rollback_side_effects(the_plan), *left], yes=yes)
         outcomes = roll_back(the_plan, force=force)
-    if outcomes or as_json:
-        printing.outcomes(outcomes, as_json=as_json)
+    if outcomes or form == "json":
+        printing.outcomes(outcomes, form)
     else:
         what = "no such change" if only else "no change"
         where = " here" if left else f": the journal holds {what} of container {aim.ctid}"

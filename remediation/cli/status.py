@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.machines.lock import Lock
 from remediation.cli import options, printing
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
 
 
-@click.command()
+@click.command(cls=Verb)
 @options.only
-@options.as_json
+@with_form()
 @with_target
-def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
+def status(aim: Target, only: tuple[str, ...], form: str) -> None:
     """Show the drift of each action. Changes nothing.
 
     Also shows whether a run was cut off. Exit code 0: no drift; 1: drift, or a run was cut off;
@@ -43,7 +45,7 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     printing.status(
         drifts,
         entries,
-        as_json=as_json,
+        form=form,
         unfinished=interrupted,
         torn=torn,
         busy=busy,

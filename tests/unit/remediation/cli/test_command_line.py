@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 COMMANDS = (
-    "gate",
     "plan",
     "status",
     "apply",
@@ -54,6 +53,7 @@ COMMANDS = (
     "denials",
     "lint",
     "doctor",
+    "gate",
     "lab",
 )
 
@@ -63,6 +63,25 @@ def test_each_command_says_what_it_is_for(command: str) -> None:
     short, long = (CliRunner().invoke(main, [*command.split(), how]) for how in ("-h", "--help"))
     assert (short.exit_code, short.output) == (0, long.output)
     assert "Usage:" in long.output
+
+
+#: All that need a target.
+TARGETED = [
+    *sorted({*COMMANDS} - {"denials", "journal", "lint", "lab", "gate"}),
+    *("journal show", "journal export", "journal accept", "doctor --upgrade"),
+]
+
+
+@pytest.mark.parametrize("how", [["--json"], ["--format", "json"]])
+@pytest.mark.parametrize("command", sorted({*TARGETED, "denials", "lint"} - {"journal export"}))
+def test_verb_whose_target_cannot_be_reached_says_so_as_json_and_ends_with_3(
+    command: str, how: list[str]
+) -> None:
+    """The port is one where nobody listens."""
+    done = CliRunner().invoke(main, [*command.split(), *how, "--target", "x@127.0.0.1:1/950"])
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["error"].startswith("cannot reach x@127.0.0.1:1 by SSH: ")
+    assert done.stderr.startswith("error: cannot reach x@127.0.0.1:1 by SSH: ")
 
 
 @pytest.mark.parametrize("command", ["denials -", "doctor -", "lint"])
@@ -81,7 +100,7 @@ def test_help_fits_and_names_every_exit_code() -> None:
     said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
     assert max(map(len, said.splitlines())) <= 78
     block = said.partition("Exit codes:\n")[2].partition("\n\n")[0]
-    assert re.findall(r"^ {4}(\d+) ", block, re.MULTILINE) == ["0", "1", "2", "3", "5", "130"]
+    assert re.findall(r"^ {4}(\d+) ", block, re.MULTILINE) == ["0", "1", "2", "3", "5", "129"]
     assert " apply:" in block
     assert "..." not in said.partition("Commands:")[2], "a summary is cut off"
 
@@ -130,13 +149,6 @@ def test_target_that_is_none_is_wrong_usage(command: str) -> None:
     assert "expected lab/CTID" in result.output
 
 
-#: All that need a target.
-TARGETED = [
-    *sorted({*COMMANDS} - {"denials", "gate", "journal", "lint", "lab"}),
-    *("journal show", "journal export", "journal accept", "doctor --upgrade", "doctor --json"),
-]
-
-
 @pytest.mark.parametrize("command", TARGETED)
 def test_verb_without_a_target_says_what_to_type_and_builds_no_lab(
     monkeypatch: pytest.MonkeyPatch, command: str
@@ -176,6 +188,43 @@ def test_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
         "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, "
         f"{', '.join(docker_in_lxc.ACTIONS)}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("-q", ""),
+        ("--quiet", ""),
+        ("-v", "… connecting\n… pve1: pct list ended with 7 after 1.2 s\n"),
+        ("-vq", ""),
+        ("--no-color", "… connecting\n"),
+    ],
+)
+def test_verb_prints_its_commands_with_v_and_no_progress_with_q(
+    option: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, listener: Any, tell: Any, **__: object) -> None:
+        tell("connecting")
+        listener(CommandResult(("pct", "list"), 7, b"", b"", "pve1", 0.0, 1.23))
+        raise FactError("no answer")
+
+    monkeypatch.setattr(connect, "opened", opened)
+    assert ended("plan", option) == (3, f"{told}error: no answer\n")
+
+
+@pytest.mark.parametrize(("words", "no_color", "coloured"), [
+    ([], "", True), (["--no-color"], "", False), ([], "1", False),
+])  # fmt: skip
+def test_verb_prints_no_colour_on_a_terminal_if_it_is_asked_not_to(
+    words: list[str], no_color: str, coloured: bool, tmp_path: Path
+) -> None:
+    """FORCE_COLOR stands for a terminal."""
+    (tmp_path / "950.conf").write_text("rootfs: local:1\nnonsense: 1\n")
+    argv = [sys.executable, "-m", "docker_lxc_gate", "lint", *words, str(tmp_path)]
+    env = os.environ | {"FORCE_COLOR": "1", "NO_COLOR": no_color, "TERM": "xterm"}
+    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=False).stdout
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", said)) is coloured
+    assert "nonsense" in said
 
 
 #: Why the node can start no container, if anything.
