@@ -15,7 +15,7 @@ import click
 
 from docker_lxc_gate import errors
 from docker_lxc_gate.doctor import upgrade
-from docker_lxc_gate.doctor.diagnosis import PROBLEMS
+from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
 from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
 from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS

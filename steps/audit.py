@@ -15,7 +15,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
-from docker_lxc_gate.facts.denial.denials import attribute, number
+from docker_lxc_gate.facts.denial.denial_log import attribute, number
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence

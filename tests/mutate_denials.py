@@ -14,7 +14,7 @@ import sys
 from docker_lxc_gate.facts.audit import audit_files
 from docker_lxc_gate.facts.denial.denial_answers import danger, smallest_rule, wanted, who
 from docker_lxc_gate.facts.denial.denial_groups import Tally
-from docker_lxc_gate.facts.denial.denials import owner_by_name
+from docker_lxc_gate.facts.denial.denial_log import owner_by_name
 from tests.doubles.apparmor.denials import CORPUS, KERNEL, LAB
 
 _MARK = b'apparmor="DENIED"'

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.answers import ask
-from docker_lxc_gate.doctor.case import Case
-from docker_lxc_gate.doctor.diagnosis import FOLLOWS, PROBLEMS, Diagnosis, Unseen
+from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS, Case, Diagnosis, Unseen
 from docker_lxc_gate.doctor.examinations import (
     confinement,
     id_maps,

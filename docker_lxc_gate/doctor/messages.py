@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
-from docker_lxc_gate.doctor.diagnosis import PROBLEMS, Diagnosis, Unseen
+from docker_lxc_gate.doctor.case import PROBLEMS, Diagnosis, Unseen
 from docker_lxc_gate.lint.finding import Severity
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
-from docker_lxc_gate.doctor.case import Case
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
+from docker_lxc_gate.doctor.case import Case, Diagnosis, Unseen, here
 from docker_lxc_gate.doctor.first_look import ask_inside, first_look
 from docker_lxc_gate.doctor.upgrade_conditions import Container
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.denial import denials
+from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.transport import at_most
 
@@ -68,7 +68,7 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
             f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
         )
     found = []
-    running = denials.running_under(node, profile)
+    running = denial_log.running_under(node, profile)
     for each, text in sorted(texts.items()):
         options = container_config.parse("", text).current()
         given = container_config.given(options.get("features", ""))
@@ -99,7 +99,7 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
             f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
         )
     found = []
-    running = denials.running_under(node, profile)
+    running = denial_log.running_under(node, profile)
     for name, text in sorted(texts.items()):
         written = container_config.parse_lxc("", text)
         assigned = written.current().get("lxc.apparmor.profile")

@@ -16,10 +16,9 @@ from docker_lxc_gate.lint.rules import (
     daemon_json,
     idmap,
     profile,
-    profile_agreement,
     scripts,
 )
-from docker_lxc_gate.lint.rules.profile_agreement import Use
+from docker_lxc_gate.lint.rules.profile import Use
 from docker_lxc_gate.lint.shell_text import commands
 from docker_lxc_gate.lint.source import Kind
 
@@ -74,7 +73,7 @@ def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[F
     given = {use.name for use in _uses(sources)}
     rules = {
         name: includes.rules(*places[0])
-        for name, places in profile_agreement.defined(sources).items()
+        for name, places in profile.defined(sources).items()
         if name in given
     }
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
@@ -109,8 +108,8 @@ def _profiles(
         if with_tools and source.kind is Kind.PROFILE and not explained:
             yield from with_tools.parse(source)
     whole = any(source.base and not source.alone for source in sources)
-    known = profile_agreement.defined(sources)
-    yield from profile_agreement.check(sources, known, uses, whole=whole)
+    known = profile.defined(sources)
+    yield from profile.agreement(sources, known, uses, whole=whole)
 
 
 def _scripts(sources: Sequence[Source], with_tools: Tools | None) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_files
 from docker_lxc_gate.facts.denial import denial_log, profile_text
 from docker_lxc_gate.facts.denial.denial_groups import Tally
-from docker_lxc_gate.facts.denial.denials import owner_by_name
+from docker_lxc_gate.facts.denial.denial_log import owner_by_name
 from docker_lxc_gate.machines.process import interrupted_by
 from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened

@@ -12,7 +12,7 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.target_option import named, target_options
 from docker_lxc_gate.doctor import messages, upgrade
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen
+from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
 from docker_lxc_gate.facts.audit.audit_files import read_errors
 from docker_lxc_gate.lint.formats import as_lines

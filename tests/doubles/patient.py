@@ -19,7 +19,7 @@ from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from docker_lxc_gate.doctor.diagnosis import Diagnosis
+    from docker_lxc_gate.doctor.case import Diagnosis
     from docker_lxc_gate.machines.read import Read
 
 CTID = 950

@@ -14,7 +14,7 @@ from tests.doubles.patient import CTID, Raw, confined
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from docker_lxc_gate.doctor.diagnosis import Diagnosis
+    from docker_lxc_gate.doctor.case import Diagnosis
     from docker_lxc_gate.machines.read import Read
 
 NOW = 1795760058

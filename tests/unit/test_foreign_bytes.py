@@ -38,7 +38,7 @@ from docker_lxc_gate.doctor import examine, upgrade
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import confinement, dockerd
 from docker_lxc_gate.facts.audit import audit_files, audit_log, audit_netlink, audit_records
-from docker_lxc_gate.facts.denial import denials, profile_text
+from docker_lxc_gate.facts.denial import denial_log, profile_text
 from docker_lxc_gate.facts.denial.denial_answers import (
     danger,
     forbidding_rules,
@@ -186,7 +186,7 @@ def of_a_target(on: Transport) -> None:
 
 def explained(on: Transport) -> None:
     """Say everything about the denials in a log."""
-    tally = Tally(lambda denial, _: denials.owner_by_name(denial))
+    tally = Tally(lambda denial, _: denial_log.owner_by_name(denial))
     stream: Any = io.BytesIO(on.run(["x"]).stdout)
     tally.count(audit_files.lines(audit_files.decompressed(stream)))
     for group in tally.groups():
@@ -274,7 +274,7 @@ FOUND: dict[str, Asked] = {
     "audit_log.AuditLog": log_window,
     "audit_netlink.text": lambda on: audit_netlink.Records(on).text(),
     "batch.told": told,
-    "denials.running_under": lambda on: denials.running_under(on, "lxc-phoenix-v2"),
+    "denial_log.running_under": lambda on: denial_log.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,
     "confinement.widening_rules": widened,
     "journal.lines": lambda on: Journal(on, 950).exported(),

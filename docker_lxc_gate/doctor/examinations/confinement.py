@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.doctor.case import Examination, here
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lint.finding import Severity
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
+from docker_lxc_gate.doctor.case import PROBLEMS, Examination, here
 from docker_lxc_gate.formats.id_map import MANY, NEEDED, holes, in_words, missed
 from docker_lxc_gate.lint.finding import Severity
 

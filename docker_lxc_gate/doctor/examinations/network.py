@@ -11,8 +11,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
+from docker_lxc_gate.doctor.case import PROBLEMS, Examination, here
 from docker_lxc_gate.lint.finding import Severity
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import PROBLEMS, here
+from docker_lxc_gate.doctor.case import PROBLEMS, Examination, here
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import mount_points
 from docker_lxc_gate.formats.id_map import NEEDED

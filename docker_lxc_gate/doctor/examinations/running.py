@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.doctor.case import Examination, here
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config

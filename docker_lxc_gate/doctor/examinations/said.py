@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.doctor.case import Examination, here
 from docker_lxc_gate.doctor.examinations import (
     confinement,
     id_maps,

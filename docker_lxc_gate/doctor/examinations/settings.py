@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.case import Examination
-from docker_lxc_gate.doctor.diagnosis import here
+from docker_lxc_gate.doctor.case import Examination, here
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Finding, Severity

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial import path_denials, process_denials
-from docker_lxc_gate.facts.denial.denial_class import NoRule, Record
-from docker_lxc_gate.facts.denial.known import KNOWN, PLACES, advice, alike, with_globs
+from docker_lxc_gate.facts.denial.denial_class import (
+    KNOWN,
+    PLACES,
+    NoRule,
+    Record,
+    advice,
+    alike,
+    with_globs,
+)
 from docker_lxc_gate.printable import one_line
 
 if TYPE_CHECKING:

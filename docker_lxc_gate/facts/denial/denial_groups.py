@@ -13,13 +13,13 @@ from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.audit import canary
 from docker_lxc_gate.facts.audit.audit_files import STATUS
 from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when
+from docker_lxc_gate.facts.denial.denial_class import KNOWN, PLACES, alike
 from docker_lxc_gate.facts.denial.denial_lines import Unreadable, restored
-from docker_lxc_gate.facts.denial.known import KNOWN, PLACES, alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from docker_lxc_gate.facts.denial.denials import Owner
+    from docker_lxc_gate.facts.denial.denial_log import Owner
 
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
 _MOST_KINDS = 5000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.facts.audit.audit_files import BYTES, STATUS
 from docker_lxc_gate.facts.audit.audit_records import MARK
-from docker_lxc_gate.facts.denial.known import KNOWN
+from docker_lxc_gate.facts.denial.denial_class import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

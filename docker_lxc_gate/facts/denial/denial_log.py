@@ -1,9 +1,10 @@
 """A node's denials, from where this node keeps them, and whose they are as far as that can be told.
 
-One round trip, in which nothing is changed: which process takes the kernel's records decides where
-they are (as :mod:`docker_lxc_gate.facts.audit.audit_window` does), and what the node knows of its
-processes says of which container the denied one was. Sources: auditd(8), journalctl(1), proc(5),
-cgroups(7).
+Several containers may share a named profile, so its name alone does not tell. One round trip, in
+which nothing is changed: which process takes the kernel's records decides where they are (as
+:mod:`docker_lxc_gate.facts.audit.audit_window` does), and what the node knows of its processes says
+of which container the denied one was. Sources: auditd(8), journalctl(1), proc(5), cgroups(7), and
+LXC's names of cgroups and generated profiles.
 """
 
 from __future__ import annotations
@@ -13,17 +14,94 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.facts.audit import audit_netlink
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, serial
-from docker_lxc_gate.facts.denial.denials import Owner, number, owner_by_name
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from docker_lxc_gate.facts.audit.audit_records import Denial
+    from docker_lxc_gate.facts.process_tree import ProcessNotes
     from docker_lxc_gate.machines.transport import Transport
+
+#: Prints the cgroups of the processes on standard input; a command line might be too short.
+_CGROUPS = "sed 's|.*|/proc/&/cgroup|' | xargs -r grep -as '' /dev/null || :"
+_LONGEST_PID = 10
+#: Limit for the cgroups of all processes (bytes): some two hundred each.
+_ALL_CGROUPS = 16 << 20
+
+
+def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str | None]:
+    """Return the container of each denial, or None if it is not known.
+
+    A generated profile names its container. For a named profile, the notes on the process decide.
+    A process that they saw in no container may be the node's: each user of the node may start one
+    under a container's profile. If the notes lack a process, they decide nothing: its pid may have
+    passed from one container to another.
+    """
+    owners: list[int | str | None] = []
+    for denial in denials:
+        owner = named_container(denial)
+        if owner is None and not notes.lost:
+            known = notes.containers.get(number(denial.fields.get("pid", "")), frozenset())
+            owner = next(iter(known)) if len(known) == 1 else None
+        owners.append(number(owner or "") or owner)
+    return owners
+
+
+def running_under(node: Transport, profile: str) -> frozenset[str]:
+    """Return the names of the containers that have a process under a profile."""
+    asked = "".join(f"{pid}\n" for pid in apparmor.processes_under(node, profile))
+    if not asked:
+        return frozenset()
+    with at_most(_ALL_CGROUPS):
+        told = node.look(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
+    return frozenset(name for _, name in _CGROUP.findall(told))
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The container that a denial is of, and how that is known, for a reader."""
+
+    container: int | str
+    by: str
+
+    @classmethod
+    def named(cls, name: str, by: str) -> Owner:
+        """Return the container of a name: a number, unless LXC's own tools made it."""
+        return cls(number(name) or name, by)
+
+
+def owner_by_name(denial: Denial) -> Owner | None:
+    """Return the container that a record names by itself; None: it names none.
+
+    A named profile says nothing: any number of containers may have it.
+    """
+    name = named_container(denial)
+    if name is None:
+        return None
+    by = "policy namespace" if denial.fields.get("namespace") else "generated profile"
+    return Owner.named(name, by)
+
+
+def named_container(denial: Denial) -> str | None:
+    """Return the container of a generated profile, or of the namespace that LXC made for it.
+
+    Inside its namespace a container may give its profiles any name, even another container's. Only
+    the node names the outermost namespace.
+    """
+    text = denial.fields.get("namespace") or denial.profile
+    found = patterns.search(r"\blxc-([^\s/<>]{1,200})_<", text)
+    return found[1] if found else None
+
+
+def number(text: str) -> int:
+    """Return the value of ASCII digits, or 0 for any other text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_PID else 0
+
 
 #: What is read of a log (bytes), and of everything together.
 _LOG, _LONGEST = 48 << 20, 64 << 20

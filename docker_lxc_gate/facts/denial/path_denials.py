@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial.denial_class import (
+    KNOWN,
     PART,
     DenialClass,
     NoRule,
@@ -17,7 +18,6 @@ from docker_lxc_gate.facts.denial.denial_class import (
     is_path,
     parts_of,
 )
-from docker_lxc_gate.facts.denial.known import KNOWN
 from docker_lxc_gate.facts.denial.profile_text import matches
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial.denial_class import (
+    KNOWN,
     DenialClass,
     Record,
     all_hold,
@@ -18,7 +19,6 @@ from docker_lxc_gate.facts.denial.denial_class import (
     parts_of,
     with_peer,
 )
-from docker_lxc_gate.facts.denial.known import KNOWN
 from docker_lxc_gate.facts.denial.path_denials import FILE
 from docker_lxc_gate.facts.denial.profile_text import matches
 

@@ -9,7 +9,7 @@ from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.lint.phoenix.json_schema import Unusable, mismatches
 from docker_lxc_gate.lint.rules import container_config, container_confinement
-from docker_lxc_gate.lint.rules.profile_agreement import Use
+from docker_lxc_gate.lint.rules.profile import Use
 from docker_lxc_gate.lint.source import Kind, Source
 
 if TYPE_CHECKING:

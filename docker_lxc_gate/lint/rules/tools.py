@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded, TransportError
-from docker_lxc_gate.lint import reach
+from docker_lxc_gate.lint import includes
 from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.machines.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
 from docker_lxc_gate.machines.programs import program
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _STDIN = "/dev/stdin"
 _PARSE = (
     'PATH="$PATH:/usr/sbin:/sbin"; command -v apparmor_parser >/dev/null || exit 127; '
-    f'cd -- "${{1:-{reach.OWN}}}" || exit 127; '
+    f'cd -- "${{1:-{includes.OWN}}}" || exit 127; '
     f"cat | {shlex.join(ENDS_WITH_ITS_PARENT)} apparmor_parser --skip-kernel-load --skip-cache "
     f'${{1:+--base "$1"}} {_STDIN} >/dev/null'
 )
@@ -92,7 +92,7 @@ class Tools:
         """
         if not self._parsed(source):
             return
-        if why := reach.refused(source, here=isinstance(self._on, Local)):
+        if why := includes.refused(source, here=isinstance(self._on, Local)):
             yield source.at("not-checked", 0, f"apparmor_parser did not get it: {why}")
             return
         argv = ["sh", "-c", _PARSE, "parse", source.base]

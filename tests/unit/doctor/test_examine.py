@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.doctor import node_reads, upgrade
-from docker_lxc_gate.doctor.diagnosis import FOLLOWS
+from docker_lxc_gate.doctor.case import FOLLOWS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, examine
 from docker_lxc_gate.errors import FactError, TransportError, Unreachable
 from docker_lxc_gate.lint.finding import PROBLEMS

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from docker_lxc_gate.doctor.diagnosis import PROBLEMS
+from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
 from docker_lxc_gate.lint.finding import Severity
 from proof.faults.fault import PRELUDE

@@ -11,7 +11,7 @@ from docker_lxc_gate.doctor.examinations import confinement, storage
 from docker_lxc_gate.doctor.examine import diagnose
 from docker_lxc_gate.doctor.node_reads import Confined
 from docker_lxc_gate.facts.denial.denial_groups import Tally
-from docker_lxc_gate.facts.denial.denials import owner_by_name
+from docker_lxc_gate.facts.denial.denial_log import owner_by_name
 from docker_lxc_gate.lint.finding import Severity
 from tests.doubles.patient import (
     CONFIG,

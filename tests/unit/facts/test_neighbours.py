@@ -6,7 +6,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import neighbours
-from docker_lxc_gate.facts.denial import denials
+from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.machines.result import CommandFailed
 from remediation.desired import PROFILE
 from tests.doubles.naming import naming
@@ -37,7 +37,7 @@ FIND = ("find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-aH",
 def running(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The containers that the kernel has under the profile, besides what is written."""
     names: set[str] = set()
-    monkeypatch.setattr(denials, "running_under", lambda *_: frozenset(names))
+    monkeypatch.setattr(denial_log, "running_under", lambda *_: frozenset(names))
     return names
 
 

@@ -10,7 +10,7 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_records import parse
 from docker_lxc_gate.facts.denial import denial_log
-from docker_lxc_gate.facts.denial.denials import Owner
+from docker_lxc_gate.facts.denial.denial_log import Owner
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.apparmor.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign

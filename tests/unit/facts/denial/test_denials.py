@@ -11,7 +11,7 @@ import pytest
 
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.facts.audit import audit_records
-from docker_lxc_gate.facts.denial.denials import attribute, running_under
+from docker_lxc_gate.facts.denial.denial_log import attribute, running_under
 from docker_lxc_gate.facts.process_tree import ProcessNotes
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport

@@ -20,7 +20,7 @@ from tests.doubles.upgrading import installed, plan, upgraded
 if TYPE_CHECKING:
     from click.testing import Result
 
-    from docker_lxc_gate.doctor.diagnosis import Diagnosis
+    from docker_lxc_gate.doctor.case import Diagnosis
 
 command: Any = importlib.import_module("remediation.cli.doctor")
 PAGE = Path(__file__).parents[4] / "docs/doctor.md"

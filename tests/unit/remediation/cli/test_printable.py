@@ -20,7 +20,7 @@ from rich.text import Text
 
 from docker_lxc_gate.commandline.exit_codes import SETTINGS
 from docker_lxc_gate.commandline.output import Console, run
-from docker_lxc_gate.doctor.diagnosis import Diagnosis, Unseen, here
+from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import at_file
