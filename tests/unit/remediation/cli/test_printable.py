@@ -177,7 +177,7 @@ def exported(text: str) -> None:
         journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
 
 
-def status(text: str, *, as_json: bool) -> None:
+def status(text: str, *, form: str) -> None:
     stands = _Plan(text)
     entries = {text: Entry(text, Place.NODE, (), Life.APPLIED)}
     printing.status(
@@ -187,17 +187,17 @@ def status(text: str, *, as_json: bool) -> None:
         torn=False,
         busy=text,
         plan=stands,  # type: ignore[arg-type]
-        as_json=as_json,
+        form=form,
     )
 
 
-def outcomes(text: str, *, as_json: bool) -> None:
+def outcomes(text: str, *, form: str) -> None:
     found = [Outcome("one", text, "VAL-1", changed=True, reason=text)]
-    printing.outcomes(found, as_json=as_json)
+    printing.outcomes(found, form)
 
 
-def stages(text: str, *, as_json: bool) -> None:
-    printing.stages([Stage("compare", 1.0, text, (text,))], as_json=as_json)
+def stages(text: str, *, form: str) -> None:
+    printing.stages([Stage("compare", 1.0, text, (text,))], form)
 
 
 def diagnosed(text: str, form: str) -> None:
@@ -232,12 +232,12 @@ EXITS: dict[str, Callable[[str], Any]] = {
         RollbackFailed([(text, VerifyFailed(text, [drift(text)]))])
     ),
     "diff": lambda text: printing.difference(text, drift(text), "is", "should be"),
-    "outcomes": lambda text: outcomes(text, as_json=False),
-    "outcomes in JSON": lambda text: outcomes(text, as_json=True),
-    "status": lambda text: status(text, as_json=False),
-    "status in JSON": lambda text: status(text, as_json=True),
-    "rehearsal": lambda text: stages(text, as_json=False),
-    "rehearsal in JSON": lambda text: stages(text, as_json=True),
+    "outcomes": lambda text: outcomes(text, form="text"),
+    "outcomes in JSON": lambda text: outcomes(text, form="json"),
+    "status": lambda text: status(text, form="text"),
+    "status in JSON": lambda text: status(text, form="json"),
+    "rehearsal": lambda text: stages(text, form="text"),
+    "rehearsal in JSON": lambda text: stages(text, form="json"),
     "plan": plan,
     "plan in JSON": lambda text: plan(text, "--json"),
     "not checked": lambda text: printing.not_checked(_Plan(text)),  # type: ignore[arg-type]
