@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
+
+
+#: The start of a statement that changes nothing on a disk.
+_IDLE = re.compile(
+    r"set -e|umask |trap |sync |test -L \"\$new\" \|\| sync |d=\$\(dirname |new=\"\$"
+)
 
 
 class Died(BaseException):
@@ -48,14 +55,16 @@ class Death:
         """Yield every way to die in what ran, of a run that came to its end.
 
         After a command is the same as before the next one: what was heard dies with the program.
+        So is after a statement that changes nothing.
         """
         assert self.ran
         for number, (argv, stdin) in enumerate(self.ran, 1):
             yield number, "before"
             if stdin:
                 yield number, "half"
-            for statement in range(1, len(_statements(argv))):
-                yield number, statement
+            for statement, done in enumerate(_statements(argv)[:-1], 1):
+                if not _IDLE.match(done):
+                    yield number, statement
         yield len(self.ran), "after"
 
 

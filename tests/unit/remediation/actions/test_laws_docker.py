@@ -179,7 +179,7 @@ def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> N
     def fresh(name: str) -> World:
         return world(name, laid, frozenset(layers), running=bool(running), socket=running is None)
 
-    comes_back_wherever_killed(fresh, World.look, back=back, ways=20)
+    comes_back_wherever_killed(fresh, World.look, back=back, ways=10)
 
 
 def test_rollback_moves_the_new_drivers_layers_aside(it: World, tmp_path: Path) -> None:

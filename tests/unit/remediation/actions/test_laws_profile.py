@@ -130,7 +130,7 @@ def test_profile_killed_at_any_command_is_rolled_back(
         lambda name: world(name, laid, policy),
         lambda it: (it.look(), it.cache_is_true()),
         back=back,
-        ways=15,
+        ways=10,
     )
 
 
