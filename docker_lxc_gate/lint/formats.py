@@ -14,7 +14,7 @@ from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.source import Source
@@ -26,25 +26,16 @@ _SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.
 _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
 
 
-def as_lines(found: Finding, head: str, longest: int = 500) -> Iterator[str]:
-    """Yield a finding's lines after a head, foreign text up to ``longest`` characters."""
-    yield f"{head}: {shown(found.cause, longest)} [{found.id}]"
-    yield f"    why: {found.why}"
-    yield f"    fix: {shown(found.fix, longest)}"
-
-
 def named(path: str) -> str:
     """Return a path as the beginning of a line that GitHub's runner does not take for a command."""
     return f"./{path}" if path.lstrip().startswith(":") else path
 
 
-def as_text(found: Finding) -> Iterator[tuple[str, str]]:
-    """Yield a finding's lines for a terminal, each with its style."""
+def heading(found: Finding) -> str:
+    """Return how the first line of a finding begins: its place, and how bad it is."""
     numbers = (str(number) for number in (found.line, found.column) if number)
     place = ":".join((named(found.path), *numbers))
-    first, *rest = as_lines(found, f"{shown(place)}: {found.severity}")
-    yield first, STYLES[found.severity]
-    yield from ((line, "") for line in rest)
+    return f"{shown(place)}: {found.severity}"
 
 
 def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:

@@ -23,7 +23,7 @@ from docker_lxc_gate.printable import one_line
 from remediation.cli import printing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
     from docker_lxc_gate.facts.denial.profile_text import Policy
@@ -79,8 +79,12 @@ def text(report: Report) -> None:
 
 
 def _show_unread(line: str, advice: str) -> None:
-    printing.line(f"a line that may be a denial: {masking.shown(line, _SHOWN)}", "bold")
-    printing.line(f"  {'unreadable:':<11} {advice}", "yellow")
+    head = f"a line that may be a denial: {masking.shown(line, _SHOWN)}"
+    _entry(head, [("unreadable", advice, "yellow")])
+
+
+def _entry(head: str, rows: Iterable[tuple[str, str, str]]) -> None:
+    printing.entry(head, "bold", rows, indent=2, width=11)
 
 
 def _many(count: int, what: str) -> str:
@@ -89,22 +93,15 @@ def _many(count: int, what: str) -> str:
 
 def _explain(report: Report, group: Group) -> None:
     """Print a kind of denial in words, and what would allow it."""
-    printing.line(sentence(group), "bold")
-    for name, said, style in (
+    answers = vars(_answer(group)).items()
+    rows = (
         ("count", times(group), ""),
         ("profile", _profile(group) if group.readable else "", ""),
         ("container", _whose(group), ""),
-        *(
-            (name.replace("_", " "), said, _STYLES[name])
-            for name, said in vars(_answer(group)).items()
-        ),
-        *(
-            ("forbidden", f"whatever is added, by {each}", "red")
-            for each in report.forbidden(group)
-        ),
-    ):
-        if said:
-            printing.line(f"  {name + ':':<11} {said}", style)
+        *((name.replace("_", " "), said, _STYLES[name]) for name, said in answers),
+        *(("forbidden", f"whatever is added, by {r}", "red") for r in report.forbidden(group)),
+    )
+    _entry(sentence(group), rows)
 
 
 def sentence(group: Group) -> str:

@@ -15,7 +15,6 @@ from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
 from docker_lxc_gate.facts.audit.audit_files import read_errors
-from docker_lxc_gate.lint.formats import as_lines
 from docker_lxc_gate.masking import shown
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
@@ -107,10 +106,7 @@ def _print(name: str, found: Diagnosis, nothing: str) -> None:
         printing.line(f"{name}: {nothing}", style)
     for each in found.problems:
         word, style = ("advice", "yellow") if each.is_advice else ("problem", "red")
-        first, *rest = as_lines(each, word, _LONGEST)
-        printing.line(first, style)
-        for text in rest:
-            printing.line(text)
+        printing.finding(each, word, style, _LONGEST)
     by_reason: dict[str, list[str]] = {}
     for unseen in found.unseen:
         by_reason.setdefault(unseen.why, []).append(unseen.what)

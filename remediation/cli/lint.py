@@ -147,8 +147,7 @@ def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
             printing.line(f"::notice::{left_out} more findings: --format json has all of them")
     else:
         for each in findings[:_MOST]:
-            for text, style in formats.as_text(each):
-                printing.line(text, style)
+            printing.finding(each, formats.heading(each), formats.STYLES[each.severity])
         if left_out := len(findings[_MOST:]):
             printing.line(f"… and {left_out} more findings: --format json has all of them")
         printing.line(formats.summary(findings, found.sources))

@@ -20,6 +20,7 @@ from remediation.engine.journal_entries import Life
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.drift import Drift
     from remediation.engine.action import Outcome, Step
     from remediation.engine.journal import Journal
@@ -51,6 +52,25 @@ def error(what: object) -> None:
 def line(text: str, style: str = "", *, to: Console = out) -> None:
     """Print any text as one line."""
     to.print(Text(shown(text, LONG), style=style), soft_wrap=True)
+
+
+def entry(
+    head: str, style: str, rows: Iterable[tuple[str, str, str]], *, indent: int = 4, width: int = 0
+) -> None:
+    """Print one entry of a report, and below it what is said of it: name, text and style each.
+
+    What has no text is left out.
+    """
+    line(head, style)
+    for name, text, style_of_row in rows:
+        if text:
+            line(f"{'':{indent}}{name + ':':<{width}} {text}", style_of_row)
+
+
+def finding(found: Finding, head: str, style: str, longest: int = 500) -> None:
+    """Print a finding after a head; foreign text up to ``longest`` characters."""
+    rows = (("why", found.why, ""), ("fix", shown(found.fix, longest), ""))
+    entry(f"{head}: {shown(found.cause, longest)} [{found.id}]", style, rows)
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:

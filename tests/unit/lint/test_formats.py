@@ -25,14 +25,6 @@ SOURCE = Source(
 FOUND = check([SOURCE])
 
 
-def test_text_is_one_line_each_and_obeys_nothing() -> None:
-    lines = [text for each in FOUND for text, _ in formats.as_text(each)]
-    assert len(lines) == 3 * len(FOUND) == 6
-    assert all(text.isprintable() for text in lines)
-    assert lines[3].endswith("[container-line-dropped]")
-    assert "\\x1b[2J\\u202e" in lines[3]
-
-
 def test_summary_says_what_was_looked_at() -> None:
     assert formats.summary(FOUND, [SOURCE]) == (
         "1 error, 1 warning in 1 file: 1 Proxmox container configuration"
