@@ -19,7 +19,7 @@ from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.rules import daemon_json
 from docker_lxc_gate.lint.rules.container_config import CONTAINER_FILE
 from docker_lxc_gate.lint.source import Kind, Source, not_text
-from docker_lxc_gate.machines.regular_file import read
+from docker_lxc_gate.machines.regular_file import limited, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 #: The most files below one directory, the most that is linted together (bytes), the deepest
 #: directory.
 MOST_FILES, MOST_BYTES, DEEPEST = 50_000, 64 << 20, 12
+#: How standard input is named, and where it is.
+PASTED, _STDIN = Path("-"), Path("/dev/stdin")
 _LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
 #: Parts of an apparmor.d that are no profiles.
 PARTS = {
@@ -51,10 +53,14 @@ _NAMES = patterns.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|conf
 
 @dataclass
 class Found:
-    """What is linted, and what could not be read; ``size`` is of what was taken in (bytes)."""
+    """What is linted, and what could not be read; ``size`` is of what was taken in (bytes).
+
+    ``refused`` says of each named path that cannot be linted why.
+    """
 
     sources: list[Source] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     size: int = 0
 
     def add(self, found: Found) -> None:
@@ -81,25 +87,37 @@ class Found:
             raise ValueError(f"there is more than {MOST_BYTES >> 20} MiB to lint")
 
 
-def under(*paths: Path) -> Found:
+def under(*paths: Path, pasted: bytes = b"") -> Found:
     """Return the files at paths, or below them, that can be linted, each of them once.
+
+    A path is refused that does not exist, cannot be read, is of no known kind, or is a directory
+    with nothing in it that can be linted.
 
     Args:
         paths: files and directories. If one is a link itself, what it leads to is meant.
+        pasted: what is at the path ``-``.
 
     Raises:
-        UsageError: one does not exist, cannot be read, is of no known kind, or is a directory with
-            nothing in it that can be linted.
+        UsageError: all are refused.
     """
     found, seen = Found(), set[Path]()
     for path in paths:
+        before = len(found.sources), len(found.findings), found.size
         try:
-            _take(found, path, path.resolve(strict=True), seen)
+            if path == PASTED:
+                found.take(_named("standard input", _STDIN, limited(pasted), 0o644))
+            else:
+                _take(found, path, path.resolve(strict=True), seen)
             for source in includes.missing(found.sources):
                 found.take(source)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, UsageError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise UsageError(f"{path} cannot be linted: {why}") from error
+            own = isinstance(error, UsageError)
+            found.refused.append(why if own else f"{path} cannot be linted: {why}")
+            del found.sources[before[0] :], found.findings[before[1] :]
+            found.size = before[2]
+    if found.refused and not found.sources and not found.findings:
+        raise UsageError("\n".join(found.refused))
     return found
 
 
@@ -108,7 +126,7 @@ def _take(found: Found, path: Path, real: Path, seen: set[Path]) -> None:
     if not real.is_dir():
         if real not in seen:
             seen.add(real)
-            found.take(_named(path, real))
+            found.take(_named(str(path), real, *read(real)))
         return
     before, again = len(found.sources) + len(found.findings), False
     for name, place in _walk(real, real, [], found):
@@ -126,8 +144,7 @@ _NOTHING = (
 )
 
 
-def _named(path: Path, real: Path) -> Source:
-    content, mode = read(real)
+def _named(shown: str, real: Path, content: bytes, mode: int) -> Source:
     base = _base_of(real, real.parent)
     kind = kind_of(real.name, real.parent.name, content, in_base=bool(base))
     parts = [PARTS[name] for name in real.parts[-3:-1] if name in {"abstractions", "tunables"}]
@@ -135,9 +152,9 @@ def _named(path: Path, real: Path) -> Source:
     if kind is None:
         said = not_text(content) or ("" if content.strip() else "it is empty")
         said = said or "it is no " + ", ".join(Kind)
-        raise UsageError(f"{path} cannot be linted: {said}")
+        raise UsageError(f"{shown} cannot be linted: {said}")
     inside = real.name if base else ""
-    return Source(str(path), content, kind, mode, base, inside, alone=True)
+    return Source(shown, content, kind, mode, base, inside, alone=True)
 
 
 def _add(found: Found, shown: str, place: Path, base: str) -> None:

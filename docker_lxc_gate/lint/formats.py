@@ -54,10 +54,13 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, Any]:
+def as_json(
+    found: Sequence[Finding], sources: Sequence[Source], refused: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return findings for programs; ``line`` and ``column`` are null where there is none."""
     return {
         "files": len(sources),
+        "refused": list(refused),
         "findings": [
             {
                 "id": each.id,

@@ -26,6 +26,11 @@ def read(place: Path) -> tuple[bytes, int]:
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is no regular file")
         content = file.read(LARGEST + 1)
+    return limited(content), stat.S_IMODE(about.st_mode)
+
+
+def limited(content: bytes) -> bytes:
+    """Return a file's content, or raise ValueError if it is too large."""
     if len(content) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
-    return content, stat.S_IMODE(about.st_mode)
+    return content

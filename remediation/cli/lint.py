@@ -18,6 +18,7 @@ from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
@@ -62,14 +63,17 @@ def lint(
     """Find what is wrong in files, before anything starts. Needs no target.
 
     PATH is a directory or a file: an /etc/pve/lxc or a copy of one, an /etc/apparmor.d, a profile,
-    a daemon.json, a shell script, a checkout of phoenix. On a Proxmox host the default is
-    /etc/pve/lxc and /etc/apparmor.d. With --target, these are the node's, with phoenix's checkout
-    and Docker's settings in the container. Nothing in a file is run. docs/lint.md explains each
-    finding.
+    a daemon.json, a shell script, a checkout of phoenix; or - for such a file on standard input. On
+    a Proxmox host the default is /etc/pve/lxc and /etc/apparmor.d. With --target, these are the
+    node's, with phoenix's checkout and Docker's settings in the container. Nothing in a file is
+    run. docs/lint.md explains each finding.
 
     Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
-    cannot be read; 3: the target cannot be reached or read, or --fix cannot write.
+    cannot be read (the others are linted); 3: the target cannot be reached or read, or --fix cannot
+    write.
     """
+    if fix and discover.PASTED in paths:
+        raise UsageError("--fix changes files, and standard input is none")
     if where is None and file is None:
         found, findings = _linted(paths)
     else:
@@ -79,7 +83,10 @@ def lint(
     if fix and _fix(found, findings, yes=yes):
         found, findings = _linted(paths)
     _print(findings, found, form)
-    sys.exit(1 if any(not each.is_advice for each in findings) else 0)
+    for why in found.refused:
+        printing.error(why)
+    wrong = any(not each.is_advice for each in findings)
+    sys.exit(2 if found.refused else int(wrong))
 
 
 def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
@@ -89,7 +96,8 @@ def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
             "name what to lint, such as a copy of a container's file (docker-lxc-gate lint "
             "950.conf); this is no Proxmox host, it has no /etc/pve/lxc"
         )
-    found = discover.under(*meant)
+    pasted = options.standard_input().read(LARGEST + 1) if discover.PASTED in meant else b""
+    found = discover.under(*meant, pasted=pasted)
     return found, [*found.findings, *check(found.sources, Tools(Local()))]
 
 
@@ -137,7 +145,7 @@ def _agreed(files: int) -> bool:
 
 def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
     if form == "json":
-        print_json(formats.as_json(findings, found.sources))
+        print_json(formats.as_json(findings, found.sources, found.refused))
     elif form == "sarif":
         print_json(formats.as_sarif(findings))
     elif form == "github":

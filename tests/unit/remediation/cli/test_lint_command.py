@@ -117,6 +117,36 @@ def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
     assert "No such file or directory" in done.stderr
 
 
+def test_path_that_does_not_exist_leaves_the_others_and_ends_with_2(
+    conf: Path, tmp_path: Path
+) -> None:
+    conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
+    paths = str(tmp_path / "absent"), str(conf)
+    done, read = run(*paths), json.loads(run(*paths, "--json").stdout)
+    assert (done.exit_code, done.stdout) == (2, run(str(conf)).stdout)
+    assert done.stderr == f"error: {paths[0]} cannot be linted: No such file or directory\n"
+    assert (read["files"], len(read["refused"])) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rootfs: local:1\n", "standard input: warning: 'unprivileged' is not set"),
+        ('{"storage-driver": 3}', "standard input:1:2: error: 'storage-driver' has to be a string"),
+        ("#!/bin/sh\nif\n", "standard input:3: error: "),
+        ("", "standard input cannot be linted: it is empty"),
+        ("x" * (1 << 20) + "x", "- cannot be linted: it is larger than 1 MiB"),
+    ],
+)
+def test_lint_of_standard_input_is_that_of_such_a_file(text: str, told: str) -> None:
+    done = CliRunner().invoke(main, ["lint", "-"], input=text)
+    assert (told in done.output, done.exit_code) == (True, 2 if "cannot" in told else 1)
+
+
+def test_fix_of_standard_input_is_refused() -> None:
+    assert "standard input is none" in run("-", "--fix").stderr
+
+
 def test_no_path_means_the_nodes_own_files(
     conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
