@@ -212,6 +212,10 @@ def test_count_of_any_bytes_never_raises_and_loses_no_record(pieces: list[bytes]
     mutate_denials.read_to_its_end(log + b"\n" + log)
 
 
+def test_count_of_mutated_records_never_raises_and_loses_none() -> None:
+    assert mutate_denials.main(2000) == 2000
+
+
 def test_count_of_many_long_records_keeps_one_of_them() -> None:
     def long(number: int) -> bytes:
         return line(name="/x") + b" x=" + b"y" * 50_000 + b"%d" % number
