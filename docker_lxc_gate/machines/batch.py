@@ -200,7 +200,7 @@ class Ahead(Layer):
         super().__init__(inner)
         self._keep = keep
         self._expected: list[Argv] = []
-        self._again: dict[Argv, None] = {}  # what is asked after a change
+        self._again: dict[Argv, None] = {}  # what was ever expected
         self._answers: dict[Argv, CommandResult] = {}
         #: Answers what it foresees, also to those who ask it through this machine.
         self.within: Ahead | None = None
@@ -212,9 +212,10 @@ class Ahead(Layer):
         self._expected = [argv for argv in wanted if argv not in self._answers]
         self._again |= wanted
 
-    def expect_after(self, reads: Iterable[Read[Any]]) -> None:
-        """Ask these, and nothing else, after a change."""
-        self._again = dict.fromkeys(read.argv for read in reads)
+    def inherit(self, earlier: Ahead) -> None:
+        """Serve the answers of another one of this machine, through which the last change went."""
+        self._answers |= earlier._answers
+        self.expect(())
 
     @override
     def forget(self) -> None:

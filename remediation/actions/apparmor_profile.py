@@ -109,11 +109,9 @@ class Profile(Action[ProfileState]):
         elif loaded != policy:
             load_binary(on, policy)
 
+    @override
     def current(self, on: Transport) -> ProfileState:
-        """See :class:`remediation.engine.action.Action`.
-
-        The file; nobody edits the kernel's policy.
-        """
+        """The file; nobody edits the kernel's policy."""
         return ProfileState(self._file.capture(on), b"")
 
     @override

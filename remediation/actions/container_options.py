@@ -152,11 +152,9 @@ class ContainerOptions(Action[OptionsState]):
         waits = self.pending(_text(content or b""))
         return Drift(waits) if waits else None
 
+    @override
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`.
-
-        What is pending does not come back, either.
-        """
+        """What is pending does not come back, either."""
         written = self._require_free(on)
         if waits := self.pending(written):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
@@ -185,12 +183,10 @@ class ContainerOptions(Action[OptionsState]):
         with self._stopped(on, due=self._running(on)):
             files.write(on, self.path, state, desired)
 
+    @override
     def rollback(self, on: Transport, before: OptionsState) -> str | None:
-        """See :class:`remediation.engine.action.Action`.
-
-        Where disks or snapshots came or went since, the file as it was would lose them: then
-        only what the plan had put into it is taken out.
-        """
+        # Where disks or snapshots came or went since, the file as it was would lose them: then
+        # only what the plan had put into it is taken out.
         back = self._back(self._file.capture(on), before.file)  # before a stop puts it in its form
         runs = self._running(on)
         due = runs and not (before.running and self._effective(on) == before.effective)
@@ -240,13 +236,11 @@ class ContainerOptions(Action[OptionsState]):
             normal_form(now), normal_form(left)
         )
 
+    @override
     def restored(self, on: Transport, before: OptionsState) -> bool:
-        """See :class:`remediation.engine.action.Action`.
-
-        Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
-        it was. Or in Proxmox's own form, if the container was stopped since. It is the node's to
-        say, whatever the guest answers by now.
-        """
+        # Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
+        # it was. Or in Proxmox's own form, if the container was stopped since. It is the node's to
+        # say, whatever the guest answers by now.
         now = self._state(on)
         if self._is_rewritten(now.file, before.file):
             now = replace(now, file=before.file)

@@ -97,6 +97,7 @@ _FOLDERS = {"container": "containers", "image": "image", "volume": "volumes"}
 #: What only a restart takes from a container: Docker's bridge (and with it its packet filter),
 #: and the files of its run.
 _RUNNING = ("/sys/class/net/docker0", "/run/docker", "/run/docker.sock", "/run/containerd")
+_RUNS = docker.active("docker")
 #: A few packages, over a slow disk (seconds).
 _PATIENCE = 600.0
 
@@ -140,7 +141,7 @@ class DockerPackage(Action[EngineState]):
 
     @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        more = (docker.DAEMON, _held())  # for `rollback`
+        more = (docker.DAEMON, _held(), _RUNS)  # for `rollback` and `apply`
         return (_traces_of_group(), _listing(), *self._packages.capture_reads(), *more)
 
     @override
@@ -167,11 +168,9 @@ class DockerPackage(Action[EngineState]):
             )
         return EngineState(packages, there, "group" in known)
 
+    @override
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`.
-
-        What comes must lie where it is looked for.
-        """
+        """What comes must lie where it is looked for."""
         if (root := self.root(on)) != DATA[0]:
             raise FactError(
                 f"Docker's settings in {on.machine} name {root} for its data, and there is no "
@@ -190,7 +189,8 @@ class DockerPackage(Action[EngineState]):
     @override
     def apply(self, on: Transport) -> None:
         self._packages.apply(on)
-        start_docker(on, timeout=_PATIENCE)
+        if not on.ask(_RUNS):  # its package starts it, unless a policy forbids that
+            start_docker(on, timeout=_PATIENCE)
 
     @override
     def rollback(self, on: Transport, before: EngineState) -> None:

@@ -159,19 +159,15 @@ class Package(Action[PackageState]):
     def capture_reads(self) -> Iterable[Read[Any]]:
         return (*self.reads(), _DPKGS_JOURNAL, _EDITED_SETTINGS)
 
+    @override
     def consent_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`.
-
-        ``capture`` asks this, too, where the package is not installed.
-        """
+        """``capture`` asks this, too, where the package is not installed."""
         plans = filter(None, ((self.package, *self.beside), self.after))
         return (_SETTINGS_THERE, *(_simulation(*names) for names in plans))
 
+    @override
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`.
-
-        As far as apt knows now what would come.
-        """
+        """As far as apt knows now what would come."""
         if (overtaken := _overtaken(on)) and (plan := self._simulated(on)).ok:
             _refuse(on, overtaken, self._adds(on, plan.text))
 
@@ -180,12 +176,9 @@ class Package(Action[PackageState]):
         theirs = on.ask(_simulation(*self.after)).require().text if self.after else ""
         return sorted(_installs(plan) - _installs(theirs))
 
+    @override
     def capture(self, on: Transport) -> PackageState:
-        """See :class:`remediation.engine.action.Action`.
-
-        Raises:
-            FactError: it is half-installed, or installing it would remove something.
-        """
+        """Raise FactError if it is half-installed, or installing it would remove something."""
         status = _statuses(on, [self.package])[self.package]
         if _installed(status):
             return PackageState(status)
@@ -239,18 +232,23 @@ class Package(Action[PackageState]):
             )
         on.run(install, timeout=APT_TIMEOUT).require()
 
+    @override
     def rollback(self, on: Transport, before: PackageState) -> None:
-        """See :class:`remediation.engine.action.Action`.
-
-        Raises:
-            RemediationError: something that was installed since needs what is to go.
-        """
+        """Raise RemediationError if something that was installed since needs what is to go."""
         now = self._complete(on, before)
         # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
         for _ in range(2):
             if now == before.adds:
                 return
-            self._put_back(on, before, now)
+            # Purging takes what needs it away with its settings, too: first what is to keep them.
+            for verb, was_configured in (("remove", True), ("purge", False)):
+                gone = [
+                    name
+                    for name, status in before.adds.items()
+                    if now[name] != status and (status == "rc") == was_configured
+                ]
+                if gone:
+                    self._take_away(on, verb, gone, before.adds)
             now = _statuses(on, before.adds)
 
     def _complete(self, on: Transport, before: PackageState) -> dict[str, str]:
@@ -285,22 +283,9 @@ class Package(Action[PackageState]):
             raise RemediationError(f"on {on.machine}: {hint}: {done.text[-300:]}")
         return now
 
-    def _put_back(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
-        # Purging takes what needs it away with its settings, too: first what is to keep them.
-        for verb, was_configured in (("remove", True), ("purge", False)):
-            gone = [
-                name
-                for name, status in before.adds.items()
-                if now[name] != status and (status == "rc") == was_configured
-            ]
-            if gone:
-                self._take_away(on, verb, gone, before.adds)
-
+    @override
     def restored(self, on: Transport, before: PackageState) -> bool:
-        """See :class:`remediation.engine.action.Action`.
-
-        Whatever installing it would bring by now.
-        """
+        """Whatever installing it would bring by now."""
         return _statuses(on, before.adds) == before.adds
 
     def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
@@ -312,11 +297,9 @@ class Package(Action[PackageState]):
             )
         done.require()
 
+    @override
     def current(self, on: Transport) -> Any:
-        """See :class:`remediation.engine.action.Action`.
-
-        Settings that were edited, by their paths.
-        """
+        """Settings that were edited, by their paths."""
         edited = on.ask(_EDITED_SETTINGS).require().text.splitlines()
         return {path: on.read(path) for path in edited if path in SETTINGS}
 

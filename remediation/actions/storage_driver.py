@@ -179,12 +179,10 @@ class StorageDriver(Action[DockerState]):
             return
         start_docker(on, "restart docker")
 
+    @override
     def rollback(self, on: Transport, before: DockerState) -> None:
-        """See :class:`remediation.engine.action.Action`.
-
-        Docker is left stopped where it had to be stopped: on its former driver it may only run
-        under its former profile. Starting it is a consequence: see :meth:`resume`.
-        """
+        # Docker is left stopped where it had to be stopped: on its former driver it may only run
+        # under its former profile. Starting it is a consequence: see `resume`.
         if self.restored(on, before):
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
@@ -200,11 +198,9 @@ class StorageDriver(Action[DockerState]):
         if made:  # a data-root may be a file system of its own, which rollback does not know
             on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 
+    @override
     def restored(self, on: Transport, before: DockerState) -> bool:
-        """See :class:`remediation.engine.action.Action`.
-
-        What it does at boot the plan never changed.
-        """
+        """What it does at boot the plan never changed."""
         now = self.capture(on)
         came = _came(before, now.drivers, now.images)
         return _but_at_boot(now) == _but_at_boot(before) and not came
@@ -219,11 +215,9 @@ class StorageDriver(Action[DockerState]):
             start_docker(on, " ".join(["start", *units]), f"; {hint}, without --only")
         start_again(on, before.containers)
 
+    @override
     def current(self, on: Transport) -> DockerState:
-        """See :class:`remediation.engine.action.Action`.
-
-        The settings; Docker itself may not answer.
-        """
+        """The settings; Docker itself may not answer."""
         return DockerState(self._file.capture(on), "", ())
 
     @override

@@ -17,7 +17,7 @@ from remediation.engine.errors import (
     RollbackFailed,
     VerifyFailed,
 )
-from remediation.engine.plan import Stage, asked_together, checked, elsewhere, once
+from remediation.engine.plan import Stage, asked_together, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
 if TYPE_CHECKING:
@@ -166,8 +166,10 @@ class _Run:
         outcomes: list[Outcome] = []
         changed: list[Step] = []
         for at, (step, drift) in enumerate(found.drifts):
-            undrifted = takewhile(lambda each: each[1] is None, found.drifts[at + 1 :])
-            outcomes.append(self._apply_one(step, drift, [each for each, _ in undrifted]))
+            after = found.drifts[at + 1 :]
+            undrifted = [each for each, _ in takewhile(lambda each: each[1] is None, after)]
+            following = [each for each, _ in after[len(undrifted) :]][:1]
+            outcomes.append(self._apply_one(step, drift, undrifted, following))
             if outcomes[-1].changed:
                 changed.append(step)
         for consequence in once(step.then for step in changed):
@@ -176,7 +178,8 @@ class _Run:
             consequence.run()
             why = "something it depends on changed"
             outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
-        _verify(changed)
+        for step, left in replace(plan, steps=changed).drifts():
+            _require_applied(step, left)
         if changed:
             plan.enter(Stage.FINISH)
             plan.journal.finish()
@@ -214,10 +217,17 @@ class _Run:
                 f"first: {ROLLBACK}"
             )
 
-    def _apply_one(self, step: Step, drift: Drift | None, undrifted: Sequence[Step]) -> Outcome:
+    def _apply_one(
+        self,
+        step: Step,
+        drift: Drift | None,
+        undrifted: Sequence[Step],
+        following: Sequence[Step],
+    ) -> Outcome:
         """Apply a step, if it drifted or drifts now, and look at what it left.
 
-        Those after it that had not drifted are asked again with it.
+        Those after it that had not drifted are asked again with it, and the following one, which
+        did, what it looks at before its change.
         """
         plan, action = self.plan, step.action
         if drift is None:
@@ -229,9 +239,11 @@ class _Run:
         plan.enter(Stage.APPLY, action)
         self.changes = True
         # No answer from before the change serves after it.
+        looked = [each.action for each in (step, *following) if each.place is step.place]
         self.on = asked_together(
-            [step, *undrifted],
-            lambda each: (*each.reads(), *(each.capture_reads() if each is action else ())),
+            [step, *undrifted, *following],
+            lambda each: (*each.reads(), *(each.capture_reads() if each in looked else ())),
+            self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
         )
         on = self.on[step.place]
         action.apply(on if step.place is Place.CONTAINER else step.on)
@@ -293,11 +305,6 @@ def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
 def _already_so(step: Step) -> Outcome:
     action = step.action
     return Outcome(action.id, action.title, action.requirement, False, "already so")
-
-
-def _verify(steps: Sequence[Step]) -> None:
-    for step, left in checked(steps):
-        _require_applied(step, left)
 
 
 def _require_applied(step: Step, left: Drift | None) -> None:

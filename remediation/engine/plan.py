@@ -105,8 +105,9 @@ class Plan:
         return (*self.steps, *self.deferred)
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
-        """Return each step with its drift. Changes nothing."""
-        return checked(self.steps)
+        """Return each step with its drift, asked in one round trip a machine. Changes nothing."""
+        on = asked_together(self.steps, lambda action: action.reads())
+        return [(step, step.action.check(on[step.place])) for step in self.steps]
 
     def step(self, action: str) -> Step | None:
         """Return the step of an action, by its id, or None if the plan has none."""
@@ -128,24 +129,23 @@ class Plan:
             self.at(stage, of.id if of else "")
 
 
-def checked(steps: Sequence[Step]) -> list[tuple[Step, Drift | None]]:
-    """Return each step with its drift, asked in one round trip a machine. Changes nothing."""
-    on = asked_together(steps, lambda action: action.reads())
-    return [(step, step.action.check(on[step.place])) for step in steps]
-
-
 def asked_together(
-    steps: Iterable[Step], reads: Callable[[Action[Any]], Iterable[Read[Any]]]
+    steps: Iterable[Step],
+    reads: Callable[[Action[Any]], Iterable[Read[Any]]],
+    inside: Ahead | None = None,
 ) -> dict[Place, Ahead]:
     """Return each machine of some steps, which asks the reads of all their actions in one go.
 
     Args:
         steps: the steps.
         reads: returns those of an action. An answer serves until something is changed.
+        inside: the container; its answers serve, for the last change went through it.
     """
     machines: dict[Place, Ahead] = {}
     for step in steps:
         machines.setdefault(step.place, Ahead(step.on, keep=True)).expect(reads(step.action))
+    if inside and (container := machines.get(Place.CONTAINER)):
+        container.inherit(inside)
     if node := machines.get(Place.NODE):
         node.within = machines.get(Place.CONTAINER)
     return machines

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
-from docker_lxc_gate.machines.batch import Ahead
 from remediation.engine.action import Consequence, Outcome, Place, SideEffect
 from remediation.engine.differing import differing
 from remediation.engine.errors import (
@@ -27,6 +26,7 @@ from remediation.engine.plan import Stage, asked_together, elsewhere, lost, once
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.action import Step
@@ -242,12 +242,12 @@ class _Rollback:
     def _restore_one(self, step: Step, before: Any, following: Sequence[Step | None]) -> Outcome:
         """Bring back one before-image; the last change brings the looks of the following step."""
         action = step.action
-        if step.place is Place.NODE:  # it may restart the container, and not through this machine
-            self.on = {}
-        on = self.on.setdefault(step.place, Ahead(step.on, keep=True))
-        on.expect(action.capture_reads())
-        same = (each.action for each in (step, *following) if each and each.place is step.place)
-        on.expect_after(read for each in same for read in each.capture_reads())
+        self.on = asked_together(
+            [each for each in (step, *following) if each and each.place is step.place],
+            lambda each: each.capture_reads(),
+            self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
+        )
+        on = self.on[step.place]
         try:
             changed = action.left(on) != before
         except Exception:  # noqa: BLE001 - half applied, or an odd answer: the rollback mends it

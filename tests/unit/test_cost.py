@@ -64,7 +64,7 @@ def test_plan_and_apply_and_rollback_cost_few_starts_of_pct(
     node = Counted(tmp_path)
     node.whole.in_container.guest.needs.pop(lacking, None)
     monkeypatch.setattr(connection, "Ssh", lambda *_, **__: node)
-    for words, most in ((("plan",), 1), (("apply", "--yes"), 11), (("rollback", "--yes"), 13)):
+    for words, most in ((("plan",), 1), (("apply", "--yes"), 9), (("rollback", "--yes"), 13)):
         node.trips.clear()
         ran(*words)
         assert node.starts <= most, "\n".join(trip for trip in node.trips if "pct " in trip)

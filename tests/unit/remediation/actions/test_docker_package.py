@@ -56,6 +56,7 @@ class Guest(Apt):
         self.shadow: set[str] = set()
         self.foreign = ""
         self.kept_in_the_kernel = False
+        self.held_back = False  # whether a policy forbids packages to start services
         self.unit = ""  # what systemd says of it; empty: as it is
         self.ran: list[list[str]] = []
 
@@ -99,7 +100,10 @@ class Guest(Apt):
                 said = self.unit or ("enabled" if runs else "not-found")
                 return int(said != "enabled"), f"{said}\n"
             case ["systemctl", "is-active", "-q", "docker" | "docker.socket"]:
-                return (0, "") if runs else (3, "")
+                return (0, "") if runs and not self.held_back else (3, "")
+            case ["systemctl", "start", "docker"]:
+                self.held_back = False
+                return 0, ""
             case ["systemctl", "stop", *_] if not self.docker:
                 return 5, ""
             case ["systemctl", *_]:
@@ -441,6 +445,14 @@ def test_apply_on_a_release_without_docker_cli_installs_none(guest: Guest) -> No
     ACTION.apply(guest)
     assert {"docker.io", "ca-certificates"} < set(guest.status)
     assert "docker-cli" not in guest.status
+
+
+def test_apply_where_a_policy_keeps_packages_from_starting_services_starts_docker(
+    guest: Guest,
+) -> None:
+    guest.held_back = True
+    ACTION.apply(guest)
+    assert not guest.held_back
 
 
 def test_check_of_a_foreign_docker_is_no_drift(guest: Guest) -> None:

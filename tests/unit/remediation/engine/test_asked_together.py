@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.transport import Layer, Local
+from docker_lxc_gate.machines.transport import Inside, Layer, Local
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import Seen, apply
@@ -106,6 +106,26 @@ def test_refused_consent_leaves_no_trace(tmp_path: Path) -> None:
     with naming(FactError, "no"):
         apply(plan, consent=refuse)
     assert (on.changes(), plan.journal.lines()) == ([], [])
+
+
+def test_step_in_a_container_sees_what_the_one_before_it_changed(tmp_path: Path) -> None:
+    """Its look rides on the other one's last change, and is no older."""
+    on = Inside(Asked(), "container 950", list, lambda _: None)
+    path = tmp_path / "1"
+    path.write_text("old\n")
+
+    class Spoils(FileEdit):
+        def apply(self, on: Transport) -> None:
+            super().apply(on)
+            on.run(["sh", "-c", f"echo other >{path}"])
+
+    spoils = Spoils("0", "0", "STEP-1", str(tmp_path / "0"), lambda _: b"new\n")
+    adds = FileEdit(
+        "1", "1", "STEP-1", str(path), lambda now: (now or b"").removesuffix(b"+") + b"+"
+    )
+    steps = [Step(each, on, place=Place.CONTAINER) for each in (spoils, adds)]
+    apply(Plan(steps, journal(tmp_path)))
+    assert path.read_bytes() == b"other\n+"
 
 
 def test_step_that_an_earlier_one_spoils_is_applied(tmp_path: Path) -> None:
