@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 import steps
 from docker_lxc_gate.errors import RemediationError, TransportError, UsageError
@@ -19,9 +20,9 @@ from docker_lxc_gate.machines.read import is_directory
 from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, report, terminal
-from remediation import applied, docker_in_lxc, phoenix
+from remediation import applied, phoenix, plan_file
 from remediation.engine.apply import apply
-from remediation.provision import Provisioned, provision
+from remediation.provision import Provisioned, planned, provision
 from steps import rollback, versions, witness
 from steps.foreseen import Foresight
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
 
 pytest_plugins = (
     "docker_lxc_gate.verdict",
@@ -69,6 +71,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="file of targets, by name; docs/targets.md has the keys",
     )
     group.addoption(
+        "--plan",
+        metavar="NAME|FILE",
+        help="plan by which it is judged: docker-in-lxc, plain, or a TOML file (docs/plan.md)",
+    )
+    group.addoption(
         "--allow-mutation",
         action="store_true",
         help="also run the scenarios that change something on a target (docs/what-changes.md)",
@@ -80,9 +87,11 @@ def pytest_configure(config: pytest.Config) -> None:
     named = config.getoption("--target-file")
     file = Path(named) if named else None  # a str till here: workers are sent no Path
     try:
-        config.stash[_ASKED] = [
-            target_file.find(text, file) for text in config.getoption("--target") or [None]
-        ]
+        found = [target_file.find(text, file) for text in config.getoption("--target") or [None]]
+        plan = config.getoption("--plan")
+        config.stash[_ASKED] = [structs.replace(one, plan=plan or one.plan) for one in found]
+        for each in config.stash[_ASKED]:
+            plan_file.find(each.plan)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -159,6 +168,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what would change a target, unless that is allowed, and what it does not have."""
     items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
     said = config.stash.setdefault(_LEFT_OUT, [])
+    for plan in {target.plan for target in map(_target_of, items) if target}:
+        others = [i for i in items if _plan_of(i) == plan and not _is_of(i, plan_file.find(plan))]
+        if _leave_out(config, items, others):
+            many = evidence.counted(len(others), "scenario is", "scenarios are")
+            said.append(f"{many} not of the plan {plan_file.find(plan).name}, and not asked")
     changing = [item for item in items if item.get_closest_marker("mutates")]
     if not _may_change(config) and _leave_out(config, items, changing):
         clauses = {str(mark.kwargs["id"]) for item in changing for mark in item.iter_markers("req")}
@@ -178,6 +192,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         asked = [item for item in tagged if item.get_closest_marker(tag)]
         if _leave_out(config, items, [i for i in asked if _target_of(i) in those]):
             said += [f"{target}: {why}" for target in those]
+
+
+def _plan_of(item: pytest.Item) -> str:
+    target = _target_of(item)
+    return target.plan if target else ""
+
+
+def _is_of(item: pytest.Item, plan: PlanFile) -> bool:
+    """Whether a scenario is asked under a plan: a clause of it applies, and it names no other's."""
+    if item.get_closest_marker("default_plan") and plan != plan_file.find():
+        return False
+    return any(plan.applies(str(mark.kwargs["id"])) for mark in item.iter_markers("req"))
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:
@@ -243,6 +269,12 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 
 @pytest.fixture(scope="session")
+def wanted(target: Target) -> PlanFile:
+    """What the scenarios of every plan ask for."""
+    return plan_file.find(target.plan).asked
+
+
+@pytest.fixture(scope="session")
 def may_change(request: pytest.FixtureRequest) -> bool:
     """Whether this run may change what it asks about."""
     return _may_change(request.config)
@@ -261,7 +293,7 @@ def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str]
         _fresh_lab(tell, rollback.snapshot() if _before_the_plan(request.session) else "")
     opened = _opened(request.config, target)
     shown = report.environment(request.config)
-    shown["Target"] = str(target)
+    shown |= {"Target": str(target), "Plan": plan_file.find(target.plan).identity}
     shown |= versions.of_node(opened.node)
     return opened
 
@@ -327,7 +359,7 @@ def provisioning(
 ) -> Provisioning:
     """The plan applied and the container provisioned from nothing, where this run may do so."""
     if not request.config.getoption("--target"):
-        apply(docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell))
+        apply(planned(runtime, target, tell))
     if runtime.state(target.ctid) is not None:
         return Provisioning(existed=True)
     if not _may_change(request.config):

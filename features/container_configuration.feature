@@ -7,12 +7,16 @@ Feature: The container's configuration gives Docker what it needs
   Scenario: No mount entry is cut short
     Then every mount entry of the container is whole
 
-  @id:given @container @req:VAL-1
-  Scenario: The container is given what Docker needs
-    Then the container is given "nesting, fuse"
+  @id:in-effect @container @req:VAL-1
+  Scenario: The container's configuration is in effect
+    Then the container is given the features that the plan names
     And every line of the container's configuration is in effect
 
-  @id:there @container @req:VAL-1
+  @id:given @default_plan @container @req:VAL-1
+  Scenario: The container is given what Docker needs
+    Then the container is given "nesting, fuse"
+
+  @id:there @default_plan @container @req:VAL-1
   Scenario: What was given is there
     Given the container is running
     Then the container can open /dev/fuse for reading and writing

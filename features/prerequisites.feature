@@ -13,7 +13,7 @@ Feature: What the plan asks for before anything is changed
     Given the backups on the node are listed
     Then a recent backup of the node's configuration can be read to its end
 
-  @id:repository @node @phoenix @req:PRE-2
+  @id:repository @default_plan @node @phoenix @req:PRE-2
   Scenario: The repository is current, and changed by nobody but the plan
     Given the repository is asked for its state
     Then it is a checkout, changed in nothing but what the plan changes

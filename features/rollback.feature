@@ -6,19 +6,19 @@ Feature: What the plan changed can be rolled back
   and as in effect, and Docker with its images and containers. What may differ is a short list in
   docker_lxc_gate/facts/machine_state.py.
 
-  @id:tunable-back @node @container @mutates @before_the_plan @untouched @req:BACK-3
+  @id:tunable-back @default_plan @node @container @mutates @before_the_plan @untouched @req:BACK-3
   Scenario: The tunable is rolled back
     Given another container runs Docker on its default driver
     When "STEP-1" of the plan is applied to it and rolled back
     Then node and container are as they were before the plan
 
-  @id:profile-back @node @container @mutates @before_the_plan @untouched @req:BACK-2
+  @id:profile-back @default_plan @node @container @mutates @before_the_plan @untouched @req:BACK-2
   Scenario: The profile is rolled back, from the kernel and from the container, too
     Given another container runs Docker on its default driver
     When "STEP-2" of the plan is applied to it and rolled back
     Then node and container are as they were before the plan
 
-  @id:docker-back @node @container @mutates @before_the_plan @req:BACK-1
+  @id:docker-back @default_plan @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: Docker's installation is rolled back
     Given another container runs Docker on its default driver
     When "STEP-3" of the plan is applied to it and rolled back
@@ -26,7 +26,7 @@ Feature: What the plan changed can be rolled back
     And node and container are as they were before the plan
     And its Docker runs on its former driver, and has what it had
 
-  @id:rehearsed @node @container @mutates @before_the_plan @req:BACK-1
+  @id:rehearsed @default_plan @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The whole plan is rehearsed
     Given another container runs Docker on its default driver
     When the plan is applied to it, rolled back, compared, and applied again
@@ -34,7 +34,7 @@ Feature: What the plan changed can be rolled back
     And nothing of the plan is left to do
     And its Docker runs on "fuse-overlayfs" and can run hello-world
 
-  @id:letter @node @container @mutates @before_the_plan @req:BACK-1
+  @id:letter @default_plan @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The letter of the plan's rollback leaves a Docker that does not start
     Given the plan is applied to another container
     When daemon.json is removed, fuse-overlayfs purged and Docker restarted, as the plan says

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from importlib.resources import files as package_files
 
-PROFILE = "lxc-phoenix-v2"
+from remediation import plan_file
+
+PROFILE = plan_file.find().profile
 PROFILE_PATH = f"/etc/apparmor.d/{PROFILE}"
 TUNABLE_PATH = "/etc/apparmor.d/tunables/nesting"
 #: The site's additions to the profile.
 PROFILE_LOCAL = f"/etc/apparmor.d/local/{PROFILE}"
 #: The plan demands this file, but no profile reads it: the compiled policy is the same without it.
 TUNABLE = f"@{{apparmor_nesting_profiles}} = {PROFILE}\n".encode()
-DRIVER = "fuse-overlayfs"
+DRIVER = plan_file.find().drivers[0]
 #: The default directory of Docker's data.
 DATA_ROOT = "/var/lib/docker"
 DAEMON_JSON = "/etc/docker/daemon.json"
 #: The container's features: nested mounts, keyrings, ``/dev/fuse``.
-FEATURES = {"nesting": "1", "keyctl": "1", "fuse": "1"}
+FEATURES = dict.fromkeys(plan_file.find().features, "1")
 #: The keys that the plan sets in a container's configuration, Proxmox's and plain LXC's.
 OPTIONS = ("features", "lxc.apparmor.profile")
 LXC_OPTIONS = ("lxc.apparmor.allow_nesting", "lxc.apparmor.profile", "lxc.seccomp.profile")

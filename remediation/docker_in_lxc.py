@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import is_directory
-from remediation import desired, phoenix
+from remediation import desired, phoenix, plan_file
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
 from remediation.actions.container_options import INSIDE, ContainerOptions
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
 
 #: All actions (with phoenix and a container), in the plan's order: id, title, and clause. A title
 #: may be reworded. An id never changes and is never reused, because journals on nodes name the
@@ -76,6 +77,7 @@ def plan(
     repository: str = phoenix.REPOSITORY,
     tell: Callable[[str], None],
     of_node: bool = False,
+    wanted: PlanFile | None = None,
 ) -> Plan:
     """Return the whole plan for one container.
 
@@ -86,20 +88,23 @@ def plan(
         repository: the checkout of phoenix on the node. Without one, the plan omits its steps.
         tell: called with one line before each long operation.
         of_node: leave out the container's steps, to roll back the node's alone.
+        wanted: the plan as data; None: the default one, which has every action there is.
 
     Raises:
         Elsewhere: the container is on another node, and ``of_node`` is not given.
     """
     node, state = runtime.node, None if of_node else runtime.state(ctid)
-    journal = Journal(node, ctid)
+    wanted = wanted or plan_file.find()
+    journal = Journal(node, ctid, plan=wanted.identity)
     steps = _apparmor(node)
     has_phoenix = node.ask(is_directory(repository))
     if has_phoenix:
         steps += phoenix_steps(node, repository, ctid, _named)
     if state is not None:
-        steps.append(_options(runtime, ctid))
+        steps.append(_options(runtime, ctid, wanted))
     steps.sort(key=lambda step: step.action.requirement)
-    inside = _inside(runtime, ctid, tell) if state is not None else []
+    inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
+    steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
     create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
     not_checked: tuple[str, ...] = ()
     if state is None:
@@ -118,6 +123,16 @@ def plan(
         whole=not of_node,
         exclusive=Lock.of(node).held,
     )
+
+
+def _is_of(step: Step, wanted: PlanFile) -> bool:
+    """Whether a plan has a step: its clause applies, and the plan names what the step is about."""
+    action, node_side = step.action.id, ("install-script", "container-description")
+    if action == "fuse-overlayfs-package" and wanted.drivers[0] != desired.DRIVER:
+        return False
+    if action in ("apparmor-profile", *node_side) and wanted.profile != desired.PROFILE:
+        return False
+    return wanted.applies(step.action.requirement)
 
 
 def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
@@ -157,16 +172,16 @@ def _apparmor(node: Transport) -> list[Step]:
     ]
 
 
-def _options(runtime: Runtime, ctid: int) -> Step:
+def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
     """The container's features and the assignment of its profile, which the plan's text lacks."""
     pct, container = runtime.kind == "pct", runtime.inside(ctid)
     options = ContainerOptions(
         *_named("container-options", ctid),
         runtime,
         ctid,
-        container_options if pct else partial(lxc_options, runtime.node),
+        partial(container_options if pct else partial(lxc_options, runtime.node), plan=wanted),
         partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
-        partial(taken_away, ctid) if pct else lambda _: "",
+        partial(taken_away, ctid, wanted.features) if pct else lambda _: "",
     )
 
     def resume(images: Mapping[str, Any]) -> None:
@@ -177,13 +192,18 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     return Step(options, runtime.node, then_back=(back,), inside=INSIDE)
 
 
-def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[Step]:
+def _inside(
+    runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: PlanFile
+) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
-    storage = replace(_storage(), elsewhere=partial(profile_elsewhere, runtime.node))
+    storage = _storage(wanted)
+    if wanted.profile == desired.PROFILE:
+        storage = replace(storage, elsewhere=partial(profile_elsewhere, runtime.node))
+    fuse = (desired.DRIVER,) if wanted.drivers[0] == desired.DRIVER else ()
     docker = DockerPackage(
         *_named("docker-engine"),
-        (desired.DRIVER,),
+        fuse,
         lambda on: data_root(on.read(desired.DAEMON_JSON)),
     )
 
@@ -211,9 +231,12 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
     ]
 
 
-def _storage() -> StorageDriver:
-    named = _named("docker-storage-driver")
-    return StorageDriver(*named, desired.DRIVER, desired.DAEMON_JSON, daemon_json, data_root)
+def _storage(wanted: PlanFile) -> StorageDriver:
+    action, title, clause = _named("docker-storage-driver")
+    driver, others = wanted.drivers[0], wanted.drivers if wanted.drivers[1:] else ()
+    edit = partial(daemon_json, driver=driver)
+    named = action, title.replace(desired.DRIVER, driver), clause
+    return StorageDriver(*named, driver, desired.DAEMON_JSON, edit, data_root, others=others)
 
 
 def _require(on: Transport, argv: list[str], hint: str) -> None:

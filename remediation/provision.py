@@ -15,7 +15,7 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted, wait_until_online
 from docker_lxc_gate.machines.transport import at_most
-from remediation import desired, docker_in_lxc
+from remediation import docker_in_lxc, plan_file
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import ACCEPT, ChangedSince, NotClean, VerifyFailed
@@ -75,11 +75,11 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     started, how = time.monotonic(), "the plan"
     try:
         if runtime.state(target.ctid) is None:
-            argv = target.creation(target.ctid, features=desired.FEATURES)
+            argv = target.creation(target.ctid, features=plan_file.find(target.plan).features)
             how = f"{' '.join(argv[:2])} and the plan"
             create(runtime, target.ctid, argv, tell)
             boot_created(runtime, target.ctid)
-            apply(_plan(runtime, target, tell))
+            apply(planned(runtime, target, tell))
         else:
             _again(runtime, target, tell)
     except (CommandFailed, VerifyFailed) as error:
@@ -87,12 +87,19 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     return Provisioned(how, True, "", time.monotonic() - started)
 
 
-def _plan(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Plan:
-    return docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell)
+def planned(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Plan:
+    """Return the target's plan for its container."""
+    return docker_in_lxc.plan(
+        runtime,
+        target.ctid,
+        repository=target.repository,
+        tell=tell,
+        wanted=plan_file.find(target.plan),
+    )
 
 
 def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> None:
-    plan = _plan(runtime, target, tell)
+    plan = planned(runtime, target, tell)
     if left := [drift.summary for _, drift in plan.drifts() if drift is not None]:
         raise FactError(
             f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it cannot be "

@@ -19,6 +19,7 @@ from docker_lxc_gate.machines.read import content_of, unparsed
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.verdict import evidence
 from remediation import desired
+from remediation.plan_file import GENERATED
 from steps import witness
 from steps.configuration import said_by
 from steps.foreseen import foreseen
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
     from steps.foreseen import At
 
 #: The plan's three rules; fuse-overlayfs writes to /dev/fuse, too.
@@ -296,6 +298,16 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
     return f"its configuration assigns {written}"
 
 
+@then("every process runs under an enforced profile and a seccomp filter")
+@foreseen(node=lambda at: [at.first_process])
+def every_process_is_confined(runtime: Runtime, ctid: int, wanted: PlanFile) -> None:
+    """The profile is the plan's, or any if the plan names none."""
+    generated = f"lxc-{ctid}_</var/lib/lxc>"
+    every_process_runs_under(
+        runtime, ctid, generated if wanted.profile == GENERATED else wanted.profile
+    )
+
+
 @then(parsers.parse('every process runs under "{name}", enforced, and a seccomp filter'))
 @foreseen(node=lambda at: [at.first_process])
 def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
@@ -315,13 +327,15 @@ def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
         number = evidence.counted(len(outside), "thread")
         from_start = any(each.pid == pid and not each.filtered for each in outside)
         assert not outside, (
-            f"{number} of container {ctid} not confined by {name}: "
-            f"{'; '.join(_told(outside, name))}{_why_wide(runtime.node, name)}"
+            f"{number} of container {ctid} not confined by {name or 'an enforced profile'}: "
+            f"{'; '.join(_told(outside, name))}"
+            f"{_why_wide(runtime.node, name) if name == desired.PROFILE else ''}"
             f"{said_by(runtime, ctid, 'lxc.seccomp.profile') if from_start else ''}"
         )
     docker = {each.name for each in found} & {"dockerd", "containerd", "docker-proxy"}
     whose = f", {', '.join(sorted(docker))} among them" if docker else ", none of them Docker's"
-    evidence.say(f"{evidence.counted(len(found), 'thread')} under {name} and seccomp{whose}")
+    under = name or next(each.label for each in found if each.pid == pid)
+    evidence.say(f"{evidence.counted(len(found), 'thread')} under {under} and seccomp{whose}")
 
 
 #: How long an entering process may take to get under the profile (seconds).

@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
     from steps.foreseen import At
 
 #: Options whose place in the file decides whether Docker works, confined.
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
-#: The features that a pending change may not take away.
-_NEEDED = ("nesting", "fuse")
 _OF_ENTRIES = ("container-mount-entry-cut", "container-mount-target-absolute")
 
 
@@ -57,13 +56,23 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     evidence.say(f"{said}, each with source, target, type and options")
 
 
+@then("the container is given the features that the plan names")
+@foreseen(node=lambda at: [at.written])
+def container_is_given_its_features(runtime: Runtime, ctid: int, wanted: PlanFile) -> None:
+    """Under the default plan these are plain's; another Then names that plan's own."""
+    container_is_given(runtime, ctid, ", ".join(wanted.features))
+
+
 @then(parsers.parse('the container is given "{names}"'))
 @foreseen(node=lambda at: [at.written])
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
-    """Check Proxmox's features, or their equivalents in plain LXC's configuration in effect."""
-    wanted = names.split(", ")
+    """Check Proxmox's features, or their equivalents in plain LXC's configuration in effect.
+
+    No pending change may take one away.
+    """
+    wanted = names.split(", ") if names else []
+    written = runtime.configuration(ctid)
     if runtime.kind == "pct":
-        written = runtime.configuration(ctid)
         shown = written.current().get("features", "")
         refused = pct_options.refusal("features", shown)
         assert refused is None or not refused.certain, (
@@ -86,6 +95,11 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         f"container {ctid} lacks {', '.join(missing)}: its features in effect are "
         f"'{shown}' ({runtime.config_path(ctid)}); {how}"
     )
+    if lost := container_config.lost_at_next_stop(written, wanted):
+        raise AssertionError(
+            f"the next stop of container {ctid} takes away {', '.join(lost)}: "
+            f"{letting_go(written, ctid)}"
+        )
     evidence.say(f"features: {shown}")
     if not pct_options.boolean(granted.get("keyctl", "")):
         evidence.say("keyctl is off. Docker does not need it; on Proxmox, root@pam may set it")
@@ -94,7 +108,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 @then("every line of the container's configuration is in effect")
 @foreseen(node=lambda at: [at.written])
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
-    """Every line is read, no decisive option has no effect, and no pending change removes one."""
+    """Every line is read, and no decisive option has no effect."""
     written = runtime.configuration(ctid)
     assert written.options, f"{written.path} holds no option at all"
     for each in defects(written):
@@ -110,11 +124,6 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
                     f"section [{option.section}], where it has no effect; it belongs before the "
                     "first line that starts with '['"
                 )
-    if lost := container_config.lost_at_next_stop(written, _NEEDED):
-        raise AssertionError(
-            f"the next stop of container {ctid} takes away {', '.join(lost)}: "
-            f"{letting_go(written, ctid)}"
-        )
     evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
 
 

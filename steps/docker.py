@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
 
 #: The driver of the plan.
 _REQUIRED = "fuse-overlayfs"
+#: The driver of containerd's image store, as Docker names it.
+_CONTAINERDS = "overlayfs"
 #: A Docker command under emulation (seconds).
 PATIENCE = 180.0
 NO_DOCKER = (
@@ -138,13 +141,27 @@ _WOULD_START = patterns.compile(r"(?m)^ExecStart=\{ path=(\S*/dockerd) ; argv\[\
 _UNIT = unparsed("systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload")
 
 
+@then("Docker's driver is one of those that do not copy layers")
+@foreseen(container=lambda _: [_UNIT])
+def driver_does_not_copy(
+    container: Transport, runtime: Runtime, ctid: int, wanted: PlanFile
+) -> None:
+    """The plan names them; with containerd's image store it is the snapshotter's name."""
+    _require_driver(container, runtime, ctid, wanted.drivers)
+
+
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
 @foreseen(container=lambda _: [_UNIT])
 def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver: str) -> None:
-    """Query dockerd from the node; ``docker info`` in the container must say the same.
+    """The name alone proves little: the driver's own check only looks for the program."""
+    _require_driver(container, runtime, ctid, (driver,))
 
-    The name alone proves little: the driver's own check only looks for the program.
-    """
+
+def _require_driver(
+    container: Transport, runtime: Runtime, ctid: int, drivers: tuple[str, ...]
+) -> None:
+    """Query dockerd from the node; ``docker info`` in the container must say the same."""
+    wanted = " or ".join(map(repr, drivers))
     unit = container.ask(_UNIT).text  # `docker info` might start Docker, so it is no look
     answer = run_docker(container, "info", "-f", "{{json .}}")
     told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
@@ -156,12 +173,12 @@ def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver:
         "context show)"
     )
     engine = daemon.info()
-    assert not engine.snapshotter, (
+    assert not engine.snapshotter or _CONTAINERDS in drivers, (
         f"Docker uses the containerd image store ({engine.snapshotter!r}), not the graph driver "
-        f"{driver}"
+        f"{' or '.join(drivers)}"
     )
-    assert engine.driver == driver, (
-        f"Docker's storage driver is {engine.driver!r}, not {driver!r}{_otherwise(engine, told)}"
+    assert engine.driver in drivers, (
+        f"Docker's storage driver is {engine.driver!r}, not {wanted}{_otherwise(engine, told)}"
     )
     assert (different := _otherwise(engine, told)) == "", (
         f"Docker's storage driver is {engine.driver!r}{different}"
@@ -214,13 +231,13 @@ def _otherwise(engine: dockerd.Info, told: dockerd.Info) -> str:
     )
 
 
-def other_driver(runtime: Runtime, ctid: int) -> str:
-    """Return a cause if Docker's driver is not the required one; else empty."""
+def other_driver(runtime: Runtime, ctid: int, drivers: tuple[str, ...] = (_REQUIRED,)) -> str:
+    """Return a cause if Docker's driver is none of these; else empty."""
     try:
         daemon = dockerd.find(runtime, ctid)
         driver = daemon.info().driver if daemon else ""
     except RemediationError:  # the verdict is red already; this only explains it
         return ""
-    if driver in {"", _REQUIRED}:
+    if driver in {"", *drivers}:
         return ""
-    return f"Docker's storage driver is {driver!r}, not {_REQUIRED!r}: "
+    return f"Docker's storage driver is {driver!r}, not {' or '.join(map(repr, drivers))}: "

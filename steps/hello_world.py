@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")
@@ -96,13 +97,18 @@ def hello_world_runs(
 
 
 @then("it greets and exits with 0")
-def it_greets(
-    container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun, image: str
+def it_greets(  # noqa: PLR0917 - its fixtures
+    container: Transport,
+    runtime: Runtime,
+    ctid: int,
+    docker_run: DockerRun,
+    image: str,
+    wanted: PlanFile,
 ) -> None:
     """Check the output that a user sees."""
     result = docker_run.result
     assert result.ok, (
-        f"{other_driver(runtime, ctid)}{image} ended with {result.exit_code}: "
+        f"{other_driver(runtime, ctid, wanted.drivers)}{image} ended with {result.exit_code}: "
         f"{cause(said(result))}{_runc(container, result)}"
     )
     assert "Hello from Docker!" in result.text, f"{image} did not greet: {result.text[:200]!r}"

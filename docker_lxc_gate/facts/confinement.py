@@ -98,12 +98,12 @@ def label_defect(label: str, profile: str) -> str:
     """Return why a label does not confine a container's process; empty if it does.
 
     Each profile of a stack confines, so one of them must be the container's. A child profile is
-    wrong, because the shipped profile has none.
+    wrong, because the shipped profile has none. Without a ``profile`` any will do.
     """
     found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+)\))?", label)
     name, mode = found.groups() if found else (label, None)
     parts = name.split("//&")
-    if profile in parts:
+    if profile in parts or (not profile and name != "unconfined"):
         fine = {"enforce"} if len(parts) == 1 else {"enforce", "mixed", None}
         return "" if mode in fine else mode_meaning(mode or "unknown")
     if name == "unconfined":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 DEFAULT = "lab/950"
+DEFAULT_PLAN = "docker-in-lxc"
 EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
 _FORM = patterns.compile(ssh_config.FORM + r"/(?P<ctid>[0-9]+)")
 _PLACES = ("lab", "local")
@@ -51,6 +52,7 @@ _NEVER_EMPTY = {
     "bridge": "a bridge of the node (ip -br link)",
     "repository": "the directory of phoenix's checkout; without one, leave it out",
     "image": "the image that Docker runs",
+    "plan": "a plan's name, or a file (docs/plan.md)",
 }
 
 
@@ -84,6 +86,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             Docker's own registry or its mirror.
         digest: digest that this image must have, ``sha256:…`` as ``docker pull`` shows it.
             Without it, any image of that name counts.
+        plan: the plan by which it is judged: a shipped one's name, or a TOML file.
     """
 
     host: str
@@ -107,6 +110,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: str = "hello-world"
     registry: str = ""
     digest: str = ""
+    plan: str = DEFAULT_PLAN
 
     def __post_init__(self) -> None:
         """Check the values beyond their types; raises ValueError with the key and a proposal."""

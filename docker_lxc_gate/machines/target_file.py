@@ -14,9 +14,10 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import structs
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
@@ -24,16 +25,9 @@ from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-#: What to write for a key of a type, by what msgspec calls it.
-_WRITTEN = {
-    "int": "{key} = NUMBER, without quotes",
-    "float": "{key} = NUMBER, without quotes",
-    "str": '{key} = "TEXT", in quotes',
-    "bool": "{key} = true or {key} = false, without quotes",
-    "array": "{key} = [951, 952]",
-}
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def find(text: str | None, file: Path | None = None) -> Target:
@@ -63,15 +57,39 @@ def find(text: str | None, file: Path | None = None) -> Target:
     raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
 
 
-def _tables(file: Path) -> dict[str, dict[str, object]]:
+def one(file: Path, kind: type[_T]) -> _T:
+    """Return a file that is one table, as a value of a type.
+
+    Raises:
+        UsageError: names the file, the line and the key, and what to write instead.
+    """
+    table = _toml(file)
     try:
-        tables = tomllib.loads(_content(file).decode())
+        return _converted(str(file), table, kind)
+    except UsageError as error:
+        lines = _content(file).decode().splitlines()
+        named = patterns.match(r"[.: ]*(?:no such key: )?(\w+)", str(error).removeprefix(str(file)))
+        at = [
+            n for n, line in enumerate(lines, 1) if named and line.split("=")[0].strip() == named[1]
+        ]
+        raise UsageError(
+            str(error).replace(str(file), f"{file}, line {at[0]}", 1) if at else str(error)
+        ) from error
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_content(file).decode())
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # TOML's own error and Unicode's
         raise UsageError(f"{file}: is not TOML: {error}") from error
     except RecursionError:
         raise UsageError(f"{file}: its tables are nested too deep; write [NAME] alone") from None
+
+
+def _tables(file: Path) -> dict[str, dict[str, object]]:
+    tables = _toml(file)
     for key, value in tables.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             raise UsageError(
@@ -89,23 +107,27 @@ def _content(file: Path) -> bytes:
     try:
         return regular_file.read(Path(os.path.realpath(file)))[0]
     except ValueError as error:
-        raise UsageError(f"{file}: {error}; a target file is a regular file") from error
+        raise UsageError(f"{file}: {error}; write a regular file") from error
 
 
 def _read(where: str, table: dict[str, object]) -> Target:
-    if said := _unknown(table):
+    found = _converted(where, table, Target)
+    if said := _no_identity(found.identity):
+        raise UsageError(f"{where}.identity: {said}")
+    return found
+
+
+def _converted(where: str, table: dict[str, object], kind: type[_T]) -> _T:
+    if said := _unknown(table, kind.__struct_fields__):
         raise UsageError(f"{where}: {said}")
     try:
-        found = msgspec.convert(table, Target)
+        return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(" - at `$")
         if isinstance(error.__cause__, ValueError):  # our own, which begins with the key
             raise UsageError(f"{where}.{said}") from error
         path = path.removesuffix("`")
-        raise UsageError(f"{where}{path}: {said}{_advice(said, path)}") from error
-    if said := _no_identity(found.identity):
-        raise UsageError(f"{where}.identity: {said}")
-    return found
+        raise UsageError(f"{where}{path}: {said}{_advice(said, path, kind)}") from error
 
 
 def _no_identity(path: str) -> str:
@@ -121,9 +143,8 @@ def _no_identity(path: str) -> str:
     )
 
 
-def _unknown(keys: Iterable[str]) -> str:
+def _unknown(keys: Iterable[str], known: Sequence[str]) -> str:
     """Return the unknown keys with proposals; empty if all keys are known."""
-    known = Target.__struct_fields__
     said = []
     for key in (each for each in keys if each not in known):
         meant = get_close_matches(key, known, 1)
@@ -131,18 +152,31 @@ def _unknown(keys: Iterable[str]) -> str:
     return f"no such key: {', '.join(said)}; the keys are: {', '.join(known)}" if said else ""
 
 
-def _advice(said: str, path: str) -> str:
+def _advice(said: str, path: str, kind: type[msgspec.Struct]) -> str:
     """Return what to write instead of a value that msgspec refuses.
 
     Args:
         said: msgspec's message.
         path: of the value, as ``.reserved[1]``.
+        kind: what the table is.
     """
     key = patterns.sub(r"\W.*", "", path[1:])
     if "missing required field" in said:
-        return '; a target has at least host = "HOST" and ctid = NUMBER'
+        needs = (_written(f.name, f.type) for f in structs.fields(kind) if f.required)
+        return f"; it has at least {' and '.join(needs)}"
+    hint = get_type_hints(kind).get(key)
     if "enum value" in said:
-        return f"; expected one of: {', '.join(get_args(get_type_hints(Target)[key]))}"
-    expected = patterns.match(r"Expected `(\w+)", said)
-    kind = "array" if "[" in path else expected[1] if expected else ""
-    return f"; write {_WRITTEN[kind].format(key=key)}" if kind in _WRITTEN else ""
+        of = get_args(hint)
+        return f"; expected one of: {', '.join(get_args(of[0]) or of)}"
+    return f"; write {_written(key, hint)}" if said.startswith("Expected `") else ""
+
+
+def _written(key: str, hint: Any) -> str:
+    """Return what to write for a key of a type."""
+    if get_origin(hint) is tuple:
+        return f"{key} = [951, 952]" if int in get_args(hint) else f'{key} = ["TEXT"]'
+    if hint is bool:
+        return f"{key} = true or {key} = false, without quotes"
+    if {int, float} & {hint, *get_args(hint)}:
+        return f"{key} = NUMBER, without quotes"
+    return f'{key} = "TEXT", in quotes'

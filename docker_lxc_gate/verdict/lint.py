@@ -23,6 +23,7 @@ TAGS = {
     "mutates": "the scenario changes something on the target",
     "node": "the scenario concerns the node",
     "container": "the scenario concerns the container",
+    "default_plan": "the scenario names values of the plan docker-in-lxc, and is of no other plan",
     "phoenix": "the scenario concerns phoenix's repository, on a node that has one",
     "from_nothing": "the scenario needs a container that this run creates",
     "before_the_plan": "the scenario is about the time before the plan, so it runs first",

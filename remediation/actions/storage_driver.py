@@ -67,6 +67,8 @@ class StorageDriver(Action[DockerState]):
     root: Callable[[bytes | None], str] = field(compare=False)
     #: What must be said of data at another place than the profile allows, empty if nothing.
     elsewhere: Callable[[str], str] = field(default=lambda _: "", compare=False)
+    #: Other drivers that will do: Docker stays on one of these, and a new Docker chooses.
+    others: tuple[str, ...] = ()
 
     before: ClassVar[Any] = DockerState
 
@@ -160,6 +162,10 @@ class StorageDriver(Action[DockerState]):
 
     @override
     def check(self, on: Transport) -> Drift | None:
+        if self.others and (
+            docker.is_absent(on) or _driver(on.ask(docker.DRIVER_AND_ROOT)) in self.others
+        ):
+            return None
         if (drift := self._file.check(on)) is not None:
             return drift
         if docker.is_absent(on):

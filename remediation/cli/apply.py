@@ -12,7 +12,6 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
-from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups
 from docker_lxc_gate.facts.audit import audit_window
@@ -46,7 +45,7 @@ _OFTEN = 3.0
     is_flag=True,
     help="First back up the container and the node's /etc, and read the archives to their end.",
 )
-@with_target
+@options.with_plan
 def apply(aim: Target, only: tuple[str, ...], yes: bool, form: str, with_backup: bool) -> None:
     """Apply the plan. On an error, roll back what was changed.
 

@@ -8,9 +8,8 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.commandline.target_option import with_target
-from remediation import desired, provision
-from remediation.cli import printing
+from remediation import plan_file, provision
+from remediation.cli import options, printing
 from remediation.cli.opened import opened
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @with_form()
-@with_target
+@options.with_plan
 def create(aim: Target, form: str) -> None:
     """Create and start the container from the target file's template.
 
@@ -27,7 +26,7 @@ def create(aim: Target, form: str) -> None:
     again. No other command here destroys it; use pct destroy.
     """
     with opened(aim) as runtime:
-        argv = aim.creation(aim.ctid, features=desired.FEATURES)
+        argv = aim.creation(aim.ctid, features=plan_file.find(aim.plan).features)
         provision.create(runtime, aim.ctid, argv, printing.tell)
         provision.boot_created(runtime, aim.ctid)
     if form == "json":

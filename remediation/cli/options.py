@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec
 
 import click
+from msgspec import structs
 
-from docker_lxc_gate.errors import FactError
-from remediation import docker_in_lxc
+from docker_lxc_gate.commandline.target_option import with_target
+from docker_lxc_gate.errors import FactError, UsageError
+from remediation import docker_in_lxc, plan_file
 from remediation.cli import printing
 from remediation.cli.opened import opened
 from remediation.engine.plan import require_known
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from remediation.engine.plan import Plan
+
+_P = ParamSpec("_P")
+_PLAN_HELP = "The plan: docker-in-lxc, plain, or a TOML file.  [default: the target's]"
 
 
 def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -56,15 +62,33 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+def with_plan(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
+    """Give a command its target, with the plan that ``--plan`` names; put this below all options.
+
+    A plan that is none ends the program with 2.
+    """
+
+    def found(aim: Target, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        plan = kwargs.pop("plan_name") or aim.plan
+        try:
+            plan_file.find(str(plan))
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
+        command(structs.replace(aim, plan=plan), *args, **kwargs)
+
+    option = click.option("--plan", "plan_name", metavar="NAME|FILE", help=_PLAN_HELP)
+    named: Any = functools.wraps(command)(found)
+    return option(with_target(named))
+
+
 @contextmanager
 def planned(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
     """Open the target; yield its runtime, and a function that makes a new plan."""
     with opened(aim) as runtime:
 
-        def plan(**part: bool) -> Plan:
-            whole = docker_in_lxc.plan(
-                runtime, aim.ctid, repository=aim.repository, tell=printing.tell, **part
-            )
-            return whole.only(only)
+        def plan(**part: Any) -> Plan:
+            wanted = plan_file.find(aim.plan)
+            known = {"repository": aim.repository, "tell": printing.tell, "wanted": wanted}
+            return docker_in_lxc.plan(runtime, aim.ctid, **{**known, **part}).only(only)
 
         yield runtime, plan

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.commandline.target_option import with_target
 from remediation.cli import options, printing
 from remediation.engine.apply import Seen, apply_side_effects
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @options.only
 @with_form()
-@with_target
+@options.with_plan
 def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
     """Show what apply would change, as unified diffs. Changes nothing."""
     with options.planned(aim, only) as (_, make):
@@ -32,6 +31,7 @@ def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
         print_json(
             {
                 "ctid": aim.ctid,
+                "plan": the_plan.journal.plan,
                 "changes": [
                     {
                         **printing.identity(step),

@@ -149,6 +149,7 @@ def status(
         print_json(
             {
                 "ctid": ctid,
+                "plan": plan.journal.plan,
                 "actions": actions,
                 "pending_rollback": [
                     {
@@ -157,6 +158,7 @@ def status(
                         "machine": entry.place,
                         "at": entry.at,
                         "journal": entry.life,
+                        "plan": entry.plan or None,
                     }
                     for entry in entries.values()
                 ],
@@ -193,9 +195,10 @@ def _held(entry: Entry | None) -> str:
     if entry is None:
         return ""
     cut_off = "cut off; can be rolled back"
-    return {Life.PENDING: "being changed", Life.INTERRUPTED: cut_off}.get(
+    life = {Life.PENDING: "being changed", Life.INTERRUPTED: cut_off}.get(
         entry.life, "can be rolled back"
     )
+    return f"{life} ({entry.plan})" if entry.plan else life
 
 
 def not_checked(plan: Plan, *, to: Console = out) -> None:

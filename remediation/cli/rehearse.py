@@ -9,7 +9,6 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
-from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.lock import Lock
 from remediation import rehearsal
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @options.yes
 @with_form()
-@with_target
+@options.with_plan
 def rehearse(aim: Target, yes: bool, form: str) -> None:
     """Apply, roll back, compare with before, apply again.
 

@@ -9,7 +9,6 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
-from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import Elsewhere
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Overwrite what somebody changed since apply. A copy is kept.",
 )
-@with_target
+@options.with_plan
 def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bool) -> None:
     """Roll back what apply changed, in reverse order.
 
@@ -40,11 +39,11 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bo
     and the exit code is 3, because the container's part is left.
     """
     left: list[str] = []
-    with options.planned(aim) as (runtime, make):
+    with options.planned(aim) as (runtime, make):  # any plan's changes: it takes every action
         try:
-            whole = make()
+            whole = make(wanted=None)
         except Elsewhere as moved:
-            whole = make(of_node=True)
+            whole = make(of_node=True, wanted=None)
             left = _left(whole, runtime.node, moved)
         the_plan = whole.only(only)
         printing.say_if_torn(the_plan.journal)

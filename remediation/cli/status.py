@@ -9,7 +9,6 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
-from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.machines.lock import Lock
 from remediation.cli import options, printing
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @options.only
 @with_form()
-@with_target
+@options.with_plan
 def status(aim: Target, only: tuple[str, ...], form: str) -> None:
     """Show the drift of each action. Changes nothing.
 

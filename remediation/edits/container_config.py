@@ -75,7 +75,7 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
     return "".join(head + tail + rest)
 
 
-def with_lxc_options(text: str, raw: dict[str, str]) -> str:
+def with_lxc_options(text: str, raw: dict[str, str], *, fuse: bool = True) -> str:
     """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given.
 
     A key that an include could hold goes after the last include, because the last assignment wins:
@@ -85,13 +85,14 @@ def with_lxc_options(text: str, raw: dict[str, str]) -> str:
     Args:
         text: the container's present ``config``.
         raw: keys to set, each exactly once.
+        fuse: whether to give it.
     """
     lines = split_lines(text)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     for key, value in raw.items():
         lines = _set(lines, key, f"{key} = {value}\n", lxc=True)
-    if not any(map(gives_fuse, parse_lxc("", text).all("lxc.mount.entry"))):
+    if fuse and not any(map(gives_fuse, parse_lxc("", text).all("lxc.mount.entry"))):
         lines.append(f"lxc.mount.entry = {FUSE_ENTRY}\n")
     return "".join(lines)
 

@@ -8,26 +8,46 @@ from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.container_defects import stopping
-from remediation import desired
-from remediation.edits.container_config import letting_go, with_lxc_options, with_options
+from remediation import plan_file
+from remediation.edits.container_config import (
+    letting_go,
+    put_back,
+    with_lxc_options,
+    with_options,
+)
+from remediation.plan_file import GENERATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
+
+DEFAULT = plan_file.find()
+
+
+#: Values of the profile that confine nothing.
+_CONFINE_NOTHING = frozenset({"unconfined", "unchanged"})
+_PROFILE = "lxc.apparmor.profile"
 
 
 @foreign.parser()
-def container_options(text: bytes | None) -> bytes:
+def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     """Return the container's configuration with its features and profile in effect.
+
+    Without a line for it, Proxmox generates the profile.
 
     Raises:
         FactError: there are pending changes. The plan's restart would bring them into effect and
             remove them from the file, which rollback could not restore.
     """
     written = _whole(text, container_config.parse)
-    changed = with_options(written, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
+    kept = written
+    if plan.profile == GENERATED or (not plan.profile and _is_unconfined(written)):
+        kept = put_back(written, "", (_PROFILE,))
+    raw = {_PROFILE: plan.profile} if plan.profile not in {"", GENERATED} else {}
+    changed = with_options(kept, dict.fromkeys(plan.features, "1"), raw)
     if changed != written and (waiting := container_config.waiting(written)):
         raise FactError(
             f"changes to the container wait for its next start ({'; '.join(waiting)}), and a "
@@ -37,27 +57,37 @@ def container_options(text: bytes | None) -> bytes:
     return changed.encode(errors="surrogateescape")
 
 
-def taken_away(ctid: int, text: str) -> str:
+def _is_unconfined(
+    text: str, parse: Callable[..., ContainerConfig] = container_config.parse
+) -> bool:
+    return parse("", text).current().get(_PROFILE) in _CONFINE_NOTHING
+
+
+def taken_away(ctid: int, features: Collection[str], text: str) -> str:
     """Return the message about a pending change that would remove a setting of the plan."""
     written = container_config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
-    if lost := container_config.lost_at_next_stop(written, desired.FEATURES):
+    if lost := container_config.lost_at_next_stop(written, features):
         taken = ", ".join(lost)
         return f"the next stop takes away {taken}: {letting_go(written, ctid)}"
     return ""
 
 
-def lxc_options(node: Transport, text: bytes | None) -> bytes:
+def lxc_options(node: Transport, text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     """Return plain LXC's configuration with the equivalents of Proxmox's features.
 
     Keyrings are allowed, unless the container's own seccomp list on ``node`` refuses them. LXC's
     own list then replaces it.
     """
     written = _whole(text, container_config.parse_lxc)
-    wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": desired.PROFILE}
+    wanted = {"lxc.apparmor.allow_nesting": "1", _PROFILE: plan.profile or GENERATED}
+    if not plan.profile and not _is_unconfined(written, container_config.parse_lxc):
+        del wanted[_PROFILE]
     own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
     if own and container_config.refuses((node.read(own) or b"").decode(errors="replace")):
         wanted["lxc.seccomp.profile"] = container_config.COMMON_SECCOMP
-    return with_lxc_options(written, wanted).encode(errors="surrogateescape")
+    return with_lxc_options(written, wanted, fuse="fuse" in plan.features).encode(
+        errors="surrogateescape"
+    )
 
 
 def _whole(text: bytes | None, parse: Callable[[str, str], ContainerConfig]) -> str:

@@ -31,7 +31,7 @@ def data_root(text: bytes | None) -> str:
 
 
 @foreign.parser()
-def daemon_json(text: bytes | None) -> bytes:
+def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
     """Return Docker's settings with the storage driver; every other key is kept."""
     try:
         settings = parse_settings(text or b"")
@@ -43,6 +43,6 @@ def daemon_json(text: bytes | None) -> bytes:
         raise FactError(
             f"{desired.DAEMON_JSON} holds no JSON object: correct it, apply did not change it"
         )
-    if text and settings.get("storage-driver") == desired.DRIVER:
+    if text and settings.get("storage-driver") == driver:
         return text
-    return as_json(settings | {"storage-driver": desired.DRIVER}, text or b"{\n  \n}")
+    return as_json(settings | {"storage-driver": driver}, text or b"{\n  \n}")

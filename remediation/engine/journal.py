@@ -41,6 +41,7 @@ import msgspec
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.machines.transport import LIMIT, at_most
 from remediation.engine import journal_entries, journal_format
 from remediation.engine.action import Place
@@ -89,10 +90,13 @@ class Journal:
         node: where it lies.
         ctid: whose plan.
         directory: its directory, an absolute path.
+        plan: the identity of the plan whose before-images are added; the default is not named.
     """
 
-    def __init__(self, node: Transport, ctid: int, directory: str = DIRECTORY) -> None:
-        self._node, self.ctid, self.directory = node, ctid, directory
+    def __init__(
+        self, node: Transport, ctid: int, directory: str = DIRECTORY, plan: str = ""
+    ) -> None:
+        self._node, self.ctid, self.directory, self.plan = node, ctid, directory, plan
         self.path = _path(directory)
         self.machine = node.machine
         self._lines: list[Line] | None = None
@@ -241,7 +245,10 @@ class Journal:
         lines = []
         for image in images:
             path = (paths or {}).get(image[0], "")
-            lines.append(self._image("before", *image) | ({"path": path} if path else {}))
+            # Versions before plans were data cannot read that key.
+            named = self.plan.partition(" ")[0] != DEFAULT_PLAN
+            known = {"path": path, "plan": self.plan if named else ""}
+            lines.append(self._image("before", *image) | {k: v for k, v in known.items() if v})
         self._append(lines)
 
     def complete(self, action: str, place: Place, after: Any) -> None:

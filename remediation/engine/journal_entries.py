@@ -74,8 +74,8 @@ class Entry:
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
     come to its end leaves its image to the next one. ``action`` is the action's id, ``at`` is when
-    it was first changed, ``path`` the file that it is about, if it is about one, ``line`` where the
-    first of its images stands.
+    it was first changed, ``path`` the file that it is about, if it is about one, ``plan`` the
+    identity of its plan, ``line`` where the first of its images stands.
     """
 
     action: str
@@ -84,6 +84,7 @@ class Entry:
     life: Life = Life.PENDING
     at: str = field(default="", compare=False)
     path: str = field(default="", compare=False)
+    plan: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
 
     @property
@@ -121,7 +122,9 @@ def entries(lines: Sequence[Line], ctid: int) -> list[Entry]:
 
 def _new(line: Before, number: int) -> Entry:
     image = Image(line.state)
-    return Entry(line.action, line.machine, (image,), at=line.at, path=line.path, line=number)
+    return Entry(
+        line.action, line.machine, (image,), at=line.at, path=line.path, plan=line.plan, line=number
+    )
 
 
 def _next(entry: Entry, line: Before | After | RolledBack | Accepted) -> Entry:

@@ -49,13 +49,15 @@ class Line(
 class Before(Line, frozen=True, tag="before"):
     """What an action found, if it is of a file, where; on the disk before the change is begun.
 
-    ``action`` is its id; ``machine`` the node, or the container whose ``ctid`` the line has.
+    ``action`` is its id; ``machine`` the node, or the container whose ``ctid`` the line has;
+    ``plan`` the identity of the plan that it is a part of.
     """
 
     action: str
     machine: Place
     state: Any
     path: str = ""
+    plan: str = ""
 
 
 class After(Line, frozen=True, tag="after"):

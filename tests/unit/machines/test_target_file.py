@@ -81,7 +81,7 @@ def test_find_another_name_in_a_file_names_those_it_has(file: Path, text: str | 
         ("pve1 = = 1", ("TOML", "line 1, column 8")),
         ("\xff\xfe", ("TOML",)),
         ("host = 'pve1'\nctid = 950\n[pve1]\nuser = 'root'", ("host", "[NAME]")),
-        ("[pve1]\nctid = 950", ("pve1", "`host`", 'host = "HOST"', "ctid = NUMBER")),
+        ("[pve1]\nctid = 950", ("pve1", "`host`", 'host = "TEXT"', "ctid = NUMBER")),
         (
             "[pve1]\nhost = 'a'\nctid = 950\nusr = 'b'\nzzz = 1\nresrved = []",
             ("usr (did you mean user?)", "zzz,", "resrved (did you mean reserved?)"),

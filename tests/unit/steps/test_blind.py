@@ -21,6 +21,7 @@ from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import Target
+from remediation import plan_file
 from remediation.provision import Provisioned
 from steps.docker import DockerRun
 from steps.rollback import Existing
@@ -97,6 +98,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "container_host": host(machine),
         "ctid": 950,
         "target": Target("pve1", 950),
+        "wanted": plan_file.find("plain"),
         "image": "hello-world",
         "may_change": True,
         "made_by_this_run": False,

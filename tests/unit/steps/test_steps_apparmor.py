@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.confinement import Process
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.target import Target
-from remediation import desired, phoenix
+from remediation import desired, phoenix, plan_file
 from steps import apparmor as steps
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
@@ -346,12 +348,33 @@ def every_process(
 
 INIT, DOCKERD = Process(7, "systemd", UNDER), Process(90, "dockerd", UNDER)
 LOOSE = Process(90, "dockerd", "unconfined")
+STACK = "lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined (enforce)"
 
 
 def test_every_process_under_the_profile_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
     said = every_process(monkeypatch, (INIT, DOCKERD))
     assert said == f"2 threads under {NAME} and seccomp, dockerd among them"
     assert every_process(monkeypatch, (INIT,)).endswith("none of them Docker's")
+
+
+@pytest.mark.parametrize(
+    ("label", "profile", "why"),
+    [
+        *((label, "", "") for label in (UNDER, STACK, "lxc-container-default-cgns (enforce)")),
+        *((label, "", "is unconfined") for label in ("unconfined", "unconfined (enforce)")),
+        *(("x (complain)", "", "complain"), ("x (unconfined)", "", "refuses next to nothing")),
+        *((STACK, "generated", ""), (UNDER, "generated", NAME), (STACK, NAME, "lxc-950_")),
+    ],
+)
+def test_every_process_is_confined_by_the_profile_of_the_plan_or_any_that_is_enforced(
+    label: str, profile: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_ENTERING", 0)
+    monkeypatch.setattr(confinement, "processes", lambda *_: (Process(7, "systemd", label),))
+    node = Machine({CONF: "", FILE: None, LOCAL: None}, FIRST_PROCESS)
+    wanted = replace(plan_file.find("plain"), profile=profile)
+    with not_compliant("950", why) if why else nullcontext():
+        steps.every_process_is_confined(Runtime(node), 950, wanted)
 
 
 def test_every_process_while_one_enters_the_container_is_green(

@@ -14,6 +14,7 @@ from docker_lxc_gate.formats.container_config import FUSE_ENTRY, LXC_REFUSES
 from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
+from remediation import plan_file
 from steps import configuration as steps
 from steps import target as of_target
 from tests.doubles.canned import FIRST_PROCESS, PID, Answer, Machine, Runtime
@@ -106,6 +107,7 @@ def test_container_is_given_what_proxmox_takes_for_yes_is_green(value: str) -> N
             ("unable to parse value of 'features'",),
         ),
         ("features = nesting=1\narch: x\n", ("line 1", "'features = nesting=1'")),
+        (f"{GOOD}[pve:pending]\nfeatures: fuse=1\n", ("takes away nesting:", "--revert features")),
     ],
 )
 def test_container_is_given_by_a_line_that_proxmox_does_not_read_names_it(
@@ -113,6 +115,13 @@ def test_container_is_given_by_a_line_that_proxmox_does_not_read_names_it(
 ) -> None:
     with not_compliant(*named):
         steps.container_is_given(pct(conf), 950, "nesting")
+
+
+def test_container_is_given_its_features_are_those_of_the_plan() -> None:
+    given, conf = steps.container_is_given_its_features, "features: nesting=1\n"
+    given(pct(conf), 950, plan_file.find().asked)
+    with not_compliant("lacks keyctl, fuse:"):
+        given(pct(conf), 950, plan_file.find())
 
 
 def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
@@ -135,7 +144,6 @@ def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
         (f"{GOOD}mp0: /srv\n", ("line 5: ", "mp: property", "without this mount point")),
         (f"{GOOD}net0: name=e,ip=192.0.2.7\n", ("line 5: ", "mask", "next start fails")),
         (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
-        (f"{GOOD}[pve:pending]\nfeatures: nesting=1\n", ("takes away fuse:", "--revert features")),
         *(
             (f"arch: x\n[pre]\n{key}: v\n", (f"line 3: '{key}: v'", "[pre]"))
             for key in ("features", PROFILE, "lxc.mount.entry", "lxc.include")

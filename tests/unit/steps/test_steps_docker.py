@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
-from remediation import desired
+from remediation import desired, plan_file
 from steps import docker as steps
 from steps import hello_world, probe
 from tests.doubles.answering import Answering
@@ -179,6 +180,17 @@ def test_storage_driver_is_wrong_by_either_witness_is_red(
         judge_driver(info)
 
 
+@pytest.mark.parametrize("driver", ["overlay2", "fuse-overlayfs", "overlayfs", "vfs"])
+def test_driver_does_not_copy_is_any_of_the_plan_and_never_vfs(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = "io.containerd.snapshotter.v1" if driver == "overlayfs" else ""
+    Dockerd(engine(driver, kind=kind)).runs(monkeypatch)
+    inside = Machine({}, {INFO: cli(driver), SHOW: UNIT})
+    with not_compliant("'vfs', not 'overlay2' or") if driver == "vfs" else nullcontext():
+        steps.driver_does_not_copy(inside, Runtime(Machine()), 950, plan_file.find("plain"))
+
+
 @pytest.mark.parametrize("info", ["[" * 100_000, "x", '{"Driver": 7}', "[]"])
 def test_storage_driver_is_by_an_unreadable_answer_is_undetermined(info: str) -> None:
     with naming(FactError, "docker info"):
@@ -287,7 +299,8 @@ GREETING = "\nHello from Docker!\nThis message shows that"
 
 
 def greets(docker_run: steps.DockerRun, inside: Transport | None = None) -> None:
-    hello_world.it_greets(inside or Machine(), Runtime(Machine()), 950, docker_run, "hello-world")
+    guest, plain = inside or Machine(), plan_file.find("plain")
+    hello_world.it_greets(guest, Runtime(Machine()), 950, docker_run, "hello-world", plain)
 
 
 def test_it_greets_where_it_failed_or_said_something_else_is_red(
@@ -325,7 +338,7 @@ def test_it_greets_under_vfs_names_the_driver_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Dockerd(engine("vfs")).runs(monkeypatch)
-    with not_compliant("'vfs', not 'fuse-overlayfs'", "127") as raised:
+    with not_compliant("'vfs', not 'overlay2' or", "127") as raised:
         greets(run(127, err='exec: "/hello": stat /hello: no such file or directory'))
     assert str(raised.value).index("vfs") < str(raised.value).index("127")
 

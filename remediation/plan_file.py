@@ -1,0 +1,98 @@
+"""A plan as data (TOML): what is wanted, and which clauses apply; ``plans/`` has those shipped."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.target import DEFAULT_PLAN
+
+_SHIPPED = files("remediation") / "plans"
+#: LXC makes it for the container.
+GENERATED = "generated"
+_FEATURES = {"nesting", "keyctl", "fuse", "mknod", "force_rw_sys"}
+_CLAUSE = patterns.compile(r"(PRE|STEP|BACK|VAL)(-[1-9](\.[1-9])?)?")
+
+
+class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a plan wants.
+
+    Attributes:
+        name: its name, in lower case.
+        version: its number, which grows with what it wants.
+        title: one line about it.
+        drivers: Docker's storage drivers that it allows, none of which copies layers; the first
+            one is set if Docker runs on another. ``overlayfs`` is that of containerd's image store.
+        clauses: those that apply, or their beginnings: ``VAL`` includes ``VAL-1``.
+        profile: of AppArmor: a name, ``generated``, or empty for any that is enforced.
+        features: of Proxmox, by name.
+        includes: a shipped plan, whose scenarios are asked as that plan wants them.
+    """
+
+    name: str
+    version: int
+    title: str
+    drivers: tuple[Literal["overlay2", "fuse-overlayfs", "overlayfs", "btrfs", "zfs"], ...]
+    clauses: tuple[str, ...]
+    profile: str = ""
+    features: tuple[str, ...] = ()
+    includes: Literal["", "plain"] = ""
+
+    def __post_init__(self) -> None:
+        """Check the values beyond their types; raises ValueError with the key and a proposal."""
+        if not patterns.fullmatch(r"[a-z][a-z0-9-]*", self.name):
+            raise ValueError(f"name: {self.name!r}; write lower-case words, as my-plan")
+        if wrong := [each for each in self.clauses if not _CLAUSE.fullmatch(each)]:
+            raise ValueError(f"clauses: {wrong[0]!r} is none; docs/plan.md has them")
+        if unknown := {*self.features} - _FEATURES:
+            raise ValueError(f"features: no such feature: {', '.join(sorted(unknown))}")
+        if not self.drivers:
+            raise ValueError('drivers: is empty; write drivers = ["overlay2"]')
+        if not patterns.fullmatch(r"[\w.-]*", self.profile) or self.profile == "unconfined":
+            raise ValueError(f'profile: {self.profile!r}; write a name, or "{GENERATED}"')
+
+    @property
+    def identity(self) -> str:
+        """Its name, its version, and a hash of all that it says."""
+        digest = hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        return f"{self.name} {self.version} {digest[:12]}"
+
+    def applies(self, clause: str) -> bool:
+        """Whether a clause is one of the plan's."""
+        return any(
+            clause == each or clause.startswith((f"{each}.", f"{each}-")) for each in self.clauses
+        )
+
+    @property
+    def asked(self) -> PlanFile:
+        """The plan by whose wishes the scenarios of every plan are judged."""
+        return find(self.includes) if self.includes else self
+
+
+@cache
+def find(text: str = DEFAULT_PLAN) -> PlanFile:
+    """Return a shipped plan by its name, or the one of a file.
+
+    Raises:
+        UsageError: there is none, or the file is wrong; names the file, line, key, and what to
+            write instead.
+    """
+    if "/" not in text and not text.endswith(".toml"):
+        names = sorted(each.name.removesuffix(".toml") for each in _SHIPPED.iterdir())
+        if text not in names:
+            raise UsageError(
+                f"no plan is called {text!r}: name a file, or one of {', '.join(names)}"
+            )
+        return msgspec.toml.decode((_SHIPPED / f"{text}.toml").read_bytes(), type=PlanFile)
+    found = target_file.one(Path(text), PlanFile)
+    if found.name in (each.name.removesuffix(".toml") for each in _SHIPPED.iterdir()):
+        raise UsageError(f"{text}: name: {found.name!r} is a shipped plan's; write another one")
+    return found
