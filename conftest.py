@@ -19,7 +19,7 @@ from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.machines.read import is_directory
 from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import evidence, report, terminal
+from docker_lxc_gate.verdict import evidence, report, terminal, verdicts
 from remediation import applied, phoenix, plan_file
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, planned, provision
@@ -192,6 +192,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         asked = [item for item in tagged if item.get_closest_marker(tag)]
         if _leave_out(config, items, [i for i in asked if _target_of(i) in those]):
             said += [f"{target}: {why}" for target in those]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note the plan that asks a scenario, too."""
+    plan = _plan_of(item) and plan_file.find(_plan_of(item)).includes
+    if plan and _is_of(item, plan_file.find(plan)):
+        item.stash[verdicts.INCLUDED] = plan
 
 
 def _plan_of(item: pytest.Item) -> str:

@@ -56,6 +56,10 @@ ACTIONS = {
     "docker-storage-driver": (f"Docker uses {desired.DRIVER}", "STEP-3.1"),
     "docker-engine": ("Docker is installed", "STEP-3.1"),
 }
+#: The actions that are about the shipped profile.
+_OF_THE_PROFILE = frozenset(
+    ("repository-profile", "apparmor-profile", "install-script", "container-description")
+)
 #: The clauses that have actions.
 CLAUSES = tuple(sorted({clause for _, clause in ACTIONS.values()}))
 
@@ -104,6 +108,10 @@ def plan(
         steps.append(_options(runtime, ctid, wanted))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
+    if wanted != plan_file.find() and state == "running":
+        directory, storage = inside[1:3]
+        if storage.action.check(storage.on) is None:
+            inside.remove(directory)  # nothing is to be written there
     steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
     create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
     not_checked: tuple[str, ...] = ()
@@ -127,12 +135,10 @@ def plan(
 
 def _is_of(step: Step, wanted: PlanFile) -> bool:
     """Whether a plan has a step: its clause applies, and the plan names what the step is about."""
-    action, node_side = step.action.id, ("install-script", "container-description")
-    if action == "fuse-overlayfs-package" and wanted.drivers[0] != desired.DRIVER:
-        return False
-    if action in ("apparmor-profile", *node_side) and wanted.profile != desired.PROFILE:
-        return False
-    return wanted.applies(step.action.requirement)
+    ours = wanted.profile == desired.PROFILE
+    of_driver = {"fuse-overlayfs-package"} if wanted.drivers[0] != desired.DRIVER else set()
+    left_out = of_driver if ours else of_driver | _OF_THE_PROFILE
+    return wanted.applies(step.action.requirement) and step.action.id not in left_out
 
 
 def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
@@ -232,10 +238,10 @@ def _inside(
 
 
 def _storage(wanted: PlanFile) -> StorageDriver:
+    driver, others = wanted.drivers[0], () if wanted == plan_file.find() else wanted.drivers
     action, title, clause = _named("docker-storage-driver")
-    driver, others = wanted.drivers[0], wanted.drivers if wanted.drivers[1:] else ()
+    named = action, title.replace(desired.DRIVER, " or ".join(others or [driver])), clause
     edit = partial(daemon_json, driver=driver)
-    named = action, title.replace(desired.DRIVER, driver), clause
     return StorageDriver(*named, driver, desired.DAEMON_JSON, edit, data_root, others=others)
 
 

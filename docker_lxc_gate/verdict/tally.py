@@ -20,7 +20,7 @@ class Outcome:
     """The outcome of one scenario; none until it has ended. ``seconds`` is its duration.
 
     ``shared``: the cause is that of a whole session, such as an unreachable target.
-    ``begun``: its start was reported.
+    ``begun``: its start was reported. ``included``: the plan that asks this scenario, too.
     """
 
     nodeid: str
@@ -37,6 +37,7 @@ class Outcome:
     seconds: float = 0.0
     begun: bool = False
     ended: bool = False
+    included: str = ""
 
 
 @dataclass

@@ -150,6 +150,8 @@ class Screen:
         counts += [f"{deselected} deselected"] * bool(deselected)
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
         self.line(f"verdict: {WORDS[code]} ({', '.join(counts)})", **{"bold": True, colour: True})
+        if code == DIFFERS and (said := _of_the_included(outcomes)):
+            self.line(said)
 
     def _print(self, what: Table | Text | Padding) -> None:
         if self._reporter is None:
@@ -165,6 +167,26 @@ class Screen:
             console.print(what)
         lines = (line.rstrip() for line in captured.get().splitlines())
         self._reporter.write("\n".join(lines) + "\n")
+
+
+#: The clauses without which nobody knows whether Docker works, confined.
+_WORKS = frozenset({"STEP-2.2", "VAL-2", "VAL-3", "VAL-4"})
+#: It says nothing of Docker, and cannot be judged before the plan is applied.
+_AGAIN = "VAL-5"
+
+
+def _of_the_included(outcomes: list[Outcome]) -> str:
+    """Return what a run says of the plan that its own includes; empty if that is not compliant."""
+    asked = [each for each in outcomes if each.included]
+    left = [each for each in asked if each.code != HOLDS]
+    if not asked or any(each.code != UNKNOWN or _AGAIN not in each.requirements for each in left):
+        return ""
+    plan = f"--plan {asked[0].included} is compliant"
+    judged = {clause for each in asked for clause in each.requirements}
+    if judged >= _WORKS:
+        but = ", except that no second provisioning was judged" * bool(left)
+        return f"Docker works here, confined: {plan}{but}"
+    return f"Only what this plan alone asks is red: {plan}, as far as it was asked"
 
 
 def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:

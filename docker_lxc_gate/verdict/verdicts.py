@@ -100,6 +100,8 @@ _CALLED = pytest.StashKey[bool]()
 FINDING = pytest.StashKey[Finding]()
 #: The steps' lines of evidence.
 SAID = pytest.StashKey[tuple[str, ...]]()
+#: The plan that asks a scenario, too, if the run's plan includes one; the conftest sets it.
+INCLUDED = pytest.StashKey[str]()
 #: Errors of session fixtures; pytest raises the same error for each scenario.
 _SHARED = pytest.StashKey[list[BaseException]]()
 
@@ -189,6 +191,7 @@ def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
         "cause": finding.cause,
         "shared": finding.shared,
         "said": item.stash.get(SAID, ()),
+        "included": item.stash.get(INCLUDED, ""),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.verdict.tally import Outcome, Tally
+from docker_lxc_gate.verdict.terminal import _of_the_included
 
 
 def report(nodeid: str, code: int = 0, when: str = "teardown", duration: float = 1.0) -> Any:
@@ -88,6 +89,31 @@ def test_outcome_before_the_end_is_no_result() -> None:
         ended=False,
     )
     assert Tally() == Tally({}, 0, 0, interrupted=False, failures=0)
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        ({}, "Docker works here, confined: --plan plain is compliant"),
+        ({"VAL-5": 3}, "Docker works here, confined: --plan plain is compliant, except that"),
+        ({"VAL-3": None}, "Only what this plan alone asks is red: --plan plain is compliant, as"),
+        *(({clause: code}, "") for clause in ("VAL-2", "VAL-3") for code in (1, 3, 6)),
+        ({"VAL-5": 1}, ""),
+    ],
+)
+def test_verdict_that_is_red_by_its_own_plan_alone_says_so(
+    codes: dict[str, int | None], words: str
+) -> None:
+    clauses = ("STEP-2.2", "VAL-2", "VAL-3", "VAL-4", "VAL-5")
+    own = Outcome("own", "own", requirements=("STEP-1.2",), code=1)
+    both = [
+        Outcome(each, each, requirements=(each,), code=code, included="plain")
+        for each in clauses
+        if (code := codes.get(each, 0)) is not None
+    ]
+    said = _of_the_included([own, *both])
+    assert said.startswith(words) if words else not said
+    assert _of_the_included([own]) == ""
 
 
 def test_tally_says_why_a_scenario_has_no_result() -> None:

@@ -175,6 +175,14 @@ def test_untouched_node_is_one_without_either_file_of_the_plan(
     assert (left == [], bool(said)) == (is_on, is_on)
 
 
+def test_scenario_of_another_plan_is_left_out_and_said(ours: Any) -> None:
+    plain = Target("there", 950, plan="plain")
+    its, both, of_default = Item(plain, "default_plan"), Item(plain), Item(THERE, "default_plan")
+    left, said = asked(ours, [its, both, of_default])
+    assert left == [both, of_default]
+    assert said == ["1 scenario is not of the plan plain, and not asked"]
+
+
 def test_scenario_that_changes_is_left_out_without_leave(ours: Any) -> None:
     changes, looks = Item(THERE, "mutates", "from_nothing"), Item(THERE)
     left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})

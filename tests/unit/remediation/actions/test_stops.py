@@ -9,6 +9,7 @@ import pytest
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import docker_in_lxc as it
+from remediation import plan_file
 from remediation.actions.container_power import started
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import journal
@@ -57,7 +58,7 @@ def test_docker_restart_on_the_way_back_leaves_the_file(
     node: OfFolder, container: Container
 ) -> None:
     before = _look(node.config)
-    (gone,) = it._inside(node, 950, lambda _: None)[-1].then_back
+    (gone,) = it._inside(node, 950, lambda _: None, plan_file.find())[-1].then_back
     gone.run()
     assert _look(node.config) == before
     assert container.effective == repr(WRITTEN)

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from docker_lxc_gate.errors import Busy, FactError
 from docker_lxc_gate.formats import container_config
@@ -13,7 +14,7 @@ from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
-from remediation import desired
+from remediation import desired, plan_file
 from remediation import docker_in_lxc as it
 from remediation.actions.container_options import ContainerOptions
 from remediation.edits.container_config import with_lxc_options
@@ -46,6 +47,45 @@ def test_options_go_before_the_first_section_and_once() -> None:
     assert container_options(changed.encode()).decode() == changed
 
 
+@pytest.mark.parametrize(
+    ("profile", "wants", "features", "left"),
+    [
+        (None, "", "nesting=1,keyctl=1", None),
+        ("lxc-mine", "", "keyctl=1", "lxc-mine"),
+        ("unconfined", "", "nesting=1", None),
+        ("lxc-mine", "generated", "nesting=1", None),
+        (None, "lxc-mine", "nesting=1", "lxc-mine"),
+    ],
+)
+def test_container_options_of_another_plan_change_the_least(
+    profile: str | None, wants: str, features: str, left: str | None
+) -> None:
+    line = f"lxc.apparmor.profile: {profile}\n" if profile else ""
+    text = f"arch: amd64\nfeatures: {features}\n{line}hostname: x\n"
+    wanted = structs.replace(plan_file.find("plain"), profile=wants)
+    changed = container_options(text.encode(), wanted).decode()
+    parsed = container_config.parse("950.conf", changed)
+    assert parsed.current().get("lxc.apparmor.profile") == left
+    assert {*parsed.current()["features"].split(",")} == {*features.split(","), "nesting=1"}
+    assert (changed == text) is ("nesting" in features and profile == left)
+    assert container_options(changed.encode(), wanted).decode() == changed
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("", None),
+        ("lxc.apparmor.profile = unconfined\n", "generated"),
+        ("lxc.apparmor.profile = lxc-mine\n", "lxc-mine"),
+    ],
+)
+def test_lxc_options_of_plain_give_nesting_and_leave_a_profile(text: str, left: str | None) -> None:
+    changed = lxc_options(Machine({}), text.encode(), plan_file.find("plain")).decode()
+    now = container_config.parse_lxc("", changed).current()
+    assert (now.get("lxc.apparmor.profile"), "fuse" in changed) == (left, False)
+    assert now["lxc.apparmor.allow_nesting"] == "1"
+
+
 @pytest.mark.parametrize("line", ["memory: 1024", "delete: net0", "features: nesting=1"])
 def test_container_options_with_pending_changes_name_them(line: str) -> None:
     text = f"arch: amd64\n\n[pve:pending]\n{line}\n\n[pre]\narch: amd64\n"
@@ -62,7 +102,7 @@ def test_container_options_already_set_ignore_pending_changes() -> None:
 
 def options_of(text: str) -> tuple[ContainerOptions, Machine]:
     node = Machine({"/etc/pve/lxc/950.conf": text})
-    action = it._options(Pct(node), 950).action
+    action = it._options(Pct(node), 950, plan_file.find()).action
     assert isinstance(action, ContainerOptions)
     return action, node
 
@@ -172,7 +212,7 @@ def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
         (Lxc(Scripted({})), plain, on_lxc(plain, "2\nblacklist\n[all]\nkeyctl errno 38\n")),
         (Pct(Scripted({})), CONF, container_options(CONF.encode()).decode()),
     ):
-        action = it._options(runtime, 950).action
+        action = it._options(runtime, 950, plan_file.find()).action
         assert isinstance(action, ContainerOptions)
         assert changed != before
         assert action.put_back(changed, before) == before
