@@ -9,6 +9,7 @@ from rich.text import Text
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
+from remediation import plan_file
 from remediation.cli import options, printing
 from remediation.engine.apply import Seen, apply_side_effects
 
@@ -31,7 +32,7 @@ def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
         print_json(
             {
                 "ctid": aim.ctid,
-                "plan": the_plan.journal.plan,
+                "plan": plan_file.find(aim.plan).identity,
                 "changes": [
                     {
                         **printing.identity(step),

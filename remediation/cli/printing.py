@@ -149,7 +149,6 @@ def status(
         print_json(
             {
                 "ctid": ctid,
-                "plan": plan.journal.plan,
                 "actions": actions,
                 "pending_rollback": [
                     {

@@ -579,10 +579,10 @@ def _keys(value: object) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "keys"),
     [
-        ("plan", {"ctid", "changes", "side_effects", "unchecked"}),
+        ("plan", {"ctid", "plan", "changes", "side_effects", "unchecked"}),
         (
             "status",
-            {"ctid", "actions", "pending_rollback", "unfinished", "journal_truncated"}
+            {"ctid", "actions", "pending_rollback", "plan", "unfinished", "journal_truncated"}
             | {"locked_by", "unchecked", "drift", "journal", "at"}
             | {"id", "title", "requirement", "machine"},
         ),
