@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from operator import mul
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -347,20 +348,25 @@ def test_registered_parser_has_a_sample() -> None:
     assert foreign.PARSERS.keys() <= SAMPLES.keys()
 
 
-def long_texts(sample: bytes, size: int) -> Iterator[bytes]:
-    """Yield texts that careless parsers are slow with: runs, and a sample with a part repeated."""
+def long_texts(sample: bytes, size: int) -> Iterator[Callable[[], bytes]]:
+    """Yield what makes a text that careless parsers are slow with: a run, or a part repeated."""
     for unit in _UNITS:
-        yield unit * (size // len(unit))
+        yield partial(mul, unit, size // len(unit))
     lines = sample.splitlines(keepends=True)
     for at in range(0, len(lines), max(1, len(lines) // 6)):
         head, tail = b"".join(lines[:at]), b"".join(lines[at + 1 :])
         count = size // (len(lines[at]) + 5)
-        yield head + lines[at] * count + tail
-        word = re.compile(rb"\w+")
-        copies = (word.sub(rb"\g<0>%d" % n, lines[at], count=1) for n in range(count))
-        yield head + b"".join(copies) + tail
+        yield partial(b"".join, (head, *[lines[at]] * count, tail))
+        yield partial(numbered, head, lines[at], tail, count)
     for mark in sorted(set(re.findall(rb"[^\w]", sample))):
-        yield sample.replace(mark, mark * size, 1)
+        yield partial(sample.replace, mark, mark * size, 1)
+
+
+def numbered(head: bytes, line: bytes, tail: bytes, count: int) -> bytes:
+    """Repeat a line, its first word with another number each time."""
+    word = re.compile(rb"\w+")
+    copies = (word.sub(rb"\g<0>%d" % n, line, count=1) for n in range(count))
+    return head + b"".join(copies) + tail
 
 
 def seconds(name: str, text: bytes) -> float:
@@ -376,12 +382,12 @@ def test_parser_of_foreign_bytes_takes_linear_time(name: str) -> None:
     """Which texts are slow is seen at short ones; those are tried long, but never for hours."""
     sample = SAMPLES.get(name, b"")
     scouted, size = (1 << 14, 1 << 20) if in_depth() else (1 << 11, 1 << 15)
-    took = [seconds(name, text) for text in long_texts(sample, scouted)]
+    took = [seconds(name, text()) for text in long_texts(sample, scouted)]
     number = max(range(len(took)), key=took.__getitem__)
     for length in (size // 8, size):
         plain = seconds(name, b"plain words in a line\n" * (length // 22))
         most = max(10 * plain, 2.0, _FLOOR * length / (1 << 20))
-        (text,) = islice(long_texts(sample, length), number, number + 1)
+        text = next(islice(long_texts(sample, length), number, None))()
         assert seconds(name, text) < most or seconds(name, text) < most, text[:200]
 
 
