@@ -22,17 +22,17 @@ Feature: The container is confined by the profile it is given
   Scenario: The profile has one name everywhere
     Then the profile has the name "lxc-phoenix-v2" in file, kernel and configuration
 
-  @id:confinement @node @container @req:STEP-2.2
-  Scenario: The container is confined by an enforced profile
-    Given the container is running
-    Then every process runs under an enforced profile and a seccomp filter
-
   @id:confined @default_plan @node @container @req:STEP-2.2
   Scenario: The container runs under the profile
     Given the container is running
     Then the container's first process runs under "lxc-phoenix-v2", enforced
     And every process runs under "lxc-phoenix-v2", enforced, and a seccomp filter
     And the configuration in effect assigns the profile "lxc-phoenix-v2"
+
+  @id:confinement @node @container @req:STEP-2.2
+  Scenario: The container is confined by an enforced profile
+    Given the container is running
+    Then every process runs under an enforced profile and a seccomp filter
 
   @id:restricted @container @req:STEP-2.2
   Scenario: The container keeps the restrictions that LXC gives by default

@@ -300,17 +300,27 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
 
 @then("every process runs under an enforced profile and a seccomp filter")
 @foreseen(node=lambda at: [at.first_process])
-def every_process_is_confined(runtime: Runtime, ctid: int, wanted: PlanFile) -> None:
+def every_process_is_confined(
+    runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
+) -> None:
     """The profile is the plan's, or any if the plan names none."""
+    if not wanted.profile and _CONFINED in proved:
+        proved.remove(_CONFINED)
+        evidence.say("as the scenario before has shown")
+        return
     generated = f"lxc-{ctid}_</var/lib/lxc>"
-    every_process_runs_under(
-        runtime, ctid, generated if wanted.profile == GENERATED else wanted.profile
-    )
+    _require_confined(runtime, ctid, generated if wanted.profile == GENERATED else wanted.profile)
 
 
 @then(parsers.parse('every process runs under "{name}", enforced, and a seccomp filter'))
 @foreseen(node=lambda at: [at.first_process])
-def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
+def every_process_runs_under(runtime: Runtime, ctid: int, name: str, proved: set[str]) -> None:
+    """Which shows for other plans that it is confined."""
+    _require_confined(runtime, ctid, name)
+    proved.add(_CONFINED)
+
+
+def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     """Read, from the node, label and seccomp mode of each thread in the container's cgroups.
 
     A process that enters the container is in its cgroup a moment before it is under its profile. So
@@ -338,6 +348,7 @@ def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"{evidence.counted(len(found), 'thread')} under {under} and seccomp{whose}")
 
 
+_CONFINED = "confined"
 #: How long an entering process may take to get under the profile (seconds).
 _ENTERING = 1.0
 #: The number of findings that a message lists.

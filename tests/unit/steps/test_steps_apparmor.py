@@ -341,7 +341,7 @@ def every_process(
     monkeypatch.setattr(steps, "_ENTERING", 0)
     conf = f"lxc.apparmor.profile: {NAME}\nlxc.seccomp.profile:\n"
     node = Machine({FILE: PROFILE, LOCAL: local, CONF: conf}, FIRST_PROCESS)
-    (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME)
+    (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME, set())
     assert not found
     return line
 
@@ -374,7 +374,19 @@ def test_every_process_is_confined_by_the_profile_of_the_plan_or_any_that_is_enf
     node = Machine({CONF: "", FILE: None, LOCAL: None}, FIRST_PROCESS)
     wanted = replace(plan_file.find("plain"), profile=profile)
     with not_compliant("950", why) if why else nullcontext():
-        steps.every_process_is_confined(Runtime(node), 950, wanted)
+        steps.every_process_is_confined(Runtime(node), 950, wanted, set())
+
+
+def test_every_process_that_the_stricter_scenario_has_judged_is_asked_again_only_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, proved, looks = Machine({CONF: ""}, FIRST_PROCESS), set[str](), [(INIT,), (LOOSE,)]
+    monkeypatch.setattr(confinement, "processes", lambda *_: looks.pop(0) if looks else (LOOSE,))
+    monkeypatch.setattr(steps, "_ENTERING", 0)
+    steps.every_process_runs_under(Runtime(node), 950, NAME, proved)
+    steps.every_process_is_confined(Runtime(node), 950, plan_file.find("plain"), proved)
+    with not_compliant("dockerd"):
+        steps.every_process_is_confined(Runtime(node), 950, plan_file.find("plain"), proved)
 
 
 def test_every_process_while_one_enters_the_container_is_green(
