@@ -38,6 +38,7 @@ from tests.unit.remediation.actions.test_docker_package import Guest
 
 if TYPE_CHECKING:
     from remediation.engine.plan import Plan
+    from remediation.plan_file import PlanFile
 
 CTID = 950
 _GATE = "/var/lib/docker-lxc-gate"
@@ -143,8 +144,8 @@ class Whole(OfFolder):
         self.in_container = Inside(folder / "container", ctid)
         super().__init__(self.on_node, config, self.in_container)
 
-    def plan(self) -> Plan:
-        plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None)
+    def plan(self, wanted: PlanFile | None = None) -> Plan:
+        plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None, wanted=wanted)
         return replace(plan, exclusive=lambda _: nullcontext())
 
     @property

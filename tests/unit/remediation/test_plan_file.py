@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.facts import docker
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from remediation import plan_file
+from remediation import docker_in_lxc, plan_file
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
+from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
+from tests.doubles.nodes.whole import Whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +85,45 @@ def test_plan_of_a_wrong_file_names_line_key_and_what_to_write(
     with naming(UsageError, "plan.toml", *named) as raised:
         plan_file.find(str(file))
     assert "\n" not in str(raised.value)
+
+
+def _drifts(whole: Whole, plan: plan_file.PlanFile) -> list[str]:
+    return [step.action.id for step, drift in whole.plan(plan).drifts() if drift]
+
+
+def test_plain_applies_the_least_and_the_journal_names_it_and_any_plan_rolls_it_back(
+    tmp_path: Path,
+) -> None:
+    whole, plain = Whole(tmp_path), plan_file.find("plain")
+    assert _drifts(whole, plain) == ["docker-engine"]
+    conf = whole.on_node.read(whole.config_path(whole.ctid)) or b""
+    poor = conf.replace(b"nesting=1", b"keyctl=1")
+    whole.on_node.write(whole.config_path(whole.ctid), poor)
+    assert _drifts(whole, plain) == ["container-options", "docker-engine"]
+    apply(whole.plan(plain))
+    assert whole.on_node.read(whole.config_path(whole.ctid)) == poor.replace(
+        b"keyctl=1", b"keyctl=1,nesting=1"
+    )
+    assert whole.in_container.read("/etc/docker/daemon.json") is None
+    assert _drifts(whole, plain) == []
+    entries = whole.plan().journal.entries()
+    assert {entry.plan for entry in entries} == {plain.identity}
+    roll_back(whole.plan())
+    assert whole.on_node.read(whole.config_path(whole.ctid)) == poor
+    assert _drifts(whole, plain) == ["container-options", "docker-engine"]
+
+
+@pytest.mark.parametrize("driver", ["overlay2", "fuse-overlayfs", "overlayfs", "vfs"])
+def test_plain_changes_the_driver_only_of_a_docker_that_copies_layers(driver: str) -> None:
+    answers = {docker.AT_BOOT: "enabled\n", docker.DRIVER_AND_ROOT: f"{driver} /var/lib/docker\n"}
+    said = {shlex.join(read.argv): answer for read, answer in answers.items()}
+    drift = docker_in_lxc._storage(plan_file.find("plain")).check(
+        Machine({"/etc/docker/daemon.json": '{"log-driver": "journald"}'}, said)
+    )
+    assert (drift is None) is (driver != "vfs")
+    if drift:
+        assert b'"storage-driver": "overlay2"' in drift.should
+        assert b"journald" in drift.should
 
 
 def test_plan_of_an_unknown_name_names_those_there_are() -> None:
