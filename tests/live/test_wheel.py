@@ -1,0 +1,110 @@
+"""The package, as ``pipx install .`` makes it: installed alone, and run outside of any checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+import pytest
+
+from proof.faults import states
+from proof.faults.fault import HEALTHY
+from tests.live.running import ROOT, TARGET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from docker_lxc_gate.lab.machine import Lab
+
+_PIP = (sys.executable, "-m", "pip")
+
+
+def _run(*argv: str | Path, at: Path, code: int = 0) -> str:
+    """Run a program in a folder, without this checkout's environment; return what it says."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    done = subprocess.run(argv, cwd=at, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone, without anything that is not committed."""
+    clone = tmp_path_factory.mktemp("clone")
+    _run("git", "clone", "-q", ROOT, clone, at=clone)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def wheel(commit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package that is built from it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _run(*_PIP, "wheel", "-q", "--no-deps", "-w", folder, commit, at=folder)
+    [wheel] = folder.iterdir()
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, installed with what it needs into an environment of its own."""
+    folder = tmp_path_factory.mktemp("environment")
+    _run(sys.executable, "-m", "venv", folder, at=folder)
+    _run(folder / "bin/pip", "install", "-q", "--only-binary", ":all:", wheel, at=folder)
+    return folder / "bin/docker-lxc-gate"
+
+
+def test_wheel_built_again_by_way_of_an_sdist_is_the_same_bytes(
+    commit: Path, wheel: Path, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        _run(sys.executable, "-m", "build", "-o", tmp_path, commit, at=tmp_path)
+    finally:
+        os.umask(before)
+    [again] = tmp_path.glob("*.whl")
+    assert (again.name, again.read_bytes()) == (wheel.name, wheel.read_bytes())
+
+
+def test_wheel_has_what_users_run_and_nothing_else(wheel: Path, commit: Path) -> None:
+    top = ("features", "steps", "remediation", "conftest.py", "pyproject.toml", "allurerc.mjs")
+    tracked = _run("git", "ls-files", "docker_lxc_gate", *top, at=commit).splitlines()
+    package = "docker_lxc_gate/"
+    wanted = {name if name.startswith(package) else f"{package}checkout/{name}" for name in tracked}
+    with ZipFile(wheel) as file:
+        names = {name for name in file.namelist() if ".dist-info/" not in name}
+    assert names == wanted | {f"{package}checkout/commit"}
+
+
+def test_installed_program_judges_files(program: Path, commit: Path, tmp_path: Path) -> None:
+    head = _run("git", "rev-parse", "HEAD", at=commit).strip()
+    assert _run(program, "--version", at=tmp_path).endswith(f"(commit {head})\n")
+    installed = json.loads(_run(program.with_name("pip"), "list", "--format=json", at=tmp_path))
+    assert not {each["name"] for each in installed} & {"mypy", "ruff", "hypothesis", "pytest-xdist"}
+    (tmp_path / "daemon.json").write_text('{"storage-driver": "fuse-overlayfs"')
+    assert "[json-syntax]" in _run(program, "lint", "daemon.json", at=tmp_path, code=1)
+    log = ROOT / "tests/data/denials/example.log"
+    assert 'profile="' in log.read_text()
+    assert "denials" in _run(program, "denials", log, at=tmp_path)
+    assert "VAL-4" in _run(program, "gate", "--help", at=tmp_path)
+
+
+def test_installed_program_judges_and_changes_the_lab(
+    program: Path, lab: Lab, tmp_path: Path
+) -> None:
+    """From any folder; the reports lie there."""
+    states.restore(lab, HEALTHY)
+    target = ("--target", TARGET)
+    _run(program, "doctor", *target, at=tmp_path)
+    _run(program, "plan", *target, at=tmp_path)
+    said = _run(program, "gate", *target, at=tmp_path)
+    assert "verdict: compliant" in said
+    assert (tmp_path / "reports/junit.xml").is_file()
+    assert any((tmp_path / "reports/allure-results").glob("*-result.json"))
+    _run(program, "rollback", "--yes", *target, at=tmp_path)
+    _run(program, "status", *target, at=tmp_path, code=1)
+    _run(program, "apply", "--yes", *target, at=tmp_path)
+    _run(program, "status", *target, at=tmp_path)
