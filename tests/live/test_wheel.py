@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -82,14 +81,21 @@ def test_wheel_has_what_users_run_and_nothing_else(wheel: Path, commit: Path) ->
 def test_installed_program_judges_files(program: Path, commit: Path, tmp_path: Path) -> None:
     head = _run("git", "rev-parse", "HEAD", at=commit).strip()
     assert _run(program, "--version", at=tmp_path).endswith(f"(commit {head})\n")
-    installed = json.loads(_run(program.with_name("pip"), "list", "--format=json", at=tmp_path))
-    assert not {each["name"] for each in installed} & {"mypy", "ruff", "hypothesis", "pytest-xdist"}
+    packages = {path.name for path in program.parents[1].glob("lib/python*/site-packages/*")}
+    assert "docker_lxc_gate" in packages
+    assert not packages & {
+        "features",
+        "steps",
+        "remediation",
+        "proof",
+        "mypy",
+        "hypothesis",
+        "xdist",
+    }
     (tmp_path / "daemon.json").write_text('{"storage-driver": "fuse-overlayfs"')
     assert "[json-syntax]" in _run(program, "lint", "daemon.json", at=tmp_path, code=1)
     log = ROOT / "tests/data/denials/example.log"
-    assert 'profile="' in log.read_text()
-    assert "denials" in _run(program, "denials", log, at=tmp_path)
-    assert "VAL-4" in _run(program, "gate", "--help", at=tmp_path)
+    assert "denial" in _run(program, "denials", log, at=tmp_path)
 
 
 def test_installed_program_judges_and_changes_the_lab(
