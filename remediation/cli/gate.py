@@ -15,12 +15,17 @@ from docker_lxc_gate.machines.target import EXPECTED
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option(
     "--target",
-    "targets",
     multiple=True,
     metavar="T",
     help=f"{EXPECTED}, or a name in the target file. May be repeated.",
 )
-@click.option("--target-file", metavar="TOML", help="File of targets, by name.")
+@click.option("--target-file", multiple=True, metavar="TOML", help="File of targets, by name.")
+@click.option(
+    "--plan",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Plan by which it is judged: docker-in-lxc, plain, or a TOML file (docs/plan.md).",
+)
 @click.option(
     "--allow-mutation",
     is_flag=True,
@@ -28,14 +33,7 @@ from docker_lxc_gate.machines.target import EXPECTED
 )
 @click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
-def gate(
-    targets: tuple[str, ...],
-    target_file: str | None,
-    others: tuple[str, ...],
-    *,
-    allow_mutation: bool,
-    no_report: bool,
-) -> None:
+def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.
 
     It looks at the container as it stands, and is read-only without --allow-mutation. Results and
@@ -46,11 +44,14 @@ def gate(
     Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 130: interrupted;
     docs/verdicts.md has all.
     """
-    if not targets:
+    if not given["target"]:
         target_option.named(None, None)
-    asked = [f"--target={target}" for target in targets]
-    asked += [f"--target-file={target_file}"] if target_file else []
-    asked += ["--allow-mutation"] * allow_mutation + ["--no-report"] * no_report
-    own = ["-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
-    sys.argv = ["pytest", *own, *asked, *others]
+    sys.argv = ["pytest", "-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
+    for name, values in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(values, bool):
+            sys.argv += [option] * values
+        else:
+            sys.argv += [f"{option}={value}" for value in values]
+    sys.argv += others
     sys.exit(pytest.console_main())

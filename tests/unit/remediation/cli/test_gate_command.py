@@ -27,7 +27,7 @@ OWN = ["pytest", "-c", f"{HOME}/pyproject.toml", f"{HOME}/features"]
         (["--target=a/1", "--target=b/2"], ["--target=a/1", "--target=b/2"]),
         (
             ["--target-file", "t.toml", "--target", "x", "--no-report", "--allow-mutation"],
-            ["--target=x", "--target-file=t.toml", "--allow-mutation", "--no-report"],
+            ["--target-file=t.toml", "--target=x", "--no-report", "--allow-mutation"],
         ),
         (
             ["--target", "a/1", "--junit-xml", "f", "-rA"],
