@@ -165,7 +165,7 @@ def test_docker_that_starts_while_the_end_of_the_boot_is_waited_for_runs(world: 
     shared.begin()
     no_unit_failed(runtime, container, 950)
     foresight.of_scenario(first.session.items[1], of)
-    docker_runs(host(container))
+    docker_runs(host(container), set())
 
 
 def test_node_that_cannot_be_reached_is_the_steps_to_tell(

@@ -74,12 +74,12 @@ def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning:
 
 
 def test_docker_runs_but_not_after_a_boot_is_red() -> None:
-    steps.docker_runs(Host(running=("docker",), answers={ENABLED: "enabled\n"}))
+    steps.docker_runs(Host(running=("docker",), answers={ENABLED: "enabled\n"}), set())
     with not_compliant(steps.NO_DOCKER):
-        steps.docker_runs(Host(answers={ENABLED: "enabled\n"}))
+        steps.docker_runs(Host(answers={ENABLED: "enabled\n"}), set())
     for answer in ("disabled\n", "enabled-runtime\n", ""):
         with not_compliant("boot"):
-            steps.docker_runs(Host(running=("docker",), answers={ENABLED: answer}))
+            steps.docker_runs(Host(running=("docker",), answers={ENABLED: answer}), set())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_docker_runs_where_it_is_down_names_the_cause(state: str, log: str, why:
     }
     down = Host(programs=("dockerd",), answers=answers)
     with not_compliant(why) as raised:
-        steps.docker_runs(down)
+        steps.docker_runs(down, set())
     assert steps.NO_DOCKER not in str(raised.value)
 
 
