@@ -14,7 +14,6 @@ from docker_lxc_gate.lint.rules import (
     container_config,
     container_confinement,
     daemon_json,
-    idmap,
     profile,
     scripts,
 )
@@ -78,7 +77,7 @@ def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[F
     }
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
         yield from container_config.check(source)
-        yield from idmap.check(source)
+        yield from container_confinement.id_map(source)
         yield from container_confinement.check(source, rules)
 
 

@@ -1,27 +1,29 @@
-"""What weakens a container, and which profile its configuration really gives it.
+"""What weakens a container: which profile its configuration really gives it, and its map of ids.
 
-Sources: PVE::LXC (update_lxc_config, make_apparmor_config) of pve-container 6.1,
-lxc.container.conf(5), LXC's nesting.conf and abstractions/start-container.
+Sources: PVE::LXC (update_lxc_config, make_apparmor_config, parse_id_maps) of pve-container 6.1,
+lxc.container.conf(5), user_namespaces(7), LXC's nesting.conf and abstractions/start-container.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities, container_config, pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE
+from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
 from docker_lxc_gate.lint.rules.container_config import read
 from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from docker_lxc_gate.formats.container_config import ContainerConfig, Option
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Rules
     from docker_lxc_gate.lint.source import Source
-
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: LXC's profiles that refuse nested mounts.
@@ -159,3 +161,71 @@ def _mounts_nothing(rules: Rules) -> bool:
     if any(_MOUNT_RULE.match(each.rule.bare) and not each.rule.denies for each in rules.found):
         return False
     return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)
+
+
+_OF_IDS = {"u": "user", "g": "group"}
+
+
+@dataclass(frozen=True)
+class _Range(Range):
+    """A range of users or groups, and the line that it is in."""
+
+    kind: str
+    line: int
+
+
+def id_map(source: Source) -> Iterator[Finding]:
+    """Yield what is wrong with a container's own id map; without one there is nothing to say.
+
+    Args:
+        source: of the kind CONTAINER or LXC.
+    """
+    ranges: list[_Range] = []
+    for option in read(source).all("lxc.idmap"):
+        found = written(option.value)
+        if found is None or found[0] not in _OF_IDS:
+            if option.value:  # an empty value clears the list
+                said = f"'{option.value}' is no entry of an id map"
+                yield source.at("container-idmap-invalid", option.line, said)
+            ranges = []
+            if option.value:
+                return
+            continue
+        ranges.append(_Range(**vars(found[1]), kind=found[0], line=option.line))
+    for kind in _OF_IDS if ranges else ():
+        of_kind = sorted((r for r in ranges if r.kind == kind), key=lambda r: r.inside)
+        yield from _judged(source, kind, of_kind, ranges[-1].line)
+
+
+def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> Iterator[Finding]:
+    name = _OF_IDS[kind]
+    if not ranges:
+        yield source.at("container-idmap-hole", last, f"no {name} id is mapped")
+        return
+    clash = _clash(ranges, "inside") or _clash(ranges, "outside")
+    if clash:
+        one, other = clash
+        yield source.at(
+            "container-idmap-overlap",
+            other.line,
+            f"{name} ids overlap those of line {one.line}",
+        )
+        return
+    for hole in holes(ranges):
+        line = next((each.line for each in ranges if each.inside > hole[0]), ranges[-1].line)
+        yield source.at("container-idmap-hole", line, f"the {name} {in_words([hole])} not mapped")
+    for each in ranges:
+        if each.outside == 0 and each.count:
+            yield source.at(
+                "container-idmap-root",
+                each.line,
+                f"{name} {each.inside} is the node's {name} 0",
+            )
+
+
+def _clash(ranges: Sequence[_Range], side: str) -> tuple[_Range, _Range] | None:
+    ordered = sorted(ranges, key=lambda each: int(getattr(each, side)))
+    for one, other in pairwise(ordered):
+        if getattr(one, side) + one.count > getattr(other, side):
+            return one, other
+    return None

@@ -12,7 +12,7 @@ from docker_lxc_gate.commandline.json_output import json_line
 from docker_lxc_gate.lint import discover, formats
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import PROBLEMS
-from docker_lxc_gate.lint.phoenix.json_schema import mismatches
+from docker_lxc_gate.lint.phoenix.description import mismatches
 from docker_lxc_gate.lint.source import Kind, Source
 
 DATA = Path(__file__).parents[2] / "data"
