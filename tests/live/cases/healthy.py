@@ -177,13 +177,16 @@ VARIATIONS = (
         "Proxmox mounts /sys writable, and lets file systems be mounted, because features say so",
         "sed -i '/^features:/s/$/,force_rw_sys=1,mount=nfs;cifs/' \"$conf\"; restart",
         "grep -q '^lxc.mount.auto = sys:rw' /var/lib/lxc/$ctid/config",
+        but=("again", "profile-back", "docker-back"),
     ),
     Variation(
         "F08-seccomp",
         "a zombie is left, and the container's own seccomp list refuses more than LXC's",
         "(cat /usr/share/lxc/config/common.seccomp; echo 'socket errno 97 [0,38,SCMP_CMP_EQ]') "
         ">/etc/lxc/own.seccomp; echo 'lxc.seccomp.profile: /etc/lxc/own.seccomp' >>\"$conf\"; "
-        "restart; inside systemd-run -q --unit=zombie perl -e 'fork or exit; sleep 9999'",
+        "printf '%s\\n' '[Service]' 'ExecStart=/usr/bin/perl -e \"fork or exit; sleep 9999\"' "
+        "'[Install]' WantedBy=multi-user.target | into /etc/systemd/system/zombie.service; "
+        "inside systemctl enable -q zombie; restart",
         "! inside perl -e 'exit !socket(S, 38, 5, 0)' && inside sh -c 'ps -eo stat | grep ^Z'",
     ),
     Variation(
