@@ -67,6 +67,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--target-file",
+        action="append",
+        default=[],
         metavar="TOML",
         help="file of targets, by name; docs/targets.md has the keys",
     )
@@ -84,8 +86,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find the targets; a wrong one is a usage error before anything runs, workers included."""
-    named = config.getoption("--target-file")
-    file = Path(named) if named else None  # a str till here: workers are sent no Path
+    files = config.getoption("--target-file")
+    if files[1:]:
+        raise pytest.UsageError(f"--target-file is given {len(files)} times, and takes one file")
+    file = Path(files[0]) if files else None  # a str till here: workers are sent no Path
     try:
         found = [target_file.find(text, file) for text in config.getoption("--target") or [None]]
         plan = config.getoption("--plan")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
+from typing_extensions import override
 
 from docker_lxc_gate.commandline.json_output import print_json_error
 from docker_lxc_gate.commandline.output import screen_option
@@ -19,7 +20,25 @@ SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 _INTERRUPTED = 130
 
 
-class Command(click.Command):
+class _Once(click.Command):
+    """Refuses an option that is given twice and takes one value, where click drops the first.
+
+    Otherwise a script that names two targets would take the verdict on one for that on both.
+    """
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args([*args])
+            for each in given:
+                single = isinstance(each, click.Option) and not each.multiple and not each.is_flag
+                if single and (times := given.count(each)) > 1:
+                    advice = f"run {ctx.command_path} once for each"
+                    raise click.UsageError(f"{each.opts[0]} is given {times} times: {advice}")
+        return super().parse_args(ctx, args)
+
+
+class Command(_Once):
     """A command that prints an error's message, and ends with the error's exit code.
 
     Attributes:
@@ -54,7 +73,7 @@ class Command(click.Command):
         sys.exit(code)
 
 
-class Verb(click.Command):
+class Verb(_Once):
     """A command with the options that all have."""
 
     def __init__(self, name: str | None, **more: Any) -> None:

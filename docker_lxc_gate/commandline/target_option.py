@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -25,17 +25,6 @@ _TRIES = (
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 
-def _once(ctx: click.Context, option: click.Parameter, given: tuple[Any, ...]) -> Any:
-    """Return the option's value; a second one ends the program with 2, where click drops the first.
-
-    Otherwise a script that names two targets would take the verdict on one for that on both.
-    """
-    if given[1:]:
-        times = f"{option.opts[0]} is given {len(given)} times"
-        raise click.UsageError(f"{times}: run {ctx.command_path} once for each")
-    return next(iter(given), None)
-
-
 def target_options(more: str) -> Callable[[_Command], _Command]:
     """Return a decorator that adds both options, as the arguments ``where`` and ``file``.
 
@@ -47,15 +36,11 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
             "--target",
             "where",
             metavar="T",
-            multiple=True,
-            callback=_once,
             help=f"{EXPECTED}, or a name in the target file{more}",
         ),
         click.option(
             "--target-file",
             "file",
-            multiple=True,
-            callback=_once,
             type=click.Path(path_type=Path, dir_okay=False, exists=True),
             metavar="TOML",
             help="File of targets, by name.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,41 @@ def test_program_whose_reader_ends_early_ends_in_silence_with_its_verdict(
         check=False,
     )
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (1, 1, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["remediation", "plan", "--target", "n\u00f6"],  # click's own error
+        ["remediation", "lint", "\u00e9\U0001f600"],
+        ["proof.faults", "n\u00f6"],
+        ["pytest", "features/", "--target", "n\u00f6"],
+        ["docker_lxc_gate.lab", "reset", "n\u00f6"],
+    ],
+)
+def test_program_whose_output_cannot_show_a_character_escapes_it(
+    words: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "LAB_HOME": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    said = (done.stdout + done.stderr).decode("ascii")
+    assert done.returncode == 2
+    assert "\\u" in said or "\\xf6" in said
+    assert "Traceback" not in said
+
+
+def test_json_whose_output_cannot_show_a_character_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "950.conf").write_text("\u00e9\U0001f600\n" + "rootfs: local:1\n")
+    argv = [sys.executable, "-m", "remediation", "lint", "--json", str(tmp_path)]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, check=False)
+    said = [each["message"] for each in json.loads(done.stdout.decode("ascii"))["findings"]]
+    assert any("\u00e9\U0001f600" in each for each in said)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -214,13 +214,20 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)])
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ((), "target 'x': "),
+        (("-n1",), "target 'x': "),
+        (("--target-file", "a", "--target-file", "b"), "--target-file is given 2 times, and"),
+    ],
+)
 def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
-    tmp_path: Path, workers: tuple[str, ...]
+    tmp_path: Path, more: tuple[str, ...], told: str
 ) -> None:
-    seen = ran(tmp_path, "--target", "x", *workers)
+    seen = ran(tmp_path, "--target", "x", *more)
     assert (seen.returncode, seen.stdout.strip()) == (2, "")
-    assert seen.stderr.startswith("ERROR: target 'x': ")
+    assert seen.stderr.startswith(f"ERROR: {told}")
     assert seen.stderr.count("\n") == 1
 
 
