@@ -74,6 +74,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--plan",
+        action="append",
+        default=[],
         metavar="NAME|FILE",
         help="plan by which it is judged: docker-in-lxc, plain, or a TOML file (docs/plan.md)",
     )
@@ -86,14 +88,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find the targets; a wrong one is a usage error before anything runs, workers included."""
+    for option in ("--target-file", "--plan"):
+        if (times := len(config.getoption(option))) > 1:
+            raise pytest.UsageError(f"{option} is given {times} times, and takes one value")
     files = config.getoption("--target-file")
-    if files[1:]:
-        raise pytest.UsageError(f"--target-file is given {len(files)} times, and takes one file")
     file = Path(files[0]) if files else None  # a str till here: workers are sent no Path
     try:
         found = [target_file.find(text, file) for text in config.getoption("--target") or [None]]
-        plan = config.getoption("--plan")
-        config.stash[_ASKED] = [structs.replace(one, plan=plan or one.plan) for one in found]
+        plan = {"plan": config.getoption("--plan")[0]} if config.getoption("--plan") else {}
+        config.stash[_ASKED] = [structs.replace(one, **plan) for one in found]
         for each in config.stash[_ASKED]:
             plan_file.find(each.plan)
     except UsageError as error:
@@ -201,7 +204,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Note the plan that asks a scenario, too."""
     plan = _plan_of(item) and plan_file.find(_plan_of(item)).includes
-    if plan and _is_of(item, plan_file.find(plan)):
+    if plan and len(item.config.stash[_ASKED]) == 1 and _is_of(item, plan_file.find(plan)):
         item.stash[verdicts.INCLUDED] = plan
 
 

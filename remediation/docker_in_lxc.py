@@ -82,6 +82,7 @@ def plan(
     tell: Callable[[str], None],
     of_node: bool = False,
     wanted: PlanFile | None = None,
+    every: bool = False,
 ) -> Plan:
     """Return the whole plan for one container.
 
@@ -92,7 +93,8 @@ def plan(
         repository: the checkout of phoenix on the node. Without one, the plan omits its steps.
         tell: called with one line before each long operation.
         of_node: leave out the container's steps, to roll back the node's alone.
-        wanted: the plan as data; None: the default one, which has every action there is.
+        wanted: the plan as data; None: the default one.
+        every: keep the steps that the plan does not have, to roll back what any plan did.
 
     Raises:
         Elsewhere: the container is on another node, and ``of_node`` is not given.
@@ -108,11 +110,12 @@ def plan(
         steps.append(_options(runtime, ctid, wanted))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
-    if wanted != plan_file.find() and state == "running":
+    if not every and wanted != plan_file.find() and state == "running":
         directory, storage = inside[1:3]
         if storage.action.check(storage.on) is None:
             inside.remove(directory)  # nothing is to be written there
-    steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
+    if not every:
+        steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
     create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
     not_checked: tuple[str, ...] = ()
     if state is None:

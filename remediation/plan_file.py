@@ -14,12 +14,12 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
+from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 _SHIPPED = files("remediation") / "plans"
 #: LXC makes it for the container.
 GENERATED = "generated"
 _FEATURES = {"nesting", "keyctl", "fuse", "mknod", "force_rw_sys"}
-_CLAUSE = patterns.compile(r"(PRE|STEP|BACK|VAL)(-[1-9](\.[1-9])?)?")
 
 
 class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,8 +50,9 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Check the values beyond their types; raises ValueError with the key and a proposal."""
         if not patterns.fullmatch(r"[a-z][a-z0-9-]*", self.name):
             raise ValueError(f"name: {self.name!r}; write lower-case words, as my-plan")
-        if wrong := [each for each in self.clauses if not _CLAUSE.fullmatch(each)]:
-            raise ValueError(f"clauses: {wrong[0]!r} is none; docs/plan.md has them")
+        for each in self.clauses or ("",):
+            if not any(_is_below(clause, each) for clause in CATALOGUE):
+                raise ValueError(f"clauses: {each!r} is none; docs/plan.md has them")
         if unknown := {*self.features} - _FEATURES:
             raise ValueError(f"features: no such feature: {', '.join(sorted(unknown))}")
         if not self.drivers:
@@ -67,14 +68,16 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def applies(self, clause: str) -> bool:
         """Whether a clause is one of the plan's."""
-        return any(
-            clause == each or clause.startswith((f"{each}.", f"{each}-")) for each in self.clauses
-        )
+        return any(_is_below(clause, each) for each in self.clauses)
 
     @property
     def asked(self) -> PlanFile:
         """The plan by whose wishes the scenarios of every plan are judged."""
         return find(self.includes) if self.includes else self
+
+
+def _is_below(clause: str, asked: str) -> bool:
+    return clause == asked or clause.startswith((f"{asked}.", f"{asked}-"))
 
 
 @cache
@@ -95,4 +98,6 @@ def find(text: str = DEFAULT_PLAN) -> PlanFile:
     found = target_file.one(Path(text), PlanFile)
     if found.name in (each.name.removesuffix(".toml") for each in _SHIPPED.iterdir()):
         raise UsageError(f"{text}: name: {found.name!r} is a shipped plan's; write another one")
+    if found.includes:
+        raise UsageError(f"{text}: includes: only a shipped plan has it; delete the line")
     return found

@@ -98,15 +98,17 @@ def label_defect(label: str, profile: str) -> str:
     """Return why a label does not confine a container's process; empty if it does.
 
     Each profile of a stack confines, so one of them must be the container's. A child profile is
-    wrong, because the shipped profile has none. Without a ``profile`` any will do.
+    wrong, because the shipped profile has none. Without a ``profile`` any will do, but for those
+    called ``unconfined``, of whichever namespace.
     """
-    found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+)\))?", label)
+    found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+|-)\))?", label)
     name, mode = found.groups() if found else (label, None)
     parts = name.split("//&")
-    if profile in parts or (not profile and name != "unconfined"):
+    confined = any(part.rpartition(":")[2] != "unconfined" for part in parts)
+    if profile in parts or (not profile and confined):
         fine = {"enforce"} if len(parts) == 1 else {"enforce", "mixed", None}
         return "" if mode in fine else mode_meaning(mode or "unknown")
-    if name == "unconfined":
+    if name == "unconfined" or not (profile or confined):
         return "unconfined"
     if any(part.startswith(f"{profile}//") for part in parts):
         return f"under '{label}', a child that the plan's profile does not have"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Room that a small run needs (bytes); a folder with less is refused.
 _ROOM = 1 << 20
 _LOCK = ".lock"
+#: What a run replaces.
+_OURS = ("allure-results", "report", "junit.xml", "history.jsonl")
 #: The umask of a file that only its owner may read.
 CLOSED = 0o077
 
@@ -102,8 +104,8 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
     """
     elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
     why = not_own(folder) if alone else ""
-    if alone and (folder / "allure-results").exists() and not (folder / _LOCK).exists():
-        why = "it has the results of another program"  # a run would delete them
+    if alone and not (folder / _LOCK).exists() and any((folder / name).exists() for name in _OURS):
+        why = "it has the results of another program"  # a run would replace them
     if why:
         raise Unanswerable(
             f"results cannot be written to {folder}: {why}. Move it away, or name {elsewhere}"

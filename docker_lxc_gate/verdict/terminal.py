@@ -150,8 +150,13 @@ class Screen:
         counts += [f"{deselected} deselected"] * bool(deselected)
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
         self.line(f"verdict: {WORDS[code]} ({', '.join(counts)})", **{"bold": True, colour: True})
-        if code == DIFFERS and (said := _of_the_included(outcomes)):
+        if code == DIFFERS and (said := _of_the_included(outcomes, whole=self._is_whole())):
             self.line(said)
+
+    def _is_whole(self) -> bool:
+        """Whether no expression selects scenarios."""
+        option = self._reporter.config.option if self._reporter else None
+        return option is not None and not (option.keyword or option.markexpr)
 
     def _print(self, what: Table | Text | Padding) -> None:
         if self._reporter is None:
@@ -175,15 +180,20 @@ _WORKS = frozenset({"STEP-2.2", "VAL-2", "VAL-3", "VAL-4"})
 _AGAIN = "VAL-5"
 
 
-def _of_the_included(outcomes: list[Outcome]) -> str:
-    """Return what a run says of the plan that its own includes; empty if that is not compliant."""
+def _of_the_included(outcomes: list[Outcome], *, whole: bool) -> str:
+    """Return what a run says of the plan that its own includes; empty if that is not compliant.
+
+    Of a scenario without a result, nobody knows whether the other plan has it.
+    """
+    if not all(each.ended for each in outcomes):
+        return ""
     asked = [each for each in outcomes if each.included]
     left = [each for each in asked if each.code != HOLDS]
     if not asked or any(each.code != UNKNOWN or _AGAIN not in each.requirements for each in left):
         return ""
     plan = f"--plan {asked[0].included} is compliant"
     judged = {clause for each in asked for clause in each.requirements}
-    if judged >= _WORKS:
+    if whole and judged >= _WORKS:
         but = ", except that no second provisioning was judged" * bool(left)
         return f"Docker works here, confined: {plan}{but}"
     return f"Only what this plan alone asks is red: {plan}, as far as it was asked"

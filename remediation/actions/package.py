@@ -69,7 +69,7 @@ ours=" $1 "
 shift
 plan=$(apt {shlex.join(LOOKING)} -s "$@") || exit
 others=$(printf '%s\\n' "$plan" | awk -v ours="$ours" '
-    /^(Inst|Purg|Remv) / && !index(ours, " " $2 " ") {{ print $2 }}' | sort -u)
+    /^(Inst|Purg|Remv) / && !index(ours, " " $2 " ") {{ print $2 }}') || exit
 test -z "$others" || {{ echo $others && exit 3
 }}
 apt "$@"
@@ -337,7 +337,7 @@ def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[st
         What else it would touch, and the result.
     """
     done = on.run(["sh", "-c", _ALONE, "alone", " ".join(ours), *words], timeout=APT_TIMEOUT)
-    return ", ".join(done.text.split()) if done.exit_code == _OTHERS else "", done
+    return ", ".join(sorted({*done.text.split()})) if done.exit_code == _OTHERS else "", done
 
 
 def _overtaken(on: Transport) -> list[str]:

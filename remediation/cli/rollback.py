@@ -10,6 +10,7 @@ import click
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.errors import Elsewhere
+from remediation import plan_file
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.rollback import roll_back, rollback_side_effects
@@ -17,7 +18,9 @@ from remediation.engine.rollback import roll_back, rollback_side_effects
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
+    from remediation.engine.journal import Journal
     from remediation.engine.plan import Plan
+    from remediation.plan_file import PlanFile
 
 
 @click.command(cls=Verb)
@@ -39,9 +42,11 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bo
     and the exit code is 3, because the container's part is left.
     """
     left: list[str] = []
-    with options.planned(aim) as (runtime, make):  # any plan's changes: it takes every action
+    with options.planned(aim) as (runtime, make):
         try:
             whole = make(wanted=None)
+            if (wanted := _applied(whole.journal, aim)) != plan_file.find():
+                whole = make(wanted=wanted, every=True)
         except Elsewhere as moved:
             whole = make(of_node=True, wanted=None)
             left = _left(whole, runtime.node, moved)
@@ -56,6 +61,16 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bo
         where = " here" if left else f": the journal holds {what} of container {aim.ctid}"
         printing.out.print(f"nothing to roll back{where}")
     sys.exit(3 if left else 0)
+
+
+def _applied(journal: Journal, aim: Target) -> PlanFile:
+    """Return the plan whose run the journal holds; only it knows what a run that was cut off wrote.
+
+    One of a file is known if ``--plan`` or the target names it.
+    """
+    identities = {entry.plan for entry in journal.entries()}
+    known = (plan_file.find(aim.plan), plan_file.find("plain"))
+    return next((each for each in known if each.identity in identities), plan_file.find())
 
 
 def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:

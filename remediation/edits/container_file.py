@@ -75,15 +75,16 @@ def taken_away(ctid: int, features: Collection[str], text: str) -> str:
 def lxc_options(node: Transport, text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     """Return plain LXC's configuration with the equivalents of Proxmox's features.
 
-    Keyrings are allowed, unless the container's own seccomp list on ``node`` refuses them. LXC's
-    own list then replaces it.
+    If the plan wants keyrings, and the container's own seccomp list on ``node`` refuses them, LXC's
+    own list replaces it.
     """
     written = _whole(text, container_config.parse_lxc)
     wanted = {"lxc.apparmor.allow_nesting": "1", _PROFILE: plan.profile or GENERATED}
     if not plan.profile and not _is_unconfined(written, container_config.parse_lxc):
         del wanted[_PROFILE]
     own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
-    if own and container_config.refuses((node.read(own) or b"").decode(errors="replace")):
+    read = (node.read(own) or b"") if own and "keyctl" in plan.features else b""
+    if container_config.refuses(read.decode(errors="replace")):
         wanted["lxc.seccomp.profile"] = container_config.COMMON_SECCOMP
     return with_lxc_options(written, wanted, fuse="fuse" in plan.features).encode(
         errors="surrogateescape"

@@ -178,7 +178,7 @@ class _Run:
             consequence.run()
             why = "something it depends on changed"
             outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
-        for step, left in replace(plan, steps=changed).drifts():
+        for step, left in plan.drifts() if changed else ():
             _require_applied(step, left)
         if changed:
             plan.enter(Stage.FINISH)

@@ -57,6 +57,7 @@ from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import docker_in_lxc
+from remediation.cli import printing
 from remediation.engine.journal import Journal
 from tests.doubles import patient, upgrading
 from tests.doubles.examples import examples, in_depth
@@ -174,7 +175,7 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     formats.summary(found, sources)
     for finding in found[:200]:
         formats.as_github(finding)
-        list(formats.as_text(finding))
+        printing.finding(finding, formats.heading(finding), "")
 
 
 def of_a_target(on: Transport) -> None:

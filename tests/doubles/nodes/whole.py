@@ -144,8 +144,8 @@ class Whole(OfFolder):
         self.in_container = Inside(folder / "container", ctid)
         super().__init__(self.on_node, config, self.in_container)
 
-    def plan(self, wanted: PlanFile | None = None) -> Plan:
-        plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None, wanted=wanted)
+    def plan(self, wanted: PlanFile | None = None, *, every: bool = False) -> Plan:
+        plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None, wanted=wanted, every=every)
         return replace(plan, exclusive=lambda _: nullcontext())
 
     @property

@@ -167,6 +167,22 @@ def test_label_defect_under_another_label_names_its_mode_or_why(label: str, name
     assert named in confinement.label_defect(label, NAME)
 
 
+@pytest.mark.parametrize(
+    ("label", "named"),
+    [
+        ("any (enforce)", ""),
+        ("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined", ""),
+        ("any (complain)", "complain mode"),
+        ("unconfined", "unconfined"),
+        ("unconfined//&:lxc-950_<-var-lib-lxc>:unconfined", "unconfined"),
+        ("any//&:lxc-950_<-var-lib-lxc>:unconfined (-)", "- mode"),
+    ],
+)
+def test_label_defect_where_any_profile_will_do(label: str, named: str) -> None:
+    found = confinement.label_defect(label, "")
+    assert named in found if named else found == ""
+
+
 @pytest.mark.parametrize("mode", ["complain", "kill", "unconfined", "prompt", "user", "new"])
 def test_mode_meaning_names_it_and_says_whether_it_confines(mode: str) -> None:
     said = confinement.mode_meaning(mode)

@@ -170,7 +170,7 @@ def test_up_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: 
     assert rows[1].endswith(" (would be built)")
     assert "from       deb http://a.example/debian trixie main" in rows
     assert "           http://p.example/pve trixie some-component" in rows
-    assert {"proxmox-ve", "proxmox-default-kernel"} <= {*output.split()}
+    assert {"proxmox-ve", "proxmox-default-kernel"} <= {*output.replace(",", " ").split()}
     assert [row.split()[0] for row in rows[-2:]] == ["pct", "unchecked"]
     assert not home.exists()
 

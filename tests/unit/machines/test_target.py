@@ -156,7 +156,8 @@ def test_target_option_of_a_command_gives_it_the_target(
         result = CliRunner().invoke(show, args)
         return result.exit_code, result.output
 
-    assert run() == (0, "lab/950 False\n")
+    assert run()[0] == UsageError.exit_code
+    assert run("--target", "lab/950") == (0, "lab/950 False\n")
     assert run("--loud", "--target", "pve1/950") == (0, "pve1/950 True\n")
     assert run("--target-file", "targets.toml", "--target", "here") == (0, "local/100 False\n")
     code, said = run("--target", "nowhere", "--target-file", "targets.toml")

@@ -9,9 +9,12 @@ import pytest
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.facts import docker
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import docker_in_lxc, plan_file
+from remediation.cli.rollback import _applied
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -69,7 +72,11 @@ def test_plan_of_a_file_has_an_identity_by_what_it_says(file: Path) -> None:
         ('["overlay2"]', "[]", ("line 5.drivers", "empty")),
         ("profile", "profil", ("line 6", "did you mean profile?")),
         ('"generated"', '"unconfined"', ("line 6.profile", "generated")),
-        ('"VAL"', '"VAL-99"', ("line 7.clauses", "'VAL-99'")),
+        *(
+            ('"VAL"', f'"{clause}"', ("line 7.clauses", f"'{clause}'"))
+            for clause in ("VAL-99", "VAL-9", "STEP-2.9", "VA", "")
+        ),
+        ('"t"', '"t"\nincludes = "plain"', ("includes", "delete the line")),
         ("version = 1", 'version = "1"', ("line 3.version", "version = NUMBER")),
         ("version = 1\n", "", ("version", "NUMBER")),
         ('"mine"', '"plain"', ("'plain'", "shipped")),
@@ -111,6 +118,23 @@ def test_plain_applies_the_least_and_the_journal_names_it_and_any_plan_rolls_it_
     roll_back(whole.plan())
     assert whole.on_node.read(whole.config_path(whole.ctid)) == poor
     assert _drifts(whole, plain) == ["container-options", "docker-engine"]
+
+
+def test_plain_that_was_cut_off_is_rolled_back_by_its_own_plan(tmp_path: Path) -> None:
+    whole, plain = Whole(tmp_path), plan_file.find("plain")
+    conf = whole.on_node.read(whole.config_path(whole.ctid)) or b""
+    poor = conf.replace(b"nesting=1", b"keyctl=1")
+    whole.on_node.write(whole.config_path(whole.ctid), poor)
+    apply(whole.plan(plain))
+    lines = (whole.journal / "journal.jsonl").read_text().splitlines(keepends=True)
+    begun = [line for line in lines if '"kind":"before"' in line]
+    (whole.journal / "journal.jsonl").write_text("".join(begun))
+    aim = Target("pve1", whole.ctid)
+    assert _applied(whole.plan().journal, aim) == plain
+    with pytest.raises(ChangedSince):
+        roll_back(whole.plan())
+    roll_back(whole.plan(_applied(whole.plan().journal, aim), every=True))
+    assert whole.on_node.read(whole.config_path(whole.ctid)) == poor
 
 
 @pytest.mark.parametrize("driver", ["overlay2", "fuse-overlayfs", "overlayfs", "vfs"])

@@ -187,7 +187,7 @@ def test_provision_of_a_container_without_the_plan_is_refused(plan: FakePlan) ->
     node = Pve()
     node.containers["950"] = "running"
     plan.left = Drift("package fuse-overlayfs is not installed")
-    with naming(FactError, "fuse-overlayfs", "remediation apply --target pve1/950"):
+    with naming(FactError, "fuse-overlayfs", "docker-lxc-gate apply --target pve1/950"):
         run(node)
     assert (node.changed, plan.applied) == ([], [])
 

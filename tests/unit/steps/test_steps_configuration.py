@@ -132,7 +132,7 @@ def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
 
 def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
     node = Machine({STARTED: FUSE})
-    with not_compliant("lacks nesting:", "remediation apply"):
+    with not_compliant("lacks nesting:", "docker-lxc-gate apply"):
         steps.container_is_given(Lxc(node), 950, "nesting, fuse")
 
 

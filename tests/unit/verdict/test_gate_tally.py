@@ -105,15 +105,17 @@ def test_verdict_that_is_red_by_its_own_plan_alone_says_so(
     codes: dict[str, int | None], words: str
 ) -> None:
     clauses = ("STEP-2.2", "VAL-2", "VAL-3", "VAL-4", "VAL-5")
-    own = Outcome("own", "own", requirements=("STEP-1.2",), code=1)
+    own = Outcome("own", "own", requirements=("STEP-1.2",), code=1, ended=True)
     both = [
-        Outcome(each, each, requirements=(each,), code=code, included="plain")
+        Outcome(each, each, requirements=(each,), code=code, included="plain", ended=True)
         for each in clauses
         if (code := codes.get(each, 0)) is not None
     ]
-    said = _of_the_included([own, *both])
+    said = _of_the_included([own, *both], whole=True)
     assert said.startswith(words) if words else not said
-    assert _of_the_included([own]) == ""
+    assert _of_the_included([own], whole=True) == ""
+    assert not _of_the_included([own, *both, Outcome("late", "late")], whole=True)
+    assert "Docker works" not in _of_the_included([own, *both], whole=False)
 
 
 def test_tally_says_why_a_scenario_has_no_result() -> None:
