@@ -148,7 +148,7 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def written(topic: str) -> tuple[Fault, ...]:
-    """Return the faults of ``faults/rows/TOPIC.toml``."""
+    """Return the faults of ``proof/faults/rows/TOPIC.toml``."""
     text = files("proof.faults.rows").joinpath(f"{topic}.toml").read_bytes()
     rows = msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[_Row, ...]])["fault"]
     return tuple(map(_fault, rows))

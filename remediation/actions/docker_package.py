@@ -71,6 +71,10 @@ _CLEAR = r"""
 set -e
 while test $# -gt 0
 do
+    test -e "$2" -o -L "$2" || {
+        shift 2
+        continue
+    }
     awk -v at="$2/" 'index($2 "/", at) == 1 { print $2 }' /proc/self/mounts | sort -r |
         while read -r each
         do umount -l -- "$each"
