@@ -54,9 +54,12 @@ def test_gate_whose_reports_are_a_link_or_anothers_changes_nothing_there(
     assert list(elsewhere.iterdir()) == []
 
 
-def test_gate_where_reports_are_another_programs_deletes_nothing(toy: Toy) -> None:
+@pytest.mark.parametrize(
+    "place", ["allure-results/1-result.json", "junit.xml", "report/index.html"]
+)
+def test_gate_where_reports_are_another_programs_deletes_nothing(toy: Toy, place: str) -> None:
     toy.feature("Then all is well")
-    result = toy.path / "reports" / "allure-results" / "1-result.json"
+    result = toy.path / "reports" / place
     result.parent.mkdir(parents=True)
     result.touch()
     seen = toy.run()

@@ -220,6 +220,7 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ((), "target 'x': "),
         (("-n1",), "target 'x': "),
         (("--target-file", "a", "--target-file", "b"), "--target-file is given 2 times, and"),
+        (("--plan", "plain", "--plan", "docker-in-lxc"), "--plan is given 2 times, and"),
     ],
 )
 def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
