@@ -110,10 +110,6 @@ def plan(
         steps.append(_options(runtime, ctid, wanted))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
-    if not every and wanted != plan_file.find() and state == "running":
-        directory, storage = inside[1:3]
-        if storage.action.check(storage.on) is None:
-            inside.remove(directory)  # nothing is to be written there
     if not every:
         steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
     create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
@@ -229,7 +225,11 @@ def _inside(
     what = f"{container.machine} without anything of Docker's running"
     gone = Consequence("restart-container", what, restart)
     package = Package(*_named("fuse-overlayfs-package"), desired.DRIVER)
-    directory = Directory(*_named("docker-settings-directory"), "/etc/docker")
+    directory = Directory(
+        *_named("docker-settings-directory"),
+        "/etc/docker",
+        lambda on: storage.check(on) is not None,
+    )
     return [
         Step(package, container, place=Place.CONTAINER),
         Step(directory, container, place=Place.CONTAINER),

@@ -106,9 +106,13 @@ class FileEdit(Action[FileState]):
 
 @dataclass(frozen=True)
 class Directory(Action[bool]):
-    """A directory exists (mode 755); rolled back only if it was made here and is empty again."""
+    """A directory exists (mode 755) if it is needed.
+
+    It is rolled back only if it was made here and is empty again.
+    """
 
     path: str = field()
+    needed: Callable[[Transport], bool] = field(default=lambda _: True, compare=False)
 
     before: ClassVar[Any] = bool
 
@@ -126,7 +130,9 @@ class Directory(Action[bool]):
 
     @override
     def check(self, on: Transport) -> Drift | None:
-        return None if self.capture(on) else Drift(f"{self.path} is absent")
+        if self.capture(on) or not self.needed(on):
+            return None
+        return Drift(f"{self.path} is absent")
 
     @override
     def apply(self, on: Transport) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,15 +13,13 @@ from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import docker_in_lxc, plan_file
 from remediation.cli.rollback import _applied
+from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 from tests.doubles.nodes.whole import Whole
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = """
 name = "mine"
@@ -135,6 +133,15 @@ def test_plain_that_was_cut_off_is_rolled_back_by_its_own_plan(tmp_path: Path) -
         roll_back(whole.plan())
     roll_back(whole.plan(_applied(whole.plan().journal, aim), every=True))
     assert whole.on_node.read(whole.config_path(whole.ctid)) == poor
+
+
+def test_plain_rolls_back_the_directory_that_it_made_for_the_settings(tmp_path: Path) -> None:
+    whole, plain = Whole(tmp_path), plan_file.find("plain")
+    whole.in_container.run(["mkdir", "/etc/docker"]).require()
+    whole.plan(plain).journal.record([("docker-settings-directory", Place.CONTAINER, False)])
+    (outcome,) = roll_back(whole.plan(plain))
+    assert (outcome.id, outcome.changed) == ("docker-settings-directory", True)
+    assert not Path(whole.in_container.below("/etc/docker")).exists()
 
 
 @pytest.mark.parametrize("driver", ["overlay2", "fuse-overlayfs", "overlayfs", "vfs"])

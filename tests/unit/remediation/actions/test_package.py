@@ -116,3 +116,11 @@ def test_alone_touches_nothing_but_what_is_ours(
     words = (package._ALONE, "alone", ours, "-o", "DPkg::X::=true", "purge", *names.split())
     done, asked = with_apt_get(tmp_path, "a b c", *words)
     assert ((done.exit_code, " ".join(done.text.split())), asked) == (told, ran)
+
+
+def test_alone_runs_nothing_if_the_plan_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "awk").write_text("#!/bin/sh\nexit 2\n")
+    (tmp_path / "awk").chmod(0o755)
+    words = (package._ALONE, "alone", "a", "purge", "a", "b")
+    done, asked = with_apt_get(tmp_path, "a b", *words)
+    assert (done.exit_code, asked) == (2, ["-s purge a b"])

@@ -121,15 +121,19 @@ def test_apply_with_drift_that_stays_fails_and_rolls_back(tmp_path: Path) -> Non
     assert one.value == "old"
 
 
-def test_apply_with_drift_from_a_later_action_fails_and_rolls_back(tmp_path: Path) -> None:
-    one = Flag("one")
+@pytest.mark.parametrize("value", ["old", "new"])
+def test_apply_with_drift_from_a_later_action_fails_and_rolls_back(
+    tmp_path: Path, value: str
+) -> None:
+    one, two = Flag("one", value=value), Flag("two")
 
     def spoils(two: Flag) -> None:
         one.value, two.value = "spoilt", "new"
 
+    two.on_apply = spoils
     with naming(VerifyFailed, "the flag one"):
-        apply(plan(tmp_path, one, Flag("two", on_apply=spoils)))
-    assert one.value == "old"
+        apply(plan(tmp_path, one, two))
+    assert (one.value, two.value) == ("old" if value == "old" else "spoilt", "old")
 
 
 def test_apply_after_an_unfinished_run_is_refused(tmp_path: Path) -> None:
