@@ -112,7 +112,7 @@ def error_classes() -> str:
 
 
 def _problems(kinds: Iterable[str]) -> str:
-    header = "id|weight|what is wrong|why it matters|what to do"
+    header = "id|severity|what is wrong|why it matters|what to do"
     return _table(
         header, "`{0.id}`|{0.severity}|{0.title}|{0.why}|{0.fix}", map(PROBLEMS.get, kinds)
     )
@@ -135,7 +135,7 @@ def _linked(sources: str) -> str:
 def upgrade_pairs() -> str:
     """Return every pair of versions that is known not to go together."""
     return _table(
-        "id|weight|what happens|broken|only if|fixed|sources",
+        "id|severity|what happens|broken|only if|fixed|sources",
         "`{0.id}`|{1}|{0.title}. {0.why}|{2}|{3}|{4}|{5}",
         PAIRS,
         ["advice" if pair.advice else "problem" for pair in PAIRS],

@@ -53,6 +53,10 @@ class Answers:
     ) -> None:
         self._found, self._otherwise = found, otherwise
 
+    def __or__(self, more: Answers) -> Answers:
+        """Return these answers, and those of the same machine to further reads."""
+        return Answers({**self._found, **more._found}, self._otherwise)
+
     def of(self, read: Read[T]) -> T:
         """Return the fact that a read found.
 

@@ -5,25 +5,28 @@ What doctor names is data: ``problems.toml``, and ``follows.toml``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from docker_lxc_gate.doctor.upgrade_pairs import PAIRS
 from docker_lxc_gate.lint import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from docker_lxc_gate.doctor.answers import Answers
+    from docker_lxc_gate.doctor.upgrade_pairs import Where
     from docker_lxc_gate.facts.denial.denial_groups import Group
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.lint.finding import Finding, Severity
     from docker_lxc_gate.machines.read import Read
 
-#: By id, what lint looks for, too.
+#: By id, what lint looks for, too, and the rows of ``upgrades.toml``.
 PROBLEMS = finding.PROBLEMS | finding.problems("docker_lxc_gate.doctor")
+PROBLEMS |= {pair.id: pair.problem for pair in PAIRS}
 #: By id, the problems from which this one merely follows.
 FOLLOWS = msgspec.toml.decode(
     files("docker_lxc_gate.doctor").joinpath("follows.toml").read_bytes(),
@@ -67,6 +70,8 @@ class Diagnosis:
 
 
 Reads: TypeAlias = "tuple[Read[Any], ...]"
+#: By machine, the version of each package of ``upgrades.toml`` that is there.
+State: TypeAlias = "Mapping[Where, Mapping[str, str]]"
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ class Case:
         denied: what AppArmor refused it lately, the most frequent first.
         start_obstacle: why a stopped container cannot start, as its files and the kernel show it.
         unread: why the node's log may hold other refusals; empty if it was read to its end.
+        before: for an upgrade, what is installed; a machine that could not be asked is not in it.
+        after: what would be installed, with the same machines.
     """
 
     ctid: int
@@ -94,6 +101,8 @@ class Case:
     denied: tuple[Group, ...] = ()
     unread: str = ""
     start_obstacle: str = ""
+    before: State = field(default_factory=dict)
+    after: State = field(default_factory=dict)
 
     @property
     def path(self) -> str:

@@ -1,6 +1,7 @@
 """From a container to its diagnosis: ask the node, ask the container, judge.
 
-Four round trips: the configuration, what the node knows, what the container says, what was denied.
+Three round trips: what the node knows, what the container says, what was denied; and one more to
+the node if the configuration leads to questions of its own.
 A container that does not run, or is frozen, is not asked: its programs would not answer.
 """
 
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
-from docker_lxc_gate.doctor import guest_reads
-from docker_lxc_gate.doctor.answers import ask
+from docker_lxc_gate.doctor import guest_reads, node_reads
+from docker_lxc_gate.doctor.answers import Answers, ask
 from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS, Case, Diagnosis, Unseen
 from docker_lxc_gate.doctor.examinations import (
     confinement,
@@ -23,12 +25,13 @@ from docker_lxc_gate.doctor.examinations import (
     settings,
     storage,
 )
-from docker_lxc_gate.doctor.first_look import ask_inside, first_look
-from docker_lxc_gate.errors import Dropped, RemediationError, Unreachable
+from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.machines.read import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.case import Examination
     from docker_lxc_gate.facts.denial.denial_groups import Group
     from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
@@ -70,45 +72,59 @@ EXAMINATIONS = (
     confinement.loose,
     running.backup,
 )
-_ORDER = tuple(Severity)
+_ORDER, _UP = tuple(Severity), "RUNNING"
 
 
 def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     """Return what is wrong with a container and its Docker. Changes nothing.
 
+    Raises as :func:`asked` does.
+    """
+    case = asked(runtime, ctid, EXAMINATIONS)
+    obstacle = "" if _is_up(case) else startable.start_obstacle(runtime, ctid)
+    denied, unread = _denied(runtime.node, ctid)
+    return diagnose(replace(case, start_obstacle=obstacle, denied=denied, unread=unread))
+
+
+def asked(runtime: Runtime, ctid: int, examinations: Iterable[Examination]) -> Case:
+    """Ask the node and the container what examinations want to know.
+
     Args:
         runtime: manages the container.
         ctid: the container.
+        examinations: the questions.
 
     Raises:
         FactError: there is no such container on the node.
         TransportError: the node cannot be reached.
     """
-    look = first_look(runtime, ctid)
-    more = [each.by_config(look.config) for each in EXAMINATIONS]
-    on_node: list[Read[Any]] = [
-        read(ctid) if callable(read) else read for each in EXAMINATIONS for read in each.node
-    ]
-    on_node += [read for each, _ in more for read in each]
-    node = ask(runtime.node, on_node)
-    inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
-    inside += [read for _, each in more for read in each]
-    answers = ask_inside(runtime, ctid, look, inside)
-    obstacle = startable.start_obstacle(runtime, ctid) if look.silent else ""
-    lately, unread = _denied(runtime.node, ctid)
-    return diagnose(
-        Case(
-            ctid,
-            look.config,
-            look.content,
-            node,
-            answers,
-            pct=runtime.kind == "pct",
-            denied=lately,
-            unread=unread,
-            start_obstacle=obstacle,
-        )
-    )
+    path, pct = runtime.config_path(ctid), runtime.kind == "pct"
+    reads = [read for each in examinations for read in each.node]
+    on_node = [read(ctid) if callable(read) else read for read in reads]
+    node = ask(runtime.node, (content_of(path), node_reads.lxc_state(ctid), *on_node))
+    content = node.of(content_of(path))
+    if content is None:
+        runtime.configuration(ctid)  # says where the container is instead
+        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
+    parse = container_config.parse if pct else container_config.parse_lxc
+    config = parse(path, content.decode(errors="replace"))
+    more = [each.by_config(config) for each in examinations]
+    if of_node := [read for reads, _ in more for read in reads]:
+        node |= ask(runtime.node, of_node)
+    case = Case(ctid, config, content, node, Answers({}), pct=pct)
+    if not _is_up(case):
+        how = "is frozen" if _state(case) in running.FROZEN_STATES else "does not run"
+        return replace(case, guest=Answers({}, f"container {ctid} {how}"))
+    inside = [*(each.guest for each in examinations), *(reads for _, reads in more)]
+    return replace(case, guest=ask(runtime.inside(ctid), chain.from_iterable(inside)))
+
+
+def _state(case: Case) -> str:
+    return case.node.maybe(node_reads.lxc_state(case.ctid), _UP)
+
+
+def _is_up(case: Case) -> bool:
+    return _state(case) == _UP
 
 
 def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
@@ -148,7 +164,7 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
     causes = [each for each in found if not ids & FOLLOWS.get(each.id, frozenset())]
     ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
     named = (replace(each, fix=each.fix.replace("CTID", str(case.ctid))) for each in ordered)
-    return Diagnosis(tuple(named), tuple(unseen))
+    return Diagnosis(tuple(named), tuple(dict.fromkeys(unseen)))
 
 
 def _is_down(case: Case) -> bool:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from docker_lxc_gate.lint.finding import Problem, Severity
+
 Where: TypeAlias = Literal["node", "container"]
 #: Not a package: the kernel that the node runs, or would run after a reboot.
 KERNEL = "kernel"
@@ -74,6 +76,13 @@ class Pair(_Row, frozen=True):
     otherwise: str = ""
     only: str = ""
     advice: bool = False
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that the upgrade has, if it leads to these versions."""
+        severity = Severity.ADVICE if self.advice else Severity.PROBLEM
+        why = f"{self.why} Known from {', '.join(self.sources)}."
+        return Problem(self.id, severity, self.title, why, self.fix)
 
 
 class Known(_Row, frozen=True):

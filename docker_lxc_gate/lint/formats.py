@@ -63,18 +63,25 @@ def as_json(
         "refused": list(refused),
         "findings": [
             {
-                "id": each.id,
-                "severity": each.severity.value,
+                **finding_as_json(each),
                 "file": one_line(mask(each.path)),
                 "line": each.line or None,
                 "column": each.column or None,
-                "message": shown(each.cause),
-                "why": each.why,
-                "fix": shown(each.fix),
                 "fixable": each.edit is not None,
             }
             for each in found
         ],
+    }
+
+
+def finding_as_json(found: Finding, longest: int = 500) -> dict[str, Any]:
+    """Return a finding without its place, for programs; foreign text up to ``longest``."""
+    return {
+        "id": found.id,
+        "severity": found.severity.value,
+        "message": shown(found.cause, longest),
+        "why": found.why,
+        "fix": shown(found.fix, longest),
     }
 
 

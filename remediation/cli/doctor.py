@@ -15,6 +15,7 @@ from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
 from docker_lxc_gate.facts.audit.audit_files import read_errors
+from docker_lxc_gate.lint.formats import finding_as_json
 from docker_lxc_gate.masking import shown
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
@@ -118,16 +119,7 @@ def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[st
     return {
         "ctid": ctid,
         "node": machine,
-        "problems": [
-            {
-                "id": each.id,
-                "weight": each.severity.value,
-                "cause": shown(each.cause, _LONGEST),
-                "why": each.why,
-                "fix": shown(each.fix, _LONGEST),
-            }
-            for each in found.problems
-        ],
+        "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
         "could_not_see": [
             {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
             for each in found.unseen

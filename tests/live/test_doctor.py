@@ -43,10 +43,10 @@ def said() -> tuple[int, Any]:
 def test_healthy_lab_has_no_problem_and_says_what_confines_dockers_containers(lab: Lab) -> None:
     lab.restore(snapshot("compliant"))
     code, told = said()
-    assert [each for each in told["problems"] if each["weight"] != "advice"] == []
+    assert [each for each in told["problems"] if each["severity"] != "advice"] == []
     assert told["could_not_see"] == []
     assert code == 0
-    (words,) = [each["cause"] for each in told["problems"] if each["id"] == "docker-confinement"]
+    (words,) = [each["message"] for each in told["problems"] if each["id"] == "docker-confinement"]
     assert words.startswith("Docker's containers have no AppArmor profile of their own (")
     assert "apparmor_parser is not in the container" in words
     assert words.endswith("; the container's own profile confines them: lxc-phoenix-v2 (enforce)")
@@ -67,7 +67,7 @@ def test_problem_that_was_made_is_the_only_one(lab: Lab, problem: str) -> None:
     with compliant(lab) as runtime:
         shell(runtime.node, BROKEN[problem]).require()
     code, told = said()
-    named = [each["id"] for each in told["problems"] if each["weight"] != "advice"]
+    named = [each["id"] for each in told["problems"] if each["severity"] != "advice"]
     assert (named, code) == ([problem], 1)
 
 
@@ -156,6 +156,6 @@ def test_upgrade_of_runc_breaks_docker_under_container_base_only(
         shell(node, NEWER_RUNC + profile).require()
     code, told = doctor("--upgrade", "--format", "json")
     found = json.loads(told)
-    assert [each["id"] for each in found["problems"] if each["weight"] != "advice"] == named, told
+    assert [each["id"] for each in found["problems"] if each["severity"] != "advice"] == named, told
     assert found["could_not_see"] == []
     assert code == (1 if named else 0)

@@ -70,7 +70,7 @@ class Plain(Counted):
         return (1, b"", b"") if words[-1] == "at once" else super().said(words)
 
 
-@pytest.mark.parametrize(("ask", "of_node"), [(examine, 3), (upgrade.examine, 1)])
+@pytest.mark.parametrize(("ask", "of_node"), [(examine, 2), (upgrade.examine, 1)])
 def test_examination_takes_few_round_trips_to_the_node_and_one_to_the_container(
     ask: Callable[..., Any], of_node: int
 ) -> None:

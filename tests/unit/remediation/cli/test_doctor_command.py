@@ -76,7 +76,7 @@ def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> Non
     told = json.loads(done.stdout)
     assert (told["ctid"], told["node"]) == (CTID, "pve1")
     assert told["problems"][0]["id"] == "id-map-hole"
-    assert set(told["problems"][0]) == {"id", "weight", "cause", "why", "fix"}
+    assert set(told["problems"][0]) == {"id", "severity", "message", "why", "fix"}
     assert told["could_not_see"] == [
         {"what": "whether units of the guest are refused", "why": "x", "matters": True}
     ]
@@ -169,7 +169,7 @@ def test_doctor_of_a_message_as_json_has_the_members_of_a_container() -> None:
     told = json.loads(pasted(CAPS, "--format", "json").stdout)
     assert set(told) == {"ctid", "node", "problems", "could_not_see"}
     assert (told["ctid"], told["node"], told["could_not_see"]) == (None, None, [])
-    assert set(told["problems"][0]) == {"id", "weight", "cause", "why", "fix"}
+    assert set(told["problems"][0]) == {"id", "severity", "message", "why", "fix"}
 
 
 def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() -> None:
