@@ -20,7 +20,6 @@ from steps.witness import lines, of_package, of_program
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from conftest import Provisioning
     from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
@@ -31,20 +30,18 @@ _DOCKERS = ("docker.io", "docker-ce", "moby-engine")
 
 
 @given("the container did not exist")
-def container_did_not_exist(provisioning: Provisioning) -> None:
+def container_did_not_exist(provisioning: Provisioned | None) -> None:
     """Provisioning from nothing can be judged only if there was no container."""
-    if provisioning.existed:
+    if provisioning is None:
         raise FactError(
             "the container existed before this run, so it was not provisioned from nothing"
         )
 
 
 @when("it was provisioned", target_fixture="created")
-def provisioned(provisioning: Provisioning) -> Provisioned:
+def provisioned(provisioning: Provisioned) -> Provisioned:
     """The session provisioned it, once, after the plan was applied."""
-    if provisioning.created is None:
-        raise FactError("nothing was provisioned")
-    return provisioning.created
+    return provisioning
 
 
 @then("provisioning succeeded")

@@ -19,11 +19,6 @@ from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
 
-
-def provisioning(*, existed: bool, created: Provisioned | None = None) -> Any:
-    return SimpleNamespace(existed=existed, created=created)
-
-
 CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
 SEEN = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
 STATUS = "pct status 950"
@@ -42,12 +37,10 @@ def runtime(status: Answer) -> Runtime:
 
 
 def test_container_did_not_exist_where_it_did_is_undetermined() -> None:
-    steps.container_did_not_exist(provisioning(existed=False))
+    steps.container_did_not_exist(CREATED)
     with pytest.raises(FactError):
-        steps.container_did_not_exist(provisioning(existed=True))
-    assert steps.provisioned(provisioning(existed=False, created=CREATED)) is CREATED
-    with pytest.raises(FactError):
-        steps.provisioned(provisioning(existed=False))
+        steps.container_did_not_exist(None)
+    assert steps.provisioned(CREATED) is CREATED
 
 
 def test_provisioning_succeeded_where_it_failed_tells_its_last_lines() -> None:

@@ -18,6 +18,7 @@ from docker_lxc_gate.machines.read import is_directory
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
+from steps import asked, machines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +58,9 @@ def _as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     FILES[desired.PROFILE_PATH] = desired.profile(None)
 
 
-@pytest.fixture
-def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The conftest of the gate, which finds one target's container there."""
+@pytest.fixture(autouse=True)
+def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gate find one target's container."""
 
     CONNECTED.clear()
 
@@ -80,8 +81,6 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
         CONNECTED.append((target, "closed"))
 
     monkeypatch.setattr(connect, "opened", opened)
-    found: Any = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
-    return found
 
 
 class Config(SimpleNamespace):
@@ -103,12 +102,12 @@ class Config(SimpleNamespace):
         self.left_out.extend(items)
 
 
-def asked(ours: Any, items: list[Item], **options: object) -> tuple[list[Item], list[str]]:
+def left_of(items: list[Item], **options: object) -> tuple[list[Item], list[str]]:
     """Return what is left, and what the header says."""
     config, left = Config(**options), list(items)
-    ours.pytest_collection_modifyitems(config, left)
+    asked.pytest_collection_modifyitems(config, left)
     assert {*left, *config.left_out} == set(items)
-    return left, ours.pytest_report_collectionfinish(config, left)
+    return left, asked.pytest_report_collectionfinish(config, left)
 
 
 WRITTEN = Target("not-there", 950, repository="/srv/phoenix")
@@ -128,32 +127,34 @@ RESERVING = Target("there", 950, reserved=(951,))
     ids=str,
 )
 def test_scenario_that_a_target_cannot_be_asked_is_left_out_and_said(
-    ours: Any, aim: Target, tag: str, is_left_out: bool
+    aim: Target, tag: str, is_left_out: bool
 ) -> None:
     tagged, other = Item(aim, "mutates", tag), Item(aim)
-    left, said = asked(ours, [tagged, other])
+    left, said = left_of([tagged, other])
     assert set(left) == ({other} if is_left_out else {tagged, other})
     assert [line.partition(": ")[0] for line in said] == [str(aim)] * is_left_out
 
 
-def test_scenarios_of_several_targets_are_left_out_each_for_its_own(ours: Any) -> None:
+def test_scenarios_of_several_targets_are_left_out_each_for_its_own() -> None:
     items = [Item(aim, "mutates", "from_nothing") for aim in (THERE, NOT_THERE)]
-    left, _ = asked(ours, items)
+    left, _ = left_of(items)
     assert left == items[1:]
 
 
-def test_scenario_from_nothing_on_the_lab_of_this_run_is_asked(ours: Any) -> None:
+def test_scenario_from_nothing_on_the_lab_of_this_run_is_asked() -> None:
     made = Item(THERE, "mutates", "from_nothing")
-    assert asked(ours, [made], **{"--target": []}) == ([made], [])
+    assert left_of([made], **{"--target": []}) == ([made], [])
 
 
-def test_connection_serves_a_whole_run_once_a_target(ours: Any) -> None:
+def test_connection_serves_a_whole_run_once_a_target() -> None:
     config, alike = Config(), Target("there", 950, sudo=True)
     assert str(alike) == str(THERE)
     for _ in range(2):
-        ours.pytest_collection_modifyitems(config, [Item(THERE, "phoenix"), Item(alike, "phoenix")])
+        asked.pytest_collection_modifyitems(
+            config, [Item(THERE, "phoenix"), Item(alike, "phoenix")]
+        )
     assert [(THERE, "open"), (alike, "open")] == CONNECTED
-    ours.pytest_unconfigure(config)
+    machines.pytest_unconfigure(config)
     assert CONNECTED[2:] == [(alike, "closed"), (THERE, "closed")]
 
 
@@ -167,31 +168,31 @@ def test_connection_serves_a_whole_run_once_a_target(ours: Any) -> None:
     ],
 )
 def test_untouched_node_is_one_without_either_file_of_the_plan(
-    ours: Any, files: dict[str, bytes], is_on: bool
+    files: dict[str, bytes], is_on: bool
 ) -> None:
     FILES.clear()
     FILES.update(files)
-    left, said = asked(ours, [Item(THERE, "mutates", "untouched")])
+    left, said = left_of([Item(THERE, "mutates", "untouched")])
     assert (left == [], bool(said)) == (is_on, is_on)
 
 
-def test_scenario_of_another_plan_is_left_out_and_said(ours: Any) -> None:
+def test_scenario_of_another_plan_is_left_out_and_said() -> None:
     plain = Target("there", 950, plan="plain")
     its, both, of_default = Item(plain, "default_plan"), Item(plain), Item(THERE, "default_plan")
-    left, said = asked(ours, [its, both, of_default])
+    left, said = left_of([its, both, of_default])
     assert left == [both, of_default]
     assert said == ["1 scenario is not of the plan plain, and not asked"]
 
 
-def test_scenario_that_changes_is_left_out_without_leave(ours: Any) -> None:
+def test_scenario_that_changes_is_left_out_without_leave() -> None:
     changes, looks = Item(THERE, "mutates", "from_nothing"), Item(THERE)
-    left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})
+    left, said = left_of([changes, looks], **{"--allow-mutation": False})
     assert left == [looks]
     (line,) = said
     assert {"--allow-mutation", "VAL-3"} <= {*re.findall(r"[\w-]+", line)}
 
 
-def test_header_is_broken_between_words(ours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_header_is_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     items = [Item(THERE, "mutates") for _ in range(2)]
     for number, item in enumerate(items):
@@ -199,7 +200,7 @@ def test_header_is_broken_between_words(ours: Any, monkeypatch: pytest.MonkeyPat
         item.iter_markers = lambda _, ids=clauses: (  # type: ignore[method-assign,misc]
             SimpleNamespace(kwargs={"id": each}) for each in ids
         )
-    [said] = asked(ours, items, **{"--allow-mutation": False})[1]
+    [said] = left_of(items, **{"--allow-mutation": False})[1]
     assert max(map(len, said.splitlines())) <= 80
     assert said.count("\n") > 1
     assert not [line for line in said.splitlines()[:-1] if line[-1] not in ",f"]

@@ -41,6 +41,7 @@ from remediation.engine.apply import Seen
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import Entry, Life
 from remediation.rehearsal import Stage
+from steps.machines import teller
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
 
@@ -350,14 +351,10 @@ def test_denials_mask_sentences_and_leave_rules_as_they_are() -> None:
     assert denial["rule"] == rule
 
 
-def test_gate_tells_of_provisioning_without_secrets(
-    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = request.config.pluginmanager.get_plugin(str(request.config.rootpath / "conftest.py"))
-    assert root is not None
+def test_gate_tells_of_provisioning_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=print)
     plugins = SimpleNamespace(getplugin={"terminalreporter": reporter}.get)
-    tell = root._tell(SimpleNamespace(pluginmanager=plugins))
+    tell = teller(SimpleNamespace(pluginmanager=plugins))
     tell(f"pct create 950 t.tar --password hunter2{HOSTILE}")
     told = capsys.readouterr().out
     assert "hunter2" not in told

@@ -1,0 +1,127 @@
+"""Which scenarios are asked: those of the plan that may be asked of the target as it is.
+
+PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.read import is_directory
+from docker_lxc_gate.verdict import evidence, terminal, verdicts
+from remediation import applied, phoenix, plan_file
+from steps import machines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from remediation.plan_file import PlanFile
+
+#: Why scenarios were left out, for the reader of the header.
+_LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would change a target, unless that is allowed, and what it does not have."""
+    items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
+    said = config.stash.setdefault(_LEFT_OUT, [])
+    for plan in dict.fromkeys(filter(None, map(_plan_of, items))):
+        others = [i for i in items if _plan_of(i) == plan and not _is_of(i, plan)]
+        if _leave_out(config, items, others):
+            many = evidence.counted(len(others), "scenario is", "scenarios are")
+            said.append(f"{many} not of the plan {plan.name}, and not asked")
+    changing = [item for item in items if item.get_closest_marker("mutates")]
+    if not machines.changes_allowed(config) and _leave_out(config, items, changing):
+        clauses = {str(mark.kwargs["id"]) for item in changing for mark in item.iter_markers("req")}
+        many = evidence.counted(
+            len(changing),
+            "scenario that changes the target is",
+            "scenarios that change the target are",
+        )
+        said.append(f"{many} not asked (--allow-mutation), of {', '.join(sorted(clauses))}")
+    if not config.getoption("--target") or config.option.collectonly:
+        return
+    tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]
+    asked_about = dict.fromkeys(filter(None, map(machines.target_of, tagged)))
+    without = {target: _without(config, target) for target in asked_about}
+    for tag, (_, why) in _WITHOUT.items():
+        those = [target for target, tags in without.items() if tag in tags]
+        asked = [item for item in tagged if item.get_closest_marker(tag)]
+        if _leave_out(config, items, [i for i in asked if machines.target_of(i) in those]):
+            said += [f"{target}: {why}" for target in those]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note the plan that asks a scenario, too."""
+    plan = _plan_of(item)
+    alone = len(item.config.stash[machines.TARGETS]) == 1
+    if plan and plan.includes and alone and _is_of(item, plan.asked):
+        item.stash[verdicts.INCLUDED] = plan.includes
+
+
+def _plan_of(item: pytest.Item) -> PlanFile | None:
+    target = machines.target_of(item)
+    return plan_file.find(target.plan) if target else None
+
+
+def _is_of(item: pytest.Item, plan: PlanFile) -> bool:
+    """Whether a scenario is asked under a plan: a clause of it applies, and it names no other's."""
+    if item.get_closest_marker("default_plan") and plan != plan_file.find():
+        return False
+    return any(plan.applies(str(mark.kwargs["id"])) for mark in item.iter_markers("req"))
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+    return bool(out)
+
+
+#: By tag: of which targets its scenarios are not asked, and why.
+_WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
+    "from_nothing": (
+        lambda runtime, target: runtime.state(target.ctid) is not None,
+        "the container exists, so its creation is not checked",
+    ),
+    "before_the_plan": (
+        lambda _, target: not target.reserved,
+        "no ctid is reserved for a container of its own, so the rollback is not checked",
+    ),
+    "untouched": (
+        lambda runtime, _: applied.is_on(runtime.node),
+        "a plan is applied on the node, so the rollback of the node's part is not checked",
+    ),
+    "phoenix": (
+        lambda runtime, target: (
+            target.repository == phoenix.REPOSITORY  # one that was written must be there
+            and not runtime.node.ask(is_directory(target.repository))
+        ),
+        "the node has no phoenix, so its files are not checked",
+    ),
+}
+
+
+def _without(config: pytest.Config, target: Target) -> frozenset[str]:
+    """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
+    collector = evidence.of(config)
+    mark = collector.mark()
+    try:
+        runtime = machines.opened(config, target, applied.READS)
+        return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
+    except RemediationError:
+        return frozenset()
+    finally:
+        collector.drain(mark)  # of no scenario
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say what is not asked, so that a verdict is not taken for more than it is."""
+    del items
+    return [terminal.wrapped(line) for line in config.stash.get(_LEFT_OUT, [])]

@@ -1,0 +1,235 @@
+"""The machines of a run, one connection a target, and the fixtures that every step may take.
+
+PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.batch import Shared
+from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.verdict import evidence, report
+from remediation import plan_file
+from remediation.engine.apply import apply
+from remediation.provision import planned, provision
+from steps import rollback, versions, witness
+from steps.foreseen import Foresight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_bdd.parser import Step
+    from testinfra.host import Host
+
+    from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
+    from remediation.plan_file import PlanFile
+    from remediation.provision import Provisioned
+
+#: Those that the command line names.
+TARGETS = pytest.StashKey["list[Target]"]()
+#: What manages the containers of each target that was connected to; what closes the connections.
+_OPENED = pytest.StashKey["dict[Target, Runtime]"]()
+_OPEN = pytest.StashKey[ExitStack]()
+#: What the scenarios of each target will ask, of a target that was connected to.
+_FORESIGHT = pytest.StashKey["dict[Target, Foresight]"]()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the connections."""
+    config.stash.get(_OPEN, ExitStack()).close()
+
+
+def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = ()) -> Runtime:
+    """Return what manages a target's containers, over one connection for the whole run.
+
+    Args:
+        config: holds the connection.
+        target: the target.
+        reads: are asked when it is connected to, since they are wanted next.
+    """
+    runtimes = config.stash.setdefault(_OPENED, {})
+    if target not in runtimes:
+        layers: list[Shared] = []
+
+        def beneath(node: Transport) -> Transport:
+            layers.append(Shared(node))
+            return layers[0]
+
+        about = connect.opened(
+            target,
+            lab=lab_address,
+            listener=evidence.of(config).record,
+            tell=teller(config),
+            reads=[*reads, *versions.ON_NODE],
+            beneath=beneath,
+        )
+        runtimes[target] = config.stash.setdefault(_OPEN, ExitStack()).enter_context(about)
+        for shared in layers:
+            foresight = Foresight(runtimes[target], target, shared, inside=[versions.INSIDE])
+            config.stash.setdefault(_FORESIGHT, {})[target] = foresight
+    return runtimes[target]
+
+
+def teller(config: pytest.Config) -> Callable[[str], None]:
+    """Return what prints a line while pytest captures: for what takes long before a scenario."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            if reporter:
+                reporter.ensure_newline()
+                reporter.write_line(f"    {one_line(evidence.redact(line))}")
+
+    return tell
+
+
+def pytest_bdd_before_step(request: pytest.FixtureRequest) -> None:
+    """Foresee what this scenario and the read-only ones after it ask, before their fixtures do."""
+    if foresight := _foresight(request.config, request.node):
+        foresight.of_scenario(request.node, target_of)
+
+
+def pytest_bdd_before_step_call(request: pytest.FixtureRequest, step: Step) -> None:
+    """Foresee it if the fixtures have only now connected, and let each answer serve a step once."""
+    if foresight := _foresight(request.config, request.node):
+        foresight.of_scenario(request.node, target_of)
+        foresight.of_step(request.node, step)
+
+
+def _foresight(config: pytest.Config, item: pytest.Item) -> Foresight | None:
+    target = target_of(item)
+    return config.stash.get(_FORESIGHT, {}).get(target) if target else None
+
+
+def target_of(item: pytest.Item) -> Target | None:
+    """Return the target of a scenario; None for other tests."""
+    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get("target")
+
+
+def changes_allowed(config: pytest.Config) -> bool:
+    """Whether what is asked about is the lab of this very run, or the user said yes."""
+    return not config.getoption("--target") or bool(config.getoption("--allow-mutation"))
+
+
+@pytest.fixture(scope="session")
+def wanted(target: Target) -> PlanFile:
+    """What the scenarios of every plan ask for."""
+    return plan_file.find(target.plan).asked
+
+
+@pytest.fixture(scope="session")
+def proved(target: Target) -> set[str]:  # noqa: ARG001 - one for each
+    """What the scenario before has shown, so that the next, which asks for less, need not ask."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def may_change(request: pytest.FixtureRequest) -> bool:
+    """Whether this run may change what it asks about."""
+    return changes_allowed(request.config)
+
+
+@pytest.fixture(scope="session")
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints a line while pytest captures, about what takes long."""
+    return teller(request.config)
+
+
+@pytest.fixture(scope="session")
+def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Runtime:
+    """What manages containers on the target's node; the lab of this run starts from `ready`."""
+    if target.place == "lab" and not request.config.getoption("--target"):
+        before = any(i.get_closest_marker("before_the_plan") for i in request.session.items)
+        _fresh_lab(tell, rollback.snapshot() if before else "")
+    found = opened(request.config, target)
+    shown = report.environment(request.config)
+    shown |= {"Target": str(target), "Plan": plan_file.find(target.plan).identity}
+    shown |= versions.of_node(found.node)
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab_snapshot(target: Target, request: pytest.FixtureRequest) -> Callable[[str], None] | None:
+    """Takes a snapshot of the lab of this very run; None for any other target."""
+    if target.place != "lab" or request.config.getoption("--target"):
+        return None
+
+    from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415 - a real host needs none of the lab's libraries
+
+    return Lab.open().snapshot
+
+
+def _fresh_lab(tell: Callable[[str], None], better: str) -> None:
+    """Restore ``ready``, or a better snapshot if the lab has it."""
+    # Imported here: a real host needs none of the lab's libraries.
+    from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415
+    from docker_lxc_gate.lab.node import READY  # noqa: PLC0415
+    from docker_lxc_gate.lab.progress import told_to  # noqa: PLC0415
+
+    lab = Lab.open(steps=told_to(tell))
+    lab.up()
+    lab.restore(better if better in lab.snapshots() else READY)
+
+
+@pytest.fixture(scope="session")
+def node(runtime: Runtime, provisioning: Provisioned | None) -> Transport:  # noqa: ARG001 - done first
+    """The hypervisor, with the plan applied where this run may do so."""
+    return runtime.node
+
+
+@pytest.fixture(scope="session")
+def provisioning(
+    runtime: Runtime, target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]
+) -> Provisioned | None:
+    """The plan applied and the container provisioned from nothing, where this run may do so.
+
+    None: the container existed before.
+    """
+    if not request.config.getoption("--target"):
+        apply(planned(runtime, target, tell))
+    if runtime.state(target.ctid) is not None:
+        return None
+    if not changes_allowed(request.config):
+        runtime.configuration(target.ctid)  # raises: there is no such container
+    return provision(runtime, target, tell)
+
+
+@pytest.fixture(scope="session")
+def ctid(target: Target, provisioning: Provisioned | None) -> int:  # noqa: ARG001 - it must be there
+    """The container under test, provisioned."""
+    return target.ctid
+
+
+@pytest.fixture(scope="session")
+def container(runtime: Runtime, ctid: int, request: pytest.FixtureRequest) -> Transport:
+    """The inside of the container."""
+    inside, shown = runtime.inside(ctid), report.environment(request.config)
+    try:
+        shown |= inside.ask(versions.INSIDE)
+    except TransportError:
+        shown["Container"] = "not running"
+    return inside
+
+
+@pytest.fixture(scope="session")
+def node_host(node: Transport) -> Host:
+    """The hypervisor through testinfra: a second witness."""
+    return witness.host(node)
+
+
+@pytest.fixture(scope="session")
+def container_host(container: Transport) -> Host:
+    """The container through testinfra: a second witness."""
+    return witness.host(container)
