@@ -74,15 +74,13 @@ OFFLINE = (
     "config: after create", "exec: stopped", "push: stopped", "stop: stopped", "start",
     "start: running", "status: running", "list: one running", "exec: no command",
     "exec: no command after --", "exec: option without --", "push: source missing",
-    "push: directory missing", "push: unknown user", "push: bad mode", "set: hot memory",
-    "set: features while running", "config: pending shown", "config --current", "pending",
+    "push: directory missing", "push: bad mode", "config: pending shown", "config --current",
     "set: unprivileged cannot change", "set: raw lxc key", "destroy: running", "status: locked",
-    "list: locked", "exec: locked", "set: locked", "stop: locked", "unlock", "unlock: not locked",
+    "list: locked", "exec: locked", "set: locked", "stop: locked",
     "stop", "start: profile not loaded", "start: mount entry cut short", "config: malformed lines",
     "set: deletes malformed lines", "start: named profile overrides features",
     "stop: named profile", "start: generated profile", "shutdown",
-    "config: line appended after a snapshot header", "destroy with purge", "destroy",
-    "list: none again",
+    "config: line appended after a snapshot header", "destroy", "list: none again",
 )  # fmt: skip
 
 FILES = (

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.guest.pct import poststop
-from docker_lxc_gate.lab.guest.pct.quick import Node
+from docker_lxc_gate.lab.guest.pct.containers import Lxc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from docker_lxc_gate.lab.guest.pct.containers import Start
 
@@ -20,7 +20,7 @@ SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 
 
 
 @dataclass
-class ScriptedNode(Node):
+class ScriptedNode(Lxc):
     """The containers of the lab's pct; ``calls`` is everything that was asked for."""
 
     root: str
@@ -49,7 +49,7 @@ class ScriptedNode(Node):
     def become(self, argv: list[str]) -> None:
         self.told("become", *argv)
 
-    def start(self, ctid: str, *, debug: bool) -> Start:
+    def start(self, ctid: str) -> Start:
         self.told("start", ctid)
         outcome = self.starts.pop(ctid)
         if outcome.running:
@@ -69,9 +69,6 @@ class ScriptedNode(Node):
         """As LXC does: its hook runs at every stop, whoever asked for it."""
         self.alive.remove(ctid)
         assert poststop.main(["hook", ctid, "lxc", "post-stop"], self) in {0, 255}
-
-    def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
-        self.told("limit", ctid, dict(limits))
 
     def enter(self, ctid: str, *, user: bool) -> None:
         self.told("enter", ctid, user)

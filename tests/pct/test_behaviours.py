@@ -102,9 +102,11 @@ def test_start_writes_the_guests_files_with_new_times(node: ScriptedNode, tmp_pa
     assert (rootfs / GETTY).read_text() == "ConditionPathExists=/dev/tty%I\n"
 
 
-def test_set_back_to_the_value_in_effect_leaves_nothing_pending(node: ScriptedNode) -> None:
+def test_set_while_the_container_runs_is_refused_and_changes_nothing(
+    node: ScriptedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = node.conf().read_text()
     node.alive.add("200")
-    for features in ("fuse=1", "nesting=1,keyctl=1"):
-        assert main(["pct", "set", "200", "--features", features], node) == 0
+    assert main(["pct", "set", "200", "--features", "fuse=1"], node) == 255
+    assert "a running container" in capsys.readouterr().err
     assert node.conf().read_text() == before

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -152,9 +153,10 @@ def configurations(draw: st.DrawFn) -> str:
     for name in draw(st.lists(st.sampled_from(["before", "Old", "a_b-1"]), max_size=2)):
         about = draw(st.sampled_from(["", "# before\n", "lxc.apparmor.profile: x\n"]))
         config = proxmox_snapshots.taken(config, name, 1_795_532_651, about)
-        config = config.set_now("memory", draw(_numbers))
+        config = replace(config, current=config.current.with_keys(memory=draw(_numbers)))
     if draw(st.booleans()):
-        config = config.queue("memory", draw(_numbers)).queue("swap", draw(st.none() | _numbers))
+        pending = {"memory": draw(_numbers), **draw(st.sampled_from(({}, {"delete": "swap"})))}
+        config = replace(config, pending=Section(pending))
     return serialise(config)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import generated, lxc
+from . import generated
 from .config import network, properties
 from .errors import PctError
 from .files import load, locked, store
@@ -16,14 +17,12 @@ from .transfer import push
 
 if TYPE_CHECKING:
     from .config import Config
-    from .containers import Containers
+    from .containers import Lxc
 
 REQUIRED = ("memory", "rootfs", "ostype")
-# Proxmox changes these in a running container; all others wait for its next start.
-HOT = ("description", "onboot", "startup", "protection", "hostname", "cores", "tags", "lock")
 
 
-def list_all(node: Containers, _positional: list[str], _chosen: dict[str, str]) -> int:
+def list_all(node: Lxc, _positional: list[str], _chosen: dict[str, str]) -> int:
     """All containers, or nothing at all, not even a header."""
     files = Path(f"{node.root}/etc/pve/lxc").glob("[0-9]*.conf")
     ctids = sorted((path.stem for path in files), key=int)
@@ -37,7 +36,7 @@ def list_all(node: Containers, _positional: list[str], _chosen: dict[str, str]) 
     return 0
 
 
-def config(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
+def config(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
     """What will be in effect after the next start; ``--current``: what is."""
     (ctid,) = positional
     known = load(node, ctid)
@@ -46,22 +45,8 @@ def config(node: Containers, positional: list[str], chosen: dict[str, str]) -> i
     return 0
 
 
-def pending(node: Containers, positional: list[str], _chosen: dict[str, str]) -> int:
-    """Every option, and the value that waits for the next start."""
-    (ctid,) = positional
-    known = load(node, ctid)
-    current, waiting = known.current.options(), known.pending.options()
-    gone = known.deletions()
-    for name in sorted({*current, *waiting} - {"delete"}):
-        if name in current:
-            sys.stdout.write(f"{'del' if name in gone else 'cur'} {name}: {current[name]}\n")
-        if name in waiting and name not in gone:
-            sys.stdout.write(f"new {name}: {waiting[name]}\n")
-    return 0
-
-
-def set_options(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
-    """Change options: at once where that is possible, else at the next start."""
+def set_options(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
+    """Change options of a stopped container, and bring what is pending into effect."""
     (ctid,) = positional
     with locked(node, ctid):
         known = load(node, ctid, quiet=True)
@@ -69,16 +54,19 @@ def set_options(node: Containers, positional: list[str], chosen: dict[str, str])
             raise PctError("no options specified\n")
         check_lock(known)
         changes = _changes(known, dict(chosen))
-        known = _applied(node, ctid, known, changes, chosen.get("revert", ""))
-        store(node, ctid, known)
-        sys.stderr.write(generated.write(node, ctid, known.current))
+        if node.running(ctid):
+            raise PctError("not supported on this node: changing a running container\n")
+        section = known.wanted()
+        for name, value in changes.items():
+            section = section.with_option(name, value)
+        store(node, ctid, replace(known.applied(), current=section))
+        sys.stderr.write(generated.write(node, ctid, section))
     return 0
 
 
 def _changes(known: Config, chosen: dict[str, str]) -> dict[str, str | None]:
     """Each option's new value, None for one that is removed, in Proxmox's order."""
     removed = [name for name in chosen.pop("delete", "").replace(";", ",").split(",") if name]
-    chosen.pop("revert", None)
     for name in removed:
         if name in REQUIRED:
             raise PctError(f"unable to delete required option '{name}'\n")
@@ -97,41 +85,14 @@ def _changes(known: Config, chosen: dict[str, str]) -> dict[str, str | None]:
     return {**dict.fromkeys(removed), **dict(sorted(chosen.items()))}
 
 
-def _applied(
-    node: Containers, ctid: str, known: Config, changes: dict[str, str | None], revert: str
-) -> Config:
-    running = node.running(ctid)
-    for name in filter(None, revert.split(",")):
-        known = known.queue(name, known.current.option(name))
-    for name, value in changes.items():
-        hot = name in HOT or name == "swap" or (name == "memory" and value is not None)
-        known = known.set_now(name, value) if hot or not running else known.queue(name, value)
-    if running and {"memory", "swap"} & set(changes):
-        node.limit(ctid, lxc.memory_limits(known.current))
-    return known
-
-
-def unlock(node: Containers, positional: list[str], _chosen: dict[str, str]) -> int:
-    """Remove the lock key, whoever set it."""
-    (ctid,) = positional
-    with locked(node, ctid):
-        known = load(node, ctid)
-        if not known.current.get("lock"):
-            raise PctError("no lock found trying to remove any lock\n")
-        store(node, ctid, known.set_now("lock", None))
-    return 0
-
-
 BY_NAME = {
     "config": config,
     "create": create,
     "destroy": destroy,
     "list": list_all,
-    "pending": pending,
     "push": push,
     "set": set_options,
     "shutdown": shutdown,
     "start": start,
     "stop": stop,
-    "unlock": unlock,
 }

@@ -42,16 +42,12 @@ class Section:
         """An option's value; None: not set."""
         return (self.description or None) if name == "description" else self.keys.get(name)
 
-    def options(self) -> dict[str, str]:
-        """All options, sorted, the description encoded as it is printed."""
+    def printed(self) -> str:
+        """As ``pct config`` prints it: options sorted, the description encoded."""
         shown = dict(self.keys)
         if self.description:
             shown["description"] = lines.encode(self.description)
-        return dict(sorted(shown.items()))
-
-    def printed(self) -> str:
-        """As ``pct config`` prints it."""
-        pairs = [*self.options().items(), *self.raw]
+        pairs = [*sorted(shown.items()), *self.raw]
         return "".join(f"{key}: {value}\n" for key, value in pairs if key != "delete")
 
     def environment(self) -> list[tuple[str, str]]:
@@ -75,14 +71,10 @@ class Config:
     pending: Section = field(default_factory=Section)
     snapshots: Mapping[str, Section] = field(default_factory=dict)
 
-    def deletions(self) -> list[str]:
-        """The options that the next start removes."""
-        return [name for name in self.pending.get("delete").split(",") if name]
-
     def wanted(self) -> Section:
         """The section as it will be once everything pending is applied."""
         section = self.current
-        for name in self.deletions():
+        for name in filter(None, self.pending.get("delete").split(",")):
             section = section.with_option(name, None)
         for name in self.pending.keys:
             if name != "delete":
@@ -92,23 +84,6 @@ class Config:
     def applied(self) -> Config:
         """A copy with everything pending applied."""
         return replace(self, current=self.wanted(), pending=Section())
-
-    def queue(self, name: str, value: str | None) -> Config:
-        """A copy with one option's change waiting (None: its removal); no change waits for none."""
-        gone = [other for other in self.deletions() if other != name]
-        keys = {k: v for k, v in self.pending.keys.items() if k not in {name, "delete"}}
-        if value is None and self.current.option(name) is not None:
-            gone.append(name)
-        elif value is not None and value != self.current.option(name):
-            keys[name] = value
-        if gone:
-            keys["delete"] = ",".join(sorted(gone))
-        return replace(self, pending=replace(self.pending, keys=keys))
-
-    def set_now(self, name: str, value: str | None) -> Config:
-        """A copy with one option changed at once; whatever waited for it is dropped."""
-        changed = replace(self, current=self.current.with_option(name, value))
-        return changed.queue(name, changed.current.option(name))
 
 
 def parse(ctid: str, text: str) -> tuple[Config, str]:

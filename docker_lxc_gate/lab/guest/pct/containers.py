@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from . import lxc
 from .errors import PctError
 from .quick import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 POLL = 0.1
 START_TIMEOUT = 120.0
@@ -29,72 +29,33 @@ _DECOMPRESS = {".zst": "--zstd", ".gz": "--gzip", ".xz": "--xz"}
 
 @dataclass(frozen=True)
 class Start:
-    """How a start went: LXC's words on standard error, and its log if one was asked for."""
+    """How a start went, with LXC's words on standard error."""
 
     running: bool
     stderr: str
-    log: str = ""
-
-
-class Containers(Protocol):
-    """What the commands need of a node. `Lxc` is the real one."""
-
-    root: str
-    name: str
-
-    def text(self, ctid: str, code: int = 2) -> str: ...  # noqa: D102 - see `quick.Node`
-    def running(self, ctid: str) -> bool: ...  # noqa: D102 - see `quick.Node`
-
-    def start(self, ctid: str, *, debug: bool) -> Start:
-        """Start it from /var/lib/lxc/<ctid>/config and wait until it runs or has failed."""
-
-    def kill(self, ctid: str) -> None:
-        """Stop it hard and wait until it is gone, and its post-stop hook has run."""
-
-    def shutdown(self, ctid: str, timeout: float) -> bool:
-        """Ask its init to halt; whether it was gone within ``timeout`` seconds."""
-
-    def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
-        """Write cgroup limits (file name: bytes) of a running container."""
-
-    def enter(self, ctid: str, *, user: bool) -> None:
-        """Move this very process into its mount namespace, and its user namespace as root."""
-
-    def unpack(self, archive: Path, rootfs: Path, *, mapped: bool) -> None:
-        """Create a root file system from a template, with owners mapped if ``mapped``."""
-
-    def run(self, argv: Sequence[str]) -> None:
-        """Run a program of the node; its output is ours."""
 
 
 class Lxc(Node):
     """Debian's LXC on this machine, and its programs."""
 
-    def start(self, ctid: str, *, debug: bool) -> Start:
-        """See `Containers.start`.
+    def start(self, ctid: str) -> Start:
+        """Start a container from /var/lib/lxc/<ctid>/config; wait until it runs or has failed.
 
         In the foreground, as Proxmox's unit does: with ``-d`` LXC closes standard error, and what
         is left to show of a failure is another text.
         """
         words = Path(f"/run/pct/ct-{ctid}.stderr")
-        log = words.with_suffix(".log")
         words.parent.mkdir(exist_ok=True)
-        log.unlink(missing_ok=True)
-        argv = ["/usr/bin/lxc-start", "-F", "-n", ctid]
-        if debug:
-            argv += ["-l", "DEBUG", "-o", str(log)]
         with words.open("w") as stderr:
             child = subprocess.Popen(
-                argv,
+                ["/usr/bin/lxc-start", "-F", "-n", ctid],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 start_new_session=True,  # it must outlive the session that called us
                 cwd="/",
             )
-        running = self._runs(ctid, child)
-        shown = log.read_text(errors="replace") if log.exists() else ""
-        return Start(running, words.read_text(errors="replace"), shown)
+        return Start(self._runs(ctid, child), words.read_text(errors="replace"))
 
     def _runs(self, ctid: str, child: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + START_TIMEOUT
@@ -107,14 +68,14 @@ class Lxc(Node):
         return False
 
     def kill(self, ctid: str) -> None:
-        """See `Containers.kill`."""
+        """Stop it hard; wait until it is gone, and its post-stop hook has run."""
         with self._monitor(ctid) as gone:
             self.run(["lxc-stop", "-n", ctid, "--kill"])
             if not gone(STOP_TIMEOUT):
                 raise PctError(f"container '{ctid}' did not stop\n")
 
     def shutdown(self, ctid: str, timeout: float) -> bool:
-        """See `Containers.shutdown`."""
+        """Ask its init to halt; whether it was gone within ``timeout`` seconds."""
         argv = ["lxc-stop", "-n", ctid, "--nokill", "--timeout", str(int(timeout))]
         with self._monitor(ctid) as gone:
             halted = subprocess.run(argv, check=False).returncode == 0
@@ -145,17 +106,15 @@ class Lxc(Node):
             time.sleep(POLL)
         return True
 
-    def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
-        """See `Containers.limit`."""
-        for name, value in limits.items():
-            Path(f"/sys/fs/cgroup/lxc/{ctid}/{name}").write_text(str(value), encoding="ascii")
-
     def _info(self, ctid: str, what: str) -> str:
         argv = ["lxc-info", "-n", ctid, what, "-H"]
         return subprocess.run(argv, check=False, capture_output=True, text=True).stdout.strip()
 
     def enter(self, ctid: str, *, user: bool) -> None:
-        """See `Containers.enter`. The user namespace comes last: from inside it nothing opens."""
+        """Move this very process into its mount namespace, and its user namespace as root.
+
+        The user namespace comes last: from inside it nothing opens.
+        """
         pid = self._info(ctid, "-p")
         mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
         users = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY) if user else None
@@ -167,7 +126,10 @@ class Lxc(Node):
             os.setuid(0)
 
     def unpack(self, archive: Path, rootfs: Path, *, mapped: bool) -> None:
-        """See `Containers.unpack`. The archive is standard input: the map may not reach it."""
+        """Create a root file system from a template, with owners mapped if ``mapped``.
+
+        The archive is standard input: the map may not reach it.
+        """
         rootfs.mkdir(parents=True)
         wrapper: list[str] = []
         if mapped:
@@ -180,7 +142,7 @@ class Lxc(Node):
             self._run([*wrapper, *tar, "--anchored", "--exclude=./dev/*"], stream.fileno())
 
     def run(self, argv: Sequence[str]) -> None:
-        """See `Containers.run`."""
+        """Run a program of the node; its output is ours."""
         self._run(argv, subprocess.DEVNULL)
 
     def _run(self, argv: Sequence[str], stdin: int) -> None:

@@ -110,16 +110,6 @@ def _ignored(directory: int, name: str) -> bool:
     return os.access(f".pve-ignore.{name}", os.F_OK, dir_fd=directory, follow_symlinks=False)
 
 
-def current(directory: int, name: str) -> str | None:
-    """A file's text, looked up in an open directory; None: absent, or a link."""
-    try:
-        number = os.open(name, os.O_RDONLY | _NOT_THROUGH_LINKS, dir_fd=directory)
-    except OSError:
-        return None
-    with os.fdopen(number, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
-
-
 def _replace(
     directory: int, name: str, text: str, mode: int, owner: tuple[int, int] | None
 ) -> None:

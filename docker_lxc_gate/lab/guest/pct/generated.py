@@ -11,10 +11,10 @@ from .files import replace_file
 
 if TYPE_CHECKING:
     from .config import Section
-    from .containers import Containers
+    from .containers import Lxc
 
 
-def write(node: Containers, ctid: str, section: Section) -> str:
+def write(node: Lxc, ctid: str, section: Section) -> str:
     """Write LXC's configuration and its seccomp rules anew; what an explicit profile overrides.
 
     Raises:

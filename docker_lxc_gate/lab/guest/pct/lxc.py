@@ -23,6 +23,7 @@ MIB = 1024 * 1024
 _UNSUPPORTED_KEYS = re.compile(
     r"(mp|dev)[0-9]+|hookscript|cpuunits|entrypoint|env|cmode|console|searchdomain|timezone"
 )
+_ADDRESSES = ("dhcp", "manual")
 _LOG_LINE = re.compile(r"lxc-start: [^:]+: (?P<source>[^:]+): (?P<message>.*)")
 
 
@@ -104,7 +105,12 @@ def require_supported(section: Section) -> None:
         PctError: the section asks for something that it does not do.
     """
     mknod = features(section).get("mknod") == "1"
-    refused = [key for key in section.keys if _UNSUPPORTED_KEYS.fullmatch(key)]
+    refused = [
+        key
+        for key, value in section.keys.items()
+        if _UNSUPPORTED_KEYS.fullmatch(key)
+        or (key.startswith("net") and properties(value).get("ip", "dhcp") not in _ADDRESSES)
+    ]
     if refused or mknod:
         names = ", ".join(["features:mknod"] * mknod + sorted(refused))
         raise PctError(f"not supported on this node: {names}\n")

@@ -30,21 +30,16 @@ CONFIG = {
 # command: (positional arguments, options)
 COMMANDS = {
     "config": ("<vmid>", {"current": BOOLEAN}),
-    "create": ("<vmid> <ostemplate>", {**CONFIG, "start": BOOLEAN, "storage": STRING}),
-    "destroy": ("<vmid>", {"force": BOOLEAN, "purge": BOOLEAN}),
+    "create": ("<vmid> <ostemplate>", CONFIG),
+    "destroy": ("<vmid>", {}),
     "exec": ("<vmid> [<extra-args>]", {"keep-env": BOOLEAN}),
     "list": ("", {}),
-    "pending": ("<vmid>", {}),
-    "push": (
-        "<vmid> <file> <destination>",
-        {"user": STRING, "group": STRING, "perms": STRING},
-    ),
-    "set": ("<vmid>", {**CONFIG, "delete": STRING, "revert": STRING}),
+    "push": ("<vmid> <file> <destination>", {"perms": STRING}),
+    "set": ("<vmid>", {**CONFIG, "delete": STRING}),
     "shutdown": ("<vmid>", {"timeout": INTEGER, "forceStop": BOOLEAN}),
-    "start": ("<vmid>", {"debug": BOOLEAN, "skiplock": BOOLEAN}),
+    "start": ("<vmid>", {}),
     "status": ("<vmid>", {}),
-    "stop": ("<vmid>", {"skiplock": BOOLEAN}),
-    "unlock": ("<vmid>", {}),
+    "stop": ("<vmid>", {}),
 }
 
 

@@ -8,18 +8,14 @@ stop, normalised.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from . import generated
 from .containers import Lxc
 from .errors import PctError
 from .files import config_path, load, store
 
-if TYPE_CHECKING:
-    from .containers import Containers
 
-
-def main(argv: list[str], node: Containers | None = None) -> int:
+def main(argv: list[str], node: Lxc | None = None) -> int:
     """Run as LXC runs its hooks: ``argv[1]`` is the container."""
     try:
         run(node or Lxc(), argv[1])
@@ -29,7 +25,7 @@ def main(argv: list[str], node: Containers | None = None) -> int:
     return 0
 
 
-def run(node: Containers, ctid: str) -> None:
+def run(node: Lxc, ctid: str) -> None:
     """Apply what is pending, write the container's file and LXC's configuration anew.
 
     No lock is taken: ``pct`` holds it while it waits for this.

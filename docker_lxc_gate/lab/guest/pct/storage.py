@@ -12,7 +12,7 @@ from .errors import PctError
 
 if TYPE_CHECKING:
     from .config import Section
-    from .containers import Containers
+    from .containers import Lxc
 
 _NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>[0-9]+)(,.*)?")
 
@@ -32,7 +32,7 @@ def allocate(ctid: str, requested: str) -> str:
     return f"local:{ctid}/subvol-{ctid}-disk-0.subvol,size={matched['size']}G"
 
 
-def directory(node: Containers, ctid: str, section: Section) -> Path:
+def directory(node: Lxc, ctid: str, section: Section) -> Path:
     """Where a container's root file system is."""
     volume = properties(section.get("rootfs")).get("volume", "")
     name = re.split("[:/]", volume)[-1]
@@ -41,12 +41,12 @@ def directory(node: Containers, ctid: str, section: Section) -> Path:
     return images(node, ctid) / name
 
 
-def images(node: Containers, ctid: str) -> Path:
+def images(node: Lxc, ctid: str) -> Path:
     """The directory that holds all volumes of a container."""
     return Path(f"{node.root}/var/lib/vz/images/{ctid}")
 
 
-def template(node: Containers, volume: str) -> Path:
+def template(node: Lxc, volume: str) -> Path:
     """The archive of a template, given as ``local:vztmpl/NAME`` or by its path."""
     name = volume.removeprefix("local:vztmpl/")
     path = Path(f"{node.root}/var/lib/vz/template/cache/{name}")
@@ -56,13 +56,13 @@ def template(node: Containers, volume: str) -> Path:
     return path
 
 
-def remove(node: Containers, tree: Path) -> None:
+def remove(node: Lxc, tree: Path) -> None:
     """Remove a tree, if it is there."""
     if tree.exists():
         node.run(["rm", "-rf", "--one-file-system", str(tree)])
 
 
-def remove_all(node: Containers, ctid: str) -> None:
+def remove_all(node: Lxc, ctid: str) -> None:
     """Remove a container's volumes, snapshots and generated files."""
     remove(node, images(node, ctid))
     shutil.rmtree(f"{node.root}/var/lib/lxc/{ctid}", ignore_errors=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,14 +11,12 @@ from .files import load
 from .lxc import unprivileged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .containers import Containers
+    from .containers import Lxc
 
 CHUNK = 1 << 20
 
 
-def push(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
+def push(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
     """Copy a file of the node into a running container, as the container's root."""
     ctid, source, destination = positional
     if not node.running(ctid):
@@ -30,8 +26,8 @@ def push(node: Containers, positional: list[str], chosen: dict[str, str]) -> int
         reader = os.open(source, os.O_RDONLY)
     except OSError:
         raise PctError(f"failed to open {source} for reading\n", 0) from None
-    # From here on this process is inside: names of users are the container's, links lead nowhere
-    # but into the container. It never comes back out.
+    # From here on this process is inside: links lead nowhere but into the container. It never
+    # comes back out.
     node.enter(ctid, user=user)
     _copy(reader, _create(destination, chosen))
     return 0
@@ -39,8 +35,6 @@ def push(node: Containers, positional: list[str], chosen: dict[str, str]) -> int
 
 def _create(path: str, chosen: dict[str, str]) -> int:
     """Open the target; a new file gets the mode asked for or 0666 without the umask."""
-    uid = _number(chosen.get("user"), "uid", lambda name: pwd.getpwnam(name).pw_uid)
-    gid = _number(chosen.get("group"), "gid", lambda name: grp.getgrnam(name).gr_gid)
     mode = _mode(chosen.get("perms"))
     flags = os.O_WRONLY | os.O_CREAT
     try:
@@ -53,19 +47,7 @@ def _create(path: str, chosen: dict[str, str]) -> int:
         raise PctError(f"failed to create file: {path}: {error.strerror}\n", 0) from None
     if mode is not None:
         os.fchmod(number, mode)
-    if (uid, gid) != (-1, -1):
-        os.fchown(number, uid, gid)
     return number
-
-
-def _number(name: str | None, kind: str, look_up: Callable[[str], int]) -> int:
-    """A user's or group's number; -1, which chown leaves alone, for none."""
-    if name is None:
-        return -1
-    try:
-        return int(name) if name.isascii() and name.isdecimal() else look_up(name)
-    except KeyError:
-        raise PctError(f"failed to get {kind} for: {name}\n", 0) from None
 
 
 def _mode(text: str | None) -> int | None:
