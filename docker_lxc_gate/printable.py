@@ -31,6 +31,12 @@ _ESCAPED = _IN_JSON | {
 _COMMAND = 400
 
 
+class Notice(str):
+    """A line that is no progress, so that ``--quiet`` does not hide it."""
+
+    __slots__ = ()
+
+
 def printable(text: str) -> str:
     r"""Return a text of any number of lines with its control characters escaped.
 

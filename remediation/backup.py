@@ -16,6 +16,7 @@ from docker_lxc_gate.formats.normal_form import is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.printable import Notice
 from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
 
@@ -72,7 +73,8 @@ def make_backup(
         raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
     argv = _container_argv(runtime, ctid, directory)
     if keep and argv[0] == "vzdump" and normal_form(written) != written:
-        tell(f"a copy of {path}, which vzdump makes Proxmox rewrite, is in {keep(before.content)}")
+        copy = keep(before.content)
+        tell(Notice(f"a copy of {path}, which vzdump makes Proxmox rewrite, is in {copy}"))
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
         with at_most(LONGEST):
@@ -84,7 +86,8 @@ def make_backup(
         try:
             _put_back(node, path, before)
         except RemediationError as error:  # told, so that it does not hide the backup's own error
-            tell(f"{path} was not restored, and may be in Proxmox's form now: {error}")
+            said = f"{path} was not restored, and may be in Proxmox's form now: {error}"
+            tell(Notice(said))
         raise
     _put_back(node, path, before)
     made = backups.find(node, ctid, directory)
@@ -101,7 +104,7 @@ def make_backup(
     if lost:
         raise FactError(f"{archive.path} was made, but it {lost}. Nothing else was changed")
     if left:
-        tell(f"not in the backup of container {ctid}: {shown(left)}; {known}")
+        tell(Notice(f"not in the backup of container {ctid}: {shown(left)}; {known}"))
     return made
 
 

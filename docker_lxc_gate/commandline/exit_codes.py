@@ -61,7 +61,9 @@ class Command(_Once):
             return super().invoke(ctx)
         except RemediationError as error:
             self._end(ctx, error, error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if isinstance(failed := interrupt.__context__, RemediationError):  # and then it came
+                self.say(failed)
             self._end(ctx, self.interruption(ctx), interrupted_by() or _INTERRUPTED)
         except BrokenPipeError as error:  # not of our output: click would exit with 1
             raise RuntimeError("a pipe broke") from error

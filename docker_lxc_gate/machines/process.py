@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 #: Before argv, by util-linux: the kernel kills it when its parent ends, however that ends.
@@ -32,58 +32,78 @@ class TooMuch(Exception):
     """An output is longer than its limit."""
 
 
-#: These end a program as Ctrl-C does: all that it started ends first.
-_AS_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
-#: The first of them that came.
+#: These end a program: all that it started ends first.
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Those that came.
 _CAME: list[int] = []
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    """Raise what Ctrl-C raises, once: a terminal that is closed sends more than one SIGHUP."""
+    """Raise KeyboardInterrupt, once: a second signal must not cut off what the first one ends."""
     _CAME.append(number)
     if len(_CAME) == 1:
         raise KeyboardInterrupt
+    say_later(number)
+
+
+def say_later(number: int) -> None:
+    """Print that the program ends only when it has cleaned up; safe in a signal handler."""
+    line = (
+        f"… {signal.Signals(number).name}: this ends when what was begun is rolled back or ended "
+        f"(kill -KILL {os.getpid()} ends it now, and leaves it as it is)\n"
+    )
+    with suppress(OSError):  # a terminal that is gone
+        os.write(2, line.encode())
 
 
 @contextmanager
 def ended_as_by_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt in the context, unless nohup ignores it."""
-    ours = [each for each in _AS_CTRL_C if signal.getsignal(each) == signal.SIG_DFL]
-    for number in ours:
+    """Let the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt, unless it is ignored."""
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {each: how for each in _INTERRUPTS if (how := signal.getsignal(each)) in usual}
+    for number in before:
         signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interrupted_by() -> int:
     """Return the exit code of a program that SIGTERM or SIGHUP ended, as in a shell; else 0."""
-    return 128 + _CAME[0] if _CAME else 0
+    return 128 + _CAME[0] if _CAME and _CAME[0] != signal.SIGINT else 0
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C, SIGTERM and SIGHUP until the end of the context, for starting a process.
+def uninterrupted(say: Callable[[int], None] = lambda _: None) -> Iterator[None]:
+    """Delay SIGINT, SIGTERM and SIGHUP until the end of the context.
 
-    An interrupt in the middle of a start would leave an unknown process running, which no terminal
-    would end.
+    An interrupt in the middle of a process's start would leave it running, and no terminal would
+    end it.
+
+    Args:
+        say: is called in the handler, with the number of a signal that came.
     """
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, *_AS_CTRL_C)}
+    handlers = {each: signal.getsignal(each) for each in _INTERRUPTS}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
-    if threading.current_thread() is not threading.main_thread():
-        before = {}
+    if _CAME or threading.current_thread() is not threading.main_thread():
+        before = {}  # nothing interrupts what ends already, nor what runs beside the main thread
     came: list[tuple[int, FrameType | None]] = []
+
+    def later(number: int, frame: FrameType | None) -> None:
+        came.append((number, frame))
+        say(number)
+
     for each in before:
-        signal.signal(each, lambda *arguments: came.append(arguments))
+        signal.signal(each, later)
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    for number, frame in came[:1]:
-        before[signal.Signals(number)](number, frame)
+        for number, frame in came[:1]:
+            before[signal.Signals(number)](number, frame)
 
 
 def limited(*argv: str, seconds: int = SECONDS) -> list[str]:

@@ -15,6 +15,7 @@ from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups
 from docker_lxc_gate.facts.audit import audit_window
+from docker_lxc_gate.printable import Notice
 from remediation import backup
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
@@ -125,7 +126,7 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
         keep = partial(journal.keep, "container-options")
         made = backup.make_backup(runtime, aim.ctid, place, printing.tell, keep)
     for archive in (*made.container[:1], *made.etc[:1]):
-        printing.tell(str(archive))
+        printing.tell(Notice(archive))
 
 
 @contextmanager
@@ -148,12 +149,12 @@ def _watched(
         due = not line or time.monotonic() >= last + often
         try:
             for denial in window.new_denials() if window and due else ():
-                printing.tell(f"denied: {denial.summary}", style="yellow")
+                printing.tell(Notice(f"denied: {denial.summary}"), style="yellow")
             last = time.monotonic() if due else last
         except Exception as error:  # noqa: BLE001 - no error may stop apply here
             _end(window)
             window = None
-            printing.tell(f"denials are no longer shown: {error}")
+            printing.tell(Notice(f"denials are no longer shown: {error}"))
         if line:
             printing.tell(line)
 
@@ -174,7 +175,7 @@ def _opened(node: Transport, source: str) -> audit_window.Window | None:
     try:
         return audit_window.Window(node, source)
     except Exception as error:  # noqa: BLE001 - no error may stop apply here
-        printing.tell(f"denials are not shown: {error}")
+        printing.tell(Notice(f"denials are not shown: {error}"))
         return None
 
 

@@ -20,6 +20,7 @@ from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.printable import Notice
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
 
@@ -122,7 +123,7 @@ def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
     after = {path: fixes.edited(contents[path], each) for path, each in wanted.items()}
     executable = {path for path, each in wanted.items() if any(one.executable for one in each)}
     if not wanted:
-        printing.tell("nothing can be fixed with certainty")
+        printing.tell(Notice("nothing can be fixed with certainty"))
         return False
     for path, content in after.items():
         summary = "becomes executable" if path in executable else "is fixed"
@@ -133,7 +134,7 @@ def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
     for path, content in after.items():
         copy = fixes.write(path, contents[path], content, executable=path in executable)
         kept = f"; what was there is kept as {copy}" if copy else ""
-        printing.tell(f"{path} fixed{kept}")
+        printing.tell(Notice(f"{path} fixed{kept}"))
     return True
 
 

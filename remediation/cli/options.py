@@ -12,6 +12,7 @@ from msgspec import structs
 
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import FactError, UsageError
+from docker_lxc_gate.printable import Notice
 from remediation import docker_in_lxc, plan_file
 from remediation.cli import printing
 from remediation.cli.opened import opened
@@ -58,7 +59,7 @@ def standard_input() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise FactError("standard input is closed, and - means that it is read")
     if sys.stdin.isatty():
-        printing.tell("paste the lines here, and end them by Enter and Ctrl-D")
+        printing.tell(Notice("paste the lines here, and end them by Enter and Ctrl-D"))
     return sys.stdin.buffer
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from docker_lxc_gate.commandline.json_output import print_json
 from docker_lxc_gate.commandline.output import LONG, SCREEN, Console, error_text
 from docker_lxc_gate.masking import mask, shown
-from docker_lxc_gate.printable import printable
+from docker_lxc_gate.printable import Notice, printable
 from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Life
 
@@ -37,8 +37,8 @@ _COMPARED = 5000
 
 
 def tell(line: str, style: str = "dim") -> None:
-    """Print progress on standard error, unless --quiet; a failure to print is ignored."""
-    if SCREEN.quiet:
+    """Print progress, unless --quiet, or a notice on standard error; ignore a failure to print."""
+    if SCREEN.quiet and not isinstance(line, Notice):
         return
     with suppress(OSError):
         err.print(Text(f"… {shown(line, LONG)}", style=style), soft_wrap=True)

@@ -8,6 +8,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.machines.process import say_later, uninterrupted
+from docker_lxc_gate.printable import Notice
 from remediation.engine.action import Outcome, Place, SideEffect
 from remediation.engine.errors import (
     ACCEPT,
@@ -102,7 +104,8 @@ def apply(
             return run.forward()
     except BaseException as error:  # Ctrl-C and our own mistakes, too
         # After the lock is released: that waits for the last command, which may still be running.
-        run.give_up(error)
+        with uninterrupted(say_later):
+            run.give_up(error)
         raise
 
 
@@ -250,10 +253,11 @@ class _Run:
         _require_applied(step, action.check(on))
         after = action.left(on)
         if not action.follows(after, self.images[action.id]):
-            plan.tell(
+            said = (
                 f"{action.title}: somebody changed it while apply ran. rollback will refuse to "
                 "overwrite that, unless it is given --force"
             )
+            plan.tell(Notice(said))
             after = None  # as of a run that was cut off: what is there is compared anew
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
@@ -280,10 +284,11 @@ class _Run:
         except RemediationError as failed:
             if self.changes:
                 raise RollbackFailed([("rolling back", failed)]) from error
-            plan.tell(
+            said = (
                 f"Nothing was changed, but apply could not write that to the journal ({failed}). "
                 f"Once the node answers, run: {ROLLBACK}"
             )
+            plan.tell(Notice(said))
 
 
 def _before_change(action: Action[Any]) -> Iterable[Read[Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
+from docker_lxc_gate.printable import Notice
 from remediation.engine.action import Consequence, Outcome, Place, SideEffect
 from remediation.engine.differing import differing
 from remediation.engine.errors import (
@@ -213,7 +214,8 @@ class _Rollback:
         for step, drift in changed:
             self.plan.enter(Stage.KEEP, step.action)
             kept = self.plan.journal.keep(step.action.id, drift.is_)
-            self.plan.tell(f"{step.action.title}: what somebody had changed is kept in {kept}")
+            said = f"{step.action.title}: what somebody had changed is kept in {kept}"
+            self.plan.tell(Notice(said))
 
     # -- 2. the before-images
 
@@ -258,7 +260,7 @@ class _Rollback:
         # Also if nothing differs: a run that was cut off leaves traces.
         left = action.rollback(on, before)
         if left:  # Report it now: if another action fails, outcomes are never printed.
-            self.plan.tell(f"{action.title}: {left}")
+            self.plan.tell(Notice(f"{action.title}: {left}"))
         reason = left or ("as before" if changed else "was as before already")
         return Outcome(action.id, action.title, action.requirement, changed, reason)
 
@@ -330,7 +332,7 @@ class _Rollback:
             with self._noting(step.action.id, step.on.machine):
                 _require_back(step, before, on[step.place])
                 if remark := step.action.remark(on[step.place], before):
-                    self.plan.tell(f"{step.action.title}: {remark}")
+                    self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
                 back.append(step.action.id)
         return back

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from click.testing import CliRunner
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from remediation import backup, docker_in_lxc
@@ -38,7 +40,6 @@ from tests.doubles.states import Laid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from click.testing import Result
 
@@ -666,6 +667,42 @@ def test_nobody_else_changes_the_node_while_it_is_backed_up(
     (told,) = backups
     assert "to back up container 950 before the plan is applied" in told
     assert not journal(folder).unfinished()
+
+
+def test_verb_with_quiet_hides_progress_and_says_where_copies_are_kept(
+    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Edited(Flag):
+        current = Flag.capture
+
+        def changed_since(self, now: str, *_: object) -> Drift:
+            return Drift("another value", now.encode())
+
+    def plan(*_: object, tell: Callable[[str], None], **__: object) -> object:
+        return replace(flags(folder, Edited("tunable", value="theirs")), tell=tell)
+
+    monkeypatch.setattr(docker_in_lxc, "plan", plan)
+    said = ended("rollback", "--yes", "--quiet", "--force")[1]
+    (kept,) = re.findall("^… the flag tunable: .* is kept in (.*)\n$", said)
+    assert Path(kept).read_text() == "theirs"
+    said = ended("apply", "--yes", "--quiet", "--backup")[1]
+    assert said == "… the container's\n… /etc's\n"
+    assert backups
+
+
+def test_error_before_a_signal_is_said_before_the_interruption(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        try:
+            raise FactError("no answer")
+        finally:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(docker_in_lxc, "plan", fails)
+    code, said = ended("status")
+    assert (code, said.splitlines()[0]) == (130, "error: no answer")
+    assert said.splitlines()[1].startswith("error: interrupted: docker-lxc-gate status, ")
 
 
 @pytest.mark.parametrize("options", [[], ["--backup"]])

@@ -6,15 +6,19 @@ between any two statements of its script, with the shell killed as well.
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines import process
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
@@ -22,8 +26,11 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.death import Death, Died, comes_back, comes_back_wherever_killed
 from tests.doubles.examples import examples
-from tests.doubles.flag import ON, journal
+from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.states import Laid, edit, files, look
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.transport import Transport
 
 LARGE = Laid(content=b"\xff large\n" * 1000, mode=0o640, nanoseconds=10**18 + 7)
 SMALL = Laid(content=b"no end", mode=0o4711, nanoseconds=1, attributes={"one": b"\xfe"})
@@ -83,6 +90,36 @@ def test_killed_again_and_again_over_whatever_was_there(
             with suppress(Died):
                 roll_back(dying) if number else apply(dying)
         comes_back(it, World.look, before, ways)
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, None])
+def test_apply_signalled_while_it_rolls_back_ends_after_the_rollback_and_says_so(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    first: signal.Signals | None,
+    second: signal.Signals,
+) -> None:
+    """The first signal, or an error, begins the rollback."""
+    monkeypatch.setattr(process, "_CAME", [])
+
+    def cut_off(flag: Flag) -> None:
+        flag.value = "new"
+        signal.raise_signal(first) if first else fail(flag)
+
+    class Signalled(Flag):
+        def rollback(self, on: Transport, before: str) -> None:
+            signal.raise_signal(second)
+            super().rollback(on, before)
+
+    flag = Signalled("one", on_apply=cut_off)
+    it = plan(tmp_path, flag)
+    with process.ended_as_by_ctrl_c(), pytest.raises(KeyboardInterrupt) as ended:
+        apply(it)
+    assert (flag.value, it.journal.unfinished()) == ("old", False)
+    assert capfd.readouterr().err.startswith(f"… {second.name}: this ends when what was begun is ")
+    assert isinstance(ended.value.__context__, RemediationError) is (first is None)
 
 
 def test_each_stage_is_told_of_before_it_is_entered(tmp_path: Path) -> None:
