@@ -85,7 +85,7 @@ def _uses(sources: Sequence[Source]) -> Iterator[Use]:
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
         for option in container_config.read(source).all("lxc.apparmor.profile")[-1:]:
             if option.value not in NO_PROFILE:
-                yield Use(option.value, source.path, option.line)
+                yield Use(option.value, source, option.line)
 
 
 def _profiles(

@@ -15,7 +15,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.formats.apparmor_profile import is_skipped
 from docker_lxc_gate.lint import includes
-from docker_lxc_gate.lint.finding import at_file
+from docker_lxc_gate.lint.finding import PROBLEMS
 from docker_lxc_gate.lint.rules import daemon_json
 from docker_lxc_gate.lint.rules.container_config import CONTAINER_FILE
 from docker_lxc_gate.lint.source import Kind, Source, not_text
@@ -74,6 +74,10 @@ class Found:
             if source.path not in known:
                 self.take(source)
         self.findings += found.findings
+
+    def miss(self, problem: str, path: str, cause: str, fix: str = "") -> None:
+        """Take in a finding about what was not looked at."""
+        self.findings.append(PROBLEMS[problem].here(cause, path=path, fix=fix))
 
     def take(self, source: Source) -> None:
         """Take in a file that is not there yet.
@@ -170,9 +174,7 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
     except (OSError, ValueError) as error:
         if base or CONTAINER_FILE.fullmatch(place.name):
             why = error.strerror if isinstance(error, OSError) else str(error)
-            found.findings.append(
-                at_file("file-unreadable", shown, 0, why or "it could not be read")
-            )
+            found.miss("file-unreadable", shown, why or "it could not be read")
         return
     if source := as_source(shown, place, base, content, mode):
         found.take(source)
@@ -247,7 +249,7 @@ def _walk(
     """
     if depth > DEEPEST:
         said = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
-        found.findings.append(at_file("not-checked", str(folder), 0, said, fix="Name it itself."))
+        found.miss("not-checked", str(folder), said, "Name it itself.")
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda each: each.name)
@@ -255,7 +257,7 @@ def _walk(
         if not depth:
             raise
         why = f"the directory cannot be read: {error.strerror}"
-        found.findings.append(at_file("file-unreadable", str(folder), 0, why))
+        found.miss("file-unreadable", str(folder), why)
         return
     for entry in entries:
         place = Path(entry.path)

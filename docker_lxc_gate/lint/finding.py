@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
 
@@ -46,11 +46,17 @@ class Problem:
     fix: str
 
     def here(
-        self, cause: str, *, why: str = "", fix: str = "", severity: Severity | None = None
+        self,
+        cause: str,
+        *,
+        path: str = "",
+        why: str = "",
+        fix: str = "",
+        severity: Severity | None = None,
     ) -> Finding:
-        """Return a finding of this problem in a container; see :class:`Finding`."""
+        """Return a finding of this problem in a container or a file; see :class:`Finding`."""
         severity = severity or self.severity
-        return Finding(self, severity, cause, why or self.why, fix or self.fix)
+        return Finding(self, severity, cause, why or self.why, fix or self.fix, path)
 
 
 def problems(package: str) -> dict[str, Problem]:
@@ -116,21 +122,6 @@ class Finding:
     def is_advice(self) -> bool:
         """Whether it is only advice, which never changes the exit code."""
         return self.severity is Severity.ADVICE
-
-
-def at_file(
-    problem: str,
-    path: str,
-    line: int,
-    cause: str,
-    *,
-    column: int = 0,
-    fix: str = "",
-    edit: Edit | None = None,
-) -> Finding:
-    """Return a finding of a problem, by its id, in a file; see :class:`Finding`."""
-    found = PROBLEMS[problem].here(cause, fix=fix)
-    return replace(found, path=path, line=line, column=column, edit=edit)
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from docker_lxc_gate.lint.finding import Edit, Finding
-
-#: So many copies of one file are kept next to it.
-_COPIES = 100
 
 
 def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
@@ -81,7 +79,8 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
 
 
 def _replaced(place: Path, before: bytes, after: bytes) -> str:
-    copy = next(name for name in _names(place) if not os.path.lexists(name))
+    copies = (f"{place}.bak{number if number > 1 else ''}" for number in count(1))
+    copy = Path(next(name for name in copies if not os.path.lexists(name)))
     about = place.stat()
     _new(copy, before, about)
     new = Path(f"{place}.lint-new")
@@ -100,13 +99,6 @@ def _make_executable(place: Path) -> None:
         os.fchmod(opened, mode | (mode & 0o444) >> 2)
     finally:
         os.close(opened)
-
-
-def _names(place: Path) -> Iterable[Path]:
-    yield Path(f"{place}.bak")
-    for number in range(2, _COPIES):
-        yield Path(f"{place}.bak{number}")
-    raise FactError(f"{place} has {_COPIES} copies next to it; move some away")
 
 
 def _new(path: Path, content: bytes, about: os.stat_result) -> None:

@@ -6,13 +6,13 @@ are of a limited size and number, and no link is followed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
-from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.read import ABSENT
@@ -61,7 +61,7 @@ def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
     kind = Kind.CONTAINER if runtime.kind == "pct" else Kind.LXC
     found = Found([Source(path, content, kind)])
     found.add(_of_node(runtime.node, repository))
-    found.add(_of_docker(runtime, ctid))
+    _add_docker(found, runtime, ctid)
     return found
 
 
@@ -88,23 +88,19 @@ def _of_node(node: Transport, repository: str) -> Found:
     return Found(list(_sources(node, [_APPARMOR, *phoenix])))
 
 
-def _of_docker(runtime: Runtime, ctid: int) -> Found:
+def _add_docker(found: Found, runtime: Runtime, ctid: int) -> None:
     path, what = runtime.config_path(ctid), "Docker's settings in it were not linted"
     if runtime.state(ctid) != "running":
         said = f"container {ctid} does not run: {what}"
-        return Found(
-            findings=[at_file("not-checked", path, 0, said, fix="Start it, and lint again.")]
-        )
+        found.miss("not-checked", path, said, "Start it, and lint again.")
+        return
     try:
-        inside = [
-            Source(f"container {ctid}:{each.path}", each.content, each.kind)
-            for each in _sources(runtime.inside(ctid), _DOCKER, guest=True)
-            if each.kind in {Kind.UNIT, Kind.DAEMON}
-        ]
+        for each in [*_sources(runtime.inside(ctid), _DOCKER, guest=True)]:
+            if each.kind in {Kind.UNIT, Kind.DAEMON}:
+                found.take(replace(each, path=f"container {ctid}:{each.path}"))
     except RemediationError as error:
         said = f"container {ctid}: {what}: {error}"
-        return Found(findings=[at_file("not-checked", path, 0, said, fix="Lint in the container.")])
-    return Found(inside)
+        found.miss("not-checked", path, said, "Lint in the container.")
 
 
 def _sources(

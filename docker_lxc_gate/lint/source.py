@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.lint.finding import at_file
+from docker_lxc_gate.lint.finding import PROBLEMS
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Edit, Finding
@@ -76,8 +76,9 @@ class Source:
         fix: str = "",
         edit: Edit | None = None,
     ) -> Finding:
-        """Return a finding of a problem in this file; see :func:`at_file`."""
-        return at_file(problem, self.path, line, cause, column=column, fix=fix, edit=edit)
+        """Return a finding of a problem, by its id, in this file; see :class:`Finding`."""
+        found = PROBLEMS[problem].here(cause, path=self.path, fix=fix)
+        return replace(found, line=line, column=column, edit=edit)
 
 
 def not_text(content: bytes) -> str:

@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.json_text import Document, Path
 
-#: JSON can escape half of a surrogate pair, which UTF-8 cannot encode, and the library refuses. A
-#: character for private use stands for it.
-_STAND_INS = {code: chr(0xF0000 + code) for code in range(0xD800, 0xE000)}
-_SURROGATES = {ord(stand_in): chr(code) for code, stand_in in _STAND_INS.items()}
-
-
 #: Seconds of the processor for the library.
 _SECONDS = 5
 
@@ -48,23 +42,17 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
         Unusable: the schema is invalid, or asks for too much.
     """
     try:
-        both = json.dumps([schema, value], ensure_ascii=False).translate(_STAND_INS).encode()
+        text = json.dumps([schema, value], ensure_ascii=False)
+        both = text.encode(errors="xmlcharrefreplace")  # the library refuses a lone surrogate
         program = [sys.executable, "-I", schema_errors.__file__]
         result = Local().run(limited(*program, seconds=_SECONDS), stdin=both)
     except (RecursionError, TransportError) as error:
         raise Unusable("it is nested too deep, or asks for too much") from error
     if not result.ok:
         if result.exit_code == schema_errors.UNUSABLE:
-            raise Unusable(_restored(result.stderr.decode(errors="replace").strip()))
+            raise Unusable(result.stderr.decode(errors="replace").strip())
         raise Unusable("it asks for too much time or memory")
-    return [
-        (tuple(map(_restored, path)), _restored(why)) for path, why in json.loads(result.stdout)
-    ]
-
-
-def _restored(part: Any) -> Any:
-    """Return a text with its lone surrogates; an index stays."""
-    return part.translate(_SURROGATES) if isinstance(part, str) else part
+    return [(tuple(path), why) for path, why in json.loads(result.stdout)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ def check(source: Source, schemas: Sequence[Source]) -> Described:
         if isinstance(profile, str):
             line, _ = document.place((*path, "apparmor_profile"))
             if profile not in {"", "unconfined"}:  # phoenix then writes no line: Proxmox generates
-                uses.append(Use(profile, source.path, line))
+                uses.append(Use(profile, source, line))
     return Described(tuple(found), tuple(uses))
 
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import reduce
 from itertools import islice
-from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from jsonschema_rs import FancyRegexOptions, ValidationError, ValidationErrorKind, validator_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jsonschema_rs import Validator
 
 #: The exit code if standard error says why the schema cannot be used.
 UNUSABLE = 4
@@ -36,7 +32,14 @@ def errors(schema: Any, value: Any) -> Iterator[tuple[list[str | int], str]]:
     Raises:
         ValueError: the schema cannot be used.
     """
-    for error in _validator(schema).iter_errors(value):
+    validator = validator_for(
+        schema,
+        validate_formats=False,
+        retriever=lambda _: {},
+        mask="the value",  # it may be a secret, or long
+        pattern_options=_PATTERNS,
+    )
+    for error in validator.iter_errors(value):
         kind, path = error.kind, _with_keys(error.instance_path, value)
         if isinstance(kind, ValidationErrorKind.AdditionalProperties):
             for key in kind.unexpected:
@@ -45,30 +48,6 @@ def errors(schema: Any, value: Any) -> Iterator[tuple[list[str | int], str]]:
             yield path, "the schema allows no value here"
         elif not isinstance(kind, ValidationErrorKind.BacktrackLimitExceeded):
             yield path, error.message[:_LONGEST]
-
-
-def _validator(schema: Any) -> Validator:
-    """Return the library's validator, without the patterns that it cannot read."""
-    while True:
-        try:
-            return validator_for(
-                schema,
-                validate_formats=False,
-                retriever=lambda _: {},
-                mask="the value",  # it may be a secret, or long
-                pattern_options=_PATTERNS,
-            )
-        except ValidationError as error:
-            path = _with_keys(error.instance_path, schema)
-            pattern = isinstance(error.kind, ValidationErrorKind.Format)
-            if pattern and path[-1:] == ["pattern"]:
-                del reduce(getitem, path[:-1], schema)["pattern"]
-            elif pattern and path[-2:-1] == ["patternProperties"]:
-                owner = reduce(getitem, path[:-2], schema)
-                del owner["patternProperties"]  # which keys it would allow is unknown
-                owner.pop("additionalProperties", None)
-            else:
-                raise
 
 
 def _with_keys(path: list[str | int], value: Any) -> list[str | int]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities
 from docker_lxc_gate.formats.apparmor_profile import profiles, statements
-from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ class Use(NamedTuple):
     """That a file gives a container a profile, and where it says so."""
 
     name: str
-    path: str
+    source: Source
     line: int
 
 
@@ -251,7 +250,7 @@ def agreement(
         if use.name not in known and (like or whole):
             fix = f"The profile is called {like}: use one name everywhere." if like else ""
             said = f"no file defines the profile {use.name}"
-            yield at_file("profile-unknown", use.path, use.line, said, fix=fix)
+            yield use.source.at("profile-unknown", use.line, said, fix=fix)
     for name, places in known.items():
         together: dict[str, list[tuple[Source, int]]] = defaultdict(list)
         for source, profile in places:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.lint import includes
-from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.machines.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local
@@ -82,7 +81,7 @@ class Tools:
 
     def __init__(self, on: Transport, parsed: Callable[[Source], bool] = lambda _: True) -> None:
         self._on, self._parsed, self._left = on, parsed, _IN_ALL
-        self._missing: dict[str, list[str]] = {}
+        self._missing: dict[str, list[Source]] = {}
 
     def parse(self, source: Source) -> Iterator[Finding]:
         """Yield what apparmor_parser says of a profile.
@@ -142,12 +141,11 @@ class Tools:
 
     def missing(self) -> Iterator[Finding]:
         """Yield each tool that is not installed, once, at the first file that needed it."""
-        for tool, paths in self._missing.items():
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        for tool, sources in self._missing.items():
+            more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
             said = f"{tool} is not installed here: it has not checked this file{more}"
-            yield at_file(
-                "not-checked", paths[0], 0, said, fix=f"Install {tool}, or lint on the node."
-            )
+            fix = f"Install {tool}, or lint on the node."
+            yield sources[0].at("not-checked", 0, said, fix=fix)
 
     def _unchecked(self, sources: Sequence[Source], why: str) -> Iterator[Finding]:
         """Yield that files could not be judged; a tool that is missing is said at the end."""
@@ -159,7 +157,7 @@ class Tools:
     ) -> CommandResult | str:
         """Run a tool: its result, or why it could not judge, empty if it is not installed."""
         if tool in self._missing:
-            self._missing[tool] += [source.path for source in sources]
+            self._missing[tool] += sources
             return ""
         if self._left <= 0:
             return f"{tool} was not started: the tools of a run have {_IN_ALL:g} s together"
@@ -177,7 +175,7 @@ class Tools:
         finally:
             self._left -= time.monotonic() - begun
         if result is None or result.exit_code == _MISSING:
-            self._missing[tool] = [source.path for source in sources]
+            self._missing[tool] = [*sources]
             return ""
         if result.exit_code > _SIGNALLED or _FULL.search(result.stderr):
             return f"{tool} reached its limit of {MEMORY >> 30} GiB or of {SECONDS} s"
@@ -216,14 +214,14 @@ def _together(sources: Sequence[Source]) -> Iterator[list[Source]]:
 
 def _comments(listed: list[Any], sources: Sequence[Source]) -> Iterator[Finding]:
     """Yield shellcheck's comments, each at the script that it is about."""
-    paths = {f"{_COPY}{at}": source.path for at, source in enumerate(sources, _FIRST_COPY)}
+    copies = {f"{_COPY}{at}": source for at, source in enumerate(sources, _FIRST_COPY)}
     wanted = {"code": int, "message": str, "line": int, "column": int, "file": str}
     for said in listed:
-        if not isinstance(said, dict) or said.get("file") not in paths:
+        if not isinstance(said, dict) or said.get("file") not in copies:
             continue
         if all(isinstance(said.get(key), kind) for key, kind in wanted.items()):
-            path, text = paths[said["file"]], f"SC{said['code']}: {said['message']}"
-            yield at_file("script-shellcheck", path, said["line"], text, column=said["column"])
+            source, text = copies[said["file"]], f"SC{said['code']}: {said['message']}"
+            yield source.at("script-shellcheck", said["line"], text, column=said["column"])
 
 
 def _listed(told: bytes) -> list[Any] | None:

@@ -95,13 +95,18 @@ def test_sarif_has_what_its_schema_requires() -> None:
         assert place.get("region", {"startLine": 1})["startLine"] >= 1
 
 
+#: With two patterns corrected: the library takes no bracket that is not opened.
+SCHEMA = json.loads(
+    (DATA / "sarif-2.1.0.json").read_text().replace("[a-zA-Z]{2}]?$", "[a-zA-Z]{2}$")
+)
+
+
 def test_sarif_is_what_the_whole_schema_allows() -> None:
-    schema = json.loads((DATA / "sarif-2.1.0.json").read_text())
     found = check(discover.under(DATA / "lint").sources)
     assert len({each.id for each in found}) > 40
     for each in (FOUND, found, []):
         log = json.loads(json_line(formats.as_sarif(each)))
-        assert list(mismatches(schema, log)) == []
+        assert list(mismatches(SCHEMA, log)) == []
 
 
 @pytest.mark.parametrize(
@@ -116,13 +121,12 @@ def test_sarif_is_what_the_whole_schema_allows() -> None:
     ],
 )
 def test_sarif_that_the_schema_refuses_is_found_to_be_so(path: tuple[Any, ...], value: Any) -> None:
-    schema = json.loads((DATA / "sarif-2.1.0.json").read_text())
     log = json.loads(json_line(formats.as_sarif(FOUND)))
     place = log
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    assert list(mismatches(schema, log)) != []
+    assert list(mismatches(SCHEMA, log)) != []
 
 
 def test_every_severity_has_a_level_and_a_style() -> None:

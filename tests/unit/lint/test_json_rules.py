@@ -165,20 +165,6 @@ def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> No
         ({"$ref": "https://example.org/x"}, 1, []),
         ({"$ref": "file:///etc/passwd"}, 1, []),
         ({"format": "email"}, "x", []),
-        ({"items": {"type": "string", "pattern": "("}}, ["x", 1], [(1,)]),
-        ({"patternProperties": {"(": {}}, "additionalProperties": False}, {"a": 1}, []),
-        (
-            {
-                "properties": {
-                    "patternProperties": {"type": "null"},
-                    "a": {"patternProperties": {"(": {}}},
-                }
-            },
-            {"patternProperties": 1, "a": {}},
-            [("patternProperties",)],
-        ),
-        ({"const": "\ud800"}, "\ud800", []),
-        ({"additionalProperties": {"type": "null"}}, {"\ud800": 1}, [("\ud800",)]),
     ],
 )
 def test_schema_names_the_places_that_it_does_not_allow(
@@ -213,11 +199,12 @@ _DOUBLING = {
     [
         (5, "the schema: .* is not of types"),
         ({"items": {"minLength": "x"}}, "items.minLength: .* is not of type"),
+        ({"items": {"pattern": "("}}, 'items.pattern: the value is not a "regex"'),
+        ({"patternProperties": {"(": {}}}, 'patternProperties.*: the value is not a "regex"'),
         ({"$ref": "#/nothing"}, "does not exist"),
         (_deep(300), "Recursion limit"),
         (_deep(2000), "too deep"),
         (_DOUBLING, "too much time or memory"),
-        ({"type": "\ud800"}, "type: the value is not valid"),
     ],
 )
 def test_schema_that_cannot_be_used_says_why(schema: Any, why: str) -> None:

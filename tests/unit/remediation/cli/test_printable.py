@@ -23,8 +23,8 @@ from docker_lxc_gate.commandline.output import Console, run
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
-from docker_lxc_gate.lint.finding import at_file
 from docker_lxc_gate.lint.formats import FORMATS
+from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.masking import STARS
 from docker_lxc_gate.printable import cut, in_json, one_line, printable
@@ -217,7 +217,7 @@ def diagnosed(text: str, form: str) -> None:
 
 def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
-    found = at_file("json-syntax", text, 1, text, column=1, fix=text)
+    found = Source(text, b"", Kind.DAEMON).at("json-syntax", 1, text, column=1, fix=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
         lint_verb.lint.main(["--format", form], standalone_mode=False, **SETTINGS)
 
