@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
+import tempfile
 from dataclasses import dataclass
-from http.client import HTTPException
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, build_opener
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab import sources
@@ -19,15 +21,12 @@ if TYPE_CHECKING:
 
 _FORM = "an apt source: deb http(s)://HOST/PATH SUITE COMPONENT, or deb822"
 _ARMOUR = "-----{} PGP PUBLIC KEY BLOCK-----"
-#: A host's name or IPv6 address, whose brackets urlsplit removes.
-_HOST = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*\.?|[0-9a-fA-F:]+", re.ASCII)
 #: The first byte of a public key's packet (RFC 9580, 5), in either format.
 _PUBLIC_KEY = range(0x98, 0x9C), range(0xC6, 0xC7)
 #: Debian releases; packages of one do not fit another.
 _RELEASES = frozenset({"buster", "bullseye", "bookworm", "trixie", "forky"})
-_PROXY = re.compile(r'Acquire::(https?)::Proxy(?:::(\S+))? "([^"]+)";')
-#: The limit for an archive's answer (seconds).
-_ANSWER_TIMEOUT = 10.0
+#: apt's own program to fetch a file, with one try of ten seconds.
+_FETCH = ("/usr/lib/apt/apt-helper", "-qq", "-oAcquire::Retries=0", "-oAcquire::http::Timeout=10")
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,21 @@ class Repository:
             )
 
     def require_reachable(self, settings: tuple[str, ...]) -> None:
-        """Request every Release file, through apt's proxies.
+        """Request every Release file with these settings of apt.
 
         Raises:
             Unreachable: a request failed.
         """
-        for url in (f"{uri}/dists/{suite}/Release" for uri in self.uris for suite in self.suites):
-            opener = build_opener(ProxyHandler(_proxies(url, settings)))
-            try:
-                opener.open(url, timeout=_ANSWER_TIMEOUT).close()
-            except (OSError, HTTPException) as error:
-                reason = getattr(error, "reason", None) or error
-                raise Unreachable(f"cannot reach {url}: {reason}; nothing was built") from error
+        with tempfile.TemporaryDirectory() as folder:
+            (config := Path(folder, "apt.conf")).write_text("\n".join(settings))
+            argv, env = [*_FETCH, "download-file"], {**os.environ, "APT_CONFIG": str(config)}
+            for uri, suite in product(self.uris, self.suites):
+                asked = [*argv, f"{uri}/dists/{suite}/Release", f"{folder}/Release"]
+                done = subprocess.run(asked, env=env, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    said = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
+                    why = said[0].removeprefix("E: ") if said else f"exit code {done.returncode}"
+                    raise Unreachable(f"{self} cannot be reached: {why}; nothing was built")
 
 
 def named(text: str, key: bytes) -> tuple[Repository, ...]:
@@ -85,9 +87,6 @@ def named(text: str, key: bytes) -> tuple[Repository, ...]:
     found = sources.parse(text)
     if not found or not all(map(_is_fetched, found)):
         raise ValueError(f"repository: expected {_FORM}")
-    for uri in (uri for one in found for uri in one.uris):
-        if not _has_host(uri):
-            raise ValueError(f"repository: {uri} names no host; expected {_FORM}")
     armoured = _armoured(key)
     return tuple(Repository(one.uris, one.suites, one.components, armoured) for one in found)
 
@@ -95,14 +94,6 @@ def named(text: str, key: bytes) -> tuple[Repository, ...]:
 def _is_fetched(source: Source) -> bool:
     web = [uri.startswith(("http://", "https://")) for uri in source.uris]
     return bool(web and all(web) and source.suites and source.components)
-
-
-def _has_host(uri: str) -> bool:
-    try:
-        asked = urlsplit(uri)
-        return bool(_HOST.fullmatch(asked.hostname or "")) and asked.port != 0
-    except ValueError:  # wrong brackets, or an invalid port
-        return False
 
 
 def _armoured(key: bytes) -> str:
@@ -116,14 +107,3 @@ def _armoured(key: bytes) -> str:
         raise ValueError("key: expected an OpenPGP public key (gpg --export)")
     lines = re.findall(".{1,64}", base64.b64encode(key).decode())
     return "\n".join((begin, "", *lines, end))
-
-
-def _proxies(url: str, settings: tuple[str, ...]) -> dict[str, str]:
-    """Return apt's proxy for a URL: its host's own, or the general one; http's serves https."""
-    asked = urlsplit(url)
-    known = {(m[1], m[2] or ""): m[3] for line in settings if (m := _PROXY.fullmatch(line))}
-    for scheme in (asked.scheme, "http"):
-        for host in (asked.hostname or "", ""):
-            if proxy := known.get((scheme, host)):
-                return {} if proxy == "DIRECT" else {asked.scheme: proxy}
-    return {}
