@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +15,6 @@ from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
     from proof.faults.scenarios import Scenario
@@ -43,27 +42,18 @@ class Expectation:
     words: tuple[str, ...]
 
 
-def red(name: str, *words: str) -> dict[str, Expectation]:
-    """Expect a scenario to be *not compliant*, with the first word in its message's first line."""
-    return {name: Expectation(RED, words)}
-
-
-def undetermined(name: str, *words: str) -> dict[str, Expectation]:
-    """Expect a scenario to be *undetermined*, with these words in the message."""
-    return {name: Expectation(UNDETERMINED, words)}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way of breaking a healthy target.
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """One way of breaking a healthy target, as a row of ``proof/faults/rows`` has it.
 
     Attributes:
         id: its number, and a word if several faults have the same number.
         title: what is broken, in a reader's words.
         inject: shell for the node, see :data:`PRELUDE`.
-        expect: by its id, what each scenario must be, red ones first: ``red(…) | red(…) |
-            undetermined(…)``. The first scenario names the cause: its first word must be in the
-            first line, even if it is undetermined. ``{ctid}`` stands for the container's number.
+        red: by its id, the words of each scenario that must be *not compliant*. The first word
+            must be in the message's first line. ``{ctid}`` stands for the container's number.
+        undetermined: the same of each scenario that must be *undetermined*. ``all`` and
+            ``inside`` stand for each other scenario, of those that change nothing or look into
+            the container.
         also: ids of the scenarios that may fail too, but need not.
         start: the state that the fault starts from.
         reach: the machines that the fault can affect.
@@ -78,8 +68,9 @@ class Fault:
 
     id: str
     title: str
-    inject: str
-    expect: Mapping[str, Expectation]
+    inject: str = ""
+    red: dict[str, tuple[str, ...]] = {}
+    undetermined: dict[str, tuple[str, ...]] = {}
     also: tuple[str, ...] = ()
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
@@ -87,7 +78,21 @@ class Fault:
     contained: bool = False
     release: str = ""
     look: bool = False
-    image: Mapping[str, Any] = field(default_factory=dict)
+    image: dict[str, Any] = {}
+
+    @cached_property
+    def expect(self) -> dict[str, Expectation]:
+        """What each scenario must be, by its id, red ones first.
+
+        The first scenario names the cause: its first word must be in the first line, even if it
+        is undetermined.
+        """
+        groups = {"all": ("root", *read_only()), "inside": inside()}
+        expect = {name: Expectation(RED, words) for name, words in self.red.items()}
+        for name, words in self.undetermined.items():
+            for each in groups.get(name, (name,)):
+                expect.setdefault(each, Expectation(UNDETERMINED, words))
+        return expect
 
     @property
     def safe(self) -> bool:
@@ -125,46 +130,10 @@ class Fault:
         )
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault as TOML has it; ``red`` and ``undetermined`` hold words by a scenario's id.
-
-    In ``undetermined``, ``all`` and ``inside`` stand for each other scenario, of those that change
-    nothing or look into the container.
-    """
-
-    id: str
-    title: str
-    inject: str = ""
-    red: dict[str, tuple[str, ...]] = {}
-    undetermined: dict[str, tuple[str, ...]] = {}
-    also: tuple[str, ...] = ()
-    start: str = HEALTHY
-    reach: frozenset[str] = BOTH
-    rollback: str = ""
-    contained: bool = False
-    release: str = ""
-    look: bool = False
-    image: dict[str, Any] = {}
-
-
 def written(topic: str) -> tuple[Fault, ...]:
     """Return the faults of ``proof/faults/rows/TOPIC.toml``."""
     text = files("proof.faults.rows").joinpath(f"{topic}.toml").read_bytes()
-    rows = msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[_Row, ...]])["fault"]
-    return tuple(map(_fault, rows))
-
-
-def _fault(row: _Row) -> Fault:
-    groups = {"all": ("root", *read_only()), "inside": inside()}
-    expect: dict[str, Expectation] = {}
-    for name, words in row.red.items():
-        expect |= red(name, *words)
-    for name, words in row.undetermined.items():
-        for each in groups.get(name, (name,)):
-            expect.setdefault(each, Expectation(UNDETERMINED, words))
-    fields = (row.id, row.title, row.inject, expect, row.also)
-    more = (row.start, row.reach, row.rollback, row.contained, row.release)
-    return Fault(*fields, *more, look=row.look, image=row.image)
+    return msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[Fault, ...]])["fault"]
 
 
 def shell(node: Transport, script: str, ctid: int = CTID, *, timeout: float = 600) -> CommandResult:

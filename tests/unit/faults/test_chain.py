@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from msgspec.structs import replace
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from proof.faults import chain, run
 from proof.faults.catalogue import FAULTS
 from proof.faults.chain import Chain, ordered
-from proof.faults.fault import APPLIED, COMPLIANT, RED, Fault, red
+from proof.faults.fault import APPLIED, COMPLIANT, RED, Fault
 from proof.faults.run import Found
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ONE = Fault("F98", "one", "break one", red("driver", "down"), rollback="back one")
-TWO = Fault("F99", "two", "break two", red("installed", "gone"), rollback="back two")
+ONE = Fault("F98", "one", "break one", red={"driver": ("down",)}, rollback="back one")
+TWO = Fault("F99", "two", "break two", red={"installed": ("gone",)}, rollback="back two")
 RED_ONE, RED_TWO = {"driver": Found(RED, "down")}, {"installed": Found(RED, "gone")}
 FINE = Found(COMPLIANT)
 
@@ -91,7 +91,7 @@ def test_chain_restores_where_a_rollback_restarts_or_what_is_asked_again_changes
     bench: Bench,
 ) -> None:
     bench.answers = [RED_ONE, {"again": Found(RED, "down")}, RED_TWO, {}]
-    changing = replace(ONE, expect=red("again", "down"))
+    changing = replace(ONE, red={"again": ("down",)})
     assert all(each.held for each in bench.run(replace(ONE, rollback="restart"), changing, TWO))
     assert bench.done.count("restore healthy") == 3
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.result import CommandFailed
 from proof.faults import run
-from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
+from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
 from proof.faults.run import Found, compare
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
@@ -25,9 +25,11 @@ FAULT = Fault(
     "F99",
     "daemon.json is not JSON",
     "true",
-    expect=red("installed", "of {ctid}: line 3", "column 7")
-    | red("mount", "no mount in {ctid}")
-    | undetermined("settings", "is not JSON"),
+    red={
+        "installed": ("of {ctid}: line 3", "column 7"),
+        "mount": ("no mount in {ctid}",),
+    },
+    undetermined={"settings": ("is not JSON",)},
     also=("hello",),
 )
 AS_EXPECTED = {
@@ -66,7 +68,7 @@ def test_compare_finds_what_is_not_as_the_fault_says(name: str, found: Found, fi
 
 
 def test_compare_with_an_undetermined_cause_wants_its_first_word_in_the_first_line() -> None:
-    fault = Fault("F99", "x", "", expect=undetermined("settings", "is not JSON"))
+    fault = Fault("F99", "x", undetermined={"settings": ("is not JSON",)})
     assert wrong(fault, {"settings": AS_EXPECTED["settings"]}) == ["settings"]
     assert wrong(fault, {"settings": Found(UNDETERMINED, "it is not JSON")}) == []
 

@@ -18,7 +18,7 @@ from docker_lxc_gate.errors import FactError, UsageError
 from proof.faults import matrix
 from proof.faults.__main__ import main
 from proof.faults.catalogue import FAULTS
-from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
+from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
 from proof.faults.run import Found, Problem, Result
 from proof.faults.scenarios import scenarios
 
@@ -26,18 +26,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOOD = Result(
-    Fault("F01", "a cut entry", "", expect=red("installed", "line")),
+    Fault("F01", "a cut entry", red={"installed": ("line",)}),
     {"installed": Found(RED, 'line "3"'), "driver": Found(COMPLIANT)},
     seconds=12.34,
 )
 WRONG = Result(
-    Fault("F02", "no fuse", "", expect=undetermined("hello", "?")),
+    Fault("F02", "no fuse", undetermined={"hello": ("?",)}),
     {"hello": Found(UNDETERMINED, "?"), "driver": Found(RED, "down")},
     (Problem("driver", "is not compliant, and should be compliant: down"),),
 )
-UNASKED = Result(
-    Fault("F37", "runc", "", expect=red("hello", "runc")), unasked="it needs a template"
-)
+UNASKED = Result(Fault("F37", "runc", red={"hello": ("runc",)}), unasked="it needs a template")
 RESULTS = (GOOD, WRONG, UNASKED)
 
 

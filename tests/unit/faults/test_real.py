@@ -14,7 +14,7 @@ from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.target import Target
 from proof.faults import real, run
 from proof.faults.catalogue import FAULTS
-from proof.faults.fault import COMPLIANT, RED, Fault, red
+from proof.faults.fault import COMPLIANT, RED, Fault
 from proof.faults.run import Found
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
@@ -77,8 +77,12 @@ class OnTarget:
 
 
 TWO = (
-    Fault("F98", "one", "break one", red("driver", "down"), rollback="back one", contained=True),
-    Fault("F99", "two", "break two", red("installed", "gone"), rollback="back two", contained=True),
+    Fault(
+        "F98", "one", "break one", red={"driver": ("down",)}, rollback="back one", contained=True
+    ),
+    Fault(
+        "F99", "two", "break two", red={"installed": ("gone",)}, rollback="back two", contained=True
+    ),
 )
 HEALTHY = dict.fromkeys(["driver", "installed"], Found(COMPLIANT))
 
