@@ -55,6 +55,16 @@ def indented(text: str) -> str:
     return text.replace("\n", "\n  ")
 
 
+def listed(names: Sequence[str], most: int, what: str = "more") -> str:
+    """Return the first of some names, and how many there are besides.
+
+    >>> listed("abcd", 2), listed("ab", 2)
+    ('a, b and 2 more', 'a, b')
+    """
+    left_out = f" and {len(names) - most} {what}" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{left_out}"
+
+
 def cut(text: str, most: int = 2000, *, beyond: int = 0) -> str:
     """Return at most ``most`` characters of a text, and the number of those left out.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: What a question to Docker ends with if Docker does not run.
 _DOWN = 3
-_UNIT = ("LoadState", "ActiveState", "SubState", "Result", "ExecStart")
+_UNIT = ("LoadState", "ActiveState", "Result", "ExecStart")
 _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
 _LONGEST, _MOST = 2000, 1000
@@ -135,15 +135,6 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class FailedUnit:
-    """A failed unit of the guest: its name, how it failed, and its exit code."""
-
-    name: str
-    result: str
-    code: int
-
-
-@dataclass(frozen=True)
 class Given:
     """A device in the container: its path, its owner there, and its permissions."""
 
@@ -155,26 +146,22 @@ class Given:
 
 @dataclass(frozen=True)
 class Owned:
-    """A directory in the container: its owner there, and whether root there may do everything."""
+    """A directory in the container: its owner there, and whether root there may do everything.
+
+    ``name`` is that of a volume.
+    """
 
     user: int
     group: int
     usable: bool
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A volume that shows as nobody's, and its owner in the container."""
-
-    name: str
-    owned: Owned
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Volumes:
     """The volumes that show as nobody's, and whether there are more than were looked at."""
 
-    found: tuple[Volume, ...]
+    found: tuple[Owned, ...]
     more: bool
 
 
@@ -202,8 +189,7 @@ def _unit(result: CommandResult) -> Unit:
     said = next(iter(properties(told(result).text)), {})
     if "LoadState" not in said:
         raise FactError(f"systemd of {result.machine} does not say whether Docker runs")
-    of = [said.get(name, "")[:4000] for name in ("LoadState", "ActiveState", "Result", "ExecStart")]
-    return Unit(*of)
+    return Unit(*(said.get(name, "")[:4000] for name in _UNIT))
 
 
 def _guest(result: CommandResult) -> str:
@@ -214,13 +200,9 @@ def _guest(result: CommandResult) -> str:
     return word
 
 
-def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
-    found = []
-    for said in properties(told(result).text):
-        code = said.get("ExecMainStatus", "")
-        number = int(code) if patterns.fullmatch("[0-9]{1,3}", code) else 0
-        found.append(FailedUnit(said.get("Id", "?")[:200], said.get("Result", "")[:80], number))
-    return tuple(found)
+def _failed(result: CommandResult) -> tuple[tuple[str, str], ...]:
+    units = properties(told(result).text)
+    return tuple((unit.get("Id", "?")[:200], unit.get("ExecMainStatus", "")) for unit in units)
 
 
 def _lines(result: CommandResult) -> tuple[str, ...]:
@@ -263,14 +245,8 @@ def _volumes(result: CommandResult) -> Volumes:
     if number is None:
         raise FactError(f"Docker's volumes cannot be read in {result.machine}")
     found = [_VOLUME.fullmatch(line) for line in lines]
-    return Volumes(
-        tuple(
-            Volume(each[4], Owned(int(each[1]), int(each[2]), each[3] == "yes"))
-            for each in found
-            if each
-        ),
-        int(number[1]) > _MOST_VOLUMES,
-    )
+    owned = (Owned(int(m[1]), int(m[2]), m[3] == "yes", m[4]) for m in found if m)
+    return Volumes(tuple(owned), int(number[1]) > _MOST_VOLUMES)
 
 
 def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
@@ -286,6 +262,7 @@ def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
 INFO = Read(script("docker_info"), _info)
 CONTAINERS = Read(script("docker_containers"), _containers)
+#: The name and the exit code of each unit of the guest that failed.
 FAILED = Read(script("failed_units"), _failed)
 #: systemd's word for the whole guest: ``running``, ``degraded`` …
 GUEST = Read(("systemctl", "is-system-running"), _guest)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NUMBER = "[0-9]{1,10}"
 _PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")
-_OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
+_OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER})\n")
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,6 @@ class Confined:
         return self.name == "unconfined"
 
 
-@dataclass(frozen=True)
-class Owner:
-    """The ids and the permissions of a file, as the node sees them."""
-
-    user: int
-    group: int
-    mode: int
-
-
 def _maps(result: CommandResult) -> IdMaps:
     users, _, groups = told(result).text.partition("==\n")
     what = f"an id map on {result.machine}"
@@ -98,11 +89,11 @@ def _state(result: CommandResult) -> str:
     return told(result).text.strip()[:20]
 
 
-def _owner(result: CommandResult) -> Owner:
+def _owner(result: CommandResult) -> tuple[int, int]:
     found = _OWNER.fullmatch(told(result).text)
     if found is None:
         raise FactError(f"an owner cannot be read on {result.machine}: {result.text[:80]!r}")
-    return Owner(int(found[1]), int(found[2]), int(found[3], 8))
+    return int(found[1]), int(found[2])
 
 
 def id_maps(ctid: int) -> Read[IdMaps]:
@@ -120,9 +111,9 @@ def mounts(ctid: int) -> Read[tuple[Mount, ...]]:
     return Read(script("mounts", str(ctid)), _mounts)
 
 
-def owner(path: str) -> Read[Owner]:
-    """Read who owns a path of the node; the path is the node's, never a guest's."""
-    return Read(("env", "LC_ALL=C", "stat", "-L", "-c", "%u %g %a", "--", path), _owner)
+def owner(path: str) -> Read[tuple[int, int]]:
+    """Read which user and group own a path of the node; the path is the node's, never a guest's."""
+    return Read(("env", "LC_ALL=C", "stat", "-L", "-c", "%u %g", "--", path), _owner)
 
 
 def lxc_state(ctid: int) -> Read[str]:

@@ -18,6 +18,7 @@ from docker_lxc_gate.doctor.examine import diagnose as judged
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within
+from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,21 +65,13 @@ def states(case: Case, where: Where) -> tuple[dict[str, str], dict[str, str]]:
     answers = _answers(case, where)
     installed, plan = answers.of(upgrade_reads.INSTALLED), answers.of(upgrade_reads.PLAN)
     before = {name: each for name, each in installed.items() if name in upgrade_reads.WATCHED}
-    after = dict(before)
-    for step in plan:
-        if step.package not in upgrade_reads.WATCHED:
-            continue
-        if step.version:
-            after[step.package] = step.version
-        else:
-            after.pop(step.package, None)
+    later = {name: each for name, each in (installed | plan).items() if each}
+    after = {name: each for name, each in later.items() if name in upgrade_reads.WATCHED}
     if where == "node":
         running = answers.of(node_reads.VERSIONS).get("kernel", "")
         if not running:
             raise FactError("the node does not say which kernel it runs")
-        removed = {step.package for step in plan if not step.version}
-        names = [*(installed.keys() - removed), *(step.package for step in plan if step.version)]
-        releases = [each for each in map(upgrade_reads.release, names) if each]
+        releases = [each for each in map(upgrade_reads.release, later) if each]
         before[KERNEL] = running
         after[KERNEL] = upgrade_reads.newest([running, *releases])
     return before, after
@@ -193,8 +186,7 @@ def _unknown(case: Case) -> Iterator[Finding]:
         if version != case.before[where].get(package) and not is_within(version, "", until[package])
     ]
     if found:
-        more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
-        yield here("upgrade-unknown", f"nothing is known of {', '.join(found[:_MANY])}{more}")
+        yield here("upgrade-unknown", f"nothing is known of {listed(found, _MANY)}")
 
 
 _OF_MACHINE = (upgrade_reads.PLAN, upgrade_reads.INSTALLED, upgrade_reads.LISTS)

@@ -52,14 +52,6 @@ _LINE = patterns.compile("(now|asked|lists) ([0-9]{1,12})")
 
 
 @dataclass(frozen=True)
-class Step:
-    """What apt would do with one package: its name, and its version afterwards, or empty."""
-
-    package: str
-    version: str
-
-
-@dataclass(frozen=True)
 class Lists:
     """apt's lists of packages.
 
@@ -106,13 +98,13 @@ def release(package: str) -> str:
     return ""
 
 
-def _plan(result: CommandResult) -> tuple[Step, ...]:
+def _plan(result: CommandResult) -> dict[str, str]:
     lines = told(result).text.splitlines()[: _MOST + 1]
     found = [_STEP.fullmatch(line) for line in lines if line.startswith(_VERBS)]
     if None in found or not any(_COUNT.match(line) for line in lines):
         raise FactError(f"apt's plan cannot be read on {result.machine}")
-    steps = [Step(each[1] or each[3], each[2] or "") for each in found if each]
-    return tuple(each for each in steps if each.package in WATCHED or release(each.package))
+    versions = {each[1] or each[3]: each[2] or "" for each in found if each}
+    return {name: each for name, each in versions.items() if name in WATCHED or release(name)}
 
 
 def _installed(result: CommandResult) -> dict[str, str]:
@@ -145,7 +137,8 @@ def newest(releases: list[str]) -> str:
     return max(releases, key=order, default="")
 
 
-#: What ``apt-get dist-upgrade`` would do, as far as the table speaks of it.
+#: By package that ``apt-get dist-upgrade`` would change, as far as the table speaks of it: its
+#: version afterwards; empty if it would be removed.
 PLAN = Read(
     script("upgrade_plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING),
     _plan,

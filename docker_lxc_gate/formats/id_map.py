@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,9 +88,9 @@ def in_words(found: Sequence[tuple[int, int]]) -> str:
     ('id 5 is', 'ids 0 to 9, 12 are')
     """
     said = [str(first) if first == last else f"{first} to {last}" for first, last in found]
-    more = f" and {len(said) - MANY} more ranges" if len(said) > MANY else ""
     one = len(found) == 1 and found[0][0] == found[0][1]
-    return f"{'id' if one else 'ids'} {', '.join(said[:MANY])}{more} {'is' if one else 'are'}"
+    ids = listed(said, MANY, "more ranges")
+    return f"id {ids} is" if one else f"ids {ids} are"
 
 
 def missed(text: str) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Examination, here
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,10 +100,7 @@ def loose(case: Case) -> Iterator[Finding]:
         if each.privileged or each.app_armor_profile == "unconfined"
     ]
     if names:
-        more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
-        yield here(
-            "docker-container-loose", f"privileged or unconfined: {', '.join(names[:_MANY])}{more}"
-        )
+        yield here("docker-container-loose", f"privileged or unconfined: {listed(names, _MANY)}")
 
 
 def _has(options: Sequence[str], name: str) -> bool:

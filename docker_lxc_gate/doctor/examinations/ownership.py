@@ -19,13 +19,13 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import mount_points
 from docker_lxc_gate.formats.id_map import NEEDED
 from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from docker_lxc_gate.doctor.case import Case, Reads
     from docker_lxc_gate.doctor.guest_reads import DockerMount, Given, Owned
-    from docker_lxc_gate.doctor.node_reads import Owner
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.lint.finding import Finding
@@ -78,8 +78,10 @@ def bind_mounts(case: Case) -> Iterator[Finding]:
     for (place, source), owned in zip(places.items(), seen, strict=False):
         if owned is None or not _is_unmapped(owned):
             continue
-        owner = case.node.of(node_reads.owner(source))
-        unmapped = list(_unmapped_owners(owner, maps.users, maps.groups))
+        user, group = case.node.of(node_reads.owner(source))
+        unmapped = [] if any(each.has_outside(user) for each in maps.users) else [f"user {user}"]
+        if not any(each.has_outside(group) for each in maps.groups):
+            unmapped.append(f"group {group}")
         if not unmapped:
             continue
         writer = guest_reads.writer(containers, partial(_is_below, place=place))
@@ -91,9 +93,8 @@ def bind_mounts(case: Case) -> Iterator[Finding]:
         if writer:
             said += f"; the Docker container {writer} is to write there, and cannot"
         severity = Severity.PROBLEM if writer else None
-        yield here(
-            "bind-mount-of-nobody", said, fix=_fix_mount(case, owner, maps.users), severity=severity
-        )
+        fix = _fix_mount(case, user, group, maps.users)
+        yield here("bind-mount-of-nobody", said, fix=fix, severity=severity)
 
 
 def _is_unmapped(owned: Owned) -> bool:
@@ -101,23 +102,14 @@ def _is_unmapped(owned: Owned) -> bool:
     return owned.user == OVERFLOW or (owned.group == OVERFLOW and not owned.usable)
 
 
-def _unmapped_owners(
-    owner: Owner, users: Sequence[Range], groups: Sequence[Range]
-) -> Iterator[str]:
-    if not any(each.has_outside(owner.user) for each in users):
-        yield f"user {owner.user}"
-    if not any(each.has_outside(owner.group) for each in groups):
-        yield f"group {owner.group}"
-
-
 def _is_below(mount: DockerMount, place: str) -> bool:
     within = mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
     return mount.type == "bind" and within
 
 
-def _fix_mount(case: Case, owner: Owner, users: Sequence[Range]) -> str:
+def _fix_mount(case: Case, user: int, group: int, users: Sequence[Range]) -> str:
     base = next((each.outside for each in users if each.inside == 0), 100000)
-    user, group = (each if each < NEEDED else 0 for each in (owner.user, owner.group))
+    user, group = (each if each < NEEDED else 0 for each in (user, group))
     chown = (
         f"On the node: chown -R {base + user}:{base + group} there; then {user}:{group} owns it in "
         "the container"
@@ -145,7 +137,7 @@ _ROOT = "/var/lib/docker"
 def volumes(case: Case) -> Iterator[Finding]:
     """Yield each volume that nobody owns; a problem if a Docker container writes there."""
     volumes = case.guest.of(guest_reads.VOLUMES)
-    strange = [each for each in volumes.found if not each.owned.usable]
+    strange = [each for each in volumes.found if not each.usable]
     if strange:
         has = _ranges(case.node.of(node_reads.id_maps(case.ctid)).users)
         containers = case.guest.maybe(guest_reads.CONTAINERS, ())
@@ -154,7 +146,7 @@ def volumes(case: Case) -> Iterator[Finding]:
         for each in strange:
             writer = guest_reads.writer(containers, partial(_is_volume, name=each.name))
             said = (
-                f"the volume {each.name} shows as {each.owned.user}:{each.owned.group} in the "
+                f"the volume {each.name} shows as {each.user}:{each.group} in the "
                 f"container: its owner on the node is none of {has}, which the container has"
             )
             if writer:
@@ -168,9 +160,8 @@ def volumes(case: Case) -> Iterator[Finding]:
 
 def _ranges(users: Sequence[Range]) -> str:
     """Return the node's ids that the container has."""
-    said = [f"{each.outside} to {each.outside + each.count - 1}" for each in users[:_MANY]]
-    more = f" and {len(users) - _MANY} more ranges" if len(users) > _MANY else ""
-    return f"the ids {', '.join(said)}{more}"
+    said = [f"{each.outside} to {each.outside + each.count - 1}" for each in users]
+    return f"the ids {listed(said, _MANY, 'more ranges')}"
 
 
 def _is_volume(mount: DockerMount, name: str) -> bool:

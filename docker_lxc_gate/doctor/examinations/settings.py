@@ -15,6 +15,7 @@ from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def _found(source: Source) -> Iterator[Finding]:
         yield each.problem.here(said, fix=each.fix, severity=Severity.PROBLEM)
 
 
-_CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
+_CODES = {"226": "NAMESPACE", "243": "CREDENTIALS"}
 _MANY_UNITS = 5
 
 
@@ -103,8 +104,6 @@ def units(case: Case) -> Iterator[Finding]:
     """Yield the units that failed before their program ran."""
     if case.guest.of(guest_reads.GUEST) == "running":
         return
-    failed = [each for each in case.guest.of(guest_reads.FAILED) if each.code in _CODES]
-    if failed:
-        named = ", ".join(f"{each.name} ({_CODES[each.code]})" for each in failed[:_MANY_UNITS])
-        more = f" and {len(failed) - _MANY_UNITS} more" if len(failed) > _MANY_UNITS else ""
-        yield here("units-refused", f"{len(failed)} failed: {named}{more}")
+    units = case.guest.of(guest_reads.FAILED)
+    if failed := [f"{name} ({_CODES[code]})" for name, code in units if code in _CODES]:
+        yield here("units-refused", f"{len(failed)} failed: {listed(failed, _MANY_UNITS)}")

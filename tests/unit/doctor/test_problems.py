@@ -166,7 +166,7 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
 BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
     (
         {
-            OF_DATA[0]: "1000 1000 755\n",
+            OF_DATA[0]: "1000 1000\n",
             OF_DATA[1]: "65534 65534\nno\n",
             guest_reads.CONTAINERS: binding("/data/www"),
         },
@@ -240,11 +240,11 @@ HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
     ({guest_reads.INFO: OVERLAY}, f"{CONFIG}[pve:pending]\nfeatures: nesting=1\n"),
     ({apparmor.PROFILES: (1, "", "No such file or directory")}, CONFIG),
     ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
-    ({OF_DATA[0]: "101000 101000 755\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
+    ({OF_DATA[0]: "101000 101000\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
     # read-only data of somebody else
     (
         {
-            OF_DATA[0]: "0 0 755\n",
+            OF_DATA[0]: "0 0\n",
             OF_DATA[1]: "65534 65534\nno\n",
             guest_reads.CONTAINERS: binding("/data", writes=False),
         },
@@ -592,7 +592,7 @@ def test_key_that_lint_does_not_know_is_advice_while_docker_runs() -> None:
 
 def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() -> None:
     said: dict[Read[Any], Raw] = {
-        OF_DATA[0]: "1000 1000 755\n",
+        OF_DATA[0]: "1000 1000\n",
         OF_DATA[1]: "65534 65534\nno\n",
     }
     found = diagnosis(said, config=DATA)
@@ -690,7 +690,7 @@ def test_volumes_are_asked_of_docker_and_of_the_files_below_its_root(tmp_path: P
     env = {"PATH": f"{bin_}:/usr/bin:/bin"}
     found = asked(guest_reads.VOLUMES, guest_reads.VOLUMES.argv, env)
     assert {each.name for each in found.found} == {"a", "b"}
-    assert all(each.owned.usable for each in found.found)
+    assert all(each.usable for each in found.found)
     assert not found.more
     (bin_ / "systemctl").write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(FactError, match="does not run"):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from docker_lxc_gate.doctor import upgrade_reads
-from docker_lxc_gate.doctor.upgrade_reads import Step
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.result import CommandResult
 
@@ -107,9 +106,9 @@ def test_plan_is_what_apt_would_do_with_the_packages_of_the_table(machine: Machi
             "vim": "2",
         }
     )
-    assert set(machine.ask(upgrade_reads.PLAN)) == {
-        Step("docker-ce", "5:29.1.3-1~debian.13~trixie"),
-        Step("containerd.io", "2.2.1-1~debian.13~trixie"),
+    assert machine.ask(upgrade_reads.PLAN) == {
+        "docker-ce": "5:29.1.3-1~debian.13~trixie",
+        "containerd.io": "2.2.1-1~debian.13~trixie",
     }
 
 
@@ -123,23 +122,20 @@ def test_plan_knows_removals_and_new_kernels(machine: Machine) -> None:
     )
     (machine.root / "mirror/Packages").write_text(needs)
     subprocess.run(["apt-get", "-q", "update"], env=machine.env, check=True, capture_output=True)
-    assert set(machine.ask(upgrade_reads.PLAN)) == {
-        Step(kernel, "6.17.8-1"),
-        Step("fuse-overlayfs", ""),
-    }
+    assert machine.ask(upgrade_reads.PLAN) == {kernel: "6.17.8-1", "fuse-overlayfs": ""}
 
 
 def test_plan_of_a_machine_that_is_current_is_empty(machine: Machine) -> None:
     machine.has({"runc": "1.1.15+ds1-2"})
     machine.offers({"runc": "1.1.15+ds1-2"})
-    assert machine.ask(upgrade_reads.PLAN) == ()
+    assert machine.ask(upgrade_reads.PLAN) == {}
 
 
 def test_plan_keeps_what_is_held(machine: Machine) -> None:
     held, free = (stanza(each, "1", "Status: {} ok installed") for each in ("runc", "containerd"))
     (machine.root / "status").write_text(held.format("hold") + free.format("install"))
     machine.offers({"runc": "2", "containerd": "2"})
-    assert machine.ask(upgrade_reads.PLAN) == (Step("containerd", "2"),)
+    assert machine.ask(upgrade_reads.PLAN) == {"containerd": "2"}
 
 
 def test_plan_leaves_no_trace(machine: Machine) -> None:
@@ -168,7 +164,7 @@ def test_plan_while_another_apt_is_at_work_is_none(machine: Machine) -> None:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(FactError, match="at work"):
             machine.ask(upgrade_reads.PLAN, lock=str(lock))
-    assert machine.ask(upgrade_reads.PLAN, lock=str(lock)) == (Step("runc", "2"),)
+    assert machine.ask(upgrade_reads.PLAN, lock=str(lock)) == {"runc": "2"}
 
 
 def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
