@@ -14,7 +14,7 @@ import click
 from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.output import Console, error_text, run
-from docker_lxc_gate.lab import progress, recipe
+from docker_lxc_gate.lab import progress
 from docker_lxc_gate.lab.errors import require_programs
 from docker_lxc_gate.lab.machine import MACHINES, Lab, chosen, require_releases
 from docker_lxc_gate.lab.node import READY
@@ -83,15 +83,6 @@ def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
     "--release", default="", help="Debian release of the node (default: the machine's own)."
 )
 @click.option(
-    "--container-release",
-    "container_releases",
-    multiple=True,
-    default=(recipe.DEFAULT_RELEASE,),
-    show_default=True,
-    help="Debian release whose container templates the node must have. May be repeated.",
-)
-@click.option("--keep", is_flag=True, help="Leave a running machine alone, even if it is outdated.")
-@click.option(
     "--dry-run",
     is_flag=True,
     help="Show what the node would be built from. Builds nothing, and uses no network.",
@@ -104,17 +95,15 @@ def up(
     *,
     machine: Machine,
     release: str,
-    container_releases: Sequence[str],
-    keep: bool,
     dry_run: bool,
     form: str,
 ) -> None:
     """Start the machine. Builds what is missing, uses what exists."""
     if dry_run:
-        require_releases(release or machine.release, *container_releases)
+        require_releases(release or machine.release)
         _print(_recipe(lab.images(machine), release or machine.release), form)
         return
-    lab.up(release, container_releases, machine=machine, keep=keep)
+    lab.up(release, machine=machine)
     _print(_state(lab), form)
 
 

@@ -48,12 +48,6 @@ def image_id() -> str:
     return f"sha256:{hashlib.sha256(_config(_TAG)).hexdigest()}"
 
 
-def description() -> bytes:
-    """Return the image's description for the node, as JSON."""
-    facts = {"id": image_id(), "reference": REFERENCE, "layers": len(_layers())}
-    return (json.dumps(facts, indent=2) + "\n").encode()
-
-
 def _layers(owner: int = 0) -> list[bytes]:
     upper = _tar({"etc/hello-world": SECOND_LAYER}, owner=owner)
     return [_tar({"hello": PROGRAM}, mode=0o755, owner=owner), upper]

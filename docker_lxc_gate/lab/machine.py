@@ -132,10 +132,6 @@ class Lab:
         """Return the names of the machine's snapshots, oldest first."""
         return self._node.qemu.snapshots()
 
-    def console_tail(self, lines: int = 25) -> str:
-        """Return the last lines that the machine wrote to its serial console."""
-        return self._node.qemu.console_tail(lines)
-
     def images(self, machine: Machine | None = None) -> Images:
         """Return the images of a machine (default: :func:`chosen`), built or not."""
         found = archives(self.mirror)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 TEMPLATES = "/var/lib/vz/template/cache"
 REGISTRY = "10.0.3.1:5000"
-DESCRIPTION = "/usr/local/share/lab/hello-world.json"
 _REPOSITORY = "/usr/local/phoenix_hypervisor"
 _FRONT = "/usr/local/lib/pct-front"
 #: The limit for a service's start under emulation (seconds).
@@ -128,8 +127,7 @@ def _push_hello(node: Transport) -> None:
     target = f"docker://{REGISTRY}/{hello.REFERENCE}"
     copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}", target]
     node.run(copy, timeout=_PATIENCE).require()
-    _shell(node, f"rm {archive}; mkdir -p /usr/local/share/lab; cat > {DESCRIPTION}",
-           hello.description())  # fmt: skip
+    _shell(node, f"rm {archive}")
 
 
 def _shell(node: Transport, script: str, stdin: bytes = b"") -> None:

@@ -11,13 +11,14 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from email import message_from_string
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.errors import NoSources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S+\s+\S.*)$")
 _SECURITY = re.compile(r"(-security|/updates)$")
@@ -117,27 +118,14 @@ def _one_line(text: str) -> Iterator[Source]:
 def _deb822(text: str) -> Iterator[Source]:
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", kept):
-        fields = _fields(stanza)
-        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
+        fields = message_from_string(stanza.strip())  # the same form, with folded lines
+        if "deb" in fields.get("Types", "").split() and fields.get("Enabled", "yes") != "no":
             yield Source(
-                _fetched(fields.get("uris", "").split()),
-                tuple(fields.get("suites", "").split()),
-                tuple(fields.get("components", "").split()),
-                fields.get("signed-by", ""),
+                _fetched(fields.get("URIs", "").split()),
+                tuple(fields.get("Suites", "").split()),
+                tuple(fields.get("Components", "").split()),
+                fields.get("Signed-By", ""),
             )
-
-
-def _fields(stanza: str) -> Mapping[str, str]:
-    fields: dict[str, str] = {}
-    key = ""
-    for line in stanza.splitlines():
-        if line[:1].isspace():
-            fields[key] = f"{fields.get(key, '')} {line.strip()}"
-            continue
-        key, _, value = line.partition(":")
-        key = key.strip().lower()
-        fields[key] = value.strip()
-    return fields
 
 
 def _fetched(uris: list[str]) -> tuple[str, ...]:
