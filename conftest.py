@@ -59,12 +59,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Find the targets; a wrong one is a usage error before anything runs, workers included."""
+    """Find the targets; a wrong one is a usage error before anything runs."""
     for option in ("--target-file", "--plan"):
         if (times := len(config.getoption(option))) > 1:
             raise pytest.UsageError(f"{option} is given {times} times, and takes one value")
     files = config.getoption("--target-file")
-    file = Path(files[0]) if files else None  # a str till here: workers are sent no Path
+    file = Path(files[0]) if files else None
     try:
         targets = [target_file.find(text, file) for text in config.getoption("--target") or [None]]
         plan = {"plan": config.getoption("--plan")[0]} if config.getoption("--plan") else {}

@@ -40,6 +40,7 @@ def pytest_cmdline_main(
     Raises:
         Unanswerable: the folder cannot be written, another run writes there, or Python runs without
             assertions.
+        UsageError: several processes would judge one machine.
     """
     if not __debug__:
         raise Unanswerable(
@@ -47,9 +48,10 @@ def pytest_cmdline_main(
             "verdict. Run it without"
         )
     option, reports = config.option, config.invocation_params.dir / "reports"
-    worker = hasattr(config, "workerinput")  # of xdist: the main process holds the lock
-    if worker or option.collectonly or not feature_files(config):
+    if option.collectonly or not feature_files(config):
         return (yield)
+    if getattr(option, "numprocesses", 0) or getattr(option, "dist", "no") != "no":
+        raise pytest.UsageError("the gate runs in one process: leave pytest-xdist's -n out")
     own = option.allure_report_dir and option.xmlpath and option.no_report
     lock = claim(Path(option.allure_report_dir) if own else reports, alone=not own)
     with lock or nullcontext():
@@ -60,7 +62,7 @@ def pytest_cmdline_main(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Close the JUnit file, before pytest writes it."""
     config = session.config
-    if config.option.xmlpath and not hasattr(config, "workerinput") and feature_files(config):
+    if config.option.xmlpath and feature_files(config):
         close(Path(os.path.expandvars(config.option.xmlpath)).expanduser())
 
 

@@ -1,6 +1,6 @@
 """Collecting ``.feature`` files directly, without a Python file for each.
 
-Scenarios are ordinary pytest items: node ids, ``-k``, ``-m`` and xdist work. Tags are few:
+Scenarios are ordinary pytest items: node ids, ``-k`` and ``-m`` work. Tags are few:
 ``@mutates``, ``@node`` and ``@container`` become marks, and ``@req:VAL-2`` becomes the mark
 ``req(id="VAL-2")``, selected with ``-m 'req(id="VAL-2")'`` or ``-k VAL-2``. ``@id:driver`` becomes
 no mark: :mod:`proof.faults.scenarios` reads it.

@@ -47,17 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the folder for results, and clear it, before Allure and JUnit use it.
-
-    An xdist worker gets only the command line, so it chooses again, but must not clear the folder,
-    because that would delete the other workers' results.
-    """
+    """Choose the folder for results, and clear it, before Allure and JUnit use it."""
     if config.option.collectonly or not feature_files(config):
         return
     option, reports = config.option, config.invocation_params.dir / "reports"
     if not option.allure_report_dir:
         option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True
-    if option.clean_alluredir and not hasattr(config, "workerinput"):
+    if option.clean_alluredir:
         shutil.rmtree(option.allure_report_dir, ignore_errors=True)
     option.clean_alluredir = False
     with suppress(OSError):  # Allure says why it cannot write there

@@ -1,11 +1,8 @@
-"""From the verdicts of all scenarios to the session's exit code and its last lines.
-
-This runs in the process that the user started; xdist's workers only judge.
-"""
+"""From the verdicts of all scenarios to the session's exit code and its last lines."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import allure_commons
 import pytest
@@ -24,20 +21,13 @@ if TYPE_CHECKING:
 _NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
 
-def is_scenario(nodeid: str) -> bool:
-    """Whether a node id is that of a scenario; a crashed worker reports only the id."""
-    return ".feature::" in nodeid
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Judge this session, unless nothing runs in it; an xdist worker only reports."""
+    """Judge this session, unless nothing runs in it."""
     # pluggy warns if an interrupt ends a plugin's wrapper. Warnings are errors here, so this one
     # would hide the interrupt behind an INTERNALERROR of 200 lines.
     config.addinivalue_line("filterwarnings", "ignore::pluggy.PluggyTeardownRaisedWarning")
-    if hasattr(config, "workerinput"):
-        config.pluginmanager.register(Worker(config), "gate-worker")
-    elif not any(config.getoption(name) for name in _NOT_A_RUN):
+    if not any(config.getoption(name) for name in _NOT_A_RUN):
         config.pluginmanager.register(Gate(config), "gate-session")
 
 
@@ -57,11 +47,6 @@ class Gate:
             if (scenario := scenario_of(item))
         )
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Expect the same under xdist, where only workers collect; titles come with results."""
-        self.tally.expect(Outcome(each, each) for each in ids if is_scenario(each))
-
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count unreadable files: their scenarios have no result."""
         self.tally.unreadable += report.failed
@@ -70,17 +55,10 @@ class Gate:
         """Count the scenarios that the command line left out."""
         self.tally.deselected += len(items)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Take over a worker's findings; all workers leave out the same scenarios."""
-        told: dict[str, Any] = getattr(node, "workeroutput", {})
-        reports.environment(self.config).update(told.get("environment", {}))
-        self.tally.deselected = max(self.tally.deselected, told.get("deselected", 0))
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Let pytest count scenarios without printing a letter for each."""
-        if not is_scenario(report.nodeid):
+        if ".feature::" not in report.nodeid:
             return None
         category = "error" if report.failed and report.when != "call" else report.outcome
         return ("" if report.passed and report.when != "call" else category, "", "")
@@ -136,20 +114,3 @@ class Gate:
                     )
             self.screen.conclude(outcomes, code, self.tally.deselected)
             self.screen.line(reports.publish(self.config))
-
-
-class Worker:
-    """The plugin of an xdist worker, which reports to the user's process."""
-
-    def __init__(self, config: Any) -> None:
-        self._told: dict[str, Any] = config.workeroutput
-        self._config: pytest.Config = config
-
-    def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Report how many scenarios the command line left out."""
-        self._told["deselected"] = self._told.get("deselected", 0) + len(items)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Report the target's versions, which the fixtures found."""
-        self._told["environment"] = dict(reports.environment(self._config))

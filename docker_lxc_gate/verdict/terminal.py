@@ -62,7 +62,6 @@ class Screen:
         self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin(
             "terminalreporter"
         )
-        self._live = not config.pluginmanager.hasplugin("dsession")
         self._feature = ""
         self._ended = False
         self._told: list[str] = []
@@ -71,12 +70,12 @@ class Screen:
             config.option.verbose = -2  # no header and no counts of pytest's
 
     def begin(self, outcome: Outcome) -> None:
-        """Print the title of the running scenario; not under xdist, where several run in parallel.
+        """Print the title of the running scenario.
 
         The first scenario sets up the shared fixtures, so its title is printed at its end. The same
         holds for all scenarios after a shared cause, because they may need no line of their own.
         """
-        if self._reporter is None or not self._live or not self._ended or self._told:
+        if self._reporter is None or not self._ended or self._told:
             return
         self._reporter.write(self._named(outcome), flush=True)
         self._reporter.currentfspath = -2  # pytest's mark for an unfinished line
@@ -109,7 +108,7 @@ class Screen:
 
     def _named(self, outcome: Outcome) -> str:
         """Return the start of a scenario's line; print its feature's name before the first one."""
-        if self._live and outcome.feature != self._feature:
+        if outcome.feature != self._feature:
             self._feature = outcome.feature
             self.line(f"\n{self._feature}", bold=True)
         room = width() - 26

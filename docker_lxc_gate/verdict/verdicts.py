@@ -177,7 +177,7 @@ def _worse(before: Finding, now: Finding) -> Finding:
 
 
 def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
-    """Return the facts for the session, as plain values, which xdist can transfer."""
+    """Return the facts for the session, as plain values."""
     finding, step = item.stash[FINDING], item.stash.get(STEP, None)
     line = step.line_number if step else scenario.line_number
     return {

@@ -24,7 +24,6 @@ filterwarnings =
     ignore:assertions not in test modules:pytest.PytestConfigWarning
 """
 _STEPS = """
-import os
 import pytest
 from pytest_bdd import given, parsers, then, when
 
@@ -74,8 +73,6 @@ def raises(what, request):
     if what == "a signal":  # while a command of ours runs
         kill = "sleep 0.3; kill -s TERM $PPID; exec sleep 60"
         Local().run(["sh", "-c", f"echo $$ >started; {kill}"])
-    if what == "a crash":
-        os._exit(9)
     if what == "an odd fixture":
         request.getfixturevalue("odd")
 

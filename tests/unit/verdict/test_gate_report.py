@@ -96,6 +96,8 @@ def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> No
     described = "**VAL-2** Docker's storage driver is fuse-overlayfs\n\nIn words."
     assert result["description"] == described
     assert {"name": "feature", "value": "Storage"} in result["labels"]
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert "Kernel\\ (node)=6.12 = new" in environment
     junit = (toy.path / "reports" / "junit.xml").read_text()
     assert junit.count('<property name="verdict" value="compliant" />') == 1
     assert junit.count('<property name="requirement" value="VAL-2" />') == 1
@@ -108,7 +110,7 @@ def test_results_go_to_the_folder_asked_for(toy: Toy) -> None:
     toy.run("--alluredir=kept", "--junitxml=kept.xml")
     assert len(toy.results(at="kept")) == 2
     assert not (toy.path / "reports").exists()
-    toy.run("--alluredir=kept", "--clean-alluredir", "-n2")
+    toy.run("--alluredir=kept", "--clean-alluredir")
     assert len(toy.results(at="kept")) == 1
 
 
@@ -121,10 +123,7 @@ def usual_umask() -> Iterator[None]:
 
 @pytest.mark.laws
 @pytest.mark.usefixtures("usual_umask")
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
-def test_results_in_a_folder_that_exists_are_closed_to_others(
-    toy: Toy, workers: tuple[str, ...]
-) -> None:
+def test_results_in_a_folder_that_exists_are_closed_to_others(toy: Toy) -> None:
     """A local target keeps the user's umask: what is made there is no part of the report."""
     toy.conftest("""
 @given("a file of a local target")
@@ -140,7 +139,7 @@ def _(machine):
     junit.write_text("of another run")
     junit.chmod(0o644)
     (toy.path / "kept" / "executor.json").write_text("of another run")
-    done = toy.run("--alluredir=kept", "--junit-xml=elsewhere/junit.xml", *workers)
+    done = toy.run("--alluredir=kept", "--junit-xml=elsewhere/junit.xml")
     assert done.ret == 0
     files = [*(toy.path / "kept").iterdir(), junit]
     assert len(files) > 6

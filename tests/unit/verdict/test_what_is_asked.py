@@ -219,7 +219,6 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("more", "told"),
     [
         ((), "target 'x': "),
-        (("-n1",), "target 'x': "),
         (("--target-file", "a", "--target-file", "b"), "--target-file is given 2 times, and"),
         (("--plan", "plain", "--plan", "docker-in-lxc"), "--plan is given 2 times, and"),
     ],
