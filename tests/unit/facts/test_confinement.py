@@ -183,13 +183,6 @@ def test_label_defect_where_any_profile_will_do(label: str, named: str) -> None:
     assert named in found if named else found == ""
 
 
-@pytest.mark.parametrize("mode", ["complain", "kill", "unconfined", "prompt", "user", "new"])
-def test_mode_meaning_names_it_and_says_whether_it_confines(mode: str) -> None:
-    said = confinement.mode_meaning(mode)
-    assert ("prompt" if mode == "user" else mode) in said
-    assert ("which confines" in said) == (mode == "kill")
-
-
 def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, ...]:
     said = "".join(f"{name} {outcome}\n" for name, outcome in codes.items())
     answers: dict[str, Answer] = {PID: "7", ATTEMPT: (code, said, err)}

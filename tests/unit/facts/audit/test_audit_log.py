@@ -111,6 +111,23 @@ def test_text_of_a_node_whose_grep_compiles_nothing_is_the_same(
     assert log.text() == line(1) + OWN
 
 
+@pytest.mark.parametrize("program", ["dd", "grep"])
+def test_text_of_a_log_that_cannot_be_read_to_its_end_is_an_error(
+    node: OnDisk,
+    program: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    stub = tmp_path_factory.mktemp("bin") / program
+    stub.write_text("#!/bin/sh\necho broken >&2\nexit 2\n")
+    stub.chmod(0o755)
+    log = node.opened()
+    node.grow(line(1))
+    monkeypatch.setenv("PATH", str(stub.parent), prepend=":")
+    with naming(FactError, AUDIT_LOG, "broken"):
+        log.text()
+
+
 def test_text_asks_for_what_is_new_only(node: OnDisk) -> None:
     log = node.opened()
     for number in range(5):
@@ -299,20 +316,6 @@ class Watched(Node):
             self.trips += 1
             return self.disk.run(argv, stdin=stdin, timeout=timeout)
         return super().run(argv, stdin=stdin, timeout=timeout)
-
-
-def test_window_by_many_looks_has_the_same_denials_and_asks_for_what_is_new(node: OnDisk) -> None:
-    watched = Watched(node)
-    window = Window(watched)
-    for number in (1, 2, 3):
-        begun = node.log.stat().st_size
-        watched.say(line(number).rstrip())
-        assert [each.fields["n"] for each in window.new_denials()] == [str(number)]
-        if number > 1:
-            assert node.asked[-1][1] == str(begun + 1)
-    begun = node.log.stat().st_size
-    assert [each.fields["n"] for each in window.close()] == ["1", "2", "3"]
-    assert node.asked[-1][1] == str(begun + 1)
 
 
 def test_new_denials_of_a_rotated_file_that_is_written_on_come_once_each(node: OnDisk) -> None:

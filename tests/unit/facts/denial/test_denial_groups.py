@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
@@ -21,9 +20,6 @@ from tests import mutate_denials
 from tests.doubles.apparmor.denials import CORPUS, KERNEL, LAB
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 OPEN = (
     'type=AVC msg=audit({at}:7): apparmor="DENIED" operation="open" class="file" '
@@ -237,31 +233,6 @@ def test_count_of_many_long_records_keeps_one_of_them() -> None:
     assert most < 2_000_000
 
 
-def test_mutations_are_read_as_a_log_and_none_raises(capsys: pytest.CaptureFixture[str]) -> None:
-    assert mutate_denials.main(2000) == 2000
-    assert "2000 mutations: none raised, no record was lost" in capsys.readouterr().out
-
-
-def test_mutations_of_one_seed_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    logs: list[bytes] = []
-    monkeypatch.setattr(mutate_denials, "read_to_its_end", logs.append)
-    for seed in (7, 7, 8):
-        mutate_denials.main(1000, seed)
-    assert logs[0] == logs[1] != logs[2]
-    assert all(log.count(b"\n") == 999 for log in logs)
-
-
-def test_record_that_is_lost_ends_the_mutations(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = Tally.count
-
-    def losing(tally: Tally, lines: Iterable[bytes]) -> None:
-        count(tally, list(lines)[:-20])
-
-    monkeypatch.setattr(Tally, "count", losing)
-    with pytest.raises(AssertionError):
-        mutate_denials.main(1000, 7)
-
-
 RECORD = (
     'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" class="mount" '
     'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="/mnt/" pid=42 '
@@ -290,13 +261,6 @@ FORMS = {
     "journalctl -o json-pretty": f'\t"MESSAGE" : {json.dumps(RECORD)},',
     "a log of Docker's": json.dumps({"log": f"{RECORD}\n", "stream": "stdout"}),
 }
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_restored_of_a_form_without_doubt_is_the_record(form: str) -> None:
-    (expected,), (found,) = parse(RECORD), parse(restored(FORMS[form]))
-    assert found.fields == expected.fields
-    assert found.whole
 
 
 @pytest.mark.parametrize("form", FORMS)
