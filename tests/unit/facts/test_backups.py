@@ -417,18 +417,7 @@ def test_backed_up_by_a_truncated_archive_is_red(
     of_container(node)
     content = archive.read_bytes()
     archive.write_bytes(content[: len(content) // 2])
-    with not_compliant(archive, "read to its end"):
-        of_container(node)
-
-
-def test_backed_up_with_a_flipped_byte_is_red_and_names_the_archive(
-    node: Rooted, made: backup.Backups
-) -> None:
-    archive = Path(made.container[0].path)
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 1
-    archive.write_bytes(content)
-    with not_compliant("container 950", archive, f"--dumpdir {node.dump}"):
+    with not_compliant("container 950", archive, "read to its end", f"--dumpdir {node.dump}"):
         of_container(node)
 
 
@@ -610,20 +599,10 @@ def test_backed_up_on_a_backup_server_alone_is_undetermined(node: Rooted, progra
     of_server(node)
 
 
-@pytest.mark.parametrize(
-    ("made", "why"),
-    [
-        ((30, 5 << 20), "30.0 h old"),
-        ((-9, 5 << 20), "9.0 h in the future"),
-        ((2, 1), "empty"),
-    ],
-)
-def test_backed_up_on_a_backup_server_too_long_ago_is_red(
-    node: Rooted, program: Program, made: tuple[float, int], why: str
-) -> None:
+def test_backed_up_on_a_backup_server_too_long_ago_is_red(node: Rooted, program: Program) -> None:
     program("pvesm", PVESM.replace("inactive ", "disabled "))
-    [volume] = on_server(node, made)
-    with not_compliant("container 950", volume, why, f"--dumpdir {node.dump}"):
+    [volume] = on_server(node, (30, 5 << 20))
+    with not_compliant("container 950", volume, "30.0 h old", f"--dumpdir {node.dump}"):
         of_server(node)
 
 
@@ -636,15 +615,6 @@ def test_backed_up_nowhere_beside_a_backup_server_is_red_for_the_container_alone
         of_server(node)
     with naming(FactError, "/etc", "vault"):
         steps.node_is_backed_up(node, backup.find(node, 950), Target("pve1", 950))
-
-
-def test_backed_up_by_apply_where_no_storage_is_for_backups_is_green(
-    node: Rooted, program: Program
-) -> None:
-    program("pvesm", PVESM)
-    on_server(node, (2, 3 << 20))
-    back_up(node, f"{node.root}{backup.DUMP}")
-    of_server(node)
 
 
 def test_find_where_storages_cannot_be_listed_is_an_error(node: Rooted, program: Program) -> None:

@@ -154,24 +154,10 @@ PRUNED = """
 """
 
 
-def test_record_looks_at_all_of_these_places() -> None:
+def test_record_looks_at_all_but_these_places() -> None:
     node = asked()
     machine_state.record(node)
-    argv = tuple(node.ran[0])
-    assert argv[:2] == ("sh", "-c")
-    assert argv[2].startswith("\nexport LC_ALL=C\n")
-    hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
-    every = "/etc /etc/pve /root /home /srv /opt /usr /var"
-    assert argv[3] == "witness"
-    units = (
-        "/run/systemd/system /run/systemd/user /run/systemd/system.control "
-        "/run/systemd/system.attached /run/systemd/generator /run/systemd/generator.early "
-        "/run/systemd/generator.late"
-    )
-    assert argv[4:7] == (hashed, every, units)
-    assert argv[7:9] == PROGRAMS
-    pruned = [words for path in PRUNED.split() for words in ("-path", path, "-prune", "-o")]
-    assert list(argv[9:]) == pruned
+    assert node.ran[0][10::4] == PRUNED.split()
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
