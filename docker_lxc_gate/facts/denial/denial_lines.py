@@ -1,7 +1,7 @@
 """Lines that hold a denial in another form than the kernel's: as programs show it, or forums.
 
-What can be read without a doubt is given the kernel's form. Sources: ausearch(8), auparse's
-interpret.c, journalctl(1) and systemd's "Journal Export Formats", grep(1).
+What can be read without a doubt is given the kernel's form. Sources: journalctl(1) and systemd's
+"Journal Export Formats", grep(1).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.facts.audit.audit_files import BYTES, STATUS
 from docker_lxc_gate.facts.audit.audit_records import MARK
-from docker_lxc_gate.facts.denial.denial_class import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,6 @@ _OTHER = patterns.compile(
 )
 #: The rest of a line that was broken within ``apparmor="DENIED"``.
 _BROKEN = patterns.compile(r'[\s>|]*(?:[a-z]{0,8}="DENIED|"?DENIED|E?N?I?E?D)" operation="')
-_HEX = patterns.compile("(?:[0-9A-F]{2})+")
 
 
 class Unreadable(Exception):
@@ -75,8 +73,8 @@ def _plain(text: str) -> str:
     ):
         if MARK in turned:
             return turned
-    if "apparmor=DENIED" in text:
-        return _quoted(text)
+    if "apparmor=DENIED" in text:  # where a value ends that a process chose, nobody knows
+        raise Unreadable("names stand here without quotes: use ausearch without -i")
     raise Unreadable(f"a denial is a whole line with {MARK}, as the log itself has it")
 
 
@@ -103,27 +101,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _texts(each)
-
-
-def _quoted(text: str) -> str:
-    """Return a record whose values have lost their quotes, with quotes.
-
-    Raises:
-        Unreadable: it is not sure where a value ends that a process may choose.
-    """
-    head, _, rest = text.partition("apparmor=DENIED")
-    fields: list[tuple[str, str]] = []
-    rest = rest.strip('", ')
-    for word in rest.split():
-        key, sign, value = word.partition("=")
-        if sign and key in KNOWN.fields["all"]:
-            fields.append((key, value))
-        elif fields:
-            fields[-1] = (fields[-1][0], f"{fields[-1][1]} {word}")
-    keys = [key for key, _ in fields]
-    behind_name = keys[keys.index("name") + 1 :][:1] if "name" in keys else ["pid"]
-    blank = any(" " in value and key not in KNOWN.fields["blanks"] for key, value in fields)
-    if blank or '"' in rest or len(set(keys)) < len(keys) or behind_name != ["pid"]:
-        raise Unreadable("names stand here without quotes: use ausearch without -i")
-    said = (f"{key}={v}" if _HEX.fullmatch(v) else f'{key}="{v}"' for key, v in fields)
-    return f"{head}{MARK} {' '.join(said)}"

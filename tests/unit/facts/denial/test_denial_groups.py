@@ -239,9 +239,7 @@ RECORD = (
     'comm="fuse-overlayfs" fstype="fuse" srcname="x" flags="rw, nosuid"'
 )
 ENTRY = {"_TRANSPORT": "kernel", "_AUDIT_FIELD_APPARMOR": '"DENIED"', "PRIORITY": "5"}
-INTERPRETED = RECORD.replace('"', "").replace(
-    "1795717106.123:42):", "11/26/2026 18:18:26.123:42) :"
-)
+INTERPRETED = RECORD.replace('"', "")
 FORMS = {
     "grep --color": RECORD.replace("DENIED", "\x1b[01;31m\x1b[KDENIED\x1b[m\x1b[K"),
     "grep --color of a field": RECORD.replace("950", "\x1b[01;31m\x1b[K950\x1b[m\x1b[K"),
@@ -250,7 +248,6 @@ FORMS = {
     "escaped": RECORD.replace('"', r"\""),
     "HTML": RECORD.replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;"),
     "CSV": f'"{RECORD.replace(chr(34), chr(34) * 2)}"',
-    "ausearch -i": INTERPRETED,
     "a list": f"    {json.dumps(RECORD)},",
     "journalctl -o json": json.dumps({**ENTRY, "MESSAGE": RECORD}),
     "journalctl -o json, bytes": json.dumps(
@@ -281,10 +278,7 @@ def test_restored_of_every_record_by_the_journals_json_is_that_record() -> None:
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        (INTERPRETED.replace("/mnt/", "/a b"), "ausearch without -i"),
-        (INTERPRETED.replace("/mnt/", "/a flags=rw"), "ausearch without -i"),
-        (INTERPRETED.replace("/mnt/", "/a fsuid=0"), "ausearch without -i"),
-        (INTERPRETED.replace("/mnt/", '/a"'), "ausearch without -i"),
+        (INTERPRETED, "ausearch without -i"),
         (RECORD.replace('"', "'"), "as the log itself has it"),
         (RECORD.replace('"', r"\\\""), "as the log itself has it"),
         (RECORD.replace("/mnt/", r"/a\b").replace('"', r"\""), "as the log itself has it"),
