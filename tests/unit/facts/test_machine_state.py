@@ -252,19 +252,6 @@ def test_comparable_after_rollback_files_of_the_node_keep_their_time_and_odd_nam
     assert machine_state.comparable_after_rollback({f"node: {k}": odd[k] for k in odd})
 
 
-def test_comparable_after_no_change_differs_by_an_inode_and_not_by_what_the_machine_writes() -> (
-    None
-):
-    before = {f"node: {key}": fact for key, fact in record().items()}
-
-    def differs(changed: dict[str, str]) -> bool:
-        both = map(machine_state.comparable_after_no_change, (before, before | changed))
-        return bool(machine_state.differences(*both))
-
-    assert differs({"node: file /etc/hosts.allow": "f 644 0:0 7 |11.5 99"})
-    assert not differs({"node: file /var/lib/docker/x": "f", "node: active y": "z"})
-
-
 @pytest.mark.parametrize("part", machine_state._NEVER_EMPTY)
 def test_record_without_one_part_is_an_error_that_names_it(part: str) -> None:
     said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)

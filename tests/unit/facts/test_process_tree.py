@@ -144,14 +144,6 @@ def test_notes_of_this_machine_are_read_once() -> None:
     assert watch.notes() == notes, "asked again, it says the same"
 
 
-def test_parse_notes_have_containers() -> None:
-    notes = parse("process 7 950\nprocess 7 952\nprocess 8 web\nwhole\n")
-    assert not notes.lost
-    assert notes.containers == {7: {"950", "952"}, 8: {"web"}}
-    assert parse("") == ProcessNotes()
-    assert ProcessNotes().lost
-
-
 @pytest.mark.parametrize(
     ("end", "lost"),
     [

@@ -66,11 +66,6 @@ def test_checkout_with_a_change_names_the_file(repository: Path, name: str) -> N
     assert read(repository).changed == (name,)
 
 
-def test_checkout_with_a_renamed_file_has_two_changes(repository: Path) -> None:
-    git(repository, "mv", "other file", "another")
-    assert read(repository).changed == ("another", "other file")
-
-
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
 def test_checkout_with_a_change_that_git_overlooks_names_the_file(
     repository: Path, flag: str

@@ -33,14 +33,6 @@ def one(line: str) -> audit_records.Denial:
     return denial
 
 
-def test_parse_record_has_its_fields() -> None:
-    fields = one(MOUNT).fields
-    assert fields["operation"] == "mount"
-    assert fields["flags"] == "rw, rbind"
-    assert fields["pid"] == "1985"
-    assert one(HEX).fields["comm"] == "a b"
-
-
 @pytest.mark.parametrize("key", ["name", "comm", "profile", "srcname", "peer"])
 def test_parse_value_in_hexadecimal_is_decoded_if_it_can_be(key: str) -> None:
     assert one(f'apparmor="DENIED" {key}=2F612062').fields[key] == "/a b"

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from docker_lxc_gate.facts.denial.denial_answers import (
     answer,
     danger,
-    kind,
     rule,
     smallest_rule,
     wanted,
@@ -436,13 +435,6 @@ def test_answers_of_each_operation_and_its_rule_is_one_that_apparmors_parser_tak
     assert rule(denied) == expected["rule"]
     parsed = parse_profile(f"{HEAD}profile x {{\n  {expected['rule']}\n}}\n")
     assert parsed.returncode == 0, parsed.stderr
-
-
-def test_kind_of_a_record_is_its_operation_or_its_group() -> None:
-    assert kind({"operation": "open", "class": "sysv_mqueue"}) == "mqueue"
-    assert kind({"operation": "create", "family": "inet"}) == "network"
-    assert kind({"operation": "dbus_method_call", "family": "unix"}) == "dbus"
-    assert kind({}) == ""
 
 
 #: What is made of real records: those that the lab's kernel wrote of each operation. That the rules

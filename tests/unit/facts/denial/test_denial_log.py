@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor
-from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.audit.audit_records import parse
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.facts.denial.denial_log import Owner, attribute, running_under
@@ -224,16 +222,6 @@ class Node(Transport):
         return CommandResult(tuple(argv), 0, out.encode(), b"", self.machine, 0.0, 0.0)
 
 
-def owner_by_notes(line: str, known: ProcessNotes) -> int | str | None:
-    (found,) = attribute(audit_records.parse(line), known)
-    return found
-
-
-def noted(*containers: str) -> ProcessNotes:
-    """Return whole notes by which process 1985 was of these containers."""
-    return ProcessNotes("", {1985: frozenset(containers)} if containers else {})
-
-
 @pytest.mark.parametrize(
     ("line", "whose"),
     [
@@ -248,31 +236,7 @@ def noted(*containers: str) -> ProcessNotes:
 def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     line: str, whose: int | str
 ) -> None:
-    assert owner_by_notes(line, noted()) == whose
-
-
-def test_attribute_of_a_process_that_was_noted_is_its_container() -> None:
-    assert owner_by_notes(MOUNT, noted("952")) == 952
-    assert owner_by_notes(MOUNT, noted("web")) == "web"
-
-
-def test_attribute_of_a_number_that_two_containers_had_is_nobody() -> None:
-    for had in (("950", "952"), ("950", "?")):  # ?: the node's process, or not known
-        assert owner_by_notes(MOUNT, noted(*had)) is None
-
-
-def test_attribute_of_a_process_that_was_in_no_container_is_nobody() -> None:
-    """A user of the node can start it: aa-exec -p lxc-phoenix-v2 -- cat /proc/kcore."""
-    known = ProcessNotes("", {42: frozenset({"950"})})
-    assert owner_by_notes(MOUNT, known) is None
-    assert owner_by_notes(MOUNT.replace("pid=1985 ", ""), known) is None
-
-
-def test_attribute_by_notes_that_are_not_whole_is_nobody() -> None:
-    """Its pid may have passed from 950 to 951, or back."""
-    unsure = replace(noted("951"), lost="too many")
-    assert owner_by_notes(MOUNT, unsure) is None
-    assert owner_by_notes(GENERATED, unsure) == 200
+    assert attribute(parse(line), ProcessNotes("")) == [whose]
 
 
 def test_cgroups_script_of_ten_thousand_returns_those_that_live(
