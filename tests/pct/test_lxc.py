@@ -40,6 +40,6 @@ def test_generate_writes_the_same_lines_as_proxmox(name: str, raw: str, overridd
     recorded = ALL[f"generated lxc configuration: {name}"].stdout.splitlines()
     assert set(ALLOWED) < set(recorded)
     section = parse("200", CURRENT + raw)[0].current
-    text, warning = lxc.generate("200", section, ROOTFS, cpus=2)
+    text, warning = lxc.generate("200", section, ROOTFS)
     assert text.splitlines() == [ALLOWED.get(line, line) for line in recorded]
     assert warning == overridden

@@ -24,7 +24,6 @@ POLL = 0.1
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 60.0
 _TAR = ("--totals", "--numeric-owner", "--xattrs", "--xattrs-include=security.capability")
-_DECOMPRESS = {".zst": "--zstd", ".gz": "--gzip", ".xz": "--xz"}
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,7 @@ class Lxc(Node):
             os.chown(rootfs, lxc.ID_BASE, lxc.ID_BASE)
             maps = [f"{kind}:0:{lxc.ID_BASE}:{lxc.ID_COUNT}" for kind in "ug"]
             wrapper = ["lxc-usernsexec", "-m", maps[0], "-m", maps[1], "--"]
-        kind = _DECOMPRESS.get(archive.suffix, "--no-auto-compress")
-        tar = ["tar", "-x", "-p", "-f", "-", kind, "-C", str(rootfs), *_TAR]
+        tar = ["tar", "-x", "-p", "-f", "-", "--zstd", "-C", str(rootfs), *_TAR]
         with archive.open("rb") as stream:
             self._run([*wrapper, *tar, "--anchored", "--exclude=./dev/*"], stream.fileno())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ def write(node: Lxc, ctid: str, section: Section) -> str:
         PctError: the section has a value that Proxmox cannot parse; nothing is written.
     """
     rootfs = storage.directory(node, ctid, section)
-    text, overridden = lxc.generate(ctid, section, str(rootfs), os.cpu_count() or 1)
+    text, overridden = lxc.generate(ctid, section, str(rootfs))
     common = Path(f"{node.root}{lxc.INCLUDES}/common.seccomp").read_text(encoding="utf-8")
     folder = Path(f"{node.root}/var/lib/lxc/{ctid}")
     replace_file(folder / "config", text)

@@ -1,4 +1,4 @@
-"""What Proxmox reads from a container's root file system, and what it writes into it."""
+"""What Proxmox writes into a container's root file system."""
 
 from __future__ import annotations
 
@@ -23,13 +23,6 @@ disable sys-kernel-debug.mount
 disable systemd-networkd.service
 """
 _BEGIN, _END = "# --- BEGIN PVE ---\n", "# --- END PVE ---\n"
-
-
-def systemd_version(rootfs: Path) -> int | None:
-    """The version of the container's systemd, from its library's name; None: there is none."""
-    found = rootfs.glob("usr/lib/**/systemd/libsystemd-shared-*.so")
-    versions = [path.stem.removeprefix("libsystemd-shared-").split("-")[0] for path in found]
-    return next((int(text.split(".")[0]) for text in versions if "0" <= text[:1] <= "9"), None)
 
 
 def personalise(rootfs: Path, section: Section) -> None:

@@ -21,7 +21,8 @@ INCLUDES = "/usr/share/lxc/config"
 ID_BASE, ID_COUNT = 100000, 65536
 MIB = 1024 * 1024
 _UNSUPPORTED_KEYS = re.compile(
-    r"(mp|dev)[0-9]+|hookscript|cpuunits|entrypoint|env|cmode|console|searchdomain|timezone"
+    r"(mp|dev)[0-9]+|hookscript|cores|cpulimit|cpuunits|entrypoint|env|cmode|console|searchdomain"
+    r"|timezone"
 )
 _ADDRESSES = ("dhcp", "manual")
 _LOG_LINE = re.compile(r"lxc-start: [^:]+: (?P<source>[^:]+): (?P<message>.*)")
@@ -65,7 +66,7 @@ def memory_limits(section: Section) -> dict[str, int]:
     }
 
 
-def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, str]:
+def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
     """LXC's configuration and the warning about what an explicit profile switches off.
 
     Raises:
@@ -88,7 +89,6 @@ def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, 
         ("lxc.environment", "TERM=linux"),
         ("lxc.uts.name", section.get("hostname", f"CT{ctid}")),
         *[(f"lxc.cgroup2.{name}", str(value)) for name, value in memory_limits(section).items()],
-        *_processors(section, cpus),
         ("lxc.rootfs.path", rootfs),
         *_networks(ctid, section),
         *section.environment(),
@@ -158,16 +158,6 @@ def _user_namespace(section: Section, wanted: dict[str, str]) -> list[tuple[str,
     maps = [("lxc.idmap", f"{kind} 0 {ID_BASE} {ID_COUNT}") for kind in "ug"]
     lines = [("lxc.mount.auto", f"sys:{sys_mode}"), ("lxc.monitor.unshare", "1")]
     return lines + ([] if own_map else maps)
-
-
-def _processors(section: Section, cpus: int) -> list[tuple[str, str]]:
-    lines = []
-    cores, limit = int(section.get("cores", "0")), float(section.get("cpulimit", "0"))
-    if 0 < cores < cpus:
-        lines.append(("lxc.cgroup2.cpuset.cpus", f"0-{cores - 1}"))
-    if limit:
-        lines.append(("lxc.cgroup2.cpu.max", f"{int(limit * 100000)} 100000"))
-    return lines
 
 
 def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:

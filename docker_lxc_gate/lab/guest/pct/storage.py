@@ -47,22 +47,15 @@ def images(node: Lxc, ctid: str) -> Path:
 
 
 def template(node: Lxc, volume: str) -> Path:
-    """The archive of a template, given as ``local:vztmpl/NAME`` or by its path."""
+    """The archive of a template, given as ``local:vztmpl/NAME``."""
     name = volume.removeprefix("local:vztmpl/")
     path = Path(f"{node.root}/var/lib/vz/template/cache/{name}")
-    path = Path(volume) if volume.startswith("/") else path
-    if ("/" in name and path != Path(volume)) or not path.is_file():
+    if "/" in name or not path.is_file():
         raise PctError(f"volume '{volume}' does not exist\n")
     return path
 
 
-def remove(node: Lxc, tree: Path) -> None:
-    """Remove a tree, if it is there."""
-    if tree.exists():
-        node.run(["rm", "-rf", "--one-file-system", str(tree)])
-
-
 def remove_all(node: Lxc, ctid: str) -> None:
-    """Remove a container's volumes, snapshots and generated files."""
-    remove(node, images(node, ctid))
+    """Remove a container's volumes and generated files."""
+    node.run(["rm", "-rf", "--one-file-system", str(images(node, ctid))])
     shutil.rmtree(f"{node.root}/var/lib/lxc/{ctid}", ignore_errors=True)
