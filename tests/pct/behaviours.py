@@ -1,12 +1,10 @@
-"""What `pct` does to a file that somebody edited: cases as data, for our front end and real nodes.
+"""What `pct` does to a file that somebody edited: cases as data.
 
 Not recordings: each is a sentence of what was learned on the node of the recordings, with the
 words of pve-container's source (``PVE/LXC/Config.pm``, ``PVE/LXC.pm``, ``lxc-pve-poststop-hook``).
-`on_node.replay_behaviours` says how a real node differs.
 
 In a file, a line ``@keys`` stands for the container's own keys as Proxmox writes them, sorted;
-``@reversed`` for the same in the other order; ``@without NAME …`` for them without some. Container
-200 stands for the one that is used.
+``@reversed`` for the same in the other order; ``@without NAME …`` for them without some.
 """
 
 from __future__ import annotations

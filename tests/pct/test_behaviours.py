@@ -10,12 +10,11 @@ import pytest
 from docker_lxc_gate.lab.guest.pct.__main__ import main
 from docker_lxc_gate.lab.guest.pct.containers import Start
 
-from . import behaviours, on_node
+from . import behaviours
 from .cases import ALL
 from .scripted import ScriptedNode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from .behaviours import Behaviour
@@ -40,21 +39,17 @@ def node(tmp_path: Path) -> ScriptedNode:
 
 
 @pytest.mark.parametrize("case", behaviours.ALL, ids=lambda case: case.name)
-def test_behaviour_replayed_on_the_front_end_has_no_difference(
+def test_pct_on_an_edited_file_says_and_leaves_what_proxmox_does(
     case: Behaviour, node: ScriptedNode, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
-        """The few commands of a replay, against the double."""
-        if argv[0] == "pct":
-            node.starts["200"] = Start(running=True, stderr="")
-            code = main(list(argv), node)
-            return code, *capsys.readouterr()
-        assert argv[:2] == ["sh", "-c"]
-        if argv[2].startswith("cat >"):
-            node.conf().write_text(stdin)
-        return 0, node.conf().read_text(), ""
-
-    assert on_node.behaviour_differences(run, case, 200) == []
+    before = behaviours.file(case.before, KEYS)
+    node.conf().write_text(before)
+    node.alive |= {"200"} if case.running else set()
+    assert main(list(case.argv), node) == case.exit
+    for wanted, said in zip((case.out, case.err), capsys.readouterr(), strict=True):
+        assert said == "" if wanted is None else wanted in said
+    after = before if case.after is None else behaviours.normal(case.after, KEYS)
+    assert node.conf().read_text() == after
 
 
 def test_set_with_a_feature_that_does_not_parse_fails_after_the_write(

@@ -16,9 +16,9 @@ from docker_lxc_gate.lab.guest.pct import files
 from docker_lxc_gate.lab.guest.pct.config import Config, parse, serialise
 from tests.doubles.nodes import proxmox_snapshots
 
-from .cases import ALL, FILES
+from .cases import ALL
 
-RECORDED_FILES = [name for name in FILES if name.startswith("file")]
+RECORDED_FILES = [name for name in ALL if name.startswith("file")]
 
 
 @pytest.mark.parametrize("name", RECORDED_FILES)

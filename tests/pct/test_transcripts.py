@@ -10,7 +10,7 @@ import pytest
 from docker_lxc_gate.lab.guest.pct.__main__ import main
 from docker_lxc_gate.lab.guest.pct.containers import Start
 
-from .cases import ALL, FILES, NOT_OURS, OFFLINE, ON_NODE, comparable
+from .cases import ALL, OFFLINE, comparable
 from .scripted import ScriptedNode
 
 if TYPE_CHECKING:
@@ -108,10 +108,6 @@ def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
     moved = {"/tmp/src": str(tmp_path / "src")}  # noqa: S108
     argv = case.argv[case.argv.index("pct") :]
     return [moved.get(word, word) for word in argv]
-
-
-def test_transcripts_are_each_held_in_exactly_one_way() -> None:
-    assert sorted((*OFFLINE, *FILES, *ON_NODE, *NOT_OURS)) == sorted(ALL)
 
 
 @pytest.mark.parametrize("name", OFFLINE)
