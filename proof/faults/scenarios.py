@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from gherkin.parser import Parser
+from pytest_bdd.parser import FeatureParser
 from pytest_bdd.scenario import make_python_name
 
 from docker_lxc_gate.verdict.lint import IDENTITY
@@ -44,17 +43,13 @@ def scenarios() -> dict[str, Scenario]:
     """
     found = {}
     for path in sorted((_ROOT / "features").glob("*.feature")):
-        document: Any = Parser().parse(path.read_text())
-        before: tuple[str, ...] = ()
-        for child in document["feature"]["children"]:
-            if background := child.get("background"):
-                before = _sentences(background)
-            if scenario := child.get("scenario"):
-                title = scenario["name"]
-                tags = frozenset(tag["name"].removeprefix("@") for tag in scenario["tags"])
-                (name,) = (tag.removeprefix(IDENTITY) for tag in tags if tag.startswith(IDENTITY))
-                nodeid = f"features/{path.name}::test_{make_python_name(title)}"
-                found[name] = Scenario(title, nodeid, tags, before + _sentences(scenario))
+        feature = FeatureParser(str(path.parent), path.name).parse()
+        for title, scenario in feature.scenarios.items():
+            tags = frozenset(scenario.tags)
+            (name,) = (tag.removeprefix(IDENTITY) for tag in tags if tag.startswith(IDENTITY))
+            nodeid = f"features/{path.name}::test_{make_python_name(title)}"
+            sentences = tuple(step.name for step in scenario.steps)
+            found[name] = Scenario(title, nodeid, tags, sentences)
     return dict(sorted(found.items(), key=lambda item: item[1].mutates))
 
 
@@ -67,7 +62,3 @@ def inside() -> tuple[str, ...]:
     """Return the ids of the scenarios that need a running container."""
     need = "the container is running"
     return tuple(name for name, scenario in scenarios().items() if need in scenario.sentences)
-
-
-def _sentences(part: Any) -> tuple[str, ...]:
-    return tuple(step["text"] for step in part["steps"])

@@ -18,37 +18,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-SHORT = ["sh", "-c", "sleep 0"]
+SHORT, CAT = ["sh", "-c", "sleep 0"], ["sh", "-c", "cat >/dev/null"]
 
 
-def shares(argv: Sequence[str], *, stdin: bytes = b"") -> list[float]:
+@pytest.mark.parametrize(
+    ("long", "argv", "stdin", "shares"),
+    [
+        (1.0, SHORT, b"", [0.0]),
+        (0.0, SHORT, b"", [0.0, 0.5, 0.25, 0.75]),
+        (1.0, CAT, b"ab", [0.0, 0.5]),
+        (0.0, CAT, b"ab", [0.0, 0.5]),
+    ],
+)
+def test_points_of_a_command_are_its_begin_and_if_it_is_long_or_has_input_shares_of_it(
+    long: float,
+    argv: Sequence[str],
+    stdin: bytes,
+    shares: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interruption, "_LONG", long)
     points = Points(Local())
     points.at("apply", "")
     points.run(argv, stdin=stdin)
-    return [each.share for each in points.seen]
-
-
-def test_points_are_all_that_is_run_and_no_read() -> None:
-    assert shares(SHORT) == [0.0]
-    points = Points(Local())
-    points.at("apply", "")
     points.look(SHORT)
-    assert points.seen == []
-
-
-@pytest.mark.parametrize("long", [1.0, 0.0])
-def test_points_of_a_command_with_input_are_its_begin_and_middle(
-    long: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(interruption, "_LONG", long)
-    assert shares(["sh", "-c", "cat >/dev/null"], stdin=b"ab") == [0.0, 0.5]
-
-
-def test_points_of_a_long_command_are_its_begin_middle_and_quarters(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(interruption, "_LONG", 0.0)
-    assert sorted(shares(SHORT)) == [0.0, 0.25, 0.5, 0.75]
+    assert [each.share for each in points.seen] == shares
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])
@@ -78,24 +72,6 @@ def test_damage_is_done_when_the_share_of_input_was_read(tmp_path: Path) -> None
     with pytest.raises(TransportError):
         points.run(["sh", "-c", 'cat >"$1"', "sh", str(file)], stdin=b"0123456789")
     assert seen == [b"01234"]
-
-
-def test_damage_is_not_done_while_the_share_of_input_did_not_arrive() -> None:
-    seen: list[str] = []
-    points = Points(deaf(), Point("record", 1, 0.5), lambda: seen.append("damage"))
-    points.at("record", "")
-    with pytest.raises(TransportError):
-        points.run(["sh", "-c", "cat"], stdin=b"an entry")
-    assert seen == []
-
-
-def test_damage_before_a_change_lets_the_change_be_tried(tmp_path: Path) -> None:
-    flag, seen = tmp_path / "flag", list[bool]()
-    points = Points(Local(), Point("restore", 1), lambda: seen.append(flag.exists()))
-    points.at("restore", "")
-    points.run(["sh", "-c", 'touch "$1"', "sh", str(flag)])
-    assert seen == [False]
-    assert flag.exists()
 
 
 #: Fails three times, and then succeeds: what its caller asks until then.
