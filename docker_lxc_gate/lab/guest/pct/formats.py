@@ -20,17 +20,7 @@ _NETWORK = {
     **dict.fromkeys(("bridge", "gw", "gw6", "hwaddr", "ip", "ip6", "mtu", "name"), ANY),
     **dict.fromkeys(("rate", "tag", "trunks", "type"), ANY),
 }
-_VOLUME = {
-    **dict.fromkeys(("acl", "keepattrs", "quota", "replicate", "ro", "shared"), BOOLEAN),
-    **dict.fromkeys(("idmap", "mountoptions", "size", "volume"), ANY),
-}
-_MOUNT_POINT = {**_VOLUME, "backup": BOOLEAN, "mp": ANY}
-_KINDS = {
-    "features": FEATURES,
-    "rootfs": _VOLUME,
-    "net": _NETWORK,
-    "mp": _MOUNT_POINT,
-}
+_KINDS = {"features": FEATURES, "net": _NETWORK}
 _UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
 
 
@@ -48,7 +38,7 @@ def problem(name: str, text: str, path: str = "") -> str:
         text: its value.
         path: what Proxmox puts before a key that it names.
     """
-    kinds = _KINDS.get(name) or _KINDS.get(name.rstrip("0123456789"))
+    kinds = _KINDS.get(name.rstrip("0123456789"))
     return read(kinds, text, path)[1] if kinds else ""
 
 
@@ -62,9 +52,7 @@ def read(kinds: dict[str, str], text: str, path: str = "") -> tuple[dict[str, st
         if equals and not (key and value):
             return found, "missing key in comma-separated list property\n"
         if not equals:
-            key, value = "volume", part
-            if key not in kinds:
-                return found, "value without key, but schema does not define a default key\n"
+            return found, "value without key, but schema does not define a default key\n"
         if key in found:
             return found, f"duplicate key in comma-separated list property: {key}\n"
         found[key] = (truth(value) or value) if kinds.get(key) == BOOLEAN else value
