@@ -16,6 +16,7 @@ from docker_lxc_gate.lint import finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import ModuleType
 
     from docker_lxc_gate.doctor.answers import Answers
     from docker_lxc_gate.doctor.upgrade_pairs import Where
@@ -139,3 +140,10 @@ class Examination:
     def __call__(self, judge: Callable[[Case], Iterator[Finding]]) -> Examination:
         """Return the examination with the function that answers it."""
         return replace(self, judge=judge)
+
+
+def examinations(*modules: ModuleType) -> tuple[Examination, ...]:
+    """Return the examinations of some modules, in the order of the first problem of each."""
+    order = {name: number for number, name in enumerate(PROBLEMS)}
+    found = [x for module in modules for x in vars(module).values() if isinstance(x, Examination)]
+    return tuple(sorted(found, key=lambda each: order[each.kinds[0]]))

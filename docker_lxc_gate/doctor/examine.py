@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.answers import Answers, ask
-from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS, Case, Diagnosis, Unseen
-from docker_lxc_gate.doctor.examinations import (
-    confinement,
-    id_maps,
-    network,
-    ownership,
-    running,
-    said,
-    settings,
-    storage,
+from docker_lxc_gate.doctor.case import (
+    FOLLOWS,
+    PROBLEMS,
+    Case,
+    Diagnosis,
+    Unseen,
+    examinations,
 )
+from docker_lxc_gate.doctor.examinations import running, said, storage
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
@@ -42,36 +40,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
-#: Most likely first, as counted over issue trackers; what is wrong with all comes before.
-EXAMINATIONS = (
-    running.frozen,
-    settings.configuration,
-    settings.daemon,
-    settings.nesting,
-    confinement.reopening,
-    id_maps.unmapped,
-    id_maps.above,
-    confinement.profiles,
-    network.modules,
-    network.sysctls,
-    network.tun,
-    ownership.devices,
-    ownership.bind_mounts,
-    ownership.volumes,
-    settings.units,
-    running.quorum,
-    running.state,
-    running.next_start,
-    running.docker,
-    said.messages_of_docker,
-    said.lately,
-    storage.store,
-    storage.data,
-    storage.other_drivers,
-    confinement.confinement,
-    confinement.loose,
-    running.backup,
-)
+EXAMINATIONS = examinations(*said.JUDGING, said, storage)
 _ORDER, _UP = tuple(Severity), "RUNNING"
 
 
@@ -86,20 +55,15 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     return diagnose(replace(case, start_obstacle=obstacle, denied=denied, unread=unread))
 
 
-def asked(runtime: Runtime, ctid: int, examinations: Iterable[Examination]) -> Case:
-    """Ask the node and the container what examinations want to know.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-        examinations: the questions.
+def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case:
+    """Ask the node and the container what these questions want to know.
 
     Raises:
         FactError: there is no such container on the node.
         TransportError: the node cannot be reached.
     """
     path, pct = runtime.config_path(ctid), runtime.kind == "pct"
-    reads = [read for each in examinations for read in each.node]
+    reads = [read for each in questions for read in each.node]
     on_node = [read(ctid) if callable(read) else read for read in reads]
     node = ask(runtime.node, (content_of(path), node_reads.lxc_state(ctid), *on_node))
     content = node.of(content_of(path))
@@ -108,14 +72,14 @@ def asked(runtime: Runtime, ctid: int, examinations: Iterable[Examination]) -> C
         raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
     parse = container_config.parse if pct else container_config.parse_lxc
     config = parse(path, content.decode(errors="replace"))
-    more = [each.by_config(config) for each in examinations]
+    more = [each.by_config(config) for each in questions]
     if of_node := [read for reads, _ in more for read in reads]:
         node |= ask(runtime.node, of_node)
     case = Case(ctid, config, content, node, Answers({}), pct=pct)
     if not _is_up(case):
         how = "is frozen" if _state(case) in running.FROZEN_STATES else "does not run"
         return replace(case, guest=Answers({}, f"container {ctid} {how}"))
-    inside = [*(each.guest for each in examinations), *(reads for _, reads in more)]
+    inside = [*(each.guest for each in questions), *(reads for _, reads in more)]
     return replace(case, guest=ask(runtime.inside(ctid), chain.from_iterable(inside)))
 
 
@@ -142,17 +106,12 @@ def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
     return tuple(each for each in groups if each.owner and each.owner.container == ctid), log.unread
 
 
-def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:
-    """Judge what was read, the most likely cause first.
-
-    Args:
-        case: what was read.
-        examinations: the questions, most likely first.
-    """
+def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:
+    """Judge what was read by some questions, the most likely cause first."""
     found: list[Finding] = []
     unseen: list[Unseen] = []
     down = _is_down(case)
-    for each in examinations:
+    for each in questions:
         if each.of_docker and down:
             continue  # that Docker does not run is a problem of its own
         try:

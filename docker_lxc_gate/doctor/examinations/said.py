@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Examination, examinations, here
 from docker_lxc_gate.doctor.examinations import (
     confinement,
     id_maps,
@@ -27,13 +27,9 @@ if TYPE_CHECKING:
     from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.lint.finding import Finding
 
-_JUDGED = {
-    kind
-    for module in (confinement, id_maps, network, ownership, running, settings)
-    for each in vars(module).values()
-    if isinstance(each, Examination)
-    for kind in each.kinds
-}
+#: Their examinations judge some of Docker's messages; the others are judged here.
+JUDGING = (confinement, id_maps, network, ownership, running, settings)
+_JUDGED = {kind for each in examinations(*JUDGING) for kind in each.kinds}
 KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
 
 
