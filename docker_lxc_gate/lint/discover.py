@@ -70,9 +70,9 @@ class Found:
             ValueError: it is more than is linted together.
         """
         known = {source.path for source in self.sources}
-        for source in found.sources:
-            if source.path not in known:
-                self.take(source)
+        new = [source for source in found.sources if source.path not in known]
+        self._make_room(sum(len(source.content) for source in new))
+        self.sources += new
         self.findings += found.findings
 
     def miss(self, problem: str, path: str, cause: str, fix: str = "") -> None:
@@ -85,8 +85,11 @@ class Found:
         Raises:
             ValueError: it is more than is linted together.
         """
+        self._make_room(len(source.content))
         self.sources.append(source)
-        self.size += len(source.content)
+
+    def _make_room(self, size: int) -> None:
+        self.size += size
         if self.size > MOST_BYTES:
             raise ValueError(f"there is more than {MOST_BYTES >> 20} MiB to lint")
 
@@ -106,20 +109,20 @@ def under(*paths: Path, pasted: bytes = b"") -> Found:
     """
     found, seen = Found(), set[Path]()
     for path in paths:
-        before = len(found.sources), len(found.findings), found.size
+        part = Found(size=found.size)
         try:
             if path == PASTED:
-                found.take(_named("standard input", _STDIN, limited(pasted), 0o644))
+                part.take(_named("standard input", _STDIN, limited(pasted), 0o644))
             else:
-                _take(found, path, path.resolve(strict=True), seen)
-            for source in includes.missing(found.sources):
-                found.take(source)
+                _take(part, path, path.resolve(strict=True), seen)
+            for source in includes.missing([*found.sources, *part.sources]):
+                part.take(source)
         except (OSError, RuntimeError, ValueError, UsageError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             own = isinstance(error, UsageError)
             found.refused.append(why if own else f"{path} cannot be linted: {why}")
-            del found.sources[before[0] :], found.findings[before[1] :]
-            found.size = before[2]
+        else:
+            found.add(part)
     if found.refused and not found.sources and not found.findings:
         raise UsageError("\n".join(found.refused))
     return found

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate import patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.source import Source
 
@@ -28,7 +26,8 @@ _MARKS = {
 }
 #: Of what stands deeper no place is kept: each place is as long as its path.
 _DEEPEST = 30
-_TOKEN = patterns.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_TOKEN = patterns.compile(rf'(?P<key>{_STRING})\s*:|{_STRING}|[{{}}\[\],]|[^\s{{}}\[\]:,"]+')
 
 
 @dataclass
@@ -90,7 +89,10 @@ def _no_number(name: str) -> Any:
 def _placed(text: str, value: Any) -> Document:
     """Return a valid document with the places of its keys and of the items of its lists."""
     document, path = Document(value), list[str | int]()
-    for piece, offset in _pieces(text):
+    starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
+    for found in _TOKEN.finditer(text):
+        line = bisect_right(starts, found.start())
+        piece, offset = found[0], (line, found.start() - starts[line - 1] + 1)
         if piece in "{[":
             _note(document, path, offset)
             path.append("" if piece == "{" else 0)
@@ -99,9 +101,9 @@ def _placed(text: str, value: Any) -> Document:
         elif piece == "," and isinstance(path[-1], int):
             path[-1] += 1
         elif piece.startswith('"') and isinstance(path[-1:][0] if path else 0, str):
-            if not piece.endswith(":"):
+            if not found["key"]:
                 continue  # a value, whose key is noted
-            path[-1] = json.loads(piece[:-1])
+            path[-1] = json.loads(found["key"])
             if len(path) > _DEEPEST:
                 continue
             if tuple(path) in document.places:
@@ -115,21 +117,3 @@ def _placed(text: str, value: Any) -> Document:
 def _note(document: Document, path: list[str | int], offset: tuple[int, int]) -> None:
     if path and len(path) <= _DEEPEST and isinstance(path[-1], int):
         document.places[tuple(path)] = offset
-
-
-def _pieces(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the tokens but colons with their places; a key has its colon at its end."""
-    starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
-    waiting: tuple[str, tuple[int, int]] | None = None
-    for found in _TOKEN.finditer(text):
-        line = bisect_right(starts, found.start())
-        place = (line, found.start() - starts[line - 1] + 1)
-        if found[0] == ":" and waiting:
-            yield waiting[0] + ":", waiting[1]
-            waiting = None
-            continue
-        if waiting:
-            yield waiting
-        waiting = (found[0], place)
-    if waiting:
-        yield waiting

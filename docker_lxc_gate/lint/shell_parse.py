@@ -1,7 +1,7 @@
 """A program that parses the script in its standard input.
 
-tree-sitter asks at times whether to stop, but not while it repairs an error: 100 kB of ``a |`` then
-take half a minute. So a large text is first parsed in a process of its own, under limits.
+tree-sitter cannot be stopped while it repairs an error: 100 kB of ``a |`` take half a minute. So a
+large text is first parsed in a process of its own, under limits.
 """
 
 from __future__ import annotations

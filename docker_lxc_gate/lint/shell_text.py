@@ -61,16 +61,12 @@ class TooTangled(Exception):
 
 
 _BASH = Language(tree_sitter_bash.language())
-#: Seconds of the processor for the parser, and for the parser and the list of commands together. A
+#: Seconds of the processor for the parser, in a process of its own, and for the list of commands. A
 #: text of 200 KiB takes less than one, unless somebody made it slow on purpose.
-_PARSE, _PATIENCE = 1.0, 5.0
-#: The same, for a process of its own.
-_ALONE = 2
-#: Bytes of a piece that the parser gets at once.
-_PIECE = 1 << 16
+_ALONE, _PATIENCE = 2, 5.0
 #: Bytes of a text that this process parses at once: the slowest takes a second. A larger one must
 #: first pass in a process of its own.
-_SMALL = 1 << 14
+_SMALL = 1 << 13
 #: The deepest nesting of substitutions whose commands are listed.
 _DEEPEST = 40
 #: The nodes of the smallest command: itself, its name, and the word in the name.
@@ -97,17 +93,10 @@ def commands(text: str) -> tuple[Command, ...]:
     """
     text = without_documents(text.replace("\r\n", "\n").replace("\0", ""))
     content = text.encode("utf-8", "surrogateescape")
-    start = time.process_time()
     if len(content) > _SMALL:
         _require_quick(content)
-    try:
-        tree = Parser(_BASH).parse(
-            lambda at, _: content[at : at + _PIECE],
-            progress_callback=lambda _at, _error: time.process_time() > start + _PARSE,
-        )
-    except ValueError as error:
-        raise TooTangled from error
-    return tuple(_commands(tree.root_node, content, start + _PATIENCE))
+    tree = Parser(_BASH).parse(content)
+    return tuple(_commands(tree.root_node, content, time.process_time() + _PATIENCE))
 
 
 def _require_quick(content: bytes) -> None:

@@ -43,9 +43,16 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
 _KEYS = msgspec.toml.decode(
     files("docker_lxc_gate.lint").joinpath("daemon_keys.toml").read_bytes(), type=_Keys
 )
-_KNOWN = frozenset[str]().union(
-    *(_KEYS.lists, _KEYS.booleans, _KEYS.strings, _KEYS.numbers, _KEYS.objects, _KEYS.others)
-)
+#: The type of each key's value, in words; of an object or a list that of what is in it; None: any.
+_SHAPES: dict[str, Any] = {
+    **{key: ["a string"] for key in _KEYS.lists},
+    **dict.fromkeys(_KEYS.booleans, "true or false"),
+    **dict.fromkeys(_KEYS.strings, "a string"),
+    **dict.fromkeys(_KEYS.numbers, "a whole number"),
+    **{key: {} for key in _KEYS.objects},
+    **dict.fromkeys(_KEYS.others),
+    **_KEYS.shapes,
+}
 #: Flags whose name in the file is another one.
 _NAMES = {
     **{name.removesuffix("s"): name for name in _KEYS.lists | {"default-ulimits", "log-opts"}},
@@ -69,7 +76,7 @@ def is_likely(content: bytes) -> bool:
         keys = list(value) if isinstance(value, dict) else []
     except (ValueError, RecursionError):
         keys = _KEY.findall(content.decode(errors="replace"))
-    known = sum(key in _KNOWN for key in keys)
+    known = sum(key in _SHAPES for key in keys)
     return 0 < known >= len(keys) - known
 
 
@@ -102,7 +109,7 @@ def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
 def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
     """Yield the settings as dockerd takes them: those in an object it does not know, one by one."""
     for key, setting in value.items():
-        if isinstance(setting, dict) and key not in _KEYS.objects and key not in _KNOWN:
+        if isinstance(setting, dict) and key not in _SHAPES:
             yield from (((key, below), each) for below, each in setting.items())
         else:
             yield (key,), setting
@@ -111,30 +118,17 @@ def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
 def _judged(source: Source, document: Document, path: Path, value: Any) -> Iterator[Finding]:
     key = str(path[-1])
     line, column = document.place(path)
-    if key not in _KNOWN:
-        like = difflib.get_close_matches(key[:60], sorted(_KNOWN), 1, 0.8)
+    if key not in _SHAPES:
+        like = difflib.get_close_matches(key[:60], sorted(_SHAPES), 1, 0.8)
         fix = f"Perhaps {like[0]} is meant." if like else ""
         said = f"dockerd knows no key '{key}'"
         yield source.at("daemon-key-unknown", line, said, column=column, fix=fix)
     else:
-        for below, wanted in islice(_wrong(value, _shape(key), path), _MOST):
+        for below, wanted in islice(_wrong(value, _SHAPES[key], path), _MOST):
             line, column = document.place(below)
             name = below[-1]
             named = f"item {name + 1} of {key}" if isinstance(name, int) else f"'{name}'"
             yield source.at("daemon-value-type", line, f"{named} has to be {wanted}", column=column)
-
-
-def _shape(key: str) -> Any:
-    """Return the type of a key's value, in words; of an object or a list that of what is in it."""
-    shapes: tuple[tuple[frozenset[str], Any], ...] = (
-        (_KEYS.lists, ["a string"]),
-        (_KEYS.booleans, "true or false"),
-        (_KEYS.strings, "a string"),
-        (_KEYS.numbers, "a whole number"),
-        (_KEYS.objects, {}),
-    )
-    found = next((shape for names, shape in shapes if key in names), None)
-    return _KEYS.shapes.get(key, found)
 
 
 def _wrong(value: Any, shape: Any, path: Path) -> Iterator[tuple[Path, str]]:
