@@ -7,12 +7,14 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.transport import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +43,19 @@ class Runtime(ABC):
         """Return the same runtime of a node that is reached otherwise."""
         return type(self)(node)
 
-    @abstractmethod
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""
+        enter = [*self._enter(ctid), *ENVIRONMENT]
+        examine = partial(self._examine, ctid)
+        return Inside(self.node, f"container {ctid}", lambda argv: [*enter, *argv], examine)
+
+    @abstractmethod
+    def _enter(self, ctid: int) -> tuple[str, ...]:
+        """Return what stands before the argv of a command in the container."""
+
+    @abstractmethod
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Raise TransportError for an error of the runtime's own, not of the command."""
 
     @abstractmethod
     def configuration(self, ctid: int) -> container_config.ContainerConfig:
@@ -113,13 +125,16 @@ class Runtime(ABC):
     @classmethod
     def first_process(cls, ctid: int) -> Read[str]:
         """Read the pid of the first process, on the node; empty if the container does not run."""
-        argv = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-p", "-H")
 
         def parse(answer: CommandResult) -> str:
             pid = answer.text.strip()
             return pid if answer.ok and patterns.fullmatch("[0-9]{1,10}", pid) else ""
 
-        return Read(argv, parse)
+        return Read(cls._info(ctid, "-p"), parse)
+
+    @classmethod
+    def _info(cls, ctid: int, what: str) -> tuple[str, ...]:
+        return ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), what, "-H")
 
     def init_pid(self, ctid: int) -> int:
         """Return the pid, on the node, of the first process; raises TransportError if stopped."""

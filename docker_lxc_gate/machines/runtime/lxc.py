@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -11,16 +10,12 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import unparsed
-from docker_lxc_gate.machines.runtime.base import ENVIRONMENT, Runtime
-from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Prints a process's profile, and the mounts that LXC made for it.
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
@@ -33,20 +28,12 @@ class Lxc(Runtime):
     _START = "lxc-start -n"
 
     @override
-    def inside(self, ctid: int) -> Transport:
-        def wrap(argv: Sequence[str]) -> list[str]:
-            attach = ["lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env"]
-            return [
-                *attach,
-                "-v",
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "--",
-                *ENVIRONMENT,
-                *argv,
-            ]
+    def _enter(self, ctid: int) -> tuple[str, ...]:
+        attach = ("lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env")
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return (*attach, "-v", path, "--")
 
-        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
-
+    @override
     def _examine(self, ctid: int, result: CommandResult) -> None:
         """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
         said = result.stderr.decode(errors="replace")
@@ -66,7 +53,7 @@ class Lxc(Runtime):
 
     @override
     def config_path(self, ctid: int) -> str:
-        return f"{self._LXC_PATH}/{ctid}/config"
+        return self.started_path(ctid)
 
     @override
     def configuration(self, ctid: int) -> container_config.ContainerConfig:
@@ -89,9 +76,9 @@ class Lxc(Runtime):
         return container_config.granted(effective, self.seccomp_list(effective))
 
     @classmethod
+    @override
     def reads(cls, ctid: int) -> Read[CommandResult]:
-        """Return what :meth:`state` asks."""
-        return unparsed("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
+        return unparsed(*cls._info(ctid, "-s"))
 
     @override
     def state(self, ctid: int) -> str | None:
@@ -102,19 +89,20 @@ class Lxc(Runtime):
 
     @override
     def start(self, ctid: int) -> None:
-        self.node.run(["lxc-start", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
+        self._lxc(ctid, "lxc-start")
 
     @override
     def stop(self, ctid: int) -> None:
-        argv = ["lxc-stop", "-k", "-P", self._LXC_PATH, "-n", str(ctid)]
-        self.node.run(argv, timeout=180).require()
+        self._lxc(ctid, "lxc-stop", "-k")
 
     @override
     def shutdown(self, ctid: int) -> None:
-        argv = ["lxc-stop", "-t", "60", "-P", self._LXC_PATH, "-n", str(ctid)]
-        self.node.run(argv, timeout=180).require()
+        self._lxc(ctid, "lxc-stop", "-t", "60")
 
     @override
     def destroy(self, ctid: int) -> None:
-        argv = ["lxc-destroy", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self._lxc(ctid, "lxc-destroy")
+
+    def _lxc(self, ctid: int, *program: str) -> None:
+        argv = [*program, "-P", self._LXC_PATH, "-n", str(ctid)]
         self.node.run(argv, timeout=180).require()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -11,15 +10,11 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Busy, Elsewhere, FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import ABSENT, Read, unparsed
-from docker_lxc_gate.machines.runtime.base import ENVIRONMENT, Runtime
-from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 #: pct's message about a container that its node does not have.
 _PCT_ABSENT = r"(?m)^Configuration file '.*' does not exist"
@@ -89,12 +84,10 @@ class Pct(Runtime):
     _START = "pct start"
 
     @override
-    def inside(self, ctid: int) -> Transport:
-        def wrap(argv: Sequence[str]) -> list[str]:
-            return ["pct", "exec", str(ctid), "--keep-env", "0", "--", *ENVIRONMENT, *argv]
+    def _enter(self, ctid: int) -> tuple[str, ...]:
+        return ("pct", "exec", str(ctid), "--keep-env", "0", "--")
 
-        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
-
+    @override
     def _examine(self, ctid: int, result: CommandResult) -> None:
         """Raise for pct's own errors; a command may have the same exit codes, 2 and 255."""
         if not result.exit_code:
@@ -127,10 +120,10 @@ class Pct(Runtime):
             "not exist): pct list shows those that are"
         )
 
-    def _pct(self, verb: str, ctid: int, *options: str, timeout: float = 60.0) -> CommandResult:
-        result = self.node.run(["pct", verb, str(ctid), *options], timeout=timeout)
+    def _pct(self, verb: str, ctid: int, *options: str) -> None:
+        result = self.node.run(["pct", verb, str(ctid), *options], timeout=180)
         self._examine(ctid, result)
-        return result
+        result.require()
 
     @override
     def config_path(self, ctid: int) -> str:
@@ -161,10 +154,9 @@ class Pct(Runtime):
         return container_config.features(self.configuration(ctid).current().get("features", ""))
 
     @classmethod
+    @override
     def reads(cls, ctid: int) -> Read[CommandResult]:
-        """Return what :meth:`state` asks first."""
-        look = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
-        return unparsed("find", _CONFIG.format(ctid), "-exec", *look, ";")
+        return unparsed("find", _CONFIG.format(ctid), "-exec", *cls._info(ctid, "-s"), ";")
 
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`.
@@ -223,19 +215,18 @@ class Pct(Runtime):
     @override
     def start(self, ctid: int) -> None:
         self.require_control(ctid)
-        self._pct("start", ctid, timeout=180).require()
+        self._pct("start", ctid)
 
     @override
     def stop(self, ctid: int) -> None:
         self.require_control(ctid)
-        self._pct("stop", ctid, timeout=180).require()
+        self._pct("stop", ctid)
         self._require_ended(ctid)
 
     @override
     def shutdown(self, ctid: int) -> None:
         self.require_control(ctid)
-        options = ("--timeout", "60", "--forceStop", "1")
-        self._pct("shutdown", ctid, *options, timeout=180).require()
+        self._pct("shutdown", ctid, "--timeout", "60", "--forceStop", "1")
         self._require_ended(ctid)
 
     def _require_ended(self, ctid: int) -> None:
@@ -247,4 +238,4 @@ class Pct(Runtime):
 
     @override
     def destroy(self, ctid: int) -> None:
-        self._pct("destroy", ctid, timeout=180).require()
+        self._pct("destroy", ctid)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 stamina.instrumentation.set_on_retry_hooks([])  # do not log each retry
 
 
-class _Booting(Exception):
-    """systemd in the container has not finished booting."""
+class _NotYet(Exception):
+    """The container is not as it is awaited, and the text says how it is."""
 
 
 def _may_come(error: Exception) -> bool:
     """Whether to retry: not if the node itself is unreachable."""
-    return isinstance(error, _Booting | TransportError) and not isinstance(error, Unreachable)
+    return isinstance(error, _NotYet | TransportError) and not isinstance(error, Unreachable)
 
 
 #: Before systemd listens, systemctl fails at once. It is waited for in the container, because each
@@ -48,19 +48,15 @@ def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
         said = container.look(["sh", "-c", _BOOTED]).text.split()
         state = said[-1] if said else ""
         if state not in {"running", "degraded"}:
-            raise _Booting(state)
+            raise _NotYet(state)
 
     try:
         settled()
-    except _Booting as error:
+    except _NotYet as error:
         raise TransportError(
             f"{container.machine} has not booted within {patience:g} s: its systemd is in state "
             f"'{error}'"
         ) from error
-
-
-class _Offline(Exception):
-    """The container has no default route yet."""
 
 
 def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
@@ -74,7 +70,7 @@ def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
         TransportError: it got none in time.
     """
 
-    @stamina.retry(on=_Offline, timeout=patience, attempts=None, wait_max=2.0)
+    @stamina.retry(on=_NotYet, timeout=patience, attempts=None, wait_max=2.0)
     def routed() -> None:
         four = (container.read("/proc/net/route") or b"").splitlines()
         six = (container.read("/proc/net/ipv6_route") or b"").splitlines()
@@ -84,11 +80,11 @@ def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
             patterns.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
         )
         if not found:
-            raise _Offline
+            raise _NotYet
 
     try:
         routed()
-    except _Offline as error:
+    except _NotYet as error:
         raise TransportError(
             f"{container.machine} has no default route within {patience:g} s: is there DHCP on its "
             "bridge (bridge in the target file)?"
