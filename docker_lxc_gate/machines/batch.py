@@ -223,7 +223,7 @@ class Ahead(Layer):
 
     @override
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
         if stdin:
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
@@ -248,9 +248,7 @@ class Ahead(Layer):
         return {tuple(self._inner.outer(each)): each for each in self._again}.get(argv)
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         if not self._keep or not self._again or not isinstance(self._inner, Inside):
             return super().run(argv, stdin=stdin, timeout=timeout)
         self._answers, self._expected = {}, []
@@ -331,7 +329,7 @@ class Shared(Layer):
 
     @override
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
         key = tuple(argv)
         batch = next((each for each in self._batches if key in each.asked), None)

@@ -35,11 +35,11 @@ class Read(Generic[T_co]):
 
     argv: tuple[str, ...]
     parse: Callable[[CommandResult], T_co] = field(compare=False)
-    timeout: float = 60.0
+    timeout: float = 60
     limit: int | None = None
 
 
-def unparsed(*argv: str, timeout: float = 60.0) -> Read[CommandResult]:
+def unparsed(*argv: str, timeout: float = 60) -> Read[CommandResult]:
     """Return the read whose fact is the whole result."""
     return Read(argv, lambda result: result, timeout)
 

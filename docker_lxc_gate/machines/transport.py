@@ -54,9 +54,7 @@ class Transport:
     #: What a reader calls the machine.
     machine = ""
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         """Run argv without a shell.
 
         Args:
@@ -75,7 +73,7 @@ class Transport:
         raise NotImplementedError
 
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
         """Run argv that changes nothing; else as :meth:`run`.
 
@@ -162,9 +160,7 @@ class Machine(Transport):
         raise NotImplementedError
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         started, clock = time.time(), time.monotonic()
         late = too_late(self.machine, argv, timeout)
         with self._started(argv, timeout, late) as child:
@@ -248,15 +244,13 @@ class Layer(Transport):
         """Forget all answers that this layer keeps: the next command may change what they say."""
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.forget()
         return self._passed(self._inner.run, argv, stdin, timeout)
 
     @override
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
         return self._passed(self._inner.look, argv, stdin, timeout)
 
@@ -300,7 +294,7 @@ class Inside(Layer):
         self._wrap, self._examine = wrap, examine
         self._mark = ["env", f"{RUN_MARK}={RUN_ID}"] if marked else []
 
-    def outer(self, argv: Sequence[str], timeout: float = 60.0) -> list[str]:
+    def outer(self, argv: Sequence[str], timeout: float = 60) -> list[str]:
         """Return the argv that is run outside, with the deadline that is kept inside.
 
         Ending the outer command leaves the inner one running (pct, lxc-attach and sshd all do).

@@ -32,9 +32,7 @@ class Answering(Transport):
         self.timeouts: list[float] = []
         self.stdin = b""
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         words = list(argv)
         self.ran.append(words)
         self.timeouts.append(timeout)

@@ -41,9 +41,7 @@ class Machine(Transport):
         self.files, self.answers, self.machine = files or {}, answers or {}, machine
         self.ran: list[str] = []
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         words, line = tuple(argv), shlex.join(argv)
         self.ran.append(line)
         named = shlex.join(by_name(argv))

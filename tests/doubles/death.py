@@ -149,9 +149,7 @@ class _Mortal(Layer):
         super().__init__(inner)
         self._death = death
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         if self._death.dead:
             raise Died
         self._death.ran.append((list(argv), stdin))

@@ -40,9 +40,7 @@ class Scripted(Transport):
         self._answers = answers
         self.ran: list[tuple[str, ...]] = []
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         key = tuple(argv)
         if key not in self._answers:
             key = by_name(argv)

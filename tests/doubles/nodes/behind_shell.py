@@ -67,9 +67,7 @@ class Node(Transport):
         """How often ``pct`` was started."""
         return sum(len(_PCT.findall(trip)) for trip in self.trips)
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.trips.append(shlex.join(argv))
         return CommandResult(tuple(argv), *self._answer(list(argv)), self.machine, 0.0, 0.0)
 

@@ -35,9 +35,7 @@ class Counted(Node):
         self.machine = "pve1"
         self.whole = Whole(folder)
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.trips.append(shlex.join(argv))
         return CommandResult(tuple(argv), *self._told(list(argv), stdin), self.machine, 0.0, 0.0)
 

@@ -110,9 +110,7 @@ class Healthy(Node):
             **self.says,
         }
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self._inside = "pct exec" in shlex.join(argv[:12])
         if argv[-1].startswith("/run/docker-lxc-gate."):
             self.files[argv[-1]] = self._log.encode()

@@ -32,9 +32,7 @@ class Stateful(Transport):
 
     machine = "double"
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         words = list(argv)
         if words[:2] == ["sh", "-c"] and words[2].startswith(_RESET):
             words = words[2].removeprefix(_RESET).split()

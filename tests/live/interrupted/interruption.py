@@ -140,9 +140,7 @@ class Points(Layer):
         if stage != self._stage:
             self._stage, self._count, self._failed = stage, 0, ()
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         """Pass it on, unless this is the point."""
         if not self._stage:
             return self._inner.run(argv, stdin=stdin, timeout=timeout)

@@ -43,9 +43,7 @@ class Rooted(Local):
     def __init__(self, root: Path, dump: Path) -> None:
         self.root, self.dump = root, dump
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         places = {place: f"{self.root}{place}" for place in ("/", "/etc/pve", backup.DUMP)}
         return super().run([places.get(a, a) for a in argv], stdin=stdin, timeout=timeout)
 

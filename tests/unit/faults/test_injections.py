@@ -102,9 +102,7 @@ class Below(Transport):
     def __init__(self, root: Path) -> None:
         self.root, self.local = root, Local()
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         moved = [re.sub("^/(?=usr/local/)", f"{self.root}/", word) for word in argv]
         return self.local.run(moved, stdin=stdin, timeout=timeout)
 

@@ -35,9 +35,7 @@ class Rooted(Transport):
         self.root, self.broken = root, ""
         root.mkdir(parents=True)
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         if self.broken and self.broken in argv:
             return CommandResult(tuple(argv), 1, b"", b"find: unrecognized: -size", "m", 0.0, 0.0)
         here = [self._moved(word) for word in argv]

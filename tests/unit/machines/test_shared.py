@@ -36,9 +36,7 @@ class Changing(Node):
         super().__init__({}, {"say": lambda words: f"{words[1]} {self.state}"})
         self.state, self.instead = 0, instead
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         if complaint := self.instead(argv, timeout):
             self.trips.append(shlex.join(argv))
             return CommandResult(tuple(argv), 255, b"", complaint.encode(), "node", 0.0, 0.0)

@@ -193,9 +193,7 @@ class Asked(Machine):
         super().__init__({}, {program: answer})
         self.told: tuple[str, ...] = ()
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.told = tuple(argv)
         return super().run(argv[:1])
 

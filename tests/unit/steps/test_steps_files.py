@@ -287,9 +287,7 @@ def test_daemon_json_with_a_byte_order_mark_is_read_as_dockerd_reads_it() -> Non
 class Journaled(Machine):
     """A node on which a journal can be written, and whatever else lies on it."""
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         if "journal.jsonl" in argv[2]:  # appended to
             self.files[JOURNAL] = (self.files.get(JOURNAL) or "") + stdin.decode()
             self.answers[shlex.join(argv)] = ""

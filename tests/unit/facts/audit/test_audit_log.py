@@ -47,9 +47,7 @@ class OnDisk(Transport):
         self.asked: list[list[str]] = []
         self.before_read: Callable[[], object] = lambda: None
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         words = list(argv)
         if words[0] == "find":
             found = Local().run([words[0], str(self.folder), *words[2:]])
@@ -309,9 +307,7 @@ class Watched(Node):
     def say(self, *lines: str) -> None:
         self.disk.grow(*(f"{each}\n" for each in lines))
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         if argv[0] == "find" or "denials" in argv[:4]:
             self.trips += 1
             return self.disk.run(argv, stdin=stdin, timeout=timeout)

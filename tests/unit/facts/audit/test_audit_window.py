@@ -62,9 +62,7 @@ class Node(Machine):
             self.text += f"{line}\n"
             self.heard += f"{line}\n"
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.trips += 1
         line, path = shlex.join(argv), argv[-1]
         if shlex.join(by_name(argv)) not in self.answers and path not in self.files:

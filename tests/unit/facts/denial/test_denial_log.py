@@ -213,9 +213,7 @@ class Node(Transport):
     def __init__(self, living: Mapping[int, str]) -> None:
         self.living = living
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         assert argv[0] == "sh"
         asked = map(int, stdin.split())
         out = "".join(f"/proc/{p}/cgroup:{self.living[p]}\n" for p in asked if p in self.living)

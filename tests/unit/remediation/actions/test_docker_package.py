@@ -64,9 +64,7 @@ class Guest(Apt):
     def docker(self) -> bool:
         return self.status.get("docker.io") == "ii"
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.ran.append(list(argv))
         return super().run(argv, stdin=stdin, timeout=timeout)
 
