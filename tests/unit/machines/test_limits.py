@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,15 @@ def test_run_that_floods_is_ended_at_the_limit(on: Transport, tmp_path: Path, to
     assert on.machine in str(raised.value)
     assert gone(int(pid.read_text()))
     assert on.run(["true"]).ok
+
+
+def test_run_of_large_input_and_outputs_loses_nothing(on: Transport) -> None:
+    """Reading one output to its end would stall the other past 2 MiB."""
+    sent = bytes(range(256)) * 20_000
+    with at_most(len(sent)):
+        result = on.run(["sh", "-c", "tee /dev/stderr"], stdin=sent)
+    digests = [hashlib.sha256(each).digest() for each in (sent, result.stdout, result.stderr)]
+    assert len(set(digests)) == 1
 
 
 def test_run_at_the_limit_is_whole_and_above_it_is_ended(on: Transport) -> None:

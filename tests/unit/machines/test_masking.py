@@ -205,6 +205,9 @@ def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
         ("mount -o password=x,uid=0 a", f"mount -o password={STARS},uid=0 a"),
         ("psk: a b # it", f"psk: {STARS} # it"),
         ("echo x | helm login --password-stdin", f"echo {STARS} | helm login --password-stdin"),
+        ("Authorization: Bearer x.y==\nHost: a", f"Authorization: {STARS}\nHost: a"),
+        ("password='x', a='b'", f"password='{STARS}', a='b'"),
+        ('{"password": "x", "a": 1}', f'{{"password": "{STARS}", "a": 1}}'),
     ],
 )
 def test_mask_text_with_words_around_a_value_keeps_the_words(text: str, masked: str) -> None:

@@ -70,27 +70,6 @@ def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
     assert (outcome.seconds, outcome.begun, outcome.ended) == (6.0, True, True)
 
 
-def test_outcome_before_the_end_is_no_result() -> None:
-    nobody_knows = "it should have run, but has no result"
-    assert Outcome("1", "t") == Outcome(
-        "1",
-        "t",
-        "",
-        (),
-        "",
-        "",
-        "no result",
-        6,
-        nobody_knows,
-        False,
-        (),
-        0.0,
-        begun=False,
-        ended=False,
-    )
-    assert Tally() == Tally({}, 0, 0, interrupted=False, failures=0)
-
-
 @pytest.mark.parametrize(
     ("codes", "words"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
 import signal
@@ -25,7 +24,7 @@ from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import parse
-from docker_lxc_gate.machines.transport import RUN_ID, Inside, at_most
+from docker_lxc_gate.machines.transport import RUN_ID, Inside
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
@@ -365,22 +364,6 @@ def test_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> None:
     assert str(raised.value).startswith(
         f"cannot reach the jump host x@127.0.0.1:1 to {ME}@127.0.0.1:{server.port} by SSH: "
     )
-
-
-def test_both_streams_may_be_big(ssh: Ssh) -> None:
-    """Reading one to its end stalls the other past 2 MiB."""
-    big = 5 << 20
-    both = f"head -c {big} /dev/zero & head -c {big} /dev/zero >&2; wait"
-    with at_most(big):
-        result = ssh.run(["sh", "-c", both])
-    assert (len(result.stdout), len(result.stderr)) == (big, big)
-
-
-def test_bytes_go_in_and_come_back_as_they_are(ssh: Ssh) -> None:
-    sent = bytes(range(256)) * 20_000
-    with at_most(len(sent)):
-        result = ssh.run(["cat"], stdin=sent)
-    assert hashlib.sha256(result.stdout).digest() == hashlib.sha256(sent).digest()
 
 
 def test_arguments_are_not_a_shells_text(ssh: Ssh) -> None:

@@ -133,10 +133,6 @@ def test_upgrade_that_could_not_be_seen_ends_with_3(monkeypatch: pytest.MonkeyPa
     assert told["could_not_see"][0]["what"] == "what apt would install in the container"
 
 
-def test_doctor_of_a_target_that_is_none_ends_with_2() -> None:
-    assert CliRunner().invoke(main, ["doctor", "--target", "nowhere"]).exit_code == 2
-
-
 def test_doctor_of_a_target_file_without_a_name_lists_its_names(tmp_path: Path) -> None:
     (tmp_path / "targets.toml").write_text("[here]\nhost = 'local'\nctid = 100\n")
     asked = ["doctor", "--target-file", str(tmp_path / "targets.toml")]
