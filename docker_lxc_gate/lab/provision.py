@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.lab import recipe, tree
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
 
 if TYPE_CHECKING:
@@ -30,23 +31,7 @@ _PATIENCE = 120.0
 _PREPARING = 600.0
 #: The size of the pieces in which a large file is sent (bytes).
 _PIECE = 4 << 20
-
-#: PRE-2 demands a current clone, so this makes a clone and its bare upstream.
-_COMMIT = f"""
-set -e
-export GIT_AUTHOR_DATE=2025-01-01T00:00:00Z GIT_COMMITTER_DATE=2025-01-01T00:00:00Z
-export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=lab
-export GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=lab@localhost
-export GIT_CONFIG_KEY_2=init.defaultBranch GIT_CONFIG_VALUE_2=main
-cd {_REPOSITORY}
-git init -q
-git add -A
-git commit -q -m 'phoenix_hypervisor'
-git clone -q --bare . /srv/phoenix_hypervisor.git
-git remote add origin /srv/phoenix_hypervisor.git
-git fetch -q
-git branch -q --set-upstream-to=origin/main
-"""
+_COMMIT = program("docker_lxc_gate.lab", "commit.sh")
 
 
 @dataclass(frozen=True)
@@ -97,7 +82,7 @@ class Provisioning:
         with steps("guest programs onto the node"):
             _unpack(node, self.guest)
             if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
-                _shell(node, _COMMIT)
+                node.run(["sh", "-c", _COMMIT, "commit", _REPOSITORY], timeout=_PATIENCE).require()
             if any(path.startswith(_FRONT) for path in self.guest):
                 # Compile now: at the first use, the new files would show up in a comparison.
                 node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
@@ -42,23 +43,7 @@ _WRITERS = (
 _LOOKERS = ("remediation/__main__.py", "remediation/cli")
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
-#: Small backups suffice: the gate reads whether they are whole.
-_BACK_UP = """
-umask 077; mkdir -p "$dump" /tmp/backup/etc/vzdump; cd "$dump"
-name=vzdump-lxc-$ctid-$(date +%Y_%m_%d-%H_%M_%S) host=$(uname -n)
-cp "$conf" /tmp/backup/etc/vzdump/pct.conf
-tar --create --zstd --file="$name.tar.zst" -C /tmp/backup .
-printf '%s INFO: Starting Backup\\n%s INFO: Finished Backup of VM %s\\n' - - "$ctid" >"$name.log"
-tar --create --zstd --file="etc-${host%%.*}-${name#vzdump-lxc-*-}.tar.zst" -C / etc
-rm -r /tmp/backup
-"""
-_DATE_ANEW = """
-cd "$dump"; now=$(date +%Y_%m_%d-%H_%M_%S)
-for each in vzdump-* etc-*; do
-    new=$(echo "$each" | sed -E "s/[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}/$now/")
-    [ "$each" = "$new" ] || mv "$each" "$new"
-done
-"""
+_BACK_UP = program("proof.faults", "back_up.bash")
 
 
 @cache
@@ -191,7 +176,7 @@ def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
     own = {READY: READY, OTHER: rollback.snapshot()}
     with lab.restored(own.get(name) or _name(name, ctid)) as node:
         if name == HEALTHY:
-            shell(node, _DATE_ANEW, ctid).require()
+            shell(node, program("proof.faults", "date_anew.bash"), ctid).require()
         yield node
 
 

@@ -14,8 +14,8 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups, repository
 from docker_lxc_gate.machines import target
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local, Transport
-from proof.faults import states
 from proof.faults.catalogue import FAULTS
 from proof.faults.fault import CTID, PRELUDE, RED, written
 from remediation import desired, phoenix
@@ -207,11 +207,11 @@ def test_configuration_is_red_in_the_rows_words_and_rolled_back(root: Path, iden
 def backed_up(root: Path) -> Path:
     """The same, with backups that a snapshot has aged."""
     (root / "tmp").mkdir()
-    run(root, states._BACK_UP)
+    run(root, program("proof.faults", "back_up.bash"))
     dump = root / "var/lib/vz/dump"
     for file in dump.iterdir():
         file.rename(dump / re.sub(r"\d{4}_\d\d_\d\d-", "2024_01_01-", file.name))
-    run(root, states._DATE_ANEW)
+    run(root, program("proof.faults", "date_anew.bash"))
     return root
 
 
