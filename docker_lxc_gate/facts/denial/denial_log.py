@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.facts.audit import audit_netlink
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, serial
 from docker_lxc_gate.machines.programs import program
@@ -27,8 +26,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.facts.process_tree import ProcessNotes
     from docker_lxc_gate.machines.transport import Transport
 
-#: Prints the cgroups of the processes on standard input; a command line might be too short.
-_CGROUPS = "sed 's|.*|/proc/&/cgroup|' | xargs -r grep -as '' /dev/null || :"
+#: Prints the cgroups of the processes under a profile; a command line might be too short.
+_UNDER = """
+grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current | sed 's|attr/.*|cgroup|' |
+    xargs -r grep -as '' /dev/null || [ $? = 123 ]
+"""
 _LONGEST_PID = 10
 #: Limit for the cgroups of all processes (bytes): some two hundred each.
 _ALL_CGROUPS = 16 << 20
@@ -54,11 +56,9 @@ def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str 
 
 def running_under(node: Transport, profile: str) -> frozenset[str]:
     """Return the names of the containers that have a process under a profile."""
-    asked = "".join(f"{pid}\n" for pid in apparmor.processes_under(node, profile))
-    if not asked:
-        return frozenset()
     with at_most(_ALL_CGROUPS):
-        told = node.look(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
+        argv = ["sh", "-c", _UNDER, "cgroups", patterns.escape(profile)]
+        told = node.look(argv).require().text
     return frozenset(name for _, name in _CGROUP.findall(told))
 
 

@@ -249,6 +249,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh status": (f"# branch.oid {_COMMIT}\0# branch.head main\0# branch.upstream origin/main\0"),
     "sh upstream": f"{_COMMIT}\trefs/heads/main\n",
     "sh under": f"/proc/{PID}/attr/apparmor/current\n",
+    "sh cgroups": f"/proc/{PID}/cgroup:0::/lxc/950/init.scope\n",
     "sh template": '{"log-level": "warn"}',
     "sh room": "9999999999 99999999999 /var/log\n75\n",
     "sh lock": "",

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import os
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.facts.audit.audit_records import parse
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.facts.denial.denial_log import Owner, attribute, running_under
 from docker_lxc_gate.facts.process_tree import ProcessNotes
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.apparmor.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from docker_lxc_gate.facts.denial.denial_log import NodesLog
@@ -205,21 +201,6 @@ NAMESPACED = MOUNT.replace(
 DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
 
 
-class Node(Transport):
-    """Knows the cgroups of the processes that live."""
-
-    machine = "pve1"
-
-    def __init__(self, living: Mapping[int, str]) -> None:
-        self.living = living
-
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        assert argv[0] == "sh"
-        asked = map(int, stdin.split())
-        out = "".join(f"/proc/{p}/cgroup:{self.living[p]}\n" for p in asked if p in self.living)
-        return CommandResult(tuple(argv), 0, out.encode(), b"", self.machine, 0.0, 0.0)
-
-
 @pytest.mark.parametrize(
     ("line", "whose"),
     [
@@ -237,32 +218,23 @@ def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     assert attribute(parse(line), ProcessNotes("")) == [whose]
 
 
-def test_cgroups_script_of_ten_thousand_returns_those_that_live(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Asked(Local):
-        said = b""
-
-        def run(self, argv: Sequence[str], **more: Any) -> CommandResult:
-            assert not self.said
-            result = super().run(argv, **more)
-            self.said = result.stdout
-            return result
-
-    with subprocess.Popen(["sleep", "0"]) as gone:
-        gone.wait()
-    node, pids = Asked(), [gone.pid, os.getpid(), *range(4_000_000, 4_010_000)]
-    monkeypatch.setattr(apparmor, "processes_under", lambda *_: pids)
-    running_under(node, NAME)
-    assert node.said.startswith(b"/proc/%d/cgroup:" % os.getpid())
-    assert b"/proc/%d/" % gone.pid not in node.said
-
-
 def test_running_under_a_profile_is_its_processes_containers(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apparmor, "processes_under", lambda *_: [7, 8, 9, 10])
-    living = {7: "0::/lxc/950/ns/init.scope", 8: "0::/lxc/web", 9: "0::/system.slice/x.service"}
-    assert running_under(Node(living), NAME) == {"950", "web"}
-    monkeypatch.setattr(apparmor, "processes_under", lambda *_: [])
-    assert running_under(Node(living), NAME) == frozenset()
+    for pid, label, cgroup in (
+        (7, f"{NAME} (enforce)", "/lxc/950/ns/init.scope"),
+        (8, f"{NAME}//&x (enforce)", "/lxc/web"),
+        (9, f"{NAME} (enforce)", "/system.slice/x.service"),
+        (10, f"{NAME}-other (enforce)", "/lxc/951"),
+    ):
+        (tmp_path / f"proc/{pid}/attr/apparmor").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/attr/apparmor/current").write_text(f"{label}\n")
+        (tmp_path / f"proc/{pid}/cgroup").write_text(f"0::{cgroup}\n")
+
+    def look(argv: list[str]) -> CommandResult:
+        told = Local().run([each.replace("/proc", f"{tmp_path}/proc") for each in argv])
+        return CommandResult(**{**vars(told), "stdout": told.stdout.replace(bytes(tmp_path), b"")})
+
+    monkeypatch.setattr(Local, "look", lambda _, argv: look(argv))
+    assert running_under(Local(), NAME) == {"950", "web"}
+    assert running_under(Local(), "lxc-nobody") == frozenset()
