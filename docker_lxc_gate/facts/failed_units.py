@@ -45,7 +45,6 @@ _KIND = patterns.compile(r"msgtype=(AVC|1400|APPARMOR|150)?")
 #: The kernel's record of the removal of a rule of the list ``exclude``, which drops records.
 _REMOVED = patterns.compile(r" op=remove_rule .{0,400}\blist=5 ")
 _MARK = patterns.compile(r"(since|gap) ([0-9]{1,12}(?:\.[0-9]{1,9})?)")
-_TIME = patterns.compile(r"audit\(([0-9]+\.[0-9]+):")
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,9 @@ def log(node: Transport) -> Log:
     begins = since[0]
     restarts, denials, rule_changes, read = [], [], [], []
     for line in lines:
-        if not (found := _TIME.search(line)):
+        if (when := audit_records.when(line)) is None:
             continue
-        when, own = float(found[1]), patterns.match(r"(?:node=\S* )?type=(\w+) ", line)
+        own = patterns.match(r"(?:node=\S* )?type=(\w+) ", line)
         read.append(when)
         if own and own[1] in {"DAEMON_CONFIG", "CONFIG_CHANGE"}:
             rule_changes += [when] if own[1] == "DAEMON_CONFIG" or _REMOVED.search(line) else []

@@ -14,7 +14,6 @@ from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.process_tree import ProcessNotes
 from docker_lxc_gate.machines.result import CommandResult
 from steps import audit as steps
-from steps import prerequisites
 from steps.docker import DockerRun
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
@@ -155,15 +154,6 @@ def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -
         judge(denial(), ran=refused)
     judge(ran=replace(refused, stderr=b"no space left on device"))
     judge(ran=replace(RAN, stderr=b"warning: x: permission denied\n"))  # it ran
-
-
-def test_canary_shows_in_an_unwatched_window_is_undetermined() -> None:
-    def close() -> list[audit_records.Denial]:
-        raise audit_window.Unwatched("the canary is not there")
-
-    window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable="")
-    with pytest.raises(audit_window.Unwatched):
-        prerequisites.canary_shows(window)
 
 
 def test_log_is_watched_until_the_scenario_ends(
