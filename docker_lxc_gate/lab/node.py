@@ -30,7 +30,7 @@ STOCKED, READY = "stocked", "ready"
 #: The limit for a boot, even on slow machines (seconds).
 BOOT_TIMEOUT = 300.0
 #: The limit for a restored machine to answer again (seconds).
-ANSWER_TIMEOUT = 30.0
+ANSWER_TIMEOUT = 60.0
 _PORTS_TRIED = 3
 #: QEMU's word for a machine whose processor it could not run on: it never answers.
 _STOPPED = "internal-error"
@@ -188,6 +188,8 @@ class Node:
             try:
                 _set_clock(node)  # without probing first, which would take as long again
             except TransportError:
+                # A guest whose clock leapt, because the host stood still, is busy for minutes.
+                self.qemu.monitor(f"loadvm {name}")
                 self.settle(ANSWER_TIMEOUT)
             yield node
 

@@ -196,12 +196,12 @@ class Sweep:
     def _run(self, case: Case) -> str:
         self._since += 1
         anew = self._since > _BEFORE_BACK or case.point.stage in self._once
-        if case.way == "rollback" and self._deep:  # to apply it anew would take long
-            self._to("after-action")
-        elif anew:
-            self._to("before-action")
         ended, said = 0, ""
         try:
+            if case.way == "rollback" and self._deep:  # to apply it anew would take long
+                self._to("after-action")
+            elif anew:
+                self._to("before-action")
             if case.way == "rollback" and not self._deep:
                 self._apply()
             ended, said = self.runs.cut_off(
