@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.facts import startable
@@ -194,7 +195,8 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
 
     what = f"Docker's containers in {container.machine} as before"
     back = Consequence("resume-docker-containers", what, back=resume)
-    return Step(options, runtime.node, then_back=(back,), inside=INSIDE)
+    machine_of = attrgetter("machine_id")
+    return Step(options, runtime.node, then_back=(back,), inside=INSIDE, machine_of=machine_of)
 
 
 def _inside(

@@ -16,12 +16,9 @@ from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals 
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.drift import Drift
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Action
+from remediation.engine.action import Action, Reads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.transport import Transport
 
 
@@ -52,16 +49,10 @@ class Profile(Action[ProfileState]):
     before: ClassVar[Any] = ProfileState
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return (
-            *self._file.reads(),
-            apparmor.loaded_policy(self.profile),
-            apparmor.compiled_policy(self.path),
-        )
-
-    @override
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        return (*self._file.capture_reads(), apparmor.loaded_versions(self.profile))
+    def reads(self) -> Reads:
+        loaded, compiled = apparmor.loaded_policy(self.profile), apparmor.compiled_policy(self.path)
+        of_file, versions = self._file.reads(), apparmor.loaded_versions(self.profile)
+        return Reads(check=[*of_file.check, loaded, compiled], capture=[*of_file.capture, versions])
 
     @override
     def capture(self, on: Transport) -> ProfileState:

@@ -20,10 +20,10 @@ from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
-from remediation.engine.action import Action, SideEffect
+from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -94,14 +94,11 @@ class ContainerOptions(Action[OptionsState]):
     before: ClassVar[Any] = OptionsState
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return self._file.reads()
-
-    @override
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        started = content_of(self.runtime.started_path(self.ctid))
-        more = self.runtime.control_reads()
-        return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started, *more)
+    def reads(self) -> Reads:
+        of_file, started = self._file.reads(), self.runtime.started_path(self.ctid)
+        of_state = (self.runtime.reads(self.ctid), content_of(started))
+        capture = [*of_file.capture, *of_state, *self.runtime.control_reads()]
+        return Reads(check=of_file.check, capture=capture)
 
     @property
     def path(self) -> str:  # type: ignore[override]
@@ -129,11 +126,6 @@ class ContainerOptions(Action[OptionsState]):
         return replace(
             state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
         )
-
-    @override
-    def another_machine(self, earlier: Iterable[OptionsState], now: OptionsState) -> str:
-        ids = {now.machine_id, *(each.machine_id for each in earlier)} - {""}
-        return "another /etc/machine-id" if now.machine_id and len(ids) > 1 else ""
 
     @override
     def left(self, on: Transport) -> OptionsState:

@@ -15,7 +15,7 @@ from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.read import Read, unparsed
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, start_docker
-from remediation.engine.action import Action, SideEffect
+from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -140,21 +140,15 @@ class DockerPackage(Action[EngineState]):
     purges: ClassVar[bool] = True
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return (*self._packages.reads(), docker.DAEMON)
-
-    @override
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        more = (docker.DAEMON, _held(), _RUNS)  # for `rollback` and `apply`
-        return (_traces_of_group(), _listing(), *self._packages.capture_reads(), *more)
-
-    @override
-    def consent_reads(self) -> Iterable[Read[Any]]:
-        return self._packages.consent_reads()
-
-    @override
-    def side_effect_reads(self) -> Iterable[Read[Any]]:
-        return docker.lists(_FOLDERS)
+    def reads(self) -> Reads:
+        of_packages = self._packages.reads()
+        looks = (_traces_of_group(), _listing(), *of_packages.capture)
+        return Reads(
+            check=[*of_packages.check, docker.DAEMON],
+            capture=[*looks, docker.DAEMON, _held(), _RUNS],  # for `rollback` and `apply`, too
+            consent=of_packages.consent,
+            side_effects=docker.lists(_FOLDERS),
+        )
 
     @override
     def capture(self, on: Transport) -> EngineState:

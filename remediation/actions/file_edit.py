@@ -13,12 +13,11 @@ from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.read import content_of, is_directory
-from remediation.engine.action import Action
+from remediation.engine.action import Action, Reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.transport import Transport
 
 
@@ -37,12 +36,8 @@ class FileEdit(Action[FileState]):
     before: ClassVar[Any] = FileState
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return (content_of(self.path),)
-
-    @override
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        return (files.archive_of(self.path),)
+    def reads(self) -> Reads:
+        return Reads(check=[content_of(self.path)], capture=[files.archive_of(self.path)])
 
     @override
     def capture(self, on: Transport) -> FileState:
@@ -92,10 +87,6 @@ class FileEdit(Action[FileState]):
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
 
-    @override
-    def follows(self, after: FileState, before: FileState) -> bool:
-        return after.content == self._edited(before)
-
     def _edited(self, before: FileState) -> bytes:
         """Return what ``apply`` makes of a file; what it refuses, it leaves."""
         try:
@@ -117,12 +108,8 @@ class Directory(Action[bool]):
     before: ClassVar[Any] = bool
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return (is_directory(self.path),)
-
-    @override
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        return self.reads()
+    def reads(self) -> Reads:
+        return Reads(check=[is_directory(self.path)], capture=[is_directory(self.path)])
 
     def capture(self, on: Transport) -> bool:
         """Return whether it exists."""

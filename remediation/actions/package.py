@@ -13,7 +13,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.read import Read, unparsed
-from remediation.engine.action import Action, SideEffect
+from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,18 +152,14 @@ class Package(Action[PackageState]):
     purges: ClassVar[bool] = True
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return (_STATUSES,)
-
-    @override
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        return (*self.reads(), _DPKGS_JOURNAL, _EDITED_SETTINGS)
-
-    @override
-    def consent_reads(self) -> Iterable[Read[Any]]:
-        """``capture`` asks this, too, where the package is not installed."""
+    def reads(self) -> Reads:
         plans = filter(None, ((self.package, *self.beside), self.after))
-        return (_SETTINGS_THERE, *(_simulation(*names) for names in plans))
+        return Reads(
+            check=[_STATUSES],
+            capture=[_STATUSES, _DPKGS_JOURNAL, _EDITED_SETTINGS],
+            # `capture` asks this, too, where the package is not installed.
+            consent=[_SETTINGS_THERE, *(_simulation(*names) for names in plans)],
+        )
 
     @override
     def require_reversible(self, on: Transport) -> None:

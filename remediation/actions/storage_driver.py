@@ -18,10 +18,10 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.printable import cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
-from remediation.engine.action import Action, SideEffect
+from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
@@ -85,21 +85,19 @@ class StorageDriver(Action[DockerState]):
     )
 
     @override
-    def reads(self) -> Iterable[Read[Any]]:
-        return (*self._file.reads(), docker.AT_BOOT, docker.DRIVER_AND_ROOT)
-
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`: where its data lies is a guess."""
-        stored = self._stored(FileState())
-        return (*self._file.capture_reads(), *_UNITS, docker.AT_BOOT, stored, docker.RUNNING)
-
-    @override
-    def consent_reads(self) -> Iterable[Read[Any]]:
-        return (*self.reads(), docker.OPTIONS_ELSEWHERE, docker.BOOTING, docker.REMOVED_WHEN_ENDED)
-
-    @override
-    def side_effect_reads(self) -> Iterable[Read[Any]]:
-        return (docker.DRIVER_AND_ROOT, *docker.lists((*_OF_A_DRIVER, *_SHARED)))
+    def reads(self) -> Reads:
+        of_file = self._file.reads()
+        check = (*of_file.check, docker.AT_BOOT, docker.DRIVER_AND_ROOT)
+        stored = self._stored(FileState())  # where its data lies is a guess
+        return Reads(
+            check=check,
+            capture=[*of_file.capture, *_UNITS, docker.AT_BOOT, stored, docker.RUNNING],
+            consent=[
+                *(*check, docker.OPTIONS_ELSEWHERE),
+                *(docker.BOOTING, docker.REMOVED_WHEN_ENDED),
+            ],
+            side_effects=[docker.DRIVER_AND_ROOT, *docker.lists((*_OF_A_DRIVER, *_SHARED))],
+        )
 
     @override
     def capture(self, on: Transport) -> DockerState:
@@ -233,10 +231,6 @@ class StorageDriver(Action[DockerState]):
         return self._file.changed_since(
             now.settings, before.settings, after.settings if after else None
         )
-
-    @override
-    def follows(self, after: DockerState, before: DockerState) -> bool:
-        return self._file.follows(after.settings, before.settings)
 
     @override
     def side_effects(self, on: Transport, before: DockerState | None) -> list[SideEffect]:

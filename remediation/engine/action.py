@@ -23,6 +23,31 @@ Before = TypeVar("Before")
 
 
 @dataclass(frozen=True)
+class Reads:
+    """What an action asks: each part is asked in one go.
+
+    Before the first change, a machine is asked ``capture``, ``consent`` and ``side_effects`` in one
+    go, of all actions that drifted.
+
+    Args:
+        check: asked by ``check``.
+        capture: asked by ``capture``, ``current`` and ``rollback``.
+        consent: asked by ``require_reversible``, and by ``side_effects`` of apply alone.
+        side_effects: asked by ``side_effects`` on either way, besides those of ``capture``.
+    """
+
+    check: Iterable[Read[Any]] = ()
+    capture: Iterable[Read[Any]] = ()
+    consent: Iterable[Read[Any]] = ()
+    side_effects: Iterable[Read[Any]] = ()
+
+    @property
+    def before_change(self) -> Iterable[Read[Any]]:
+        """What is asked before the action changes something."""
+        return (*self.capture, *self.consent, *self.side_effects)
+
+
+@dataclass(frozen=True)
 class Action(ABC, Generic[Before]):
     """One desired state. An action defines four verbs; the other methods have defaults.
 
@@ -69,39 +94,9 @@ class Action(ABC, Generic[Before]):
         """Return what ``apply`` left: as ``capture``, but for what only ``rollback`` needs."""
         return self.capture(on)
 
-    def another_machine(self, earlier: Iterable[Before], now: Before) -> str:  # noqa: ARG002
-        """Return what tells the machine of a before-image from that of earlier ones; else empty.
-
-        A container's number may have been given to another one since.
-        """
-        return ""
-
-    def follows(self, after: Before, before: Before) -> bool:  # noqa: ARG002
-        """Whether ``apply`` left what it makes of the before-image.
-
-        If not, somebody changed it between the before-image and ``apply``.
-        """
-        return True
-
-    def reads(self) -> Iterable[Read[Any]]:
-        """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
-        return ()
-
-    def capture_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``capture``, ``current`` and ``rollback`` will ask: asked in one go, too."""
-        return ()
-
-    def consent_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``require_reversible`` will ask, and ``side_effects`` of apply alone.
-
-        Before the first change, a machine is asked these and the reads of ``capture`` and
-        ``side_effects`` in one go, of all actions that drifted.
-        """
-        return ()
-
-    def side_effect_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``side_effects`` will ask on either way, besides those of ``capture``."""
-        return ()
+    def reads(self) -> Reads:
+        """Return what the other methods will ask, as far as it is known beforehand."""
+        return Reads()
 
     def require_reversible(self, on: Transport) -> None:
         """Raise FactError, before any change, if the present state could not be brought back."""
@@ -207,6 +202,8 @@ class Step:
         then_back: what follows its rollback, if that is something else.
         place: which machine it is: the name that ``on`` has for it is for people.
         inside: what an action of the node's asks in the container before its change.
+        machine_of: returns what tells the machine of a before-image from another one, empty if it
+            is not known. A container's number may have been given to another one since.
     """
 
     action: Action[Any]
@@ -215,6 +212,7 @@ class Step:
     then_back: tuple[Consequence, ...] = ()
     place: Place = Place.NODE
     inside: tuple[Read[Any], ...] = ()
+    machine_of: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)

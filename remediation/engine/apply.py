@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.action import Action, Step
+    from remediation.engine.action import Step
     from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
     from remediation.engine.plan import Plan
@@ -54,7 +53,7 @@ class Seen:
         If a step of the node drifted, those of the container probably did, too: the container is
         asked in one go what they ask now and before a change.
         """
-        on = asked_together(plan.steps, lambda action: action.reads())
+        on = asked_together(plan.steps, lambda action: action.reads().check)
         drifts: list[tuple[Step, Drift | None]] = []
         for step in plan.steps:
             drifts.append((step, step.action.check(on[step.place])))
@@ -199,7 +198,7 @@ class _Run:
         images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
         for (step, _), (_, _, image) in zip(steps, images, strict=True):
             if entry := entries.get(step.action.id):
-                self._require_same_machine(step.action, entry, image)
+                self._require_same_machine(step, entry, image)
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
@@ -207,17 +206,19 @@ class _Run:
             self.plan.enter(Stage.RECORD)
             journal.record(images, {s.action.id: s.action.path for s, _ in steps})
 
-    def _require_same_machine(self, action: Action[Any], entry: Entry, image: Any) -> None:
-        journal = self.plan.journal
-        earlier = (journal.image(each.before, action.before) for each in entry.images)
-        if said := action.another_machine(earlier, image):
+    def _require_same_machine(self, step: Step, entry: Entry, image: Any) -> None:
+        journal, action, machine_of = self.plan.journal, step.action, step.machine_of
+        if machine_of is None or not machine_of(image):
+            return
+        earlier = [journal.image(each.before, action.before) for each in entry.images]
+        if {*map(machine_of, earlier)} - {"", machine_of(image)}:
             ids = [e.action for e in journal.entries() if e.place is Place.CONTAINER]
             raise NotClean(
                 f"{journal.path} on {journal.machine} holds before-images of another container "
-                f"{journal.ctid} ({said}), which a rollback would restore into this one. If that "
-                f"one is gone, give them up, with the same --target: {ACCEPT} "
-                f"{shlex.join([action.id, *ids])}. If it is the same one with a new id, roll back "
-                f"first: {ROLLBACK}"
+                f"{journal.ctid} (another /etc/machine-id), which a rollback would restore into "
+                "this one. If that one is gone, give them up, with the same --target: "
+                f"{ACCEPT} {shlex.join([action.id, *ids])}. If it is the same one with a new id, "
+                f"roll back first: {ROLLBACK}"
             )
 
     def _apply_one(
@@ -237,7 +238,8 @@ class _Run:
             # It was checked before the first change.
             if not self.changes or (drift := action.check(self.on[step.place])) is None:
                 return _already_so(step)
-            self._record([(step, asked_together([step], _before_change)[step.place])])
+            asked = asked_together([step], lambda each: each.reads().before_change)
+            self._record([(step, asked[step.place])])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
         self.changes = True
@@ -245,14 +247,15 @@ class _Run:
         looked = [each.action for each in (step, *following) if each.place is step.place]
         self.on = asked_together(
             [step, *undrifted, *following],
-            lambda each: (*each.reads(), *(each.capture_reads() if each in looked else ())),
+            lambda each: (*each.reads().check, *(each.reads().capture if each in looked else ())),
             self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
         )
         on = self.on[step.place]
         action.apply(on if step.place is Place.CONTAINER else step.on)
         _require_applied(step, action.check(on))
         after = action.left(on)
-        if not action.follows(after, self.images[action.id]):
+        before = self.images[action.id]
+        if not action.purges and action.changed_since(after, before, None):
             said = (
                 f"{action.title}: somebody changed it while apply ran. rollback will refuse to "
                 "overwrite that, unless it is given --force"
@@ -291,14 +294,10 @@ class _Run:
             plan.tell(Notice(said))
 
 
-def _before_change(action: Action[Any]) -> Iterable[Read[Any]]:
-    return (*action.capture_reads(), *action.consent_reads(), *action.side_effect_reads())
-
-
 def _foresee(steps: Iterable[Step], on: Mapping[Place, Ahead]) -> None:
     """Let each machine ask in one go what all of these steps ask before a change."""
     for step in steps:
-        on[step.place].expect(_before_change(step.action))
+        on[step.place].expect(step.action.reads().before_change)
         if step.inside and (container := on.get(Place.CONTAINER)):
             container.expect(step.inside)
 

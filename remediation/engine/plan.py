@@ -106,7 +106,7 @@ class Plan:
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
         """Return each step with its drift, asked in one round trip a machine. Changes nothing."""
-        on = asked_together(self.steps, lambda action: action.reads())
+        on = asked_together(self.steps, lambda action: action.reads().check)
         return [(step, step.action.check(on[step.place])) for step in self.steps]
 
     def step(self, action: str) -> Step | None:

@@ -91,7 +91,7 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
     side_effects: list[SideEffect] = []
     entries = plan.journal.entries()
     steps = [step for step in plan.steps if step.action.id in {each.action for each in entries}]
-    on = asked_together(steps, lambda each: (*each.capture_reads(), *each.side_effect_reads()))
+    on = asked_together(steps, lambda each: (*each.reads().capture, *each.reads().side_effects))
     for entry in reversed(entries):
         step, title = plan.step(entry.action), plan.title(entry.action)
         machine = plan.journal.name(entry.place)
@@ -177,7 +177,7 @@ class _Rollback:
         known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
         known = [(entry, step) for entry, step in known if not elsewhere(entry, step)]
         on = self.on = asked_together(
-            [step for _, step in known], lambda each: each.capture_reads()
+            [step for _, step in known], lambda each: each.reads().capture
         )
         for entry, step in known:
             try:
@@ -246,7 +246,7 @@ class _Rollback:
         action = step.action
         self.on = asked_together(
             [each for each in (step, *following) if each and each.place is step.place],
-            lambda each: each.capture_reads(),
+            lambda each: each.reads().capture,
             self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
         )
         on = self.on[step.place]
@@ -284,7 +284,7 @@ class _Rollback:
                     self._start_container(stack, [step.action.id for step, _ in inside])
             failed = self._follow(once(owed.values()), images)
             steps = [step for step, _ in restored]
-            on = asked_together(steps, lambda each: each.capture_reads())
+            on = asked_together(steps, lambda each: each.reads().capture)
             unsynced = self._sync(on)
             back += self._are_back(inside, on)
         back += self._are_back(on_node, on)

@@ -109,7 +109,7 @@ def options_of(text: str) -> tuple[ContainerOptions, Machine]:
 
 def captured(action: ContainerOptions) -> str:
     """Return the command that captures the container's file."""
-    return shlex.join(next(iter(action.capture_reads())).argv)
+    return shlex.join(next(iter(action.reads().capture)).argv)
 
 
 def packed(state: FileState) -> str:
