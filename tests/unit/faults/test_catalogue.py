@@ -89,11 +89,6 @@ def test_asked_before_there_is_a_container_is_what_it_names() -> None:
             assert set(fault.asked(everything=True)) == set(fault.expect)
 
 
-def test_scenarios_that_change_nothing_come_first() -> None:
-    order = [scenario.mutates for scenario in scenarios().values()]
-    assert order == sorted(order)
-
-
 def test_third_is_a_third_with_a_killer_for_each_scenario_that_is_not_slow() -> None:
     few = third()
     assert len(few) == -(-len(FAULTS) // 3)

@@ -137,15 +137,6 @@ def test_faults_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.Mon
         assert "\nverdict" not in done.stderr
 
 
-def test_faults_interrupted_ends_with_130_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "chosen", interrupted)
-    done = CliRunner().invoke(main, ["F01"])
-    assert (done.exit_code, done.stderr.count("\n")) == (130, 1)
-
-
 class Lab:
     """A machine that is there, and nothing more."""
 

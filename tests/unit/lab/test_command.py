@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab.__main__ import main
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.machine import Lab
@@ -62,13 +61,6 @@ def test_open_takes_lab_home_then_the_cache(
     assert Lab.open(tmp_path / "other").home == tmp_path / "other"
 
 
-def test_restore_without_a_machine_is_a_usage_error() -> None:
-    with pytest.raises(UsageError):
-        Lab.open().restore("ready")
-    with pytest.raises(MachineFailed):
-        _ = Lab.open().address
-
-
 def test_ssh_trusts_the_pinned_key_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = SshAddress("127.0.0.1", 4242, "root", tmp_path / "id", tmp_path / "known", True)
     became: list[list[str]] = []
@@ -79,13 +71,3 @@ def test_ssh_trusts_the_pinned_key_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert argv[-3:] == ["root@127.0.0.1", "id", "-u"]
     assert f'UserKnownHostsFile="{tmp_path}/known"' in argv
     assert "StrictHostKeyChecking=yes" in argv
-
-
-def test_lab_interrupted_ends_with_130_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: Lab) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Lab, "down", interrupted)
-    done = CliRunner().invoke(main, ["down"])
-    assert done.exit_code == 130
-    assert done.stderr.count("\n") == 1

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.lab import errors, image, progress, recipe, repository
-from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram, NoSpace
+from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
 
@@ -162,13 +161,3 @@ def test_require_programs_without_them_names_their_packages(
     with pytest.raises(MissingProgram) as caught:
         errors.require_programs("qemu-img", "mke2fs")
     assert {"e2fsprogs", "qemu-utils"} <= {*str(caught.value).split()}
-
-
-def test_require_space_on_a_full_disk_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024 - as shutil's
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 1 << 30))
-    with pytest.raises(NoSpace):
-        image.require_space(tmp_path)
-    image.require_space(tmp_path, 1 << 30)
