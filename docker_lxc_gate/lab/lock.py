@@ -31,8 +31,15 @@ def only_one(path: Path, steps: Steps, patience: float = _PATIENCE) -> Iterator[
         if not _taken(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "unknown"
+            deadline = time.monotonic() + patience
             with steps(f"waiting for another lab command (pid {holder})"):
-                _wait(file.fileno(), path, holder, patience)
+                while not _taken(file.fileno()):
+                    if time.monotonic() > deadline:
+                        raise LabError(
+                            f"waited {patience:g} s for {path}, which process {holder} still "
+                            "holds: wait for that lab command, or end it"
+                        )
+                    time.sleep(0.2)
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()}\n")
@@ -46,14 +53,3 @@ def _taken(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _wait(descriptor: int, path: Path, holder: str, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while not _taken(descriptor):
-        if time.monotonic() > deadline:
-            raise LabError(
-                f"waited {patience:g} s for {path}, which process {holder} still holds: "
-                "wait for that lab command, or end it"
-            )
-        time.sleep(0.2)

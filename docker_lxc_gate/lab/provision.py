@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.lab import recipe, tree
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.result import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,8 +78,7 @@ class Provisioning:
         """
         with steps("guest programs onto the node"):
             _unpack(node, self.guest)
-            if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
-                node.run(["sh", "-c", _COMMIT, "commit", _REPOSITORY], timeout=_PATIENCE).require()
+            node.run(["sh", "-c", _COMMIT, "commit", _REPOSITORY], timeout=_PATIENCE).require()
             if any(path.startswith(_FRONT) for path in self.guest):
                 # Compile now: at the first use, the new files would show up in a comparison.
                 node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
@@ -106,7 +102,9 @@ def _upload(node: Transport, path: Path, to: str) -> None:
 
 
 def _push_hello(node: Transport) -> None:
-    _until(node, ["curl", "-sf", f"http://{REGISTRY}/v2/"], "the registry")
+    retries = ["--retry", f"{_PATIENCE:g}", "--retry-delay", "1", "--retry-all-errors"]
+    answers = node.run(["curl", "-sf", *retries, f"http://{REGISTRY}/v2/"], timeout=2 * _PATIENCE)
+    answers.require("the registry does not answer")
     archive = "/tmp/hello-world.tar"  # noqa: S108 - on the lab's node, which is root's alone
     _shell(node, f"cat > {archive}", hello.docker_archive())
     target = f"docker://{REGISTRY}/{hello.REFERENCE}"
@@ -117,13 +115,3 @@ def _push_hello(node: Transport) -> None:
 
 def _shell(node: Transport, script: str, stdin: bytes = b"") -> None:
     node.run(["sh", "-c", script], stdin=stdin, timeout=_PATIENCE).require()
-
-
-def _until(node: Transport, argv: list[str], what: str) -> None:
-    """Repeat a read-only command until it succeeds."""
-    deadline = time.monotonic() + _PATIENCE
-    while not (result := node.run(argv)).ok:
-        if time.monotonic() > deadline:
-            hint = f"waited {_PATIENCE:g} s for {what}: {shlex.join(argv)}"
-            raise CommandFailed(result, hint)
-        time.sleep(1.0)
