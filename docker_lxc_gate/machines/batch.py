@@ -59,15 +59,12 @@ _FIRST = "run timeout -k 5 "
 _NAME = "at once"
 
 
-def at_once(
-    on: Transport, argvs: Sequence[Argv], patience: float = _LONGEST_TRIP
-) -> list[CommandResult]:
+def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
     """Run commands that only look, one after the other, without input, in one round trip.
 
     Args:
         on: the machine.
-        argvs: the commands.
-        patience: for all of them together (seconds); none takes longer than a minute.
+        argvs: the commands; none takes longer than a minute.
 
     Returns:
         The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
@@ -82,9 +79,8 @@ def at_once(
     script += "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
     try:
         with at_most(_LONGEST):
-            whole = on.look(
-                ["sh", "-c", script, _NAME], timeout=min(patience, _PATIENCE * len(argvs))
-            )
+            patience = min(_LONGEST_TRIP, _PATIENCE * len(argvs))
+            whole = on.look(["sh", "-c", script, _NAME], timeout=patience)
     except Dropped:
         raise
     except TransportError:

@@ -24,6 +24,8 @@ def _may_come(error: Exception) -> bool:
     return isinstance(error, _NotYet | TransportError) and not isinstance(error, Unreachable)
 
 
+#: How long a boot may take (seconds).
+_BOOT = 180.0
 #: Before systemd listens, systemctl fails at once. It is waited for in the container, because each
 #: further look starts ``pct`` and slows the boot down.
 _BOOTED = (
@@ -32,18 +34,14 @@ _BOOTED = (
 )
 
 
-def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
+def wait_until_booted(container: Transport) -> None:
     """Wait until systemd in the container has finished booting, with or without failed units.
-
-    Args:
-        container: a transport into it.
-        patience: seconds.
 
     Raises:
         TransportError: it did not finish in time, or its node cannot be reached any more.
     """
 
-    @stamina.retry(on=_may_come, timeout=patience, attempts=None, wait_max=2.0)
+    @stamina.retry(on=_may_come, timeout=_BOOT, attempts=None, wait_max=2.0)
     def settled() -> None:
         said = container.look(["sh", "-c", _BOOTED]).text.split()
         state = said[-1] if said else ""
@@ -54,7 +52,7 @@ def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
         settled()
     except _NotYet as error:
         raise TransportError(
-            f"{container.machine} has not booted within {patience:g} s: its systemd is in state "
+            f"{container.machine} has not booted within {_BOOT:g} s: its systemd is in state "
             f"'{error}'"
         ) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -187,33 +187,20 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
         ("auto", ("lxc-start",), Lxc),
         ("pct", ("pct",), Pct),
         ("lxc", ("pct", "lxc-start"), Lxc),
-    ],
-)
-def test_runtime_on_a_node_is_the_wanted_one_or_pct_before_lxc(
-    runtime: str, there: tuple[str, ...], kind: type, programs: Callable[..., None]
-) -> None:
-    programs(*there)
-    asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
-    assert type(connect.runtime_on(Local(), asked)) is kind
-
-
-@pytest.mark.parametrize(
-    ("runtime", "there", "missing"),
-    [
         ("auto", (), ("pct", "lxc-start")),
         ("pct", ("lxc-start",), ("pct",)),
         ("lxc", ("pct",), ("lxc-start",)),
     ],
 )
-def test_runtime_on_a_node_without_it_names_what_is_missing(
-    runtime: str,
-    there: tuple[str, ...],
-    missing: tuple[str, ...],
-    programs: Callable[..., None],
+def test_runtime_on_a_node_is_the_wanted_one_or_pct_before_lxc_or_named_as_missing(
+    runtime: str, there: tuple[str, ...], kind: Any, programs: Callable[..., None]
 ) -> None:
     programs(*there)
     asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
-    with naming(TransportError, *missing, "localhost", f"runtime is {runtime!r}"):
+    if isinstance(kind, type):
+        assert type(connect.runtime_on(Local(), asked)) is kind
+        return
+    with naming(TransportError, *kind, "localhost", f"runtime is {runtime!r}"):
         connect.runtime_on(Local(), asked)
 
 

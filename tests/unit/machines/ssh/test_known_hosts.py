@@ -172,17 +172,13 @@ def test_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_pa
         ssh.run(["true"])
 
 
-def test_jump_hosts_key_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
+def test_jump_host_and_the_host_behind_it_are_verified(
+    home: Path, server: Sshd, tmp_path: Path
+) -> None:
     with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
-        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
-        with naming(TransportError, *not_known(jump)):
-            ssh.run(["true"])
-        assert not server.sessions()
-
-
-def test_host_behind_a_jump_host_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
-    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
-        (home / ".ssh/known_hosts").write_text(jump.known_as)
-        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
-        with naming(TransportError, *not_known(server)):
-            ssh.run(["true"])
+        for known, unknown in ((server, jump), (jump, server)):
+            (home / ".ssh/known_hosts").write_text(known.known_as)
+            ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
+            with naming(TransportError, *not_known(unknown)):
+                ssh.run(["true"])
+            assert unknown is server or not server.sessions()
