@@ -298,9 +298,11 @@ def test_reserved_returns_the_first_reserved_ctid() -> None:
         reserved(Target("pve1", 950, reserved=(951,)))
 
 
-def test_thrown_away_destroys_the_container_that_it_created() -> None:
+@pytest.mark.parametrize("ours", [False, True], ids=["created", "the lab's own"])
+def test_thrown_away_destroys_the_container_at_the_end(ours: bool) -> None:
     node, told = Pve(), list[str]()
-    with thrown_away(Pct(node), TARGET, told.append) as ctid:
+    node.containers |= {"951": "running"} if ours else {}
+    with thrown_away(Pct(node), TARGET, told.append, ours=ours) as ctid:
         assert (ctid, node.containers) == (951, {"951": "running"})
     assert (node.containers, told) == ({}, ["throwing away container 951"])
 
@@ -320,14 +322,6 @@ def test_thrown_away_keeps_an_existing_container() -> None:
     with naming(FactError, "container 951"), context:
         raise AssertionError
     assert node.containers == {"951": "stopped"}
-
-
-def test_thrown_away_takes_over_the_labs_own_and_destroys_it() -> None:
-    node = Pve()
-    node.containers["951"] = "running"
-    with thrown_away(Pct(node), TARGET, lambda _: None, ours=True) as ctid:
-        assert (ctid, node.containers) == (951, {"951": "running"})
-    assert node.containers == {}
 
 
 def test_thrown_away_interrupted_in_the_creation_leaves_none() -> None:

@@ -215,21 +215,6 @@ def test_capture_of_a_half_installed_package_names_the_way_out(status: str, way_
     assert ACTION.check(apt) is not None
 
 
-def test_apply_that_fails_half_way_is_rolled_back(tmp_path: Path) -> None:
-    class Breaks(Apt):
-        def _step(self) -> None:
-            if self.status.get("fuse-overlayfs") == "iU" and self.status["fuse3"] == "ii":
-                raise RemediationError("the connection is gone")
-
-    apt = Breaks(NEEDS, {"libfuse3-4": "ii"})
-    with pytest.raises(RollbackFailed):  # what broke breaks dpkg --configure, too
-        apply(plan(tmp_path, apt))
-    assert apt.status["fuse-overlayfs"] == "iU"
-    whole = Apt(NEEDS, apt.status)
-    roll_back(plan(tmp_path, whole))
-    assert known(whole) == {"libfuse3-4": "ii"}
-
-
 def test_apply_with_old_lists_installs_nothing_that_is_not_recorded(tmp_path: Path) -> None:
     class Old(Apt):
         old = True

@@ -139,12 +139,6 @@ def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str)
     assert action.check(node) is None
 
 
-def test_options_in_proxmoxs_other_words_are_no_drift() -> None:
-    text = f"features: nesting=yes,keyctl=on,fuse=true\nlxc.apparmor.profile: {desired.PROFILE}\n"
-    action, node = options_of(text)
-    assert action.check(node) is None
-
-
 @pytest.mark.parametrize(
     ("line", "named"),
     [
@@ -165,13 +159,6 @@ def test_options_of_a_file_without_a_final_newline() -> None:
         "arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\n"
         f"lxc.apparmor.profile: {desired.PROFILE}\n"
     )
-
-
-def test_configuration_knows_lines_sections_and_rubbish() -> None:
-    parsed = container_config.parse("950.conf", CONF + "dev/fuse none bind\n")
-    (option,) = parsed.elsewhere("lxc.apparmor.profile")
-    assert (option.line, option.section, option.value) == (9, "pre", "old")
-    assert parsed.unreadable == ((10, "dev/fuse none bind"),)
 
 
 PLAIN = """# ours

@@ -219,6 +219,9 @@ def test_rollback_of_an_unreadable_action_fails_and_stops_no_other(tmp_path: Pat
 
     blind, other = Blind("blind"), Flag("other")
     apply(plan(tmp_path, blind, other))
+    with naming(RollbackFailed, "no answer"):
+        roll_back(plan(tmp_path, blind, other).only(["blind"]))
+    assert not journal(tmp_path).unfinished(), "nothing was begun"
     for force in (False, True):
         with naming(RollbackFailed, "no answer") as caught:
             roll_back(plan(tmp_path, blind, other), force=force)
