@@ -25,8 +25,6 @@ from steps.configuration import said_by
 from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from testinfra.host import Host
 
     from docker_lxc_gate.facts.confinement import Process
@@ -265,13 +263,8 @@ def policy_is_current(node: Transport, name: str) -> None:
     evidence.say(f"policy {loaded[:12]} in both")
 
 
-def _label(at: At) -> Iterator[Read[Any]]:
-    yield at.first_process
-    yield at.of_process("attr/apparmor/current")
-
-
 @then(parsers.parse('the container\'s first process runs under "{name}", enforced'))
-@foreseen(node=_label)
+@foreseen(node=lambda at: at.of_process("attr/apparmor/current"))
 def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """Read the label from the node, because it may read 'unconfined' inside the container."""
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
@@ -23,9 +23,6 @@ from remediation.edits.container_config import letting_go, with_features
 from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
     from remediation.plan_file import PlanFile
@@ -210,13 +207,8 @@ def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int) -> None:
     )
 
 
-def _mounts(at: At) -> Iterator[Read[Any]]:
-    yield from (at.written, at.started, at.first_process)
-    yield at.of_process("mountinfo")
-
-
 @then("what LXC mounts read-only by default is read-only in the container")
-@foreseen(node=_mounts)
+@foreseen(node=lambda at: [at.written, at.started, *at.of_process("mountinfo")])
 def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
     """``/proc/sys``, and ``/sys`` with ``sys:mixed``, which Proxmox adds unless ``force_rw_sys=1``.
 

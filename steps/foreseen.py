@@ -36,10 +36,6 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _DECLARED = "foreseen_reads"
 
 
-class _NotYet(Exception):
-    """The pid of the container's first process is not known yet."""
-
-
 @dataclass(frozen=True)
 class At:
     """Where a step is asked.
@@ -71,14 +67,13 @@ class At:
         """The pid of its first process."""
         return self.runtime.first_process(self.target.ctid)
 
-    def of_process(self, name: str) -> Read[bytes | None]:
-        """A file of its first process, below ``/proc``."""
-        if not self.pid:
-            raise _NotYet
-        return content_of(f"/proc/{self.pid}/{name}")
+    def of_process(self, *names: str) -> list[Read[Any]]:
+        """The pid of its first process and, once that is known, files of it below ``/proc``."""
+        paths = [f"/proc/{self.pid}/{name}" for name in names if self.pid]
+        return [self.first_process, *map(content_of, paths)]
 
 
-#: Yields what a step asks of one machine; first those reads that need no pid.
+#: Returns what a step asks of one machine.
 _Declared: TypeAlias = "Callable[[At], Iterable[Read[Any]]]"
 
 
@@ -96,15 +91,6 @@ def foreseen(
         return function
 
     return declare
-
-
-@dataclass
-class _Reads:
-    """Reads of the node and of the container; ``more``: some need the pid, which is not known."""
-
-    node: list[Read[Any]] = field(default_factory=list)
-    container: list[Read[Any]] = field(default_factory=list)
-    more: bool = False
 
 
 class Foresight:
@@ -154,13 +140,13 @@ class Foresight:
         if self._within is None:
             return
         at, shared = self._at, self._shared
-        found = _reads_of(steps, at)
-        shared.expect(found.node, self._within, [*found.container, *self._inside])
+        node, container = _reads_of(steps, at)
+        shared.expect(node, self._within, [*container, *self._inside])
         with suppress(RemediationError):  # the step will say it
-            if found.more:
-                found = _reads_of(steps, replace(at, pid=shared.ask(at.first_process)))
-                shared.expect(found.node, self._within, [*found.container, *self._inside])
-        if at.started in found.node:
+            if at.first_process in node:
+                node, container = _reads_of(steps, replace(at, pid=shared.ask(at.first_process)))
+                shared.expect(node, self._within, [*container, *self._inside])
+        if at.started in node:
             with suppress(RemediationError), shared.learn():
                 at.runtime.on(shared).effective(at.target.ctid)  # its includes
         shared.begin()
@@ -178,23 +164,16 @@ def _read_only_from(
     return [step for scenario in found if scenario for step in scenario.steps]
 
 
-def _reads_of(steps: Iterable[Step], at: At) -> _Reads:
-    found = _Reads()
+def _reads_of(steps: Iterable[Step], at: At) -> tuple[list[Read[Any]], list[Read[Any]]]:
+    """Return what steps declare, of the node and of the container."""
+    node: list[Read[Any]] = []
+    container: list[Read[Any]] = []
     for step in steps:
-        for declared, words in _definitions(step.type, step.name):
+        for (of_node, of_container), words in _definitions(step.type, step.name):
             here = replace(at, words=words)
-            for reads, into in zip(declared, (found.node, found.container), strict=True):
-                found.more |= _added(reads, here, into)
-    return found
-
-
-def _added(reads: _Declared, at: At, into: list[Read[Any]]) -> bool:
-    """Add reads up to the first one that needs the pid; return whether there is one."""
-    try:
-        into.extend(reads(at))
-    except _NotYet:
-        return True
-    return False
+            node.extend(of_node(here))
+            container.extend(of_container(here))
+    return node, container
 
 
 @cache

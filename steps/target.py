@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
@@ -20,13 +20,9 @@ from docker_lxc_gate.verdict import evidence
 from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from docker_lxc_gate.facts.audit import audit_records
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
-    from steps.foreseen import At
 
 
 @given("the container is running")
@@ -52,13 +48,8 @@ def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) ->
     wait_until_booted(container)
 
 
-def _id_maps(at: At) -> Iterator[Read[Any]]:
-    yield at.first_process
-    yield from map(at.of_process, ("uid_map", "gid_map"))
-
-
 @then("root in the container is an ordinary user on the node")
-@foreseen(node=_id_maps)
+@foreseen(node=lambda at: at.of_process("uid_map", "gid_map"))
 def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read the id map of the container's first process from the node's kernel."""
     maps = ids_of(runtime, node, ctid)
@@ -78,7 +69,7 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 
 
 @then("every user and group from 0 to 65535 is mapped")
-@foreseen(node=_id_maps)
+@foreseen(node=lambda at: at.of_process("uid_map", "gid_map"))
 def every_id_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read both maps from the node's kernel: an image may hold files of any of these ids."""
     for kind, ranges in ids_of(runtime, node, ctid).items():
