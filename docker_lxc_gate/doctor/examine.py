@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.answers import Answers, ask
-from docker_lxc_gate.doctor.case import (
-    FOLLOWS,
-    PROBLEMS,
-    Case,
-    Diagnosis,
-    Unseen,
-    examinations,
-)
+from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS, Case, Diagnosis, Unseen, examinations
 from docker_lxc_gate.doctor.examinations import running, said, storage
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable

@@ -44,7 +44,7 @@ _TO_SECONDS = len("2026-11-26T21:00:00")
 #: The path goes into advice for the container's configuration, so it is a name of a driver's.
 _DEVICE = patterns.compile(
     rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) "
-    r"(/dev/(?:net/tun|kfd|dri/[\w-]{1,60}|nvidia[\w-]{0,60}))",
+    r"(/dev/(?:net/tun|kfd|dri/[\w-]{1,60}|nvidia[\w-]{0,60}))"
 )
 #: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
 _STATES = frozenset(
@@ -269,14 +269,10 @@ GUEST = Read(("systemctl", "is-system-running"), _guest)
 SYSCTLS = Read(script("network_switches"), _sysctls)
 DEVICES = Read(script("devices"), _devices)
 #: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
-OWN_APPARMOR = Read(
-    script("own_apparmor"),
-    lambda result: frozenset(told(result).text.split()),
-)
+OWN_APPARMOR = Read(script("own_apparmor"), lambda result: frozenset(told(result).text.split()))
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
-    script("drivers_with_images"),
-    lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
+    script("drivers_with_images"), lambda result: tuple(sorted(of_docker(result).text.split()))[:8]
 )
 #: Docker's volumes that show as nobody's.
 VOLUMES = Read(script("volumes_of_nobody", str(_MOST_VOLUMES + 1), str(_NAMED)), _volumes)

@@ -140,9 +140,7 @@ def newest(releases: list[str]) -> str:
 #: By package that ``apt-get dist-upgrade`` would change, as far as the table speaks of it: its
 #: version afterwards; empty if it would be removed.
 PLAN = Read(
-    script("upgrade_plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING),
-    _plan,
-    timeout=_PATIENCE,
+    script("upgrade_plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING), _plan, timeout=_PATIENCE
 )
 #: By package, the version that is installed.
 INSTALLED = Read(

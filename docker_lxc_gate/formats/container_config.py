@@ -84,13 +84,8 @@ class ContainerConfig:
 def parse(path: str, text: str) -> ContainerConfig:
     """Read a container's configuration as Proxmox does.
 
-    Args:
-        path: the file's name, for messages.
-        text: its content.
-
-    Returns:
-        Every option with its line. ``unreadable`` holds the lines that Proxmox cannot read:
-        :func:`docker_lxc_gate.formats.proxmox.unreadable` says why.
+    ``unreadable`` then holds the lines that Proxmox cannot read:
+    :func:`docker_lxc_gate.formats.proxmox.unreadable` says why.
     """
     lines, said = split_lines(text), list(read_lines(text))
     read = [o for o in said if is_option(o) and _is_kept(o)]
@@ -101,12 +96,7 @@ def parse(path: str, text: str) -> ContainerConfig:
 
 @foreign.parser("p", ...)
 def parse_lxc(path: str, text: str) -> ContainerConfig:
-    """Read a container's configuration as LXC itself does, which refuses unreadable lines.
-
-    Args:
-        path: the file's name, for messages.
-        text: its content.
-    """
+    """Read a container's configuration as LXC itself does, which refuses unreadable lines."""
     said = list(read_lines(text, lxc=True))
     return ContainerConfig(
         path,
@@ -202,12 +192,7 @@ def pending_name(option: Option) -> str:
 
 
 def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return the features that a pending change takes away, and the profile if it does.
-
-    Args:
-        written: as Proxmox reads it.
-        wanted: names of features.
-    """
+    """Return which of some features a pending change takes away, and the profile if it does."""
     now, later = written.current(), at_next_stop(written).current()
     before, after = (given(each.get("features", "")) for each in (now, later))
     lost = [name for name in wanted if name in before - after]

@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 
 
 def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
-    """Return what is wrong with files, in their order.
-
-    Args:
-        sources: all files that are linted together.
-        with_tools: runs apparmor_parser, bash and shellcheck; None: the files' bytes alone.
-    """
+    """Return what is wrong with files that are linted together; without tools, by their bytes."""
     try:
         return in_order(_found(sources, with_tools))
     finally:  # what several rules asked for is kept no longer
@@ -89,10 +84,7 @@ def _uses(sources: Sequence[Source]) -> Iterator[Use]:
 
 
 def _profiles(
-    sources: Sequence[Source],
-    uses: Sequence[Use],
-    with_tools: Tools | None,
-    includes: Includes,
+    sources: Sequence[Source], uses: Sequence[Use], with_tools: Tools | None, includes: Includes
 ) -> Iterator[Finding]:
     assigned = {use.name for use in uses}
     said = set[tuple[str, str, int]]()

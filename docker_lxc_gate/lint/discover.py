@@ -192,13 +192,9 @@ def as_source(shown: str, place: PurePath, base: str, content: bytes, mode: int)
 
 
 def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:
-    """Return what kind of file something is, by its name and its content; None: of no known one.
+    """Return what kind of file something is, by the names of it and its directory, and its content.
 
-    Args:
-        name: the file's.
-        folder: that of the directory that it is in.
-        content: all of it.
-        in_base: whether it is directly in an ``/etc/apparmor.d``.
+    None: of no known one. ``in_base`` says whether it is directly in an ``/etc/apparmor.d``.
     """
     if in_base:
         return None if is_skipped(name) else Kind.PROFILE

@@ -50,11 +50,7 @@ class Rules:
 
 
 class Includes:
-    """The files that can be included by those that are linted.
-
-    Args:
-        sources: all files that are linted.
-    """
+    """The files that can be included by those that are linted, among all that are linted."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._files = {(each.base, each.inside): each for each in sources if each.inside}
@@ -65,12 +61,7 @@ class Includes:
                 self._folders.setdefault((base, folder), []).append(each)
 
     def rules(self, source: Source, profile: Profile) -> Rules:
-        """Return a profile's own rules and those that it includes.
-
-        Args:
-            source: the file that the profile is in.
-            profile: the profile.
-        """
+        """Return the own rules of a profile in a file, and those that it includes."""
         rules = Rules()
         self._add(rules, source, profile.rules, {source.inside})
         return rules
@@ -109,10 +100,9 @@ def included(said: Statement, base: str) -> str:
 
 
 def missing(sources: Sequence[Source]) -> Iterator[Source]:
-    """Open what profiles include within their blocks and what is not among the files yet.
+    """Open what profiles of this machine include within their blocks and what is not there yet.
 
-    Args:
-        sources: of this machine. What cannot be read is left out.
+    What cannot be read is left out.
     """
     known = {(each.base, each.inside) for each in sources}
     waiting = [each for each in sources if each.base and each.kind in {Kind.PROFILE, Kind.INCLUDED}]

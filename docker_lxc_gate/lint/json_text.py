@@ -65,12 +65,7 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
         return None, [source.at("json-syntax", 0, f"not JSON: {error}")]
     document = _placed(text, value)
     found = [
-        source.at(
-            "json-key-twice",
-            line,
-            f"the key '{path[-1]}' is there twice",
-            column=column,
-        )
+        source.at("json-key-twice", line, f"the key '{path[-1]}' is there twice", column=column)
         for path in document.twice
         for line, column in [document.place(path)]
     ]

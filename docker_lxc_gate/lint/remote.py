@@ -46,10 +46,7 @@ _MOST_IN_GUEST = 100
 def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
     """Return what is linted of one container: its configuration, its node's profiles, its Docker.
 
-    Args:
-        runtime: manages it.
-        ctid: the container.
-        repository: phoenix's checkout on the node, which may be absent.
+    Phoenix's ``repository`` on the node may be absent.
 
     Raises:
         FactError: there is no such container on the node, or a file cannot be read.
@@ -66,12 +63,7 @@ def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
 
 
 def of_node(runtime: Runtime, repository: str) -> Found:
-    """Return what is linted of a node: the configurations of all containers, and the profiles.
-
-    Args:
-        runtime: manages the containers.
-        repository: phoenix's checkout on the node, which may be absent.
-    """
+    """Return what is linted of a node: the configurations of all containers, and the profiles."""
     pct = runtime.kind == "pct"
     place = ("/etc/pve/lxc", 1, "*.conf") if pct else ("/var/lib/lxc", 2, "config")
     found = Found(list(_sources(runtime.node, [place])))

@@ -19,13 +19,9 @@ if TYPE_CHECKING:
 def steps(
     node: Transport, repository: str, ctid: int, named: Callable[[str, int], tuple[str, str, str]]
 ) -> list[Step]:
-    """Return steps 1.1, 2.1, 3.1 and 3.2: the files of the checkout.
+    """Return steps 1.1, 2.1, 3.1 and 3.2: the files of the checkout in a node's directory.
 
-    Args:
-        node: has the checkout.
-        repository: its directory.
-        ctid: the container that is described.
-        named: returns an action's id, title and clause, by its id.
+    ``named`` returns an action's id, title and clause, by its id.
     """
 
     def edit(action: str, path: str, how: Callable[[bytes | None], bytes]) -> Step:

@@ -166,9 +166,7 @@ def test_setup_writes_tunable_and_profile(node: Node) -> None:
     shutil.copytree(CHECKOUT, home)
     script = (DATA / "setup_apparmor.after.sh").read_text()
     assert script.count("> /etc/apparmor.d/tunables/nesting") == 1
-    (home / SETUP_SCRIPT).write_text(
-        script.replace("> /etc/apparmor.d/", f"> {node.apparmor_d}/"),
-    )
+    (home / SETUP_SCRIPT).write_text(script.replace("> /etc/apparmor.d/", f"> {node.apparmor_d}/"))
     assert node.run("bash", str(home / SETUP_SCRIPT)).returncode == 0
     assert node.changes() == [["systemctl", "reload", "apparmor"]]
     tunable, deployed = node.apparmor_d / "tunables/nesting", node.apparmor_d / PROFILE

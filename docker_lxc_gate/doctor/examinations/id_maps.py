@@ -20,10 +20,7 @@ _ASKED = (messages.READ, guest_reads.CONTAINERS)
 
 
 @Examination(
-    "whether every id is mapped",
-    ("id-map-hole",),
-    node=(node_reads.id_maps,),
-    guest=_ASKED,
+    "whether every id is mapped", ("id-map-hole",), node=(node_reads.id_maps,), guest=_ASKED
 )
 def unmapped(case: Case) -> Iterator[Finding]:
     """Yield the holes in the container's map, for users and for groups."""

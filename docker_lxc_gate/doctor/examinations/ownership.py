@@ -190,9 +190,7 @@ _OWNER, _GROUP, _OTHERS = 0o600, 0o060, 0o006
 
 
 @Examination(
-    "whether a graphics device can be opened",
-    ("gpu-of-nobody",),
-    guest=(guest_reads.DEVICES,),
+    "whether a graphics device can be opened", ("gpu-of-nobody",), guest=(guest_reads.DEVICES,)
 )
 def devices(case: Case) -> Iterator[Finding]:
     """Yield each device that nobody in the container may open."""

@@ -34,9 +34,7 @@ KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
 
 
 @Examination(
-    "what else Docker said",
-    KINDS,
-    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT),
+    "what else Docker said", KINDS, guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT)
 )
 def messages_of_docker(case: Case) -> Iterator[Finding]:
     """Yield what hinders a container now; what is only in the journal may be long past."""

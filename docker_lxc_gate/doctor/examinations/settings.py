@@ -48,9 +48,7 @@ def _known(case: Case) -> Iterator[str]:
 
 
 @Examination(
-    "what is wrong in Docker's settings",
-    ("lint",),
-    guest=(guest_reads.SETTINGS, guest_reads.UNIT),
+    "what is wrong in Docker's settings", ("lint",), guest=(guest_reads.SETTINGS, guest_reads.UNIT)
 )
 def daemon(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in Docker's settings.

@@ -100,13 +100,7 @@ def store(case: Case) -> Iterator[Finding]:
 def overlay_obstacles(
     mount: Mount, versions: Mapping[str, str], confined: Confined
 ) -> Iterator[str]:
-    """Yield what keeps native overlay from being mounted in the container.
-
-    Args:
-        mount: where Docker's data lies.
-        versions: the node's, see :data:`docker_lxc_gate.doctor.node_reads.VERSIONS`.
-        confined: what confines the container.
-    """
+    """Yield what keeps native overlay from being mounted where Docker's data lies."""
     kernel = _version(versions.get("kernel", ""))
     if kernel is None or kernel < _KERNEL:
         yield f"the node's kernel is {versions.get('kernel') or 'unknown'}, and 5.11 is needed"

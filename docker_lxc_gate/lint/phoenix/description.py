@@ -132,8 +132,5 @@ def _options(
             line, column = document.place((*path, "lxc_options", number))
             text = f"unprivileged: {int(entry.get('unprivileged') is True)}\n{option}"
             alone = Source(source.path, text.encode(errors="surrogateescape"), Kind.CONTAINER)
-            for found in (
-                *container_config.check(alone),
-                *container_confinement.check(alone, {}),
-            ):
+            for found in (*container_config.check(alone), *container_confinement.check(alone, {})):
                 yield replace(found, line=line, column=column, edit=None)

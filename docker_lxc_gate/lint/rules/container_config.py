@@ -62,11 +62,7 @@ _ENTRY = patterns.compile(
 
 
 def check(source: Source) -> Iterator[Finding]:
-    """Yield what is wrong with how a container's configuration is written.
-
-    Args:
-        source: of the kind CONTAINER or LXC.
-    """
+    """Yield what is wrong with how a container's configuration is written."""
     written = read(source)
     lines = [line.rstrip("\r\n") for line in container_config.split_lines(source.text)]
     found, taken = list(defects(written)), set[int]()

@@ -175,11 +175,7 @@ class _Range(Range):
 
 
 def id_map(source: Source) -> Iterator[Finding]:
-    """Yield what is wrong with a container's own id map; without one there is nothing to say.
-
-    Args:
-        source: of the kind CONTAINER or LXC.
-    """
+    """Yield what is wrong with a container's own id map; without one there is nothing to say."""
     ranges: list[_Range] = []
     for option in read(source).all("lxc.idmap"):
         found = written(option.value)
@@ -206,9 +202,7 @@ def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> I
     if clash:
         one, other = clash
         yield source.at(
-            "container-idmap-overlap",
-            other.line,
-            f"{name} ids overlap those of line {one.line}",
+            "container-idmap-overlap", other.line, f"{name} ids overlap those of line {one.line}"
         )
         return
     for hole in holes(ranges):
@@ -217,9 +211,7 @@ def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> I
     for each in ranges:
         if each.outside == 0 and each.count:
             yield source.at(
-                "container-idmap-root",
-                each.line,
-                f"{name} {each.inside} is the node's {name} 0",
+                "container-idmap-root", each.line, f"{name} {each.inside} is the node's {name} 0"
             )
 
 

@@ -112,9 +112,7 @@ def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
     name = profile.name
     if not name.startswith("lxc-"):
         yield source.at(
-            "profile-not-enterable",
-            profile.line,
-            f"lxc-start cannot enter the profile {name}",
+            "profile-not-enterable", profile.line, f"lxc-start cannot enter the profile {name}"
         )
     if "complain" in profile.flags:
         yield source.at("profile-complain", profile.line, f"{name} has flags=(complain)")
@@ -261,9 +259,7 @@ def agreement(
                 source, line = max(same, key=lambda place: place[0].path)
                 others = ", ".join(sorted(files - {source.path}))
                 yield source.at(
-                    "profile-defined-twice",
-                    line,
-                    f"the profile {name} is also in {others}",
+                    "profile-defined-twice", line, f"the profile {name} is also in {others}"
                 )
     yield from _tunables(sources)
 

@@ -47,11 +47,7 @@ _OF_TIMEOUT = frozenset({"-k", "-s", "--kill-after", "--signal"})
 
 
 def check(source: Source) -> Iterator[Finding]:
-    """Yield what is wrong in a script that bash can parse.
-
-    Args:
-        source: of the kind SCRIPT.
-    """
+    """Yield what is wrong in a script that bash can parse."""
     try:
         found = commands(source.text)
     except TooTangled:
@@ -73,12 +69,7 @@ def check(source: Source) -> Iterator[Finding]:
 
 
 def executed(source: Source, names: Sequence[str]) -> Iterator[str]:
-    """Yield which of these scripts a script executes by their paths.
-
-    Args:
-        source: of the kind SCRIPT.
-        names: their files' names.
-    """
+    """Yield which scripts, of files with these names, a script executes by their paths."""
     try:
         found = commands(source.text)
     except TooTangled:
@@ -91,11 +82,7 @@ def executed(source: Source, names: Sequence[str]) -> Iterator[str]:
 
 
 def not_executable(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Yield the scripts that another one executes, and that nobody may execute.
-
-    Args:
-        sources: all scripts that are linted.
-    """
+    """Yield the scripts that another one executes, and that nobody may execute."""
     plain = {s.name: s for s in sources if not s.mode & 0o111 and s.content.startswith(b"#!")}
     said = set[str]()
     for source in sources if plain else ():
@@ -174,12 +161,7 @@ def _builtin(
 
 
 def _pipes(
-    source: Source,
-    each: Command,
-    words: Sequence[str],
-    wrappers: frozenset[str],
-    *,
-    pipefail: bool,
+    source: Source, each: Command, words: Sequence[str], wrappers: frozenset[str], *, pipefail: bool
 ) -> Iterator[Finding]:
     if not each.reads or not words or words[0] not in {"grep", "egrep", "fgrep"}:
         return

@@ -84,11 +84,7 @@ class Tools:
         self._missing: dict[str, list[Source]] = {}
 
     def parse(self, source: Source) -> Iterator[Finding]:
-        """Yield what apparmor_parser says of a profile.
-
-        Args:
-            source: of the kind PROFILE. Its includes are looked up in its ``base``.
-        """
+        """Yield what apparmor_parser says of a profile, with the includes in its ``base``."""
         if not self._parsed(source):
             return
         if why := includes.refused(source, here=isinstance(self._on, Local)):

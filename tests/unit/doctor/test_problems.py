@@ -88,11 +88,7 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
     ({messages.READ: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
     ({IN_CONTROL: "555\n"}, "node-without-quorum", "/etc/pve is read-only"),
     ({CONFINED: confined("unconfined")}, "container-runs-unconfined", "unconfined"),
-    (
-        {messages.READ: NAT, guest_reads.UNIT: DOWN},
-        "kernel-module-missing",
-        "iptable_nat",
-    ),
+    ({messages.READ: NAT, guest_reads.UNIT: DOWN}, "kernel-module-missing", "iptable_nat"),
     (
         {messages.READ: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
         "kernel-module-missing",
@@ -323,9 +319,7 @@ def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
 
 
 def test_problems_seen_come_first_and_advice_last() -> None:
-    found = diagnosis(
-        {messages.READ: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
-    )
+    found = diagnosis({messages.READ: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"})
     assert problems(found) == ["runc-reopen-refused", "id-map-hole"]
     weights = [each.severity for each in found.problems]
     assert weights == sorted(weights, key=list(Severity).index)
@@ -591,10 +585,7 @@ def test_key_that_lint_does_not_know_is_advice_while_docker_runs() -> None:
 
 
 def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() -> None:
-    said: dict[Read[Any], Raw] = {
-        OF_DATA[0]: "1000 1000\n",
-        OF_DATA[1]: "65534 65534\nno\n",
-    }
+    said: dict[Read[Any], Raw] = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}
     found = diagnosis(said, config=DATA)
     assert advice(found)[0] == "bind-mount-of-nobody"
     assert "user 1000 and group 1000" in found.problems[0].cause

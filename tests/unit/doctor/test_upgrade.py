@@ -321,14 +321,7 @@ def test_upgrade_is_judged_by_the_configuration(line: str, both: Both, named: st
 
 #: What is said beside an upgrade after which Docker runs.
 SAID: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
-    (
-        {},
-        {
-            **docker("29.2.1"),
-            guest_reads.CONTAINERS: SOCKET,
-        },
-        "upgrade-docker-29-api",
-    ),
+    ({}, {**docker("29.2.1"), guest_reads.CONTAINERS: SOCKET}, "upgrade-docker-29-api"),
     ({}, {**docker("29.3.0"), guest_reads.CONTAINERS: SOCKET}, "upgrade-docker-29-old-api"),
     ({}, docker("29.4.2"), "upgrade-docker-29-socketcall"),
     ({}, docker("29.4.3"), "upgrade-docker-29-af-alg"),

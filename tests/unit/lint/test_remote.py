@@ -115,11 +115,7 @@ def found(of: remote.Found) -> dict[str, tuple[Kind, int]]:
 def test_container_is_linted_with_its_node_and_its_docker(runtime: Any) -> None:
     told = remote.of_container(runtime, 950, PHOENIX)
     assert told.findings == []
-    assert found(told) == {
-        "/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644),
-        **NODE,
-        **GUEST,
-    }
+    assert found(told) == {"/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644), **NODE, **GUEST}
     assert {each.base for each in told.sources if "apparmor" in each.path} == {"/etc/apparmor.d"}
 
 

@@ -190,19 +190,14 @@ def scripts(*texts: str) -> list[Source]:
     ],
 )
 def test_script_that_a_tool_could_not_judge_is_said(
-    shellcheck: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    program: str,
-    why: str,
+    shellcheck: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, program: str, why: str
 ) -> None:
     monkeypatch.setattr(tools, "_PATIENCE", 1.0 if program is SLOW else 20.0)
     shellcheck(program)
     assert said(*scripts("true"), on=Local()) == [("not-checked", "/p/0.sh", 0, why)]
 
 
-def test_script_that_cannot_be_judged_hides_no_other_one(
-    shellcheck: Callable[[str], None],
-) -> None:
+def test_script_that_cannot_be_judged_hides_no_other_one(shellcheck: Callable[[str], None]) -> None:
     shellcheck(PICKY)
     found = said(*scripts("a", "b", "a word", "c", "d"), on=Local())
     assert [(each[0], each[1]) for each in found] == [
