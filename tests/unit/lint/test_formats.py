@@ -63,36 +63,19 @@ def test_github_command_ends_where_it_should() -> None:
     assert "\n" not in first + second
 
 
-# -- SARIF 2.1.0: what its schema requires, by the paths of the specification (section 3)
+# -- SARIF 2.1.0
 
 
-def require(value: dict[str, Any], *names: str) -> None:
-    assert [name for name in names if name not in value] == []
-
-
-def test_sarif_has_what_its_schema_requires() -> None:
-    log = json.loads(json_line(formats.as_sarif(FOUND)))
-    require(log, "version", "runs")
-    assert log["version"] == "2.1.0"
-    (run,) = log["runs"]
-    require(run, "tool", "results")
-    driver = run["tool"]["driver"]
-    require(driver, "name", "rules")
-    assert run["columnKind"] in {"utf16CodeUnits", "unicodeCodePoints"}
-    for rule in driver["rules"]:
-        require(rule, "id")
-        assert all(rule[key]["text"] for key in ("shortDescription", "fullDescription", "help"))
-        assert rule["defaultConfiguration"]["level"] in {"none", "note", "warning", "error"}
-    assert [rule["id"] for rule in driver["rules"]] == list(PROBLEMS)
+def test_sarif_names_each_rule_once_and_each_result_by_its_place_among_them() -> None:
+    (run,) = json.loads(json_line(formats.as_sarif(FOUND)))["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(PROBLEMS)
     assert len(run["results"]) == len(FOUND)
     for result in run["results"]:
-        require(result, "message", "ruleId", "ruleIndex", "level", "locations")
-        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
-        (location,) = result["locations"]
-        place = location["physicalLocation"]
-        assert place["artifactLocation"]["uri"].startswith("file:///a/%1B%5B2J")
-        assert place["artifactLocation"]["uri"].isascii()
-        assert place.get("region", {"startLine": 1})["startLine"] >= 1
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        assert uri.startswith("file:///a/%1B%5B2J")
+        assert uri.isascii()
 
 
 #: With two patterns corrected: the library takes no bracket that is not opened.

@@ -19,61 +19,7 @@ ELSEWHERE = {"file-unreadable"}
 IDS = [name for name in PROBLEMS if name not in ELSEWHERE]
 #: Programs and people's suppressions know these ids: none is renamed, and none goes. A new rule is
 #: added here once it is released.
-RELEASED = frozenset(
-    """
-    container-capabilities-kept
-    container-devices-all
-    container-features-invalid
-    container-features-overridden
-    container-idmap-hole
-    container-idmap-invalid
-    container-idmap-overlap
-    container-idmap-root
-    container-key-former
-    container-key-without-effect
-    container-line-dropped
-    container-lxc-line
-    container-mount-entry-cut
-    container-option-in-pending
-    container-option-in-snapshot
-    container-option-twice
-    container-privileged
-    container-profile-not-enterable
-    container-profile-replaced
-    container-section-name
-    container-separators-mixed
-    container-unconfined
-    daemon-flag-conflict
-    daemon-key-unknown
-    daemon-value-type
-    file-unreadable
-    json-key-twice
-    json-schema
-    json-syntax
-    not-checked
-    profile-allows-everything
-    profile-change-any
-    profile-complain
-    profile-defined-twice
-    profile-mount-any
-    profile-name-differs
-    profile-not-enterable
-    profile-parse-error
-    profile-rule-without-effect
-    profile-tunables-inside
-    profile-unconfined-flag
-    profile-unknown
-    script-builtin-executed
-    script-dpkg-grep
-    script-grep-quiet-pipefail
-    script-not-executable
-    script-runs-on-node
-    script-shellcheck
-    script-splits-option
-    script-syntax
-    tunable-without-effect
-    """.split()  # noqa: SIM905 - fifty quoted words are harder to read
-)
+RELEASED = (DATA.parent / "released_rules.txt").read_text().split()
 
 
 def found(path: Path) -> list[str]:
@@ -105,7 +51,7 @@ def test_ids_are_stable_words_and_no_two_rules_share_one() -> None:
 
 
 def test_released_id_is_still_a_rules() -> None:
-    assert RELEASED - PROBLEMS.keys() == set()
+    assert set(RELEASED) <= PROBLEMS.keys()
     assert len(RELEASED) >= 50
 
 
