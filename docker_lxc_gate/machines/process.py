@@ -251,20 +251,16 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
                 each.close()
 
 
-def end_group(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
-    """Terminate all processes of a group at once, which then remove what they made; then kill it.
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a group's processes, which then remove what they made; kill them 20 s later.
 
     Another thread may read its output and wait for it.
-
-    Args:
-        process: as :func:`start` returns it.
-        patience: time between SIGTERM and SIGKILL (seconds).
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(20.0)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

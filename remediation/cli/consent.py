@@ -24,18 +24,25 @@ def consent(side_effects: Sequence[SideEffect | str], *, yes: bool) -> None:
     printing.err.print(Text("side effects:", style="bold"))
     for side_effect in side_effects:
         printing.line(f"  {side_effect}", "yellow", to=printing.err)
-    if yes:
-        return
+    if not (yes or agreed("go on?", "something would be stopped, removed or upgraded")):
+        raise click.Abort
+
+
+def agreed(question: str, what: str) -> bool:
+    """Ask a question; without a terminal, refuse.
+
+    Args:
+        question: with its question mark.
+        what: what would be done, for the refusal.
+    """
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError(
-            "something would be stopped, removed or upgraded, and without a terminal there is no "
-            "prompt: read the list above, then give --yes"
+            f"{what}, and without a terminal there is no prompt: read the list above, then give "
+            "--yes"
         )
     try:
-        agreed = click.confirm("go on?", default=False, err=True)
+        return click.confirm(question, default=False, err=True)
     except click.Abort as error:
         if isinstance(error.__context__, EOFError):  # the end of the input means no
             raise
         raise KeyboardInterrupt from error  # Ctrl-C means interrupt, not no
-    if not agreed:
-        raise click.Abort

@@ -21,7 +21,7 @@ from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
 from docker_lxc_gate.printable import Notice
-from remediation.cli import options, printing
+from remediation.cli import consent, options, printing
 from remediation.cli.opened import opened
 
 if TYPE_CHECKING:
@@ -129,19 +129,14 @@ def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
         summary = "becomes executable" if path in executable else "is fixed"
         drift = Drift(summary, contents[path], content)
         printing.difference(formats.named(path), drift, "is now", "will be", to=printing.err)
-    if not (yes or _agreed(len(wanted))):
+    files = "1 file" if len(wanted) == 1 else f"{len(wanted)} files"
+    if not (yes or consent.agreed(f"fix {files}?", "files would be changed")):
         return False
     for path, content in after.items():
         copy = fixes.write(path, contents[path], content, executable=path in executable)
         kept = f"; what was there is kept as {copy}" if copy else ""
         printing.tell(Notice(f"{path} fixed{kept}"))
     return True
-
-
-def _agreed(files: int) -> bool:
-    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-        raise UsageError("files would be changed, and nobody can be asked: give --yes")
-    return click.confirm(f"fix {files} file{'' if files == 1 else 's'}?", default=False, err=True)
 
 
 def _print(findings: Sequence[Finding], found: Found, form: str) -> None:

@@ -300,10 +300,10 @@ import sys
 from pathlib import Path
 from tests.doubles.flag import Flag, journal
 from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.process import ended_as_by_ctrl_c
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
-from docker_lxc_gate.machines.transport import Local
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.transport import RUN_ID, Local
 
@@ -322,12 +322,16 @@ def run(flag):
 print(RUN_ID, flush=True)
 steps = [Step(Slow("slow", on_apply=run), node)]
 exclusive = Lock(node, str(folder / "gate.lock")).held
-apply(Plan(steps, journal(folder, on=node), exclusive=exclusive))
+with ended_as_by_ctrl_c():
+    apply(Plan(steps, journal(folder, on=node), exclusive=exclusive))
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
-def test_plan_after_ctrl_c_rolls_back_when_its_last_command_has_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", [(), (signal.SIGTERM, signal.SIGINT)], ids=["alone", "not alone"])
+def test_plan_after_ctrl_c_rolls_back_when_its_last_command_has_ended(
+    tmp_path: Path, later: tuple[int, ...]
+) -> None:
     """The command needs a second to end: what is rolled back meanwhile, it would spoil again."""
     log = tmp_path / "log"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -343,7 +347,9 @@ def test_plan_after_ctrl_c_rolls_back_when_its_last_command_has_ended(tmp_path: 
             assert time.monotonic() < deadline, process.poll()
             time.sleep(0.05)
         time.sleep(0.3)  # it has begun before its parent knows of it
-        process.send_signal(signal.SIGINT)
+        for number in (signal.SIGINT, *later):
+            process.send_signal(number)
+            time.sleep(0.2)
         _, said = process.communicate(timeout=300)
     assert "KeyboardInterrupt" in said
     assert "RollbackFailed" not in said

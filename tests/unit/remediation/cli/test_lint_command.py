@@ -182,15 +182,15 @@ def test_fix_asks_and_without_a_terminal_changes_nothing(conf: Path) -> None:
 def test_fix_does_what_the_user_says(
     conf: Path, monkeypatch: pytest.MonkeyPatch, *, agreed: bool
 ) -> None:
-    def agreed_after(files: int) -> bool:
-        printing.tell(f"asked about {files}")
+    def agreed_after(question: str, _: str) -> bool:
+        printing.tell(question)
         return agreed
 
-    monkeypatch.setattr(command, "_agreed", agreed_after)
+    monkeypatch.setattr(command.consent, "agreed", agreed_after)
     conf.write_text(GOOD + "swap : 512\n")
     done = run(str(conf), "--fix")
     assert done.exit_code == (0 if agreed else 1)
-    before, _, after = done.stderr.partition("asked about 1")
+    before, _, after = done.stderr.partition("fix 1 file?")
     assert "-swap : 512" in before
     assert "+swap: 512" in before
     assert ("950.conf.bak" in after) == agreed
