@@ -9,15 +9,12 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import archive
 from docker_lxc_gate.formats.archive import FileState, UnreadableArchive
 from docker_lxc_gate.machines import files
 from tests.doubles.answering import Answering
-from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 #: As files.py has it.
@@ -137,18 +134,3 @@ def test_only_member_extended_header_of_short_records_takes_linear_time() -> Non
 def _record(number: int) -> bytes:
     text = b" SCHILY.xattr.%04d=\n" % number
     return b"%d" % (len(text) + 2) + text
-
-
-@examples(300)
-@given(st.binary(max_size=2000), st.integers(0, 2600), st.integers(0, 200))
-@example(b"", 0, 0)
-def test_only_member_damaged_archive_is_read_or_refused(
-    damage: bytes, where: int, less: int
-) -> None:
-    whole = extended(mtime="1.5", **{"SCHILY.xattr.user.a": "b"})
-    said = whole[:where] + damage + whole[where + len(damage) - less :]
-    try:
-        found = only_member(said)
-    except UnreadableArchive:
-        return
-    assert found is None or isinstance(found[1], FileState)

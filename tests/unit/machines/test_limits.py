@@ -15,9 +15,8 @@ from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, at_most
-from remediation.engine.action import Place, Step
+from remediation.engine.action import Step
 from remediation.engine.apply import apply
-from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
@@ -177,9 +176,3 @@ def test_apply_with_before_images_above_the_limit_changes_nothing(tmp_path: Path
         apply(it)
     assert (one.value, two.value) == ("old", "old")
     assert not list(tmp_path.rglob("journal.jsonl"))
-
-
-def test_journal_large_content_of_an_earlier_version_is_returned(tmp_path: Path) -> None:
-    content = bytes(LIMIT + 1)
-    Journal(ON, 950, str(tmp_path)).record([("one", Place.NODE, content)])
-    assert Journal(ON, 950, str(tmp_path)).before("one", bytes) == content

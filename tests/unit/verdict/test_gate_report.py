@@ -166,16 +166,6 @@ def test_junit_file_that_is_a_pipe_stays_one(toy: Toy) -> None:
     assert pipe.stat().st_mode & 0o777 == 0o644
 
 
-def test_junit_file_has_no_secrets(toy: Toy) -> None:
-    toy.conftest("\n@then('a leak')\ndef _(): raise ValueError('password=hunter2')\n")
-    toy.feature("Then a leak")
-    seen = toy.run("--color=yes")
-    assert seen.ret == 3
-    assert "hunter2" not in (toy.path / "reports" / "junit.xml").read_text()
-    assert "hunter2" not in str(toy.results())
-    assert "hunter2" not in seen.stdout.str()
-
-
 @pytest.fixture
 def renderer(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     def make(script: str | None) -> None:
