@@ -133,53 +133,39 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
 
 
 @pytest.mark.parametrize(
-    "label",
+    ("label", "profile", "named"),
     [
-        f"{NAME} (enforce)",
-        f"{NAME}//&docker-default (enforce)",
-        f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined (mixed)",
-        f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined",
+        (f"{NAME} (enforce)", NAME, ""),
+        (f"{NAME}//&docker-default (enforce)", NAME, ""),
+        (f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined (mixed)", NAME, ""),
+        (f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined", NAME, ""),
+        ("unconfined", NAME, "unconfined"),
+        ("unconfined (enforce)", NAME, "unconfined"),
+        (f"{NAME} (complain)", NAME, "complain mode"),
+        (f"{NAME} (kill)", NAME, "kill mode, which confines"),
+        (f"{NAME} (unconfined)", NAME, "unconfined mode"),
+        (f"{NAME} (user)", NAME, "prompt mode"),
+        (f"{NAME} (mixed)", NAME, "mixed mode"),
+        (NAME, NAME, "unknown mode"),
+        (f"{NAME}//&docker-default (complain)", NAME, "complain mode"),
+        (f"{NAME}//wide (enforce)", NAME, "a child"),
+        ("docker-default (enforce)", NAME, "not the plan's"),
+        (f"{NAME}-b (enforce)", NAME, "not the plan's"),
+        (":other:unconfined", NAME, "not the plan's"),
+        ("", NAME, "not the plan's"),
+        # where any profile will do
+        ("any (enforce)", "", ""),
+        ("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined", "", ""),
+        ("any (complain)", "", "complain mode"),
+        ("unconfined", "", "unconfined"),
+        ("unconfined//&:lxc-950_<-var-lib-lxc>:unconfined", "", "unconfined"),
+        ("any//&:lxc-950_<-var-lib-lxc>:unconfined (-)", "", "- mode"),
     ],
 )
-def test_label_defect_under_the_profile_is_empty(label: str) -> None:
-    assert confinement.label_defect(label, NAME) == ""
-
-
-@pytest.mark.parametrize(
-    ("label", "named"),
-    [
-        ("unconfined", "unconfined"),
-        ("unconfined (enforce)", "unconfined"),
-        (f"{NAME} (complain)", "complain mode"),
-        (f"{NAME} (kill)", "kill mode"),
-        (f"{NAME} (unconfined)", "unconfined mode"),
-        (f"{NAME} (mixed)", "mixed mode"),
-        (NAME, "unknown mode"),
-        (f"{NAME}//&docker-default (complain)", "complain mode"),
-        (f"{NAME}//wide (enforce)", "a child"),
-        ("docker-default (enforce)", "not the plan's"),
-        (f"{NAME}-b (enforce)", "not the plan's"),
-        (":other:unconfined", "not the plan's"),
-        ("", "not the plan's"),
-    ],
-)
-def test_label_defect_under_another_label_names_its_mode_or_why(label: str, named: str) -> None:
-    assert named in confinement.label_defect(label, NAME)
-
-
-@pytest.mark.parametrize(
-    ("label", "named"),
-    [
-        ("any (enforce)", ""),
-        ("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined", ""),
-        ("any (complain)", "complain mode"),
-        ("unconfined", "unconfined"),
-        ("unconfined//&:lxc-950_<-var-lib-lxc>:unconfined", "unconfined"),
-        ("any//&:lxc-950_<-var-lib-lxc>:unconfined (-)", "- mode"),
-    ],
-)
-def test_label_defect_where_any_profile_will_do(label: str, named: str) -> None:
-    found = confinement.label_defect(label, "")
+def test_label_defect_names_the_mode_or_the_profile_that_does_not_confine(
+    label: str, profile: str, named: str
+) -> None:
+    found = label_defect(label, profile)
     assert named in found if named else found == ""
 
 

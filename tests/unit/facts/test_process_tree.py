@@ -98,27 +98,22 @@ def test_notes_of_processes_have_their_containers_by_cgroup_and_by_parent(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "forks",
+    ("forks", "had"),
     [
-        [(5, 50), (7, 50)],  # of 950; then of 951, whose parent is the node's by CLONE_PARENT
-        [(7, 50), (5, 50)],
-        [(5, 50), (7, 50), (5, 50)],
+        ([(5, 50), (6, 50)], {"950", "951"}),
+        # of 950; then of 951, whose parent is the node's by CLONE_PARENT
+        ([(5, 50), (7, 50)], {"950", "?"}),
+        ([(7, 50), (5, 50)], {"950", "?"}),
+        ([(5, 50), (7, 50), (5, 50)], {"950", "?"}),
     ],
 )
-def test_notes_of_a_pid_that_was_also_of_a_process_of_unknown_container_have_both(
-    forks: list[tuple[int, int]], tmp_path: Path
+def test_notes_of_a_pid_that_several_processes_had_have_all_of_them(
+    forks: list[tuple[int, int]], had: set[str], tmp_path: Path
 ) -> None:
-    kernel = Kernel(tmp_path, {5: A, 7: NODE})
+    kernel = Kernel(tmp_path, {5: A, 6: B, 7: NODE})
     for parent, child in forks:
         kernel.say(FORK, parent, child)
-    assert kernel.notes().containers[50] == {"950", "?"}
-
-
-def test_notes_of_a_pid_that_passed_between_containers_have_both(tmp_path: Path) -> None:
-    kernel = Kernel(tmp_path, {5: A, 6: B})
-    kernel.say(FORK, 5, 50)
-    kernel.say(FORK, 6, 50)
-    assert kernel.notes().containers[50] == {"950", "951"}
+    assert kernel.notes().containers[50] == had
 
 
 @pytest.mark.parametrize(

@@ -37,18 +37,19 @@ def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: 
 
 
 @pytest.mark.parametrize(
-    "written",
+    ("written", "loaded"),
     [
-        "features: nesting=1,fuse=yes\ntemplate: 0\n",
-        "features: fusion=1\nfeatures: fuse=1\n",
-        "arch: amd64\n[pre]\nfeatures: fusion=1\nlxc.aa_profile: x\n",
-        "lxc.apparmor.profile: lxc-phoenix-v2\n",
-        "lxc.apparmor.profile: generated\n",
-        "lxc.apparmor.profile: unconfined\n",
+        ("features: nesting=1,fuse=yes\ntemplate: 0\n", LOADED + STARTER),
+        ("features: fusion=1\nfeatures: fuse=1\n", LOADED + STARTER),
+        ("arch: amd64\n[pre]\nfeatures: fusion=1\nlxc.aa_profile: x\n", LOADED + STARTER),
+        ("lxc.apparmor.profile: lxc-phoenix-v2\n", LOADED + STARTER),
+        ("lxc.apparmor.profile: generated\n", LOADED + STARTER),
+        ("lxc.apparmor.profile: unconfined\n", LOADED + STARTER),
+        ("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED),
     ],
 )
-def test_start_obstacle_where_there_is_none_is_empty(written: str) -> None:
-    assert startable.start_obstacle(runtime(written), 950) == ""
+def test_start_obstacle_where_there_is_none_is_empty(written: str, loaded: str) -> None:
+    assert startable.start_obstacle(runtime(written, loaded), 950) == ""
 
 
 def test_start_obstacle_of_a_node_without_quorum_is_that() -> None:
@@ -56,13 +57,6 @@ def test_start_obstacle_of_a_node_without_quorum_is_that() -> None:
     assert isinstance(pct.node, Machine)
     pct.node.answers["sh control"] = "555\n"
     assert "pvecm status" in startable.start_obstacle(pct, 950)
-
-
-def test_start_obstacle_of_a_name_without_the_starters_profile_is_empty() -> None:
-    assert (
-        startable.start_obstacle(runtime("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED), 950)
-        == ""
-    )
 
 
 def test_start_obstacle_of_plain_lxc_names_its_own_file() -> None:

@@ -194,40 +194,29 @@ def test_text_of_a_log_that_is_gone_is_an_error(node: OnDisk) -> None:
         log.text()
 
 
-def test_text_of_a_log_that_is_renamed_while_it_is_read_is_of_both_files(node: OnDisk) -> None:
-    log = node.opened()
-    node.grow(line(1))
-    log.text()
-    node.grow(line(2))
-    node.before_read = node.rotate
-    node_grown = log.text()
-    assert node_grown == line(1) + line(2)
-    node.grow(line(3))
-    assert log.text() == line(1) + line(2) + line(3)
-
-
-def test_text_of_a_log_that_is_renamed_at_the_first_look_is_of_both_files(node: OnDisk) -> None:
+@pytest.mark.parametrize("earlier", [0, 2])
+@pytest.mark.parametrize("looked", [False, True])
+def test_text_of_a_log_that_is_renamed_while_it_is_read_is_of_all_files(
+    node: OnDisk, earlier: int, looked: bool
+) -> None:
     """The new file may be longer than the place in the old one, by when it is read."""
     log = node.opened()
-    node.grow(line(1))
+    for number in range(earlier):
+        node.grow(line(number))
+        node.rotate()
+    node.grow(line(3))
+    if looked:
+        log.text()
 
     def rotated() -> None:
         node.rotate()
-        node.grow(NOISE * 20, line(2))
+        node.grow(NOISE * 20, line(4))
 
     node.before_read = rotated
-    assert log.text() == line(1) + line(2)
-    node.grow(line(3))
-    assert log.text() == line(1) + line(2) + line(3)
-
-
-def test_text_of_logs_that_are_renamed_at_the_first_look_is_of_all_files(node: OnDisk) -> None:
-    log = node.opened()
-    for number in (1, 2):
-        node.grow(line(number))
-        node.rotate()
-    node.before_read = node.rotate
-    assert log.text() == line(1) + line(2)
+    expected = "".join(map(line, [*range(earlier), 3, 4]))
+    assert log.text() == expected
+    node.grow(line(5))
+    assert log.text() == expected + line(5)
 
 
 def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> None:
