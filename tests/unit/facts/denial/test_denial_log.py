@@ -21,7 +21,6 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from docker_lxc_gate.facts.denial.denial_log import NodesLog
 
 NAME = "lxc-phoenix-v2"
 DENIED = (
@@ -138,53 +137,34 @@ btime 900
 """
 
 
-@pytest.fixture
-def log() -> NodesLog:
-    return denial_log.read(Foreign([(0, ANSWER % (DENIED % (1, 7)).encode(), b"")]))
+PARENT = "\nparent 1000.5:1 7"
 
 
-def owner(log: NodesLog, pid: int, profile: str = NAME, at: float | None = 1000.5) -> Owner | None:
-    (denial,) = parse((DENIED % (1, pid)).replace(NAME, profile))
-    return log.owner(denial, at)
-
-
-def test_owner_of_a_process_that_lives_is_by_the_outermost_of_its_cgroups(log: NodesLog) -> None:
-    assert owner(log, 7) == Owner(950, "process's cgroup")
-
-
-def test_owner_of_a_process_whose_number_was_given_again_since_then_is_not_told(
-    log: NodesLog,
+@pytest.mark.parametrize(
+    ("pid", "profile", "at", "more", "expected"),
+    [
+        (7, NAME, 1000.5, "", Owner(950, "process's cgroup")),  # the outermost
+        (7, "lxc-953_</var/lib/lxc>", 1000.5, "", Owner(953, "generated profile")),
+        (8, NAME, 1000.5, "", None),  # the number was given again since then
+        (8, NAME, None, "", None),
+        (8, NAME, 2000, "", Owner("web", "process's cgroup")),
+        (9, "lxc-only", 1000.5, "", None),  # a process of the node
+        (70, NAME, 1000.5, "", None),  # gone; 950 and 952 have the profile
+        (70, NAME, 1000.5, PARENT, Owner(950, "parent process's cgroup")),
+        (70, "docker-default", 1000.5, "", None),
+        (
+            *(70, "lxc-only", 1000.5, ""),
+            Owner("web", "profile, which no other container here has now"),
+        ),
+        (70, 'lxc-only" namespace="root//snap', 1000.5, "", None),  # whoever made it names them
+    ],
+)
+def test_owner_is_told_by_the_record_then_the_process_then_its_parent_then_the_profile(
+    pid: int, profile: str, at: float | None, more: str, expected: Owner | None
 ) -> None:
-    assert owner(log, 8) is None
-    assert owner(log, 8, at=None) is None
-    assert owner(log, 8, at=2000) == Owner("web", "process's cgroup")
-
-
-def test_owner_of_a_process_of_the_node_is_no_container(log: NodesLog) -> None:
-    assert owner(log, 9, "lxc-only") is None
-
-
-def test_owner_of_one_that_is_gone_is_by_its_parent_and_then_by_a_profile_that_one_has(
-    log: NodesLog,
-) -> None:
-    assert owner(log, 70) is None, "950 and 952 have the profile"
-    only = owner(log, 70, "lxc-only")
-    assert only == Owner("web", "profile, which no other container here has now")
-    assert owner(log, 70, "docker-default") is None
-    said = (DENIED % (1, 70) + "\nparent 1000.5:1 7").encode()
-    with_parent = denial_log.read(Foreign([(0, ANSWER % said, b"")]))
-    assert owner(with_parent, 70) == Owner(950, "parent process's cgroup")
-
-
-def test_owner_of_a_profile_in_another_policy_namespace_is_not_told_by_its_name(
-    log: NodesLog,
-) -> None:
-    (denial,) = parse((DENIED % (1, 70)).replace(f'"{NAME}"', '"lxc-only" namespace="root//snap"'))
-    assert log.owner(denial, 1000.5) is None
-
-
-def test_owner_that_the_record_names_counts_before_all_else(log: NodesLog) -> None:
-    assert owner(log, 7, "lxc-953_</var/lib/lxc>") == Owner(953, "generated profile")
+    line = (DENIED % (1, pid)).replace(NAME, profile)
+    log = denial_log.read(Foreign([(0, ANSWER % f"{line}{more}".encode(), b"")]))
+    assert log.owner(*parse(line), at) == expected
 
 
 def test_read_with_a_word_on_standard_error_was_not_to_the_end() -> None:
