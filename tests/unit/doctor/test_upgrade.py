@@ -39,62 +39,67 @@ DENIES = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
 PVE = installed("lxc-pve 6.0.5-1")
 
 
+def at(had: str | Raw, *steps: str) -> dict[Read[Any], Raw]:
+    """A machine with these packages, separated by commas, and what apt would do there."""
+    return {
+        INSTALLED: installed(*had.split(", ")) if isinstance(had, str) else had,
+        PLAN: plan(*steps),
+    }
+
+
+def mine(rule: str) -> dict[Read[Any], Raw]:
+    """A node on which the container has a profile of its own."""
+    return {CONFINED: confined("lxc-mine (enforce)", f"profile lxc-mine {{\n  {rule},\n}}\n")}
+
+
+NEWER: dict[Read[Any], Raw] = {INSTALLED: OLDER, PLAN: LATER}
+
+
 #: What the node answers, what the container answers, and the problem named.
 BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
-    ({}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
-    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.3.3+ds1-2")}, "upgrade-runc-reopen"),
-    ({INSTALLED: PVE}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
+    ({}, NEWER, "upgrade-runc-reopen"),
+    ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.3.3+ds1-2"), "upgrade-runc-reopen"),
+    (at(PVE), NEWER, "upgrade-runc-reopen"),
     # as it is now already, and nothing fixes it
-    (
-        {},
-        {INSTALLED: installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")},
-        "upgrade-runc-reopen",
-    ),
+    ({}, at("docker.io 27.5.1, containerd 1.7.24, runc 1.3.3+ds1-2"), "upgrade-runc-reopen"),
     (
         {CONFINED: confined("lxc-mine (enforce)", BASED, DENIES), PLAN: plan("lxc 1:6.0.6-1")},
-        {INSTALLED: OLDER, PLAN: LATER},
+        NEWER,
         "upgrade-runc-reopen-base",
     ),
-    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\n"}, "docker-23-parser"),
-    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, "docker-23-parser"),
-    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), "docker-28-ipset"),
+    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
+    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
+    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), "upgrade-docker-28-ipset"),
     (
         {upgrade_reads.KERNEL_HAS: "ip_set\nip_set_hash_net\nxt_set\n"},
         {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"},
-        "docker-28-raw",
+        "upgrade-docker-28-raw",
     ),
     (
-        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
+        mine("umount"),
         {
             PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1"),
             guest_reads.SETTINGS: (1, "", "No such file or directory"),
         },
-        "docker-29-store",
+        "upgrade-docker-29-store",
     ),
     (
         {},
         {**docker("29.5.0"), guest_reads.SETTINGS: '{"default-runtime": "sysbox-runc"}'},
-        "docker-29-time",
+        "upgrade-docker-29-time",
     ),
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
-        {INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")},
-        "kernel-unix-sockets",
+        at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"),
+        "upgrade-kernel-unix-sockets",
     ),
+    ({}, at(DEBIAN, "-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16"), "upgrade-removes"),
     (
         {},
-        {INSTALLED: DEBIAN, PLAN: plan("-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16")},
+        at("docker.io 27.5.1, containerd 1.7.24, fuse-overlayfs 1.14-1", "-fuse-overlayfs 1.14-1"),
         "upgrade-removes",
     ),
-    (
-        {},
-        {
-            INSTALLED: installed("docker.io 27.5.1", "containerd 1.7.24", "fuse-overlayfs 1.14-1"),
-            PLAN: plan("-fuse-overlayfs 1.14-1"),
-        },
-        "upgrade-removes",
-    ),
-    ({INSTALLED: PVE, PLAN: plan("-lxc-pve 6.0.5-1")}, {INSTALLED: DEBIAN}, "-removes"),
+    (at(PVE, "-lxc-pve 6.0.5-1"), at(DEBIAN), "upgrade-removes"),
 ]
 
 
@@ -103,18 +108,13 @@ def test_upgrade_that_breaks_docker_is_named_alone(
     node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], named: str
 ) -> None:
     found = upgraded(node, guest)
-    assert [each.removeprefix("upgrade-") for each in problems(found)] == [
-        named.removeprefix("-").removeprefix("upgrade-")
-    ]
+    assert problems(found) == [named]
     assert found.exit_code == 1
 
 
 def test_lxc_7_breaks_a_configuration_with_keys_of_the_first_cgroups() -> None:
-    node: dict[Read[Any], Raw] = {
-        INSTALLED: installed("lxc 1:6.0.6-1"),
-        PLAN: plan("lxc 1:6.0.6-1 1:7.0.0-1"),
-    }
-    guest: dict[Read[Any], Raw] = {INSTALLED: DEBIAN}
+    node: dict[Read[Any], Raw] = at("lxc 1:6.0.6-1", "lxc 1:6.0.6-1 1:7.0.0-1")
+    guest: dict[Read[Any], Raw] = at(DEBIAN)
     new = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup2.devices.allow = a\n", pct=False)
     assert (problems(new), new.unseen, new.exit_code) == ([], (), 0)
     old = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup.devices.allow = a\n", pct=False)
@@ -123,18 +123,15 @@ def test_lxc_7_breaks_a_configuration_with_keys_of_the_first_cgroups() -> None:
 
 #: Upgrades that look like those above, and break nothing.
 FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
-    ({}, {INSTALLED: OLDER}),
-    ({INSTALLED: installed("lxc-pve 6.0.5-2")}, {INSTALLED: OLDER, PLAN: LATER}),
-    ({INSTALLED: installed("lxc-pve 6.0.0-2")}, {INSTALLED: OLDER, PLAN: LATER}),
-    ({INSTALLED: installed("lxc 1:6.0.4-4+deb13u4")}, {INSTALLED: OLDER, PLAN: LATER}),
-    ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, {INSTALLED: OLDER, PLAN: LATER}),
+    ({}, at(OLDER)),
+    (at("lxc-pve 6.0.5-2"), NEWER),
+    (at("lxc-pve 6.0.0-2"), NEWER),
+    (at("lxc 1:6.0.4-4+deb13u4"), NEWER),
+    ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, NEWER),
     # a profile of its own, which states no rule about /proc/sys
-    (
-        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  mount,\n}\n")},
-        {INSTALLED: OLDER, PLAN: LATER},
-    ),
-    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.1.15+ds1-2+deb13u1")}),
-    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.2.7")}),
+    (mine("mount"), NEWER),
+    ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.1.15+ds1-2+deb13u1")),
+    ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.2.7")),
     ({}, docker("23.0.0")),
     ({}, {**docker("23.0.2"), guest_reads.OWN_APPARMOR: "parser\n"}),
     ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\nkernel\n"}),
@@ -142,26 +139,20 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
     ({}, docker("28.0.0")),
     ({}, {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"}),
     ({upgrade_reads.KERNEL_HAS: ""}, docker("28.0.4")),
-    (
-        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
-        docker("29.4.3"),
-    ),
+    (mine("umount"), docker("29.4.3")),
     # a Docker that was there before keeps its driver, and a new one takes the one that is named
     (
-        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
+        mine("umount"),
         {**docker("29.4.3"), guest_reads.SETTINGS: (1, "", "No such file or directory")},
     ),
-    (
-        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
-        {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")},
-    ),
+    (mine("umount"), {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")}),
     # what a file says of a generated profile is not that profile
     (
         {
             CONFINED: confined("lxc-950_</var/lib/lxc> (enforce)", BASED, DENIES),
             INSTALLED: installed("lxc 1:6.0.6-1"),
         },
-        {INSTALLED: OLDER, PLAN: LATER},
+        NEWER,
     ),
     ({}, docker("29.5.0")),
     (
@@ -174,9 +165,9 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
     # an AppArmor in the container that compiles for an older ABI
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
-        {INSTALLED: installed("docker-ce 5:28.5.1-1", "apparmor 3.0.8-3")},
+        at("docker-ce 5:28.5.1-1, apparmor 3.0.8-3"),
     ),
-    ({PLAN: plan("proxmox-kernel-6.14.11-4-pve-signed 6.14.11-4")}, {INSTALLED: DEBIAN}),
+    ({PLAN: plan("proxmox-kernel-6.14.11-4-pve-signed 6.14.11-4")}, at(DEBIAN)),
     # another package in its place
     (
         {},
@@ -202,7 +193,7 @@ def test_upgrade_that_breaks_nothing_names_no_problem(
 
 
 def test_breakage_tells_both_versions_the_cause_and_its_sources() -> None:
-    found = upgraded({}, {INSTALLED: OLDER, PLAN: LATER})
+    found = upgraded({}, NEWER)
     said = found.problems[0]
     assert said.cause.startswith("after the upgrade no Docker container starts")
     moved = "containerd.io 1.7.28-1~debian.13~trixie → 2.2.1-1~debian.13~trixie in the container"
@@ -214,13 +205,13 @@ def test_breakage_tells_both_versions_the_cause_and_its_sources() -> None:
 
 def test_breakage_that_is_there_already_says_so() -> None:
     had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
-    found = upgraded({}, {INSTALLED: had})
+    found = upgraded({}, at(had))
     assert found.problems[0].cause.startswith("as now already, no Docker container starts")
 
 
 def test_upgrade_that_fixes_is_advice_and_names_the_row() -> None:
     had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
-    found = upgraded({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.4-4+deb13u4")}, {INSTALLED: had})
+    found = upgraded({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.4-4+deb13u4")}, at(had))
     assert problems(found) == []
     said = first(found, "upgrade-fixes")
     assert said.cause.endswith(": row upgrade-runc-reopen")
@@ -231,18 +222,10 @@ def test_upgrade_that_fixes_is_advice_and_names_the_row() -> None:
 @pytest.mark.parametrize(
     ("node", "guest", "machine", "row"),
     [
-        (
-            {PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")},
-            {INSTALLED: OLDER, PLAN: LATER},
-            "node first",
-            "runc-reopen",
-        ),
+        ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, NEWER, "node first", "runc-reopen"),
         (
             {PLAN: plan("linux-image-6.17.8+deb14-amd64 6.17.8-1")},
-            {
-                INSTALLED: installed("docker-ce 5:28.5.1-1", "apparmor 4.1.0-1"),
-                PLAN: plan("docker-ce 5:28.5.1-1 5:29.4.3-1"),
-            },
+            at("docker-ce 5:28.5.1-1, apparmor 4.1.0-1", "docker-ce 5:28.5.1-1 5:29.4.3-1"),
             "container before the node reboots",
             "kernel-unix-sockets",
         ),
@@ -266,7 +249,7 @@ Both = tuple[dict["Read[Any]", "Raw"], dict["Read[Any]", "Raw"]]
 def pve(old: str, new: str) -> Both:
     """An upgrade of pve-container, with a Docker that stays."""
     had = installed("lxc-pve 6.0.5-2", f"pve-container {old}")
-    return {INSTALLED: had, PLAN: plan(f"pve-container {old} {new}")}, {INSTALLED: DEBIAN}
+    return at(had, f"pve-container {old} {new}"), at(DEBIAN)
 
 
 #: Of a container's configuration too: a line of it, the upgrade, and what is named.
@@ -277,13 +260,7 @@ BY_CONFIG: list[tuple[str, Both, str]] = [
     ("lxc.cgroup.devices.allow: a", pve("6.1.5", "6.1.6"), "upgrade-pve-cgroup-keys"),
     (
         "features: fuse=1",
-        (
-            {},
-            {
-                INSTALLED: installed("docker.io 26.1.5", "systemd 252.39-1"),
-                PLAN: plan("systemd 252.39-1 257.13-1"),
-            },
-        ),
+        ({}, at("docker.io 26.1.5, systemd 252.39-1", "systemd 252.39-1 257.13-1")),
         "upgrade-systemd-nesting",
     ),
     (
@@ -296,7 +273,7 @@ BY_CONFIG: list[tuple[str, Both, str]] = [
     ("mp0: /mnt/nas,mp=/data", pve("6.1.0", "6.1.1"), "upgrade-fixes"),
     ("lxc.cgroup.dir.container: x", pve("6.1.4", "6.1.4"), ""),
     ("ostype: debian", pve("6.1.0", "6.1.2"), ""),
-    ("features: nesting=1", ({}, {INSTALLED: installed("docker.io 26.1.5", "systemd 257.1")}), ""),
+    ("features: nesting=1", ({}, at("docker.io 26.1.5, systemd 257.1")), ""),
     (
         "lxc.apparmor.profile: unconfined",
         (
@@ -328,38 +305,25 @@ SAID: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
     ({PLAN: plan("proxmox-kernel-7.0.2-1-pve-signed 7.0.2-1")}, LEGACY, "upgrade-kernel-xtables"),
     (*pve("6.0.18", "6.0.19"), "upgrade-pve-root-owner"),
     (*pve("6.1.4", "6.1.5"), "upgrade-pve-af-alg"),
-    (
-        {INSTALLED: installed("lxc-pve 6.0.5-2")},
-        {INSTALLED: OLDER, PLAN: LATER},
-        "upgrade-containerd-files",
-    ),
+    (at("lxc-pve 6.0.5-2"), NEWER, "upgrade-containerd-files"),
     (
         {PLAN: plan("linux-image-6.16.3+deb14-amd64 6.16.3-1")},
-        {INSTALLED: installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1")},
+        at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1"),
         "upgrade-kernel-fuse-sync",
     ),
     (
         {},
-        {
-            INSTALLED: installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1"),
-            PLAN: plan("fuse-overlayfs 1.14-1 1.16-1"),
-        },
+        at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1", "fuse-overlayfs 1.14-1 1.16-1"),
         "upgrade-fixes",
     ),
     (
-        {
-            INSTALLED: installed("apparmor 3.0.8-3", "lxc 1:5.0.2-1+deb12u3"),
-            PLAN: plan("apparmor 3.0.8-3 4.1.0-1"),
-        },
-        {INSTALLED: DEBIAN},
+        at("apparmor 3.0.8-3, lxc 1:5.0.2-1+deb12u3", "apparmor 3.0.8-3 4.1.0-1"),
+        at(DEBIAN),
         "upgrade-apparmor-4-userns",
     ),
     (
         {},
-        {
-            INSTALLED: installed("docker.io 20.10.24+dfsg1-1", "apparmor 3.0.8-3"),
-            PLAN: plan("apparmor 3.0.8-3 4.1.0-1"),
-        },
+        at("docker.io 20.10.24+dfsg1-1, apparmor 3.0.8-3", "apparmor 3.0.8-3 4.1.0-1"),
         "upgrade-apparmor-4-stop",
     ),
 ]
@@ -373,7 +337,7 @@ STOPS = [
 @pytest.mark.parametrize(("version", "stops"), STOPS)
 def test_docker_stop_works_since_the_fix_of_each_series(version: str, stops: bool) -> None:
     had = installed(f"docker-ce 5:{version}-1", "apparmor 3.0.8-3")
-    found = upgraded({}, {INSTALLED: had, PLAN: plan("apparmor 3.0.8-3 4.1.0-1")})
+    found = upgraded({}, at(had, "apparmor 3.0.8-3 4.1.0-1"))
     assert ("upgrade-apparmor-4-stop" not in advice(found)) is stops
 
 
@@ -388,8 +352,7 @@ def test_upgrade_after_which_docker_runs_is_told_in_advice(
 
 
 def test_every_row_of_the_table_is_shown_by_a_test() -> None:
-    rows = {f"upgrade-{named.removeprefix('-').removeprefix('upgrade-')}" for *_, named in BREAKS}
-    rows |= {named for *_, named in (*SAID, *BY_CONFIG)}
+    rows = {named for *_, named in (*BREAKS, *SAID, *BY_CONFIG)}
     rows |= {"upgrade-fuse-overlayfs-entries", "upgrade-lxc-7-keys"}
     assert {each.id for each in PAIRS} <= rows
 
@@ -444,7 +407,7 @@ def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> Non
 
 
 def test_unknown_version_that_is_installed_already_is_not_said_again() -> None:
-    found = upgraded({}, {INSTALLED: installed("docker-ce 5:30.0.0-1", "runc 1.1.15")})
+    found = upgraded({}, at("docker-ce 5:30.0.0-1, runc 1.1.15"))
     assert advice(found) == []
 
 
@@ -475,7 +438,7 @@ def test_machine_whose_plan_is_not_known_ends_with_3_and_says_why(
     read: Read[Any], answer: Raw, why: str, where: str
 ) -> None:
     node: dict[Read[Any], Raw] = {read: answer} if where == "node" else {}
-    guest: dict[Read[Any], Raw] = {INSTALLED: DEBIAN}
+    guest: dict[Read[Any], Raw] = at(DEBIAN)
     if where == "container":
         guest[read] = answer
     found = upgraded(node, guest)
@@ -496,7 +459,7 @@ def test_old_lists_hide_no_breakage_that_they_show() -> None:
 
 def test_list_without_a_date_and_a_clock_that_was_set_back_are_no_reason_to_doubt() -> None:
     odd = f"now {NOW}\nasked {NOW + 99999}\nlists 1\nValid-Until: never\n"
-    found = upgraded({upgrade_reads.LISTS: odd}, {INSTALLED: DEBIAN})
+    found = upgraded({upgrade_reads.LISTS: odd}, at(DEBIAN))
     assert (found.unseen, found.exit_code) == ((), 0)
 
 
@@ -516,10 +479,10 @@ def test_container_without_a_package_of_docker_is_not_judged() -> None:
 
 def test_condition_that_cannot_be_read_is_named_where_a_version_asks_for_it() -> None:
     blind: dict[Read[Any], Raw] = {CONFINED: (4, "", "no label")}
-    found = upgraded(blind, {INSTALLED: OLDER, PLAN: LATER})
+    found = upgraded(blind, NEWER)
     assert [each.why for each in found.unseen] == ["no label"]
     assert found.exit_code == 3
-    assert upgraded(blind, {INSTALLED: DEBIAN}).exit_code == 0
+    assert upgraded(blind, at(DEBIAN)).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -579,7 +542,7 @@ def test_release_is_that_of_a_kernels_package(package: str, release: str) -> Non
 def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
     had = installed("lxc 1:6.0.6-1", "linux-image-6.17.8+deb14-amd64 6.17.8-1")
     inside = installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")
-    found = upgraded({INSTALLED: had}, {INSTALLED: inside})
+    found = upgraded(at(had), at(inside))
     assert problems(found) == ["upgrade-kernel-unix-sockets"]
 
 
@@ -589,7 +552,7 @@ def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
         VERSIONS: "kernel 6.16.3-local\n",
     }
     inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1")
-    assert advice(upgraded(node, {INSTALLED: inside})) == []
+    assert advice(upgraded(node, at(inside))) == []
 
 
 @pytest.mark.parametrize(
@@ -608,23 +571,22 @@ def test_kernel_whose_sync_waits_for_fuse_is_told_until_the_backports(
     kernel: str, *, waits: bool
 ) -> None:
     inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
-    found = upgraded({VERSIONS: f"kernel {kernel}\n", PLAN: plan()}, {INSTALLED: inside})
+    found = upgraded({VERSIONS: f"kernel {kernel}\n", PLAN: plan()}, at(inside))
     assert found.unseen == ()
     new = {PLAN: plan(f"linux-image-{kernel} 1")}
-    assert ("upgrade-kernel-fuse-sync" in advice(upgraded(new, {INSTALLED: inside}))) is waits
+    assert ("upgrade-kernel-fuse-sync" in advice(upgraded(new, at(inside)))) is waits
 
 
 def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
-    node: dict[Read[Any], Raw] = {
-        INSTALLED: installed("linux-image-6.16.3+deb14-amd64 6.16.3-1"),
-        PLAN: plan("-linux-image-6.16.3+deb14-amd64 6.16.3-1"),
-    }
+    node: dict[Read[Any], Raw] = at(
+        "linux-image-6.16.3+deb14-amd64 6.16.3-1", "-linux-image-6.16.3+deb14-amd64 6.16.3-1"
+    )
     inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
-    assert advice(upgraded(node, {INSTALLED: inside})) == []
+    assert advice(upgraded(node, at(inside))) == []
 
 
 def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
-    found = upgraded({VERSIONS: "lxc 6.0.4\n"}, {INSTALLED: DEBIAN})
+    found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
     assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
 
 
