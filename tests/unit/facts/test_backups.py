@@ -268,10 +268,12 @@ def test_backed_up_where_docker_is_absent_lacks_none_of_its_data(
     of_guest(node, absent, made)
 
 
+_VOLUMES = f"{DATA}/volumes/metadata.db"
+_OPTIONS = f"{DATA}/volumes/x/opts.json"
 #: The files of a stopped container, and what a verdict names: green if nothing, else what it is.
 STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
     ({}, None, ""),
-    ({f"{DATA}/volumes/metadata.db": "", "usr/sbin/dockerd": "ELF"}, None, ""),
+    ({_VOLUMES: "", "usr/sbin/dockerd": "ELF"}, None, ""),
     (
         {
             "opt/d/volumes/metadata.db": "",
@@ -283,11 +285,7 @@ STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
     ),
     ({DAEMON_JSON: '{"data-root": "/srv/d"}', "usr/bin/dockerd": ""}, AssertionError, "/srv/d, by"),
     (
-        {
-            f"{DATA}/volumes/metadata.db": "",
-            f"{DATA}/volumes/x/opts.json": '{"MountDevice":"/srv/x"}',
-            "usr/bin/dockerd": "",
-        },
+        {_VOLUMES: "", _OPTIONS: '{"MountDevice":"/srv/x"}', "usr/bin/dockerd": ""},
         AssertionError,
         "/srv (mp0, disabled)",
     ),
@@ -295,9 +293,9 @@ STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
     ({f"home/volumes/{n}/opts.json": "" for n in range(101)}, FactError, "more than 100 dir"),
     (
         {
-            f"{DATA}/volumes/metadata.db": "",
+            _VOLUMES: "",
             "usr/bin/dockerd": "",
-            "etc/fstab": f"# own\n/srv/docker {DATA} none bind 0 0\n",
+            "etc/fstab": f"# own\n/srv/docker {DATA} none bind\n",
         },
         FactError,
         "start the container",
@@ -305,14 +303,19 @@ STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("held", "error", "said"), STOPPED)
-def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
-    node: Rooted, held: dict[str, str], error: type[Exception] | None, said: str
-) -> None:
+def fill(node: Rooted, held: dict[str, str]) -> None:
+    """Write the files of a container."""
     for name, content in held.items():
         path = node.root / "images/950" / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+
+
+@pytest.mark.parametrize(("held", "error", "said"), STOPPED)
+def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
+    node: Rooted, held: dict[str, str], error: type[Exception] | None, said: str
+) -> None:
+    fill(node, held)
     (node.root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     made = back_up(node)
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
@@ -339,10 +342,7 @@ def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not
 def test_make_backup_that_lacks_dockers_data_says_that_it_was_made(node: Rooted) -> None:
     """Of a stopped container, only the archive says where the data is."""
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
-    for name, content in STOPPED[3][0].items():
-        path = node.root / "images/950" / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    fill(node, STOPPED[3][0])
     with naming(FactError, "vzdump-lxc-950", "was made", "/srv (mp0, disabled)") as refused:
         back_up(node)
     assert "nothing was changed" not in str(refused.value)

@@ -81,19 +81,6 @@ def test_opened_of_what_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None
         found(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("piece", [64, 100, 1 << 18])
-@examples(40)
-@given(said=st.lists(st.sampled_from([LINE, NOISE, b"", LINE + NOISE, b"\xff" * 70]), max_size=12))
-def test_lines_are_those_that_hold_a_mark_wherever_pieces_end(
-    said: list[bytes], piece: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_files, "_PIECE", max(piece, 200))
-        assert list(audit_files.lines(io.BytesIO(b"\n".join(said)))) == [
-            line for line in said if b"DENIED" in line
-        ]
-
-
 @examples(60)
 @given(said=st.lists(st.sampled_from([b'apparmor="DENIED"', b" ", b"a" * 50, b"apparmor="])))
 def test_lines_of_an_endless_line_lose_no_mark(said: list[bytes]) -> None:
