@@ -4,7 +4,6 @@ It answers to the name that it is started by, and fails on what it was not told 
 in files under $FAKE, so that a test can read and break it.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -44,9 +43,7 @@ def quiet_stdin() -> None:
         unknown()
 
 
-def pct_exec(  # noqa: C901, PLR0912, PLR0915 - a case a command
-    root: Path, command: list[str]
-) -> NoReturn:
+def pct_exec(root: Path, command: list[str]) -> NoReturn:  # noqa: C901, PLR0912 - a case a command
     quiet_stdin()
     if command[:2] == ["timeout", "-k"]:
         command = command[4:]
@@ -71,22 +68,15 @@ def pct_exec(  # noqa: C901, PLR0912, PLR0915 - a case a command
                 finish(1)
             start_docker(root)
             finish()
-        case ["cat", path]:
-            if not inside(path).exists():
-                finish(1, err="cat: absent\n")
-            if broken("cat-endless"):
-                endless()
-            finish(0, inside(path).read_text())
-        case ["test", "-e" | "-x", path]:
-            finish(0 if inside(path).exists() else 1)
-        case ["stat", "-c", "%a", path]:
-            if (FAKE / "mode").exists():
-                finish(0, (FAKE / "mode").read_text())
-            finish(0, "%o\n" % (inside(path).stat().st_mode & 0o777))
-        case ["sha256sum", path]:
-            if not inside(path).exists():
-                finish(1)
-            finish(0, hashlib.sha256(inside(path).read_bytes()).hexdigest() + f"  {path}\n")
+        case ["cat", _] if broken("cat-endless"):
+            endless()
+        case ["stat", *_] if (FAKE / "mode").exists():
+            finish(0, (FAKE / "mode").read_text())
+        case ["cat" | "test" | "stat" | "sha256sum" | "mkdir" | "mv" | "rm" as program, *words]:
+            if program in {"mkdir", "mv", "rm"}:
+                record()
+            moved = [str(inside(word)) if word.startswith("/") else word for word in words]
+            os.execvp(program, [program, *moved])  # noqa: S606 - a program of this machine
         case ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}", package]:
             known = dict(line.split() for line in packages.read_text().splitlines())
             finish(0 if package in known else 1, known.get(package, "") + " ")
@@ -105,18 +95,6 @@ def pct_exec(  # noqa: C901, PLR0912, PLR0915 - a case a command
                 book.writelines(f"{package} ii\n" for package in wanted)
             if "docker.io" in wanted:
                 start_docker(root)
-            finish()
-        case ["mkdir", "-p", path]:
-            record()
-            inside(path).mkdir(parents=True, exist_ok=True)
-            finish()
-        case ["mv", old, new]:
-            record()
-            inside(old).rename(inside(new))
-            finish()
-        case ["rm", "-f", path]:
-            record()
-            inside(path).unlink(missing_ok=True)
             finish()
     unknown()
 

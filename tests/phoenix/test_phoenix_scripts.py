@@ -36,7 +36,7 @@ def with_docker(node: Node) -> None:
         packages.write("docker.io ii\ndocker-cli ii\n")
     client = node.inside("/usr/bin/docker")
     client.parent.mkdir(parents=True)
-    client.touch()
+    client.touch(0o755)
     node.inside("docker").write_text("overlay2")
 
 
