@@ -159,12 +159,12 @@ def _apparmor(node: Transport) -> list[Step]:
         *_named("apparmor-profile"), desired.PROFILE, desired.PROFILE_PATH, desired.profile(None)
     )
 
-    def reload() -> None:
+    def reload(_: Mapping[str, Any]) -> None:
         _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
 
-    def reload_back() -> None:
+    def reload_back(images: Mapping[str, Any]) -> None:
         policy = deployed.held(node)  # rolled back already, and may differ from its file
-        reload()
+        reload(images)
         deployed.hold(node, policy)
 
     return [
@@ -194,7 +194,7 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
         start_again(container, images[options.id].containers)
 
     what = f"Docker's containers in {container.machine} as before"
-    back = Consequence("resume-docker-containers", what, back=resume)
+    back = Consequence("resume-docker-containers", what, resume)
     machine_of = attrgetter("machine_id")
     return Step(options, runtime.node, then_back=(back,), inside=INSIDE, machine_of=machine_of)
 
@@ -218,12 +218,12 @@ def _inside(
         if docker.id not in images:  # else there is no Docker any more
             storage.resume(container, images[storage.id])
 
-    def restart() -> None:
+    def restart(_: Mapping[str, Any]) -> None:
         if is_in_the_kernel(container):
             container_power.shutdown(runtime, ctid)
             container_power.start(runtime, ctid, tell)
 
-    back = Consequence("resume-docker", f"Docker in {container.machine} as before", back=resume)
+    back = Consequence("resume-docker", f"Docker in {container.machine} as before", resume)
     what = f"{container.machine} without anything of Docker's running"
     gone = Consequence("restart-container", what, restart)
     package = Package(*_named("fuse-overlayfs-package"), desired.DRIVER)

@@ -180,15 +180,13 @@ class Consequence:
     Args:
         id: what programs call it; two with the same id are one.
         title: what people call it.
-        run: does it.
-        back: does it on the way back, if that is something else, given the before-images of all
-            actions that were rolled back, by their actions' ids.
+        run: does it, given the before-images of all actions that were rolled back, by their ids;
+            ``apply`` gives none.
     """
 
     id: str
     title: str = field(compare=False)
-    run: Callable[[], None] = field(default=lambda: None, compare=False)
-    back: Callable[[Mapping[str, Any]], None] | None = field(default=None, compare=False)
+    run: Callable[[Mapping[str, Any]], None] = field(compare=False)
 
 
 @dataclass(frozen=True)

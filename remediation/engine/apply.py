@@ -177,7 +177,7 @@ class _Run:
         for consequence in once(step.then for step in changed):
             plan.tell(consequence.title)
             plan.enter(Stage.CONSEQUENCE, consequence)
-            consequence.run()
+            consequence.run({})
             why = "something it depends on changed"
             outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
         for step, left in plan.drifts() if changed else ():

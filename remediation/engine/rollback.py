@@ -305,7 +305,7 @@ class _Rollback:
             with self._noting(consequence.title):
                 self.plan.tell(consequence.title)
                 self.plan.enter(Stage.CONSEQUENCE, consequence)
-                consequence.back(images) if consequence.back else consequence.run()
+                consequence.run(images)
                 failed.remove(consequence)
         return failed
 

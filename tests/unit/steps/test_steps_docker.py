@@ -590,9 +590,3 @@ def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.M
     pulled(f"r.example/other@{DIGEST}").runs(monkeypatch)
     other = Target("lab", 950, image="other", registry="r.example")
     assert "any image" in genuine("r.example/other", other)
-
-
-def test_image_is_loaded_where_the_processor_is_unknown_is_undetermined() -> None:
-    refused = Machine({}, {"uname -m": (1, hello.MACHINE, "uname: no")})
-    with naming(CommandFailed, "uname"):
-        probe.image_is_loaded(refused, SimpleNamespace())  # type: ignore[arg-type]

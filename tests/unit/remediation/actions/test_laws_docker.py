@@ -55,7 +55,7 @@ class World:
         kept = journal(self.folder, on=on)
 
         back = Consequence(
-            "as before", "as before", back=lambda images: storage.resume(on, images["driver"])
+            "as before", "as before", lambda images: storage.resume(on, images["driver"])
         )
         return Plan([Step(storage, on, then_back=(back,))], kept)
 

@@ -110,7 +110,8 @@ def test_rollback_with_a_stop_after_the_restored_file_is_told(tmp_path: Path) ->
     apply(it.plan())
     told: list[str] = []
     step = replace(
-        it.step(), then_back=(Consequence("rebooted", "rebooted", lambda: stopped_and_started(it)),)
+        it.step(),
+        then_back=(Consequence("rebooted", "rebooted", lambda _: stopped_and_started(it)),),
     )
     (outcome,) = roll_back(replace(it.plan(), steps=[step], tell=told.append))
     assert "says what it said before" in outcome.reason
@@ -124,7 +125,7 @@ def test_rollback_that_ends_with_another_file_fails(tmp_path: Path, how: str) ->
     it = edited_by_hand(str(tmp_path))
     apply(it.plan())
 
-    def spoilt() -> None:
+    def spoilt(_: object) -> None:
         stopped_and_started(it)
         if how == "mode":
             it.config.chmod(0o600)
@@ -145,7 +146,7 @@ class Plain(OfFolder):
 def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
     apply(it.plan())
-    rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
+    rebooted = Consequence("rebooted", "rebooted", lambda _: stopped_and_started(it))
     step = replace(it.step(runtime=Plain(it.node, it.config, it.inside)), then_back=(rebooted,))
     with pytest.raises(RollbackFailed) as caught:
         roll_back(replace(it.plan(), steps=[step]))

@@ -59,7 +59,7 @@ def test_docker_restart_on_the_way_back_leaves_the_file(
 ) -> None:
     before = _look(node.config)
     (gone,) = it._inside(node, 950, lambda _: None, plan_file.find())[-1].then_back
-    gone.run()
+    gone.run({})
     assert _look(node.config) == before
     assert container.effective == repr(WRITTEN)
 

@@ -75,29 +75,27 @@ def test_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:
     assert shown.splitlines()[3:] == ["-a\tb", "+\\x1b]52;c;AA\\x07\\xff \\u202e"]
 
 
-def test_command_line_shows_what_was_changed_since_the_plan_from_then_to_now() -> None:
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (
+            ChangedSince({"options": Drift(f"{PATH} was changed", is_=b"now\n", should=b"left\n")}),
+            "--- the plan left\n+++ is now\n@@ -1 +1 @@\n-left\n+now\n",
+        ),
+        (
+            RollbackFailed([("options", VerifyFailed("x", [Drift(PATH, b"left\n", b"now\n")]))]),
+            "--- before the plan\n+++ is now\n@@ -1 +1 @@\n-left\n+now\n",
+        ),
+    ],
+    ids=["changed since", "not as before"],
+)
+def test_command_line_shows_the_diff_of_an_error(error: Exception, shown: str) -> None:
     @click.group(cls=Commands)
     def program() -> None: ...
 
     @program.command()
     def fails() -> None:
-        raise ChangedSince(
-            {"options": Drift(f"{PATH} was changed", is_=b"now\n", should=b"left\n")}
-        )
+        raise error
 
     ended = CliRunner().invoke(program, ["fails"])
-    assert "--- the plan left\n+++ is now\n@@ -1 +1 @@\n-left\n+now\n" in ended.stderr
-
-
-def test_command_line_shows_the_diff_of_a_rollback_that_is_not_exact() -> None:
-    @click.group(cls=Commands)
-    def program() -> None: ...
-
-    @program.command()
-    def fails() -> None:
-        drift = Drift(PATH, b"former\n", b"third\n")
-        raise RollbackFailed([("options", VerifyFailed("not as before", [drift]))])
-
-    ended = CliRunner().invoke(program, ["fails"])
-    assert ended.exit_code == 5
-    assert "--- before the plan\n+++ is now\n@@ -1 +1 @@\n-former\n+third\n" in ended.stderr
+    assert (ended.exit_code, shown in ended.stderr) == (5, True)

@@ -52,7 +52,7 @@ class World:
 
     def plan(self, death: Death | None = None) -> Plan:
         on = (death or Death()).under(ON)
-        reload = Consequence("reload", "reload", lambda: on.run(["true"]).require() and None)
+        reload = Consequence("reload", "reload", lambda _: on.run(["true"]).require() and None)
 
         def edited(path: str) -> FileEdit:
             return FileEdit(path, path, "STEP-1.2", str(self.where / path), edit)

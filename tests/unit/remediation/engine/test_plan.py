@@ -217,7 +217,7 @@ def test_apply_on_a_disk_that_fills_up_tells_it(tmp_path: Path, applied: bool) -
 
 def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
     ran: list[str] = []
-    reload = Consequence("reload", "reload", lambda: ran.append("reload"))
+    reload = Consequence("reload", "reload", lambda _: ran.append("reload"))
     it = plan(tmp_path, Flag("one"), Flag("two"), then=(reload,))
     apply(it)
     assert ran == ["reload"]
@@ -230,7 +230,7 @@ def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
 def test_apply_with_a_failing_consequence_rolls_everything_back(tmp_path: Path) -> None:
     ran: list[str] = []
 
-    def fails_once() -> None:
+    def fails_once(_: object) -> None:
         ran.append("reload")
         if len(ran) == 1:
             raise RemediationError("no reload")

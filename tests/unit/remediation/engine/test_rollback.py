@@ -61,13 +61,13 @@ def test_rollback_with_a_failing_consequence_runs_the_others_and_keeps_the_entry
     ran: list[str] = []
     broken = False
 
-    def reload() -> None:
+    def reload(_: object) -> None:
         ran.append("reload")
         if broken:
             raise RemediationError("no reload")
 
     one, two = Flag("one"), Flag("two", "STEP-2.1")
-    runs = Consequence("runs", "runs", lambda: ran.append("runs"))
+    runs = Consequence("runs", "runs", lambda _: ran.append("runs"))
     steps = [Step(one, ON, (Consequence("reload", "reload", reload),)), Step(two, ON, (runs,))]
     it = Plan(steps, journal(tmp_path))
     apply(it)
@@ -287,7 +287,7 @@ def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path)
         runs = False
 
     ran: list[bool] = []
-    then = (Consequence("Docker as before", "Docker as before", lambda: ran.append(runs)),)
+    then = (Consequence("Docker as before", "Docker as before", lambda _: ran.append(runs)),)
     inside = Step(Inside("inside"), Container(), then, place=Place.CONTAINER)
     steps = [Step(Options("options"), ON), inside]
     it = Plan(
@@ -418,7 +418,7 @@ def test_rollback_with_an_unreadable_before_image_of_the_start_keeps_its_results
 
     ran: list[str] = []
     one = Flag("one")
-    then = (Consequence("Docker as before", "Docker as before", lambda: ran.append("it")),)
+    then = (Consequence("Docker as before", "Docker as before", lambda _: ran.append("it")),)
     it = Plan(
         [Step(one, Container(), then, place=Place.CONTAINER)],
         journal(tmp_path),
