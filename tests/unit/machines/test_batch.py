@@ -124,17 +124,6 @@ def test_question_that_cannot_be_asked_says_so_in_the_words_of_one_question() ->
     assert str(raised.value) == "container '950' not running!: uname"
 
 
-@pytest.mark.laws
-def test_question_that_takes_too_long_is_asked_again_by_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        "docker_lxc_gate.machines.batch._PATIENCE", 10
-    )  # real seconds: enough for a loaded machine
-    found = at_once(Local(), [("true",), ("sleep", "30"), ("echo", "on")])
-    assert [result.argv for result in found] == [("true",), ("echo", "on")]
-
-
 def test_question_that_was_killed_is_asked_again_by_itself() -> None:
     """As timeout(1) does with what does not end when it is asked to."""
     found = at_once(Local(), [("true",), ("sh", "-c", "kill -9 $$"), ("echo", "on")])

@@ -7,13 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.target import Target, parse
-from remediation.cli.group import main
 from tests.doubles.naming import naming
 
 PLAIN = {"host": '"a"', "ctid": "950"}
@@ -211,11 +209,3 @@ def test_find_in_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> N
     ):
         with naming(UsageError, path, named):
             target_file.find("pve1", path)
-
-
-def test_plan_with_a_pipe_for_a_target_file_ends_with_2(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    argv = ["plan", "--target", "pve1", "--target-file", str(tmp_path / "fifo")]
-    done = CliRunner().invoke(main, argv)
-    assert done.exit_code == 2
-    assert str(tmp_path / "fifo") in done.output

@@ -115,16 +115,3 @@ def test_tally_says_why_a_scenario_has_no_result() -> None:
     ]
     assert causes(failures=1) == [nobody_knows, "not run: stopped after the first failure (-x)"]
     assert causes(failures=2)[1] == "not run: stopped after 2 failures (--maxfail)"
-
-
-@pytest.mark.parametrize("code", [0, 1, 5])
-def test_tally_interrupted_ends_with_130(code: int) -> None:
-    found = tally(code)
-    found.interrupted = True
-    assert found.code(pytest.ExitCode.INTERRUPTED) == 130
-
-
-def test_tally_passes_over_other_tests() -> None:
-    found = Tally()
-    found.take(SimpleNamespace(nodeid="unit", when="teardown", duration=1.0))  # type: ignore[arg-type]
-    assert found.settled() == []

@@ -259,13 +259,15 @@ def test_export_holds_all_that_was_there_before(folder: Path) -> None:
 
 
 def test_export_masks_planted_secrets_unless_asked_for_them(folder: Path) -> None:
-    planted = '{"registry-mirrors": ["https://me:hunter2@mirror"]}'
+    planted = '{"registry-mirrors": ["https://me:hunter2@mirror", "\x9b"]}'
     state = {"one": planted.encode(), "all": [b"\xff PASSWORD=hunter2"]}
     journal(folder).record([("settings", Place.NODE, state)])
     shown = json.loads(ran("journal", "export").stdout.splitlines()[-1])["state"]
     assert shown["one"]["text"] == planted.replace("hunter2", "***")
     assert base64.b64decode(shown["all"][0]["base64"]) == b"\xff PASSWORD=***"
-    assert "hunter2" in ran("journal", "export", "--with-secrets").stdout
+    exact = ran("journal", "export", "--with-secrets").stdout
+    assert json.loads(exact.splitlines()[-1])["state"]["one"]["text"] == planted
+    assert "\x9b" not in exact
 
 
 @pytest.mark.parametrize("harm", ["line", "content"])

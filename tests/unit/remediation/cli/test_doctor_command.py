@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
 from remediation.cli.group import main
-from tests.doubles.patient import CONFIG, CTID, MAP, diagnosis
+from tests.doubles.patient import CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
 
 if TYPE_CHECKING:
@@ -80,21 +80,6 @@ def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> Non
     assert told["could_not_see"] == [
         {"what": "whether units of the guest are refused", "why": "x", "matters": True}
     ]
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_doctor_shows_no_control_character_of_the_guest(
-    monkeypatch: pytest.MonkeyPatch, form: str
-) -> None:
-    said = "x\x1b[2Jforged: compliant\u202e reopen fd 8: permission denied\r"
-    blind = (9, "", "\x1b]52;c;x\x07")
-    found = diagnosis(
-        {messages.READ: said, guest_reads.DEVICES: blind},
-        config=f"{CONFIG}lxc.mount.entry: /dev/\x1bfuse\n",
-    )
-    done = run(monkeypatch, found, "--format", form)
-    assert done.exit_code == 1
-    assert not set("\x1b\u202e\x07\r") & set(done.output)
 
 
 OCTOBER = {

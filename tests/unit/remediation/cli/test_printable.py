@@ -308,17 +308,6 @@ def test_hostile_text_in_json_is_not_raw_to_who_decodes_it(
     assert any("evil" in each for each in decoded)
 
 
-def test_export_with_secrets_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = {"state": {"content": "http://u:hunter2@p\x9b"}}
-    read = SimpleNamespace(exported=lambda: [line])
-    monkeypatch.setattr(journal_verb, "_journal", lambda _: nullcontext((read, None)))
-    done = CliRunner().invoke(
-        journal_verb.export, ["--with-secrets", "--target", "root@pve1/950"], **SETTINGS
-    )
-    assert json.loads(done.output) == line
-    assert not OBEYED.search(done.output)
-
-
 def test_plan_of_a_secret_that_changes_shows_that_it_changes() -> None:
     proxies = '{{\n  "proxies": {{\n    "http-proxy": "http://u:{}@p:3128"\n  }}\n}}\n'
     is_, should = (proxies.format(password).encode() for password in ("hunter2", "correcthorse"))
