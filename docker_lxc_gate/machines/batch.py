@@ -135,6 +135,32 @@ def followed(
     return done, _in_time(after)
 
 
+def in_turn(on: Transport, argvs: Sequence[Argv], *, timeout: float) -> list[CommandResult]:
+    """Run commands that may change something, one after the other, in one round trip.
+
+    Args:
+        on: the machine.
+        argvs: the commands.
+        timeout: for each of them (seconds).
+
+    Raises:
+        TransportError: one took longer, or the answers cannot be told apart. None is sent again.
+    """
+    mark = secrets.token_hex(16)
+    script = _SCRIPT.format(mark=mark)
+    script += "".join(f"{_BOUNDED}{timeout:g} {shlex.join(argv)}\n" for argv in argvs)
+    whole = on.run(["sh", "-c", script, _NAME], timeout=(timeout + 5) * len(argvs))
+    if not (answers := _answers(whole, argvs, mark)):
+        raise TransportError(
+            f"on {on.machine}: how {argvs[0][0]} and {len(argvs) - 1} more ended "
+            "is not known: their answers cannot be told apart"
+        )
+    for each in answers:
+        if each.exit_code in _LATE and whole.seconds >= timeout:
+            raise too_late(on.machine, each.argv, timeout)
+    return answers
+
+
 def told(whole: CommandResult) -> list[CommandResult] | None:
     """Return what such a round trip asked and was answered, for a reader.
 

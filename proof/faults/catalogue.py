@@ -22,6 +22,7 @@ TOPICS = (
     "confinement",
     "audit_window",
     "docker",
+    "workload",
     "provisioning",
     "comparisons",
     "prerequisites",

@@ -109,6 +109,10 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "stages": [],
         "existing": Existing(950, machine, "", "", [], {}),
         "restarted": ended,
+        "workload": ended,
+        "listed": ended,
+        "met": [ended] * 4,
+        "killed": ended,
         "docker_run": DockerRun("gate-1", ended),
         "created": Provisioned("pct create", not code, "", 0.0),
     }

@@ -1,0 +1,304 @@
+"""What people use Docker for: images with many layers, networks, published ports, volumes.
+
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_bdd import given, then, when
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.lab import workload_image as built
+from docker_lxc_gate.machines.batch import in_turn
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.verdict import evidence
+from steps.docker import PATIENCE, cause, said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+#: What is made has these names, and is removed by them, also if a run was cut off.
+_OURS = "docker-lxc-gate-"
+_CHANGER, _SERVER, _WRITER = (_OURS + name for name in ("changer", "server", "writer"))
+_NETWORK, _VOLUME = _OURS + "network", _OURS + "volume"
+_CLEAN = (
+    f"docker rm -f -v {_CHANGER} {_SERVER} {_WRITER}; docker network rm {_NETWORK}; "
+    f"docker volume rm {_VOLUME}; docker image rm -f {built.COMMITTED} {built.LOADED}"
+)
+#: What the programs print to be recognised: each run has another word.
+_WORD = secrets.token_hex(8)
+#: The exit code of ``image.sh`` if the guest's programs made no image.
+_UNMADE = 70
+
+
+def _perl(name: str) -> list[str]:
+    return ["perl", "-e", program("steps", name)]
+
+
+def _docker(container: Transport, *commands: list[str]) -> list[CommandResult]:
+    """Run commands in one round trip; return their results up to the first that failed."""
+    results = in_turn(container, [tuple(each) for each in commands], timeout=PATIENCE)
+    ended = next((number for number, each in enumerate(results) if not each.ok), len(results))
+    return results[: ended + 1]
+
+
+@pytest.fixture(scope="module")
+def workload(container: Transport) -> Iterator[CommandResult]:
+    """The last command that made the image, once for all scenarios; all is removed after them."""
+    machine = container.look(["uname", "-m"]).require().text.strip()
+    if machine not in built.MACHINES:
+        raise FactError(
+            f"{container.machine} is {machine[:40]!r}, and an image can be made of the programs of "
+            f"{' or '.join(built.MACHINES)}"
+        )
+    clean(container)
+    try:
+        yield _made(container, machine)
+    finally:
+        clean(container)
+
+
+def clean(container: Transport) -> None:
+    """Remove all that the scenarios make."""
+    container.run(["sh", "-c", _CLEAN], timeout=2 * PATIENCE)
+
+
+def _made(container: Transport, machine: str) -> CommandResult:
+    loaded = container.run(
+        ["sh", "-c", program("steps", "image.sh")],
+        stdin=built.archive(built.MACHINES[machine][0]),
+        timeout=2 * PATIENCE,
+    )
+    if loaded.exit_code == _UNMADE:
+        raise FactError(
+            f"no image can be made of the programs of {container.machine}, which must have perl, "
+            f"ldd, tar and sha256sum: {cause(said(loaded))}"
+        )
+    if not loaded.ok:
+        return loaded
+    change = ["docker", "run", "--name", _CHANGER, built.LOADED, *_perl("change.pl")]
+    return _docker(container, change, ["docker", "commit", _CHANGER, built.COMMITTED])[-1]
+
+
+@given("an image of 30 layers is made of the container's own programs", target_fixture="made")
+def image_is_made(workload: CommandResult) -> CommandResult:
+    """29 layers are loaded as a registry would send them; Docker makes the last of a change."""
+    return workload
+
+
+@when("a Docker container lists the files of the image", target_fixture="listed")
+def files_are_listed(container: Transport, made: CommandResult) -> CommandResult:
+    """Its own perl looks through the mount."""
+    if not made.ok:
+        return made
+    number = str(built.MACHINES[container.look(["uname", "-m"]).require().text.strip()][1])
+    run = ["docker", "run", "--rm", built.COMMITTED, *_perl("list.pl"), number]
+    return _docker(container, run)[-1]
+
+
+#: A line of ``list.pl``: the path, and all that it says of the file.
+_LISTED = patterns.compile(r"(\S{1,200}) (.{1,300})")
+
+
+def _files(listed: CommandResult) -> dict[str, str]:
+    assert listed.ok, f"no Docker container can list the image's files: {cause(said(listed))}"
+    found = [_LISTED.fullmatch(line) for line in listed.text.splitlines()]
+    if not found or None in found:
+        raise FactError(f"the list of the image's files cannot be read: {listed.stdout!r:.200}")
+    return {line[1]: line[2] for line in found if line}
+
+
+def _expected() -> dict[str, str]:
+    files = built.files()
+    links = [file.link for file in files.values()]
+    told = {}
+    for path, file in files.items():
+        first = file.link or path
+        same = "-" if path.endswith("/") else f"{1 + links.count(first)}:{first}"
+        owner = "{}:{}".format(*file.owner)
+        told[path] = f"{file.mode:04o} {owner} {same} {file.attribute} {file.content}"
+    return told
+
+
+@then("each has its owner, its mode, its hard links and its extended attributes")
+def files_are_as_built(listed: CommandResult) -> None:
+    """Compare each file with what was built."""
+    found, expected = _files(listed), _expected()
+    wrong = [path for path, wanted in expected.items() if found.get(path) != wanted]
+    assert not wrong, (
+        f"{len(wrong)} of {len(expected)} files of an image are not as they were built: "
+        f"/gate/{wrong[0]} is {found.get(wrong[0], 'absent')[:120]!r}, not "
+        f"{expected[wrong[0]]!r} (mode, owner, links, user.gate, content): Docker's driver does "
+        "not keep them"
+    )
+    evidence.say(f"{len(expected)} files in {built.COUNT} layers are as they were built")
+
+
+#: A file of the directory that the Docker container removed and made again.
+_MADE_AGAIN = "hidden/new"
+
+
+@then("no file is there that a later layer removed")
+def removed_files_are_gone(listed: CommandResult) -> None:
+    """What is there was built, or is a directory on the way to it."""
+    expected = _expected()
+    more = {
+        path
+        for path in _files(listed)
+        if path not in expected
+        and not (path.endswith("/") and any(each.startswith(path) for each in expected))
+    }
+    if _MADE_AGAIN in more:
+        more.remove(_MADE_AGAIN)
+        evidence.say(
+            "advice: where a build removes a directory and makes it again, its former files come "
+            "back in the image (rm -r DIRECTORY && mkdir DIRECTORY): a defect of Docker's driver"
+        )
+    assert not more, (
+        f"an image has {len(more)} file(s) that a later layer removed, such as "
+        f"/gate/{min(more)[:100]}: Docker's driver does not keep whiteouts"
+    )
+
+
+@when("a server and a client run on a network of their own", target_fixture="met")
+def server_and_client_run(container: Transport, made: CommandResult) -> list[CommandResult]:
+    """The client also tries each address outside that answers the container."""
+    if not made.ok:
+        return [made]
+    run = ["docker", "run", "--network", _NETWORK]
+    server = [*run, "-d", "--name", _SERVER, "-p", "8080", built.COMMITTED, *_perl("serve.pl")]
+    client = " ".join([*run, "--rm", built.COMMITTED])
+    programs = [program("steps", name) for name in ("outside.pl", "client.pl")]
+    return _docker(
+        container,
+        ["docker", "network", "create", _NETWORK],
+        [*server, _WORD],
+        ["sh", "-c", program("steps", "client.sh"), "client", client, *programs, _SERVER],
+        ["sh", "-c", program("steps", "published.sh"), "published", _SERVER, programs[1]],
+    )
+
+
+#: A line of ``client.sh`` or ``client.pl``: who was reached, and how.
+_REACHED = patterns.compile(r"(server|guest [0-9.]{7,15}|outside [0-9.]{7,15}) (.{1,100})")
+
+
+def _reached(met: list[CommandResult], last: int) -> dict[str, str]:
+    """Return what a command, if all before it succeeded, reached."""
+    ended = met[: last + 1][-1]
+    assert ended.ok, f"the network cannot be used: {cause(said(ended))}"
+    found = [_REACHED.fullmatch(line) for line in ended.text.splitlines()]
+    if len(met) <= last or not found or None in found:
+        raise FactError(f"what was reached cannot be read: {ended.stdout!r:.200}")
+    return {line[1]: line[2] for line in found if line}
+
+
+_CLIENT, _PUBLISHED = 2, 3
+
+
+@then("the client reaches the server by its name")
+def server_is_reached(met: list[CommandResult]) -> None:
+    """The server says this run's word."""
+    heard = _reached(met, _CLIENT).get("server", "no answer")
+    assert heard == _WORD, (
+        f"a Docker container does not reach another by its name on their network: {heard!r}"
+    )
+
+
+@then("the server answers at its published port")
+def port_answers(met: list[CommandResult]) -> None:
+    """The container asks its own address, at the port that Docker chose."""
+    heard = _reached(met, _PUBLISHED).get("server", "no answer")
+    assert heard == _WORD, f"a published port does not answer at the container's address: {heard!r}"
+
+
+@then("the client reaches what the container itself reaches")
+def outside_is_reached(container: Transport, met: list[CommandResult]) -> None:
+    """Without NAT or forwarding no answer finds its way back. A refusal is an answer, too."""
+    reached = _reached(met, _CLIENT)
+    answers = [each for each in reached if each.startswith("guest ")]
+    if not answers:
+        raise FactError(
+            f"whether Docker containers reach the outside is not known: no name server and no "
+            f"gateway of {container.machine} answers it at TCP port 53"
+        )
+    names = [each.partition(" ")[2] for each in answers]
+    heard = [reached.get(f"outside {name}", "- no answer") for name in names]
+    assert not all(each.startswith("-") for each in heard), (
+        f"a Docker container does not reach {', '.join(names)}, which the container itself reaches "
+        f"({heard[0]}): no NAT, or no forwarding (iptables and ip-forward in daemon.json, "
+        "net.ipv4.ip_forward, iptables -t nat -S)"
+    )
+    evidence.say(f"reached by name, at a published port, and {', '.join(names)}")
+
+
+@when("a Docker container that wrote into a volume is killed", target_fixture="killed")
+def writer_is_killed(container: Transport, made: CommandResult) -> CommandResult:
+    """It runs as the user to whom the image gives the volume's files, and always restarts."""
+    if not made.ok:
+        return made
+    run = ["docker", "run", "-d", "--name", _WRITER, "--restart", "always", "--user", "1000:1000"]
+    mount = ["-v", f"{_VOLUME}:/{built.ROOT}data"]
+    health = ["--health-cmd", f"test -w /{built.ROOT}data/written", "--health-interval", "2s"]
+    health += ["--health-timeout", "60s"]
+    return _docker(
+        container,
+        [*run, *mount, *health, built.COMMITTED, *_perl("write.pl"), _WORD],
+        ["sh", "-c", _UNTIL_WRITTEN],
+        ["docker", "kill", _WRITER],
+    )[-1]
+
+
+_UNTIL_WRITTEN = (
+    f"for _ in $(seq 60); do docker logs {_WRITER} 2>&1 | grep -q . && exit; sleep 0.5; done"
+)
+#: Prints each file of the volume with its owner, and how often the word is in it.
+_KEPT = (
+    f"place=$(docker volume inspect -f '{{{{.Mountpoint}}}}' {_VOLUME}) && cd \"$place\" && "
+    f"stat -c '%n %u:%g' . first written && grep -c '^{_WORD}$' written"
+)
+_OWNED, _FILES = "1000:1000", 3
+_OWNER = patterns.compile(r"(?:\.|first|written) [0-9]{1,10}:[0-9]{1,10}")
+
+
+@then("the volume holds what was written, and every file has its owner")
+def volume_is_kept(container: Transport, killed: CommandResult) -> None:
+    """Docker itself copied one file from the image; the Docker container wrote the other."""
+    assert killed.ok, f"no Docker container can be run with a volume: {cause(said(killed))}"
+    kept = container.run(["sh", "-c", _KEPT], timeout=PATIENCE)
+    assert "no such volume" not in said(kept), "a volume is gone after the container's restart"
+    *files, times = kept.text.splitlines() or [""]
+    if not files or not all(map(_OWNER.fullmatch, files)):
+        raise FactError(f"the volume's files cannot be read: {said(kept)[:200]!r}")
+    other = [each for each in files if not each.endswith(f" {_OWNED}")]
+    assert not other, (
+        f"files of a volume have another owner than {_OWNED}, who wrote them: {', '.join(other)}"
+    )
+    assert kept.ok, f"a volume lost what was written into it: {said(kept)[-200:]!r}"
+    if len(files) != _FILES or not times.isdecimal():
+        raise FactError(f"the volume's files cannot be read: {kept.stdout!r:.200}")
+    evidence.say("the volume's files and their owner are kept")
+
+
+_HEALTH = (
+    f"for _ in $(seq 90); do state=$(docker inspect -f "
+    f"'{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {_WRITER}); "
+    "case $state in *starting | created* | '') sleep 1 ;; *) break ;; esac; done; echo \"$state\""
+)
+
+
+@then("the Docker container runs again, and becomes healthy")
+def writer_is_healthy(container: Transport, killed: CommandResult) -> None:
+    """Docker restarted it, and its health check, which is run in it, succeeded."""
+    assert killed.ok, f"no Docker container can be run with a volume: {cause(said(killed))}"
+    state = container.run(["sh", "-c", _HEALTH], timeout=2 * PATIENCE).require().text.strip()
+    assert state == "running healthy", (
+        f"a Docker container that always restarts is {state[:60]!r} after the container's restart"
+    )

@@ -1,0 +1,188 @@
+"""What people use Docker for: what the image, the network and the volume must show."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.lab import workload_image as built
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.verdict import evidence
+from steps import workload as steps
+from tests.doubles.answering import Answering
+from tests.doubles.naming import naming, not_compliant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def result(out: str = "", code: int = 0, err: str = "") -> CommandResult:
+    return CommandResult(("x",), code, out.encode(), err.encode(), "container 950", 0.0, 1.0)
+
+
+LISTED = steps._expected() | {"owned/": "0755 0:0 - - -"}
+BROKEN = result(code=125, err="fuse: device not found")
+
+
+def listed(**changed: str | None) -> CommandResult:
+    files = LISTED | {path: line for path, line in changed.items() if line}
+    gone = {path for path, line in changed.items() if line is None}
+    lines = [f"{path} {line}" for path, line in files.items() if path not in gone]
+    return result("\n".join(lines) + "\n")
+
+
+def test_image_has_30_layers_and_its_files_are_those_that_no_later_layer_removed() -> None:
+    with tarfile.open(fileobj=io.BytesIO(built.archive("amd64"))) as opened:
+        config = json.load(opened.extractfile("config.json") or io.BytesIO())
+        names = opened.getnames()
+    assert len(config["rootfs"]["diff_ids"]) + 1 == built.COUNT == 30
+    assert len([name for name in names if name.endswith(".tar")]) == 28  # the guest adds one
+    files = built.files()
+    assert not {"removed", "folder/below", "hidden/old", "hidden/new", "layers/8"} & files.keys()
+    assert (files["last"].content, files["owned/changed"].owner) == ("30", (1001, 1001))
+
+
+def test_layer_holds_owner_mode_hard_link_and_attribute() -> None:
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(built.archive("amd64"))) as opened:
+        for number in (2, 3, 4):
+            with tarfile.open(fileobj=opened.extractfile(f"{number}.tar")) as layer:
+                found |= {member.name: member for member in layer}
+    setuid = found["gate/owned/setuid"]
+    assert (setuid.uid, setuid.gid, setuid.mode) == (33, 33, 0o4755)
+    assert found["gate/linked/two"].linkname == "gate/linked/one"
+    assert found["gate/attribute"].pax_headers["SCHILY.xattr.user.gate"] == "kept"
+
+
+def test_files_as_built_are_compliant() -> None:
+    with evidence.collecting() as collector:
+        steps.files_are_as_built(listed())
+        steps.removed_files_are_gone(listed())
+    assert collector.drain().lines == (
+        f"{len(built.files())} files in 30 layers are as they were built",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "word"),
+    [
+        ("owned/user", "0644 0:0 1:owned/user - user", "0644 0:0"),
+        ("owned/setuid", "0755 33:33 1:owned/setuid - setuid", "0755"),
+        ("linked/two", "0644 0:0 1:linked/two - same", "1:linked/two"),
+        ("attribute", "0644 0:0 1:attribute - named", "- named"),
+        ("layers/9", None, "absent"),
+    ],
+)
+def test_file_that_is_not_as_built_is_red(path: str, line: str | None, word: str) -> None:
+    with not_compliant("1 of ", f"/gate/{path}", word):
+        steps.files_are_as_built(listed(**{path: line}))
+
+
+def test_file_that_a_later_layer_removed_is_red_and_one_of_a_folder_made_again_is_advice() -> None:
+    with not_compliant("/gate/removed", "whiteouts"):
+        steps.removed_files_are_gone(listed(removed="0644 0:0 1:removed - old"))
+    with evidence.collecting() as collector:
+        steps.removed_files_are_gone(listed(**{"hidden/new": "0644 0:0 1:hidden/new - new"}))
+    assert "advice: where a build removes a directory" in collector.drain().lines[0]
+
+
+def test_list_that_cannot_be_read_is_undetermined_and_one_that_was_not_made_red() -> None:
+    with naming(FactError, "cannot be read"):
+        steps.files_are_as_built(result("nothing\n"))
+    with not_compliant("/dev/fuse"):
+        steps.files_are_as_built(BROKEN)
+
+
+WORD = steps._WORD
+MADE = [result(), result("id\n")]
+CLIENT = f"guest 10.0.3.1 answered\nserver {WORD}\noutside 10.0.3.1 answered\n"
+
+
+def met(client: str = CLIENT, published: str = f"server {WORD}\n") -> list[CommandResult]:
+    return [*MADE, result(client), result(published)]
+
+
+def test_network_that_reaches_all_is_compliant() -> None:
+    with evidence.collecting() as collector:
+        steps.server_is_reached(met())
+        steps.port_answers(met())
+        steps.outside_is_reached(Answering(lambda _: None), met())
+    assert "10.0.3.1" in collector.drain().lines[0]
+
+
+def test_server_that_is_not_reached_is_red() -> None:
+    with not_compliant("by its name", "unknown name"):
+        steps.server_is_reached(met(CLIENT.replace(WORD, "- unknown name")))
+    with not_compliant("published port", "another"):
+        steps.port_answers(met(published="server another\n"))
+    with not_compliant("/dev/fuse"):
+        steps.port_answers([MADE[0], BROKEN])
+
+
+def test_outside_that_answers_the_container_alone_is_red_and_none_that_does_undetermined() -> None:
+    with not_compliant("does not reach 10.0.3.1", "no NAT", "no answer"):
+        steps.outside_is_reached(
+            Answering(lambda _: None), met(CLIENT.replace("1 answered\n", "1 - no answer\n"))
+        )
+    with naming(FactError, "container 950", "port 53"):
+        steps.outside_is_reached(
+            Answering(lambda _: None, "container 950"), met(f"server {WORD}\n")
+        )
+
+
+KEPT = ". 1000:1000\nfirst 1000:1000\nwritten 1000:1000\n2\n"
+
+
+def kept(text: str, code: int = 0) -> Answering:
+    return Answering(lambda _: (code, text.encode(), b""))
+
+
+def test_volume_with_its_files_and_owner_is_compliant() -> None:
+    with evidence.collecting():
+        steps.volume_is_kept(kept(KEPT), result())
+
+
+def test_volume_of_another_owner_or_without_the_word_is_red() -> None:
+    with not_compliant("written 0:0", "1000:1000"):
+        steps.volume_is_kept(kept(KEPT.replace("written 1000:1000", "written 0:0")), result())
+    with not_compliant("lost what was written"):
+        steps.volume_is_kept(kept(KEPT.replace("2\n", "0\n"), 1), result())
+    with naming(FactError, "cannot be read"):
+        steps.volume_is_kept(kept("", 1), result())
+
+
+def test_writer_that_is_not_healthy_after_the_restart_is_red() -> None:
+    steps.writer_is_healthy(kept("running healthy\n"), result())
+    for state in ("exited starting", "running unhealthy"):
+        with not_compliant(state):
+            steps.writer_is_healthy(kept(f"{state}\n"), result())
+
+
+def test_image_that_the_guests_programs_do_not_make_is_undetermined_and_all_is_removed() -> None:
+    guest = Answering(lambda argv: b"x86_64\n" if argv[0] == "uname" else (70, b"", b"no perl"))
+    made = steps.workload.__wrapped__(guest)  # type: ignore[attr-defined]
+    with naming(FactError, "no perl", "sha256sum"):
+        next(made)
+    assert guest.ran[-1] == ["sh", "-c", steps._CLEAN]
+    other = Answering(lambda _: b"mips\n")
+    with naming(FactError, "mips"):
+        next(steps.workload.__wrapped__(other))  # type: ignore[attr-defined]
+
+
+def test_list_program_says_what_the_step_reads(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("same")
+    (tmp_path / "two").hardlink_to(tmp_path / "one")
+    (tmp_path / "one").chmod(0o640)
+    text = program("steps", "list.pl").replace("/gate/", f"{tmp_path}/")
+    done = subprocess.run(["perl", "-e", text, "191"], capture_output=True, text=True, check=True)
+    owner = f"{os.getuid()}:{os.getgid()}"
+    line = f"0640 {owner} 2:one - same"
+    assert steps._files(result(done.stdout)) == {"one": line, "two": line}
