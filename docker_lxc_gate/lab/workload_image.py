@@ -11,8 +11,12 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-#: By ``uname -m``: Docker's name of the architecture, and the number of getxattr(2).
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: By ``uname -m``: Docker's name of the architecture, and its number of getxattr(2).
 MACHINES = {"x86_64": ("amd64", 191), "aarch64": ("arm64", 8)}
 LOADED, COMMITTED = "docker-lxc-gate/workload:29", "docker-lxc-gate/workload:30"
 #: Where the files are.
@@ -40,7 +44,7 @@ class File:
     attribute: str = "-"
 
 
-_GONE = File()
+_GONE = File(content="")
 #: What each layer has, by path; those below Docker's own.
 _LAYERS = (
     {
@@ -85,12 +89,13 @@ def files() -> dict[str, File]:
     return found
 
 
-def archive(architecture: str) -> bytes:
+def archive(machine: str) -> bytes:
     """Return the image without its lowest layer, whose digest the guest sets in place of ``BASE``.
 
     Args:
-        architecture: Docker's name of it.
+        machine: one of :data:`MACHINES`.
     """
+    architecture, getxattr = MACHINES[machine]
     layers = [_layer(layer) for layer in _LAYERS]
     names = ["base.tar", *(f"{number}.tar" for number in range(2, len(layers) + 2))]
     digests = ["BASE", *(hashlib.sha256(layer).hexdigest() for layer in layers)]
@@ -98,31 +103,28 @@ def archive(architecture: str) -> bytes:
         "architecture": architecture,
         "os": "linux",
         "created": "2025-01-01T00:00:00Z",
-        "config": {"Env": ["PATH=/bin"]},
+        "config": {"Env": ["PATH=/bin", f"GETXATTR={getxattr}"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{each}" for each in digests]},
         "history": [{"created": "2025-01-01T00:00:00Z"} for _ in names],
     }
     manifest = [{"Config": "config.json", "RepoTags": [LOADED], "Layers": names}]
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as out:
-        for name, content in (
-            ("config.json", json.dumps(config).encode()),
-            ("manifest.json", json.dumps(manifest).encode()),
-            *zip(names[1:], layers, strict=True),
-        ):
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o644
-            out.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    texts = {"config.json": json.dumps(config), "manifest.json": json.dumps(manifest)}
+    contents = {name: text.encode() for name, text in texts.items()}
+    return _tar({**contents, **dict(zip(names[1:], layers, strict=True))})
 
 
 def _layer(of: dict[str, File]) -> bytes:
+    return _tar({ROOT + path: file for path, file in of.items()})
+
+
+def _tar(of: Mapping[str, File | bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as out:
-        for path, file in of.items():
-            member = tarfile.TarInfo(ROOT + path.rstrip("/"))
+        for path, entry in of.items():
+            file = File() if isinstance(entry, bytes) else entry
+            content = entry if isinstance(entry, bytes) else file.content.encode()
+            member = tarfile.TarInfo(path.rstrip("/"))
             member.mode, (member.uid, member.gid) = file.mode, file.owner
-            content = b"" if file is _GONE else file.content.encode()
             if path.endswith("/"):
                 member.type = tarfile.DIRTYPE
             elif file.link:

@@ -1,5 +1,5 @@
 # Lists the files below /gate: path, mode, owner, group, links, the first path of the same inode, an
-# extended attribute and the content. The argument is the number of getxattr(2).
+# extended attribute and the content. The image's environment has the number of getxattr(2).
 
 my %first;
 sub list {
@@ -11,7 +11,7 @@ sub list {
         my $is_folder = -d _;
         my ($attribute, $content) = ("\0" x 64, "");
         my ($place, $key) = ("/gate/$path", "user.gate");  # a constant cannot be passed
-        my $length = syscall $ARGV[0] + 0, $place, $key, $attribute, 64;
+        my $length = syscall $ENV{GETXATTR} + 0, $place, $key, $attribute, 64;
         $attribute = $length > 0 ? substr $attribute, 0, $length : "-";
         if (!$is_folder) {
             open my $file, "<", "/gate/$path" or die "open $path: $!\n";
