@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import Dropped, RemediationError, TransportError, too_late
-from docker_lxc_gate.machines.batch import Ahead, at_once, told
+from docker_lxc_gate.machines.batch import Ahead, at_once, in_turn, told
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.transport import Inside, Local, Recorded
 from tests.doubles.answering import Answer, Answering
@@ -44,6 +44,20 @@ def test_answers_are_those_of_each_command_by_itself() -> None:
         assert len(result.stdout) == len(alone.stdout)
         if argv[0] != "head":
             assert (result.stdout, result.stderr) == (alone.stdout, alone.stderr)
+
+
+def test_in_turn_runs_all_and_tells_each_result_also_to_a_reader() -> None:
+    heard: list[CommandResult] = []
+    done = in_turn(Recorded(Local(), heard.append), COMMANDS[:3], timeout=60)
+    assert [each.exit_code for each in done] == [0, 3, 1]
+    assert told(heard[0]) == done
+
+
+def test_in_turn_of_a_command_that_is_late_or_answers_that_are_cut_is_an_error() -> None:
+    with pytest.raises(TransportError, match="sleep 20"):
+        in_turn(Local(), [("sleep", "20"), ("true",)], timeout=0.5)
+    with pytest.raises(TransportError, match="is not known"):
+        in_turn(Answering(lambda _: b""), [("true",)], timeout=1)
 
 
 def test_reader_is_told_what_was_asked_and_answered() -> None:
