@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.source import Source
 
 FORMATS = ("text", "json", "sarif", "github")
-STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "dim"}
+#: Others are red.
+STYLES = {Severity.WARNING: "yellow", Severity.ADVICE: "dim"}
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
 _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
@@ -32,10 +33,15 @@ def named(path: str) -> str:
 
 
 def heading(found: Finding) -> str:
-    """Return how the first line of a finding begins: its place, and how bad it is."""
+    """Return how the first line of a finding begins: its place, if it has one, and how bad it is.
+
+    What was seen to happen is called a problem, too.
+    """
+    word = found.severity.replace("seen", "problem")
+    if not found.path:
+        return word
     numbers = (str(number) for number in (found.line, found.column) if number)
-    place = ":".join((named(found.path), *numbers))
-    return f"{shown(place)}: {found.severity}"
+    return f"{shown(':'.join((named(found.path), *numbers)))}: {word}"
 
 
 def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:

@@ -106,8 +106,7 @@ def _print(name: str, found: Diagnosis, nothing: str) -> None:
         style = "yellow" if found.unseen else "green"
         printing.line(f"{name}: {nothing}", style)
     for each in found.problems:
-        word, style = ("advice", "yellow") if each.is_advice else ("problem", "red")
-        printing.finding(each, word, style, _LONGEST)
+        printing.finding(each, _LONGEST)
     by_reason: dict[str, list[str]] = {}
     for unseen in found.unseen:
         by_reason.setdefault(unseen.why, []).append(unseen.what)

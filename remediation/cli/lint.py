@@ -151,7 +151,7 @@ def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
             printing.line(f"::notice::{left_out} more findings: --format json has all of them")
     else:
         for each in findings[:_MOST]:
-            printing.finding(each, formats.heading(each), formats.STYLES[each.severity])
+            printing.finding(each)
         if left_out := len(findings[_MOST:]):
             printing.line(f"… and {left_out} more findings: --format json has all of them")
         printing.line(formats.summary(findings, found.sources))

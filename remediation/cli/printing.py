@@ -12,6 +12,7 @@ from rich.text import Text
 
 from docker_lxc_gate.commandline.json_output import print_json
 from docker_lxc_gate.commandline.output import LONG, SCREEN, Console, error_text
+from docker_lxc_gate.lint.formats import STYLES, heading
 from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import Notice, printable
 from remediation import docker_in_lxc
@@ -67,10 +68,11 @@ def entry(
             line(f"{'':{indent}}{name + ':':<{width}} {text}", style_of_row)
 
 
-def finding(found: Finding, head: str, style: str, longest: int = 500) -> None:
-    """Print a finding after a head; foreign text up to ``longest`` characters."""
+def finding(found: Finding, longest: int = 500) -> None:
+    """Print a finding; foreign text up to ``longest`` characters."""
     rows = (("why", found.why, ""), ("fix", shown(found.fix, longest), ""))
-    entry(f"{head}: {shown(found.cause, longest)} [{found.id}]", style, rows)
+    head = f"{heading(found)}: {shown(found.cause, longest)} [{found.id}]"
+    entry(head, STYLES.get(found.severity, "red"), rows)
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:

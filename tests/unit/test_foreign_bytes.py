@@ -175,7 +175,7 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     formats.summary(found, sources)
     for finding in found[:200]:
         formats.as_github(finding)
-        printing.finding(finding, formats.heading(finding), "")
+        printing.finding(finding)
 
 
 def of_a_target(on: Transport) -> None:
