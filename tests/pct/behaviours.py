@@ -55,13 +55,6 @@ lxc.environment: A=1
 AT_A_STOP = (
     Behaviour("stop: the file is normalised", _EDITED, STOP, running=True, after=_NORMAL),
     Behaviour(
-        "shutdown: the file is normalised",
-        _EDITED,
-        ("pct", "shutdown", "200", "--timeout", "60"),
-        running=True,
-        after=_NORMAL,
-    ),
-    Behaviour(
         "stop: what is pending comes into effect",
         "@keys\n\n[pve:pending]\ndelete: swap\nonboot: 1\n",
         STOP,

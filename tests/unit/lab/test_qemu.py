@@ -12,7 +12,7 @@ from docker_lxc_gate.lab.errors import LabError, MachineFailed
 from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
-from docker_lxc_gate.lab.qemu import Hardware, Qemu
+from docker_lxc_gate.lab.qemu import Qemu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,19 +64,6 @@ def test_execute_without_a_process_or_its_socket_fails(
         (machine.folder / "qemu.pid").write_text(f"{ours.pid}\n")
     with pytest.raises(MachineFailed):
         machine.execute("query-status")
-
-
-def test_fingerprint_differs_by_what_a_snapshot_depends_on() -> None:
-    one = Hardware("QEMU 10", "tcg", 4096, 2, "max")
-    others = [
-        Hardware("QEMU 11", "tcg", 4096, 2, "max"),
-        Hardware("QEMU 10", "kvm", 4096, 2, "max"),
-        Hardware("QEMU 10", "tcg", 2048, 2, "max"),
-        Hardware("QEMU 10", "tcg", 4096, 4, "max"),
-        Hardware("QEMU 10", "tcg", 4096, 2, "Nehalem"),
-        Hardware("QEMU 10", "tcg", 4096, 2, "max", "quiet"),
-    ]
-    assert len({hard.fingerprint for hard in (one, *others)}) == 7
 
 
 @pytest.mark.parametrize(

@@ -40,48 +40,45 @@ def _etc(folder: Path, **files: str) -> Path:
     return folder
 
 
-def test_archives_in_deb822_are_found(tmp_path: Path) -> None:
-    found = archives(etc=_etc(tmp_path, debian_sources=DEB822))
-    assert found == Archives(("https://a.example/debian",), ("https://a.example/debian-security",))
-
-
-def test_archives_in_one_line_form_are_found(tmp_path: Path) -> None:
-    text = (
-        "deb http://a.example/debian bookworm main  # the distribution\n"
-        "deb-src http://source.example/debian bookworm main\n"
-        "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian-security/ "
-        "bookworm-security main\n"
-        "# deb http://commented.example/debian bookworm main\n"
-    )
-    found = archives(etc=_etc(tmp_path, _list=text))
-    assert found.main == ("http://a.example/debian",)
-    assert found.security == ("http://a.example/debian-security",)
+ONE_LINE = """\
+deb http://a.example/debian bookworm main  # the distribution
+deb-src http://source.example/debian bookworm main
+deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian-security/ bookworm-security main
+# deb http://commented.example/debian bookworm main
+"""
+FIRST = DEB822.partition("\n\n")[0]
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("kind", "text", "main", "security"),
+    [
+        ("d_sources", DEB822, "https://a.example/debian", "https://a.example/debian-security"),
+        ("_list", ONE_LINE, "http://a.example/debian", "http://a.example/debian-security"),
+        # at an odd path, Debian's by its key
+        ("d_sources", FIRST.replace("/debian/", "/pub/os"), "https://a.example/pub/os", None),
+    ],
+)
+def test_archives_of_debian_are_found(
+    tmp_path: Path, kind: str, text: str, main: str, security: str | None
+) -> None:
+    found = archives(etc=_etc(tmp_path, **{kind: text}))
+    assert found == Archives((main,), (security,) if security else ())
+
+
+@pytest.mark.parametrize(
+    "text",
     [
         "deb file:/srv/debian trixie main",
         "deb cdrom:[Debian]/debian trixie main",
         "deb https://elsewhere.example/linux/debian trixie stable",
         "deb https://packages.example/debian/13/prod trixie main",
         "deb [trusted=yes] https://flat.example/debian ./",
+        f"Enabled: no\n{FIRST}",
     ],
 )
-def test_archives_that_are_not_debian_proper_are_left_out(tmp_path: Path, line: str) -> None:
+def test_archives_that_are_off_or_not_debian_proper_are_left_out(tmp_path: Path, text: str) -> None:
     with pytest.raises(NoSources):
-        archives(etc=_etc(tmp_path, _list=line))
-
-
-def test_archives_in_a_disabled_stanza_are_left_out(tmp_path: Path) -> None:
-    disabled = "Enabled: no\n" + DEB822.partition("\n\n")[0]
-    with pytest.raises(NoSources):
-        archives(etc=_etc(tmp_path, d_sources=disabled))
-
-
-def test_archives_at_an_odd_path_are_debian_by_their_key(tmp_path: Path) -> None:
-    text = DEB822.partition("\n\n")[0].replace("/debian/", "/pub/os")
-    assert archives(etc=_etc(tmp_path, d_sources=text)).main == ("https://a.example/pub/os",)
+        archives(etc=_etc(tmp_path, **{"_list" if text.startswith("deb") else "d_sources": text}))
 
 
 def test_archives_in_a_file_of_mirrors_are_those_mirrors(tmp_path: Path) -> None:
