@@ -119,7 +119,8 @@ def _deb822(text: str) -> Iterator[Source]:
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", kept):
         fields = message_from_string(stanza.strip())  # the same form, with folded lines
-        if "deb" in fields.get("Types", "").split() and fields.get("Enabled", "yes") != "no":
+        is_on = fields.get("Enabled", "yes").strip() != "no"
+        if is_on and "deb" in fields.get("Types", "").split():
             yield Source(
                 _fetched(fields.get("URIs", "").split()),
                 tuple(fields.get("Suites", "").split()),
