@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.engine.action import Consequence
+from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.rollback import roll_back
 from tests.doubles.death import comes_back_wherever_killed
+from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import OfFolder, World, world
 from tests.doubles.states import Laid
@@ -46,6 +47,7 @@ def test_rollback_of_a_file_edited_by_hand_brings_every_byte_back(tmp_path: Path
     before, _ = it.look()
     apply(it.plan())
     assert b"\n# von Hand: B\xc3\xbcro 100%\n\n" in it.config.read_bytes()  # as the plan showed
+    assert it.plan().journal.entries()[0].images[0].after, "nobody changed it while apply ran"
     (outcome,) = roll_back(it.plan())
     assert (it.look()[0], outcome.reason) == (before, "as before")
     assert it.node.effective == repr(BY_HAND)
@@ -87,6 +89,20 @@ def test_rollback_of_an_edit_beside_the_normal_form_is_refused(
     it.config.write_bytes(_with(line)(it.config.read_bytes()))
     with naming(ChangedSince, it.config):
         roll_back(it.plan())
+
+
+def test_rollback_of_an_edit_while_apply_ran_is_refused(tmp_path: Path) -> None:
+    it = edited_by_hand(str(tmp_path))
+
+    def long(flag: Flag) -> None:
+        it.config.write_bytes(_with(b"memory: 1024")(it.config.read_bytes()))
+        flag.value = "new"
+
+    steps = [Step(Flag("installs", on_apply=long), it.step().on), *it.plan().steps]
+    apply(replace(it.plan(), steps=steps))
+    with naming(ChangedSince, it.config):
+        roll_back(replace(it.plan(), steps=steps))
+    assert b"memory: 1024" in it.config.read_bytes()
 
 
 def test_rollback_that_is_refused_shows_the_edit_and_nothing_that_proxmox_rewrote(
