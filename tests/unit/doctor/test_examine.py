@@ -19,7 +19,7 @@ from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.nodes.behind_shell import answers
-from tests.doubles.patient import CONFIG, CTID
+from tests.doubles.patient import CONFIG, CTID, DATA
 from tests.live.cases.doctor_rows import ROWS, Row
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Counted(Answering):
         return 0, *answers(words[2], said)
 
 
-def ours(state: str = "RUNNING") -> Counted:
+def ours(state: str = "RUNNING", config: str = CONFIG) -> Counted:
     """A node whose first two answers are the configuration and the state."""
-    return Counted(state, first=(CONFIG, state))
+    return Counted(state, config, first=(config, state))
 
 
 class Plain(Counted):
@@ -70,13 +70,17 @@ class Plain(Counted):
         return (1, b"", b"") if words[-1] == "at once" else super().said(words)
 
 
-@pytest.mark.parametrize(("ask", "of_node"), [(examine, 2), (upgrade.examine, 1)])
+@pytest.mark.parametrize(
+    ("ask", "config", "of_node"),
+    [(examine, CONFIG, 2), (examine, DATA, 3), (upgrade.examine, DATA, 1)],
+)
 def test_examination_takes_few_round_trips_to_the_node_and_one_to_the_container(
-    ask: Callable[..., Any], of_node: int
+    ask: Callable[..., Any], config: str, of_node: int
 ) -> None:
-    node, inside = ours(), Counted()
-    ask(Runtime(node, inside), CTID)
+    node, inside = ours(config=config), Counted()
+    found = ask(Runtime(node, inside), CTID)
     assert (len(node.ran), len(inside.ran)) == (of_node, 1)
+    assert "it was not asked" not in {each.why for each in found.unseen}
 
 
 @pytest.mark.parametrize(("ask", "code"), [(examine, 1), (upgrade.examine, 3)])

@@ -112,6 +112,6 @@ def test_sarif_that_the_schema_refuses_is_found_to_be_so(path: tuple[Any, ...], 
     assert list(mismatches(SCHEMA, log)) != []
 
 
-def test_every_severity_has_a_level_and_a_style() -> None:
+def test_every_severity_has_a_level_of_sarif_and_of_github() -> None:
     for table in (formats._SARIF_LEVELS, formats._GITHUB):
         assert set(table) == {rule.severity for rule in PROBLEMS.values()}
