@@ -85,7 +85,6 @@ class Case:
         content: the bytes of that file.
         node: the node's answers.
         guest: the container's own answers.
-        pct: whether Proxmox manages it.
         denied: what AppArmor refused it lately, the most frequent first.
         start_obstacle: why a stopped container cannot start, as its files and the kernel show it.
         unread: why the node's log may hold other refusals; empty if it was read to its end.
@@ -98,7 +97,6 @@ class Case:
     content: bytes
     node: Answers
     guest: Answers
-    pct: bool = True
     denied: tuple[Group, ...] = ()
     unread: str = ""
     start_obstacle: str = ""
@@ -106,9 +104,9 @@ class Case:
     after: State = field(default_factory=dict)
 
     @property
-    def path(self) -> str:
-        """The file in which its options are written."""
-        return self.config.path
+    def pct(self) -> bool:
+        """Whether Proxmox manages it."""
+        return not self.config.plain
 
 
 def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:

@@ -55,7 +55,7 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
         FactError: there is no such container on the node.
         TransportError: the node cannot be reached.
     """
-    path, pct = runtime.config_path(ctid), runtime.kind == "pct"
+    path = runtime.config_path(ctid)
     reads = [read for each in questions for read in each.node]
     on_node = [read(ctid) if callable(read) else read for read in reads]
     node = ask(runtime.node, (content_of(path), node_reads.lxc_state(ctid), *on_node))
@@ -63,12 +63,12 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
     if content is None:
         runtime.configuration(ctid)  # says where the container is instead
         raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
-    parse = container_config.parse if pct else container_config.parse_lxc
+    parse = container_config.parse if runtime.kind == "pct" else container_config.parse_lxc
     config = parse(path, content.decode(errors="replace"))
     more = [each.by_config(config) for each in questions]
     if of_node := [read for reads, _ in more for read in reads]:
         node |= ask(runtime.node, of_node)
-    case = Case(ctid, config, content, node, Answers({}), pct=pct)
+    case = Case(ctid, config, content, node, Answers({}))
     if not _is_up(case):
         how = "is frozen" if _state(case) in running.FROZEN_STATES else "does not run"
         return replace(case, guest=Answers({}, f"container {ctid} {how}"))

@@ -122,10 +122,7 @@ CONDITIONS: Mapping[str, tuple[str, Callable[[Case], bool]]] = {
     "first-cgroup-keys": ("the configuration has lxc.cgroup.* keys", _first_cgroup_keys),
     "no-nesting": (
         "features lacks nesting=1",
-        lambda case: (
-            not case.config.plain
-            and "nesting" not in given(case.config.current().get("features", ""))
-        ),
+        lambda case: case.pct and "nesting" not in given(case.config.current().get("features", "")),
     ),
     "unmanaged": (
         "ostype is unmanaged",

@@ -135,7 +135,7 @@ def case(
     path = f"/etc/pve/lxc/{CTID}.conf"
     parse = container_config.parse if pct else container_config.parse_lxc
     content = config.encode(errors="surrogateescape")
-    return Case(CTID, parse(path, config), content, answered(node), answered(guest), pct=pct)
+    return Case(CTID, parse(path, config), content, answered(node), answered(guest))
 
 
 def diagnosis(

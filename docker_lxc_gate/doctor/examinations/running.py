@@ -73,7 +73,7 @@ def next_start(case: Case) -> Iterator[Finding]:
         yield here(
             "next-start-loses",
             f"a pending change takes {' and '.join(sorted(lost))} away at the next start of "
-            f"container {case.ctid} ({case.path}, [pve:pending])",
+            f"container {case.ctid} ({case.config.path}, [pve:pending])",
         )
 
 

@@ -33,7 +33,7 @@ def configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
     kind = Kind.CONTAINER if case.pct else Kind.LXC
     known = frozenset(_known(case))
-    for each in _found(Source(case.path, case.content, kind)):
+    for each in _found(Source(case.config.path, case.content, kind)):
         if each.id not in known:
             yield each
 
@@ -90,7 +90,7 @@ def nesting(case: Case) -> Iterator[Finding]:
     """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
     features = given(case.config.current().get("features", ""))
     if case.pct and "nesting" not in features:
-        yield here("nesting-off", f"{case.path} has no nesting=1 in features")
+        yield here("nesting-off", f"{case.config.path} has no nesting=1 in features")
 
 
 @Examination(
