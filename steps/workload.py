@@ -148,7 +148,7 @@ def removed_files_are_gone(listed: CommandResult) -> None:
         more.remove(_MADE_AGAIN)
         evidence.say(
             "advice: where a build removes a directory and makes it again, its former files come "
-            "back in the image (rm -r DIRECTORY && mkdir DIRECTORY): a defect of Docker's driver"
+            "back in the image (rm -r D && mkdir D). Docker does so on fuse-overlayfs, not overlay2"
         )
     assert not more, (
         f"an image has {len(more)} file(s) that a later layer removed, such as "
