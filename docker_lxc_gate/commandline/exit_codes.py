@@ -10,7 +10,7 @@ import click
 from typing_extensions import override
 
 from docker_lxc_gate.commandline.json_output import print_json_error
-from docker_lxc_gate.commandline.output import screen_option
+from docker_lxc_gate.commandline.output import error_text, screen_option
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.process import interrupted_by
 
@@ -49,7 +49,7 @@ class Command(_Once):
 
     def say(self, what: RemediationError | str) -> None:
         """Print an error, or the message after Ctrl-C, on standard error."""
-        raise NotImplementedError
+        click.echo(f"error: {error_text(what)}", err=True)
 
     def interruption(self, _ctx: click.Context) -> str:
         """Return the message after Ctrl-C."""

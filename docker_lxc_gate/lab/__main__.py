@@ -13,7 +13,7 @@ import click
 
 from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.commandline.output import Console, error_text, run
+from docker_lxc_gate.commandline.output import Console, run
 from docker_lxc_gate.lab import progress
 from docker_lxc_gate.lab.errors import require_programs
 from docker_lxc_gate.lab.machine import MACHINES, Lab, chosen, require_releases
@@ -22,7 +22,6 @@ from docker_lxc_gate.lab.node import READY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from docker_lxc_gate.errors import RemediationError
     from docker_lxc_gate.lab.image import Images
     from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.machines.ssh.address import SshAddress
@@ -35,9 +34,6 @@ _ABSENT = {"machine": "not running: docker-lxc-gate lab up"}
 
 class _Commands(exit_codes.Group):
     interrupted = "interrupted: docker-lxc-gate lab status shows the state"
-
-    def say(self, what: RemediationError | str) -> None:
-        click.echo(f"lab: {error_text(what)}", err=True)
 
 
 @click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)

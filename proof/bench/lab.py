@@ -38,12 +38,7 @@ _START = "bench-docker"
 _SHOWN = 8
 
 
-class _Commands(exit_codes.Group):
-    def say(self, what: object) -> None:
-        click.echo(f"proof.bench.lab: {what}", err=True)
-
-
-@click.group(cls=_Commands)
+@click.group(cls=exit_codes.Group)
 def main() -> None:
     """Answer scripts/bench, which measures."""
 
