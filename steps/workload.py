@@ -270,7 +270,7 @@ def volume_is_kept(container: Transport, killed: CommandResult) -> None:
         f"files of a volume have another owner than {_OWNED}, who wrote them: {', '.join(other)}"
     )
     assert kept.ok, f"a volume lost what was written into it: {said(kept)[-200:]!r}"
-    if len(files) != _FILES or not times.isdecimal():
+    if len(files) != _FILES or not patterns.fullmatch("[0-9]{1,9}", times):
         raise FactError(f"the volume's files cannot be read: {kept.stdout!r:.200}")
     evidence.say("the volume's files and their owner are kept")
 

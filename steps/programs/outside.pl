@@ -3,7 +3,7 @@
 
 my @found;
 if (open my $file, "<", "/etc/resolv.conf") {
-    while (<$file>) { push @found, $1 if /^nameserver\s+(\d+(?:\.\d+){3})\s*$/ and $1 !~ /^127/ }
+    while (<$file>) { push @found, $1 if /^nameserver\s+([0-9]+(?:\.[0-9]+){3})\s*$/ and $1 !~ /^127/ }
 }
 if (open my $file, "<", "/proc/net/route") {
     while (<$file>) {
