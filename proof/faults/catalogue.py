@@ -47,13 +47,13 @@ def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
     return {name: tuple(f.id for f in faults if name in f.kills) for name in scenarios()}
 
 
-def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
-    """Return the faults that CI runs: a third of them.
+def quarter(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
+    """Return the faults that CI runs: a quarter of them.
 
     First, for each scenario that is not in :data:`SLOW`, one fault that kills it. This is one that
     names the scenario as its first red one. If there is none, it is one that turns the scenario
     red at all, or else undetermined. Of several, it is the first in the catalogue after which few
-    scenarios are asked (:data:`_FEW`), or else the first. Up to a third, those follow after which
+    scenarios are asked (:data:`_FEW`), or else the first. Up to a quarter, those follow after which
     the fewest scenarios are asked, all of them read-only, from the end of the catalogue: those of
     the audit log, near its beginning, wait for its daemon.
     """
@@ -71,7 +71,7 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
     looking = set(read_only())
     more = [f for f in reversed(faults) if f.id not in taken and looking.issuperset(f.expect)]
     more.sort(key=lambda fault: len(fault.asked()))
-    missing = max(0, -(-len(faults) // 3) - len(taken))
+    missing = max(0, -(-len(faults) // 4) - len(taken))
     taken |= {fault.id for fault in more[:missing]}
     return tuple(fault for fault in faults if fault.id in taken)
 

@@ -1,4 +1,4 @@
-"""The catalogue as data: well formed, complete over the scenarios, and cut to a third by a rule."""
+"""The catalogue as data: well formed, complete over the scenarios, cut to a quarter by a rule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import UsageError
-from proof.faults.catalogue import FAULTS, SLOW, chosen, killers, part, third
+from proof.faults.catalogue import FAULTS, SLOW, chosen, killers, part, quarter
 from proof.faults.fault import HEALTHY, PRELUDE, RED, UNDETERMINED, Fault
 from proof.faults.scenarios import read_only, scenarios
 from tests.live.cases.healthy import VARIATIONS, in_turn
@@ -89,9 +89,9 @@ def test_asked_before_there_is_a_container_is_what_it_names() -> None:
             assert set(fault.asked(everything=True)) == set(fault.expect)
 
 
-def test_third_is_a_third_with_a_killer_for_each_scenario_that_is_not_slow() -> None:
-    few = third()
-    assert len(few) == -(-len(FAULTS) // 3)
+def test_quarter_is_a_quarter_with_a_killer_for_each_scenario_that_is_not_slow() -> None:
+    few = quarter()
+    assert len(few) == -(-len(FAULTS) // 4)
     assert ids(few) == [fault.id for fault in FAULTS if fault in few]
     assert {name for name, faults in killers(few).items() if not faults} <= SLOW
     assert [fault.id for fault in few if SLOW & set(fault.asked())] == []
