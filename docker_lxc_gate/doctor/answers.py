@@ -40,6 +40,9 @@ def told(result: CommandResult) -> CommandResult:
     raise FactError(said or f"on {result.machine}, the question ended with {result.exit_code}")
 
 
+_NOT_ASKED = "it was not asked"
+
+
 class Answers:
     """What a machine answered.
 
@@ -48,14 +51,13 @@ class Answers:
         otherwise: why a read that is not among them has no answer.
     """
 
-    def __init__(
-        self, found: Mapping[Read[Any], object], otherwise: str = "it was not asked"
-    ) -> None:
+    def __init__(self, found: Mapping[Read[Any], object], otherwise: str = _NOT_ASKED) -> None:
         self._found, self._otherwise = found, otherwise
 
     def __or__(self, more: Answers) -> Answers:
         """Return these answers, and those of the same machine to further reads."""
-        return Answers({**self._found, **more._found}, self._otherwise)
+        why = more._otherwise if self._otherwise == _NOT_ASKED else self._otherwise
+        return Answers({**self._found, **more._found}, why)
 
     def of(self, read: Read[T]) -> T:
         """Return the fact that a read found.

@@ -190,6 +190,7 @@ class Node:
             except TransportError:
                 # A guest whose clock leapt, because the host stood still, is busy for minutes.
                 self.qemu.monitor(f"loadvm {name}")
+                node.close()  # the guest does not know that connection any more
                 self.settle(ANSWER_TIMEOUT)
             yield node
 

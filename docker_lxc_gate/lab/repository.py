@@ -71,7 +71,14 @@ class Repository:
             argv, env = [*_FETCH, "download-file"], {**os.environ, "APT_CONFIG": str(config)}
             for uri, suite in product(self.uris, self.suites):
                 asked = [*argv, f"{uri}/dists/{suite}/Release", f"{folder}/Release"]
-                done = subprocess.run(asked, env=env, capture_output=True, text=True, check=False)
+                try:
+                    done = subprocess.run(
+                        asked, env=env, capture_output=True, text=True, timeout=60, check=False
+                    )
+                except (OSError, subprocess.TimeoutExpired) as error:
+                    raise Unreachable(
+                        f"{self} cannot be reached: {error}; nothing was built"
+                    ) from error
                 if done.returncode:
                     said = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
                     why = said[0].removeprefix("E: ") if said else f"exit code {done.returncode}"

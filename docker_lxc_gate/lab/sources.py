@@ -118,7 +118,8 @@ def _one_line(text: str) -> Iterator[Source]:
 def _deb822(text: str) -> Iterator[Source]:
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", kept):
-        fields = message_from_string(stanza.strip())  # the same form, with folded lines
+        # The same form, with folded lines, but for blanks before a colon.
+        fields = message_from_string(re.sub(r"(?m)^([\w-]+)[ \t]+:", r"\1:", stanza.strip()))
         is_on = fields.get("Enabled", "yes").strip() != "no"
         if is_on and "deb" in fields.get("Types", "").split():
             yield Source(

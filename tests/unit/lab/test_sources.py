@@ -54,6 +54,7 @@ FIRST = DEB822.partition("\n\n")[0]
     [
         ("d_sources", DEB822, "https://a.example/debian", "https://a.example/debian-security"),
         ("_list", ONE_LINE, "http://a.example/debian", "http://a.example/debian-security"),
+        ("d_sources", FIRST.replace(":", " :", 1), "https://a.example/debian", None),
         # at an odd path, Debian's by its key
         ("d_sources", FIRST.replace("/debian/", "/pub/os"), "https://a.example/pub/os", None),
     ],
