@@ -143,8 +143,12 @@ def in_turn(on: Transport, argvs: Sequence[Argv], *, timeout: float) -> list[Com
         argvs: the commands.
         timeout: for each of them (seconds).
 
+    Returns:
+        Their results up to the first that failed. Those after it are run, too.
+
     Raises:
-        TransportError: one took longer, or the answers cannot be told apart. None is sent again.
+        TransportError: that one took longer, or the answers cannot be told apart. None is sent
+            again.
     """
     mark = secrets.token_hex(16)
     script = _SCRIPT.format(mark=mark)
@@ -155,10 +159,10 @@ def in_turn(on: Transport, argvs: Sequence[Argv], *, timeout: float) -> list[Com
             f"on {on.machine}: how {argvs[0][0]} and {len(argvs) - 1} more ended "
             "is not known: their answers cannot be told apart"
         )
-    for each in answers:
-        if each.exit_code in _LATE and whole.seconds >= timeout:
-            raise too_late(on.machine, each.argv, timeout)
-    return answers
+    ended = 1 + next((n for n, each in enumerate(answers) if not each.ok), len(answers) - 1)
+    if answers[ended - 1].exit_code in _LATE and whole.seconds >= timeout:
+        raise too_late(on.machine, answers[ended - 1].argv, timeout)
+    return answers[:ended]
 
 
 def told(whole: CommandResult) -> list[CommandResult] | None:
