@@ -1,7 +1,8 @@
 # Runs a client: $1 are the words that start a Docker container, $2 the program that finds out
-# who answers this machine, $3 the client's program, $4 the name of the server.
+# who answers this machine and how, $3 the client's program, $4 the name of the server.
 # shellcheck disable=SC2086 # words
 
-outside=$(perl -e "$2")
-for each in $outside; do echo "guest $each answered"; done
+guest=$(perl -e "$2")
+[ -z "$guest" ] || echo "$guest"
+outside=$(echo "$guest" | cut -d ' ' -f 2)
 exec $1 perl -e "$3" "$4" 8080 $outside

@@ -3,13 +3,15 @@
 
 # shellcheck disable=SC2154 # its trap
 set -e
+umask 022
 work=$(mktemp -d)
 trap 'code=$?; rm -rf "$work"; [ -n "$ready" ] || code=70; exit $code' EXIT
+trap 'exit 1' HUP INT TERM
 cd "$work"
 tar -xf -
 perl=$(readlink -f "$(command -v perl)")
 sh=$(readlink -f /bin/sh)
-libraries=$(ldd "$perl" "$sh" | sed -n 's|^[^/]*\(/[^ ]*\) (.*|\1|p')
+libraries=$(ldd "$perl" "$sh" | grep -o '/[^ :()]*' | sort -u)
 for file in "$perl" "$sh" $libraries /lib/*/libnss_dns.so.2 /lib/*/libresolv.so.2; do
     [ -e "$file" ] || continue
     mkdir -p "base${file%/*}"

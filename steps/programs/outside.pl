@@ -1,15 +1,22 @@
 # after steps/programs/reach.pl
-# Prints the addresses outside that answer this machine: of its name servers and its gateway.
+# Prints how some addresses outside answer this machine: its gateway and its name servers. Whoever
+# refuses is named only if nobody does more, because a firewall refuses, too.
 
-my @found;
-if (open my $file, "<", "/etc/resolv.conf") {
-    while (<$file>) { push @found, $1 if /^nameserver\s+([0-9]+(?:\.[0-9]+){3})\s*$/ and $1 !~ /^127/ }
-}
+my (@found, %seen, %heard);
 if (open my $file, "<", "/proc/net/route") {
     while (<$file>) {
         my (undef, $to, $by) = split;
         push @found, join ".", unpack "C4", pack "L", hex $by if $to eq "00000000" and $by =~ /[^0]/;
     }
 }
-my %seen;
-print "$_\n" for grep { !$seen{$_}++ and reach($_, 53) !~ /^-/ } @found;
+for my $name ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf") {
+    open my $file, "<", $name or next;
+    while (<$file>) { push @found, $1 if /^nameserver\s+([0-9]+(?:\.[0-9]+){3})\s*$/ and $1 !~ /^127/ }
+}
+my @asked = splice @{[grep { !$seen{$_}++ } @found]}, 0, 4;
+$heard{$_} = reach($_, 53) for @asked;
+for my $word ("answered", "refused") {
+    my @those = grep { $heard{$_} eq $word } @asked or next;
+    print "guest $_ $word\n" for @those;
+    last;
+}

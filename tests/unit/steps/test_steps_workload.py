@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lab import workload_image as built
 from docker_lxc_gate.machines.programs import program
@@ -127,15 +128,70 @@ def test_server_that_is_not_reached_is_red() -> None:
         steps.port_answers([MADE[0], BROKEN])
 
 
-def test_outside_that_answers_the_container_alone_is_red_and_none_that_does_undetermined() -> None:
-    with not_compliant("does not reach 10.0.3.1", "no NAT", "no answer"):
-        steps.outside_is_reached(
-            Answering(lambda _: None), met(CLIENT.replace("1 answered\n", "1 - no answer\n"))
-        )
-    with naming(FactError, "container 950", "port 53"):
-        steps.outside_is_reached(
-            Answering(lambda _: None, "container 950"), met(f"server {WORD}\n")
-        )
+@pytest.mark.parametrize("heard", ["- no answer", "refused"])
+def test_outside_that_answers_the_container_alone_is_red(heard: str) -> None:
+    """A firewall that refuses what is forwarded answers, too, but not as the container hears it."""
+    client = CLIENT.replace("outside 10.0.3.1 answered", f"outside 10.0.3.1 {heard}")
+    with not_compliant("does not reach 10.0.3.1", "no NAT", heard):
+        steps.outside_is_reached(Answering(lambda _: None), met(client))
+
+
+def test_outside_that_does_not_answer_the_container_itself_is_advice() -> None:
+    with evidence.collecting() as collector:
+        steps.outside_is_reached(Answering(lambda _: None, "guest 950"), met(f"server {WORD}\n"))
+    assert "advice: whether Docker containers reach the outside" in collector.drain().lines[0]
+
+
+def test_network_without_addresses_left_is_undetermined() -> None:
+    full = result(code=1, err="Error: all predefined address pools have been fully subnetted")
+    with naming(FactError, "no addresses left", "fully subnetted"):
+        steps.server_is_reached([full])
+
+
+def test_container_without_an_address_of_its_own_is_undetermined() -> None:
+    with naming(FactError, "no IPv4 route"):
+        steps.port_answers(met(published="the container has no IPv4 route to the outside\n"))
+
+
+def ran(path: Path, name: str, *words: str, umask: int = -1, **stubs: str) -> str:
+    """Return what one of the shell programs prints where these programs are stubs."""
+    for stub, text in stubs.items():
+        (path / stub).write_text(f"#!/bin/sh\n{text}\n")
+        (path / stub).chmod(0o755)
+    return subprocess.run(
+        ["sh", "-c", program("steps", name), name, *words],
+        input=built.archive("x86_64"),
+        capture_output=True,
+        check=True,
+        env={"PATH": f"{path}:/usr/bin:/bin"},
+        umask=umask,
+    ).stdout.decode()
+
+
+def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Path) -> None:
+    """Arch prints the loader as a link to where it is; the session's umask may be strict."""
+    loader, real = "/usr/bin/env", "/usr/bin/printf"
+    ran(
+        tmp_path,
+        "image.sh",
+        umask=0o077,
+        ldd=f"echo '\t{loader} => {real} (0x00007f)'",
+        docker=f"cat > {tmp_path}/loaded.tar",
+    )
+    with tarfile.open(tmp_path / "loaded.tar") as image:
+        base = image.extractfile("./base.tar")
+        with tarfile.open(fileobj=base) as layer:
+            modes = {member.name: member.mode for member in layer}
+    assert (modes[f".{loader}"], modes[f".{real}"]) == (0o755, 0o755)
+    assert {modes["."], modes["./usr"]} == {0o755}
+
+
+def test_published_port_is_asked_at_the_own_address_if_there_is_one(tmp_path: Path) -> None:
+    docker = "echo 0.0.0.0:32768"
+    shown = ran(tmp_path, "published.sh", "x", "print qq(@ARGV)", docker=docker)
+    assert patterns.fullmatch(r"[0-9.]{7,15} 32768|the container has no IPv4 route .*\n", shown)
+    shown = ran(tmp_path, "published.sh", "x", "", docker=docker, perl="")
+    assert "no IPv4 route" in shown
 
 
 KEPT = ". 1000:1000\nfirst 1000:1000\nwritten 1000:1000\n2\n"
