@@ -18,6 +18,8 @@ from docker_lxc_gate.machines.process import interrupted_by
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 #: As in a shell: 128 + SIGINT. Click would exit with 1, which is a verdict.
 _INTERRUPTED = 130
+#: Of an error that leaves changes in place: worse than an interruption.
+_LEFT_CHANGED = 5
 
 
 class _Once(click.Command):
@@ -63,7 +65,10 @@ class Command(_Once):
             self._end(ctx, error, error.exit_code)
         except KeyboardInterrupt as interrupt:
             if isinstance(failed := interrupt.__context__, RemediationError):  # and then it came
-                self.say(failed)
+                if failed.exit_code == _LEFT_CHANGED:
+                    self._end(ctx, failed, failed.exit_code)
+                with suppress(OSError):
+                    self.say(failed)
             self._end(ctx, self.interruption(ctx), interrupted_by() or _INTERRUPTED)
         except BrokenPipeError as error:  # not of our output: click would exit with 1
             raise RuntimeError("a pipe broke") from error

@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -36,6 +37,9 @@ class TooMuch(Exception):
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Those that came.
 _CAME: list[int] = []
+#: Standard error when they were taken over: pytest puts a file in its place, and one that is closed
+#: may be a connection by now.
+_STDERR: list[int] = []
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
@@ -53,12 +57,15 @@ def say_later(number: int) -> None:
         f"(kill -KILL {os.getpid()} ends it now, and leaves it as it is)\n"
     )
     with suppress(OSError):  # a terminal that is gone
-        os.write(2, line.encode())
+        for each in _STDERR:
+            os.write(each, line.encode())
 
 
 @contextmanager
 def ended_as_by_ctrl_c() -> Iterator[None]:
     """Let the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt, unless it is ignored."""
+    stderr = [os.dup(2)] if sys.__stderr__ else []  # else 2 is closed
+    _STDERR[:] = stderr
     usual = (signal.SIG_DFL, signal.default_int_handler)
     before = {each: how for each in _INTERRUPTS if (how := signal.getsignal(each)) in usual}
     for number in before:
@@ -68,6 +75,9 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _STDERR.clear()
+        for each in stderr:
+            os.close(each)
 
 
 def interrupted_by() -> int:

@@ -21,7 +21,7 @@ import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
-from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.drift import Drift
@@ -32,6 +32,7 @@ from remediation.cli.apply import _watched
 from remediation.cli.group import VERBS, main
 from remediation.engine.action import Place, SideEffect
 from remediation.engine.apply import apply
+from remediation.engine.errors import RollbackFailed
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.flag import plan as flags
 from tests.doubles.nodes.world import world
@@ -623,19 +624,28 @@ def test_verb_with_quiet_hides_progress_and_says_where_copies_are_kept(
     assert backups
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "then"),
+    [
+        (FactError("no answer"), 130, "error: interrupted: docker-lxc-gate status, "),
+        (RollbackFailed([]), 5, ""),
+    ],
+)
 def test_error_before_a_signal_is_said_before_the_interruption(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: RemediationError, code: int, then: str
 ) -> None:
     def fails(*_: object, **__: object) -> None:
         try:
-            raise FactError("no answer")
+            raise error
         finally:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(docker_in_lxc, "plan", fails)
-    code, said = ended("status")
-    assert (code, said.splitlines()[0]) == (130, "error: no answer")
-    assert said.splitlines()[1].startswith("error: interrupted: docker-lxc-gate status, ")
+    ended_with, said = ended("status")
+    assert ended_with == code
+    assert said.startswith(f"error: {error}".partition("\n")[0])
+    assert said.partition("\n")[2].startswith(then)
+    assert ("interrupted" in said) == bool(then)
 
 
 @pytest.mark.parametrize("options", [[], ["--backup"]])
