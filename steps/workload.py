@@ -17,10 +17,10 @@ from docker_lxc_gate.lab import workload_image as built
 from docker_lxc_gate.machines.batch import in_turn
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.verdict import evidence
-from steps.docker import PATIENCE, cause, said
+from steps.docker import PATIENCE, cause, run_docker, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
@@ -30,10 +30,13 @@ _OURS = "docker-lxc-gate-"
 _CHANGER, _SERVER, _WRITER = (_OURS + name for name in ("changer", "server", "writer"))
 _ASKER = _OURS + "client"
 _NETWORK, _VOLUME = _OURS + "network", _OURS + "volume"
+_CONTAINERS = f"{_CHANGER} {_SERVER} {_ASKER} {_WRITER}"
+_IMAGES = f"{built.COMMITTED} {built.LOADED}"
+#: Prints the names of what could not be removed.
 _CLEAN = (
-    f"docker rm -f -v {_CHANGER} {_SERVER} {_ASKER} {_WRITER}; "
-    f"docker network rm {_NETWORK}; docker volume rm {_VOLUME}; "
-    f"docker image rm -f {built.COMMITTED} {built.LOADED}"
+    f"{{ docker rm -f -v {_CONTAINERS}; docker network rm {_NETWORK}; docker volume rm {_VOLUME}; "
+    f"docker image rm -f {_IMAGES}; }} >&2; for each in {_CONTAINERS} {_NETWORK} {_VOLUME} "
+    f"{_IMAGES}; do docker inspect -f $each $each 2>/dev/null; done; true"
 )
 #: No registry is asked for an image of our name.
 _RUN = ["docker", "run", "--pull", "never"]
@@ -54,7 +57,7 @@ def _docker(container: Transport, *commands: list[str]) -> list[CommandResult]:
 
 
 @pytest.fixture(scope="module")
-def workload(container: Transport) -> Iterator[CommandResult]:
+def workload(container: Transport, tell: Callable[[str], None]) -> Iterator[CommandResult]:
     """The last command that made the image, once for all scenarios; all is removed after them."""
     machine = container.look(["uname", "-m"]).require().text.strip()
     if machine not in built.MACHINES:
@@ -66,7 +69,9 @@ def workload(container: Transport) -> Iterator[CommandResult]:
     try:
         yield _made(container, built.archive(machine))
     finally:
-        container.run(["sh", "-c", _CLEAN], timeout=2 * PATIENCE)
+        left = container.run(["sh", "-c", _CLEAN], timeout=2 * PATIENCE).text.split()
+        if left:
+            tell(f"not removed from {container.machine}: {printable.cut(', '.join(left), 300)}")
 
 
 def _made(container: Transport, archive: bytes) -> CommandResult:
@@ -240,6 +245,8 @@ def writer_is_killed(container: Transport, made: CommandResult) -> CommandResult
     if not made.ok:
         return made
     run = [*_ALONE, "-d", "--name", _WRITER, "--restart", "always", "--user", "1000:1000"]
+    run += ["--log-driver", "json-file"]  # the one that Docker can always read
+    append = f"echo {_KEPT_WORD} >> /{built.ROOT}data/written"
     mount = ["-v", f"{_VOLUME}:/{built.ROOT}data"]
     health = ["--health-cmd", f"test -w /{built.ROOT}data/written", "--health-interval", "2s"]
     health += ["--health-timeout", "60s"]
@@ -247,18 +254,23 @@ def writer_is_killed(container: Transport, made: CommandResult) -> CommandResult
         container,
         [*run, *mount, *health, built.COMMITTED, *_perl("write.pl"), _WORD],
         ["sh", "-c", _UNTIL_WRITTEN],
+        ["docker", "exec", "--user", "0:0", _WRITER, "sh", "-c", append],
         ["docker", "kill", _WRITER],
     )[-1]
 
 
 _UNTIL_WRITTEN = (
-    f"for _ in $(seq 60); do docker logs {_WRITER} 2>&1 | grep -q . && exit; sleep 0.5; done"
+    f"for _ in $(seq 60); do docker logs {_WRITER} 2>/dev/null | grep -qx done && exit; "
+    f"sleep 0.5; done; docker logs --tail 3 {_WRITER} >&2; exit 1"
 )
-#: Prints each file of the volume with its owner, and how often the word is in it.
+#: Written once, before the kill: the writer itself writes its word at each start.
+_KEPT_WORD = f"{_WORD}-kept"
+#: Prints each file of the volume with its owner, and how often that word is in it.
 _KEPT = (
     f"place=$(docker volume inspect -f '{{{{.Mountpoint}}}}' {_VOLUME}) && cd \"$place\" && "
-    f"stat -c '%n %u:%g' . first written && grep -c '^{_WORD}$' written"
+    f"stat -c '%n %u:%g' . first written && grep -c '^{_KEPT_WORD}$' written"
 )
+_SECURITY = "{{json .SecurityOptions}}"
 _OWNED, _FILES = "1000:1000", 3
 _OWNER = patterns.compile(r"(?:\.|first|written) [0-9]{1,10}:[0-9]{1,10}")
 
@@ -273,6 +285,8 @@ def volume_is_kept(container: Transport, killed: CommandResult) -> None:
     if not files or not all(map(_OWNER.fullmatch, files)):
         raise FactError(f"the volume's files cannot be read: {said(kept)[:200]!r}")
     other = [each for each in files if not each.endswith(f" {_OWNED}")]
+    if other and "name=userns" in run_docker(container, "info", "-f", _SECURITY).text:
+        raise FactError("Docker maps users (userns-remap), so who owns a volume's files is unknown")
     assert not other, (
         f"files of a volume have another owner than {_OWNED}, who wrote them: "
         f"{printable.listed(other, 3)}"

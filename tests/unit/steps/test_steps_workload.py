@@ -153,19 +153,20 @@ def test_container_without_an_address_of_its_own_is_undetermined() -> None:
         steps.port_answers(met(published="the container has no IPv4 route to the outside\n"))
 
 
-def ran(path: Path, name: str, *words: str, umask: int = -1, **stubs: str) -> str:
-    """Return what one of the shell programs prints where these programs are stubs."""
+def ran(path: Path, script: str, *words: str, umask: int = -1, **stubs: str) -> str:
+    """Return what a script prints where these programs are stubs; last its exit code."""
     for stub, text in stubs.items():
         (path / stub).write_text(f"#!/bin/sh\n{text}\n")
         (path / stub).chmod(0o755)
-    return subprocess.run(
-        ["sh", "-c", program("steps", name), name, *words],
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *words],
         input=built.archive("x86_64"),
         capture_output=True,
-        check=True,
+        check=False,
         env={"PATH": f"{path}:/usr/bin:/bin"},
         umask=umask,
-    ).stdout.decode()
+    )
+    return f"{done.stdout.decode()}{done.returncode}"
 
 
 def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Pat
     loader, real = "/usr/bin/env", "/usr/bin/printf"
     ran(
         tmp_path,
-        "image.sh",
+        program("steps", "image.sh"),
         umask=0o077,
         ldd=f"echo '\t{loader} => {real} (0x00007f)'",
         docker=f"cat > {tmp_path}/loaded.tar",
@@ -187,11 +188,57 @@ def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Pat
 
 
 def test_published_port_is_asked_at_the_own_address_if_there_is_one(tmp_path: Path) -> None:
-    docker = "echo 0.0.0.0:32768"
-    shown = ran(tmp_path, "published.sh", "x", "print qq(@ARGV)", docker=docker)
-    assert patterns.fullmatch(r"[0-9.]{7,15} 32768|the container has no IPv4 route .*\n", shown)
-    shown = ran(tmp_path, "published.sh", "x", "", docker=docker, perl="")
-    assert "no IPv4 route" in shown
+    docker, script = "echo 0.0.0.0:32768", program("steps", "published.sh")
+    shown = ran(tmp_path, script, "x", "print qq(@ARGV\\n)", docker=docker)
+    assert patterns.fullmatch(r"([0-9.]{7,15} 32768|the container has no IPv4 route .*)\n0", shown)
+    assert "no IPv4 route" in ran(tmp_path, script, "x", "", docker=docker, perl="")
+
+
+def test_volume_with_only_what_the_restarted_writer_wrote_lost_what_was_in_it(
+    tmp_path: Path,
+) -> None:
+    docker = f"echo {tmp_path}"
+    (tmp_path / "first").touch()
+    (tmp_path / "written").write_text(f"{WORD}\n")
+    assert ran(tmp_path, steps._KEPT, docker=docker).endswith("\n0\n1")
+    (tmp_path / "written").write_text(f"{WORD}\n{steps._KEPT_WORD}\n{WORD}\n")
+    assert ran(tmp_path, steps._KEPT, docker=docker).endswith("\n1\n0")
+
+
+def test_writer_that_does_not_say_that_it_is_done_fails_with_its_own_words(tmp_path: Path) -> None:
+    assert ran(tmp_path, steps._UNTIL_WRITTEN, docker="echo done") == "0"
+    started = "echo open written: no >&2; echo x"
+    assert ran(tmp_path, steps._UNTIL_WRITTEN, docker=started, sleep="") == "1"
+
+
+def test_volume_of_another_owner_is_undetermined_where_docker_maps_users() -> None:
+    def answer(argv: list[str]) -> bytes:
+        mapped = b'["name=seccomp","name=userns"]\n'
+        return (
+            mapped if argv[0] == "docker" else KEPT.replace("1000:1000", "101000:101000").encode()
+        )
+
+    with naming(FactError, "userns-remap"):
+        steps.volume_is_kept(Answering(answer), result())
+
+
+def test_what_could_not_be_removed_is_told(tmp_path: Path) -> None:
+    docker = "case $1,$4 in inspect,docker-lxc-gate-volume) echo $3;; inspect,*) echo; exit 1;;"
+    docker += "*) echo removed;; esac"
+    left = ran(tmp_path, steps._CLEAN, docker=docker)
+    assert left.split() == ["docker-lxc-gate-volume", "0"]
+    told: list[str] = []
+    guest = Answering(
+        lambda argv: (
+            b"x86_64\n"
+            if argv[0] == "uname"
+            else (b"volume\n" if argv[2] == steps._CLEAN else (70, b"", b"no perl"))
+        ),
+        "guest 950",
+    )
+    with naming(FactError):
+        next(steps.workload.__wrapped__(guest, told.append))  # type: ignore[attr-defined]
+    assert told == ["not removed from guest 950: volume"]
 
 
 KEPT = ". 1000:1000\nfirst 1000:1000\nwritten 1000:1000\n2\n"
@@ -224,13 +271,13 @@ def test_writer_that_is_not_healthy_after_the_restart_is_red() -> None:
 
 def test_image_that_the_guests_programs_do_not_make_is_undetermined_and_all_is_removed() -> None:
     guest = Answering(lambda argv: b"x86_64\n" if argv[0] == "uname" else (70, b"", b"no perl"))
-    made = steps.workload.__wrapped__(guest)  # type: ignore[attr-defined]
+    made = steps.workload.__wrapped__(guest, print)  # type: ignore[attr-defined]
     with naming(FactError, "no perl", "sha256sum"):
         next(made)
     assert guest.ran[-1] == ["sh", "-c", steps._CLEAN]
     other = Answering(lambda _: b"mips\n")
     with naming(FactError, "mips"):
-        next(steps.workload.__wrapped__(other))  # type: ignore[attr-defined]
+        next(steps.workload.__wrapped__(other, print))  # type: ignore[attr-defined]
 
 
 def test_list_program_says_what_the_step_reads(tmp_path: Path) -> None:
