@@ -1,6 +1,8 @@
-"""Hypothesis's settings for every test: a loaded machine makes no test red."""
+"""What every test needs: a loaded machine, or a job in the background, makes no test red."""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -13,3 +15,7 @@ settings.register_profile(
 )
 settings.register_profile("few", settings.get_profile("all"), max_examples=10)
 settings.load_profile("all")
+
+# A job in the background of a script ignores SIGINT; tests that send it ask what Ctrl-C does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
