@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -15,6 +15,9 @@ from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.verdict.requirements import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SHIPPED = files("remediation") / "plans"
 #: LXC makes it for the container.
@@ -69,6 +72,10 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def applies(self, clause: str) -> bool:
         """Whether a clause is one of the plan's."""
         return any(_is_below(clause, each) for each in self.clauses)
+
+    def asks(self, clauses: Iterable[str], *, of_default: bool) -> bool:
+        """Whether it asks a scenario of these clauses; ``of_default``: tagged @default_plan."""
+        return not (of_default and self != find()) and any(map(self.applies, clauses))
 
     @property
     def asked(self) -> PlanFile:

@@ -71,10 +71,8 @@ def _plan_of(item: pytest.Item) -> PlanFile | None:
 
 
 def _is_of(item: pytest.Item, plan: PlanFile) -> bool:
-    """Whether a scenario is asked under a plan: a clause of it applies, and it names no other's."""
-    if item.get_closest_marker("default_plan") and plan != plan_file.find():
-        return False
-    return any(plan.applies(str(mark.kwargs["id"])) for mark in item.iter_markers("req"))
+    clauses = (str(mark.kwargs["id"]) for mark in item.iter_markers("req"))
+    return plan.asks(clauses, of_default=item.get_closest_marker("default_plan") is not None)
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:

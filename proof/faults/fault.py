@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from proof.faults.scenarios import inside, read_only, scenarios
+from remediation import plan_file
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
 
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
     from proof.faults.scenarios import Scenario
+    from remediation.plan_file import PlanFile
 
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 CTID = 950
 #: The state from which a fault starts: a compliant container with backups, the plan applied and no
-#: container yet, or a node before the plan.
-HEALTHY, APPLIED, READY, OTHER = "healthy", "applied", "ready", "other"
+#: container yet, a node before the plan, or a container as helper scripts make it (without the
+#: default plan, so the gate judges it by ``plain``).
+HEALTHY, APPLIED, READY, OTHER, HELPER = "healthy", "applied", "ready", "other", "helper"
 #: The machines that a fault can affect, by the tags of the scenarios that look at them.
 BOTH = frozenset({"node", "container"})
 
@@ -87,12 +91,20 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         The first scenario names the cause: its first word must be in the first line, even if it
         is undetermined.
         """
-        groups = {"all": ("root", *read_only()), "inside": inside()}
+        groups = {
+            group: [name for name in names if scenarios()[name].is_of(self.plan)]
+            for group, names in {"all": ("root", *read_only()), "inside": inside()}.items()
+        }
         expect = {name: Expectation(RED, words) for name, words in self.red.items()}
         for name, words in self.undetermined.items():
             for each in groups.get(name, (name,)):
                 expect.setdefault(each, Expectation(UNDETERMINED, words))
         return expect
+
+    @property
+    def plan(self) -> PlanFile:
+        """The plan by which the gate judges what the fault has broken."""
+        return plan_file.find("plain" if self.start == HELPER else DEFAULT_PLAN)
 
     @property
     def safe(self) -> bool:
@@ -111,14 +123,14 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     def asked(self, *, everything: bool = False) -> tuple[str, ...]:
         """Return the ids of the scenarios that run after this fault, in that order.
 
-        They are the scenarios that the fault names, plus every read-only scenario on a machine
-        that the fault can affect. The matrix shows the others as not asked. With ``everything``,
-        they are all scenarios that can run in the fault's starting state.
+        They are the scenarios that the fault names, plus every read-only scenario of the plan on a
+        machine that the fault can affect. The matrix shows the others as not asked. With
+        ``everything``, they are all scenarios that can run in the fault's starting state.
         """
 
         def could_be_asked(scenario: Scenario) -> bool:
-            if self.start != HEALTHY:  # no other is compliant without a container, or the plan
-                return False
+            if self.start not in (HEALTHY, HELPER) or not scenario.is_of(self.plan):
+                return False  # no other is compliant without a container, or the plan
             if everything:
                 return not scenario.rehearses
             return not scenario.mutates and bool(scenario.tags & self.reach)

@@ -268,7 +268,8 @@ def _first_line(text: str) -> str:
 
 def options(fault: Fault, place: str) -> tuple[str, ...]:
     """Return the gate's options. ``--target`` makes it take the lab in its present state."""
-    return ("--target", place, *(() if fault.look else ("--allow-mutation",)))
+    may_change = () if fault.look else ("--allow-mutation",)
+    return ("--target", place, "--plan", fault.plan.name, *may_change)
 
 
 def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_bdd.parser import FeatureParser
 from pytest_bdd.scenario import make_python_name
 
 from docker_lxc_gate.verdict.lint import IDENTITY
+
+if TYPE_CHECKING:
+    from remediation.plan_file import PlanFile
 
 _ROOT = Path(__file__).parents[2]
 
@@ -32,6 +36,11 @@ class Scenario:
     def rehearses(self) -> bool:
         """Whether it starts before the plan is applied, or without a container."""
         return bool(self.tags & {"before_the_plan", "from_nothing"})
+
+    def is_of(self, plan: PlanFile) -> bool:
+        """Whether the gate asks it under a plan."""
+        clauses = (tag.removeprefix("req:") for tag in self.tags if tag.startswith("req:"))
+        return plan.asks(clauses, of_default="default_plan" in self.tags)
 
 
 @cache

@@ -15,7 +15,7 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
-from proof.faults.fault import APPLIED, CTID, HEALTHY, OTHER, READY, shell
+from proof.faults.fault import APPLIED, CTID, HEALTHY, HELPER, OTHER, READY, shell
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
 from steps import rollback
@@ -44,6 +44,7 @@ _LOOKERS = ("remediation/__main__.py", "remediation/cli")
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
 _BACK_UP = program("proof.faults", "back_up.bash")
+_HELPER = program("proof.faults", "helper.bash")
 
 
 @cache
@@ -90,10 +91,11 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Wanted] = ()) -> Non
 
     Starting from ``ready``, apply the plan, provision the container, and make backups, with a
     snapshot after each step. First put the templates that ``faults`` need on the node. If one
-    cannot be made, the other faults still run. The container of the rollback's scenarios is made
-    if one of the faults starts from it.
+    cannot be made, the other faults still run. A container that only some faults start from, that
+    of the rollback's scenarios or a helper script's, is made for these.
     """
     faults = tuple(faults)
+    starts = {fault.start for fault in faults}
     releases = {fault.release for fault in faults if fault.release}
     if not releases <= set(lab.state.templates):
         try:
@@ -101,9 +103,12 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Wanted] = ()) -> Non
         except RemediationError as error:
             print(f"cannot make the template of {', '.join(sorted(releases))}: {error}")
             lab.up()
-    if any(fault.start == OTHER for fault in faults):
+    if OTHER in starts:
         _prepare_other(lab)
-    if _name(HEALTHY, ctid) in lab.snapshots():
+    if HELPER in starts:
+        _prepare_helper(lab)
+    without_plan = bool(starts) and starts <= {READY, OTHER, HELPER}
+    if without_plan or _name(HEALTHY, ctid) in lab.snapshots():
         return
     lab.restore(READY)
     with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
@@ -125,6 +130,19 @@ def _prepare_other(lab: Lab) -> None:
     with lab.restored(READY) as node:
         rollback.give_docker(_created(node, rollback.CREATE), "hello-world")
         rollback.keep(node, lab.snapshot)
+
+
+def _prepare_helper(lab: Lab) -> None:
+    if _helper() in lab.snapshots():
+        return
+    with lab.restored(READY) as node:
+        shell(node, _HELPER).require()
+    lab.snapshot(_helper())
+
+
+def _helper() -> str:
+    """Return the snapshot's name: no code of ours writes to it, beyond the script."""
+    return f"{HELPER}-{hashlib.sha256(_HELPER.encode()).hexdigest()[:12]}"
 
 
 def bare(lab: Lab, base: str) -> None:
@@ -173,7 +191,9 @@ def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
     """
     if name == OTHER:
         _prepare_other(lab)
-    own = {READY: READY, OTHER: rollback.snapshot()}
+    if name == HELPER:
+        _prepare_helper(lab)
+    own = {READY: READY, OTHER: rollback.snapshot(), HELPER: _helper()}
     with lab.restored(own.get(name) or _name(name, ctid)) as node:
         if name == HEALTHY:
             shell(node, program("proof.faults", "date_anew.bash"), ctid).require()

@@ -97,6 +97,15 @@ allow_everything() {
     load
 }
 
+# Loads a profile lxc-own with the rules that LXC generated for the container, and assigns it.
+# Arguments: more options of apparmor_parser.
+own_profile() {
+    sed -E 's/^profile "?lxc-[^ ]*/profile lxc-own/' "/var/lib/lxc/$ctid/apparmor/lxc-$ctid"_* \
+        >/etc/apparmor.d/lxc-own
+    apparmor_parser -r -K "$@" /etc/apparmor.d/lxc-own
+    echo 'lxc.apparmor.profile: lxc-own' >>"$conf"
+}
+
 # Lets Docker run unconfined, although the profile's file is the shipped one.
 unconfine_docker() {
     printf '%s\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' \

@@ -10,7 +10,7 @@ import pytest
 
 from docker_lxc_gate.errors import UsageError
 from proof.faults.catalogue import FAULTS, SLOW, chosen, killers, part, quarter
-from proof.faults.fault import HEALTHY, PRELUDE, RED, UNDETERMINED, Fault
+from proof.faults.fault import HEALTHY, HELPER, PRELUDE, RED, UNDETERMINED, Fault
 from proof.faults.scenarios import read_only, scenarios
 from tests.live.cases.healthy import VARIATIONS, in_turn
 
@@ -83,19 +83,29 @@ def test_asked_by_a_fault_is_all_read_only_within_its_reach_and_what_it_names() 
     assert all("node" in scenarios()[name].tags for name in BY_ID["F81"].asked())
 
 
+def test_asked_under_plain_is_every_read_only_scenario_of_plain() -> None:
+    asked = set(BY_ID["F90"].asked())
+    assert {"layers", "confinement", "in-effect"} < asked < {*read_only()}
+    assert not any("default_plan" in scenarios()[name].tags for name in asked)
+    assert "container-backup" not in asked
+    assert {"denials", "again"} < set(BY_ID["F90"].asked(everything=True))
+    assert {"confined", "given"}.isdisjoint(BY_ID["F91-unloaded"].expect)
+
+
 def test_asked_before_there_is_a_container_is_what_it_names() -> None:
     for fault in FAULTS:
-        if fault.start != HEALTHY:
+        if fault.start not in (HEALTHY, HELPER):
             assert set(fault.asked(everything=True)) == set(fault.expect)
 
 
 def test_quarter_is_a_quarter_with_a_killer_for_each_scenario_that_is_not_slow() -> None:
     few = quarter()
-    assert len(few) == -(-len(FAULTS) // 4)
+    of_default = [fault for fault in FAULTS if fault.start != HELPER]
+    assert len(few) == -(-len(of_default) // 4)
     assert ids(few) == [fault.id for fault in FAULTS if fault in few]
     assert {name for name, faults in killers(few).items() if not faults} <= SLOW
     assert [fault.id for fault in few if SLOW & set(fault.asked())] == []
-    headlines = {fault.expected(RED)[:1] for fault in FAULTS} - {(name,) for name in SLOW}
+    headlines = {fault.expected(RED)[:1] for fault in of_default} - {(name,) for name in SLOW}
     assert {fault.expected(RED)[:1] for fault in few} == headlines
 
 
