@@ -20,7 +20,7 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 #: The container's features: nested mounts, keyrings, ``/dev/fuse``.
 FEATURES = dict.fromkeys(plan_file.find().features, "1")
 #: The keys that the plan sets in a container's configuration, Proxmox's and plain LXC's.
-OPTIONS = ("features", "lxc.apparmor.profile")
+OPTIONS = ("features", "lxc.apparmor.profile", "lxc.seccomp.profile")
 LXC_OPTIONS = ("lxc.apparmor.allow_nesting", "lxc.apparmor.profile", "lxc.seccomp.profile")
 
 

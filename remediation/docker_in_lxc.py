@@ -188,6 +188,7 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
         partial(container_options if pct else partial(lxc_options, runtime.node), plan=wanted),
         partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
         partial(taken_away, ctid, wanted.features) if pct else lambda _: "",
+        wanted.seccomp,
     )
 
     def resume(images: Mapping[str, Any]) -> None:

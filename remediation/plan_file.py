@@ -25,8 +25,8 @@ GENERATED = "generated"
 _FEATURES = {"nesting", "keyctl", "fuse", "mknod", "force_rw_sys"}
 
 
-class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a plan wants.
+class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a plan wants. A new key has a default, so that a plan without it keeps its hash.
 
     Attributes:
         name: its name, in lower case.
@@ -37,6 +37,7 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         clauses: those that apply, or their beginnings: ``VAL`` includes ``VAL-1``.
         profile: of AppArmor: a name, ``generated``, or empty for any that is enforced.
         features: of Proxmox, by name.
+        seccomp: the list of system calls, a file of the node; empty: the one of the runtime.
         includes: a shipped plan, whose scenarios are asked as that plan wants them.
     """
 
@@ -47,6 +48,7 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clauses: tuple[str, ...]
     profile: str = ""
     features: tuple[str, ...] = ()
+    seccomp: str = ""
     includes: Literal["", "plain"] = ""
 
     def __post_init__(self) -> None:
@@ -62,6 +64,9 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError('drivers: is empty; write drivers = ["overlay2"]')
         if not patterns.fullmatch(r"[\w.-]*", self.profile) or self.profile == "unconfined":
             raise ValueError(f'profile: {self.profile!r}; write a name, or "{GENERATED}"')
+        if not patterns.fullmatch(r"(/[\w.-]+)*", self.seccomp):
+            form = "write an absolute path of the node, as /etc/lxc/own.seccomp"
+            raise ValueError(f"seccomp: {self.seccomp!r}; {form}")
 
     @property
     def identity(self) -> str:

@@ -190,14 +190,26 @@ def _proxmoxs_list(at: At) -> str:
         confinement.filter_changed(at.runtime, at.target.ctid),
     ]
 )
-def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int) -> None:
-    """A list that refuses nothing makes a filter, too; the one of the container's start counts."""
+def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int, wanted: PlanFile) -> None:
+    """A list that refuses nothing makes a filter, too; the one of the container's start counts.
+
+    If the plan names a list, it must be that one.
+    """
     if changed := node.ask(confinement.filter_changed(runtime, ctid)):
         raise FactError(
             f"{changed} was changed since container {ctid} started, so the seccomp list that it "
             "started with is not known: restart the container, then run the gate again"
         )
-    text = runtime.seccomp_list(runtime.effective(ctid))
+    effective = runtime.effective(ctid)
+    path = effective.current().get("lxc.seccomp.profile", "")
+    if wanted.seccomp not in {"", path}:
+        written = runtime.configuration(ctid).current().get("lxc.seccomp.profile")
+        how = "docker-lxc-gate apply, with the same --target and --plan, assigns it"
+        raise AssertionError(
+            f"container {ctid} runs with the seccomp list {path or 'none'}, not with the plan's, "
+            f"{wanted.seccomp}: {'restart it' if written == wanted.seccomp else how}"
+        )
+    text = runtime.seccomp_list(effective)
     let = [
         each for each in container_config.LXC_REFUSES if not container_config.refuses(text, each)
     ]

@@ -81,6 +81,7 @@ class ContainerOptions(Action[OptionsState]):
         edit: returns the desired configuration; applied twice it changes nothing more.
         put_back: returns a configuration in which everything that ``edit`` sets is as in another
             one, which is the second argument, and all else stays.
+        seccomp: the list of system calls that the plan names, a file of the node; or empty.
         pending: returns, in words with the way out, what the next stop would change of a
             configuration that is as desired; empty if nothing.
     """
@@ -90,6 +91,7 @@ class ContainerOptions(Action[OptionsState]):
     edit: Callable[[bytes | None], bytes] = field(compare=False)
     put_back: Callable[[str, str], str] = field(compare=False)
     pending: Callable[[str], str] = field(default=lambda _: "", compare=False)
+    seccomp: str = ""
 
     before: ClassVar[Any] = OptionsState
 
@@ -146,7 +148,12 @@ class ContainerOptions(Action[OptionsState]):
 
     @override
     def require_reversible(self, on: Transport) -> None:
-        """What is pending does not come back, either."""
+        """What is pending does not come back, either; and the container must start."""
+        if self.seccomp and on.read(self.seccomp) is None:
+            raise FactError(
+                f"the plan's seccomp list, {self.seccomp}, is absent on {on.machine}, and without "
+                "it the container would not start: write it there, or another path into the plan"
+            )
         written = self._require_free(on)
         if waits := self.pending(written):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")

@@ -29,12 +29,12 @@ DEFAULT = plan_file.find()
 
 #: Values of the profile that confine nothing.
 _CONFINE_NOTHING = frozenset({"unconfined", "unchanged"})
-_PROFILE = "lxc.apparmor.profile"
+_PROFILE, _SECCOMP = "lxc.apparmor.profile", "lxc.seccomp.profile"
 
 
 @foreign.parser()
 def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
-    """Return the container's configuration with its features and profile in effect.
+    """Return the container's configuration with its features, profile and seccomp list in effect.
 
     Without a line for it, Proxmox generates the profile.
 
@@ -47,6 +47,7 @@ def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     if plan.profile == GENERATED or (not plan.profile and _is_unconfined(written)):
         kept = put_back(written, "", (_PROFILE,))
     raw = {_PROFILE: plan.profile} if plan.profile not in {"", GENERATED} else {}
+    raw |= {_SECCOMP: plan.seccomp} if plan.seccomp else {}
     changed = with_options(kept, dict.fromkeys(plan.features, "1"), raw)
     if changed != written and (waiting := container_config.waiting(written)):
         raise FactError(
@@ -75,17 +76,19 @@ def taken_away(ctid: int, features: Collection[str], text: str) -> str:
 def lxc_options(node: Transport, text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     """Return plain LXC's configuration with the equivalents of Proxmox's features.
 
-    If the plan wants keyrings, and the container's own seccomp list on ``node`` refuses them, LXC's
-    own list replaces it.
+    If the plan names no seccomp list but wants keyrings, and the container's own list on ``node``
+    refuses them, LXC's own list replaces it.
     """
     written = _whole(text, container_config.parse_lxc)
     wanted = {"lxc.apparmor.allow_nesting": "1", _PROFILE: plan.profile or GENERATED}
     if not plan.profile and not _is_unconfined(written, container_config.parse_lxc):
         del wanted[_PROFILE]
-    own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
+    own = container_config.parse_lxc("", written).current().get(_SECCOMP)
     read = (node.read(own) or b"") if own and "keyctl" in plan.features else b""
-    if container_config.refuses(read.decode(errors="replace")):
-        wanted["lxc.seccomp.profile"] = container_config.COMMON_SECCOMP
+    if plan.seccomp:
+        wanted[_SECCOMP] = plan.seccomp
+    elif container_config.refuses(read.decode(errors="replace")):
+        wanted[_SECCOMP] = container_config.COMMON_SECCOMP
     return with_lxc_options(written, wanted, fuse="fuse" in plan.features).encode(
         errors="surrogateescape"
     )

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict.requirements import CATALOGUE
@@ -19,7 +20,7 @@ from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
-from tests.doubles.nodes.whole import Whole
+from tests.doubles.nodes.whole import CTID, Whole
 
 GOOD = """
 name = "mine"
@@ -55,7 +56,7 @@ def test_plan_of_a_file_has_an_identity_by_what_it_says(file: Path) -> None:
     assert (mine.applies("VAL-1"), mine.applies("STEP-3.2")) == (True, False)
     assert mine.identity.startswith("mine 1 ")
     plan_file.find.cache_clear()
-    file.write_text(f"# a comment\n{GOOD}")
+    file.write_text(f'# a comment\n{GOOD}\nseccomp = ""')
     assert plan_file.find(str(file)).identity == mine.identity
     plan_file.find.cache_clear()
     file.write_text(GOOD.replace("overlay2", "zfs"))
@@ -80,6 +81,7 @@ def test_plan_of_a_file_has_an_identity_by_what_it_says(file: Path) -> None:
         ('"mine"', '"plain"', ("'plain'", "shipped")),
         ('"mine"', '"My plan"', ("line 2.name", "my-plan")),
         ('"t"', '"t"\nfeatures = ["nestin"]', ("line 5.features", "nestin")),
+        ('"t"', '"t"\nseccomp = "own"', ("line 5.seccomp", "'own'", "/etc/lxc/own.seccomp")),
         ("drivers", "[drivers", ("TOML", "line 5")),
     ],
 )
@@ -116,6 +118,23 @@ def test_plain_applies_the_least_and_the_journal_names_it_and_any_plan_rolls_it_
     roll_back(whole.plan())
     assert whole.on_node.read(whole.config_path(whole.ctid)) == poor
     assert _drifts(whole, plain) == ["container-options", "docker-engine"]
+
+
+def test_plan_with_a_seccomp_list_refuses_an_absent_one_and_assigns_one_that_exists(
+    tmp_path: Path,
+) -> None:
+    whole, conf = Whole(tmp_path), f"/etc/pve/lxc/{CTID}.conf"
+    mine = replace(plan_file.find("plain"), name="mine", seccomp="/etc/own.seccomp")
+    before = whole.on_node.read(conf) or b""
+    with naming(FactError, "/etc/own.seccomp", "is absent"):
+        apply(whole.plan(mine))
+    assert (whole.on_node.read(conf), whole.plan(mine).journal.entries()) == (before, [])
+    whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\n")
+    apply(whole.plan(mine))
+    assert whole.on_node.read(conf) == before + b"lxc.seccomp.profile: /etc/own.seccomp\n"
+    assert _drifts(whole, mine) == []
+    roll_back(whole.plan())
+    assert whole.on_node.read(conf) == before
 
 
 def test_plain_that_was_cut_off_is_rolled_back_by_its_own_plan(tmp_path: Path) -> None:

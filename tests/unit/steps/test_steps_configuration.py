@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import failed_units
@@ -245,12 +246,17 @@ CHANGED = f"sh changed {STARTED} {PID}"
 
 
 def listed(
-    text: str | None, conf: str, kind: type[Runtime | Lxc] = Runtime, changed: Answer = ""
+    text: str | None,
+    conf: str,
+    kind: type[Runtime | Lxc] = Runtime,
+    changed: Answer = "",
+    wanted: str = "",
 ) -> None:
     path, named = (CONF, STARTED) if kind is Runtime else ("", STARTED)
     own = f"lxc.seccomp.profile = {OWN if text else ''}\n"
     node = Machine({path: conf, named: own, OWN: text}, {CHANGED: changed})
-    steps.seccomp_list_refuses(kind(node), node, 950)
+    plan = replace(plan_file.find("plain"), seccomp=wanted)
+    steps.seccomp_list_refuses(kind(node), node, 950, plan)
 
 
 def test_seccomp_list_that_refuses_less_than_lxcs_is_red_and_says_the_line() -> None:
@@ -278,6 +284,17 @@ def test_seccomp_list_that_refuses_less_than_lxcs_is_red_and_says_the_line() -> 
         listed(None, "arch: x\n")
     with not_compliant(f"see {STARTED}: 'lxc.seccomp.profile: '"):  # its lines are not the file's
         listed(None, "", Lxc)
+
+
+def test_seccomp_list_that_is_not_the_plans_is_red_and_says_what_to_do() -> None:
+    listed(WHOLE_LIST, "arch: x\n", wanted=OWN)
+    named = f"runs with the seccomp list {OWN}, not with the plan's, /etc/lxc/other"
+    with not_compliant("950", named, "apply"):
+        listed(WHOLE_LIST, f"lxc.seccomp.profile: {OWN}\n", wanted="/etc/lxc/other")
+    with not_compliant("950", named, ": restart it"):
+        listed(WHOLE_LIST, "lxc.seccomp.profile: /etc/lxc/other\n", wanted="/etc/lxc/other")
+    with not_compliant("seccomp list none"):
+        listed(None, "arch: x\n", wanted=OWN)
 
 
 def test_seccomp_list_that_was_changed_since_the_start_is_undetermined() -> None:

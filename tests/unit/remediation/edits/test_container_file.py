@@ -86,6 +86,21 @@ def test_lxc_options_of_plain_give_nesting_and_leave_a_profile(text: str, left: 
     assert now["lxc.apparmor.allow_nesting"] == "1"
 
 
+@pytest.mark.parametrize("old", ["", "lxc.seccomp.profile = /etc/lxc/own.seccomp\n"])
+def test_options_of_a_plan_with_a_seccomp_list_assign_it_on_each_runtime(old: str) -> None:
+    wanted = structs.replace(plan_file.find("plain"), features=("keyctl",), seccomp="/etc/mine")
+    plain = lxc_options(
+        Machine({"/etc/lxc/own.seccomp": "2\nkeyctl errno 1\n"}), old.encode(), wanted
+    )
+    proxmox = container_options(old.replace(" =", ":").encode(), wanted)
+    for text, parse in (
+        (plain, container_config.parse_lxc),
+        (proxmox, container_config.parse),
+    ):
+        options = parse("", text.decode()).all("lxc.seccomp.profile")
+        assert [each.value for each in options] == ["/etc/mine"]
+
+
 @pytest.mark.parametrize("line", ["memory: 1024", "delete: net0", "features: nesting=1"])
 def test_container_options_with_pending_changes_name_them(line: str) -> None:
     text = f"arch: amd64\n\n[pve:pending]\n{line}\n\n[pre]\narch: amd64\n"
