@@ -13,6 +13,8 @@ import steps
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
+from docker_lxc_gate.verdict import record
+from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import plan_file
 from steps.machines import TARGETS
 
@@ -67,10 +69,12 @@ def pytest_configure(config: pytest.Config) -> None:
     file = Path(files[0]) if files else None
     try:
         targets = [target_file.find(text, file) for text in config.getoption("--target") or [None]]
-        plan = {"plan": config.getoption("--plan")[0]} if config.getoption("--plan") else {}
-        config.stash[TARGETS] = [structs.replace(target, **plan) for target in targets]
+        given = {"plan": config.getoption("--plan")[0]} if config.getoption("--plan") else {}
+        config.stash[TARGETS] = [structs.replace(target, **given) for target in targets]
         for target in config.stash[TARGETS]:
-            plan_file.find(target.plan)
+            plan = plan_file.find(target.plan)
+            about = record.about(config, str(target))
+            about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 

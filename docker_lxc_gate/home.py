@@ -19,8 +19,12 @@ COMMIT = "commit"
 
 def version() -> str:
     """Return the version and the commit, as in ``0.1.0 (commit 1a2b3c…, with changes)``."""
-    number = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["version"]
-    return f"{number} (commit {commit() or 'unknown'})"
+    return f"{number()} (commit {commit() or 'unknown'})"
+
+
+def number() -> str:
+    """Return the version alone."""
+    return str(tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["version"])
 
 
 def commit() -> str:

@@ -1,7 +1,8 @@
 """``python -m docs``: rewrite the parts of the pages that follow from the code.
 
 Such a part stands between two comments, ``<!-- generated: NAME -->`` and ``<!-- end -->``; NAME is
-a key of :data:`PARTS`. Everything else on a page is written by hand.
+a key of :data:`PARTS`. Everything else on a page is written by hand. The schema of ``verdict.json``
+is generated as a whole.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, PAIRS
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
+from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from proof.faults.__main__ import main as faults
 from remediation.cli.group import main as remediation
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PAGES = Path(__file__).parent
+SCHEMA = PAGES / "verdict.schema.json"
 #: Every program with a command line of its own.
 PROGRAMS: Mapping[str, click.Command] = {
     "docker-lxc-gate": remediation,
@@ -193,3 +196,4 @@ def regenerated(page: str) -> str:
 if __name__ == "__main__":
     for page in PAGES.glob("*.md"):
         page.write_text(regenerated(page.read_text("utf-8")), "utf-8")
+    SCHEMA.write_text(record.schema(), "utf-8")

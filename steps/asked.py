@@ -11,7 +11,8 @@ import pytest
 
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.read import is_directory
-from docker_lxc_gate.verdict import evidence, terminal, verdicts
+from docker_lxc_gate.verdict import collection, evidence
+from docker_lxc_gate.verdict.record import Verdict
 from remediation import applied, phoenix, plan_file
 from steps import machines
 
@@ -22,29 +23,18 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from remediation.plan_file import PlanFile
 
-#: Why scenarios were left out, for the reader of the header.
-_LEFT_OUT = pytest.StashKey[list[str]]()
-
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what would change a target, unless that is allowed, and what it does not have."""
     items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
-    said = config.stash.setdefault(_LEFT_OUT, [])
     for plan in dict.fromkeys(filter(None, map(_plan_of, items))):
         others = [i for i in items if _plan_of(i) == plan and not _is_of(i, plan)]
-        if _leave_out(config, items, others):
-            many = evidence.counted(len(others), "scenario is", "scenarios are")
-            said.append(f"{many} not of the plan {plan.name}, and not asked")
-    changing = [item for item in items if item.get_closest_marker("mutates")]
-    if not machines.changes_allowed(config) and _leave_out(config, items, changing):
-        clauses = {str(mark.kwargs["id"]) for item in changing for mark in item.iter_markers("req")}
-        many = evidence.counted(
-            len(changing),
-            "scenario that changes the target is",
-            "scenarios that change the target are",
-        )
-        said.append(f"{many} not asked (--allow-mutation), of {', '.join(sorted(clauses))}")
+        why = f"not of the plan {plan.name}"
+        _leave_out(config, items, others, why, Verdict.NOT_APPLICABLE)
+    if not machines.changes_allowed(config):
+        changing = [item for item in items if item.get_closest_marker("mutates")]
+        _leave_out(config, items, changing, "changes the target, which needs --allow-mutation")
     if not config.getoption("--target") or config.option.collectonly:
         return
     tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]
@@ -52,9 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     without = {target: _without(config, target) for target in asked_about}
     for tag, (_, why) in _WITHOUT.items():
         those = [target for target, tags in without.items() if tag in tags]
-        asked = [item for item in tagged if item.get_closest_marker(tag)]
-        if _leave_out(config, items, [i for i in asked if machines.target_of(i) in those]):
-            said += [f"{target}: {why}" for target in those]
+        asked = [i for i in items if i.get_closest_marker(tag) and machines.target_of(i) in those]
+        _leave_out(config, items, asked, why)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -62,7 +51,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     plan = _plan_of(item)
     alone = len(item.config.stash[machines.TARGETS]) == 1
     if plan and plan.includes and alone and _is_of(item, plan.asked):
-        item.stash[verdicts.INCLUDED] = plan.includes
+        item.stash[collection.INCLUDED] = plan.includes
 
 
 def _plan_of(item: pytest.Item) -> PlanFile | None:
@@ -75,11 +64,19 @@ def _is_of(item: pytest.Item, plan: PlanFile) -> bool:
     return plan.asks(clauses, of_default=item.get_closest_marker("default_plan") is not None)
 
 
-def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:
+def _leave_out(
+    config: pytest.Config,
+    items: list[pytest.Item],
+    out: list[pytest.Item],
+    why: str,
+    verdict: Verdict = Verdict.NOT_ASKED,
+) -> None:
+    """Leave scenarios out, and let the report say why, so that no verdict says more than it is."""
+    for item in out:
+        item.stash[collection.LEFT_OUT] = verdict, why
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]
-    return bool(out)
 
 
 #: By tag: of which targets its scenarios are not asked, and why.
@@ -117,9 +114,3 @@ def _without(config: pytest.Config, target: Target) -> frozenset[str]:
         return frozenset()
     finally:
         collector.drain(mark)  # of no scenario
-
-
-def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say what is not asked, so that a verdict is not taken for more than it is."""
-    del items
-    return [terminal.wrapped(line) for line in config.stash.get(_LEFT_OUT, [])]

@@ -15,7 +15,7 @@ from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import evidence, report
+from docker_lxc_gate.verdict import evidence, record
 from remediation import plan_file
 from remediation.engine.apply import apply
 from remediation.provision import planned, provision
@@ -154,9 +154,9 @@ def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str]
         before = any(i.get_closest_marker("before_the_plan") for i in request.session.items)
         _fresh_lab(tell, rollback.snapshot() if before else "")
     found = opened(request.config, target)
-    shown = report.environment(request.config)
-    shown |= {"Target": str(target), "Plan": plan_file.find(target.plan).identity}
-    shown |= versions.of_node(found.node)
+    about = record.about(request.config, str(target))
+    about.host_key = found.node.host_key
+    about.versions |= versions.of_node(found.node)
     return found
 
 
@@ -213,9 +213,11 @@ def ctid(target: Target, provisioning: Provisioned | None) -> int:  # noqa: ARG0
 
 
 @pytest.fixture(scope="session")
-def container(runtime: Runtime, ctid: int, request: pytest.FixtureRequest) -> Transport:
+def container(
+    runtime: Runtime, ctid: int, target: Target, request: pytest.FixtureRequest
+) -> Transport:
     """The inside of the container."""
-    inside, shown = runtime.inside(ctid), report.environment(request.config)
+    inside, shown = runtime.inside(ctid), record.about(request.config, str(target)).versions
     try:
         shown |= inside.ask(versions.INSIDE)
     except TransportError:

@@ -22,7 +22,7 @@ from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import DEFAULT, parse
-from docker_lxc_gate.verdict import evidence
+from docker_lxc_gate.verdict import evidence, record
 from remediation import desired, docker_in_lxc, phoenix, rehearsal
 from remediation.actions.docker_package import DockerPackage
 from remediation.engine.apply import apply
@@ -51,6 +51,14 @@ _APT_TIMEOUT = 600.0
 CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 #: Is there while the container is as its snapshot has it, so that no leftover is taken for it.
 _FRESH = "/run/docker-lxc-gate-other"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the record say what may differ after a rollback."""
+    config.stash[record.MAY_DIFFER] = {
+        where: {row.reason: row.keys for row in rows}
+        for where, rows in machine_state.MAY_DIFFER.items()
+    }
 
 
 @dataclass(frozen=True)

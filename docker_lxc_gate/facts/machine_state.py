@@ -87,13 +87,13 @@ class _Exempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
-_MAY_DIFFER = msgspec.toml.decode(
+MAY_DIFFER = msgspec.toml.decode(
     files("docker_lxc_gate.facts").joinpath("may_differ.toml").read_bytes(),
     type=dict[str, tuple[_Exempt, ...]],
 )
 _EXEMPT = [
     (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
-    for place, rows in _MAY_DIFFER.items()
+    for place, rows in MAY_DIFFER.items()
     for row in rows
 ]
 _LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))

@@ -54,6 +54,11 @@ class Transport:
     #: What a reader calls the machine.
     machine = ""
 
+    @property
+    def host_key(self) -> str:
+        """Kind and fingerprint of the key that the machine showed; empty if it showed none."""
+        return ""
+
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         """Run argv without a shell.
 
@@ -239,6 +244,11 @@ class Layer(Transport):
 
     def __init__(self, inner: Transport, machine: str = "") -> None:
         self._inner, self.machine = inner, machine or inner.machine
+
+    @property
+    @override
+    def host_key(self) -> str:
+        return self._inner.host_key
 
     def forget(self) -> None:
         """Forget all answers that this layer keeps: the next command may change what they say."""

@@ -19,15 +19,17 @@ import attrs
 import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
+from msgspec import structs
 
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from docker_lxc_gate.verdict.verdicts import FINDING, SAID, Verdict, in_then, judge
+from docker_lxc_gate.verdict.verdicts import FINDING, SAID, in_then, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from pytest_bdd.parser import Scenario, Step
 
@@ -222,7 +224,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give Allure our verdict, with secrets masked."""
+    """Give Allure our verdict, with secrets masked, and the record the names of Allure's files."""
     report = yield
     reporter = _allure(item.config)
     if reporter and FINDING in item.stash:
@@ -231,7 +233,16 @@ def pytest_runtest_makereport(
         if finding.cause and test.statusDetails:
             test.statusDetails.message = finding.cause
             test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
+        files = tuple(_attached(test))[:MOST]
+        report.gate = structs.replace(report.gate, files=files)  # type: ignore[attr-defined]
     return report
+
+
+def _attached(part: Any) -> Iterator[str]:
+    """Yield the names of the files that are attached to a test or step, and to its steps."""
+    yield from (each.source for each in part.attachments)
+    for step in part.steps:
+        yield from _attached(step)
 
 
 def _parametrize(item: pytest.Item) -> None:

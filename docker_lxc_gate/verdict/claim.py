@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ROOM = 1 << 20
 _LOCK = ".lock"
 #: What a run replaces.
-_OURS = ("allure-results", "report", "junit.xml", "history.jsonl")
+_OURS = ("verdict.json", "allure-results", "report", "junit.xml", "history.jsonl")
 #: The umask of a file that only its owner may read.
 CLOSED = 0o077
 
@@ -58,18 +58,10 @@ def pytest_cmdline_main(
         return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Close the JUnit file, before pytest writes it."""
-    config = session.config
-    if config.option.xmlpath and feature_files(config):
-        close(Path(os.path.expandvars(config.option.xmlpath)).expanduser())
-
-
 def close(path: Path) -> None:
     """Create a file that only its owner may read, or make an existing one such a file.
 
-    A pipe or a device stays as it is. Whoever writes the file reports a failure.
+    A pipe or a device stays as it is. Whoever then writes the file reports a failure.
     """
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

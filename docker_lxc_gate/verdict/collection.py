@@ -15,9 +15,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 from pytest_bdd.scenario import scenario_wrapper_template_registry
 
 from docker_lxc_gate.verdict.lint import IDENTITY, REQUIREMENT, TAGS, problems
+from docker_lxc_gate.verdict.record import HOLDS, Outcome, Verdict
 from docker_lxc_gate.verdict.requirements import in_order
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ pytestmark = pytest.mark.usefixtures("target")
 scenarios({path!r})
 """
 _TITLE = pytest.StashKey[str]()
+#: The plan that asks a scenario, too, if the run's plan includes one; the steps set it.
+INCLUDED = pytest.StashKey[str]()
+#: Why a scenario is not asked: a word and a reason; whoever deselects it sets it.
+LEFT_OUT = pytest.StashKey[tuple[Verdict, str]]()
+_BY_HAND = Verdict.NOT_ASKED, "left out by the command line (-k, -m or --deselect)"
 _FILES = pytest.StashKey[tuple[Path, ...]]()
 
 
@@ -91,7 +98,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.extra_keyword_matches.update(requirements_of(item))
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give every scenario its title: its name, and where that is shared, what tells it apart."""
     named: dict[str, list[pytest.Item]] = {}
@@ -126,6 +133,30 @@ def scenario_of(item: pytest.Item) -> Scenario | None:
     if not isinstance(item, pytest.Function) or not isinstance(item.parent, FeatureFile):
         return None
     return scenario_wrapper_template_registry[item.obj].render(example_of(item))
+
+
+def expected(item: pytest.Item) -> Outcome | None:
+    """Return what is known of a scenario before it runs; None for other tests."""
+    if (scenario := scenario_of(item)) is None:
+        return None
+    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    return Outcome(
+        item.nodeid,
+        title_of(item),
+        next((t.removeprefix(IDENTITY) for t in scenario.tags if t.startswith(IDENTITY)), ""),
+        str(params.get("target", "")),
+        scenario.feature.name,
+        requirements_of(item),
+        f"{item.nodeid.partition('::')[0]}:{scenario.line_number}",
+        included=item.stash.get(INCLUDED, ""),
+    )
+
+
+def left_out(item: pytest.Item) -> Outcome | None:
+    """Return the outcome of a scenario that is not asked; None for other tests."""
+    verdict, why = item.stash.get(LEFT_OUT, _BY_HAND)
+    outcome = expected(item)
+    return outcome and structs.replace(outcome, verdict=verdict, code=HOLDS, cause=why)
 
 
 def title_of(item: pytest.Item) -> str:

@@ -140,14 +140,17 @@ def _outputs(result: CommandResult) -> list[str]:
 
 
 def _output(title: str, raw: bytes) -> list[str]:
-    text = raw.decode(errors="surrogateescape").rstrip("\n")
+    text = bounded(raw.decode(errors="surrogateescape").rstrip("\n"))
+    return [*[title] * bool(title), f"  {indented(text)}"] if text else []
+
+
+def bounded(text: str) -> str:
+    """Return a text of any length redacted, without its middle if it is long."""
     if middle := text[2 * KEPT : -2 * KEPT]:  # masking a megabyte to show its ends takes long
         first, last = redact(text[: 2 * KEPT]), redact(text[-2 * KEPT :])
         left_out = len((first[KEPT:] + middle + last[:-KEPT]).encode(errors="surrogateescape"))
-        text = _parted(first[:KEPT], left_out, last[-KEPT:])
-    else:
-        text = shortened(redact(text))
-    return [*[title] * bool(title), f"  {indented(text)}"] if text else []
+        return _parted(first[:KEPT], left_out, last[-KEPT:])
+    return shortened(redact(text))
 
 
 def shortened(text: str, kept: int = KEPT) -> str:

@@ -1,4 +1,4 @@
-"""The report: Allure results, JUnit XML, and one HTML file made from them.
+"""The report: the record of the run, JUnit XML, a summary, and Allure's results and HTML file.
 
 Everything is written to ``reports/`` where pytest was started. Rendering needs Node and the
 npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay, and
@@ -13,23 +13,22 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.verdict import junit, record, summary
 from docker_lxc_gate.verdict.claim import CLOSED, close, not_own
 from docker_lxc_gate.verdict.collection import feature_files
-from docker_lxc_gate.verdict.evidence import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ENVIRONMENT = pytest.StashKey[dict[str, str]]()
-
+#: What each file is made by.
+_FILES = pytest.StashKey[dict[Path, Any]]()
 _SECONDS = 120.0
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
@@ -58,26 +57,32 @@ def pytest_configure(config: pytest.Config) -> None:
     option.clean_alluredir = False
     with suppress(OSError):  # Allure says why it cannot write there
         Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-    option.xmlpath = option.xmlpath or str(reports / "junit.xml")
+    own = option.allure_report_dir if option.xmlpath and option.no_report else reports
+    xml = Path(os.path.expandvars(option.xmlpath or str(reports / "junit.xml"))).expanduser()
+    option.xmlpath = None  # pytest's own has our traceback, and not what was not asked
+    makers = record.encoded, junit.encoded, summary.encoded
+    paths = Path(own, "verdict.json").absolute(), xml.absolute(), Path(own, "summary.md").absolute()
+    config.stash[_FILES] = dict(zip(paths, makers, strict=True))
+    for path in paths:  # a run that breaks off leaves no verdict of another run
+        if path.is_file() and not path.is_symlink():
+            path.unlink()
 
 
-def environment(config: pytest.Config) -> dict[str, str]:
-    """Return the target's versions (kernel, LXC, Docker ...), for the report's front page.
-
-    Fixtures fill this dictionary.
-    """
-    return config.stash.setdefault(_ENVIRONMENT, {})
+def write(config: pytest.Config, run: record.Run) -> None:
+    """Write the record of a run, and the files that are made from it alone."""
+    for path, encoded in config.stash[_FILES].items():
+        _write(path, encoded(run))
 
 
-def publish(config: pytest.Config) -> str:
-    """Complete and render the results; return one line with their place.
+def publish(config: pytest.Config, run: record.Run) -> str:
+    """Complete and render Allure's results; return one line with their place.
 
     An error is reported in that line only, because it says nothing about the target.
     """
     results = Path(config.option.allure_report_dir).absolute()
     try:
         results.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _describe(results, environment(config))
+        _describe(results, run)
         if config.getoption("--no-report"):
             return f"results: {_short(results)}"
         return render(results, config.invocation_params.dir / "reports")
@@ -128,14 +133,18 @@ def _allure() -> str | None:
     return str(local) if local.exists() else shutil.which("allure")
 
 
-def _describe(results: Path, versions: dict[str, str]) -> None:
-    """Write Allure's information about the target and the run."""
-    lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in versions.items())
+def _describe(results: Path, run: record.Run) -> None:
+    """Write Allure's information about the targets and the run."""
+    facts = {"Asked": run.scope}
+    for target in run.targets:
+        on = f" ({target.name})" if len(run.targets) > 1 else ""
+        facts |= {f"{key}{on}": value for key, value in target.facts.items()}
+    lines = (f"{_escaped(key)}={one_line(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
     executor = {
         "name": "docker-lxc-gate",
         "type": "local",
-        "buildName": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "buildName": run.began.strftime("%Y-%m-%d %H:%M UTC"),
         "reportName": "Docker in unprivileged LXC",
     }
     _write(results / "executor.json", json.dumps(executor))

@@ -1,17 +1,21 @@
-"""From the verdicts of all scenarios to the session's exit code and its last lines."""
+"""From the verdicts of all scenarios to the session's exit code, its record and last lines."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import allure_commons
 import pytest
 
+from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
-from docker_lxc_gate.verdict.collection import feature_files, requirements_of, scenario_of, title_of
-from docker_lxc_gate.verdict.tally import Outcome, Tally
+from docker_lxc_gate.verdict.collection import expected, feature_files, left_out
+from docker_lxc_gate.verdict.evidence import counted, redact
+from docker_lxc_gate.verdict.record import DIFFERS, UNKNOWN
+from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen
-from docker_lxc_gate.verdict.verdicts import UNKNOWN, USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,6 +35,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Gate(config), "gate-session")
 
 
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+    """Record that a run broke off: what it had judged stays, and its exit code is no verdict."""
+    try:
+        return (yield)
+    except pytest.UsageError:
+        raise
+    except BaseException as error:
+        if (gate := config.pluginmanager.get_plugin("gate-session")) and gate.asked:
+            interrupted = gate.tally.interrupted = isinstance(error, KeyboardInterrupt)
+            gate.run.problems.append(f"the run broke off: {one_line(redact(repr(error)))}")
+            with suppress(OSError):
+                gate.written(gate.tally.code(pytest.ExitCode.OK) if interrupted else UNKNOWN)
+        raise
+
+
 class Gate:
     """The plugin that counts, prints and decides."""
 
@@ -38,22 +60,25 @@ class Gate:
         self.config, self.tally = config, Tally()
         self.asked = bool(feature_files(config))
         self.screen = Screen(config, quiet=self.asked)
+        if self.asked:
+            self.run = record.begun(config)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Expect a result from every selected scenario."""
-        self.tally.expect(
-            Outcome(item.nodeid, title_of(item), scenario.feature.name, requirements_of(item))
-            for item in session.items
-            if (scenario := scenario_of(item))
-        )
+        self.tally.expect(filter(None, map(expected, session.items)))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count unreadable files: their scenarios have no result."""
         self.tally.unreadable += report.failed
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Count the scenarios that the command line left out."""
-        self.tally.deselected += len(items)
+        """Note the scenarios that are not asked."""
+        self.tally.expect(filter(None, map(left_out, items)))
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that pytest or a plugin failed."""
+        if self.asked:
+            self.run.problems.append(f"pytest failed: {one_line(redact(repr(excinfo.value)))}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -88,29 +113,34 @@ class Gate:
             self.config.option.no_summary = True
         most: int = self.config.getoption("maxfail") or 0
         if self.asked and 0 < most <= session.testsfailed:
-            self.tally.failures = most
-            session.shouldfail = self.tally.stopped  # pytest's own message has no singular
+            why = f"stopped after {counted(most, 'failure')} (-x, --maxfail)"
+            session.shouldfail = self.tally.stopped = why  # pytest's own message has no singular
         yield
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # docker_lxc_gate.verdict.verdicts prints the error
         if self.asked:
-            session.exitstatus = self.tally.code(exitstatus)
-            self._conclude(session.exitstatus)
+            session.exitstatus = code = self.tally.code(exitstatus)
+            if files := self.tally.unreadable:
+                self.run.problems.append(f"{counted(files, 'file')} could not be read")
+            if code == DIFFERS not in {each.code for each in self.tally.outcomes.values()}:
+                self.run.problems.append("a test that is no scenario failed")
+            self._conclude(self.written(code))
         elif exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             session.exitstatus = UNKNOWN
-            self.screen.nothing(self.tally.deselected)
+            self.screen.nothing(record.WORDS[UNKNOWN])
 
-    def _conclude(self, code: int) -> None:
-        outcomes = self.tally.settled()
-        if code == USAGE:
-            self.screen.error(next(each.cause for each in outcomes if each.code == USAGE))
-        elif not outcomes and not self.tally.unreadable:
-            self.screen.nothing(self.tally.deselected, code)
-        else:
-            for each in outcomes:
-                if not each.ended:  # Allure has no page for it, so the front page shows it
-                    allure_commons.plugin_manager.hook.global_error(
-                        message=f"{each.title}: {each.cause}", trace=""
-                    )
-            self.screen.conclude(outcomes, code, self.tally.deselected)
-            self.screen.line(reports.publish(self.config))
+    def written(self, code: int) -> record.Run:
+        """Complete the record of the run, and write what is made from it."""
+        self.run.code = code
+        run = record.completed(self.run, self.config, self.tally.settled())
+        reports.write(self.config, run)
+        return run
+
+    def _conclude(self, run: record.Run) -> None:
+        for each in run.asked:
+            if not each.ended:  # Allure has no page for it, so the front page shows it
+                allure_commons.plugin_manager.hook.global_error(
+                    message=f"{each.title}: {each.cause}", trace=""
+                )
+        self.screen.conclude(run)
+        self.screen.line(reports.publish(self.config, run))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
@@ -13,30 +12,14 @@ from rich.text import Text
 from docker_lxc_gate.commandline.output import Console
 from docker_lxc_gate.printable import indented, printable
 from docker_lxc_gate.verdict.evidence import counted, shortened
-from docker_lxc_gate.verdict.verdicts import (
-    DIFFERS,
-    HOLDS,
-    INCOMPLETE,
-    INTERRUPTED,
-    NOT_EXACT,
-    UNKNOWN,
-)
+from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE
 
 if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from docker_lxc_gate.verdict.tally import Outcome
+    from docker_lxc_gate.verdict.record import Outcome, Run
 
-#: The word for each exit code of a session.
-WORDS = {
-    HOLDS: "compliant",
-    DIFFERS: "not compliant",
-    UNKNOWN: "undetermined",
-    INCOMPLETE: "incomplete",
-    NOT_EXACT: "a rollback was not exact",
-    INTERRUPTED: "interrupted",
-}
 _STYLES = {"compliant": "green", "not compliant": "bold red"}
 #: The least and the greatest width of a table (columns).
 _NARROW, _WIDE = 80, 120
@@ -48,11 +31,6 @@ _EVIDENCE = 160
 def width() -> int:
     """Return the number of columns to use."""
     return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
-
-
-def wrapped(text: str) -> str:
-    """Return text wrapped between words, not within an id."""
-    return textwrap.fill(text, width(), break_long_words=False, break_on_hyphens=False)
 
 
 class Screen:
@@ -68,6 +46,8 @@ class Screen:
         self.detailed = config.option.verbose > 0
         if quiet:
             config.option.verbose = -2  # no header and no counts of pytest's
+            if config.option.tbstyle == "auto":
+                config.option.tbstyle = "short"
 
     def begin(self, outcome: Outcome) -> None:
         """Print the title of the running scenario.
@@ -119,17 +99,17 @@ class Screen:
         if self._reporter is not None:
             self._reporter.write_line(printable(text), **markup)
 
-    def error(self, cause: str) -> None:
-        """Print a usage error."""
-        self._print(Padding(Text(f"usage: {indented(cause)}", style="red"), (1, 0, 0, 0)))
-
-    def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
+    def nothing(self, word: str) -> None:
         """Print the verdict of a run without a scenario."""
-        left = f" ({deselected} deselected)" if deselected else ""
-        self.line(f"\n{WORDS[code]}: no scenario was run{left}: nothing was judged", bold=True)
+        self.line(f"\n{word}: no scenario was run: nothing was judged", bold=True)
 
-    def conclude(self, outcomes: list[Outcome], code: int, deselected: int) -> None:
-        """Print the table, the causes, and the verdict of the run."""
+    def conclude(self, run: Run) -> None:
+        """Print the table, the causes, what was not asked, and the verdict of the run."""
+        outcomes, code = run.asked, run.code
+        if code == USAGE:
+            cause = next(each.cause for each in outcomes if each.code == USAGE)
+            self._print(Padding(Text(f"usage: {indented(cause)}", style="red"), (1, 0, 0, 0)))
+            return
         causes = _by_cause(outcomes)
         untold = (each for each in outcomes if each.cause not in self._told)
         if listed := [each for each in untold if not _one_of_many(each, causes)]:
@@ -141,14 +121,17 @@ class Screen:
                 continue
             self._print(Text(_heading(sharing), style="bold"))
             self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
-        counts = [
-            f"{sum(each.verdict == word for each in outcomes)} {word}"
-            for word in ("compliant", "not compliant", "undetermined", "no result")
-            if any(each.verdict == word for each in outcomes)
-        ]
-        counts += [f"{deselected} deselected"] * bool(deselected)
+        if run.left_out:
+            self.line(f"asked: {run.scope}; not asked:")
+            left_out = "\n".join(f"{which}: {why}" for why, which in run.left_out)
+            self._print(Padding(Text(left_out), (0, 0, 1, 2)))
+        for problem in run.problems:
+            self.line(problem, yellow=True)
+        if not outcomes and not run.problems:
+            self.nothing(run.verdict)
+            return
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
-        self.line(f"verdict: {WORDS[code]} ({', '.join(counts)})", **{"bold": True, colour: True})
+        self.line(f"verdict: {run.verdict} ({run.counts})", **{"bold": True, colour: True})
         if code == DIFFERS and (said := _of_the_included(outcomes, whole=self._is_whole())):
             self.line(said)
 
@@ -209,7 +192,7 @@ def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
 
 def _one_of_many(outcome: Outcome, causes: dict[str, list[Outcome]]) -> bool:
     """Whether a scenario was not started, for a cause that it shares with others."""
-    return not outcome.begun and len(causes[outcome.cause]) > 1
+    return not outcome.began and len(causes[outcome.cause]) > 1
 
 
 def _heading(sharing: list[Outcome]) -> str:

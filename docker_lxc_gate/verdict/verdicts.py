@@ -13,43 +13,36 @@ import functools
 import sys
 import traceback
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from docker_lxc_gate.commandline.output import written
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.process import ended_as_by_ctrl_c, interrupted_by
 from docker_lxc_gate.printable import one_line, printable
-from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.collection import expected
 from docker_lxc_gate.verdict.evidence import redact
+from docker_lxc_gate.verdict.record import (
+    DIFFERS,
+    HOLDS,
+    INTERRUPTED,
+    MOST,
+    PRECEDENCE,
+    UNKNOWN,
+    USAGE,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pytest_bdd.parser import Scenario, Step
-
-_HERE = Path(__file__).parent
-#: If several exit codes apply, the first of these counts. A usage error leaves no verdict. A change
-#: that was left behind outranks every verdict. A proven difference outranks a missing result, and
-#: that outranks an undetermined one.
-USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
-#: The exit code of an interrupted session, as in a shell (128 + SIGINT).
-INTERRUPTED = 130
+    from pytest_bdd.parser import Step
 
 
 class Unanswerable(Exception):
     """The gate cannot judge anything: undetermined, and no scenario was run."""
-
-
-class Verdict(StrEnum):
-    """One of the three words."""
-
-    COMPLIANT = "compliant"
-    NOT_COMPLIANT = "not compliant"
-    UNDETERMINED = "undetermined"
 
 
 @dataclass(frozen=True)
@@ -100,8 +93,6 @@ _CALLED = pytest.StashKey[bool]()
 FINDING = pytest.StashKey[Finding]()
 #: The steps' lines of evidence.
 SAID = pytest.StashKey[tuple[str, ...]]()
-#: The plan that asks a scenario, too, if the run's plan includes one; the conftest sets it.
-INCLUDED = pytest.StashKey[str]()
 #: Errors of session fixtures; pytest raises the same error for each scenario.
 _SHARED = pytest.StashKey[list[BaseException]]()
 
@@ -149,7 +140,7 @@ def pytest_runtest_makereport(
     The innermost wrapper, so that every reporter sees the redacted text.
     """
     report = yield
-    if (scenario := scenario_of(item)) is None:
+    if (outcome := expected(item)) is None:
         return report
     finding = Finding()
     if call.excinfo is not None:
@@ -158,15 +149,20 @@ def pytest_runtest_makereport(
         finding = judge(error, in_then=call.when == "call" and in_then(item))
         finding = replace(finding, shared=shared)
         if report.failed:
-            report.longrepr = _told(finding, call.excinfo, item.config)
+            differs = finding.verdict is Verdict.NOT_COMPLIANT
+            report.longrepr = finding.cause if differs else redact(report.longreprtext)
         elif isinstance(report.longrepr, tuple):  # a skip: file, line, reason
             report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
     report.sections = [(name, redact(text)) for name, text in report.sections]
-    item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
-    report.gate = _facts(item, scenario)  # type: ignore[attr-defined]
-    if report.when == "teardown":
-        report.user_properties += [("requirement", each) for each in requirements_of(item)]
-        report.user_properties.append(("verdict", str(item.stash[FINDING].verdict)))
+    finding = item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
+    step = item.stash.get(STEP, None)
+    report.gate = structs.replace(  # type: ignore[attr-defined]
+        outcome,
+        where=f"{outcome.where.rpartition(':')[0]}:{step.line_number}" if step else outcome.where,
+        step=f"{step.keyword} {step.name}" if step else "",
+        **vars(finding),
+        said=item.stash.get(SAID, ())[:MOST],
+    )
     if item.stash[FINDING].code == USAGE:
         item.session.shouldstop = "usage error"
     return report
@@ -174,46 +170,6 @@ def pytest_runtest_makereport(
 
 def _worse(before: Finding, now: Finding) -> Finding:
     return min(before, now, key=lambda each: PRECEDENCE.index(each.code))
-
-
-def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
-    """Return the facts for the session, as plain values."""
-    finding, step = item.stash[FINDING], item.stash.get(STEP, None)
-    line = step.line_number if step else scenario.line_number
-    return {
-        "title": title_of(item),
-        "feature": scenario.feature.name,
-        "requirements": requirements_of(item),
-        "where": f"{item.nodeid.partition('::')[0]}:{line}",
-        "step": f"{step.keyword} {step.name}" if step else "",
-        "verdict": str(finding.verdict),
-        "code": finding.code,
-        "cause": finding.cause,
-        "shared": finding.shared,
-        "said": item.stash.get(SAID, ()),
-        "included": item.stash.get(INCLUDED, ""),
-    }
-
-
-def _told(
-    finding: Finding, error: pytest.ExceptionInfo[BaseException], config: pytest.Config
-) -> str:
-    """Return the cause alone if the target differs; else add the traceback in our own code."""
-    if finding.verdict is Verdict.NOT_COMPLIANT:
-        return finding.cause
-
-    roots = (config.rootpath, _HERE.parent)  # an installed package is in site-packages itself
-
-    def is_ours(path: Path) -> bool:
-        below = [str(path.relative_to(root)) for root in roots if path.is_relative_to(root)]
-        return any("site-packages" not in each for each in below) and path.parent != _HERE
-
-    def ours(excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
-        kept = excinfo.traceback.filter(lambda entry: is_ours(Path(entry.path)))
-        return kept or excinfo.traceback
-
-    tbfilter = ours if not config.getoption("fulltrace") else False
-    return redact(str(error.getrepr(style="short", tbfilter=tbfilter)))
 
 
 def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:

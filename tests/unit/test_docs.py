@@ -13,7 +13,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from docker_lxc_gate.machines.target import Target
-from docs.__main__ import PAGES, PARTS, PROGRAMS, error_classes, regenerated
+from docker_lxc_gate.verdict import record
+from docs.__main__ import PAGES, PARTS, PROGRAMS, SCHEMA, error_classes, regenerated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,10 @@ def commands(path: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_page_regenerated_is_unchanged(path: Path) -> None:
     assert regenerated(path.read_text("utf-8")) == path.read_text("utf-8"), "run python -m docs"
+
+
+def test_schema_regenerated_is_unchanged() -> None:
+    assert record.schema() == SCHEMA.read_text("utf-8"), "run python -m docs"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

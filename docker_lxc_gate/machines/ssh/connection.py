@@ -25,7 +25,12 @@ from docker_lxc_gate.errors import (
 )
 from docker_lxc_gate.machines.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
 from docker_lxc_gate.machines.ssh.identity import is_exposed, searched, usable, why_unusable
-from docker_lxc_gate.machines.ssh.known_hosts import KnownHosts, Refuse, require_not_revoked
+from docker_lxc_gate.machines.ssh.known_hosts import (
+    KnownHosts,
+    Refuse,
+    fingerprint,
+    require_not_revoked,
+)
 from docker_lxc_gate.machines.ssh.ssh_config import route
 from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Machine, at_most, limit
 from docker_lxc_gate.printable import command
@@ -67,6 +72,12 @@ class Ssh(Machine):
         self.machine = name or str(address)
         self._connect_timeout = connect_timeout
         self._clients: list[paramiko.SSHClient] = []  # the jump hosts', then the machine's own
+
+    @property
+    @override
+    def host_key(self) -> str:
+        transport = self._clients[-1].get_transport() if self._clients else None
+        return fingerprint(transport.get_remote_server_key()) if transport else ""
 
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""

@@ -81,7 +81,7 @@ class Refuse(paramiko.MissingHostKeyPolicy):
         kind = key.get_name()
         word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
         raise TransportError(
-            f"the host key of {hostname} is not known: {_fingerprint(key)}\n"
+            f"the host key of {hostname} is not known: {fingerprint(key)}\n"
             "compare it on the machine's own console "
             f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
             f"to {_first_known_hosts(self._hop)}:\n{hostname} {kind} {key.get_base64()}"
@@ -93,11 +93,11 @@ def require_not_revoked(known: KnownHosts, name: str, key: paramiko.PKey) -> Non
     if where := known.revoked(key):
         raise TransportError(
             f"the host key of {name} is revoked ({where.file}, line {where.line}): "
-            f"{_fingerprint(key)}"
+            f"{fingerprint(key)}"
         )
 
 
-def _fingerprint(key: paramiko.PKey) -> str:
+def fingerprint(key: paramiko.PKey) -> str:
     """Return a key's kind and fingerprint, as ssh-keygen -l prints them."""
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
     return f"{key.get_name()} SHA256:{digest}"

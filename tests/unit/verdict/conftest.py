@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROOT = Path(__file__).resolve().parents[3]
+_SCHEMA = jsonschema_rs.validator_for(json.loads((_ROOT / "docs/verdict.schema.json").read_text()))
 #: Hypothesis's plugin takes a second to start, and no toy needs it.
 _INI = f"""
 [pytest]
@@ -27,7 +29,7 @@ _STEPS = """
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from docker_lxc_gate.verdict import evidence, report
+from docker_lxc_gate.verdict import evidence, record, report
 from remediation.engine.errors import RollbackFailed, VerifyFailed
 from docker_lxc_gate import errors
 from docker_lxc_gate.machines.transport import Local, Recorded
@@ -39,7 +41,7 @@ pytest_plugins = ["docker_lxc_gate.verdict"]
 def machine(request):
     machine = Recorded(Local(), evidence.of(request.config).record)
     machine.run(["echo", "set-up"])
-    report.environment(request.config)["Kernel (node)"] = "6.12 = new"
+    record.about(request.config).versions["Kernel (node)"] = "6.12 = new"
     yield machine
     machine.run(["echo", "clean-up"])
 
@@ -137,9 +139,19 @@ class Toy:
     def run(self, *args: str, report: bool = False) -> pytest.RunResult:
         """Run pytest on the features."""
         argv = [*args, *(() if report else ("--no-report",))]
-        if self.apart:
-            return self.pytester.runpytest_subprocess(*argv)
-        return self.pytester.runpytest_inprocess(*argv)
+        run = (
+            self.pytester.runpytest_subprocess if self.apart else self.pytester.runpytest_inprocess
+        )
+        done = run(*argv)
+        if done.ret != 2 and (self.path / "reports/verdict.json").exists():
+            assert self.verdict()["code"] == done.ret
+        return done
+
+    def verdict(self, at: str = "reports") -> Any:
+        """Return the record of the last run, which is valid."""
+        whole = json.loads((self.path / at / "verdict.json").read_text())
+        _SCHEMA.validate(whole)
+        return whole
 
     def results(self, kind: str = "result", at: str = "reports/allure-results") -> list[Any]:
         """Return what Allure was given."""

@@ -57,7 +57,7 @@ LEFT_BEHIND = """
 def pytest_sessionfinish(session):
     evidence.say("left behind")
     Recorded(Local(), evidence.of(session.config).record).run(["echo", "left behind"])
-    report.environment(session.config)["Left"] = "behind"
+    record.about(session.config).versions["Left"] = "behind"
 """
 
 

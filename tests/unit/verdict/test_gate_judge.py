@@ -9,7 +9,7 @@ from docker_lxc_gate.verdict import verdicts
 from docker_lxc_gate.verdict.verdicts import Finding, Verdict, judge
 from remediation.engine.errors import RollbackFailed, VerifyFailed
 
-_, NOT_COMPLIANT, UNDETERMINED = Verdict
+_, NOT_COMPLIANT, UNDETERMINED, *_ = Verdict
 
 
 class Odd(errors.RemediationError):

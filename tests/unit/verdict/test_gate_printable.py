@@ -28,7 +28,7 @@ HOSTILE = (
 
 @given("a hostile guest")
 def _(machine, request):
-    report.environment(request.config)["Guest"] = HOSTILE
+    record.about(request.config).versions["Guest"] = HOSTILE
     machine.run(["printf", "%s", HOSTILE.replace("\0", "") + "\udcff"])
     print(HOSTILE)
     evidence.say(HOSTILE)

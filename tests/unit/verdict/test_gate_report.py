@@ -170,6 +170,7 @@ def test_junit_file_that_is_a_pipe_stays_one(toy: Toy) -> None:
 def renderer(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     def make(script: str | None) -> None:
         monkeypatch.setattr(home, "HOME", toy.path)
+        (toy.path / "pyproject.toml").write_text('[project]\nversion = "0"\n')
         monkeypatch.setenv("PATH", str(toy.path / "bin"), prepend=":")
         path = toy.path / "node_modules" / ".bin" / "allure"
         path.parent.mkdir(parents=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.verdict.requirements import CATALOGUE
+
 if TYPE_CHECKING:
     from tests.unit.verdict.conftest import Toy
 
@@ -102,7 +104,11 @@ def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, .
     seen = toy.run(*args)
     assert seen.ret == 3
     seen.stdout.fnmatch_lines(
-        ["undetermined: no scenario was run (1 deselected): nothing was judged"]
+        [
+            "asked: 0 of 1 scenario; not asked:",
+            "  1: left out by the command line *",
+            "undetermined: no scenario was run: nothing was judged",
+        ]
     )
 
 
@@ -117,7 +123,7 @@ def test_gate_counts_what_is_deselected(toy: Toy) -> None:
     toy.compliant(*"ab")
     seen = toy.run("-k", "test_a")
     assert seen.ret == 0
-    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 deselected)"])
+    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 not asked)"])
 
 
 def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(toy: Toy) -> None:
@@ -128,7 +134,7 @@ def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(
     seen.stdout.fnmatch_lines(
         [
             "2 scenarios have no result:",
-            "  not run: stopped after the first failure (-x)",
+            "  not run: stopped after 1 failure (-x, --maxfail)",
             "verdict: incomplete *",
         ]
     )
@@ -177,7 +183,7 @@ def pytest_runtest_makereport(item, call):
 def test_gate_interrupted_while_it_makes_the_report_ends_with_130(toy: Toy) -> None:
     toy.apart = True
     toy.feature("Then all is well")
-    toy.conftest("\ndef interrupted(_): raise KeyboardInterrupt\nreport.publish = interrupted\n")
+    toy.conftest("\ndef interrupted(*_): raise KeyboardInterrupt\nreport.publish = interrupted\n")
     seen = toy.run()
     assert (seen.ret, seen.errlines) == (130, ["interrupted"])
     seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant)"])
@@ -298,5 +304,7 @@ def test_terminal_lines_fit_the_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
-    lines = toy.run().stdout.lines
+    toy.feature("Then all is well", tags="@req:" + " @req:".join(CATALOGUE), name="other")
+    lines = toy.run("-k", "long").stdout.lines
+    assert "  1: left out by the command line" in "\n".join(lines)
     assert max(map(len, lines)) <= columns

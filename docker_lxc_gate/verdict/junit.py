@@ -1,0 +1,63 @@
+"""JUnit's XML from the record of a run: a suite a target, and *undetermined* is an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from docker_lxc_gate.verdict.record import Verdict
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.verdict.record import Outcome, Run
+
+
+def encoded(run: Run) -> str:
+    """Return the file's content; problems of the run itself are a suite of their own."""
+    suites = ET.Element("testsuites", name="docker-lxc-gate")
+    for target in run.targets:
+        suite = ET.SubElement(suites, "testsuite", name=target.name or "gate")
+        _properties(suite, *target.facts.items())
+        for each in run.scenarios:
+            if each.target == target.name:
+                _add(suite, each)
+    if run.problems:
+        suite = ET.SubElement(suites, "testsuite", name="the run itself")
+        for problem in run.problems:
+            case = ET.SubElement(suite, "testcase", classname="the run itself", name=problem)
+            ET.SubElement(case, "error", type=run.verdict, message=problem)
+    for suite in suites:
+        suite.attrib |= {"timestamp": f"{run.began:%Y-%m-%dT%H:%M:%S}", "hostname": run.machine}
+        for name, what in _COUNTED.items():
+            suite.set(name, str(len(suite.findall(what))))
+    ET.indent(suites, " ")
+    return ET.tostring(suites, "unicode", xml_declaration=True) + "\n"
+
+
+_COUNTED = {
+    "tests": "testcase",
+    "failures": "testcase/failure",
+    "errors": "testcase/error",
+    "skipped": "testcase/skipped",
+}
+
+
+def _add(suite: ET.Element, outcome: Outcome) -> None:
+    name, seconds = " ".join([*outcome.requirements, outcome.title]), f"{outcome.seconds:.3f}"
+    case = ET.SubElement(suite, "testcase", classname=outcome.feature, name=name, time=seconds)
+    clauses = (("requirement", each) for each in outcome.requirements)
+    _properties(case, ("verdict", outcome.verdict), *clauses)
+    line = " ".join(outcome.cause.split())
+    if not outcome.asked:
+        ET.SubElement(case, "skipped", message=line)
+    elif outcome.verdict is Verdict.NOT_COMPLIANT:
+        ET.SubElement(case, "failure", type=outcome.verdict, message=line).text = outcome.cause
+    elif outcome.verdict is not Verdict.COMPLIANT:
+        ET.SubElement(case, "error", type=outcome.verdict, message=line)
+    if outcome.said:
+        ET.SubElement(case, "system-out").text = "\n".join(outcome.said)
+
+
+def _properties(owner: ET.Element, *those: tuple[str, str]) -> None:
+    properties = ET.SubElement(owner, "properties")
+    for name, value in those:
+        ET.SubElement(properties, "property", name=name, value=value)

@@ -1,0 +1,260 @@
+"""The record of a run, ``verdict.json``: terminal, JUnit and summary are made from it.
+
+``docs/verdict.schema.json`` is generated from these types. A change that a reader of the file must
+know of raises :data:`FORMAT`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import shlex
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from docker_lxc_gate import home
+from docker_lxc_gate.verdict.evidence import bounded, counted
+from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
+
+FORMAT: Literal[1] = 1
+#: If several exit codes apply, the first of these counts. A usage error leaves no verdict. A change
+#: that was left behind outranks every verdict. A proven difference outranks a missing result, and
+#: that outranks an undetermined one.
+USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
+#: The exit code of an interrupted session, as in a shell (128 + SIGINT).
+INTERRUPTED = 130
+#: The word for each exit code of a session; the others are those of signals.
+WORDS = {
+    HOLDS: "compliant",
+    DIFFERS: "not compliant",
+    USAGE: "usage error",
+    UNKNOWN: "undetermined",
+    INCOMPLETE: "incomplete",
+    NOT_EXACT: "a rollback was not exact",
+}
+#: How many lines of evidence, and names of files, a scenario has at most.
+MOST = 100
+
+
+class Verdict(StrEnum):
+    """One of the three words, or why a scenario has none."""
+
+    COMPLIANT = "compliant"
+    NOT_COMPLIANT = "not compliant"
+    UNDETERMINED = "undetermined"
+    NO_RESULT = "no result"
+    NOT_ASKED = "not asked"
+    NOT_APPLICABLE = "not applicable"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A scenario on one target.
+
+    ``id`` is its name for programs, ``where`` and ``step`` are those that ran last. ``code`` is the
+    exit code of a run of this scenario alone, 0 if it was not asked. ``shared``: the cause is that
+    of a whole session, such as an unreachable target. ``said`` are lines of evidence; ``files``,
+    among Allure's results, hold what was run and what came back. ``began`` and ``ended`` are null
+    until then. ``included`` is the plan that asks this scenario, too.
+    """
+
+    nodeid: str
+    title: str
+    id: str = ""
+    target: str = ""
+    feature: str = ""
+    requirements: tuple[str, ...] = ()
+    where: str = ""
+    step: str = ""
+    verdict: Verdict = Verdict.NO_RESULT
+    code: int = INCOMPLETE
+    cause: str = "it should have run, but has no result"
+    shared: bool = False
+    said: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    began: datetime | None = None
+    ended: datetime | None = None
+    seconds: float = 0.0
+    included: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was to be run."""
+        return self.verdict not in {Verdict.NOT_ASKED, Verdict.NOT_APPLICABLE}
+
+
+class Requirement(msgspec.Struct, frozen=True):
+    """A clause of the plan on one target: the worst verdict of its scenarios that were asked.
+
+    ``scenarios`` are the node ids of all of them, ``asked`` counts those that were asked.
+    """
+
+    id: str
+    text: str
+    target: str
+    verdict: Verdict
+    cause: str
+    asked: int
+    scenarios: tuple[str, ...]
+
+
+class Target(msgspec.Struct):
+    """What was asked about, by its name on a command line.
+
+    ``plan`` is the name, version and hash of its plan, of which ``clauses`` apply; ``host_key`` the
+    key that the node showed over SSH.
+    """
+
+    name: str
+    plan: str = ""
+    clauses: tuple[str, ...] = tuple(CATALOGUE)
+    host_key: str = ""
+    versions: dict[str, str] = {}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """All of it, as lines for a reader."""
+        facts = {"Target": self.name, "Plan": self.plan, "Host key": self.host_key} | self.versions
+        return {key: value for key, value in facts.items() if value}
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """A run of the gate on some targets, by a user on a machine.
+
+    ``code`` is the exit code, and ``verdict`` its word. ``problems`` are those of the run itself.
+    ``clean``: the files of the gate are those of ``commit``; null if it is not known.
+    ``may_differ`` has, by machine and reason, patterns of what a comparison after a rollback leaves
+    out. Requirements and scenarios are in the plan's order, by target.
+    """
+
+    format: Literal[1] = FORMAT
+    verdict: str = ""
+    code: int = UNKNOWN
+    problems: list[str] = []
+    version: str
+    commit: str
+    clean: bool | None
+    command: str
+    user: str
+    machine: str
+    began: datetime
+    ended: datetime
+    targets: list[Target] = []
+    may_differ: dict[str, dict[str, tuple[str, ...]]] = {}
+    requirements: list[Requirement] = []
+    scenarios: list[Outcome] = []
+
+    @property
+    def asked(self) -> list[Outcome]:
+        """The scenarios that were asked."""
+        return [each for each in self.scenarios if each.asked]
+
+    @property
+    def scope(self) -> str:
+        """How many scenarios were asked, of how many."""
+        return f"{len(self.asked)} of {counted(len(self.scenarios), 'scenario')}"
+
+    @property
+    def counts(self) -> str:
+        """How many scenarios have which verdict."""
+        words = [each.verdict for each in self.scenarios]
+        return ", ".join(f"{words.count(word)} {word}" for word in Verdict if word in words)
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Why scenarios were not asked; and how many, and of which clauses."""
+        groups: dict[str, list[Outcome]] = {}
+        for each in self.scenarios:
+            if not each.asked:
+                on = f"{each.target}: " if len(self.targets) > 1 else ""
+                groups.setdefault(f"{on}{each.cause}", []).append(each)
+        return [(why, _counted(those)) for why, those in groups.items()]
+
+
+def _counted(outcomes: list[Outcome]) -> str:
+    clauses = in_order({clause for each in outcomes for clause in each.requirements})
+    return f"{len(outcomes)}" + f" ({', '.join(clauses)})" * bool(clauses)
+
+
+#: The targets of a run by name; what may differ. The steps fill both.
+_TARGETS = pytest.StashKey[dict[str, Target]]()
+MAY_DIFFER = pytest.StashKey[dict[str, dict[str, tuple[str, ...]]]]()
+
+
+def about(config: pytest.Config, name: str = "") -> Target:
+    """Return what is known of a target, for the steps to add to."""
+    return config.stash.setdefault(_TARGETS, {}).setdefault(name, Target(name))
+
+
+def begun(config: pytest.Config) -> Run:
+    """Return the record of a run that begins now."""
+    commit, _, changes = home.commit().partition(", ")
+    now = datetime.now(UTC)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "a user without a name"
+    return Run(
+        version=home.number(),
+        commit=commit,
+        clean=not changes if commit else None,
+        command=shlex.join(["pytest", *map(str, config.invocation_params.args)]),
+        user=user,
+        machine=platform.node(),
+        began=now,
+        ended=now,
+    )
+
+
+def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
+    """Return a run's record as it is written: complete, in order, masked and bounded."""
+    for each in outcomes:
+        about(config, each.target)
+    targets = config.stash.get(_TARGETS, {})
+    names, clauses = [*targets], [*CATALOGUE]
+
+    def place(outcome: Outcome) -> tuple[int, int]:
+        first = clauses.index(outcome.requirements[0]) if outcome.requirements else len(clauses)
+        return names.index(outcome.target), first
+
+    run.verdict, run.ended = WORDS.get(run.code, "interrupted"), datetime.now(UTC)
+    run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
+    run.scenarios = sorted(outcomes, key=place)
+    run.requirements = [_judged(on, each, run.scenarios) for on in run.targets for each in clauses]
+    return msgspec.convert(_clean(msgspec.to_builtins(run)), Run)
+
+
+def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement:
+    its = [o for o in outcomes if o.target == target.name and clause in o.requirements]
+    asked = [each for each in its if each.asked]
+    verdict, cause = Verdict.NOT_ASKED, "no scenario of this clause was collected"
+    if clause not in target.clauses:
+        verdict, cause = Verdict.NOT_APPLICABLE, "no clause of the plan"
+    elif its:
+        worst = min(asked or its, key=lambda each: PRECEDENCE.index(each.code))
+        verdict, cause = worst.verdict, worst.cause
+    nodeids = tuple(each.nodeid for each in its)
+    return Requirement(clause, CATALOGUE[clause], target.name, verdict, cause, len(asked), nodeids)
+
+
+def _clean(value: Any) -> Any:
+    """Return values of JSON with every text masked, escaped and bounded."""
+    if isinstance(value, str):
+        return bounded(value)
+    if isinstance(value, dict):
+        return {bounded(key): _clean(each) for key, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def encoded(run: Run) -> str:
+    """Return the file's content."""
+    return msgspec.json.format(msgspec.json.encode(run).decode(), indent=1) + "\n"
+
+
+def schema() -> str:
+    """Return the JSON schema of the file."""
+    whole = msgspec.json.encode(msgspec.json.schema(Run)).decode()
+    return msgspec.json.format(whole, indent=1) + "\n"

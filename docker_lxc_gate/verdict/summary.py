@@ -1,0 +1,59 @@
+"""A page in Markdown from the record of a run, as for GitHub's job summary or a merge request.
+
+A guest's text stands in indented blocks alone, each line of it, so it is no link and no heading.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.verdict.evidence import shortened
+from docker_lxc_gate.verdict.record import HOLDS, PRECEDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.verdict.record import Run
+
+#: GitHub drops a summary of more than 1 MiB (bytes).
+_ROOM = 900_000
+_CAUSE = 1000
+
+
+def encoded(run: Run) -> str:
+    """Return the page; the worst causes first, and those that have no room are counted."""
+    page = "\n\n".join([f"# Docker in unprivileged LXC: {run.verdict}", *_front(run)])
+    causes = [each for each in run.asked if each.code != HOLDS]
+    causes.sort(key=lambda each: PRECEDENCE.index(each.code))
+    for number, each in enumerate(causes):
+        if len(page.encode()) > _ROOM:
+            return f"{page}\n\n{len(causes) - number} more causes: see verdict.json\n"
+        cause = _block(shortened(each.cause, _CAUSE))
+        page += f"\n\n**{each.title}**: {each.verdict} ({each.where})\n\n{cause}"
+    return f"{page}\n"
+
+
+def _front(run: Run) -> Iterator[str]:
+    """Yield what was run, what was not asked, and a table a target."""
+    yield f"Asked: {run.scope} ({run.counts})."
+    state = {True: "unchanged", False: "with changes", None: "unknown"}[run.clean]
+    times = f"{run.began:%Y-%m-%d %H:%M:%S} to {run.ended:%H:%M:%S} UTC"
+    gate = f"docker-lxc-gate {run.version}, commit {run.commit or 'unknown'}, {state}"
+    who = f"{run.user} on {run.machine}, {times}"
+    yield _block("\n".join([gate, who, run.command, *run.problems]))
+    for why, which in run.left_out:
+        yield f"Not asked: {which}\n\n{_block(why)}"
+    for target in run.targets:
+        yield f"## {target.name or 'Scenarios'}"
+        yield _block("\n".join(f"{key}: {value}" for key, value in target.facts.items()))
+        rows = (
+            f"| {', '.join(each.requirements)} | {each.title} | {each.verdict} |"
+            for each in run.scenarios
+            if each.target == target.name
+        )
+        yield "\n".join(["| clause | scenario | verdict |", "| --- | --- | --- |", *rows])
+
+
+def _block(text: str) -> str:
+    """Return text as Markdown's code, whatever it is."""
+    return "\n".join(f"    {line}" for line in text.split("\n"))

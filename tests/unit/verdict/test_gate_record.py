@@ -1,0 +1,144 @@
+"""The record of a run is whole however the run ends, and what is made from it says the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from markdown_it import MarkdownIt
+
+if TYPE_CHECKING:
+    from tests.unit.verdict.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+
+def suites(toy: Toy) -> list[ET.Element]:
+    return [*ET.parse(toy.path / "reports/junit.xml").getroot()]  # noqa: S314 - ours
+
+
+def test_record_has_each_scenario_in_the_plans_order_and_why_one_was_not_asked(toy: Toy) -> None:
+    toy.feature("Then an assertion in a Then", name="a", tags="@id:driver @req:VAL-2")
+    toy.feature("Given a target", "Then all is well", name="b", tags="@req:PRE-1 @req:VAL-3")
+    toy.feature("Then an error in a Then", name="c", tags="@req:VAL-2")
+    toy.feature("Then all is well", name="d", tags="@req:VAL-4")
+    toy.run("-k", "not test_d", "--junit-prefix=token=hunter2")
+    run = toy.verdict()
+    assert run["command"].endswith("--junit-prefix=token=*** --no-report")
+    assert [each["title"] for each in run["scenarios"]] == ["b", "a", "c", "d"]
+    b, a, c, d = run["scenarios"]
+    assert (a["id"], a["verdict"], a["cause"].partition("\n")[0]) == (
+        *("driver", "not compliant", "the driver is overlay2"),
+    )
+    assert (a["where"], a["step"]) == ("features/a.feature:4", "Then an assertion in a Then")
+    assert (b["verdict"], b["said"]) == ("compliant", ["the driver is fuse-overlayfs"])
+    assert run["began"] < b["began"] < b["ended"] < run["ended"]
+    results = {path.name for path in (toy.path / "reports/allure-results").iterdir()}
+    assert len(b["files"]) > 1
+    assert set(b["files"]) < results
+    assert (d["verdict"], d["began"]) == ("not asked", None)
+    assert "-k" in d["cause"]
+    clauses = {each["id"]: each for each in run["requirements"]}
+    assert {each: clauses[each]["verdict"] for each in ("PRE-1", "VAL-1", "VAL-2", "VAL-4")} == {
+        "PRE-1": "compliant",
+        "VAL-1": "not asked",
+        "VAL-2": "not compliant",
+        "VAL-4": "not asked",
+    }
+    assert (clauses["VAL-2"]["asked"], clauses["VAL-4"]["asked"]) == (2, 0)
+    assert clauses["VAL-2"]["scenarios"] == [a["nodeid"], c["nodeid"]]
+    [suite] = suites(toy)
+    assert [case.get("name") for case in suite.findall("testcase")] == [
+        *("PRE-1 VAL-3 b", "VAL-2 a", "VAL-2 c", "VAL-4 d"),
+    ]
+    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == [*"4111"]
+    [error] = suite.findall("testcase/error")
+    assert (error.get("type"), error.text) == ("undetermined", None)
+    assert error.get("message") == "the answer has no driver"
+
+
+def test_record_of_two_targets_has_a_suite_for_each(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session", params=["pve1/1", "pve2/2"])
+def target(request):
+    record.about(request.config, request.param).host_key = f"ssh-ed25519 {request.param}"
+    if request.param == "pve2/2":
+        raise errors.TransportError("no route")
+""")
+    toy.feature('Then the value is "4"')
+    toy.run()
+    assert [(each["name"], each["host_key"]) for each in toy.verdict()["targets"]] == [
+        *(("pve1/1", "ssh-ed25519 pve1/1"), ("pve2/2", "ssh-ed25519 pve2/2")),
+    ]
+    assert [(each.get("name"), each.get("errors")) for each in suites(toy)] == [
+        *(("pve1/1", "0"), ("pve2/2", "1")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "problem"),
+    [
+        ("def pytest_sessionfinish(): raise ValueError('boom')", 3, "ValueError('boom')"),
+        ("def pytest_unconfigure(): raise ValueError('boom')", 3, "ValueError('boom')"),
+        ("def pytest_runtest_logstart(): raise ValueError('boom')", 6, "ValueError('boom')"),
+        ("def pytest_runtest_logstart(): raise KeyboardInterrupt", 130, ""),
+        ("def pytest_unconfigure(): raise KeyboardInterrupt", 130, "KeyboardInterrupt()"),
+    ],
+)
+def test_record_of_a_run_that_broke_off_is_whole_and_says_why(
+    toy: Toy, more: str, code: int, problem: str
+) -> None:
+    toy.feature("Then all is well")
+    toy.conftest(f"\n\n{more}\n")
+    toy.run()
+    run = toy.verdict()
+    assert run["code"] == code
+    assert problem in "".join(run["problems"])
+    assert len(run["scenarios"]) == 1
+    assert len(suites(toy)) == 1 + bool(problem)
+
+
+def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.run()
+    toy.conftest("\n\ndef pytest_sessionstart(): raise pytest.UsageError('no')\n")
+    assert toy.run().ret == 2
+    assert not (toy.path / "reports/verdict.json").exists()
+    assert not (toy.path / "reports/junit.xml").exists()
+
+
+def test_record_where_an_ordinary_test_fails_says_so(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    (toy.path / "features/test_plain.py").write_text("def test(): assert False")
+    toy.run()
+    assert toy.verdict()["problems"] == ["a test that is no scenario failed"]
+
+
+HOSTILE = (
+    "# compliant\n<img src=x>\n\n[a](http://evil) @all\n```\n# compliant\n| a | b |\n"
+    + "x" * (1 << 20)
+)
+
+
+def test_summary_with_hostile_text_has_it_in_code_alone_and_is_short(toy: Toy) -> None:
+    toy.conftest(f"""
+@then("it is hostile")
+def _(request):
+    record.about(request.config).versions["Guest"] = {HOSTILE!r}
+    evidence.say({HOSTILE!r})
+    assert False, {HOSTILE!r}
+""")
+    toy.feature("Then it is hostile")
+    toy.run()
+    sizes = {path.name: path.stat().st_size for path in (toy.path / "reports").glob("*.*")}
+    assert max(sizes.values()) < 200_000, sizes
+    tokens: list[Any] = (
+        MarkdownIt("commonmark")
+        .enable("table")
+        .parse((toy.path / "reports/summary.md").read_text())
+    )
+    texts = [each.content for each in tokens if each.type != "code_block"]
+    assert "evil" not in "".join(texts)
+    assert "evil" in "".join(each.content for each in tokens if each.type == "code_block")
+    assert [each.tag for each in tokens if each.type == "heading_open"] == ["h1", "h2"]
