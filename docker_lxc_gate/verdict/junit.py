@@ -50,7 +50,8 @@ def _add(suite: ET.Element, outcome: Outcome) -> None:
     if not outcome.asked:
         ET.SubElement(case, "skipped", message=line)
     elif outcome.verdict is Verdict.NOT_COMPLIANT:
-        ET.SubElement(case, "failure", type=outcome.verdict, message=line).text = outcome.cause
+        first = outcome.cause.partition("\n")[0]
+        ET.SubElement(case, "failure", type=outcome.verdict, message=first).text = outcome.cause
     elif outcome.verdict is not Verdict.COMPLIANT:
         ET.SubElement(case, "error", type=outcome.verdict, message=line)
     if outcome.said:

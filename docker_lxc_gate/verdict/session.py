@@ -13,7 +13,7 @@ from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import counted, redact
-from docker_lxc_gate.verdict.record import DIFFERS, UNKNOWN
+from docker_lxc_gate.verdict.record import DIFFERS, UNKNOWN, USAGE
 from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen
 
@@ -143,4 +143,5 @@ class Gate:
                     message=f"{each.title}: {each.cause}", trace=""
                 )
         self.screen.conclude(run)
-        self.screen.line(reports.publish(self.config, run))
+        if run.asked and run.code != USAGE:
+            self.screen.line(reports.publish(self.config, run))
