@@ -77,7 +77,9 @@ class Ssh(Machine):
     @override
     def host_key(self) -> str:
         transport = self._clients[-1].get_transport() if self._clients else None
-        return fingerprint(transport.get_remote_server_key()) if transport else ""
+        if transport is None or not transport.is_active():
+            return ""
+        return fingerprint(transport.get_remote_server_key())
 
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""

@@ -10,6 +10,7 @@ import pytest
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
+from docker_lxc_gate.machines.transport import Recorded
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, new_key, running
 
@@ -40,6 +41,15 @@ def test_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) 
     assert not (home / ".ssh/known_hosts").exists()
     (home / ".ssh/known_hosts").write_text(f"{line}\n")
     assert ssh.run(["true"]).ok
+
+
+def test_host_key_of_a_machine_is_what_it_showed_at_the_connection(
+    home: Path, server: Sshd, ssh: Ssh
+) -> None:
+    layer = Recorded(ssh, lambda _: None)
+    assert layer.host_key == ""
+    layer.run(["true"])
+    assert layer.host_key == f"ssh-ed25519 {server.fingerprint}"
 
 
 def openssh(home: Path, server: Sshd) -> bool:
