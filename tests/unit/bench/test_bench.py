@@ -113,11 +113,11 @@ def test_bench_of_files_measures_clean_configurations_and_a_peak_that_does_not_g
     tmp_path: Path,
 ) -> None:
     """By the processor's time and not by a clock: no other load breaks these bounds."""
-    figures = bench(tmp_path, "--files", "--times", "1", root=ROOT, SMALL="16", LARGE="128")
+    figures = bench(tmp_path, "--files", "--times", "1", root=ROOT, SMALL="4", LARGE="32")
     counts = figures["counts"]
     assert counts["lint of 1000 configurations: processor seconds"] < 10
     for often in ("10,000", "10"):
-        logs = [f"{mib} MiB, 1 line in {often} a denial" for mib in (16, 128)]
+        logs = [f"{mib} MiB, 1 line in {often} a denial" for mib in (4, 32)]
         few, many = (counts[f"denials of {log}: peak, MiB"] for log in logs)
         assert abs(many - few) < 10
         assert f"ratio denials / grep of {logs[1]}: seconds" in counts
