@@ -63,10 +63,15 @@ inside systemctl start $unit || true
 #: that ends and is started again, all of the time.
 _CHURN = """
 inside docker run -d --restart always -p 8080:80 hello-world >/dev/null
-inside systemd-run -q --unit=churn sh -c 'while :; do
-systemd-run -q --wait true; networkctl renew eth0; systemctl start systemd-tmpfiles-clean; sleep 1
-done'
-systemd-run -q --unit=churn sh -c 'while :; do systemd-run -q --wait true; sleep 1; done'
+unit churn.service <<'END'
+[Service]
+ExecStart=/bin/sh -c 'while :; do systemd-run -q --wait true; networkctl renew eth0; \\
+systemctl start systemd-tmpfiles-clean; sleep 5; done'
+[Install]
+WantedBy=multi-user.target
+END
+inside systemctl enable -q churn
+systemd-run -q --unit=churn sh -c 'while :; do systemd-run -q --wait true; sleep 5; done'
 """
 
 
