@@ -306,5 +306,5 @@ def test_terminal_lines_fit_the_columns(
     toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
     toy.feature("Then all is well", tags="@req:" + " @req:".join(CATALOGUE), name="other")
     lines = toy.run("-k", "long").stdout.lines
-    assert "  1: left out by the command line" in "\n".join(lines)
+    assert "  1 (PRE-1, PRE-2," in "\n".join(lines)
     assert max(map(len, lines)) <= columns
