@@ -187,8 +187,9 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
         ctid,
         partial(container_options if pct else partial(lxc_options, runtime.node), plan=wanted),
         partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
-        partial(taken_away, ctid, wanted.features) if pct else lambda _: "",
+        partial(taken_away, ctid, wanted) if pct else lambda _: "",
         wanted.seccomp,
+        "keyctl" in wanted.features,
     )
 
     def resume(images: Mapping[str, Any]) -> None:

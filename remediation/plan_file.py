@@ -25,8 +25,8 @@ GENERATED = "generated"
 _FEATURES = {"nesting", "keyctl", "fuse", "mknod", "force_rw_sys"}
 
 
-class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a plan wants. A new key has a default, so that a plan without it keeps its hash.
+class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a plan wants.
 
     Attributes:
         name: its name, in lower case.
@@ -67,11 +67,19 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         if not patterns.fullmatch(r"(/[\w.-]+)*", self.seccomp):
             form = "write an absolute path of the node, as /etc/lxc/own.seccomp"
             raise ValueError(f"seccomp: {self.seccomp!r}; {form}")
+        if self.seccomp and not self.applies("STEP-2.2"):
+            raise ValueError("seccomp: clauses lacks STEP-2.2, by which it is assigned; add that")
 
     @property
     def identity(self) -> str:
-        """Its name, its version, and a hash of all that it says."""
-        digest = hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        """Its name, its version, and a hash of all that it says.
+
+        Keys that came later count only where they say something.
+        """
+        said = msgspec.to_builtins(self)
+        if not self.seccomp:
+            del said["seccomp"]
+        digest = hashlib.sha256(msgspec.json.encode(said)).hexdigest()
         return f"{self.name} {self.version} {digest[:12]}"
 
     def applies(self, clause: str) -> bool:

@@ -80,6 +80,12 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         # pct set replaces the whole option, so the proposed value keeps the other features.
         value = with_features(shown, dict.fromkeys(wanted, "1"))
         how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
+        path = written.current().get("lxc.seccomp.profile", "")
+        if "keyctl" in wanted and path:  # it counts, and not the one that Proxmox makes of features
+            text = runtime.seccomp_list(runtime.effective(ctid))
+            if container_config.refuses(text):
+                granted = {**granted, "keyctl": "0"}
+                how = f"the seccomp list {path} refuses the system call keyctl: let it through"
         for line, text in written.unreadable:
             if text.lstrip().startswith("features"):
                 how = f"line {line}, '{text}', is {proxmox.unreadable(text)}; {how}"

@@ -19,7 +19,7 @@ from docker_lxc_gate.formats import pct_options, proxmox
 from docker_lxc_gate.formats.proxmox import PENDING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
 #: A line as LXC itself reads it: blanks do not matter, and only ``=`` separates.
 _LXC_OPTION = patterns.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*")
@@ -191,13 +191,13 @@ def pending_name(option: Option) -> str:
     return "lxc" if option.key.startswith("lxc.") else option.key
 
 
-def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return which of some features a pending change takes away, and the profile if it does."""
+def lost_at_next_stop(written: ContainerConfig, wanted: Collection[str]) -> tuple[str, ...]:
+    """Return which of some features and raw keys a pending change takes away; the profile, too."""
     now, later = written.current(), at_next_stop(written).current()
     before, after = (given(each.get("features", "")) for each in (now, later))
     lost = [name for name in wanted if name in before - after]
-    key = "lxc.apparmor.profile"
-    return (*lost, *([key] if key in now and now[key] != later.get(key) else []))
+    raw = ["lxc.apparmor.profile", *(name for name in wanted if name.startswith("lxc."))]
+    return (*lost, *(key for key in raw if key in now and now[key] != later.get(key)))
 
 
 def mount_points(written: ContainerConfig) -> dict[str, tuple[str, dict[str, str]]]:

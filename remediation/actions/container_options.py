@@ -82,6 +82,7 @@ class ContainerOptions(Action[OptionsState]):
         put_back: returns a configuration in which everything that ``edit`` sets is as in another
             one, which is the second argument, and all else stays.
         seccomp: the list of system calls that the plan names, a file of the node; or empty.
+        keyrings: whether the plan wants the feature ``keyctl``.
         pending: returns, in words with the way out, what the next stop would change of a
             configuration that is as desired; empty if nothing.
     """
@@ -92,6 +93,7 @@ class ContainerOptions(Action[OptionsState]):
     put_back: Callable[[str, str], str] = field(compare=False)
     pending: Callable[[str], str] = field(default=lambda _: "", compare=False)
     seccomp: str = ""
+    keyrings: bool = False
 
     before: ClassVar[Any] = OptionsState
 
@@ -113,6 +115,11 @@ class ContainerOptions(Action[OptionsState]):
     def _effective(self, on: Transport) -> str:
         """Return the configuration that the running container was started with."""
         return self.runtime.on(on).started_with(self.ctid)
+
+    def _runs_as(self, on: Transport, now: FileState, before: OptionsState) -> bool:
+        """Whether it runs with what it ran with before; plain LXC shows no seccomp list."""
+        same = self._normalised or _seccomp_list(now) == _seccomp_list(before.file)
+        return same and self._effective(on) == before.effective
 
     @property
     def _normalised(self) -> bool:
@@ -149,15 +156,27 @@ class ContainerOptions(Action[OptionsState]):
     @override
     def require_reversible(self, on: Transport) -> None:
         """What is pending does not come back, either; and the container must start."""
-        if self.seccomp and on.read(self.seccomp) is None:
-            raise FactError(
-                f"the plan's seccomp list, {self.seccomp}, is absent on {on.machine}, and without "
-                "it the container would not start: write it there, or another path into the plan"
-            )
+        self._require_list(on)
         written = self._require_free(on)
         if waits := self.pending(written):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
         self._file.require_reversible(on)
+
+    def _require_list(self, on: Transport) -> None:
+        """Raise FactError if the plan's seccomp list is no file, or refuses what the plan wants."""
+        if not self.seccomp:
+            return
+        if not on.look(["test", "-f", self.seccomp]).ok:
+            raise FactError(
+                f"the plan's seccomp list, {self.seccomp}, is absent on {on.machine}, or no file. "
+                "The container would not start: write it there, or another path into the plan"
+            )
+        refuses = container_config.refuses((on.read(self.seccomp) or b"").decode(errors="replace"))
+        if self.keyrings and refuses:
+            raise FactError(
+                f"the plan wants the feature keyctl, and its seccomp list, {self.seccomp}, refuses "
+                "that system call: take keyctl out of one of them"
+            )
 
     def _require_free(self, on: Transport) -> str:
         """Return the configuration; raises Busy if it cannot be changed now.
@@ -186,9 +205,10 @@ class ContainerOptions(Action[OptionsState]):
     def rollback(self, on: Transport, before: OptionsState) -> str | None:
         # Where disks or snapshots came or went since, the file as it was would lose them: then
         # only what the plan had put into it is taken out.
-        back = self._back(self._file.capture(on), before.file)  # before a stop puts it in its form
+        now = self._file.capture(on)
+        back = self._back(now, before.file)  # before a stop puts it in its form
         runs = self._running(on)
-        due = runs and not (before.running and self._effective(on) == before.effective)
+        due = runs and not (before.running and self._runs_as(on, now, before))
         with self._stopped(on, due=due, runs_after=before.running and (due or not runs)):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
@@ -264,7 +284,7 @@ class ContainerOptions(Action[OptionsState]):
         if before is not None and not before.running:
             title = f"{self.title}: it is stopped, as it was before the plan"
             return [SideEffect(f"stop container {self.ctid}", title)]
-        if before is not None and self._effective(on) == before.effective:
+        if before is not None and self._runs_as(on, self._file.capture(on), before):
             return []
         loses: tuple[str, ...] = ()
         if before is None:
@@ -321,6 +341,11 @@ def start(runtime: Runtime, ctid: int) -> None:
     """Start a container, and wait until it has booted."""
     startable.start(runtime, ctid)
     wait_until_booted(runtime.inside(ctid))
+
+
+def _seccomp_list(file: FileState) -> str | None:
+    written = container_config.parse_lxc("", _text(file.content)).current()
+    return written.get("lxc.seccomp.profile")
 
 
 def _text(content: bytes) -> str:

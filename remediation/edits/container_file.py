@@ -18,7 +18,7 @@ from remediation.edits.container_config import (
 from remediation.plan_file import GENERATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.transport import Transport
@@ -64,10 +64,11 @@ def _is_unconfined(
     return parse("", text).current().get(_PROFILE) in _CONFINE_NOTHING
 
 
-def taken_away(ctid: int, features: Collection[str], text: str) -> str:
+def taken_away(ctid: int, plan: PlanFile, text: str) -> str:
     """Return the message about a pending change that would remove a setting of the plan."""
     written = container_config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
-    if lost := container_config.lost_at_next_stop(written, features):
+    wanted = (*plan.features, *([_SECCOMP] if plan.seccomp else []))
+    if lost := container_config.lost_at_next_stop(written, wanted):
         taken = ", ".join(lost)
         return f"the next stop takes away {taken}: {letting_go(written, ctid)}"
     return ""

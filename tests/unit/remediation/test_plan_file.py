@@ -130,6 +130,11 @@ def test_plan_with_a_seccomp_list_refuses_an_absent_one_and_assigns_one_that_exi
         apply(whole.plan(mine))
     assert (whole.on_node.read(conf), whole.plan(mine).journal.entries()) == (before, [])
     whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\n")
+    keyrings = replace(mine, features=("nesting", "keyctl"))
+    whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\nkeyctl errno 38\n")
+    with naming(FactError, "keyctl", "/etc/own.seccomp"):
+        apply(whole.plan(keyrings))
+    whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\n")
     apply(whole.plan(mine))
     assert whole.on_node.read(conf) == before + b"lxc.seccomp.profile: /etc/own.seccomp\n"
     assert _drifts(whole, mine) == []
@@ -179,3 +184,8 @@ def test_plain_changes_the_driver_only_of_a_docker_that_copies_layers(driver: st
 def test_plan_of_an_unknown_name_names_those_there_are() -> None:
     with naming(UsageError, "'plan'", "docker-in-lxc, plain"):
         plan_file.find("plan")
+
+
+def test_hash_of_a_plan_stays_when_keys_come_that_it_does_not_have() -> None:
+    hashes = [plan_file.find(name).identity.split()[-1] for name in ("plain", "docker-in-lxc")]
+    assert hashes == ["1ec1a635a26f", "adf0d00184e6"]

@@ -307,6 +307,14 @@ def test_lost_at_next_stop_is_what_a_pending_change_takes_away(
     assert container_config.lost_at_next_stop(container_config.parse("", text), DOCKERS) == lost
 
 
+def test_lost_at_next_stop_has_the_seccomp_list_if_it_is_wanted() -> None:
+    key = "lxc.seccomp.profile"
+    text = f"{key}: /etc/own\n[pve:pending]\nlxc.idmap: u 0 100000 65536\n"
+    written = container_config.parse("", text)
+    assert container_config.lost_at_next_stop(written, [key]) == (key,)
+    assert container_config.lost_at_next_stop(written, []) == ()
+
+
 def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> None:
     text = (
         f"{NOW}net0: a\n[pve:pending]\ndelete: net0\nmemory: 1\nlxc.include: /y\n[pre]\nnet1: b\n"
