@@ -239,3 +239,18 @@ def test_options_whose_connection_drops_are_left_to_the_next_run(it: World) -> N
     assert it.node.effective is None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
+
+
+def test_rollback_on_plain_lxc_restarts_what_runs_with_the_plans_seccomp_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What plain LXC shows of a container that runs says nothing of its list."""
+    monkeypatch.setattr(OfFolder, "kind", "lxc")
+    monkeypatch.setattr(OfFolder, "started_with", lambda *_: "lxc-950 (enforce)")
+    it = world(str(tmp_path), Laid(content=b"lxc.uts.name = a\n", mode=0o640), running=True)
+    before, own = it.look(), "lxc.seccomp.profile = /own\n"
+    apply(it.plan(edit=lambda text: (text or b"").replace(own.encode(), b"") + own.encode()))
+    assert "lxc.seccomp.profile" in str(it.node.effective)
+    assert rollback_side_effects(it.plan())
+    roll_back(it.plan())
+    assert it.look() == before
