@@ -98,6 +98,12 @@ def test_asked_before_there_is_a_container_is_what_it_names() -> None:
             assert set(fault.asked(everything=True)) == set(fault.expect)
 
 
+def test_fault_expects_something_of_scenarios_of_its_plan_alone() -> None:
+    for fault in FAULTS:
+        named = [scenarios()[name] for name in fault.expect if name != "root"]
+        assert [each.title for each in named if not each.is_of(fault.plan)] == [], fault.id
+
+
 def test_quarter_is_a_quarter_with_a_killer_for_each_scenario_that_is_not_slow() -> None:
     few = quarter()
     of_default = [fault for fault in FAULTS if fault.start != HELPER]

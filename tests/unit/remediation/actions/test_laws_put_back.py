@@ -82,7 +82,7 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back
         today = _grown(with_lxc_options(before, raw), size, disk, snapshot=False)
     else:
         keys = OPTIONS
-        applied = with_options(before, {"fuse": "1"}, {"lxc.apparmor.profile": "ours"})
+        applied = with_options(before, {"fuse": "1"}, dict.fromkeys(OPTIONS[1:], "ours"))
         today = _grown(applied, size, disk, snapshot)
     back = put_back(today, before, keys, fuse=plain)
     assert [line.rstrip() for line in _in_effect(back) if not _of_the_plan(line, keys)] == [
