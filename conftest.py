@@ -77,6 +77,9 @@ def pytest_configure(config: pytest.Config) -> None:
             about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+    names = [*map(str, targets)]
+    if again := {name for name in names if names.count(name) > 1}:
+        raise pytest.UsageError(f"--target: {', '.join(sorted(again))} is named twice")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

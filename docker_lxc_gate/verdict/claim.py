@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docker_lxc_gate.verdict.collection import feature_files
+from docker_lxc_gate.verdict.collection import judges
 from docker_lxc_gate.verdict.verdicts import Unanswerable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ROOM = 1 << 20
 _LOCK = ".lock"
 #: What a run replaces.
-_OURS = ("verdict.json", "allure-results", "report", "junit.xml", "history.jsonl")
+_OURS = ("verdict.json", "summary.md", "allure-results", "report", "junit.xml", "history.jsonl")
 #: The umask of a file that only its owner may read.
 CLOSED = 0o077
 
@@ -47,15 +47,23 @@ def pytest_cmdline_main(
             "Python runs with -O or PYTHONOPTIMIZE, which removes every assertion, and so every "
             "verdict. Run it without"
         )
-    option, reports = config.option, config.invocation_params.dir / "reports"
-    if option.collectonly or not feature_files(config):
+    option = config.option
+    if not judges(config):
         return (yield)
     if getattr(option, "numprocesses", 0) or getattr(option, "dist", "no") != "no":
         raise pytest.UsageError("the gate runs in one process: leave pytest-xdist's -n out")
-    own = option.allure_report_dir and option.xmlpath and option.no_report
-    lock = claim(Path(option.allure_report_dir) if own else reports, alone=not own)
+    folder, own = place(config)
+    lock = claim(folder, alone=not own)
     with lock or nullcontext():
         return (yield)
+
+
+def place(config: pytest.Config) -> tuple[Path, bool]:
+    """Return the folder of a run's files, and whether the command line names it."""
+    option = config.option
+    own = bool(option.allure_report_dir and option.xmlpath and option.no_report)
+    reports = config.invocation_params.dir / "reports"
+    return (Path(option.allure_report_dir).absolute() if own else reports), own
 
 
 def close(path: Path) -> None:

@@ -42,6 +42,8 @@ INCLUDED = pytest.StashKey[str]()
 LEFT_OUT = pytest.StashKey[tuple[Verdict, str]]()
 _BY_HAND = Verdict.NOT_ASKED, "left out by the command line (-k, -m or --deselect)"
 _FILES = pytest.StashKey[tuple[Path, ...]]()
+#: Options with which pytest runs nothing.
+NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +123,11 @@ def feature_files(config: pytest.Config) -> tuple[Path, ...]:
         found = {path for root in roots for path in _walk(root, skipped)}
         config.stash[_FILES] = tuple(sorted(found))
     return config.stash[_FILES]
+
+
+def judges(config: pytest.Config) -> bool:
+    """Whether the command line asks for a run of the gate, and not only for a list."""
+    return bool(feature_files(config)) and not any(map(config.getoption, NOT_A_RUN))
 
 
 def requirements_of(item: pytest.Item) -> tuple[str, ...]:

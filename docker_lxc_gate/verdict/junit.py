@@ -20,9 +20,10 @@ def encoded(run: Run) -> str:
         for each in run.scenarios:
             if each.target == target.name:
                 _add(suite, each)
-    if run.problems:
+    told = not run.code or any(each.code for each in run.scenarios)
+    if problems := run.problems or [f"the run is {run.verdict}"] * (not told):
         suite = ET.SubElement(suites, "testsuite", name="the run itself")
-        for problem in run.problems:
+        for problem in problems:
             case = ET.SubElement(suite, "testcase", classname="the run itself", name=problem)
             ET.SubElement(case, "error", type=run.verdict, message=problem)
     for suite in suites:

@@ -7,6 +7,7 @@ know of raises :data:`FORMAT`.
 from __future__ import annotations
 
 import getpass
+import os
 import platform
 import shlex
 from datetime import UTC, datetime
@@ -193,7 +194,8 @@ def about(config: pytest.Config, name: str = "") -> Target:
 def begun(config: pytest.Config) -> Run:
     """Return the record of a run that begins now."""
     commit, _, changes = home.commit().partition(", ")
-    now = datetime.now(UTC)
+    now, arguments = datetime.now(UTC), config.invocation_params.args
+    options = [f"PYTEST_ADDOPTS={shlex.quote(o)}" for o in [os.environ.get("PYTEST_ADDOPTS")] if o]
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -202,7 +204,7 @@ def begun(config: pytest.Config) -> Run:
         version=home.number(),
         commit=commit,
         clean=not changes if commit else None,
-        command=shlex.join(["pytest", *map(str, config.invocation_params.args)]),
+        command=" ".join([*options, shlex.join(["pytest", *map(str, arguments)])]),
         user=user,
         machine=platform.node(),
         began=now,
@@ -237,6 +239,8 @@ def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement
     elif its:
         worst = min(asked or its, key=lambda each: PRECEDENCE.index(each.code))
         verdict, cause = worst.verdict, worst.cause
+        if verdict is Verdict.COMPLIANT and len(asked) < len(its):
+            cause = f"only {len(asked)} of its {counted(len(its), 'scenario')} were asked"
     nodeids = tuple(each.nodeid for each in its)
     return Requirement(clause, CATALOGUE[clause], target.name, verdict, cause, len(asked), nodeids)
 
@@ -261,5 +265,8 @@ def encoded(run: Run) -> str:
 
 def schema() -> str:
     """Return the JSON schema of the file."""
-    whole = msgspec.json.encode(msgspec.json.schema(Run)).decode()
-    return msgspec.json.format(whole, indent=1) + "\n"
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(Run)
+    for each in whole["$defs"].values():
+        if "properties" in each:  # all are always written
+            each["required"] = [*each["properties"]]
+    return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"

@@ -21,11 +21,11 @@ import pytest
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import junit, record, summary
-from docker_lxc_gate.verdict.claim import CLOSED, close, not_own
-from docker_lxc_gate.verdict.collection import feature_files
+from docker_lxc_gate.verdict.claim import CLOSED, close, not_own, place
+from docker_lxc_gate.verdict.collection import judges
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 #: What each file is made by.
 _FILES = pytest.StashKey[dict[Path, Any]]()
@@ -47,9 +47,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the folder for results, and clear it, before Allure and JUnit use it."""
-    if config.option.collectonly or not feature_files(config):
+    if not judges(config):
         return
     option, reports = config.option, config.invocation_params.dir / "reports"
+    folder, _ = place(config)  # before Allure's own is chosen
     if not option.allure_report_dir:
         option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True
     if option.clean_alluredir:
@@ -57,20 +58,38 @@ def pytest_configure(config: pytest.Config) -> None:
     option.clean_alluredir = False
     with suppress(OSError):  # Allure says why it cannot write there
         Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-    own = option.allure_report_dir if option.xmlpath and option.no_report else reports
-    xml = Path(os.path.expandvars(option.xmlpath or str(reports / "junit.xml"))).expanduser()
+    own = {folder / "verdict.json": record.encoded, folder / "summary.md": summary.encoded}
+    xml = reports / "junit.xml"
+    if option.xmlpath:
+        xml = Path(os.path.expandvars(option.xmlpath)).expanduser().absolute()
+        _require_writable(xml, other=own)
     option.xmlpath = None  # pytest's own has our traceback, and not what was not asked
-    makers = record.encoded, junit.encoded, summary.encoded
-    paths = Path(own, "verdict.json").absolute(), xml.absolute(), Path(own, "summary.md").absolute()
-    config.stash[_FILES] = dict(zip(paths, makers, strict=True))
-    for path in paths:  # a run that breaks off leaves no verdict of another run
-        if path.is_file() and not path.is_symlink():
-            path.unlink()
+    config.stash[_FILES] = own | {xml: junit.encoded}
+    for path in config.stash[_FILES]:  # a run that breaks off leaves no verdict of another run
+        if path in own or not path.is_symlink():  # /dev/stdout is one
+            _remove(path)
+
+
+def _require_writable(path: Path, other: Collection[Path]) -> None:
+    """Raise UsageError if a file cannot be written, before a run that takes minutes."""
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path in other or not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "it is another file of the run" if path in other else "it cannot be written"
+        raise pytest.UsageError(f"--junit-xml {path}: {why}: name another file")
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a link to whatever."""
+    if path.is_file() or path.is_symlink():
+        path.unlink()
 
 
 def write(config: pytest.Config, run: record.Run) -> None:
     """Write the record of a run, and the files that are made from it alone."""
     for path, encoded in config.stash[_FILES].items():
+        if not path.is_symlink() or path.name in {"verdict.json", "summary.md"}:
+            _remove(path)  # what somebody linked it to stays
         _write(path, encoded(run))
 
 

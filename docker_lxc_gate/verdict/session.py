@@ -11,7 +11,7 @@ import pytest
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
-from docker_lxc_gate.verdict.collection import expected, feature_files, left_out
+from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import counted, redact
 from docker_lxc_gate.verdict.record import DIFFERS, UNKNOWN, USAGE
 from docker_lxc_gate.verdict.tally import Tally
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 #: With these options pytest runs no test, so the gate prints nothing.
-_NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
 
 @pytest.hookimpl(trylast=True)
@@ -31,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # pluggy warns if an interrupt ends a plugin's wrapper. Warnings are errors here, so this one
     # would hide the interrupt behind an INTERNALERROR of 200 lines.
     config.addinivalue_line("filterwarnings", "ignore::pluggy.PluggyTeardownRaisedWarning")
-    if not any(config.getoption(name) for name in _NOT_A_RUN):
+    if not any(config.getoption(name) for name in NOT_A_RUN):
         config.pluginmanager.register(Gate(config), "gate-session")
 
 

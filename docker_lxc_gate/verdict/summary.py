@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import HOLDS, PRECEDENCE
 
@@ -45,7 +46,7 @@ def _front(run: Run) -> Iterator[str]:
         yield f"Not asked: {which}\n\n{_block(why)}"
     for target in run.targets:
         yield f"## {target.name or 'Scenarios'}"
-        yield _block("\n".join(f"{key}: {value}" for key, value in target.facts.items()))
+        yield _block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))
         rows = (
             f"| {', '.join(each.requirements)} | {each.title} | {each.verdict} |"
             for each in run.scenarios

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: A machine as ssh's -J takes it; an IPv6 address stands in brackets, with its interface.
 FORM = (
-    r"(?:(?P<user>[^@/\s]+)@)?"
+    r"(?:(?P<user>[^@:/\s]+)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\]|[^@:/\s\[\]]+)"
     r"(?::(?P<port>[0-9]+))?"
 )

@@ -74,7 +74,7 @@ def test_parse_target_with_an_ipv6_address_is_shown_as_it_was_given(
             "pve1:99999/950",
             "/1",
         ),
-        *("root@lab/950", "local:22/950"),
+        *("root@lab/950", "local:22/950", "root:secret@pve1/950"),
         *("lab/9\N{FULLWIDTH DIGIT FIVE}0", "root@pve1:2\N{FULLWIDTH DIGIT FIVE}/950"),
         *("[::1/950", "::1/950", "[pve1]/950", "[]/950", "[::1]x/950"),
     ],

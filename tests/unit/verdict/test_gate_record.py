@@ -115,6 +115,58 @@ def test_record_where_an_ordinary_test_fails_says_so(toy: Toy) -> None:
     assert toy.verdict()["problems"] == ["a test that is no scenario failed"]
 
 
+def test_record_is_replaced_wherever_the_junit_file_goes(toy: Toy) -> None:
+    toy.compliant("a")
+    toy.run()
+    toy.feature("Then an assertion in a Then", name="b")
+    assert toy.run("--junit-xml", "out.xml").ret == 1
+    assert (toy.verdict()["code"], (toy.path / "out.xml").is_file()) == (1, True)
+
+
+def test_record_takes_the_place_of_a_link_and_not_of_what_it_leads_to(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.run()
+    theirs = toy.path / "theirs"
+    theirs.write_text("theirs")
+    for name in ("verdict.json", "summary.md"):
+        (toy.path / "reports" / name).unlink()
+        (toy.path / "reports" / name).symlink_to(theirs)
+    toy.run()
+    assert (theirs.read_text(), toy.verdict()["code"]) == ("theirs", 0)
+
+
+@pytest.mark.parametrize("file", ["/proc/none/a.xml", "reports/verdict.json"])
+def test_junit_file_that_cannot_be_is_a_usage_error_before_the_run(toy: Toy, file: str) -> None:
+    toy.feature("Then all is well")
+    toy.apart = True
+    done = toy.run("--junit-xml", file)
+    assert done.ret == 2
+    done.stderr.fnmatch_lines([f"*--junit-xml *{file}: *: name another file"])
+
+
+def test_list_of_what_would_run_keeps_the_record_of_the_last_run(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.run()
+    toy.run("--setup-plan")
+    assert toy.verdict()["code"] == 0
+
+
+def test_junit_of_a_run_without_a_scenario_is_not_green(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    assert toy.run("-k", "nothing").ret == 3
+    assert [each.get("errors") for each in suites(toy)] == ["0", "1"]
+
+
+def test_clause_of_which_only_a_part_was_asked_says_so(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a", tags="@req:VAL-2")
+    toy.feature("Then all is well", name="b", tags="@req:VAL-2")
+    toy.run("-k", "test_a")
+    [clause] = [each for each in toy.verdict()["requirements"] if each["id"] == "VAL-2"]
+    assert (clause["verdict"], clause["cause"]) == (
+        *("compliant", "only 1 of its 2 scenarios were asked"),
+    )
+
+
 HOSTILE = (
     "# compliant\n<img src=x>\n\n[a](http://evil) @all\n```\n# compliant\n| a | b |\n"
     + "x" * (1 << 20)

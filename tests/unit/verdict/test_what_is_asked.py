@@ -224,6 +224,12 @@ def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
     assert seen.stderr.count("\n") == 1
 
 
+def test_gate_with_one_container_named_twice_ends_with_2(tmp_path: Path) -> None:
+    """Each of two plans would take the other's place in the record."""
+    seen = ran(tmp_path, "--target", "lab/950", "--target", "lab/950")
+    assert (seen.returncode, seen.stderr) == (2, "ERROR: --target: lab/950 is named twice\n")
+
+
 def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path) -> None:
     seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950", "-k", "VAL")
     assert seen.returncode == 3
