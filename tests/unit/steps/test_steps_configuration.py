@@ -118,6 +118,20 @@ def test_container_is_given_by_a_line_that_proxmox_does_not_read_names_it(
         steps.container_is_given(pct(conf), 950, "nesting")
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_container_whose_own_seccomp_list_refuses_keyctl_is_not_given_it(refused: bool) -> None:
+    own = "/etc/own.seccomp"
+    node = Machine(
+        {
+            CONF: f"features: nesting=1,keyctl=1\nlxc.seccomp.profile: {own}\n",
+            STARTED: f"lxc.seccomp.profile = {own}\n",
+            own: "2\ndenylist\n[all]\n" + "keyctl errno 38\n" * refused,
+        }
+    )
+    with not_compliant("lacks keyctl", own) if refused else nullcontext():
+        steps.container_is_given(Runtime(node), 950, "nesting, keyctl")
+
+
 def test_container_is_given_its_features_are_those_of_the_plan() -> None:
     given, conf = steps.container_is_given_its_features, "features: nesting=1\n"
     given(pct(conf), 950, plan_file.find().asked)
