@@ -23,7 +23,7 @@ from docker_lxc_gate.machines.target import DEFAULT, parse
 from docker_lxc_gate.masking import mask
 from docker_lxc_gate.verdict.claim import not_own
 from proof.faults import catalogue, matrix, real, states
-from proof.faults.catalogue import chosen, quarter
+from proof.faults.catalogue import chosen, sample
 from proof.faults.chain import Chain, ordered
 from proof.faults.fault import RED, UNDETERMINED
 
@@ -54,7 +54,7 @@ class _Command(exit_codes.Command):
     f"created for them.  [default: {DEFAULT}]"
 )
 @click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
-@click.option("--quarter", "few", is_flag=True, help="A quarter of the faults, as in CI.")
+@click.option("--sample", "few", is_flag=True, help="A few of the faults, as in CI.")
 @click.option(
     "--part",
     metavar="N/M",
@@ -90,7 +90,7 @@ def main(
     faults, asked = chosen(ids), target_file.find(where, file)
 
     def selected(faults: Sequence[Fault]) -> Sequence[Fault]:
-        wanted = quarter(faults) if few else faults
+        wanted = sample(faults) if few else faults
         return catalogue.part(wanted, part) if part else wanted
 
     if listed:

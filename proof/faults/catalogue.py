@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import UsageError
-from proof.faults.fault import HELPER, RED, written
-from proof.faults.scenarios import read_only, scenarios
+from proof.faults.fault import HELPER, written
+from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,8 +38,6 @@ FAULTS: tuple[Fault, ...] = tuple(fault for topic in TOPICS for fault in written
 #: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
 #: long as twenty others.
 SLOW = frozenset({"profile-back", "docker-back", "rehearsed", "letter"})
-#: At most so many scenarios look at one machine; a whole read-only gate has more.
-_FEW = 20
 
 
 def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
@@ -48,36 +46,20 @@ def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
     return {name: tuple(f.id for f in faults if name in f.kills) for name in scenarios()}
 
 
-def quarter(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
-    """Return the faults that CI runs: a quarter of those of the default plan.
+def sample(faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
+    """Return the faults that CI runs: few that kill each scenario that is not in :data:`SLOW`.
 
-    Those of ``plain`` start from a container whose snapshot takes minutes to make, so CI leaves
-    them out.
-
-    First, for each scenario that is not in :data:`SLOW`, one fault that kills it. This is one that
-    names the scenario as its first red one. If there is none, it is one that turns the scenario
-    red at all, or else undetermined. Of several, it is the first in the catalogue after which few
-    scenarios are asked (:data:`_FEW`), or else the first. Up to a quarter, those follow after which
-    the fewest scenarios are asked, all of them read-only, from the end of the catalogue: those of
-    the audit log, near its beginning, wait for its daemon.
+    Again and again, that fault is taken that kills the most scenarios that none before it killed,
+    for each scenario that is asked after it; of equals, the first in the catalogue. Those of
+    ``plain`` start from a container whose snapshot takes minutes to make, so CI leaves them out.
     """
-
-    def rank(fault: Fault, name: str) -> tuple[int, bool]:
-        reds = fault.expected(RED)
-        kind = [reds[:1] == (name,), name in reds, True].index(True)
-        return kind, len(fault.asked()) > _FEW
-
-    faults = [fault for fault in faults if fault.start != HELPER]
-    taken = {
-        min((f for f in faults if name in f.kills), key=lambda f: rank(f, name)).id
-        for name, ids in killers(faults).items()
-        if ids and name not in SLOW
-    }
-    looking = set(read_only())
-    more = [f for f in reversed(faults) if f.id not in taken and looking.issuperset(f.expect)]
-    more.sort(key=lambda fault: len(fault.asked()))
-    missing = max(0, -(-len(faults) // 4) - len(taken))
-    taken |= {fault.id for fault in more[:missing]}
+    faults = [f for f in faults if f.start != HELPER and not SLOW.intersection(f.asked())]
+    left = {name for fault in faults for name in fault.kills}
+    taken = set[str]()
+    while left:
+        best = max(faults, key=lambda f: len(left.intersection(f.kills)) / len(f.asked()))
+        left.difference_update(best.kills)
+        taken.add(best.id)
     return tuple(fault for fault in faults if fault.id in taken)
 
 
