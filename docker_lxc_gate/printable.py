@@ -85,3 +85,21 @@ def command(argv: Sequence[str]) -> str:
 def in_json(text: str) -> str:
     """Return the same JSON with control characters as JSON escapes."""
     return text.translate(_IN_JSON)
+
+
+def for_github(kind: str, message: str, **properties: str) -> str:
+    """Return a command of a GitHub workflow, which shows a message next to a file.
+
+    ``kind`` is error, warning or notice. Empty properties are left out. Source: GitHub's
+    documentation, "Workflow commands for GitHub Actions".
+    """
+    given = ",".join(
+        f"{name}={_for_github(value).replace(':', '%3A').replace(',', '%2C')}"
+        for name, value in properties.items()
+        if value
+    )
+    return f"::{kind} {given}::{_for_github(message)}"
+
+
+def _for_github(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

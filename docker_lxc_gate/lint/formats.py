@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from docker_lxc_gate.lint.finding import PROBLEMS, Severity
 from docker_lxc_gate.masking import mask, shown
-from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.printable import for_github, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,18 +144,9 @@ def as_github(found: Finding) -> str:
         "col": str(found.column) if found.column else "",
         "title": found.id,
     }
-    given = ",".join(
-        f"{name}={_escaped(value, more=True)}" for name, value in properties.items() if value
-    )
-    message = _escaped(_sentences(found))
-    return f"::{_GITHUB[found.severity]} {given}::{message}"
+    return for_github(_GITHUB[found.severity], _sentences(found), **properties)
 
 
 def _sentences(found: Finding) -> str:
     """Return what is wrong and how to fix it, in one line."""
     return f"{shown(found.cause).removesuffix('.')}. {shown(found.fix)}"
-
-
-def _escaped(text: str, *, more: bool = False) -> str:
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.replace(":", "%3A").replace(",", "%2C") if more else text

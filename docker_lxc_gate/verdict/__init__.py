@@ -25,7 +25,10 @@ if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is No
     )
     raise SystemExit(3)
 
-_PLUGINS = ("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report")
+_PLUGINS = (
+    *("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report"),
+    "github_annotations",
+)
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

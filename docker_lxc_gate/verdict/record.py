@@ -155,6 +155,15 @@ class Run(msgspec.Struct, kw_only=True):
         return [each for each in self.scenarios if each.asked]
 
     @property
+    def causes(self) -> dict[str, list[Outcome]]:
+        """The scenarios that are not compliant by cause: an unreachable target is one cause."""
+        causes: dict[str, list[Outcome]] = {}
+        for each in self.asked:
+            if each.code != HOLDS:
+                causes.setdefault(each.cause, []).append(each)
+        return causes
+
+    @property
     def scope(self) -> str:
         """How many scenarios were asked, of how many."""
         return f"{len(self.asked)} of {counted(len(self.scenarios), 'scenario')}"

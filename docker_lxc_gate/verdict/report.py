@@ -20,7 +20,7 @@ import pytest
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import junit, record, summary
+from docker_lxc_gate.verdict import ctrf, junit, metrics, record, summary
 from docker_lxc_gate.verdict.claim import CLOSED, close, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 
@@ -39,9 +39,15 @@ _TRACKER = patterns.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--no-report``."""
+    """Add ``--no-report``, ``--ctrf`` and ``--metrics``."""
     group = parser.getgroup("gate", "acceptance gate")
     group.addoption("--no-report", action="store_true", help="do not render the Allure results")
+    group.addoption("--ctrf", metavar="FILE", help="also write the verdicts as CTRF's JSON")
+    group.addoption(
+        "--metrics",
+        metavar="FILE.prom",
+        help="also write the verdicts for Prometheus (node_exporter's textfile collector)",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -59,24 +65,36 @@ def pytest_configure(config: pytest.Config) -> None:
     with suppress(OSError):  # Allure says why it cannot write there
         Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     own = {folder / "verdict.json": record.encoded, folder / "summary.md": summary.encoded}
-    xml = reports / "junit.xml"
-    if option.xmlpath:
-        xml = Path(os.path.expandvars(option.xmlpath)).expanduser().absolute()
-        _require_writable(xml, other=own)
+    files = {**own}
+    for name, given, encoded in (
+        ("--junit-xml", option.xmlpath, junit.encoded),
+        ("--ctrf", option.ctrf, ctrf.encoded),
+        ("--metrics", option.metrics, metrics.encoded),
+    ):
+        if given:
+            path = Path(os.path.expandvars(given)).expanduser().absolute()
+            _require_writable(name, path, other=files)
+            files[path] = encoded
+    if not option.xmlpath:
+        files[reports / "junit.xml"] = junit.encoded
     option.xmlpath = None  # pytest's own has our traceback, and not what was not asked
-    config.stash[_FILES] = own | {xml: junit.encoded}
-    for path in config.stash[_FILES]:  # a run that breaks off leaves no verdict of another run
-        if path in own or not path.is_symlink():  # /dev/stdout is one
+    config.stash[_FILES] = files
+    for path, encoded in files.items():  # a run that breaks off leaves no verdict of another run
+        if path in own or not (path.is_symlink() or encoded is metrics.encoded):  # /dev/stdout
             _remove(path)
 
 
-def _require_writable(path: Path, other: Collection[Path]) -> None:
+def _require_writable(option: str, path: Path, other: Collection[Path]) -> None:
     """Raise UsageError if a file cannot be written, before a run that takes minutes."""
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path in other or not os.access(path if path.exists() else path.parent, os.W_OK):
-        why = "it is another file of the run" if path in other else "it cannot be written"
-        raise pytest.UsageError(f"--junit-xml {path}: {why}: name another file")
+    why = "it is another file of the run" if path in other else ""
+    if option == "--metrics" and not (path.suffix == ".prom" and os.access(path.parent, os.W_OK)):
+        why = "it does not end in .prom, or its folder cannot be written"
+    elif not why and not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "it cannot be written"
+    if why:
+        raise pytest.UsageError(f"{option} {path}: {why}: name another file")
 
 
 def _remove(path: Path) -> None:
@@ -88,9 +106,22 @@ def _remove(path: Path) -> None:
 def write(config: pytest.Config, run: record.Run) -> None:
     """Write the record of a run, and the files that are made from it alone."""
     for path, encoded in config.stash[_FILES].items():
+        if encoded is metrics.encoded:
+            _replace(path, encoded(run))
+            continue
         if not path.is_symlink() or path.name in {"verdict.json", "summary.md"}:
             _remove(path)  # what somebody linked it to stays
         _write(path, encoded(run))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that others read at any time; node_exporter has a user of its own."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    with beside.open("x", encoding="utf-8") as file:
+        file.write(text)
+    beside.chmod(0o644)
+    beside.replace(path)
 
 
 def publish(config: pytest.Config, run: record.Run) -> str:

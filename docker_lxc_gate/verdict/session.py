@@ -9,7 +9,7 @@ import allure_commons
 import pytest
 
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import record
+from docker_lxc_gate.verdict import github_annotations, record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import counted, redact
@@ -19,9 +19,6 @@ from docker_lxc_gate.verdict.terminal import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-
-#: With these options pytest runs no test, so the gate prints nothing.
 
 
 @pytest.hookimpl(trylast=True)
@@ -144,3 +141,5 @@ class Gate:
         self.screen.conclude(run)
         if run.asked and run.code != USAGE:
             self.screen.line(reports.publish(self.config, run))
+        for line in github_annotations.lines(self.config, run):
+            self.screen.line(line)

@@ -110,7 +110,7 @@ class Screen:
             cause = next(each.cause for each in outcomes if each.code == USAGE)
             self._print(Padding(Text(f"usage: {indented(cause)}", style="red"), (1, 0, 0, 0)))
             return
-        causes = _by_cause(outcomes)
+        causes = run.causes
         untold = (each for each in outcomes if each.cause not in self._told)
         if listed := [each for each in untold if not _one_of_many(each, causes)]:
             self._print(_table(listed, causes))
@@ -179,15 +179,6 @@ def _of_the_included(outcomes: list[Outcome], *, whole: bool) -> str:
         but = ", except that no second provisioning was judged" * bool(left)
         return f"Docker works here, confined: {plan}{but}"
     return f"Only what this plan alone asks is red: {plan}, as far as it was asked"
-
-
-def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
-    """Group scenarios that are not compliant by cause: an unreachable target is one cause."""
-    causes: dict[str, list[Outcome]] = {}
-    for each in outcomes:
-        if each.code != HOLDS:
-            causes.setdefault(each.cause, []).append(each)
-    return causes
 
 
 def _one_of_many(outcome: Outcome, causes: dict[str, list[Outcome]]) -> bool:

@@ -32,6 +32,19 @@ from docker_lxc_gate.machines.target import EXPECTED
     help="Also run the scenarios that change something on a target (docs/what-changes.md).",
 )
 @click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
+@click.option("--ctrf", multiple=True, metavar="FILE", help="Also write the verdicts as CTRF.")
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="FILE.prom",
+    help="Also write the verdicts for Prometheus, as node_exporter's textfile collector reads it.",
+)
+@click.option(
+    "--format",
+    multiple=True,
+    type=click.Choice(["text", "github"]),
+    help="github: also print causes as annotations of a GitHub workflow.",
+)
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.

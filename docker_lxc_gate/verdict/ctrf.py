@@ -1,0 +1,59 @@
+"""CTRF from the record of a run (ctrf.io, version 1.0.0): *other* is undetermined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from docker_lxc_gate.verdict.record import Verdict
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from docker_lxc_gate.verdict.record import Outcome, Run
+
+_STATUSES = {
+    Verdict.COMPLIANT: "passed",
+    Verdict.NOT_COMPLIANT: "failed",
+    Verdict.NOT_ASKED: "skipped",
+    Verdict.NOT_APPLICABLE: "skipped",
+}
+
+
+def encoded(run: Run) -> str:
+    """Return the file's content; the run's own verdict and problems are extras of its summary."""
+    tests = [_test(each) for each in run.scenarios]
+    statuses = [each["status"] for each in tests]
+    counts = {s: statuses.count(s) for s in ("passed", "failed", "skipped", "pending", "other")}
+    summary = {
+        "tests": len(tests),
+        "start": _ms(run.began),
+        "stop": _ms(run.ended),
+        **counts,
+        "extra": {"verdict": run.verdict, "code": run.code, "problems": run.problems},
+    }
+    tool = {"name": "docker-lxc-gate", "version": run.version}
+    results = {"tool": tool, "summary": summary, "tests": tests}
+    whole = {"reportFormat": "CTRF", "specVersion": "1.0.0", "results": results}
+    return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"
+
+
+def _test(outcome: Outcome) -> dict[str, Any]:
+    file, _, line = outcome.where.partition(":")
+    test = {
+        "name": " ".join([*outcome.requirements, outcome.title]),
+        "status": _STATUSES.get(outcome.verdict, "other"),
+        "rawStatus": outcome.verdict,
+        "duration": round(outcome.seconds * 1000),
+        "suite": [outcome.target or "gate", outcome.feature or "scenarios"],
+        "message": outcome.cause,
+        "filePath": file,
+        "line": int(line) if line.isdecimal() else None,
+        "tags": list(outcome.requirements),
+    }
+    return {key: value for key, value in test.items() if value not in (None, "")}
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

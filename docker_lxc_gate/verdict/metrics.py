@@ -1,0 +1,52 @@
+"""Prometheus's text from the record of a run, as node_exporter's textfile collector reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate.verdict.record import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker_lxc_gate.verdict.record import Run
+
+_PREFIX = "docker_lxc_gate"
+
+
+def encoded(run: Run) -> str:
+    """Return the file's content: each clause has a series a verdict, which is 1 for its own."""
+    gauges = {
+        "requirement": ("Whether a clause of the plan has this verdict.", _requirements(run)),
+        "info": ("The gate and the plan that judged.", _about(run)),
+        "exit_code": ("Exit code of the last run, 0 if compliant.", [({}, run.code)]),
+        "end_time_seconds": ("When the last run ended.", [({}, run.ended.timestamp())]),
+        "duration_seconds": (
+            "How long the last run took.",
+            [({}, (run.ended - run.began).total_seconds())],
+        ),
+    }
+    text = ""
+    for name, (what, samples) in gauges.items():
+        text += f"# HELP {_PREFIX}_{name} {what}\n# TYPE {_PREFIX}_{name} gauge\n"
+        for labels, value in samples:
+            given = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+            text += f"{_PREFIX}_{name}{{{given}}} {value}\n"
+    return text
+
+
+def _requirements(run: Run) -> Iterator[tuple[dict[str, str], int]]:
+    for each in run.requirements:
+        for verdict in Verdict:
+            labels = {"target": each.target, "requirement": each.id, "verdict": verdict.value}
+            yield labels, int(verdict is each.verdict)
+
+
+def _about(run: Run) -> Iterator[tuple[dict[str, str], int]]:
+    for each in run.targets:
+        gate = {"version": run.version, "commit": run.commit}
+        yield {"target": each.name, "plan": each.plan} | gate, 1
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

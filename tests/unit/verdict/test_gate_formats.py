@@ -1,0 +1,187 @@
+"""What is made from the record for other programs: CTRF, Prometheus, and GitHub's annotations."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docker_lxc_gate.verdict.record import Verdict
+from docker_lxc_gate.verdict.requirements import CATALOGUE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.verdict.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+_SERIES = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)')
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def series(path: Path) -> list[tuple[str, dict[str, str], float]]:
+    """Return all series of a file, each line of which must be one or a comment."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# ")]
+    found = [_SERIES.fullmatch(line) for line in lines]
+    assert None not in found, lines
+    return [(each[1], dict(_LABEL.findall(each[2])), float(each[3])) for each in found if each]
+
+
+@pytest.fixture
+def three(toy: Toy) -> Toy:
+    """One scenario of each verdict, and one that is not asked."""
+    toy.feature("Then an assertion in a Then", name="a", tags="@id:driver @req:VAL-2")
+    toy.feature("Then all is well", name="b", tags="@req:VAL-3")
+    toy.feature("Then an error in a Then", name="c", tags="@req:VAL-4")
+    toy.feature("Then all is well", name="d", tags="@req:VAL-5")
+    return toy
+
+
+def test_ctrf_has_other_for_undetermined_and_skipped_for_not_asked(three: Toy) -> None:
+    three.run("-k", "not test_d", "--ctrf", "out/ctrf.json")
+    whole = json.loads((three.path / "out/ctrf.json").read_text())
+    assert (whole["reportFormat"], whole["results"]["tool"]["name"]) == ("CTRF", "docker-lxc-gate")
+    assert [(each["name"], each["status"], each["rawStatus"]) for each in cases(whole)] == [
+        ("VAL-2 a", "failed", "not compliant"),
+        ("VAL-3 b", "passed", "compliant"),
+        ("VAL-4 c", "other", "undetermined"),
+        ("VAL-5 d", "skipped", "not asked"),
+    ]
+    assert cases(whole)[0]["message"].partition("\n")[0] == "the driver is overlay2"
+    assert (cases(whole)[0]["filePath"], cases(whole)[0]["line"]) == ("features/a.feature", 4)
+    summary = whole["results"]["summary"]
+    counted = {key: summary[key] for key in ("tests", "passed", "failed", "skipped", "other")}
+    assert [*counted.values()] == [4, 1, 1, 1, 1]
+    assert summary["start"] < summary["stop"]
+    assert summary["extra"]["verdict"] == "not compliant"
+
+
+def cases(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = whole["results"]["tests"]
+    return found
+
+
+def test_metrics_have_each_clause_with_one_verdict(three: Toy) -> None:
+    three.run("--metrics", "out/gate.prom")
+    path = three.path / "out/gate.prom"
+    assert (oct(path.stat().st_mode & 0o777), [*path.parent.iterdir()]) == ("0o644", [path])
+    judged = [
+        (labels["requirement"], labels["verdict"], value)
+        for name, labels, value in series(path)
+        if name == "docker_lxc_gate_requirement"
+    ]
+    assert len(judged) == len(CATALOGUE) * len(Verdict)
+    assert sum(value for *_, value in judged) == len(CATALOGUE)
+    assert ("VAL-2", "not compliant", 1.0) in judged
+    assert ("VAL-2", "compliant", 0.0) in judged
+    assert ("VAL-1", "not asked", 1.0) in judged
+    values = {name: value for name, _, value in series(path)}
+    assert values["docker_lxc_gate_exit_code"] == 1
+    assert values["docker_lxc_gate_end_time_seconds"] > 1.7e9
+    assert 0 < values["docker_lxc_gate_duration_seconds"] < 600
+
+
+def test_metrics_of_a_target_with_an_odd_name_are_escaped(toy: Toy) -> None:
+    odd = 'pve "1"\\950'
+    toy.conftest(f"""
+@pytest.fixture(scope="session", params=[{odd!r}])
+def target(request):
+    record.about(request.config, request.param)
+""")
+    toy.feature("Then all is well")
+    toy.run("--metrics", "gate.prom")
+    names = {labels.get("target") for _, labels, _ in series(toy.path / "gate.prom")}
+    assert names == {None, "", r"pve \"1\"\\950"}
+
+
+def test_metrics_of_the_last_run_stay_until_those_of_the_next_are_written(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.conftest("""
+@pytest.fixture(autouse=True)
+def _there(request):
+    assert request.config.rootpath.joinpath("gate.prom").exists()
+    assert not request.config.rootpath.joinpath("ctrf.json").exists()
+""")
+    (toy.path / "gate.prom").write_text("old 1\n")
+    (toy.path / "ctrf.json").write_text("old")
+    assert toy.run("--metrics", "gate.prom", "--ctrf", "ctrf.json").ret == 0
+    assert "old" not in (toy.path / "gate.prom").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--metrics", "gate.txt"], "it does not end in .prom"),
+        (["--metrics", "/proc/none/gate.prom"], "its folder cannot be written"),
+        (["--ctrf", "/proc/none/ctrf.json"], "it cannot be written"),
+        (["--ctrf", "reports/verdict.json"], "it is another file of the run"),
+        (["--junit-xml", "one.xml", "--ctrf", "one.xml"], "it is another file of the run"),
+    ],
+)
+def test_file_that_cannot_be_is_a_usage_error_before_the_run(
+    toy: Toy, options: list[str], why: str
+) -> None:
+    toy.feature("Then all is well")
+    toy.apart = True
+    done = toy.run(*options)
+    assert done.ret == 2
+    assert f"{options[-2]} {toy.path / options[-1]}: " in done.stderr.str()
+    assert why in done.stderr.str()
+
+
+def commands(done: pytest.RunResult) -> list[str]:
+    """Return the commands that GitHub would take, which stand behind all other output."""
+    lines = done.stdout.str().splitlines()
+    [start] = [line for line in lines if line.startswith("::stop-commands::")]
+    end = lines.index(f"::{start.removeprefix('::stop-commands::')}::")
+    assert lines.index(start) < end
+    assert [line for line in lines[: lines.index(start)] if line.startswith("::")] == []
+    assert all(line.startswith("::") for line in lines[end + 1 :])
+    return lines[end + 1 :]
+
+
+def test_annotations_are_those_of_github_and_a_guest_has_none(three: Toy) -> None:
+    hostile = "is bad\n::error::forged, 100%\n::set-env name=A::b"
+    three.conftest(f"""
+@then("it is hostile")
+def _():
+    evidence.say({hostile!r})
+    assert False, {hostile!r}
+""")
+    three.feature("Then it is hostile", name="e", tags="@req:VAL-1")
+    first, second, third = commands(three.run("--format", "github"))
+    assert first.startswith(
+        "::error file=features/e.feature,line=4,title=VAL-1 e%3A not compliant::"
+    )
+    assert "is bad%0A  ::error::forged, 100%25%0A  ::set-env" in first
+    assert second.startswith(
+        "::error file=features/a.feature,line=4,title=VAL-2 a%3A not compliant"
+    )
+    assert third.startswith(
+        "::warning file=features/c.feature,line=4,title=VAL-4 c%3A undetermined"
+    )
+
+
+def test_annotations_that_github_would_drop_are_counted(toy: Toy) -> None:
+    toy.conftest("""
+@then(parsers.parse("it is wrong {number}"))
+def _(number):
+    assert False, number
+""")
+    for number in range(13):
+        toy.feature(f"Then it is wrong {number}", name=f"n{number}")
+    for name in "uvw":  # they have one cause
+        toy.feature("Then an error in a Then", name=name)
+    said = commands(toy.run("--format", "github"))
+    assert [line.partition(" ")[0] for line in said] == ["::error"] * 10 + ["::warning"]
+    assert "title=u%3A undetermined (and 2 more)::" in said[10]
+    assert said[9] == "::error title=docker-lxc-gate::4 more: see verdict.json"
+
+
+def test_annotations_of_a_compliant_run_are_none_and_commands_are_taken_again(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    assert commands(toy.run("--format", "github")) == []
+    assert "::" not in toy.run().stdout.str()
