@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 _ROOM = 1 << 20
 _LOCK = ".lock"
 #: What a run replaces.
-_OURS = ("verdict.json", "summary.md", "allure-results", "report", "junit.xml", "history.jsonl")
+OURS = (
+    *("verdict.json", "summary.md", "allure-results", "report", "junit.xml", "history.jsonl"),
+    _LOCK,
+)
 #: The umask of a file that only its owner may read.
 CLOSED = 0o077
 
@@ -106,7 +109,7 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
     """
     elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
     why = not_own(folder) if alone else ""
-    if alone and not (folder / _LOCK).exists() and any((folder / name).exists() for name in _OURS):
+    if alone and not (folder / _LOCK).exists() and any((folder / name).exists() for name in OURS):
         why = "it has the results of another program"  # a run would replace them
     if why:
         raise Unanswerable(

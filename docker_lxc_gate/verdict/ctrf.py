@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from docker_lxc_gate.verdict.record import Verdict
+from docker_lxc_gate.verdict.record import BAD, Verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,8 +22,11 @@ _STATUSES = {
 
 
 def encoded(run: Run) -> str:
-    """Return the file's content; the run's own verdict and problems are extras of its summary."""
+    """Return the file's content; problems of the run itself are tests of their own."""
+    status, suite = "failed" if run.code in BAD else "other", ["the run itself"]
+    itself = {"status": status, "rawStatus": run.verdict, "duration": 0, "suite": suite}
     tests = [_test(each) for each in run.scenarios]
+    tests += [{"name": problem} | itself for problem in run.own_problems]
     statuses = [each["status"] for each in tests]
     counts = {s: statuses.count(s) for s in ("passed", "failed", "skipped", "pending", "other")}
     summary = {
@@ -31,7 +34,7 @@ def encoded(run: Run) -> str:
         "start": _ms(run.began),
         "stop": _ms(run.ended),
         **counts,
-        "extra": {"verdict": run.verdict, "code": run.code, "problems": run.problems},
+        "extra": {"verdict": run.verdict, "code": run.code},
     }
     tool = {"name": "docker-lxc-gate", "version": run.version}
     results = {"tool": tool, "summary": summary, "tests": tests}
@@ -40,7 +43,7 @@ def encoded(run: Run) -> str:
 
 
 def _test(outcome: Outcome) -> dict[str, Any]:
-    file, _, line = outcome.where.partition(":")
+    file, line = outcome.place
     test = {
         "name": " ".join([*outcome.requirements, outcome.title]),
         "status": _STATUSES.get(outcome.verdict, "other"),

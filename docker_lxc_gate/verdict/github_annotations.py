@@ -6,23 +6,24 @@ Until then GitHub is told to take no line for a command: some are a guest's.
 from __future__ import annotations
 
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.printable import for_github
+from docker_lxc_gate.verdict.collection import judges
 from docker_lxc_gate.verdict.evidence import shortened
-from docker_lxc_gate.verdict.record import DIFFERS
+from docker_lxc_gate.verdict.record import BAD, PRECEDENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from docker_lxc_gate.verdict.record import Outcome, Run
 
 #: GitHub shows ten annotations of a kind in a step, and drops the others.
 _SHOWN = 10
 _CAUSE = 1000
-_ENDS_SILENCE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,28 +36,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Tell GitHub to take no line for a command."""
-    if config.getoption("--format") == "github":
-        token = config.stash[_ENDS_SILENCE] = secrets.token_hex()
-        print(f"::stop-commands::{token}", flush=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+    """Print the annotations behind all other output, on either stream."""
+    if config.getoption("--format") != "github" or not judges(config):
+        return (yield)
+    token = secrets.token_hex()
+    print(f"::stop-commands::{token}", flush=True)
+    try:
+        return (yield)
+    finally:
+        gate = config.pluginmanager.get_plugin("gate-session")
+        run = gate.done if gate else None
+        sys.stderr.flush()
+        print(f"::{token}::", *(_lines(run) if run else ()), sep="\n", flush=True)
 
 
-def lines(config: pytest.Config, run: Run) -> Iterator[str]:
-    """Yield what ``--format`` asks for: not compliant is an error, all other causes warnings."""
-    if token := config.stash.get(_ENDS_SILENCE, ""):
-        yield f"::{token}::"
-        causes = run.causes.values()
-        yield from _shown("error", [those for those in causes if those[0].code == DIFFERS])
-        yield from _shown("warning", [those for those in causes if those[0].code != DIFFERS])
-        for problem in run.problems[:_SHOWN]:
-            yield for_github("notice", problem, title=f"docker-lxc-gate: {run.verdict}")
+def _lines(run: Run) -> Iterator[str]:
+    """Yield commands, the worst first: what is wrong are errors, what is not known warnings."""
+
+    def worst(those: list[Outcome]) -> int:
+        return min(PRECEDENCE.index(each.code) for each in those)
+
+    causes = sorted(run.causes.values(), key=worst)
+    bad = [those for those in causes if PRECEDENCE[worst(those)] in BAD]
+    kind = "error" if run.code in BAD else "warning"
+    for problem in run.own_problems[:_SHOWN]:
+        yield for_github(kind, problem, title=f"docker-lxc-gate: {run.verdict}")
+    yield from _shown("error", bad)
+    yield from _shown("warning", causes[len(bad) :])
 
 
 def _shown(kind: str, causes: list[list[Outcome]]) -> Iterator[str]:
     fits = len(causes) <= _SHOWN
     for each, *others in causes if fits else causes[: _SHOWN - 1]:
-        file, _, line = each.where.partition(":")
+        file, line = each.place
         also = f" (and {len(others)} more)" if others else ""
         words = [each.target, *each.requirements, f"{each.title}: {each.verdict}{also}"]
         title = " ".join(filter(None, words))

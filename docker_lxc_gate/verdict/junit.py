@@ -20,8 +20,7 @@ def encoded(run: Run) -> str:
         for each in run.scenarios:
             if each.target == target.name:
                 _add(suite, each)
-    told = not run.code or any(each.code for each in run.scenarios)
-    if problems := run.problems or [f"the run is {run.verdict}"] * (not told):
+    if problems := run.own_problems:
         suite = ET.SubElement(suites, "testsuite", name="the run itself")
         for problem in problems:
             case = ET.SubElement(suite, "testcase", classname="the run itself", name=problem)

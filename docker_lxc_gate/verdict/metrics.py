@@ -9,7 +9,7 @@ from docker_lxc_gate.verdict.record import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.verdict.record import Run
+    from docker_lxc_gate.verdict.record import Requirement, Run
 
 _PREFIX = "docker_lxc_gate"
 
@@ -18,6 +18,14 @@ def encoded(run: Run) -> str:
     """Return the file's content: each clause has a series a verdict, which is 1 for its own."""
     gauges = {
         "requirement": ("Whether a clause of the plan has this verdict.", _requirements(run)),
+        "requirement_scenarios": (
+            "How many scenarios a clause has.",
+            [(_of(each), len(each.scenarios)) for each in run.requirements],
+        ),
+        "requirement_scenarios_asked": (
+            "How many scenarios of a clause were asked.",
+            [(_of(each), each.asked) for each in run.requirements],
+        ),
         "info": ("The gate and the plan that judged.", _about(run)),
         "exit_code": ("Exit code of the last run, 0 if compliant.", [({}, run.code)]),
         "end_time_seconds": ("When the last run ended.", [({}, run.ended.timestamp())]),
@@ -38,8 +46,11 @@ def encoded(run: Run) -> str:
 def _requirements(run: Run) -> Iterator[tuple[dict[str, str], int]]:
     for each in run.requirements:
         for verdict in Verdict:
-            labels = {"target": each.target, "requirement": each.id, "verdict": verdict.value}
-            yield labels, int(verdict is each.verdict)
+            yield _of(each) | {"verdict": verdict.value}, int(verdict is each.verdict)
+
+
+def _of(requirement: Requirement) -> dict[str, str]:
+    return {"target": requirement.target, "requirement": requirement.id}
 
 
 def _about(run: Run) -> Iterator[tuple[dict[str, str], int]]:

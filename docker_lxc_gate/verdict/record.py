@@ -27,6 +27,8 @@ FORMAT: Literal[1] = 1
 #: that was left behind outranks every verdict. A proven difference outranks a missing result, and
 #: that outranks an undetermined one.
 USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
+#: The exit codes of what is known to be wrong.
+BAD = frozenset({NOT_EXACT, DIFFERS})
 #: The exit code of an interrupted session, as in a shell (128 + SIGINT).
 INTERRUPTED = 130
 #: The word for each exit code of a session; the others are those of signals.
@@ -81,6 +83,12 @@ class Outcome(msgspec.Struct, frozen=True):
     ended: datetime | None = None
     seconds: float = 0.0
     included: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its file and line, as far as known."""
+        file, _, line = self.where.rpartition(":")
+        return file, line
 
     @property
     def asked(self) -> bool:
@@ -153,6 +161,12 @@ class Run(msgspec.Struct, kw_only=True):
     def asked(self) -> list[Outcome]:
         """The scenarios that were asked."""
         return [each for each in self.scenarios if each.asked]
+
+    @property
+    def own_problems(self) -> list[str]:
+        """The problems of the run itself: at least one if no scenario tells of its exit code."""
+        told = not self.code or any(each.code for each in self.scenarios)
+        return self.problems or [f"the run is {self.verdict}"] * (not told)
 
     @property
     def causes(self) -> dict[str, list[Outcome]]:

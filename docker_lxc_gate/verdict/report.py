@@ -21,14 +21,14 @@ import pytest
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import ctrf, junit, metrics, record, summary
-from docker_lxc_gate.verdict.claim import CLOSED, close, not_own, place
+from docker_lxc_gate.verdict.claim import CLOSED, OURS, close, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-#: What each file is made by.
-_FILES = pytest.StashKey[dict[Path, Any]]()
+#: What each file is made by: those of the run, and those for other programs.
+_FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any]]]()
 _SECONDS = 120.0
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
@@ -65,7 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
     with suppress(OSError):  # Allure says why it cannot write there
         Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     own = {folder / "verdict.json": record.encoded, folder / "summary.md": summary.encoded}
-    files = {**own}
+    xml = reports / "junit.xml"
+    for path in (*own, *([xml] if folder == reports else [])):
+        _remove(path)  # a run that breaks off leaves no verdict of another run
+    taken = {(folder / name).resolve() for name in OURS}
+    others = {} if option.xmlpath else {xml: junit.encoded}
     for name, given, encoded in (
         ("--junit-xml", option.xmlpath, junit.encoded),
         ("--ctrf", option.ctrf, ctrf.encoded),
@@ -73,26 +77,29 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if given:
             path = Path(os.path.expandvars(given)).expanduser().absolute()
-            _require_writable(name, path, other=files)
-            files[path] = encoded
-    if not option.xmlpath:
-        files[reports / "junit.xml"] = junit.encoded
+            _require_writable(
+                name, path, taken - ({xml.resolve()} if name == "--junit-xml" else set())
+            )
+            if not path.is_symlink() and encoded is not metrics.encoded:  # /dev/stdout is one
+                _remove(path)
+            taken.add(path.resolve())
+            others[path] = encoded
     option.xmlpath = None  # pytest's own has our traceback, and not what was not asked
-    config.stash[_FILES] = files
-    for path, encoded in files.items():  # a run that breaks off leaves no verdict of another run
-        if path in own or not (path.is_symlink() or encoded is metrics.encoded):  # /dev/stdout
-            _remove(path)
+    config.stash[_FILES] = own, others
 
 
-def _require_writable(option: str, path: Path, other: Collection[Path]) -> None:
+def _require_writable(option: str, path: Path, taken: Collection[Path]) -> None:
     """Raise UsageError if a file cannot be written, before a run that takes minutes."""
-    with suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    why = "it is another file of the run" if path in other else ""
-    if option == "--metrics" and not (path.suffix == ".prom" and os.access(path.parent, os.W_OK)):
-        why = "it does not end in .prom, or its folder cannot be written"
-    elif not why and not os.access(path if path.exists() else path.parent, os.W_OK):
+    metric, why = option == "--metrics", ""
+    if not metric:
+        with suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.resolve() in taken:
+        why = "it is another file of the run"
+    elif path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         why = "it cannot be written"
+    elif metric and not (path.suffix == ".prom" and os.access(path.parent, os.W_OK)):
+        why = "it does not end in .prom, or its folder cannot be written"
     if why:
         raise pytest.UsageError(f"{option} {path}: {why}: name another file")
 
@@ -104,13 +111,21 @@ def _remove(path: Path) -> None:
 
 
 def write(config: pytest.Config, run: record.Run) -> None:
-    """Write the record of a run, and the files that are made from it alone."""
-    for path, encoded in config.stash[_FILES].items():
-        if encoded is metrics.encoded:
-            _replace(path, encoded(run))
-            continue
-        if not path.is_symlink() or path.name in {"verdict.json", "summary.md"}:
-            _remove(path)  # what somebody linked it to stays
+    """Write the record of a run, and the files that are made from it alone.
+
+    One of the user's files that cannot be written is a problem of the run, and no end of it.
+    """
+    own, others = config.stash[_FILES]
+    for path, encoded in others.items():
+        try:
+            if encoded is metrics.encoded:
+                _replace(path, encoded(run))
+            else:
+                _write(path, encoded(run))
+        except OSError as error:
+            run.problems.append(f"not written: {one_line(str(error))}")
+    for path, encoded in own.items():
+        _remove(path)  # what somebody linked it to stays
         _write(path, encoded(run))
 
 

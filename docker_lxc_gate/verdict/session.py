@@ -9,7 +9,7 @@ import allure_commons
 import pytest
 
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import github_annotations, record
+from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import counted, redact
@@ -55,6 +55,7 @@ class Gate:
     def __init__(self, config: pytest.Config) -> None:
         self.config, self.tally = config, Tally()
         self.asked = bool(feature_files(config))
+        self.done: record.Run | None = None
         self.screen = Screen(config, quiet=self.asked)
         if self.asked:
             self.run = record.begun(config)
@@ -128,7 +129,7 @@ class Gate:
     def written(self, code: int) -> record.Run:
         """Complete the record of the run, and write what is made from it."""
         self.run.code = code
-        run = record.completed(self.run, self.config, self.tally.settled())
+        self.done = run = record.completed(self.run, self.config, self.tally.settled())
         reports.write(self.config, run)
         return run
 
@@ -141,5 +142,3 @@ class Gate:
         self.screen.conclude(run)
         if run.asked and run.code != USAGE:
             self.screen.line(reports.publish(self.config, run))
-        for line in github_annotations.lines(self.config, run):
-            self.screen.line(line)

@@ -89,17 +89,13 @@ def main(
     """
     faults, asked = chosen(ids), target_file.find(where, file)
 
-    def selected(faults: Sequence[Fault]) -> Sequence[Fault]:
-        wanted = sample(faults) if few else faults
-        return catalogue.part(wanted, part) if part else wanted
-
     if listed:
-        _show(selected(faults), as_json=as_json)
+        _show(_selected(faults, part, few=few), as_json=as_json)
         return
     on_lab = asked == parse(DEFAULT)
     if not on_lab:
         faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
-    wanted = selected(faults)
+    wanted = _selected(faults, part, few=few)
     if prepare:
         if not on_lab:
             raise UsageError("--prepare is for the lab: other targets have no snapshots")
@@ -124,6 +120,14 @@ def main(
     else:
         Console(highlight=False).print(matrix.as_table(results))
     sys.exit(_code(results, len(wanted)))
+
+
+def _selected(faults: Sequence[Fault], part: str | None, *, few: bool) -> Sequence[Fault]:
+    wanted = sample(faults) if few else faults
+    wanted = catalogue.part(wanted, part) if part else wanted
+    if not wanted:
+        raise UsageError("--sample or --part leaves none of these faults")
+    return wanted
 
 
 def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:

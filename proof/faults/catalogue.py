@@ -35,9 +35,11 @@ TOPICS = (
     "plain",
 )
 FAULTS: tuple[Fault, ...] = tuple(fault for topic in TOPICS for fault in written(topic))
-#: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
-#: long as twenty others.
-SLOW = frozenset({"profile-back", "docker-back", "rehearsed", "letter"})
+#: Each of these scenarios applies the plan, or a large part of it, or works for minutes after a
+#: restore: a fault that kills it takes as long as many others.
+SLOW = frozenset(
+    {*("profile-back", "docker-back", "rehearsed", "letter"), *("image", "network", "volume")}
+)
 
 
 def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:

@@ -65,8 +65,9 @@ def cases(whole: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_metrics_have_each_clause_with_one_verdict(three: Toy) -> None:
-    three.run("--metrics", "out/gate.prom")
     path = three.path / "out/gate.prom"
+    path.parent.mkdir()
+    three.run("--metrics", "out/gate.prom")
     assert (oct(path.stat().st_mode & 0o777), [*path.parent.iterdir()]) == ("0o644", [path])
     judged = [
         (labels["requirement"], labels["verdict"], value)
@@ -111,11 +112,100 @@ def _there(request):
     assert "old" not in (toy.path / "gate.prom").read_text()
 
 
+def test_metrics_of_a_clause_that_was_asked_in_part_say_so(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a", tags="@req:VAL-3")
+    toy.feature("Then all is well", name="b", tags="@req:VAL-3")
+    toy.run("-k", "test_a", "--metrics", "gate.prom")
+    counts = [
+        value
+        for name, labels, value in series(toy.path / "gate.prom")
+        if labels.get("requirement") == "VAL-3" and "scenarios" in name
+    ]
+    assert counts == [2, 1]
+
+
+BROKEN = "def pytest_sessionfinish(): raise ValueError('guest said:\\n::error::forged')"
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "status", "kind"),
+    [
+        ("", ["features", "test_plain.py"], "failed", "::error"),
+        (BROKEN, [], "other", "::warning"),
+        ("def pytest_unconfigure(): raise KeyboardInterrupt", [], "other", "::warning"),
+        ("", ["-k", "nothing"], "other", "::warning"),
+    ],
+)
+def test_what_no_scenario_tells_is_a_test_and_an_annotation(
+    toy: Toy, more: str, options: list[str], status: str, kind: str
+) -> None:
+    toy.feature("Then all is well")
+    toy.conftest(f"\n\n{more}\n")
+    (toy.path / "test_plain.py").write_text("def test(): assert False")
+    toy.apart = True
+    done = toy.run(*options, "--format", "github", "--ctrf", "ctrf.json")
+    whole = json.loads((toy.path / "ctrf.json").read_text())
+    assert cases(whole)[-1]["suite"] == ["the run itself"]
+    assert cases(whole)[-1]["status"] == status
+    assert [line.partition(" ")[0] for line in commands(done)] == [kind]
+
+
+def test_annotations_have_the_worst_first_and_as_an_error(toy: Toy) -> None:
+    toy.feature("Then an error in a Then", name="a")
+    toy.feature("Then an assertion in a Then", name="b")
+    toy.feature("Then a rollback that fails", name="c")
+    said = commands(toy.run("--format", "github"))
+    assert [re.sub(" file.*title=", " ", line).partition("%")[0] for line in said] == [
+        *("::error c", "::error b", "::warning a"),
+    ]
+
+
+@pytest.mark.parametrize("options", [["--no-such-option"], ["-k", "a b"], ["--collect-only"]])
+def test_commands_are_taken_again_where_nothing_was_judged(toy: Toy, options: list[str]) -> None:
+    toy.feature("Then all is well")
+    toy.apart = True
+    said = toy.run("--format", "github", *options).stdout.str()
+    assert said.count("::stop-commands::") == len(
+        re.findall("^::[0-9a-f]{64}::$", said, re.MULTILINE)
+    )
+
+
+def test_file_that_cannot_be_written_at_the_end_is_told_and_the_verdict_stays(toy: Toy) -> None:
+    toy.feature("Then an assertion in a Then")
+    (toy.path / "out").mkdir()
+    toy.conftest("""
+@pytest.fixture(autouse=True)
+def _gone(request):
+    request.config.rootpath.joinpath("out").rmdir()
+""")
+    done = toy.run("--metrics", "out/gate.prom", "--ctrf", "ctrf.json")
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(["not written: *gate.prom*", "verdict: not compliant*"])
+    assert (toy.path / "ctrf.json").exists()
+    assert (toy.path / "reports/junit.xml").exists()
+
+
+@pytest.mark.parametrize("name", ["a link", "reports/../reports/verdict.json"])
+def test_file_that_is_one_of_the_runs_by_another_name_is_refused(toy: Toy, name: str) -> None:
+    toy.compliant("a")
+    toy.run("--ctrf", "ctrf.json")
+    (toy.path / "a link").symlink_to("reports/junit.xml")
+    toy.apart = True
+    assert toy.run("--ctrf", "ctrf.json", "--metrics", "no").ret == 2
+    assert toy.run("--ctrf", name).ret == 2
+    assert not (toy.path / "reports/verdict.json").exists()
+    assert not (toy.path / "ctrf.json").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
+        (["--metrics", "new/gate.prom"], "it cannot be written"),
+        (["--metrics", "features"], "it cannot be written"),
+        (["--ctrf", "features"], "it cannot be written"),
+        (["--ctrf", "reports/.lock"], "it is another file of the run"),
+        (["--ctrf", "reports/junit.xml"], "it is another file of the run"),
         (["--metrics", "gate.txt"], "it does not end in .prom"),
-        (["--metrics", "/proc/none/gate.prom"], "its folder cannot be written"),
         (["--ctrf", "/proc/none/ctrf.json"], "it cannot be written"),
         (["--ctrf", "reports/verdict.json"], "it is another file of the run"),
         (["--junit-xml", "one.xml", "--ctrf", "one.xml"], "it is another file of the run"),
