@@ -69,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for path in (*own, *([xml] if folder == reports else [])):
         _remove(path)  # a run that breaks off leaves no verdict of another run
     taken = {(folder / name).resolve() for name in OURS}
+    junits = {(at / xml.name).resolve() for at in (folder, reports)}
     others = {} if option.xmlpath else {xml: junit.encoded}
     for name, given, encoded in (
         ("--junit-xml", option.xmlpath, junit.encoded),
@@ -77,9 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if given:
             path = Path(os.path.expandvars(given)).expanduser().absolute()
-            _require_writable(
-                name, path, taken - ({xml.resolve()} if name == "--junit-xml" else set())
-            )
+            _require_writable(name, path, taken - (junits if encoded is junit.encoded else set()))
             if not path.is_symlink() and encoded is not metrics.encoded:  # /dev/stdout is one
                 _remove(path)
             taken.add(path.resolve())

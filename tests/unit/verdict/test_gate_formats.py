@@ -165,9 +165,8 @@ def test_commands_are_taken_again_where_nothing_was_judged(toy: Toy, options: li
     toy.feature("Then all is well")
     toy.apart = True
     said = toy.run("--format", "github", *options).stdout.str()
-    assert said.count("::stop-commands::") == len(
-        re.findall("^::[0-9a-f]{64}::$", said, re.MULTILINE)
-    )
+    ends = re.findall("^::[0-9a-f]{64}::$", said, re.MULTILINE)
+    assert said.count("::stop-commands::") == len(ends)
 
 
 def test_file_that_cannot_be_written_at_the_end_is_told_and_the_verdict_stays(toy: Toy) -> None:
