@@ -206,7 +206,7 @@ def _inside(
 ) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
-    storage = _storage(wanted)
+    storage = replace(_storage(wanted), tell=tell)
     if wanted.profile == desired.PROFILE:
         storage = replace(storage, elsewhere=partial(profile_elsewhere, runtime.node))
     fuse = (desired.DRIVER,) if wanted.drivers[0] == desired.DRIVER else ()

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
-from docker_lxc_gate.printable import cut
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.printable import Notice, cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
 from remediation.engine.action import Action, Reads, SideEffect
@@ -30,6 +33,16 @@ _SERVICE_TIMEOUT = 180.0
 #: Docker may have failed too often to be started again.
 RESET = "systemctl reset-failed docker 2>/dev/null"
 _UNITS = (docker.active("docker"), docker.active(docker.SOCKET))
+_CARRY_OVER = program("remediation", "carry_over.pl")
+_MOVE_ASIDE = program("remediation", "move_aside.sh")
+_CHANGED = program("remediation", "changed_containers.sh")
+#: For each driver that apply can carry images and containers over to, the driver that has them.
+_FORMER = {"fuse-overlayfs": "overlay2", "overlay2": "fuse-overlayfs"}
+#: The directory below Docker's in which apply keeps what a rollback puts back.
+_KEPT = "docker-lxc-gate"
+#: To walk through all layers, and to copy some of them (seconds).
+_LOOK_TIMEOUT, _CARRY_TIMEOUT = 600.0, 3600.0
+_CARGO = patterns.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18})\n")
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,8 @@ class DockerState:
     ``unit`` is ``active`` or ``stopped``, the same of its socket, and systemd's word for what it
     does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
     directory; ``containers`` those that run, which may end by themselves; ``images`` the drivers
-    of which Docker knows images, which a Docker that is gone leaves, too.
+    of which Docker knows images, which a Docker that is gone leaves, too; ``carried`` is whether
+    apply carries images and containers over.
 
     Stored in journals: its fields are a schema
     (tests/unit/remediation/engine/test_stored_states.py).
@@ -50,6 +64,29 @@ class DockerState:
     drivers: tuple[str, ...]
     containers: tuple[str, ...] = field(default=(), compare=False)
     images: tuple[str, ...] = field(default=(), compare=False)
+    carried: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What apply would carry over to the new driver, or why it carries nothing over."""
+
+    images: int = 0
+    containers: int = 0
+    copied: int = 0
+    obstacle: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether something is carried over."""
+        return bool(self.images or self.containers)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        size = f"{self.copied / (1 << 20):.1f} MiB"
+        return (
+            f"{self.images} images and {self.containers} containers are carried over: {size} are "
+            "copied, and image layers are linked"
+        )
 
 
 @dataclass(frozen=True)
@@ -58,7 +95,8 @@ class StorageDriver(Action[DockerState]):
 
     The driver's name proves little (its start-up check is "the program exists"); the features
     look for its mounts. Rolled back, the directories which the new driver made are moved aside:
-    dockerd refuses to start when it finds the layers of two drivers.
+    dockerd refuses to start when it finds the layers of two drivers. Between overlay2 and
+    fuse-overlayfs, images and containers are carried over, see ``carry_over.pl``.
     """
 
     driver: str
@@ -69,6 +107,8 @@ class StorageDriver(Action[DockerState]):
     elsewhere: Callable[[str], str] = field(default=lambda _: "", compare=False)
     #: Other drivers that will do: Docker stays on one of these, and a new Docker chooses.
     others: tuple[str, ...] = ()
+    #: Called with what somebody should know of a change that succeeded.
+    tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     before: ClassVar[Any] = DockerState
 
@@ -95,12 +135,17 @@ class StorageDriver(Action[DockerState]):
             consent=[
                 *(*check, docker.OPTIONS_ELSEWHERE),
                 *(docker.BOOTING, docker.REMOVED_WHEN_ENDED),
+                *([self._look(self.root(None))] if self.driver in _FORMER else []),
             ],
             side_effects=[docker.DRIVER_AND_ROOT, *docker.lists((*_OF_A_DRIVER, *_SHARED))],
         )
 
     @override
     def capture(self, on: Transport) -> DockerState:
+        return replace(self.left(on), carried=bool(self._cargo(on)))
+
+    @override
+    def left(self, on: Transport) -> DockerState:
         settings = self._file.capture(on)
         words = ["active" if on.ask(unit) else "stopped" for unit in _UNITS]
         unit = " ".join([*words, on.ask(docker.AT_BOOT)])
@@ -148,15 +193,32 @@ class StorageDriver(Action[DockerState]):
 
         def parse(result: CommandResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
             found = set(result.text.splitlines())
-            drivers = tuple(name for name in self.DRIVERS if f"{root}/{name}" in found)
+            drivers = tuple(name for name in names if f"{root}/{name}" in found)
             return drivers, tuple(name for name in self.DRIVERS if f"{root}/image/{name}" in found)
 
+        names = (*self.DRIVERS, _KEPT)
         depth = ("-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
         return Read(("find", "-H", root, f"{root}/image", *depth), parse)
 
     def _made(self, on: Transport, before: DockerState) -> list[str]:
         """Return what is below Docker's directory of drivers that came since."""
         return _came(before, *on.ask(self._stored(before.settings)))
+
+    def _look(self, root: str, verb: str = "look") -> Read[Cargo]:
+        """Read what would be carried over; as a command with another verb, it is done."""
+        former = _FORMER.get(self.driver, "")
+        argv = ("perl", "-e", _CARRY_OVER, verb, root, former, self.driver, "/proc")
+        return Read(argv, _cargo, _LOOK_TIMEOUT)
+
+    def _cargo(self, on: Transport) -> Cargo:
+        settings = on.read(self.path)
+        if docker.is_absent(on):
+            return Cargo()
+        if self.driver not in _FORMER:
+            return Cargo(obstacle=f"that is not possible to {self.driver}")
+        if _settings(settings).get("live-restore") is True:
+            return Cargo(obstacle="they go on running while Docker restarts (live-restore)")
+        return on.ask(self._look(self.root(settings)))
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -178,10 +240,23 @@ class StorageDriver(Action[DockerState]):
 
     @override
     def apply(self, on: Transport) -> None:
+        self.apply_from(on, self.capture(on))
+
+    @override
+    def apply_from(self, on: Transport, before: DockerState) -> None:
         self._file.apply(on)
         if docker.is_absent(on):
             return
+        if before.carried:
+            _stop(on)
+            carry = self._look(self._root(on), "carry").argv
+            on.run(carry, timeout=_CARRY_TIMEOUT).require("nothing was lost: see docs/rollback.md")
         start_docker(on, "restart docker")
+        if before.carried:
+            try:
+                start_again(on, before.containers)
+            except CommandFailed as error:  # they are not lost
+                self.tell(Notice(f"not all of Docker's containers run again: {error}"))
 
     @override
     def rollback(self, on: Transport, before: DockerState) -> None:
@@ -196,16 +271,15 @@ class StorageDriver(Action[DockerState]):
         root = self.root(files.content(before.settings))  # the plan leaves that one key alone
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
         if made := self._made(on, before):
-            on.run(["mkdir", "-p", f"{aside}/image"]).require()
-        for place in made:
-            on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
-        if made:  # a data-root may be a file system of its own, which rollback does not know
+            move = ["sh", "-c", _MOVE_ASIDE, "aside", root, aside, *made]
+            on.run(move, timeout=_LOOK_TIMEOUT).require()
+            # A data-root may be a file system of its own, which rollback does not know.
             on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 
     @override
     def restored(self, on: Transport, before: DockerState) -> bool:
         """What it does at boot the plan never changed."""
-        now = self.capture(on)
+        now = self.left(on)
         came = _came(before, now.drivers, now.images)
         return _but_at_boot(now) == _but_at_boot(before) and not came
 
@@ -240,24 +314,40 @@ class StorageDriver(Action[DockerState]):
         seen = (f"these stay, and are seen: {stays}",) if stays else ()
         loses: tuple[str, ...] = ()
         if before is None:
-            if held:
-                loses = (f"{held} stay on disk, unseen until a rollback", *seen)
+            cargo = self._cargo(on)
+            if cargo:
+                loses = (str(cargo), *seen)
+            elif held:
+                why = cargo.obstacle or "Docker does not keep them in its classic image store"
+                hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over"
+                loses = (f"{hidden}: {why}", *seen)
             loses += lost_when_ended(on)
             restarted = f"Docker in {on.machine} is restarted on {self.driver}"
-            found = [SideEffect(f"restart Docker on {self.driver}", restarted, loses)]
+            what = "carry over" if cargo else "restart"
+            found = [SideEffect(f"{what} Docker on {self.driver}", restarted, loses)]
             root = self._root(on)
             if lacking := self.elsewhere(root):
                 found.append(SideEffect(f"no rules for {root}", lacking))
             return found
         if made := self._made(on, before):
             root = self.root(files.content(before.settings))
-            new = dict.fromkeys(place.removeprefix("image/") for place in made)
-            moved = f"what it made on {', '.join(new)} is moved to {root}/taken-back-*"
+            new = dict.fromkeys(place.removeprefix("image/") for place in made if place != _KEPT)
+            moved = f"what it has on {', '.join(new)} is moved to {root}/taken-back-*"
             if held and _driver(on.ask(docker.DRIVER_AND_ROOT)) in new:
                 moved += f": {held}"
-            loses = (moved, *seen)
+            loses = (moved, *seen) if new else seen
+            if _KEPT in made:
+                loses += ("images and containers from before apply come back as they were then",)
+                if changed := on.ask(self._changed(root)):
+                    names = ", ".join(changed)
+                    loses += (f"what {names} changed in files of their own since is moved, too",)
         restarted = f"Docker in {on.machine} is restarted on its former settings"
         return [SideEffect("restart Docker on its former settings", restarted, loses)]
+
+    def _changed(self, root: str) -> Read[list[str]]:
+        """Read which containers that apply carried over changed files since."""
+        argv = ("sh", "-c", _CHANGED, "changed", root)
+        return Read(argv, lambda result: sorted(result.text.split()), _LOOK_TIMEOUT)
 
     def _root(self, on: Transport) -> str:
         return self.root(on.read(self.path))
@@ -272,13 +362,28 @@ def _driver(answer: CommandResult) -> str:
     return answer.text.strip().partition(" ")[0]
 
 
-def _named(settings: bytes | None, key: str) -> str:
-    """Return what Docker's settings name under a key, empty if nothing."""
+def _cargo(result: CommandResult) -> Cargo:
+    """Return what ``carry_over.pl`` says before a change."""
+    if numbers := _CARGO.fullmatch(result.text):
+        images, containers, copied = map(int, numbers.groups())
+        return Cargo(images, containers, copied)
+    if result.ok and not result.text:
+        return Cargo()
+    said = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")
+    return Cargo(obstacle=cut(said.strip(), 300) or f"the look ended with {result.exit_code}")
+
+
+def _settings(settings: bytes | None) -> dict[str, Any]:
     try:
         found = parse(settings or b"")
     except ValueError:
-        return ""
-    named = found.get(key) if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(settings: bytes | None, key: str) -> str:
+    """Return what Docker's settings name under a key, empty if nothing."""
+    named = _settings(settings).get(key)
     return named if isinstance(named, str) else ""
 
 

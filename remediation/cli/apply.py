@@ -50,8 +50,9 @@ _OFTEN = 3.0
 def apply(aim: Target, only: tuple[str, ...], yes: bool, form: str, with_backup: bool) -> None:
     """Apply the plan. On an error, roll back what was changed.
 
-    It may restart Docker and the container. If it changes the storage driver, Docker starts empty:
-    earlier images and Docker containers are hidden until rollback. See docs/what-changes.md.
+    It may restart Docker and the container. If it changes the storage driver, it carries Docker's
+    images and containers over, or says why they are hidden until rollback. See
+    docs/what-changes.md.
 
     Denials of AppArmor, of anyone on the node, are shown while it runs.
     """

@@ -82,6 +82,10 @@ class Action(ABC, Generic[Before]):
     def apply(self, on: Transport) -> None:
         """Bring about the desired state."""
 
+    def apply_from(self, on: Transport, before: Before) -> None:  # noqa: ARG002
+        """Bring about the desired state; ``before`` is what ``capture`` returned in this run."""
+        self.apply(on)
+
     @abstractmethod
     def rollback(self, on: Transport, before: Before) -> str | None:
         """Bring back the before-image, from any state in which a run can end.

@@ -250,11 +250,10 @@ class _Run:
             lambda each: (*each.reads().check, *(each.reads().capture if each in looked else ())),
             self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
         )
-        on = self.on[step.place]
-        action.apply(on if step.place is Place.CONTAINER else step.on)
+        on, before = self.on[step.place], self.images[action.id]
+        action.apply_from(on if step.place is Place.CONTAINER else step.on, before)
         _require_applied(step, action.check(on))
         after = action.left(on)
-        before = self.images[action.id]
         if not action.purges and action.changed_since(after, before, None):
             said = (
                 f"{action.title}: somebody changed it while apply ran. rollback will refuse to "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: What is run on real files: scripts by their names, programs with ``LC_ALL=C``, and others.
 SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
-SCRIPTS |= {"list", "held", "clear"}
+SCRIPTS |= {"list", "held", "clear", "aside"}
 FILES = {"tar", "cat"}
 COMMANDS = {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
 _CACHE = "/var/cache/apparmor"
@@ -206,6 +206,7 @@ class Docker(Stateful):
         self.containers: set[str] = set()  # that run
         self.stored: set[str] = set()  # that are there, running or not
         self.started: list[str] = []
+        self.refuses = b""  # why no container starts
         self.synced: list[str] = []
         self.told = b""  # its unit, and the file of options beside it
 
@@ -233,7 +234,7 @@ class Docker(Stateful):
         there = [each.name for each in self._root.glob("*") if "overlay" in each.name]
         return {0: self._DEFAULT, 1: there[0] if there else ""}.get(len(there), "")
 
-    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: C901, PLR0911 - a table
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: C901, PLR0911, PLR0912 - a table
         match words:
             case ["systemctl", "is-active", "-q", "docker"]:
                 return 0 if self.driver else 3, b"", b""
@@ -255,6 +256,12 @@ class Docker(Stateful):
                 self.driver, self.socket = "", False
                 self.containers.clear()
                 return 0 if self.installed else 5, b"", b""
+            case ["perl", "-e", program, verb, root, old, new, "/proc"]:
+                if verb == "carry":
+                    assert not self.driver, "what runs cannot be copied"
+                    assert not self.socket, "it would start it"
+                proc = str(self._root.parent / "proc")  # of an unprivileged container
+                return _answer(Local().run(["perl", "-e", program, verb, root, old, new, proc]))
             case ["sync", "-f", place]:
                 self.synced.append(place)
                 return 0, b"", b""
@@ -272,6 +279,8 @@ class Docker(Stateful):
                 return (0, f"{said}\n".encode(), b"") if self.driver else (3, b"", b"")
             case ["docker", "start", *ids]:
                 assert self.driver, "its socket would start it"
+                if self.refuses:
+                    return 1, b"", self.refuses
                 self.started += ids
                 self.containers |= set(ids) & self.stored
                 return int(not set(ids) <= self.stored), b"", b"No such container"

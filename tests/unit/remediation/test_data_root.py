@@ -91,8 +91,13 @@ SAYS = {
 }
 
 
-def priced(driver: str, *, before: bool) -> str:
-    says = {"docker info": f"{driver}\n".encode()} | SAYS
+def priced(driver: str, *, before: bool, carries: bytes = b"", kept: bytes = b"") -> str:
+    says = {
+        "kept=$1": b"web\ndb\n",
+        "perl -e": carries,
+        "docker info": f"{driver}\n".encode(),
+    } | SAYS
+    says["find -H"] = SAYS["find -H"] + kept
 
     def answer(argv: list[str]) -> Answer:
         return next(said for words, said in says.items() if words in " ".join(argv))
@@ -111,9 +116,26 @@ def priced(driver: str, *, before: bool) -> str:
 def test_apply_says_what_hides_and_what_stays() -> None:
     assert priced("overlay2", before=False) == (
         "Docker in pve1 is restarted on fuse-overlayfs; container a, container b, image hello:1 "
-        "stay on disk, unseen until a rollback; these stay, and are seen: volume kept, "
+        "stay on disk, unseen until a rollback, and are not carried over: Docker does not keep "
+        "them in its classic image store; these stay, and are seen: volume kept, "
         "network mine | said of /var/lib/docker"
     )
+
+
+def test_apply_says_what_it_carries_over_or_why_it_does_not() -> None:
+    said = priced("overlay2", before=False, carries=b"12 3 5242880\n")
+    assert "12 images and 3 containers are carried over: 5.0 MiB are copied" in said
+    assert "unseen" not in said
+    said = priced("overlay2", before=False, carries=b"no it has no room\n")
+    assert "unseen until a rollback, and are not carried over: it has no room" in said
+
+
+def test_rollback_of_what_was_carried_over_says_which_containers_have_newer_data() -> None:
+    kept = f"{DATA}/docker-lxc-gate\n".encode()
+    said = priced("fuse-overlayfs", before=True, kept=kept)
+    assert "images and containers from before apply come back as they were then" in said
+    assert "what db, web changed in files of their own since is moved, too" in said
+    assert "docker-lxc-gate" not in said
 
 
 @pytest.mark.parametrize("driver", ["fuse-overlayfs", "overlay2"])

@@ -45,6 +45,15 @@ class World:
             (self.folder / each).mkdir()
         self.docker = Docker(self.folder / "root", self.folder / "here/daemon.json")
 
+    def give(self) -> None:
+        """Give Docker an image and two containers on overlay2; one runs."""
+        for place in ("here/../proc/self", "root/overlay2/layer/diff", "root/overlay2/mount/diff"):
+            (self.folder / place).mkdir(parents=True)
+        for place, text in _HELD.items():
+            (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
+            Laid(content=text.encode()).at(self.folder / place)
+        self.docker.stored, self.docker.containers = {"1-exited", "2-web"}, {"2-web"}
+
     def plan(self, death: Death | None = None) -> Plan:
         """Return the plan, put together as the real one is."""
         on, path = (death or Death()).under(self.docker), str(self.folder / "here/daemon.json")
@@ -69,6 +78,16 @@ class World:
         return look(self.folder / "here"), below, self.docker.driver, self.docker.socket
 
 
+_HELD = {
+    "proc/self/uid_map": "0 100000 65536\n",
+    "proc/self/mountinfo": "",
+    "root/image/overlay2/layerdb/sha256/1/cache-id": "layer",
+    "root/image/overlay2/imagedb/content/sha256/1": "{}",
+    "root/overlay2/layer/diff/file": "of an image",
+    "root/overlay2/mount/diff/file": "of a container",
+    "root/containers/1-exited/config.v2.json": '{"Driver":"overlay2"}',
+    "root/containers/2-web/config.v2.json": '{"Driver":"overlay2"}',
+}
 ABSENT, OVERLAY = Laid("absent"), frozenset({"overlay2"})
 
 
@@ -180,6 +199,61 @@ def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> N
         return world(name, laid, frozenset(layers), running=bool(running), socket=running is None)
 
     comes_back_wherever_killed(fresh, World.look, back=back, ways=10)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_carrying_over_killed_at_any_command_is_rolled_back(back: bool) -> None:
+    def fresh(name: str) -> World:
+        made = world(name)
+        made.give()
+        return made
+
+    comes_back_wherever_killed(fresh, World.look, back=back, ways=10)
+
+
+def test_apply_carries_images_and_containers_over(it: World, tmp_path: Path) -> None:
+    it.give()
+    before = it.look()
+    apply(it.plan())
+    assert (tmp_path / "root" / OURS / "mount/diff/file").read_text() == "of a container"
+    settings = tmp_path / "root/containers/2-web/config.v2.json"
+    assert settings.read_text() == f'{{"Driver":"{OURS}"}}'
+    assert (it.docker.containers, it.docker.started) == ({"2-web"}, ["2-web"])
+    (tmp_path / "root" / OURS / "mount/diff/file").write_text("newer")
+    roll_back(it.plan())
+    assert it.look() == before
+    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    assert (aside / OURS / "mount/diff/file").read_text() == "newer"
+    assert (aside / "containers/2-web/config.v2.json").read_text() == f'{{"Driver":"{OURS}"}}'
+
+
+def test_apply_whose_carrying_over_fails_is_rolled_back(it: World, tmp_path: Path) -> None:
+    """A Docker container goes on running although Docker was stopped."""
+    it.give()
+    mounted = f"1 1 0:1 / {tmp_path}/root/overlay2/mount/merged rw - overlay overlay rw\n"
+    (tmp_path / "proc/self/mountinfo").write_text(mounted)
+    before = it.look()
+    with naming(CommandFailed, "mount/merged is mounted"):
+        apply(it.plan())
+    assert it.look() == before
+
+
+def test_apply_tells_which_containers_do_not_run_again(it: World) -> None:
+    it.give()
+    told: list[str] = []
+    plan = it.plan()
+    (step,) = plan.steps
+    it.docker.refuses = b"no /dev/fuse"
+    apply(replace(plan, steps=[replace(step, action=replace(step.action, tell=told.append))]))
+    assert it.docker.driver == OURS
+    assert "no /dev/fuse" in told[0]
+
+
+def test_apply_with_live_restore_carries_nothing_over(it: World, tmp_path: Path) -> None:
+    it.give()
+    Laid(content=b'{"live-restore": true}').at(tmp_path / "here/daemon.json")
+    apply(it.plan())
+    assert not (tmp_path / "root/docker-lxc-gate").exists()
 
 
 def test_rollback_moves_the_new_drivers_layers_aside(it: World, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""``apply`` carries what Docker holds over to the plan's driver; ``rollback`` brings it back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from docker_lxc_gate.lab import workload_image as image
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import at_most
+from proof.faults import states
+from steps.rollback import CTID
+from tests.live.interrupted.interruption import connected
+from tests.live.running import remediation
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.lab.machine import Lab
+    from docker_lxc_gate.machines.transport import Transport
+
+_PATIENCE = 1800.0
+#: What a Docker container does to the files of its image and to a volume. Some stay.
+_WRITE = r"""
+my ($word, $stays) = @ARGV;
+my $name = "/gate/\xff\xfe $word";
+sub must { $_[0] or die "$!\n" }
+sub change {
+    unlink or die "$_: $!\n" for "/gate/linked/one", "/gate/attribute", "/gate/data/first";
+    must(rmdir "/gate/data" and mkdir "/gate/data" and mkdir $name);
+    for ("$name/new", "/gate/last", "/gate/owned/user", "/kept/$word") {
+        must(open my $file, ">", $_);
+        must(print $file $word x 1000 and close $file);
+    }
+    must(chown 1234, 65535, "$name/new" and chmod 0641, "/gate/owned/last");
+    must(link "$name/new", "/gate/again" and symlink "\xfe", "/gate/symbolic");
+    must(rename "/gate/owned/setuid", "/gate/renamed");
+}
+change() unless -e $name;  # it is started again
+$SIG{TERM} = sub { exit 0 };
+$| = 1;
+print "done\n";
+sleep 1 while $stays;
+"""
+_FILL = r"""
+set -e
+run="docker run --pull never --mount source=kept,target=/kept"
+docker run --pull never --network none --name changer "$1" perl -e "$3"
+docker commit changer "$2"
+docker rm changer
+docker network create theirs
+$run --name stopped "$2" perl -e "$4" stopped
+$run -d --name running --network theirs "$2" perl -e "$4" running yes
+for _ in $(seq 300); do docker logs running | grep done && exit; sleep 1; done
+exit 1
+"""
+_HELD = r"""
+docker images -a --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
+docker ps -a --no-trunc --format '{{.ID}} {{.Names}}' | sort
+docker ps --format 'runs: {{.Names}}'
+docker volume ls -q
+for name in stopped running former; do
+    echo "$name: diff $(docker diff $name | LC_ALL=C sort | sha256sum | cut -c1-12)"
+    echo "$name: tree $(docker export $name | sha256sum)"
+done
+for name in $(docker images -q --no-trunc | sort -u); do
+    docker history --no-trunc --format '{{.ID}} {{.Size}} {{.CreatedBy}}' $name
+done
+echo "image: $(docker save "$1" | sha256sum)"
+docker exec running perl -e "$2"
+find /var/lib/docker/volumes/kept -printf '%P %s %t\n' | sort
+"""
+#: Of an inspected object: what another driver, or a start, changes.
+_OF_A_START = {"GraphDriver", "State", "NetworkSettings", "RestartCount"}
+
+
+def filled(inside: Transport) -> None:
+    """Make an image of 30 layers and two containers of it, which changed files."""
+    load = ["sh", "-c", program("steps", "image.sh")]
+    machine = inside.look(["uname", "-m"]).require().text.strip()
+    inside.run(load, stdin=image.archive(machine), timeout=_PATIENCE).require()
+    change = program("steps", "change.pl")
+    fill = ["sh", "-c", _FILL, "fill", image.LOADED, image.COMMITTED, change, _WRITE]
+    inside.run(fill, timeout=_PATIENCE).require()
+
+
+def held(inside: Transport) -> dict[str, Any]:
+    """Return what Docker holds: ids, histories, differences, and hashes of merged trees."""
+    words = ["sh", "-c", _HELD, "held", image.COMMITTED, program("steps", "list.pl")]
+    said = inside.run(words, timeout=_PATIENCE).require().text.splitlines()
+    inspect = ["sh", "-c", "docker inspect $(docker images -q) $(docker ps -aq)"]
+    with at_most(1 << 24):
+        objects = json.loads(inside.look(inspect, timeout=_PATIENCE).require().text)
+    return {"said": said} | {
+        each["Id"]: {key: value for key, value in each.items() if key not in _OF_A_START}
+        for each in objects
+    }
+
+
+def test_apply_carries_images_and_containers_over_and_rollback_brings_them_back(
+    machine: Lab,
+) -> None:
+    """By hash of every merged tree, and by what Docker says of each object."""
+    states.bare(machine, "docker")
+    target = ("--yes", "--target", f"lab/{CTID}")
+    with connected(machine) as node:
+        inside = Pct(node).inside(CTID)
+        filled(inside)
+        before = held(inside)
+        applied = remediation("apply", *target, timeout=_PATIENCE)
+        print(applied.stdout, applied.stderr)
+        assert applied.returncode == 0
+        assert "are carried over" in applied.stderr
+        driver = ["docker", "info", "-f", "{{.Driver}}"]
+        assert inside.look(driver).require().text == "fuse-overlayfs\n"
+        assert held(inside) == before
+        inside.run(["docker", "exec", "running", "perl", "-e", 'mkdir "/later"']).require()
+        back = remediation("rollback", *target, timeout=_PATIENCE)
+        print(back.stdout, back.stderr)
+        assert back.returncode == 0
+        assert "what running changed" in back.stderr
+        assert inside.look(driver).require().text == "overlay2\n"
+        assert held(inside) == before

@@ -1,0 +1,365 @@
+"""``carry_over.pl`` and ``move_aside.sh`` on real files, which a seeded generator makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.transport import Local
+from tests.doubles.examples import in_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from docker_lxc_gate.machines.result import CommandResult
+
+OVERLAY, FUSE = "overlay2", "fuse-overlayfs"
+_NAMES = ("a", "b c", "\udcff\udcfe", "x" * 200, "new\nline", "-t", "*")
+_OWNERS = (0, 1000, 65533, 65535)
+_OPAQUE, _FUSE_OPAQUE = "user.overlay.opaque", "user.fuseoverlayfs.opaque"
+_CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
+class Tree:
+    """Docker's directory with the layers of one image, and of a container on top of it."""
+
+    def __init__(self, folder: Path, driver: str = OVERLAY, seed: int = 0, layers: int = 4) -> None:
+        self.root, self.proc, self.driver = folder / "docker data", folder / "proc", driver
+        self.new = {OVERLAY: FUSE, FUSE: OVERLAY}[driver]
+        self.random = random.Random(seed)  # noqa: S311 - the same each time
+        (self.proc / "self").mkdir(parents=True)
+        self.write(self.proc / "self/uid_map", "         0     100000      65536\n")
+        self.write(self.proc / "self/mountinfo", "1 1 0:1 / / rw - ext4 /dev/a rw\n")
+        image, old = self.root / "image" / driver, self.root / driver
+        for number in range(layers):
+            self.layer(old / f"layer{number}")
+            self.write(old / f"layer{number}/committed")
+            of = image / f"layerdb/sha256/{number}"
+            self.write(of / "cache-id", f"layer{number}")
+            self.write(of / "tar-split.json.gz", "split")
+        for each in ("mount-init", "mount"):
+            self.layer(old / each)
+        (old / "mount/merged").mkdir()
+        self.write(image / "layerdb/mounts/container/mount-id", "mount")
+        self.write(image / "imagedb/content/sha256/one", "{}")
+        (old / "l").mkdir()
+        (old / "l/SHORT").symlink_to("../layer0/diff")
+        labels = {"Driver": driver, "x": f'"Driver":"{driver}"'}
+        settings = {"Config": {"Labels": labels}, "Name": "Driver", "Driver": driver, "Z": [labels]}
+        self.write(self.root / "containers/container/config.v2.json", json.dumps(settings))
+        self.write(self.root / "containers/container/container-json.log", "a line\n")
+        other = json.dumps({"Driver": "vfs", "Config": {"Labels": labels}})
+        self.write(self.root / "containers/other/config.v2.json", other)
+        self.write(self.root / "buildkit/snapshots.db", "cache")
+        self.write(self.root / "volumes/kept/_data/file", "theirs")
+        old.chmod(0o710)
+
+    def write(self, path: Path, text: str = "") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def layer(self, folder: Path) -> None:
+        """Fill a layer: it adds to those below, removes from them and hides them."""
+        (folder / "work/work").mkdir(parents=True)
+        (folder / "work/work").chmod(0)
+        self.write(folder / "link", "SHORT")
+        self.write(folder / "lower", "l/SHORT")
+        (folder / "diff").mkdir()
+        made: list[Path] = []
+        for _ in range(self.random.randrange(4, 14)):
+            folders = [path for path in made if path.is_dir() and not path.is_symlink()]
+            path = self.random.choice([folder / "diff", *folders]) / self.random.choice(_NAMES)
+            hidden = path.with_name(f".wh.{path.name}")
+            if not os.path.lexists(path) and not os.path.lexists(hidden):
+                made.append(self.entry(path, hidden, made))
+        for path in sorted(made, reverse=True):  # what is below first: it changes the times
+            if not path.name.startswith(".wh."):
+                at = self.random.randrange(10**18)
+                os.utime(path, ns=(at, at), follow_symlinks=False)
+
+    def entry(self, path: Path, hidden: Path, made: list[Path]) -> Path:
+        """Make something, and return what was made."""
+        kinds = ["file", "file", "folder", "opaque", "gone", "link", "odd", "same"]
+        files = [each for each in made if each.is_file() and not each.is_symlink()]
+        files = [each for each in files if not each.name.startswith(".wh.")]
+        match self.random.choice(kinds):
+            case "gone" if self.driver == FUSE and self.random.random() < 0.7:
+                hidden.touch()
+                return hidden
+            case "gone":
+                os.mknod(path, stat.S_IFCHR)
+                return path
+            case "link":
+                path.symlink_to(self.random.choice(["..", "/etc/passwd", "\udcfe"]))
+            case "same" if files:
+                path.hardlink_to(self.random.choice(files))
+            case "odd":
+                os.mkfifo(path)
+            case "folder":
+                path.mkdir()
+            case "opaque":
+                path.mkdir()
+                self.hide(path)
+            case _:
+                path.write_bytes(self.random.randbytes(self.random.choice([0, 9, 9999])))
+                os.setxattr(path, "user.gate", b"kept")
+        owner, group = self.random.choice(_OWNERS), self.random.choice(_OWNERS)
+        os.chown(path, owner, group, follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(self.random.choice([0o644, 0o4755, 0o2710, 0o1777, 0]))
+            if path.is_file() and self.random.random() < 0.3:
+                os.setxattr(path, "security.capability", _CAPABILITY)
+        return path
+
+    def hide(self, path: Path) -> None:
+        if self.driver == OVERLAY:
+            os.setxattr(path, _OPAQUE, b"y")
+            return
+        if self.random.random() < 0.5:
+            os.setxattr(path, _FUSE_OPAQUE, b"y")
+        (path / ".wh..wh..opq").touch()
+
+    def run(self, verb: str, change: Callable[[str], str] = str) -> CommandResult:
+        """Run the program."""
+        text = change(program("remediation", "carry_over.pl"))
+        words = (str(self.root), self.driver, self.new, str(self.proc))
+        return Local().run(["perl", "-e", text, verb, *words])
+
+    def roll_back(self, change: Callable[[str], str] = str) -> CommandResult:
+        """Move aside what is there, as the action does."""
+        places = [f"image/{self.new}", self.new, "docker-lxc-gate"]
+        made = [place for place in places if (self.root / place).exists()]
+        self.aside = self.root / f"taken-back-{len(list(self.root.glob('taken-back-*')))}"
+        text = change(program("remediation", "move_aside.sh"))
+        return Local().run(["sh", "-c", text, "aside", str(self.root), str(self.aside), *made])
+
+    def look(self) -> dict[str, Any]:
+        """Return all that a rollback brings back."""
+        return {
+            path: facts
+            for path, facts in look(self.root).items()
+            if not path.startswith("taken-back-") and "/" + path not in {"/image", "/"}
+        }
+
+
+def look(top: Path) -> dict[str, Any]:
+    """Return what there is below a directory; hard links are shown by the first path."""
+    found: dict[str, Any] = {}
+    first: dict[int, str] = {}
+    for folder, folders, files in os.walk(top):
+        folders.sort()
+        for name in sorted([*folders, *files]):
+            path = Path(folder, name)
+            is_, relative = path.lstat(), str(path.relative_to(top))
+            content: object = None
+            if path.is_symlink():
+                content = str(path.readlink())
+            elif path.is_file():
+                content = path.read_bytes()
+            names = os.listxattr(path, follow_symlinks=False)
+            attributes = {each: os.getxattr(path, each, follow_symlinks=False) for each in names}
+            same = relative if path.is_dir() else first.setdefault(is_.st_ino, relative)
+            facts = (is_.st_mode, is_.st_uid, is_.st_gid, is_.st_rdev, is_.st_mtime_ns)
+            found[relative] = (*facts, content, attributes, same)
+    return found
+
+
+_WHITEOUT = "removed"
+
+
+def meaning(tree: dict[str, Any], layer: str) -> dict[str, Any]:
+    """Return what a layer says, in the same words for both drivers."""
+    found: dict[str, Any] = {}
+    opaque: set[str] = set()
+    for path, (mode, user, group, device, at, content, attributes, same) in tree.items():
+        if not path.startswith(f"{layer}/diff"):
+            continue
+        folder, _, name = path.rpartition("/")
+        if name == ".wh..wh..opq" or {_OPAQUE, _FUSE_OPAQUE} & attributes.keys():
+            opaque.add(folder if name == ".wh..wh..opq" else path)
+        if name.startswith(".wh.") or (stat.S_ISCHR(mode) and not device):
+            if name != ".wh..wh..opq":
+                found[f"{folder}/{name.removeprefix('.wh.')}"] = _WHITEOUT
+            continue
+        kept = {name: value for name, value in attributes.items() if "opaque" not in name}
+        found[path] = mode, user, group, device, at, content, kept, same
+    return found | {f"{path} hides": True for path in opaque}
+
+
+@pytest.mark.parametrize("driver", [OVERLAY, FUSE])
+@pytest.mark.parametrize("seed", range(50 if in_depth() else 2))
+def test_carry_over_makes_the_same_layers_for_the_new_driver(
+    tmp_path: Path, driver: str, seed: int
+) -> None:
+    it = Tree(tmp_path, driver, seed)
+    before = it.look()
+    was = look(it.root / driver)
+    assert it.run("carry").require().text.startswith("1 1 ")
+    assert look(it.root / driver) == was
+    now = look(it.root / it.new)
+    assert {path for path in was if "/diff/" not in path} == {p for p in now if "/diff/" not in p}
+    for layer in ("layer0", "layer1", "layer2", "layer3", "mount", "mount-init"):
+        assert meaning(now, layer) == meaning(was, layer), layer
+    markers = [path for path in now if "/.wh." in path]
+    assert not markers, "overlay2 would show them"
+    assert look(it.root / "image" / it.new) == look(it.root / "image" / driver)
+    settings = (it.root / "containers/container/config.v2.json").read_text()
+    kept = (it.root / "docker-lxc-gate/former/containers/container/config.v2.json").read_text()
+    assert json.loads(settings) == json.loads(kept) | {"Driver": it.new}
+    assert "vfs" in (it.root / "containers/other/config.v2.json").read_text()
+    it.roll_back().require()
+    assert it.look() == before
+
+
+def test_carry_over_links_image_layers_and_copies_those_of_containers(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    for layer in ("layer0", "mount"):
+        it.write(it.root / OVERLAY / layer / "diff/file", "content")
+    it.run("carry").require()
+    for layer, is_linked in (("layer0", True), ("mount", False)):
+        former, new = (it.root / driver / layer / "diff/file" for driver in (OVERLAY, FUSE))
+        assert former.samefile(new) is is_linked
+
+
+def _attribute(it: Tree, name: str, of: str) -> None:
+    it.write(it.root / it.driver / of, "x")
+    os.setxattr(it.root / it.driver / of, name, b"/x")
+
+
+def _replace(it: Tree, place: str, text: str) -> None:
+    root = str(it.root).replace(" ", "\\040")  # as the kernel writes it
+    (it.proc / "self" / place).write_text(text.format(root))
+
+
+#: What stands in the way, and the words that name it.
+OBSTACLES: dict[str, tuple[Callable[[Tree], object], str]] = {
+    "metacopy": (lambda it: _attribute(it, "user.overlay.metacopy", "layer1/diff/m"), "metacopy"),
+    "redirect": (lambda it: _attribute(it, "user.overlay.redirect", "mount/diff/r"), "redirect"),
+    "a privileged container": (
+        lambda it: _replace(it, "uid_map", "0 0 4294967295\n"),
+        "privileged",
+    ),
+    "a mount": (
+        lambda it: _replace(
+            it,
+            "mountinfo",
+            "1 1 0:1 / {}/overlay2 rw - ext4 /dev/a rw\n",
+        ),
+        "mounted",
+    ),
+    "the new driver's": (lambda it: (it.root / it.new).mkdir(), FUSE),
+    "kept before": (lambda it: (it.root / "docker-lxc-gate").mkdir(), "docker-lxc-gate"),
+    "another driver's": (lambda it: (it.root / "image/vfs").mkdir(), "more than one"),
+    "a link": (
+        lambda it: ((it.root / OVERLAY).rename(it.root / "x"), (it.root / OVERLAY).symlink_to("x")),
+        "no directory",
+    ),
+    "a device": (
+        lambda it: os.mknod(it.root / OVERLAY / "mount/diff/n", stat.S_IFCHR, 259),
+        "device",
+    ),
+    "an AUFS name": (lambda it: it.write(it.root / OVERLAY / "layer0/diff/.wh.x"), ".wh.x"),
+}
+
+
+@pytest.mark.parametrize(("change", "named"), OBSTACLES.values(), ids=OBSTACLES)
+@pytest.mark.parametrize("verb", ["look", "carry"])
+def test_carry_over_with_an_obstacle_changes_nothing_and_names_it(
+    tmp_path: Path, change: Callable[[Tree], object], named: str, verb: str
+) -> None:
+    it = Tree(tmp_path)
+    change(it)
+    before = look(tmp_path)
+    said = it.run(verb)
+    assert look(tmp_path) == before
+    assert said.ok is (verb == "look")
+    assert named in (said.text.removeprefix("no ") if said.ok else said.stderr.decode())
+    assert said.text.startswith("no ") is said.ok
+
+
+def test_carry_over_to_a_full_disk_changes_nothing(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    before = look(tmp_path)
+    said = it.run("look", lambda text: text.replace("100 << 20", "1 << 60"))
+    assert "lacks space" in said.text
+    assert look(tmp_path) == before
+
+
+def test_look_without_images_and_containers_says_nothing(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    shutil.rmtree(it.root / "image" / OVERLAY / "imagedb")
+    shutil.rmtree(it.root / "containers")
+    assert it.run("look").require().text == ""
+    shutil.rmtree(it.root)
+    assert it.run("look").require().text == ""
+    assert not it.run("carry").ok
+
+
+@pytest.mark.parametrize("driver", [OVERLAY, FUSE])
+def test_carry_over_killed_at_any_command_is_rolled_back(tmp_path: Path, driver: str) -> None:
+    number, killed = 0, True
+    while killed:
+        number += 1
+        it = Tree(tmp_path / str(number), driver, layers=1)
+        before = it.look()
+        counted = f"kill 9, $$ if ++$main::command == {number};"
+
+        def dying(text: str, counted: str = counted) -> str:
+            text = text.replace("    system(@_)", f"    {counted} system(@_)")
+            text = text.replace("    rename ", f"    {counted} rename ")
+            return text.replace("    mkdir $", f"    {counted} mkdir $").replace(
+                "    rmdir ", f"    {counted} rmdir "
+            )
+
+        killed = it.run("carry", dying).exit_code == 137
+        it.roll_back().require()
+        assert it.look() == before
+    assert number > 15
+
+
+def test_rollback_killed_at_any_command_is_brought_to_its_end_by_the_next(tmp_path: Path) -> None:
+    lines = program("remediation", "move_aside.sh").splitlines(keepends=True)
+    commands = [n for n, line in enumerate(lines) if "mv " in line or line.startswith("rm ")]
+    for turn in (1, 2):
+        for at in commands:
+            it = Tree(tmp_path / f"{turn}-{at}", layers=1)
+            before = it.look()
+            it.run("carry").require()
+            killed = f"turn=$((turn + 1)); [ $turn -lt {turn} ] || kill -9 $$\n"
+            text = "".join([*lines[:at], killed, *lines[at:]])
+            it.roll_back(lambda _, text=text: text)
+            # A Docker that starts in between makes an empty directory.
+            (it.root / "containers").mkdir(exist_ok=True)
+            it.roll_back().require()
+            assert it.look() == before, (turn, at)
+
+
+def test_changed_containers_are_those_with_files_newer_than_apply(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    it.run("carry").require()
+    answer = ""
+    for name in ("still", "new", "busy"):
+        it.write(it.root / FUSE / name / "diff/file")
+        answer += f"id-{name} /{name} {it.root}/{FUSE}/{name}/diff\n"
+        if name != "new":
+            (it.root / f"docker-lxc-gate/former/containers/id-{name}").mkdir()
+        if name == "still":  # the kernel's clock of files has ticks
+            time.sleep(0.05)
+            os.utime(it.root / "docker-lxc-gate")
+            time.sleep(0.05)
+    it.write(tmp_path / "answer", answer)
+    docker = (
+        f"systemctl() {{ :; }}\ndocker() {{ echo x; }}\nxargs() {{ cat '{tmp_path}/answer'; }}\n"
+    )
+    text = docker + program("remediation", "changed_containers.sh")
+    said = Local().run(["sh", "-c", text, "changed", str(it.root)]).require()
+    assert said.text.split() == ["busy"]
