@@ -8,5 +8,7 @@ docker ps -aq --no-trunc |
     xargs -r docker inspect -f '{{.Id}} {{.Name}} {{.GraphDriver.Data.UpperDir}}' |
     while read -r id name folder; do
         [ -d "$kept/former/containers/$id" ] || continue
-        [ -z "$(find "$folder" -mindepth 1 -cnewer "$kept" -print -quit)" ] || echo "${name#/}"
+        # "docker export" and "docker cp" leave the mark of a directory .pivot_root*.
+        newer=$(find "$folder" -mindepth 1 ! -name '.pivot_root*' -cnewer "$kept" -print -quit)
+        [ -z "$newer" ] || echo "${name#/}"
     done

@@ -65,7 +65,7 @@ done
 for name in $(docker images -q --no-trunc | sort -u); do
     docker history --no-trunc --format '{{.ID}} {{.Size}} {{.CreatedBy}}' $name
 done
-echo "image: $(docker save "$1" | sha256sum)"
+docker save "$1" | tar -xf - --to-command='echo "$TAR_FILENAME $(sha256sum)"' | sort
 docker exec running perl -e "$2"
 find /var/lib/docker/volumes/kept -printf '%P %s %t\n' | sort
 """

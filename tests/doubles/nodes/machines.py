@@ -41,6 +41,8 @@ class Stateful(Transport):
         answer = self.answer(words, stdin)
         if words == list(SYNC):
             answer = 0, b"", b""  # of this machine's whole disk, it would take long
+        if answer is None and words[:2] == ["perl", "-e"] and words[3] == "look":
+            answer = 0, b"", b""  # Docker has no image and no container
         if answer is None and _of_files(words):
             return Local().run(words, stdin=stdin, timeout=timeout)
         if answer is None:

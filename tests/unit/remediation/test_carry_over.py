@@ -356,6 +356,7 @@ def test_changed_containers_are_those_with_files_newer_than_apply(tmp_path: Path
             time.sleep(0.05)
             os.utime(it.root / "docker-lxc-gate")
             time.sleep(0.05)
+        it.write(it.root / FUSE / name / "diff/.pivot_root1")
     it.write(tmp_path / "answer", answer)
     docker = (
         f"systemctl() {{ :; }}\ndocker() {{ echo x; }}\nxargs() {{ cat '{tmp_path}/answer'; }}\n"
