@@ -17,6 +17,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, confinement
 from docker_lxc_gate.machines.read import content_of, unparsed
 from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation import desired
 from remediation.plan_file import GENERATED
@@ -327,7 +328,7 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
         found = confinement.processes(runtime.node, pid)
         outside = [each for each in found if before.get(each.pid) == each.label]
         outside = [each for each in outside if each.defect(name)]
-        number = evidence.counted(len(outside), "thread")
+        number = counted(len(outside), "thread")
         from_start = any(each.pid == pid and not each.filtered for each in outside)
         assert not outside, (
             f"{number} of container {ctid} not confined by {name or 'an enforced profile'}: "
@@ -338,7 +339,7 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     docker = {each.name for each in found} & {"dockerd", "containerd", "docker-proxy"}
     whose = f", {', '.join(sorted(docker))} among them" if docker else ", none of them Docker's"
     under = name or next(each.label for each in found if each.pid == pid)
-    evidence.say(f"{evidence.counted(len(found), 'thread')} under {under} and seccomp{whose}")
+    evidence.say(f"{counted(len(found), 'thread')} under {under} and seccomp{whose}")
 
 
 _CONFINED = "confined"

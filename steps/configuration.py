@@ -18,6 +18,7 @@ from docker_lxc_gate.formats import container_config, mount_table, pct_options, 
 from docker_lxc_gate.formats.container_defects import defects
 from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation.edits.container_config import letting_go, with_features
 from steps.foreseen import foreseen
@@ -49,7 +50,7 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
             assert each.problem not in _OF_ENTRIES, (
                 f"{each.cause}; {each.effect} ({config.path}, line {each.line})"
             )
-    said = evidence.counted(entries, "mount entry", "mount entries")
+    said = counted(entries, "mount entry", "mount entries")
     evidence.say(f"{said}, each with source, target, type and options")
 
 
@@ -127,7 +128,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
                     f"section [{option.section}], where it has no effect; it belongs before the "
                     "first line that starts with '['"
                 )
-    evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
+    evidence.say(f"{counted(len(written.options), 'option')}, none out of place")
 
 
 @then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))

@@ -21,6 +21,7 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
 from msgspec import structs
 
+from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
@@ -184,7 +185,7 @@ def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") ->
             pass
     if new.commands:
         body = "\n".join(map(evidence.transcript, new.commands))
-        title = f"{evidence.counted(len(new.commands), 'command')}{of}"
+        title = f"{counted(len(new.commands), 'command')}{of}"
         allure.attach(body, title, allure.attachment_type.TEXT)
 
 

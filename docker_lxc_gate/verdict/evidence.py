@@ -163,11 +163,6 @@ def _parted(first: str, left_out: int, last: str) -> str:
     return f"{first}\n[... {left_out} bytes left out ...]\n{last}"
 
 
-def counted(number: int, one: str, more: str = "") -> str:
-    """Return a number with its noun; ``more`` is an irregular plural."""
-    return f"{number} {one if number == 1 else more or one + 's'}"
-
-
 def explanation(why: Callable[P, str]) -> Callable[P, str]:
     """Wrap a function that explains a red verdict: its own failure must not change the verdict."""
 

@@ -19,7 +19,8 @@ import msgspec
 import pytest
 
 from docker_lxc_gate import home
-from docker_lxc_gate.verdict.evidence import bounded, counted
+from docker_lxc_gate.printable import counted
+from docker_lxc_gate.verdict.evidence import bounded
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 
 FORMAT: Literal[1] = 1

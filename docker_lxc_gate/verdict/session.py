@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import allure_commons
 import pytest
 
-from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.printable import counted, one_line
 from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
-from docker_lxc_gate.verdict.evidence import counted, redact
+from docker_lxc_gate.verdict.evidence import redact
 from docker_lxc_gate.verdict.record import DIFFERS, UNKNOWN, USAGE
 from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from docker_lxc_gate.commandline.output import Console
-from docker_lxc_gate.printable import indented, printable
-from docker_lxc_gate.verdict.evidence import counted, shortened
+from docker_lxc_gate.printable import counted, indented, printable
+from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE
 
 if TYPE_CHECKING:

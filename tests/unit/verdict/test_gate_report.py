@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate import home
+from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import report
 from docker_lxc_gate.verdict.claim import close
-from docker_lxc_gate.verdict.evidence import counted, redact, shortened
+from docker_lxc_gate.verdict.evidence import redact, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
