@@ -12,7 +12,7 @@ use strict;
 use warnings;
 use Config;
 use Cwd;
-use Errno qw(ENOTSUP);
+use Errno qw(ENOENT ENOTDIR ENOTSUP);
 my ($verb, $root, $old, $new, $proc) = @ARGV;
 $root = Cwd::realpath($root) // $root;
 my ($kept, $image) = ("$root/docker-lxc-gate", "image/$old");
@@ -22,21 +22,30 @@ my ($machine) = $Config{archname} =~ /^(x86_64|aarch64|riscv64)/;
 my ($set, $list, $remove) = @{$numbers{$machine // ""} // []};
 my ($whiteout, $opaque) = (".wh.", ".wh..wh..opq");
 my $margin = 100 << 20;
+# cp and convert() name a copy by a longer path than its original.
+my $longest = 4000;
+my $has_begun = 0;
 
 sub stop {
+    system("rm", "-rf", "--", "$kept/new") if $has_begun;  # a full disk needs the space
     print "no $_[0]\n" if $verb eq "look";
     print STDERR "not carried over to $new: $_[0]\n" if $verb ne "look";
     exit($verb eq "look" ? 0 : 1);
 }
 
+# Stops at a file that cannot be read. If a running Docker removed it, "look" goes on without it.
+sub unreadable {
+    stop("$!: $_[0]") unless $verb eq "look" and ($! == ENOENT or $! == ENOTDIR);
+}
+
 sub content {
-    open my $file, "<", $_[0] or stop("$_[0]: $!");
+    open my $file, "<", $_[0] or do { unreadable($_[0]); return "" };
     local $/;
     return <$file> // "";
 }
 
 sub entries {
-    opendir my $folder, $_[0] or stop("$_[0]: $!");
+    opendir my $folder, $_[0] or do { unreadable($_[0]); return () };
     return sort grep !/^\.\.?$/, readdir $folder;
 }
 
@@ -45,13 +54,13 @@ sub below {
 }
 
 sub settings {
-    return grep -e, map "$_/config.v2.json", below($_[0]);
+    return grep -f, map "$_/config.v2.json", below($_[0]);
 }
 
 sub attributes {
     my ($path, $names) = ("$_[0]", "\0" x 65536);
     my $length = syscall($list, $path, $names, length $names);
-    stop("$path: $!") if $length < 0 and $! != ENOTSUP;
+    unreadable($path) if $length < 0 and $! != ENOTSUP;
     return $length > 0 ? split(/\0/, substr $names, 0, $length) : ();
 }
 
@@ -73,12 +82,15 @@ my $device = (stat $root)[0] // 0;
 sub count {
     my ($linked, @todo) = @_;
     while (defined(my $path = pop @todo)) {
+        stop("File name too long: $path") if length $path > $longest;
         my ($on, $inode, $links, $is, $blocks) = (lstat $path)[0, 1, 3, 6, 12];
+        unreadable($path) unless defined $on;
         next unless defined $on and $on == $device;
         my ($folder, $file, $special) = (-d _, -f _, -b _ || -c _);
         for ($folder || $file ? attributes($path) : ()) {
-            stop("$path has the attribute $_") if /^(user|trusted)\.overlay\.(redirect|metacopy|whiteout)$/
-                or /\.override_stat$/ or $linked && $file && /^user\.fuseoverlayfs\./;
+            stop("$path has the attribute $_")
+                if /^(user|trusted)\.overlay\.(redirect$|metacopy$|whiteout$|overlay\.)/ or /\.override_stat$/
+                or /^user\.fuseoverlayfs\./ && ($old eq "overlay2" or $linked && $file);
         }
         if ($linked and not $folder) {
             stop("$path has $links links") if $links > 30000;
@@ -126,7 +138,7 @@ sub look {
     my ($size, $free, $left, $all, $type) = split " ", <$disk> // stop("stat failed");
     stop("it is on the file system $type") unless $type =~ m{^(ext2/ext3|xfs|btrfs|zfs)$};
     for my $layer (map below($_), grep !m{/mounts$}, below("$root/$image/layerdb")) {
-        $is_layer{content("$layer/cache-id")} = 1 if -e "$layer/cache-id";
+        $is_layer{content("$layer/cache-id")} = 1 if -f "$layer/cache-id";
     }
     for my $id (entries("$root/$old")) {
         if ($is_layer{$id}) {
@@ -163,11 +175,27 @@ sub copy {
     run(@copy, "-t", $to, "--", @from) if @from;
 }
 
+# Replaces links by copies where programs refuse a file with more than one link, as cron and logrotate do:
+# overlay2 shows how many a file has. The time of a directory stays.
+sub unlink_counted {
+    my ($from, $to) = @_;
+    for (["etc", qr{^(cron|logrotate\.d$)}], ["var/spool", qr{^cron$}]) {
+        my ($in, $names) = @$_;
+        next if grep { -l "$from/$_" or not -d _ } $in, $in =~ m{(.*)/};
+        for my $place (map "$in/$_", grep /$names/, entries("$from/$in")) {
+            run("rm", "-rf", "--", "$to/$place");
+            run(@copy, "-T", "--", "$from/$place", "$to/$place");
+        }
+        run("touch", "-r", "$from/$in", "--", "$to/$in");
+    }
+}
+
 # Writes fuse-overlayfs's whiteouts as overlay2 reads them. The time of a directory stays.
 sub convert {
     my ($was, @todo) = @_;
     while (defined(my $path = pop @todo)) {
-        next if -l $path or not (-d _ or -f _);
+        lstat $path or unreadable($path);
+        next unless -d _ or -f _;
         my ($is_folder, @own) = (-d _, grep /^user\.fuseoverlayfs\./, attributes($path));
         my @names = $is_folder ? entries($path) : ();
         my @hidden = grep /^\Q$whiteout/, @names;
@@ -193,11 +221,13 @@ sub convert {
 sub carry {
     my ($from, $to) = ("$root/$old", "$kept/new/$new");
     mkdir $kept, 0700 and mkdir "$kept/new", 0700 or stop("$kept: $!");
+    $has_begun = 1;
     my $layers = folder($from, $to);
     for my $id (grep !/^(backingFsBlockDev$|check-overlayfs-support)/, entries($from)) {
         if ($is_layer{$id}) {
             my $layer = folder("$from/$id", "$to/$id");
             run(@copy, "-l", "-t", "$to/$id", "--", "$from/$id/diff");
+            unlink_counted("$from/$id/diff", "$to/$id/diff") if $new eq "overlay2";
             copy("$to/$id", map "$from/$id/$_", grep $_ ne "diff", entries("$from/$id"));
             $layer->();
         } else {
@@ -217,6 +247,7 @@ sub carry {
         (print $file $text and close $file and utime @times, $path) or stop("$path: $!");
     }
     run("sync", "-f", $root);
+    stop("Docker was started") if system("systemctl", "is-active", "-q", "docker") == 0;
     mkdir "$kept/former", 0700 or stop("$kept: $!");
     my @moves = map { (["$root/$_", "$kept/former/$_"], ["$kept/new/$_", "$root/$_"]) } @copied;
     for (["$kept/new/$old", "$root/image/$new"], [$to, "$root/$new"], @moves) {

@@ -5,14 +5,30 @@
 set -e
 root=$1 aside=$2 kept=docker-lxc-gate
 shift 2
-mkdir -p "$aside/image"
+rm -rf "${root:?}/$kept/new" # a full disk needs the space
+move() {
+    mkdir -p "$aside/image"
+    mv -T "$root/$1" "$aside/$1"
+}
 for place; do
-    [ "$place" = "$kept" ] || mv -T "$root/$place" "$aside/$place"
+    # Files of image layers that apply linked would keep a second name, and cron refuses such files.
+    # Layers that were made after apply have other ids.
+    for layer in "$root"/image/*/layerdb/*/*/cache-id; do
+        [ -f "$layer" ] || continue
+        former=${layer#"$root/image/"} former=${former%%/*} id=$(cat "$layer")
+        case $id in '' | */*) continue ;; esac
+        if [ -d "$root/$kept/former" ] && [ "$former" != "$place" ] && [ -d "$root/$former/$id/diff" ]; then
+            rm -rf "${root:?}/$place/$id/diff"
+        fi
+    done
+done
+for place; do
+    [ "$place" = "$kept" ] || move "$place"
 done
 case " $* " in *" $kept "*) ;; *) exit 0 ;; esac
 for part in containers buildkit; do
     [ -e "$root/$kept/former/$part" ] || continue
-    [ ! -e "$root/$part" ] || mv -T "$root/$part" "$aside/$part"
+    [ ! -e "$root/$part" ] || move "$part"
     mv -T "$root/$kept/former/$part" "$root/$part"
 done
 rm -rf "${root:?}/$kept"

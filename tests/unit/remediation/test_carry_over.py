@@ -35,6 +35,7 @@ class Tree:
     def __init__(self, folder: Path, driver: str = OVERLAY, seed: int = 0, layers: int = 4) -> None:
         self.root, self.proc, self.driver = folder / "docker data", folder / "proc", driver
         self.new = {OVERLAY: FUSE, FUSE: OVERLAY}[driver]
+        self.systemctl = "false"  # Docker does not run
         self.random = random.Random(seed)  # noqa: S311 - the same each time
         (self.proc / "self").mkdir(parents=True)
         self.write(self.proc / "self/uid_map", "         0     100000      65536\n")
@@ -81,6 +82,9 @@ class Tree:
             hidden = path.with_name(f".wh.{path.name}")
             if not os.path.lexists(path) and not os.path.lexists(hidden):
                 made.append(self.entry(path, hidden, made))
+        for path in made if self.driver == FUSE and folder.name == "mount" else ():
+            if path.is_file() and not path.is_symlink():  # copied up from a layer below
+                os.setxattr(path, "user.fuseoverlayfs.origin", b"a")
         for path in sorted(made, reverse=True):  # what is below first: it changes the times
             if not path.name.startswith(".wh."):
                 at = self.random.randrange(10**18)
@@ -126,11 +130,13 @@ class Tree:
             return
         if self.random.random() < 0.5:
             os.setxattr(path, _FUSE_OPAQUE, b"y")
+            os.mknod(path / ".wh..opq", stat.S_IFCHR)  # fuse-overlayfs makes it, too
         (path / ".wh..wh..opq").touch()
 
     def run(self, verb: str, change: Callable[[str], str] = str) -> CommandResult:
         """Run the program."""
         text = change(program("remediation", "carry_over.pl"))
+        text = text.replace('"systemctl"', f'"{self.systemctl}"')
         words = (str(self.root), self.driver, self.new, str(self.proc))
         return Local().run(["perl", "-e", text, verb, *words])
 
@@ -143,9 +149,9 @@ class Tree:
         return Local().run(["sh", "-c", text, "aside", str(self.root), str(self.aside), *made])
 
     def look(self) -> dict[str, Any]:
-        """Return all that a rollback brings back."""
+        """Return all that a rollback brings back, with the number of links to each file."""
         return {
-            path: facts
+            path: (*facts, (self.root / path).lstat().st_nlink)
             for path, facts in look(self.root).items()
             if not path.startswith("taken-back-") and "/" + path not in {"/image", "/"}
         }
@@ -190,7 +196,7 @@ def meaning(tree: dict[str, Any], layer: str) -> dict[str, Any]:
             if name != ".wh..wh..opq":
                 found[f"{folder}/{name.removeprefix('.wh.')}"] = _WHITEOUT
             continue
-        kept = {name: value for name, value in attributes.items() if "opaque" not in name}
+        kept = {name: value for name, value in attributes.items() if "overlay" not in name}
         found[path] = mode, user, group, device, at, content, kept, same
     return found | {f"{path} hides": True for path in opaque}
 
@@ -240,6 +246,11 @@ def _replace(it: Tree, place: str, text: str) -> None:
     (it.proc / "self" / place).write_text(text.format(root))
 
 
+def _deep(folder: Path) -> None:
+    names = "/".join(["x" * 200] * 20)
+    (folder / names[: 4050 - len(str(folder))]).mkdir(parents=True)
+
+
 #: What stands in the way, and the words that name it.
 OBSTACLES: dict[str, tuple[Callable[[Tree], object], str]] = {
     "metacopy": (lambda it: _attribute(it, "user.overlay.metacopy", "layer1/diff/m"), "metacopy"),
@@ -267,6 +278,15 @@ OBSTACLES: dict[str, tuple[Callable[[Tree], object], str]] = {
         lambda it: os.mknod(it.root / OVERLAY / "mount/diff/n", stat.S_IFCHR, 259),
         "device",
     ),
+    "attributes of a nested overlay": (
+        lambda it: _attribute(it, "user.overlay.overlay.opaque", "layer1/diff/n"),
+        "overlay.overlay",
+    ),
+    "attributes of the new driver": (
+        lambda it: _attribute(it, "user.fuseoverlayfs.origin", "mount/diff/o"),
+        "fuseoverlayfs.origin",
+    ),
+    "a long path": (lambda it: _deep(it.root / OVERLAY / "mount/diff"), "name too long"),
     "an AUFS name": (lambda it: it.write(it.root / OVERLAY / "layer0/diff/.wh.x"), ".wh.x"),
 }
 
@@ -284,6 +304,88 @@ def test_carry_over_with_an_obstacle_changes_nothing_and_names_it(
     assert said.ok is (verb == "look")
     assert named in (said.text.removeprefix("no ") if said.ok else said.stderr.decode())
     assert said.text.startswith("no ") is said.ok
+
+
+def test_look_with_a_copied_up_file_in_an_image_layer_names_it(tmp_path: Path) -> None:
+    """Its attribute would have to go, and the file is linked."""
+    it = Tree(tmp_path, FUSE)
+    _attribute(it, "user.fuseoverlayfs.origin", "layer1/diff/o")
+    assert "layer1/diff/o has the attribute user.fuseoverlayfs.origin" in it.run("look").text
+
+
+def test_look_does_not_wait_for_settings_that_are_no_file(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    (it.root / "containers/pipe").mkdir()
+    os.mkfifo(it.root / "containers/pipe/config.v2.json")
+    assert it.run("look").text.startswith("1 1 ")
+
+
+#: Where a file of a running container vanishes: just before which line, and what removes it.
+VANISHES = {
+    "lstat": ("        my ($on, ", "unlink $path if $path =~ m{/gone$};"),
+    "llistxattr": ("    my $length = syscall", "unlink $path if $path =~ m{/gone$};"),
+    "opendir": ("    opendir my", "rmdir $_[0] if $_[0] =~ m{/folder$};"),
+    "a file instead": (
+        "    opendir my",
+        "rmdir and open my $f, '>', $_ for grep m{/folder$}, $_[0];",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "removes"), VANISHES.values(), ids=VANISHES)
+@pytest.mark.parametrize("verb", ["look", "carry"])
+def test_file_that_vanishes_is_no_obstacle_to_look_and_fails_carry(
+    tmp_path: Path, line: str, removes: str, verb: str
+) -> None:
+    it = Tree(tmp_path)
+    it.write(it.root / OVERLAY / "mount/diff/gone")
+    (it.root / OVERLAY / "mount/diff/folder").mkdir()
+    said = it.run(verb, lambda text: text.replace(line, f"{removes}\n{line}"))
+    assert said.text.startswith("1 1 ") is (verb == "look")
+    assert said.ok is (verb == "look")
+
+
+def test_carry_over_of_a_docker_that_was_started_fails_and_leaves_no_copies(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    before, it.systemctl = it.look(), "true"
+    assert b"Docker was started" in it.run("carry").stderr
+    assert not list((it.root / "docker-lxc-gate").iterdir())
+    it.roll_back().require()
+    assert it.look() == before
+    assert not it.aside.exists()
+
+
+def test_rollback_leaves_one_link_and_moves_newer_layers_aside(tmp_path: Path) -> None:
+    it = Tree(tmp_path)
+    file = it.root / OVERLAY / "layer0/diff/file"
+    it.write(file)
+    it.run("carry").require()
+    assert file.stat().st_nlink == 2
+    it.write(it.root / FUSE / "later/diff/file")
+    it.write(it.root / "image" / FUSE / "layerdb/sha256/later/cache-id", "later")
+    it.roll_back().require()
+    assert file.stat().st_nlink == 1
+    assert (it.aside / FUSE / "later/diff/file").exists()
+    assert (it.aside / FUSE / "mount/diff").exists()
+    assert not (it.aside / FUSE / "layer0/diff").exists()
+
+
+def test_carry_over_to_overlay2_copies_what_programs_refuse_with_more_than_one_link(
+    tmp_path: Path,
+) -> None:
+    it = Tree(tmp_path, FUSE)
+    places = ("etc/cron.d/job", "etc/crontab", "etc/logrotate.d/apt", "var/spool/cron/tabs/root")
+    for place in (*places, "etc/passwd"):
+        it.write(it.root / FUSE / "layer0/diff" / place)
+    (it.root / FUSE / "layer1/diff/etc").symlink_to("../../layer0/diff/etc")
+    before = look(it.root / FUSE)
+    it.run("carry").require()
+    assert meaning(look(it.root / OVERLAY), "layer0") == meaning(before, "layer0")
+    links = {
+        place: (it.root / OVERLAY / "layer0/diff" / place).stat().st_nlink
+        for place in (*places, "etc/passwd")
+    }
+    assert links == dict.fromkeys(places, 1) | {"etc/passwd": 2}
 
 
 def test_carry_over_to_a_full_disk_changes_nothing(tmp_path: Path) -> None:
@@ -328,8 +430,8 @@ def test_carry_over_killed_at_any_command_is_rolled_back(tmp_path: Path, driver:
 
 def test_rollback_killed_at_any_command_is_brought_to_its_end_by_the_next(tmp_path: Path) -> None:
     lines = program("remediation", "move_aside.sh").splitlines(keepends=True)
-    commands = [n for n, line in enumerate(lines) if "mv " in line or line.startswith("rm ")]
-    for turn in (1, 2):
+    commands = [n for n, line in enumerate(lines) if "mv " in line or "rm -" in line]
+    for turn in range(1, 5):
         for at in commands:
             it = Tree(tmp_path / f"{turn}-{at}", layers=1)
             before = it.look()
@@ -364,3 +466,7 @@ def test_changed_containers_are_those_with_files_newer_than_apply(tmp_path: Path
     text = docker + program("remediation", "changed_containers.sh")
     said = Local().run(["sh", "-c", text, "changed", str(it.root)]).require()
     assert said.text.split() == ["busy"]
+    stopped = text.replace("systemctl() { :; }", "systemctl() { return 3; }")
+    assert Local().run(["sh", "-c", stopped, "changed", str(it.root)]).exit_code == 3
+    silent = text.replace("echo x", "return 1")
+    assert Local().run(["sh", "-c", silent, "changed", str(it.root)]).exit_code == 4
