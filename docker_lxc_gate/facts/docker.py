@@ -29,6 +29,9 @@ case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
 _ELSEWHERE = patterns.compile(
     r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
 )
+_LIVE_RESTORE = patterns.compile(r"--live-restore(?:=[\"']?([a-zA-Z0-9]*))?(?:[\s\"';]|$)")
+#: As Go reads a boolean option.
+_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 #: Docker makes these itself.
 _OWN_NETWORKS = frozenset({"bridge", "host", "none"})
 
@@ -49,9 +52,17 @@ def _ids(result: CommandResult) -> tuple[str, ...]:
     return tuple(reversed(result.text.split()))
 
 
+def _options(result: CommandResult) -> list[str]:
+    return [line for line in result.text.splitlines() if not line.lstrip().startswith("#")]
+
+
 def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
-    lines = [line for line in result.text.splitlines() if not line.lstrip().startswith("#")]
-    return [found for line in lines for found in _ELSEWHERE.findall(line)]
+    return [found for line in _options(result) for found in _ELSEWHERE.findall(line)]
+
+
+def _restores_live(result: CommandResult) -> bool:
+    values = [value for line in _options(result) for value in _LIVE_RESTORE.findall(line)]
+    return not _FALSE.issuperset(values)
 
 
 def _is_booting(result: CommandResult) -> bool:
@@ -86,6 +97,9 @@ BOOTING = Read(
 DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
 #: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
 OPTIONS_ELSEWHERE = Read(("sh", "-c", OPTIONS_SCRIPT), _told_elsewhere)
+
+#: Whether options beside daemon.json keep containers running while Docker is stopped.
+LIVE_RESTORE = Read(("sh", "-c", OPTIONS_SCRIPT), _restores_live)
 
 
 def active(unit: str) -> Read[bool]:

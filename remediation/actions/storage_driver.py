@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import time
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
@@ -18,7 +19,7 @@ from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandFailed
-from docker_lxc_gate.printable import Notice, cut
+from docker_lxc_gate.printable import Notice, counted, cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
 from remediation.engine.action import Action, Reads, SideEffect
@@ -75,6 +76,7 @@ class Cargo:
     containers: int = 0
     copied: int = 0
     obstacle: str = ""
+    seconds: float = 0.0
 
     def __bool__(self) -> bool:
         """Whether something is carried over."""
@@ -82,10 +84,12 @@ class Cargo:
 
     def __str__(self) -> str:
         """Return it in words."""
-        size = f"{self.copied / (1 << 20):.1f} MiB"
+        images, containers = counted(self.images, "image"), counted(self.containers, "container")
         return (
-            f"{self.images} images and {self.containers} containers are carried over: {size} are "
-            "copied, and image layers are linked"
+            f"{images} and {containers} are carried over: {self.copied / (1 << 20):.1f} MiB are "
+            "copied, and image layers are linked. Docker is stopped for at least "
+            f"{counted(math.ceil(self.seconds), 'second')}, as long as the look through all layers "
+            "took, and while files are copied and linked, which cannot be known before"
         )
 
 
@@ -135,7 +139,6 @@ class StorageDriver(Action[DockerState]):
             consent=[
                 *(*check, docker.OPTIONS_ELSEWHERE),
                 *(docker.BOOTING, docker.REMOVED_WHEN_ENDED),
-                *([self._look(self.root(None))] if self.driver in _FORMER else []),
             ],
             side_effects=[docker.DRIVER_AND_ROOT, *docker.lists((*_OF_A_DRIVER, *_SHARED))],
         )
@@ -216,9 +219,15 @@ class StorageDriver(Action[DockerState]):
             return Cargo()
         if self.driver not in _FORMER:
             return Cargo(obstacle=f"that is not possible to {self.driver}")
-        if _settings(settings).get("live-restore") is True:
+        if (driver := _driver(on.ask(docker.DRIVER_AND_ROOT))) not in {"", _FORMER[self.driver]}:
+            return Cargo(obstacle=f"Docker runs on {cut(driver)}, not on {_FORMER[self.driver]}")
+        if _settings(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
             return Cargo(obstacle="they go on running while Docker restarts (live-restore)")
-        return on.ask(self._look(self.root(settings)))
+        try:
+            return on.ask(self._look(self.root(settings)))
+        except LimitExceeded as error:
+            late = f"it took longer than {_LOOK_TIMEOUT / 60:g} minutes to look through"
+            return Cargo(obstacle=late if error.late else f"the look {error.passed}")
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -255,7 +264,7 @@ class StorageDriver(Action[DockerState]):
         if before.carried:
             try:
                 start_again(on, before.containers)
-            except CommandFailed as error:  # they are not lost
+            except (CommandFailed, LimitExceeded) as error:  # they are not lost
                 self.tell(Notice(f"not all of Docker's containers run again: {error}"))
 
     @override
@@ -272,7 +281,7 @@ class StorageDriver(Action[DockerState]):
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
         if made := self._made(on, before):
             move = ["sh", "-c", _MOVE_ASIDE, "aside", root, aside, *made]
-            on.run(move, timeout=_LOOK_TIMEOUT).require()
+            on.run(move, timeout=_CARRY_TIMEOUT).require()
             # A data-root may be a file system of its own, which rollback does not know.
             on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 
@@ -317,7 +326,7 @@ class StorageDriver(Action[DockerState]):
             cargo = self._cargo(on)
             if cargo:
                 loses = (str(cargo), *seen)
-            elif held:
+            elif held and _driver(on.ask(docker.DRIVER_AND_ROOT)) != self.driver:
                 why = cargo.obstacle or "Docker does not keep them in its classic image store"
                 hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over"
                 loses = (f"{hidden}: {why}", *seen)
@@ -331,23 +340,33 @@ class StorageDriver(Action[DockerState]):
             return found
         if made := self._made(on, before):
             root = self.root(files.content(before.settings))
+            kept = _KEPT in made
             new = dict.fromkeys(place.removeprefix("image/") for place in made if place != _KEPT)
-            moved = f"what it has on {', '.join(new)} is moved to {root}/taken-back-*"
-            if held and _driver(on.ask(docker.DRIVER_AND_ROOT)) in new:
+            moved = f"what it has on {', '.join(new)}" if new else "what it has"
+            moved += f" is moved to {root}/taken-back-*"
+            if held and (kept or _driver(on.ask(docker.DRIVER_AND_ROOT)) in new):
                 moved += f": {held}"
-            loses = (moved, *seen) if new else seen
-            if _KEPT in made:
+            loses = (moved, *seen) if new or (kept and held) else seen
+            if kept:
                 loses += ("images and containers from before apply come back as they were then",)
-                if changed := on.ask(self._changed(root)):
-                    names = ", ".join(changed)
-                    loses += (f"what {names} changed in files of their own since is moved, too",)
+                loses += self._changed(on, root)
         restarted = f"Docker in {on.machine} is restarted on its former settings"
         return [SideEffect("restart Docker on its former settings", restarted, loses)]
 
-    def _changed(self, root: str) -> Read[list[str]]:
-        """Read which containers that apply carried over changed files since."""
-        argv = ("sh", "-c", _CHANGED, "changed", root)
-        return Read(argv, lambda result: sorted(result.text.split()), _LOOK_TIMEOUT)
+    def _changed(self, on: Transport, root: str) -> tuple[str, ...]:
+        """Return what to say of the containers that apply carried over and that changed files."""
+        unknown = "which containers changed files of their own since is not known: "
+        try:
+            result = on.look(("sh", "-c", _CHANGED, "changed", root), timeout=_LOOK_TIMEOUT)
+        except LimitExceeded as error:
+            return (f"{unknown}the look {error.passed}",)
+        if not result.ok:
+            stopped = result.exit_code == docker.NOT_RUNNING
+            return (f"{unknown}Docker does not {'run' if stopped else 'answer'}",)
+        names = sorted(result.text.split())
+        own = "its own" if len(names) == 1 else "their own"
+        moved = f"what {', '.join(names)} changed in files of {own} since is moved, too"
+        return (moved,) if names else ()
 
     def _root(self, on: Transport) -> str:
         return self.root(on.read(self.path))
@@ -366,7 +385,7 @@ def _cargo(result: CommandResult) -> Cargo:
     """Return what ``carry_over.pl`` says before a change."""
     if numbers := _CARGO.fullmatch(result.text):
         images, containers, copied = map(int, numbers.groups())
-        return Cargo(images, containers, copied)
+        return Cargo(images, containers, copied, seconds=result.seconds)
     if result.ok and not result.text:
         return Cargo()
     said = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")

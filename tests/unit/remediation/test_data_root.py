@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.errors import FactError, LimitExceeded, too_late
 from docker_lxc_gate.facts.docker import OPTIONS_ELSEWHERE
 from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.formats.archive import FileState
@@ -77,10 +77,10 @@ def test_place_that_is_no_plain_path_becomes_no_command(root: str) -> None:
     assert "\x1b" not in found
 
 
+STORED = f"{DATA}/overlay2\n{DATA}/fuse-overlayfs\n{DATA}/image/fuse-overlayfs\n".encode()
 #: By the first words that the command holds.
-SAYS = {
+SAYS: dict[str, Answer | LimitExceeded] = {
     "docker inspect": b"",
-    "find -H": f"{DATA}/overlay2\n{DATA}/fuse-overlayfs\n{DATA}/image/fuse-overlayfs\n".encode(),
     "docker ps -a": b"b\na\n",
     "docker images": b"hello:1\n",
     "docker volume": b"kept\n",
@@ -91,24 +91,40 @@ SAYS = {
 }
 
 
-def priced(driver: str, *, before: bool, carries: bytes = b"", kept: bytes = b"") -> str:
-    says = {
-        "kept=$1": b"web\ndb\n",
-        "perl -e": carries,
-        "docker info": f"{driver}\n".encode(),
-    } | SAYS
-    says["find -H"] = SAYS["find -H"] + kept
-
-    def answer(argv: list[str]) -> Answer:
-        return next(said for words, said in says.items() if words in " ".join(argv))
-
-    on = Answering(answer, "pve1")
-    action = StorageDriver(
+def storage() -> StorageDriver:
+    return StorageDriver(
         *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
         daemon_json,
         data_root,
         elsewhere=lambda place: f"said of {place}",
     )
+
+
+def priced(
+    driver: str,
+    *,
+    before: bool,
+    carries: Answer | LimitExceeded = b"",
+    kept: bytes = b"",
+    changed: Answer | LimitExceeded = b"web\ndb\n",
+) -> str:
+    says: dict[str, Answer | LimitExceeded] = {
+        "kept=$1": changed,
+        "perl -e": carries,
+        "systemctl show -p ExecStart": b"",
+        "docker info": f"{driver}\n".encode(),
+    } | SAYS
+    says["find -H"] = STORED + kept
+    if not driver:
+        says |= dict.fromkeys(("docker info", "docker ps", "docker images"), (3, b"", b""))
+
+    def answer(argv: list[str]) -> Answer:
+        found = next(said for words, said in says.items() if words in " ".join(argv))
+        if isinstance(found, LimitExceeded):
+            raise found
+        return found
+
+    on, action = Answering(answer, "pve1"), storage()
     state = action.before(FileState(), "active active enabled", ("overlay2",)) if before else None
     return " | ".join(map(str, action.side_effects(on, state)))
 
@@ -123,16 +139,59 @@ def test_apply_says_what_hides_and_what_stays() -> None:
 
 
 def test_apply_says_what_it_carries_over_or_why_it_does_not() -> None:
-    said = priced("overlay2", before=False, carries=b"12 3 5242880\n")
-    assert "12 images and 3 containers are carried over: 5.0 MiB are copied" in said
+    said = priced("overlay2", before=False, carries=b"12 1 5242880\n")
+    assert "12 images and 1 container are carried over: 5.0 MiB are copied" in said
+    assert "Docker is stopped for at least 0 seconds, as long as the look" in said
     assert "unseen" not in said
     said = priced("overlay2", before=False, carries=b"no it has no room\n")
     assert "unseen until a rollback, and are not carried over: it has no room" in said
 
 
+def test_look_that_takes_too_long_is_an_obstacle_and_no_error() -> None:
+    late = too_late("pve1", ["perl"], 600)
+    said = priced("overlay2", before=False, carries=late)
+    assert "not carried over: it took longer than 10 minutes to look through" in said
+
+
+def test_no_slow_read_makes_those_asked_with_it_wait() -> None:
+    assert max(read.timeout for read in storage().reads().before_change) <= 60
+
+
+@pytest.mark.parametrize("driver", ["vfs", "overlayfs"])
+def test_apply_to_docker_on_another_driver_says_on_which_it_runs(driver: str) -> None:
+    said = priced(driver, before=False, carries=b"12 3 5242880\n")
+    assert f"not carried over: Docker runs on {driver}, not on overlay2" in said
+
+
+def test_apply_to_docker_on_the_plans_driver_hides_nothing() -> None:
+    assert "container a" not in priced("fuse-overlayfs", before=False, carries=b"12 3 52\n")
+
+
+KEPT = f"{DATA}/docker-lxc-gate\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ((3, b"", b""), "Docker does not run"),
+        ((4, b"", b"no"), "Docker does not answer"),
+        (too_late("pve1", ["sh"], 600), "the look did not end within 600 s"),
+    ],
+)
+def test_rollback_that_cannot_tell_which_containers_changed_says_so(
+    changed: Answer | LimitExceeded, why: str
+) -> None:
+    said = priced("", before=True, kept=KEPT, changed=changed)
+    assert f"which containers changed files of their own since is not known: {why}" in said
+
+
+def test_rollback_of_what_was_carried_over_names_what_docker_holds_on_any_driver() -> None:
+    said = priced("vfs", before=True, kept=KEPT)
+    assert "taken-back-*: container a, container b, image hello:1;" in said
+
+
 def test_rollback_of_what_was_carried_over_says_which_containers_have_newer_data() -> None:
-    kept = f"{DATA}/docker-lxc-gate\n".encode()
-    said = priced("fuse-overlayfs", before=True, kept=kept)
+    said = priced("fuse-overlayfs", before=True, kept=KEPT)
     assert "images and containers from before apply come back as they were then" in said
     assert "what db, web changed in files of their own since is moved, too" in said
     assert "docker-lxc-gate" not in said

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.errors import FactError, RemediationError, too_late
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local
@@ -249,11 +249,42 @@ def test_apply_tells_which_containers_do_not_run_again(it: World) -> None:
     assert "no /dev/fuse" in told[0]
 
 
-def test_apply_with_live_restore_carries_nothing_over(it: World, tmp_path: Path) -> None:
+def test_apply_does_not_wait_for_containers_that_start_slowly(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     it.give()
-    Laid(content=b'{"live-restore": true}').at(tmp_path / "here/daemon.json")
+    told: list[str] = []
+    plan, answer = it.plan(), it.docker.answer
+    (step,) = plan.steps
+
+    def late(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if words[:2] == ["docker", "start"]:
+            raise too_late("double", words, 180)
+        return answer(words, stdin)
+
+    monkeypatch.setattr(it.docker, "answer", late)
+    apply(replace(plan, steps=[replace(step, action=replace(step.action, tell=told.append))]))
+    assert it.docker.driver == OURS
+    assert "did not end within 180 s" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "carries"),
+    [
+        (b'{"live-restore": true}', b"", False),
+        (b"{}", b"dockerd --live-restore -H fd://\n", False),
+        (b"{}", b'{ path=/usr/bin/dockerd }\nDOCKER_OPTS="--live-restore=true"\n', False),
+        (b"{}", b"dockerd --live-restore=false\n# DOCKER_OPTS=--live-restore\n", True),
+    ],
+)
+def test_apply_with_live_restore_carries_nothing_over(
+    it: World, tmp_path: Path, settings: bytes, options: bytes, carries: bool
+) -> None:
+    it.give()
+    it.docker.told = options
+    Laid(content=settings).at(tmp_path / "here/daemon.json")
     apply(it.plan())
-    assert not (tmp_path / "root/docker-lxc-gate").exists()
+    assert (tmp_path / "root/docker-lxc-gate").exists() is carries
 
 
 def test_rollback_moves_the_new_drivers_layers_aside(it: World, tmp_path: Path) -> None:
