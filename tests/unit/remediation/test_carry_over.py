@@ -247,7 +247,7 @@ def _replace(it: Tree, place: str, text: str) -> None:
 
 
 def _deep(folder: Path) -> None:
-    names = "/".join(["x" * 200] * 20)
+    names = "/".join(["y" * 200] * 20)
     (folder / names[: 4050 - len(str(folder))]).mkdir(parents=True)
 
 
