@@ -54,8 +54,12 @@ done
 exit 1
 """
 #: Under the plan's profile, and on its former driver, Docker had failed; after a rollback it may be
-#: stopped instead. It ran neither before nor after: that is what there is to compare.
-_NOT_RUNNING = re.compile(r"container: active docker\.(service|socket) loaded failed ")
+#: stopped instead. It ran neither before nor after: that is what there is to compare. In between it
+#: ran, and dockerd leaves its bridge behind when it ends.
+_NOT_RUNNING = re.compile(
+    r"container: (active docker\.(service|socket) loaded failed |(address|link) docker0 "
+    r"|firewall ip filter DOCKER-USER |sysctl net/ipv6/conf/docker0/)"
+)
 #: Proxmox writes the container's file at every stop; the plan then gives it its former time back.
 #: No journal holds that time: a run that is cut off in between loses it, and nothing else.
 _WRITTEN_AT_A_STOP = re.compile(
