@@ -21,6 +21,7 @@ from remediation.engine.errors import ChangedSince, RollbackFailed
 #: The first sentence of each verb, which its own help repeats.
 VERBS = {
     "gate": "Judge a container: compliant, not compliant or undetermined.",
+    "compare": "Compare two runs of the gate: what was fixed, and what broke.",
     "create": "Create and start the container from the target file's template.",
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",
@@ -38,7 +39,7 @@ _ELSEWHERE = {"lab": ("docker_lxc_gate.lab.__main__", "main")}
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = ("denials", "lint", "doctor", "lab")
+_WITHOUT_PLAN = ("compare", "denials", "lint", "doctor", "lab")
 
 
 class Commands(exit_codes.Group):
@@ -135,10 +136,10 @@ def main() -> None:
       1    status: drift, or a run was cut off; apply: drift was left, and
            all was rolled back; you answered no, and nothing was changed;
            lint: an error or a warning was found; doctor: a problem is named;
-           gate: not compliant
+           gate: not compliant; compare: something broke
       2    wrong usage
       3    the target could not be reached or read, or is in use; gate:
-           undetermined
+           undetermined; compare: incomparable
       5    not everything could be rolled back, or somebody changed it
            since; rehearse: something differs
       129  ended by SIGHUP; 130: by Ctrl-C; 143: by SIGTERM
