@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.verdict.record import Outcome, Run, Verdict
+from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: The largest record that is read (bytes): one of three hundred targets has a tenth of it.
 _LARGEST = 1 << 28
-_DECIDED = {Verdict.COMPLIANT, Verdict.NOT_COMPLIANT}
 
 
 class Change(StrEnum):
-    """What became of a scenario, the worst first."""
+    """What became of a scenario."""
 
     BROKEN = "broken"
     INCOMPARABLE = "incomparable"
@@ -30,9 +30,10 @@ class Change(StrEnum):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A scenario that was asked before or after; a side on which it was not is *not asked*.
+    """A scenario that was asked before or after.
 
-    ``why`` is the reason why two verdicts cannot be compared, or else the cause of the later one.
+    ``red``: it is known to be wrong now. ``why`` is the reason why two verdicts cannot be compared,
+    or else the cause of the later one.
     """
 
     change: Change
@@ -41,7 +42,13 @@ class Row(msgspec.Struct, frozen=True):
     title: str
     before: Verdict
     after: Verdict
+    red: bool
     why: str
+
+    @property
+    def fails(self) -> bool:
+        """Whether it is red, and was not known to be."""
+        return self.red and self.change in {Change.BROKEN, Change.NEW}
 
 
 def read(path: Path) -> Run:
@@ -51,51 +58,81 @@ def read(path: Path) -> Run:
         UsageError: it cannot be read, or is none of this format.
     """
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            raise UsageError(f"{path}: it is no file, or too large for a record")
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        size = path.stat().st_size
+        if not path.is_file() or size > _LARGEST:
+            raise UsageError(f"{path}: it is no regular file, or larger than {_LARGEST >> 20} MiB")
+        content = path.read_bytes()
+        msgspec.json.decode(content, type=_Format)
+        return msgspec.json.decode(content, type=Run)
     except OSError as error:
         raise UsageError(f"{path}: it cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: it is no record of this version's format: {error}") from error
 
 
+class _Format(msgspec.Struct):
+    """What each record has."""
+
+    format: int
+
+
 def compared(before: Run, after: Run) -> list[Row]:
-    """Return a row for each scenario that was asked on a side, in the later record's order."""
-    old, new = ({(o.target, o.nodeid): o for o in run.asked} for run in (before, after))
-    return [
+    """Return a row for each scenario that was asked on a side: first what is red and was not.
+
+    Raises:
+        UsageError: the later run did not begin after the other one.
+    """
+    if before.began >= after.began:
+        raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
+    old, new = ({(o.target, o.nodeid): o for o in run.scenarios} for run in (before, after))
+    rows = [
         _row(old.get(key), new.get(key), _other(before, after, key[0])) for key in {**new, **old}
     ]
+    order = [*Change]
+    found = [row for row in rows if row]
+    return sorted(found, key=lambda row: (not row.fails, order.index(row.change)))
 
 
-def failed(rows: list[Row]) -> int:
-    """Return the exit code: 1 if something broke, or is new and red; 3 if something is unknown."""
-    red = {each.change for each in rows if each.after is Verdict.NOT_COMPLIANT}
-    if red & {Change.BROKEN, Change.NEW}:
-        return 1
-    return 3 if not rows or any(each.change is Change.INCOMPARABLE for each in rows) else 0
+def unknown(before: Run, after: Run, rows: list[Row]) -> Iterator[str]:
+    """Yield why something of the two runs is not known, besides what cannot be compared."""
+    for when, run in (("before", before), ("after", after)):
+        yield from (f"{when}: {problem}" for problem in run.own_problems)
+    if not {row.change for row in rows} & {Change.BROKEN, Change.FIXED, Change.UNCHANGED}:
+        yield "no scenario has a verdict of both runs that can be compared"
+    for target in dict.fromkeys(row.target for row in rows):
+        if {row.change for row in rows if row.target == target} == {Change.GONE}:
+            yield f"{target or 'the target'} was not judged again"
 
 
 def _other(before: Run, after: Run, target: str) -> str:
     """Return why verdicts on a target cannot be compared at all; empty if they can."""
-    if (before.version, before.commit, before.clean) != (after.version, after.commit, after.clean):
+    if (before.version, before.commit) != (after.version, after.commit):
         return "another version of the gate judged"
-    plans = [{t.plan for t in run.targets if t.name == target} for run in (before, after)]
-    return "" if plans[0] == plans[1] else "it was judged by another plan"
+    if not (before.clean and after.clean):
+        return "it is not known whether the same gate judged: its files are not those of a commit"
+    old, new = ([t for t in run.targets if t.name == target] for run in (before, after))
+    if [t.plan for t in old] != [t.plan for t in new]:
+        return "it was judged by another plan"
+    keys = {t.host_key for t in (*old, *new) if t.host_key}
+    return "another node answered: it has another host key" if len(keys) > 1 else ""
 
 
-def _row(before: Outcome | None, after: Outcome | None, other: str) -> Row:
-    known = [each for each in (after, before) if each]
+def _row(before: Outcome | None, after: Outcome | None, other: str) -> Row | None:
+    asked = [each for each in (after, before) if each and each.asked]
+    if not asked:
+        return None
     was, now = (each.verdict if each else Verdict.NOT_ASKED for each in (before, after))
-    change, why = Change.UNCHANGED, known[0].cause
-    if undecided := [each for each in known if each.verdict not in _DECIDED]:
-        change, why = Change.INCOMPARABLE, undecided[0].cause
-    elif not after:
-        change, why = Change.GONE, "it is not asked now"
-    elif not before:
-        change = Change.NEW
-    elif other:
+    is_red = bool(after and after.code in BAD)
+    change, why = Change.UNCHANGED, after.cause if after else "the later run does not know it"
+    if other:
         change, why = Change.INCOMPARABLE, other
-    elif was is not now:
-        change = Change.FIXED if now is Verdict.COMPLIANT else Change.BROKEN
-    return Row(change, known[0].target, known[0].requirements, known[0].title, was, now, why)
+    elif undecided := [each for each in asked if each.code not in {HOLDS, *BAD}]:
+        change, why = Change.INCOMPARABLE, undecided[0].cause
+    elif not (after and after.asked):
+        change = Change.GONE
+    elif not (before and before.asked):
+        change = Change.NEW
+    elif is_red != (before.code in BAD):
+        change = Change.BROKEN if is_red else Change.FIXED
+    one = asked[0]
+    return Row(change, one.target, one.requirements, one.title, was, now, is_red, why)

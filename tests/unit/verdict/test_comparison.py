@@ -6,11 +6,12 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from docker_lxc_gate.verdict import record
-from docker_lxc_gate.verdict.comparison import Change, compared, failed
+from docker_lxc_gate.verdict.comparison import Change, compared
 from docker_lxc_gate.verdict.record import Outcome, Run, Target, Verdict
 from remediation.cli.group import main
 
@@ -18,80 +19,44 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GREEN, RED, UNKNOWN = Verdict.COMPLIANT, Verdict.NOT_COMPLIANT, Verdict.UNDETERMINED
-CODES = {GREEN: 0, RED: 1, UNKNOWN: 3, Verdict.NO_RESULT: 6}
+NOT_ASKED, NO_RESULT = Verdict.NOT_ASKED, Verdict.NO_RESULT
+CODES = {GREEN: 0, RED: 1, UNKNOWN: 3, NO_RESULT: 6}
+NODE = Target("root@pve1/950", plan="plain 1 (abc)", host_key="ssh-ed25519 A")
+#: A rollback that was not exact.
+NOT_EXACT = (UNKNOWN, 5)
+EARLIER, LATER = (datetime(2026, 11, day, tzinfo=UTC) for day in (28, 29))
+
+Verdicts = dict[str, "Verdict | tuple[Verdict, int]"]
 
 
-def run(verdicts: dict[str, Verdict], **more: Any) -> Run:
+def run(verdicts: Verdicts, began: datetime = EARLIER, **more: Any) -> Run:
     """Return a record of one target, with scenarios of these titles."""
-    now, target = datetime(2026, 11, 29, tzinfo=UTC), Target("root@pve1/950", plan="plain 1 (abc)")
-    about = {"version": "1", "commit": "abc", "clean": True, "targets": [target]} | more
+    outcomes = {
+        title: each if isinstance(each, tuple) else (each, CODES.get(each, 0))
+        for title, each in verdicts.items()
+    }
+    codes = {code for _, code in outcomes.values()}
+    about = {"version": "1", "commit": "abc", "clean": True, "targets": [NODE]}
+    about |= {"code": next((code for code in record.PRECEDENCE if code in codes), 0)} | more
     return Run(
         command="pytest",
         user="u",
         machine="m",
-        began=now,
-        ended=now,
+        began=began,
+        ended=began,
         scenarios=[
             Outcome(
                 nodeid=f"f::{title}",
                 title=title,
-                target=target.name,
+                target=NODE.name,
                 verdict=verdict,
-                code=CODES.get(verdict, 0),
+                code=code,
                 cause=f"why {title}",
             )
-            for title, verdict in verdicts.items()
+            for title, (verdict, code) in outcomes.items()
         ],
         **about,
     )
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "change", "code"),
-    [
-        (GREEN, GREEN, Change.UNCHANGED, 0),
-        (RED, RED, Change.UNCHANGED, 0),
-        (RED, GREEN, Change.FIXED, 0),
-        (GREEN, RED, Change.BROKEN, 1),
-        (UNKNOWN, GREEN, Change.INCOMPARABLE, 3),
-        (GREEN, UNKNOWN, Change.INCOMPARABLE, 3),
-        (UNKNOWN, UNKNOWN, Change.INCOMPARABLE, 3),
-        (GREEN, Verdict.NO_RESULT, Change.INCOMPARABLE, 3),
-        (None, GREEN, Change.NEW, 0),
-        (None, RED, Change.NEW, 1),
-        (Verdict.NOT_ASKED, RED, Change.NEW, 1),
-        (None, UNKNOWN, Change.INCOMPARABLE, 3),
-        (GREEN, None, Change.GONE, 0),
-        (GREEN, Verdict.NOT_ASKED, Change.GONE, 0),
-    ],
-)
-def test_change_of_a_scenario(
-    before: Verdict | None, after: Verdict | None, change: Change, code: int
-) -> None:
-    [row] = compared(*(run({"a": each} if each else {}) for each in (before, after)))
-    assert (row.change, failed([row])) == (change, code)
-    unchanged = compared(run({"b": GREEN}), run({"b": GREEN}))
-    assert failed([*unchanged, row]) == code
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"version": "2"},
-        {"commit": "abd"},
-        {"clean": False},
-        {"targets": [Target("root@pve1/950", plan="plain 1 (abd)")]},
-        {"targets": []},
-    ],
-)
-def test_verdicts_of_another_gate_or_plan_are_incomparable(more: dict[str, Any]) -> None:
-    [row] = compared(run({"a": GREEN}), run({"a": GREEN}, **more))
-    assert row.change is Change.INCOMPARABLE
-    assert "judged" in row.why
-
-
-def test_nothing_to_compare_is_not_green() -> None:
-    assert failed(compared(run({}), run({}))) == 3
 
 
 def told(folder: Path, before: Run, after: Run, *options: str) -> tuple[int, str]:
@@ -102,35 +67,123 @@ def told(folder: Path, before: Run, after: Run, *options: str) -> tuple[int, str
     return done.exit_code, done.output
 
 
-def test_command_says_the_worst_first_and_what_is_unchanged_by_number(tmp_path: Path) -> None:
-    before = run({"a": RED, "b": GREEN, "c": GREEN, "d": UNKNOWN})
-    after = run({"a": GREEN, "b": RED, "c": GREEN, "d": GREEN})
+@pytest.mark.parametrize(
+    ("before", "after", "change", "code"),
+    [
+        (GREEN, GREEN, Change.UNCHANGED, 0),
+        (RED, RED, Change.UNCHANGED, 0),
+        (RED, GREEN, Change.FIXED, 0),
+        (GREEN, RED, Change.BROKEN, 1),
+        (GREEN, NOT_EXACT, Change.BROKEN, 1),
+        (NOT_EXACT, GREEN, Change.FIXED, 0),
+        (UNKNOWN, GREEN, Change.INCOMPARABLE, 3),
+        (GREEN, UNKNOWN, Change.INCOMPARABLE, 3),
+        (UNKNOWN, UNKNOWN, Change.INCOMPARABLE, 3),
+        (GREEN, NO_RESULT, Change.INCOMPARABLE, 3),
+        (None, GREEN, Change.NEW, 0),
+        (None, RED, Change.NEW, 1),
+        (NOT_ASKED, RED, Change.NEW, 1),
+        (None, UNKNOWN, Change.INCOMPARABLE, 3),
+        (GREEN, None, Change.GONE, 0),
+        (GREEN, NOT_ASKED, Change.GONE, 0),
+    ],
+)
+def test_change_of_a_scenario(
+    before: Any, after: Any, change: Change, code: int, tmp_path: Path
+) -> None:
+    same: Verdicts = {"b": GREEN}
+    old, new = (run(same | ({"a": each} if each else {})) for each in (before, after))
+    new.began = LATER
+    [row] = [row for row in compared(old, new) if row.title == "a"]
+    assert row.change is change
+    assert told(tmp_path, old, new)[0] == code
+
+
+def test_scenario_that_neither_run_asked_is_none_of_the_comparison() -> None:
+    assert compared(run({"a": NOT_ASKED}), run({"a": NOT_ASKED}, LATER)) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"version": "2"}, "another version"),
+        ({"commit": "abd"}, "another version"),
+        ({"clean": False}, "not known whether the same gate"),
+        ({"clean": None}, "not known whether the same gate"),
+        ({"targets": [Target(NODE.name, plan="plain 1 (abd)")]}, "another plan"),
+        ({"targets": []}, "another plan"),
+        ({"targets": [msgspec.structs.replace(NODE, host_key="ssh-ed25519 B")]}, "another node"),
+    ],
+)
+def test_verdicts_of_another_gate_plan_or_node_are_incomparable(
+    more: dict[str, Any], why: str
+) -> None:
+    for after in ({"a": GREEN}, {"b": RED}):
+        rows = compared(run({"a": GREEN}), run(after, LATER, **more))
+        assert {row.change for row in rows} == {Change.INCOMPARABLE}
+        assert why in rows[0].why
+
+
+@pytest.mark.parametrize(
+    ("after", "more", "said"),
+    [
+        ({}, {"code": 3}, "after: the run is "),
+        ({"a": GREEN}, {"code": 6, "problems": ["1 file could not be read"]}, "after: 1 file"),
+        ({"a": GREEN, "b": GREEN}, {"code": 130}, "after: the run is "),
+        ({"a": GREEN, "b": GREEN}, {"code": 1, "problems": ["a test failed"]}, "after: a test"),
+        ({"c": GREEN}, {}, "no scenario has a verdict of both runs"),
+        ({}, {}, "root@pve1/950 was not judged again"),
+    ],
+)
+def test_what_a_run_does_not_know_is_not_green(
+    after: Verdicts, more: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    code, text = told(tmp_path, run({"a": GREEN, "b": GREEN}), run(after, LATER, **more))
+    assert code == 3
+    assert any(line.startswith(said) for line in text.splitlines()), text
+
+
+@pytest.mark.parametrize("began", [EARLIER, datetime(2026, 11, 27, tzinfo=UTC)])
+def test_record_twice_or_in_the_wrong_order_is_wrong_usage(began: datetime, tmp_path: Path) -> None:
+    code, said = told(tmp_path, run({"a": GREEN}), run({"a": GREEN}, began))
+    assert code == 2
+    assert "did not begin after" in said
+
+
+def test_command_says_first_what_fails_and_how_much_is_unchanged(tmp_path: Path) -> None:
+    before = run({"a": RED, "b": GREEN, "c": GREEN, "d": UNKNOWN, "f": RED})
+    after = run({"a": GREEN, "b": RED, "c": GREEN, "d": GREEN, "e": RED, "f": RED}, LATER)
     code, said = told(tmp_path, before, after)
     assert (code, said.splitlines()) == (
         1,
         [
             "broken: root@pve1/950 b: compliant -> not compliant",
             "    why: why b",
+            "new: root@pve1/950 e: not asked -> not compliant",
+            "    why: why e",
             "incomparable: root@pve1/950 d: undetermined -> compliant",
             "    why: why d",
             "fixed: root@pve1/950 a: not compliant -> compliant",
-            "1 broken, 1 incomparable, 1 fixed, 1 unchanged",
+            "1 broken, 1 incomparable, 1 new, 1 fixed, 2 unchanged (1 not compliant)",
         ],
     )
     code, said = told(tmp_path, before, after, "--json")
     whole = json.loads(said)
-    assert whole["counts"] == {"broken": 1, "incomparable": 1, "fixed": 1, "unchanged": 1}
-    assert [each["title"] for each in whole["scenarios"]] == ["b", "d", "a", "c"]
+    assert whole["counts"]["unchanged"] == 2
+    assert [each["title"] for each in whole["scenarios"]] == [*"bedacf"]
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "it is no file"),
+        (None, "it cannot be read: No such file"),
         (b"", "it is no record"),
         (b"{}", "it is no record"),
         (b"\xff", "it is no record"),
+        (b'{"format": 1, "user": "\xff"}', "it is no record"),
+        (b'{"x":' + b"[" * 200_000, "it is no record"),
         (record.encoded(run({})).replace('"format": 1', '"format": 2').encode(), "it is no record"),
+        (record.encoded(run({})).replace('"format": 1', '"form": 1').encode(), "it is no record"),
     ],
 )
 def test_file_that_is_no_record_is_wrong_usage(
