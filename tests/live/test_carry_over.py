@@ -118,6 +118,8 @@ def test_apply_carries_images_and_containers_over_and_rollback_brings_them_back(
         driver = ["docker", "info", "-f", "{{.Driver}}"]
         assert inside.look(driver).require().text == "fuse-overlayfs\n"
         assert held(inside) ^ before == set()
+        said = remediation("doctor", *target[1:], timeout=_PATIENCE)
+        assert "another storage driver" not in said.stdout, said.stdout  # rollback needs them
         inside.run(["docker", "exec", "running", "perl", "-e", 'mkdir "/later"']).require()
         back = remediation("rollback", *target, timeout=_PATIENCE)
         print(back.stdout, back.stderr)
