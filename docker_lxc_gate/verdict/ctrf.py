@@ -52,7 +52,7 @@ def _test(outcome: Outcome) -> dict[str, Any]:
         "suite": [outcome.target or "gate", outcome.feature or "scenarios"],
         "message": outcome.cause,
         "filePath": file,
-        "line": int(line) if line.isdecimal() else None,
+        "line": int(line) if line.isascii() and line.isdecimal() else None,
         "tags": list(outcome.requirements),
     }
     return {key: value for key, value in test.items() if value not in (None, "")}

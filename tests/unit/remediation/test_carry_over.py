@@ -16,12 +16,14 @@ import pytest
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.examples import in_depth
+from tests.doubles.on_disk import disk, tmp_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from docker_lxc_gate.machines.result import CommandResult
 
+__all__ = ["disk", "tmp_path"]
 OVERLAY, FUSE = "overlay2", "fuse-overlayfs"
 _NAMES = ("a", "b c", "\udcff\udcfe", "x" * 200, "new\nline", "-t", "*")
 _OWNERS = (0, 1000, 65533, 65535)

@@ -28,7 +28,10 @@ from tests.doubles.examples import examples
 from tests.doubles.flag import Flag, fail, journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Docker
+from tests.doubles.on_disk import disk, tmp_path
 from tests.doubles.states import Laid, links, look
+
+__all__ = ["disk", "tmp_path"]
 
 OURS = desired.DRIVER
 
