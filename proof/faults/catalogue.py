@@ -38,7 +38,10 @@ FAULTS: tuple[Fault, ...] = tuple(fault for topic in TOPICS for fault in written
 #: Each of these scenarios applies the plan, or a large part of it, or works for minutes after a
 #: restore: a fault that kills it takes as long as many others.
 SLOW = frozenset(
-    {*("profile-back", "docker-back", "rehearsed", "letter"), *("image", "network", "volume")}
+    {
+        *("tunable-back", "profile-back", "docker-back", "rehearsed", "letter"),
+        *("again", "image", "network", "volume"),
+    }
 )
 
 
