@@ -119,7 +119,7 @@ def test_apply_carries_images_and_containers_over_and_rollback_brings_them_back(
         assert inside.look(driver).require().text == "fuse-overlayfs\n"
         assert held(inside) ^ before == set()
         said = remediation("doctor", *target[1:], timeout=_PATIENCE)
-        assert "another storage driver" not in said.stdout, said.stdout  # rollback needs them
+        assert "images-of-another-driver" not in said.stdout, said.stdout  # rollback needs them
         inside.run(["docker", "exec", "running", "perl", "-e", 'mkdir "/later"']).require()
         back = remediation("rollback", *target, timeout=_PATIENCE)
         print(back.stdout, back.stderr)
