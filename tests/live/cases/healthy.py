@@ -6,8 +6,10 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proof.faults.fault import CTID
+from docker_lxc_gate.machines.target import DEFAULT_PLAN
+from proof.faults.fault import CTID, HEALTHY, HELPER
 from proof.faults.scenarios import scenarios
+from remediation import plan_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +82,8 @@ class Variation:
     """A healthy target: what it is, shell that makes it so, and shell that fails if it was not so.
 
     The latter is asked after the gate. Container 950 comes from the template without Docker, 951
-    from the one with it. ``but`` are scenarios that are not asked, because they apply the plan.
+    from the one with it; for the plan ``plain`` helper scripts would have made 950. ``but`` are
+    scenarios that are not asked, because they apply the plan.
     """
 
     id: str
@@ -89,6 +92,12 @@ class Variation:
     proof: str = "true"
     ctid: int = CTID
     but: tuple[str, ...] = ()
+    plan: str = DEFAULT_PLAN
+
+    @property
+    def start(self) -> str:
+        """The state that it is made of."""
+        return HEALTHY if self.plan == DEFAULT_PLAN else HELPER
 
 
 #: A denial like those that are provoked here, in auditd's log.
@@ -220,6 +229,30 @@ VARIATIONS = (
         "for each in 1 2; do systemd-run -q --unit=load$each sh -c 'while :; do :; done'; done",
         "systemctl is-active load1 && systemctl is-active load2",
     ),
+    Variation(
+        "nesting-alone",
+        "nesting is the only feature, and Docker has its default driver",
+        "sed -i 's/^features: .*/features: nesting=1/' \"$conf\"; restart",
+        "inside docker info -f '{{.Driver}}' | grep -x overlay2 && "
+        "inside perl -e 'exit(syscall(250, 0, -1, 1) < 0 && $! == 38 ? 0 : 1)'",
+        plan="plain",
+    ),
+    Variation(
+        "fuse-generated",
+        "Docker has fuse-overlayfs, under the profile that LXC generates",
+        "sed -i '/^features:/s/$/,fuse=1/' \"$conf\"; restart; "
+        "inside sh -c 'apt-get -q update && apt-get install -qy fuse-overlayfs' >/dev/null; "
+        'inside sed -i \'1s/{/{"storage-driver": "fuse-overlayfs", /\' "$settings"; restart_docker',
+        "inside docker info -f '{{.Driver}}' | grep -x fuse-overlayfs",
+        plan="plain",
+    ),
+    Variation(
+        "own-profile",
+        "the container's file names an enforced profile of the node's own",
+        "own_profile; restart",
+        "grep -x 'lxc-own (enforce)' \"/proc/$(lxc-info -n $ctid -p -H)/attr/apparmor/current\"",
+        plan="plain",
+    ),
 )
 
 
@@ -228,8 +261,10 @@ def in_turn(number: int) -> Iterator[Variation]:
     return itertools.islice(itertools.cycle(VARIATIONS), number)
 
 
-def asked(but: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the ids of all scenarios that can be asked of a container that exists, but some."""
+def asked(but: tuple[str, ...] = (), plan: str = DEFAULT_PLAN) -> tuple[str, ...]:
+    """Return a plan's scenarios that can be asked of a container that exists, by id, but some."""
     return tuple(
-        name for name, scenario in scenarios().items() if not scenario.rehearses and name not in but
+        name
+        for name, scenario in scenarios().items()
+        if scenario.is_of(plan_file.find(plan)) and not scenario.rehearses and name not in but
     )
