@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -63,18 +64,39 @@ def one(file: Path, kind: type[_T]) -> _T:
     Raises:
         UsageError: names the file, the line and the key, and what to write instead.
     """
-    table = _toml(file)
+    return _located(file, _toml(file), kind, 0)
+
+
+def several(file: Path, name: str, kind: type[_T]) -> tuple[_T, ...]:
+    """Return a file that is a list of tables ``[[name]]`` alone, as values of a type.
+
+    Raises:
+        UsageError: as :func:`one` does.
+    """
+    content = _toml(file)
+    tables = content.pop(name, [])
+    if said := _unknown(content, [name]):
+        raise UsageError(f"{file}: {said}")
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise UsageError(f"{file}: {name}: is no list of tables; write a line [[{name}]] for each")
+    lines = _content(file).decode().splitlines()
+    heads = [n for n, line in enumerate(lines, 1) if line.startswith(f"[[{name}]]")]
+    if len(heads) != len(tables):  # written as a list in one line
+        heads = [0] * len(tables)
+    return tuple(_located(file, table, kind, at) for table, at in zip(tables, heads, strict=True))
+
+
+def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _T:
+    """Return a table of a file as a type; an error names the line, after the ``first``."""
     try:
         return _converted(str(file), table, kind)
     except UsageError as error:
-        lines = _content(file).decode().splitlines()
         named = patterns.match(r"[.: ]*(?:no such key: )?(\w+)", str(error).removeprefix(str(file)))
-        at = [
-            n for n, line in enumerate(lines, 1) if named and line.split("=")[0].strip() == named[1]
-        ]
-        raise UsageError(
-            str(error).replace(str(file), f"{file}, line {at[0]}", 1) if at else str(error)
-        ) from error
+        lines = [*enumerate(_content(file).decode().splitlines(), 1)][first:]
+        at = [n for n, line in lines if named and line.split("=")[0].strip() == named[1]]
+        if line := at[0] if at else first:
+            raise UsageError(str(error).replace(str(file), f"{file}, line {line}", 1)) from error
+        raise
 
 
 def _toml(file: Path) -> dict[str, Any]:
@@ -177,6 +199,8 @@ def _written(key: str, hint: Any) -> str:
         return f"{key} = [951, 952]" if int in get_args(hint) else f'{key} = ["TEXT"]'
     if hint is bool:
         return f"{key} = true or {key} = false, without quotes"
+    if hint is date:
+        return f"{key} = 2027-01-31, without quotes"
     if {int, float} & {hint, *get_args(hint)}:
         return f"{key} = NUMBER, without quotes"
     return f'{key} = "TEXT", in quotes'

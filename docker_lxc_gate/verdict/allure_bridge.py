@@ -18,7 +18,7 @@ import allure_commons
 import attrs
 import pytest
 from allure_commons.logger import AllureFileLogger
-from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
+from allure_commons.model2 import Label, Parameter, Status, StatusDetails, TestStepResult
 from msgspec import structs
 
 from docker_lxc_gate.printable import counted
@@ -236,6 +236,9 @@ def pytest_runtest_makereport(
             test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
         files = tuple(_attached(test))[:MOST]
         report.gate = structs.replace(report.gate, files=files)  # type: ignore[attr-defined]
+        if (waiver := report.gate.waiver) and report.when == "teardown":
+            test.labels.append(Label("tag", "waived"))
+            test.description = f"Waived {waiver.terms}\n\n{test.description}"
     return report
 
 

@@ -46,8 +46,8 @@ def _test(outcome: Outcome) -> dict[str, Any]:
     file, line = outcome.place
     test = {
         "name": " ".join([*outcome.requirements, outcome.title]),
-        "status": _STATUSES.get(outcome.verdict, "other"),
-        "rawStatus": outcome.verdict,
+        "status": "skipped" if outcome.is_waived else _STATUSES.get(outcome.verdict, "other"),
+        "rawStatus": outcome.word,
         "duration": round(outcome.seconds * 1000),
         "suite": [outcome.target or "gate", outcome.feature or "scenarios"],
         "message": outcome.cause,

@@ -45,9 +45,12 @@ def _add(suite: ET.Element, outcome: Outcome) -> None:
     name, seconds = " ".join([*outcome.requirements, outcome.title]), f"{outcome.seconds:.3f}"
     case = ET.SubElement(suite, "testcase", classname=outcome.feature, name=name, time=seconds)
     clauses = (("requirement", each) for each in outcome.requirements)
-    _properties(case, ("verdict", outcome.verdict), *clauses)
+    _properties(case, ("verdict", outcome.word), *clauses)
     line = " ".join(outcome.cause.split())
-    if not outcome.asked:
+    if outcome.waiver and outcome.is_waived:
+        line = f"{outcome.verdict}, waived {outcome.waiver.terms}: {line}"
+        ET.SubElement(case, "skipped", message=line)
+    elif not outcome.asked:
         ET.SubElement(case, "skipped", message=line)
     elif outcome.verdict is Verdict.NOT_COMPLIANT:
         first = outcome.cause.partition("\n")[0]

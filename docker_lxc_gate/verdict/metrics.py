@@ -18,6 +18,10 @@ def encoded(run: Run) -> str:
     """Return the file's content: each clause has a series a verdict, which is 1 for its own."""
     gauges = {
         "requirement": ("Whether a clause of the plan has this verdict.", _requirements(run)),
+        "requirement_waived": (
+            "Whether the verdict of a clause is waived.",
+            [(_of(each), int(each.waived)) for each in run.requirements],
+        ),
         "requirement_scenarios": (
             "How many scenarios a clause has.",
             [(_of(each), len(each.scenarios)) for each in run.requirements],

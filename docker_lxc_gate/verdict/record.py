@@ -22,12 +22,13 @@ from docker_lxc_gate import home
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict.evidence import bounded
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
+from docker_lxc_gate.verdict.waivers import GIVEN, Use, Used, Waiver
 
 FORMAT: Literal[1] = 1
 #: If several exit codes apply, the first of these counts. A usage error leaves no verdict. A change
-#: that was left behind outranks every verdict. A proven difference outranks a missing result, and
-#: that outranks an undetermined one.
-USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
+#: that was left behind outranks every verdict. A proven difference outranks a missing result, that
+#: outranks a waiver that does not hold, and that an undetermined one.
+USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, WAIVER, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 4, 3, 0)
 #: The exit codes of what is known to be wrong.
 BAD = frozenset({NOT_EXACT, DIFFERS})
 #: The exit code of an interrupted session, as in a shell (128 + SIGINT).
@@ -39,10 +40,13 @@ WORDS = {
     USAGE: "usage error",
     UNKNOWN: "undetermined",
     INCOMPLETE: "incomplete",
+    WAIVER: "a waiver does not hold",
     NOT_EXACT: "a rollback was not exact",
 }
 #: How many lines of evidence, and names of files, a scenario has at most.
 MOST = 100
+#: It stands behind a verdict.
+WAIVED = " (waived)"
 
 
 class Verdict(StrEnum):
@@ -63,7 +67,8 @@ class Outcome(msgspec.Struct, frozen=True):
     exit code of a run of this scenario alone, 0 if it was not asked. ``shared``: the cause is that
     of a whole session, such as an unreachable target. ``said`` are lines of evidence; ``files``,
     among Allure's results, hold what was run and what came back. ``began`` and ``ended`` are null
-    until then. ``included`` is the plan that asks this scenario, too.
+    until then. ``included`` is the plan that asks this scenario, too. ``waiver`` is one for its
+    verdict, if that is not compliant or undetermined.
     """
 
     nodeid: str
@@ -84,6 +89,24 @@ class Outcome(msgspec.Struct, frozen=True):
     ended: datetime | None = None
     seconds: float = 0.0
     included: str = ""
+    waiver: Waiver | None = None
+
+    @property
+    def counts_as(self) -> int:
+        """Its part in the exit code of a run: 0 if it is waived, 4 if that waiver is expired."""
+        if self.waiver is None or self.ended is None:
+            return self.code
+        return WAIVER if self.ended.date() > self.waiver.expires else HOLDS
+
+    @property
+    def is_waived(self) -> bool:
+        """Whether it is not compliant or undetermined, and a waiver for that holds."""
+        return self.counts_as == HOLDS != self.code
+
+    @property
+    def word(self) -> str:
+        """Its verdict, and whether that is waived."""
+        return self.verdict + WAIVED * self.is_waived
 
     @property
     def place(self) -> tuple[str, str]:
@@ -100,7 +123,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class Requirement(msgspec.Struct, frozen=True):
     """A clause of the plan on one target: the worst verdict of its scenarios that were asked.
 
-    ``scenarios`` are the node ids of all of them, ``asked`` counts those that were asked.
+    ``scenarios`` are the node ids of all of them, ``asked`` counts those that were asked;
+    ``waived``: the verdict is waived.
     """
 
     id: str
@@ -110,6 +134,7 @@ class Requirement(msgspec.Struct, frozen=True):
     cause: str
     asked: int
     scenarios: tuple[str, ...]
+    waived: bool = False
 
 
 class Target(msgspec.Struct):
@@ -155,6 +180,7 @@ class Run(msgspec.Struct, kw_only=True):
     ended: datetime
     targets: list[Target] = []
     may_differ: dict[str, dict[str, tuple[str, ...]]] = {}
+    waivers: list[Used] = []
     requirements: list[Requirement] = []
     scenarios: list[Outcome] = []
 
@@ -166,15 +192,16 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def own_problems(self) -> list[str]:
         """The problems of the run itself: at least one if no scenario tells of its exit code."""
-        told = not self.code or any(each.code for each in self.scenarios)
-        return self.problems or [f"the run is {self.verdict}"] * (not told)
+        problems = self.problems + [str(each) for each in self.waivers if each.use.is_wrong]
+        told = not self.code or any(each.counts_as for each in self.scenarios)
+        return problems or [f"the run is {self.verdict}"] * (not told)
 
     @property
     def causes(self) -> dict[str, list[Outcome]]:
         """The scenarios that are not compliant by cause: an unreachable target is one cause."""
         causes: dict[str, list[Outcome]] = {}
         for each in self.asked:
-            if each.code != HOLDS:
+            if each.counts_as != HOLDS:
                 causes.setdefault(each.cause, []).append(each)
         return causes
 
@@ -186,8 +213,9 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def counts(self) -> str:
         """How many scenarios have which verdict."""
-        words = [each.verdict for each in self.scenarios]
-        return ", ".join(f"{words.count(word)} {word}" for word in Verdict if word in words)
+        words = [each.word for each in self.scenarios]
+        order = (word + waived for word in Verdict for waived in ("", WAIVED))
+        return ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -251,22 +279,41 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
     run.scenarios = sorted(outcomes, key=place)
     run.requirements = [_judged(on, each, run.scenarios) for on in run.targets for each in clauses]
+    run.waivers = used(config, outcomes)
+    if run.code == HOLDS and any(each.is_waived for each in outcomes):
+        run.verdict += ", but for what is waived"
     return msgspec.convert(_clean(msgspec.to_builtins(run)), Run)
 
 
 def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement:
     its = [o for o in outcomes if o.target == target.name and clause in o.requirements]
     asked = [each for each in its if each.asked]
-    verdict, cause = Verdict.NOT_ASKED, "no scenario of this clause was collected"
+    verdict, cause, waived = Verdict.NOT_ASKED, "no scenario of this clause was collected", False
     if clause not in target.clauses:
         verdict, cause = Verdict.NOT_APPLICABLE, "no clause of the plan"
     elif its:
-        worst = min(asked or its, key=lambda each: PRECEDENCE.index(each.code))
-        verdict, cause = worst.verdict, worst.cause
+        worst = min(asked or its, key=lambda o: [*map(PRECEDENCE.index, (o.counts_as, o.code))])
+        verdict, cause, waived = worst.verdict, worst.cause, worst.is_waived
         if verdict is Verdict.COMPLIANT and len(asked) < len(its):
             cause = f"only {len(asked)} of its {counted(len(its), 'scenario')} were asked"
     nodeids = tuple(each.nodeid for each in its)
-    return Requirement(clause, CATALOGUE[clause], target.name, verdict, cause, len(asked), nodeids)
+    about = clause, CATALOGUE[clause], target.name
+    return Requirement(*about, verdict, cause, len(asked), nodeids, waived)
+
+
+def used(config: pytest.Config, outcomes: list[Outcome]) -> list[Used]:
+    """Return each waiver of a run, and what became of it."""
+    today = datetime.now(UTC).date()
+
+    def use(waiver: Waiver) -> Use:
+        its = [o for o in outcomes if o.asked and waiver.applies(o.target, o.id, o.requirements)]
+        if today > waiver.expires:
+            return Use.EXPIRED
+        if its and all(each.code == HOLDS for each in its):
+            return Use.UNNEEDED
+        return Use.MATCHED if any(each.waiver for each in its) else Use.UNUSED
+
+    return [Used(each, use(each)) for each in config.stash.get(GIVEN, ())]
 
 
 #: Masking a text takes a tenth of a millisecond, and most of them occur often.

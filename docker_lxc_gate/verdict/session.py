@@ -13,7 +13,7 @@ from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import redact
-from docker_lxc_gate.verdict.record import DIFFERS, UNKNOWN, USAGE
+from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, WAIVER
 from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen
 
@@ -116,10 +116,14 @@ class Gate:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # docker_lxc_gate.verdict.verdicts prints the error
         if self.asked:
-            session.exitstatus = code = self.tally.code(exitstatus)
+            code = self.tally.code(exitstatus)
+            waivers = record.used(self.config, self.tally.settled())
+            if code in {UNKNOWN, HOLDS} and any(each.use.is_wrong for each in waivers):
+                code = WAIVER
+            session.exitstatus = code
             if files := self.tally.unreadable:
                 self.run.problems.append(f"{counted(files, 'file')} could not be read")
-            if code == DIFFERS not in {each.code for each in self.tally.outcomes.values()}:
+            if code == DIFFERS not in {each.counts_as for each in self.tally.outcomes.values()}:
                 self.run.problems.append("a test that is no scenario failed")
             self._conclude(self.written(code))
         elif exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -24,7 +24,7 @@ _CAUSE = 1000
 def encoded(run: Run) -> str:
     """Return the page; the worst causes first, and those that have no room are counted."""
     page = "\n\n".join([f"# Docker in unprivileged LXC: {run.verdict}", *_front(run)])
-    causes = [each for each in run.asked if each.code != HOLDS]
+    causes = [each for each in run.asked if each.counts_as != HOLDS]
     causes.sort(key=lambda each: PRECEDENCE.index(each.code))
     for number, each in enumerate(causes):
         if len(page.encode()) > _ROOM:
@@ -41,14 +41,14 @@ def _front(run: Run) -> Iterator[str]:
     times = f"{run.began:%Y-%m-%d %H:%M:%S} to {run.ended:%H:%M:%S} UTC"
     gate = f"docker-lxc-gate {run.version}, commit {run.commit or 'unknown'}, {state}"
     who = f"{run.user} on {run.machine}, {times}"
-    yield _block("\n".join([gate, who, run.command, *run.problems]))
+    yield _block("\n".join([gate, who, run.command, *run.problems, *map(str, run.waivers)]))
     for why, which in run.left_out:
         yield f"Not asked: {which}\n\n{_block(why)}"
     for target in run.targets:
         yield f"## {target.name or 'Scenarios'}"
         yield _block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))
         rows = (
-            f"| {', '.join(each.requirements)} | {each.title} | {each.verdict} |"
+            f"| {', '.join(each.requirements)} | {each.title} | {each.word} |"
             for each in run.scenarios
             if each.target == target.name
         )

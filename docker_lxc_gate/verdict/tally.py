@@ -24,11 +24,13 @@ _BLANK = Outcome("", "")
 class Tally:
     """The outcomes by node id, and other facts that decide the exit code.
 
-    ``interrupted``: by the user, with Ctrl-C. ``stopped``: why -x or --maxfail stopped the run.
+    ``beside``: a test failed that is no scenario. ``interrupted``: by the user, with Ctrl-C.
+    ``stopped``: why -x or --maxfail stopped the run.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     unreadable: int = 0
+    beside: bool = False
     interrupted: bool = False
     stopped: str = ""
 
@@ -47,6 +49,7 @@ class Tally:
         """Add the report of a scenario's phase; reports of other tests are ignored."""
         outcome: Outcome | None = getattr(report, "gate", None)
         if outcome is None:
+            self.beside |= report.failed
             return
         before, now = self.outcomes.get(report.nodeid, outcome), datetime.now(UTC)
         self.outcomes[report.nodeid] = structs.replace(
@@ -58,7 +61,7 @@ class Tally:
 
     def settled(self) -> list[Outcome]:
         """Return every outcome; a scenario that did not end has "no result"."""
-        missing = {"verdict": _BLANK.verdict, "code": _BLANK.code}
+        missing = {"verdict": _BLANK.verdict, "code": _BLANK.code, "waiver": None}
         return [
             each
             if each.ended or not each.asked
@@ -76,11 +79,13 @@ class Tally:
         """Return the session's exit code; ``exitstatus`` is pytest's own."""
         if self.interrupted:
             return interrupted_by() or INTERRUPTED
-        codes = {each.code for each in self.settled() if each.asked} or {UNKNOWN}
+        asked = [each for each in self.settled() if each.asked]
+        codes = {each.counts_as for each in asked} or {UNKNOWN}
         if self.unreadable or exitstatus == pytest.ExitCode.INTERRUPTED:
             codes.add(INCOMPLETE)
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
             codes.add(UNKNOWN)
-        if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(codes):
-            codes.add(DIFFERS)  # an ordinary test failed beside the scenarios
+        told = not self.beside and any(each.code for each in asked)  # that is waived
+        if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(codes) and not told:
+            codes.add(DIFFERS)
         return first(codes)

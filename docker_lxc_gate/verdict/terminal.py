@@ -71,8 +71,8 @@ class Screen:
         if not begun:  # or other output came in between
             self._reporter.write(self._named(outcome))
         self._reporter.currentfspath = None
-        colour = {"compliant": "green", "not compliant": "red"}.get(outcome.verdict, "yellow")
-        self._reporter.write(f" {outcome.verdict:<13}", **{colour: True})
+        colour = {"compliant": "green", "not compliant": "red"}.get(outcome.word, "yellow")
+        self._reporter.write(f" {outcome.word:<13}", **{colour: True})
         self._reporter.write(f"{outcome.seconds:7.1f} s\n", flush=True)
         self._tell(outcome, below=True)
 
@@ -127,6 +127,8 @@ class Screen:
             self._print(Padding(Text(left_out), (0, 0, 1, 2)))
         for problem in run.problems:
             self.line(problem, yellow=True)
+        for used in run.waivers:
+            self.line(str(used), yellow=used.use.is_wrong)
         if not outcomes and not run.problems:
             self.nothing(run.verdict)
             return
@@ -204,7 +206,7 @@ def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding
         table.add_row(
             "\n".join(each.requirements),
             Text(each.title),
-            Text(each.verdict, style=_STYLES.get(each.verdict, "yellow")),
+            Text(each.word.replace(" (", "\n("), style=_STYLES.get(each.word, "yellow")),
             Text(_evidence(each, causes)),
         )
     return Padding(table, (0, 0, 1, 0))
@@ -214,6 +216,8 @@ def _evidence(outcome: Outcome, causes: dict[str, list[Outcome]]) -> str:
     """Return one line: the evidence, or the cause; a shared cause is printed once, below."""
     if outcome.code == HOLDS:
         text = "; ".join(outcome.said)
+    elif outcome.waiver and outcome.is_waived:
+        text = outcome.waiver.terms
     elif len(causes[outcome.cause]) > 1:
         return "see below"
     else:

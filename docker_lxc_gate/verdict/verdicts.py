@@ -34,6 +34,7 @@ from docker_lxc_gate.verdict.record import (
     USAGE,
     Verdict,
 )
+from docker_lxc_gate.verdict.waivers import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -155,13 +156,18 @@ def pytest_runtest_makereport(
             report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
     report.sections = [(name, redact(text)) for name, text in report.sections]
     finding = item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
-    step = item.stash.get(STEP, None)
+    step, waiver = item.stash.get(STEP, None), None
+    if finding.code == DIFFERS or (finding.code == UNKNOWN and not finding.shared):
+        about = outcome.target, outcome.id, outcome.requirements
+        given = item.config.stash.get(GIVEN, ())
+        waiver = max((w for w in given if w.applies(*about)), key=lambda w: w.expires, default=None)
     report.gate = structs.replace(  # type: ignore[attr-defined]
         outcome,
         where=f"{outcome.where.rpartition(':')[0]}:{step.line_number}" if step else outcome.where,
         step=f"{step.keyword} {step.name}" if step else "",
         **vars(finding),
         said=item.stash.get(SAID, ())[:MOST],
+        waiver=waiver,
     )
     if item.stash[FINDING].code == USAGE:
         item.session.shouldstop = "usage error"

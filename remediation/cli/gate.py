@@ -31,6 +31,12 @@ from docker_lxc_gate.machines.target import EXPECTED
     is_flag=True,
     help="Also run the scenarios that change something on a target (docs/what-changes.md).",
 )
+@click.option(
+    "--waivers",
+    multiple=True,
+    metavar="TOML",
+    help="File of waivers: what may be not compliant, why and until when (docs/verdicts.md).",
+)
 @click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
 @click.option("--ctrf", multiple=True, metavar="FILE", help="Also write the verdicts as CTRF.")
 @click.option(
@@ -54,8 +60,8 @@ def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     clause, -m "not container" those of the node; -x stops at the first failure; --collect-only
     lists the scenarios.
 
-    Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 130: interrupted;
-    docs/verdicts.md has all.
+    Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 4: a waiver
+    is expired or no longer needed; 130: interrupted; docs/verdicts.md has all.
     """
     if not given["target"]:
         target_option.named(None, None)

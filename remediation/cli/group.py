@@ -22,6 +22,7 @@ from remediation.engine.errors import ChangedSince, RollbackFailed
 VERBS = {
     "gate": "Judge a container: compliant, not compliant or undetermined.",
     "compare": "Compare two runs of the gate: what was fixed, and what broke.",
+    "waivers": "Print a first file of waivers for what is not compliant.",
     "create": "Create and start the container from the target file's template.",
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",
@@ -39,7 +40,7 @@ _ELSEWHERE = {"lab": ("docker_lxc_gate.lab.__main__", "main")}
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = ("compare", "denials", "lint", "doctor", "lab")
+_WITHOUT_PLAN = ("compare", "waivers", "denials", "lint", "doctor", "lab")
 
 
 class Commands(exit_codes.Group):
@@ -140,6 +141,7 @@ def main() -> None:
       2    wrong usage
       3    the target could not be reached or read, or is in use; gate:
            undetermined; compare: incomparable
+      4    gate: a waiver is expired or no longer needed
       5    not everything could be rolled back, or somebody changed it
            since; rehearse: something differs
       129  ended by SIGHUP; 130: by Ctrl-C; 143: by SIGTERM

@@ -52,7 +52,7 @@ def test_judge_of_an_exception_finds(
 
 def test_first_takes_codes_by_their_rank() -> None:
     ranked = [*verdicts.PRECEDENCE]
-    assert ranked == [2, 5, 1, 6, 3, 0]
+    assert ranked == [2, 5, 1, 6, 4, 3, 0]
     assert [verdicts.first({*ranked[n:]}) for n in range(7)] == [*ranked, verdicts.HOLDS]
 
 

@@ -1,0 +1,126 @@
+"""Waivers: a site accepts, for a reason and until a day, that a scenario is not compliant.
+
+The scenario still runs, and its own verdict stands in every report beside *waived*.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.verdict.requirements import CATALOGUE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker_lxc_gate.verdict.record import Outcome, Run
+
+#: How long a waiver of a first file holds.
+_FIRST = timedelta(days=90)
+
+
+class Use(StrEnum):
+    """What became of a waiver in a run."""
+
+    MATCHED = "matched"
+    UNUSED = "unused"
+    EXPIRED = "expired"
+    UNNEEDED = "no longer needed"
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether somebody must look at it."""
+        return self in {Use.EXPIRED, Use.UNNEEDED}
+
+
+class Waiver(msgspec.Struct, frozen=True, kw_only=True):
+    """A clause of the plan or a scenario, on the targets of a pattern, that may be not compliant.
+
+    ``scenario`` is its ``id`` in the record; ``target`` the name of a target as a command line has
+    it, in which ``*`` stands for any characters. It holds to the end of ``expires``, in UTC.
+    """
+
+    requirement: str = ""
+    scenario: str = ""
+    target: str = "*"
+    reason: str
+    owner: str
+    expires: date
+
+    def __post_init__(self) -> None:
+        """Check the values beyond their types; raises ValueError with the key and a proposal."""
+        if bool(self.requirement) == bool(self.scenario):
+            raise ValueError('requirement: write either requirement = "PRE-1" or scenario = "ID"')
+        if self.requirement and self.requirement not in CATALOGUE:
+            raise ValueError(f"requirement: {self.requirement!r} is none; docs/plan.md has them")
+        for key in ("reason", "owner"):
+            if not getattr(self, key).strip():
+                raise ValueError(f"{key}: is empty; write why, and who answers for it")
+
+    def applies(self, target: str, scenario: str, requirements: Sequence[str]) -> bool:
+        """Whether it is about a scenario on a target."""
+        named = self.scenario == scenario if self.scenario else self.requirement in requirements
+        pattern = ".*".join(map(patterns.escape, self.target.split("*")))
+        return named and patterns.fullmatch(pattern, target) is not None
+
+    @property
+    def terms(self) -> str:
+        """Until when, by whom and why."""
+        return f"until {self.expires} by {self.owner}: {self.reason}"
+
+
+class Used(msgspec.Struct, frozen=True):
+    """A waiver, and what became of it in a run."""
+
+    waiver: Waiver
+    use: Use
+
+    def __str__(self) -> str:
+        name = self.waiver.requirement or self.waiver.scenario
+        return f"waiver of {name} on {self.waiver.target}: {self.use}, {self.waiver.terms}"
+
+
+GIVEN = pytest.StashKey[tuple[Waiver, ...]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--waivers``."""
+    parser.getgroup("gate", "acceptance gate").addoption(
+        "--waivers", metavar="TOML", help="file of waivers; docs/verdicts.md has the keys"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the waivers; a wrong file is a usage error before anything runs."""
+    if file := config.getoption("--waivers"):
+        try:
+            config.stash[GIVEN] = target_file.several(Path(file), "waiver", Waiver)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def first_file(run: Run) -> str:
+    """Return a file of waivers for what is not compliant in a run.
+
+    Its reasons and owners are empty, so the gate refuses it until somebody has filled them in.
+    """
+    text = "# Write a reason and an owner for each waiver, and delete the others.\n"
+    known: dict[tuple[str, str], Outcome] = {}
+    for each in run.asked:
+        if each.verdict == "not compliant" and each.id:
+            known.setdefault((each.id, each.target), each)
+    for each in known.values():
+        text += f"\n# {one_line(f'{each.title}: {each.cause}')}\n[[waiver]]\n"
+        for key, value in (("scenario", each.id), ("target", each.target)):
+            text += f"{key} = {msgspec.json.encode(value).decode()}\n"
+        text += f'reason = ""\nowner = ""\nexpires = {run.ended.date() + _FIRST}\n'
+    return text

@@ -1,0 +1,183 @@
+"""Waivers: accepted for a time, told everywhere, and never a quiet green."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.verdict.waivers import Waiver
+from remediation.cli.group import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.verdict.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+TODAY = datetime.now(UTC).date()
+PAST = TODAY - timedelta(1)
+FINE = {"reason": "PBS keeps the backups", "owner": "ops", "expires": TODAY}
+
+
+def waive(toy: Toy, *waivers: dict[str, Any]) -> tuple[str, ...]:
+    """Write a file of waivers, and return the option that names it."""
+    text = ""
+    for each in waivers:
+        lines = (f"{key} = {_toml(value)}" for key, value in (FINE | each).items())
+        text += "\n".join(["[[waiver]]", *lines, ""])
+    (toy.path / "waivers.toml").write_text(text)
+    return ("--waivers", "waivers.toml")
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else str(value)
+
+
+def uses(toy: Toy) -> list[str]:
+    return [each["use"] for each in toy.verdict()["waivers"]]
+
+
+@pytest.fixture
+def red(toy: Toy) -> Toy:
+    """A scenario that is not compliant, and one that is."""
+    toy.feature("Then an assertion in a Then", name="a", tags="@id:driver @req:VAL-2")
+    toy.feature("Then all is well", name="b", tags="@id:hello @req:VAL-3")
+    return toy
+
+
+@pytest.mark.parametrize("by", [{"requirement": "VAL-2"}, {"scenario": "driver", "target": "*"}])
+def test_red_scenario_that_is_waived_ends_with_0_and_keeps_its_verdict(
+    red: Toy, by: dict[str, str]
+) -> None:
+    done = red.run(*waive(red, by), "--ctrf", "ctrf.json")
+    whole = red.verdict()
+    assert (done.ret, uses(red)) == (0, ["matched"])
+    assert whole["verdict"] == "compliant, but for what is waived"
+    (driver, _) = whole["scenarios"]
+    assert (driver["verdict"], driver["code"]) == ("not compliant", 1)
+    clauses = {each["id"]: each for each in whole["requirements"]}
+    assert (clauses["VAL-2"]["verdict"], clauses["VAL-2"]["waived"]) == ("not compliant", True)
+    assert not clauses["VAL-3"]["waived"]
+    said = done.stdout.str()
+    assert "(1 compliant, 1 not compliant (waived))" in said
+    assert f"matched, until {TODAY} by ops: PBS keeps the backups" in said
+    assert "not compliant (waived)" in (red.path / "reports/summary.md").read_text()
+    (case, _) = json.loads((red.path / "ctrf.json").read_text())["results"]["tests"]
+    assert (case["status"], case["rawStatus"]) == ("skipped", "not compliant (waived)")
+    junit = (red.path / "reports/junit.xml").read_text()
+    assert 'failures="0" errors="0" skipped="1"' in junit
+    assert f"not compliant, waived until {TODAY} by ops" in junit
+    (result,) = [each for each in red.results() if each["name"] == "a"]
+    assert {"name": "tag", "value": "waived"} in result["labels"]
+    assert result["description"].startswith(f"Waived until {TODAY} by ops")
+
+
+@pytest.mark.parametrize(
+    ("waiver", "use", "code"),
+    [
+        ({"requirement": "VAL-2", "expires": PAST}, "expired", 4),
+        ({"requirement": "VAL-3"}, "no longer needed", 1),
+        ({"requirement": "VAL-5"}, "unused", 1),
+        ({"scenario": "driver", "target": "root@pve2/*"}, "unused", 1),
+        ({"scenario": "drive"}, "unused", 1),
+    ],
+)
+def test_waiver_that_does_not_hold_waives_nothing_and_is_told(
+    red: Toy, waiver: dict[str, Any], use: str, code: int
+) -> None:
+    done = red.run(*waive(red, waiver))
+    assert (done.ret, uses(red)) == (code, [use])
+    assert "waived" not in red.verdict()["verdict"]
+    assert f": {use}, until" in done.stdout.str()
+
+
+@pytest.mark.parametrize("waiver", [{"requirement": "VAL-3"}, {"scenario": "x", "expires": PAST}])
+def test_waiver_of_a_compliant_run_that_is_unneeded_or_expired_ends_with_4(
+    toy: Toy, waiver: dict[str, Any]
+) -> None:
+    toy.feature("Then all is well", name="b", tags="@id:hello @req:VAL-3")
+    assert toy.run(*waive(toy, waiver)).ret == 4
+    assert toy.verdict()["verdict"] == "a waiver does not hold"
+    assert 'errors="1"' in (toy.path / "reports/junit.xml").read_text()
+
+
+def test_waived_clause_with_another_scenario_that_is_undetermined_is_undetermined(red: Toy) -> None:
+    red.feature("Then an error in a Then", name="c", tags="@id:other @req:VAL-2")
+    assert red.run(*waive(red, {"scenario": "driver"})).ret == 3
+    clauses = {each["id"]: each for each in red.verdict()["requirements"]}
+    assert (clauses["VAL-2"]["verdict"], clauses["VAL-2"]["waived"]) == ("undetermined", False)
+
+
+def test_waiver_of_a_rollback_that_is_not_exact_or_of_a_shared_cause_waives_nothing(
+    toy: Toy,
+) -> None:
+    toy.feature("Then a rollback that fails", name="a", tags="@req:BACK-1")
+    assert toy.run(*waive(toy, {"requirement": "BACK-1"})).ret == 5
+    toy.conftest("""
+@pytest.fixture(scope="session")
+def machine():
+    raise errors.Unreachable("root@pve1 does not answer")
+""")
+    toy.feature("Given a target", name="a", tags="@req:BACK-1")
+    assert toy.run(*waive(toy, {"requirement": "BACK-1"})).ret == 3
+
+
+def test_waived_scenario_beside_an_ordinary_test_that_fails_is_not_compliant(red: Toy) -> None:
+    (red.path / "features/test_x.py").write_text("def test_x(): assert not 'x'")
+    assert red.run(*waive(red, {"scenario": "driver"})).ret == 1
+    assert "a test that is no scenario failed" in red.verdict()["problems"]
+
+
+def test_waiver_of_a_scenario_that_was_interrupted_waives_nothing(toy: Toy) -> None:
+    toy.feature("Then an interrupt in a Then", name="a", tags="@id:driver @req:VAL-2")
+    assert toy.run(*waive(toy, {"scenario": "driver"})).ret == 130
+    assert toy.verdict()["scenarios"][0]["waiver"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[waiver]]\nrequirement = "VAL-2"\nowner = "me"\n', "line 1: Object missing required"),
+        ("\n[[waiver]]\nrequirment = 1\n", "line 3: no such key: requirment (did you mean"),
+        ('reason = ""\nowner = "me"\nexpires = 2027-01-31\n', "line 3.reason: is empty"),
+        ('reason = "x"\nowner = " "\nexpires = 2027-01-31\n', "line 4.owner: is empty"),
+        ('reason = "x"\nowner = "me"\nexpires = "soon"\n', "line 5.expires: "),
+        ('reason = "x"\nowner = "me"\nexpires = 2027-02-30\n', "is not TOML: "),
+        ('scenario = "x"\nreason = "x"\nowner = "me"\nexpires = 2027-01-31\n', "write either"),
+        ("[waiver]\n", "waiver: is no list of tables"),
+        ("[[waivers]]\n", "no such key: waivers (did you mean waiver?)"),
+    ],
+)
+def test_waivers_with_a_wrong_key_or_date_are_one_error(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    head = "" if "[" in text else '[[waiver]]\nrequirement = "VAL-2"\n'
+    (tmp_path / "waivers.toml").write_text(head + text)
+    with pytest.raises(UsageError) as error:
+        target_file.several(tmp_path / "waivers.toml", "waiver", Waiver)
+    assert str(error.value).startswith(f"{tmp_path}/waivers.toml")
+    assert said in str(error.value)
+
+
+def test_first_file_names_what_is_red_and_is_refused_until_it_is_filled_in(red: Toy) -> None:
+    red.run()
+    done = CliRunner().invoke(main, ["waivers", "--from", str(red.path / "reports/verdict.json")])
+    assert done.exit_code == 0
+    assert "# a: the driver is overlay2" in done.stdout
+    (red.path / "waivers.toml").write_text(done.stdout)
+    red.apart = True
+    refused = red.run("--waivers", "waivers.toml")
+    assert (refused.ret, len(refused.errlines)) == (2, 1)
+    assert "line 7.reason: is empty" in refused.errlines[0]
+    assert not (red.path / "reports/verdict.json").exists()
+    filled = done.stdout.replace('reason = ""', 'reason = "r"').replace('r = ""', 'r = "me"')
+    (red.path / "waivers.toml").write_text(filled)
+    assert red.run("--waivers", "waivers.toml").ret == 0
+    assert uses(red) == ["matched"]
