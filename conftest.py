@@ -11,14 +11,14 @@ from msgspec import structs
 
 import steps
 from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines import fleet as every
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
-from docker_lxc_gate.verdict import record
-from docker_lxc_gate.verdict.requirements import CATALOGUE
-from remediation import plan_file
-from steps.machines import TARGETS
+from steps import fleet, machines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from docker_lxc_gate.machines.target import Target
 
 pytest_plugins = (
@@ -36,7 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="T",
         help=f"{EXPECTED}, or a name in the target file; examined as it stands; may be "
-        f"repeated. Without it the lab is restored, the plan applied, and {DEFAULT} "
+        f"repeated; NODE/all: each container of a node that has Docker. Without it the lab is "
+        f"restored, the plan applied, and {DEFAULT} "
         "provisioned",
     )
     group.addoption(
@@ -68,24 +69,32 @@ def pytest_configure(config: pytest.Config) -> None:
     files = config.getoption("--target-file")
     file = Path(files[0]) if files else None
     try:
-        targets = [target_file.find(text, file) for text in config.getoption("--target") or [None]]
         given = {"plan": config.getoption("--plan")[0]} if config.getoption("--plan") else {}
-        config.stash[TARGETS] = [structs.replace(target, **given) for target in targets]
-        for target in config.stash[TARGETS]:
-            plan = plan_file.find(target.plan)
-            about = record.about(config, str(target))
-            about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
+        names, nodes = [], config.stash.setdefault(fleet.NODES, {})
+        for text in _named(config, file):
+            node = every.node_of(text, file) if text else None
+            target = structs.replace(node or target_file.find(text, file), **given)
+            if node and text:
+                nodes[text] = target
+            else:
+                machines.ask_about(config, target)
+            names.append(text if node else str(target))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
-    names = [*map(str, targets)]
     if again := {name for name in names if names.count(name) > 1}:
         raise pytest.UsageError(f"--target: {', '.join(sorted(again))} is named twice")
+
+
+def _named(config: pytest.Config, file: Path | None) -> Sequence[str | None]:
+    """Return what the command line names; ``all`` is every table of the target file."""
+    named: list[str | None] = config.getoption("--target") or [None]
+    return target_file.names(file) if file and named == ["all"] else named
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every scenario once a target."""
     if "target" in metafunc.fixturenames:
-        targets = metafunc.config.stash[TARGETS]
+        targets = metafunc.config.stash[machines.TARGETS]
         metafunc.parametrize("target", targets, ids=str, indirect=True, scope="session")
 
 

@@ -1,4 +1,4 @@
-"""The machines of a run, one connection a target, and the fixtures that every step may take.
+"""The machines of a run, one connection a node, and the fixtures that every step may take.
 
 PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 """
@@ -16,6 +16,7 @@ from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, record
+from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import plan_file
 from remediation.engine.apply import apply
 from remediation.provision import planned, provision
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 #: Those that the command line names.
 TARGETS = pytest.StashKey["list[Target]"]()
-#: What manages the containers of each target that was connected to; what closes the connections.
+#: What manages the containers of each target; the nodes by address; what closes the connections.
 _OPENED = pytest.StashKey["dict[Target, Runtime]"]()
+_NODES = pytest.StashKey["dict[object, Transport]"]()
 _OPEN = pytest.StashKey[ExitStack]()
 #: What the scenarios of each target will ask, of a target that was connected to.
 _FORESIGHT = pytest.StashKey["dict[Target, Foresight]"]()
@@ -49,8 +51,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash.get(_OPEN, ExitStack()).close()
 
 
+def ask_about(config: pytest.Config, target: Target) -> None:
+    """Ask about a target, too, by its plan; raises UsageError if there is no such plan."""
+    config.stash.setdefault(TARGETS, []).append(target)
+    plan, about = plan_file.find(target.plan), record.about(config, str(target))
+    about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
+
+
 def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = ()) -> Runtime:
-    """Return what manages a target's containers, over one connection for the whole run.
+    """Return what manages a target's containers, over one connection a node for the whole run.
 
     Args:
         config: holds the connection.
@@ -65,15 +74,17 @@ def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = (
             layers.append(Shared(node))
             return layers[0]
 
-        about = connect.opened(
+        nodes, key = config.stash.setdefault(_NODES, {}), (target.place, target.address)
+        if key not in nodes:
+            reached = connect.connected(target, lab=lab_address, tell=teller(config))
+            nodes[key] = config.stash.setdefault(_OPEN, ExitStack()).enter_context(reached)
+        runtimes[target] = connect.runtime_on(
+            nodes[key],
             target,
-            lab=lab_address,
             listener=evidence.of(config).record,
-            tell=teller(config),
             reads=[*reads, *versions.ON_NODE],
             beneath=beneath,
         )
-        runtimes[target] = config.stash.setdefault(_OPEN, ExitStack()).enter_context(about)
         for shared in layers:
             foresight = Foresight(runtimes[target], target, shared, inside=[versions.INSIDE])
             config.stash.setdefault(_FORESIGHT, {})[target] = foresight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import TransportError, UsageError
@@ -55,15 +55,27 @@ def opened(
         TransportError: the node cannot be reached, does not give us root, or has no runtime.
         UsageError: the target is the lab, and ``lab`` is not given.
     """
-    with ExitStack() as stack:
-        raw: Transport = Local()
-        if target.place != "local":
-            # Imported here: help, and a target that is this machine, need no paramiko.
-            from docker_lxc_gate.machines.ssh.connection import Ssh  # noqa: PLC0415
-
-            name = "the lab's node" if target.place else ""
-            raw = stack.enter_context(closing(Ssh(_reached(target, lab, tell), name=name)))
+    with connected(target, lab=lab, tell=tell) as raw:
         yield runtime_on(raw, target, listener=listener, reads=reads, beneath=beneath)
+
+
+@contextmanager
+def connected(
+    target: Target,
+    *,
+    lab: Callable[[Callable[[str], None]], SshAddress] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Transport]:
+    """Connect to a target's node, as :func:`opened`; yield what reaches it as its user."""
+    if target.place == "local":
+        yield Local()
+        return
+    # Imported here: help, and a target that is this machine, need no paramiko.
+    from docker_lxc_gate.machines.ssh.connection import Ssh  # noqa: PLC0415
+
+    name = "the lab's node" if target.place else ""
+    with closing(Ssh(_reached(target, lab, tell), name=name)) as raw:
+        yield raw
 
 
 def runtime_on(

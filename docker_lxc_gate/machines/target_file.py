@@ -67,6 +67,11 @@ def one(file: Path, kind: type[_T]) -> _T:
     return _located(file, _toml(file), kind, 0)
 
 
+def names(file: Path) -> list[str]:
+    """Return the names of a file's targets, in its order; raises UsageError as :func:`find`."""
+    return [*_tables(file)]
+
+
 def several(file: Path, name: str, kind: type[_T]) -> tuple[_T, ...]:
     """Return a file that is a list of tables ``[[name]]`` alone, as values of a type.
 

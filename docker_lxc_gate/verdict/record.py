@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from docker_lxc_gate import home
+from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict.evidence import bounded
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
@@ -162,8 +163,9 @@ class Run(msgspec.Struct, kw_only=True):
 
     ``code`` is the exit code, and ``verdict`` its word. ``problems`` are those of the run itself.
     ``clean``: the files of the gate are those of ``commit``; null if it is not known.
-    ``may_differ`` has, by machine and reason, patterns of what a comparison after a rollback leaves
-    out. Requirements and scenarios are in the plan's order, by target.
+    ``nodes``: those of which every container was to be asked about. ``may_differ`` has, by machine
+    and reason, patterns of what a comparison after a rollback leaves out. Requirements and
+    scenarios are in the plan's order, by target.
     """
 
     format: Literal[1] = FORMAT
@@ -178,6 +180,7 @@ class Run(msgspec.Struct, kw_only=True):
     machine: str
     began: datetime
     ended: datetime
+    nodes: list[Listing] = []
     targets: list[Target] = []
     may_differ: dict[str, dict[str, tuple[str, ...]]] = {}
     waivers: list[Used] = []
@@ -195,6 +198,11 @@ class Run(msgspec.Struct, kw_only=True):
         problems = self.problems + [str(each) for each in self.waivers if each.use.is_wrong]
         told = not self.code or any(each.counts_as for each in self.scenarios)
         return problems or [f"the run is {self.verdict}"] * (not told)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know besides the verdicts: problems, nodes and waivers, in lines."""
+        return [*map(str, self.nodes), *self.problems, *map(str, self.waivers)]
 
     @property
     def causes(self) -> dict[str, list[Outcome]]:
@@ -218,6 +226,17 @@ class Run(msgspec.Struct, kw_only=True):
         return ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
 
     @property
+    def by_target(self) -> list[tuple[str, str, str]]:
+        """Each target with its verdict, and the clauses that are not compliant."""
+        rows = []
+        for target in self.targets:
+            its = [each for each in self.asked if each.target == target.name]
+            code = min((each.counts_as for each in its), key=PRECEDENCE.index, default=UNKNOWN)
+            clauses = in_order({one for each in its if each.counts_as for one in each.requirements})
+            rows.append((target.name, WORDS[code], ", ".join(clauses)))
+        return rows
+
+    @property
     def left_out(self) -> list[tuple[str, str]]:
         """Why scenarios were not asked; and how many, and of which clauses."""
         groups: dict[str, list[Outcome]] = {}
@@ -233,8 +252,9 @@ def _counted(outcomes: list[Outcome]) -> str:
     return f"{len(outcomes)}" + f" ({', '.join(clauses)})" * bool(clauses)
 
 
-#: The targets of a run by name; what may differ. The steps fill both.
+#: The targets of a run, and its nodes, by name; what may differ. The steps fill all.
 _TARGETS = pytest.StashKey[dict[str, Target]]()
+NODES = pytest.StashKey[dict[str, Listing]]()
 MAY_DIFFER = pytest.StashKey[dict[str, dict[str, tuple[str, ...]]]]()
 
 
@@ -276,6 +296,7 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
         return names.index(outcome.target), first
 
     run.verdict, run.ended = WORDS.get(run.code, "interrupted"), datetime.now(UTC)
+    run.nodes = [*config.stash.get(NODES, {}).values()]
     run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
     run.scenarios = sorted(outcomes, key=place)
     run.requirements = [_judged(on, each, run.scenarios) for on in run.targets for each in clauses]

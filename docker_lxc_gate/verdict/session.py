@@ -49,6 +49,13 @@ def pytest_cmdline_main(
         raise
 
 
+def not_judged(config: pytest.Config, why: str) -> None:
+    """Note that something that was to be judged was not: the run is undetermined at best."""
+    if gate := config.pluginmanager.get_plugin("gate-session"):
+        gate.run.problems.append(redact(why))
+        gate.tally.not_judged = True
+
+
 class Gate:
     """The plugin that counts, prints and decides."""
 
@@ -63,6 +70,7 @@ class Gate:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Expect a result from every selected scenario."""
         self.tally.expect(filter(None, map(expected, session.items)))
+        self.screen.several = len({each.target for each in self.tally.outcomes.values()}) > 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count unreadable files: their scenarios have no result."""

@@ -36,14 +36,18 @@ def encoded(run: Run) -> str:
 
 def _front(run: Run) -> Iterator[str]:
     """Yield what was run, what was not asked, and a table a target."""
-    yield f"Asked: {run.scope} ({run.counts})."
+    yield f"Asked: {run.scope} ({run.counts or 'none'})."
     state = {True: "unchanged", False: "with changes", None: "unknown"}[run.clean]
     times = f"{run.began:%Y-%m-%d %H:%M:%S} to {run.ended:%H:%M:%S} UTC"
     gate = f"docker-lxc-gate {run.version}, commit {run.commit or 'unknown'}, {state}"
     who = f"{run.user} on {run.machine}, {times}"
-    yield _block("\n".join([gate, who, run.command, *run.problems, *map(str, run.waivers)]))
+    yield _block("\n".join([gate, who, run.command, *run.remarks]))
     for why, which in run.left_out:
         yield f"Not asked: {which}\n\n{_block(why)}"
+    if len(run.targets) > 1:
+        rows = (f"| {' | '.join(row)} |" for row in run.by_target)
+        head = "| target | verdict | clauses that are not compliant |"
+        yield "\n".join([head, "| --- | --- | --- |", *rows])
     for target in run.targets:
         yield f"## {target.name or 'Scenarios'}"
         yield _block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))

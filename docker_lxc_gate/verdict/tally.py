@@ -24,13 +24,14 @@ _BLANK = Outcome("", "")
 class Tally:
     """The outcomes by node id, and other facts that decide the exit code.
 
-    ``beside``: a test failed that is no scenario. ``interrupted``: by the user, with Ctrl-C.
-    ``stopped``: why -x or --maxfail stopped the run.
+    ``beside``: a test failed that is no scenario. ``not_judged``: a target has no scenario.
+    ``interrupted``: by the user, with Ctrl-C. ``stopped``: why -x or --maxfail stopped the run.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     unreadable: int = 0
     beside: bool = False
+    not_judged: bool = False
     interrupted: bool = False
     stopped: str = ""
 
@@ -83,7 +84,7 @@ class Tally:
         codes = {each.counts_as for each in asked} or {UNKNOWN}
         if self.unreadable or exitstatus == pytest.ExitCode.INTERRUPTED:
             codes.add(INCOMPLETE)
-        if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        if exitstatus == pytest.ExitCode.INTERNAL_ERROR or self.not_judged:
             codes.add(UNKNOWN)
         told = not self.beside and any(each.code for each in asked)  # that is waived
         if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(codes) and not told:

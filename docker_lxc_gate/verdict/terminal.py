@@ -26,6 +26,8 @@ _NARROW, _WIDE = 80, 120
 #: The limit for a printed cause (characters from either end); the report has all of it.
 _CAUSE = 1000
 _EVIDENCE = 160
+#: So many targets are named with a cause that they share.
+_NAMED = 3
 
 
 def width() -> int:
@@ -41,6 +43,7 @@ class Screen:
             "terminalreporter"
         )
         self._feature = ""
+        self.several = False
         self._ended = False
         self._told: list[str] = []
         self.detailed = config.option.verbose > 0
@@ -88,8 +91,9 @@ class Screen:
 
     def _named(self, outcome: Outcome) -> str:
         """Return the start of a scenario's line; print its feature's name before the first one."""
-        if outcome.feature != self._feature:
-            self._feature = outcome.feature
+        feature = f"{outcome.target}: {outcome.feature}" if self.several else outcome.feature
+        if feature != self._feature:
+            self._feature = feature
             self.line(f"\n{self._feature}", bold=True)
         room = width() - 26
         return f"  {_cut(outcome.title, room):<{room}}"
@@ -112,28 +116,30 @@ class Screen:
             return
         causes = run.causes
         untold = (each for each in outcomes if each.cause not in self._told)
-        if listed := [each for each in untold if not _one_of_many(each, causes)]:
+        if self.several:  # of a fleet the table of all scenarios would be pages long
+            self._print(_targets(run))
+        elif listed := [each for each in untold if not _one_of_many(each, causes)]:
             self._print(_table(listed, causes))
         for cause, sharing in causes.items():
             if self._told == [cause]:
                 many = counted(len(sharing), "scenario")
                 self.line(f"{many} undetermined: see above\n", bold=True)
                 continue
-            self._print(Text(_heading(sharing), style="bold"))
+            on = f"{_names(sharing)}: " if self.several else ""
+            self._print(Text(on + _heading(sharing), style="bold"))
             self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
         if run.left_out:
             self.line(f"asked: {run.scope}; not asked:")
             left_out = "\n".join(f"{which}: {why}" for why, which in run.left_out)
             self._print(Padding(Text(left_out), (0, 0, 1, 2)))
-        for problem in run.problems:
-            self.line(problem, yellow=True)
-        for used in run.waivers:
-            self.line(str(used), yellow=used.use.is_wrong)
+        for remark in run.remarks:
+            self.line(remark, yellow=True)
         if not outcomes and not run.problems:
             self.nothing(run.verdict)
             return
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
-        self.line(f"verdict: {run.verdict} ({run.counts})", **{"bold": True, colour: True})
+        counts = f" ({run.counts})" if outcomes else ""
+        self.line(f"verdict: {run.verdict}{counts}", **{"bold": True, colour: True})
         if code == DIFFERS and (said := _of_the_included(outcomes, whole=self._is_whole())):
             self.line(said)
 
@@ -194,6 +200,22 @@ def _heading(sharing: list[Outcome]) -> str:
         return f"{len(sharing)} scenarios {'' if one.ended else 'have '}{one.verdict}:"
     place = f" ({one.where})" if one.where else ""
     return f"{one.title}: {one.verdict}{place}" + (f"\n  {one.step}" if one.step else "")
+
+
+def _names(sharing: list[Outcome]) -> str:
+    """Return the targets of these scenarios, a few of many."""
+    names = [*dict.fromkeys(each.target for each in sharing)]
+    more = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _targets(run: Run) -> Padding:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
+    for name in ("target", "verdict", "clauses that are not compliant"):
+        table.add_column(name, overflow="fold")
+    for target, verdict, clauses in run.by_target:
+        table.add_row(Text(target), Text(verdict, style=_STYLES.get(verdict, "yellow")), clauses)
+    return Padding(table, (1, 0, 1, 0))
 
 
 def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding:

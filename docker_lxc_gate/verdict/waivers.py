@@ -5,7 +5,7 @@ The scenario still runs, and its own verdict stands in every report beside *waiv
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date  # noqa: TC003 - msgspec reads it
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +16,10 @@ import pytest
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from docker_lxc_gate.verdict.record import Outcome, Run
-
-#: How long a waiver of a first file holds.
-_FIRST = timedelta(days=90)
 
 
 class Use(StrEnum):
@@ -106,21 +100,3 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[GIVEN] = target_file.several(Path(file), "waiver", Waiver)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
-
-
-def first_file(run: Run) -> str:
-    """Return a file of waivers for what is not compliant in a run.
-
-    Its reasons and owners are empty, so the gate refuses it until somebody has filled them in.
-    """
-    text = "# Write a reason and an owner for each waiver, and delete the others.\n"
-    known: dict[tuple[str, str], Outcome] = {}
-    for each in run.asked:
-        if each.verdict == "not compliant" and each.id:
-            known.setdefault((each.id, each.target), each)
-    for each in known.values():
-        text += f"\n# {one_line(f'{each.title}: {each.cause}')}\n[[waiver]]\n"
-        for key, value in (("scenario", each.id), ("target", each.target)):
-            text += f"{key} = {msgspec.json.encode(value).decode()}\n"
-        text += f'reason = ""\nowner = ""\nexpires = {run.ended.date() + _FIRST}\n'
-    return text

@@ -17,9 +17,16 @@ from docker_lxc_gate.machines.target import EXPECTED
     "--target",
     multiple=True,
     metavar="T",
-    help=f"{EXPECTED}, or a name in the target file. May be repeated.",
+    help=f"{EXPECTED}, or a name in the target file. HOST/all: each container of a node that has "
+    "Docker. May be repeated.",
 )
 @click.option("--target-file", multiple=True, metavar="TOML", help="File of targets, by name.")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="tag=TAG",
+    help="Of HOST/all: the containers with this tag of Proxmox's.",
+)
 @click.option(
     "--plan",
     multiple=True,

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import comparison
-from docker_lxc_gate.verdict import waivers as file_of_waivers
+from docker_lxc_gate.verdict.record import Verdict
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.verdict.record import Outcome, Run
+
+#: How long a waiver of a first file holds.
+_FIRST = timedelta(days=90)
 
 
 @click.command(cls=Verb)
@@ -28,4 +38,22 @@ def waivers(record: Path) -> None:
 
     Exit code 0: printed, also if nothing is to be waived; 2: wrong usage, or the file is no record.
     """
-    click.echo(file_of_waivers.first_file(comparison.read(record)), nl=False)
+    click.echo(_first_file(comparison.read(record)), nl=False)
+
+
+def _first_file(run: Run) -> str:
+    """Return a file of waivers for what is not compliant in a run.
+
+    Its reasons and owners are empty, so the gate refuses it until somebody has filled them in.
+    """
+    text = "# Write a reason and an owner for each waiver, and delete the others.\n"
+    known: dict[tuple[str, str], Outcome] = {}
+    for each in run.asked:
+        if each.verdict is Verdict.NOT_COMPLIANT and each.id:
+            known.setdefault((each.id, each.target), each)
+    for each in known.values():
+        text += f"\n# {one_line(f'{each.title}: {each.cause}')}\n[[waiver]]\n"
+        for key, value in (("scenario", each.id), ("target", each.target)):
+            text += f"{key} = {msgspec.json.encode(value).decode()}\n"
+        text += f'reason = ""\nowner = ""\nexpires = {run.ended.date() + _FIRST}\n'
+    return text

@@ -71,10 +71,14 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
     CONNECTED.clear()
 
     @contextmanager
-    def opened(target: Target, **_: object) -> Iterator[SimpleNamespace]:
+    def connected(target: Target, **_: object) -> Iterator[None]:
         if target is AWAY:
             raise TransportError("no route to host")
         CONNECTED.append((target, "open"))
+        yield
+        CONNECTED.append((target, "closed"))
+
+    def runtime_on(_: None, target: Target, **__: object) -> SimpleNamespace:
         files = FILES if target is THERE else {}
 
         def ask(read: Read[Any]) -> Any:
@@ -83,10 +87,10 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
             return files.get(read.argv[-1])
 
         node = SimpleNamespace(ask=ask)
-        yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
-        CONNECTED.append((target, "closed"))
+        return SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
 
-    monkeypatch.setattr(connect, "opened", opened)
+    monkeypatch.setattr(connect, "connected", connected)
+    monkeypatch.setattr(connect, "runtime_on", runtime_on)
 
 
 class Config(SimpleNamespace):
@@ -152,16 +156,15 @@ def test_scenario_from_nothing_on_the_lab_of_this_run_is_asked() -> None:
     assert left_of([made], **{"--target": []}) == ([made], [])
 
 
-def test_connection_serves_a_whole_run_once_a_target() -> None:
-    config, alike = Config(), Target("there", 950, sudo=True)
-    assert str(alike) == str(THERE)
+def test_connection_serves_a_whole_run_once_a_node() -> None:
+    config, alike = Config(), Target("there", 951, sudo=True)
     for _ in range(2):
         asked.pytest_collection_modifyitems(
             config, [Item(THERE, "phoenix"), Item(alike, "phoenix")]
         )
-    assert [(THERE, "open"), (alike, "open")] == CONNECTED
+    assert [(THERE, "open")] == CONNECTED
     machines.pytest_unconfigure(config)
-    assert CONNECTED[2:] == [(alike, "closed"), (THERE, "closed")]
+    assert [(THERE, "open"), (THERE, "closed")] == CONNECTED
 
 
 @pytest.mark.parametrize(
@@ -228,6 +231,25 @@ def test_gate_with_one_container_named_twice_ends_with_2(tmp_path: Path) -> None
     """Each of two plans would take the other's place in the record."""
     seen = ran(tmp_path, "--target", "lab/950", "--target", "lab/950")
     assert (seen.returncode, seen.stderr) == (2, "ERROR: --target: lab/950 is named twice\n")
+
+
+def test_gate_with_an_unreachable_node_of_two_judges_the_other_and_is_undetermined(
+    tmp_path: Path,
+) -> None:
+    aims = ("--target", "x@127.0.0.1:1/all", "--target", "y@127.0.0.1:1/950")
+    seen = ran(tmp_path, *aims, "-k", "VAL")
+    assert seen.returncode == 3
+    whole = json.loads((tmp_path / "verdict.json").read_text())
+    jsonschema_rs.validate(json.loads(SCHEMA.read_text()), whole)
+    why = "cannot reach x@127.0.0.1:1 by SSH: Connection refused"
+    assert whole["problems"] == [f"x@127.0.0.1:1/all: {why}"]
+    assert {each["target"] for each in whole["scenarios"]} == {"y@127.0.0.1:1/950"}
+
+
+def test_gate_with_an_unreachable_node_alone_has_a_record(tmp_path: Path) -> None:
+    seen = ran(tmp_path, "--target", "x@127.0.0.1:1/all")
+    assert (seen.returncode, "verdict: undetermined\n" in seen.stdout) == (3, True)
+    assert json.loads((tmp_path / "verdict.json").read_text())["code"] == 3
 
 
 def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""All containers of a node, as ``root@pve1/all`` names them: those with Docker, or with a tag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import structs
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines import guest_root, target_file
+from docker_lxc_gate.machines.batch import at_once
+from docker_lxc_gate.machines.programs import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from docker_lxc_gate.machines.batch import Argv
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
+
+ALL = "/all"
+_HAS_DOCKER = program("docker_lxc_gate.machines", "has_docker.pl")
+#: Where Docker's packages put dockerd, and what it leaves.
+_DOCKERS = (
+    *("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/docker"),
+    "/var/lib/docker",
+)
+#: So many containers are asked about in one round trip.
+_TOGETHER = 20
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The containers of a node, by id.
+
+    ``asked``: those that are judged. ``without``: those that have no Docker, or not the tag.
+    ``stopped``: those of which nobody can tell whether they have Docker.
+    """
+
+    node: str
+    asked: tuple[int, ...] = ()
+    without: tuple[int, ...] = ()
+    stopped: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        parts = (("asked", self.asked), ("without Docker", self.without), ("stopped", self.stopped))
+        said = (f"{what}: {', '.join(map(str, ids))}" for what, ids in parts if ids)
+        return f"{self.node}: {'; '.join(said) or 'no container'}"
+
+    def changes(self, later: Listing) -> Iterator[str]:
+        """Yield what became of the containers since, as sentences."""
+        for ctid in sorted({*self.asked} ^ {*later.asked}):
+            came = ctid in later.asked
+            what = "came while the run went on, and was not judged" if came else "went meanwhile"
+            yield f"{self.node.removesuffix(ALL)}/{ctid} {what}"
+
+
+def node_of(text: str, file: Path | None) -> Target | None:
+    """Return any target on the node of ``NODE/all``; None for a text of another form.
+
+    Raises:
+        UsageError: as :func:`docker_lxc_gate.machines.target_file.find` does.
+    """
+    if not text.endswith(ALL):
+        return None
+    name = text.removesuffix(ALL)
+    return target_file.find(name if file else f"{name}/100", file)
+
+
+def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
+    """Return the containers of a node, in a few round trips; their state is asked, and no pct.
+
+    Args:
+        runtime: of the node.
+        name: of the node, as the command line has it.
+        tag: one of Proxmox's; without it those with Docker are asked, and only a container that
+            is known to have none is left out.
+
+    Raises:
+        FactError: the node's containers cannot be listed.
+        TransportError: the node cannot be reached.
+    """
+    ctids, node = _ctids(runtime), runtime.node
+    if tag:
+        files = {ctid: node.read(runtime.config_path(ctid)) or b"" for ctid in ctids}
+        tagged = [ctid for ctid, content in files.items() if tag in _tags(content)]
+        return Listing(name, tuple(tagged), tuple(sorted({*ctids} - {*tagged})))
+    first = {ctid: runtime.first_process(ctid) for ctid in ctids}
+    answers = _answers(node, [each.argv for each in first.values()])
+    pids = {ctid: read.parse(answers[read.argv]) for ctid, read in first.items()}
+    looks = {
+        ctid: ("perl", "-MErrno", "-e", _HAS_DOCKER, pid, *_DOCKERS)
+        for ctid, pid in pids.items()
+        if pid
+    }
+    found = _answers(node, [*looks.values()])
+    without = {c for c, argv in looks.items() if found[argv].exit_code == guest_root.ABSENT}
+    asked = (ctid for ctid in looks if ctid not in without)
+    stopped = (ctid for ctid, pid in pids.items() if not pid)
+    return Listing(name, tuple(asked), tuple(without), tuple(stopped))
+
+
+def targets(node: Target, listing: Listing) -> Iterator[Target]:
+    """Yield a target for each container that is asked about; none may be created there."""
+    for ctid in listing.asked:
+        yield structs.replace(node, ctid=ctid, reserved=())
+
+
+def _answers(node: Transport, argvs: list[Argv]) -> dict[Argv, CommandResult]:
+    """Run commands that only look, many in one round trip; those it leaves out alone."""
+    parts = (argvs[at : at + _TOGETHER] for at in range(0, len(argvs), _TOGETHER))
+    answers = {each.argv: each for part in parts for each in at_once(node, part)}
+    return {argv: answers.get(argv) or node.look(argv) for argv in argvs}
+
+
+def _ctids(runtime: Runtime) -> list[int]:
+    pattern = runtime.config_path(0).replace("/0", "/*")
+    answer = runtime.node.look(["sh", "-c", f"printf '%s\\n' {pattern}"])
+    return sorted(_ids(answer.require().text))
+
+
+@foreign.parser()
+def _ids(text: str) -> set[int]:
+    """Return the ids in paths of configurations; other containers of plain LXC have names."""
+    found = patterns.findall(r"(?m)/([1-9][0-9]{2,8})(?:\.conf|/config)$", text)
+    return {int(each) for each in found}
+
+
+@foreign.parser()
+def _tags(content: bytes) -> list[str]:
+    options = container_config.parse("container", content.decode(errors="replace")).current()
+    return patterns.split(r"[;, ]+", options.get("tags", ""))
