@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Verdict
+from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Target, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 #: The largest record that is read (bytes): one of three hundred targets has a tenth of it.
@@ -82,12 +83,11 @@ def compared(before: Run, after: Run) -> list[Row]:
     Raises:
         UsageError: the later run did not begin after the other one.
     """
-    if before.began >= after.began:
+    if None in {before.began.tzinfo, after.began.tzinfo} or before.began >= after.began:
         raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
     old, new = ({(o.target, o.nodeid): o for o in run.scenarios} for run in (before, after))
-    rows = [
-        _row(old.get(key), new.get(key), _other(before, after, key[0])) for key in {**new, **old}
-    ]
+    other = _others(before, after)
+    rows = [_row(old.get(key), new.get(key), other[key[0]]) for key in {**new, **old}]
     order = [*Change]
     found = [row for row in rows if row]
     return sorted(found, key=lambda row: (not row.fails, order.index(row.change)))
@@ -99,21 +99,29 @@ def unknown(before: Run, after: Run, rows: list[Row]) -> Iterator[str]:
         yield from (f"{when}: {problem}" for problem in run.own_problems)
     if not {row.change for row in rows} & {Change.BROKEN, Change.FIXED, Change.UNCHANGED}:
         yield "no scenario has a verdict of both runs that can be compared"
-    for target in dict.fromkeys(row.target for row in rows):
-        if {row.change for row in rows if row.target == target} == {Change.GONE}:
+    changes: dict[str, set[Change]] = {}
+    for row in rows:
+        changes.setdefault(row.target, set()).add(row.change)
+    for target, its in changes.items():
+        if its == {Change.GONE}:
             yield f"{target or 'the target'} was not judged again"
 
 
-def _other(before: Run, after: Run, target: str) -> str:
-    """Return why verdicts on a target cannot be compared at all; empty if they can."""
+def _others(before: Run, after: Run) -> Mapping[str, str]:
+    """Return by target why verdicts cannot be compared at all; empty if they can."""
     if (before.version, before.commit) != (after.version, after.commit):
-        return "another version of the gate judged"
+        return defaultdict(lambda: "another version of the gate judged")
     if not (before.clean and after.clean):
-        return "it is not known whether the same gate judged: its files are not those of a commit"
-    old, new = ([t for t in run.targets if t.name == target] for run in (before, after))
-    if [t.plan for t in old] != [t.plan for t in new]:
+        why = "it is not known whether the same gate judged: its files are not those of a commit"
+        return defaultdict(lambda: why)
+    old, new = ({target.name: target for target in run.targets} for run in (before, after))
+    return defaultdict(str, {name: _other(old.get(name), new.get(name)) for name in {**old, **new}})
+
+
+def _other(old: Target | None, new: Target | None) -> str:
+    if (old and old.plan) != (new and new.plan):
         return "it was judged by another plan"
-    keys = {t.host_key for t in (*old, *new) if t.host_key}
+    keys = {each.host_key for each in (old, new) if each and each.host_key}
     return "another node answered: it has another host key" if len(keys) > 1 else ""
 
 

@@ -88,13 +88,21 @@ do
 done
 """
 _SOMEBODYS = 3
-#: Says so if there is an image, a container, a volume, a plugin or a swarm: each is a directory or
-#: a file here.
+#: What Docker and containerd make in their directories: anything else is somebody's.
+_MADE = (
+    *("buildkit", "containers", "engine-id", "fuse-overlayfs", "image", "network", "overlay2"),
+    *("plugins", "runtimes", "swarm", "tmp", "tmpmounts", "trust", "vfs", "volumes", _NUKE),
+    *("containerd", "docker-lxc-gate", "io.containerd.*", "lost+found", "opt"),
+)
+_OTHERS = " ".join(f"! -name '{each}'" for each in _MADE)
+#: Says so if there is an image, a container, a volume, a plugin, a swarm, or what Docker did not
+#: make: each is a directory or a file here.
 _HELD = (
-    'for root; do for each in "$root"/containers/* "$root"/volumes/*/ '
+    'for root; do test -d "$root" || continue; for each in "$root"/containers/* "$root"/volumes/*/ '
     '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/* '
     '"$root"/plugins/*/config.json "$root"/swarm/*; '
-    'do test ! -e "$each" || { echo "$each"; exit; }; done; done'
+    'do test ! -e "$each" || { echo "$each"; exit; }; done; '
+    f'find -H "$root" -mindepth 1 -maxdepth 1 ! -empty {_OTHERS} | grep -m 1 . && exit; done; :'
 )
 #: Where Docker keeps what it holds, below its directory.
 _FOLDERS = {"container": "containers", "image": "image", "volume": "volumes"}

@@ -39,17 +39,19 @@ _ALL_CGROUPS = 16 << 20
 def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str | None]:
     """Return the container of each denial, or None if it is not known.
 
-    A generated profile names its container. For a named profile, the notes on the process decide.
-    A process that they saw in no container may be the node's: each user of the node may start one
-    under a container's profile. If the notes lack a process, they decide nothing: its pid may have
-    passed from one container to another.
+    The notes on the process decide. A generated profile names its container, too, and must agree:
+    each user of the node may start a process under a container's profile. Without notes on all
+    processes the name alone counts, since a pid may have passed from one container to another.
     """
     owners: list[int | str | None] = []
     for denial in denials:
         owner = named_container(denial)
-        if owner is None and not notes.lost:
+        if not notes.lost:
             known = notes.containers.get(number(denial.fields.get("pid", "")), frozenset())
-            owner = next(iter(known)) if len(known) == 1 else None
+            if owner is None and len(known) == 1:
+                owner = next(iter(known))
+            elif owner not in known:
+                owner = None
         owners.append(number(owner or "") or owner)
     return owners
 
@@ -109,7 +111,7 @@ _LOG, _LONGEST = 48 << 20, 64 << 20
 _PATIENCE = 600.0
 _READ = program("docker_lxc_gate.facts", "node_denials.sh")
 _CGROUP = patterns.compile(
-    r"(?m)^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})"
+    r"(?m)^/proc/([0-9]{1,10})/cgroup:[0-9]+:[^:\n]*:/lxc(?:\.payload\.|/)([^/\s]{1,200})"
 )
 _LABEL = patterns.compile(r"(?m)^/proc/([0-9]{1,10})/attr/(?:apparmor/)?current:(\S{1,400})")
 _CONFIGURED = patterns.compile(

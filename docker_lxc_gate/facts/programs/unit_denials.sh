@@ -11,7 +11,7 @@ lost='audit_lost=|callbacks suppressed|audit: rate limit|audit: backlog limit'
 if systemctl is-active -q auditd; then
     set -- $(ls -1tr /var/log/audit/audit.log*)
     cat "$@" >/dev/null || exit 1
-    head -q -n 1 "$1" | sed -nE 's/^.*audit\(([0-9.]+):.*$/since \1/p'
+    head -q -n 1 "$1" | sed -nE 's/^[^(]*audit\(([0-9.]+):.*$/since \1/p'
     cat "$@" | grep -aE "apparmor=\"DENIED\"|$own" | tail -n "$most"
 else
     kernel | sed -nE '1s/^([0-9.]+) .*$/since \1/p'

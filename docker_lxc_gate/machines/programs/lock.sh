@@ -11,6 +11,13 @@ sh -c '
     exec cat >/dev/null
 ' read "$1" "$2"
 printf '%s\n' "$2" >"$1"
-# Another user's process of that name is not ours.
-while pgrep -u "$(id -u)" -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
+# Another user's process of that name is not ours, nor is a program of root's that he started.
+timeout=$(command -v timeout)
+runs() {
+    for pid in $(pgrep -u "$(id -u)" -f "^timeout .* $1 "); do
+        [ "/proc/$pid/exe" -ef "$timeout" ] && return
+    done
+    return 1
+}
+while runs "$3"; do sleep 0.2; done
 : >"$1"

@@ -174,6 +174,18 @@ def test_lock_while_another_user_imitates_a_command_of_the_run_is_free(path: str
         assert free(path)
 
 
+def test_lock_while_another_program_of_root_imitates_a_command_of_the_run_is_free(
+    path: str,
+) -> None:
+    """A user who starts a setuid program chooses its words."""
+    with owner(path) as (process, run):
+        words = ["timeout", "-c", "import time; time.sleep(300)", f"DOCKER_LXC_GATE_RUN={run}", "x"]
+        with subprocess.Popen(words, executable=sys.executable) as imitating:
+            kill(process)
+            assert free(path)
+            imitating.kill()
+
+
 def reader(path: str) -> int:
     """Return the process that may be ended, as one who finds the lock taken is told it."""
     with pytest.raises(LockedError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict import record
-from docker_lxc_gate.verdict.comparison import Change, compared
+from docker_lxc_gate.verdict.comparison import Change, compared, unknown
 from docker_lxc_gate.verdict.record import Outcome, Run, Target, Verdict
 from remediation.cli.group import main
 
@@ -194,3 +196,21 @@ def test_file_that_is_no_record_is_wrong_usage(
     done = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), str(tmp_path / "a")])
     assert done.exit_code == 2
     assert f"{tmp_path / 'a'}: {why}" in done.output
+
+
+def test_comparison_of_many_targets_takes_time_that_grows_with_their_number() -> None:
+    def seconds(many: int) -> float:
+        targets = [Target(f"pve/{each}", plan="p") for each in range(many)]
+        runs = [run({}, began, targets=targets) for began in (EARLIER, LATER)]
+        for each in runs:
+            each.scenarios = [Outcome("f::a", "a", target=t.name, code=0) for t in targets]
+        began = time.process_time()
+        assert len([*unknown(*runs, compared(*runs))]) == 0
+        return time.process_time() - began
+
+    assert seconds(8000) < 20 * seconds(1000)
+
+
+def test_comparison_of_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(UsageError):
+        compared(run({"a": GREEN}, datetime(2026, 11, 28)), run({"a": GREEN}, LATER))  # noqa: DTZ001

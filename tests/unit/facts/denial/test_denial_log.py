@@ -195,7 +195,18 @@ DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
 def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     line: str, whose: int | str
 ) -> None:
-    assert attribute(parse(line), ProcessNotes("")) == [whose]
+    assert attribute(parse(line), ProcessNotes()) == [whose]
+    agreed = ProcessNotes("", {1985: frozenset({str(whose), "?"})})
+    assert attribute(parse(line), agreed) == [whose]
+
+
+@pytest.mark.parametrize("known", [frozenset(), frozenset({"?"}), frozenset({"950", "?"})])
+def test_attribute_of_a_generated_profile_under_which_another_started_a_process_is_not_known(
+    known: frozenset[str],
+) -> None:
+    for line in (GENERATED, NAMESPACED):
+        assert attribute(parse(line), ProcessNotes("", {1985: known})) == [None]
+    assert attribute(parse(GENERATED), ProcessNotes("", {})) == [None]
 
 
 def test_running_under_a_profile_is_its_processes_containers(
@@ -205,6 +216,7 @@ def test_running_under_a_profile_is_its_processes_containers(
         (7, f"{NAME} (enforce)", "/lxc/950/ns/init.scope"),
         (8, f"{NAME}//&x (enforce)", "/lxc/web"),
         (9, f"{NAME} (enforce)", "/system.slice/x.service"),
+        (11, f"{NAME} (enforce)", "/user.slice/user-1000.slice/user@1000.service/lxc/952"),
         (10, f"{NAME}-other (enforce)", "/lxc/951"),
     ):
         (tmp_path / f"proc/{pid}/attr/apparmor").mkdir(parents=True)

@@ -257,6 +257,8 @@ def test_rollback_of_a_half_unpacked_docker_keeps_former_data(guest: Guest) -> N
         "plugins/abc/config.json",
         "swarm/state.json",
         "image/fuse-overlayfs/imagedb/content/sha256/abc",
+        "taken-back-17/image/overlay2/imagedb/content/sha256/abc",
+        "compose/shop/data.db",
     ],
 )
 def test_rollback_moves_the_users_new_data_aside(guest: Guest, made: str) -> None:
