@@ -237,6 +237,7 @@ def pytest_runtest_makereport(
         files = tuple(_attached(test))[:MOST]
         report.gate = structs.replace(report.gate, files=files)  # type: ignore[attr-defined]
         if (waiver := report.gate.waiver) and report.when == "teardown":
+            test.name += " (waived)"
             test.labels.append(Label("tag", "waived"))
             test.description = f"Waived {waiver.terms}\n\n{test.description}"
     return report

@@ -199,7 +199,7 @@ def _allure() -> str | None:
 
 def _describe(results: Path, run: record.Run) -> None:
     """Write Allure's information about the targets and the run."""
-    facts = {"Asked": run.scope}
+    facts = {"Verdict": run.verdict, "Asked": run.scope}
     for target in run.targets:
         on = f" ({target.name})" if len(run.targets) > 1 else ""
         facts |= {f"{key}{on}": value for key, value in target.facts.items()}

@@ -53,7 +53,7 @@ def test_judge_of_an_exception_finds(
 def test_first_takes_codes_by_their_rank() -> None:
     ranked = [*verdicts.PRECEDENCE]
     assert ranked == [2, 5, 1, 6, 4, 3, 0]
-    assert [verdicts.first({*ranked[n:]}) for n in range(7)] == [*ranked, verdicts.HOLDS]
+    assert [verdicts.first({*ranked[n:]}) for n in range(8)] == [*ranked, verdicts.HOLDS]
 
 
 def test_judge_masks_secrets_in_the_cause() -> None:

@@ -74,7 +74,7 @@ def test_red_scenario_that_is_waived_ends_with_0_and_keeps_its_verdict(
     junit = (red.path / "reports/junit.xml").read_text()
     assert 'failures="0" errors="0" skipped="1"' in junit
     assert f"not compliant, waived until {TODAY} by ops" in junit
-    (result,) = [each for each in red.results() if each["name"] == "a"]
+    (result,) = [each for each in red.results() if each["name"] == "a (waived)"]
     assert {"name": "tag", "value": "waived"} in result["labels"]
     assert result["description"].startswith(f"Waived until {TODAY} by ops")
 
