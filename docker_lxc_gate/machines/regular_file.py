@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LARGEST = 1 << 20
 
 
-def read(place: Path) -> tuple[bytes, int]:
+def read(place: Path, largest: int = LARGEST) -> tuple[bytes, int]:
     """Return a file's content and its permissions; a link is not followed.
 
     Raises:
@@ -25,12 +25,12 @@ def read(place: Path) -> tuple[bytes, int]:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is no regular file")
-        content = file.read(LARGEST + 1)
-    return limited(content), stat.S_IMODE(about.st_mode)
+        content = file.read(largest + 1)
+    return limited(content, largest), stat.S_IMODE(about.st_mode)
 
 
-def limited(content: bytes) -> bytes:
+def limited(content: bytes, largest: int = LARGEST) -> bytes:
     """Return a file's content, or raise ValueError if it is too large."""
-    if len(content) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+    if len(content) > largest:
+        raise ValueError(f"it is larger than {largest >> 20} MiB")
     return content

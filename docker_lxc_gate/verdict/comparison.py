@@ -62,13 +62,22 @@ def read(path: Path) -> Run:
         size = path.stat().st_size
         if not path.is_file() or size > _LARGEST:
             raise UsageError(f"{path}: it is no regular file, or larger than {_LARGEST >> 20} MiB")
-        content = path.read_bytes()
-        msgspec.json.decode(content, type=_Format)
-        return msgspec.json.decode(content, type=Run)
+        return decoded(path.read_bytes(), path)
     except OSError as error:
         raise UsageError(f"{path}: it cannot be read: {error.strerror}") from error
+
+
+def decoded(content: bytes, of: object) -> Run:
+    """Return the record of a run from the content of its file, which a message calls ``of``.
+
+    Raises:
+        UsageError: it is none of this format.
+    """
+    try:
+        msgspec.json.decode(content, type=_Format)
+        return msgspec.json.decode(content, type=Run)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: it is no record of this version's format: {error}") from error
+        raise UsageError(f"{of}: it is no record of this version's format: {error}") from error
 
 
 class _Format(msgspec.Struct):

@@ -66,7 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
         Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     own = {folder / "verdict.json": record.encoded, folder / "summary.md": summary.encoded}
     xml = reports / "junit.xml"
-    for path in (*own, *([xml] if folder == reports else [])):
+    page = reports / "report" / "index.html"
+    for path in (*own, *([xml, page] if folder == reports else [])):
         _remove(path)  # a run that breaks off leaves no verdict of another run
     taken = {(folder / name).resolve() for name in OURS}
     junits = {(at / xml.name).resolve() for at in (folder, reports)}

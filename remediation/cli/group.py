@@ -23,6 +23,8 @@ VERBS = {
     "gate": "Judge a container: compliant, not compliant or undetermined.",
     "compare": "Compare two runs of the gate: what was fixed, and what broke.",
     "waivers": "Print a first file of waivers for what is not compliant.",
+    "bundle": "Keep a run in one file: verdict, evidence, page, and checksums.",
+    "verify": "Say whether a bundle is as it was made, and as it was signed.",
     "create": "Create and start the container from the target file's template.",
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",
@@ -36,11 +38,14 @@ VERBS = {
     "lab": "Build, boot and reset the nested-LXC CI VM.",
 }
 #: Where a verb is, if not in the module of this folder that is named after it.
-_ELSEWHERE = {"lab": ("docker_lxc_gate.lab.__main__", "main")}
+_ELSEWHERE = {
+    "lab": ("docker_lxc_gate.lab.__main__", "main"),
+    "verify": ("remediation.cli.bundle", "verify"),
+}
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = ("compare", "waivers", "denials", "lint", "doctor", "lab")
+_WITHOUT_PLAN = ("compare", "waivers", "bundle", "verify", "denials", "lint", "doctor", "lab")
 
 
 class Commands(exit_codes.Group):
@@ -137,7 +142,8 @@ def main() -> None:
       1    status: drift, or a run was cut off; apply: drift was left, and
            all was rolled back; you answered no, and nothing was changed;
            lint: an error or a warning was found; doctor: a problem is named;
-           gate: not compliant; compare: something broke
+           gate: not compliant; compare: something broke; verify: a
+           bundle is not as it was made or signed
       2    wrong usage
       3    the target could not be reached or read, or is in use; gate:
            undetermined; compare: incomparable

@@ -102,10 +102,13 @@ def test_record_of_a_run_that_broke_off_is_whole_and_says_why(
 def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run()
+    files = [toy.path / "reports" / name for name in ("verdict.json", "junit.xml")]
+    page = toy.path / "reports/report/index.html"
+    page.parent.mkdir()
+    page.touch()
     toy.conftest("\n\ndef pytest_sessionstart(): raise pytest.UsageError('no')\n")
     assert toy.run().ret == 2
-    assert not (toy.path / "reports/verdict.json").exists()
-    assert not (toy.path / "reports/junit.xml").exists()
+    assert [each for each in (*files, page) if each.exists()] == []
 
 
 def test_record_where_an_ordinary_test_fails_says_so(toy: Toy) -> None:

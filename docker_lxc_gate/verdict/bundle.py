@@ -1,0 +1,221 @@
+"""A bundle: what an auditor keeps of a run, in one file that tar, sha256sum and ssh-keygen read.
+
+``statement.json`` is an in-toto Statement v1 about ``verdict.json``, ``SHA256SUMS`` lists every
+file, and ``SHA256SUMS.sig`` is the signature of that list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import TransportError, UsageError
+from docker_lxc_gate.machines import regular_file
+from docker_lxc_gate.printable import counted, listed
+from docker_lxc_gate.verdict import archive, comparison
+from docker_lxc_gate.verdict.archive import MANIFEST, SEALS, SIGNATURE
+from docker_lxc_gate.verdict.record import HOLDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from docker_lxc_gate.verdict.record import Run
+
+RECORD, STATEMENT, PAGE = "verdict.json", "statement.json", "report/index.html"
+#: What a signature is for, as ssh-keygen's ``-n``.
+_NAMESPACE = "docker-lxc-gate"
+#: A file of Allure's results, as Allure names it.
+_MADE = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
+#: How many names a message lists.
+_LISTED = 4
+
+
+def report(place: Path) -> tuple[Run, dict[str, bytes]]:
+    """Return the record that a run left in a folder, and all files.
+
+    Raises:
+        UsageError: there is no record, or not all the evidence that it names.
+    """
+    path = place / RECORD if place.is_dir() else place
+    record = _read(path, archive.LARGEST)
+    run, results = comparison.decoded(record, path), path.with_name("allure-results")
+    results = results if results.is_dir() else path.parent
+    there = {each.name for each in results.iterdir()}
+    named = {name for each in run.scenarios for name in each.files}
+    if missing := sorted(named - there):
+        lacks = f"{results} lacks {counted(len(missing), 'file')} of evidence that {path} names"
+        raise UsageError(f"{lacks}, such as {missing[0]}: name the folder that the run wrote")
+    others = {}
+    if path.name == RECORD:  # beside another name may be another run's
+        others = {name: path.parent / name for name in ("summary.md", PAGE)}
+    if named:  # else they may be another run's, too
+        others |= {f"allure-results/{each}": results / each for each in filter(_MADE, there)}
+    others = {name: at for name, at in others.items() if os.path.lexists(at)}
+    read = {name: _read(at, archive.WHOLE) for name, at in others.items()}
+    return run, {RECORD: record, STATEMENT: statement(record, run), **read}
+
+
+def _read(path: Path, largest: int) -> bytes:
+    try:
+        return regular_file.read(path, largest)[0]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path}: it cannot be bundled: {why}") from error
+
+
+def statement(record: bytes, run: Run) -> bytes:
+    """Return the content of ``statement.json``: only a run that is compliant has passed."""
+    green = [each.nodeid for each in run.asked if each.code == HOLDS]
+    other = [each.nodeid for each in run.asked if each.code != HOLDS]
+    gate: dict[str, Any] = {"name": _NAMESPACE, "content": run.version.encode()}
+    if run.commit:
+        gate["digest"] = {"gitCommit": run.commit}
+    plans = [{"name": each.name, "content": each.plan.encode()} for each in run.targets]
+    subject = {
+        "name": RECORD,
+        "digest": {"sha256": _digest(record)},
+        "annotations": {"scenarios": len(run.scenarios), "asked": len(run.asked)},
+    }
+    predicate = {
+        "result": "PASSED" if run.code == HOLDS and green and not other else "FAILED",
+        "configuration": [gate, *plans],
+        "passedTests": green,
+        "warnedTests": [],
+        "failedTests": other,
+    }
+    whole = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [subject],
+        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+        "predicate": predicate,
+    }
+    return msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
+
+
+def sealed(files: dict[str, bytes], key: Path | None) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a bundle in order, and then their checksums and the signature.
+
+    Raises:
+        UsageError: there is too much, or ssh-keygen cannot sign with this key.
+    """
+    sums = _manifest({name: _digest(content) for name, content in files.items()})
+    size = sum(len(content) + 1024 for content in files.values()) + 2 * len(sums)
+    if size > archive.WHOLE or len(files) + len(SEALS) > archive.MOST:
+        raise UsageError(f"the report has {archive.TOO_MUCH}")
+    yield from sorted(files.items())
+    yield MANIFEST, sums
+    if key:
+        done = _keygen("sign", "-f", str(key), stdin=sums)
+        if done.returncode:
+            raise UsageError(f"{key} cannot sign: {_line(done.stderr)}")
+        yield SIGNATURE, done.stdout
+
+
+def _manifest(digests: dict[str, str]) -> bytes:
+    """Return a list of checksums as ``sha256sum -c`` reads it."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()
+
+
+class Verification(msgspec.Struct):
+    """What is wrong with a bundle, what ssh-keygen says of a good signature, and what is in it."""
+
+    problems: list[str]
+    signature: str = ""
+    run: Run | None = None
+
+
+def verified(bundle: Path, signers: Path | None) -> Verification:
+    """Return what became of a bundle since it was made; it is a stranger's file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with bundle.open("rb") as file:
+            digests, kept = archive.read(file, {RECORD, STATEMENT, *SEALS})
+    except archive.Unsound as error:
+        return Verification([f"it is no whole bundle: {error}"])
+    except OSError as error:
+        raise UsageError(f"{bundle}: it cannot be read: {error.strerror}") from error
+    if missing := sorted({RECORD, STATEMENT, MANIFEST} - kept.keys()):
+        return Verification([f"missing or empty: {listed(missing, _LISTED)}"])
+    found = Verification(changed(kept[MANIFEST], digests))
+    try:
+        found.run = comparison.decoded(kept[RECORD], RECORD)
+        found.problems += _differing(kept[STATEMENT], statement(kept[RECORD], found.run))
+    except UsageError as error:
+        found.problems.append(str(error))
+    found.signature, problem = _signature(kept.get(SIGNATURE), kept[MANIFEST], signers)
+    found.problems += [problem] * bool(problem)
+    return found
+
+
+@foreign.parser(..., {RECORD: "0" * 64})
+def changed(sums: bytes, digests: dict[str, str]) -> list[str]:
+    """Return which files are not those of the list of checksums, by what became of them."""
+    found = {name: digest for name, digest in digests.items() if name not in SEALS}
+    if sums == _manifest(found):
+        return []
+    lines = (line.partition("  ") for line in sums.decode(errors="replace").splitlines())
+    given = {name: digest for digest, _, name in lines}
+    groups = {
+        "changed": [name for name in found if given.get(name, found[name]) != found[name]],
+        "missing": sorted(given.keys() - found),
+        "added": sorted(found.keys() - given),
+    }
+    told = [f"{what}: {listed(names, _LISTED)}" for what, names in groups.items() if names]
+    return told or [f"{MANIFEST} is not as it was written"]
+
+
+def _differing(given: bytes, made: bytes) -> list[str]:
+    """Return what a statement says that one about the record does not, and the other way round."""
+    texts = (text.decode(errors="replace").replace('"', "") for text in (given, made))
+    theirs, ours = ({line.strip(" ,[]{}") for line in text.splitlines()} for text in texts)
+    says, not_said = (listed(sorted(each), _LISTED) for each in (theirs - ours, ours - theirs))
+    told = f"it says {says or 'nothing else'}, and not {not_said or 'in this form'}"
+    return [f"{STATEMENT} is not about this {RECORD}: {told}"] * (given != made)
+
+
+def _signature(signature: bytes | None, sums: bytes, signers: Path | None) -> tuple[str, str]:
+    """Return what ssh-keygen says of a good signature, or else what is wrong with it."""
+    if signature is None:
+        return "", "it is not signed" if signers else ""
+    with NamedTemporaryFile() as file:
+        file.write(signature)
+        file.flush()
+        if signers:
+            about = ("-s", file.name, "-f", str(signers))
+            known = _keygen("find-principals", *about)
+            names = known.stdout.decode(errors="replace").splitlines()
+            tries = [_keygen("verify", *about, "-I", each, stdin=sums) for each in names] or [known]
+        else:
+            tries = [_keygen("check-novalidate", "-s", file.name, stdin=sums)]
+    for done in tries:
+        if not done.returncode:
+            return _line(done.stdout), ""
+    return "", f"its signature is not good, or not by an allowed key: {_line(tries[0].stderr)}"
+
+
+def _keygen(verb: str, *options: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run ``ssh-keygen -Y``, which asks for a passphrase on the terminal; raises TransportError."""
+    argv = ["ssh-keygen", "-Y", verb, "-n", _NAMESPACE, *options]
+    try:
+        return subprocess.run(argv, input=stdin, capture_output=True, check=False)
+    except OSError as error:
+        why = f"ssh-keygen cannot be run: {error.strerror}"
+        raise TransportError(f"{why}: install openssh-client") from error
+
+
+def _line(said: bytes) -> str:
+    return " ".join(said.decode(errors="replace").split())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
