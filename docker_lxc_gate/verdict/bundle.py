@@ -71,7 +71,10 @@ def _read(path: Path, largest: int) -> bytes:
 
 
 def statement(record: bytes, run: Run) -> bytes:
-    """Return the content of ``statement.json``: only a run that is compliant has passed."""
+    """Return the content of ``statement.json``: only a run that is compliant has passed.
+
+    A bundle has what this returned when it was made, and has to verify still.
+    """
     green = [each.nodeid for each in run.asked if each.code == HOLDS]
     other = [each.nodeid for each in run.asked if each.code != HOLDS]
     gate: dict[str, Any] = {"name": _NAMESPACE, "content": run.version.encode()}
