@@ -16,7 +16,7 @@ sub content { open my $file, "<", $_[0] or return ""; local $/; my $all = <$file
 sub note { my ($pid, $home) = @_; $now{$pid} = $home; $ever{$pid}{$home} = 1 if $home ne "?" }
 sub look {
     my ($pid) = @_;
-    my ($home) = content("/proc/$pid/cgroup") =~ m{^\d+:[^:\n]*:/lxc(?:\.payload\.|/)([^/\s]+)}m;
+    my ($home) = content("/proc/$pid/cgroup") =~ m{^[0-9]+:[^:\n]*:/lxc(?:\.payload\.|/)([^/\s]+)}m;
     return $now{$pid} //= "?" unless defined $home;
     note($pid, $home);
 }

@@ -77,10 +77,15 @@ def target(request):
 """)
     toy.compliant(*"ab")
     seen = toy.run()
-    assert [line.strip() for line in seen.outlines if line][:7] == [
+    assert [" ".join(line.split()) for line in seen.outlines if line][:10] == [
         *("cannot reach root@pve1", "cannot reach root@pve2"),
-        *("2 scenarios undetermined:", "cannot reach root@pve1"),
-        *("2 scenarios undetermined:", "cannot reach root@pve2"),
+        *(
+            "target verdict clauses that are not compliant",
+            "pve1 undetermined",
+            "pve2 undetermined",
+        ),
+        *("pve1: 2 scenarios undetermined:", "cannot reach root@pve1"),
+        *("pve2: 2 scenarios undetermined:", "cannot reach root@pve2"),
         "verdict: undetermined (4 undetermined)",
     ]
 
