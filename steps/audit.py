@@ -15,7 +15,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
-from docker_lxc_gate.facts.denial.denial_log import attribute, number
+from docker_lxc_gate.facts.denial.denial_log import attribute, named_container, number
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence
@@ -144,5 +144,5 @@ def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
 
 
 def _might_be_ours(denial: audit_records.Denial) -> bool:
-    """Whether the profile may be a container's: LXC can enter only lxc-*."""
-    return denial.profile.startswith("lxc-")
+    """Whether the profile may be a container's: LXC can enter only lxc-*, or a namespace of its."""
+    return denial.profile.startswith("lxc-") or named_container(denial) is not None

@@ -11,46 +11,61 @@ import pytest
 
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines import fleet
-from docker_lxc_gate.verdict import record
+from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict import session as gate
 from steps import machines
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
 
-#: By name as the command line has it, any target on the node, and what was listed there.
+#: By name as the command line has it, any target on the node.
 NODES = pytest.StashKey["dict[str, Target]"]()
-_LISTED = pytest.StashKey["dict[str, fleet.Listing]"]()
+_TAG = "tag="
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--select``."""
     parser.getgroup("gate").addoption(
-        "--select", metavar="tag=TAG", help="of NODE/all: containers with this tag of Proxmox's"
+        "--select",
+        action="append",
+        default=[],
+        metavar="tag=TAG",
+        help="of NODE/all: containers with this tag of Proxmox's",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse another selection than one tag."""
+    given = config.getoption("--select")
+    if len(given) > 1 or any(not each.removeprefix(_TAG) or _TAG not in each for each in given):
+        raise pytest.UsageError("--select: write one tag, as --select tag=docker")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
     """Ask each node for its containers; one that does not answer stops no other."""
-    config, listed = session.config, {}
-    for name, node in config.stash.get(NODES, {}).items():
+    config, nodes = session.config, session.config.stash.get(NODES, {})
+    if config.getoption("--select") and not nodes:
+        raise pytest.UsageError("--select is for NODE/all: name a target of that form")
+    listed = config.stash.setdefault(record.NODES, {})
+    for name, node in nodes.items():
         if listing := _listing(config, name, node):
             listed[name] = listing
+            if not listing.asked:
+                gate.not_judged(config, f"{name}: there is no container to ask about")
             named = {*map(str, config.stash.get(machines.TARGETS, ()))}
             for target in fleet.targets(node, listing):
                 if str(target) not in named:
                     machines.ask_about(config, target)
-    config.stash[_LISTED] = listed
     if not config.stash.get(machines.TARGETS, ()):
-        pytest.exit("no container was found to ask about", returncode=3)
+        pytest.exit("no container was listed to ask about", returncode=3)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """List again: a container that came or went was not judged."""
     config = session.config
-    for name, before in config.stash.get(_LISTED, {}).items():
+    for name, before in config.stash.get(record.NODES, {}).items():
         if after := _listing(config, name, config.stash[NODES][name]):
             for change in before.changes(after):
                 gate.not_judged(config, change)
@@ -58,11 +73,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _listing(config: pytest.Config, name: str, node: Target) -> fleet.Listing | None:
     """Return what a node has, or None: then the run has a problem of its own."""
-    tag = (config.getoption("--select") or "").removeprefix("tag=")
+    tag = "".join(config.getoption("--select")).removeprefix(_TAG)
+    collector = evidence.of(config)
+    mark = collector.mark()
     try:
-        listing = fleet.listed(machines.opened(config, node), name, tag)
+        return fleet.listed(machines.opened(config, node), name, tag)
     except RemediationError as error:
         gate.not_judged(config, f"{name}: {error}")
         return None
-    config.stash.setdefault(record.NODES, {})[name] = listing
-    return listing
+    finally:
+        collector.drain(mark)  # of no scenario

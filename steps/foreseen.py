@@ -156,11 +156,12 @@ def _read_only_from(
     item: pytest.Item, target_of: Callable[[pytest.Item], Target | None]
 ) -> list[Step]:
     """Return the steps of a scenario and of those after it, up to one that changes something."""
-    items = item.session.items
+    items, target = item.session.items, target_of(item)
     asked = takewhile(
-        lambda each: each.get_closest_marker("mutates") is None, items[items.index(item) :]
+        lambda each: each.get_closest_marker("mutates") is None and target_of(each) == target,
+        items[items.index(item) :],
     )
-    found = (scenario_of(each) for each in asked if target_of(each) == target_of(item))
+    found = map(scenario_of, asked)
     return [step for scenario in found if scenario for step in scenario.steps]
 
 

@@ -8,17 +8,18 @@ import msgspec
 from msgspec import structs
 
 from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines import guest_root, target_file
 from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from docker_lxc_gate.machines.batch import Argv
-    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -30,6 +31,8 @@ _DOCKERS = (
     *("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/docker"),
     "/var/lib/docker",
 )
+#: As timeout(1) ends.
+_NO_ANSWER = 124
 #: So many containers are asked about in one round trip.
 _TOGETHER = 20
 
@@ -37,17 +40,17 @@ _TOGETHER = 20
 class Listing(msgspec.Struct, frozen=True):
     """The containers of a node, by id.
 
-    ``asked``: those that are judged. ``without``: those that have no Docker, or not the tag.
+    ``asked``: those that are judged. ``left_out``: those that have no Docker, or not the tag.
     ``stopped``: those of which nobody can tell whether they have Docker.
     """
 
     node: str
     asked: tuple[int, ...] = ()
-    without: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
     stopped: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        parts = (("asked", self.asked), ("without Docker", self.without), ("stopped", self.stopped))
+        parts = (("asked", self.asked), ("left out", self.left_out), ("stopped", self.stopped))
         said = (f"{what}: {', '.join(map(str, ids))}" for what, ids in parts if ids)
         return f"{self.node}: {'; '.join(said) or 'no container'}"
 
@@ -55,7 +58,8 @@ class Listing(msgspec.Struct, frozen=True):
         """Yield what became of the containers since, as sentences."""
         for ctid in sorted({*self.asked} ^ {*later.asked}):
             came = ctid in later.asked
-            what = "came while the run went on, and was not judged" if came else "went meanwhile"
+            what = "came" if came else "went"
+            what += " while the run went on" + ", and was not judged" * came
             yield f"{self.node.removesuffix(ALL)}/{ctid} {what}"
 
 
@@ -92,15 +96,15 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
     first = {ctid: runtime.first_process(ctid) for ctid in ctids}
     answers = _answers(node, [each.argv for each in first.values()])
     pids = {ctid: read.parse(answers[read.argv]) for ctid, read in first.items()}
+    stopped = [c for c, read in first.items() if not pids[c] and _is_stopped(answers[read.argv])]
     looks = {
         ctid: ("perl", "-MErrno", "-e", _HAS_DOCKER, pid, *_DOCKERS)
         for ctid, pid in pids.items()
         if pid
     }
     found = _answers(node, [*looks.values()])
-    without = {c for c, argv in looks.items() if found[argv].exit_code == guest_root.ABSENT}
-    asked = (ctid for ctid in looks if ctid not in without)
-    stopped = (ctid for ctid, pid in pids.items() if not pid)
+    without = [c for c, argv in looks.items() if found[argv].exit_code == guest_root.ABSENT]
+    asked = [ctid for ctid in ctids if ctid not in {*without, *stopped}]
     return Listing(name, tuple(asked), tuple(without), tuple(stopped))
 
 
@@ -114,7 +118,19 @@ def _answers(node: Transport, argvs: list[Argv]) -> dict[Argv, CommandResult]:
     """Run commands that only look, many in one round trip; those it leaves out alone."""
     parts = (argvs[at : at + _TOGETHER] for at in range(0, len(argvs), _TOGETHER))
     answers = {each.argv: each for part in parts for each in at_once(node, part)}
-    return {argv: answers.get(argv) or node.look(argv) for argv in argvs}
+    return {argv: answers.get(argv) or _answer(node, argv) for argv in argvs}
+
+
+def _answer(node: Transport, argv: Argv) -> CommandResult:
+    try:
+        return node.look(argv)
+    except LimitExceeded as error:  # of one container: the others are still listed
+        return CommandResult(argv, _NO_ANSWER, b"", str(error).encode(), node.machine, 0.0, 0.0)
+
+
+def _is_stopped(answer: CommandResult) -> bool:
+    """Whether lxc-info found no process, or knows no container; else it failed."""
+    return answer.ok or b"doesn't exist" in answer.stdout + answer.stderr
 
 
 def _ctids(runtime: Runtime) -> list[int]:

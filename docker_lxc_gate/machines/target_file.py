@@ -14,6 +14,7 @@ import os
 import tomllib
 from datetime import date
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -85,10 +86,14 @@ def several(file: Path, name: str, kind: type[_T]) -> tuple[_T, ...]:
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise UsageError(f"{file}: {name}: is no list of tables; write a line [[{name}]] for each")
     lines = _content(file).decode().splitlines()
-    heads = [n for n, line in enumerate(lines, 1) if line.startswith(f"[[{name}]]")]
+    heads = [n for n, line in enumerate(lines, 1) if _is_head(line, name)]
     if len(heads) != len(tables):  # written as a list in one line
         heads = [0] * len(tables)
     return tuple(_located(file, table, kind, at) for table, at in zip(tables, heads, strict=True))
+
+
+def _is_head(line: str, name: str) -> bool:
+    return "".join(line.split()).startswith(f"[[{name}]]")
 
 
 def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _T:
@@ -98,6 +103,7 @@ def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _
     except UsageError as error:
         named = patterns.match(r"[.: ]*(?:no such key: )?(\w+)", str(error).removeprefix(str(file)))
         lines = [*enumerate(_content(file).decode().splitlines(), 1)][first:]
+        lines = [*takewhile(lambda each: not each[1].lstrip().startswith("[["), lines)]
         at = [n for n, line in lines if named and line.split("=")[0].strip() == named[1]]
         if line := at[0] if at else first:
             raise UsageError(str(error).replace(str(file), f"{file}, line {line}", 1)) from error

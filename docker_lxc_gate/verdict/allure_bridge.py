@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,7 +237,8 @@ def pytest_runtest_makereport(
             test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
         files = tuple(_attached(test))[:MOST]
         report.gate = structs.replace(report.gate, files=files)  # type: ignore[attr-defined]
-        if (waiver := report.gate.waiver) and report.when == "teardown":
+        waiver, today = report.gate.waiver, datetime.now(UTC).date()
+        if waiver and waiver.holds_on(today) and report.when == "teardown":
             test.name += " (waived)"
             test.labels.append(Label("tag", "waived"))
             test.description = f"Waived {waiver.terms}\n\n{test.description}"

@@ -105,7 +105,8 @@ def compared(before: Run, after: Run) -> list[Row]:
 def unknown(before: Run, after: Run, rows: list[Row]) -> Iterator[str]:
     """Yield why something of the two runs is not known, besides what cannot be compared."""
     for when, run in (("before", before), ("after", after)):
-        yield from (f"{when}: {problem}" for problem in run.own_problems)
+        waivers = {*map(str, run.waivers)}  # they change no verdict
+        yield from (f"{when}: {said}" for said in run.own_problems if said not in waivers)
     if not {row.change for row in rows} & {Change.BROKEN, Change.FIXED, Change.UNCHANGED}:
         yield "no scenario has a verdict of both runs that can be compared"
     changes: dict[str, set[Change]] = {}

@@ -97,7 +97,7 @@ class Outcome(msgspec.Struct, frozen=True):
         """Its part in the exit code of a run: 0 if it is waived, 4 if that waiver is expired."""
         if self.waiver is None or self.ended is None:
             return self.code
-        return WAIVER if self.ended.date() > self.waiver.expires else HOLDS
+        return HOLDS if self.waiver.holds_on(self.ended.date()) else WAIVER
 
     @property
     def is_waived(self) -> bool:
@@ -232,8 +232,9 @@ class Run(msgspec.Struct, kw_only=True):
         for target in self.targets:
             its = [each for each in self.asked if each.target == target.name]
             code = min((each.counts_as for each in its), key=PRECEDENCE.index, default=UNKNOWN)
-            clauses = in_order({one for each in its if each.counts_as for one in each.requirements})
-            rows.append((target.name, WORDS[code], ", ".join(clauses)))
+            word = WORDS[code] + WAIVED * (not code and any(each.code for each in its))
+            clauses = in_order({one for each in its if each.code for one in each.requirements})
+            rows.append((target.name, word, ", ".join(clauses)))
         return rows
 
     @property
@@ -299,7 +300,12 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     run.nodes = [*config.stash.get(NODES, {}).values()]
     run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
     run.scenarios = sorted(outcomes, key=place)
-    run.requirements = [_judged(on, each, run.scenarios) for on in run.targets for each in clauses]
+    its: dict[str, list[Outcome]] = {}
+    for each in run.scenarios:
+        its.setdefault(each.target, []).append(each)
+    run.requirements = [
+        _judged(on, clause, its.get(on.name, [])) for on in run.targets for clause in clauses
+    ]
     run.waivers = used(config, outcomes)
     if run.code == HOLDS and any(each.is_waived for each in outcomes):
         run.verdict += ", but for what is waived"
@@ -307,7 +313,7 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
 
 
 def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement:
-    its = [o for o in outcomes if o.target == target.name and clause in o.requirements]
+    its = [each for each in outcomes if clause in each.requirements]
     asked = [each for each in its if each.asked]
     verdict, cause, waived = Verdict.NOT_ASKED, "no scenario of this clause was collected", False
     if clause not in target.clauses:
@@ -327,10 +333,11 @@ def used(config: pytest.Config, outcomes: list[Outcome]) -> list[Used]:
     today = datetime.now(UTC).date()
 
     def use(waiver: Waiver) -> Use:
-        its = [o for o in outcomes if o.asked and waiver.applies(o.target, o.id, o.requirements)]
-        if today > waiver.expires:
+        its = [o for o in outcomes if waiver.applies(o.target, o.id, o.requirements)]
+        its = [each for each in its if each.verdict is not Verdict.NOT_APPLICABLE]
+        if not waiver.holds_on(today):
             return Use.EXPIRED
-        if its and all(each.code == HOLDS for each in its):
+        if its and "*" not in waiver.target and all(o.asked and o.code == HOLDS for o in its):
             return Use.UNNEEDED
         return Use.MATCHED if any(each.waiver for each in its) else Use.UNUSED
 

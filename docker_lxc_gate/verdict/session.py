@@ -51,7 +51,8 @@ def pytest_cmdline_main(
 
 def not_judged(config: pytest.Config, why: str) -> None:
     """Note that something that was to be judged was not: the run is undetermined at best."""
-    if gate := config.pluginmanager.get_plugin("gate-session"):
+    gate = config.pluginmanager.get_plugin("gate-session")
+    if gate and gate.asked:
         gate.run.problems.append(redact(why))
         gate.tally.not_judged = True
 

@@ -24,13 +24,13 @@ _CAUSE = 1000
 def encoded(run: Run) -> str:
     """Return the page; the worst causes first, and those that have no room are counted."""
     page = "\n\n".join([f"# Docker in unprivileged LXC: {run.verdict}", *_front(run)])
-    causes = [each for each in run.asked if each.counts_as != HOLDS]
+    causes = [each for each in run.asked if each.code != HOLDS]
     causes.sort(key=lambda each: PRECEDENCE.index(each.code))
     for number, each in enumerate(causes):
         if len(page.encode()) > _ROOM:
             return f"{page}\n\n{len(causes) - number} more causes: see verdict.json\n"
         cause = _block(shortened(each.cause, _CAUSE))
-        page += f"\n\n**{each.title}**: {each.verdict} ({each.where})\n\n{cause}"
+        page += f"\n\n**{each.title}**: {each.word} ({each.where})\n\n{cause}"
     return f"{page}\n"
 
 

@@ -239,7 +239,7 @@ def _evidence(outcome: Outcome, causes: dict[str, list[Outcome]]) -> str:
     if outcome.code == HOLDS:
         text = "; ".join(outcome.said)
     elif outcome.waiver and outcome.is_waived:
-        text = outcome.waiver.terms
+        text = f"{outcome.cause.partition(chr(10))[0]}; waived {outcome.waiver.terms}"
     elif len(causes[outcome.cause]) > 1:
         return "see below"
     else:

@@ -19,7 +19,7 @@ import pytest
 from msgspec import structs
 
 from docker_lxc_gate.commandline.output import written
-from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.errors import RemediationError, TransportError
 from docker_lxc_gate.machines.process import ended_as_by_ctrl_c, interrupted_by
 from docker_lxc_gate.printable import one_line, printable
 from docker_lxc_gate.verdict.collection import expected
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pytest_bdd.parser import Step
+
+    from docker_lxc_gate.verdict.record import Outcome
+    from docker_lxc_gate.verdict.waivers import Waiver
 
 
 class Unanswerable(Exception):
@@ -92,6 +95,8 @@ STEP = pytest.StashKey["Step"]()
 _CALLED = pytest.StashKey[bool]()
 #: The worst finding of the phases so far.
 FINDING = pytest.StashKey[Finding]()
+#: Whether no waiver counts: its clean-up failed, or nobody could look.
+_NO_WAIVER = pytest.StashKey[bool]()
 #: The steps' lines of evidence.
 SAID = pytest.StashKey[tuple[str, ...]]()
 #: Errors of session fixtures; pytest raises the same error for each scenario.
@@ -156,22 +161,37 @@ def pytest_runtest_makereport(
             report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
     report.sections = [(name, redact(text)) for name, text in report.sections]
     finding = item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
-    step, waiver = item.stash.get(STEP, None), None
-    if finding.code == DIFFERS or (finding.code == UNKNOWN and not finding.shared):
-        about = outcome.target, outcome.id, outcome.requirements
-        given = item.config.stash.get(GIVEN, ())
-        waiver = max((w for w in given if w.applies(*about)), key=lambda w: w.expires, default=None)
+    step = item.stash.get(STEP, None)
+    if call.excinfo is not None:
+        never = call.when == "teardown" or finding.shared or _is_unseen(call.excinfo.value)
+        item.stash[_NO_WAIVER] = never or item.stash.get(_NO_WAIVER, False)
     report.gate = structs.replace(  # type: ignore[attr-defined]
         outcome,
         where=f"{outcome.where.rpartition(':')[0]}:{step.line_number}" if step else outcome.where,
         step=f"{step.keyword} {step.name}" if step else "",
         **vars(finding),
         said=item.stash.get(SAID, ())[:MOST],
-        waiver=waiver,
+        waiver=_waiver(item, outcome, finding),
     )
     if item.stash[FINDING].code == USAGE:
         item.session.shouldstop = "usage error"
     return report
+
+
+def _is_unseen(error: BaseException) -> bool:
+    """Whether an error says that a machine was not reached, or did not answer."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_unseen, error.exceptions))
+    return isinstance(error, TransportError)
+
+
+def _waiver(item: pytest.Item, outcome: Outcome, finding: Finding) -> Waiver | None:
+    """Return the waiver for a finding that lasts longest."""
+    if finding.code not in {DIFFERS, UNKNOWN} or item.stash.get(_NO_WAIVER, False):
+        return None
+    about = outcome.target, outcome.id, outcome.requirements
+    given = (each for each in item.config.stash.get(GIVEN, ()) if each.applies(*about))
+    return max(given, key=lambda each: each.expires, default=None)
 
 
 def _worse(before: Finding, now: Finding) -> Finding:

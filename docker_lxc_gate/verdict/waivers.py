@@ -1,6 +1,6 @@
 """Waivers: a site accepts, for a reason and until a day, that a scenario is not compliant.
 
-The scenario still runs, and its own verdict stands in every report beside *waived*.
+The scenario still runs, and its own verdict stands in every report next to *waived*.
 """
 
 from __future__ import annotations
@@ -56,20 +56,32 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError('requirement: write either requirement = "PRE-1" or scenario = "ID"')
         if self.requirement and self.requirement not in CATALOGUE:
             raise ValueError(f"requirement: {self.requirement!r} is none; docs/plan.md has them")
+        if _is_of_rollback(self.requirement):
+            raise ValueError(f"requirement: {self.requirement}: a rollback must be exact")
         for key in ("reason", "owner"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key}: is empty; write why, and who answers for it")
 
     def applies(self, target: str, scenario: str, requirements: Sequence[str]) -> bool:
         """Whether it is about a scenario on a target."""
+        if any(map(_is_of_rollback, requirements)):
+            return False
         named = self.scenario == scenario if self.scenario else self.requirement in requirements
         pattern = ".*".join(map(patterns.escape, self.target.split("*")))
         return named and patterns.fullmatch(pattern, target) is not None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it is not over yet."""
+        return day <= self.expires
 
     @property
     def terms(self) -> str:
         """Until when, by whom and why."""
         return f"until {self.expires} by {self.owner}: {self.reason}"
+
+
+def _is_of_rollback(requirement: str) -> bool:
+    return requirement.startswith("BACK-")
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -89,13 +101,20 @@ GIVEN = pytest.StashKey[tuple[Waiver, ...]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--waivers``."""
     parser.getgroup("gate", "acceptance gate").addoption(
-        "--waivers", metavar="TOML", help="file of waivers; docs/verdicts.md has the keys"
+        "--waivers",
+        action="append",
+        default=[],
+        metavar="TOML",
+        help="file of waivers; docs/verdicts.md has the keys",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the waivers; a wrong file is a usage error before anything runs."""
-    if file := config.getoption("--waivers"):
+    files = config.getoption("--waivers")
+    if len(files) > 1:
+        raise pytest.UsageError(f"--waivers is given {len(files)} times, and takes one value")
+    for file in files:
         try:
             config.stash[GIVEN] = target_file.several(Path(file), "waiver", Waiver)
         except UsageError as error:

@@ -92,7 +92,7 @@ _SOMEBODYS = 3
 _MADE = (
     *("buildkit", "containers", "engine-id", "fuse-overlayfs", "image", "network", "overlay2"),
     *("plugins", "runtimes", "swarm", "tmp", "tmpmounts", "trust", "vfs", "volumes", _NUKE),
-    *("containerd", "docker-lxc-gate", "io.containerd.*", "lost+found", "opt"),
+    *("containerd", "docker-lxc-gate", "io.containerd.*", "lost+found", "opt", "rootfs"),
 )
 _OTHERS = " ".join(f"! -name '{each}'" for each in _MADE)
 #: Says so if there is an image, a container, a volume, a plugin, a swarm, or what Docker did not
@@ -102,7 +102,8 @@ _HELD = (
     '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/* '
     '"$root"/plugins/*/config.json "$root"/swarm/*; '
     'do test ! -e "$each" || { echo "$each"; exit; }; done; '
-    f'find -H "$root" -mindepth 1 -maxdepth 1 ! -empty {_OTHERS} | grep -m 1 . && exit; done; :'
+    f'each=$(find -H "$root" -mindepth 1 -maxdepth 1 ! -empty {_OTHERS}) || exit; '
+    'test -z "$each" || { echo "$each"; exit; }; done'
 )
 #: Where Docker keeps what it holds, below its directory.
 _FOLDERS = {"container": "containers", "image": "image", "volume": "volumes"}

@@ -32,6 +32,8 @@ grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current | sed 's|attr/.*|cgro
     xargs -r grep -as '' /dev/null || [ $? = 123 ]
 """
 _LONGEST_PID = 10
+#: LXC adds a number to a cgroup's name if a former one of that name is still there.
+_ANOTHER_CGROUP = r"^([0-9]{1,10})-[0-9]{1,4}$"
 #: Limit for the cgroups of all processes (bytes): some two hundred each.
 _ALL_CGROUPS = 16 << 20
 
@@ -47,7 +49,8 @@ def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str 
     for denial in denials:
         owner = named_container(denial)
         if not notes.lost:
-            known = notes.containers.get(number(denial.fields.get("pid", "")), frozenset())
+            noted = notes.containers.get(number(denial.fields.get("pid", "")), frozenset())
+            known = {patterns.sub(_ANOTHER_CGROUP, lambda found: found[1], each) for each in noted}
             if owner is None and len(known) == 1:
                 owner = next(iter(known))
             elif owner not in known:

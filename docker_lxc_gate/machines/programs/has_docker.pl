@@ -3,5 +3,6 @@
 
 for my $path (@ARGV[0 .. $#ARGV - 1]) {
     exit 0 if opened($root, $path, $path_only, $in_root | $no_magic) >= 0;
+    refuse("$path: $!") unless $!{ENOENT} || $!{ENOTDIR};
 }
 below($ARGV[-1]);

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.errors import LimitExceeded, UsageError
 from docker_lxc_gate.machines import fleet
 from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.machines.result import CommandFailed
@@ -42,7 +42,21 @@ def node(files: str = FILES) -> Answering:
 def test_listing_leaves_out_what_surely_has_no_docker_and_names_what_is_stopped() -> None:
     listing = fleet.listed(Pct(node()), "root@pve1/all")
     assert listing == Listing("root@pve1/all", (950, 953), (951,), (952,))
-    assert str(listing) == "root@pve1/all: asked: 950, 953; without Docker: 951; stopped: 952"
+    assert str(listing) == "root@pve1/all: asked: 950, 953; left out: 951; stopped: 952"
+
+
+@pytest.mark.parametrize("answer", [(1, b"", b"Permission denied\n"), (127, b"", b"not found\n")])
+def test_listing_asks_about_a_container_whose_state_is_not_known(answer: Answer) -> None:
+    machine = Answering(lambda argv: answer if argv[0] == "lxc-info" else None, behind=node())
+    assert fleet.listed(Pct(machine), "all").asked == (950, 951, 952, 953)
+
+
+def test_listing_asks_about_a_container_that_does_not_answer() -> None:
+    def silent(argv: list[str]) -> None:
+        if argv[0] == "lxc-info" and argv[4] == "950":
+            raise LimitExceeded("double", argv, "60 s", late=True)
+
+    assert fleet.listed(Pct(Answering(silent, behind=node())), "all").asked == (950, 953)
 
 
 def test_listing_by_tag_takes_the_current_tag_alone() -> None:
@@ -86,7 +100,7 @@ def _mark(script: str) -> Answer:
 def test_later_listing_tells_what_came_and_went() -> None:
     before, after = Listing("root@pve1/all", (950, 951)), Listing("root@pve1/all", (951, 952))
     assert [*before.changes(after)] == [
-        "root@pve1/950 went meanwhile",
+        "root@pve1/950 went while the run went on",
         "root@pve1/952 came while the run went on, and was not judged",
     ]
 

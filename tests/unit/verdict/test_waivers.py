@@ -68,6 +68,7 @@ def test_red_scenario_that_is_waived_ends_with_0_and_keeps_its_verdict(
     said = done.stdout.str()
     assert "(1 compliant, 1 not compliant (waived))" in said
     assert f"matched, until {TODAY} by ops: PBS keeps the backups" in said
+    assert "the driver is overlay2; waived until" in " ".join(said.split())
     assert "not compliant (waived)" in (red.path / "reports/summary.md").read_text()
     (case, _) = json.loads((red.path / "ctrf.json").read_text())["results"]["tests"]
     assert (case["status"], case["rawStatus"]) == ("skipped", "not compliant (waived)")
@@ -83,7 +84,7 @@ def test_red_scenario_that_is_waived_ends_with_0_and_keeps_its_verdict(
     ("waiver", "use", "code"),
     [
         ({"requirement": "VAL-2", "expires": PAST}, "expired", 4),
-        ({"requirement": "VAL-3"}, "no longer needed", 1),
+        ({"requirement": "VAL-3", "target": ""}, "no longer needed", 1),
         ({"requirement": "VAL-5"}, "unused", 1),
         ({"scenario": "driver", "target": "root@pve2/*"}, "unused", 1),
         ({"scenario": "drive"}, "unused", 1),
@@ -98,7 +99,9 @@ def test_waiver_that_does_not_hold_waives_nothing_and_is_told(
     assert f": {use}, until" in done.stdout.str()
 
 
-@pytest.mark.parametrize("waiver", [{"requirement": "VAL-3"}, {"scenario": "x", "expires": PAST}])
+@pytest.mark.parametrize(
+    "waiver", [{"scenario": "hello", "target": ""}, {"scenario": "x", "expires": PAST}]
+)
 def test_waiver_of_a_compliant_run_that_is_unneeded_or_expired_ends_with_4(
     toy: Toy, waiver: dict[str, Any]
 ) -> None:
@@ -118,15 +121,55 @@ def test_waived_clause_with_another_scenario_that_is_undetermined_is_undetermine
 def test_waiver_of_a_rollback_that_is_not_exact_or_of_a_shared_cause_waives_nothing(
     toy: Toy,
 ) -> None:
-    toy.feature("Then a rollback that fails", name="a", tags="@req:BACK-1")
-    assert toy.run(*waive(toy, {"requirement": "BACK-1"})).ret == 5
+    toy.feature("Then a rollback that fails", name="a", tags="@req:VAL-5")
+    assert toy.run(*waive(toy, {"requirement": "VAL-5"})).ret == 5
     toy.conftest("""
 @pytest.fixture(scope="session")
 def machine():
     raise errors.Unreachable("root@pve1 does not answer")
 """)
-    toy.feature("Given a target", name="a", tags="@req:BACK-1")
-    assert toy.run(*waive(toy, {"requirement": "BACK-1"})).ret == 3
+    toy.feature("Given a target", name="a", tags="@req:VAL-5")
+    assert toy.run(*waive(toy, {"requirement": "VAL-5"})).ret == 3
+
+
+@pytest.mark.parametrize(
+    ("sentences", "code"),
+    [
+        (["Then a clean-up that fails", "Then an assertion in a Then"], 1),
+        (["Then a clean-up that fails"], 3),
+        (["Then no machine answers"], 3),
+    ],
+)
+def test_waiver_of_a_scenario_whose_clean_up_fails_or_whose_machine_is_silent_waives_nothing(
+    toy: Toy, sentences: list[str], code: int
+) -> None:
+    toy.conftest("""
+@then("no machine answers")
+def _():
+    raise ExceptionGroup("both", [errors.TransportError("it does not answer")])
+""")
+    toy.feature(*sentences, name="a", tags="@id:driver @req:VAL-2")
+    assert (toy.run(*waive(toy, {"scenario": "driver"})).ret, uses(toy)) == (code, ["unused"])
+
+
+def test_waiver_of_a_scenario_of_the_rollback_waives_nothing(toy: Toy) -> None:
+    toy.feature("Then an assertion in a Then", name="a", tags="@id:back @req:VAL-2 @req:BACK-1")
+    assert toy.run(*waive(toy, {"scenario": "back"})).ret == 1
+
+
+def test_waiver_of_scenarios_that_were_asked_in_part_may_still_be_needed(toy: Toy) -> None:
+    for name in "bc":
+        toy.feature("Then all is well", name=name, tags="@req:VAL-3")
+    option = waive(toy, {"requirement": "VAL-3", "target": ""})
+    assert (toy.run(*option, "-k", "test_b").ret, uses(toy)) == (0, ["unused"])
+    assert (toy.run(*option).ret, uses(toy)) == (4, ["no longer needed"])
+
+
+def test_waiver_twice_is_refused(toy: Toy) -> None:
+    toy.compliant("b")
+    toy.apart = True
+    option = waive(toy, {"requirement": "VAL-3"})
+    assert toy.run(*option, *option).ret == 2
 
 
 def test_waived_scenario_beside_an_ordinary_test_that_fails_is_not_compliant(red: Toy) -> None:
@@ -151,6 +194,7 @@ def test_waiver_of_a_scenario_that_was_interrupted_waives_nothing(toy: Toy) -> N
         ('reason = "x"\nowner = "me"\nexpires = "soon"\n', "line 5.expires: "),
         ('reason = "x"\nowner = "me"\nexpires = 2027-02-30\n', "is not TOML: "),
         ('scenario = "x"\nreason = "x"\nowner = "me"\nexpires = 2027-01-31\n', "write either"),
+        (' [[ waiver ]]\nreason = "r"\n[[waiver]]\nscenario = "x"\n', "line 1: Object missing"),
         ("[waiver]\n", "waiver: is no list of tables"),
         ("[[waivers]]\n", "no such key: waivers (did you mean waiver?)"),
     ],
@@ -164,6 +208,11 @@ def test_waivers_with_a_wrong_key_or_date_are_one_error(
         target_file.several(tmp_path / "waivers.toml", "waiver", Waiver)
     assert str(error.value).startswith(f"{tmp_path}/waivers.toml")
     assert said in str(error.value)
+
+
+def test_waiver_of_the_rollback_is_refused() -> None:
+    with pytest.raises(ValueError, match="BACK-1: a rollback must be exact"):
+        Waiver(requirement="BACK-1", **FINE)
 
 
 def test_first_file_names_what_is_red_and_is_refused_until_it_is_filled_in(red: Toy) -> None:
