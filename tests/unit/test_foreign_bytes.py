@@ -47,6 +47,7 @@ from docker_lxc_gate.facts.denial.denial_answers import (
     wanted,
 )
 from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.prerequisites import affected
 from docker_lxc_gate.lint import fixes, formats, remote
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.rules.profile import is_for_containers
@@ -276,6 +277,7 @@ FOUND: dict[str, Asked] = {
     "audit_log.AuditLog": log_window,
     "audit_netlink.text": lambda on: audit_netlink.Records(on).text(),
     "batch.told": told,
+    "docker_lxc_gate.facts.prerequisites.affected_plain": lambda on: affected(Lxc(on), "p", 950),
     "denial_log.running_under": lambda on: denial_log.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,
     "confinement.widening_rules": widened,
