@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from docker_lxc_gate.doctor.upgrade_pairs import PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import PAIRS, Where
 from docker_lxc_gate.lint import finding
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from docker_lxc_gate.doctor.answers import Answers
-    from docker_lxc_gate.doctor.upgrade_pairs import Where
     from docker_lxc_gate.facts.denial.denial_groups import Group
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.lint.finding import Finding, Severity

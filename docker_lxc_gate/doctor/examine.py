@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.answers import Answers, ask
-from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS, Case, Diagnosis, Unseen, examinations
+from docker_lxc_gate.doctor.case import (
+    FOLLOWS,
+    PROBLEMS,
+    Case,
+    Diagnosis,
+    Examination,
+    Unseen,
+    examinations,
+)
 from docker_lxc_gate.doctor.examinations import running, said, storage
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
-from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.machines.read import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from docker_lxc_gate.doctor.case import Examination
-    from docker_lxc_gate.facts.denial.denial_groups import Group
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 

@@ -18,14 +18,12 @@ from msgspec import Meta
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
-from docker_lxc_gate.doctor.case import PROBLEMS, Diagnosis, Unseen
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen
+from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.case import Case
-    from docker_lxc_gate.lint.finding import Finding, Problem
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).

@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Case, Diagnosis, Examination, State, here
 from docker_lxc_gate.doctor.examine import asked
 from docker_lxc_gate.doctor.examine import diagnose as judged
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair, Side, Where
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.printable import listed
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from docker_lxc_gate.doctor.answers import Answers
-    from docker_lxc_gate.doctor.case import Case, Diagnosis, State
-    from docker_lxc_gate.doctor.upgrade_pairs import Pair, Side, Where
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
 

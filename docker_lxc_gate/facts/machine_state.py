@@ -20,11 +20,10 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker_witness
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Directories that are left out: large or always changing, and not touched by the plan.
 _PRUNED = (

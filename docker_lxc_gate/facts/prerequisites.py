@@ -13,11 +13,10 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import unparsed
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 
 #: Prints the user's id, its name, and who called sudo.

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import pct_options
-from docker_lxc_gate.formats.container_config import NO_PROFILE
+from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig
 from docker_lxc_gate.formats.container_defects import stopping
 from docker_lxc_gate.machines.result import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 #: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may

@@ -9,15 +9,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from docker_lxc_gate.lint.finding import PROBLEMS, Severity
+from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Severity, Source
 from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import for_github, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
 
 FORMATS = ("text", "json", "sarif", "github")
 #: Others are red.

@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import tree_sitter_bash
-from tree_sitter import Language, Parser
+from tree_sitter import Language, Node, Parser
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
@@ -24,8 +24,6 @@ from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from tree_sitter import Node
 
 
 class Command(NamedTuple):

@@ -50,9 +50,9 @@ from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.facts.prerequisites import affected
 from docker_lxc_gate.lint import fixes, formats, remote
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
-from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines import batch, root
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.runtime.lxc import Lxc

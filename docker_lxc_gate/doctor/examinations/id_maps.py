@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import PROBLEMS, Examination, here
-from docker_lxc_gate.formats.id_map import MANY, NEEDED, holes, in_words, missed
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, here
+from docker_lxc_gate.formats.id_map import MANY, NEEDED, Range, holes, in_words, missed
+from docker_lxc_gate.lint.finding import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.doctor.case import Case
-    from docker_lxc_gate.formats.id_map import Range
-    from docker_lxc_gate.lint.finding import Finding
 
 _ASKED = (messages.READ, guest_reads.CONTAINERS)
 

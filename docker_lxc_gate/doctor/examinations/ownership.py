@@ -14,21 +14,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.case import PROBLEMS, Examination, here
+from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, Reads, here
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.formats.container_config import mount_points
-from docker_lxc_gate.formats.id_map import NEEDED
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.formats.container_config import ContainerConfig, mount_points
+from docker_lxc_gate.formats.id_map import NEEDED, Range
+from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.doctor.case import Case, Reads
     from docker_lxc_gate.doctor.guest_reads import DockerMount, Given, Owned
-    from docker_lxc_gate.formats.container_config import ContainerConfig
-    from docker_lxc_gate.formats.id_map import Range
-    from docker_lxc_gate.lint.finding import Finding
 
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Case, Examination, here
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config
@@ -20,7 +20,6 @@ from docker_lxc_gate.machines.runtime.pct import IN_CONTROL, NO_QUORUM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.lint.finding import Finding
 

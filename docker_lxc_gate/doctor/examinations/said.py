@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages
-from docker_lxc_gate.doctor.case import Examination, examinations, here
+from docker_lxc_gate.doctor.case import Case, Examination, examinations, here
 from docker_lxc_gate.doctor.examinations import (
     confinement,
     id_maps,
@@ -19,13 +19,11 @@ from docker_lxc_gate.doctor.examinations import (
 )
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.denial.denial_answers import wanted, who
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.lint.finding import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.case import Case
-    from docker_lxc_gate.lint.finding import Finding
 
 #: Their examinations judge some of Docker's messages; the others are judged here.
 JUDGING = (confinement, id_maps, network, ownership, running, settings)

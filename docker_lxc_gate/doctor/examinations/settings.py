@@ -10,18 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Case, Examination, here
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.lint.check import check
-from docker_lxc_gate.lint.finding import Finding, Severity
-from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.case import Case
-    from docker_lxc_gate.lint.finding import Finding
 
 #: More of one file than anybody reads: a guest may write one for that. Of one, so much is shown
 #: (characters).

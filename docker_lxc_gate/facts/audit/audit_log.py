@@ -15,12 +15,11 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Marks output that was not read to its end: a pipe's exit code is that of its last program.
 _CUT = "docker-lxc-gate: not read to its end"

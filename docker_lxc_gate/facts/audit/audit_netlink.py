@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.result import CommandFailed
-from docker_lxc_gate.machines.transport import at_most
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Hold, Transport
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Hold, Transport, at_most
 
 #: The prefix of each line of the notes that is not a record.
 REMARK = "docker-lxc-gate: "

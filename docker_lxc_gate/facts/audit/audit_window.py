@@ -29,6 +29,7 @@ from docker_lxc_gate.facts.audit.audit_records import (
     FIELD,
     LONGEST_RECORD,
     SET,
+    Denial,
     parse,
     reconfigures,
     restarts,
@@ -39,7 +40,6 @@ from docker_lxc_gate.facts.audit.audit_records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.transport import Transport
 
 #: How long a record may take from the kernel to the log (seconds).

@@ -14,6 +14,7 @@ from docker_lxc_gate.facts.denial import path_denials, process_denials
 from docker_lxc_gate.facts.denial.denial_class import (
     KNOWN,
     PLACES,
+    DenialClass,
     NoRule,
     Record,
     advice,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from docker_lxc_gate.facts.audit.audit_records import Denial
-    from docker_lxc_gate.facts.denial.denial_class import DenialClass
     from docker_lxc_gate.facts.denial.profile_text import Policy, Rule
 
 #: Each class, by what :func:`kind` calls its records; the first one that tells a record has it.

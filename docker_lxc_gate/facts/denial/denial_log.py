@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_netlink
-from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, serial
+from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.facts.process_tree import ProcessNotes
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Prints the cgroups of the processes under a profile; a command line might be too short.
 _UNDER = """

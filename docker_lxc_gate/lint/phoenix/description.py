@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.phoenix import schema_errors
 from docker_lxc_gate.lint.rules import container_config, container_confinement
 from docker_lxc_gate.lint.rules.profile import Use
-from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.process import limited
 from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.json_text import Document, Path
 
 #: Seconds of the processor for the library.

@@ -18,19 +18,16 @@ from docker_lxc_gate.formats import container_config, pct_options, proxmox
 from docker_lxc_gate.formats.container_config import (
     HEADER,
     MOUNT_ENTRY_FIELDS,
+    ContainerConfig,
+    Option,
     is_option,
     is_pending,
 )
 from docker_lxc_gate.formats.container_defects import Defect, defects
-from docker_lxc_gate.lint.finding import Edit, Severity
-from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.lint.finding import Edit, Finding, Kind, Severity, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
 
 
 #: What Proxmox calls a container's file.

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities, container_config, pct_options
-from docker_lxc_gate.formats.container_config import NO_PROFILE
+from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.rules.container_config import read
-from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Rules
-    from docker_lxc_gate.lint.source import Source
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: LXC's profiles that refuse nested mounts.

@@ -21,9 +21,8 @@ from docker_lxc_gate.lint import json_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.finding import Finding, Source
     from docker_lxc_gate.lint.json_text import Document, Path
-    from docker_lxc_gate.lint.source import Source
 
 
 class _Keys(msgspec.Struct, forbid_unknown_fields=True):

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import capabilities
-from docker_lxc_gate.formats.apparmor_profile import profiles, statements
-from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, profiles, statements
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from docker_lxc_gate.formats.apparmor_profile import Profile, Statement
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Includes, Placed, Rules
-    from docker_lxc_gate.lint.source import Source
 
 #: What the parser refuses, too, in other words.
 REFUSED = ("profile-tunables-inside", "profile-capability-unknown")

@@ -17,15 +17,13 @@ from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.lint import includes
 from docker_lxc_gate.machines.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
+    from docker_lxc_gate.lint.finding import Finding, Source
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 
 #: Includes are looked up in $1; empty: where the parser looks by itself. Never loaded (-Q), never

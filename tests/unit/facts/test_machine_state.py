@@ -13,7 +13,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -21,7 +21,6 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from docker_lxc_gate.machines.transport import Transport
 
 SAID = """
 == files

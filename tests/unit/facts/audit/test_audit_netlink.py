@@ -18,7 +18,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_netlink
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Hold, Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Hold
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from docker_lxc_gate.lint.discover import Found
-from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.lint.finding import Kind, Source
 from remediation.cli import printing
 from remediation.cli.group import main
 from tests.doubles.canned import Machine
