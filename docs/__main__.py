@@ -19,8 +19,8 @@ from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
 from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
-from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
 from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, PAIRS
+from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result

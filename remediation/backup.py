@@ -12,7 +12,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import backups
 from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.formats.normal_form import is_rewritten, normal_form
+from docker_lxc_gate.formats.proxmox import is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import at_most

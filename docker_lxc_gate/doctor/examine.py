@@ -13,14 +13,15 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.answers import Answers, ask
 from docker_lxc_gate.doctor.case import (
     FOLLOWS,
     PROBLEMS,
+    Answers,
     Case,
     Diagnosis,
     Examination,
     Unseen,
+    ask,
     examinations,
 )
 from docker_lxc_gate.doctor.examinations import running, said, storage

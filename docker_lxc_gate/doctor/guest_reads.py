@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import script, told
+from docker_lxc_gate.doctor.case import script, told
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.facts.dockerd import Word, read

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
-from docker_lxc_gate.doctor.case import Case, Diagnosis, Examination, State, here
+from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis, Examination, State, here
 from docker_lxc_gate.doctor.examine import asked
 from docker_lxc_gate.doctor.examine import diagnose as judged
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair, Side, Where
@@ -23,7 +23,6 @@ from docker_lxc_gate.printable import listed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.answers import Answers
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
 
@@ -109,7 +108,7 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
 def _applies(pair: Pair, case: Case) -> bool:
     if not pair.only:
         return True
-    _, condition = upgrade_conditions.CONDITIONS[pair.only]
+    _, condition = upgrade_reads.CONDITIONS[pair.only]
     return condition(case)
 
 
@@ -205,8 +204,8 @@ EXAMINATIONS = (
         Examination(
             f"whether {pair.title}",
             (pair.id,),
-            node=upgrade_conditions.NODE,
-            guest=upgrade_conditions.GUEST,
+            node=upgrade_reads.NODE,
+            guest=upgrade_reads.GUEST,
             judge=partial(_judged, pair),
         )
         for pair in PAIRS

@@ -61,7 +61,7 @@ class Pair(_Row, frozen=True):
         fixed: with one of these, nothing breaks.
         otherwise: what fixes it if no version does.
         only: the condition under which it breaks, a key of
-            :data:`docker_lxc_gate.doctor.upgrade_conditions.CONDITIONS`; empty: always.
+            :data:`docker_lxc_gate.doctor.upgrade_reads.CONDITIONS`; empty: always.
         sources: who reported it, and where it was fixed.
         advice: whether Docker runs nevertheless.
     """

@@ -18,7 +18,7 @@ import msgspec
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import docker_witness
+from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport, at_most
 
@@ -178,9 +178,9 @@ def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     inside = runtime.inside(ctid)
     text = runtime.node.read(runtime.config_path(ctid)) or b""
     with ThreadPoolExecutor() as pool:  # the connection is open by now
-        asked = pool.submit(docker_witness.record, inside)
+        asked = pool.submit(docker.record, inside)
         node, container = pool.map(record, (runtime.node, inside))
-        docker = asked.result()
+        objects = asked.result()
     if not any(key.startswith("policy ") for key in node):  # a container may not see it
         raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be read")
     return {
@@ -189,7 +189,7 @@ def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
         "configuration": text.decode(errors="replace"),
         "configuration in effect": runtime.started_with(ctid),
         "process first": str(runtime.init_pid(ctid)),
-        **{k if k.startswith("process ") else f"container: {k}": docker[k] for k in docker},
+        **{k if k.startswith("process ") else f"container: {k}": objects[k] for k in objects},
     }
 
 

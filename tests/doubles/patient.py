@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.answers import Answers
-from docker_lxc_gate.doctor.case import Case
+from docker_lxc_gate.doctor.case import Answers, Case
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, diagnose
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
-from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair
+from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.machines.result import CommandResult
