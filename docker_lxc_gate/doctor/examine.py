@@ -1,18 +1,20 @@
 """From a container to its diagnosis: ask the node, ask the container, judge.
 
 Three round trips: what the node knows, what the container says, what was denied; and one more to
-the node if the configuration leads to questions of its own.
-A container that does not run, or is frozen, is not asked: its programs would not answer.
+the node if the configuration leads to questions of its own. Of the denials those of the last hour
+count, as far as a record says that it was this container. A container that does not run, or is
+frozen, is not asked: its programs would not answer.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.doctor import guest_reads, node_reads
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import (
     FOLLOWS,
     PROBLEMS,
@@ -23,23 +25,76 @@ from docker_lxc_gate.doctor.case import (
     Unseen,
     ask,
     examinations,
+    here,
 )
-from docker_lxc_gate.doctor.examinations import running, said, storage
+from docker_lxc_gate.doctor.examinations import (
+    confinement,
+    network,
+    ownership,
+    running,
+    settings,
+    storage,
+)
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
+from docker_lxc_gate.facts.denial.denial_answers import wanted, who
 from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.machines.read import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
-EXAMINATIONS = examinations(*said.JUDGING, said, storage)
+_MODULES = (confinement, network, ownership, running, settings, storage)
+#: Their examinations judge some of Docker's messages; the others are judged here.
+_JUDGED = {kind for each in examinations(*_MODULES) for kind in each.kinds}
+_KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
+
+
+@Examination(
+    "what else Docker said", _KINDS, guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT)
+)
+def messages_of_docker(case: Case) -> Iterator[Finding]:
+    """Yield what hinders a container now; what is only in the journal may be long past."""
+    errors = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
+    found = {each.message.problem: each for each in reversed([*messages.said(case, *_KINDS)])}
+    for each in found.values():
+        now = (
+            any(each.line in error for error in errors) or not case.guest.of(guest_reads.UNIT).runs
+        )
+        when = "Docker says" if now else "Docker said, in its present run"
+        yield each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
+
+
+#: How far back the log is read (seconds).
+_HOUR = 3600.0
+
+
+@Examination("what AppArmor refused in the last hour", ("denied-lately",))
+def lately(case: Case) -> Iterator[Finding]:
+    """Yield the most frequent refusal, and how many there were."""
+    kinds = [each for each in case.denied if not each.merged]
+    if kinds:
+        first = kinds[0]
+        count = sum(each.count for each in kinds)
+        times = "once" if count == 1 else f"{count} times"
+        words = (
+            f"{who(first.programs)} wanted to {wanted(first.denial.fields, several=first.several)}"
+        )
+        yield here(
+            "denied-lately",
+            f"AppArmor refused the container something {times}, most often: {words}",
+        )
+    if case.unread:
+        raise FactError(case.unread)
+
+
+EXAMINATIONS = examinations(*_MODULES, sys.modules[__name__])
 _ORDER, _UP = tuple(Severity), "RUNNING"
 
 
@@ -92,7 +147,7 @@ def _is_up(case: Case) -> bool:
 
 def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
     """Return what AppArmor refused a container lately, and why there may be more."""
-    since = time.time() - said.HOUR
+    since = time.time() - _HOUR
     try:
         log = denial_log.read(node, since)
     except (Dropped, Unreachable):

@@ -79,6 +79,7 @@ class _Raw(_Row, frozen=True):
     keys: str
     automounts: str
     mount_options: str
+    capabilities: str
 
 
 class _Table(_Row, frozen=True):
@@ -104,6 +105,8 @@ _RAW_FAMILIES = tuple(key for key in _RAW_KEYS if key.endswith("."))
 #: What ``lxc.mount.auto`` may hold, and the options of a mount entry that LXC knows.
 AUTOMOUNTS = frozenset(_TABLE.raw.automounts.split())
 MOUNT_OPTIONS = frozenset(_TABLE.raw.mount_options.split())
+#: The kernel's capabilities, by the names that AppArmor and LXC know.
+CAPABILITIES = frozenset(_TABLE.raw.capabilities.split())
 _FORMS = {name: patterns.compile(pattern) for name, pattern in _TABLE.form.items()}
 _ADDRESSES = {
     "address": ("IPv4Address", "IPv6Address"),
@@ -327,3 +330,14 @@ def similar(name: str, names: Iterable[str], least: float) -> str:
     if len(name) > _LONGEST:
         return ""
     return next(iter(difflib.get_close_matches(name, list(names), 1, least)), "")
+
+
+def perhaps(name: str, names: Iterable[str], least: float) -> str:
+    """Return which of some names may be meant, as a sentence; empty if none is similar."""
+    meant = similar(name, names, least)
+    return f"Perhaps {meant} is meant." if meant else ""
+
+
+def like_capability(name: str) -> str:
+    """Return which capability may be meant, as a sentence; empty if none is similar."""
+    return perhaps(name.lower().removeprefix("cap_"), CAPABILITIES, 0.7)

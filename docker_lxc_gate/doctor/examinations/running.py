@@ -16,6 +16,7 @@ from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL, NO_QUORUM
+from docker_lxc_gate.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +129,7 @@ def backup(case: Case) -> Iterator[Finding]:
     mounts = case.node.of(node_reads.mounts(case.ctid))
     fuse = [each for each in mounts if _is_own_fuse(each)]
     if fuse:
-        what = f"{len(fuse)} fuse mount{'' if len(fuse) == 1 else 's'}, such as {fuse[0].place}"
+        what = f"{counted(len(fuse), 'fuse mount')}, such as {fuse[0].place}"
     elif "fuse" in given(case.config.current().get("features", "")):
         what = "fuse=1 in its features"
     else:

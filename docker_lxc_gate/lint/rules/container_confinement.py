@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.formats import capabilities, container_config, pct_options
+from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
 from docker_lxc_gate.lint.finding import Finding, Kind, Source
@@ -127,9 +127,11 @@ def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
     """Yield the names that LXC does not know; it also takes a number."""
     known = {"none"} if option.key == "lxc.cap.keep" else set[str]()
     for name in option.value.split():
-        if name not in capabilities.NAMES | known and not patterns.fullmatch("[0-9]{1,9}", name):
+        if name not in pct_options.CAPABILITIES | known and not patterns.fullmatch(
+            "[0-9]{1,9}", name
+        ):
             said = f"'{option.key}' has '{name}', which is no capability"
-            fix = capabilities.perhaps(name)
+            fix = pct_options.like_capability(name)
             yield source.at("container-capability-unknown", option.line, said, fix=fix)
 
 

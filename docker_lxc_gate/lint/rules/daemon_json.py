@@ -6,7 +6,6 @@ daemon/command/config*.go, versions 20.10 to 29.
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
 from importlib.resources import files
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.formats.pct_options import perhaps
 from docker_lxc_gate.lint import json_text
 
 if TYPE_CHECKING:
@@ -118,9 +118,7 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
     key = str(path[-1])
     line, column = document.place(path)
     if key not in _SHAPES:
-        like = difflib.get_close_matches(key[:60], sorted(_SHAPES), 1, 0.8)
-        fix = f"Perhaps {like[0]} is meant." if like else ""
-        said = f"dockerd knows no key '{key}'"
+        said, fix = f"dockerd knows no key '{key}'", perhaps(key, _SHAPES, 0.8)
         yield source.at("daemon-key-unknown", line, said, column=column, fix=fix)
     else:
         for below, wanted in islice(_wrong(value, _SHAPES[key], path), _MOST):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.formats import capabilities
+from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, profiles, statements
 from docker_lxc_gate.lint.finding import Finding, Kind, Source
 
@@ -182,11 +182,11 @@ def _alone(rule: Statement) -> Iterator[tuple[str, str, str]]:
             yield "profile-rules-node", f"'{text},'", ""
     if found := _CAPABILITY.fullmatch(bare):
         names = found["names"].split()
-        for name in sorted(set(names) - capabilities.NAMES):
+        for name in sorted(set(names) - pct_options.CAPABILITIES):
             yield (
                 "profile-capability-unknown",
                 f"'{name}' is no capability",
-                capabilities.perhaps(name),
+                pct_options.like_capability(name),
             )
         if allows and _RULING.intersection(names):
             yield "profile-rules-node", f"'{text},'", ""
