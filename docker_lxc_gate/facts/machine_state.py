@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -25,53 +25,11 @@ from docker_lxc_gate.machines.transport import Transport, at_most
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
 
-#: Directories that are left out: large or always changing, and not touched by the plan.
-_PRUNED = (
-    "/var/log",
-    "/var/cache",
-    "/var/tmp",  # noqa: S108 - a name, not a place we write to
-    "/var/lib/apt",
-    "/var/lib/docker-lxc-gate",  # our own journal
-    "/var/lib/lxc",  # containers, whose state is read from inside
-    "/var/lib/lxcfs",
-    "/var/lib/vz",
-    # pmxcfs's own: statistics, cluster log, versions.
-    "/etc/pve/.version",
-    "/etc/pve/.members",
-    "/etc/pve/.vmlist",
-    "/etc/pve/.rrd",
-    "/etc/pve/.clusterlog",
-    "/etc/pve/.debug",
-    "/etc/pve/nodes/*/lrm_status",
-    "/etc/pve/ha/*_status",
-    "/var/lib/pve-cluster",  # the database behind /etc/pve, which is read itself
-    "/var/lib/pve-manager",
-    "/var/lib/rrdcached",
-    "/var/spool/postfix",
-)
-#: The administrator's files, which are compared by content.
-_HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
-_ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
-#: Units that are enabled or masked until the next boot; permanent links are files of /etc.
-#: ``systemctl list-unit-files`` has the same, but takes twice as long as everything else.
-_UNITS = tuple(
-    f"/run/systemd/{each}"
-    for each in (
-        *("system", "user", "system.control", "system.attached"),
-        *("generator", "generator.early", "generator.late"),
-    )
-)
 _SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
 _PROGRAMS = (
     program("docker_lxc_gate.facts", "listed_files.pl"),
     program("docker_lxc_gate.facts", "kernel_state.pl"),
 )
-#: Parts that every machine has: an empty one means that reading failed.
-_NEVER_EMPTY = (
-    *("files", "content", "package", "unit", "active", "mount"),
-    *("sysctl", "link", "running"),
-)
-_MAY_BE_EMPTY = ("attributes", "policy", "flags", "module", "address", "firewall")
 #: What could not be read of a machine; the fact says why.
 _NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")
 #: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
@@ -85,11 +43,21 @@ class _Exempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
-_ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
-MAY_DIFFER = msgspec.toml.decode(
-    files("docker_lxc_gate.facts").joinpath("may_differ.toml").read_bytes(),
-    type=dict[str, tuple[_Exempt, ...]],
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pruned: tuple[str, ...]
+    hashed: str
+    all: str
+    units: str
+    never_empty: tuple[str, ...]
+    may_be_empty: tuple[str, ...]
+    may_differ: dict[Literal["both", "node", "container"], tuple[_Exempt, ...]]
+
+
+_TABLE = msgspec.toml.decode(
+    files("docker_lxc_gate.facts").joinpath("machine_state.toml").read_bytes(), type=_Table
 )
+MAY_DIFFER = _TABLE.may_differ
+_ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
 _EXEMPT = [
     (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
     for place, rows in MAY_DIFFER.items()
@@ -117,16 +85,15 @@ def record(on: Transport) -> dict[str, str]:
     Raises:
         FactError: a part could not be read, so a comparison would prove nothing.
     """
-    argv = ["sh", "-c", _SCRIPT, "witness"]
-    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS), *_PROGRAMS]
-    for path in _PRUNED:  # -path is twice as fast as one -regex for all
+    argv = ["sh", "-c", _SCRIPT, "witness", _TABLE.hashed, _TABLE.all, _TABLE.units, *_PROGRAMS]
+    for path in _TABLE.pruned:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
     with at_most(_LONGEST):
         result = on.look(argv, timeout=_TIMEOUT)
     text = result.stdout.decode(errors="surrogateescape")  # names of different bytes differ
     parts = dict(part.partition("\n")[::2] for part in text.split("\n== ")[1:])
-    missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
-    missing += [part for part in _MAY_BE_EMPTY if part not in parts]
+    missing = [part for part in _TABLE.never_empty if not parts.get(part, "").strip()]
+    missing += [part for part in _TABLE.may_be_empty if part not in parts]
     if result.exit_code or missing:
         what = f" ({', '.join(missing)})" if missing else ""
         raise FactError(
@@ -142,7 +109,7 @@ def record(on: Transport) -> dict[str, str]:
         ("attributes of", _attributes(parts["attributes"])),
         *(
             ("flags of" if kind == "flags" else kind, _rows(parts[kind]))
-            for kind in (*_NEVER_EMPTY[2:], *_MAY_BE_EMPTY[1:])
+            for kind in (*_TABLE.never_empty[2:], *_TABLE.may_be_empty[1:])
         ),
     ):
         for key, value in rows:
@@ -207,7 +174,7 @@ def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that must be equal after a change and its rollback.
 
     Inodes are left out, because rollback writes a new file. So are times of directories, whose
-    entries are compared themselves, and everything in ``may_differ.toml``.
+    entries are compared themselves, and everything in ``machine_state.toml``.
     """
     return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.fullmatch(key)}
 

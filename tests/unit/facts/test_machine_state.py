@@ -238,7 +238,7 @@ def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_the
     assert bool(after_rollback({key: was}, {key: now})) is differs
 
 
-@pytest.mark.parametrize("part", machine_state._NEVER_EMPTY)
+@pytest.mark.parametrize("part", machine_state._TABLE.never_empty)
 def test_record_without_one_part_is_an_error_that_names_it(part: str) -> None:
     said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)
     assert len(said) < len(SAID)
