@@ -205,10 +205,6 @@ class Case:
         return not self.config.plain
 
 
-def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:
-    return (), ()
-
-
 @dataclass(frozen=True)
 class Examination:
     """One question and what it asks; a decorator of the pure function that answers it.
@@ -227,7 +223,7 @@ class Examination:
     kinds: tuple[str, ...]
     node: tuple[Read[Any] | Callable[[int], Read[Any]], ...] = ()
     guest: Reads = ()
-    by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more
+    by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = lambda _: ((), ())
     of_docker: bool = False
     judge: Callable[[Case], Iterator[Finding]] = lambda _: iter(())
 

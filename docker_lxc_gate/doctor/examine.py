@@ -164,7 +164,8 @@ def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Dia
     """Judge what was read by some questions, the most likely cause first."""
     found: list[Finding] = []
     unseen: list[Unseen] = []
-    down = _is_down(case)
+    unit = case.guest.maybe(guest_reads.UNIT, None)
+    down = unit is not None and not unit.runs
     for each in questions:
         if each.of_docker and down:
             continue  # that Docker does not run is a problem of its own
@@ -178,10 +179,3 @@ def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Dia
     ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
     named = (replace(each, fix=each.fix.replace("CTID", str(case.ctid))) for each in ordered)
     return Diagnosis(tuple(named), tuple(dict.fromkeys(unseen)))
-
-
-def _is_down(case: Case) -> bool:
-    try:
-        return not case.guest.of(guest_reads.UNIT).runs
-    except RemediationError:
-        return False

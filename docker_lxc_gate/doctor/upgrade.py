@@ -92,7 +92,9 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
         return  # that this machine could not be asked is said once
     was, will = _breaks(pair, case.before), _breaks(pair, case.after)
     first = None if was or will else _first(pair, case)
-    if not (was or will or first) or (was and will and pair.advice) or not _applies(pair, case):
+    if not (was or will or first) or (was and will and pair.advice):
+        return
+    if pair.only and not upgrade_reads.CONDITIONS[pair.only][1](case):
         return
     said = f"{pair.title} ({_told(pair, case)})"
     if will:
@@ -103,13 +105,6 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
         yield here("upgrade-order", f"{order}; otherwise, for a while, {said}: row {pair.id}")
     else:
         yield here("upgrade-fixes", f"now {said}; after the upgrade no more: row {pair.id}")
-
-
-def _applies(pair: Pair, case: Case) -> bool:
-    if not pair.only:
-        return True
-    _, condition = upgrade_reads.CONDITIONS[pair.only]
-    return condition(case)
 
 
 def _breaks(pair: Pair, state: State) -> bool:

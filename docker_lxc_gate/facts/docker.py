@@ -8,7 +8,8 @@ org.freedesktop.systemd1(5), moby daemon/graphdriver and daemon/images.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
@@ -53,21 +54,10 @@ _LISTS = {
 }
 
 
-def _ids(result: CommandResult) -> tuple[str, ...]:
-    return tuple(reversed(result.text.split()))
-
-
-def _options(result: CommandResult) -> list[str]:
-    return [line for line in result.text.splitlines() if not line.lstrip().startswith("#")]
-
-
-def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
-    return [found for line in _options(result) for found in _ELSEWHERE.findall(line)]
-
-
-def _restores_live(result: CommandResult) -> bool:
-    values = [value for line in _options(result) for value in _LIVE_RESTORE.findall(line)]
-    return not _FALSE.issuperset(values)
+def _options(pattern: patterns.Pattern[str], result: CommandResult) -> list[Any]:
+    """Return what a pattern finds in dockerd's options."""
+    lines = (line for line in result.text.splitlines() if not line.lstrip().startswith("#"))
+    return [found for line in lines for found in pattern.findall(line)]
 
 
 def _is_booting(result: CommandResult) -> bool:
@@ -78,7 +68,9 @@ def _is_booting(result: CommandResult) -> bool:
 #: The name of the storage driver, and after a blank the directory of its data.
 DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
 #: The ids of the containers that run, the oldest first.
-RUNNING = Read(_if_it_runs("docker ps -q --no-trunc"), _ids)
+RUNNING = Read(
+    _if_it_runs("docker ps -q --no-trunc"), lambda result: tuple(reversed(result.text.split()))
+)
 #: The ids of all containers; empty, with another exit code, if Docker does not answer.
 CONTAINERS = unparsed(*_if_it_runs("docker ps -aq --no-trunc"))
 #: The names of those that run and that Docker removes when they end (``--rm``).
@@ -101,10 +93,14 @@ BOOTING = Read(
 #: The path of Docker's daemon, empty if there is none.
 DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
 #: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
-OPTIONS_ELSEWHERE = Read(("sh", "-c", OPTIONS_SCRIPT), _told_elsewhere)
-
+OPTIONS_ELSEWHERE: Read[list[tuple[str, str]]] = Read(
+    ("sh", "-c", OPTIONS_SCRIPT), partial(_options, _ELSEWHERE)
+)
 #: Whether options beside daemon.json keep containers running while Docker is stopped.
-LIVE_RESTORE = Read(("sh", "-c", OPTIONS_SCRIPT), _restores_live)
+LIVE_RESTORE = Read(
+    ("sh", "-c", OPTIONS_SCRIPT),
+    lambda result: not _FALSE.issuperset(_options(_LIVE_RESTORE, result)),
+)
 
 
 def active(unit: str) -> Read[bool]:

@@ -111,7 +111,7 @@ class Daemon:
     @property
     def settings(self) -> str:
         """The path of its settings file."""
-        return posixpath.normpath(_option(self.argv, "--config-file") or SETTINGS)
+        return posixpath.normpath([SETTINGS, *_options(self.argv, "--config-file")][-1] or SETTINGS)
 
     @property
     def socket(self) -> str:
@@ -220,11 +220,6 @@ def _checked(form: patterns.Pattern[str], text: str) -> str:
     if not form.fullmatch(text):
         raise FactError(f"dockerd's answer holds {text[:80]!r}, which is not a valid id or name")
     return text
-
-
-def _option(argv: Sequence[str], name: str) -> str:
-    """Return the last value of an option; empty if the option is absent."""
-    return next(reversed(_options(argv, name)), "")
 
 
 def _options(argv: Sequence[str], name: str, short: str = "") -> list[str]:

@@ -139,11 +139,6 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     return tuple(found[name] for name in wanted)
 
 
-def _hides(line: str) -> bool:
-    """Whether a line is a rule that drops AppArmor's records, or records of every kind."""
-    return line.startswith("rule ") and all(kind[1] for kind in _KIND.finditer(line))
-
-
 def _when(said: str) -> float:
     """Return the Unix time of ``Wed 2026-11-25 09:41:04.290913 UTC``."""
     text = said.partition(" ")[2].removesuffix(" UTC")
@@ -177,6 +172,7 @@ def log(node: Transport) -> Log:
             restarts.append((when, own[1] == "DAEMON_START"))
         else:
             denials += [(when, each) for each in audit_records.parse(line)]
+    rules = [line.removeprefix("rule ") for line in lines if line.startswith("rule ")]
     if len(read) >= _MOST:  # what came before them was not read
         begins = max(begins, min(read))
     return Log(
@@ -184,7 +180,7 @@ def log(node: Transport) -> Log:
         tuple(denials),
         tuple(float(mark[2]) for mark in marks if mark and mark[1] == "gap"),
         tuple(restarts),
-        tuple(line.removeprefix("rule ") for line in lines if _hides(line)),
+        tuple(rule for rule in rules if all(kind[1] for kind in _KIND.finditer(rule))),
         tuple(rule_changes),
     )
 

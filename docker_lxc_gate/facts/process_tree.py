@@ -49,13 +49,6 @@ def parse(text: str) -> ProcessNotes:
     Raises:
         FactError: the notes cannot be read.
     """
-    try:
-        return _parsed(text)
-    except ValueError as error:
-        raise FactError(f"the notes of the node's processes cannot be read: {error}") from error
-
-
-def _parsed(text: str) -> ProcessNotes:
     containers: dict[int, set[str]] = {}
     lost = ProcessNotes.lost
     for line in text.splitlines():
@@ -65,7 +58,11 @@ def _parsed(text: str) -> ProcessNotes:
             case ["lost", *why]:
                 lost = one_line(" ".join(why))
             case ["process", pid, name]:
-                containers.setdefault(int(pid), set()).add(name)
+                try:
+                    containers.setdefault(int(pid), set()).add(name)
+                except ValueError as error:
+                    why = f"the notes of the node's processes cannot be read: {error}"
+                    raise FactError(why) from error
     return ProcessNotes(lost, {pid: frozenset(names) for pid, names in containers.items()})
 
 

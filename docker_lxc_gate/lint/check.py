@@ -41,13 +41,9 @@ def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
     sources = [each for each in given if not each.no_text]
     includes = Includes(sources)
     found += _configurations(sources, includes)
-    descriptions = [
-        description.check(source, _of(sources, Kind.SCHEMA))
-        for source in _of(sources, Kind.DESCRIPTION)
-    ]
-    for described in descriptions:
-        found += described.findings
-    uses = [*_uses(sources), *(use for each in descriptions for use in each.uses)]
+    uses = list(_uses(sources))
+    for source in _of(sources, Kind.DESCRIPTION):
+        found += description.check(source, _of(sources, Kind.SCHEMA), uses)
     found += _profiles(sources, uses, with_tools, includes)
     found += _scripts(_of(sources, Kind.SCRIPT), with_tools)
     found += _settings(sources)

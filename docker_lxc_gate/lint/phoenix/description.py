@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import TransportError
@@ -54,35 +54,27 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
     return [(tuple(path), why) for path, why in json.loads(result.stdout)]
 
 
-@dataclass(frozen=True)
-class Described:
-    """What a description says, and what is wrong with it."""
-
-    findings: tuple[Finding, ...]
-    uses: tuple[Use, ...]
-
-
-def check(source: Source, schemas: Sequence[Source]) -> Described:
-    """Return what is wrong with a description, and which profiles it gives to containers.
+def check(source: Source, schemas: Sequence[Source], uses: list[Use]) -> Iterator[Finding]:
+    """Yield what is wrong with a description.
 
     Args:
         source: of the kind DESCRIPTION.
         schemas: the schemas that are linted with it; its own is the one that it names, or the one
             next to it with its name.
+        uses: gets the profiles that the description gives to containers.
     """
     document, found = json_text.read(source)
+    yield from found
     if document is None:
-        return Described(tuple(found), ())
-    found += _by_schema(source, document, schemas)
-    uses: list[Use] = []
+        return
+    yield from _by_schema(source, document, schemas)
     for path, entry in _containers(document.value):
-        found += _options(source, document, path, entry)
+        yield from _options(source, document, path, entry)
         profile = entry.get("apparmor_profile")
         if isinstance(profile, str):
             line, _ = document.place((*path, "apparmor_profile"))
             if profile not in {"", "unconfined"}:  # phoenix then writes no line: Proxmox generates
                 uses.append(Use(profile, source, line))
-    return Described(tuple(found), tuple(uses))
 
 
 def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) -> Iterator[Finding]:

@@ -55,13 +55,16 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     """
     written = read(source)
     yield from _weak(source, written)
-    profile = next((o for o in reversed(written.options) if _names_profile(o)), None)
+    profile = next(
+        (o for o in reversed(written.options) if o.key in _PROFILE_KEYS and not o.section), None
+    )
     if profile is None:
         return
-    if profile.value.strip("\"'").lower() in {"unconfined", "unchanged"}:
+    bare = profile.value.strip("\"'")
+    if bare.lower() in {"unconfined", "unchanged"}:
         said = f"'{profile.key}: {profile.value}' leaves the container without a profile"
         yield source.at("container-unconfined", profile.line, said)
-    elif _cannot_be_entered(profile.value):
+    elif not profile.value.startswith(("lxc-", ":")) and bare not in NO_PROFILE:
         said = f"lxc-start cannot enter the profile {profile.value}"
         yield source.at("container-profile-not-enterable", profile.line, said)
     for include in written.all("lxc.include"):
@@ -70,14 +73,6 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
             yield source.at("container-profile-replaced", include.line, said)
     if source.kind is Kind.CONTAINER:
         yield from _overridden(source, written, profile, profiles)
-
-
-def _names_profile(option: Option) -> bool:
-    return option.key in _PROFILE_KEYS and not option.section
-
-
-def _cannot_be_entered(profile: str) -> bool:
-    return not profile.startswith(("lxc-", ":")) and profile.strip("\"'") not in NO_PROFILE
 
 
 def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:

@@ -73,9 +73,11 @@ def check(source: Source, assigned: Collection[str], includes: Includes) -> Iter
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
             yield source.at("profile-tunables-inside", said.line, f"'{said.text}' inside a profile")
     found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
-    if len(found) == 1 and source.kind is Kind.PROFILE and _nearly(source.name, found[0].name):
-        said_of = f"the file is called {source.name}, and the profile in it {found[0].name}"
-        yield source.at("profile-name-differs", found[0].line, said_of)
+    if len(found) == 1 and source.kind is Kind.PROFILE:
+        name, own = source.name, found[0].name
+        if name != own and alike(name) == alike(own):
+            said_of = f"the file is called {name}, and the profile in it {own}"
+            yield source.at("profile-name-differs", found[0].line, said_of)
     for profile in found:
         yield from _judged(source, profile)
         yield from _ruled(source, profile, includes.rules(source, profile))
@@ -94,10 +96,6 @@ def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
 def is_for_containers(source: Source) -> bool:
     """Whether a file has a profile for containers, by its name."""
     return any(is_of_container(each, ()) for each in profiles(source.text))
-
-
-def _nearly(one: str, other: str) -> bool:
-    return one != other and alike(one) == alike(other)
 
 
 def alike(name: str) -> str:
