@@ -282,10 +282,7 @@ RUNC = Read(("runc", "--version"), _runc)
 
 def settings(content: bytes | None) -> dict[str, Any]:
     """Return what daemon.json says; nothing if it is absent, or is no JSON object."""
-    if not content:
-        return {}
     try:
-        said = msgspec.json.decode(content)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return read(content or b"{}", dict[str, Any], "daemon.json")
+    except FactError:
         return {}
-    return said if isinstance(said, dict) else {}

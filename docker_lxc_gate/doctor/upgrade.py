@@ -94,7 +94,7 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
     first = None if was or will else _first(pair, case)
     if not (was or will or first) or (was and will and pair.advice):
         return
-    if pair.only and not upgrade_reads.CONDITIONS[pair.only][1](case):
+    if pair.only and not upgrade_reads.CONDITIONS[pair.only](case):
         return
     said = f"{pair.title} ({_told(pair, case)})"
     if will:

@@ -60,7 +60,7 @@ class Pair(_Row, frozen=True):
         broken: all of these together break something.
         fixed: with one of these, nothing breaks.
         otherwise: what fixes it if no version does.
-        only: the condition under which it breaks, a key of
+        only: the condition under which it breaks, a key of :data:`ONLY` and of
             :data:`docker_lxc_gate.doctor.upgrade_reads.CONDITIONS`; empty: always.
         sources: who reported it, and where it was fixed.
         advice: whether Docker runs nevertheless.
@@ -103,6 +103,7 @@ class _Needed(_Row, frozen=True):
 class _Table(_Row, frozen=True):
     """The file."""
 
+    only: dict[str, _Text]
     pair: tuple[Pair, ...]
     known: tuple[Known, ...]
     needed: tuple[_Needed, ...]
@@ -112,6 +113,8 @@ _TABLE = msgspec.toml.decode(
     files("docker_lxc_gate.doctor").joinpath("upgrades.toml").read_bytes(), type=_Table
 )
 PAIRS = _TABLE.pair
+#: Each condition in words.
+ONLY = _TABLE.only
 #: What is newer is said to be unknown.
 KNOWN = _TABLE.known
 #: Of each of these, Docker needs one; a plan that leaves none is a problem.

@@ -235,62 +235,31 @@ def _legacy(case: Case) -> bool:
     return case.guest.of(IPTABLES) == "legacy"
 
 
-#: By the name that a row of the table gives.
-CONDITIONS: Mapping[str, tuple[str, Callable[[Case], bool]]] = {
-    "generated-profile": (
-        "LXC generates the container's profile",
-        lambda case: _confined(case).is_generated,
+#: By the name that a row of the table gives; ``upgrades.toml`` says each in words.
+CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
+    "generated-profile": lambda case: _confined(case).is_generated,
+    "container-base": lambda case: (
+        not _confined(case).is_generated and confinement.denies(_confined(case))
     ),
-    "container-base": (
-        "the profile includes LXC's container-base",
-        lambda case: not _confined(case).is_generated and confinement.denies(_confined(case)),
+    "no-parser": lambda case: (
+        case.guest.of(guest_reads.OWN_APPARMOR) & {"parser", "kernel"} == {"parser"}
     ),
-    "no-parser": (
-        "the container has no apparmor_parser",
-        lambda case: case.guest.of(guest_reads.OWN_APPARMOR) & {"parser", "kernel"} == {"parser"},
+    "own-profiles": _own_profiles,
+    "own-profiles-refused": _own_profiles_refused,
+    "no-ipset": lambda case: not _has(case, "ip_set", "ip_set_hash_net", "xt_set"),
+    "no-raw-table": lambda case: _legacy(case) and not _has(case, "iptable_raw"),
+    "iptables-legacy": _legacy,
+    "fresh-without-driver": _fresh_without_driver,
+    "socket-given": _socket_given,
+    "another-runtime": lambda case: (
+        str(_settings(case).get("default-runtime", "runc")) not in _KNOW_TIME
     ),
-    "own-profiles": ("Docker loads docker-default", _own_profiles),
-    "own-profiles-refused": (
-        "the container is unconfined, and Docker in it sees AppArmor",
-        _own_profiles_refused,
+    "fuse-overlayfs": lambda case: case.guest.of(guest_reads.INFO).driver == "fuse-overlayfs",
+    "first-cgroup-keys": _first_cgroup_keys,
+    "no-nesting": lambda case: (
+        case.pct and "nesting" not in given(case.config.current().get("features", ""))
     ),
-    "no-ipset": (
-        "the node's kernel lacks ip_set or xt_set",
-        lambda case: not _has(case, "ip_set", "ip_set_hash_net", "xt_set"),
-    ),
-    "no-raw-table": (
-        "iptables-legacy, and the kernel lacks iptable_raw",
-        lambda case: _legacy(case) and not _has(case, "iptable_raw"),
-    ),
-    "iptables-legacy": ("the container has iptables-legacy", _legacy),
-    "fresh-without-driver": (
-        "there was no Docker, daemon.json names no driver, and the profile refuses overlay",
-        _fresh_without_driver,
-    ),
-    "socket-given": ("a Docker container is given docker.sock", _socket_given),
-    "another-runtime": (
-        "default-runtime is not runc",
-        lambda case: str(_settings(case).get("default-runtime", "runc")) not in _KNOW_TIME,
-    ),
-    "fuse-overlayfs": (
-        "Docker runs on fuse-overlayfs",
-        lambda case: case.guest.of(guest_reads.INFO).driver == "fuse-overlayfs",
-    ),
-    "first-cgroup-keys": ("the configuration has lxc.cgroup.* keys", _first_cgroup_keys),
-    "no-nesting": (
-        "features lacks nesting=1",
-        lambda case: case.pct and "nesting" not in given(case.config.current().get("features", "")),
-    ),
-    "unmanaged": (
-        "ostype is unmanaged",
-        lambda case: case.config.current().get("ostype") == "unmanaged",
-    ),
-    "bind-mounts": (
-        "a mount point is a directory of the node",
-        lambda case: any(each.startswith("/") for each in points(case.config).values()),
-    ),
-    "volumes": (
-        "a mount point is a volume",
-        lambda case: any(not each.startswith("/") for each in points(case.config).values()),
-    ),
+    "unmanaged": lambda case: case.config.current().get("ostype") == "unmanaged",
+    "bind-mounts": lambda case: any(path.startswith("/") for path in points(case.config).values()),
+    "volumes": lambda case: any(not path.startswith("/") for path in points(case.config).values()),
 }

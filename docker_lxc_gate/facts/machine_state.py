@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -50,7 +50,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     units: str
     never_empty: tuple[str, ...]
     may_be_empty: tuple[str, ...]
-    may_differ: dict[Literal["both", "node", "container"], tuple[_Exempt, ...]]
+    may_differ: dict[str, tuple[_Exempt, ...]]
 
 
 _TABLE = msgspec.toml.decode(

@@ -73,7 +73,8 @@ class Includes:
                 rules.found.append(Placed(source, each))
                 continue
             name = included(each, source.base)
-            files = self._of(source.base, name) if name else []
+            file = self._files.get((source.base, name)) if name else None
+            files = [file] if file else self._folders.get((source.base, name), [])
             if not files:
                 rules.unknown.append(name or each.included)
             for file in files:
@@ -82,11 +83,6 @@ class Includes:
                     own = [s for s in statements(file.text) if not s.depth]
                     wanted = [s for s in own if s.kind in {"rule", "include"}]
                     self._add(rules, file, wanted, seen)
-
-    def _of(self, base: str, name: str) -> list[Source]:
-        if file := self._files.get((base, name)):
-            return [file]
-        return self._folders.get((base, name), [])
 
 
 def included(said: Statement, base: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, ONLY, PAIRS, Pair
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
@@ -371,7 +371,7 @@ def test_ranges_of_the_table_go_forward_and_are_of_packages_that_are_asked_for()
 
 
 def test_conditions_are_those_that_rows_have() -> None:
-    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS)
+    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS) == set(ONLY)
 
 
 def test_every_package_has_a_version_up_to_which_it_is_known() -> None:
