@@ -8,16 +8,14 @@ What doctor names is data: ``problems.toml``, and ``follows.toml``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-
-import msgspec
 
 from docker_lxc_gate.doctor.upgrade_pairs import PAIRS, Where
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, TransportError, Unreachable
 from docker_lxc_gate.lint import finding
 from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -125,10 +123,7 @@ def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
 PROBLEMS = finding.PROBLEMS | finding.problems("docker_lxc_gate.doctor")
 PROBLEMS |= {pair.id: pair.problem for pair in PAIRS}
 #: By id, the problems from which this one merely follows.
-FOLLOWS = msgspec.toml.decode(
-    files("docker_lxc_gate.doctor").joinpath("follows.toml").read_bytes(),
-    type=dict[str, frozenset[str]],
-)
+FOLLOWS = table("docker_lxc_gate.doctor", "follows", dict[str, frozenset[str]])
 
 
 def here(name: str, cause: str, *, fix: str = "", severity: Severity | None = None) -> Finding:

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -36,14 +34,14 @@ _NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
 
 
-class _Exempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Exempt(Row, frozen=True):
     """Facts that may differ after a change and its exact rollback, by their keys, and why."""
 
     keys: tuple[str, ...]
     reason: str
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Table(Row, frozen=True):
     pruned: tuple[str, ...]
     hashed: str
     all: str
@@ -53,9 +51,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     may_differ: dict[str, tuple[_Exempt, ...]]
 
 
-_TABLE = msgspec.toml.decode(
-    files("docker_lxc_gate.facts").joinpath("machine_state.toml").read_bytes(), type=_Table
-)
+_TABLE = table("docker_lxc_gate.facts", "machine_state", _Table)
 MAY_DIFFER = _TABLE.may_differ
 _ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
 _EXEMPT = [

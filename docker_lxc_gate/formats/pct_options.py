@@ -10,12 +10,10 @@ import difflib
 import ipaddress
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,11 +29,7 @@ _NOT_DEFINED = (
 )
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all tables of the file have in common."""
-
-
-class Value(_Row, frozen=True):
+class Value(Row, frozen=True):
     """How a value is read.
 
     Attributes:
@@ -75,14 +69,14 @@ class Option(Value, frozen=True):
     otherwise: str = ""
 
 
-class _Raw(_Row, frozen=True):
+class _Raw(Row, frozen=True):
     keys: str
     automounts: str
     mount_options: str
     capabilities: str
 
 
-class _Table(_Row, frozen=True):
+class _Table(Row, frozen=True):
     """The file."""
 
     version: str
@@ -93,9 +87,7 @@ class _Table(_Row, frozen=True):
     former: dict[str, str]
 
 
-_TABLE = msgspec.toml.decode(
-    files("docker_lxc_gate.formats").joinpath("pct_options.toml").read_bytes(), type=_Table
-)
+_TABLE = table("docker_lxc_gate.formats", "pct_options", _Table)
 #: The version of pve-container that the table was read from.
 VERSION = _TABLE.version
 #: Keys of LXC from before LXC 3, and their present names.

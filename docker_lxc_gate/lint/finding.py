@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from importlib.resources import files
 
-import msgspec
+from docker_lxc_gate.tables import table
 
 
 class Severity(StrEnum):
@@ -62,8 +61,7 @@ class Problem:
 
 def problems(package: str) -> dict[str, Problem]:
     """Return the problems of a package's ``problems.toml``, by id."""
-    content = files(package).joinpath("problems.toml").read_bytes()
-    rows = msgspec.toml.decode(content, type=dict[str, list[Problem]])["problem"]
+    rows = table(package, "problems", dict[str, list[Problem]])["problem"]
     return {each.id: each for each in rows}
 
 

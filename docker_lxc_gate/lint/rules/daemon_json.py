@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats.pct_options import perhaps
 from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.json_text import Document, Path
 
 
-class _Keys(msgspec.Struct, forbid_unknown_fields=True):
+class _Keys(Row, frozen=True):
     """The keys of daemon.json by their types: ``daemon_keys.toml`` explains them."""
 
     lists: frozenset[str]
@@ -39,9 +37,7 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
     short: dict[str, str]
 
 
-_KEYS = msgspec.toml.decode(
-    files("docker_lxc_gate.lint").joinpath("daemon_keys.toml").read_bytes(), type=_Keys
-)
+_KEYS = table("docker_lxc_gate.lint", "daemon_keys", _Keys)
 #: The type of each key's value, in words; of an object or a list that of what is in it; None: any.
 _SHAPES: dict[str, Any] = {
     **{key: ["a string"] for key in _KEYS.lists},
