@@ -27,14 +27,7 @@ from docker_lxc_gate.doctor.case import (
     examinations,
     here,
 )
-from docker_lxc_gate.doctor.examinations import (
-    confinement,
-    network,
-    ownership,
-    running,
-    settings,
-    storage,
-)
+from docker_lxc_gate.doctor.examinations import confinement, container, network, ownership, storage
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
@@ -50,7 +43,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
-_MODULES = (confinement, network, ownership, running, settings, storage)
+_MODULES = (confinement, container, network, ownership, storage)
 #: Their examinations judge some of Docker's messages; the others are judged here.
 _JUDGED = {kind for each in examinations(*_MODULES) for kind in each.kinds}
 _KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
@@ -131,7 +124,7 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
         node |= ask(runtime.node, of_node)
     case = Case(ctid, config, content, node, Answers({}))
     if not _is_up(case):
-        how = "is frozen" if _state(case) in running.FROZEN_STATES else "does not run"
+        how = "is frozen" if _state(case) in container.FROZEN_STATES else "does not run"
         return replace(case, guest=Answers({}, f"container {ctid} {how}"))
     inside = [*(each.guest for each in questions), *(reads for _, reads in more)]
     return replace(case, guest=ask(runtime.inside(ctid), chain.from_iterable(inside)))
