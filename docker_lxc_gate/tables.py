@@ -15,9 +15,5 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def table(package: str, name: str, kind: type[T]) -> T:
-    """Return ``NAME.toml`` of a package as a value of a type.
-
-    Raises:
-        msgspec.DecodeError: the file has another form.
-    """
+    """Return ``NAME.toml`` of a package as a value of a type; raises DecodeError if it has none."""
     return msgspec.toml.decode(files(package).joinpath(f"{name}.toml").read_bytes(), type=kind)

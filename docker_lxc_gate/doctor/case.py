@@ -42,11 +42,7 @@ def script(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def told(result: CommandResult) -> CommandResult:
-    """Return the result of a command that ended well.
-
-    Raises:
-        FactError: it did not, with what it said, and without our script.
-    """
+    """Return the result of a command that ended well; otherwise raises FactError with its words."""
     if result.ok:
         return result
     said = result.stderr.decode(errors="replace").strip()[:_LONGEST]
@@ -73,11 +69,7 @@ class Answers:
         return Answers({**self._found, **more._found}, why)
 
     def of(self, read: Read[T]) -> T:
-        """Return the fact that a read found.
-
-        Raises:
-            RemediationError: it found none.
-        """
+        """Return the fact that a read found; raises RemediationError if it found none."""
         if read not in self._found:
             raise FactError(self._otherwise)
         answer: Any = self._found[read]

@@ -166,11 +166,7 @@ class Volumes:
 
 
 def of_docker(result: CommandResult) -> CommandResult:
-    """Return the result of a question to Docker that ended well.
-
-    Raises:
-        FactError: it did not, or Docker does not run.
-    """
+    """Return Docker's answer; raises FactError if that failed, or Docker does not run."""
     if result.exit_code == _DOWN:
         raise FactError("Docker does not run in the container")
     return told(result)

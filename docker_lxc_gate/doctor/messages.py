@@ -131,8 +131,7 @@ READ = guest_reads.messages(
 def said(case: Case, *problems: str) -> Iterator[Said]:
     """Yield what Docker said of some problems: of its containers first, then newest first.
 
-    Raises:
-        RemediationError: the journal could not be read.
+    Raises RemediationError if the journal could not be read.
     """
     wanted = [each for each in _PATTERNS if each[0].problem in problems]
     for line in guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())):

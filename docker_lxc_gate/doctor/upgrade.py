@@ -54,10 +54,8 @@ def diagnose(case: Case) -> Diagnosis:
 def states(case: Case, where: Where) -> tuple[dict[str, str], dict[str, str]]:
     """Return what is installed on a machine, and what would be after the upgrade.
 
-    The node's kernel is the running one, and then the newest: it runs after a reboot.
-
-    Raises:
-        RemediationError: one of the two could not be read.
+    The node's kernel is the running one, and then the newest: it runs after a reboot. Raises
+    RemediationError if one of the two could not be read.
     """
     answers = _answers(case, where)
     installed, plan = answers.of(upgrade_reads.INSTALLED), answers.of(upgrade_reads.PLAN)
@@ -147,11 +145,7 @@ def _change(case: Case, where: Where, package: str) -> str:
 
 
 def _removed(case: Case) -> Iterator[Finding]:
-    """Yield what Docker needs and the plan removes without a substitute.
-
-    Raises:
-        FactError: the container has no Docker.
-    """
+    """Yield what Docker needs and apt would remove; raises FactError if there is no Docker."""
     needed = list(NEEDED)
     info = case.guest.maybe(guest_reads.INFO, None)
     if info is not None and info.driver == "fuse-overlayfs":

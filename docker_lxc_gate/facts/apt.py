@@ -64,12 +64,6 @@ def _weight(character: str) -> int:
 
 
 def is_within(version: str, since: str, before: str) -> bool:
-    """Whether a version is in a range.
-
-    Args:
-        version: what is asked about.
-        since: the first version of the range; empty: it has none.
-        before: the first version after the range; empty: it has none.
-    """
+    """Whether a version is in a range from ``since`` up to, without, ``before``; empty: no end."""
     own = order(version)
     return (not since or order(since) <= own) and (not before or own < order(before))

@@ -115,11 +115,7 @@ class Daemon:
 
     @property
     def socket(self) -> str:
-        """The path of the socket for queries.
-
-        Raises:
-            FactError: its command line names no socket that the node can reach.
-        """
+        """The path of the socket for queries; raises FactError if the node can reach none."""
         hosts = _options(self.argv, "--host", "-H")
         paths = [host.removeprefix("unix://") for host in hosts if host.startswith("unix://")]
         if not hosts or any(host.startswith("fd:") for host in hosts):
@@ -183,9 +179,7 @@ class Daemon:
 def find(runtime: Runtime, ctid: int) -> Daemon | None:
     """Return a container's dockerd, found from the node; None if none runs.
 
-    Raises:
-        FactError: the search failed, or found several.
-        TransportError: the container does not run, or the node cannot be reached.
+    Raises FactError if the search failed or found several, TransportError if no container runs.
     """
     what = "cannot find out whether dockerd runs"
     result = guest_root.run(runtime.node, runtime.init_pid(ctid), _FIND, what=what)

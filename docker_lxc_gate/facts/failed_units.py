@@ -109,11 +109,7 @@ def properties(shown: str) -> list[dict[str, str]]:
 
 @foreign.parser(..., ["x.service"])
 def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
-    """Return the times and programs of failed units, in one round trip.
-
-    Raises:
-        FactError: systemd has no times for one of them.
-    """
+    """Return the times and programs of failed units; raises FactError if one has no times."""
     wanted = sorted(names)
     show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
     told = container.look(show).require().text
@@ -147,11 +143,7 @@ def _when(said: str) -> float:
 
 @foreign.parser()
 def log(node: Transport) -> Log:
-    """Return the denials in a node's log, and its gaps.
-
-    Raises:
-        FactError: the log cannot be read.
-    """
+    """Return the denials in a node's log, and its gaps; raises FactError if it cannot be read."""
     told = node.look(["sh", "-c", _LOG, "log"])
     lines = told.text.splitlines()
     marks = [_MARK.fullmatch(line) for line in lines if line.startswith(("since ", "gap "))]
@@ -214,11 +206,7 @@ def matching_denials(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial
 
 @foreign.parser(..., "x.service")
 def refusal_message(container: Transport, unit: str) -> str:
-    """Return the unit's last message about a refusal, from its journal; empty if it has none.
-
-    Raises:
-        FactError: the journal has no message of the unit.
-    """
+    """Return a unit's last message of a refusal, if any; raises FactError without any message."""
     show = ["journalctl", "-u", unit, "-b", "-q", "--no-pager", "-o", "cat", "-n", "40"]
     lines = [line.strip() for line in container.look(show).text.splitlines() if line.strip()]
     if not lines:

@@ -76,10 +76,7 @@ def record(on: Transport) -> dict[str, str]:
     """Return the state of a machine, one fact a key, in words for a reader.
 
     A file's fact ends in ``| time inode``. :func:`comparable_after_rollback` removes what may
-    differ.
-
-    Raises:
-        FactError: a part could not be read, so a comparison would prove nothing.
+    differ. Raises FactError if a part could not be read: a comparison would prove nothing.
     """
     argv = ["sh", "-c", _SCRIPT, "witness", _TABLE.hashed, _TABLE.all, _TABLE.units, *_PROGRAMS]
     for path in _TABLE.pruned:  # -path is twice as fast as one -regex for all
@@ -134,9 +131,7 @@ def _attributes(text: str) -> list[list[str]]:
 def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return the state of a running container and its node, with the container's configuration.
 
-    Raises:
-        FactError: a part could not be read.
-        TransportError: the container is not running.
+    Raises FactError if a part could not be read, TransportError if the container does not run.
     """
     inside = runtime.inside(ctid)
     text = runtime.node.read(runtime.config_path(ctid)) or b""

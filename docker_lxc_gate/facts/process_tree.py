@@ -44,11 +44,7 @@ class ProcessNotes:
 
 @foreign.parser()
 def parse(text: str) -> ProcessNotes:
-    """Parse the notes of the program on the node.
-
-    Raises:
-        FactError: the notes cannot be read.
-    """
+    """Parse the notes of the program on the node; raises FactError if they cannot be read."""
     containers: dict[int, set[str]] = {}
     lost = ProcessNotes.lost
     for line in text.splitlines():

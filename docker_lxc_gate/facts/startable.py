@@ -20,12 +20,7 @@ _STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
 
 
 def start_obstacle(runtime: Runtime, ctid: int) -> str:
-    """Return an obstacle to a container's start: the cause, and what to do; empty if none is found.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-    """
+    """Return what keeps a container from starting, and what to do; empty if nothing is found."""
     try:
         written = runtime.configuration(ctid)
         loaded = apparmor.loaded_profiles(runtime.node)
@@ -58,27 +53,13 @@ def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
 
 
 def start_advice(runtime: Runtime, ctid: int, obstacle: str) -> str:
-    """Return the advice to start a container.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-        obstacle: the result of :func:`start_obstacle`.
-    """
+    """Return the advice to start a container, given its obstacle; empty: it has none."""
     command = runtime.start_command(ctid)
     return f"correct that, then start it ({command})" if obstacle else f"start it ({command})"
 
 
 def start(runtime: Runtime, ctid: int) -> None:
-    """Start a container; if that fails, add the cause, which pct does not name.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-
-    Raises:
-        CommandFailed: with the runtime's message, and the cause if one is found.
-    """
+    """Start a container; raises CommandFailed with the cause, which pct does not name, if found."""
     try:
         runtime.start(ctid)
     except CommandFailed as failed:

@@ -239,15 +239,11 @@ def _meant(option: Option) -> str:
 
 
 def same_beside_volumes(one: str, other: str) -> bool:
-    """Whether two configurations are equal except for disks and snapshots.
+    """Whether a present text equals a former one except for disks and snapshots.
 
     When pct takes a snapshot or resizes a disk, it rewrites the file: options sorted, ``lxc.*``
     lines and comments in their order, without blank lines and without the lines that it cannot
     read. Source: PVE::LXC::Config, write_pct_config.
-
-    Args:
-        one: the present text.
-        other: the former text.
     """
     return _beside_volumes(one) == _beside_volumes(other) and _unread(one) <= _unread(other)
 

@@ -60,11 +60,7 @@ class Found:
     size: int = 0
 
     def add(self, found: Found) -> None:
-        """Take in what was found elsewhere; a file that is there already is linted once.
-
-        Raises:
-            ValueError: it is more than is linted together.
-        """
+        """Take in what was found elsewhere, each file once; raises ValueError if it is too much."""
         known = {source.path for source in self.sources}
         new = [source for source in found.sources if source.path not in known]
         self._make_room(sum(len(source.content) for source in new))
@@ -76,11 +72,7 @@ class Found:
         self.findings.append(PROBLEMS[problem].here(cause, path=path, fix=fix))
 
     def take(self, source: Source) -> None:
-        """Take in a file that is not there yet.
-
-        Raises:
-            ValueError: it is more than is linted together.
-        """
+        """Take in a file that is not there yet; raises ValueError if it is too much."""
         self._make_room(len(source.content))
         self.sources.append(source)
 

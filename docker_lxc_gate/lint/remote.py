@@ -45,10 +45,8 @@ _MOST_IN_GUEST = 100
 def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
     """Return what is linted of one container: its configuration, its node's profiles, its Docker.
 
-    Phoenix's ``repository`` on the node may be absent.
-
-    Raises:
-        FactError: there is no such container on the node, or a file cannot be read.
+    Phoenix's ``repository`` on the node may be absent. Raises FactError if there is no such
+    container on the node, or a file cannot be read.
     """
     path = runtime.config_path(ctid)
     content = runtime.node.read(path)

@@ -84,11 +84,7 @@ _HERE = patterns.compile(
 
 @lru_cache(maxsize=64)  # several rules ask for the same text
 def commands(text: str) -> tuple[Command, ...]:
-    """Return a script's commands in order, those in substitutions included.
-
-    Raises:
-        TooTangled: the text needs too much time of the processor.
-    """
+    """Return a script's commands, also in substitutions; raises TooTangled if it takes too long."""
     text = without_documents(text.replace("\r\n", "\n").replace("\0", ""))
     content = text.encode("utf-8", "surrogateescape")
     if len(content) > _SMALL:

@@ -93,11 +93,7 @@ class Records:
             raise _untold(error.result) from error
 
     def text(self) -> str:
-        """Return the notes: one line for each denial, and lines that begin with REMARK.
-
-        Raises:
-            FactError: the program on the node has ended.
-        """
+        """Return the notes: a line a denial, and REMARKs; raises FactError if the program ended."""
         with at_most(2 * _ROOM):
             noted = self._node.read(self._file)
         if noted is None or not self._notes.alive():
@@ -201,11 +197,9 @@ class AuditLog:
     def text(self) -> str:
         """Return the denials, and auditd's and the kernel's records of changes, since the place.
 
-        No other record leaves the node, because some hold command lines.
-
-        Raises:
-            FactError: a part of the log is gone, was changed, or cannot be read to its end.
-            CommandFailed: the logs cannot be listed.
+        No other record leaves the node, because some hold command lines. Raises FactError if a part
+        of the log is gone, was changed or cannot be read, CommandFailed if the logs cannot be
+        listed.
         """
         for _ in range(_ATTEMPTS):
             found = [self._read(inode, path) for inode, path in self._files()]

@@ -139,8 +139,7 @@ class Window:
     def new_denials(self) -> list[Denial]:
         """Return the denials since the window opened, or since the last call.
 
-        Raises:
-            Unwatched: the log cannot be read.
+        Raises Unwatched if the log cannot be read.
         """
         text = self._read_auditd() if self.source == "auditd" else self._read_kernel()
         found = [each for each in parse(text) if self._opened.nonce not in each.line]
@@ -151,8 +150,7 @@ class Window:
     def close(self) -> list[Denial]:
         """End the window and return its denials, without the canaries.
 
-        Raises:
-            Unwatched: the window has a gap; the error holds the known denials.
+        Raises Unwatched if it has a gap; the error holds the known denials.
         """
         kernel = log_file = _SourceReport()
         doubts: list[str] = []

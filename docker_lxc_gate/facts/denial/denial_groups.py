@@ -44,11 +44,7 @@ class Unreadable(Exception):
 
 @foreign.parser(raises=(Unreadable,))
 def restored(line: str) -> str:
-    """Return a line in the kernel's form; empty: it holds no denial.
-
-    Raises:
-        Unreadable: it may hold one.
-    """
+    """Return a line in the kernel's form; empty: no denial. Raises Unreadable if it may be one."""
     text = _COLOUR.sub("", line)
     if MARK not in text and (texts := _of_json(text)):
         found = " ".join(filter(None, map(_plain, texts)))

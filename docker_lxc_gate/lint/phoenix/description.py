@@ -35,11 +35,7 @@ class Unusable(Exception):
 
 
 def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
-    """Return each place of a value that its schema does not allow, and why.
-
-    Raises:
-        Unusable: the schema is invalid, or asks for too much.
-    """
+    """Return where a schema does not allow a value, and why; raises Unusable if it cannot judge."""
     try:
         text = json.dumps([schema, value], ensure_ascii=False)
         both = text.encode(errors="xmlcharrefreplace")  # the library refuses a lone surrogate
