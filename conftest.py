@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
@@ -12,14 +11,11 @@ from msgspec import structs
 import steps
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
+from docker_lxc_gate.machines.target import DEFAULT, EXPECTED, Target
 from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import plan_file
 from steps.machines import TARGETS
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 pytest_plugins = (
     "docker_lxc_gate.verdict",
