@@ -89,9 +89,7 @@ class Answers:
 def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
     """Ask a machine all of these in one round trip.
 
-    Raises:
-        Dropped: the connection was cut.
-        Unreachable: there is no connection.
+    Raises Dropped if the connection was cut, Unreachable if there is none.
     """
     wanted = list(dict.fromkeys(reads))
     ahead = Ahead(on, wanted)

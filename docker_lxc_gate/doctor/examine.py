@@ -105,9 +105,7 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
 def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case:
     """Ask the node and the container what these questions want to know.
 
-    Raises:
-        FactError: there is no such container on the node.
-        TransportError: the node cannot be reached.
+    Raises FactError if there is no such container, TransportError if the node cannot be reached.
     """
     path = runtime.config_path(ctid)
     reads = [read for each in questions for read in each.node]

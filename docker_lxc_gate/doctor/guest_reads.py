@@ -172,10 +172,6 @@ def of_docker(result: CommandResult) -> CommandResult:
     return told(result)
 
 
-def _info(result: CommandResult) -> Info:
-    return read(of_docker(result).stdout, Info, "docker info")
-
-
 def _containers(result: CommandResult) -> tuple[Container, ...]:
     lines = of_docker(result).stdout.splitlines()
     return tuple(read(line, Container, "docker inspect") for line in lines if line.strip())
@@ -199,10 +195,6 @@ def _guest(result: CommandResult) -> str:
 def _failed(result: CommandResult) -> tuple[tuple[str, str], ...]:
     units = properties(told(result).text)
     return tuple((unit.get("Id", "?")[:200], unit.get("ExecMainStatus", "")) for unit in units)
-
-
-def _lines(result: CommandResult) -> tuple[str, ...]:
-    return tuple(line[:_LONGEST] for line in told(result).text.splitlines()[:_MOST])
 
 
 def _sysctls(result: CommandResult) -> dict[str, str]:
@@ -247,7 +239,10 @@ def _volumes(result: CommandResult) -> Volumes:
 
 def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
     """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
-    return Read(script("docker_messages", *patterns), _lines)
+    return Read(
+        script("docker_messages", *patterns),
+        lambda said: tuple(line[:_LONGEST] for line in told(said).text.splitlines()[:_MOST]),
+    )
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
@@ -256,7 +251,9 @@ def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
 
 
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
-INFO = Read(script("docker_info"), _info)
+INFO = Read(
+    script("docker_info"), lambda result: read(of_docker(result).stdout, Info, "docker info")
+)
 CONTAINERS = Read(script("docker_containers"), _containers)
 #: The name and the exit code of each unit of the guest that failed.
 FAILED = Read(script("failed_units"), _failed)

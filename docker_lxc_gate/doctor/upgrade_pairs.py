@@ -96,8 +96,6 @@ class _Needed(Row, frozen=True):
 
 
 class _Table(Row, frozen=True):
-    """The file."""
-
     only: dict[str, _Text]
     pair: tuple[Pair, ...]
     known: tuple[Known, ...]

@@ -130,9 +130,8 @@ class Daemon:
     def info(self) -> Info:
         """Return its own information.
 
-        Raises:
-            FactError: the query failed, or the answer cannot be read.
-            TransportError: the container does not run, or the node cannot be reached.
+        Raises FactError if the query failed or the answer cannot be read, TransportError if the
+        container does not run or the node cannot be reached.
         """
         return self._asked("/info", Info) or Info()
 

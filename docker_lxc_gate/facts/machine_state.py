@@ -197,9 +197,8 @@ def _stable(key: str, fact: str) -> str:
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Return the differences, one line each.
 
-    Raises:
-        FactError: a state is empty, or a part could be read in one of them only, and no other
-            part differs.
+    Raises FactError if a state is empty, or a part could be read in one of them only and no other
+    part differs.
     """
     if not before or not after:
         raise FactError("a recorded state is empty, so nothing can be compared")

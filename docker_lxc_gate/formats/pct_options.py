@@ -74,11 +74,10 @@ class _Raw(Row, frozen=True):
     automounts: str
     mount_options: str
     capabilities: str
+    single: str
 
 
 class _Table(Row, frozen=True):
-    """The file."""
-
     version: str
     option: dict[str, Option]
     property: dict[str, dict[str, Value]]
@@ -97,6 +96,8 @@ _RAW_FAMILIES = tuple(key for key in _RAW_KEYS if key.endswith("."))
 #: What ``lxc.mount.auto`` may hold, and the options of a mount entry that LXC knows.
 AUTOMOUNTS = frozenset(_TABLE.raw.automounts.split())
 MOUNT_OPTIONS = frozenset(_TABLE.raw.mount_options.split())
+#: Keys of LXC with one value: a later line replaces an earlier one.
+SINGLE = frozenset(f"lxc.{name}" for name in _TABLE.raw.single.split())
 #: The kernel's capabilities, by the names that AppArmor and LXC know.
 CAPABILITIES = frozenset(_TABLE.raw.capabilities.split())
 _FORMS = {name: patterns.compile(pattern) for name, pattern in _TABLE.form.items()}

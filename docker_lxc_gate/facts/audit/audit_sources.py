@@ -111,9 +111,8 @@ class Records:
 def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
     """Return the state of a node's audit, in one round trip.
 
-    Raises:
-        FactError: the node has neither perl nor auditctl, or the kernel did not answer.
-        TransportError: the node cannot be reached.
+    Raises FactError if the node has neither perl nor auditctl, or the kernel did not answer;
+    TransportError if the node cannot be reached.
     """
     told = node.look(["sh", "-c", ASK, "audit", log, STATE])
     if not told.ok:

@@ -185,9 +185,7 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
         node: whose.
         since: of the journal nothing older is read (Unix time).
 
-    Raises:
-        FactError: the answer cannot be read.
-        TransportError: the node cannot be reached.
+    Raises FactError if the answer cannot be read, TransportError if the node cannot be reached.
     """
     when = "" if since is None else f"{int(since)}"
     asked = [audit_sources.ASK, AUDIT_LOG, audit_sources.STATE, when, f"{_LOG}"]
