@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
@@ -13,13 +12,8 @@ import steps
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import fleet as every
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.target import DEFAULT, EXPECTED
+from docker_lxc_gate.machines.target import DEFAULT, EXPECTED, Target
 from steps import fleet, machines
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from docker_lxc_gate.machines.target import Target
 
 pytest_plugins = (
     "docker_lxc_gate.verdict",
@@ -85,10 +79,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--target: {', '.join(sorted(again))} is named twice")
 
 
-def _named(config: pytest.Config, file: Path | None) -> Sequence[str | None]:
+def _named(config: pytest.Config, file: Path | None) -> list[str | None]:
     """Return what the command line names; ``all`` is every table of the target file."""
     named: list[str | None] = config.getoption("--target") or [None]
-    return target_file.names(file) if file and named == ["all"] else named
+    return [*target_file.names(file)] if file and named == ["all"] else named
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

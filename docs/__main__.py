@@ -19,8 +19,7 @@ from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
 from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
-from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
-from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, ONLY, PAIRS
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
@@ -143,7 +142,7 @@ def upgrade_pairs() -> str:
         PAIRS,
         ["advice" if pair.advice else "problem" for pair in PAIRS],
         [_versions(pair.broken, "and") for pair in PAIRS],
-        [CONDITIONS[pair.only][0] if pair.only else "" for pair in PAIRS],
+        [ONLY.get(pair.only, "") for pair in PAIRS],
         [_versions(pair.fixed, "or") or pair.otherwise for pair in PAIRS],
         [_linked("\n".join(pair.sources)) for pair in PAIRS],
     )

@@ -12,10 +12,10 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import backups
 from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.formats.normal_form import is_rewritten, normal_form
+from docker_lxc_gate.formats.proxmox import is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 from docker_lxc_gate.printable import Notice
 from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.facts.backups import Backups
     from docker_lxc_gate.formats.archive import FileState
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 _MAKE_ETC = program("remediation", "backup_etc.sh")
 _MAKE_CONTAINER = program("remediation", "backup_container.sh")

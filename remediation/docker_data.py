@@ -16,7 +16,7 @@ from docker_lxc_gate.facts import docker
 from docker_lxc_gate.facts.backup_archives import LONGEST
 from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 from remediation import desired
 from remediation.edits.daemon_json import data_root
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 _PLACES = program("remediation", "docker_places.sh")
 _IN_ARCHIVE = program("remediation", "docker_in_archive.sh")

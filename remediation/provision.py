@@ -14,7 +14,7 @@ from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted, wait_until_online
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 from remediation import docker_in_lxc, plan_file
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
-    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
 
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).

@@ -15,27 +15,23 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, confinement
-from docker_lxc_gate.machines.read import content_of, unparsed
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.read import Read, content_of, unparsed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation import desired
-from remediation.plan_file import GENERATED
+from remediation.plan_file import GENERATED, PlanFile
 from steps import witness
 from steps.configuration import said_by
-from steps.foreseen import foreseen
+from steps.foreseen import At, foreseen
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
     from docker_lxc_gate.facts.confinement import Process
-    from docker_lxc_gate.machines.read import Read
-    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.plan_file import PlanFile
-    from steps.foreseen import At
 
 #: The plan's three rules; fuse-overlayfs writes to /dev/fuse, too.
 RULES = (

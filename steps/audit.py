@@ -19,7 +19,7 @@ from docker_lxc_gate.facts.denial.denial_log import attribute, named_container, 
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence
-from steps.docker import cause, said
+from steps.docker import DockerRun, cause, said
 from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
-    from steps.docker import DockerRun
 
 #: Messages of a program that was refused something.
 _REFUSED = patterns.compile(r"(?i)permission denied|not permitted")

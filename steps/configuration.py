@@ -21,13 +21,12 @@ from docker_lxc_gate.machines.read import content_of, unparsed
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation.edits.container_config import letting_go, with_features
-from steps.foreseen import foreseen
+from steps.foreseen import At, foreseen
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
     from remediation.plan_file import PlanFile
-    from steps.foreseen import At
 
 #: Options whose place in the file decides whether Docker works, confined.
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")

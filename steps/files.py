@@ -15,7 +15,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.lint.shell_text import without_documents
-from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.machines.read import Read, content_of, unparsed
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
@@ -23,7 +23,7 @@ from remediation.edits.json_files import READS_MARKS, mark, parse
 from remediation.engine.journal import stored
 from remediation.phoenix.description import template_of
 from remediation.provision import of_template
-from steps.foreseen import foreseen
+from steps.foreseen import At, foreseen
 from steps.witness import lines, of_file, of_package
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 
     from testinfra.host import Host
 
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
-    from steps.foreseen import At
 
 
 def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:

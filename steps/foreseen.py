@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
 
 from docker_lxc_gate.errors import RemediationError
-from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.transport import Inside
 from docker_lxc_gate.verdict.collection import scenario_of
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pytest_bdd.parser import Step
 
     from docker_lxc_gate.machines.batch import Shared
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
 

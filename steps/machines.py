@@ -19,7 +19,7 @@ from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import plan_file
 from remediation.engine.apply import apply
-from remediation.provision import planned, provision
+from remediation.provision import Provisioned, planned, provision
 from steps import rollback, versions, witness
 from steps.foreseen import Foresight
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
     from remediation.plan_file import PlanFile
-    from remediation.provision import Provisioned
 
 #: Those that the command line names.
 TARGETS = pytest.StashKey["list[Target]"]()

@@ -13,9 +13,8 @@ import pytest
 from pytest_bdd import given, then
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import access, neighbours, repository
 from docker_lxc_gate.facts import backups as backup
-from docker_lxc_gate.facts.audit import log_room
+from docker_lxc_gate.facts import prerequisites, repository
 from docker_lxc_gate.facts.backup_archives import left_out
 from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.verdict import evidence
@@ -26,9 +25,8 @@ from steps.audit import seen
 from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.facts.access import Access
     from docker_lxc_gate.facts.audit import audit_window
-    from docker_lxc_gate.facts.neighbours import Affected
+    from docker_lxc_gate.facts.prerequisites import Access, Affected
     from docker_lxc_gate.facts.repository import Checkout
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
@@ -165,10 +163,10 @@ def is_current(node: Transport, checkout: Checkout) -> None:
 
 
 @given("the node is asked as whom it lets us in", target_fixture="access")
-@foreseen(node=lambda _: [access.ASKED])
+@foreseen(node=lambda _: [prerequisites.WHO])
 def node_is_asked(node: Transport) -> Access:
     """Run id(1), over the same transport as all commands."""
-    return access.access(node)
+    return prerequisites.access(node)
 
 
 @then("commands on the node run as root, and no password was asked for")
@@ -185,9 +183,7 @@ def runs_as_root(target: Target, access: Access) -> None:
 @given("the containers that the change reaches are known", target_fixture="affected")
 def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """Find them by profile, or by the features that Docker needs."""
-    plain = runtime.kind == "lxc"
-    look = neighbours.affected_plain if plain else neighbours.affected
-    return look(runtime.node, desired.PROFILE, ctid)
+    return prerequisites.affected(runtime, desired.PROFILE, ctid)
 
 
 @then("each other one under the profile is stopped, or may be restarted")
@@ -217,7 +213,7 @@ def others_are_safe(
 @then("its file system has room for the records of a start")
 def log_has_room(node: Transport, window: audit_window.Window) -> None:
     """At ``space_left`` auditd may stop writing, if it is configured so."""
-    room = log_room.log_room(node, window.source)
+    room = prerequisites.log_room(node, window.source)
     free, needed = room.free >> 20, room.needed >> 20
     assert room.free >= room.needed, (
         f"{room.place} on {node.machine} has {free} MiB left for {room.log}, but {needed} MiB are "

@@ -14,7 +14,7 @@ from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.verdict import evidence
 from remediation.provision import Provisioned, provision
 from steps.docker import NO_DOCKER
-from steps.foreseen import foreseen
+from steps.foreseen import At, foreseen
 from steps.witness import lines, of_package, of_program
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
-    from steps.foreseen import At
 
 #: The packages that may hold Docker.
 _DOCKERS = ("docker.io", "docker-ce", "moby-engine")

@@ -21,7 +21,7 @@ from docker_lxc_gate.facts import apparmor, docker, machine_state
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
-from docker_lxc_gate.machines.target import DEFAULT, parse
+from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 from docker_lxc_gate.verdict import evidence, record
 from remediation import desired, docker_in_lxc, phoenix, rehearsal
 from remediation.actions.docker_package import DockerPackage
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
     from remediation.rehearsal import Stage

@@ -12,12 +12,11 @@ from testinfra.host import Host
 from testinfra.modules import modules
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.read import Read, unparsed
 
 if TYPE_CHECKING:
     from testinfra.backend import base as backend
 
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 

@@ -35,9 +35,7 @@ def json_line(value: object, *, exactly: bool = False) -> str:
 
 def json_text(value: object, *, exactly: bool = False) -> str:
     """Return a value as JSON, indented; see :func:`json_line`."""
-    return in_json(
-        msgspec.json.format(msgspec.json.encode(value if exactly else shown(value))).decode()
-    )
+    return msgspec.json.format(json_line(value, exactly=exactly))
 
 
 def print_json(value: object, *, exactly: bool = False) -> None:

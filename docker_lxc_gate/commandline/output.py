@@ -186,12 +186,7 @@ def written() -> Iterator[None]:
 
 
 def run(command_line: click.Command, name: str) -> None:
-    """Run a program's command line; an unexpected error also ends it with 3.
-
-    Args:
-        command_line: the program's click command.
-        name: the program's name in its help, ``docker-lxc-gate lab``.
-    """
+    """Run a click command under a program's name; an unexpected error also ends it with 3."""
     try:
         with ended_as_by_ctrl_c(), written():
             command_line(prog_name=name)

@@ -26,11 +26,7 @@ _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 
 def target_options(more: str) -> Callable[[_Command], _Command]:
-    """Return a decorator that adds both options, as the arguments ``where`` and ``file``.
-
-    Args:
-        more: the end of the help text of ``--target``.
-    """
+    """Return a decorator that adds ``where`` and ``file``; ``more`` ends the help of --target."""
     options = (
         click.option(
             "--target",
@@ -67,14 +63,7 @@ def named(where: str | None, file: Path | None) -> Target:
 
 
 def with_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
-    """Give a command its target, as the first argument; see :func:`named`.
-
-    Args:
-        command: the function of a click command; put this below ``@command()``.
-
-    Returns:
-        The function with both options.
-    """
+    """Give a function below ``@command()`` both options, and its target first, as :func:`named`."""
 
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:

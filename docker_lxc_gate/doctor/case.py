@@ -1,4 +1,6 @@
-"""One container as it was found, what an examination asks of it, and what it has.
+"""One container as it was found: what an examination asks of it, the answers, and what it has.
+
+An answer is a fact, or the reason why there is none.
 
 What doctor names is data: ``problems.toml``, and ``follows.toml``.
 """
@@ -6,33 +8,112 @@ What doctor names is data: ``problems.toml``, and ``follows.toml``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import msgspec
-
-from docker_lxc_gate.doctor.upgrade_pairs import PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import PAIRS, Where
+from docker_lxc_gate.errors import Dropped, FactError, RemediationError, TransportError, Unreachable
 from docker_lxc_gate.lint import finding
+from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.tables import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
-    from docker_lxc_gate.doctor.answers import Answers
-    from docker_lxc_gate.doctor.upgrade_pairs import Where
     from docker_lxc_gate.facts.denial.denial_groups import Group
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.lint.finding import Finding, Severity
     from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
+
+T = TypeVar("T")
+D = TypeVar("D")
+#: Nothing more is asked of a machine on which so many questions in a row could not be put.
+_ENOUGH = 3
+#: More of an error than a reader wants to see (characters).
+_LONGEST = 300
+
+
+def script(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs one of ``programs/``."""
+    return ("sh", "-c", program("docker_lxc_gate.doctor", f"{name}.sh"), name, *arguments)
+
+
+def told(result: CommandResult) -> CommandResult:
+    """Return the result of a command that ended well; otherwise raises FactError with its words."""
+    if result.ok:
+        return result
+    said = result.stderr.decode(errors="replace").strip()[:_LONGEST]
+    raise FactError(said or f"on {result.machine}, the question ended with {result.exit_code}")
+
+
+_NOT_ASKED = "it was not asked"
+
+
+class Answers:
+    """What a machine answered.
+
+    Args:
+        found: by read, the fact or the error.
+        otherwise: why a read that is not among them has no answer.
+    """
+
+    def __init__(self, found: Mapping[Read[Any], object], otherwise: str = _NOT_ASKED) -> None:
+        self._found, self._otherwise = found, otherwise
+
+    def __or__(self, more: Answers) -> Answers:
+        """Return these answers, and those of the same machine to further reads."""
+        why = more._otherwise if self._otherwise == _NOT_ASKED else self._otherwise
+        return Answers({**self._found, **more._found}, why)
+
+    def of(self, read: Read[T]) -> T:
+        """Return the fact that a read found; raises RemediationError if it found none."""
+        if read not in self._found:
+            raise FactError(self._otherwise)
+        answer: Any = self._found[read]
+        if isinstance(answer, RemediationError):
+            raise answer
+        found: T = answer
+        return found
+
+    def maybe(self, read: Read[T], otherwise: D) -> T | D:
+        """Return the fact that a read found, or another value: for what only adds words."""
+        try:
+            return self.of(read)
+        except RemediationError:
+            return otherwise
+
+
+def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
+    """Ask a machine all of these in one round trip.
+
+    Raises Dropped if the connection was cut, Unreachable if there is none.
+    """
+    wanted = list(dict.fromkeys(reads))
+    ahead = Ahead(on, wanted)
+    found: dict[Read[Any], object] = {}
+    failed = 0
+    for read in wanted:
+        try:
+            found[read] = ahead.ask(read)
+            failed = 0
+        except (Dropped, Unreachable):
+            raise
+        except RemediationError as error:
+            found[read] = error
+            failed = failed + 1 if isinstance(error, TransportError) else 0
+            if failed == _ENOUGH:
+                return Answers(found, str(error))
+    return Answers(found)
+
 
 #: By id, what lint looks for, too, and the rows of ``upgrades.toml``.
 PROBLEMS = finding.PROBLEMS | finding.problems("docker_lxc_gate.doctor")
 PROBLEMS |= {pair.id: pair.problem for pair in PAIRS}
 #: By id, the problems from which this one merely follows.
-FOLLOWS = msgspec.toml.decode(
-    files("docker_lxc_gate.doctor").joinpath("follows.toml").read_bytes(),
-    type=dict[str, frozenset[str]],
-)
+FOLLOWS = table("docker_lxc_gate.doctor", "follows", dict[str, frozenset[str]])
 
 
 def here(name: str, cause: str, *, fix: str = "", severity: Severity | None = None) -> Finding:
@@ -109,10 +190,6 @@ class Case:
         return not self.config.plain
 
 
-def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:
-    return (), ()
-
-
 @dataclass(frozen=True)
 class Examination:
     """One question and what it asks; a decorator of the pure function that answers it.
@@ -131,7 +208,7 @@ class Examination:
     kinds: tuple[str, ...]
     node: tuple[Read[Any] | Callable[[int], Read[Any]], ...] = ()
     guest: Reads = ()
-    by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more
+    by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = lambda _: ((), ())
     of_docker: bool = False
     judge: Callable[[Case], Iterator[Finding]] = lambda _: iter(())
 

@@ -1,39 +1,93 @@
 """From a container to its diagnosis: ask the node, ask the container, judge.
 
 Three round trips: what the node knows, what the container says, what was denied; and one more to
-the node if the configuration leads to questions of its own.
-A container that does not run, or is frozen, is not asked: its programs would not answer.
+the node if the configuration leads to questions of its own. Of the denials those of the last hour
+count, as far as a record says that it was this container. A container that does not run, or is
+frozen, is not asked: its programs would not answer.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.answers import Answers, ask
-from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS, Case, Diagnosis, Unseen, examinations
-from docker_lxc_gate.doctor.examinations import running, said, storage
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor.case import (
+    FOLLOWS,
+    PROBLEMS,
+    Answers,
+    Case,
+    Diagnosis,
+    Examination,
+    Unseen,
+    ask,
+    examinations,
+    here,
+)
+from docker_lxc_gate.doctor.examinations import confinement, container, network, ownership, storage
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, Unreachable
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.facts.denial import denial_log
-from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.denial.denial_answers import wanted, who
+from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.machines.read import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from docker_lxc_gate.doctor.case import Examination
-    from docker_lxc_gate.facts.denial.denial_groups import Group
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
-EXAMINATIONS = examinations(*said.JUDGING, said, storage)
+_MODULES = (confinement, container, network, ownership, storage)
+#: Their examinations judge some of Docker's messages; the others are judged here.
+_JUDGED = {kind for each in examinations(*_MODULES) for kind in each.kinds}
+_KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
+
+
+@Examination(
+    "what else Docker said", _KINDS, guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.UNIT)
+)
+def messages_of_docker(case: Case) -> Iterator[Finding]:
+    """Yield what hinders a container now; what is only in the journal may be long past."""
+    errors = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
+    found = {each.message.problem: each for each in reversed([*messages.said(case, *_KINDS)])}
+    for each in found.values():
+        now = (
+            any(each.line in error for error in errors) or not case.guest.of(guest_reads.UNIT).runs
+        )
+        when = "Docker says" if now else "Docker said, in its present run"
+        yield each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
+
+
+#: How far back the log is read (seconds).
+_HOUR = 3600.0
+
+
+@Examination("what AppArmor refused in the last hour", ("denied-lately",))
+def lately(case: Case) -> Iterator[Finding]:
+    """Yield the most frequent refusal, and how many there were."""
+    kinds = [each for each in case.denied if not each.merged]
+    if kinds:
+        first = kinds[0]
+        count = sum(each.count for each in kinds)
+        times = "once" if count == 1 else f"{count} times"
+        words = (
+            f"{who(first.programs)} wanted to {wanted(first.denial.fields, several=first.several)}"
+        )
+        yield here(
+            "denied-lately",
+            f"AppArmor refused the container something {times}, most often: {words}",
+        )
+    if case.unread:
+        raise FactError(case.unread)
+
+
+EXAMINATIONS = examinations(*_MODULES, sys.modules[__name__])
 _ORDER, _UP = tuple(Severity), "RUNNING"
 
 
@@ -51,9 +105,7 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
 def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case:
     """Ask the node and the container what these questions want to know.
 
-    Raises:
-        FactError: there is no such container on the node.
-        TransportError: the node cannot be reached.
+    Raises FactError if there is no such container, TransportError if the node cannot be reached.
     """
     path = runtime.config_path(ctid)
     reads = [read for each in questions for read in each.node]
@@ -70,7 +122,7 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
         node |= ask(runtime.node, of_node)
     case = Case(ctid, config, content, node, Answers({}))
     if not _is_up(case):
-        how = "is frozen" if _state(case) in running.FROZEN_STATES else "does not run"
+        how = "is frozen" if _state(case) in container.FROZEN_STATES else "does not run"
         return replace(case, guest=Answers({}, f"container {ctid} {how}"))
     inside = [*(each.guest for each in questions), *(reads for _, reads in more)]
     return replace(case, guest=ask(runtime.inside(ctid), chain.from_iterable(inside)))
@@ -86,7 +138,7 @@ def _is_up(case: Case) -> bool:
 
 def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
     """Return what AppArmor refused a container lately, and why there may be more."""
-    since = time.time() - said.HOUR
+    since = time.time() - _HOUR
     try:
         log = denial_log.read(node, since)
     except (Dropped, Unreachable):
@@ -103,7 +155,8 @@ def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Dia
     """Judge what was read by some questions, the most likely cause first."""
     found: list[Finding] = []
     unseen: list[Unseen] = []
-    down = _is_down(case)
+    unit = case.guest.maybe(guest_reads.UNIT, None)
+    down = unit is not None and not unit.runs
     for each in questions:
         if each.of_docker and down:
             continue  # that Docker does not run is a problem of its own
@@ -117,10 +170,3 @@ def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Dia
     ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
     named = (replace(each, fix=each.fix.replace("CTID", str(case.ctid))) for each in ordered)
     return Diagnosis(tuple(named), tuple(dict.fromkeys(unseen)))
-
-
-def _is_down(case: Case) -> bool:
-    try:
-        return not case.guest.of(guest_reads.UNIT).runs
-    except RemediationError:
-        return False

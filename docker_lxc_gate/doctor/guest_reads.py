@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import script, told
+from docker_lxc_gate.doctor.case import script, told
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.facts.dockerd import Word, read
@@ -166,18 +166,10 @@ class Volumes:
 
 
 def of_docker(result: CommandResult) -> CommandResult:
-    """Return the result of a question to Docker that ended well.
-
-    Raises:
-        FactError: it did not, or Docker does not run.
-    """
+    """Return Docker's answer; raises FactError if that failed, or Docker does not run."""
     if result.exit_code == _DOWN:
         raise FactError("Docker does not run in the container")
     return told(result)
-
-
-def _info(result: CommandResult) -> Info:
-    return read(of_docker(result).stdout, Info, "docker info")
 
 
 def _containers(result: CommandResult) -> tuple[Container, ...]:
@@ -203,10 +195,6 @@ def _guest(result: CommandResult) -> str:
 def _failed(result: CommandResult) -> tuple[tuple[str, str], ...]:
     units = properties(told(result).text)
     return tuple((unit.get("Id", "?")[:200], unit.get("ExecMainStatus", "")) for unit in units)
-
-
-def _lines(result: CommandResult) -> tuple[str, ...]:
-    return tuple(line[:_LONGEST] for line in told(result).text.splitlines()[:_MOST])
 
 
 def _sysctls(result: CommandResult) -> dict[str, str]:
@@ -251,7 +239,10 @@ def _volumes(result: CommandResult) -> Volumes:
 
 def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
     """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
-    return Read(script("docker_messages", *patterns), _lines)
+    return Read(
+        script("docker_messages", *patterns),
+        lambda said: tuple(line[:_LONGEST] for line in told(said).text.splitlines()[:_MOST]),
+    )
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
@@ -260,7 +251,9 @@ def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
 
 
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
-INFO = Read(script("docker_info"), _info)
+INFO = Read(
+    script("docker_info"), lambda result: read(of_docker(result).stdout, Info, "docker info")
+)
 CONTAINERS = Read(script("docker_containers"), _containers)
 #: The name and the exit code of each unit of the guest that failed.
 FAILED = Read(script("failed_units"), _failed)
@@ -282,10 +275,7 @@ RUNC = Read(("runc", "--version"), _runc)
 
 def settings(content: bytes | None) -> dict[str, Any]:
     """Return what daemon.json says; nothing if it is absent, or is no JSON object."""
-    if not content:
-        return {}
     try:
-        said = msgspec.json.decode(content)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return read(content or b"{}", dict[str, Any], "daemon.json")
+    except FactError:
         return {}
-    return said if isinstance(said, dict) else {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -18,14 +17,13 @@ from msgspec import Meta
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
-from docker_lxc_gate.doctor.case import PROBLEMS, Diagnosis, Unseen
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen
+from docker_lxc_gate.lint.finding import Finding, Problem, Severity
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.case import Case
-    from docker_lxc_gate.lint.finding import Finding, Problem
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
@@ -48,7 +46,7 @@ _PLAIN = str.maketrans(
 )
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Message(Row, frozen=True):
     """A message and what it means; ``messages.toml`` explains the keys."""
 
     text: _Text
@@ -72,7 +70,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.pattern or self.text
 
 
-class Family(Message, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Family(Message, frozen=True, kw_only=True):
     """What was done and refused, in any words; ``families.toml`` explains the keys."""
 
     by: Literal["program"] = "program"
@@ -107,15 +105,11 @@ class Said:
         return self.message.means.here(cause, why=self.message.why, fix=fix, severity=severity)
 
 
-_TABLE = msgspec.toml.decode(
-    files("docker_lxc_gate.doctor").joinpath("messages.toml").read_bytes(),
-    type=dict[str, tuple[Message, ...]],
-)
 #: Most specific first.
-MESSAGES = _TABLE["message"]
+MESSAGES = table("docker_lxc_gate.doctor", "messages", dict[str, tuple[Message, ...]])["message"]
 _PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES)
 _OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
-_DATA = msgspec.toml.decode(files("docker_lxc_gate.doctor").joinpath("families.toml").read_bytes())
+_DATA: dict[str, Any] = table("docker_lxc_gate.doctor", "families", dict)
 #: Of families that are as near to the refusal, the first one counts.
 FAMILIES = msgspec.convert(_DATA["family"], tuple[Family, ...])
 _REFUSALS = ["|".join(_DATA["refusals"].get(n, n) for n in each.refused) for each in FAMILIES]
@@ -137,8 +131,7 @@ READ = guest_reads.messages(
 def said(case: Case, *problems: str) -> Iterator[Said]:
     """Yield what Docker said of some problems: of its containers first, then newest first.
 
-    Raises:
-        RemediationError: the journal could not be read.
+    Raises RemediationError if the journal could not be read.
     """
     wanted = [each for each in _PATTERNS if each[0].problem in problems]
     for line in guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())):

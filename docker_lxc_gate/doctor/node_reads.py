@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import script, told
+from docker_lxc_gate.doctor.case import script, told
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import mount_table
-from docker_lxc_gate.formats.id_map import parse
+from docker_lxc_gate.formats.id_map import Range, parse
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.machines.result import CommandResult
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis, Examination, State, here
 from docker_lxc_gate.doctor.examine import asked
 from docker_lxc_gate.doctor.examine import diagnose as judged
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair, Side, Where
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.printable import listed
@@ -23,9 +23,6 @@ from docker_lxc_gate.printable import listed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.answers import Answers
-    from docker_lxc_gate.doctor.case import Case, Diagnosis, State
-    from docker_lxc_gate.doctor.upgrade_pairs import Pair, Side, Where
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
 
@@ -57,10 +54,8 @@ def diagnose(case: Case) -> Diagnosis:
 def states(case: Case, where: Where) -> tuple[dict[str, str], dict[str, str]]:
     """Return what is installed on a machine, and what would be after the upgrade.
 
-    The node's kernel is the running one, and then the newest: it runs after a reboot.
-
-    Raises:
-        RemediationError: one of the two could not be read.
+    The node's kernel is the running one, and then the newest: it runs after a reboot. Raises
+    RemediationError if one of the two could not be read.
     """
     answers = _answers(case, where)
     installed, plan = answers.of(upgrade_reads.INSTALLED), answers.of(upgrade_reads.PLAN)
@@ -95,7 +90,9 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
         return  # that this machine could not be asked is said once
     was, will = _breaks(pair, case.before), _breaks(pair, case.after)
     first = None if was or will else _first(pair, case)
-    if not (was or will or first) or (was and will and pair.advice) or not _applies(pair, case):
+    if not (was or will or first) or (was and will and pair.advice):
+        return
+    if pair.only and not upgrade_reads.CONDITIONS[pair.only](case):
         return
     said = f"{pair.title} ({_told(pair, case)})"
     if will:
@@ -106,13 +103,6 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
         yield here("upgrade-order", f"{order}; otherwise, for a while, {said}: row {pair.id}")
     else:
         yield here("upgrade-fixes", f"now {said}; after the upgrade no more: row {pair.id}")
-
-
-def _applies(pair: Pair, case: Case) -> bool:
-    if not pair.only:
-        return True
-    _, condition = upgrade_conditions.CONDITIONS[pair.only]
-    return condition(case)
 
 
 def _breaks(pair: Pair, state: State) -> bool:
@@ -155,11 +145,7 @@ def _change(case: Case, where: Where, package: str) -> str:
 
 
 def _removed(case: Case) -> Iterator[Finding]:
-    """Yield what Docker needs and the plan removes without a substitute.
-
-    Raises:
-        FactError: the container has no Docker.
-    """
+    """Yield what Docker needs and apt would remove; raises FactError if there is no Docker."""
     needed = list(NEEDED)
     info = case.guest.maybe(guest_reads.INFO, None)
     if info is not None and info.driver == "fuse-overlayfs":
@@ -207,8 +193,8 @@ EXAMINATIONS = (
         Examination(
             f"whether {pair.title}",
             (pair.id,),
-            node=upgrade_conditions.NODE,
-            guest=upgrade_conditions.GUEST,
+            node=upgrade_reads.NODE,
+            guest=upgrade_reads.GUEST,
             judge=partial(_judged, pair),
         )
         for pair in PAIRS

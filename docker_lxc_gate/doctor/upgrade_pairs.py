@@ -5,13 +5,12 @@ What no pair names is no promise: see :data:`KNOWN`.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Annotated, Literal, TypeAlias
 
-import msgspec
 from msgspec import Meta
 
 from docker_lxc_gate.lint.finding import Problem, Severity
+from docker_lxc_gate.tables import Row, table
 
 Where: TypeAlias = Literal["node", "container"]
 #: Not a package: the kernel that the node runs, or would run after a reboot.
@@ -30,11 +29,7 @@ _Source: TypeAlias = Annotated[
 ]
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all tables of the file have in common."""
-
-
-class Versions(_Row, frozen=True):
+class Versions(Row, frozen=True):
     """The versions of one package from ``since`` up to, and without, ``before``; empty: no end."""
 
     package: _Text
@@ -42,14 +37,14 @@ class Versions(_Row, frozen=True):
     before: _Version = ""
 
 
-class Side(_Row, frozen=True):
+class Side(Row, frozen=True):
     """One machine, and the packages of which one must be in its range."""
 
     where: Where
     versions: Annotated[tuple[Versions, ...], Meta(min_length=1)]
 
 
-class Pair(_Row, frozen=True):
+class Pair(Row, frozen=True):
     """Versions that do not go together.
 
     Attributes:
@@ -60,8 +55,8 @@ class Pair(_Row, frozen=True):
         broken: all of these together break something.
         fixed: with one of these, nothing breaks.
         otherwise: what fixes it if no version does.
-        only: the condition under which it breaks, a key of
-            :data:`docker_lxc_gate.doctor.upgrade_conditions.CONDITIONS`; empty: always.
+        only: the condition under which it breaks, a key of :data:`ONLY` and of
+            :data:`docker_lxc_gate.doctor.upgrade_reads.CONDITIONS`; empty: always.
         sources: who reported it, and where it was fixed.
         advice: whether Docker runs nevertheless.
     """
@@ -85,7 +80,7 @@ class Pair(_Row, frozen=True):
         return Problem(self.id, severity, self.title, why, self.fix)
 
 
-class Known(_Row, frozen=True):
+class Known(Row, frozen=True):
     """Up to which version of a package threads and changelogs were read for this table."""
 
     package: _Text
@@ -93,25 +88,24 @@ class Known(_Row, frozen=True):
     source: _Source
 
 
-class _Needed(_Row, frozen=True):
+class _Needed(Row, frozen=True):
     """Packages of a machine of which Docker needs one."""
 
     where: Where
     packages: Annotated[tuple[_Text, ...], Meta(min_length=1)]
 
 
-class _Table(_Row, frozen=True):
-    """The file."""
-
+class _Table(Row, frozen=True):
+    only: dict[str, _Text]
     pair: tuple[Pair, ...]
     known: tuple[Known, ...]
     needed: tuple[_Needed, ...]
 
 
-_TABLE = msgspec.toml.decode(
-    files("docker_lxc_gate.doctor").joinpath("upgrades.toml").read_bytes(), type=_Table
-)
+_TABLE = table("docker_lxc_gate.doctor", "upgrades", _Table)
 PAIRS = _TABLE.pair
+#: Each condition in words.
+ONLY = _TABLE.only
 #: What is newer is said to be unknown.
 KNOWN = _TABLE.known
 #: Of each of these, Docker needs one; a plan that leaves none is a problem.

@@ -1,4 +1,6 @@
-"""What the doctor asks before an upgrade: apt's plan, what is installed, the age of apt's lists.
+"""What the doctor asks before an upgrade, and under which conditions a pair of versions breaks.
+
+It asks for apt's plan, for what is installed, and for the age of apt's lists.
 
 Every read only looks: ``apt-get -s`` as :data:`docker_lxc_gate.facts.apt.LOOKING` says, without a
 network. The container's answers are the guest's own: names are those of the table, versions are
@@ -10,16 +12,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.answers import script, told
+from docker_lxc_gate.doctor import guest_reads, node_reads
+from docker_lxc_gate.doctor.case import Case, Reads, script, told
+from docker_lxc_gate.doctor.examinations import confinement, storage
+from docker_lxc_gate.doctor.examinations.ownership import points
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import LOOKING, order
+from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from docker_lxc_gate.doctor.node_reads import Confined
     from docker_lxc_gate.machines.result import CommandResult
 
 #: The packages that the table speaks of.
@@ -161,3 +170,96 @@ IPTABLES = Read(
     ("iptables", "--version"),
     lambda result: told(result).text.partition("(")[2].partition(")")[0][:40],
 )
+
+
+#: Runtimes that know time namespaces.
+_KNOW_TIME = frozenset({"runc", "io.containerd.runc.v2", "crun"})
+_SOCKET = frozenset({"/var/run/docker.sock", "/run/docker.sock"})
+#: What the conditions ask, the node about a container, and in the container.
+GUEST: Reads = (
+    guest_reads.INFO,
+    guest_reads.SETTINGS,
+    guest_reads.CONTAINERS,
+    guest_reads.OWN_APPARMOR,
+    IPTABLES,
+)
+NODE = (node_reads.confined, node_reads.VERSIONS, KERNEL_HAS)
+
+
+def _confined(case: Case) -> Confined:
+    return case.node.of(node_reads.confined(case.ctid))
+
+
+def _own_profiles(case: Case) -> bool:
+    options = case.guest.of(guest_reads.INFO).security_options or []
+    return any(each.partition(",")[0] == "name=apparmor" for each in options)
+
+
+def _own_profiles_refused(case: Case) -> bool:
+    options = case.config.current()
+    if options.get("unprivileged") != "1" and "lxc.idmap" not in options:
+        return False  # root of the node's own user namespace may load profiles
+    unconfined = options.get("lxc.apparmor.profile") == "unconfined"
+    return unconfined and not case.guest.of(guest_reads.OWN_APPARMOR)
+
+
+def _fresh_without_driver(case: Case) -> bool:
+    if {"docker-ce", "docker.io"} & case.before.get("container", {}).keys():
+        return False
+    return "storage-driver" not in _settings(case) and not storage.allows_overlay(_confined(case))
+
+
+def _settings(case: Case) -> dict[str, Any]:
+    return guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
+
+
+def _socket_given(case: Case) -> bool:
+    return any(
+        mount.source in _SOCKET
+        for each in case.guest.of(guest_reads.CONTAINERS)
+        for mount in each.mounts or ()
+    )
+
+
+def _first_cgroup_keys(case: Case) -> bool:
+    keys = [key for key in case.config.current() if key.startswith("lxc.cgroup.")]
+    return any(key.split(".")[2] not in {"dir", "relative"} for key in keys)  # of both versions
+
+
+def _has(case: Case, *modules: str) -> bool:
+    """Whether the node's kernel has all of some modules."""
+    return case.node.of(KERNEL_HAS).issuperset(modules)
+
+
+def _legacy(case: Case) -> bool:
+    return case.guest.of(IPTABLES) == "legacy"
+
+
+#: By the name that a row of the table gives; ``upgrades.toml`` says each in words.
+CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
+    "generated-profile": lambda case: _confined(case).is_generated,
+    "container-base": lambda case: (
+        not _confined(case).is_generated and confinement.denies(_confined(case))
+    ),
+    "no-parser": lambda case: (
+        case.guest.of(guest_reads.OWN_APPARMOR) & {"parser", "kernel"} == {"parser"}
+    ),
+    "own-profiles": _own_profiles,
+    "own-profiles-refused": _own_profiles_refused,
+    "no-ipset": lambda case: not _has(case, "ip_set", "ip_set_hash_net", "xt_set"),
+    "no-raw-table": lambda case: _legacy(case) and not _has(case, "iptable_raw"),
+    "iptables-legacy": _legacy,
+    "fresh-without-driver": _fresh_without_driver,
+    "socket-given": _socket_given,
+    "another-runtime": lambda case: (
+        str(_settings(case).get("default-runtime", "runc")) not in _KNOW_TIME
+    ),
+    "fuse-overlayfs": lambda case: case.guest.of(guest_reads.INFO).driver == "fuse-overlayfs",
+    "first-cgroup-keys": _first_cgroup_keys,
+    "no-nesting": lambda case: (
+        case.pct and "nesting" not in given(case.config.current().get("features", ""))
+    ),
+    "unmanaged": lambda case: case.config.current().get("ostype") == "unmanaged",
+    "bind-mounts": lambda case: any(path.startswith("/") for path in points(case.config).values()),
+    "volumes": lambda case: any(not path.startswith("/") for path in points(case.config).values()),
+}

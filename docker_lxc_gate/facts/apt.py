@@ -45,35 +45,25 @@ def order(version: str) -> Order:
 
 def _parts(text: str) -> tuple[_Part, ...]:
     """Return runs of other characters and of digits; where a text ends, both are empty."""
-    found = [(_weights(each[1]), _number(each[2])) for each in _PART.finditer(text)]
+    found = [
+        # More digits than Python reads in one piece are no version.
+        ((*map(_weight, run[1]), _END), int(run[2][-4000:] or "0"))
+        for run in _PART.finditer(text)
+    ]
     while found and found[-1] == _NOTHING:
         found.pop()
     return (*found, _NOTHING, _NOTHING)  # two: the first run of a text may be empty, too
 
 
-def _weights(text: str) -> tuple[int, ...]:
-    """Return each character's place: a tilde before the end, letters before all others."""
-    return (*(_weight(each) for each in text), _END)
-
-
 def _weight(character: str) -> int:
+    """Return a character's place: a tilde before the end, letters before all others."""
     if character == "~":
         return _TILDE
     letter = character.isascii() and character.isalpha()
     return ord(character) if letter else ord(character) + _OTHER
 
 
-def _number(digits: str) -> int:
-    return int(digits[-4000:] or "0")  # more digits than Python reads in one piece are no version
-
-
 def is_within(version: str, since: str, before: str) -> bool:
-    """Whether a version is in a range.
-
-    Args:
-        version: what is asked about.
-        since: the first version of the range; empty: it has none.
-        before: the first version after the range; empty: it has none.
-    """
+    """Whether a version is in a range from ``since`` up to, without, ``before``; empty: no end."""
     own = order(version)
     return (not since or order(since) <= own) and (not before or own < order(before))

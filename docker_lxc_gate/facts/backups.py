@@ -78,7 +78,9 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     container: list[Backup] = []
     etc: list[Backup] = []
     try:
-        (now, host, *pve), files, times = (part.splitlines() for part in _three(answer))
+        (now, host, *pve), files, times = (
+            part.splitlines() for part in [*answer.split("\n\n", 2), "", ""][:3]
+        )
         stamps = iter(times)
         for size, changed, path in (line.split(" ", 2) for line in files):
             made = next(stamps) if _STAMPED.search(path) else changed
@@ -105,10 +107,6 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
         _newest(remote),
         tuple(where.servers),
     )
-
-
-def _three(answer: str) -> Sequence[str]:
-    return [*answer.split("\n\n", 2), "", ""][:3]
 
 
 def _newest(found: list[Backup]) -> tuple[Backup, ...]:

@@ -155,9 +155,7 @@ _NOTHING_THERE = ("firmware", 2, 0)
 def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
     """Return those of :data:`ATTEMPTS` that succeed, by trying each as the container's root.
 
-    Raises:
-        FactError: an attempt could not be made.
-        TransportError: the container does not run, or the node cannot be reached.
+    Raises FactError if one could not be made, TransportError if the container does not run.
     """
     what = "cannot attempt operations that AppArmor must refuse"
     told = guest_root.run(runtime.node, runtime.init_pid(ctid), _ATTEMPT, what=what)

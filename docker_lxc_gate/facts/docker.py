@@ -1,14 +1,20 @@
 """Docker in a container, by its own client and its unit: what runs, on which driver, with what.
 
-A Docker that does not run is never asked: its socket would start it. Sources: docker(1),
-systemctl(1), moby daemon/graphdriver and daemon/images.
+A Docker that does not run is never asked: its socket would start it. The output of the witness,
+which is compared before and after, is not trusted: it is limited in size, and only names and ids of
+Docker's forms are accepted. Sources: docker(1), docker-ps(1), systemctl(1),
+org.freedesktop.systemd1(5), moby daemon/graphdriver and daemon/images.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import failed_units
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 
 if TYPE_CHECKING:
@@ -48,21 +54,10 @@ _LISTS = {
 }
 
 
-def _ids(result: CommandResult) -> tuple[str, ...]:
-    return tuple(reversed(result.text.split()))
-
-
-def _options(result: CommandResult) -> list[str]:
-    return [line for line in result.text.splitlines() if not line.lstrip().startswith("#")]
-
-
-def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
-    return [found for line in _options(result) for found in _ELSEWHERE.findall(line)]
-
-
-def _restores_live(result: CommandResult) -> bool:
-    values = [value for line in _options(result) for value in _LIVE_RESTORE.findall(line)]
-    return not _FALSE.issuperset(values)
+def _options(pattern: patterns.Pattern[str], result: CommandResult) -> list[Any]:
+    """Return what a pattern finds in dockerd's options."""
+    lines = (line for line in result.text.splitlines() if not line.lstrip().startswith("#"))
+    return [found for line in lines for found in pattern.findall(line)]
 
 
 def _is_booting(result: CommandResult) -> bool:
@@ -73,7 +68,9 @@ def _is_booting(result: CommandResult) -> bool:
 #: The name of the storage driver, and after a blank the directory of its data.
 DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
 #: The ids of the containers that run, the oldest first.
-RUNNING = Read(_if_it_runs("docker ps -q --no-trunc"), _ids)
+RUNNING = Read(
+    _if_it_runs("docker ps -q --no-trunc"), lambda result: tuple(reversed(result.text.split()))
+)
 #: The ids of all containers; empty, with another exit code, if Docker does not answer.
 CONTAINERS = unparsed(*_if_it_runs("docker ps -aq --no-trunc"))
 #: The names of those that run and that Docker removes when they end (``--rm``).
@@ -96,10 +93,14 @@ BOOTING = Read(
 #: The path of Docker's daemon, empty if there is none.
 DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
 #: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
-OPTIONS_ELSEWHERE = Read(("sh", "-c", OPTIONS_SCRIPT), _told_elsewhere)
-
+OPTIONS_ELSEWHERE: Read[list[tuple[str, str]]] = Read(
+    ("sh", "-c", OPTIONS_SCRIPT), partial(_options, _ELSEWHERE)
+)
 #: Whether options beside daemon.json keep containers running while Docker is stopped.
-LIVE_RESTORE = Read(("sh", "-c", OPTIONS_SCRIPT), _restores_live)
+LIVE_RESTORE = Read(
+    ("sh", "-c", OPTIONS_SCRIPT),
+    lambda result: not _FALSE.issuperset(_options(_LIVE_RESTORE, result)),
+)
 
 
 def active(unit: str) -> Read[bool]:
@@ -130,3 +131,75 @@ def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume
         for name in sorted(on.ask(_LISTS[what]).text.split())
         if what != "network" or name not in _OWN_NETWORKS
     )
+
+
+#: The name of each unit in a report.
+_UNITS = {
+    "docker.service": "dockerd",
+    "containerd.service": "containerd",
+    "docker.socket": "docker.socket",
+}
+_SCRIPT = program("docker_lxc_gate.facts", "docker_witness.sh")
+_ID = r"(?:sha256:)?[0-9a-f]{12,64}"
+_NAME = r"[\w./:<>@,+-]{1,512}"
+#: The form of each kind's lines: ``key`` names the fact, ``value`` is its value.
+_LINES = {
+    "container": patterns.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})"),
+    "image": patterns.compile(rf"(?P<key>{_ID}) (?P<value>{_NAME})"),
+    "volume": patterns.compile(rf"(?P<key>{_NAME}) (?P<value>{_NAME})"),
+    "network": patterns.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})"),
+    "state": patterns.compile(rf"/?(?P<key>{_NAME}) (?P<value>[\w :.+-]{{1,120}})"),
+}
+_TIMEOUT = 360.0
+
+
+@foreign.parser()
+def record(inside: Transport) -> dict[str, str]:
+    """Return Docker's containers, images, volumes and networks, and its processes.
+
+    Args:
+        inside: the container, with or without Docker.
+
+    Returns:
+        ``docker KIND NAME`` with ids; ``process NAME`` with pid, start (microseconds since the
+        node's boot) and state, or with the start time of a Docker container.
+
+    Raises:
+        FactError: Docker runs, but a listing failed or cannot be read.
+    """
+    answer = inside.look(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
+    parts = dict(part.partition("\n")[::2] for part in ("\n" + answer.text).split("\n== ")[1:])
+    facts: dict[str, str] = {}
+    for kind, text in parts.items():
+        listed, _, code = text.strip("\n").rpartition("ended with ")
+        if code != "0" or kind not in {"unit", *_LINES}:
+            raise FactError(
+                f"listing Docker's objects in {inside.machine} failed ({kind[:40]!r}): it "
+                f"ended with {code[:20] or 'too much output'}: {answer.stderr[-300:]!r}"
+            )
+        if kind == "unit":
+            facts |= _units(listed)
+        else:
+            facts |= _objects(inside, kind, listed)
+    return facts
+
+
+def _units(text: str) -> dict[str, str]:
+    facts = {}
+    for said in failed_units.properties(text):
+        if name := _UNITS.get(said.pop("Id", "")):
+            facts[f"process {name}"] = " ".join(f"{key}={said[key]}" for key in sorted(said))[:200]
+    return facts
+
+
+def _objects(inside: Transport, kind: str, text: str) -> dict[str, str]:
+    """Return one fact a name; objects with the same name share a fact."""
+    facts: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if (found := _LINES[kind].fullmatch(line)) is None:
+            where = f"Docker in {inside.machine}"
+            raise FactError(f"{where} lists a {kind} in an unknown form: {line!r:.200}")
+        key = ",".join(sorted(found["key"].split(",")))  # a linked container's names
+        name = f"process of docker container {key}" if kind == "state" else f"docker {kind} {key}"
+        facts.setdefault(name, set()).add(found["value"])
+    return {key: ", ".join(sorted(values)) for key, values in facts.items()}

@@ -111,15 +111,11 @@ class Daemon:
     @property
     def settings(self) -> str:
         """The path of its settings file."""
-        return posixpath.normpath(_option(self.argv, "--config-file") or SETTINGS)
+        return posixpath.normpath([SETTINGS, *_options(self.argv, "--config-file")][-1] or SETTINGS)
 
     @property
     def socket(self) -> str:
-        """The path of the socket for queries.
-
-        Raises:
-            FactError: its command line names no socket that the node can reach.
-        """
+        """The path of the socket for queries; raises FactError if the node can reach none."""
         hosts = _options(self.argv, "--host", "-H")
         paths = [host.removeprefix("unix://") for host in hosts if host.startswith("unix://")]
         if not hosts or any(host.startswith("fd:") for host in hosts):
@@ -134,9 +130,8 @@ class Daemon:
     def info(self) -> Info:
         """Return its own information.
 
-        Raises:
-            FactError: the query failed, or the answer cannot be read.
-            TransportError: the container does not run, or the node cannot be reached.
+        Raises FactError if the query failed or the answer cannot be read, TransportError if the
+        container does not run or the node cannot be reached.
         """
         return self._asked("/info", Info) or Info()
 
@@ -183,9 +178,7 @@ class Daemon:
 def find(runtime: Runtime, ctid: int) -> Daemon | None:
     """Return a container's dockerd, found from the node; None if none runs.
 
-    Raises:
-        FactError: the search failed, or found several.
-        TransportError: the container does not run, or the node cannot be reached.
+    Raises FactError if the search failed or found several, TransportError if no container runs.
     """
     what = "cannot find out whether dockerd runs"
     result = guest_root.run(runtime.node, runtime.init_pid(ctid), _FIND, what=what)
@@ -220,11 +213,6 @@ def _checked(form: patterns.Pattern[str], text: str) -> str:
     if not form.fullmatch(text):
         raise FactError(f"dockerd's answer holds {text[:80]!r}, which is not a valid id or name")
     return text
-
-
-def _option(argv: Sequence[str], name: str) -> str:
-    """Return the last value of an option; empty if the option is absent."""
-    return next(reversed(_options(argv, name)), "")
 
 
 def _options(argv: Sequence[str], name: str, short: str = "") -> list[str]:

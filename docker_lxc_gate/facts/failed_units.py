@@ -109,11 +109,7 @@ def properties(shown: str) -> list[dict[str, str]]:
 
 @foreign.parser(..., ["x.service"])
 def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
-    """Return the times and programs of failed units, in one round trip.
-
-    Raises:
-        FactError: systemd has no times for one of them.
-    """
+    """Return the times and programs of failed units; raises FactError if one has no times."""
     wanted = sorted(names)
     show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
     told = container.look(show).require().text
@@ -139,11 +135,6 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     return tuple(found[name] for name in wanted)
 
 
-def _hides(line: str) -> bool:
-    """Whether a line is a rule that drops AppArmor's records, or records of every kind."""
-    return line.startswith("rule ") and all(kind[1] for kind in _KIND.finditer(line))
-
-
 def _when(said: str) -> float:
     """Return the Unix time of ``Wed 2026-11-25 09:41:04.290913 UTC``."""
     text = said.partition(" ")[2].removesuffix(" UTC")
@@ -152,11 +143,7 @@ def _when(said: str) -> float:
 
 @foreign.parser()
 def log(node: Transport) -> Log:
-    """Return the denials in a node's log, and its gaps.
-
-    Raises:
-        FactError: the log cannot be read.
-    """
+    """Return the denials in a node's log, and its gaps; raises FactError if it cannot be read."""
     told = node.look(["sh", "-c", _LOG, "log"])
     lines = told.text.splitlines()
     marks = [_MARK.fullmatch(line) for line in lines if line.startswith(("since ", "gap "))]
@@ -177,6 +164,7 @@ def log(node: Transport) -> Log:
             restarts.append((when, own[1] == "DAEMON_START"))
         else:
             denials += [(when, each) for each in audit_records.parse(line)]
+    rules = [line.removeprefix("rule ") for line in lines if line.startswith("rule ")]
     if len(read) >= _MOST:  # what came before them was not read
         begins = max(begins, min(read))
     return Log(
@@ -184,7 +172,7 @@ def log(node: Transport) -> Log:
         tuple(denials),
         tuple(float(mark[2]) for mark in marks if mark and mark[1] == "gap"),
         tuple(restarts),
-        tuple(line.removeprefix("rule ") for line in lines if _hides(line)),
+        tuple(rule for rule in rules if all(kind[1] for kind in _KIND.finditer(rule))),
         tuple(rule_changes),
     )
 
@@ -218,11 +206,7 @@ def matching_denials(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial
 
 @foreign.parser(..., "x.service")
 def refusal_message(container: Transport, unit: str) -> str:
-    """Return the unit's last message about a refusal, from its journal; empty if it has none.
-
-    Raises:
-        FactError: the journal has no message of the unit.
-    """
+    """Return a unit's last message of a refusal, if any; raises FactError without any message."""
     show = ["journalctl", "-u", unit, "-b", "-q", "--no-pager", "-o", "cat", "-n", "40"]
     lines = [line.strip() for line in container.look(show).text.splitlines() if line.strip()]
     if not lines:

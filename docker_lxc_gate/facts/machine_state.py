@@ -11,86 +11,49 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import docker_witness
+from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
-#: Directories that are left out: large or always changing, and not touched by the plan.
-_PRUNED = (
-    "/var/log",
-    "/var/cache",
-    "/var/tmp",  # noqa: S108 - a name, not a place we write to
-    "/var/lib/apt",
-    "/var/lib/docker-lxc-gate",  # our own journal
-    "/var/lib/lxc",  # containers, whose state is read from inside
-    "/var/lib/lxcfs",
-    "/var/lib/vz",
-    # pmxcfs's own: statistics, cluster log, versions.
-    "/etc/pve/.version",
-    "/etc/pve/.members",
-    "/etc/pve/.vmlist",
-    "/etc/pve/.rrd",
-    "/etc/pve/.clusterlog",
-    "/etc/pve/.debug",
-    "/etc/pve/nodes/*/lrm_status",
-    "/etc/pve/ha/*_status",
-    "/var/lib/pve-cluster",  # the database behind /etc/pve, which is read itself
-    "/var/lib/pve-manager",
-    "/var/lib/rrdcached",
-    "/var/spool/postfix",
-)
-#: The administrator's files, which are compared by content.
-_HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
-_ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
-#: Units that are enabled or masked until the next boot; permanent links are files of /etc.
-#: ``systemctl list-unit-files`` has the same, but takes twice as long as everything else.
-_UNITS = tuple(
-    f"/run/systemd/{each}"
-    for each in (
-        *("system", "user", "system.control", "system.attached"),
-        *("generator", "generator.early", "generator.late"),
-    )
-)
 _SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
 _PROGRAMS = (
     program("docker_lxc_gate.facts", "listed_files.pl"),
     program("docker_lxc_gate.facts", "kernel_state.pl"),
 )
-#: Parts that every machine has: an empty one means that reading failed.
-_NEVER_EMPTY = (
-    *("files", "content", "package", "unit", "active", "mount"),
-    *("sysctl", "link", "running"),
-)
-_MAY_BE_EMPTY = ("attributes", "policy", "flags", "module", "address", "firewall")
 #: What could not be read of a machine; the fact says why.
 _NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")
 #: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
 
 
-class _Exempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Exempt(Row, frozen=True):
     """Facts that may differ after a change and its exact rollback, by their keys, and why."""
 
     keys: tuple[str, ...]
     reason: str
 
 
+class _Table(Row, frozen=True):
+    pruned: tuple[str, ...]
+    hashed: str
+    all: str
+    units: str
+    never_empty: tuple[str, ...]
+    may_be_empty: tuple[str, ...]
+    may_differ: dict[str, tuple[_Exempt, ...]]
+
+
+_TABLE = table("docker_lxc_gate.facts", "machine_state", _Table)
+MAY_DIFFER = _TABLE.may_differ
 _ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
-MAY_DIFFER = msgspec.toml.decode(
-    files("docker_lxc_gate.facts").joinpath("may_differ.toml").read_bytes(),
-    type=dict[str, tuple[_Exempt, ...]],
-)
 _EXEMPT = [
     (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
     for place, rows in MAY_DIFFER.items()
@@ -113,21 +76,17 @@ def record(on: Transport) -> dict[str, str]:
     """Return the state of a machine, one fact a key, in words for a reader.
 
     A file's fact ends in ``| time inode``. :func:`comparable_after_rollback` removes what may
-    differ.
-
-    Raises:
-        FactError: a part could not be read, so a comparison would prove nothing.
+    differ. Raises FactError if a part could not be read: a comparison would prove nothing.
     """
-    argv = ["sh", "-c", _SCRIPT, "witness"]
-    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS), *_PROGRAMS]
-    for path in _PRUNED:  # -path is twice as fast as one -regex for all
+    argv = ["sh", "-c", _SCRIPT, "witness", _TABLE.hashed, _TABLE.all, _TABLE.units, *_PROGRAMS]
+    for path in _TABLE.pruned:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
     with at_most(_LONGEST):
         result = on.look(argv, timeout=_TIMEOUT)
     text = result.stdout.decode(errors="surrogateescape")  # names of different bytes differ
     parts = dict(part.partition("\n")[::2] for part in text.split("\n== ")[1:])
-    missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
-    missing += [part for part in _MAY_BE_EMPTY if part not in parts]
+    missing = [part for part in _TABLE.never_empty if not parts.get(part, "").strip()]
+    missing += [part for part in _TABLE.may_be_empty if part not in parts]
     if result.exit_code or missing:
         what = f" ({', '.join(missing)})" if missing else ""
         raise FactError(
@@ -143,7 +102,7 @@ def record(on: Transport) -> dict[str, str]:
         ("attributes of", _attributes(parts["attributes"])),
         *(
             ("flags of" if kind == "flags" else kind, _rows(parts[kind]))
-            for kind in (*_NEVER_EMPTY[2:], *_MAY_BE_EMPTY[1:])
+            for kind in (*_TABLE.never_empty[2:], *_TABLE.may_be_empty[1:])
         ),
     ):
         for key, value in rows:
@@ -172,16 +131,14 @@ def _attributes(text: str) -> list[list[str]]:
 def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return the state of a running container and its node, with the container's configuration.
 
-    Raises:
-        FactError: a part could not be read.
-        TransportError: the container is not running.
+    Raises FactError if a part could not be read, TransportError if the container does not run.
     """
     inside = runtime.inside(ctid)
     text = runtime.node.read(runtime.config_path(ctid)) or b""
     with ThreadPoolExecutor() as pool:  # the connection is open by now
-        asked = pool.submit(docker_witness.record, inside)
+        asked = pool.submit(docker.record, inside)
         node, container = pool.map(record, (runtime.node, inside))
-        docker = asked.result()
+        objects = asked.result()
     if not any(key.startswith("policy ") for key in node):  # a container may not see it
         raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be read")
     return {
@@ -190,7 +147,7 @@ def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
         "configuration": text.decode(errors="replace"),
         "configuration in effect": runtime.started_with(ctid),
         "process first": str(runtime.init_pid(ctid)),
-        **{k if k.startswith("process ") else f"container: {k}": docker[k] for k in docker},
+        **{k if k.startswith("process ") else f"container: {k}": objects[k] for k in objects},
     }
 
 
@@ -208,7 +165,7 @@ def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that must be equal after a change and its rollback.
 
     Inodes are left out, because rollback writes a new file. So are times of directories, whose
-    entries are compared themselves, and everything in ``may_differ.toml``.
+    entries are compared themselves, and everything in ``machine_state.toml``.
     """
     return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.fullmatch(key)}
 
@@ -240,9 +197,8 @@ def _stable(key: str, fact: str) -> str:
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Return the differences, one line each.
 
-    Raises:
-        FactError: a state is empty, or a part could be read in one of them only, and no other
-            part differs.
+    Raises FactError if a state is empty, or a part could be read in one of them only and no other
+    part differs.
     """
     if not before or not after:
         raise FactError("a recorded state is empty, so nothing can be compared")

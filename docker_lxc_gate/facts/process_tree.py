@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Hold, Transport, at_most
 from docker_lxc_gate.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from docker_lxc_gate.machines.transport import Hold, Transport
 
 _NOTE = program("docker_lxc_gate.facts", "process_notes.pl")
 #: Limit for the notes (bytes): a process takes some ten.
@@ -45,18 +44,7 @@ class ProcessNotes:
 
 @foreign.parser()
 def parse(text: str) -> ProcessNotes:
-    """Parse the notes of the program on the node.
-
-    Raises:
-        FactError: the notes cannot be read.
-    """
-    try:
-        return _parsed(text)
-    except ValueError as error:
-        raise FactError(f"the notes of the node's processes cannot be read: {error}") from error
-
-
-def _parsed(text: str) -> ProcessNotes:
+    """Parse the notes of the program on the node; raises FactError if they cannot be read."""
     containers: dict[int, set[str]] = {}
     lost = ProcessNotes.lost
     for line in text.splitlines():
@@ -66,7 +54,11 @@ def _parsed(text: str) -> ProcessNotes:
             case ["lost", *why]:
                 lost = one_line(" ".join(why))
             case ["process", pid, name]:
-                containers.setdefault(int(pid), set()).add(name)
+                try:
+                    containers.setdefault(int(pid), set()).add(name)
+                except ValueError as error:
+                    said = f"the notes of the node's processes cannot be read: {error}"
+                    raise FactError(said) from error
     return ProcessNotes(lost, {pid: frozenset(names) for pid, names in containers.items()})
 
 

@@ -54,11 +54,7 @@ class Checkout:
 
 @foreign.parser(..., "/r")
 def checkout(node: Transport, path: str) -> Checkout | None:
-    """Return the repository at a path, or None if the path does not exist.
-
-    Raises:
-        FactError: the path exists, but git cannot be run there.
-    """
+    """Return the repository at a path; None if it is absent. Raises FactError if git cannot run."""
     result = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120))
     answer = result.stdout.decode(errors="surrogateescape")  # names are bytes of any kind
     if answer == "nothing\0":
@@ -95,8 +91,7 @@ def checkout(node: Transport, path: str) -> Checkout | None:
 def upstream_commit(node: Transport, found: Checkout) -> str:
     """Return the commit of the branch at its upstream, by ls-remote; nothing is fetched.
 
-    Raises:
-        FactError: the upstream did not answer, or has no such branch.
+    Raises FactError if the upstream did not answer, or has no such branch.
     """
     argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
     answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import pct_options
-from docker_lxc_gate.formats.container_config import NO_PROFILE
+from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig
 from docker_lxc_gate.formats.container_defects import stopping
 from docker_lxc_gate.machines.result import CommandFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 #: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
@@ -23,19 +20,11 @@ _STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
 
 
 def start_obstacle(runtime: Runtime, ctid: int) -> str:
-    """Return an obstacle to a container's start.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-
-    Returns:
-        The cause, and what to do about it; empty if none is found.
-    """
+    """Return what keeps a container from starting, and what to do; empty if nothing is found."""
     try:
         written = runtime.configuration(ctid)
         loaded = apparmor.loaded_profiles(runtime.node)
-        return obstacle(written, loaded) or next(_now(written), "") or runtime.blocked()
+        return obstacle(written, loaded) or _now(written) or runtime.blocked()
     except RemediationError:
         return ""
 
@@ -48,33 +37,29 @@ def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
         loaded: the profiles that the kernel knows, see
             :func:`docker_lxc_gate.facts.apparmor.loaded_profiles`.
     """
-    lines = (f"{each.cause} ({written.path}, line {each.line})" for each in stopping(written))
-    causes = [*lines, *_profile(written, loaded)]
-    return next(iter(causes), "")
+    for each in stopping(written):
+        return f"{each.cause} ({written.path}, line {each.line})"
+    profile = written.current().get("lxc.apparmor.profile", "")
+    if profile in NO_PROFILE:
+        return ""
+    if profile not in loaded:
+        return f"the kernel does not know its profile {profile}"
+    if _STARTER in loaded and not profile.startswith(_ENTERED):
+        return (
+            f"its profile {profile} cannot be entered: AppArmor lets lxc-start enter profiles "
+            f"whose name begins with 'lxc-' ({written.path})"
+        )
+    return ""
 
 
 def start_advice(runtime: Runtime, ctid: int, obstacle: str) -> str:
-    """Return the advice to start a container.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-        obstacle: the result of :func:`start_obstacle`.
-    """
+    """Return the advice to start a container, given its obstacle; empty: it has none."""
     command = runtime.start_command(ctid)
     return f"correct that, then start it ({command})" if obstacle else f"start it ({command})"
 
 
 def start(runtime: Runtime, ctid: int) -> None:
-    """Start a container; if that fails, add the cause, which pct does not name.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-
-    Raises:
-        CommandFailed: with the runtime's message, and the cause if one is found.
-    """
+    """Start a container; raises CommandFailed with the cause, which pct does not name, if found."""
     try:
         runtime.start(ctid)
     except CommandFailed as failed:
@@ -84,21 +69,9 @@ def start(runtime: Runtime, ctid: int) -> None:
         raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
 
 
-def _now(written: ContainerConfig) -> Iterator[str]:
+def _now(written: ContainerConfig) -> str:
     if pct_options.boolean(written.current().get("template", "")):
-        yield f"it is a template: pct clone makes a container of it ({written.path})"
+        return f"it is a template: pct clone makes a container of it ({written.path})"
     if lock := written.current().get("lock"):
-        yield f"it is locked ({lock}) until what works on it has ended ({written.path})"
-
-
-def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:
-    profile = written.current().get("lxc.apparmor.profile", "")
-    if profile in NO_PROFILE:
-        return
-    if profile not in loaded:
-        yield f"the kernel does not know its profile {profile}"
-    elif _STARTER in loaded and not profile.startswith(_ENTERED):
-        yield (
-            f"its profile {profile} cannot be entered: AppArmor lets lxc-start enter profiles "
-            f"whose name begins with 'lxc-' ({written.path})"
-        )
+        return f"it is locked ({lock}) until what works on it has ended ({written.path})"
+    return ""

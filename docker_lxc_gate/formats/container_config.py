@@ -122,16 +122,13 @@ def read_lines(text: str, *, lxc: bool = False) -> Iterator[Option]:
         elif not lxc and (header := proxmox.header(bare)) is not None:
             section = header
             yield Option(HEADER, section, number, section)
-        elif option := _option(bare, lxc=lxc):
+        elif option := (_lxc_option if lxc else proxmox.option)(bare):
             yield Option(*option, number, section)
         else:
             yield Option(_NEITHER, line.rstrip("\r\n"), number, section)
 
 
-def _option(line: str, *, lxc: bool) -> tuple[str, str] | None:
-    """Return the key and value of a line, as Proxmox or LXC itself reads it."""
-    if not lxc:
-        return proxmox.option(line)
+def _lxc_option(line: str) -> tuple[str, str] | None:
     found = _LXC_OPTION.fullmatch(line)
     return (found["key"], found["value"]) if found else None
 
@@ -242,15 +239,11 @@ def _meant(option: Option) -> str:
 
 
 def same_beside_volumes(one: str, other: str) -> bool:
-    """Whether two configurations are equal except for disks and snapshots.
+    """Whether a present text equals a former one except for disks and snapshots.
 
     When pct takes a snapshot or resizes a disk, it rewrites the file: options sorted, ``lxc.*``
     lines and comments in their order, without blank lines and without the lines that it cannot
     read. Source: PVE::LXC::Config, write_pct_config.
-
-    Args:
-        one: the present text.
-        other: the former text.
     """
     return _beside_volumes(one) == _beside_volumes(other) and _unread(one) <= _unread(other)
 

@@ -87,17 +87,14 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
     yield from islice(_raw_values(written), _MOST)
     yield from _former(written)
     if not written.plain:
-        current = {(o.section, o.key): o for o in written.options if _counts(o)}
+        counting = (o for o in written.options if not o.section or container_config.is_pending(o))
+        current = {(o.section, o.key): o for o in counting}
         own = [option for option in current.values() if not option.key.startswith("lxc.")]
         unknown = [option.line for option in own if pct_options.known(option.key) is None]
         too_many = frozenset(unknown[_MOST:])
         for option in own:
             if option.line not in too_many:
                 yield from _value(option)
-
-
-def _counts(option: Option) -> bool:
-    return not option.section or container_config.is_pending(option)
 
 
 def stopping(written: ContainerConfig) -> Iterator[Defect]:

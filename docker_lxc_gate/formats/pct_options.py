@@ -10,12 +10,10 @@ import difflib
 import ipaddress
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,11 +29,7 @@ _NOT_DEFINED = (
 )
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all tables of the file have in common."""
-
-
-class Value(_Row, frozen=True):
+class Value(Row, frozen=True):
     """How a value is read.
 
     Attributes:
@@ -75,15 +69,15 @@ class Option(Value, frozen=True):
     otherwise: str = ""
 
 
-class _Raw(_Row, frozen=True):
+class _Raw(Row, frozen=True):
     keys: str
     automounts: str
     mount_options: str
+    capabilities: str
+    single: str
 
 
-class _Table(_Row, frozen=True):
-    """The file."""
-
+class _Table(Row, frozen=True):
     version: str
     option: dict[str, Option]
     property: dict[str, dict[str, Value]]
@@ -92,9 +86,7 @@ class _Table(_Row, frozen=True):
     former: dict[str, str]
 
 
-_TABLE = msgspec.toml.decode(
-    files("docker_lxc_gate.formats").joinpath("pct_options.toml").read_bytes(), type=_Table
-)
+_TABLE = table("docker_lxc_gate.formats", "pct_options", _Table)
 #: The version of pve-container that the table was read from.
 VERSION = _TABLE.version
 #: Keys of LXC from before LXC 3, and their present names.
@@ -104,6 +96,10 @@ _RAW_FAMILIES = tuple(key for key in _RAW_KEYS if key.endswith("."))
 #: What ``lxc.mount.auto`` may hold, and the options of a mount entry that LXC knows.
 AUTOMOUNTS = frozenset(_TABLE.raw.automounts.split())
 MOUNT_OPTIONS = frozenset(_TABLE.raw.mount_options.split())
+#: Keys of LXC with one value: a later line replaces an earlier one.
+SINGLE = frozenset(f"lxc.{name}" for name in _TABLE.raw.single.split())
+#: The kernel's capabilities, by the names that AppArmor and LXC know.
+CAPABILITIES = frozenset(_TABLE.raw.capabilities.split())
 _FORMS = {name: patterns.compile(pattern) for name, pattern in _TABLE.form.items()}
 _ADDRESSES = {
     "address": ("IPv4Address", "IPv6Address"),
@@ -327,3 +323,14 @@ def similar(name: str, names: Iterable[str], least: float) -> str:
     if len(name) > _LONGEST:
         return ""
     return next(iter(difflib.get_close_matches(name, list(names), 1, least)), "")
+
+
+def perhaps(name: str, names: Iterable[str], least: float) -> str:
+    """Return which of some names may be meant, as a sentence; empty if none is similar."""
+    meant = similar(name, names, least)
+    return f"Perhaps {meant} is meant." if meant else ""
+
+
+def like_capability(name: str) -> str:
+    """Return which capability may be meant, as a sentence; empty if none is similar."""
+    return perhaps(name.lower().removeprefix("cap_"), CAPABILITIES, 0.7)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.formats.container_config import NO_PROFILE
 from docker_lxc_gate.lint import json_text
-from docker_lxc_gate.lint.finding import in_order
+from docker_lxc_gate.lint.finding import Finding, Kind, Source, in_order
 from docker_lxc_gate.lint.includes import Includes
 from docker_lxc_gate.lint.phoenix import description
 from docker_lxc_gate.lint.rules import (
@@ -19,14 +19,11 @@ from docker_lxc_gate.lint.rules import (
 )
 from docker_lxc_gate.lint.rules.profile import Use
 from docker_lxc_gate.lint.shell_text import commands
-from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.rules.tools import Tools
-    from docker_lxc_gate.lint.source import Source
 
 
 def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
@@ -44,13 +41,9 @@ def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
     sources = [each for each in given if not each.no_text]
     includes = Includes(sources)
     found += _configurations(sources, includes)
-    descriptions = [
-        description.check(source, _of(sources, Kind.SCHEMA))
-        for source in _of(sources, Kind.DESCRIPTION)
-    ]
-    for described in descriptions:
-        found += described.findings
-    uses = [*_uses(sources), *(use for each in descriptions for use in each.uses)]
+    uses = list(_uses(sources))
+    for source in _of(sources, Kind.DESCRIPTION):
+        found += description.check(source, _of(sources, Kind.SCHEMA), uses)
     found += _profiles(sources, uses, with_tools, includes)
     found += _scripts(_of(sources, Kind.SCRIPT), with_tools)
     found += _settings(sources)

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.formats.apparmor_profile import is_skipped
 from docker_lxc_gate.lint import includes
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Kind, Source, not_text
 from docker_lxc_gate.lint.rules import daemon_json
 from docker_lxc_gate.lint.rules.container_config import CONTAINER_FILE
-from docker_lxc_gate.lint.source import Kind, Source, not_text
 from docker_lxc_gate.machines.regular_file import limited, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import PurePath
-
-    from docker_lxc_gate.lint.finding import Finding
 
 
 #: The most files below one directory, the most that is linted together (bytes), the deepest
@@ -64,11 +60,7 @@ class Found:
     size: int = 0
 
     def add(self, found: Found) -> None:
-        """Take in what was found elsewhere; a file that is there already is linted once.
-
-        Raises:
-            ValueError: it is more than is linted together.
-        """
+        """Take in what was found elsewhere, each file once; raises ValueError if it is too much."""
         known = {source.path for source in self.sources}
         new = [source for source in found.sources if source.path not in known]
         self._make_room(sum(len(source.content) for source in new))
@@ -80,11 +72,7 @@ class Found:
         self.findings.append(PROBLEMS[problem].here(cause, path=path, fix=fix))
 
     def take(self, source: Source) -> None:
-        """Take in a file that is not there yet.
-
-        Raises:
-            ValueError: it is more than is linted together.
-        """
+        """Take in a file that is not there yet; raises ValueError if it is too much."""
         self._make_room(len(source.content))
         self.sources.append(source)
 

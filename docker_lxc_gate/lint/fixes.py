@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
-    """Return a file's content with lines replaced; of two edits of one line the first counts.
-
-    Args:
-        content: as it was when it was linted.
-        edits: those of this file.
-    """
+    """Return linted content with the edits of its file; of two of one line the first counts."""
     lines = split_lines(content.decode("utf-8", "surrogateescape"))
     taken: set[int] = set()
     for edit in sorted(edits, key=lambda each: each.line, reverse=True):

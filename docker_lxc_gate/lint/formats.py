@@ -9,15 +9,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from docker_lxc_gate.lint.finding import PROBLEMS, Severity
+from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Severity, Source
 from docker_lxc_gate.masking import mask, shown
-from docker_lxc_gate.printable import for_github, one_line
+from docker_lxc_gate.printable import counted, for_github, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
 
 FORMATS = ("text", "json", "sarif", "github")
 #: Others are red.
@@ -47,17 +45,13 @@ def heading(found: Finding) -> str:
 def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
     """Return how many findings there are, and in how many files of which kind was looked."""
     kinds = Counter(source.kind.value for source in sources)
-    looked = ", ".join(_counted(number, kind) for kind, number in kinds.items())
+    looked = ", ".join(counted(number, kind) for kind, number in kinds.items())
     of_each = [
-        _counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
+        counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
         for severity in Severity
         if (number := sum(each.severity is severity for each in found))
     ]
-    return f"{', '.join(of_each) or 'no finding'} in {_counted(len(sources), 'file')}: {looked}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{', '.join(of_each) or 'no finding'} in {counted(len(sources), 'file')}: {looked}"
 
 
 def as_json(

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.formats.apparmor_profile import is_skipped, statements
-from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, is_skipped, statements
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.machines.regular_file import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.formats.apparmor_profile import Profile, Statement
 
 #: So many files are opened because of others' includes, and so many rules of a profile looked at.
 _MOST_FILES, _MOST_RULES = 2000, 20_000
@@ -74,7 +73,8 @@ class Includes:
                 rules.found.append(Placed(source, each))
                 continue
             name = included(each, source.base)
-            files = self._of(source.base, name) if name else []
+            file = self._files.get((source.base, name)) if name else None
+            files = [file] if file else self._folders.get((source.base, name), [])
             if not files:
                 rules.unknown.append(name or each.included)
             for file in files:
@@ -83,11 +83,6 @@ class Includes:
                     own = [s for s in statements(file.text) if not s.depth]
                     wanted = [s for s in own if s.kind in {"rule", "include"}]
                     self._add(rules, file, wanted, seen)
-
-    def _of(self, base: str, name: str) -> list[Source]:
-        if file := self._files.get((base, name)):
-            return [file]
-        return self._folders.get((base, name), [])
 
 
 def included(said: Statement, base: str) -> str:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate import patterns
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
+    from docker_lxc_gate.lint.finding import Finding, Source
 
 
 #: Where something stands in a document: keys of objects and numbers in lists, from the outside.

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
-from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.read import ABSENT
 from docker_lxc_gate.machines.regular_file import LARGEST
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 from docker_lxc_gate.printable import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 _BASE = "/etc/apparmor.d"
 #: Where the files of a node are: the place, how deep below it, and the names (find's patterns).
@@ -46,10 +45,8 @@ _MOST_IN_GUEST = 100
 def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
     """Return what is linted of one container: its configuration, its node's profiles, its Docker.
 
-    Phoenix's ``repository`` on the node may be absent.
-
-    Raises:
-        FactError: there is no such container on the node, or a file cannot be read.
+    Phoenix's ``repository`` on the node may be absent. Raises FactError if there is no such
+    container on the node, or a file cannot be read.
     """
     path = runtime.config_path(ctid)
     content = runtime.node.read(path)

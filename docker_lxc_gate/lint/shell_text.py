@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import tree_sitter_bash
-from tree_sitter import Language, Parser
+from tree_sitter import Language, Node, Parser
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
@@ -24,8 +24,6 @@ from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from tree_sitter import Node
 
 
 class Command(NamedTuple):
@@ -86,11 +84,7 @@ _HERE = patterns.compile(
 
 @lru_cache(maxsize=64)  # several rules ask for the same text
 def commands(text: str) -> tuple[Command, ...]:
-    """Return a script's commands in order, those in substitutions included.
-
-    Raises:
-        TooTangled: the text needs too much time of the processor.
-    """
+    """Return a script's commands, also in substitutions; raises TooTangled if it takes too long."""
     text = without_documents(text.replace("\r\n", "\n").replace("\0", ""))
     content = text.encode("utf-8", "surrogateescape")
     if len(content) > _SMALL:

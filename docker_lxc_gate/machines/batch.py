@@ -21,13 +21,12 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Dropped, LimitExceeded, TransportError, too_late, too_much
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import LIMIT, Inside, Layer, at_most
+from docker_lxc_gate.machines.transport import LIMIT, Inside, Layer, Transport, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from docker_lxc_gate.machines.read import Read
-    from docker_lxc_gate.machines.transport import Transport
 
 Argv = tuple[str, ...]
 

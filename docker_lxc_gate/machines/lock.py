@@ -27,14 +27,12 @@ import msgspec
 from docker_lxc_gate.errors import LockedError, TransportError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
-from docker_lxc_gate.machines.result import CommandFailed
-from docker_lxc_gate.machines.transport import RUN_ID, RUN_MARK
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import RUN_ID, RUN_MARK, Hold, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Hold, Transport
 
 PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75

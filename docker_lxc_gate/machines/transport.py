@@ -11,7 +11,7 @@ from __future__ import annotations
 import subprocess
 import time
 import uuid
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -20,14 +20,12 @@ from typing_extensions import override
 
 from docker_lxc_gate.errors import LimitExceeded, TransportError, misheard, too_late, too_much
 from docker_lxc_gate.machines import process
-from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
-    from docker_lxc_gate.machines.read import Read
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -20,7 +20,6 @@ from docker_lxc_gate.verdict.verdicts import Unanswerable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from typing import IO
 
 #: Room that a small run needs (bytes); a folder with less is refused.
 _ROOM = 1 << 20

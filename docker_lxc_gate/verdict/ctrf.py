@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from docker_lxc_gate.verdict.record import BAD, Verdict
+from docker_lxc_gate.verdict.record import BAD, Outcome, Run, Verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from docker_lxc_gate.verdict.record import Outcome, Run
 
 _STATUSES = {
     Verdict.COMPLIANT: "passed",

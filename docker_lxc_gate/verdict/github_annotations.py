@@ -14,12 +14,11 @@ import pytest
 from docker_lxc_gate.printable import for_github
 from docker_lxc_gate.verdict.collection import judges
 from docker_lxc_gate.verdict.evidence import shortened
-from docker_lxc_gate.verdict.record import BAD, PRECEDENCE
+from docker_lxc_gate.verdict.record import BAD, PRECEDENCE, Outcome, Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from docker_lxc_gate.verdict.record import Outcome, Run
 
 #: GitHub shows ten annotations of a kind in a step, and drops the others.
 _SHOWN = 10

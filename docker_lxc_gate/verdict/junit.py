@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from docker_lxc_gate.verdict.record import Verdict
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.verdict.record import Outcome, Run
+from docker_lxc_gate.verdict.record import Outcome, Run, Verdict
 
 
 def encoded(run: Run) -> str:

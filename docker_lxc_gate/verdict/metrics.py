@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.verdict.record import Verdict
+from docker_lxc_gate.verdict.record import Requirement, Run, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.verdict.record import Requirement, Run
 
 _PREFIX = "docker_lxc_gate"
 

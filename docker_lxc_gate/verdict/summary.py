@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict.evidence import shortened
-from docker_lxc_gate.verdict.record import HOLDS, PRECEDENCE
+from docker_lxc_gate.verdict.record import HOLDS, PRECEDENCE, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.verdict.record import Run
 
 #: GitHub drops a summary of more than 1 MiB (bytes).
 _ROOM = 900_000

@@ -12,13 +12,12 @@ from rich.text import Text
 from docker_lxc_gate.commandline.output import Console
 from docker_lxc_gate.printable import counted, indented, printable
 from docker_lxc_gate.verdict.evidence import shortened
-from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE
+from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, Outcome, Run
 
 if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from docker_lxc_gate.verdict.record import Outcome, Run
 
 _STYLES = {"compliant": "green", "not compliant": "bold red"}
 #: The least and the greatest width of a table (columns).

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 import click
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 #: How many different files the denials name.
 _NAMES = 100

@@ -25,12 +25,11 @@ from docker_lxc_gate.verdict.claim import not_own
 from proof.faults import catalogue, matrix, real, states
 from proof.faults.catalogue import chosen, sample
 from proof.faults.chain import Chain, ordered
-from proof.faults.fault import RED, UNDETERMINED
+from proof.faults.fault import RED, UNDETERMINED, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from proof.faults.fault import Fault
     from proof.faults.run import Result
 
 _REPORTS = Path(__file__).parents[2] / "reports"

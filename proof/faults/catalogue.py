@@ -7,13 +7,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import UsageError
-from proof.faults.fault import HELPER, RED, written
+from proof.faults.fault import HELPER, RED, Fault, written
 from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from proof.faults.fault import Fault
 
 #: The files of ``proof/faults/rows``, in the order of the plan.
 TOPICS = (

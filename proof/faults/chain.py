@@ -15,7 +15,7 @@ from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.masking import mask_end
 from docker_lxc_gate.printable import one_line
 from proof.faults import run, states
-from proof.faults.fault import COMPLIANT, CTID, shell
+from proof.faults.fault import COMPLIANT, CTID, Fault, shell
 from proof.faults.run import Gate, Problem, Result
 from proof.faults.scenarios import scenarios
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.lab.machine import Lab
     from docker_lxc_gate.machines.transport import Transport
-    from proof.faults.fault import Fault
 
 #: How long a rollback may take (seconds); a restore takes about ten.
 _PATIENCE = 120.0

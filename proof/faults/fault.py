@@ -11,7 +11,7 @@ import msgspec
 
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
-from proof.faults.scenarios import inside, read_only, scenarios
+from proof.faults.scenarios import Scenario, inside, read_only, scenarios
 from remediation import plan_file
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
@@ -19,7 +19,6 @@ from remediation.phoenix import REPOSITORY
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
-    from proof.faults.scenarios import Scenario
     from remediation.plan_file import PlanFile
 
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"

@@ -23,8 +23,8 @@ from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from proof.faults import run
-from proof.faults.fault import COMPLIANT, shell
-from proof.faults.run import Problem, Result
+from proof.faults.fault import COMPLIANT, Fault, shell
+from proof.faults.run import Found, Problem, Result
 from remediation import desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.provision import thrown_away
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
-    from proof.faults.fault import Fault
-    from proof.faults.run import Found
 
 #: The gate changes these files itself: it pulls and runs images.
 _THE_GATES = re.compile(r"container: file /var/lib/(docker|containerd)(/|$)")

@@ -13,7 +13,7 @@ from docker_lxc_gate.errors import Busy, Dropped, FactError, RemediationError
 from docker_lxc_gate.facts import docker, startable
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
-from docker_lxc_gate.formats.normal_form import dropped, is_rewritten, normal_form
+from docker_lxc_gate.formats.proxmox import dropped, is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.read import Read, content_of

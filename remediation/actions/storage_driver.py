@@ -18,7 +18,7 @@ from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.printable import Notice, counted, cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
@@ -27,7 +27,6 @@ from remediation.engine.action import Action, Reads, SideEffect
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 
 _SERVICE_TIMEOUT = 180.0

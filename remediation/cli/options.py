@@ -16,14 +16,13 @@ from docker_lxc_gate.printable import Notice
 from remediation import docker_in_lxc, plan_file
 from remediation.cli import printing
 from remediation.cli.opened import opened
-from remediation.engine.plan import require_known
+from remediation.engine.plan import Plan, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
-    from remediation.engine.plan import Plan
 
 _P = ParamSpec("_P")
 _PLAN_HELP = "The plan: docker-in-lxc, plain, or a TOML file.  [default: the target's]"

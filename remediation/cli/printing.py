@@ -16,7 +16,7 @@ from docker_lxc_gate.lint.formats import STYLES, heading
 from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import Notice, printable
 from remediation import docker_in_lxc
-from remediation.engine.journal_entries import Life
+from remediation.engine.journal_entries import Entry, Life
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.drift import Drift
     from remediation.engine.action import Outcome, Step
     from remediation.engine.journal import Journal
-    from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
     from remediation.rehearsal import Stage
 

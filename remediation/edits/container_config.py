@@ -9,6 +9,7 @@ from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.formats.container_config import (
     FUSE_ENTRY,
     HEADER,
+    ContainerConfig,
     features,
     gives_fuse,
     is_option,
@@ -23,8 +24,6 @@ from docker_lxc_gate.formats.proxmox import PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from docker_lxc_gate.formats.container_config import ContainerConfig
 
 
 def letting_go(written: ContainerConfig, ctid: int | str) -> str:

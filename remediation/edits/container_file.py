@@ -15,14 +15,13 @@ from remediation.edits.container_config import (
     with_lxc_options,
     with_options,
 )
-from remediation.plan_file import GENERATED
+from remediation.plan_file import GENERATED, PlanFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.plan_file import PlanFile
 
 DEFAULT = plan_file.find()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
-from remediation.engine.action import Outcome, Place, SideEffect
+from remediation.engine.action import Outcome, Place, SideEffect, Step
 from remediation.engine.errors import (
     ACCEPT,
     ROLLBACK,
@@ -19,7 +19,7 @@ from remediation.engine.errors import (
     RollbackFailed,
     VerifyFailed,
 )
-from remediation.engine.plan import Stage, asked_together, elsewhere, once
+from remediation.engine.plan import Plan, Stage, asked_together, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
 if TYPE_CHECKING:
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.action import Step
     from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
-    from remediation.engine.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -40,20 +40,17 @@ import msgspec
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, UsageError
-from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
-from docker_lxc_gate.machines.transport import LIMIT, at_most
+from docker_lxc_gate.machines.transport import LIMIT, Transport, at_most
 from remediation.engine import journal_entries, journal_format
 from remediation.engine.action import Place
-from remediation.engine.journal_format import VERSION
+from remediation.engine.journal_format import VERSION, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from docker_lxc_gate.machines.read import Read
-    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_entries import Entry
-    from remediation.engine.journal_format import Line
 
 DIRECTORY = "/var/lib/docker-lxc-gate"
 #: More than this lies beside the journal (bytes).

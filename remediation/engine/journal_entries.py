@@ -11,6 +11,7 @@ from remediation.engine.journal_format import (
     After,
     Before,
     Finished,
+    Line,
     RolledBack,
     RollingBack,
 )
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from remediation.engine.action import Place
-    from remediation.engine.journal_format import Line
 
 
 class Life(StrEnum):

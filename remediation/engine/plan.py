@@ -6,23 +6,21 @@ Nothing in this package knows of Docker or AppArmor.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines.batch import Ahead
-from remediation.engine.action import Place
+from remediation.engine.action import Action, Consequence, Place, Step
 from remediation.engine.errors import ACCEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from contextlib import AbstractContextManager
 
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.read import Read
-    from remediation.engine.action import Action, Consequence, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
 

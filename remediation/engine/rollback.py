@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
 from docker_lxc_gate.printable import Notice
-from remediation.engine.action import Consequence, Outcome, Place, SideEffect
+from remediation.engine.action import Consequence, Outcome, Place, SideEffect, Step
 from remediation.engine.differing import differing
 from remediation.engine.errors import (
     ACCEPT,
@@ -22,7 +22,7 @@ from remediation.engine.errors import (
     RollbackFailed,
     VerifyFailed,
 )
-from remediation.engine.plan import Stage, asked_together, elsewhere, lost, once
+from remediation.engine.plan import Plan, Stage, asked_together, elsewhere, lost, once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.action import Step
     from remediation.engine.journal_entries import Entry
-    from remediation.engine.plan import Plan
 
 #: The file systems that a machine of some years may have; Docker's is often one of its own.
 SYNC = (

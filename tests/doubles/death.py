@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
-from docker_lxc_gate.machines.transport import Layer
+from docker_lxc_gate.machines.transport import Layer, Transport
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
 from remediation.engine.rollback import roll_back
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
 
 

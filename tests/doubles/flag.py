@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.drift import Drift
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.engine.action import Action, Consequence, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from docker_lxc_gate.machines.transport import Transport
 
 ON = Local()
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.answers import Answers
-from docker_lxc_gate.doctor.case import Case
+from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, diagnose
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
@@ -19,7 +18,6 @@ from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from docker_lxc_gate.doctor.case import Diagnosis
     from docker_lxc_gate.machines.read import Read
 
 CTID = 950

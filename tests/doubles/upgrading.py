@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
-from docker_lxc_gate.doctor.answers import Answers
-from docker_lxc_gate.doctor.case import Case
+from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis
 from docker_lxc_gate.formats import container_config
 from tests.doubles import patient
 from tests.doubles.patient import CTID, Raw, confined
@@ -14,7 +13,6 @@ from tests.doubles.patient import CTID, Raw, confined
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from docker_lxc_gate.doctor.case import Diagnosis
     from docker_lxc_gate.machines.read import Read
 
 NOW = 1795760058

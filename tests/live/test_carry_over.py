@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.lab import workload_image as image
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 from proof.faults import states
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
@@ -17,7 +17,6 @@ from tests.live.running import remediation
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.transport import Transport
 
 _PATIENCE = 1800.0
 #: What a Docker container does to the files of its image and to a volume. Some stay.

@@ -15,7 +15,7 @@ import pytest
 from proof.faults import matrix, run, states
 from proof.faults.catalogue import FAULTS, SLOW, sample
 from proof.faults.chain import Chain, ordered
-from proof.faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY
+from proof.faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY, Fault
 from proof.faults.run import Result, gate
 from proof.faults.scenarios import scenarios
 from proof.faults.states import WITHOUT_BACKUPS
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.lab.machine import Lab
     from docker_lxc_gate.machines.ssh.connection import Ssh
-    from proof.faults.fault import Fault
 
 _WHOLE = os.environ.get("FAULTS") == "all"
 CHOSEN = ordered(FAULTS if _WHOLE else sample())

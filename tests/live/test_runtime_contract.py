@@ -18,7 +18,7 @@ from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
-from docker_lxc_gate.machines.transport import Inside, at_most
+from docker_lxc_gate.machines.transport import Inside, Transport, at_most
 from proof.faults.fault import CTID
 from proof.faults.states import snapshot
 from remediation.desired import FEATURES, PROFILE
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.transport import Transport
 
 KINDS = {"pct": Pct, "lxc": Lxc}
 #: A container that there is not.

@@ -13,19 +13,16 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from docker_lxc_gate.machines.ssh import connection
 from remediation import desired, phoenix
 from remediation.cli.group import main
 from tests.doubles.nodes.counted import Counted
 from tests.doubles.nodes.healthy import Healthy
-
-if TYPE_CHECKING:
-    from click.testing import Result
 
 ROOT = Path(__file__).parents[2]
 NODE = "root@pve1/950"

@@ -38,7 +38,7 @@ from docker_lxc_gate.commandline.json_output import json_line
 from docker_lxc_gate.doctor import examine, upgrade
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import confinement, dockerd
-from docker_lxc_gate.facts.audit import audit_files, audit_log, audit_netlink, audit_records
+from docker_lxc_gate.facts.audit import audit_files, audit_records, audit_sources
 from docker_lxc_gate.facts.denial import denial_log, profile_text
 from docker_lxc_gate.facts.denial.denial_answers import (
     danger,
@@ -47,11 +47,12 @@ from docker_lxc_gate.facts.denial.denial_answers import (
     wanted,
 )
 from docker_lxc_gate.facts.denial.denial_groups import Tally
+from docker_lxc_gate.facts.prerequisites import affected
 from docker_lxc_gate.lint import fixes, formats, remote
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
-from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines import batch, root
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.runtime.lxc import Lxc
@@ -212,7 +213,7 @@ def log_file(on: Transport) -> None:
 
 def log_window(on: Transport) -> None:
     """Read auditd's log of a window twice."""
-    log = audit_log.AuditLog(on, "11", 4)
+    log = audit_sources.AuditLog(on, "11", 4)
     for _ in range(2):
         audit_records.parse(log.text())
 
@@ -273,9 +274,10 @@ FOUND: dict[str, Asked] = {
     "upgrade.examine": lambda on: upgrade.examine(Lxc(on), 950),
     "denial_groups.Tally": explained,
     "audit_files.opened": log_file,
-    "audit_log.AuditLog": log_window,
-    "audit_netlink.text": lambda on: audit_netlink.Records(on).text(),
+    "audit_sources.AuditLog": log_window,
+    "audit_sources.text": lambda on: audit_sources.Records(on).text(),
     "batch.told": told,
+    "docker_lxc_gate.facts.prerequisites.affected_plain": lambda on: affected(Lxc(on), "p", 950),
     "denial_log.running_under": lambda on: denial_log.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,
     "confinement.widening_rules": widened,

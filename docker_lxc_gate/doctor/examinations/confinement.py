@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Case, Examination, here
 from docker_lxc_gate.formats.apparmor_profile import statements
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.doctor.node_reads import Confined
-    from docker_lxc_gate.lint.finding import Finding
 
 #: Of more containers a reader needs no name.
 _MANY = 5

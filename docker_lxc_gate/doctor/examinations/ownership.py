@@ -1,4 +1,4 @@
-"""What nobody in the container owns: bind mounts, Docker's volumes, graphics cards.
+"""What nobody in the container owns: ids without a map, bind mounts, volumes, graphics cards.
 
 Of bind mounts only those of the container's configuration: Proxmox gives a volume that it makes
 itself to the container. Of Docker's volumes the container itself looks: no path of the guest is
@@ -13,22 +13,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.case import PROBLEMS, Examination, here
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, Reads, here
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.formats.container_config import mount_points
-from docker_lxc_gate.formats.id_map import NEEDED
-from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.formats.container_config import ContainerConfig, mount_points
+from docker_lxc_gate.formats.id_map import MANY, NEEDED, Range, holes, in_words, missed
+from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.doctor.case import Case, Reads
     from docker_lxc_gate.doctor.guest_reads import DockerMount, Given, Owned
-    from docker_lxc_gate.formats.container_config import ContainerConfig
-    from docker_lxc_gate.formats.id_map import Range
-    from docker_lxc_gate.lint.finding import Finding
 
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
@@ -85,16 +81,18 @@ def bind_mounts(case: Case) -> Iterator[Finding]:
         if not unmapped:
             continue
         writer = guest_reads.writer(containers, partial(_is_below, place=place))
-        writer = "" if owned.usable else writer
         said = (
             f"{place} in the container is {source} on the node, of {' and '.join(unmapped)}, "
             f"which the container does not have: it shows as {owned.user}:{owned.group}"
         )
-        if writer:
-            said += f"; the Docker container {writer} is to write there, and cannot"
-        severity = Severity.PROBLEM if writer else None
         fix = _fix_mount(case, user, group, maps.users)
-        yield here("bind-mount-of-nobody", said, fix=fix, severity=severity)
+        yield _strange("bind-mount-of-nobody", said, fix, "" if owned.usable else writer)
+
+
+def _strange(problem: str, said: str, fix: str, writer: str) -> Finding:
+    if writer:
+        said += f"; the Docker container {writer} is to write there, and cannot"
+    return here(problem, said, fix=fix, severity=Severity.PROBLEM if writer else None)
 
 
 def _is_unmapped(owned: Owned) -> bool:
@@ -139,7 +137,8 @@ def volumes(case: Case) -> Iterator[Finding]:
     volumes = case.guest.of(guest_reads.VOLUMES)
     strange = [each for each in volumes.found if not each.usable]
     if strange:
-        has = _ranges(case.node.of(node_reads.id_maps(case.ctid)).users)
+        users = case.node.of(node_reads.id_maps(case.ctid)).users
+        has = [f"{each.outside} to {each.outside + each.count - 1}" for each in users]
         containers = case.guest.maybe(guest_reads.CONTAINERS, ())
         info = case.guest.maybe(guest_reads.INFO, None)
         fix = _fix_volume(case, (info.docker_root_dir if info else "") or _ROOT)
@@ -147,21 +146,12 @@ def volumes(case: Case) -> Iterator[Finding]:
             writer = guest_reads.writer(containers, partial(_is_volume, name=each.name))
             said = (
                 f"the volume {each.name} shows as {each.user}:{each.group} in the "
-                f"container: its owner on the node is none of {has}, which the container has"
+                f"container: its owner on the node is none of the ids "
+                f"{listed(has, _MANY, 'more ranges')}, which the container has"
             )
-            if writer:
-                said += f"; the Docker container {writer} is to write there, and cannot"
-            yield here(
-                "volume-of-nobody", said, fix=fix, severity=Severity.PROBLEM if writer else None
-            )
+            yield _strange("volume-of-nobody", said, fix, writer)
     if volumes.more:
         raise FactError("Docker has too many volumes to look at all of them")
-
-
-def _ranges(users: Sequence[Range]) -> str:
-    """Return the node's ids that the container has."""
-    said = [f"{each.outside} to {each.outside + each.count - 1}" for each in users]
-    return f"the ids {listed(said, _MANY, 'more ranges')}"
 
 
 def _is_volume(mount: DockerMount, name: str) -> bool:
@@ -223,4 +213,86 @@ def _fix_device(device: Given) -> str:
     return (
         f"Delete its lxc.mount.entry, and set: dev0: {device.path[:100]},gid=G. G is the id of the "
         "group render or video in the container (getent group render). Then restart the container."
+    )
+
+
+_ASKED = (messages.READ, guest_reads.CONTAINERS)
+
+
+@Examination(
+    "whether every id is mapped", ("id-map-hole",), node=(node_reads.id_maps,), guest=_ASKED
+)
+def unmapped(case: Case) -> Iterator[Finding]:
+    """Yield the holes in the container's map, for users and for groups."""
+    maps = case.node.of(node_reads.id_maps(case.ctid))
+    named = [] if case.guest.maybe(messages.READ, None) is None else _missed(case)
+    for at, (noun, letter, ranges) in enumerate(
+        (("user", "u", maps.users), ("group", "g", maps.groups))
+    ):
+        found = holes(ranges)
+        if not found:
+            continue
+        ids = {each[at] for each in named}
+        inside = sorted(n for n in ids if any(first <= n <= last for first, last in found))
+        said = f"the {noun} {in_words(found)} not mapped"
+        if inside:
+            said += f"; Docker's message names {noun} {inside[0]}, which is one of them"
+        yield here(
+            "id-map-hole",
+            said,
+            fix=_fix(letter, ranges, found),
+            severity=Severity.SEEN if inside else None,
+        )
+
+
+@Examination(
+    "whether an image has ids that are not mapped",
+    ("image-above-id-map",),
+    node=(node_reads.id_maps,),
+    guest=_ASKED,
+)
+def above(case: Case) -> Iterator[Finding]:
+    """Yield the ids above 65535 that Docker could not give a file to."""
+    named = _missed(case)
+    maps = case.node.of(node_reads.id_maps(case.ctid))
+    above = {
+        f"{noun} {ids[at]}"
+        for ids in named
+        for at, (noun, ranges) in enumerate((("user", maps.users), ("group", maps.groups)))
+        if ids[at] >= NEEDED and not any(each.has_inside(ids[at]) for each in ranges)
+    }
+    if above:
+        said = ", ".join(sorted(above)[:MANY])
+        yield here(
+            "image-above-id-map",
+            f"an image holds files of {said}, which the container does not have",
+        )
+
+
+def _missed(case: Case) -> list[tuple[int, int]]:
+    """Return user and group of each file that Docker could not give to its owner."""
+    return [
+        ids
+        for each in messages.said(case, "id-map-hole", "image-above-id-map")
+        if (ids := missed(each.line))
+    ]
+
+
+def _fix(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]) -> str:
+    """Return what to write: the holes get the node's ids that follow from the longest range."""
+    longest = max(ranges, key=lambda each: each.count, default=None)
+    apart = longest.outside - longest.inside if longest else 0
+    wanted = [(first, first + apart, last - first + 1) for first, last in found]
+    taken = any(
+        each.outside < outside + count and outside < each.outside + each.count
+        for _, outside, count in wanted
+        for each in ranges
+    )
+    if taken or len(found) > MANY or apart <= 0:
+        return PROBLEMS["id-map-hole"].fix
+    lines = "; ".join(f"lxc.idmap: {letter} {a} {b} {count}" for a, b, count in wanted)
+    file = "/etc/subuid" if letter == "u" else "/etc/subgid"
+    return (
+        f"Add to the container's configuration: {lines}. {file} must give root these ids of the "
+        "node. Then restart the container."
     )

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Case, Examination, here
 from docker_lxc_gate.formats.apparmor_profile import profiles
-from docker_lxc_gate.formats.mount_table import below
+from docker_lxc_gate.formats.mount_table import Mount, below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.doctor.node_reads import Confined
-    from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.lint.finding import Finding
 
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.

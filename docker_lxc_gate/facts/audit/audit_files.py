@@ -71,8 +71,7 @@ class Readable(Protocol):
 def files(path: Path) -> list[Path]:
     """Return the files of a log, oldest first: one file, or all of auditd's in a directory.
 
-    Raises:
-        FactError: there is no such file, or no auditd's log in the directory.
+    Raises FactError if there is no such file, or no auditd's log in the directory.
     """
     try:
         if not path.is_dir():
@@ -90,22 +89,14 @@ def files(path: Path) -> list[Path]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Readable]:
-    """Open a file of a log; what is compressed by gzip is read as if it were not.
-
-    Raises:
-        FactError: it cannot be opened, or not be read to its end.
-    """
+    """Open a file of a log, unpacked if it is of gzip; raises FactError if it cannot be read."""
     with read_errors(str(path)), path.open("rb") as raw:
         yield decompressed(raw)
 
 
 @contextmanager
 def read_errors(name: str) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into an error of ours.
-
-    Raises:
-        FactError: it cannot be read to its end.
-    """
+    """Turn what goes wrong while a file is read into FactError: it cannot be read to its end."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -117,10 +108,8 @@ def read_errors(name: str) -> Iterator[None]:
 def decompressed(raw: BinaryIO | io.RawIOBase) -> Readable:
     """Return a stream without its compression, if it has one.
 
-    What somebody types or pastes into a terminal is read up to the first end of it (Ctrl-D).
-
-    Raises:
-        OSError: it is another device, such as /dev/zero, or no text.
+    What somebody types or pastes into a terminal is read up to the first end of it (Ctrl-D). Raises
+    OSError for another device, such as /dev/zero, and for what is no text.
     """
     if raw.isatty():
         return io.BytesIO(raw.read())

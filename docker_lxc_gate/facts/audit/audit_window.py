@@ -21,25 +21,25 @@ import stamina
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
-from docker_lxc_gate.facts.audit import audit_netlink, canary
-from docker_lxc_gate.facts.audit.audit_log import AuditLog
+from docker_lxc_gate.facts.audit import audit_sources, canary
 from docker_lxc_gate.facts.audit.audit_records import (
     AUDIT_LOG,
     DENIED,
     FIELD,
     LONGEST_RECORD,
     SET,
+    Denial,
     parse,
     reconfigures,
     restarts,
     serial,
     without_canaries,
 )
+from docker_lxc_gate.facts.audit.audit_sources import AuditLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.transport import Transport
 
 #: How long a record may take from the kernel to the log (seconds).
@@ -97,9 +97,9 @@ class Window:
         self._returned = set[str]()
         #: Why the kernel's records cannot be read; empty if they can.
         self.kernel_unreadable = ""
-        self._records: audit_netlink.Records | None = None
+        self._records: audit_sources.Records | None = None
         try:
-            self._records = audit_netlink.Records(node, AUDIT_LOG)
+            self._records = audit_sources.Records(node, AUDIT_LOG)
         except FactError as error:
             self.kernel_unreadable = str(error)
         try:
@@ -120,25 +120,26 @@ class Window:
             if self.kernel_unreadable:
                 raise Unwatched(self.kernel_unreadable)
             return
-        self._require_running(self._start)
+        if why := self._suspension(self._start):
+            raise Unwatched(why)
         if not self._start.inode:
             raise Unwatched(
                 f"denials go to auditd on {self._node.machine}, but {AUDIT_LOG} cannot be read"
             )
 
-    def _require_running(self, state: audit_netlink.State) -> None:
-        if state.suspended:
-            raise Unwatched(
-                f"{state.name} (process {state.reader}) on {self._node.machine} is suspended, so "
-                f"nothing is written to {AUDIT_LOG}: resume it with kill -CONT {state.reader}, "
-                "then run the gate again"
-            )
+    def _suspension(self, state: audit_sources.State) -> str:
+        if not state.suspended:
+            return ""
+        return (
+            f"{state.name} (process {state.reader}) on {self._node.machine} is suspended, so "
+            f"nothing is written to {AUDIT_LOG}: resume it with kill -CONT {state.reader}, "
+            "then run the gate again"
+        )
 
     def new_denials(self) -> list[Denial]:
         """Return the denials since the window opened, or since the last call.
 
-        Raises:
-            Unwatched: the log cannot be read.
+        Raises Unwatched if the log cannot be read.
         """
         text = self._read_auditd() if self.source == "auditd" else self._read_kernel()
         found = [each for each in parse(text) if self._opened.nonce not in each.line]
@@ -149,8 +150,7 @@ class Window:
     def close(self) -> list[Denial]:
         """End the window and return its denials, without the canaries.
 
-        Raises:
-            Unwatched: the window has a gap; the error holds the known denials.
+        Raises Unwatched if it has a gap; the error holds the known denials.
         """
         kernel = log_file = _SourceReport()
         doubts: list[str] = []
@@ -181,7 +181,7 @@ class Window:
         if self._records:
             self._records.close()
 
-    def _hiding_rules(self, end: audit_netlink.State) -> Iterator[str]:
+    def _hiding_rules(self, end: audit_sources.State) -> Iterator[str]:
         """Yield the rules that drop records, at either end."""
         for rule in dict.fromkeys((*self._start.rules, *end.rules)):
             if self._may_hide(rule):
@@ -203,16 +203,13 @@ class Window:
         return True
 
     def _changes(
-        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_netlink.State
+        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_sources.State
     ) -> Iterator[str]:
         """Yield the changes in the window that may have hidden a denial."""
         begin, unknown = self._start, "whether there were other denials is not known for certain"
         auditd = self.source == "auditd"
-        if auditd and end.suspended:
-            try:
-                self._require_running(end)
-            except Unwatched as error:
-                yield str(error)
+        if auditd and (why := self._suspension(end)):
+            yield why
         readers = [_words(each, 2) for each in kernel.remarks if each.startswith("reader ")]
         if (end.reader, end.started) != (begin.reader, begin.started):
             readers.insert(0, [str(begin.reader), str(end.reader)])
@@ -252,7 +249,7 @@ class Window:
                     f"{said.get('operation')}, by {said.get('comm')}); {unknown}"
                 )
 
-    def _truncations(self, kernel: _SourceReport, end: audit_netlink.State) -> Iterator[str]:
+    def _truncations(self, kernel: _SourceReport, end: audit_sources.State) -> Iterator[str]:
         said = f"{AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
         for remark in kernel.remarks:
             if remark.startswith("shrank "):
@@ -263,7 +260,7 @@ class Window:
             yield f"{AUDIT_LOG} was removed in the window: records are gone"
 
     def _lost_records(
-        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_netlink.State
+        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_sources.State
     ) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
         resets = [_words(each, 2) for each in kernel.remarks if each.startswith("reset ")]
@@ -367,7 +364,7 @@ class Window:
                 for denial in parse("\n".join(lines[begin:until]))
                 if denial.fields.get("name") not in own
             ),
-            tuple(line.removeprefix(audit_netlink.REMARK) for line in others),
+            tuple(line.removeprefix(audit_sources.REMARK) for line in others),
             self._opened.found_in(lines),
             closed.found_in(lines),
         )
@@ -378,9 +375,9 @@ class Window:
             raise Unwatched(f"the canary was not refused on {self._node.machine}")
         return provoked
 
-    def _state(self) -> audit_netlink.State:
+    def _state(self) -> audit_sources.State:
         try:
-            return audit_netlink.state(self._node, AUDIT_LOG)
+            return audit_sources.state(self._node, AUDIT_LOG)
         except FactError as error:
             raise Unwatched(f"cannot count lost audit records: {error}") from error
 
@@ -389,7 +386,7 @@ class Window:
             text = self._records.text() if self._records else ""
         except FactError as error:
             raise Unwatched(str(error)) from error
-        if audit_netlink.GAP in text:
+        if audit_sources.GAP in text:
             found = without_canaries(text)
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(

@@ -14,6 +14,7 @@ from docker_lxc_gate.facts.denial import path_denials, process_denials
 from docker_lxc_gate.facts.denial.denial_class import (
     KNOWN,
     PLACES,
+    DenialClass,
     NoRule,
     Record,
     advice,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from docker_lxc_gate.facts.audit.audit_records import Denial
-    from docker_lxc_gate.facts.denial.denial_class import DenialClass
     from docker_lxc_gate.facts.denial.profile_text import Policy, Rule
 
 #: Each class, by what :func:`kind` calls its records; the first one that tells a record has it.
@@ -111,8 +111,7 @@ def smallest_rule(denial: Denial) -> str:
 def rule(denial: Denial) -> str:
     """Return the same rule, as it stands in a profile.
 
-    Raises:
-        NoRule: there is none; what would help instead, if that is known.
+    Raises NoRule if there is none; it says what would help instead, if that is known.
     """
     fields = denial.fields
     if any(one_line(value) != value or _REPLACED in value for value in fields.values()):
@@ -151,12 +150,7 @@ def _literal(value: str) -> str:
 
 
 def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
-    """Return the deny rules that forbid what was denied.
-
-    Args:
-        policy: of the profile's file.
-        fields: of the record.
-    """
+    """Return the deny rules of a profile's file that forbid what a record says was denied."""
     denying = [rule for rule in policy.of(fields.get("profile", "")) if rule.denies]
     return [rule for rule in denying if _forbids(rule, policy, fields)]
 

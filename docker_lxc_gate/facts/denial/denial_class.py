@@ -10,24 +10,19 @@ Sources: apparmor.d(5); kernel ``security/apparmor/include/audit.h`` (the operat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import msgspec
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial.profile_text import matches
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all rows have in common."""
-
-
-class _Advice(_Row, frozen=True):
+class _Advice(Row, frozen=True):
     """A text of profiles: all, or those that a container has ``inside``.
 
     One that ``nests`` is about the classes that are allowed with nesting alone.
@@ -39,7 +34,7 @@ class _Advice(_Row, frozen=True):
     nests: bool = False
 
 
-class _Known(_Row, frozen=True):
+class _Known(Row, frozen=True):
     fields: dict[str, tuple[str, ...]]
     conditions: dict[str, str]
     access: dict[str, str]
@@ -57,9 +52,7 @@ class _Known(_Row, frozen=True):
     varying: tuple[tuple[str, str, str, str], ...]
 
 
-KNOWN = msgspec.toml.decode(
-    files("docker_lxc_gate.facts.denial").joinpath("known.toml").read_bytes(), type=_Known
-)
+KNOWN = table("docker_lxc_gate.facts.denial", "known", _Known)
 PLACES = KNOWN.fields["places"]
 #: The mark of the first sort of ids, until a name is quoted for a rule: a control character, since
 #: no name with one gets a rule.

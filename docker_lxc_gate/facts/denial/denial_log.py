@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.audit import audit_netlink
-from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, serial
+from docker_lxc_gate.facts.audit import audit_sources
+from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.facts.process_tree import ProcessNotes
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Prints the cgroups of the processes under a profile; a command line might be too short.
 _UNDER = """
@@ -192,12 +190,10 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
         node: whose.
         since: of the journal nothing older is read (Unix time).
 
-    Raises:
-        FactError: the answer cannot be read.
-        TransportError: the node cannot be reached.
+    Raises FactError if the answer cannot be read, TransportError if the node cannot be reached.
     """
     when = "" if since is None else f"{int(since)}"
-    asked = [audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE, when, f"{_LOG}"]
+    asked = [audit_sources.ASK, AUDIT_LOG, audit_sources.STATE, when, f"{_LOG}"]
     with at_most(_LONGEST):
         told = node.look(["sh", "-c", _READ, "denials", *asked], timeout=_PATIENCE)
     parts = _parts_of(told.stdout)

@@ -6,7 +6,6 @@ Sources: mount_namespaces(7); kernel ``security/apparmor/{file,mount}.c``.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial.denial_class import (
@@ -14,14 +13,12 @@ from docker_lxc_gate.facts.denial.denial_class import (
     PART,
     DenialClass,
     NoRule,
+    Record,
     hold,
     is_path,
     parts_of,
 )
 from docker_lxc_gate.facts.denial.profile_text import matches
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.facts.denial.denial_class import Record
 
 #: A file's permissions as the kernel writes them, and as a profile does; in a profile's order.
 _GRANTED = {**{letter: letter for letter in "rwamkl"}, **dict.fromkeys("cd", "w"), "x": "ix"}

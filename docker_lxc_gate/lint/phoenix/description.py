@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.phoenix import schema_errors
 from docker_lxc_gate.lint.rules import container_config, container_confinement
 from docker_lxc_gate.lint.rules.profile import Use
-from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.process import limited
 from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.json_text import Document, Path
 
 #: Seconds of the processor for the library.
@@ -36,11 +35,7 @@ class Unusable(Exception):
 
 
 def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
-    """Return each place of a value that its schema does not allow, and why.
-
-    Raises:
-        Unusable: the schema is invalid, or asks for too much.
-    """
+    """Return where a schema does not allow a value, and why; raises Unusable if it cannot judge."""
     try:
         text = json.dumps([schema, value], ensure_ascii=False)
         both = text.encode(errors="xmlcharrefreplace")  # the library refuses a lone surrogate
@@ -55,35 +50,27 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
     return [(tuple(path), why) for path, why in json.loads(result.stdout)]
 
 
-@dataclass(frozen=True)
-class Described:
-    """What a description says, and what is wrong with it."""
-
-    findings: tuple[Finding, ...]
-    uses: tuple[Use, ...]
-
-
-def check(source: Source, schemas: Sequence[Source]) -> Described:
-    """Return what is wrong with a description, and which profiles it gives to containers.
+def check(source: Source, schemas: Sequence[Source], uses: list[Use]) -> Iterator[Finding]:
+    """Yield what is wrong with a description.
 
     Args:
         source: of the kind DESCRIPTION.
         schemas: the schemas that are linted with it; its own is the one that it names, or the one
             next to it with its name.
+        uses: gets the profiles that the description gives to containers.
     """
     document, found = json_text.read(source)
+    yield from found
     if document is None:
-        return Described(tuple(found), ())
-    found += _by_schema(source, document, schemas)
-    uses: list[Use] = []
+        return
+    yield from _by_schema(source, document, schemas)
     for path, entry in _containers(document.value):
-        found += _options(source, document, path, entry)
+        yield from _options(source, document, path, entry)
         profile = entry.get("apparmor_profile")
         if isinstance(profile, str):
             line, _ = document.place((*path, "apparmor_profile"))
             if profile not in {"", "unconfined"}:  # phoenix then writes no line: Proxmox generates
                 uses.append(Use(profile, source, line))
-    return Described(tuple(found), tuple(uses))
 
 
 def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) -> Iterator[Finding]:

@@ -27,10 +27,8 @@ _PATTERNS = FancyRegexOptions(backtrack_limit=1000, size_limit=1 << 20, dfa_size
 def errors(schema: Any, value: Any) -> Iterator[tuple[list[str | int], str]]:
     """Yield each place of a value that its schema does not allow, and why.
 
-    Nothing is retrieved: a schema of elsewhere demands nothing, nor does a format.
-
-    Raises:
-        ValueError: the schema cannot be used.
+    Nothing is retrieved: a schema of elsewhere demands nothing, nor does a format. Raises
+    ValueError if the schema cannot be used.
     """
     validator = validator_for(
         schema,

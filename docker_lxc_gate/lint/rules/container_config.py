@@ -18,33 +18,20 @@ from docker_lxc_gate.formats import container_config, pct_options, proxmox
 from docker_lxc_gate.formats.container_config import (
     HEADER,
     MOUNT_ENTRY_FIELDS,
+    ContainerConfig,
+    Option,
     is_option,
     is_pending,
 )
 from docker_lxc_gate.formats.container_defects import Defect, defects
-from docker_lxc_gate.lint.finding import Edit, Severity
-from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.lint.finding import Edit, Finding, Kind, Severity, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
-
 
 #: What Proxmox calls a container's file.
 CONTAINER_FILE = patterns.compile(r"[1-9][0-9]{2,8}\.conf")
-#: Keys of which LXC knows one value: a later line replaces an earlier one.
-_SINGLE = frozenset(
-    f"lxc.{name}"
-    for names in (
-        "apparmor.profile apparmor.allow_nesting apparmor.allow_incomplete seccomp.profile arch",
-        "selinux.context uts.name init.cmd init.cwd tty.max pty.max console.path log.level autodev",
-        "log.file signal.halt signal.reboot signal.stop mount.fstab rootfs.mount hook.version",
-    )
-    for name in names.split()
-)
 _CGROUP = patterns.compile(r"lxc\.cgroup\.(?P<key>[a-z]+\..+)")
 #: A line that a reader takes for an option, whatever is around its key.
 _MEANT = patterns.compile(r"[\s\x{feff}]*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*")
@@ -238,7 +225,7 @@ def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     last: dict[str, Option] = {}
     for option in (o for o in written.options if not o.section):
         former = last.get(option.key)
-        single = not option.key.startswith("lxc.") or option.key in _SINGLE
+        single = not option.key.startswith("lxc.") or option.key in pct_options.SINGLE
         if former and single and former.value != option.value and option.key != "description":
             said = (
                 f"'{option.key}: {former.value}' is overruled by line {option.line}, "

@@ -11,19 +11,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.formats import capabilities, container_config, pct_options
-from docker_lxc_gate.formats.container_config import NO_PROFILE
+from docker_lxc_gate.formats import container_config, pct_options
+from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.rules.container_config import read
-from docker_lxc_gate.lint.source import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Rules
-    from docker_lxc_gate.lint.source import Source
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: LXC's profiles that refuse nested mounts.
@@ -58,13 +55,16 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     """
     written = read(source)
     yield from _weak(source, written)
-    profile = next((o for o in reversed(written.options) if _names_profile(o)), None)
+    profile = next(
+        (o for o in reversed(written.options) if o.key in _PROFILE_KEYS and not o.section), None
+    )
     if profile is None:
         return
-    if profile.value.strip("\"'").lower() in {"unconfined", "unchanged"}:
+    bare = profile.value.strip("\"'")
+    if bare.lower() in {"unconfined", "unchanged"}:
         said = f"'{profile.key}: {profile.value}' leaves the container without a profile"
         yield source.at("container-unconfined", profile.line, said)
-    elif _cannot_be_entered(profile.value):
+    elif not profile.value.startswith(("lxc-", ":")) and bare not in NO_PROFILE:
         said = f"lxc-start cannot enter the profile {profile.value}"
         yield source.at("container-profile-not-enterable", profile.line, said)
     for include in written.all("lxc.include"):
@@ -73,14 +73,6 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
             yield source.at("container-profile-replaced", include.line, said)
     if source.kind is Kind.CONTAINER:
         yield from _overridden(source, written, profile, profiles)
-
-
-def _names_profile(option: Option) -> bool:
-    return option.key in _PROFILE_KEYS and not option.section
-
-
-def _cannot_be_entered(profile: str) -> bool:
-    return not profile.startswith(("lxc-", ":")) and profile.strip("\"'") not in NO_PROFILE
 
 
 def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
@@ -130,9 +122,11 @@ def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
     """Yield the names that LXC does not know; it also takes a number."""
     known = {"none"} if option.key == "lxc.cap.keep" else set[str]()
     for name in option.value.split():
-        if name not in capabilities.NAMES | known and not patterns.fullmatch("[0-9]{1,9}", name):
+        if name not in pct_options.CAPABILITIES | known and not patterns.fullmatch(
+            "[0-9]{1,9}", name
+        ):
             said = f"'{option.key}' has '{name}', which is no capability"
-            fix = capabilities.perhaps(name)
+            fix = pct_options.like_capability(name)
             yield source.at("container-capability-unknown", option.line, said, fix=fix)
 
 

@@ -6,27 +6,24 @@ daemon/command/config*.go, versions 20.10 to 29.
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
-from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from docker_lxc_gate import patterns
+from docker_lxc_gate.formats.pct_options import perhaps
 from docker_lxc_gate.lint import json_text
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.lint.finding import Finding, Source
     from docker_lxc_gate.lint.json_text import Document, Path
-    from docker_lxc_gate.lint.source import Source
 
 
-class _Keys(msgspec.Struct, forbid_unknown_fields=True):
+class _Keys(Row, frozen=True):
     """The keys of daemon.json by their types: ``daemon_keys.toml`` explains them."""
 
     lists: frozenset[str]
@@ -40,9 +37,7 @@ class _Keys(msgspec.Struct, forbid_unknown_fields=True):
     short: dict[str, str]
 
 
-_KEYS = msgspec.toml.decode(
-    files("docker_lxc_gate.lint").joinpath("daemon_keys.toml").read_bytes(), type=_Keys
-)
+_KEYS = table("docker_lxc_gate.lint", "daemon_keys", _Keys)
 #: The type of each key's value, in words; of an object or a list that of what is in it; None: any.
 _SHAPES: dict[str, Any] = {
     **{key: ["a string"] for key in _KEYS.lists},
@@ -119,9 +114,7 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
     key = str(path[-1])
     line, column = document.place(path)
     if key not in _SHAPES:
-        like = difflib.get_close_matches(key[:60], sorted(_SHAPES), 1, 0.8)
-        fix = f"Perhaps {like[0]} is meant." if like else ""
-        said = f"dockerd knows no key '{key}'"
+        said, fix = f"dockerd knows no key '{key}'", perhaps(key, _SHAPES, 0.8)
         yield source.at("daemon-key-unknown", line, said, column=column, fix=fix)
     else:
         for below, wanted in islice(_wrong(value, _SHAPES[key], path), _MOST):

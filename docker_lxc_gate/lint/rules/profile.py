@@ -9,17 +9,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.formats import capabilities
-from docker_lxc_gate.formats.apparmor_profile import profiles, statements
-from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.formats import pct_options
+from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, profiles, statements
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from docker_lxc_gate.formats.apparmor_profile import Profile, Statement
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.lint.includes import Includes, Placed, Rules
-    from docker_lxc_gate.lint.source import Source
 
 #: What the parser refuses, too, in other words.
 REFUSED = ("profile-tunables-inside", "profile-capability-unknown")
@@ -76,9 +73,11 @@ def check(source: Source, assigned: Collection[str], includes: Includes) -> Iter
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
             yield source.at("profile-tunables-inside", said.line, f"'{said.text}' inside a profile")
     found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
-    if len(found) == 1 and source.kind is Kind.PROFILE and _nearly(source.name, found[0].name):
-        said_of = f"the file is called {source.name}, and the profile in it {found[0].name}"
-        yield source.at("profile-name-differs", found[0].line, said_of)
+    if len(found) == 1 and source.kind is Kind.PROFILE:
+        name, own = source.name, found[0].name
+        if name != own and alike(name) == alike(own):
+            said_of = f"the file is called {name}, and the profile in it {own}"
+            yield source.at("profile-name-differs", found[0].line, said_of)
     for profile in found:
         yield from _judged(source, profile)
         yield from _ruled(source, profile, includes.rules(source, profile))
@@ -97,10 +96,6 @@ def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
 def is_for_containers(source: Source) -> bool:
     """Whether a file has a profile for containers, by its name."""
     return any(is_of_container(each, ()) for each in profiles(source.text))
-
-
-def _nearly(one: str, other: str) -> bool:
-    return one != other and alike(one) == alike(other)
 
 
 def alike(name: str) -> str:
@@ -185,11 +180,11 @@ def _alone(rule: Statement) -> Iterator[tuple[str, str, str]]:
             yield "profile-rules-node", f"'{text},'", ""
     if found := _CAPABILITY.fullmatch(bare):
         names = found["names"].split()
-        for name in sorted(set(names) - capabilities.NAMES):
+        for name in sorted(set(names) - pct_options.CAPABILITIES):
             yield (
                 "profile-capability-unknown",
                 f"'{name}' is no capability",
-                capabilities.perhaps(name),
+                pct_options.like_capability(name),
             )
         if allows and _RULING.intersection(names):
             yield "profile-rules-node", f"'{text},'", ""

@@ -9,15 +9,11 @@ from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.lint.finding import Edit
-from docker_lxc_gate.lint.shell_text import TooTangled, commands
+from docker_lxc_gate.lint.finding import Edit, Finding, Source
+from docker_lxc_gate.lint.shell_text import Command, TooTangled, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.shell_text import Command
-    from docker_lxc_gate.lint.source import Source
 
 
 #: What may stand before a command's name. In a text that it cannot read whole, the parser takes

@@ -6,26 +6,25 @@ judge, is said as advice: the file is then not known to be good.
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.lint import includes
 from docker_lxc_gate.machines.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.lint.source import Source
+    from docker_lxc_gate.lint.finding import Finding, Source
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 
 #: Includes are looked up in $1; empty: where the parser looks by itself. Never loaded (-Q), never
@@ -125,10 +124,16 @@ class Tools:
             argv = ["perl", "-e", _COPIES, lengths, *_SHELLCHECK, "--"]
             result = self._run("shellcheck", argv, some)
             if not isinstance(result, str):
-                listed = _listed(result.stdout) if result.exit_code in _READ else None
+                listed = _comments(result.stdout) if result.exit_code in _READ else None
                 result = f"shellcheck ended with {result.exit_code}"
                 if listed is not None:
-                    yield from _comments(listed, some)
+                    copies = {f"{_COPY}{at}": each for at, each in enumerate(some, _FIRST_COPY)}
+                    for said in listed:
+                        if source := copies.get(said.file):
+                            text = f"SC{said.code}: {said.message}"
+                            yield source.at(
+                                "script-shellcheck", said.line, text, column=said.column
+                            )
                     continue
             if len(some) > 1 and result and self._left > 0:
                 waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
@@ -208,22 +213,19 @@ def _together(sources: Sequence[Source]) -> Iterator[list[Source]]:
     yield from [some] * bool(some)
 
 
-def _comments(listed: list[Any], sources: Sequence[Source]) -> Iterator[Finding]:
-    """Yield shellcheck's comments, each at the script that it is about."""
-    copies = {f"{_COPY}{at}": source for at, source in enumerate(sources, _FIRST_COPY)}
-    wanted = {"code": int, "message": str, "line": int, "column": int, "file": str}
-    for said in listed:
-        if not isinstance(said, dict) or said.get("file") not in copies:
-            continue
-        if all(isinstance(said.get(key), kind) for key, kind in wanted.items()):
-            source, text = copies[said["file"]], f"SC{said['code']}: {said['message']}"
-            yield source.at("script-shellcheck", said["line"], text, column=said["column"])
+class _Comment(msgspec.Struct):
+    """What shellcheck says of one place, as its own JSON has it."""
+
+    file: str
+    line: int
+    column: int
+    code: int
+    message: str
 
 
-def _listed(told: bytes) -> list[Any] | None:
+def _comments(told: bytes) -> list[_Comment] | None:
     """Return what shellcheck's own JSON lists; None if it did not write it."""
     try:
-        found = json.loads(told)
-    except (ValueError, RecursionError):
+        return msgspec.json.decode(told, type=list[_Comment])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, list) else None

@@ -14,13 +14,12 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import Read
-from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.machines.transport import Inside, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 #: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")

@@ -9,12 +9,11 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
 
 #: Prints a process's profile, and the mounts that LXC made for it.

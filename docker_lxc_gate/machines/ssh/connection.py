@@ -31,16 +31,14 @@ from docker_lxc_gate.machines.ssh.known_hosts import (
     fingerprint,
     require_not_revoked,
 )
-from docker_lxc_gate.machines.ssh.ssh_config import route
-from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Machine, at_most, limit
+from docker_lxc_gate.machines.ssh.ssh_config import Hop, route
+from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Child, Machine, at_most, limit
 from docker_lxc_gate.printable import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from docker_lxc_gate.machines.ssh.address import SshAddress
-    from docker_lxc_gate.machines.ssh.ssh_config import Hop
-    from docker_lxc_gate.machines.transport import Child
 
 # paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

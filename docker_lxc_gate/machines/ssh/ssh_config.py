@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
-from docker_lxc_gate.machines.ssh.address import in_brackets
+from docker_lxc_gate.machines.ssh.address import SshAddress, in_brackets
 from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from docker_lxc_gate.machines.ssh.address import SshAddress
 
 #: A machine as ssh's -J takes it; an IPv6 address stands in brackets, with its interface.
 FORM = (

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from docker_lxc_gate.facts.audit.audit_records import parse
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.facts.audit.audit_records import Denial
+from docker_lxc_gate.facts.audit.audit_records import Denial, parse
 
 _DATA = Path(__file__).parents[2] / "data/denials"
 #: One record of each operation, by hand after real ones; at its end an enriched one, two in one

@@ -11,13 +11,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Hold, Transport
 from tests.doubles.scripted import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from docker_lxc_gate.machines.transport import Hold
 
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
 _BEFORE = re.compile(

@@ -22,7 +22,7 @@ from remediation import desired, phoenix
 from remediation.edits.daemon_json import daemon_json
 from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
-from tests.doubles.nodes.behind_shell import Node
+from tests.doubles.nodes.behind_shell import Answer, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pytest
 
     from docker_lxc_gate.machines.result import CommandResult
-    from tests.doubles.nodes.behind_shell import Answer
 
 PID = 4242
 _PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"

@@ -28,7 +28,7 @@ from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.ssh.connection import Ssh
-from docker_lxc_gate.machines.transport import Layer
+from docker_lxc_gate.machines.transport import Layer, Transport
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
 
 #: How this is run as a program, in the project's folder.

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, messages
-from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
+from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES, Family
 from docker_lxc_gate.lint.finding import Severity
 from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.messages import Family
 
 BEFORE = "Error response from daemon: "
 RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"

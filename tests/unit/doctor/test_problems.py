@@ -32,6 +32,7 @@ from tests.doubles.patient import (
     PROFILE,
     REOPEN,
     UNIT,
+    Raw,
     advice,
     case,
     confined,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from docker_lxc_gate.machines.read import Read
-    from tests.doubles.patient import Raw
 
 OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")
 STARTS_NOT = 'level=fatal msg="Error starting daemon: disk full"'

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
-from docker_lxc_gate.doctor.upgrade_conditions import CONDITIONS
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, ONLY, PAIRS, Pair
+from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.machines.result import CommandResult
-from tests.doubles.patient import CONFIG, CTID, advice, confined, container, first, problems
+from tests.doubles.patient import CONFIG, CTID, Raw, advice, confined, container, first, problems
 from tests.doubles.upgrading import (
     DEBIAN,
     LATER,
@@ -28,9 +28,7 @@ from tests.doubles.upgrading import (
 )
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.upgrade_pairs import Pair
     from docker_lxc_gate.machines.read import Read
-    from tests.doubles.patient import Raw
 
 PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED
 CONFINED, VERSIONS = node_reads.confined(CTID), node_reads.VERSIONS
@@ -373,7 +371,7 @@ def test_ranges_of_the_table_go_forward_and_are_of_packages_that_are_asked_for()
 
 
 def test_conditions_are_those_that_rows_have() -> None:
-    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS)
+    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS) == set(ONLY)
 
 
 def test_every_package_has_a_version_up_to_which_it_is_known() -> None:

@@ -16,7 +16,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
 from docker_lxc_gate.facts.backup_archives import Backup
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.formats.normal_form import normal_form
+from docker_lxc_gate.formats.proxmox import normal_form
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.machines.transport import Local

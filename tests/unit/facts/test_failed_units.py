@@ -10,14 +10,13 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.failed_units import FailedUnit, Log
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docker_lxc_gate.machines.result import CommandResult
 
 LOG = "sh log"
 SHOWN = """Result=exit-code

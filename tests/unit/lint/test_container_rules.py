@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Edit, Kind, Source
 from docker_lxc_gate.lint.fixes import certain, edited, write
-from docker_lxc_gate.lint.source import Kind, Source
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from docker_lxc_gate.lint.finding import Edit
 
 HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
 PATH = "/etc/pve/lxc/950.conf"

@@ -9,7 +9,7 @@ import pytest
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lint import discover
-from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.lint.finding import Kind
 from docker_lxc_gate.machines.regular_file import LARGEST
 from tests.doubles.naming import naming
 

@@ -11,9 +11,8 @@ import pytest
 from docker_lxc_gate.commandline.json_output import json_line
 from docker_lxc_gate.lint import discover, formats
 from docker_lxc_gate.lint.check import check
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.finding import PROBLEMS, Kind, Source
 from docker_lxc_gate.lint.phoenix.description import mismatches
-from docker_lxc_gate.lint.source import Kind, Source
 
 DATA = Path(__file__).parents[2] / "data"
 EVIL = "\x1b[2J\u202e%0A::error::,:\udcff"

@@ -16,8 +16,8 @@ from docker_lxc_gate.lab.guest.pct import formats, lines
 from docker_lxc_gate.lab.guest.pct.config import Config, Section, network, serialise
 from docker_lxc_gate.lint import discover
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules.tools import Tools
-from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_options

@@ -9,9 +9,9 @@ import pytest
 
 from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.phoenix import schema_errors
 from docker_lxc_gate.lint.phoenix.description import Unusable, mismatches
-from docker_lxc_gate.lint.source import Kind, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,12 @@ import pytest
 
 from docker_lxc_gate.lint import discover, includes
 from docker_lxc_gate.lint.check import check
-from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from tests.doubles.apparmor.apparmor_parser import compiled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from docker_lxc_gate.lint.finding import Finding
 
 CONF = Source(
     "/etc/pve/lxc/950.conf",

@@ -13,7 +13,7 @@ import pytest
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.lint import remote
 from docker_lxc_gate.lint.check import check
-from docker_lxc_gate.lint.source import Kind
+from docker_lxc_gate.lint.finding import Kind
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.naming import naming

@@ -6,8 +6,8 @@ import pytest
 
 from docker_lxc_gate.lint import shell_text
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.shell_text import TooTangled, commands
-from docker_lxc_gate.lint.source import Kind, Source
 
 
 def ids(text: str, *, mode: int = 0o755) -> list[str]:

@@ -16,10 +16,10 @@ import pytest
 
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules import tools
 from docker_lxc_gate.lint.rules.tools import Tools
-from docker_lxc_gate.lint.source import Kind, Source
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.naming import naming
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SAYS = "AppArmor parser error for /dev/stdin in profile"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from docker_lxc_gate.errors import Dropped, RemediationError, TransportError, too_late
 from docker_lxc_gate.machines.batch import Ahead, at_once, in_turn, told
 from docker_lxc_gate.machines.read import unparsed
-from docker_lxc_gate.machines.transport import Inside, Local, Recorded
+from docker_lxc_gate.machines.transport import Inside, Local, Recorded, Transport
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.nodes.behind_shell import answers
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 COMMANDS: list[tuple[str, ...]] = [
     ("true",),

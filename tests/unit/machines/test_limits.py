@@ -14,7 +14,7 @@ from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.root import as_root
-from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, at_most
+from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Transport, at_most
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from docker_lxc_gate.machines.ssh.connection import Ssh
-    from docker_lxc_gate.machines.transport import Transport
     from tests.doubles.programs.sshd import Sshd
 
 FLOOD = ["sh", "-c", "echo $$ >$0; exec cat /dev/zero"]

@@ -20,7 +20,7 @@ import pytest
 
 from docker_lxc_gate.errors import LockedError, TransportError
 from docker_lxc_gate.machines.lock import Lock
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Hold, Local
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
@@ -31,7 +31,6 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from docker_lxc_gate.machines.transport import Hold
 
 ROOT = Path(__file__).parents[3]
 _OWNER = """

@@ -14,13 +14,12 @@ from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Inside, Recorded
+from docker_lxc_gate.machines.transport import Inside, Recorded, Transport
 from tests.doubles.nodes.behind_shell import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from docker_lxc_gate.machines.transport import Transport
 
 ONE, TWO, INNER = (unparsed("say", word) for word in ("one", "two", "inner"))
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.confinement import Process
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
 from remediation import desired, phoenix, plan_file
 from steps import apparmor as steps
@@ -26,7 +26,6 @@ from tests.unit.steps.test_steps_provisioning import ABSENT, SEEN, STATUS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docker_lxc_gate.machines.result import CommandResult
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"

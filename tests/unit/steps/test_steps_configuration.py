@@ -13,7 +13,7 @@ from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.formats.container_config import FUSE_ENTRY, LXC_REFUSES
 from docker_lxc_gate.machines import guest_root
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from remediation import plan_file
 from steps import configuration as steps
@@ -25,7 +25,6 @@ from tests.doubles.nodes.healthy import MOUNTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from docker_lxc_gate.machines.result import CommandResult
 
 CONF, STARTED = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
 PROFILE = "lxc.apparmor.profile"

@@ -11,7 +11,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.archive import FileState
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
 from remediation import desired, phoenix
 from remediation.actions.storage_driver import DockerState
@@ -25,7 +25,6 @@ from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docker_lxc_gate.machines.result import CommandResult
 
 DATA = Path(__file__).parents[2] / "data"
 SETUP = (DATA / "setup_apparmor.after.sh").read_text()

@@ -9,10 +9,8 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
-from docker_lxc_gate.facts.access import Access
-from docker_lxc_gate.facts.audit.log_room import Room
 from docker_lxc_gate.facts.backup_archives import Backup
-from docker_lxc_gate.facts.neighbours import Affected
+from docker_lxc_gate.facts.prerequisites import Access, Affected, Room
 from docker_lxc_gate.facts.repository import Checkout
 from docker_lxc_gate.machines.target import Target
 from remediation import phoenix
@@ -181,7 +179,7 @@ def test_log_has_room_up_to_what_is_needed(
     free: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
-    monkeypatch.setattr(steps.log_room, "log_room", lambda node, source: room)
+    monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
     node: Any = SimpleNamespace(machine="pve1")
     window: Any = SimpleNamespace(source="auditd")
     if enough:

@@ -17,7 +17,7 @@ import pytest
 
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.machines import connect
-from docker_lxc_gate.machines.read import is_directory
+from docker_lxc_gate.machines.read import Read, is_directory
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.collection import LEFT_OUT
@@ -28,7 +28,6 @@ from steps import asked, machines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.machines.read import Read
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "docs/verdict.schema.json"

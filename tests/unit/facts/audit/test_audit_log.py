@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.audit import audit_log
-from docker_lxc_gate.facts.audit.audit_log import AuditLog
+from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG
+from docker_lxc_gate.facts.audit.audit_sources import AuditLog
 from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
@@ -241,7 +241,7 @@ def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> No
 def test_text_of_more_than_is_kept_is_an_error(
     node: OnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "_LONGEST", 1000)
+    monkeypatch.setattr(audit_sources, "_LONGEST", 1000)
     log = node.opened()
     for number in range(1000 // len(line(1))):
         node.grow(line(number % 10))

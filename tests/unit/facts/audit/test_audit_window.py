@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stamina
 
-from docker_lxc_gate.facts.audit import audit_netlink, audit_window
-from docker_lxc_gate.facts.audit.audit_netlink import State
+from docker_lxc_gate.facts.audit import audit_sources, audit_window
+from docker_lxc_gate.facts.audit.audit_sources import State
 from docker_lxc_gate.facts.audit.audit_window import Unwatched
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -229,7 +229,7 @@ def test_window_beside_another_has_its_own_canary() -> None:
 
 def test_close_after_an_auditd_was_started_returns_what_the_kernel_told() -> None:
     node, window = opened("kernel")
-    node.say(DENIED, f"{audit_netlink.REMARK}changed audit(1.0:2): op=set audit_pid=9 old=0 res=1")
+    node.say(DENIED, f"{audit_sources.REMARK}changed audit(1.0:2): op=set audit_pid=9 old=0 res=1")
     node.becomes(reader=9, name="auditd", status="S", started="9")
     assert [each.line for each in window.close()] == [DENIED]
 
@@ -243,13 +243,13 @@ def test_end_of_a_window_ends_its_process_on_the_node() -> None:
 
 def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> None:
     node, window = opened("kernel")
-    node.say("one", audit_netlink.GAP)
+    node.say("one", audit_sources.GAP)
     with pytest.raises(Unwatched) as raised:
         window.close()
     assert raised.value.denials == ()
     assert node.held == 0
     window = audit_window.Window(node)
-    node.say(DENIED, DENIED, audit_netlink.GAP)
+    node.say(DENIED, DENIED, audit_sources.GAP)
     with naming(Unwatched, "2 others", 'operation="mount"') as raised:
         window.close()
     assert [each.line for each in raised.value.denials] == [DENIED] * 2
@@ -415,7 +415,7 @@ def test_close_after_a_remark_of_the_kernels_that_may_hide_one_is_undetermined(
     source: str, remark: str, named: str
 ) -> None:
     node, window = opened(source, subject=OURS)
-    node.heard += f"{audit_netlink.REMARK}{remark}\n"
+    node.heard += f"{audit_sources.REMARK}{remark}\n"
     with naming(Unwatched, named):
         window.close()
 
@@ -452,7 +452,7 @@ def test_close_after_a_record_of_auditds_that_may_hide_one_is_undetermined(line:
 def test_close_after_a_remark_that_hides_nothing_is_quiet(source: str, remark: str) -> None:
     for subject in (OURS, Subject()):
         node, window = opened(source, subject=subject)
-        node.heard += f"{audit_netlink.REMARK}{remark}\n"
+        node.heard += f"{audit_sources.REMARK}{remark}\n"
         if remark.startswith("changed "):
             node.text += f"type=CONFIG_CHANGE msg={remark.removeprefix('changed ')}\n"
         node.text += "type=DAEMON_ROTATE msg=audit(1.1:9): op=rotate-logs auid=0 res=success\n"

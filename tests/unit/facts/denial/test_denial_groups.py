@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from docker_lxc_gate.facts.audit.audit_records import parse
 from docker_lxc_gate.facts.denial import denial_groups
 from docker_lxc_gate.facts.denial.denial_answers import rule, wanted
-from docker_lxc_gate.facts.denial.denial_groups import Tally
-from docker_lxc_gate.facts.denial.denial_lines import Unreadable, restored
+from docker_lxc_gate.facts.denial.denial_groups import Tally, Unreadable, restored
 from docker_lxc_gate.facts.denial.denial_log import Owner, owner_by_name
 from tests import mutate_denials
 from tests.doubles.apparmor.denials import CORPUS, KERNEL, LAB

@@ -31,7 +31,7 @@ SYSCALL = (
     "type=SYSCALL msg=audit(1000.5:%d): arch=c000003e syscall=257 success=no ppid=%d pid=7 "
     'comm="cat" exe="/usr/bin/cat" key="secret"'
 )
-#: What docker_lxc_gate/facts/audit/audit_netlink.py asks, as a node with auditd answers it.
+#: What docker_lxc_gate/facts/audit/audit_sources.py asks, as a node with auditd answers it.
 AUDITD = "printf 'lost 0\\nreader 7\\nrule -F uid=1\\nprocess S 12 auditd\\nlog 5 100\\n'"
 ANOTHER = "printf 'lost 0\\nreader 7\\nprocess S 12 go-audit\\nlog 5 100\\n'"
 

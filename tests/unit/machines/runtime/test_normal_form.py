@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.formats.normal_form import dropped, normal_form
+from docker_lxc_gate.formats.proxmox import dropped, normal_form
 from docker_lxc_gate.lab.guest.pct.config import parse, serialise
 
 _line = st.sampled_from(

@@ -12,12 +12,10 @@ from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.transport import Recorded
 from tests.doubles.naming import naming
-from tests.doubles.programs.sshd import ME, new_key, running
+from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.doubles.programs.sshd import Sshd
 
 
 def not_known(server: Sshd) -> tuple[str, str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,10 +13,7 @@ from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.ssh.ssh_config import Hop, route
 from tests.doubles.naming import naming
-from tests.doubles.programs.sshd import ME
-
-if TYPE_CHECKING:
-    from tests.doubles.programs.sshd import Sshd
+from tests.doubles.programs.sshd import ME, Sshd
 
 
 def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:

@@ -11,7 +11,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import docker
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Local
 from remediation.actions import docker_package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
@@ -25,7 +25,6 @@ from tests.doubles.nodes.apt import Answer, Apt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from docker_lxc_gate.machines.result import CommandResult
 
 ACTION = DockerPackage(
     "Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",)

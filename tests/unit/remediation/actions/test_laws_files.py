@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.result import CommandFailed
-from docker_lxc_gate.machines.transport import Inside
+from docker_lxc_gate.machines.transport import Inside, Transport
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
@@ -28,9 +28,6 @@ from tests.doubles.states import LINE, ROOT, Laid, acl, anything, edit, files, l
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from docker_lxc_gate.machines.transport import Transport
 
 
 def edited(path: Path) -> FileEdit:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.result import CommandFailed
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from remediation import desired, docker_in_lxc
 from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
@@ -29,9 +28,6 @@ from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Kernel
 from tests.doubles.states import Laid, anything, laws, look
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 NAME = "lxc-test"
 OURS = f"profile {NAME} flags=(attach_disconnected) {{\n  mount,\n}}\n".encode()

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.formats.normal_form import normal_form
+from docker_lxc_gate.formats.proxmox import normal_form
 from remediation.desired import LXC_OPTIONS, OPTIONS
 from remediation.edits.container_config import put_back, with_lxc_options, with_options
 from remediation.engine.apply import apply

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 from click.shell_completion import BashComplete
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
@@ -40,9 +40,6 @@ from tests.doubles.states import Laid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from click.testing import Result
 
 
 @pytest.mark.parametrize("command", [*VERBS, "journal show", "journal export", "journal accept"])

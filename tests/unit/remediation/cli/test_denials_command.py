@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -29,7 +29,6 @@ from tests.doubles.foreign import Foreign
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from click.testing import Result
 
 ROOT = Path(__file__).parents[4]
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
 from remediation.cli.group import main
@@ -18,8 +18,6 @@ from tests.doubles.patient import CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
 
 if TYPE_CHECKING:
-    from click.testing import Result
-
     from docker_lxc_gate.doctor.case import Diagnosis
 
 command: Any = importlib.import_module("remediation.cli.doctor")

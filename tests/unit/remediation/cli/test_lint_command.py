@@ -14,17 +14,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from docker_lxc_gate.lint.discover import Found
-from docker_lxc_gate.lint.source import Kind, Source
+from docker_lxc_gate.lint.finding import Kind, Source
 from remediation.cli import printing
 from remediation.cli.group import main
 from tests.doubles.canned import Machine
 
 if TYPE_CHECKING:
-    from click.testing import Result
-
     from docker_lxc_gate.machines.target import Target
 
 command: Any = importlib.import_module("remediation.cli.lint")

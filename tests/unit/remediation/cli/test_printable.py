@@ -23,8 +23,8 @@ from docker_lxc_gate.commandline.output import Console, run
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
+from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.formats import FORMATS
-from docker_lxc_gate.lint.source import Kind, Source
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.masking import STARS
 from docker_lxc_gate.printable import cut, in_json, one_line, printable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.transport import Inside, Layer, Local
+from docker_lxc_gate.machines.transport import Inside, Layer, Local, Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import Seen, apply
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 
 class Asked(Layer):

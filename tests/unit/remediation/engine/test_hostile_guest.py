@@ -8,7 +8,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.batch import at_once
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
@@ -22,7 +22,6 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from docker_lxc_gate.machines.transport import Transport
 
 RUBBISH = [
     b"",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.machines.drift import Drift
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
@@ -25,11 +25,9 @@ from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from docker_lxc_gate.formats.archive import FileState
-    from docker_lxc_gate.machines.transport import Transport
 
 
 def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

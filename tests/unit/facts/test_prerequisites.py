@@ -1,16 +1,73 @@
-"""Other containers that the change reaches: who they are, who is at risk, what cannot be listed."""
+"""What a change depends on: as whom commands run, the room of a log, the containers it reaches."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import neighbours
+from docker_lxc_gate.facts import prerequisites
 from docker_lxc_gate.facts.denial import denial_log
+from docker_lxc_gate.facts.prerequisites import Access
 from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Local
 from remediation.desired import PROFILE
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
+
+
+def says(answer: str, code: int = 0) -> Access:
+    return prerequisites.access(Scripted({("sh",): (code, answer.encode(), b"")}))
+
+
+def test_access_is_the_user_and_who_called_sudo() -> None:
+    assert says("0\nroot\n\n") == says("0\nroot\n") == Access(0, "root")
+    assert says("0\nroot\nalice\n") == Access(0, "root", "alice")
+    assert says("1000\nalice\n\n") == Access(1000, "alice")
+    assert says("0") == Access(0, "")
+    assert prerequisites.access(Local()).uid == os.getuid()
+
+
+def test_access_without_a_number_is_an_error_that_names_the_answer() -> None:
+    with naming(FactError, "Welcome!"):
+        says("Welcome!\n")
+    with pytest.raises(FactError):
+        says("\N{FULLWIDTH DIGIT FIVE}\nroot\n\n")
+    with pytest.raises(CommandFailed):
+        says("0\nroot\n\n", code=1)
+
+
+GIB = 1 << 30
+PLACES = {"auditd": "/var/log/audit", "kernel": "/run"}
+
+
+def room(answer: str, source: str = "auditd", code: int = 0) -> prerequisites.Room:
+    node = Scripted({("sh", "room", PLACES[source]): (code, answer.encode(), b"")})
+    return prerequisites.log_room(node, source)
+
+
+def test_log_room_needed_is_the_least_or_auditds_own_limit() -> None:
+    found = room(f"{GIB} {8 * GIB} /var/log\n")
+    assert (found.place, found.free, found.needed) == ("/var/log", GIB, prerequisites.LEAST_ROOM)
+    assert room(f"{GIB} {8 * GIB} /var/log\n75\n").needed == 75 << 20
+    assert room(f"{GIB} {8 * GIB} /\n10%\n").needed == 8 * GIB // 10
+    assert room(f"{GIB} {8 * GIB} /run\n75\n", "kernel").needed == prerequisites.LEAST_ROOM
+    assert room(f"0 {8 * GIB} /var/log\n").free == 0
+
+
+def test_log_room_without_an_answer_is_an_error() -> None:
+    with pytest.raises(FactError):
+        room("df: no such file\n")
+    with pytest.raises(CommandFailed):
+        room(f"{GIB} {8 * GIB} /var/log\n", code=1)
+
+
+def test_log_room_of_this_machine_is_free() -> None:
+    assert prerequisites.log_room(Local(), "kernel").free > 0
+
 
 CONFIGURATIONS = f"""\
 /etc/pve/lxc/950.conf:features: nesting=1,keyctl=1,fuse=1
@@ -43,10 +100,10 @@ def running(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def reached(
     configurations: str = CONFIGURATIONS, listing: str = LISTING
-) -> tuple[neighbours.Affected, ...]:
+) -> tuple[prerequisites.Affected, ...]:
     answers = {FIND: configurations, ("pct", "list"): listing}
     node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
-    found = neighbours.affected(node, PROFILE, 950)
+    found = prerequisites.affected(Pct(node), PROFILE, 950)
     assert len(node.ran) == 2
     return found
 
@@ -106,9 +163,9 @@ def test_affected_plain_containers_are_those_under_the_profile_or_made_for_docke
         "NAME   STATE   \n950    RUNNING \nweb    RUNNING \ndocker STOPPED \nother  RUNNING \n"
     )
 
-    def found(listing: str) -> tuple[neighbours.Affected, ...]:
+    def found(listing: str) -> tuple[prerequisites.Affected, ...]:
         node = Scripted({OF_PLAIN: (0, PLAIN.encode(), b""), LXC_LS: (0, listing.encode(), b"")})
-        return neighbours.affected_plain(node, PROFILE, 950)
+        return prerequisites.affected(Lxc(node), PROFILE, 950)
 
     assert list(map(str, found(listing))) == [
         "950 (running, under the profile)",
@@ -126,4 +183,4 @@ def test_affected_where_something_cannot_be_listed_is_an_error(refused: tuple[st
     answers[refused] = (1, answers[refused][1])
     node = Scripted({argv: (n, text.encode(), b"no") for argv, (n, text) in answers.items()})
     with pytest.raises(CommandFailed):
-        neighbours.affected(node, PROFILE, 950)
+        prerequisites.affected(Pct(node), PROFILE, 950)

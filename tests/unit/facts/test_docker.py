@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import docker_witness, machine_state
+from docker_lxc_gate.facts import docker, machine_state
 from docker_lxc_gate.machines.transport import Local, Recorded
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -37,7 +37,7 @@ LISTED = {
 
 def record(**listed: str) -> dict[str, str]:
     said = "".join(f"== {k}\n{text}ended with 0\n\n" for k, text in (LISTED | listed).items())
-    return docker_witness.record(Machine({}, {ASKED: said}, "container 950"))
+    return docker.record(Machine({}, {ASKED: said}, "container 950"))
 
 
 def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
@@ -82,7 +82,7 @@ def test_record_of_a_line_of_no_known_form_is_an_error(line: str) -> None:
 )
 def test_record_of_what_docker_does_not_list_is_an_error(said: str) -> None:
     with naming(FactError, "container 950"):
-        docker_witness.record(Machine({}, {ASKED: said}, "container 950"))
+        docker.record(Machine({}, {ASKED: said}, "container 950"))
 
 
 @pytest.mark.parametrize(("runs", "parts"), [(True, list(LISTED)), (False, ["unit"])])
@@ -100,7 +100,7 @@ def test_record_script_asks_a_docker_that_runs_and_no_other(
     asked: list[CommandResult] = []
     node = Recorded(Local(), asked.append)
     with suppress(FactError):  # the volumes are cut
-        docker_witness.record(node)
+        docker.record(node)
     (said,) = [each.text for each in asked]
     assert [line[3:] for line in said.splitlines() if line.startswith("== ")] == parts
     assert said.count("ended with 0\n") == len(parts) - runs

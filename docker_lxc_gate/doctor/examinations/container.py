@@ -1,28 +1,31 @@
-"""The container is frozen or does not run, or Docker does not; a backup or the next start may fail.
+"""The container itself: whether it and its Docker run and start again, and what their files say.
 
 vzdump freezes a container in its modes snapshot and suspend. A frozen fuse daemon answers nobody,
-so a process that waits for it cannot be frozen. Sources: pct(1) on ``fuse``, vzdump(1),
-PVE::VZDump::LXC.
+so a process that waits for it cannot be frozen. Without nesting, or where a new mount call is
+refused, units of the guest fail. Sources: pct(1), vzdump(1), PVE::VZDump::LXC, systemd.exec(5) on
+exit codes (226 NAMESPACE, 243 CREDENTIALS, 218 CAPABILITIES).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.case import Examination, here
+from docker_lxc_gate.doctor.case import Case, Examination, here
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.container_config import given
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL, NO_QUORUM
+from docker_lxc_gate.printable import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from docker_lxc_gate.doctor.case import Case
     from docker_lxc_gate.formats.mount_table import Mount
-    from docker_lxc_gate.lint.finding import Finding
 
 _FUSE = "fuse-overlayfs"
 _UP = frozenset({"RUNNING", "FROZEN", "FREEZING", "THAWED"})
@@ -59,11 +62,11 @@ def state(case: Case) -> Iterator[Finding]:
 )
 def next_start(case: Case) -> Iterator[Finding]:
     """Yield what the next start of a container that runs will fail at, or lose."""
-    listed = case.node.of(apparmor.PROFILES)
-    if case.node.of(node_reads.lxc_state(case.ctid)) not in _UP or listed is None:
+    profiles = case.node.of(apparmor.PROFILES)
+    if case.node.of(node_reads.lxc_state(case.ctid)) not in _UP or profiles is None:
         return
     later = container_config.at_next_stop(case.config) if case.pct else case.config
-    if obstacle := startable.obstacle(later, apparmor.modes(listed)):
+    if obstacle := startable.obstacle(later, apparmor.modes(profiles)):
         yield here(
             "next-start-fails", f"container {case.ctid} runs, and cannot start again: {obstacle}"
         )
@@ -129,7 +132,7 @@ def backup(case: Case) -> Iterator[Finding]:
     mounts = case.node.of(node_reads.mounts(case.ctid))
     fuse = [each for each in mounts if _is_own_fuse(each)]
     if fuse:
-        what = f"{len(fuse)} fuse mount{'' if len(fuse) == 1 else 's'}, such as {fuse[0].place}"
+        what = f"{counted(len(fuse), 'fuse mount')}, such as {fuse[0].place}"
     elif "fuse" in given(case.config.current().get("features", "")):
         what = "fuse=1 in its features"
     else:
@@ -141,3 +144,87 @@ def _is_own_fuse(mount: Mount) -> bool:
     """Whether a daemon in the container serves a mount; lxcfs and pmxcfs run on the node."""
     of_fuse = mount.type == "fuse" or mount.type.startswith("fuse.")
     return of_fuse and mount.type != "fuse.lxcfs" and mount.source not in {"lxcfs", "/dev/fuse"}
+
+
+#: More of one file than anybody reads: a guest may write one for that. Of one, so much is shown
+#: (characters).
+_MANY, _LONGEST = 10, 400
+
+
+@Examination("what is wrong in the container's configuration", ("lint",))
+def configuration(case: Case) -> Iterator[Finding]:
+    """Yield what is wrong in the container's configuration."""
+    kind = Kind.CONTAINER if case.pct else Kind.LXC
+    known = frozenset(_known(case))
+    for each in _found(Source(case.config.path, case.content, kind)):
+        if each.id not in known:
+            yield each
+
+
+def _known(case: Case) -> Iterator[str]:
+    """Yield what the kernel itself was asked, which knows better than a file."""
+    if case.node.maybe(node_reads.id_maps(case.ctid), None) is not None:
+        yield "container-idmap-hole"
+    confined = case.node.maybe(node_reads.confined(case.ctid), None)
+    if confined is not None and confined.confines_nothing:
+        yield "container-unconfined"
+
+
+@Examination(
+    "what is wrong in Docker's settings", ("lint",), guest=(guest_reads.SETTINGS, guest_reads.UNIT)
+)
+def daemon(case: Case) -> Iterator[Finding]:
+    """Yield what is wrong in Docker's settings.
+
+    A Docker that runs may be newer than lint's list of keys, so an unknown one is advice then.
+    """
+    content = case.guest.of(guest_reads.SETTINGS)
+    if content is None:
+        return
+    unit = case.guest.maybe(guest_reads.UNIT, None)
+    path = f"container {case.ctid}:/etc/docker/daemon.json"
+    for each in _found(Source(path, content, Kind.DAEMON)):
+        if each.id == "daemon-key-unknown" and unit is not None and unit.runs:
+            known = (
+                "as far as lint knows; Docker runs, so it is newer, or the file was changed since"
+            )
+            cause = f"{each.cause}, {known}"
+            yield replace(each, severity=Severity.ADVICE, cause=cause)
+        else:
+            yield each
+
+
+def _found(source: Source) -> Iterator[Finding]:
+    found = [each for each in check([source]) if not each.is_advice]
+    for number, each in enumerate(found[:_MANY], 1):
+        place = f"{each.path}, line {each.line}" if each.line else each.path
+        left_out = len(found) - _MANY if number == _MANY else 0
+        more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
+        said = f"{place}: {each.cause[:_LONGEST]}{more}"
+        yield each.problem.here(said, fix=each.fix, severity=Severity.PROBLEM)
+
+
+_CODES = {"226": "NAMESPACE", "243": "CREDENTIALS"}
+_MANY_UNITS = 5
+
+
+@Examination("whether the container has nesting", ("nesting-off",))
+def nesting(case: Case) -> Iterator[Finding]:
+    """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
+    features = given(case.config.current().get("features", ""))
+    if case.pct and "nesting" not in features:
+        yield here("nesting-off", f"{case.config.path} has no nesting=1 in features")
+
+
+@Examination(
+    "whether units of the guest are refused",
+    ("units-refused",),
+    guest=(guest_reads.GUEST, guest_reads.FAILED),
+)
+def units(case: Case) -> Iterator[Finding]:
+    """Yield the units that failed before their program ran."""
+    if case.guest.of(guest_reads.GUEST) == "running":
+        return
+    units = case.guest.of(guest_reads.FAILED)
+    if failed := [f"{name} ({_CODES[code]})" for name, code in units if code in _CODES]:
+        yield here("units-refused", f"{len(failed)} failed: {listed(failed, _MANY_UNITS)}")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.audit import audit_netlink
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.facts.audit import audit_sources
+from docker_lxc_gate.machines.transport import Hold, Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Hold
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'
@@ -79,22 +78,22 @@ def held() -> Held:
     return Held()
 
 
-def _records(held: Held, log: str = "/nosuch") -> audit_netlink.Records:
+def _records(held: Held, log: str = "/nosuch") -> audit_sources.Records:
     try:
-        return audit_netlink.Records(held, log)
+        return audit_sources.Records(held, log)
     except FactError as error:
         _skip(str(error))
         raise
 
 
 @pytest.fixture
-def records(held: Held) -> Iterator[audit_netlink.Records]:
+def records(held: Held) -> Iterator[audit_sources.Records]:
     made = _records(held)
     yield made
     made.close()
 
 
-def _await(records: audit_netlink.Records, what: str) -> None:
+def _await(records: audit_sources.Records, what: str) -> None:
     until = time.monotonic() + 20
     while what not in records.text() and time.monotonic() < until:
         time.sleep(0.05)
@@ -109,7 +108,7 @@ def _overrun(pid: int) -> bool:
 
 
 def test_records_of_the_kernel_are_noted_until_they_are_closed(
-    records: audit_netlink.Records, held: Held
+    records: audit_sources.Records, held: Held
 ) -> None:
     nonce = secrets.token_hex(8)
     _say(f"{_DENIED} first {nonce}")
@@ -118,7 +117,7 @@ def test_records_of_the_kernel_are_noted_until_they_are_closed(
     _await(records, f"second {nonce}")
     ours = [line for line in records.text().splitlines() if nonce in line]
     assert [re.findall("first|second|cmd", line) for line in ours] == [["first"], ["second"]]
-    assert audit_netlink.GAP not in records.text()
+    assert audit_sources.GAP not in records.text()
     assert held.file.stat().st_mode & 0o777 == 0o600
     records.close()
     records.close()
@@ -128,7 +127,7 @@ def test_records_of_the_kernel_are_noted_until_they_are_closed(
 
 
 def test_records_beyond_what_could_be_read_in_time_leave_a_gap(
-    records: audit_netlink.Records, held: Held
+    records: audit_sources.Records, held: Held
 ) -> None:
     noting = held.pid()
     os.kill(noting, signal.SIGSTOP)
@@ -141,7 +140,7 @@ def test_records_beyond_what_could_be_read_in_time_leave_a_gap(
             pytest.fail("this machine's audit does not fill the listener's room")
     finally:
         os.kill(noting, signal.SIGCONT)
-    _await(records, audit_netlink.GAP)
+    _await(records, audit_sources.GAP)
 
 
 def test_records_of_a_flood_are_noted_up_to_the_room_for_them(held: Held) -> None:
@@ -149,18 +148,18 @@ def test_records_of_a_flood_are_noted_up_to_the_room_for_them(held: Held) -> Non
     records = _records(held)
     for number in range(9):
         _say(f"{_DENIED} {number} {'x' * 90}")
-    _await(records, audit_netlink.GAP)
+    _await(records, audit_sources.GAP)
     noted = records.text()
     assert len(noted) < 400
-    assert noted.count(audit_netlink.GAP) == 1
-    assert noted.endswith(f"{audit_netlink.GAP}\n")
+    assert noted.count(audit_sources.GAP) == 1
+    assert noted.endswith(f"{audit_sources.GAP}\n")
     records.close()
     assert not held.file.exists()
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM])
 def test_records_whose_listener_was_ended_leave_no_file(
-    records: audit_netlink.Records, held: Held, end: signal.Signals
+    records: audit_sources.Records, held: Held, end: signal.Signals
 ) -> None:
     os.kill(held.pid(), end)
     _ended(records, held)
@@ -182,7 +181,7 @@ def test_records_that_cannot_be_written_end_and_leave_no_file(held: Held) -> Non
         held.file.unlink(missing_ok=True)
 
 
-def _ended(records: audit_netlink.Records, held: Held) -> None:
+def _ended(records: audit_sources.Records, held: Held) -> None:
     until = time.monotonic() + 10
     while held.held.alive() and time.monotonic() < until:
         time.sleep(0.02)
@@ -201,7 +200,7 @@ def test_records_note_a_log_that_shrinks_and_none_that_is_replaced(tmp_path: Pat
     time.sleep(0.8)
     assert "shrank" not in records.text()
     log.write_text("x" * 10)
-    _await(records, f"{audit_netlink.REMARK}shrank 50 ")  # to 0, or to the 10 bytes after that
+    _await(records, f"{audit_sources.REMARK}shrank 50 ")  # to 0, or to the 10 bytes after that
     records.close()
 
 
@@ -209,14 +208,14 @@ def test_state_of_this_machine_has_the_numbers_of_the_kernel(tmp_path: Path) -> 
     log = tmp_path / "audit.log"
     log.write_text("four")
     try:
-        told = audit_netlink.state(Local(), str(log))
+        told = audit_sources.state(Local(), str(log))
     except FactError as error:
         _skip(str(error))
         raise
     assert told.lost == _status()[6], "the seventh number of struct audit_status"
     assert told.reader == _status()[3], "the fourth"
     assert (told.inode, told.size) == (str(log.stat().st_ino), 4)
-    assert audit_netlink.state(Local(), "/nosuch").inode == ""
+    assert audit_sources.state(Local(), "/nosuch").inode == ""
 
 
 #: Lets the program's socket answer with files, one after the other.
@@ -268,7 +267,7 @@ def test_state_of_the_kernels_answers_words_rules_as_auditctl_does(tmp_path: Pat
     files = [tmp_path / f"{number}" for number in range(len(answers))]
     for file, answer in zip(files, answers, strict=True):
         file.write_bytes(answer)
-    told = audit_netlink.state(_Kernel(*files), "/nosuch")
+    told = audit_sources.state(_Kernel(*files), "/nosuch")
     assert (told.lost, told.reader) == (107, 104)
     assert told.rules == (
         "-a always,exclude -F msgtype=AVC -F uid=100000",
@@ -294,7 +293,7 @@ def test_state_of_a_node_without_perl_is_by_auditctl(
     auditctl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("READER", str(os.getpid()))
-    told = audit_netlink.state(Local(), str(auditctl))
+    told = audit_sources.state(Local(), str(auditctl))
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     assert (told.lost, told.reader, told.started) == (3, os.getpid(), started)
     assert told.name == Path("/proc/self/comm").read_text().strip()
@@ -302,7 +301,7 @@ def test_state_of_a_node_without_perl_is_by_auditctl(
     assert told.size == len(_AUDITCTL)
     auditctl.unlink()
     with naming(FactError, "localhost"):
-        audit_netlink.state(Local(), "/nosuch")
+        audit_sources.state(Local(), "/nosuch")
 
 
 def _told(text: str) -> Answering:
@@ -312,10 +311,10 @@ def _told(text: str) -> Answering:
 def test_state_of_an_answer_has_its_fields() -> None:
     text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T 1495 a b\nlog 11 5\n"
     rules = ("-a always,exclude -F uid=1",)
-    expected = audit_netlink.State(4, 383, "a b", "T", "1495", "11", 5, rules)
-    assert audit_netlink.state(_told(text)) == expected
+    expected = audit_sources.State(4, 383, "a b", "T", "1495", "11", 5, rules)
+    assert audit_sources.state(_told(text)) == expected
     assert expected.suspended
-    assert audit_netlink.state(_told("lost 4\n")) == audit_netlink.State(4)
-    assert not audit_netlink.State(4).suspended
+    assert audit_sources.state(_told("lost 4\n")) == audit_sources.State(4)
+    assert not audit_sources.State(4).suspended
     with naming(FactError, "pve1"):
-        audit_netlink.state(_told("reader 4\n"))
+        audit_sources.state(_told("reader 4\n"))

@@ -1,0 +1,176 @@
+"""What a change depends on: the user of its commands, a log with room, the containers it reaches.
+
+Sources: id(1), sudo(8); df(1), auditd.conf(5); pct.conf(5), lxc.container.conf(5), lxc-ls(1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts.denial import denial_log
+from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.transport import Transport, at_most
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.runtime.base import Runtime
+
+
+#: Prints the user's id, its name, and who called sudo.
+WHO = unparsed("sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"')
+
+
+@dataclass(frozen=True)
+class Access:
+    """The user that commands run as; ``sudo_user`` is the user that called sudo, or empty."""
+
+    uid: int
+    user: str
+    sudo_user: str = ""
+
+
+@foreign.parser()
+def access(node: Transport) -> Access:
+    """Return the user that commands run as; raises FactError if id(1) prints no user id."""
+    answer = node.ask(WHO).require().text
+    uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
+    if not patterns.fullmatch("[0-9]+", uid):
+        raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")
+    return Access(int(uid), user, sudo_user)
+
+
+_MIB = 1 << 20
+#: Space for the records of a container's start, at the least (bytes).
+LEAST_ROOM = 64 * _MIB
+_LOG_ROOM = """
+df -B1 --output=avail,size,target -- "$1" | tail -n 1
+sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
+"""
+#: The log of each source, and its directory.
+_LOGS = {
+    "auditd": ("auditd's log", "/var/log/audit"),
+    "kernel": ("the kernel's records of a window", "/run"),
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """The file system of a log: its ``free`` bytes, and the bytes ``needed``.
+
+    ``log`` is the log's name for a message.
+    """
+
+    log: str
+    place: str
+    free: int
+    needed: int
+
+
+@foreign.parser(..., "auditd")
+def log_room(node: Transport, source: str) -> Room:
+    """Return the free space for records; at ``space_left`` auditd may stop writing.
+
+    Args:
+        node: the node.
+        source: ``auditd`` or ``kernel``, as
+            :class:`docker_lxc_gate.facts.audit.audit_window.Window` finds it.
+
+    Raises:
+        FactError: the answer cannot be read.
+    """
+    log, where = _LOGS[source]
+    answer = node.look(["sh", "-c", _LOG_ROOM, "room", where]).require().text
+    table = patterns.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
+    if table is None:
+        raise FactError(f"on {node.machine}: the free space for {log} cannot be read: {answer!r}")
+    free, size, place, left, percent = table.groups()
+    needed = LEAST_ROOM
+    if left and source == "auditd":
+        own = int(size) * int(left) // 100 if percent else int(left) * _MIB
+        needed = max(needed, own)
+    return Room(log, place, int(free), needed)
+
+
+#: Limit for the configurations of all containers of a node, with snapshots (bytes).
+_LONGEST = 16 << 20
+_EVERY_LINE = ("-exec", "grep", "-aH", "", "{}", "+")
+#: By runtime: where the configurations are, the name and line in what grep prints, and the states.
+_LISTS = {
+    "pct": (
+        ("find", "-L", "/etc/pve/lxc", "-name", "*.conf"),
+        patterns.compile(r"(?m)^/etc/pve/lxc/([0-9]+)\.conf:(.*)$"),
+        ("pct", "list"),
+    ),
+    "lxc": (
+        ("find", "-L", "/var/lib/lxc", "-mindepth", "2", "-maxdepth", "2", "-name", "config"),
+        patterns.compile(r"(?m)^/var/lib/lxc/([^/]+)/config:(.*)$"),
+        ("lxc-ls", "-P", "/var/lib/lxc", "--fancy", "--fancy-format", "NAME,STATE"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A container that is made for Docker: its state, and whether it has the plan's profile.
+
+    Replacing the profile in the kernel affects every process that runs under it.
+    """
+
+    ctid: int | str
+    state: str
+    under_profile: bool
+
+    def __str__(self) -> str:
+        """Return its ctid, state and reason, for a message."""
+        why = "under the profile" if self.under_profile else "made for Docker"
+        return f"{self.ctid} ({self.state}, {why})"
+
+
+@foreign.parser(..., "p", 950)
+def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
+    """Return the containers of a node that have the profile, or are made for Docker.
+
+    The kernel tells which running containers have it, because a file may name it in an include, or
+    may have changed since the start. Docker itself cannot be seen from outside, so a container with
+    nesting and keyrings or ``/dev/fuse`` counts as made for Docker. Plain LXC gives keyrings to
+    all; devices and features that its includes add are not seen.
+
+    Args:
+        runtime: manages the containers of the node.
+        profile: its name.
+        ctid: a container that exists, as a check: if the listing lacks it, it may lack others.
+
+    Raises:
+        FactError: the listing lacks that container.
+    """
+    node, plain = runtime.node, runtime.kind == "lxc"
+    find, named, states_of = _LISTS[runtime.kind]
+    with at_most(_LONGEST):
+        lines = node.look([*find, *_EVERY_LINE]).require().text
+    texts: dict[str, str] = {}
+    for name, line in named.findall(lines):
+        texts[name] = f"{texts.get(name, '')}{line}\n"
+    rows = [line.split() for line in node.look(states_of).require().text.splitlines()[1:]]
+    states = {row[0]: row[1].lower() for row in rows if len(row) > 1}
+    if str(ctid) not in texts.keys() & states.keys():
+        raise FactError(
+            f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
+        )
+    running = denial_log.running_under(node, profile)
+    others = set() if plain else running - texts.keys()
+    states |= dict.fromkeys(others, "running")
+    parse = container_config.parse_lxc if plain else container_config.parse
+    found = []
+    for name in [*sorted(texts, key=str if plain else int), *sorted(others)]:
+        config = parse("", texts.get(name, ""))
+        given = {*container_config.given(config.current().get("features", ""))}
+        if plain:
+            given = {*container_config.granted(config, "")} - {"keyctl"}
+        under = config.current().get("lxc.apparmor.profile") == profile or name in running
+        if under or ("nesting" in given and given & {"keyctl", "fuse"}):
+            state = states.get(name, "in no known state")
+            found.append(Affected(denial_log.number(name) or name, state, under))
+    return tuple(found)
