@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 #: The largest file that is read (bytes).
 LARGEST = 1 << 20
 
 
+@contextmanager
+def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
+    """Open a file for reading; a link is not followed, and a pipe is not waited for.
+
+    Args:
+        place: the path of the file.
+        folder: the open directory that the path begins in.
+
+    Raises:
+        ValueError: it is no regular file.
+        OSError: it cannot be read.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(place, flags, dir_fd=folder), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        yield file
+
+
 def read(place: Path) -> tuple[bytes, int]:
-    """Return a file's content and its permissions; a link is not followed.
+    """Return a file's content and its permissions; see :func:`opened`.
 
     Raises:
         ValueError: it is no regular file, or too large.
         OSError: it cannot be read.
     """
-    opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is no regular file")
-        content = file.read(LARGEST + 1)
-    return limited(content), stat.S_IMODE(about.st_mode)
+    with opened(place) as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        return limited(file.read(LARGEST + 1)), mode
 
 
 def limited(content: bytes) -> bytes:
