@@ -6,13 +6,13 @@ What can be read without a doubt is given the kernel's form. Sources: journalctl
 
 from __future__ import annotations
 
-import html
 import json
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.facts.audit.audit_files import BYTES, STATUS
 from docker_lxc_gate.facts.audit.audit_records import MARK
+from docker_lxc_gate.formats import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _plain(text: str) -> str:
     for turned in (
         text.translate(_CURLY),
         bare if "\\" not in bare else "",  # of others, nobody knows how often they were escaped
-        html.unescape(text),
+        html_text.unescaped(text),
         text.replace('""', '"'),
     ):
         if MARK in turned:
