@@ -35,7 +35,7 @@ def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
         yield file
 
 
-def read(place: Path) -> tuple[bytes, int]:
+def read(place: Path, largest: int = LARGEST) -> tuple[bytes, int]:
     """Return a file's content and its permissions; see :func:`opened`.
 
     Raises:
@@ -44,11 +44,12 @@ def read(place: Path) -> tuple[bytes, int]:
     """
     with opened(place) as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        return limited(file.read(LARGEST + 1)), mode
+        return limited(file.read(largest + 1), largest), mode
 
 
-def limited(content: bytes) -> bytes:
+def limited(content: bytes, largest: int = LARGEST) -> bytes:
     """Return a file's content, or raise ValueError if it is too large."""
-    if len(content) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+    if len(content) > largest:
+        size = f"{largest >> 20} MiB" if largest >> 20 else f"{largest >> 10} KiB"
+        raise ValueError(f"it is larger than {size}")
     return content
