@@ -50,6 +50,18 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", r"\n").replace("\t", " ").replace("##[", r"#\x23[")
 
 
+def without_commands(text: str) -> str:
+    r"""Return a text of any number of lines that has no command for GitHub's runner.
+
+    The runner takes ``::`` after blanks at a line's start, and ``##[`` anywhere; both are escaped.
+    """
+    lines = (
+        line.replace("::", r":\x3a", 1) if line.lstrip().startswith("::") else line
+        for line in text.split("\n")
+    )
+    return "\n".join(lines).replace("##[", r"#\x23[")
+
+
 def indented(text: str) -> str:
     """Return text with its further lines indented, so that they cannot look like ours."""
     return text.replace("\n", "\n  ")

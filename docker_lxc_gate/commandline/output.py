@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from docker_lxc_gate.machines.process import ended_as_by_ctrl_c, interrupted_by
 from docker_lxc_gate.masking import mask
-from docker_lxc_gate.printable import cut, printable
+from docker_lxc_gate.printable import cut, printable, without_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +43,8 @@ def error_text(what: object) -> str:
     Its further lines are indented, so that they cannot look like ours.
     """
     text = str(what)
-    lines = (cut(line, LONG) for line in printable(mask(text[: 2 * LONGEST])).split("\n"))
+    safe = without_commands(printable(mask(text[: 2 * LONGEST])))
+    lines = (cut(line, LONG) for line in safe.split("\n"))
     return cut("\n  ".join(lines), LONGEST, beyond=max(0, len(text) - 2 * LONGEST))
 
 

@@ -8,7 +8,6 @@ colours, escaped quotes, and lines broken at the terminal's width.
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -18,6 +17,7 @@ from msgspec import Meta
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen
+from docker_lxc_gate.formats import html_text
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 from docker_lxc_gate.tables import Row, table
 
@@ -173,7 +173,8 @@ def _likely(text: str) -> Said | None:
 
 def _around(text: str, start: int, end: int, most: int = _AROUND) -> str:
     """Return the line that a part of a text stands in, as far as it is near."""
-    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    first = text.rfind("\n", max(0, start - most - 1), start) + 1
+    last = text.find("\n", end, end + most + 1)
     last = last if last >= 0 else len(text)
     before, after = text[max(first, start - most) : start], text[end : min(last, end + most)]
     if start - most > first:
@@ -223,5 +224,5 @@ def _plain(text: str) -> str:
     """Return a text without colours, escapes and prefixes."""
     for _ in range(3):  # msg="… error=\"…\\\"…"
         text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
-    text = html.unescape(text.replace("\\n", "\n").replace("\\t", " "))
+    text = html_text.unescaped(text.replace("\\n", "\n").replace("\\t", " "))
     return _PREFIX.sub("", _COMMAND.sub("", text).translate(_PLAIN))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import split_lines
+from docker_lxc_gate.machines import regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,7 +48,8 @@ def certain(found: Sequence[Finding]) -> dict[str, list[Edit]]:
 def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
     """Replace a file's content, and keep a copy of what was there next to it.
 
-    The mode stays. pmxcfs lets nobody set modes or owners, and that is no error.
+    The mode stays. pmxcfs lets nobody set modes or owners, and that is no error. The directory is
+    opened once: its owner can put a link in the place of any part of the path.
 
     Args:
         path: the file; of a link, what it leads to.
@@ -61,52 +63,57 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
     Raises:
         FactError: the file was changed since it was linted, or cannot be written.
     """
-    place = Path(path).resolve()
+    place = Path(os.path.realpath(path))
     try:
-        if place.read_bytes() != before:
-            raise FactError(f"{path} was changed since it was linted; nothing was written to it")
-        copy = _replaced(place, before, after) if after != before else ""
+        folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            copy = _written(folder, place.name, before, after, executable=executable)
+        finally:
+            os.close(folder)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise FactError(f"{path} cannot be fixed: {why}") from error
+    return str(place.with_name(copy)) if copy else ""
+
+
+def _written(folder: int, name: str, before: bytes, after: bytes, *, executable: bool) -> str:
+    """Write a file of an open directory; return the copy's name, or the empty string."""
+    with regular_file.opened(name, folder) as file:
+        if file.read(len(before) + 1) != before:
+            raise ValueError("it was changed since it was linted; nothing was written to it")
+        about = os.fstat(file.fileno())
+        mode = about.st_mode & 0o7777
         if executable:
-            _make_executable(place)
-    except OSError as error:
-        raise FactError(f"{path} cannot be fixed: {error.strerror}") from error
+            mode = mode & 0o777 | (mode & 0o444) >> 2
+        if after == before:
+            os.fchmod(file.fileno(), mode)
+            return ""
+    for number in count(1):
+        copy = f"{name}.bak{number if number > 1 else ''}"
+        with suppress(FileExistsError):
+            _new(folder, copy, before, about, about.st_mode)
+            break
+    new = f"{name}.lint-new"
+    try:
+        _new(folder, new, after, about, mode)
+        os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=folder)
     return copy
 
 
-def _replaced(place: Path, before: bytes, after: bytes) -> str:
-    copies = (f"{place}.bak{number if number > 1 else ''}" for number in count(1))
-    copy = Path(next(name for name in copies if not os.path.lexists(name)))
-    about = place.stat()
-    _new(copy, before, about)
-    new = Path(f"{place}.lint-new")
-    try:
-        _new(new, after, about)
-        new.replace(place)
-    finally:
-        new.unlink(missing_ok=True)
-    return str(copy)
-
-
-def _make_executable(place: Path) -> None:
-    opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(opened).st_mode & 0o777
-        os.fchmod(opened, mode | (mode & 0o444) >> 2)
-    finally:
-        os.close(opened)
-
-
-def _new(path: Path, content: bytes, about: os.stat_result) -> None:
-    """Write a file that is not there yet, and give it another one's owner and mode.
+def _new(folder: int, name: str, content: bytes, about: os.stat_result, mode: int) -> None:
+    """Write a file that is not there yet, and give it another one's owner, and a mode.
 
     All by the open file: whoever may write in the directory could put a link in its place.
     """
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(opened, "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
         file.write(content)
         file.flush()
         with suppress(OSError):
-            os.fchown(opened, about.st_uid, about.st_gid)
+            os.fchown(file.fileno(), about.st_uid, about.st_gid)
         with suppress(OSError):
-            os.fchmod(opened, about.st_mode & 0o7777)
-        os.fsync(opened)
+            os.fchmod(file.fileno(), mode & 0o7777)
+        os.fsync(file.fileno())

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 #: The largest file that is read (bytes).
 LARGEST = 1 << 20
 
 
+@contextmanager
+def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
+    """Open a file for reading; a link is not followed, and a pipe is not waited for.
+
+    Args:
+        place: the path of the file.
+        folder: the open directory that the path begins in.
+
+    Raises:
+        ValueError: it is no regular file.
+        OSError: it cannot be read.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(place, flags, dir_fd=folder), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        yield file
+
+
 def read(place: Path, largest: int = LARGEST) -> tuple[bytes, int]:
-    """Return a file's content and its permissions; a link is not followed.
+    """Return a file's content and its permissions; see :func:`opened`.
 
     Raises:
         ValueError: it is no regular file, or too large.
         OSError: it cannot be read.
     """
-    opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is no regular file")
-        content = file.read(largest + 1)
-    return limited(content, largest), stat.S_IMODE(about.st_mode)
+    with opened(place) as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        return limited(file.read(largest + 1), largest), mode
 
 
 def limited(content: bytes, largest: int = LARGEST) -> bytes:
     """Return a file's content, or raise ValueError if it is too large."""
     if len(content) > largest:
-        raise ValueError(f"it is larger than {largest >> 20} MiB")
+        size = f"{largest >> 20} MiB" if largest >> 20 else f"{largest >> 10} KiB"
+        raise ValueError(f"it is larger than {size}")
     return content

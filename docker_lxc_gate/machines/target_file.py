@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+#: The largest file (bytes). The time of Python's tomllib grows with the square of a key's parts.
+_LARGEST = 1 << 16
 
 
 def find(text: str | None, file: Path | None = None) -> Target:
@@ -138,9 +140,10 @@ def _tables(file: Path) -> dict[str, dict[str, object]]:
 
 def _content(file: Path) -> bytes:
     try:
-        return regular_file.read(Path(os.path.realpath(file)))[0]
+        return regular_file.read(Path(os.path.realpath(file)), _LARGEST)[0]
     except ValueError as error:
-        raise UsageError(f"{file}: {error}; write a regular file") from error
+        size = f"{_LARGEST >> 10} KiB"
+        raise UsageError(f"{file}: {error}; write a regular file of at most {size}") from error
 
 
 def _read(where: str, table: dict[str, object]) -> Target:

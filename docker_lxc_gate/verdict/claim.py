@@ -68,18 +68,6 @@ def place(config: pytest.Config) -> tuple[Path, bool]:
     return (Path(option.allure_report_dir).absolute() if own else reports), own
 
 
-def close(path: Path) -> None:
-    """Create a file that only its owner may read, or make an existing one such a file.
-
-    A pipe or a device stays as it is. Whoever then writes the file reports a failure.
-    """
-    with suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.is_file() or not path.exists():
-            path.touch(mode=0o600)
-            path.chmod(0o600)
-
-
 @contextmanager
 def closed_to_others() -> Iterator[None]:
     """Create files that only their owner may read.

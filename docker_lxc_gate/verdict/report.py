@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -21,14 +22,15 @@ import pytest
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import ctrf, junit, metrics, record, summary
-from docker_lxc_gate.verdict.claim import CLOSED, OURS, close, not_own, place
+from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-#: What each file is made by: those of the run, and those for other programs.
-_FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any]]]()
+#: What each file is made by: those of the run, and those for other programs; and which of the
+#: latter are links, pipes or devices.
+_FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any], set[Path]]]()
 _SECONDS = 120.0
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
@@ -72,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     taken = {(folder / name).resolve() for name in OURS}
     junits = {(at / xml.name).resolve() for at in (folder, reports)}
     others = {} if option.xmlpath else {xml: junit.encoded}
+    special = set[Path]()
     for name, given, encoded in (
         ("--junit-xml", option.xmlpath, junit.encoded),
         ("--ctrf", option.ctrf, ctrf.encoded),
@@ -80,12 +83,14 @@ def pytest_configure(config: pytest.Config) -> None:
         if given:
             path = Path(os.path.expandvars(given)).expanduser().absolute()
             _require_writable(name, path, taken - (junits if encoded is junit.encoded else set()))
-            if not path.is_symlink() and encoded is not metrics.encoded:  # /dev/stdout is one
-                _remove(path)
+            if encoded is not metrics.encoded:
+                if not path.is_symlink():  # /dev/stdout is one
+                    _remove(path)
+                special |= {path} if os.path.lexists(path) else set()
             taken.add(path.resolve())
             others[path] = encoded
     option.xmlpath = None  # pytest's own has our traceback, and not what was not asked
-    config.stash[_FILES] = own, others
+    config.stash[_FILES] = own, others, special
 
 
 def _require_writable(option: str, path: Path, taken: Collection[Path]) -> None:
@@ -115,28 +120,50 @@ def write(config: pytest.Config, run: record.Run) -> None:
 
     One of the user's files that cannot be written is a problem of the run, and no end of it.
     """
-    own, others = config.stash[_FILES]
+    own, others, special = config.stash[_FILES]
     for path, encoded in others.items():
         try:
             if encoded is metrics.encoded:
-                _replace(path, encoded(run))
+                _replace(path, encoded(run), for_all=True)  # node_exporter has a user of its own
+            elif path in special:
+                _write_to(path, encoded(run))
             else:
                 _write(path, encoded(run))
         except OSError as error:
             run.problems.append(f"not written: {one_line(str(error))}")
     for path, encoded in own.items():
-        _remove(path)  # what somebody linked it to stays
         _write(path, encoded(run))
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file that others read at any time; node_exporter has a user of its own."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    with beside.open("x", encoding="utf-8") as file:
+def _replace(path: Path, text: str, *, for_all: bool = False) -> None:
+    """Write a file in one step, which only its owner may read, or all users.
+
+    Whoever may write in the directory could put a link in its place, or in that of the new file.
+    """
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+        if for_all:
+            os.fchmod(file.fileno(), 0o644)
         file.write(text)
-    beside.chmod(0o644)
-    beside.replace(path)
+    new.replace(path)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, and its directory."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _replace(path, text)
+
+
+def _write_to(path: Path, text: str) -> None:
+    """Write to what a link leads to, or to a pipe or a device; close a regular file to others."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            with suppress(OSError):
+                os.fchmod(file.fileno(), 0o600)
+        file.write(text)
 
 
 def publish(config: pytest.Config, run: record.Run) -> str:
@@ -213,11 +240,6 @@ def _describe(results: Path, run: record.Run) -> None:
         "reportName": "Docker in unprivileged LXC",
     }
     _write(results / "executor.json", json.dumps(executor))
-
-
-def _write(path: Path, text: str) -> None:
-    close(path)
-    path.write_text(text, "utf-8")
 
 
 def _escaped(key: str) -> str:

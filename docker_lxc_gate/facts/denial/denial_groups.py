@@ -8,7 +8,6 @@ be read without a doubt is given the kernel's form. Sources: journalctl(1), grep
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from docker_lxc_gate.facts.audit import canary
 from docker_lxc_gate.facts.audit.audit_files import BYTES, STATUS
 from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when
 from docker_lxc_gate.facts.denial.denial_class import KNOWN, PLACES, alike
+from docker_lxc_gate.formats import html_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
     for turned in (
         text.translate(_CURLY),
         bare if "\\" not in bare else "",  # of others, nobody knows how often they were escaped
-        html.unescape(text),
+        html_text.unescaped(text),
         text.replace('""', '"'),
     ):
         if MARK in turned:

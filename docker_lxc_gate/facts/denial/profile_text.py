@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 #: Where AppArmor itself looks for what is included.
 SYSTEM = "/etc/apparmor.d"
-#: Files include each other no deeper and no more often, and none is larger than that (bytes).
-_DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
+#: Files include each other no deeper and no more often, and are together no larger (bytes). A
+#: pattern with its variables' values is no longer than that (characters).
+_DEEPEST, _MOST, _TOGETHER, _LONGEST = 20, 2000, 4 << 20, 1 << 20
 _NAME = patterns.compile(r"@\{(\w+)\}")
 #: A pattern is cut into these. A class without an end is none, and goes on to the end of the text.
 _PIECE = patterns.compile(r"(?s)\\(.)|(\*+)|\[((?:\\.|[^\\\]])+)\]|\[(?:\\.|[^\\\]])*\\?\z|.")
@@ -55,29 +56,35 @@ class Policy:
         variables: the values of each variable.
         missing: what is included and was not found.
         files: how many were read, each as often as it is included.
+        size: of all these files (bytes).
     """
 
     rules: list[Rule] = field(default_factory=list)
     variables: dict[str, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     files: int = 0
+    size: int = 0
 
     def of(self, profile: str) -> list[Rule]:
         """Return the rules of a profile."""
         return [rule for rule in self.rules if rule.profile == profile]
 
     def expanded(self, pattern: str) -> str:
-        """Return a pattern with its variables' values in their place, as alternatives."""
+        """Return a pattern with its variables' values in their place, as alternatives.
+
+        What would be too long keeps its variables.
+        """
+
+        def value(found: patterns.Match[str]) -> str:
+            values = self.variables.get(found[1], [found[0]])
+            return values[0] if len(values) == 1 else f"{{{','.join(values)}}}"
+
         for _ in range(_DEEPEST):
-            names = {name for name in _NAME.findall(pattern) if name in self.variables}
-            if not names:
+            names = [name for name in _NAME.findall(pattern) if name in self.variables]
+            sizes = {name: len(",".join(self.variables[name])) + 2 for name in set(names)}
+            if not names or len(pattern) + sum(sizes[name] for name in names) > _LONGEST:
                 break
-            for name in names:
-                values = self.variables[name]
-                said = values[0] if len(values) == 1 else f"{{{','.join(values)}}}"
-                pattern = pattern.replace(f"@{{{name}}}", said)
-            if len(pattern) > _LARGEST:
-                break
+            pattern = _NAME.sub(value, pattern)
         return pattern
 
 
@@ -101,12 +108,15 @@ def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, dept
     if policy.files > _MOST:
         raise FactError(f"{path} is included again and again: more than {_MOST} files were read")
     try:
-        text = regular_file.read(Path(os.path.realpath(path)))[0].decode(errors="replace")
+        content, _ = regular_file.read(Path(os.path.realpath(path)))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise FactError(f"{path} cannot be read: {why}") from error
+    policy.size += len(content)
+    if policy.size > _TOGETHER:
+        raise FactError(f"{path} is too much: more than {_TOGETHER >> 20} MiB are included")
     inside = [profile] if profile else []
-    for statement in statements(text):
+    for statement in statements(content.decode(errors="replace")):
         current = inside[-1] if inside else ""
         if statement.kind == "include":
             if depth < _DEEPEST:

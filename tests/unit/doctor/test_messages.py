@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ SHOWN = {
     "quoted twice": lambda text: json.dumps(json.dumps(f"{BEFORE}{text}")),
     "by compose": lambda text: "".join(f"web-1  | {line}\n" for line in ("x", text, "y")),
     "of a web page": lambda text: text.replace('"', "&quot;").replace(" ", "\xa0"),
+    "before the number of no character": lambda text: f"{text} &#{'9' * 5000}; &#x{'9' * 5000};",
     "in curly quotes": lambda text: re.sub('"([^"]*)"', "“\\1”", text).replace("'", "\u2019"),
     "of Windows": lambda text: f"\ufeff{BEFORE}{text}\r\n",
 }
@@ -169,6 +171,33 @@ def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_firs
 def test_id_of_a_file_tells_a_hole_from_an_image_above_the_map(ids: str, problem: str) -> None:
     said = f'failed to Lchown "/a b/c" for {ids}: lchown /a b/c: invalid argument'
     assert [each.id for each in messages.diagnose(said).problems] == [problem]
+
+
+class Watched(str):
+    """A text of which no long part is searched."""
+
+    __slots__ = ()
+
+    def find(self, *what_and_where: Any) -> int:
+        return super().find(*self._near(what_and_where))
+
+    def rfind(self, *what_and_where: Any) -> int:
+        return super().rfind(*self._near(what_and_where))
+
+    def _near(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        _, start, end = *given, *(0, len(self))[len(given) - 1 :]
+        assert end - start <= 200
+        return given
+
+
+def test_line_around_a_message_is_searched_for_as_far_as_it_is_shown() -> None:
+    near, far = "b " * 80, "b " * 500
+    for before, after, shown in (
+        (near, near, f"{near}X{near}".strip()),
+        (far, far, f"…{near[2:]}X{near}".rstrip() + "…"),
+    ):
+        text = Watched(f"a\n{before}X{after}\nc")
+        assert messages._around(text, 2 + len(before), 3 + len(before)) == shown
 
 
 def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> None:

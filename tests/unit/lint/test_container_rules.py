@@ -354,3 +354,33 @@ def test_write_gives_owner_and_mode_to_its_own_file_whatever_is_put_in_its_place
     write(str(path), b"a", b"b", executable=False)
     assert victim.stat().st_mode & 0o777 == 0o600
     assert victim.read_bytes() == b"v"
+
+
+def test_write_while_the_directory_is_exchanged_for_a_link_stays_in_the_old_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, moved, victim = (tmp_path / name for name in ("lxc", "moved", "victim"))
+    for each in (folder, victim):
+        each.mkdir()
+        (each / "950.conf").write_bytes(b"a")
+    fsync = os.fsync
+
+    def exchanged(opened: int) -> None:
+        fsync(opened)
+        if not folder.is_symlink():
+            folder.rename(moved)
+            folder.symlink_to(victim)
+
+    monkeypatch.setattr(os, "fsync", exchanged)
+    write(str(folder / "950.conf"), b"a", b"b", executable=False)
+    assert [each.read_bytes() for each in victim.iterdir()] == [b"a"]
+    assert (moved / "950.conf").read_bytes() == b"b"
+    assert len([*moved.iterdir()]) == 2
+
+
+def test_write_to_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "950.conf"
+    os.mkfifo(pipe, 0o644)
+    with naming(FactError, pipe, "no regular file"):
+        write(str(pipe), b"", b"b", executable=False)
+    assert list(tmp_path.iterdir()) == [pipe]

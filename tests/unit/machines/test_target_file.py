@@ -86,8 +86,8 @@ def test_find_another_name_in_a_file_names_those_it_has(file: Path, text: str | 
         ),
         ("[pve1]\nhost = 'a'\nctid = 950\nzzz = 1", Target.__struct_fields__),
         ("[[pve1]]\nctid = 950\n", ("[[pve1]]", "write [pve1]")),
-        ("a = " + "[" * 100_000 + "]" * 100_000, ("nested",)),
-        ("a = " + "{a = " * 100_000 + "1" + "}" * 100_000, ("nested",)),
+        ("a = " + "[" * 10_000 + "]" * 10_000, ("nested",)),
+        ("a = " + "{a = " * 10_000 + "1" + "}" * 10_000, ("nested",)),
         (f"[{'a.' * 5_000}a]\n", ()),
     ],
     ids=str,
@@ -199,13 +199,13 @@ def test_find_in_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> N
     fifo, huge, absent = tmp_path / "fifo", tmp_path / "huge", tmp_path / "absent"
     os.mkfifo(fifo)
     with huge.open("wb") as file:
-        file.truncate(1 << 32)
+        file.truncate((1 << 16) + 1)
     for path, named in (
         (fifo, "regular file"),
         (Path("/dev/zero"), "regular file"),
         (tmp_path, "directory"),
         (absent, os.strerror(errno.ENOENT)),
-        (huge, "larger than 1 MiB"),
+        (huge, "larger than 64 KiB"),
     ):
         with naming(UsageError, path, named):
             target_file.find("pve1", path)

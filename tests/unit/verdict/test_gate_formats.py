@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,6 @@ from docker_lxc_gate.verdict.record import Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
@@ -182,6 +181,34 @@ def _gone(request):
     done.stdout.fnmatch_lines(["not written: *gate.prom*", "verdict: not compliant*"])
     assert (toy.path / "ctrf.json").exists()
     assert (toy.path / "reports/junit.xml").exists()
+
+
+def test_link_that_somebody_puts_in_the_place_of_a_file_during_the_run_is_replaced(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what it leads to is written, nor are its permissions changed."""
+    toy.compliant("a")
+    toy.conftest("""
+@pytest.fixture(autouse=True)
+def _linked(request):
+    for name in ("gate.prom", "ctrf.json", "junit.xml"):
+        request.config.rootpath.joinpath(name).symlink_to("victim")
+""")
+    victim, chmod = toy.path / "victim", Path.chmod
+    victim.write_text("v")
+    victim.chmod(0o640)
+
+    def linked(path: Path, mode: int) -> None:
+        if path.name.startswith(".gate.prom"):
+            path.unlink()
+            path.symlink_to(victim)
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", linked)
+    toy.run("--metrics", "gate.prom", "--ctrf", "ctrf.json", "--junit-xml", "junit.xml")
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("v", 0o640)
+    modes = [(toy.path / each).lstat().st_mode & 0o777 for each in ("gate.prom", "ctrf.json")]
+    assert modes == [0o644, 0o600]
 
 
 @pytest.mark.parametrize("name", ["a link", "reports/../reports/verdict.json"])

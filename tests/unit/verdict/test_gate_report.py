@@ -12,7 +12,6 @@ import pytest
 from docker_lxc_gate import home
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import report
-from docker_lxc_gate.verdict.claim import close
 from docker_lxc_gate.verdict.evidence import redact, shortened
 
 if TYPE_CHECKING:
@@ -160,11 +159,24 @@ def test_results_in_new_folders_are_closed_to_others(toy: Toy, given: str | None
 
 
 def test_junit_file_that_is_a_pipe_stays_one(toy: Toy) -> None:
+    toy.compliant("a")
     pipe = toy.path / "pipe"
     os.mkfifo(pipe, 0o644)
-    close(pipe)
-    assert pipe.is_fifo()
+    opened = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    assert toy.run("--junit-xml=pipe").ret == 0
+    assert b"testsuite" in os.read(opened, 1000)
+    os.close(opened)
     assert pipe.stat().st_mode & 0o777 == 0o644
+
+
+def test_junit_file_that_is_a_link_is_written_where_it_leads_to(toy: Toy) -> None:
+    toy.compliant("a")
+    (toy.path / "real.xml").write_text("of another run")
+    (toy.path / "link.xml").symlink_to("real.xml")
+    assert toy.run("--junit-xml=link.xml").ret == 0
+    assert (toy.path / "link.xml").is_symlink()
+    assert "testsuite" in (toy.path / "real.xml").read_text()
+    assert (toy.path / "real.xml").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import tracemalloc
@@ -246,6 +247,7 @@ FORMS = {
     "curly": RECORD.replace(' "', " “").replace('="', "=“").replace('"', "”"),
     "escaped": RECORD.replace('"', r"\""),
     "HTML": RECORD.replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;"),
+    "HTML, with the number of no character": f"{html.escape(RECORD)} &#{'9' * 5000};",
     "CSV": f'"{RECORD.replace(chr(34), chr(34) * 2)}"',
     "a list": f"    {json.dumps(RECORD)},",
     "journalctl -o json": json.dumps({**ENTRY, "MESSAGE": RECORD}),

@@ -188,6 +188,20 @@ def test_read_of_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) ->
         profile_text.read(tmp_path / "loop", [])
 
 
+def test_read_of_files_that_are_together_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "large").write_text("#" * (1 << 20))
+    (tmp_path / "profile").write_text("include <large>\n" * 4)
+    with naming(FactError, tmp_path / "large", "4 MiB"):
+        profile_text.read(tmp_path / "profile", [])
+
+
+def test_pattern_with_variables_has_their_values_unless_it_gets_too_long() -> None:
+    variables = {"a": ["x" * 5000], "b": ["@{a}" * 1000], "c": ["@{d}/y", "z"], "d": ["w"]}
+    policy = profile_text.Policy(variables=variables)
+    assert policy.expanded("/@{c}/@{e}") == "/{w/y,z}/@{e}"
+    assert policy.expanded("/@{b}") == "/" + "@{a}" * 1000
+
+
 #: Names that a process may have chosen; what a profile would take for a pattern among them.
 NAMES = ("/a/", "/a b/", r"/a\x41/", "/a{b,c}/", "/[a]/**", "/a,/", "/a!b", "/a#b", "/é/", "/a\\")
 CHANGES = [

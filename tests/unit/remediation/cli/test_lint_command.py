@@ -204,11 +204,11 @@ def test_fix_of_what_is_uncertain_ends_with_what_is_left(conf: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["::error title=x::well", " ::debug::well", "##[error]well"])
-def test_lint_of_a_file_named_like_a_command_of_github_prints_none(
+def test_lint_of_a_file_with_name_and_line_like_a_command_of_github_prints_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / name).mkdir()
-    (tmp_path / name / "950.conf").write_text(f"{GOOD}features: nesting=1, keyctl=1\n")
+    (tmp_path / name / "950.conf").write_text(f"{GOOD}{name}\nfeatures: nesting=1, keyctl=1\n")
     monkeypatch.chdir(tmp_path)
     for done in (run("."), run(".", "--fix", "--yes")):
         lines = [line for line in done.output.splitlines() if "well" in line]

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from rich.text import Text
 
 from docker_lxc_gate.commandline.exit_codes import SETTINGS
-from docker_lxc_gate.commandline.output import Console, run
+from docker_lxc_gate.commandline.output import Console, error_text, run
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
@@ -27,7 +27,7 @@ from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.formats import FORMATS
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.masking import STARS
-from docker_lxc_gate.printable import cut, in_json, one_line, printable
+from docker_lxc_gate.printable import cut, in_json, one_line, printable, without_commands
 from remediation.cli import doctor as doctor_verb
 from remediation.cli import journal as journal_verb
 from remediation.cli import lint as lint_verb
@@ -88,6 +88,15 @@ def test_printable_of_every_character_leaves_none_that_is_obeyed() -> None:
 def test_one_line_forges_no_other() -> None:
     assert one_line("a\nb\r\nc\td") == r"a\nb\nc d"
     assert len(one_line(HOSTILE).splitlines()) == 1
+
+
+def test_text_of_several_lines_has_no_command_for_githubs_runner() -> None:
+    assert without_commands("::a::b\n\t::c\n+::d ##[e").split("\n") == [
+        r":\x3aa::b",
+        "\t" + r":\x3ac",
+        r"+::d #\x23[e",
+    ]
+    assert error_text("a\n::b::c") == "a\n  " + r":\x3ab::c"
 
 
 def test_cut_says_how_much_it_left_out() -> None:
