@@ -105,7 +105,7 @@ def nothing_was_denied(
     )
     if doubt:
         raise doubt
-    unknown = [denial for denial, owner in owners if owner is None and _might_be_ours(denial)]
+    unknown = [denial for denial, owner in owners if owner is None and _might_be_of(ctid, denial)]
     if unknown:
         raise audit_window.Unwatched(
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; "
@@ -116,7 +116,7 @@ def nothing_was_denied(
         f"hello-world was refused without a record: {cause(told)}; a quiet 'deny' of the profile "
         "does that: make it 'audit deny' to see what it refuses"
     )
-    others = sorted({str(owner) for _, owner in owners if owner})
+    others = sorted({str(name) for d, owner in owners if (name := owner or named_container(d))})
     whose = f"; {len(denials)} of others ({', '.join(others) or 'the node'})" if denials else ""
     evidence.say(f"{window.source}: {seen(window)}, no denial{whose}")
 
@@ -142,6 +142,7 @@ def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
     )
 
 
-def _might_be_ours(denial: audit_records.Denial) -> bool:
-    """Whether the profile may be a container's: LXC can enter only lxc-*, or a namespace of its."""
-    return denial.profile.startswith("lxc-") or named_container(denial) is not None
+def _might_be_of(ctid: int, denial: audit_records.Denial) -> bool:
+    """Whether a denial of nobody may be the container's: LXC enters lxc-*, or its own namespace."""
+    named = named_container(denial)
+    return named == str(ctid) if named else denial.profile.startswith("lxc-")

@@ -74,10 +74,10 @@ def test_read_only_scenarios_are_asked_together_up_to_one_that_changes_something
     node, shared, foresight = world
     first = together(
         Item(ENFORCED),
-        Item(ENFORCED, target=OTHER),
         Item(UNPRIVILEGED),
         Item("provisioning succeeded", mutates=True),
         Item(MAPPED),
+        Item(ENFORCED, target=OTHER),
     )
     foresight.of_scenario(first, of)
     for path in (PROFILES, CONFIG):

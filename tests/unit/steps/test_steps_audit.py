@@ -96,6 +96,10 @@ def test_nothing_was_denied_that_can_be_attributed_is_undetermined() -> None:
         judge(denial("lxc-third", "pid=10"), denial("/usr/bin/man", "pid=10"))
     with naming(audit_window.Unwatched, "a user of the node"):
         judge(denial(more="pid=10"))
+    with naming(audit_window.Unwatched, "a user of the node"):
+        judge(denial("lxc-950_</var/lib/lxc>", "pid=10"))
+    with naming(audit_window.Unwatched, "a user of the node"):
+        judge(denial("docker-default", 'namespace="root//lxc-950_<-var-lib-lxc>" pid=10'))
     with naming(audit_window.Unwatched, "the same pid"):
         judge(denial(more="pid=9"))
     with naming(audit_window.Unwatched, OURS):
