@@ -37,13 +37,14 @@ from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab import progress, provision, proxmox, recipe
 from docker_lxc_gate.lab.image import Images, NodeImage, require_space
 from docker_lxc_gate.lab.lock import only_one
-from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node, State
+from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
 from docker_lxc_gate.lab.qemu import hardware
 from docker_lxc_gate.lab.sources import archives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from docker_lxc_gate.lab.node import State
     from docker_lxc_gate.lab.progress import Steps
     from docker_lxc_gate.lab.provision import Provisioning
     from docker_lxc_gate.lab.recipe import Machine

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import tree
-from docker_lxc_gate.lab.sources import Archives, seen_from_guest
+from docker_lxc_gate.lab.sources import seen_from_guest
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.repository import Repository
+    from docker_lxc_gate.lab.sources import Archives
     from docker_lxc_gate.lab.tree import Entry
 
 DEFAULT_RELEASE = "trixie"

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import Config, network, properties
-
 from . import generated
+from .config import network, properties
 from .errors import PctError
 from .files import load, locked, store
 from .lifecycle import check_lock, shutdown, start, stop
@@ -17,6 +16,7 @@ from .provision import create, destroy, hwaddr
 from .transfer import push
 
 if TYPE_CHECKING:
+    from .config import Config
     from .containers import Lxc
 
 REQUIRED = ("memory", "rootfs", "ostype")

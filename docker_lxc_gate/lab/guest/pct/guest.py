@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from config import Section, properties
-
+from .config import properties
 from .files import link, make_folder, put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .config import Section
 
 _NETS = [f"net{index}" for index in range(32)]
 _GETTY = "/lib/systemd/system/container-getty@.service"

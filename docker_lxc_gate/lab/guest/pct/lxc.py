@@ -8,11 +8,14 @@ root file system is the volume's directory itself (Proxmox mounts it under /var/
 from __future__ import annotations
 
 import re
-
-from config import Section, properties
+from typing import TYPE_CHECKING
 
 from . import formats
+from .config import properties
 from .errors import PctError
+
+if TYPE_CHECKING:
+    from .config import Section
 
 INCLUDES = "/usr/share/lxc/config"
 ID_BASE, ID_COUNT = 100000, 65536

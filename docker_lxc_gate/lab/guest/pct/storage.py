@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import Section, properties
-
+from .config import properties
 from .errors import PctError
 
 if TYPE_CHECKING:
+    from .config import Section
     from .containers import Lxc
 
 _NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>[0-9]+)(,.*)?")
