@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
@@ -103,10 +104,13 @@ def label_defect(label: str, profile: str) -> str:
     """
     found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+|-)\))?", label)
     name, mode = found.groups() if found else (label, None)
-    parts = name.split("//&")
+    stack = name.split("//&")
+    # The kernel names a namespace before the first profile of it alone. Whoever is root in there
+    # names them as he likes, so all from that one on say nothing of the node's.
+    parts = [*takewhile(lambda part: not part.startswith(":"), stack)]
     confined = any(part.rpartition(":")[2] != "unconfined" for part in parts)
     if profile in parts or (not profile and confined):
-        fine = {"enforce"} if len(parts) == 1 else {"enforce", "mixed", None}
+        fine = {"enforce"} if len(stack) == 1 else {"enforce", "mixed", None}
         return "" if mode in fine else mode_meaning(mode or "unknown")
     if name == "unconfined" or not (profile or confined):
         return "unconfined"

@@ -84,7 +84,10 @@ def record(on: Transport) -> dict[str, str]:
     with at_most(_LONGEST):
         result = on.look(argv, timeout=_TIMEOUT)
     text = result.stdout.decode(errors="surrogateescape")  # names of different bytes differ
-    parts = dict(part.partition("\n")[::2] for part in text.split("\n== ")[1:])
+    pieces = [part.partition("\n")[::2] for part in text.split("\n== ")[1:]]
+    parts = dict(pieces)
+    if len(parts) < len(pieces) or not parts.keys() <= {*_TABLE.never_empty, *_TABLE.may_be_empty}:
+        raise FactError(f"the state of {on.machine} could not be read: two parts have one name")
     missing = [part for part in _TABLE.never_empty if not parts.get(part, "").strip()]
     missing += [part for part in _TABLE.may_be_empty if part not in parts]
     if result.exit_code or missing:
@@ -97,7 +100,7 @@ def record(on: Transport) -> dict[str, str]:
         ("file", _rows(parts["files"])),
         (
             "content of",
-            [list(line.partition("  ")[::-2]) for line in parts["content"].splitlines()],
+            [list(line.partition("  ")[::-2]) for line in parts["content"].split("\n") if line],
         ),
         ("attributes of", _attributes(parts["attributes"])),
         *(
@@ -115,14 +118,14 @@ def record(on: Transport) -> dict[str, str]:
 
 
 def _rows(text: str) -> list[list[str]]:
-    return [(line + "\t").split("\t")[:2] for line in text.splitlines() if line]
+    return [(line + "\t").split("\t")[:2] for line in text.split("\n") if line]
 
 
 def _attributes(text: str) -> list[list[str]]:
     """Read getfattr's blocks: the file's name, then its attributes."""
     blocks = [block.split("\n", 1) for block in text.strip().split("\n\n") if "\n" in block]
     return [
-        [name.removeprefix("# file: "), "\n".join(sorted(value.strip().splitlines()))]
+        [name.removeprefix("# file: "), "\n".join(sorted(value.strip().split("\n")))]
         for name, value in blocks
     ]
 

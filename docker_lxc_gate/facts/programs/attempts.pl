@@ -2,10 +2,15 @@
 # A program of the node makes the attempts. It enters the profile of the container's first process
 # and its network, user and mount namespaces, as its root. It runs none of the container's programs,
 # because they could lie. Each attempt runs in a child, which a profile in kill mode kills; the
-# child exits with its errno. The program loads no file after it has entered. Source: setns(2),
-# mount(2), LXC's attach.c.
+# child exits with its errno. The program loads no file after it has entered. What the guest put in
+# the place of /etc, /proc or /sys/firmware could refuse by itself, so it must be the kernel's or a
+# directory. Source: setns(2), mount(2), statfs(2), LXC's attach.c.
 
 use POSIX ();
+use Config;
+my ($machine) = $Config{archname} =~ /^(x86_64|aarch64|riscv64|arm|i(?=[3-6]86))/;
+my $statfs = {x86_64 => 137, aarch64 => 43, riscv64 => 43, i => 99, arm => 99}->{$machine // ""};
+my ($of_proc, $of_sys) = (0x9fa0, 0x62656572);
 my ($clone_mounts, $unshare, $setns, $mount) = (0x20000, 272, 308, 165);
 my ($bind, $apart) = (0x1000 | 0x4000, 0x4000 | 0x40000);
 my $node = opened($cwd, "/proc", $path_only, 0);
@@ -31,7 +36,16 @@ sub enter {
     for my $space (@home) { syscall($setns, $space, 0) == 0 or refuse("enter a namespace: $!") }
     POSIX::setgid(0) and POSIX::setuid(0) or refuse("become its root: $!");
 }
+sub require_kind {
+    my ($path, $kind) = @_;
+    my ($name, $answer) = ("$path\0", "\0" x 512);
+    refuse("statfs(2) is not known here") unless $statfs;
+    syscall($statfs, $name, $answer) == 0 or refuse("the file system of $path: $!");
+    refuse("$path is not the kernel's: the guest mounted something there")
+        unless $kind == unpack "L!", $answer;
+}
 sub look {
+    require_kind("/sys/firmware", $of_sys);
     opendir(my $all, "/sys/firmware") or return $! + 0;
     my ($place) = grep { -d } map { "/sys/firmware/$_" } grep { !/^\./ } readdir $all;
     defined $place or return 2;  # ENOENT: this machine shows none
@@ -44,6 +58,8 @@ sub change {
 }
 sub bind_proc {
     my ($proc, $etc, $root, $none) = map { "$_\0" } "/proc", "/etc", "/", "none";
+    refuse("/etc is no directory") if -l "/etc" or not -d _;
+    require_kind("/proc", $of_proc);
     syscall($unshare, $clone_mounts) == 0 or return $! + 0;
     syscall($mount, $none, $root, 0, $apart, 0);
     syscall($mount, $proc, $etc, 0, $bind, 0) == 0 ? 0 : $! + 0;

@@ -20,9 +20,7 @@ if [ "$(id -u)" = 0 ]; then
         "$common" "$common/config"; do
         [ -e "$path" ] || continue
         uid=$(stat -L -c %u -- "$path")
-        if [ "$owner" = 0 ]; then
-            owner=$uid; group=$(stat -L -c %g -- "$path")
-        fi
+        [ "$owner" != 0 ] || owner=$uid
         if [ "$uid" != 0 ] && [ "$uid" != "$owner" ]; then
             echo "$repository belongs to the user $owner, and $path to the user $uid, whose \
 programs git would run: give both to one user" >&2
@@ -34,8 +32,22 @@ is not safe: chmod go-w $path" >&2
             exit 77
         fi
     done
+    above=$(realpath -- "$repository")
+    while [ "$owner" = 0 ] && [ "$above" != / ]; do
+        above=$(dirname -- "$above")
+        # In a directory with the sticky bit, such as /tmp, nobody renames another's.
+        if [ "$(stat -c %u -- "$above")" != 0 ] ||
+            [ -n "$(find "$above" -maxdepth 0 -perm -002 ! -perm -1000)" ]; then
+            echo "$repository belongs to root, and others may exchange it, because they may write \
+to $above, so running git there as root is not safe: move the checkout" >&2
+            exit 77
+        fi
+    done
     if [ "$owner" != 0 ]; then
         home=$(getent passwd "$owner" | cut -d: -f6)
+        # Not the checkout's group, which may be root's.
+        group=$(getent passwd "$owner" | cut -d: -f4)
+        [ "${group:-0}" != 0 ] || group=$owner
         as() {
             setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
                 env -u SSH_AUTH_SOCK -u XDG_CONFIG_HOME "HOME=${home:-/nonexistent}" "$@"

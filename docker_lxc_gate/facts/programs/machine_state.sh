@@ -11,7 +11,7 @@ list=$4 kernel=$5
 processes=$(echo /proc/[0-9]*)
 shift 5  # the rest is find's: what is pruned
 part files
-perl -e "$list" -- $all -xdev "$@" -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
+perl -e "$list" -- $all -xdev "$@" -printf '%p\0%y %m %U:%G %s %l|%T@ %i\0' || exit 9
 part content
 find $hashed -xdev "$@" -type f -exec sha256sum -- {} + || exit 9
 part attributes

@@ -152,6 +152,9 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
         ("docker-default (enforce)", NAME, "not the plan's"),
         (f"{NAME}-b (enforce)", NAME, "not the plan's"),
         (":other:unconfined", NAME, "not the plan's"),
+        (f"other//&:lxc-950_<-var-lib-lxc>:{NAME} (enforce)", NAME, "not the plan's"),
+        (f"other//&:lxc-950_<-var-lib-lxc>:a//&{NAME} (enforce)", NAME, "not the plan's"),
+        (f"{NAME}//&:lxc-950_<-var-lib-lxc>:a//&b (enforce)", NAME, ""),
         ("", NAME, "not the plan's"),
         # where any profile will do
         ("any (enforce)", "", ""),

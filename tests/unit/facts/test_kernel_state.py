@@ -337,7 +337,8 @@ def test_listed_files_with_flags_are_named(tmp_path: Path) -> None:
         "--",
         os.fsencode(tmp_path),
     ]
-    argv += ["-printf", r"%p\t%y %m %U:%G %s %l|%T@ %i\n"]
+    (tmp_path / "one\n== files\nshadow\td 755 two").symlink_to("a\n/b\tf 600")
+    argv += ["-printf", r"%p\0%y %m %U:%G %s %l|%T@ %i\0"]
     changed = subprocess.run(["chattr", "+i", kept], check=False, capture_output=True).returncode
     try:
         said = subprocess.run(argv, check=True, capture_output=True).stdout
@@ -345,5 +346,8 @@ def test_listed_files_with_flags_are_named(tmp_path: Path) -> None:
         subprocess.run(["chattr", "-i", kept], check=False, capture_output=True)
     files, _, flags = said.partition(b"\n\n== flags\n")
     assert b"/\xff odd\tf " in files
+    assert rb"/one\n== files\nshadow\td 755 two" + b"\tl 777 " in files
+    assert rb" a\n/b\tf 600|" in files
+    assert files.count(b"\n") == 3
     assert flags == (b"" if changed else b"%s\ti\n" % os.fsencode(kept))
     assert subprocess.run([*argv[:4], "/absent"], check=False, capture_output=True).returncode == 9

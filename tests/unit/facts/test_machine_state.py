@@ -105,6 +105,18 @@ def after_rollback(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return machine_state.differences(comparable(before), comparable(after))
 
 
+@pytest.mark.parametrize("name", ["files", "content", "nobody's"])
+def test_record_with_a_part_more_is_an_error(name: str) -> None:
+    """What a name of somebody's file may look like."""
+    with pytest.raises(FactError, match="one name"):
+        record(SAID.replace("\n\n== content\n", f"\n\n== {name}\n\n== content\n"))
+
+
+def test_record_of_a_name_with_another_line_separator_keeps_each_fact() -> None:
+    odd = SAID.replace("/etc/two  blanks", "/etc/two\u2028SHA256  /etc/motd")
+    assert record(odd)["content of /etc/two\u2028SHA256  /etc/motd"] == "4567"
+
+
 def test_record_of_a_machine_has_every_part() -> None:
     found = record()
     assert found["file /etc/link"] == "l 777 0:0 3 a b|12.5 4"

@@ -90,13 +90,14 @@ def test_checkout_whose_work_tree_is_elsewhere_names_its_own_changes(
 def _owned_by_somebody(repository: Path, upstream: Path) -> Path:
     """Give the checkout to nobody (65534), with a filter and a transport that say who runs them."""
     ran = repository / "ran"
-    note = f"id -u >>{ran}"
+    note = f"id -u >>{ran}; id -G >>{ran}"
     git(repository, "config", "filter.x.clean", f"sh -c '{note}; cat'")
     git(repository, "config", "remote.origin.uploadpack", f"{note}; git-upload-pack")
     (repository / ".git/info/attributes").write_text("* filter=x\n")
     (repository / "other file").write_text("changed\n")
     for path in (repository, upstream):
-        subprocess.run(["chown", "-R", "65534:65534", str(path)], check=True)
+        # With root's group, as by chown -R nobody on root's clone.
+        subprocess.run(["chown", "-R", "65534:0", str(path)], check=True)
     for parent in repository.parents:  # pytest's own folders are its user's
         if not parent.stat().st_mode & 0o001:
             parent.chmod(parent.stat().st_mode | 0o011)
@@ -111,6 +112,15 @@ def test_checkout_of_another_owner_runs_nothing_as_root(repository: Path, tmp_pa
     assert "other file" in found.changed
     assert upstream_commit(Local(), found) == found.commit
     assert set(ran.read_text().split()) == {"65534"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
+def test_checkout_of_roots_that_others_may_exchange_is_refused(repository: Path) -> None:
+    repository.parent.chmod(0o777)
+    with naming(FactError, repository, repository.parent, "move the checkout"):
+        checkout(Local(), str(repository))
+    repository.parent.chmod(0o1777)
+    assert checkout(Local(), str(repository)) is not None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
