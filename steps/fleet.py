@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse another selection than one tag."""
     given = config.getoption("--select")
-    if len(given) > 1 or any(not each.removeprefix(_TAG) or _TAG not in each for each in given):
+    if len(given) > 1 or any(each == _TAG or not each.startswith(_TAG) for each in given):
         raise pytest.UsageError("--select: write one tag, as --select tag=docker")
 
 
@@ -62,9 +62,11 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """List again: a container that came or went was not judged."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """List again, unless by Ctrl-C: a container that came or went was not judged."""
     config = session.config
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        return
     for name, before in config.stash.get(record.NODES, {}).items():
         if after := _listing(config, name, config.stash[NODES][name]):
             for change in before.changes(after):

@@ -66,12 +66,16 @@ def test_container_that_came_or_went_is_told_and_the_listing_stays_that_of_the_s
     session: Any = Session(monkeypatch, c=[of("c", 950, 951), of("c", 951, 952)])
     fleet.pytest_collection(session)
     assert not session.gate.tally.not_judged
-    fleet.pytest_sessionfinish(session)
+    fleet.pytest_sessionfinish(session, pytest.ExitCode.INTERRUPTED)
+    assert not session.gate.tally.not_judged
+    fleet.pytest_sessionfinish(session, pytest.ExitCode.OK)
     assert [each.partition(" ")[0] for each in session.gate.run.problems] == ["c/950", "c/952"]
     assert session.config.stash[record.NODES]["c/all"].asked == (950, 951)
 
 
-@pytest.mark.parametrize("given", [["docker"], ["tag="], ["name=x"], ["tag=a", "tag=b"]])
+@pytest.mark.parametrize(
+    "given", [["docker"], ["tag="], ["name=x"], ["xtag=y"], ["tag=a", "tag=b"]]
+)
 def test_selection_that_is_no_tag_is_refused(given: list[str]) -> None:
     config: Any = SimpleNamespace(getoption=lambda _: given)
     with pytest.raises(pytest.UsageError, match="write one tag"):
