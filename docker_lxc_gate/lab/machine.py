@@ -237,10 +237,8 @@ class Lab:
         useful = (READY, STOCKED) if state.provisioned == wanted.digest else (STOCKED,)
         there = self.snapshots()
         for name in (name for name in useful if name in there):
-            with self.steps(f"continuing from snapshot {name}"):
-                node.start(image, state, name)
-                node.settle(ANSWER_TIMEOUT)
-            return
+            with self.steps(f"continuing from snapshot {name}"), node.loaded(name):
+                return
         node.boot(image, state.release)
 
     def _provision(self, wanted: Provisioning) -> None:
