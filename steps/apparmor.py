@@ -278,7 +278,7 @@ def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
 @evidence.explanation
 def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
     if label.startswith(f"{name} ("):
-        return f"it is {confinement.label_defect(label, name)}"
+        return f"it is {confinement.label_defect(label, name, {})}"
     started = [o.value for o in runtime.effective(ctid).all("lxc.apparmor.profile")]
     if name in started[:-1]:
         return f"its configuration assigns {', then '.join(started)}; the last one wins"
@@ -318,17 +318,21 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     """
     pid = runtime.init_pid(ctid)
     found = confinement.processes(runtime.node, pid)
-    if any(each.defect(name) for each in found):
+    stacks = [
+        each for each in found if "//&" in each.label and not each.label.endswith("(enforce)")
+    ]
+    modes = apparmor.loaded_profiles(runtime.node) if stacks else {}
+    if any(each.defect(name, modes) for each in found):
         time.sleep(_ENTERING)
         before = {each.pid: each.label for each in found}
         found = confinement.processes(runtime.node, pid)
         outside = [each for each in found if before.get(each.pid) == each.label]
-        outside = [each for each in outside if each.defect(name)]
+        outside = [each for each in outside if each.defect(name, modes)]
         number = counted(len(outside), "thread")
         from_start = any(each.pid == pid and not each.filtered for each in outside)
         assert not outside, (
             f"{number} of container {ctid} not confined by {name or 'an enforced profile'}: "
-            f"{'; '.join(_told(outside, name))}"
+            f"{'; '.join(_told(outside, name, modes))}"
             f"{_why_wide(runtime.node, name) if name == desired.PROFILE else ''}"
             f"{said_by(runtime, ctid, 'lxc.seccomp.profile') if from_start else ''}"
         )
@@ -345,11 +349,11 @@ _ENTERING = 1.0
 _TOLD = 4
 
 
-def _told(outside: list[Process], name: str) -> list[str]:
+def _told(outside: list[Process], name: str, modes: dict[str, str]) -> list[str]:
     """Return the unconfined programs, each with the reason; several threads count once."""
     kinds: dict[tuple[str, str], int] = {}
     for each in outside:
-        kinds.setdefault((each.name, each.defect(name)), each.pid)
+        kinds.setdefault((each.name, each.defect(name, modes)), each.pid)
     said = [
         f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()
     ]

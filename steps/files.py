@@ -13,9 +13,9 @@ from pytest_bdd import parsers, then
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.facts import dockerd, repository
 from docker_lxc_gate.lint.shell_text import without_documents
-from docker_lxc_gate.machines.read import Read, content_of, unparsed
+from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from testinfra.host import Host
 
-    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -41,23 +40,19 @@ def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:
     """Return what :func:`_script` asks of a script of the repository."""
 
     def reads(at: At) -> list[Read[Any]]:
-        full = f"{at.target.repository}/{script}"
-        return [content_of(full), _parsed_by_bash(full)]
+        place = at.target.repository
+        return [repository.script(place, script), repository.parsed_by_bash(place, script)]
 
     return reads
-
-
-def _parsed_by_bash(path: str) -> Read[CommandResult]:
-    return unparsed("bash", "-n", path)
 
 
 def _script(node: Transport, target: Target, path: str) -> str:
     """Return a script of the repository without comments; bash must be able to parse it."""
     full = f"{target.repository}/{path}"
-    content = node.read(full)
+    content = node.ask(repository.script(target.repository, path))
     if content is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
-    parsed = node.ask(_parsed_by_bash(full))
+    parsed = node.ask(repository.parsed_by_bash(target.repository, path))
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
     bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", content.decode(errors="replace"))
     return without_documents(bare)

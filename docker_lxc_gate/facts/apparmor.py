@@ -37,9 +37,13 @@ def loaded_profiles(on: Transport) -> dict[str, str]:
 
 
 def modes(content: bytes) -> dict[str, str]:
-    """Return each profile's mode by name, as the kernel lists them (:data:`PROFILES`)."""
+    """Return each profile's mode by name, as the kernel lists them (:data:`PROFILES`).
+
+    A container that has a namespace of its own may load a profile there whose name has a line feed
+    and looks like an entry: of two modes of one name, the one that is not ``enforce`` counts.
+    """
     matches = patterns.findall(r"(?m)^(.+) \((\w+)\)$", content.decode(errors="replace"))
-    return dict(matches)
+    return dict(sorted(matches, key=lambda match: match[1] != "enforce"))
 
 
 def loaded_policy(profile: str) -> Read[str]:

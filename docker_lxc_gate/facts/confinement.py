@@ -18,6 +18,8 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -41,10 +43,10 @@ class Process:
     label: str
     filtered: bool = True
 
-    def defect(self, profile: str) -> str:
+    def defect(self, profile: str, modes: Mapping[str, str]) -> str:
         """Return why it is not confined; empty if it is. Who enters by nsenter has no filter."""
         no_filter = "" if self.filtered else "without a seccomp filter"
-        return label_defect(self.label, profile) or no_filter
+        return label_defect(self.label, profile, modes) or no_filter
 
 
 @foreign.parser(..., 42)
@@ -95,12 +97,13 @@ def filter_changed(runtime: Runtime, ctid: int) -> Read[str]:
     return Read(("sh", "-c", _CHANGED, "changed", runtime.started_path(ctid), *asks), parse)
 
 
-def label_defect(label: str, profile: str) -> str:
+def label_defect(label: str, profile: str, modes: Mapping[str, str]) -> str:
     """Return why a label does not confine a container's process; empty if it does.
 
     Each profile of a stack confines, so one of them must be the container's. A child profile is
     wrong, because the shipped profile has none. Without a ``profile`` any will do, but for those
-    called ``unconfined``, of whichever namespace.
+    called ``unconfined``, of whichever namespace. ``modes`` has the mode of each loaded profile of
+    the node: a stack's own may be that of another one of it.
     """
     found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+|-)\))?", label)
     name, mode = found.groups() if found else (label, None)
@@ -110,8 +113,10 @@ def label_defect(label: str, profile: str) -> str:
     parts = [*takewhile(lambda part: not part.startswith(":"), stack)]
     confined = any(part.rpartition(":")[2] != "unconfined" for part in parts)
     if profile in parts or (not profile and confined):
-        fine = {"enforce"} if len(stack) == 1 else {"enforce", "mixed", None}
-        return "" if mode in fine else mode_meaning(mode or "unknown")
+        if len(stack) > 1 and mode in {"mixed", None}:
+            own = [modes.get(part) for part in parts if part == profile or not profile]
+            mode = "enforce" if "enforce" in own else own[0]
+        return "" if mode == "enforce" else mode_meaning(mode or "unknown")
     if name == "unconfined" or not (profile or confined):
         return "unconfined"
     if any(part.startswith(f"{profile}//") for part in parts):

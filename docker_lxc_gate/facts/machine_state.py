@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 _SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
-_PROGRAMS = (
-    program("docker_lxc_gate.facts", "listed_files.pl"),
-    program("docker_lxc_gate.facts", "kernel_state.pl"),
+_PROGRAMS = tuple(
+    program("docker_lxc_gate.facts", f"{name}.pl")
+    for name in ("listed_files", "kernel_state", "hashed_files")
 )
 #: What could not be read of a machine; the fact says why.
 _NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")

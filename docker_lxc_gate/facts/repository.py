@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.read import ABSENT, Read
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,6 +31,7 @@ _UNSAFE = 77
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
 _FLAGS = frozenset({"h", "S", "s"})
+_OWNER = program("docker_lxc_gate.facts", "git_owner.sh")
 _UPSTREAM = program("docker_lxc_gate.facts", "git_upstream.sh")
 
 
@@ -88,6 +90,26 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     )
 
 
+def script(path: str, name: str) -> Read[bytes | None]:
+    """Read a script of the repository at ``path``, as its owner; None if it is absent.
+
+    Raises FactError if the repository is one that git is not run in, either.
+    """
+
+    def parse(answer: CommandResult) -> bytes | None:
+        if _require_safe(answer).exit_code == 1 and ABSENT in answer.stderr:
+            return None
+        return answer.require().stdout
+
+    return Read(("sh", "-c", _OWNER, "owner", path, "cat", "--", f"{path}/{name}"), parse)
+
+
+def parsed_by_bash(path: str, name: str) -> Read[CommandResult]:
+    """Read what bash says of the syntax of such a script; see :func:`script`."""
+    argv = ("sh", "-c", _OWNER, "owner", path, "bash", "-n", "--", f"{path}/{name}")
+    return Read(argv, _require_safe)
+
+
 def upstream_commit(node: Transport, found: Checkout) -> str:
     """Return the commit of the branch at its upstream, by ls-remote; nothing is fetched.
 
@@ -107,9 +129,13 @@ def upstream_commit(node: Transport, found: Checkout) -> str:
     return commit
 
 
-def _git(node: Transport, answer: CommandResult) -> CommandResult:
+def _require_safe(answer: CommandResult) -> CommandResult:
     if answer.exit_code == _UNSAFE:
-        raise FactError(f"on {node.machine}: {answer.stderr.decode(errors='replace').strip()}")
-    if answer.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
+        raise FactError(f"on {answer.machine}: {answer.stderr.decode(errors='replace').strip()}")
+    return answer
+
+
+def _git(node: Transport, answer: CommandResult) -> CommandResult:
+    if _require_safe(answer).exit_code == 127:  # noqa: PLR2004 - the shell found no such program
         raise FactError(f"git is not installed on {node.machine}: apt-get install git")
     return answer.require()

@@ -54,6 +54,7 @@ def _first_file(run: Run) -> str:
     for each in known.values():
         text += f"\n# {one_line(f'{each.title}: {each.cause}')}\n[[waiver]]\n"
         for key, value in (("scenario", each.id), ("target", each.target)):
-            text += f"{key} = {msgspec.json.encode(value).decode()}\n"
+            quoted = msgspec.json.encode(value).decode()
+            text += f"{key} = {quoted}\n".replace("\x7f", r"\u007F")  # which TOML asks for
         text += f'reason = ""\nowner = ""\nexpires = {run.ended.date() + _FIRST}\n'
     return text

@@ -32,7 +32,8 @@ is not safe: chmod go-w $path" >&2
             exit 77
         fi
     done
-    above=$(realpath -- "$repository")
+    above=/
+    [ ! -d "$repository" ] || above=$(realpath -- "$repository")
     while [ "$owner" = 0 ] && [ "$above" != / ]; do
         above=$(dirname -- "$above")
         # In a directory with the sticky bit, such as /tmp, nobody renames another's.

@@ -239,6 +239,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
         f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
     ),
+    "sh owner": lambda words: files()[words[-1]] if "cat" in words else "",
     "sh control": "755\n",
     "sh changed": "",
     "sh storages": f"local dir active {_DUMP}\n",

@@ -35,6 +35,8 @@ def test_loaded_profiles_are_returned_with_their_modes() -> None:
         "/usr/bin/man": "complain",
         "a b//c": "unconfined",
     }
+    forged = Machine({PROFILES: "a (complain)\n:of-950://x\na (enforce)\nb (enforce)\n"})
+    assert apparmor.loaded_profiles(forged)["a"] == "complain"
     with naming(FactError, "AppArmor", "pve1"):
         apparmor.loaded_profiles(Machine({PROFILES: None}))
 

@@ -56,10 +56,10 @@ def test_processes_without_a_filter_or_in_strict_mode_are_defects() -> None:
     said = threads((7, "systemd", f"{NAME} (enforce)"))
     for mode in "01":
         (found,) = confinement.processes(node(said.replace("Seccomp:\t2", f"Seccomp:\t{mode}")), 7)
-        assert found.defect(NAME) == "without a seccomp filter"
+        assert found.defect(NAME, {}) == "without a seccomp filter"
     (found,) = confinement.processes(node(said), 7)
-    assert found.defect(NAME) == ""
-    assert found.defect("another") == label_defect(found.label, "another") != ""
+    assert found.defect(NAME, {}) == ""
+    assert found.defect("another", {}) == label_defect(found.label, "another", {}) != ""
 
 
 def test_processes_of_which_one_has_ended_leave_it_out() -> None:
@@ -146,6 +146,10 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
         (f"{NAME} (unconfined)", NAME, "unconfined mode"),
         (f"{NAME} (user)", NAME, "prompt mode"),
         (f"{NAME} (mixed)", NAME, "mixed mode"),
+        (f"complaining//&{NAME} (mixed)", NAME, ""),
+        (f"{NAME}//&complaining (mixed)", "complaining", "complain mode"),
+        ("complaining//&:lxc-950_<-var-lib-lxc>:a//&b (mixed)", "complaining", "complain mode"),
+        (f"{NAME}//&unknown (mixed)", "unknown", "unknown mode"),
         (NAME, NAME, "unknown mode"),
         (f"{NAME}//&docker-default (complain)", NAME, "complain mode"),
         (f"{NAME}//wide (enforce)", NAME, "a child"),
@@ -160,6 +164,8 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
         ("any (enforce)", "", ""),
         ("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined", "", ""),
         ("any (complain)", "", "complain mode"),
+        (f"complaining//&{NAME} (mixed)", "", ""),
+        ("complaining//&:lxc-950_<-var-lib-lxc>:a (mixed)", "", "complain mode"),
         ("unconfined", "", "unconfined"),
         ("unconfined//&:lxc-950_<-var-lib-lxc>:unconfined", "", "unconfined"),
         ("any//&:lxc-950_<-var-lib-lxc>:unconfined (-)", "", "- mode"),
@@ -168,7 +174,8 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
 def test_label_defect_names_the_mode_or_the_profile_that_does_not_confine(
     label: str, profile: str, named: str
 ) -> None:
-    found = label_defect(label, profile)
+    modes = {NAME: "enforce", "complaining": "complain", "lxc-950_</var/lib/lxc>": "enforce"}
+    found = label_defect(label, profile, modes)
     assert named in found if named else found == ""
 
 

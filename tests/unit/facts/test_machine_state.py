@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 from typing import TYPE_CHECKING
@@ -84,9 +85,9 @@ ssh.service sshd\t1 with abc
 """
 
 
-PROGRAMS = (
-    program("docker_lxc_gate.facts", "listed_files.pl"),
-    program("docker_lxc_gate.facts", "kernel_state.pl"),
+PROGRAMS = tuple(
+    program("docker_lxc_gate.facts", f"{name}.pl")
+    for name in ("listed_files", "kernel_state", "hashed_files")
 )
 
 
@@ -159,7 +160,7 @@ def test_record_without_getfattr_has_no_attributes() -> None:
 def test_record_looks_at_all_but_these_places() -> None:
     node = asked()
     machine_state.record(node)
-    assert node.ran[0][10::4] == [*machine_state._TABLE.pruned]
+    assert node.ran[0][11::4] == [*machine_state._TABLE.pruned]
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -517,3 +518,27 @@ def test_record_target_reads_node_and_container_at_the_same_time(
     monkeypatch.setattr(machine_state, "record", record)
     with naming(FactError, "container 950"):
         machine_state.record_target(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)
+
+
+def test_file_that_was_exchanged_for_a_link_is_not_opened(tmp_path: Path) -> None:
+    """Find lists what its owner exchanges before it is hashed: here by an action of find's own."""
+    for name in ("kept", "odd\nname"):
+        (tmp_path / name).write_text(name)
+    hashes = ["perl", "-e", program("docker_lxc_gate.facts", "hashed_files.pl"), "--", tmp_path]
+    listed = [*hashes, "-type", "f", "-print0"]
+    plain = Local().run([str(word) for word in listed])
+    of = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("kept", "odd\nname")}
+    assert sorted(plain.text.splitlines()) == sorted(
+        [of["kept"] + f"  {tmp_path}/kept", of["odd\nname"] + rf"  {tmp_path}/odd\nname"]
+    )
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)  # would be waited for
+    (tmp_path / "way").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "way")
+    (tmp_path / "way" / "file").touch()
+    for exchanged in (fifo, tmp_path / "link" / "file"):
+        (tmp_path / "list").write_bytes(os.fsencode(exchanged) + b"\0")
+        argv = [*hashes, "-name", "list", "-exec", "cat", "{}", ";"]
+        said = Local().look([str(word) for word in argv])
+        assert (said.exit_code, said.stdout) == (9, b""), exchanged
+        assert b"not the file any more" in said.stderr

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.repository import Checkout, checkout, upstream_commit
+from docker_lxc_gate.facts.repository import (
+    Checkout,
+    checkout,
+    parsed_by_bash,
+    script,
+    upstream_commit,
+)
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local
 from remediation.phoenix import INSTALL_SCRIPT
@@ -268,3 +274,26 @@ def test_checkout_without_git_is_an_error(
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with naming(FactError, "git"):
         read(repository)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
+def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_path: Path) -> None:
+    """Whoever owns it may put a link in its place, to what root alone may read."""
+    place = str(repository)
+    assert Local().ask(script(place, INSTALL_SCRIPT)) == b"#!/bin/bash\n"
+    assert Local().ask(parsed_by_bash(place, INSTALL_SCRIPT)).ok
+    assert Local().ask(script(place, "none.sh")) is None
+    assert Local().ask(script(f"{place}/no/such/place", "none.sh")) is None
+    secret = tmp_path / "secret"
+    secret.write_text("( of root's\n")
+    secret.chmod(0o600)
+    (repository / INSTALL_SCRIPT).unlink()
+    (repository / INSTALL_SCRIPT).symlink_to(secret)
+    for above in (repository, *repository.parents):
+        if above.owner() == "root" and above.stat().st_mode & 0o777 == 0o700:
+            above.chmod(0o711)
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(CommandFailed, match="Permission denied"):
+        Local().ask(script(place, INSTALL_SCRIPT))
+    assert b"Permission denied" in Local().ask(parsed_by_bash(place, INSTALL_SCRIPT)).stderr

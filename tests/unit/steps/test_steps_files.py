@@ -42,7 +42,10 @@ def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
     full = f"{TARGET.repository}/{path}"
-    return Machine({full: text}, {f"bash -n {full}": bash, "bash -n": whole})
+    owner = f"sh owner {TARGET.repository}"
+    content = (1, "", "cat: No such file or directory") if text is None else text
+    answers = {f"{owner} cat -- {full}": content, f"{owner} bash -n -- {full}": bash}
+    return Machine({}, {**answers, "bash -n": whole})
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +221,14 @@ def test_first_file_names_what_is_red_and_is_refused_until_it_is_filled_in(red: 
     done = CliRunner().invoke(main, ["waivers", "--from", str(red.path / "reports/verdict.json")])
     assert done.exit_code == 0
     assert "# a: the driver is overlay2" in done.stdout
+    odd = (
+        (red.path / "reports/verdict.json")
+        .read_text()
+        .replace('"id":"driver"', '"id":"driver\x7f"')
+    )
+    (red.path / "odd.json").write_text(odd)
+    said = CliRunner().invoke(main, ["waivers", "--from", str(red.path / "odd.json")]).stdout
+    assert tomllib.loads(said)["waiver"][0]["scenario"] == "driver\x7f"
     (red.path / "waivers.toml").write_text(done.stdout)
     red.apart = True
     refused = red.run("--waivers", "waivers.toml")
