@@ -221,11 +221,7 @@ def test_first_file_names_what_is_red_and_is_refused_until_it_is_filled_in(red: 
     done = CliRunner().invoke(main, ["waivers", "--from", str(red.path / "reports/verdict.json")])
     assert done.exit_code == 0
     assert "# a: the driver is overlay2" in done.stdout
-    odd = (
-        (red.path / "reports/verdict.json")
-        .read_text()
-        .replace('"id":"driver"', '"id":"driver\x7f"')
-    )
+    odd = (red.path / "reports/verdict.json").read_text().replace('"driver"', '"driver\x7f"')
     (red.path / "odd.json").write_text(odd)
     said = CliRunner().invoke(main, ["waivers", "--from", str(red.path / "odd.json")]).stdout
     assert tomllib.loads(said)["waiver"][0]["scenario"] == "driver\x7f"
