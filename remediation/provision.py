@@ -15,12 +15,13 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted, wait_until_online
 from docker_lxc_gate.machines.transport import Transport, at_most
-from remediation import docker_in_lxc, plan_file
+from remediation import docker_in_lxc, phoenix, plan_file
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import ACCEPT, ChangedSince, NotClean, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
+from remediation.phoenix.description import is_described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,8 +50,8 @@ class Provisioned:
 def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Provisioned:
     """Provision the target's container, or provision it again if it exists.
 
-    This runs the target's own command or ``phoenix create``. Without either, it creates the
-    container and applies the plan; on an existing container, it applies the plan again.
+    This runs the target's own command, or ``phoenix create`` if phoenix describes the container.
+    Else it creates the container and applies the plan; on an existing one, it applies it again.
 
     Args:
         runtime: manages the container.
@@ -65,7 +66,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
             the plan, so that it cannot be provisioned *again*. Nothing was changed.
         RemediationError: provisioning, or its rollback, failed.
     """
-    if argv := target.provisioning(runtime.node):
+    if argv := target.provisioning() or _by_phoenix(runtime.node, target):
         tell(shlex.join(argv))
         with at_most(_LONGEST):
             result = runtime.node.run(argv, timeout=PATIENCE)
@@ -84,6 +85,15 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     except (CommandFailed, VerifyFailed) as error:
         return Provisioned(how, False, str(error), time.monotonic() - started)
     return Provisioned(how, True, "", time.monotonic() - started)
+
+
+def _by_phoenix(node: Transport, target: Target) -> list[str]:
+    if not node.look(["sh", "-c", "command -v phoenix"]).ok:
+        return []
+    text = node.read(f"{target.repository}/{phoenix.CONTAINERS}")
+    if not is_described(text, target.ctid):
+        return []
+    return ["phoenix", "create", str(target.ctid)]
 
 
 def planned(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Plan:

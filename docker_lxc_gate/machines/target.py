@@ -23,7 +23,6 @@ from docker_lxc_gate.machines.ssh.address import SshAddress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from docker_lxc_gate.machines.transport import Transport
 
 DEFAULT = "lab/950"
 DEFAULT_PLAN = "docker-in-lxc"
@@ -139,17 +138,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The image that Docker pulls and runs to show that it works."""
         return f"{self.registry}/{self.image}" if self.registry else self.image
 
-    def provisioning(self, node: Transport) -> list[str]:
-        """Return the argv that provisions the container; empty if there is no such command.
-
-        Args:
-            node: the target's node. Without the key ``provision``, phoenix is looked for there.
-        """
-        if self.provision:
-            return _filled(self.provision, self.ctid)
-        if node.look(["sh", "-c", "command -v phoenix"]).ok:
-            return ["phoenix", "create", str(self.ctid)]
-        return []
+    def provisioning(self) -> list[str]:
+        """Return the argv of the target's own that provisions the container; empty without one."""
+        return _filled(self.provision, self.ctid) if self.provision else []
 
     def creation(
         self, ctid: int, *, hostname: str = "docker", size: int = 8, features: Iterable[str] = ()

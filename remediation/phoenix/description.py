@@ -27,10 +27,7 @@ def described(text: bytes | None, ctid: int) -> bytes:
     """Return phoenix's descriptions with the container's features and profile."""
     if text is None:
         raise FactError(f"{phoenix.CONTAINERS} is not in the repository")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FactError(f"{phoenix.CONTAINERS} is not JSON ({error}): correct it") from error
+    document = _parsed(text)
     try:
         configs = msgspec.convert(document, _Described).lxc_configs
         known = msgspec.convert(configs.get(str(ctid)), _Container | None)
@@ -44,6 +41,22 @@ def described(text: bytes | None, ctid: int) -> bytes:
     entry["pct_features"] = with_features(",".join(known.pct_features), desired.FEATURES).split(",")
     entry["apparmor_profile"] = desired.PROFILE
     return text if document == json.loads(text) else as_json(document, text)
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FactError(f"{phoenix.CONTAINERS} is not JSON ({error}): correct it") from error
+
+
+@foreign.parser(..., 950)
+def is_described(text: bytes | None, ctid: int) -> bool:
+    """Whether phoenix has a description of the container, so that it can provision it."""
+    try:
+        return str(ctid) in _parsed(text or b"{}")["lxc_configs"]
+    except (KeyError, TypeError):
+        return False
 
 
 @foreign.parser(..., 950)

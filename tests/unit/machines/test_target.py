@@ -21,12 +21,10 @@ from docker_lxc_gate.machines.target import EXPECTED, Target, parse
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired, phoenix
 from tests.doubles.naming import naming
-from tests.doubles.scripted import Scripted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PHOENIX = ("sh", "-c", "command -v phoenix")
 TEMPLATE = "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"
 
 
@@ -100,12 +98,10 @@ def test_target_default_repository_is_the_plans() -> None:
     assert Target("lab", 950).repository == phoenix.REPOSITORY
 
 
-def test_provisioning_is_the_targets_then_phoenixs_then_ours() -> None:
+def test_provisioning_is_the_targets_own_command() -> None:
     own = Target("local", 950, provision="make -C '/srv/my things' ct-{ctid}")
-    assert own.provisioning(Scripted({})) == ["make", "-C", "/srv/my things", "ct-950"]
-    there = Scripted({PHOENIX: (0, b"/usr/local/bin/phoenix\n", b"")})
-    assert Target("local", 950).provisioning(there) == ["phoenix", "create", "950"]
-    assert Target("local", 950).provisioning(Scripted({PHOENIX: (127, b"", b"")})) == []
+    assert own.provisioning() == ["make", "-C", "/srv/my things", "ct-950"]
+    assert Target("local", 950).provisioning() == []
 
 
 def test_creation_with_a_template_is_pcts_of_the_container_that_is_asked_for() -> None:

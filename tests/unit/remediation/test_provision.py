@@ -25,6 +25,7 @@ from remediation.cli import printing
 from remediation.engine import journal
 from remediation.engine.errors import NotClean, RollbackFailed
 from remediation.engine.journal_format import VERSION, written
+from remediation.phoenix import CONTAINERS
 from remediation.provision import boot_created, create, reserved, thrown_away
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
@@ -59,6 +60,7 @@ class Pve(Answering):
         self.route6 = b""
         self.locked = False
         self.journal = b""
+        self.described = b'{"lxc_configs": {"950": {}}}'
 
     def told(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911, PLR0912 - a table
         if words[:2] == ["pct", self.fails]:
@@ -104,6 +106,8 @@ class Pve(Answering):
             case ["env", "LC_ALL=C", "cat", "--", path]:
                 if path == JOURNAL and self.journal:
                     return 0, self.journal, b""
+                if path.endswith(CONTAINERS) and self.described:
+                    return 0, self.described, b""
                 return 1, b"", f"cat: {path}: No such file or directory\n".encode()
             case ["sh", "-c", "command -v phoenix"]:
                 return (0 if self.phoenix else 127), b"", b""
@@ -165,6 +169,19 @@ def test_provision_with_phoenix_runs_phoenix_create(plan: FakePlan) -> None:
     assert (ended.how, ended.ok) == ("phoenix create 950", False)
     assert "no template" in ended.said
     assert plan.applied == []
+
+
+@pytest.mark.parametrize("described", [b"", b"[]", b"{}", b'{"lxc_configs": {"951": {}}}'])
+def test_provision_of_what_phoenix_does_not_describe_is_ours(
+    described: bytes, plan: FakePlan
+) -> None:
+    node = Pve(phoenix=True)
+    node.described = described
+    assert run(node).how == "pct create and the plan"
+    node = Pve(phoenix=True)
+    node.described = b"{"
+    with naming(FactError, CONTAINERS, "not JSON"):
+        run(node)
 
 
 def test_provision_without_phoenix_creates_starts_and_applies(plan: FakePlan) -> None:
