@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.facts.repository import file_of
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0
 _CREATE_PATIENCE = 600.0
+#: Says whose phoenix is, if there is one.
+_PHOENIX = 'there=$(command -v phoenix) && stat -L -c %u -- "$there"'
 #: Limit for the output of an installation with its progress (bytes).
 _LONGEST = 64 << 20
 
@@ -88,11 +91,15 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
 
 
 def _by_phoenix(node: Transport, target: Target) -> list[str]:
-    if not node.look(["sh", "-c", "command -v phoenix"]).ok:
-        return []
-    text = node.read(f"{target.repository}/{phoenix.CONTAINERS}")
+    whose = node.look(["sh", "-c", _PHOENIX]).text.strip()
+    text = node.ask(file_of(target.repository, phoenix.CONTAINERS)) if whose else None
     if not is_described(text, target.ctid):
         return []
+    if whose != "0":
+        raise FactError(
+            f"phoenix on {node.machine} belongs to the user {whose}, so root does not run it; name "
+            "it in the target file: provision = 'phoenix create {ctid}'"
+        )
     return ["phoenix", "create", str(target.ctid)]
 
 

@@ -15,7 +15,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
 from docker_lxc_gate.lint.shell_text import without_documents
-from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from testinfra.host import Host
 
+    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -41,7 +41,7 @@ def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:
 
     def reads(at: At) -> list[Read[Any]]:
         place = at.target.repository
-        return [repository.script(place, script), repository.parsed_by_bash(place, script)]
+        return [repository.file_of(place, script), repository.parsed_by_bash(place, script)]
 
     return reads
 
@@ -49,7 +49,7 @@ def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:
 def _script(node: Transport, target: Target, path: str) -> str:
     """Return a script of the repository without comments; bash must be able to parse it."""
     full = f"{target.repository}/{path}"
-    content = node.ask(repository.script(target.repository, path))
+    content = node.ask(repository.file_of(target.repository, path))
     if content is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
     parsed = node.ask(repository.parsed_by_bash(target.repository, path))
@@ -239,7 +239,7 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
     node=lambda at: [
         at.first_process,
         stored(),
-        content_of(f"{at.target.repository}/{phoenix.CONTAINERS}"),
+        repository.file_of(at.target.repository, phoenix.CONTAINERS),
     ],
     container=lambda _: lines(*of_file(desired.DAEMON_JSON)),
 )
@@ -283,7 +283,7 @@ def _read_elsewhere(daemon: dockerd.Daemon | None) -> str:
 
 def _of_its_template(node: Transport, target: Target) -> bytes | None:
     """Return the settings in the template that phoenix made the container from, if it did."""
-    described = node.read(f"{target.repository}/{phoenix.CONTAINERS}")
+    described = node.ask(repository.file_of(target.repository, phoenix.CONTAINERS))
     template = template_of(described, target.ctid)
     return of_template(node, template, desired.DAEMON_JSON) if template else None
 

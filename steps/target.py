@@ -5,19 +5,19 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
-from docker_lxc_gate.facts import apparmor, failed_units, startable
+from docker_lxc_gate.facts import apparmor, confinement, failed_units, startable
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.formats import id_map, pct_options
-from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.verdict import evidence
-from steps.foreseen import foreseen
+from steps.foreseen import At, foreseen
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.audit import audit_records
@@ -48,8 +48,12 @@ def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) ->
     wait_until_booted(container)
 
 
+def _maps(at: At) -> list[Read[Any]]:
+    return [at.first_process, *([confinement.id_maps(at.pid)] if at.pid else [])]
+
+
 @then("root in the container is an ordinary user on the node")
-@foreseen(node=lambda at: at.of_process("uid_map", "gid_map"))
+@foreseen(node=_maps)
 def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read the id map of the container's first process from the node's kernel."""
     maps = ids_of(runtime, node, ctid)
@@ -69,7 +73,7 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 
 
 @then("every user and group from 0 to 65535 is mapped")
-@foreseen(node=lambda at: at.of_process("uid_map", "gid_map"))
+@foreseen(node=_maps)
 def every_id_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read both maps from the node's kernel: an image may hold files of any of these ids."""
     for kind, ranges in ids_of(runtime, node, ctid).items():
@@ -86,13 +90,13 @@ def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_m
     """Return the ranges of users and of groups that the container has, as the node's kernel says.
 
     Raises:
-        FactError: a map cannot be read.
+        FactError: a map cannot be read, or is not the container's.
     """
     pid = runtime.init_pid(ctid)
-    files = {"user": f"/proc/{pid}/uid_map", "group": f"/proc/{pid}/gid_map"}
+    users, groups = node.ask(confinement.id_maps(pid))
     return {
-        kind: id_map.parse((node.read(path) or b"").decode(errors="replace"), path)
-        for kind, path in files.items()
+        "user": id_map.parse(users, f"/proc/{pid}/uid_map"),
+        "group": id_map.parse(groups, f"/proc/{pid}/gid_map"),
     }
 
 

@@ -5,6 +5,7 @@ Sources: apparmor.d(5); kernel ``security/apparmor/{lsm,procattr,domain}.c``; cg
 
 from __future__ import annotations
 
+import shlex
 import signal
 from dataclasses import dataclass
 from itertools import takewhile
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
-_PROCESSES = program("docker_lxc_gate.facts", "threads.sh")
+_MEMBERS = shlex.quote(program("docker_lxc_gate.facts", "members.pl"))
+_PROCESSES = f"""
+members() {{ perl -e {_MEMBERS} -- "$1"; }}
+{program("docker_lxc_gate.facts", "threads.sh")}"""
+_ID_MAPS = program("docker_lxc_gate.facts", "id_maps.pl")
 _CHANGED = program("docker_lxc_gate.facts", "filter_files.sh")
 _LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
 _SECCOMP = patterns.compile(r"(?m)^/proc/([0-9]+)/status:Seccomp:\t([0-9]+)$")
@@ -80,6 +85,24 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
         Process(pid, names.get(pid, "?"), labels[pid], modes[pid] == _FILTER)
         for pid in sorted(read)
     )
+
+
+def id_maps(init_pid: int | str) -> Read[tuple[str, str]]:
+    """Read a container's maps of user and group ids, as the node's kernel says.
+
+    Raises FactError if its first process is in a user namespace of its own.
+    """
+
+    def parse(answer: CommandResult) -> tuple[str, str]:
+        if not answer.ok:
+            raise FactError(
+                f"the id map of the container is not known on {answer.machine}: "
+                f"{answer.stderr.decode(errors='replace').strip()}"
+            )
+        users, _, groups = answer.text.partition("==\n")
+        return users, groups
+
+    return Read(("perl", "-e", _ID_MAPS, "--", str(init_pid)), parse)
 
 
 def filter_changed(runtime: Runtime, ctid: int) -> Read[str]:

@@ -90,8 +90,8 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     )
 
 
-def script(path: str, name: str) -> Read[bytes | None]:
-    """Read a script of the repository at ``path``, as its owner; None if it is absent.
+def file_of(path: str, name: str) -> Read[bytes | None]:
+    """Read a file of the repository at ``path``, as its owner; None if it is absent.
 
     Raises FactError if the repository is one that git is not run in, either.
     """
@@ -101,13 +101,16 @@ def script(path: str, name: str) -> Read[bytes | None]:
             return None
         return answer.require().stdout
 
-    return Read(("sh", "-c", _OWNER, "owner", path, "cat", "--", f"{path}/{name}"), parse)
+    return Read(_by_owner(path, name, "cat"), parse)
 
 
 def parsed_by_bash(path: str, name: str) -> Read[CommandResult]:
-    """Read what bash says of the syntax of such a script; see :func:`script`."""
-    argv = ("sh", "-c", _OWNER, "owner", path, "bash", "-n", "--", f"{path}/{name}")
-    return Read(argv, _require_safe)
+    """Read what bash says of the syntax of a script; see :func:`file_of`."""
+    return Read(_by_owner(path, name, "bash", "-n"), _require_safe)
+
+
+def _by_owner(path: str, name: str, *argv: str) -> tuple[str, ...]:
+    return ("sh", "-c", _OWNER, "owner", path, name, *argv, "--")
 
 
 def upstream_commit(node: Transport, found: Checkout) -> str:

@@ -252,11 +252,12 @@ class StorageDriver(Action[DockerState]):
 
     @override
     def apply_from(self, on: Transport, before: DockerState) -> None:
+        if before.carried:  # first: one that systemd starts again would begin an empty store
+            _stop(on)
         self._file.apply(on)
         if docker.is_absent(on):
             return
         if before.carried:
-            _stop(on)
             carry = self._look(self._root(on), "carry").argv
             on.run(carry, timeout=_CARRY_TIMEOUT).require("nothing was lost: see docs/rollback.md")
         start_docker(on, "restart docker")

@@ -44,9 +44,12 @@ class Machine(Transport):
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         words, line = tuple(argv), shlex.join(argv)
         self.ran.append(line)
-        named = shlex.join(by_name(argv))
-        if words[:4] == _CAT and words[4] in self.files:
-            content = self.files[words[4]]
+        short = by_name(argv)
+        named, path = shlex.join(short), words[4] if words[:4] == _CAT else ""
+        if short[:2] == ("sh", "owner") and short[4] == "cat":  # of a checkout's file
+            path = f"{short[2]}/{short[3]}"
+        if path in self.files:
+            content = self.files[path]
             answer: Answer = (1, "", "No such file or directory") if content is None else content
         elif line in self.answers:
             answer = self.answers[line]

@@ -1,10 +1,11 @@
 # git, without writing the index or prompting, and as the checkout's owner, because the checkout's
 # configuration names programs (filters, ssh, transports) that must not run as root. A .git that is
-# a file names the directory with that configuration, and a linked work tree's names one more.
+# a file names the directory with that configuration, and a linked work tree's names one more. The path
+# is resolved once: whoever owns a directory above it may exchange a link in it at any time.
 
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
-repository=$1
+repository=$(realpath -e -- "$1" 2>/dev/null) || repository=/nonexistent
 as() { "$@"; }
 # from DIRECTORY PATH: PATH, which is relative to DIRECTORY unless it is absolute.
 from() { case $2 in /*) printf '%s\n' "$2" ;; *) printf '%s\n' "$1/$2" ;; esac; }
@@ -32,8 +33,7 @@ is not safe: chmod go-w $path" >&2
             exit 77
         fi
     done
-    above=/
-    [ ! -d "$repository" ] || above=$(realpath -- "$repository")
+    above=$repository
     while [ "$owner" = 0 ] && [ "$above" != / ]; do
         above=$(dirname -- "$above")
         # In a directory with the sticky bit, such as /tmp, nobody renames another's.

@@ -2,6 +2,6 @@
 # Prints the changed ones of the files that git was told to overlook, one a line.
 
 while IFS= read -r file; do
-    [ -e "$1/$file" ] || continue
+    [ -e "$repository/$file" ] || continue
     [ "$(ask hash-object -- "$file")" = "$(ask rev-parse "HEAD:$file")" ] || printf '%s\n' "$file"
 done

@@ -1,5 +1,6 @@
 # after docker_lxc_gate/facts/programs/git.sh
-# Runs a program as the checkout's owner, who may put a link or a pipe in the place of a file of it.
+# Runs a program, as the checkout's owner, on a file of it, in whose place he may put a link or a pipe.
 
-shift
-as timeout 30 "$@"
+file=$repository/$2
+shift 2
+as timeout 30 "$@" "$file"

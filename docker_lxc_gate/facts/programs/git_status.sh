@@ -1,7 +1,7 @@
 # after docker_lxc_gate/facts/programs/git.sh
 # Prints the state of a checkout, and the files that git was told to overlook.
 
-[ -d "$1" ] || { printf 'nothing\0'; exit 0; }
-[ -e "$1/.git" ] || { printf 'no checkout\0'; exit 0; }
+[ -d "$repository" ] || { printf 'nothing\0'; exit 0; }
+[ -e "$repository/.git" ] || { printf 'no checkout\0'; exit 0; }
 ask status --porcelain=v2 --branch --untracked-files=all -z || exit
 ask ls-files -v -z | grep -z '^[a-zS] ' || [ $? = 1 ]

@@ -2,4 +2,4 @@
 # Asks the upstream for its commit. git runs in a session without a terminal: ssh cannot prompt.
 
 remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
-as setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "$remote" "$branch"
+as setsid --wait timeout -k 5 "$3" git -C "$repository" -c safe.directory='*' ls-remote "$remote" "$branch"

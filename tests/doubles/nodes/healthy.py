@@ -88,8 +88,6 @@ def files() -> dict[str, bytes]:
         f"/proc/{PID}/attr/apparmor/current": f"{desired.PROFILE} (enforce)\n".encode(),
         _CALLS: "\n".join(["2", "denylist", *LXC_REFUSES]).encode(),
         f"/proc/{PID}/mountinfo": MOUNTS.encode(),
-        f"/proc/{PID}/uid_map": b"0 100000 65536\n",
-        f"/proc/{PID}/gid_map": b"0 100000 65536\n",
         f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.log": b"INFO: Finished Backup of VM 950\n",
         desired.DAEMON_JSON: daemon_json(b'{"log-level": "warn"}'),
     }
@@ -182,9 +180,16 @@ def _perl(words: list[str]) -> Answer:
     if '"dockerd\\n"' in program:
         line = b"/usr/sbin/dockerd\0-H\0fd://".hex()
         return f"4243 4242 1 {line}\n"
+    if "gid_map" in program:
+        return "0 100000 65536\n==\n0 100000 65536\n"
     if "gate-attempt" in program:
         return "".join(f"{name} 13 0\n" for name in ("firmware", "mount", "network", "profile"))
     return 127, "", "an unknown program"
+
+
+def _owners(words: list[str]) -> Answer:
+    repository, name = words[4:6]
+    return files()[f"{repository}/{name}"] if "cat" in words else ""
 
 
 def _kernel(words: list[str]) -> Answer:
@@ -239,7 +244,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
         f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
     ),
-    "sh owner": lambda words: files()[words[-1]] if "cat" in words else "",
+    "sh owner": _owners,
     "sh control": "755\n",
     "sh changed": "",
     "sh storages": f"local dir active {_DUMP}\n",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +17,15 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.confinement import ATTEMPTS, Process, label_defect
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
 from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME = "lxc-phoenix-v2"
 PROCESSES, ATTEMPT = "sh processes 7", "perl 7"
@@ -348,3 +354,43 @@ def test_processes_script_finds_threads_of_the_namespaces_in_no_cgroup() -> None
     found = re.findall(r"^/proc/([0-9]+)/comm:(.*)$", done.stdout, re.MULTILINE)
     assert (pids[0], "sleep") in found, done.stderr
     assert {name for _, name in found} <= {"sleep", "unshare"}
+
+
+@pytest.fixture
+def container() -> Iterator[tuple[int, int]]:
+    """A first process in user and pid namespaces of its own, and one in others below these."""
+    below = "exec unshare -Upf --map-root-user sleep 60"
+    argv = ["unshare", "-Upf", "--map-root-user", "sh", "-c", f"({below}) & exec sleep 60"]
+    with subprocess.Popen(argv, start_new_session=True) as made:
+        try:
+            yield first_child(made.pid), first_child(first_child(first_child(made.pid)))
+        finally:
+            os.killpg(made.pid, signal.SIGKILL)
+
+
+def first_child(pid: int) -> int:
+    for _ in range(100):
+        if found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            return int(found[0])
+        time.sleep(0.05)
+    raise AssertionError(f"{pid} has no child")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")
+def test_members_of_namespaces_below_the_containers_are_its(container: tuple[int, int]) -> None:
+    first, below = container
+    argv = ["perl", "-e", program("docker_lxc_gate.facts", "members.pl"), "--", str(first)]
+    found = subprocess.run(argv, capture_output=True, check=True, text=True).stdout.split()
+    assert {str(first), str(below)} <= {*found}
+    assert str(os.getpid()) not in found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")
+def test_id_maps_of_a_first_process_that_left_for_its_own_namespace_are_undetermined(
+    container: tuple[int, int],
+) -> None:
+    first, below = container
+    users, groups = Local().ask(confinement.id_maps(first))
+    assert users.split() == groups.split() == ["0", "0", "1"]
+    with naming(FactError, "user namespace of its own"):
+        Local().ask(confinement.id_maps(below))

@@ -13,8 +13,8 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.repository import (
     Checkout,
     checkout,
+    file_of,
     parsed_by_bash,
-    script,
     upstream_commit,
 )
 from docker_lxc_gate.machines.result import CommandFailed
@@ -280,10 +280,10 @@ def test_checkout_without_git_is_an_error(
 def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_path: Path) -> None:
     """Whoever owns it may put a link in its place, to what root alone may read."""
     place = str(repository)
-    assert Local().ask(script(place, INSTALL_SCRIPT)) == b"#!/bin/bash\n"
+    assert Local().ask(file_of(place, INSTALL_SCRIPT)) == b"#!/bin/bash\n"
     assert Local().ask(parsed_by_bash(place, INSTALL_SCRIPT)).ok
-    assert Local().ask(script(place, "none.sh")) is None
-    assert Local().ask(script(f"{place}/no/such/place", "none.sh")) is None
+    assert Local().ask(file_of(place, "none.sh")) is None
+    assert Local().ask(file_of(f"{place}/no/such/place", "none.sh")) is None
     secret = tmp_path / "secret"
     secret.write_text("( of root's\n")
     secret.chmod(0o600)
@@ -295,5 +295,27 @@ def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_
     for path in (repository, *repository.rglob("*")):
         os.chown(path, 65534, 65534, follow_symlinks=False)
     with pytest.raises(CommandFailed, match="Permission denied"):
-        Local().ask(script(place, INSTALL_SCRIPT))
+        Local().ask(file_of(place, INSTALL_SCRIPT))
     assert b"Permission denied" in Local().ask(parsed_by_bash(place, INSTALL_SCRIPT)).stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
+def test_link_to_the_checkout_that_is_exchanged_meanwhile_is_not_followed(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns a directory above may do so after the owner of what it led to was looked at."""
+    git(repository, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
+    (repository / ".gitattributes").write_text("* filter=x\n")
+    (repository / INSTALL_SCRIPT).write_text("#!/bin/sh\n")
+    subprocess.run(["chown", "-R", "65534:65534", str(repository)], check=True)
+    (programs := tmp_path / "bin").mkdir()
+    (programs / "dirname").write_text(
+        f'#!/bin/sh\nln -sfn {repository} {tmp_path}/link\nexec /usr/bin/dirname "$@"\n'
+    )
+    (programs / "dirname").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    (tmp_path / "link").symlink_to("/usr/share")
+    with suppress(FactError):
+        checkout(Local(), f"{tmp_path}/link")
+    assert (tmp_path / "link").resolve() == repository
+    assert not (tmp_path / "ran").exists()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.facts.confinement import id_maps
 from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -84,7 +85,7 @@ def test_read_only_scenarios_are_asked_together_up_to_one_that_changes_something
         assert shared.read(path)
     (trip,) = node.trips
     assert CONFIG in trip
-    shared.read(f"/proc/{PID}/uid_map")
+    shared.ask(id_maps(PID))
     assert len(node.trips) == 2
 
 
@@ -92,8 +93,7 @@ def test_reads_of_the_first_process_are_asked_once_its_pid_is_known(world: World
     node, shared, foresight = world
     foresight.of_scenario(together(Item(MAPPED)), of)
     assert len(node.trips) == 1, "the pid alone"
-    assert shared.read(f"/proc/{PID}/uid_map")
-    assert shared.read(f"/proc/{PID}/gid_map")
+    assert all(shared.ask(id_maps(PID)))
     assert len(node.trips) == 2
 
 

@@ -186,20 +186,24 @@ TARGET = Target("pve1", 950)
 ELSEWHERE = Target("pve1", 950, repository="/srv/phoenix")
 
 
+def repository_is_deployed(files: dict[str, str | None], target: Target = TARGET) -> None:
+    steps.repository_is_deployed(Machine(files), Host(files), target, NAME)
+
+
 def test_repository_is_deployed_where_it_differs_or_is_absent_is_red() -> None:
-    for files in ({FILE: "x", SOURCE: ""}, {FILE: "", SOURCE: "x"}, {FILE: "", SOURCE: ""}):
-        with naming(FactError, FILE):
-            steps.repository_is_deployed(Host(files), TARGET, NAME)
-    steps.repository_is_deployed(Host({FILE: "x", SOURCE: "x"}), TARGET, NAME)
-    written = Host({FILE: "x", f"{ELSEWHERE.repository}/etc/apparmor/{NAME}": "x"})
-    steps.repository_is_deployed(written, ELSEWHERE, NAME)
-    for files, named in (
-        ({FILE: "x", SOURCE: "y"}, "differ"),
-        ({FILE: None, SOURCE: "y"}, f"{FILE} is absent"),
-        ({FILE: "x", SOURCE: None}, f"{SOURCE} is absent"),
+    with naming(FactError, FILE):
+        repository_is_deployed({FILE: "", SOURCE: "x"})
+    repository_is_deployed({FILE: "x", SOURCE: "x"})
+    written = f"{ELSEWHERE.repository}/etc/apparmor/{NAME}"
+    repository_is_deployed({FILE: "x", written: "x"}, ELSEWHERE)
+    for source, deployed, named in (
+        ("y", "x", "differ"),
+        ("", "x", "differ"),
+        ("y", None, f"{FILE} is absent"),
+        (None, "x", f"{SOURCE} is absent"),
     ):
         with not_compliant(named):
-            steps.repository_is_deployed(Host(files), TARGET, NAME)
+            repository_is_deployed({FILE: deployed, SOURCE: source})
 
 
 PARSE = f"apparmor_parser -N -K {FILE}"
@@ -347,6 +351,7 @@ def every_process(
 
 INIT, DOCKERD = Process(7, "systemd", UNDER), Process(90, "dockerd", UNDER)
 LOOSE = Process(90, "dockerd", "unconfined")
+ENTERING = ("lxc-attach", "unconfined")
 STACK = "lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined (enforce)"
 
 
@@ -357,20 +362,29 @@ def test_every_process_under_the_profile_is_green(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("label", "profile", "why"),
+    ("label", "profile", "assigned", "why"),
     [
-        *((label, "", "") for label in (UNDER, STACK, "lxc-container-default-cgns (enforce)")),
-        *((label, "", "is unconfined") for label in ("unconfined", "unconfined (enforce)")),
-        *(("x (complain)", "", "complain"), ("x (unconfined)", "", "refuses next to nothing")),
-        *((STACK, "generated", ""), (UNDER, "generated", NAME), (STACK, NAME, "lxc-950_")),
+        (UNDER, "", NAME, ""),
+        (STACK, "", "generated", ""),
+        ("lxc-container-default-cgns (enforce)", "", "", ""),
+        *((label, "", "x", "is unconfined") for label in ("unconfined", "unconfined (enforce)")),
+        *(("x (complain)", "", "x", "complain"), ("x (unconfined)", "", "x", "refuses next to")),
+        # It entered a profile that it may leave at will.
+        *(("/usr/bin/lxc-start (enforce)", "", a, "lxc-start") for a in ("generated", "x", "")),
+        *((UNDER, "", a, "is unconfined: its configuration") for a in ("unconfined", "unchanged")),
+        (STACK, "generated", "", ""),
+        (UNDER, "generated", "", NAME),
+        (STACK, NAME, "", "lxc-950_"),
     ],
 )
-def test_every_process_is_confined_by_the_profile_of_the_plan_or_any_that_is_enforced(
-    label: str, profile: str, why: str, monkeypatch: pytest.MonkeyPatch
+def test_every_process_is_confined_by_the_profile_of_the_plan_or_that_of_the_configuration(
+    label: str, profile: str, assigned: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "_ENTERING", 0)
     monkeypatch.setattr(confinement, "processes", lambda *_: (Process(7, "systemd", label),))
-    node = Machine({CONF: "", FILE: None, LOCAL: None}, FIRST_PROCESS)
+    effective = f"lxc.apparmor.profile = {assigned}\n" if assigned else ""
+    files = {CONF: "", FILE: None, LOCAL: None, STARTED_WITH: effective}
+    node = Machine(files, FIRST_PROCESS)
     wanted = replace(plan_file.find("plain"), profile=profile)
     with not_compliant("950", why) if why else nullcontext():
         steps.every_process_is_confined(Runtime(node), 950, wanted, set())
@@ -379,7 +393,8 @@ def test_every_process_is_confined_by_the_profile_of_the_plan_or_any_that_is_enf
 def test_every_process_that_the_stricter_scenario_has_judged_is_asked_again_only_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node, proved, looks = Machine({CONF: ""}, FIRST_PROCESS), set[str](), [(INIT,), (LOOSE,)]
+    files = {CONF: "", STARTED_WITH: f"lxc.apparmor.profile = {NAME}\n"}
+    node, proved, looks = Machine(files, FIRST_PROCESS), set[str](), [(INIT,), (LOOSE,)]
     monkeypatch.setattr(confinement, "processes", lambda *_: looks.pop(0) if looks else (LOOSE,))
     monkeypatch.setattr(steps, "_ENTERING", 0)
     steps.every_process_runs_under(Runtime(node), 950, NAME, proved)
@@ -391,9 +406,24 @@ def test_every_process_that_the_stricter_scenario_has_judged_is_asked_again_only
 def test_every_process_while_one_enters_the_container_is_green(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    entering = Process(91, "lxc-attach", "unconfined")
-    every_process(monkeypatch, (INIT, entering), (INIT, Process(91, "sh", UNDER)))
-    every_process(monkeypatch, (INIT, entering), (INIT, Process(92, "lxc-attach", "unconfined")))
+    entering = Process(91, *ENTERING)
+    confined, another = (INIT, Process(91, "sh", UNDER)), (INIT, Process(92, *ENTERING))
+    every_process(monkeypatch, (INIT, entering), confined, confined)
+    every_process(monkeypatch, (INIT, entering), another, confined, confined)
+
+
+def test_every_process_where_a_loose_one_is_another_in_each_look_is_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever forks and exits is in none of them twice; nor is one wrong label of two."""
+    forks = [(INIT, Process(number, "dockerd", "unconfined")) for number in (91, 92, 93)]
+    with not_compliant("dockerd"):
+        every_process(monkeypatch, *forks)
+    with not_compliant("dockerd"):
+        every_process(monkeypatch, forks[0], (INIT,), *forks[1:])
+    elsewhere = Process(90, "dockerd", "/usr/bin/lxc-start (enforce)")
+    with not_compliant("/usr/bin/lxc-start"):
+        every_process(monkeypatch, (INIT, LOOSE), (INIT, elsewhere))
 
 
 def test_every_process_where_one_is_unconfined_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,7 +441,7 @@ def test_every_process_without_a_filter_is_red_and_says_the_line(
     words = (f"{CONF}, line 2: 'lxc.seccomp.profile: '", "systemd (process 7")
     with not_compliant("1 thread", "without a seccomp filter", *words):
         every_process(monkeypatch, *[(unfiltered, DOCKERD)] * 2)
-    every_process(monkeypatch, (unfiltered, DOCKERD), (INIT, DOCKERD))  # it was entering
+    every_process(monkeypatch, (unfiltered, DOCKERD), *[(INIT, DOCKERD)] * 2)  # it was entering
     entered = Process(91, "nsenter", UNDER, filtered=False)
     with not_compliant("nsenter (process 91 of the node) is without a seccomp filter") as raised:
         every_process(monkeypatch, *[(INIT, entered)] * 2)

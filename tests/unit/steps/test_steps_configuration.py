@@ -388,7 +388,7 @@ HOLED = "0 100000 1000\n1000 0 1\n1001 101001 64535\n"
 
 def mapped(step: Callable[..., None], users: str = WHOLE, groups: str = WHOLE) -> None:
     """Judge a container whose first process has these id maps."""
-    node = Machine({MAP: users, GROUPS: groups}, FIRST_PROCESS)
+    node = Machine({}, {**FIRST_PROCESS, "perl -- 7": f"{users}==\n{groups}"})
     step(Runtime(node), node, 950)
 
 

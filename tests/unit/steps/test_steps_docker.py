@@ -389,8 +389,8 @@ def hello_runs(
     )
     finalizers: list[Callable[[], Any]] = []
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)
-    maps = {"/proc/7/uid_map": users, "/proc/7/gid_map": "0 100000 65536\n"}
-    runtime = Runtime(Machine(maps, FIRST_PROCESS))
+    maps = f"{users}==\n0 100000 65536\n"
+    runtime = Runtime(Machine({}, {**FIRST_PROCESS, "perl -- 7": maps}))
     found = hello_world.hello_world_runs(inside, runtime, 950, "hello-world", request)
     for finalize in finalizers:
         finalize()

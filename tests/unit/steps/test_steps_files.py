@@ -41,11 +41,8 @@ def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
-    full = f"{TARGET.repository}/{path}"
-    owner = f"sh owner {TARGET.repository}"
-    content = (1, "", "cat: No such file or directory") if text is None else text
-    answers = {f"{owner} cat -- {full}": content, f"{owner} bash -n -- {full}": bash}
-    return Machine({}, {**answers, "bash -n": whole})
+    parsed = f"sh owner {TARGET.repository} {path} bash -n --"
+    return Machine({f"{TARGET.repository}/{path}": text}, {parsed: bash, "bash -n": whole})
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:
