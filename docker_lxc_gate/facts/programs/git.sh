@@ -5,7 +5,8 @@
 
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
-repository=$(realpath -e -- "$1" 2>/dev/null) || repository=/nonexistent
+repository=$(realpath -e -- "$1" 2>/dev/null) || [ $? = 1 ] || exit 127
+repository=${repository:-/nonexistent}
 as() { "$@"; }
 # from DIRECTORY PATH: PATH, which is relative to DIRECTORY unless it is absolute.
 from() { case $2 in /*) printf '%s\n' "$2" ;; *) printf '%s\n' "$1/$2" ;; esac; }

@@ -1,4 +1,5 @@
 # after docker_lxc_gate/facts/programs/git.sh
+# shellcheck disable=SC2154 # git.sh sets the repository
 # Prints the state of a checkout, and the files that git was told to overlook.
 
 [ -d "$repository" ] || { printf 'nothing\0'; exit 0; }

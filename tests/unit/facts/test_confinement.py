@@ -342,7 +342,8 @@ def test_processes_script_finds_threads_of_the_namespaces_in_no_cgroup() -> None
                 time.sleep(0.05)
             else:
                 pytest.skip("no namespaces of its own can be made here")
-            script = "path=/nowhere\nlabel=" + confinement._PROCESSES.partition("label=")[2]
+            first, _, rest = confinement._PROCESSES.partition("# The first match")
+            script = f"{first}path=/nowhere\nlabel={rest.partition('label=')[2]}"
             done = subprocess.run(
                 ["sh", "-c", script, "processes", pids[0]],
                 capture_output=True,

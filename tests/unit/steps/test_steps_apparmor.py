@@ -393,7 +393,7 @@ def test_every_process_is_confined_by_the_profile_of_the_plan_or_that_of_the_con
 def test_every_process_that_the_stricter_scenario_has_judged_is_asked_again_only_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    files = {CONF: "", STARTED_WITH: f"lxc.apparmor.profile = {NAME}\n"}
+    files = {CONF: "", STARTED_WITH: f"lxc.apparmor.profile = {NAME}\n", FILE: None, LOCAL: None}
     node, proved, looks = Machine(files, FIRST_PROCESS), set[str](), [(INIT,), (LOOSE,)]
     monkeypatch.setattr(confinement, "processes", lambda *_: looks.pop(0) if looks else (LOOSE,))
     monkeypatch.setattr(steps, "_ENTERING", 0)
