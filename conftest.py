@@ -57,26 +57,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find the targets; a wrong one is a usage error before anything runs."""
-    for option in ("--target-file", "--plan"):
+    for option in ("--target-file", "--plan", "--shard"):
         if (times := len(config.getoption(option))) > 1:
             raise pytest.UsageError(f"{option} is given {times} times, and takes one value")
     files = config.getoption("--target-file")
     file = Path(files[0]) if files else None
     try:
         given = {"plan": config.getoption("--plan")[0]} if config.getoption("--plan") else {}
-        names, nodes = [], config.stash.setdefault(fleet.NODES, {})
+        named: list[tuple[str, Target]] = []
         for text in _named(config, file):
             node = every.node_of(text, file) if text else None
             target = structs.replace(node or target_file.find(text, file), **given)
-            if node and text:
-                nodes[text] = target
-            else:
-                machines.ask_about(config, target)
-            names.append(text if node else str(target))
+            named.append((text if node and text else str(target), target))
+        fleet.ask_about(config, named)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
-    if again := {name for name in names if names.count(name) > 1}:
-        raise pytest.UsageError(f"--target: {', '.join(sorted(again))} is named twice")
 
 
 def _named(config: pytest.Config, file: Path | None) -> list[str | None]:

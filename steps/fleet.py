@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.machines import fleet
-from docker_lxc_gate.verdict import evidence, record
+from docker_lxc_gate.verdict import evidence, record, shards
 from docker_lxc_gate.verdict import session as gate
+from remediation import plan_file
 from steps import machines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from docker_lxc_gate.machines.target import Target
 
 #: By name as the command line has it, any target on the node.
@@ -41,12 +44,44 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--select: write one tag, as --select tag=docker")
 
 
+def ask_about(config: pytest.Config, named: Sequence[tuple[str, Target]]) -> None:
+    """Ask about the targets and the nodes of this run's shard, by their names on the command line.
+
+    Raises:
+        UsageError: one is named twice, there is no such shard or plan, or no node to select of.
+    """
+    names = [name for name, _ in named]
+    if again := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"--target: {', '.join(sorted(again))} is named twice")
+    if config.getoption("--select") and not any(name.endswith(fleet.ALL) for name in names):
+        raise UsageError("--select is for NODE/all: name a target of that form")
+    number, of = shards.asked(config)
+    share = fleet.shares((target for _, target in named), of)
+    if config.getoption("--shard"):
+        whole = (
+            record.Expected(name, _node(target), _plan(target), share[target.host])
+            for name, target in sorted(named, key=lambda each: each[0].endswith(fleet.ALL))
+        )
+        config.stash[record.SHARD] = record.Shard(number, of, tuple(whole))
+    for name, target in named:
+        if share[target.host] == number and name.endswith(fleet.ALL):
+            config.stash.setdefault(NODES, {})[name] = target
+        elif share[target.host] == number:
+            machines.ask_about(config, target)
+
+
+def _node(target: Target) -> str:
+    return str(target).rpartition("/")[0]
+
+
+def _plan(target: Target) -> str:
+    return plan_file.find(target.plan).identity
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
     """Ask each node for its containers; one that does not answer stops no other."""
     config, nodes = session.config, session.config.stash.get(NODES, {})
-    if config.getoption("--select") and not nodes:
-        raise pytest.UsageError("--select is for NODE/all: name a target of that form")
     listed = config.stash.setdefault(record.NODES, {})
     for name, node in nodes.items():
         if listing := _listing(config, name, node):
@@ -57,7 +92,8 @@ def pytest_collection(session: pytest.Session) -> None:
             for target in fleet.targets(node, listing):
                 if str(target) not in named:
                     machines.ask_about(config, target)
-    if not config.stash.get(machines.TARGETS, ()):
+    shard = config.stash.get(record.SHARD, None)
+    if not (config.stash.get(machines.TARGETS, ()) or (shard and shard.is_empty)):
         pytest.exit("no container was listed to ask about", returncode=3)
 
 
@@ -67,9 +103,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         return
-    for name, before in config.stash.get(record.NODES, {}).items():
-        if after := _listing(config, name, config.stash[NODES][name]):
-            for change in before.changes(after):
+    listed = config.stash.get(record.NODES, {})
+    for name, node in config.stash.get(NODES, {}).items():
+        if name in listed and (after := _listing(config, name, node)):
+            for change in listed[name].changes(after):
                 gate.not_judged(config, change)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import TransportError, UsageError
 from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.printable import counted, listed
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 RECORD, STATEMENT, PAGE = "verdict.json", "statement.json", "report/index.html"
 #: What a signature is for, as ssh-keygen's ``-n``.
 _NAMESPACE = "docker-lxc-gate"
-#: A file of Allure's results, as Allure names it.
-_MADE = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: How many names a message lists.
 _LISTED = 4
 
@@ -45,8 +43,7 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     """
     path = place / RECORD if place.is_dir() else place
     record = _read(path, archive.LARGEST)
-    run, results = comparison.decoded(record, path), path.with_name("allure-results")
-    results = results if results.is_dir() else path.parent
+    run, results = comparison.decoded(record, path), comparison.results(path)
     there = {each.name for each in results.iterdir()}
     named = {name for each in run.scenarios for name in each.files}
     if missing := sorted(named - there):
@@ -56,7 +53,9 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     if path.name == RECORD:  # beside another name may be another run's
         others = {name: path.parent / name for name in ("summary.md", PAGE)}
     if named:  # else they may be another run's, too
-        others |= {f"allure-results/{each}": results / each for each in filter(_MADE, there)}
+        others |= {
+            f"allure-results/{each}": results / each for each in filter(comparison.MADE, there)
+        }
     others = {name: at for name, at in others.items() if os.path.lexists(at)}
     read = {name: _read(at, archive.WHOLE) for name, at in others.items()}
     return run, {RECORD: record, STATEMENT: statement(record, run), **read}

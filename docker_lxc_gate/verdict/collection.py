@@ -35,7 +35,6 @@ from pytest_bdd import scenarios
 pytestmark = pytest.mark.usefixtures("target")
 scenarios({path!r})
 """
-_TITLE = pytest.StashKey[str]()
 #: The plan that asks a scenario, too, if the run's plan includes one; the steps set it.
 INCLUDED = pytest.StashKey[str]()
 #: Why a scenario is not asked: a word and a reason; whoever deselects it sets it.
@@ -100,21 +99,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.extra_keyword_matches.update(requirements_of(item))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every scenario its title: its name, and where that is shared, what tells it apart."""
-    named: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        if scenario := scenario_of(item):
-            named.setdefault(scenario.name, []).append(item)
-    for name, sharing in named.items():
-        ids = [item.callspec.id if hasattr(item, "callspec") else "" for item in sharing]
-        same = os.path.commonprefix(ids).rfind("-") + 1  # noqa: RUF071 - of names, not paths
-        for item, parameters in zip(sharing, ids, strict=True):
-            own = parameters[same:] if len(sharing) > 1 else ""
-            item.stash[_TITLE] = f"{name} [{own}]" if own else name
-
-
 def feature_files(config: pytest.Config) -> tuple[Path, ...]:
     """Return the feature files that the command line asks for; none means: not a gate run."""
     if _FILES not in config.stash:
@@ -149,7 +133,7 @@ def expected(item: pytest.Item) -> Outcome | None:
     params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     return Outcome(
         item.nodeid,
-        title_of(item),
+        title_of(item, scenario),
         next((t.removeprefix(IDENTITY) for t in scenario.tags if t.startswith(IDENTITY)), ""),
         str(params.get("target", "")),
         scenario.feature.name,
@@ -166,9 +150,10 @@ def left_out(item: pytest.Item) -> Outcome | None:
     return outcome and structs.replace(outcome, verdict=verdict, code=HOLDS, cause=why)
 
 
-def title_of(item: pytest.Item) -> str:
-    """Return what a reader calls a collected scenario; no two of a run share it."""
-    return item.stash.get(_TITLE, item.name)
+def title_of(item: pytest.Item, scenario: Scenario) -> str:
+    """Return what a reader calls a scenario of a target, whatever the other targets are."""
+    row = "-".join(example_of(item).values())
+    return f"{scenario.name} [{row}]" if row else scenario.name
 
 
 def example_of(item: pytest.Item) -> dict[str, str]:

@@ -1,22 +1,32 @@
-"""Two records of runs, compared scenario by scenario: what was fixed, and what broke."""
+"""Two records of runs, compared scenario by scenario: what was fixed, and what broke.
+
+``--baseline`` compares a run with an earlier one, after its verdict.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Target, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 #: The largest record that is read (bytes): one of three hundred targets has a tenth of it.
 _LARGEST = 1 << 28
+#: A file of Allure's results, as Allure names it.
+MADE = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
+#: The record that a run is compared with.
+BASELINE = pytest.StashKey["Run"]()
 
 
 class Change(StrEnum):
@@ -50,6 +60,46 @@ class Row(msgspec.Struct, frozen=True):
     def fails(self) -> bool:
         """Whether it is red, and was not known to be."""
         return self.red and self.change in {Change.BROKEN, Change.NEW}
+
+
+_STYLES = {Change.INCOMPARABLE: "yellow", Change.FIXED: "green"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--baseline``."""
+    parser.getgroup("gate", "acceptance gate").addoption(
+        "--baseline",
+        metavar="VERDICT.JSON",
+        help="record of an earlier run: say after the verdict what was fixed, and what broke",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the baseline before this run replaces it; a wrong file is a usage error."""
+    if given := config.getoption("--baseline"):
+        try:
+            config.stash[BASELINE] = read(Path(given))
+            require_later(config, datetime.now(UTC))
+        except UsageError as error:
+            raise pytest.UsageError(f"--baseline {error}") from error
+
+
+def require_later(config: pytest.Config, began: datetime) -> None:
+    """Raise UsageError if a run did not begin after that of the baseline."""
+    if baseline := config.stash.get(BASELINE, None):
+        _require_order(baseline, began)
+
+
+def _require_order(before: Run, began: datetime) -> None:
+    if None in {before.began.tzinfo, began.tzinfo} or before.began >= began:
+        raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
+
+
+def results(path: Path) -> Path:
+    """Return the folder of Allure's results that a record is about."""
+    folder = path.with_name("allure-results")
+    return folder if folder.is_dir() else path.parent
 
 
 def read(path: Path) -> Run:
@@ -92,8 +142,7 @@ def compared(before: Run, after: Run) -> list[Row]:
     Raises:
         UsageError: the later run did not begin after the other one.
     """
-    if None in {before.began.tzinfo, after.began.tzinfo} or before.began >= after.began:
-        raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
+    _require_order(before, after.began)
     old, new = ({(o.target, o.nodeid): o for o in run.scenarios} for run in (before, after))
     other = _others(before, after)
     rows = [_row(old.get(key), new.get(key), other[key[0]]) for key in {**new, **old}]
@@ -115,6 +164,28 @@ def unknown(before: Run, after: Run, rows: list[Row]) -> Iterator[str]:
     for target, its in changes.items():
         if its == {Change.GONE}:
             yield f"{target or 'the target'} was not judged again"
+
+
+def counted(rows: list[Row]) -> dict[str, int]:
+    """Return how many scenarios became what."""
+    changes = [row.change for row in rows]
+    return {change.value: changes.count(change) for change in Change if change in changes}
+
+
+def lines(before: Run, after: Run, rows: list[Row]) -> Iterator[tuple[str, str]]:
+    """Yield lines for a reader, each with its style: changes, what is not known, the counts."""
+    for row in rows:
+        if row.change is not Change.UNCHANGED:
+            name = " ".join(filter(None, [row.target, *row.requirements, row.title]))
+            style = "bold red" if row.fails else _STYLES.get(row.change, "")
+            yield f"{row.change}: {name}: {row.before} -> {row.after}", style
+            why = row.why.partition("\n")[0]
+            if why and row.change is not Change.FIXED:
+                yield f"    why: {why}", ""
+    yield from ((problem, "yellow") for problem in unknown(before, after, rows))
+    red = sum(row.red and row.change is Change.UNCHANGED for row in rows)
+    still = f" ({red} not compliant)" if red else ""
+    yield ", ".join(f"{number} {change}" for change, number in counted(rows).items()) + still, ""
 
 
 def _others(before: Run, after: Run) -> Mapping[str, str]:

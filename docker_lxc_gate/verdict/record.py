@@ -152,10 +152,48 @@ class Target(msgspec.Struct):
     versions: dict[str, str] = {}
 
     @property
+    def node(self) -> str:
+        """Its node, as the name begins."""
+        return self.name.rpartition("/")[0]
+
+    @property
     def facts(self) -> dict[str, str]:
         """All of it, as lines for a reader."""
         facts = {"Target": self.name, "Plan": self.plan, "Host key": self.host_key} | self.versions
         return {key: value for key, value in facts.items() if value}
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """A target of a run in shards, or ``NODE/all``: by its plan, in the shard of this number.
+
+    ``node``: as the names of its targets begin.
+    """
+
+    name: str
+    node: str
+    plan: str
+    shard: int
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Which part of a run it is: the shard of a ``number`` from 1, and what all shards judge."""
+
+    number: int
+    of: int
+    expected: tuple[Expected, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are targets, and all of them fall to other shards."""
+        return bool(self.expected) and not self._own
+
+    @property
+    def _own(self) -> list[Expected]:
+        return [each for each in self.expected if each.shard == self.number]
+
+    def __str__(self) -> str:
+        whole = counted(len(self.expected), "target")
+        return f"shard {self.number} of {self.of}: {len(self._own)} of {whole}"
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -163,6 +201,7 @@ class Run(msgspec.Struct, kw_only=True):
 
     ``code`` is the exit code, and ``verdict`` its word. ``problems`` are those of the run itself.
     ``clean``: the files of the gate are those of ``commit``; null if it is not known.
+    ``shard``: the part of a run that it is; null for a whole one.
     ``nodes``: those of which every container was to be asked about. ``may_differ`` has, by machine
     and reason, patterns of what a comparison after a rollback leaves out. Requirements and
     scenarios are in the plan's order, by target.
@@ -180,6 +219,7 @@ class Run(msgspec.Struct, kw_only=True):
     machine: str
     began: datetime
     ended: datetime
+    shard: Shard | None = None
     nodes: list[Listing] = []
     targets: list[Target] = []
     may_differ: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -201,8 +241,9 @@ class Run(msgspec.Struct, kw_only=True):
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader must know besides the verdicts: problems, nodes and waivers, in lines."""
-        return [*map(str, self.nodes), *self.problems, *map(str, self.waivers)]
+        """What a reader must know besides the verdicts, in lines: problems, nodes and others."""
+        shard = [self.shard] if self.shard else []
+        return [*map(str, [*shard, *self.nodes]), *self.problems, *map(str, self.waivers)]
 
     @property
     def causes(self) -> dict[str, list[Outcome]]:
@@ -253,15 +294,16 @@ def _counted(outcomes: list[Outcome]) -> str:
     return f"{len(outcomes)}" + f" ({', '.join(clauses)})" * bool(clauses)
 
 
-#: The targets of a run, and its nodes, by name; what may differ. The steps fill all.
-_TARGETS = pytest.StashKey[dict[str, Target]]()
+#: The targets of a run, and its nodes, by name; what may differ; its shard. The steps fill all.
+TARGETS = pytest.StashKey[dict[str, Target]]()
 NODES = pytest.StashKey[dict[str, Listing]]()
 MAY_DIFFER = pytest.StashKey[dict[str, dict[str, tuple[str, ...]]]]()
+SHARD = pytest.StashKey[Shard]()
 
 
 def about(config: pytest.Config, name: str = "") -> Target:
     """Return what is known of a target, for the steps to add to."""
-    return config.stash.setdefault(_TARGETS, {}).setdefault(name, Target(name))
+    return config.stash.setdefault(TARGETS, {}).setdefault(name, Target(name))
 
 
 def begun(config: pytest.Config) -> Run:
@@ -289,14 +331,17 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     """Return a run's record as it is written: complete, in order, masked and bounded."""
     for each in outcomes:
         about(config, each.target)
-    targets = config.stash.get(_TARGETS, {})
+    targets = config.stash.get(TARGETS, {})
     names, clauses = [*targets], [*CATALOGUE]
 
     def place(outcome: Outcome) -> tuple[int, int]:
         first = clauses.index(outcome.requirements[0]) if outcome.requirements else len(clauses)
         return names.index(outcome.target), first
 
-    run.verdict, run.ended = WORDS.get(run.code, "interrupted"), datetime.now(UTC)
+    run.verdict, run.shard = WORDS.get(run.code, "interrupted"), config.stash.get(SHARD, None)
+    if run.ended == run.began:  # else it is of shards
+        run.ended = datetime.now(UTC)
+    run.problems = [*dict.fromkeys(run.problems)]
     run.nodes = [*config.stash.get(NODES, {}).values()]
     run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
     run.scenarios = sorted(outcomes, key=place)
@@ -309,6 +354,8 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     run.waivers = used(config, outcomes)
     if run.code == HOLDS and any(each.is_waived for each in outcomes):
         run.verdict += ", but for what is waived"
+    if run.code == HOLDS and run.shard and run.shard.is_empty:
+        run.verdict = "no node in this shard"
     return msgspec.convert(_clean(msgspec.to_builtins(run)), Run)
 
 
@@ -330,7 +377,7 @@ def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement
 
 def used(config: pytest.Config, outcomes: list[Outcome]) -> list[Used]:
     """Return each waiver of a run, and what became of it."""
-    today = datetime.now(UTC).date()
+    today = max((o.ended for o in outcomes if o.ended), default=datetime.now(UTC)).date()
 
     def use(waiver: Waiver) -> Use:
         its = [o for o in outcomes if waiver.applies(o.target, o.id, o.requirements)]

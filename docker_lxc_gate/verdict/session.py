@@ -9,7 +9,7 @@ import allure_commons
 import pytest
 
 from docker_lxc_gate.printable import counted, one_line
-from docker_lxc_gate.verdict import record
+from docker_lxc_gate.verdict import comparison, record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import redact
@@ -18,7 +18,7 @@ from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
 
 @pytest.hookimpl(trylast=True)
@@ -70,7 +70,11 @@ class Gate:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Expect a result from every selected scenario."""
-        self.tally.expect(filter(None, map(expected, session.items)))
+        self.expect(filter(None, map(expected, session.items)))
+
+    def expect(self, outcomes: Iterable[record.Outcome]) -> None:
+        """Note scenarios that will run, or that shards ran."""
+        self.tally.expect(outcomes)
         self.screen.several = len({each.target for each in self.tally.outcomes.values()}) > 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -153,5 +157,9 @@ class Gate:
                     message=f"{each.title}: {each.cause}", trace=""
                 )
         self.screen.conclude(run)
+        if run.code != USAGE and (before := self.config.stash.get(comparison.BASELINE, None)):
+            rows = comparison.compared(before, run)
+            for text, style in comparison.lines(before, run, rows):
+                self.screen.line(text, **dict.fromkeys(style.split(), True))
         if run.asked and run.code != USAGE:
             self.screen.line(reports.publish(self.config, run))

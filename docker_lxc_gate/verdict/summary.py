@@ -29,7 +29,8 @@ def encoded(run: Run) -> str:
         if len(page.encode()) > _ROOM:
             return f"{page}\n\n{len(causes) - number} more causes: see verdict.json\n"
         cause = _block(shortened(each.cause, _CAUSE))
-        page += f"\n\n**{each.title}**: {each.word} ({each.where})\n\n{cause}"
+        on = f"{each.target}: " if len(run.targets) > 1 else ""
+        page += f"\n\n**{on}{each.title}**: {each.word} ({each.where})\n\n{cause}"
     return f"{page}\n"
 
 

@@ -10,7 +10,14 @@ import pytest
 from msgspec import structs
 
 from docker_lxc_gate.machines.process import interrupted_by
-from docker_lxc_gate.verdict.record import DIFFERS, INCOMPLETE, INTERRUPTED, UNKNOWN, Outcome
+from docker_lxc_gate.verdict.record import (
+    DIFFERS,
+    INCOMPLETE,
+    INTERRUPTED,
+    UNKNOWN,
+    WORDS,
+    Outcome,
+)
 from docker_lxc_gate.verdict.verdicts import first
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ class Tally:
 
     ``beside``: a test failed that is no scenario. ``not_judged``: a target has no scenario.
     ``interrupted``: by the user, with Ctrl-C. ``stopped``: why -x or --maxfail stopped the run.
+    ``codes``: exit codes that count, too: those of merged shards, and that of one without a node.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -34,6 +42,7 @@ class Tally:
     not_judged: bool = False
     interrupted: bool = False
     stopped: str = ""
+    codes: set[int] = field(default_factory=set)
 
     def expect(self, outcomes: Iterable[Outcome]) -> None:
         """Note scenarios that will run, and those that are left out."""
@@ -71,7 +80,9 @@ class Tally:
         ]
 
     def _why(self, missing: Outcome) -> str:
-        """Return why a scenario has no result."""
+        """Return why a scenario has no result; the record of a shard says so itself."""
+        if missing.verdict is _BLANK.verdict and missing.cause != _BLANK.cause:
+            return missing.cause
         if self.interrupted:
             return "interrupted while it ran" if missing.began else "interrupted before it ran"
         return f"not run: {self.stopped}" if self.stopped and not missing.began else _BLANK.cause
@@ -81,7 +92,7 @@ class Tally:
         if self.interrupted:
             return interrupted_by() or INTERRUPTED
         asked = [each for each in self.settled() if each.asked]
-        codes = {each.counts_as for each in asked} or {UNKNOWN}
+        codes = {each.counts_as for each in asked} | self.codes or {UNKNOWN}
         if self.unreadable or exitstatus == pytest.ExitCode.INTERRUPTED:
             codes.add(INCOMPLETE)
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR or self.not_judged:
@@ -89,4 +100,4 @@ class Tally:
         told = not self.beside and any(each.code for each in asked)  # that is waived
         if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(codes) and not told:
             codes.add(DIFFERS)
-        return first(codes)
+        return max(codes - WORDS.keys(), default=0) or first(codes)

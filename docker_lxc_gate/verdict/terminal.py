@@ -145,7 +145,7 @@ class Screen:
     def _is_whole(self) -> bool:
         """Whether no expression selects scenarios."""
         option = self._reporter.config.option if self._reporter else None
-        return option is not None and not (option.keyword or option.markexpr)
+        return option is not None and not (option.keyword or option.markexpr or option.merge)
 
     def _print(self, what: Table | Text | Padding) -> None:
         if self._reporter is None:

@@ -13,8 +13,6 @@ from docker_lxc_gate.verdict import comparison
 from docker_lxc_gate.verdict.comparison import Change
 from remediation.cli import printing
 
-_STYLES = {Change.INCOMPARABLE: "yellow", Change.FIXED: "green"}
-
 
 @click.command(cls=Verb)
 @click.argument("before", metavar="BEFORE", type=click.Path(path_type=Path))
@@ -33,29 +31,12 @@ def compare(before: Path, after: Path, form: str) -> None:
     """
     old, new = (comparison.read(path) for path in (before, after))
     rows = comparison.compared(old, new)
-    changes = [row.change for row in rows]
-    counts = {change.value: changes.count(change) for change in Change if change in changes}
-    problems = [*comparison.unknown(old, new, rows)]
+    counts, problems = comparison.counted(rows), [*comparison.unknown(old, new, rows)]
     if form == "json":
         print_json({"counts": counts, "problems": problems, "scenarios": rows})
     else:
-        for row in rows:
-            if row.change is not Change.UNCHANGED:
-                _print(row)
-        for problem in problems:
-            printing.line(problem, "yellow")
-        red = sum(row.red and row.change is Change.UNCHANGED for row in rows)
-        still = f" ({red} not compliant)" if red else ""
-        printing.line(", ".join(f"{number} {change}" for change, number in counts.items()) + still)
+        for text, style in comparison.lines(old, new, rows):
+            printing.line(text, style)
     if any(row.fails for row in rows):
         sys.exit(1)
-    sys.exit(3 if problems or Change.INCOMPARABLE in changes else 0)
-
-
-def _print(row: comparison.Row) -> None:
-    name = " ".join(filter(None, [row.target, *row.requirements, row.title]))
-    head = f"{row.change}: {name}: {row.before} -> {row.after}"
-    why = "" if row.change is Change.FIXED else row.why.partition("\n")[0]
-    printing.entry(
-        head, "bold red" if row.fails else _STYLES.get(row.change, ""), [("why", why, "")]
-    )
+    sys.exit(3 if problems or Change.INCOMPARABLE in counts else 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 import pytest
@@ -10,6 +12,53 @@ import pytest
 from docker_lxc_gate.commandline import target_option
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines.target import EXPECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_Command = TypeVar("_Command", bound="Callable[..., None]")
+#: What is made of a record, and what it is compared with.
+_REPORT = (
+    click.option("--no-report", is_flag=True, help="Do not render the Allure results."),
+    click.option("--ctrf", multiple=True, metavar="FILE", help="Also write the verdicts as CTRF."),
+    click.option(
+        "--metrics",
+        multiple=True,
+        metavar="FILE.prom",
+        help="Also write the verdicts for Prometheus, as node_exporter's textfile collector reads "
+        "it.",
+    ),
+    click.option(
+        "--format",
+        multiple=True,
+        type=click.Choice(["text", "github"]),
+        help="github: also print causes as annotations of a GitHub workflow.",
+    ),
+    click.option(
+        "--baseline",
+        multiple=True,
+        metavar="VERDICT.JSON",
+        help="Record of an earlier run: also say what was fixed since, and what broke.",
+    ),
+)
+
+
+def report_options(command: _Command) -> _Command:
+    """Add the options of a run's reports to a verb."""
+    return functools.reduce(lambda made, add: add(made), _REPORT[::-1], command)
+
+
+def run(others: Sequence[str], given: Mapping[str, bool | tuple[str, ...]]) -> NoReturn:
+    """Run the gate with pytest's arguments and the gate's options, and end as it does."""
+    sys.argv = ["pytest", "-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
+    for name, values in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(values, bool):
+            sys.argv += [option] * values
+        else:
+            sys.argv += [f"{option}={value}" for value in values]
+    sys.argv += others
+    sys.exit(pytest.console_main())
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -44,20 +93,13 @@ from docker_lxc_gate.machines.target import EXPECTED
     metavar="TOML",
     help="File of waivers: what may be not compliant, why and until when (docs/verdicts.md).",
 )
-@click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
-@click.option("--ctrf", multiple=True, metavar="FILE", help="Also write the verdicts as CTRF.")
 @click.option(
-    "--metrics",
+    "--shard",
     multiple=True,
-    metavar="FILE.prom",
-    help="Also write the verdicts for Prometheus, as node_exporter's textfile collector reads it.",
+    metavar="K/N",
+    help="Judge only the targets of every N-th node, from the K-th on (docs/targets.md).",
 )
-@click.option(
-    "--format",
-    multiple=True,
-    type=click.Choice(["text", "github"]),
-    help="github: also print causes as annotations of a GitHub workflow.",
-)
+@report_options
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.
@@ -72,12 +114,4 @@ def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """
     if not given["target"]:
         target_option.named(None, None)
-    sys.argv = ["pytest", "-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
-    for name, values in given.items():
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(values, bool):
-            sys.argv += [option] * values
-        else:
-            sys.argv += [f"{option}={value}" for value in values]
-    sys.argv += others
-    sys.exit(pytest.console_main())
+    run(others, given)

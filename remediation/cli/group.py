@@ -21,6 +21,7 @@ from remediation.engine.errors import ChangedSince, RollbackFailed
 #: The first sentence of each verb, which its own help repeats.
 VERBS = {
     "gate": "Judge a container: compliant, not compliant or undetermined.",
+    "merge": "Make one run of its shards, which gate --shard judged.",
     "compare": "Compare two runs of the gate: what was fixed, and what broke.",
     "waivers": "Print a first file of waivers for what is not compliant.",
     "bundle": "Keep a run in one file: verdict, evidence, page, and checksums.",
@@ -45,7 +46,17 @@ _ELSEWHERE = {
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = ("compare", "waivers", "bundle", "verify", "denials", "lint", "doctor", "lab")
+_WITHOUT_PLAN = (
+    "merge",
+    "compare",
+    "waivers",
+    "bundle",
+    "verify",
+    "denials",
+    "lint",
+    "doctor",
+    "lab",
+)
 
 
 class Commands(exit_codes.Group):
