@@ -82,18 +82,17 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[BASELINE] = read(Path(given))
             require_later(config, datetime.now(UTC))
         except UsageError as error:
-            raise pytest.UsageError(f"--baseline {error}") from error
+            raise pytest.UsageError(str(error)) from error
 
 
 def require_later(config: pytest.Config, began: datetime) -> None:
     """Raise UsageError if a run did not begin after that of the baseline."""
-    if baseline := config.stash.get(BASELINE, None):
-        _require_order(baseline, began)
+    if (baseline := config.stash.get(BASELINE, None)) and not _is_later(baseline.began, began):
+        raise UsageError(f"--baseline is of a run that did not begin before this one, {began}")
 
 
-def _require_order(before: Run, began: datetime) -> None:
-    if None in {before.began.tzinfo, began.tzinfo} or before.began >= began:
-        raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
+def _is_later(before: datetime, after: datetime) -> bool:
+    return None not in {before.tzinfo, after.tzinfo} and before < after
 
 
 def results(path: Path) -> Path:
@@ -142,7 +141,8 @@ def compared(before: Run, after: Run) -> list[Row]:
     Raises:
         UsageError: the later run did not begin after the other one.
     """
-    _require_order(before, after.began)
+    if not _is_later(before.began, after.began):
+        raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
     old, new = ({(o.target, o.nodeid): o for o in run.scenarios} for run in (before, after))
     other = _others(before, after)
     rows = [_row(old.get(key), new.get(key), other[key[0]]) for key in {**new, **old}]

@@ -78,22 +78,24 @@ def pytest_configure(config: pytest.Config) -> None:
             run = comparison.read(file)
             comparison.require_later(config, run.began)
             if run.shard is None:
-                raise _usage(f"{file} is no record of a shard: run the gate with --shard K/N")
+                raise pytest.UsageError(
+                    f"{file} is no record of a shard: run the gate with --shard"
+                )
             if file.parent.resolve() == place(config)[0].resolve():
-                raise _usage(f"{file} would be replaced: name another folder by --output")
+                raise pytest.UsageError(
+                    f"{file} would be replaced: name another folder by --output"
+                )
             for other, (shard, before) in known.items():
                 for what, of in _COMMON.items():
                     if of(shard, before) != of(run.shard, run):
-                        raise _usage(f"{other} and {file} are of two runs: the {what} differ")
+                        raise pytest.UsageError(
+                            f"{other} and {file} are of two runs: the {what} differ"
+                        )
                 if shard.number == run.shard.number:
-                    raise _usage(f"{other} and {file} are both of shard {shard.number}")
+                    raise pytest.UsageError(f"{other} and {file} are both of shard {shard.number}")
             known[file] = run.shard, run
     except UsageError as error:
-        raise _usage(str(error)) from error
-
-
-def _usage(said: str) -> pytest.UsageError:
-    return pytest.UsageError(f"--merge: {said}")
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(tryfirst=True)

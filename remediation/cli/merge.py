@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.output import SCREEN
 from remediation.cli.gate import report_options, run
 
 
@@ -21,5 +22,6 @@ def merge(shards: tuple[str, ...], output: str | None, **given: bool | tuple[str
 
     Exit code: that of the gate; 2 also: two shards have one number, or are of different runs.
     """
-    own = ("--no-report", f"--alluredir={output}", f"--junit-xml={output}/junit.xml")
-    run(own if output else (), {"merge": shards, **given})
+    others = [f"--alluredir={output}", f"--junit-xml={output}/junit.xml"] if output else []
+    given["no_report"] = bool(given["no_report"] or output)
+    run([*others, *["--color=no"] * SCREEN.no_color], {"merge": shards, **given})
