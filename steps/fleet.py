@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.machines import fleet
-from docker_lxc_gate.verdict import evidence, record, shards
+from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict import session as gate
 from remediation import plan_file
 from steps import machines
@@ -27,13 +28,17 @@ _TAG = "tag="
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--select``."""
-    parser.getgroup("gate").addoption(
+    """Add ``--select`` and ``--shard``."""
+    group = parser.getgroup("gate")
+    group.addoption(
         "--select",
         action="append",
         default=[],
         metavar="tag=TAG",
         help="of NODE/all: containers with this tag of Proxmox's",
+    )
+    group.addoption(
+        "--shard", action="append", default=[], metavar="K/N", help="judge the K-th of N parts"
     )
 
 
@@ -55,31 +60,29 @@ def ask_about(config: pytest.Config, named: Sequence[tuple[str, Target]]) -> Non
         raise UsageError(f"--target: {', '.join(sorted(again))} is named twice")
     if config.getoption("--select") and not any(name.endswith(fleet.ALL) for name in names):
         raise UsageError("--select is for NODE/all: name a target of that form")
-    number, of = shards.asked(config)
-    share = fleet.shares((target for _, target in named), of)
+    shard = [*config.getoption("--shard"), "1/1"][0]
+    match = patterns.fullmatch(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})", shard)
+    if match is None or int(match[1]) > int(match[2]):
+        raise UsageError(f"--shard {shard}: write K/N, with K from 1 to N, as --shard 2/3")
+    number, of = int(match[1]), int(match[2])
+    # Round robin, not a hash: no shard has two nodes more than another, or none without need.
+    hosts = enumerate(sorted({target.host for _, target in named}))
+    share = {host: at % of + 1 for at, host in hosts}
     if config.getoption("--shard"):
-        whole = (
-            record.Expected(name, _node(target), _plan(target), share[target.host])
-            for name, target in sorted(named, key=lambda each: each[0].endswith(fleet.ALL))
-        )
+        whole = []
+        for name, target in sorted(named, key=lambda each: each[0].endswith(fleet.ALL)):
+            plan, node = plan_file.find(target.plan).identity, str(target).rpartition("/")[0]
+            whole.append(record.Expected(name, node, plan, share[target.host]))
         config.stash[record.SHARD] = record.Shard(number, of, tuple(whole))
-    for name, target in named:
-        if share[target.host] == number and name.endswith(fleet.ALL):
+    for name, target in (each for each in named if share[each[1].host] == number):
+        if name.endswith(fleet.ALL):
             config.stash.setdefault(NODES, {})[name] = target
-        elif share[target.host] == number:
+        else:
             machines.ask_about(config, target)
 
 
-def _node(target: Target) -> str:
-    return str(target).rpartition("/")[0]
-
-
-def _plan(target: Target) -> str:
-    return plan_file.find(target.plan).identity
-
-
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
+def pytest_collection(session: pytest.Session) -> bool | None:
     """Ask each node for its containers; one that does not answer stops no other."""
     config, nodes = session.config, session.config.stash.get(NODES, {})
     listed = config.stash.setdefault(record.NODES, {})
@@ -92,9 +95,11 @@ def pytest_collection(session: pytest.Session) -> None:
             for target in fleet.targets(node, listing):
                 if str(target) not in named:
                     machines.ask_about(config, target)
-    shard = config.stash.get(record.SHARD, None)
-    if not (config.stash.get(machines.TARGETS, ()) or (shard and shard.is_empty)):
+    if (shard := config.stash.get(record.SHARD, None)) and shard.is_empty:
+        return True
+    if not config.stash.get(machines.TARGETS, ()):
         pytest.exit("no container was listed to ask about", returncode=3)
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,7 +16,7 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from docker_lxc_gate.machines.batch import Argv
@@ -73,13 +73,6 @@ def node_of(text: str, file: Path | None) -> Target | None:
         return None
     name = text.removesuffix(ALL)
     return target_file.find(name if file else f"{name}/100", file)
-
-
-def shares(targets: Iterable[Target], of: int) -> dict[str, int]:
-    """Return the number of the shard, from 1, that judges the targets of each host."""
-    # Round robin, not a hash: no shard has two nodes more than another, or none without need.
-    hosts = sorted({target.host for target in targets})
-    return {host: at % of + 1 for at, host in enumerate(hosts)}
 
 
 def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:

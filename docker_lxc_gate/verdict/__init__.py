@@ -27,7 +27,7 @@ if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is No
 
 _PLUGINS = (
     *("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report"),
-    *("github_annotations", "waivers", "shards", "comparison"),
+    *("github_annotations", "waivers", "merge", "comparison"),
 )
 
 

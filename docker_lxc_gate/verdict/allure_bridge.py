@@ -25,13 +25,7 @@ from msgspec import structs
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
-from docker_lxc_gate.verdict.collection import (
-    example_of,
-    expected,
-    requirements_of,
-    scenario_of,
-    title_of,
-)
+from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from docker_lxc_gate.verdict.verdicts import FINDING, SAID, in_then, judge
@@ -279,9 +273,8 @@ def _describe(item: pytest.Item, scenario: Scenario) -> None:
     requirements = requirements_of(item)
     clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
     dynamic: Any = allure.dynamic  # untyped
-    gate, outcome = item.config.pluginmanager.get_plugin("gate-session"), expected(item)
-    on = f" [{outcome.target}]" if outcome and gate and gate.screen.several else ""
-    dynamic.title(title_of(item, scenario) + on)
+    gate = item.config.pluginmanager.get_plugin("gate-session")
+    dynamic.title(title_of(item, scenario, several=bool(gate and gate.screen.several)))
     dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
     dynamic.feature(scenario.feature.name)
     dynamic.suite(scenario.feature.name)

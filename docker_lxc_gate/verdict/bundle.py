@@ -20,7 +20,7 @@ from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.printable import counted, listed
 from docker_lxc_gate.verdict import archive, comparison
 from docker_lxc_gate.verdict.archive import MANIFEST, SEALS, SIGNATURE
-from docker_lxc_gate.verdict.record import HOLDS
+from docker_lxc_gate.verdict.record import HOLDS, MADE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,8 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     """
     path = place / RECORD if place.is_dir() else place
     record = _read(path, archive.LARGEST)
-    run, results = comparison.decoded(record, path), comparison.results(path)
+    run, results = comparison.decoded(record, path), path.with_name("allure-results")
+    results = results if results.is_dir() else path.parent
     there = {each.name for each in results.iterdir()}
     named = {name for each in run.scenarios for name in each.files}
     if missing := sorted(named - there):
@@ -53,9 +54,7 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     if path.name == RECORD:  # beside another name may be another run's
         others = {name: path.parent / name for name in ("summary.md", PAGE)}
     if named:  # else they may be another run's, too
-        others |= {
-            f"allure-results/{each}": results / each for each in filter(comparison.MADE, there)
-        }
+        others |= {f"allure-results/{each}": results / each for each in filter(MADE, there)}
     others = {name: at for name, at in others.items() if os.path.lexists(at)}
     read = {name: _read(at, archive.WHOLE) for name, at in others.items()}
     return run, {RECORD: record, STATEMENT: statement(record, run), **read}

@@ -150,10 +150,12 @@ def left_out(item: pytest.Item) -> Outcome | None:
     return outcome and structs.replace(outcome, verdict=verdict, code=HOLDS, cause=why)
 
 
-def title_of(item: pytest.Item, scenario: Scenario) -> str:
-    """Return what a reader calls a scenario of a target, whatever the other targets are."""
-    row = "-".join(example_of(item).values())
-    return f"{scenario.name} [{row}]" if row else scenario.name
+def title_of(item: pytest.Item, scenario: Scenario, *, several: bool = False) -> str:
+    """Return what a reader calls a scenario; ``several``: of targets, which it then names."""
+    apart = [*example_of(item).values()]
+    if several and hasattr(item, "callspec"):
+        apart.insert(0, str(item.callspec.params.get("target", "")))
+    return f"{scenario.name} [{'-'.join(apart)}]" if apart else scenario.name
 
 
 def example_of(item: pytest.Item) -> dict[str, str]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Target, Verdict
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 #: The largest record that is read (bytes): one of three hundred targets has a tenth of it.
 _LARGEST = 1 << 28
-#: A file of Allure's results, as Allure names it.
-MADE = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: The record that a run is compared with.
 BASELINE = pytest.StashKey["Run"]()
 
@@ -68,9 +64,7 @@ _STYLES = {Change.INCOMPARABLE: "yellow", Change.FIXED: "green"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--baseline``."""
     parser.getgroup("gate", "acceptance gate").addoption(
-        "--baseline",
-        metavar="VERDICT.JSON",
-        help="record of an earlier run: say after the verdict what was fixed, and what broke",
+        "--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run"
     )
 
 
@@ -80,25 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if given := config.getoption("--baseline"):
         try:
             config.stash[BASELINE] = read(Path(given))
-            require_later(config, datetime.now(UTC))
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
-
-
-def require_later(config: pytest.Config, began: datetime) -> None:
-    """Raise UsageError if a run did not begin after that of the baseline."""
-    if (baseline := config.stash.get(BASELINE, None)) and not _is_later(baseline.began, began):
-        raise UsageError(f"--baseline is of a run that did not begin before this one, {began}")
-
-
-def _is_later(before: datetime, after: datetime) -> bool:
-    return None not in {before.tzinfo, after.tzinfo} and before < after
-
-
-def results(path: Path) -> Path:
-    """Return the folder of Allure's results that a record is about."""
-    folder = path.with_name("allure-results")
-    return folder if folder.is_dir() else path.parent
 
 
 def read(path: Path) -> Run:
@@ -141,7 +118,7 @@ def compared(before: Run, after: Run) -> list[Row]:
     Raises:
         UsageError: the later run did not begin after the other one.
     """
-    if not _is_later(before.began, after.began):
+    if None in {before.began.tzinfo, after.began.tzinfo} or before.began >= after.began:
         raise UsageError("AFTER is of a run that did not begin after that of BEFORE")
     old, new = ({(o.target, o.nodeid): o for o in run.scenarios} for run in (before, after))
     other = _others(before, after)
@@ -172,9 +149,9 @@ def counted(rows: list[Row]) -> dict[str, int]:
     return {change.value: changes.count(change) for change in Change if change in changes}
 
 
-def lines(before: Run, after: Run, rows: list[Row]) -> Iterator[tuple[str, str]]:
-    """Yield lines for a reader, each with its style: changes, what is not known, the counts."""
-    for row in rows:
+def lines(before: Run, after: Run) -> Iterator[tuple[str, str]]:
+    """Yield lines for a reader, each with its style; raises UsageError as :func:`compared`."""
+    for row in (rows := compared(before, after)):
         if row.change is not Change.UNCHANGED:
             name = " ".join(filter(None, [row.target, *row.requirements, row.title]))
             style = "bold red" if row.fails else _STYLES.get(row.change, "")

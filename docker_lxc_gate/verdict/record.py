@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from docker_lxc_gate import home
+from docker_lxc_gate import home, patterns
 from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict.evidence import bounded
@@ -46,6 +46,8 @@ WORDS = {
 }
 #: How many lines of evidence, and names of files, a scenario has at most.
 MOST = 100
+#: A file of Allure's results, as Allure names it.
+MADE = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: It stands behind a verdict.
 WAIVED = " (waived)"
 
@@ -152,11 +154,6 @@ class Target(msgspec.Struct):
     versions: dict[str, str] = {}
 
     @property
-    def node(self) -> str:
-        """Its node, as the name begins."""
-        return self.name.rpartition("/")[0]
-
-    @property
     def facts(self) -> dict[str, str]:
         """All of it, as lines for a reader."""
         facts = {"Target": self.name, "Plan": self.plan, "Host key": self.host_key} | self.versions
@@ -164,10 +161,7 @@ class Target(msgspec.Struct):
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """A target of a run in shards, or ``NODE/all``: by its plan, in the shard of this number.
-
-    ``node``: as the names of its targets begin.
-    """
+    """A target of a run in shards, or ``NODE/all``; the names of its targets begin with ``node``."""
 
     name: str
     node: str
@@ -185,15 +179,12 @@ class Shard(msgspec.Struct, frozen=True):
     @property
     def is_empty(self) -> bool:
         """Whether there are targets, and all of them fall to other shards."""
-        return bool(self.expected) and not self._own
-
-    @property
-    def _own(self) -> list[Expected]:
-        return [each for each in self.expected if each.shard == self.number]
+        return bool(self.expected) and all(each.shard != self.number for each in self.expected)
 
     def __str__(self) -> str:
+        its = [each.shard for each in self.expected].count(self.number)
         whole = counted(len(self.expected), "target")
-        return f"shard {self.number} of {self.of}: {len(self._own)} of {whole}"
+        return f"shard {self.number} of {self.of}: {its} of {whole}"
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -363,6 +354,8 @@ def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement
     its = [each for each in outcomes if clause in each.requirements]
     asked = [each for each in its if each.asked]
     verdict, cause, waived = Verdict.NOT_ASKED, "no scenario of this clause was collected", False
+    if not outcomes and target.name:
+        verdict, cause = Verdict.UNDETERMINED, "the target was not judged"
     if clause not in target.clauses:
         verdict, cause = Verdict.NOT_APPLICABLE, "no clause of the plan"
     elif its:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import allure_commons
 import pytest
 
+from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.printable import counted, one_line
 from docker_lxc_gate.verdict import comparison, record
 from docker_lxc_gate.verdict import report as reports
@@ -18,7 +19,7 @@ from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator
 
 
 @pytest.hookimpl(trylast=True)
@@ -70,11 +71,7 @@ class Gate:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Expect a result from every selected scenario."""
-        self.expect(filter(None, map(expected, session.items)))
-
-    def expect(self, outcomes: Iterable[record.Outcome]) -> None:
-        """Note scenarios that will run, or that shards ran."""
-        self.tally.expect(outcomes)
+        self.tally.expect(filter(None, map(expected, session.items)))
         self.screen.several = len({each.target for each in self.tally.outcomes.values()}) > 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -129,6 +126,8 @@ class Gate:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # docker_lxc_gate.verdict.verdicts prints the error
         if self.asked:
+            if (shard := self.config.stash.get(record.SHARD, None)) and shard.is_empty:
+                self.tally.codes.add(HOLDS)
             code = self.tally.code(exitstatus)
             waivers = record.used(self.config, self.tally.settled())
             if code in {UNKNOWN, HOLDS} and any(each.use.is_wrong for each in waivers):
@@ -158,8 +157,10 @@ class Gate:
                 )
         self.screen.conclude(run)
         if run.code != USAGE and (before := self.config.stash.get(comparison.BASELINE, None)):
-            rows = comparison.compared(before, run)
-            for text, style in comparison.lines(before, run, rows):
-                self.screen.line(text, **dict.fromkeys(style.split(), True))
+            try:
+                for text, style in comparison.lines(before, run):
+                    self.screen.line(text, **dict.fromkeys(style.split(), True))
+            except UsageError as error:  # of merged shards, which are older
+                self.screen.line(f"not compared: {error}", yellow=True)
         if run.asked and run.code != USAGE:
             self.screen.line(reports.publish(self.config, run))

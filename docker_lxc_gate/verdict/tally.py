@@ -10,14 +10,7 @@ import pytest
 from msgspec import structs
 
 from docker_lxc_gate.machines.process import interrupted_by
-from docker_lxc_gate.verdict.record import (
-    DIFFERS,
-    INCOMPLETE,
-    INTERRUPTED,
-    UNKNOWN,
-    WORDS,
-    Outcome,
-)
+from docker_lxc_gate.verdict.record import DIFFERS, INCOMPLETE, INTERRUPTED, UNKNOWN, Outcome
 from docker_lxc_gate.verdict.verdicts import first
 
 if TYPE_CHECKING:
@@ -33,7 +26,7 @@ class Tally:
 
     ``beside``: a test failed that is no scenario. ``not_judged``: a target has no scenario.
     ``interrupted``: by the user, with Ctrl-C. ``stopped``: why -x or --maxfail stopped the run.
-    ``codes``: exit codes that count, too: those of merged shards, and that of one without a node.
+    ``codes``: exit codes that count, too: of merged shards, or of one without a node.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -80,7 +73,7 @@ class Tally:
         ]
 
     def _why(self, missing: Outcome) -> str:
-        """Return why a scenario has no result; the record of a shard says so itself."""
+        """Return why a scenario has no result; that of a merged shard says so itself."""
         if missing.verdict is _BLANK.verdict and missing.cause != _BLANK.cause:
             return missing.cause
         if self.interrupted:
@@ -100,4 +93,4 @@ class Tally:
         told = not self.beside and any(each.code for each in asked)  # that is waived
         if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(codes) and not told:
             codes.add(DIFFERS)
-        return max(codes - WORDS.keys(), default=0) or first(codes)
+        return first(codes)

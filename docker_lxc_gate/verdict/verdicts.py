@@ -63,8 +63,8 @@ class Finding:
 
 
 def first(codes: set[int]) -> int:
-    """Return the code that outranks the others; 0 if there are none."""
-    return next((code for code in PRECEDENCE if code in codes), HOLDS)
+    """Return the code that outranks the others, that of a signal first; 0 if there are none."""
+    return next((code for code in (*(codes - {*PRECEDENCE}), *PRECEDENCE) if code in codes), HOLDS)
 
 
 def judge(error: BaseException, *, in_then: bool) -> Finding:

@@ -35,7 +35,7 @@ def compare(before: Path, after: Path, form: str) -> None:
     if form == "json":
         print_json({"counts": counts, "problems": problems, "scenarios": rows})
     else:
-        for text, style in comparison.lines(old, new, rows):
+        for text, style in comparison.lines(old, new):
             printing.line(text, style)
     if any(row.fails for row in rows):
         sys.exit(1)

@@ -1,84 +1,36 @@
-"""``docker-lxc-gate gate``."""
+"""``docker-lxc-gate gate`` and ``merge``."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 import pytest
 
 from docker_lxc_gate.commandline import target_option
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.output import SCREEN
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines.target import EXPECTED
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-_Command = TypeVar("_Command", bound="Callable[..., None]")
-#: What is made of a record, and what it is compared with.
-_REPORT = (
-    click.option("--no-report", is_flag=True, help="Do not render the Allure results."),
-    click.option("--ctrf", multiple=True, metavar="FILE", help="Also write the verdicts as CTRF."),
-    click.option(
-        "--metrics",
-        multiple=True,
-        metavar="FILE.prom",
-        help="Also write the verdicts for Prometheus, as node_exporter's textfile collector reads "
-        "it.",
-    ),
-    click.option(
-        "--format",
-        multiple=True,
-        type=click.Choice(["text", "github"]),
-        help="github: also print causes as annotations of a GitHub workflow.",
-    ),
-    click.option(
-        "--baseline",
-        multiple=True,
-        metavar="VERDICT.JSON",
-        help="Record of an earlier run: also say what was fixed since, and what broke.",
-    ),
-)
-
-
-def report_options(command: _Command) -> _Command:
-    """Add the options of a run's reports to a verb."""
-    return functools.reduce(lambda made, add: add(made), _REPORT[::-1], command)
-
-
-def run(others: Sequence[str], given: Mapping[str, bool | tuple[str, ...]]) -> NoReturn:
-    """Run the gate with pytest's arguments and the gate's options, and end as it does."""
-    sys.argv = ["pytest", "-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
-    for name, values in given.items():
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(values, bool):
-            sys.argv += [option] * values
-        else:
-            sys.argv += [f"{option}={value}" for value in values]
-    sys.argv += others
-    sys.exit(pytest.console_main())
+#: An option of pytest's, which refuses one that is given too often.
+_given = functools.partial(click.option, multiple=True)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option(
+@_given(
     "--target",
-    multiple=True,
     metavar="T",
     help=f"{EXPECTED}, or a name in the target file. HOST/all: each container of a node that has "
     "Docker. May be repeated.",
 )
-@click.option("--target-file", multiple=True, metavar="TOML", help="File of targets, by name.")
-@click.option(
-    "--select",
-    multiple=True,
-    metavar="tag=TAG",
-    help="Of HOST/all: the containers with this tag of Proxmox's.",
+@_given("--target-file", metavar="TOML", help="File of targets, by name.")
+@_given(
+    "--select", metavar="tag=TAG", help="Of HOST/all: the containers with this tag of Proxmox's."
 )
-@click.option(
+@_given(
     "--plan",
-    multiple=True,
     metavar="NAME|FILE",
     help="Plan by which it is judged: docker-in-lxc, plain, or a TOML file (docs/plan.md).",
 )
@@ -87,19 +39,27 @@ def run(others: Sequence[str], given: Mapping[str, bool | tuple[str, ...]]) -> N
     is_flag=True,
     help="Also run the scenarios that change something on a target (docs/what-changes.md).",
 )
-@click.option(
+@_given(
     "--waivers",
-    multiple=True,
     metavar="TOML",
     help="File of waivers: what may be not compliant, why and until when (docs/verdicts.md).",
 )
-@click.option(
-    "--shard",
-    multiple=True,
-    metavar="K/N",
-    help="Judge only the targets of every N-th node, from the K-th on (docs/targets.md).",
+@click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
+@_given("--ctrf", metavar="FILE", help="Also write the verdicts as CTRF.")
+@_given(
+    "--metrics",
+    metavar="FILE.prom",
+    help="Also write the verdicts for Prometheus, as node_exporter's textfile collector reads it.",
 )
-@report_options
+@_given(
+    "--format",
+    type=click.Choice(["text", "github"]),
+    help="github: also print causes as annotations of a GitHub workflow.",
+)
+@_given("--shard", metavar="K/N", help="Judge the K-th of N parts of the nodes (docs/targets.md).")
+@_given(
+    "--baseline", metavar="VERDICT.JSON", help="Also compare with the record of an earlier run."
+)
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.
@@ -114,4 +74,41 @@ def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """
     if not given["target"]:
         target_option.named(None, None)
-    run(others, given)
+    _run(others, given)
+
+
+def _run(others: tuple[str, ...], given: dict[str, bool | tuple[str, ...]]) -> None:
+    """Run the gate with pytest's arguments and its own options, and end as it does."""
+    sys.argv = ["pytest", "-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
+    for name, values in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(values, bool):
+            sys.argv += [option] * values
+        else:
+            sys.argv += [f"{option}={value}" for value in values]
+    sys.argv += others
+    sys.exit(pytest.console_main())
+
+
+#: The options of gate that are about a record.
+_OF_A_RECORD = {"no_report", "ctrf", "metrics", "format", "baseline"}
+
+
+@click.command(cls=Verb)
+@click.argument("shards", metavar="DIR...", nargs=-1, required=True)
+@click.option("--output", metavar="DIR", help="Folder for the results.  [default: reports]")
+def merge(shards: tuple[str, ...], output: str | None, **given: bool | tuple[str, ...]) -> None:
+    """Make one run of its shards, which gate --shard judged.
+
+    DIR is the folder that a shard wrote, or the verdict.json in it. The record, all that is made
+    of it, and the output are those of one run of all targets; the evidence is copied. A shard that
+    is missing, or a target that no shard has, is undetermined.
+
+    Exit code: that of the run; 2: wrong usage, or DIRs are not of shards of one run.
+    """
+    own = (f"--alluredir={output}", f"--junit-xml={output}/junit.xml") if output else ()
+    given["no_report"] = bool(given["no_report"] or output)
+    _run((*own, *["--color=no"] * SCREEN.no_color), {"merge": shards, **given})
+
+
+merge.params += [each for each in gate.params if each.name in _OF_A_RECORD]

@@ -41,21 +41,14 @@ VERBS = {
 #: Where a verb is, if not in the module of this folder that is named after it.
 _ELSEWHERE = {
     "lab": ("docker_lxc_gate.lab.__main__", "main"),
+    "merge": ("remediation.cli.gate", "merge"),
     "verify": ("remediation.cli.bundle", "verify"),
 }
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
 _WITHOUT_PLAN = (
-    "merge",
-    "compare",
-    "waivers",
-    "bundle",
-    "verify",
-    "denials",
-    "lint",
-    "doctor",
-    "lab",
+    *("merge", "compare", "waivers", "bundle", "verify", "denials", "lint", "doctor", "lab"),
 )
 
 

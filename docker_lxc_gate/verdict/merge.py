@@ -1,0 +1,113 @@
+"""``--merge``: the records of all shards of a run become the record of one run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import structs
+
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.printable import listed
+from docker_lxc_gate.verdict import comparison, record
+from docker_lxc_gate.verdict.claim import closed_to_others, place
+from docker_lxc_gate.verdict.session import not_judged
+from docker_lxc_gate.verdict.waivers import GIVEN
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.verdict.record import Run, Shard
+    from docker_lxc_gate.verdict.session import Gate
+
+#: The records to merge, in the order of the shards, and their files.
+_MERGED = pytest.StashKey["list[tuple[Shard, Run, Path]]"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--merge``."""
+    parser.getgroup("gate", "acceptance gate").addoption(
+        "--merge", action="append", default=[], metavar="DIR", help="make one run of its shards"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the records before this run replaces any; what is wrong is a usage error."""
+    try:
+        config.stash[_MERGED] = _read(config.getoption("--merge"), place(config)[0].resolve())
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _read(given: list[str], output: Path) -> list[tuple[Shard, Run, Path]]:
+    known: dict[int, tuple[Shard, Run, Path]] = {}
+    one: dict[str, Any] = {}
+    for path in map(Path, given):
+        file = path / "verdict.json" if path.is_dir() else path
+        run = comparison.read(file)
+        if (shard := run.shard) is None:
+            raise UsageError(f"{file} is no record of a shard: run the gate with --shard")
+        if file.parent.resolve() == output:
+            raise UsageError(f"{file} would be replaced: name another folder by --output")
+        its = {
+            "versions of the gate": (run.version, run.commit),
+            "shards, targets or plans": (shard.of, shard.expected),
+            "waivers": [each.waiver for each in run.waivers],
+        }
+        one = one or its
+        if differ := [what for what in one if one[what] != its[what]]:
+            raise UsageError(f"{given[0]} and {path} are of two runs: the {differ[0]} differ")
+        if shard.number in known:
+            raise UsageError(f"{known[shard.number][2]} and {file} are both shard {shard.number}")
+        known[shard.number] = shard, run, file
+    return [known[number] for number in sorted(known)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> bool | None:
+    """Collect nothing, and let the gate conclude as if it had run what the shards ran."""
+    config, shards = session.config, session.config.stash[_MERGED]
+    gate: Gate | None = config.pluginmanager.get_plugin("gate-session")
+    if not (gate and shards):
+        return None
+    _take(config, gate, shards[0][0], {shard.number: run for shard, run, _ in shards})
+    evidence = (each for at in ("*", "*/*") for *_, file in shards for each in file.parent.glob(at))
+    for each in evidence:
+        if record.MADE(each.name) and each.is_file() and not each.is_symlink():
+            with closed_to_others():
+                shutil.copyfile(each, Path(config.option.allure_report_dir, each.name))
+    return True
+
+
+def _take(config: pytest.Config, gate: Gate, shard: Shard, by_number: dict[int, Run]) -> None:
+    run, runs = gate.run, [*by_number.values()]
+    run.version, run.commit = runs[0].version, runs[0].commit
+    run.clean = min((each.clean for each in runs), key=(None, False, True).index)
+    for name in ("command", "user", "machine"):
+        setattr(run, name, "; ".join(dict.fromkeys(getattr(each, name) for each in runs)))
+    run.began, run.ended = min(each.began for each in runs), max(each.ended for each in runs)
+    run.problems += [problem for each in runs for problem in each.problems]
+    targets = {target.name: target for each in runs for target in each.targets}
+    nodes = {node.node: node for each in runs for node in each.nodes}
+    known = {*targets, *nodes, *(problem.partition(": ")[0] for problem in run.problems)}
+    lacking = [e for e in shard.expected if e.shard not in by_number or e.name not in known]
+    targets |= {each.name: record.Target(each.name, each.plan) for each in lacking}
+    missing = {*range(1, shard.of + 1)} - by_number.keys()
+    for number in sorted(missing | {each.shard for each in lacking}):
+        its = listed([each.name for each in lacking if each.shard == number], 10) or "no target"
+        not_judged(config, f"shard {number} of {shard.of} is missing or broke off: it has {its}")
+    # As in a whole run: targets in the order of the command line, then those of each node.
+    expected = enumerate(shard.expected)
+    order = {name: at for at, each in expected for name in (each.node, each.name)}
+    names = sorted(targets, key=lambda name: order.get(name, order.get(name.rpartition("/")[0], 0)))
+    config.stash[record.TARGETS] = {name: targets[name] for name in names}
+    config.stash[record.NODES] = {name: nodes[name] for name in order if name in nodes}
+    config.stash[record.MAY_DIFFER] = {k: v for each in runs for k, v in each.may_differ.items()}
+    config.stash[GIVEN] = tuple(each.waiver for each in runs[0].waivers)
+    outcomes = [outcome for each in runs for outcome in each.scenarios]
+    if len(targets) > 1:
+        outcomes = [structs.replace(each, included="") for each in outcomes]
+    gate.tally.expect(outcomes)
+    gate.screen.several = len({each.target for each in outcomes}) > 1
+    gate.tally.codes |= {each.code for each in runs}
