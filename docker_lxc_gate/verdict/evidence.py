@@ -32,6 +32,8 @@ P = ParamSpec("P")
 
 #: The number of characters that are kept from either end of an output.
 KEPT = 8000
+#: What stands for the middle of a text.
+_LEFT_OUT = patterns.compile(r"\n\[\.\.\. \d+ bytes left out \.\.\.\]\n").fullmatch
 _COLOURS = patterns.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -154,9 +156,10 @@ def bounded(text: str) -> str:
 
 
 def shortened(text: str, kept: int = KEPT) -> str:
-    """Return text; without its middle if it is longer than twice ``kept`` characters."""
+    """Return text; without its middle if it is longer than twice ``kept`` characters, and whole."""
     middle = text[kept:-kept]
-    return _parted(text[:kept], len(middle.encode()), text[-kept:]) if middle else text
+    whole = not middle or _LEFT_OUT(middle)
+    return text if whole else _parted(text[:kept], len(middle.encode()), text[-kept:])
 
 
 def _parted(first: str, left_out: int, last: str) -> str:

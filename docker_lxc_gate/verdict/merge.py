@@ -100,7 +100,8 @@ def _take(config: pytest.Config, gate: Gate, shard: Shard, by_number: dict[int, 
     # As in a whole run: targets in the order of the command line, then those of each node.
     expected = enumerate(shard.expected)
     order = {name: at for at, each in expected for name in (each.node, each.name)}
-    names = sorted(targets, key=lambda name: order.get(name, order.get(name.rpartition("/")[0], 0)))
+    last = len(order)
+    names = sorted(targets, key=lambda n: order.get(n, order.get(n.rpartition("/")[0], last)))
     config.stash[record.TARGETS] = {name: targets[name] for name in names}
     config.stash[record.NODES] = {name: nodes[name] for name in order if name in nodes}
     config.stash[record.MAY_DIFFER] = {k: v for each in runs for k, v in each.may_differ.items()}

@@ -161,7 +161,7 @@ class Target(msgspec.Struct):
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """A target of a run in shards, or ``NODE/all``; the names of its targets begin with ``node``."""
+    """A target of a run in shards, or ``NODE/all``; its targets' names begin with ``node``."""
 
     name: str
     node: str

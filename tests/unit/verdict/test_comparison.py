@@ -20,6 +20,10 @@ from remediation.cli.group import main
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.unit.verdict.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
 GREEN, RED, UNKNOWN = Verdict.COMPLIANT, Verdict.NOT_COMPLIANT, Verdict.UNDETERMINED
 NOT_ASKED, NO_RESULT = Verdict.NOT_ASKED, Verdict.NO_RESULT
 CODES = {GREEN: 0, RED: 1, UNKNOWN: 3, NO_RESULT: 6}
@@ -214,3 +218,45 @@ def test_comparison_of_many_targets_takes_time_that_grows_with_their_number() ->
 def test_comparison_of_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(UsageError):
         compared(run({"a": GREEN}, datetime(2026, 11, 28)), run({"a": GREEN}, LATER))  # noqa: DTZ001
+
+
+def test_baseline_is_compared_after_the_verdict_and_may_be_the_record_of_the_last_run(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("docker_lxc_gate.home.commit", lambda: "abc")
+    toy.conftest("""
+@then(parsers.parse("{name} is well"))
+def _(name, request):
+    assert name != request.config.rootpath.joinpath("bad").read_text()
+""")
+    for name in "abc":
+        toy.feature(f"Then {name} is well", name=name)
+    (toy.path / "bad").write_text("a")
+    toy.run()
+    before = (toy.path / "reports/verdict.json").read_text()
+    (toy.path / "bad").write_text("b")
+    done = toy.run("--baseline", "reports/verdict.json")
+    assert done.ret == 1
+    (toy.path / "before").write_text(before)
+    names = [str(toy.path / name) for name in ("before", "reports/verdict.json")]
+    compared_by_verb = CliRunner().invoke(main, ["compare", *names])
+    assert compared_by_verb.stdout.splitlines()[-1] == "1 broken, 1 fixed, 1 unchanged"
+    assert compared_by_verb.stdout in done.stdout.str().partition("\nverdict: ")[2]
+
+
+def test_baseline_that_cannot_be_compared_leaves_the_exit_code_and_says_why(toy: Toy) -> None:
+    toy.compliant("a")
+    later = run({"a": GREEN}, datetime(2999, 1, 1, tzinfo=UTC))
+    (toy.path / "later.json").write_text(record.encoded(later))
+    done = toy.run("--baseline", "later.json")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["verdict: compliant *", "not compared: * did not begin after *"])
+
+
+def test_baseline_that_cannot_be_read_is_refused_before_anything_is_asked(toy: Toy) -> None:
+    toy.feature("Then an error in a Then")
+    toy.apart = True
+    done = toy.run("--baseline", "nix.json")
+    assert (done.ret, done.outlines) == (2, [])
+    assert done.errlines == ["ERROR: nix.json: it cannot be read: No such file or directory"]
+    assert not (toy.path / "reports/allure-results").exists()

@@ -64,6 +64,7 @@ class Target:
     host: str
     ctid: int
     noise: object
+    def __str__(self): return f"{self.host}/{self.ctid}"
 TARGETS = [Target("pve1", 950, object()), Target("pve1", 951, object())]
 def pytest_generate_tests(metafunc):
     ids = ["pve1-950", "pve1-951"]
@@ -74,7 +75,7 @@ def target(request): return request.param
     toy.feature("Then all is well")
     toy.run()
     before = {each["name"]: each["historyId"] for each in toy.results()}
-    assert set(before) == {"toy [950]", "toy [951]"}
+    assert set(before) == {"toy [pve1/950]", "toy [pve1/951]"}
     assert len(set(before.values())) == 2
     toy.conftest("\nTARGETS[0].noise = TARGETS[1].noise = 'other'\n")
     toy.run()
