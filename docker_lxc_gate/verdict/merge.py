@@ -72,8 +72,8 @@ def pytest_collection(session: pytest.Session) -> bool | None:
     if not (gate and shards):
         return None
     _take(config, gate, shards[0][0], {shard.number: run for shard, run, _ in shards})
-    evidence = (each for at in ("*", "*/*") for *_, file in shards for each in file.parent.glob(at))
-    for each in evidence:
+    folders = (at for *_, file in shards for at in (file.parent, file.with_name("allure-results")))
+    for each in (each for folder in folders for each in folder.glob("*")):
         if record.MADE(each.name) and each.is_file() and not each.is_symlink():
             with closed_to_others():
                 shutil.copyfile(each, Path(config.option.allure_report_dir, each.name))

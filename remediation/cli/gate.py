@@ -14,7 +14,7 @@ from docker_lxc_gate.commandline.output import SCREEN
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines.target import EXPECTED
 
-#: An option of pytest's, which refuses one that is given too often.
+#: An option that goes to pytest as often as it is given.
 _given = functools.partial(click.option, multiple=True)
 
 

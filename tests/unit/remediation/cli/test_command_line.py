@@ -50,7 +50,7 @@ def test_each_command_says_what_it_is_for(command: str) -> None:
 
 
 #: Those whose words are files alone.
-FILES = {"bundle", "compare", "verify", "waivers"}
+FILES = {"bundle", "compare", "merge", "verify", "waivers"}
 #: All that need a target.
 TARGETED = [
     *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate"}),
