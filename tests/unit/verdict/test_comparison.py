@@ -230,7 +230,7 @@ def _(name, request):
     assert name != request.config.rootpath.joinpath("bad").read_text()
 """)
     for name in "abc":
-        toy.feature(f"Then {name} is well", name=name)
+        toy.feature(f"Then {name} is well", name=name, tags=f"@id:{name}")
     (toy.path / "bad").write_text("a")
     toy.run()
     before = (toy.path / "reports/verdict.json").read_text()
@@ -242,6 +242,10 @@ def _(name, request):
     compared_by_verb = CliRunner().invoke(main, ["compare", *names])
     assert compared_by_verb.stdout.splitlines()[-1] == "1 broken, 1 fixed, 1 unchanged"
     assert compared_by_verb.stdout in done.stdout.str().partition("\nverdict: ")[2]
+    waiver = 'scenario = "b"\nreason = "r"\nowner = "o"\nexpires = 2999-01-01\n'
+    (toy.path / "waivers.toml").write_text(f"[[waiver]]\n{waiver}")
+    waived = toy.run("--baseline", "before", "--waivers", "waivers.toml")
+    assert (waived.ret, "broken: b: compliant -> not compliant" in waived.stdout.str()) == (0, True)
 
 
 def test_baseline_that_cannot_be_compared_leaves_the_exit_code_and_says_why(toy: Toy) -> None:
