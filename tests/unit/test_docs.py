@@ -83,6 +83,15 @@ def test_verbs_and_options_of_a_page_exist(path: Path, pytestconfig: pytest.Conf
             require(PROGRAMS[found[0]], words[len(found[0].split()) :])
 
 
+@pytest.mark.parametrize("path", sorted((PAGES / "recipes").iterdir()), ids=lambda path: path.name)
+def test_options_of_a_recipe_exist(path: Path) -> None:
+    text = path.read_text("utf-8").replace("\\\n", " ").replace(", ", " ")
+    found = re.findall(r"docker-lxc-gate (gate|merge|bundle)\b([^\n|&\]]*)", text)
+    assert found or path.suffix == ".timer"
+    for verb, words in found:
+        require(PROGRAMS["docker-lxc-gate"], [verb, *shlex.split(words)])
+
+
 def require(command: click.Command, words: list[str]) -> None:
     """Fail unless click has every verb and option."""
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
