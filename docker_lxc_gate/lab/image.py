@@ -178,8 +178,8 @@ class Images:
             for variant in recipe.VARIANTS:
                 docker = _docker_packages(release) if variant == "docker" else ()
                 ifupdown = recipe.VARIANTS[variant] == "ifupdown"
-                network = recipe.IFUPDOWN_PACKAGES if ifupdown else ()
-                packages = (*recipe.CONTAINER_PACKAGES, *network, *docker)
+                network = recipe.CONTAINER.ifupdown if ifupdown else ()
+                packages = (*recipe.CONTAINER.packages, *network, *docker)
                 with self.steps(f"container template debian-{release}-{variant}"):
                     self._bootstrap(into / "root.tar", release, packages, _KEEP_LISTS)
                     self._template(into, release, variant)
@@ -235,7 +235,7 @@ class Images:
         options = [*recipe.apt_options(release), *self.archives.settings]
         argv = ["mmdebstrap", "--variant=minbase", "--architectures=amd64", *extra]
         argv += [f"--aptopt={option}" for option in options]
-        argv += [f"--dpkgopt={option}" for option in recipe.DPKG_OPTIONS]
+        argv += [f"--dpkgopt={option}" for option in recipe.APT.dpkg]
         argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
         argv += [str(beside)] if further else []
         self.programs.run(
@@ -267,7 +267,7 @@ class Images:
         packed, whole = into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
             files |= _cut_lists(base)
-            tree.lay_over(base, files, recipe.CONTAINER_DROPPED, out)
+            tree.lay_over(base, files, recipe.CONTAINER.dropped, out)
         self.programs.run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
 
@@ -310,15 +310,15 @@ def _cut_lists(base: IO[bytes]) -> dict[str, Entry]:
     """Return apt's lists of packages in a root filesystem, without what nobody wants there."""
     found = tree.contents(base, lambda path: path == _STATUS or path.endswith("_Packages"))
     base.seek(0)
-    roots = lists.names(found.pop(_STATUS)) | set(recipe.LATER_PACKAGES)
+    installed, container = lists.names(found.pop(_STATUS)), recipe.CONTAINER
+    roots = installed.union(container.docker, container.later)
     return {path: tree.Entry(text) for path, text in lists.cut(found, roots).items()}
 
 
 def _docker_packages(release: str) -> tuple[str, ...]:
     """Return Docker's packages: since trixie the client is one of its own (a Recommends)."""
-    return (
-        recipe.DOCKER_PACKAGES if release == "bookworm" else (*recipe.DOCKER_PACKAGES, "docker-cli")
-    )
+    docker = recipe.CONTAINER.docker
+    return docker if release == "bookworm" else (*docker, "docker-cli")
 
 
 def _key_files(into: Path) -> dict[str, Entry]:

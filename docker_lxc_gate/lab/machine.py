@@ -56,7 +56,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
 _RELEASE = re.compile(r"[a-z]+")
 #: Lists, beside the images, the homes of a lab and of its copies, which share them.
 _SHARING = "shared-by"
-MACHINES = (recipe.DEFAULT.name, proxmox.NAME)
+MACHINES = (recipe.DEFAULT.name, recipe.PROXMOX.name)
 
 
 def chosen(name: str = "", file: str = "") -> Machine:
@@ -74,7 +74,7 @@ def chosen(name: str = "", file: str = "") -> Machine:
         raise UsageError(f"no machine {name!r}: expected {' or '.join(MACHINES)}")
     if name == recipe.DEFAULT.name:
         if file:
-            raise UsageError(f"{file}: a machine file is for --machine {proxmox.NAME}")
+            raise UsageError(f"{file}: a machine file is for --machine {recipe.PROXMOX.name}")
         return recipe.DEFAULT
     file = file or os.environ.get("LAB_MACHINE_FILE", "")
     if not file:

@@ -7,76 +7,26 @@ The user names the archive of these packages in a machine file (TOML)::
     release = "trixie"             # Debian's on the node; the default
     packages = []                  # more of them; the default
 
-The facts below are from Proxmox's package sources: ``pve-kernel``, ``pve-manager``,
+Its facts in ``recipe.toml`` are from Proxmox's package sources: ``pve-kernel``, ``pve-manager``,
 ``pve-storage``, ``pve-container`` and its installer.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.lab import recipe, repository
-from docker_lxc_gate.lab.recipe import Machine
+from docker_lxc_gate.lab import repository
+from docker_lxc_gate.lab.recipe import DEFAULT_RELEASE, PROXMOX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = "proxmox"
-
-#: The kernel is Proxmox's, because AppArmor's mediation, which the gate judges, depends on it. It
-#: boots like Debian's: its initial RAM disk has virtio's drivers.
-_PACKAGES = (*recipe.NODE_PACKAGES, "initramfs-tools", "proxmox-default-kernel", "proxmox-ve")
-
-_MAIL = "postfix postfix/main_mailer_type select Local only"
-_KERNELS = """for modules in "$1"/usr/lib/modules/*; do
-    kernel="${modules##*/}"
-    chroot "$1" depmod "$kernel" && chroot "$1" update-initramfs -c -k "$kernel" || exit 1
-done"""
-#: As in Proxmox's installer: while this file exists, the packages neither start services nor reload
-#: the network, and the kernel's package leaves modules.dep and the RAM disk to us.
-_OPTIONS = (
-    '--essential-hook=touch "$1/proxmox_install_mode"',
-    f'--essential-hook=echo {_MAIL} | chroot "$1" debconf-set-selections',
-    '--customize-hook=rm "$1/proxmox_install_mode"',
-    f"--customize-hook={_KERNELS}",
-)
-
-#: Units that a single node with containers does not need: slow, or started by timers.
-_MASKED = (
-    "proxmox-firewall.service",
-    "pve-daily-update.timer",
-    "pve-firewall.service",
-    "pve-ha-crm.service",
-    "pve-ha-lrm.service",
-    "pveproxy.service",
-    "pvescheduler.service",
-    "pvestatd.service",
-    "spiceproxy.service",
-)
-
-#: ``updatecerts`` creates the node's folders in /etc/pve, which pveproxy would do at its start.
-_PREPARE = """
-set -e
-ls -d /sys/class/net/lxcbr0
-pvecm updatecerts --silent
-pvesm set local --content backup,images,iso,rootdir,snippets,vztmpl
-"""
-
-_PROXMOX = Machine(
-    NAME,
-    _PACKAGES,
-    options=_OPTIONS,
-    masked=_MASKED,
-    prepare=_PREPARE,
-    front_end=False,
-    space=14 << 30,
-)
-
+    from docker_lxc_gate.lab.recipe import Machine
 
 #: The placeholders in the example above.
 _PLACEHOLDER = re.compile(r"\b(?:HOST|PATH|COMPONENT)\b")
@@ -85,7 +35,7 @@ _PLACEHOLDER = re.compile(r"\b(?:HOST|PATH|COMPONENT)\b")
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repository: str
     key: str
-    release: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+$")] = recipe.DEFAULT_RELEASE
+    release: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+$")] = DEFAULT_RELEASE
     packages: tuple[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = ()
 
 
@@ -111,10 +61,10 @@ def machine(path: Path) -> Machine:
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
     return replace(
-        _PROXMOX,
+        PROXMOX,
         release=file.release,
         repositories=repositories,
-        packages=(*_PACKAGES, *file.packages),
+        packages=(*PROXMOX.packages, *file.packages),
     )
 
 

@@ -1,21 +1,22 @@
 """The content of the images: packages, files, units. Pure data, and the digests over it.
 
-Files are below ``recipe/node`` and ``recipe/container``, at their path in the image. All nodes
-share the former and :data:`NODE_PACKAGES`. A :class:`Machine` adds the parts of one kind of node:
-:data:`DEFAULT` here, Proxmox VE's in :mod:`docker_lxc_gate.lab.proxmox`.
+Packages and units are in ``recipe.toml``. Files are below ``recipe/node`` and ``recipe/container``,
+at their path in the image. A :class:`Machine` adds the parts of one kind of node.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from docker_lxc_gate.lab import tree
+from docker_lxc_gate.lab.repository import Repository  # noqa: TC001 - msgspec reads it
 from docker_lxc_gate.lab.sources import seen_from_guest
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.lab.repository import Repository
     from docker_lxc_gate.lab.sources import Archives
     from docker_lxc_gate.lab.tree import Entry
 
@@ -31,98 +32,8 @@ _HERE = Path(__file__).parent
 _POST_STOP = "/usr/share/lxc/hooks/lxc-pve-poststop-hook"
 _UNITS = "/etc/systemd/system"
 
-NODE_PACKAGES = (
-    "apparmor",
-    "apparmor-utils",
-    "attr",
-    "auditd",
-    "ca-certificates",
-    "curl",
-    "dbus",
-    "docker-registry",
-    "e2fsprogs",
-    "git",
-    "iproute2",
-    "iptables",
-    "iputils-ping",
-    "jq",
-    "kmod",
-    "nftables",
-    "openssh-server",
-    "procps",
-    "python3",
-    "skopeo",
-    "systemd-sysv",
-    "udev",
-    "uidmap",
-    "zstd",
-)
-CONTAINER_PACKAGES = (
-    "ca-certificates",
-    "dbus",
-    "iproute2",
-    "iputils-ping",
-    "libkmod2",  # without it systemd-modules-load fails, unlike on Proxmox
-    "procps",
-    "systemd-sysv",
-)
-#: Of priority "important", as all packages of Proxmox's templates are, or higher.
-IFUPDOWN_PACKAGES = ("dhcpcd-base", "ifupdown")
-DOCKER_PACKAGES = ("docker.io", "iptables")
-#: Packages that may be installed in a container later; apt's lists there have only these, and
-#: their dependencies.
-LATER_PACKAGES = (*DOCKER_PACKAGES, "ca-certificates", "docker-cli", "fuse-overlayfs")
 
-#: Unpacking under emulation is slow, so files that no program reads are left out. The settings stay
-#: in the image: later packages are as small, and dpkg does not sync after each file.
-DPKG_OPTIONS = (
-    "force-unsafe-io",
-    "path-exclude=/usr/share/doc/*",
-    "path-exclude=/usr/share/info/*",
-    "path-exclude=/usr/share/lintian/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-exclude=/usr/share/man/*",
-)
-#: Files of a template that no program needs: an older containerd's shim, and debconf's second
-#: copies. Also the links that enable timers, and a service that would prompt on the console if
-#: there is no machine-id (Proxmox); these units are not masked.
-CONTAINER_DROPPED = (
-    "etc/systemd/system/timers.target.wants/apt-daily",
-    "etc/systemd/system/timers.target.wants/dpkg-db-backup",
-    "usr/bin/containerd-shim-runc-v1",
-    "usr/lib/systemd/system/sysinit.target.wants/systemd-firstboot.service",
-    "var/cache/debconf/config.dat-old",
-    "var/cache/debconf/templates.dat-old",
-)
-APT_OPTIONS = (
-    'Acquire::Languages "none"',
-    'APT::Install-Recommends "false"',
-)
-#: A mirror may lag behind with testing, so that its Release file has expired. This is only for the
-#: lab's images.
-STALE_RELEASE = 'Acquire::Check-Valid-Until "false"'
-STABLE = frozenset({"bookworm", "trixie"})
-
-#: Units that are slow under emulation, or that a timer starts in the middle of a measurement.
-NODE_MASKED = (
-    "apt-daily-upgrade.timer",
-    "apt-daily.timer",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-    "getty@tty1.service",
-    "logrotate.timer",
-    "man-db.timer",
-    "nftables.service",
-    "serial-getty@ttyS0.service",
-    "systemd-networkd-wait-online.service",
-    "systemd-pstore.service",
-)
-
-
-@dataclass(frozen=True)
-class Machine:
+class Machine(Row, frozen=True):
     """A kind of node: its additions to the parts that all nodes share.
 
     Its files are below ``recipe/<name>``, and override those of ``recipe/node``.
@@ -144,23 +55,46 @@ class Machine:
     space: int = 6 << 30
 
 
-DEFAULT = Machine(
-    "default",
-    (
-        *NODE_PACKAGES,
-        "dnsmasq-base",  # lxc-net's DHCP and DNS
-        "linux-image-cloud-amd64",
-        "lxc",
-        "lxcfs",
-    ),
-    # sshd starts root's shell for each command, and under emulation bash takes a while to start.
-    options=('--customize-hook=chroot "$1" usermod --shell /bin/sh root',),
+class _Node(Row, frozen=True):
+    packages: tuple[str, ...]
+    masked: tuple[str, ...]
+
+
+class _Container(Row, frozen=True):
+    packages: tuple[str, ...]
+    ifupdown: tuple[str, ...]
+    docker: tuple[str, ...]
+    later: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+class _Apt(Row, frozen=True):
+    options: tuple[str, ...]
+    stale_release: str
+    stable: frozenset[str]
+    dpkg: tuple[str, ...]
+
+
+class Recipe(Row, frozen=True):
+    """``recipe.toml``, which explains its keys; a machine's packages there are its own alone."""
+
+    node: _Node
+    container: _Container
+    apt: _Apt
+    machine: tuple[Machine, ...]
+
+
+_RECIPE = table("docker_lxc_gate.lab", "recipe", Recipe)
+CONTAINER, APT = _RECIPE.container, _RECIPE.apt
+DEFAULT, PROXMOX = (
+    replace(machine, packages=_RECIPE.node.packages + machine.packages)
+    for machine in _RECIPE.machine
 )
 
 
 def apt_options(release: str) -> tuple[str, ...]:
     """Return apt's settings for an image of ``release``."""
-    return APT_OPTIONS if release in STABLE else (*APT_OPTIONS, STALE_RELEASE)
+    return APT.options if release in APT.stable else (*APT.options, APT.stale_release)
 
 
 def node_tree(archives: Archives, machine: Machine = DEFAULT) -> dict[str, Entry]:
@@ -168,7 +102,7 @@ def node_tree(archives: Archives, machine: Machine = DEFAULT) -> dict[str, Entry
     return {
         **tree.folder(_HERE / "recipe/node", ""),
         **tree.folder(_HERE / "recipe" / machine.name, ""),
-        **_masked((*NODE_MASKED, *machine.masked)),
+        **_masked((*_RECIPE.node.masked, *machine.masked)),
         **_enabled("multi-user.target", "systemd-networkd.service"),
         **_proxies(archives),
     }
@@ -218,7 +152,7 @@ def node_digest(release: str, archives: Archives, machine: Machine = DEFAULT) ->
         [repository.source for repository in machine.repositories],
         archives.lines(release),
         apt_options(release),
-        DPKG_OPTIONS,
+        APT.dpkg,
         node_tree(archives, machine),
     )
 
@@ -228,14 +162,14 @@ def template_digest(release: str, archives: Archives) -> str:
     return tree.digest(
         "container",
         _builder(),
-        CONTAINER_PACKAGES,
-        CONTAINER_DROPPED,
-        DOCKER_PACKAGES,
-        IFUPDOWN_PACKAGES,
-        LATER_PACKAGES,
+        CONTAINER.packages,
+        CONTAINER.dropped,
+        CONTAINER.docker,
+        CONTAINER.ifupdown,
+        (*CONTAINER.docker, *CONTAINER.later),
         archives.lines(release),
         apt_options(release),
-        DPKG_OPTIONS,
+        APT.dpkg,
         *(container_tree(archives, variant) for variant in VARIANTS),
     )
 

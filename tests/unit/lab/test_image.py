@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from docker_lxc_gate.lab import errors, image, progress, recipe, repository
 from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram
@@ -130,7 +131,7 @@ def test_node_of_a_machine_is_built_with_its_options_and_repositories(
     images: Images, mmdebstrap: Path
 ) -> None:
     (archive,) = repository.named("deb http://p/pve trixie c", b"\x98key")
-    kind = replace(recipe.DEFAULT, options=("--of=machine",), repositories=(archive,))
+    kind = structs.replace(recipe.DEFAULT, options=("--of=machine",), repositories=(archive,))
     images.node("trixie")
     replace(images, machine=kind).node("trixie")
     default, machines = (call.split() for call in calls(mmdebstrap))

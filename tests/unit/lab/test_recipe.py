@@ -20,8 +20,8 @@ def test_digest_depends_on_release_and_archives(digest: object) -> None:
 
 
 def test_apt_options_let_testing_be_past_its_date_and_stable_not() -> None:
-    assert recipe.STALE_RELEASE in recipe.apt_options("testing")
-    assert recipe.STALE_RELEASE not in recipe.apt_options("trixie")
+    assert recipe.APT.stale_release in recipe.apt_options("testing")
+    assert recipe.APT.stale_release not in recipe.apt_options("trixie")
 
 
 def test_trees_behind_a_proxy_name_it() -> None:
