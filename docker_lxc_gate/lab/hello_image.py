@@ -11,10 +11,10 @@ name, because Docker Hub's own image has one layer.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 from importlib import resources
+
+from docker_lxc_gate.lab.workload_image import File, tar
 
 REFERENCE = "library/hello-world:latest"
 #: What the program is for, as ``uname -m`` says it.
@@ -22,7 +22,7 @@ MACHINE = "x86_64"
 #: An x86-64 ELF executable for Linux that needs no library; its source is ``hello/hello.s``.
 PROGRAM = (resources.files("docker_lxc_gate.lab") / "hello" / "hello").read_bytes()
 #: The file of the upper layer, which makes an image of more than one layer out of it.
-SECOND_LAYER = b"the upper one of two layers\n"
+_SECOND_LAYER = "the upper one of two layers\n"
 
 _TAG = "hello-world:latest"
 
@@ -40,7 +40,7 @@ def docker_archive(tag: str = _TAG, *, owner: int = 0) -> bytes:
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = [{"Config": name, "RepoTags": [tag], "Layers": names}]
     files = {"manifest.json": json.dumps(manifest).encode(), name: config}
-    return _tar({**files, **dict(zip(names, layers, strict=True))})
+    return tar(files | dict(zip(names, layers, strict=True)))
 
 
 def image_id() -> str:
@@ -49,8 +49,9 @@ def image_id() -> str:
 
 
 def _layers(owner: int = 0) -> list[bytes]:
-    upper = _tar({"etc/hello-world": SECOND_LAYER}, owner=owner)
-    return [_tar({"hello": PROGRAM}, mode=0o755, owner=owner), upper]
+    program = PROGRAM.decode(errors="surrogateescape")
+    upper = File(_SECOND_LAYER, (owner, owner))
+    return [tar({"hello": File(program, (owner, owner), 0o755)}), tar({"etc/hello-world": upper})]
 
 
 def _config(tag: str, owner: int = 0) -> bytes:
@@ -69,14 +70,3 @@ def _config(tag: str, owner: int = 0) -> bytes:
         ],
     }
     return json.dumps(image, sort_keys=True).encode()
-
-
-def _tar(files: dict[str, bytes], mode: int = 0o644, owner: int = 0) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as out:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
-            member.uid = member.gid = owner
-            out.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()

@@ -10,8 +10,9 @@ import hashlib
 import io
 import json
 import tarfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +22,11 @@ MACHINES = {"x86_64": ("amd64", 191), "aarch64": ("arm64", 8)}
 LOADED, COMMITTED = "docker-lxc-gate/workload:29", "docker-lxc-gate/workload:30"
 #: Where the files are.
 ROOT = "gate/"
-#: Removes a file, or the content of a directory, of the layers below. Source: OCI's image-spec.
+#: How the names begin of what removes a file, or the content of a directory: see the table.
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
-@dataclass(frozen=True)
-class File:
+class File(Row, frozen=True):
     """A file, or a directory if its path ends with a slash.
 
     Attributes:
@@ -44,42 +44,24 @@ class File:
     attribute: str = "-"
 
 
-_GONE = File(content="")
+class _Table(Row, frozen=True):
+    layer: tuple[dict[str, File], ...]
+    changed: dict[str, File]
+
+
+_TABLE = table("docker_lxc_gate.lab", "workload", _Table)
 #: What each layer has, by path; those below Docker's own.
 _LAYERS = (
-    {
-        "owned/user": File("user", (1000, 100)),
-        "owned/last": File("last", (65533, 65533), 0o640),
-        "owned/setuid": File("setuid", (33, 33), 0o4755),
-        "owned/changed": File("changed", (1000, 1000)),
-    },
-    {"linked/one": File("same"), "linked/two": File("same", link="linked/one")},
-    {"attribute": File("named", attribute="kept")},
-    {"data/": File(owner=(1000, 1000), mode=0o755), "data/first": File("first", (1000, 1000))},
-    {"removed": File("old"), "folder/below": File("old"), "hidden/old": File("old")},
-    {
-        f"{_WHITEOUT}removed": _GONE,
-        f"{_WHITEOUT}folder": _GONE,
-        f"hidden/{_OPAQUE}": _GONE,
-        "hidden/new": File("new"),
-    },
+    *_TABLE.layer,
     *({f"layers/{n}": File(f"{n}"), "last": File(f"{n}")} for n in range(8, 30)),
 )
-#: What the last layer changes.
-_CHANGED = {
-    f"layers/{_WHITEOUT}8": _GONE,
-    f"hidden/{_OPAQUE}": _GONE,
-    "hidden/newest": File("30"),
-    "last": File("30"),
-    "owned/changed": File("changed", (1001, 1001)),
-}
 COUNT = 1 + len(_LAYERS) + 1
 
 
 def files() -> dict[str, File]:
     """Return what a Docker container must find, by path."""
     found: dict[str, File] = {}
-    for layer in (*_LAYERS, _CHANGED):
+    for layer in (*_LAYERS, _TABLE.changed):
         for path in layer:
             folder, _, name = path.rpartition(_WHITEOUT)
             gone = folder.removesuffix(_WHITEOUT) if path.endswith(_OPAQUE) else folder + name
@@ -96,7 +78,7 @@ def archive(machine: str) -> bytes:
         machine: one of :data:`MACHINES`.
     """
     architecture, getxattr = MACHINES[machine]
-    layers = [_layer(layer) for layer in _LAYERS]
+    layers = [tar({ROOT + path: file for path, file in layer.items()}) for layer in _LAYERS]
     names = ["base.tar", *(f"{number}.tar" for number in range(2, len(layers) + 2))]
     digests = ["BASE", *(hashlib.sha256(layer).hexdigest() for layer in layers)]
     config = {
@@ -108,21 +90,19 @@ def archive(machine: str) -> bytes:
         "history": [{"created": "2025-01-01T00:00:00Z"} for _ in names],
     }
     manifest = [{"Config": "config.json", "RepoTags": [LOADED], "Layers": names}]
-    texts = {"config.json": json.dumps(config), "manifest.json": json.dumps(manifest)}
-    contents = {name: text.encode() for name, text in texts.items()}
-    return _tar({**contents, **dict(zip(names[1:], layers, strict=True))})
+    texts = {"config.json": config, "manifest.json": manifest}
+    contents = {name: json.dumps(text).encode() for name, text in texts.items()}
+    return tar(contents | dict(zip(names[1:], layers, strict=True)))
 
 
-def _layer(of: dict[str, File]) -> bytes:
-    return _tar({ROOT + path: file for path, file in of.items()})
-
-
-def _tar(of: Mapping[str, File | bytes]) -> bytes:
+def tar(of: Mapping[str, File | bytes]) -> bytes:
+    """Return an archive of files and directories by path, the same bytes for the same files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as out:
         for path, entry in of.items():
-            file = File() if isinstance(entry, bytes) else entry
-            content = entry if isinstance(entry, bytes) else file.content.encode()
+            file = entry if isinstance(entry, File) else File()
+            content = file.content.encode(errors="surrogateescape")
+            content = entry if isinstance(entry, bytes) else content
             member = tarfile.TarInfo(path.rstrip("/"))
             member.mode, (member.uid, member.gid) = file.mode, file.owner
             if path.endswith("/"):
