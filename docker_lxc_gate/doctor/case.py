@@ -53,11 +53,9 @@ _NOT_ASKED = "it was not asked"
 
 
 class Answers:
-    """What a machine answered.
+    """What a machine answered, by read: the fact or the error.
 
-    Args:
-        found: by read, the fact or the error.
-        otherwise: why a read that is not among them has no answer.
+    ``otherwise`` says why a read that is not among them has no answer.
     """
 
     def __init__(self, found: Mapping[Read[Any], object], otherwise: str = _NOT_ASKED) -> None:
@@ -123,12 +121,9 @@ def here(name: str, cause: str, *, fix: str = "", severity: Severity | None = No
 
 @dataclass(frozen=True)
 class Unseen:
-    """A question that has no answer.
+    """What was to be found out and was not, and why.
 
-    Attributes:
-        what: what was to be found out.
-        why: the reason why it was not.
-        matters: whether the answer could have been a problem, and not only advice.
+    It ``matters`` if the answer could have been a problem, and not only advice.
     """
 
     what: str
@@ -158,14 +153,10 @@ State: TypeAlias = "Mapping[Where, Mapping[str, str]]"
 
 @dataclass(frozen=True)
 class Case:
-    """What was read of one container.
+    """What was read of one container: its configuration, and the answers of both machines.
 
     Attributes:
-        ctid: the container.
-        config: its configuration as it is written.
-        content: the bytes of that file.
-        node: the node's answers.
-        guest: the container's own answers.
+        content: the bytes of the configuration's file.
         denied: what AppArmor refused it lately, the most frequent first.
         start_obstacle: why a stopped container cannot start, as its files and the kernel show it.
         unread: why the node's log may hold other refusals; empty if it was read to its end.

@@ -81,13 +81,7 @@ class Family(Message, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Said:
-    """A message where it was found.
-
-    Attributes:
-        message: which one.
-        line: the line that holds it, without the line's end.
-        groups: what the groups of its pattern found.
-    """
+    """A message, the line that holds it, and what the groups of its pattern found there."""
 
     message: Message
     line: str

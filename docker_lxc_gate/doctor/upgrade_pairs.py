@@ -45,21 +45,7 @@ class Side(Row, frozen=True):
 
 
 class Pair(Row, frozen=True):
-    """Versions that do not go together.
-
-    Attributes:
-        id: its stable name, by which programs and docs/doctor.md know it.
-        title: what happens with them, as a sentence.
-        why: the cause.
-        fix: what to do instead, or afterwards.
-        broken: all of these together break something.
-        fixed: with one of these, nothing breaks.
-        otherwise: what fixes it if no version does.
-        only: the condition under which it breaks, a key of :data:`ONLY` and of
-            :data:`docker_lxc_gate.doctor.upgrade_reads.CONDITIONS`; empty: always.
-        sources: who reported it, and where it was fixed.
-        advice: whether Docker runs nevertheless.
-    """
+    """Versions that do not go together; ``upgrades.toml`` explains the keys."""
 
     id: Annotated[str, Meta(pattern="^upgrade-[a-z0-9-]+$")]
     title: _Text

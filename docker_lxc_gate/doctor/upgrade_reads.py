@@ -190,11 +190,6 @@ def _confined(case: Case) -> Confined:
     return case.node.of(node_reads.confined(case.ctid))
 
 
-def _own_profiles(case: Case) -> bool:
-    options = case.guest.of(guest_reads.INFO).security_options or []
-    return any(each.partition(",")[0] == "name=apparmor" for each in options)
-
-
 def _own_profiles_refused(case: Case) -> bool:
     options = case.config.current()
     if options.get("unprivileged") != "1" and "lxc.idmap" not in options:
@@ -244,7 +239,7 @@ CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
     "no-parser": lambda case: (
         case.guest.of(guest_reads.OWN_APPARMOR) & {"parser", "kernel"} == {"parser"}
     ),
-    "own-profiles": _own_profiles,
+    "own-profiles": lambda case: confinement.has(case, "apparmor"),
     "own-profiles-refused": _own_profiles_refused,
     "no-ipset": lambda case: not _has(case, "ip_set", "ip_set_hash_net", "xt_set"),
     "no-raw-table": lambda case: _legacy(case) and not _has(case, "iptable_raw"),

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Case, Examination, here
+from docker_lxc_gate.doctor.upgrade_pairs import PAIRS
+from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from docker_lxc_gate.doctor.node_reads import Confined
 
@@ -61,7 +63,7 @@ def confinement(case: Case) -> Iterator[Finding]:
     """Say what confines Docker's containers, if it is not what Docker has elsewhere."""
     options = case.guest.of(guest_reads.INFO).security_options or []
     label = case.node.of(node_reads.confined(case.ctid)).label
-    missing = [each for each in ("apparmor", "seccomp") if not _has(options, each)]
+    missing = [each for each in ("apparmor", "seccomp") if not has(case, each)]
     if "name=seccomp,profile=unconfined" in options:
         missing.append("seccomp")
     if not missing:
@@ -101,16 +103,19 @@ def loose(case: Case) -> Iterator[Finding]:
         yield here("docker-container-loose", f"privileged or unconfined: {listed(names, _MANY)}")
 
 
-def _has(options: Sequence[str], name: str) -> bool:
-    return any(each == f"name={name}" or each.startswith(f"name={name},") for each in options)
+def has(case: Case, name: str) -> bool:
+    """Whether Docker confines its containers by ``apparmor`` or ``seccomp``."""
+    options = case.guest.of(guest_reads.INFO).security_options or []
+    return any(each.partition(",")[0] == f"name={name}" for each in options)
 
 
-_NUMBERS = patterns.compile(
-    r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:[-~+.]?rc\.?([0-9]{1,3}))?"
-)
-#: The first release with the fix, by the release before it: (major, minor) → (patch, candidate).
-_FIXED = {(1, 2): (8, 0), (1, 3): (3, 0), (1, 4): (0, 3)}
-_FINAL = 999
+#: runc's releases with the fix.
+_FIXED = [
+    each
+    for side in next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen").broken
+    for each in side.versions
+    if each.package == "runc"
+]
 _SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
 
 
@@ -120,15 +125,8 @@ def has_fix(version: str) -> bool:
     >>> has_fix("1.3.2"), has_fix("1.3.3"), has_fix("1.4.0-rc.2"), has_fix("1.1.15+ds1")
     (False, True, False, False)
     """
-    found = _NUMBERS.match(version)
-    if found is None:
-        return False
-    major, minor, patch = (int(each) for each in found.groups()[:3])
-    candidate = int(found[4]) if found[4] else _FINAL
-    first = _FIXED.get((major, minor))
-    if first is None:
-        return (major, minor) > max(_FIXED)
-    return (patch, candidate) >= first
+    as_debian = patterns.sub(r"[-~+.]?rc\.?", "~rc", version)
+    return any(is_within(as_debian, each.since, each.before) for each in _FIXED)
 
 
 @Examination(

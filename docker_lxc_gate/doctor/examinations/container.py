@@ -89,7 +89,10 @@ def docker(case: Case) -> Iterator[Finding]:
     """Yield that Docker does not run, with its own last word."""
     unit = case.guest.of(guest_reads.UNIT)
     if unit.runs:
-        yield from _mute(case)
+        try:
+            case.guest.of(guest_reads.INFO)
+        except FactError as error:
+            yield here("docker-mute", f"docker.service is active, but: {str(error)[:400]}")
         return
     if unit.is_absent:
         yield here(
@@ -102,13 +105,6 @@ def docker(case: Case) -> Iterator[Finding]:
     last = f"; its last word: {said.line[:400]}" if said else ""
     result = "" if unit.result in {"", "success"} else f", result {unit.result}"
     yield here("docker-down", f"docker.service is {unit.active[:40]}{result}{last}")
-
-
-def _mute(case: Case) -> Iterator[Finding]:
-    try:
-        case.guest.of(guest_reads.INFO)
-    except FactError as error:
-        yield here("docker-mute", f"docker.service is active, but: {str(error)[:400]}")
 
 
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
