@@ -59,11 +59,7 @@ _NAME = "at once"
 
 
 def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
-    """Run commands that only look, one after the other, without input, in one round trip.
-
-    Args:
-        on: the machine.
-        argvs: the commands; none takes longer than a minute.
+    """Run commands that only look, a minute at most each, without input, in one round trip.
 
     Returns:
         The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
@@ -137,10 +133,7 @@ def followed(
 def in_turn(on: Transport, argvs: Sequence[Argv], *, timeout: float) -> list[CommandResult]:
     """Run commands that may change something, one after the other, in one round trip.
 
-    Args:
-        on: the machine.
-        argvs: the commands.
-        timeout: for each of them (seconds).
+    ``timeout`` is for each of them (seconds).
 
     Returns:
         Their results up to the first that failed. Those after it are run, too.
@@ -165,10 +158,7 @@ def in_turn(on: Transport, argvs: Sequence[Argv], *, timeout: float) -> list[Com
 
 
 def told(whole: CommandResult) -> list[CommandResult] | None:
-    """Return what such a round trip asked and was answered, for a reader.
-
-    Args:
-        whole: of any command, also of one that reaches into a container.
+    """Return what a round trip of any command asked and was answered, for a reader.
 
     Returns:
         Each command's result, none if the answers cannot be read; None if it was another command.
@@ -210,13 +200,9 @@ class Ahead(Layer):
     """Asks all the reads that it was given when the first of them is wanted.
 
     Answers are forgotten when anything is run through it that is no read: it may change what they
-    say. With ``keep``, all that was expected of a container is asked again in the same round trip.
-
-    Args:
-        inner: where.
-        reads: what will be asked.
-        keep: whether an answer may serve again, also that of a read that nobody foresaw; else each
-            serves once, so that whoever waits for a change sees it.
+    say. Each serves once, so that whoever waits for a change sees it. With ``keep`` it may serve
+    again, also that of a read that nobody foresaw, and all that was expected of a container is
+    asked again in the same round trip.
     """
 
     def __init__(
@@ -296,10 +282,7 @@ class Shared(Layer):
 
     An answer serves each step once: a step that asks a second time looks for a change, and the
     machine is asked. All answers are forgotten when anything is run that is no read, on the node or
-    in a container, and after :data:`LASTS`.
-
-    Args:
-        inner: the node, whose container's commands pass here, too.
+    in a container, and after :data:`LASTS`. The container's commands pass here, too.
     """
 
     #: How long an answer may serve (seconds).
@@ -326,12 +309,10 @@ class Shared(Layer):
     def expect(
         self, reads: Iterable[Read[Any]], within: Inside, inside: Iterable[Read[Any]]
     ) -> None:
-        """Foresee these reads, and no others. What is known already is not asked again.
+        """Foresee these reads of the node, and those ``inside`` its container, and no others.
 
-        Args:
-            reads: of the node.
-            within: reaches the container from :attr:`inner`.
-            inside: reads of the container.
+        What is known already is not asked again. ``within`` reaches the container from
+        :attr:`inner`.
         """
         outer = {tuple(within.outer(each.argv, each.timeout)): each.argv for each in inside}
         self._batches = [

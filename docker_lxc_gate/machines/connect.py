@@ -32,19 +32,16 @@ def opened(
     listener: Callable[[CommandResult], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
     reads: Iterable[Read[Any]] = (),
-    beneath: Callable[[Transport], Transport] = lambda node: node,
 ) -> Iterator[Runtime]:
     """Connect to a target's node and close the connection afterwards.
 
     Args:
-        target: the target.
+        target: of whose node.
         lab: brings up the lab and returns the address of its node; it is given ``tell``. Without
             it the lab cannot be a target.
         listener: called with the result of every command.
         tell: called with one line before each long operation.
         reads: are asked of the node in the same round trip, since they will be wanted next.
-        beneath: wraps the node below ``listener``, as
-            :class:`docker_lxc_gate.machines.batch.Shared` does.
 
     Yields:
         The runtime that manages the containers of the node.
@@ -54,7 +51,7 @@ def opened(
         UsageError: the target is the lab, and ``lab`` is not given.
     """
     with connected(target, lab=lab, tell=tell) as raw:
-        yield runtime_on(raw, target, listener=listener, reads=reads, beneath=beneath)
+        yield runtime_on(raw, target, listener=listener, reads=reads)
 
 
 @contextmanager
@@ -86,8 +83,8 @@ def runtime_on(
 ) -> Runtime:
     """Return the runtime of a target whose node ``raw`` reaches, in one round trip.
 
-    Raises:
-        TransportError: as :func:`opened`.
+    ``beneath`` wraps the node below ``listener``, as
+    :class:`docker_lxc_gate.machines.batch.Shared` does. Raises as :func:`opened`.
     """
     kind = Lxc if target.runtime == "lxc" else Pct
     ours = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]

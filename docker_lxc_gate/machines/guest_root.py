@@ -54,7 +54,7 @@ class Node:
 def run(
     node: Transport, pid: int, program: str, *words: str, what: str = "its root cannot be seen"
 ) -> CommandResult:
-    """Run a perl program that begins with :data:`PRELUDE` on the node.
+    """Run a perl program that begins with ``programs/guest_root.pl`` on the node.
 
     Args:
         node: the node of the container.
@@ -84,15 +84,9 @@ def run(
 
 @foreign.parser(..., 950, "/dev/fuse")
 def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
-    """Return the kind of file at a path below a container's root; its last link is not followed.
+    """Return the kind of file at an absolute path below a container's root; None if it is absent.
 
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-        path: absolute, as in the container.
-
-    Returns:
-        The kind of file; None if the path is absent.
+    Its last link is not followed.
 
     Raises:
         FactError: the path could not be read.

@@ -51,7 +51,10 @@ def find(text: str | None, file: Path | None = None) -> Target:
         return parse(DEFAULT if text is None else text)
     tables = _tables(file)
     if text in tables:
-        return _read(f"{file}: {text}", tables[text])
+        found = _converted(f"{file}: {text}", tables[text], Target)
+        if said := _no_identity(found.identity):
+            raise UsageError(f"{file}: {text}.identity: {said}")
+        return found
     if text and "/" in text:  # of which the file says nothing: it would be left unread in silence
         raise UsageError(
             f"--target-file is given, but {text!r} is not one of its names: "
@@ -88,14 +91,11 @@ def several(file: Path, name: str, kind: type[_T]) -> tuple[_T, ...]:
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise UsageError(f"{file}: {name}: is no list of tables; write a line [[{name}]] for each")
     lines = _content(file).decode().splitlines()
-    heads = [n for n, line in enumerate(lines, 1) if _is_head(line, name)]
+    bare = ["".join(line.split()) for line in lines]
+    heads = [n for n, line in enumerate(bare, 1) if line.startswith(f"[[{name}]]")]
     if len(heads) != len(tables):  # written as a list in one line
         heads = [0] * len(tables)
     return tuple(_located(file, table, kind, at) for table, at in zip(tables, heads, strict=True))
-
-
-def _is_head(line: str, name: str) -> bool:
-    return "".join(line.split()).startswith(f"[[{name}]]")
 
 
 def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _T:
@@ -146,13 +146,6 @@ def _content(file: Path) -> bytes:
         raise UsageError(f"{file}: {error}; write a regular file of at most {size}") from error
 
 
-def _read(where: str, table: dict[str, object]) -> Target:
-    found = _converted(where, table, Target)
-    if said := _no_identity(found.identity):
-        raise UsageError(f"{where}.identity: {said}")
-    return found
-
-
 def _converted(where: str, table: dict[str, object], kind: type[_T]) -> _T:
     if said := _unknown(table, kind.__struct_fields__):
         raise UsageError(f"{where}: {said}")
@@ -189,13 +182,7 @@ def _unknown(keys: Iterable[str], known: Sequence[str]) -> str:
 
 
 def _advice(said: str, path: str, kind: type[msgspec.Struct]) -> str:
-    """Return what to write instead of a value that msgspec refuses.
-
-    Args:
-        said: msgspec's message.
-        path: of the value, as ``.reserved[1]``.
-        kind: what the table is.
-    """
+    """Return what to write instead of a value that msgspec refuses at ``.reserved[1]``, say."""
     key = patterns.sub(r"\W.*", "", path[1:])
     if "missing required field" in said:
         needs = (_written(f.name, f.type) for f in structs.fields(kind) if f.required)

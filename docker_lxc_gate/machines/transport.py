@@ -126,10 +126,9 @@ class Hold(Protocol):
 
 @contextmanager
 def at_most(size: int) -> Iterator[None]:
-    """Let each output of a command that runs in the context be so long, instead of ``LIMIT``.
+    """Let each output of a command in the context be ``size`` bytes long, instead of ``LIMIT``.
 
-    Args:
-        size: in bytes. What a guest says lies in the memory of whoever asks.
+    What a guest says lies in the memory of whoever asks.
     """
     token = _limit.set(size)
     try:

@@ -60,12 +60,8 @@ def wait_until_booted(container: Transport) -> None:
 def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
     """Wait until the container has a default route: DHCP may take longer than booting.
 
-    Args:
-        container: a transport into it.
-        patience: seconds.
-
     Raises:
-        TransportError: it got none in time.
+        TransportError: it got none within ``patience`` (seconds).
     """
 
     @stamina.retry(on=_NotYet, timeout=patience, attempts=None, wait_max=2.0)

@@ -44,9 +44,6 @@ class KnownHosts:
     Unreadable lines and files are skipped, as by OpenSSH. Unlike OpenSSH, this accepts no
     certificate authority and no pattern (``*.example``), and a revoked key is revoked for every
     host. So it refuses more, never less.
-
-    Args:
-        files: their paths, in order.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -80,11 +77,12 @@ class Refuse(paramiko.MissingHostKeyPolicy):
         require_not_revoked(self._known, hostname, key)
         kind = key.get_name()
         word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
+        first, *_ = (*self._hop.known_hosts, "~/.ssh/known_hosts")
         raise TransportError(
             f"the host key of {hostname} is not known: {fingerprint(key)}\n"
             "compare it on the machine's own console "
             f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
-            f"to {_first_known_hosts(self._hop)}:\n{hostname} {kind} {key.get_base64()}"
+            f"to {first}:\n{hostname} {kind} {key.get_base64()}"
         )
 
 
@@ -101,10 +99,6 @@ def fingerprint(key: paramiko.PKey) -> str:
     """Return a key's kind and fingerprint, as ssh-keygen -l prints them."""
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
     return f"{key.get_name()} SHA256:{digest}"
-
-
-def _first_known_hosts(hop: Hop) -> str:
-    return hop.known_hosts[0] if hop.known_hosts else "~/.ssh/known_hosts"
 
 
 class _AnyOf:

@@ -88,8 +88,7 @@ class Hop:
 def route(address: SshAddress) -> list[Hop]:
     """Return the machines to connect to, one through the other; the last is the one meant.
 
-    Args:
-        address: where to; with ``only_known`` the user's configuration is not looked at.
+    With ``only_known`` the user's configuration is not looked at.
 
     Raises:
         TransportError: ssh is not installed or refuses the configuration, its jumps go in a
