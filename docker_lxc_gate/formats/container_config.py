@@ -297,11 +297,8 @@ def refuses(seccomp: str, call: str = "keyctl") -> bool:
 def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
     """Return the features of plain LXC's configuration, in the words of Proxmox's ``features``.
 
-    ``allow_nesting`` gives nesting. So does a named profile, whose rules then decide.
-
-    Args:
-        effective: the configuration, with its includes resolved.
-        seccomp: its seccomp list; empty if it names none.
+    ``allow_nesting`` gives nesting. So does a named profile, whose rules then decide. Includes are
+    resolved, and ``seccomp`` is the text of its list; empty if it names none.
     """
     options = effective.current()
     nesting = options.get("lxc.apparmor.allow_nesting") == "1" or not _NOT_NESTING.fullmatch(

@@ -28,7 +28,6 @@ class Defect:
 
     Attributes:
         problem: the id by which lint explains it.
-        line: its number.
         cause: what is wrong, in one line.
         effect: what becomes of it; empty if the cause says so.
         option: the line as it is read; None if it is not.

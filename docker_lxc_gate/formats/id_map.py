@@ -56,14 +56,9 @@ def written(value: str) -> tuple[str, Range] | None:
 
 
 def parse(text: str, what: str) -> tuple[Range, ...]:
-    """Return the ranges of ``/proc/PID/uid_map`` or ``gid_map``.
+    """Return the ranges of ``/proc/PID/uid_map`` or ``gid_map``, empty where no id is mapped.
 
-    Args:
-        text: of the file, which is empty where no id is mapped.
-        what: which map this is, for the error.
-
-    Raises:
-        FactError: a line is no range.
+    Raises FactError if a line is no range; it says ``what`` this is.
     """
     found = [_RANGE.fullmatch(line) for line in text.splitlines()]
     if None in found:

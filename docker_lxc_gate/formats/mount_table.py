@@ -40,11 +40,8 @@ class Mount:
 def parse(text: str, what: str) -> tuple[Mount, ...]:
     """Return the mounts of ``/proc/PID/mountinfo``; raises FactError if it cannot be read.
 
-    In the guest's names, the kernel escapes no white space but blank, tab and line feed.
-
-    Args:
-        text: of the file.
-        what: whose mounts these are, for the error.
+    The error says ``what`` this is. In the guest's names, the kernel escapes no white space but
+    blank, tab and line feed.
     """
     mounts = []
     for line in filter(None, text.split("\n")):

@@ -30,18 +30,7 @@ _NOT_DEFINED = (
 
 
 class Value(Row, frozen=True):
-    """How a value is read.
-
-    Attributes:
-        kind: of a value that is no text.
-        form: the form of a text, a key of the table ``form``, or one of an address.
-        list: whether it is a list of such texts, separated by blanks, commas or semicolons.
-        among: the only values, or those that are possible besides the form.
-        least: the smallest number.
-        most: the largest number.
-        required: whether a value without this property is none.
-        unnamed: whether the property is meant where no name stands before the value.
-    """
+    """How a value is read; ``pct_options.toml`` explains the fields."""
 
     kind: Literal["text", "boolean", "integer", "number"] = "text"
     form: str = ""
@@ -54,14 +43,7 @@ class Value(Row, frozen=True):
 
 
 class Option(Value, frozen=True):
-    """A key, and what Proxmox does with a value that it cannot read.
-
-    Attributes:
-        many: how many keys there are, numbered from 0; 0: one without a number.
-        properties: the tables of the value's properties; empty: it has none.
-        stops: whether the container does not start with a value that cannot be read.
-        otherwise: what Proxmox does instead, if it starts and ignores the value.
-    """
+    """A key, and what Proxmox does with a value that it cannot read."""
 
     many: int = 0
     properties: tuple[str, ...] = ()

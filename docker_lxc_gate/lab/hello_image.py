@@ -30,9 +30,7 @@ _TAG = "hello-world:latest"
 def docker_archive(tag: str = _TAG, *, owner: int = 0) -> bytes:
     """Return the image as ``docker save`` would write it; under each tag it has another id.
 
-    Args:
-        tag: its name.
-        owner: of its files; an id that a container does not have cannot be unpacked there.
+    An ``owner`` of its files that a container does not have keeps it from being unpacked there.
     """
     layers = _layers(owner)
     config = _config(tag, owner)

@@ -46,7 +46,7 @@ _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 @dataclass(frozen=True)
 class NodeImage:
-    """A node's root, its kernel, and the keys to get in."""
+    """A node's root, its kernel and initial RAM disk, and the keys to get in."""
 
     folder: Path
 
@@ -59,16 +59,6 @@ class NodeImage:
     def disk(self) -> Path:
         """The root filesystem (raw, sparse, never written to)."""
         return self.folder / "disk.raw"
-
-    @property
-    def kernel(self) -> Path:
-        """The kernel that the root filesystem's modules belong to."""
-        return self.folder / "vmlinuz"
-
-    @property
-    def initrd(self) -> Path:
-        """The initial RAM disk."""
-        return self.folder / "initrd.img"
 
     @property
     def identity(self) -> Path:
@@ -143,9 +133,7 @@ class Images:
     def require_reachable(self, release: str) -> None:
         """Raise an error if the node must be built and one of its repositories cannot serve.
 
-        Raises:
-            UsageError: it is for another release.
-            Unreachable: it is not there.
+        That is UsageError for one of another release, Unreachable for one that is not there.
         """
         if not (self.folder / self.node_name(release)).is_dir():
             for repository in self.machine.repositories:
@@ -153,11 +141,7 @@ class Images:
                 repository.require_reachable(self.archives.settings)
 
     def node(self, release: str) -> NodeImage:
-        """Return the node's image, built if need be.
-
-        Raises:
-            LabError: it cannot be built; nothing of it is left.
-        """
+        """Return the node's image, built if need be; after a LabError nothing of it is left."""
         machine = self.machine
         further = "\n".join(repository.source for repository in machine.repositories)
 

@@ -26,15 +26,12 @@ def names(text: bytes) -> set[str]:
 
 
 def cut(lists: Mapping[str, bytes], roots: Iterable[str]) -> dict[str, bytes]:
-    """Return lists of packages without what nobody can want.
+    """Return shorter lists of packages, by the same names, without what nobody can want.
 
     Args:
         lists: the content of each list, by any name.
         roots: names of packages; kept are these and all that may satisfy what they depend on, at
             any remove. A root that no list has (an installed one, say) only adds what it needs.
-
-    Returns:
-        The shorter lists, by the same names.
     """
     needs: dict[str, set[str]] = {}
     for text in lists.values():

@@ -24,8 +24,7 @@ _PATIENCE = 1800.0
 def only_one(path: Path, steps: Steps, patience: float = _PATIENCE) -> Iterator[None]:
     """Hold the lock; the kernel releases it when the process ends, even by a crash.
 
-    Raises:
-        LabError: another process still holds it after ``patience`` seconds.
+    Raises LabError if another process still holds it after ``patience`` seconds.
     """
     with path.open("a+") as file:
         if not _taken(file.fileno()):

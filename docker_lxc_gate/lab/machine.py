@@ -34,19 +34,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.lab import progress, provision, proxmox, recipe
-from docker_lxc_gate.lab.image import Images, NodeImage, require_space
+from docker_lxc_gate.lab import progress, proxmox, recipe
+from docker_lxc_gate.lab.image import Images, require_space
 from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
+from docker_lxc_gate.lab.provision import Provisioning
 from docker_lxc_gate.lab.qemu import hardware
 from docker_lxc_gate.lab.sources import archives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from docker_lxc_gate.lab.image import NodeImage
     from docker_lxc_gate.lab.node import State
     from docker_lxc_gate.lab.progress import Steps
-    from docker_lxc_gate.lab.provision import Provisioning
     from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.machines.ssh.address import SshAddress
     from docker_lxc_gate.machines.ssh.connection import Ssh
@@ -121,11 +122,7 @@ class Lab:
 
     @property
     def address(self) -> SshAddress:
-        """The node's address: loopback, root, the image's own key, the pinned host key.
-
-        Raises:
-            MachineFailed: no machine is running.
-        """
+        """The address of the node that runs, as :attr:`docker_lxc_gate.lab.node.Node.address`."""
         return self._node.address
 
     def snapshots(self) -> list[str]:
@@ -204,7 +201,8 @@ class Lab:
             building = beside.submit(self._wanted, images, name, container_releases)
             image = images.node(release)
             try:
-                if not self._fits(image):
+                had = self.state.image, self.state.hardware
+                if had != (image.name, hardware().fingerprint):
                     self._node.qemu.stop()
                     self._node.boot(image, release)
                 wanted = building.result()
@@ -220,12 +218,8 @@ class Lab:
         templates: dict[str, Path] = {}
         for release in sorted({*releases, *had}):
             templates |= images.templates(release)
-        return provision.from_here(templates, images.machine)
-
-    def _fits(self, image: NodeImage) -> bool:
-        """Whether the machine is of this image, on this hardware."""
-        state = self.state
-        return state.image == image.name and state.hardware == hardware().fingerprint
+        machine = images.machine
+        return Provisioning(recipe.guest_tree(machine), templates, machine.prepare)
 
     def _start(self, image: NodeImage, wanted: Provisioning) -> None:
         """Make a machine of this image run: keep it, start it from a snapshot, or boot it."""
@@ -272,8 +266,7 @@ class Lab:
     def snapshot(self, name: str) -> None:
         """Take a snapshot, which replaces an earlier one with that name.
 
-        Raises:
-            UsageError: the name is the lab's own, or not a plain word.
+        Raises UsageError if the name is the lab's own, or not a plain word.
         """
         if name in {STOCKED, READY} or not _NAME.fullmatch(name):
             raise UsageError(
@@ -283,12 +276,9 @@ class Lab:
         self._node.save(name)
 
     def restore(self, name: str = READY) -> None:
-        """Restore a snapshot; on return the clock is right and SSH answers.
+        """Restore a snapshot as :meth:`restored` does; on return the clock is right.
 
         This cuts every connection to the node: close it before, connect afterwards.
-
-        Raises:
-            UsageError: there is no such snapshot.
         """
         with self.restored(name):
             pass
@@ -305,17 +295,6 @@ class Lab:
             raise UsageError(f"no snapshot {name!r}; there are: {', '.join(names) or 'none'}")
         with self._node.loaded(name) as node:
             yield node
-
-    def power_on(self) -> None:
-        """Boot the machine from its disk as ``down`` left it, as after a power cut.
-
-        Returns when SSH answers; systemd may still start units.
-
-        Raises:
-            MachineFailed: it did not boot; with the console's last lines.
-        """
-        state = self._node.state
-        self._node.reboot(NodeImage(self.home / "images" / state.image))
 
     def down(self) -> None:
         """Stop the machine in any state; its snapshots stay."""

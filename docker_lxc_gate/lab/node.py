@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -94,11 +94,7 @@ class Node:
 
     @property
     def address(self) -> SshAddress:
-        """Its address.
-
-        Raises:
-            MachineFailed: the machine does not run.
-        """
+        """Loopback, root, the image's own key, the pinned host key; MachineFailed if it is down."""
         state = self.state
         if not self.running or not state.port:
             raise MachineFailed(f"no machine is running in {self.folder}: docker-lxc-gate lab up")
@@ -111,21 +107,12 @@ class Node:
             only_known=True,
         )
 
-    @contextmanager
-    def connected(self) -> Iterator[Ssh]:
-        """Yield a connection for the duration of the context."""
-        connection = Ssh(self.address, name="lab")
-        try:
-            yield connection
-        finally:
-            connection.close()
+    def connected(self) -> closing[Ssh]:
+        """Return a connection for the duration of a context."""
+        return closing(Ssh(self.address, name="lab"))
 
     def boot(self, image: NodeImage, release: str) -> None:
-        """Boot from the image with a new disk.
-
-        Raises:
-            MachineFailed: with the console's last lines.
-        """
+        """Boot from the image with a new disk; MachineFailed has the console's last lines."""
         port = self.state.port
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700)
@@ -135,11 +122,6 @@ class Node:
             self.start(image, State(image.name, release, port, hardware().fingerprint))
             self.settle(BOOT_TIMEOUT)
             self._until_running(BOOT_TIMEOUT)
-
-    def reboot(self, image: NodeImage) -> None:
-        """Boot from the present disk; returns when SSH answers. Units may still start."""
-        self.start(image, self.state)
-        self.settle(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
         """Start the process on a free port, from a snapshot if one is named."""
@@ -159,9 +141,7 @@ class Node:
         """Copy the disk with its snapshots, and the record; the machine is stopped.
 
         The record comes last and without the port, so that a copy that was cut off is no machine.
-
-        Raises:
-            MachineFailed: the disk cannot be copied.
+        Raises MachineFailed if the disk cannot be copied.
         """
         folder.mkdir(mode=0o700)
         # Unlike Python's, it keeps the disk's holes, or shares its blocks where the disk can.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import hello_image as hello
-from docker_lxc_gate.lab import recipe, tree
+from docker_lxc_gate.lab import tree
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from docker_lxc_gate.lab.progress import Steps
-    from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.lab.tree import Tree
     from docker_lxc_gate.machines.transport import Transport
 
@@ -33,7 +32,11 @@ _COMMIT = program("docker_lxc_gate.lab", "commit.sh")
 
 @dataclass(frozen=True)
 class Provisioning:
-    """The content of a node: a stock that seldom changes, and the guest's programs."""
+    """The content of a node: a stock that seldom changes, and the guest's programs.
+
+    What brings it there raises CommandFailed if a command on the node failed, TransportError if the
+    node does not answer.
+    """
 
     guest: Tree
     templates: Mapping[str, Path]
@@ -51,12 +54,7 @@ class Provisioning:
         return tree.digest(self.guest, self.stock, _COMMIT)
 
     def fill(self, node: Transport, had: Mapping[str, str], steps: Steps) -> None:
-        """Add the items that ``had`` lacks to the stock; may be repeated.
-
-        Raises:
-            CommandFailed: a command on the node failed.
-            TransportError: the node does not answer.
-        """
+        """Add the items that ``had`` lacks to the stock; may be repeated."""
         if self.prepare:
             with steps("preparing the node"):
                 node.run(["sh", "-c", self.prepare], timeout=_PREPARING).require()
@@ -70,27 +68,14 @@ class Provisioning:
                 _push_hello(node)
 
     def install(self, node: Transport, steps: Steps) -> None:
-        """Install the guest's programs on a node that has none of them.
-
-        Raises:
-            CommandFailed: a command on the node failed.
-            TransportError: the node does not answer.
-        """
+        """Install the guest's programs on a node that has none of them."""
         with steps("guest programs onto the node"):
-            _unpack(node, self.guest)
+            unpack = ["tar", "-xC", "/", "--no-overwrite-dir"]
+            node.run(unpack, stdin=tree.archive(self.guest)).require()
             node.run(["sh", "-c", _COMMIT, "commit", _REPOSITORY], timeout=_PATIENCE).require()
             if any(path.startswith(_FRONT) for path in self.guest):
                 # Compile now: at the first use, the new files would show up in a comparison.
                 node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
-
-
-def from_here(templates: Mapping[str, Path], machine: Machine = recipe.DEFAULT) -> Provisioning:
-    """Return the provisioning with this checkout's guest files and these templates."""
-    return Provisioning(recipe.guest_tree(machine), templates, machine.prepare)
-
-
-def _unpack(node: Transport, files: Tree) -> None:
-    node.run(["tar", "-xC", "/", "--no-overwrite-dir"], stdin=tree.archive(files)).require()
 
 
 def _upload(node: Transport, path: Path, to: str) -> None:

@@ -26,7 +26,7 @@ from docker_lxc_gate.lab.errors import MachineFailed, require_programs
 from docker_lxc_gate.machines.process import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from docker_lxc_gate.lab.image import NodeImage
 
@@ -154,11 +154,8 @@ class Qemu:
     def start(self, image: NodeImage, hard: Hardware, port: int, snapshot: str = "") -> None:
         """Start the process in a session of its own, so that it outlives this one.
 
-        Args:
-            image: holds the kernel.
-            hard: the hardware to emulate.
-            port: the loopback port that leads to the machine's SSH.
-            snapshot: continue from this one instead of booting.
+        The loopback ``port`` leads to the machine's SSH. With a ``snapshot`` the machine continues
+        from that one instead of booting.
 
         Raises:
             PortTaken: another process has the port.
@@ -167,7 +164,8 @@ class Qemu:
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
         argv = [PROGRAM, "-name", "docker-lxc-gate", "-nodefaults", "-display", "none"]
-        argv += [*hard.options, *self._devices(port), *_boot(image, hard)]
+        argv += [*hard.options, *self._devices(port), "-append", hard.kernel_line]
+        argv += ["-kernel", f"{image.folder}/vmlinuz", "-initrd", f"{image.folder}/initrd.img"]
         argv += ["-pidfile", str(self._pid_file), "-daemonize"]
         argv += ["-qmp", f"unix:{self._socket.name},server=on,wait=off"]
         argv += ["-loadvm", snapshot] if snapshot else []
@@ -191,11 +189,7 @@ class Qemu:
         ]
 
     def stop(self) -> None:
-        """End the process, if it runs: first over QMP, then by signals.
-
-        Raises:
-            MachineFailed: it still runs after SIGKILL.
-        """
+        """End the process over QMP, then by signals; MachineFailed if it outlives SIGKILL."""
         with contextlib.suppress(MachineFailed):
             self.execute("quit", timeout=5.0)
         for sent in (0, signal.SIGTERM, signal.SIGKILL):
@@ -249,11 +243,7 @@ class Qemu:
             return "unknown"
 
     def monitor(self, line: str) -> None:
-        """Run one command of the human monitor that answers only when it fails.
-
-        Raises:
-            MachineFailed: it said something.
-        """
+        """Run one command of the human monitor; raises MachineFailed if it says something."""
         said = self.execute("human-monitor-command", {"command-line": line})
         if said:
             raise MachineFailed(f"{line}: {said.strip()}")
@@ -269,12 +259,12 @@ class Qemu:
             raise MachineFailed(f"cannot read the snapshots of {self.disk}: {done.stderr.strip()}")
         return [each["name"] for each in json.loads(done.stdout).get("snapshots", ())]
 
-    def console_tail(self, lines: int = 25) -> str:
+    def console_tail(self) -> str:
         """Return the last lines of the console."""
         if not self.console.exists():
             return ""
         text = self.console.read_text(errors="replace").replace("\r", "")
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(text.splitlines()[-25:])
 
 
 async def _converse(socket: str, command: str, arguments: Mapping[str, object] | None) -> object:
@@ -285,10 +275,3 @@ async def _converse(socket: str, command: str, arguments: Mapping[str, object] |
     finally:
         with contextlib.suppress(Exception):
             await client.disconnect()
-
-
-def _boot(image: NodeImage, hard: Hardware) -> Sequence[str]:
-    return [
-        *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-        *("-append", hard.kernel_line),
-    ]

@@ -99,10 +99,11 @@ def apt_options(release: str) -> tuple[str, ...]:
 
 def node_tree(archives: Archives, machine: Machine = DEFAULT) -> dict[str, Entry]:
     """Return the files laid over the node's root; keys are added when it is built."""
+    null = tree.Entry(link="/dev/null")
     return {
         **tree.folder(_HERE / "recipe/node", ""),
         **tree.folder(_HERE / "recipe" / machine.name, ""),
-        **_masked((*_RECIPE.node.masked, *machine.masked)),
+        **{f"{_UNITS}/{unit}": null for unit in (*_RECIPE.node.masked, *machine.masked)},
         **_enabled("multi-user.target", "systemd-networkd.service"),
         **_proxies(archives),
     }
@@ -183,10 +184,6 @@ def _builder() -> dict[str, Entry]:
     """Return the code that builds images: a change of it makes another image."""
     modules = ("image.py", "lists.py", "tree.py")
     return {name: tree.Entry((_HERE / name).read_bytes()) for name in modules}
-
-
-def _masked(units: tuple[str, ...]) -> dict[str, Entry]:
-    return {f"{_UNITS}/{unit}": tree.Entry(link="/dev/null") for unit in units}
 
 
 def _enabled(target: str, unit: str) -> dict[str, Entry]:

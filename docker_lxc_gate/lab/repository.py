@@ -61,11 +61,7 @@ class Repository:
             )
 
     def require_reachable(self, settings: tuple[str, ...]) -> None:
-        """Request every Release file with these settings of apt.
-
-        Raises:
-            Unreachable: a request failed.
-        """
+        """Request every Release file with apt's settings; raises Unreachable if one fails."""
         with tempfile.TemporaryDirectory() as folder:
             (config := Path(folder, "apt.conf")).write_text("\n".join(settings))
             argv, env = [*_FETCH, "download-file"], {**os.environ, "APT_CONFIG": str(config)}

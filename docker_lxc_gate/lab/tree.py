@@ -127,12 +127,7 @@ def _path(member: tarfile.TarInfo) -> str:
 
 
 def contents(base: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Return the content of files in a tar archive, by absolute path.
-
-    Args:
-        base: an uncompressed tar archive.
-        wanted: which, by absolute path.
-    """
+    """Return the content of the wanted files in an uncompressed tar archive, by absolute path."""
     with tarfile.open(fileobj=base, mode="r:") as source:
         files = {_path(member): source.extractfile(member) for member in source if member.isreg()}
         return {path: file.read() for path, file in files.items() if file and wanted(path)}

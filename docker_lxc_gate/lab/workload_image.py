@@ -29,12 +29,8 @@ _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 class File(Row, frozen=True):
     """A file, or a directory if its path ends with a slash.
 
-    Attributes:
-        content: what it holds.
-        owner: its user and its group.
-        mode: its permissions.
-        link: the path of the file of which it is another name.
-        attribute: the value of its extended attribute ``user.gate``.
+    ``owner`` is its user and its group, ``link`` the path of the file of which it is another name,
+    ``attribute`` the value of its extended attribute ``user.gate``.
     """
 
     content: str = "-"
@@ -72,10 +68,9 @@ def files() -> dict[str, File]:
 
 
 def archive(machine: str) -> bytes:
-    """Return the image without its lowest layer, whose digest the guest sets in place of ``BASE``.
+    """Return the image for one of :data:`MACHINES`, without its lowest layer.
 
-    Args:
-        machine: one of :data:`MACHINES`.
+    The guest sets that one's digest in place of ``BASE``.
     """
     architecture, getxattr = MACHINES[machine]
     layers = [tar({ROOT + path: file for path, file in layer.items()}) for layer in _LAYERS]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.formats.container_config import NO_PROFILE
 from docker_lxc_gate.lint import json_text
-from docker_lxc_gate.lint.finding import Finding, Kind, Source, in_order
+from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.includes import Includes
 from docker_lxc_gate.lint.phoenix import description
 from docker_lxc_gate.lint.rules import (
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
 
 def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
-    """Return what is wrong with files that are linted together; without tools, by their bytes."""
+    """Return what is wrong with files that are linted together, by file, line and problem.
+
+    Without tools, they are judged by their bytes alone.
+    """
     try:
-        return in_order(_found(sources, with_tools))
+        found = _found(sources, with_tools)
+        return sorted(found, key=lambda each: (each.path, each.line, each.column, each.id))
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()

@@ -29,14 +29,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is looked for, without the place that has it.
+    """What is looked for, without the place that has it: a row of ``problems.toml``.
 
-    Attributes:
-        id: its stable name, by which programs, docs/lint.md and docs/doctor.md know it.
-        severity: of its findings, where nothing more is known.
-        title: what is wrong, in one line.
-        why: what happens because of it.
-        fix: what to do about it, where a finding does not say it better.
+    Programs, docs/lint.md and docs/doctor.md know it by its ``id``. A finding may be of another
+    ``severity``, and say its ``why`` and its ``fix`` better.
     """
 
     id: str
@@ -71,13 +67,10 @@ PROBLEMS = problems("docker_lxc_gate.lint")
 
 @dataclass(frozen=True)
 class Edit:
-    """A fix that is certain: other lines in place of some, or the right to execute.
+    """A fix that is certain: ``count`` lines from ``line`` are replaced, or the right to execute.
 
-    Attributes:
-        line: the first line that is replaced, from 1.
-        count: how many lines are replaced.
-        new: what stands there instead, without line ends.
-        executable: whether the file itself becomes executable, and no line changes.
+    The first line is 1. ``new`` is what stands there instead, without line ends. If the file itself
+    becomes ``executable``, no line changes.
     """
 
     line: int = 1
@@ -91,11 +84,8 @@ class Finding:
     """One place that has a problem.
 
     Attributes:
-        problem: which one.
         severity: how certain and how bad it is here.
         cause: what is wrong here, in one line. Foreign text in it is printed escaped.
-        why: what happens because of it.
-        fix: what to do about it.
         path: the file, as its reader names it; empty if the finding is about no file.
         line: in the file, from 1; 0 if it is about the whole file.
         column: in the line, from 1; 0 if it is about the whole line.
@@ -123,11 +113,6 @@ class Finding:
         return self.severity is Severity.ADVICE
 
 
-def in_order(findings: list[Finding]) -> list[Finding]:
-    """Return findings by file, line and problem."""
-    return sorted(findings, key=lambda each: (each.path, each.line, each.column, each.id))
-
-
 class Kind(StrEnum):
     """What a file is, in a noun for a reader."""
 
@@ -149,8 +134,6 @@ class Source:
 
     Attributes:
         path: as its reader names it.
-        content: all of it.
-        kind: what it is.
         mode: its permissions, as stat(2) has them.
         base: the directory that is its ``/etc/apparmor.d``; empty if it is in none.
         inside: its path from there.

@@ -37,12 +37,7 @@ class Placed(NamedTuple):
 
 @dataclass
 class Rules:
-    """A profile's rules, those that it includes among them.
-
-    Attributes:
-        found: in the order in which the parser reads them.
-        unknown: what is included and not among the files.
-    """
+    """A profile's rules as the parser reads them, and what it includes that is ``unknown`` here."""
 
     found: list[Placed] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)

@@ -145,10 +145,7 @@ def _below(place: _Place, content: bytes) -> list[_Place]:
 def _words(node: Node, content: bytes, *, head: bool = False) -> tuple[str, ...]:
     """Return a command's words, or the end of a block, with the redirections after it.
 
-    Args:
-        node: a command, a block, or one of these with redirections.
-        content: the text.
-        head: whether the head of a loop is meant, and not its end.
+    With ``head``, those of a loop's head instead of its end.
     """
     redirections: list[Node] = []
     while (kind := node.type) in _WRAPPERS:
@@ -214,10 +211,7 @@ def _without_begins(
 ) -> tuple[str, int]:
     """Return a line without the begin of each here-document, and the number of the next line.
 
-    Args:
-        line: in which here-documents may begin.
-        ends: the lines that could end one: by whether tabs before it count, and by its mark.
-        after: the number of the line below.
+    ``ends`` are the lines that could end one: by whether tabs before it count, and by its mark.
     """
     kept, at = [], 0
     for here in _HERE.finditer(line):

@@ -65,11 +65,18 @@ def connected(
     if target.place == "local":
         yield Local()
         return
+    address = target.address
+    if address is None:
+        if lab is None:
+            raise UsageError(
+                f"target {target}: the lab cannot be reached from here; expected a node that SSH "
+                "reaches, or local/CTID"
+            )
+        address = lab(tell)
     # Imported here: help, and a target that is this machine, need no paramiko.
     from docker_lxc_gate.machines.ssh.connection import Ssh  # noqa: PLC0415
 
-    name = "the lab's node" if target.place else ""
-    with closing(Ssh(_reached(target, lab, tell), name=name)) as raw:
+    with closing(Ssh(address, name="the lab's node" if target.place else "")) as raw:
         yield raw
 
 
@@ -86,37 +93,11 @@ def runtime_on(
     ``beneath`` wraps the node below ``listener``, as
     :class:`docker_lxc_gate.machines.batch.Shared` does. Raises as :func:`opened`.
     """
-    kind = Lxc if target.runtime == "lxc" else Pct
-    ours = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]
-    node = beneath(as_root(raw, sudo=target.sudo, reads=[*ours, *reads]))
-    return _runtime(Recorded(node, listener), target)
-
-
-def _reached(
-    target: Target,
-    lab: Callable[[Callable[[str], None]], SshAddress] | None,
-    tell: Callable[[str], None],
-) -> SshAddress:
-    """Return where SSH reaches a node other than this machine."""
-    if target.address is not None:
-        return target.address
-    if lab is None:
-        raise UsageError(
-            f"target {target}: the lab cannot be reached from here; expected a node that SSH "
-            "reaches, or local/CTID"
-        )
-    return lab(tell)
-
-
-def _finding(target: Target) -> Read[CommandResult]:
-    programs = _PROGRAMS[target.runtime]
-    return unparsed("sh", "-c", " || ".join(f"command -v {name}" for name in programs))
-
-
-def _runtime(node: Transport, target: Target) -> Runtime:
-    """Return ``Pct`` if the node has pct, else ``Lxc``, unless the target names one."""
-    programs = _PROGRAMS[target.runtime]
-    found = node.ask(_finding(target))
+    kind, programs = Lxc if target.runtime == "lxc" else Pct, _PROGRAMS[target.runtime]
+    finding = unparsed("sh", "-c", " || ".join(f"command -v {name}" for name in programs))
+    ours = [finding, kind.reads(target.ctid), is_directory(target.repository)]
+    node = Recorded(beneath(as_root(raw, sudo=target.sudo, reads=[*ours, *reads])), listener)
+    found = node.ask(finding)
     if not found.ok:
         tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
         raise TransportError(

@@ -66,8 +66,7 @@ class Listing(msgspec.Struct, frozen=True):
 def node_of(text: str, file: Path | None) -> Target | None:
     """Return any target on the node of ``NODE/all``; None for a text of another form.
 
-    Raises:
-        UsageError: as :func:`docker_lxc_gate.machines.target_file.find` does.
+    Raises as :func:`docker_lxc_gate.machines.target_file.find` does.
     """
     if not text.endswith(ALL):
         return None

@@ -187,8 +187,7 @@ def converse(
 def first_line(process: subprocess.Popen[bytes], *, deadline: float) -> bytes:
     """Return a process's first line with its line feed, or its output if it ended without one.
 
-    Raises:
-        TimeoutError: neither came in time.
+    Raises TimeoutError if neither came in time.
     """
     said, stream = bytearray(), _there(process.stdout)
     with selectors.DefaultSelector() as streams:

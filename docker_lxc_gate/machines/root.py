@@ -11,7 +11,7 @@ from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.transport import Inside, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from docker_lxc_gate.machines.result import CommandResult
 
@@ -42,16 +42,14 @@ def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> T
     """
     prefix = ["sudo", "-n", "--"] if sudo else []
 
-    def wrap(argv: Sequence[str]) -> list[str]:
-        return [*prefix, *argv]
-
     def examine(result: CommandResult) -> None:
         said = result.stderr.decode(errors="replace")
         if sudo and result.exit_code and _REFUSED.search(said):
             raise _refused(raw, said)
 
     me = unparsed("id", "-u")
-    node = Ahead(Inside(raw, raw.machine, wrap, examine, marked=True), [me, *reads])
+    inside = Inside(raw, raw.machine, lambda argv: [*prefix, *argv], examine, marked=True)
+    node = Ahead(inside, [me, *reads])
     who = node.ask(me)
     if sudo and not who.ok:  # in whatever language sudo speaks there
         raise _refused(raw, who.stderr.decode(errors="replace"))

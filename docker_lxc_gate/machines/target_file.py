@@ -79,11 +79,7 @@ def names(file: Path) -> list[str]:
 
 
 def several(file: Path, name: str, kind: type[_T]) -> tuple[_T, ...]:
-    """Return a file that is a list of tables ``[[name]]`` alone, as values of a type.
-
-    Raises:
-        UsageError: as :func:`one` does.
-    """
+    """Return a file that is a list of tables ``[[name]]`` alone; see :func:`one`."""
     content = _toml(file)
     tables = content.pop(name, [])
     if said := _unknown(content, [name]):

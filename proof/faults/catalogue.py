@@ -7,47 +7,23 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.tables import Row, table
 from proof.faults.fault import HELPER, RED, Fault, written
-from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-#: The files of ``proof/faults/rows``, in the order of the plan.
-TOPICS = (
-    "configuration",
-    "apparmor",
-    "confinement",
-    "audit_window",
-    "docker",
-    "workload",
-    "provisioning",
-    "comparisons",
-    "prerequisites",
-    "rollback",
-    "access",
-    "proxmox",
-    "witnesses",
-    "attacker",
-    "hostile",
-    "plain",
-)
-FAULTS: tuple[Fault, ...] = tuple(fault for topic in TOPICS for fault in written(topic))
-#: Each of these scenarios applies the plan, or a large part of it, or works for minutes after a
-#: restore: a fault that kills it takes as long as many others.
-SLOW = frozenset(
-    {
-        *("tunable-back", "profile-back", "docker-back", "rehearsed", "letter"),
-        *("again", "image", "network", "volume"),
-    }
-)
+class _Catalogue(Row, frozen=True):
+    """``catalogue.toml``, which explains its keys."""
+
+    topics: tuple[str, ...]
+    slow: frozenset[str]
 
 
-def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
-    """Return, for each scenario's id, the ids of the faults that prove that it can fail."""
-    faults = tuple(faults)
-    return {name: tuple(f.id for f in faults if name in f.kills) for name in scenarios()}
+_TABLE = table("proof.faults", "catalogue", _Catalogue)
+FAULTS: tuple[Fault, ...] = tuple(fault for topic in _TABLE.topics for fault in written(topic))
+SLOW = _TABLE.slow
 
 
 def sample(faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
@@ -73,9 +49,7 @@ def sample(faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
 def part(faults: Sequence[Fault], text: str) -> tuple[Fault, ...]:
     """Return one of several parts of some faults, for machines side by side.
 
-    Args:
-        faults: all of them.
-        text: ``2/3`` is the second of three parts, which differ by one fault at most.
+    ``2/3`` is the second of three parts, which differ by one fault at most.
 
     Raises:
         UsageError: ``text`` is not of this form, or there is no such part.

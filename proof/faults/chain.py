@@ -54,9 +54,8 @@ def is_cheap(fault: Fault, broken: Sequence[str]) -> bool:
 class Chain:
     """A run of faults on the lab. No other program may change the lab while it is open.
 
-    Args:
-        lab: up, with the snapshots that :func:`proof.faults.states.prepare` makes.
-        everything: run all scenarios, not only those that :meth:`Fault.asked` selects.
+    The lab is up, with the snapshots that :func:`proof.faults.states.prepare` makes. With
+    ``everything`` all scenarios run, not only those that :meth:`Fault.asked` selects.
     """
 
     def __init__(self, lab: Lab, *, everything: bool = False) -> None:

@@ -100,12 +100,9 @@ def _counted(verdicts: Sequence[str]) -> str:
 
 
 def write(results: Sequence[Result], folder: Path, part: str | None = None) -> None:
-    """Write the matrix to ``kill-matrix.json``.
+    """Write the matrix to ``kill-matrix.json`` in a folder, which is made if it is missing.
 
-    Args:
-        results: one for each fault.
-        folder: where; made if it is missing.
-        part: ``1/2``: to ``kill-matrix-1-of-2.json``, next to the other part's.
+    The ``part`` 1/2 goes to ``kill-matrix-1-of-2.json``, next to the other part's.
     """
     folder.mkdir(exist_ok=True)
     name = "kill-matrix" + (f"-{part.replace('/', '-of-')}" if part else "")

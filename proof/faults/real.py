@@ -42,10 +42,8 @@ _THE_GATES = re.compile(r"container: file /var/lib/(docker|containerd)(/|$)")
 def require_safe(faults: Sequence[Fault], *, named: bool, may_change: bool) -> tuple[Fault, ...]:
     """Return the faults that may run on a real target.
 
-    Args:
-        faults: the requested faults.
-        named: whether the user named them. If not, unsafe faults are left out.
-        may_change: whether the user gave ``--allow-mutation``.
+    Unsafe faults are left out, unless the user ``named`` them. With ``--allow-mutation``, faults
+    ``may_change`` the target.
 
     Raises:
         UsageError: the target may not be changed, or the user named an unsafe fault.
@@ -71,18 +69,11 @@ def on_target(
     *,
     everything: bool = False,
 ) -> Iterator[Result]:
-    """Run faults in a container of their own on a target.
+    """Run safe faults in a container of their own on a target, and yield their results.
 
-    After a fault that could not be rolled back, no other fault is run.
-
-    Args:
-        faults: safe ones.
-        asked: the target; the first of its reserved containers is created, and destroyed.
-        tell: called with one line before each long operation.
-        everything: run all scenarios, not only those that :meth:`Fault.asked` selects.
-
-    Yields:
-        The result of each fault.
+    The first of the target's reserved containers is created, and destroyed. After a fault that
+    could not be rolled back, no other fault is run. With ``everything`` all scenarios run, not only
+    those that :meth:`Fault.asked` selects. ``tell`` gets one line before each long operation.
 
     Raises:
         UsageError: no container is reserved, or it exists already; nothing was changed.

@@ -82,10 +82,8 @@ class Result:
 class Gate:
     """One process that runs scenarios as often as it is asked: see :mod:`proof.faults.serve`.
 
-    It starts, imports and collects while the runner prepares the node.
-
-    Args:
-        options: for pytest, such as the target.
+    It starts, imports and collects while the runner prepares the node. ``options`` are pytest's,
+    such as the target.
     """
 
     def __init__(self, *options: str) -> None:
@@ -100,7 +98,7 @@ class Gate:
         self._results, self._log = Path(self._folder.name), tempfile.TemporaryFile(buffering=0)
         self._channel, its_own = socket.socketpair()
         self._channel.settimeout(_GATE_TIMEOUT)
-        argv = _argv(self._results, "features", *self._options, "-p", "proof.faults.serve")
+        argv = argv_of(self._results, "features", *self._options, "-p", "proof.faults.serve")
         out = self._log.fileno()
         with its_own:  # a group of its own, so that all of its processes can be killed
             self._process = subprocess.Popen(
@@ -120,13 +118,10 @@ class Gate:
             self._folder.cleanup()
 
     def ask(self, names: Sequence[str]) -> dict[str, Found]:
-        """Run scenarios, and return their verdicts by their ids.
+        """Run scenarios in the order of their ids, and return their verdicts.
 
         One run has them all, those that only look first. Two gates side by side would ask the node
         the same twice, and where two labs run, no processor is idle.
-
-        Args:
-            names: the scenarios' ids, in the order in which they run.
 
         Raises:
             TransportError: the gate did not end in time.
@@ -137,7 +132,7 @@ class Gate:
         with ExitStack() as failed:  # the next call starts another process
             failed.push(self.__enter__())
             code = self._run([scenarios()[name].nodeid for name in names])
-            found = _verdicts(names, code, _told(self._results), self._said())
+            found = _verdicts(names, code, told_in(self._results), self._said())
             failed.pop_all()
         return found
 
@@ -163,39 +158,20 @@ class Gate:
         return self._log.read().decode(errors="replace")[-6000:]
 
 
-def gate(
-    *arguments: str, results: Path
-) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
-    """Run the gate with pytest's arguments, and Allure's results in a folder.
-
-    Returns:
-        The finished process, and each scenario's status and message by title.
-    """
-    argv = _argv(results, *arguments)
-    done = subprocess.run(
-        argv, cwd=_ROOT, capture_output=True, text=True, timeout=_GATE_TIMEOUT, check=False
-    )
-    return done, _told(results)
-
-
-def _argv(results: Path, *arguments: str) -> list[str]:
+def argv_of(results: Path, *arguments: str) -> list[str]:
+    """Return the command that runs the gate, with Allure's results in a folder."""
     argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
     return [*argv, f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
 
 
-def _told(results: Path) -> dict[str, dict[str, str]]:
+def told_in(results: Path) -> dict[str, dict[str, str]]:
+    """Return each scenario's status and message, by title, from Allure's results."""
     told = {}
     for path in results.glob("*-result.json"):
         result = json.loads(path.read_text())
         message = (result.get("statusDetails") or {}).get("message", "")
         told[result["name"]] = {"status": result["status"], "message": message}
     return told
-
-
-def ask(names: Sequence[str], *options: str) -> dict[str, Found]:
-    """Start a gate and run the scenarios once: see :class:`Gate`."""
-    with Gate(*options) as gate:
-        return gate.ask(names)
 
 
 def _verdicts(
@@ -230,12 +206,8 @@ def compare(
 ) -> tuple[Problem, ...]:
     """Return the differences between the gate's verdicts and those that the fault must cause.
 
-    Args:
-        fault: the fault.
-        found: the gate's verdicts, by the scenario's id.
-        ctid: of the container under test.
-        before: the verdicts without the fault. A scenario that was not compliant then may be so
-            again.
+    ``found`` are the gate's, by the scenario's id; ``before``, those without the fault. A scenario
+    that was not compliant then may be so again.
     """
     problems = []
     for name, result in found.items():
@@ -273,11 +245,7 @@ def options(fault: Fault, place: str) -> tuple[str, ...]:
 
 
 def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
-    """Inject the fault.
-
-    Raises:
-        CommandFailed: the script of the injection failed.
-    """
+    """Inject the fault; raises CommandFailed if its script failed."""
     if fault.image:
         script = (
             "cat >/tmp/other.tar; exec skopeo copy -q --dest-tls-verify=false "

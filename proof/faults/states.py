@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 WITHOUT_BACKUPS = "compliant"
-#: Containers on a node without the plan: with Docker, or without.
-DOCKER, PLAIN = "docker", "plain"
 _ROOT = Path(__file__).parents[2]
 #: Code that changes a machine or writes the journal. Its hash names the snapshots. Facts,
 #: connections and the command line only read, so a change there keeps the snapshots.
@@ -49,11 +47,7 @@ _HELPER = program("proof.faults", "helper.bash")
 
 @cache
 def snapshot(name: str) -> str:
-    """Return a snapshot's name, which changes with the code that writes the state.
-
-    Raises:
-        FileNotFoundError: a path in :data:`_WRITERS` does not exist.
-    """
+    """Return a snapshot's name, which changes with :func:`written_by`."""
     return f"{name}-{written_by(_ROOT)}"
 
 
@@ -128,7 +122,7 @@ def _prepare_other(lab: Lab) -> None:
     if rollback.snapshot() in lab.snapshots():
         return
     with lab.restored(READY) as node:
-        rollback.give_docker(_created(node, rollback.CREATE), "hello-world")
+        rollback.give_docker(created(node, rollback.CREATE), "hello-world")
         rollback.keep(node, lab.snapshot)
 
 
@@ -145,40 +139,14 @@ def _helper() -> str:
     return f"{HELPER}-{hashlib.sha256(_HELPER.encode()).hexdigest()[:12]}"
 
 
-def bare(lab: Lab, base: str) -> None:
-    """Restore the lab to a node without the plan, with a container on it.
-
-    Args:
-        lab: up.
-        base: ``docker``: a container with Docker on its default driver, which has run an image;
-            ``plain``: a container without Docker.
-    """
-    name = snapshot(f"interruptible-{base}")
-    if name not in lab.snapshots():
-        with lab.restored(READY) as node:
-            create = [word if base == DOCKER else _without_docker(word) for word in rollback.CREATE]
-            assert (create == list(rollback.CREATE)) == (base == DOCKER), create
-            inside = _created(node, create)
-            if base == DOCKER:
-                run = ["docker", "run", "--name", "former", "hello-world"]
-                inside.run(run, timeout=180).require()
-            else:  # the templates have a daemon.json although they have no Docker
-                inside.run(["rm", "-r", "/etc/docker"]).require()
-        lab.snapshot(name)
-    lab.restore(name)
-
-
-def _created(node: Transport, create: Sequence[str]) -> Transport:
+def created(node: Transport, create: Sequence[str]) -> Transport:
+    """Create and start the rollback scenarios' container; return it when it has booted."""
     node.run(create, timeout=300).require()
     runtime = Pct(node)
     runtime.start(rollback.CTID)
     inside = runtime.inside(rollback.CTID)
     wait_until_booted(inside)
     return inside
-
-
-def _without_docker(word: str) -> str:
-    return word.replace("-docker_", "-standard_")
 
 
 @contextmanager
@@ -198,12 +166,6 @@ def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
         if name == HEALTHY:
             shell(node, program("proof.faults", "date_anew.bash"), ctid).require()
         yield node
-
-
-def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
-    """Restore a snapshot, for callers that connect by themselves: see :func:`restored`."""
-    with restored(lab, name, ctid):
-        pass
 
 
 def _name(name: str, ctid: int) -> str:

@@ -12,8 +12,10 @@ from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.target import parse
-from proof.faults.fault import CTID
+from proof.faults import run, states
+from proof.faults.fault import CTID, READY
 from proof.faults.states import snapshot
+from steps import rollback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"
+#: Containers on a node without the plan: with Docker, or without.
+DOCKER, PLAIN = "docker", "plain"
 
 
 @contextmanager
@@ -44,3 +48,44 @@ def remediation(*words: str, timeout: float | None = None) -> subprocess.Complet
 def facts(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return what the witness sees of node and container that a rollback must bring back."""
     return machine_state.comparable_after_rollback(machine_state.record_target(runtime, ctid))
+
+
+def gate(
+    *arguments: str, results: Path
+) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
+    """Run the gate; return the finished process, and each scenario's status and message."""
+    argv = run.argv_of(results, *arguments)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False)
+    return done, run.told_in(results)
+
+
+def restore(lab: Lab, name: str) -> None:
+    """Restore a snapshot, for callers that connect by themselves."""
+    with states.restored(lab, name):
+        pass
+
+
+def bare(lab: Lab, base: str) -> None:
+    """Restore the lab to a node without the plan, with a container on it.
+
+    Args:
+        lab: up.
+        base: ``docker``: a container with Docker on its default driver, which has run an image;
+            ``plain``: a container without Docker.
+    """
+    name = snapshot(f"interruptible-{base}")
+    if name not in lab.snapshots():
+        with lab.restored(READY) as node:
+            create = [
+                word if base == DOCKER else word.replace("-docker_", "-standard_")
+                for word in rollback.CREATE
+            ]
+            assert (create == list(rollback.CREATE)) == (base == DOCKER), create
+            inside = states.created(node, create)
+            if base == DOCKER:
+                run = ["docker", "run", "--name", "former", "hello-world"]
+                inside.run(run, timeout=180).require()
+            else:  # the templates have a daemon.json although they have no Docker
+                inside.run(["rm", "-r", "/etc/docker"]).require()
+        lab.snapshot(name)
+    lab.restore(name)

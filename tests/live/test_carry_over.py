@@ -10,10 +10,9 @@ from docker_lxc_gate.lab import workload_image as image
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Transport, at_most
-from proof.faults import states
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
-from tests.live.running import remediation
+from tests.live.running import DOCKER, bare, remediation
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.machine import Lab
@@ -104,7 +103,7 @@ def test_apply_carries_images_and_containers_over_and_rollback_brings_them_back(
     machine: Lab,
 ) -> None:
     """By hash of every merged tree, and by what Docker says of each object."""
-    states.bare(machine, "docker")
+    bare(machine, DOCKER)
     target = ("--yes", "--target", f"lab/{CTID}")
     with connected(machine) as node:
         inside = Pct(node).inside(CTID)

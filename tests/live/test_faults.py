@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proof.faults import matrix, run, states
+from proof.faults import matrix
 from proof.faults.catalogue import FAULTS, SLOW, sample
 from proof.faults.chain import Chain, ordered
 from proof.faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY, Fault
-from proof.faults.run import Result, gate
+from proof.faults.run import Gate, Result
 from proof.faults.scenarios import scenarios
 from proof.faults.states import WITHOUT_BACKUPS
 from tests.live.cases.healthy import asked
-from tests.live.running import ROOT, TARGET, remediation
+from tests.live.running import ROOT, TARGET, gate, remediation, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,14 +77,15 @@ def test_every_scenario_that_was_to_be_killed_was(results: list[Result], part: s
 
 def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
     """The control: what turns red above is green here, asked in the same way."""
-    states.restore(lab, HEALTHY)
-    found = run.ask(asked(), "--target", TARGET, "--allow-mutation")
+    restore(lab, HEALTHY)
+    with Gate("--target", TARGET, "--allow-mutation") as control:
+        found = control.ask(asked())
     assert {name: result for name, result in found.items() if result.verdict != COMPLIANT} == {}
 
 
 def test_f60_what_cannot_be_rolled_back_is_named(lab: Lab, node: Ssh) -> None:
     """Rollback: a file that cannot be removed is exit 5, by name; all else is rolled back."""
-    states.restore(lab, APPLIED)
+    restore(lab, APPLIED)
     node.run(["chattr", "+i", "/etc/apparmor.d/tunables/nesting"]).require()
     done = remediation("rollback", "--yes", "--target", TARGET, timeout=600)
     assert done.returncode == 5, done.stderr
@@ -97,7 +98,7 @@ def test_f60_what_cannot_be_rolled_back_is_named(lab: Lab, node: Ssh) -> None:
 
 def test_f60_a_profile_in_use_stays_and_is_named(lab: Lab, node: Ssh) -> None:
     """Rollback never takes a profile from under a running container."""
-    states.restore(lab, WITHOUT_BACKUPS)
+    restore(lab, WITHOUT_BACKUPS)
     done = remediation("rollback", "--yes", "--target", TARGET, timeout=600)
     assert done.returncode == 5, done.stderr
     assert "stays loaded" in done.stderr

@@ -26,6 +26,7 @@ from proof.faults.scenarios import scenarios
 from remediation.desired import PROFILE
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
+from tests.live.running import DOCKER, bare
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.machine import Lab
@@ -244,7 +245,7 @@ def applied(machine: Lab) -> tuple[str, str]:
     """Return a snapshot with the plan applied to such a container, and the node's facts before."""
     name, kept = states.snapshot("hostile"), machine.home / "hostile-facts"
     if name not in machine.snapshots() or not kept.exists():
-        states.bare(machine, states.DOCKER)
+        bare(machine, DOCKER)
         with connected(machine) as node:
             _shell(node, "fake_dockerd\n")
             kept.write_text(_shell(node, _FACTS))

@@ -28,7 +28,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from proof.faults import states
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
@@ -41,6 +40,7 @@ from tests.live.interrupted.interruption import (
     one_action,
 )
 from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Runs, Sweep
+from tests.live.running import DOCKER, PLAIN, bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,17 +63,17 @@ _OTHERS = {*KINDS, *WAYS, *STAGES, "quarters", "all", *(part[0] for part in _PAR
 _WORDS = [word for word in _ASKED if word not in _OTHERS]
 _PART = "nesting-tunable"
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
-BASES = (states.DOCKER, states.PLAIN)
+BASES = (DOCKER, PLAIN)
 
 
 def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
-    """Put the lab back to :func:`proof.faults.states.bare`.
+    """Put the lab back to :func:`tests.live.running.bare`.
 
     Returns:
         The ids of the actions that there is something to do for, in order, and whether each is
         deep: what it changes is in the container, or restarts it; and the ids of all there are.
     """
-    states.bare(lab, base)
+    bare(lab, base)
     with connected(lab) as ssh:
         drifts = one_action(Points(ssh), CTID, "").drifts()
     deep = {

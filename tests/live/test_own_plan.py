@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proof.faults import states
 from proof.faults.fault import HELPER
-from proof.faults.run import gate
 from tests.live.interrupted.interruption import connected
-from tests.live.running import TARGET, remediation
+from tests.live.running import TARGET, gate, remediation, restore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +36,7 @@ _ALG = ["pct", "exec", "950", "--", "perl", "-e", "exit !socket(S, 38, 5, 0)"]
 def test_plan_of_ones_own_is_judged_applied_and_rolled_back_exactly(
     machine: Lab, tmp_path: Path
 ) -> None:
-    states.restore(machine, HELPER)
+    restore(machine, HELPER)
     (file := tmp_path / "mine.toml").write_text(_PLAN)
     aim = ("--target", TARGET, "--plan", str(file))
     with connected(machine) as node:

@@ -11,14 +11,13 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
-from proof.faults import states
 from remediation.actions import package
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import Points, connected, one_action
-from tests.live.running import facts
+from tests.live.running import DOCKER, PLAIN, bare, facts
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.machine import Lab
@@ -53,7 +52,7 @@ def _plan(ssh: Ssh, action: str = _ACTION) -> Plan:
 
 def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
     """Written before the package came, nothing is begun; written since, they are shown first."""
-    states.bare(machine, states.PLAIN)
+    bare(machine, PLAIN)
     with connected(machine) as ssh:
         runtime = Pct(ssh)
         inside = runtime.inside(CTID)
@@ -83,7 +82,7 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
 
 def test_all_settings_that_come_are_known(machine: Lab) -> None:
     """What a release's packages take for their own is what is looked for."""
-    states.bare(machine, states.PLAIN)
+    bare(machine, PLAIN)
     with connected(machine) as ssh:
         inside = Pct(ssh).inside(CTID)
         for action in (_ACTION, "docker-engine"):
@@ -100,7 +99,7 @@ def test_all_settings_that_come_are_known(machine: Lab) -> None:
 
 def test_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
     """What a purge would destroy: it lay there before the plan, with the script that does it."""
-    states.bare(machine, states.DOCKER)
+    bare(machine, DOCKER)
     with connected(machine) as ssh:
         runtime = Pct(ssh)
         inside = runtime.inside(CTID)

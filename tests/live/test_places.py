@@ -25,13 +25,12 @@ from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines.target import DEFAULT, parse
 from docker_lxc_gate.machines.transport import at_most
 from proof.faults.fault import CTID
-from proof.faults.run import gate
 from proof.faults.scenarios import scenarios
 from proof.faults.states import snapshot
 from remediation.backup import make_backup
 from steps import rollback
 from tests.live.interrupted.interruption import connected
-from tests.live.running import ROOT, compliant
+from tests.live.running import ROOT, compliant, gate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.facts import machine_state
 from proof.faults.fault import CTID
-from proof.faults.run import gate
 from proof.faults.scenarios import scenarios
-from tests.live.running import TARGET, compliant, remediation
+from tests.live.running import TARGET, compliant, gate, remediation
 
 if TYPE_CHECKING:
     from pathlib import Path

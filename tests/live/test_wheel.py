@@ -10,9 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from proof.faults import states
 from proof.faults.fault import HEALTHY
-from tests.live.running import ROOT, TARGET
+from tests.live.running import ROOT, TARGET, restore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +101,7 @@ def test_installed_program_judges_and_changes_the_lab(
     program: Path, lab: Lab, tmp_path: Path
 ) -> None:
     """From any folder; the reports lie there."""
-    states.restore(lab, HEALTHY)
+    restore(lab, HEALTHY)
     target = ("--target", TARGET)
     _run(program, "doctor", *target, at=tmp_path)
     _run(program, "plan", *target, at=tmp_path)

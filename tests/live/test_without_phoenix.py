@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.node import READY
-from proof.faults.run import gate
 from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
-from tests.live.running import remediation
+from tests.live.running import gate, remediation
 
 if TYPE_CHECKING:
     import subprocess

@@ -144,9 +144,7 @@ def _unread(
 def _corrected(text: str, known: frozenset[str]) -> str:
     """Return a line as Proxmox reads it, where no more than blanks or the separator is wrong.
 
-    Args:
-        text: the line.
-        known: the keys that another line has, too: which of the two is meant, nobody knows.
+    Nor is a key corrected that is ``known``, from another line: the two cannot be told apart.
     """
     if text.lstrip().startswith("#"):
         return text.strip()

@@ -49,9 +49,7 @@ _WITHOUT_NESTING = patterns.compile(r"abstractions/lxc/container-base|tunables/.
 def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     """Yield what weakens a container, and where its profile is another one than it seems.
 
-    Args:
-        source: of the kind CONTAINER or LXC.
-        profiles: the rules of each profile that is linted with it, by name.
+    ``profiles`` are the rules of each profile that is linted with it, by name.
     """
     written = read(source)
     yield from _weak(source, written)

@@ -78,10 +78,7 @@ def is_likely(content: bytes) -> bool:
 def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
     """Yield what is wrong with Docker's settings.
 
-    Args:
-        source: of the kind DAEMON.
-        units: Docker's unit and its drop-ins, where they are linted with it, in the order in
-            which systemd reads them.
+    ``units`` are Docker's unit and its drop-ins, in the order in which systemd reads them.
     """
     document, found = json_text.read(source)
     yield from found

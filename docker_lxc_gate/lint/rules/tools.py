@@ -71,12 +71,7 @@ _READ = (0, 1)
 
 
 class Tools:
-    """The tools of a machine, for one run.
-
-    Args:
-        on: where they run.
-        parsed: which profiles are parsed; without it, all.
-    """
+    """The tools of a machine, for one run; ``parsed`` says which profiles are parsed."""
 
     def __init__(self, on: Transport, parsed: Callable[[Source], bool] = lambda _: True) -> None:
         self._on, self._parsed, self._left = on, parsed, _IN_ALL

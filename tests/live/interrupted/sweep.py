@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.lab.image import NodeImage
+from docker_lxc_gate.lab.node import BOOT_TIMEOUT
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
@@ -226,7 +228,9 @@ class Sweep:
         """Take the cause away, as its administrator would."""
         if kind == "power":
             self._ssh.close()
-            self.lab.power_on()  # and on at once, as its administrator might, while it still boots
+            node = self.lab._node
+            node.start(NodeImage(node.images / node.state.image), node.state)
+            node.settle(BOOT_TIMEOUT)  # its administrator looks at once, while it still boots
             self._booted = True
         elif kind in FROM_NOW_ON:
             self._ssh.run(["sh", "-c", MEND]).require()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.errors import UsageError
-from proof.faults.catalogue import FAULTS, SLOW, chosen, killers, part, sample
+from proof.faults.catalogue import FAULTS, SLOW, chosen, part, sample
 from proof.faults.fault import HEALTHY, HELPER, PRELUDE, RED, UNDETERMINED, Fault
 from proof.faults.scenarios import read_only, scenarios
 from tests.live.cases.healthy import VARIATIONS, in_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[3]
 BY_ID = {fault.id: fault for fault in FAULTS}
@@ -68,6 +72,12 @@ def test_safe_faults_stay_in_the_container_and_its_configuration() -> None:
     for fault in safe:
         assert not SHARED.search(fault.inject + fault.rollback), fault.id
         assert not fault.look
+
+
+def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
+    """Return, for each scenario's id, the ids of the faults that prove that it can fail."""
+    faults = tuple(faults)
+    return {name: tuple(f.id for f in faults if name in f.kills) for name in scenarios()}
 
 
 def test_killers_of_each_scenario_are_some() -> None:

@@ -301,7 +301,7 @@ def test_fill_prepares_the_node_before_it_stocks_it(file: Path, kind: str) -> No
         Answering(lambda _: b""),
         machine.chosen(kind, str(file) if kind == "proxmox" else ""),
     )
-    wanted = provision.from_here({}, chosen)
+    wanted = provision.Provisioning(recipe.guest_tree(chosen), {}, chosen.prepare)
     wanted.fill(node, wanted.stock, progress.silent)
     assert [argv[-1] for argv in node.ran] == ([chosen.prepare] if kind == "proxmox" else [])
 

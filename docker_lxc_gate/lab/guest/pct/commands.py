@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import generated
 from .config import network, properties
 from .errors import PctError
 from .files import load, locked, store
-from .lifecycle import check_lock, shutdown, start, stop
+from .lifecycle import check_lock, generate, shutdown, start, stop
 from .provision import create, destroy, hwaddr
 from .transfer import push
 
@@ -60,7 +59,7 @@ def set_options(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int
         for name, value in changes.items():
             section = section.with_option(name, value)
         store(node, ctid, replace(known.applied(), current=section))
-        sys.stderr.write(generated.write(node, ctid, section))
+        sys.stderr.write(generate(node, ctid, section))
     return 0
 
 

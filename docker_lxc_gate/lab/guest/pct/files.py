@@ -26,12 +26,9 @@ _NOT_THROUGH_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 def load(node: Node, ctid: str, *, task: bool = False, quiet: bool = False) -> Config:
     """A container's configuration.
 
-    Args:
-        node: where it lives.
-        ctid: the container.
-        task: whether Proxmox reads it inside a task: then the parser's warnings go to standard
-            output, and a missing file ends in 255 instead of 2.
-        quiet: show no warnings; `pct set` drops the lines that do not parse without a word.
+    Inside a ``task``, Proxmox's parser warns on standard output, and a missing file ends in 255
+    instead of 2. ``quiet`` shows no warnings: `pct set` drops the lines that do not parse without a
+    word.
     """
     config, warnings = pve.parse(ctid, node.text(ctid, 255 if task else 2))
     if not quiet:
@@ -52,11 +49,8 @@ def store(node: Node, ctid: str, config: Config) -> None:
 def replace_file(path: Path, text: str) -> None:
     """Write a file of the node's own, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    directory = os.open(path.parent, os.O_DIRECTORY)
-    try:
-        _replace(directory, path.name, text, 0o640, owner=None)
-    finally:
-        os.close(directory)
+    with _folder(path.parent, path.name) as (directory, name, _owner):
+        _replace(directory, name, text, 0o640, owner=None)
 
 
 def put(rootfs: Path, relative: str, text: str) -> None:
@@ -133,11 +127,7 @@ def _replace(
 
 @contextmanager
 def locked(node: Node, ctid: str) -> Iterator[None]:
-    """Hold the container's lock file while it is changed.
-
-    Raises:
-        PctError: another ``pct`` held it for ten seconds.
-    """
+    """Hold the container's lock file while it is changed; PctError if another has it for 10 s."""
     path = Path(f"{node.root}/run/lock/lxc/pct-{ctid}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

@@ -33,10 +33,7 @@ def truth(word: str) -> str:
 def problem(name: str, text: str, path: str = "") -> str:
     """What Proxmox says about an option's value: nothing, or lines with their ends.
 
-    Args:
-        name: the option.
-        text: its value.
-        path: what Proxmox puts before a key that it names.
+    ``path`` is what Proxmox puts before a key that it names.
     """
     kinds = _KINDS.get(name.rstrip("0123456789"))
     return read(kinds, text, path)[1] if kinds else ""

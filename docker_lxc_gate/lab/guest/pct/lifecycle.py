@@ -1,19 +1,20 @@
-"""start, stop, shutdown."""
+"""start, stop, shutdown, and what Proxmox generates at each of them and at set."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import generated, guest, lxc, storage
+from . import guest, lxc, storage
 from .errors import PctError
-from .files import load, locked, store
+from .files import load, locked, replace_file, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .config import Config
+    from .config import Config, Section
     from .containers import Lxc
 
 SHUTDOWN_TIMEOUT = "60"
@@ -31,7 +32,7 @@ def start(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
             config = config.applied()
             store(node, ctid, config)
         lxc.require_supported(config.current)
-        sys.stdout.write(generated.write(node, ctid, config.current))
+        sys.stdout.write(generate(node, ctid, config.current))
         guest.personalise(storage.directory(node, ctid, config.current), config.current)
         sys.stdout.flush()
         started = node.start(ctid)
@@ -61,12 +62,23 @@ def shutdown(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
     return 0
 
 
-def check_lock(config: Config) -> None:
-    """Refuse what must not happen while a backup or the like holds the container.
+def generate(node: Lxc, ctid: str, section: Section) -> str:
+    """Write ``/var/lib/lxc/<ctid>`` anew: LXC's configuration, and its seccomp rules.
 
-    Raises:
-        PctError: there is a ``lock`` key.
+    Returns what an explicit profile overrides. Nothing is written, and PctError raised, if Proxmox
+    cannot parse a value.
     """
+    rootfs = storage.directory(node, ctid, section)
+    text, overridden = lxc.generate(ctid, section, str(rootfs))
+    common = Path(f"{node.root}{lxc.INCLUDES}/common.seccomp").read_text(encoding="utf-8")
+    folder = Path(f"{node.root}/var/lib/lxc/{ctid}")
+    replace_file(folder / "config", text)
+    replace_file(folder / "rules.seccomp", lxc.seccomp(section, common))
+    return overridden
+
+
+def check_lock(config: Config) -> None:
+    """Raise PctError if a backup or the like holds the container, by its ``lock`` key."""
     if lock := config.current.get("lock"):
         raise PctError(f"CT is locked ({lock})\n")
 

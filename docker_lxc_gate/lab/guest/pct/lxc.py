@@ -36,11 +36,7 @@ def seccomp(section: Section, common: str) -> str:
 
 
 def features(section: Section) -> dict[str, str]:
-    """The features, booleans as ``1`` and ``0``.
-
-    Raises:
-        PctError: Proxmox cannot parse them, so nothing can be generated.
-    """
+    """The features, booleans as ``1`` and ``0``; PctError if Proxmox cannot parse them."""
     found, said = formats.read(formats.FEATURES, section.get("features"))
     if said:
         raise PctError(said)
@@ -69,8 +65,7 @@ def memory_limits(section: Section) -> dict[str, int]:
 def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
     """LXC's configuration and the warning about what an explicit profile switches off.
 
-    Raises:
-        PctError: the section has a value that Proxmox cannot parse.
+    Raises PctError if Proxmox cannot parse a value of the section.
     """
     wanted = features(section)
     pairs = [
@@ -99,11 +94,7 @@ def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
 
 
 def require_supported(section: Section) -> None:
-    """Refuse what this front end cannot start.
-
-    Raises:
-        PctError: the section asks for something that it does not do.
-    """
+    """Raise PctError if the section asks for something that this front end does not do."""
     mknod = features(section).get("mknod") == "1"
     refused = [
         key

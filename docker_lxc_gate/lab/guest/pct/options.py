@@ -47,10 +47,7 @@ def parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
     """The positional arguments and the options of one command.
 
     Options are found anywhere up to ``--``, as Getopt::Long permutes. For ``exec`` whatever
-    follows the container's id is the command to run.
-
-    Raises:
-        PctError: with Proxmox's usage text, exit 2.
+    follows the container's id is the command to run. A PctError has Proxmox's usage text, exit 2.
     """
     synopsis, known = COMMANDS[command]
     usage = f"pct {command} {synopsis} [OPTIONS]\n".replace("  ", " ")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 
-from . import generated
 from .containers import Lxc
 from .errors import PctError
 from .files import config_path, load, store
+from .lifecycle import generate
 
 
 def main(argv: list[str], node: Lxc | None = None) -> int:
@@ -28,13 +28,11 @@ def main(argv: list[str], node: Lxc | None = None) -> int:
 def run(node: Lxc, ctid: str) -> None:
     """Apply what is pending, write the container's file and LXC's configuration anew.
 
-    No lock is taken: ``pct`` holds it while it waits for this.
-
-    Raises:
-        PctError: a value cannot be parsed; the container's file is written all the same.
+    No lock is taken: ``pct`` holds it while it waits for this. The container's file is written even
+    if a value cannot be parsed, which is a PctError.
     """
     if not config_path(node, ctid).exists():
         return
     config = load(node, ctid, quiet=True).applied()
     store(node, ctid, config)
-    generated.write(node, ctid, config.current)
+    generate(node, ctid, config.current)

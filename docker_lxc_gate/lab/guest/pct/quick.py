@@ -21,8 +21,7 @@ class Node:
     def text(self, ctid: str, code: int = 2) -> str:
         """The container's configuration file.
 
-        Raises:
-            PctError: there is none; ``code`` is 255 where Proxmox finds out inside a task.
+        The ``code`` of the PctError if there is none is 255 where Proxmox finds out inside a task.
         """
         try:
             # not pathlib: its import costs more than the whole command

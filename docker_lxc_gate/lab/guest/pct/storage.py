@@ -18,12 +18,7 @@ _NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>[0-9]+)(,.*)?")
 
 
 def allocate(ctid: str, requested: str) -> str:
-    """The ``rootfs`` value of a new volume.
-
-    Args:
-        ctid: the container it is for.
-        requested: ``STORAGE:SIZE``, the size in GiB.
-    """
+    """The ``rootfs`` value of a new volume; ``STORAGE:SIZE`` is requested, the size in GiB."""
     matched = _NEW.fullmatch(requested)
     if matched is None:
         raise PctError(f"unable to parse volume ID '{requested}'\n")
