@@ -128,11 +128,6 @@ class Unit:
         """Whether Docker runs."""
         return self.active == "active"
 
-    @property
-    def is_absent(self) -> bool:
-        """Whether there is no Docker."""
-        return self.load == "not-found"
-
 
 @dataclass(frozen=True)
 class Given:

@@ -17,7 +17,7 @@ from docker_lxc_gate.doctor.examine import asked
 from docker_lxc_gate.doctor.examine import diagnose as judged
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair, Side, Where
 from docker_lxc_gate.errors import FactError, RemediationError
-from docker_lxc_gate.facts.apt import is_within
+from docker_lxc_gate.facts.apt import is_within, order
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def states(case: Case, where: Where) -> tuple[dict[str, str], dict[str, str]]:
             raise FactError("the node does not say which kernel it runs")
         releases = [each for each in map(upgrade_reads.release, later) if each]
         before[KERNEL] = running
-        after[KERNEL] = upgrade_reads.newest([running, *releases])
+        after[KERNEL] = max([running, *releases], key=order)
     return before, after
 
 

@@ -21,7 +21,7 @@ from docker_lxc_gate.doctor.examinations import confinement, storage
 from docker_lxc_gate.doctor.examinations.ownership import points
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.apt import LOOKING, order
+from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.read import Read
 
@@ -139,11 +139,6 @@ def _seconds(text: str) -> float:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError, OSError, IndexError):
         return 0.0
-
-
-def newest(releases: list[str]) -> str:
-    """Return the newest of some kernels' releases; empty if there is none."""
-    return max(releases, key=order, default="")
 
 
 #: By package that ``apt-get dist-upgrade`` would change, as far as the table speaks of it: its

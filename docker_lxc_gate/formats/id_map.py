@@ -34,10 +34,6 @@ class Range:
     outside: int
     count: int
 
-    def has_inside(self, number: int) -> bool:
-        """Whether an id of the container is in it."""
-        return self.inside <= number < self.inside + self.count
-
     def has_outside(self, number: int) -> bool:
         """Whether an id of the node is in it."""
         return self.outside <= number < self.outside + self.count

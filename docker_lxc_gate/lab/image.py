@@ -46,7 +46,10 @@ _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 @dataclass(frozen=True)
 class NodeImage:
-    """A node's root, its kernel and initial RAM disk, and the keys to get in."""
+    """A folder with a node's root, its kernel and initial RAM disk, and the keys to get in.
+
+    The root is raw, sparse, and never written to.
+    """
 
     folder: Path
 
@@ -54,16 +57,6 @@ class NodeImage:
     def name(self) -> str:
         """What the image is called: the digest is part of it."""
         return self.folder.name
-
-    @property
-    def disk(self) -> Path:
-        """The root filesystem (raw, sparse, never written to)."""
-        return self.folder / "disk.raw"
-
-    @property
-    def identity(self) -> Path:
-        """The private key that root on the node accepts."""
-        return self.folder / "id_ed25519"
 
     @property
     def host_key(self) -> str:

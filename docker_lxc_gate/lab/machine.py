@@ -201,8 +201,8 @@ class Lab:
             building = beside.submit(self._wanted, images, name, container_releases)
             image = images.node(release)
             try:
-                had = self.state.image, self.state.hardware
-                if had != (image.name, hardware().fingerprint):
+                state = self.state
+                if (state.image, state.hardware) != (image.name, hardware().fingerprint):
                     self._node.qemu.stop()
                     self._node.boot(image, release)
                 wanted = building.result()

@@ -102,7 +102,7 @@ class Node:
             "127.0.0.1",
             state.port,
             "root",
-            identity=NodeImage(self.images / state.image).identity,
+            identity=self.images / state.image / "id_ed25519",
             known_hosts=self.folder / "known_hosts",
             only_known=True,
         )

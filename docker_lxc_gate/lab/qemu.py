@@ -145,7 +145,7 @@ class Qemu:
     def create_disk(self, image: NodeImage) -> None:
         """Create the machine's disk, an empty overlay of the image's."""
         self.disk.unlink(missing_ok=True)
-        base = ["-F", "raw", "-b", str(image.disk)]
+        base = ["-F", "raw", "-b", str(image.folder / "disk.raw")]
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.disk)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:

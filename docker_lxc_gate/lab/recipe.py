@@ -55,11 +55,6 @@ class Machine(Row, frozen=True):
     space: int = 6 << 30
 
 
-class _Node(Row, frozen=True):
-    packages: tuple[str, ...]
-    masked: tuple[str, ...]
-
-
 class _Container(Row, frozen=True):
     packages: tuple[str, ...]
     ifupdown: tuple[str, ...]
@@ -76,9 +71,9 @@ class _Apt(Row, frozen=True):
 
 
 class Recipe(Row, frozen=True):
-    """``recipe.toml``, which explains its keys; a machine's packages there are its own alone."""
+    """``recipe.toml``; ``node`` is what all machines share, and each has its own packages alone."""
 
-    node: _Node
+    node: Machine
     container: _Container
     apt: _Apt
     machine: tuple[Machine, ...]

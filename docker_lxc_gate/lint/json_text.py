@@ -50,7 +50,8 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
     A byte order mark decides the encoding, as it does for dockerd; a blank file holds nothing.
     """
     try:
-        text = _decoded(source.content)
+        mark = next((each for each in _MARKS if source.content.startswith(each)), b"")
+        text = source.content.removeprefix(mark).decode(_MARKS.get(mark, "utf-8"))
         value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
     except json.JSONDecodeError as error:
         said = f"not JSON: {error.msg}"
@@ -69,11 +70,6 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
         for line, column in [document.place(path)]
     ]
     return document, found
-
-
-def _decoded(content: bytes) -> str:
-    mark = next((each for each in _MARKS if content.startswith(each)), b"")
-    return content.removeprefix(mark).decode(_MARKS.get(mark, "utf-8"))
 
 
 def _no_number(name: str) -> Any:

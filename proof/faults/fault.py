@@ -48,25 +48,7 @@ class Expectation:
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One way of breaking a healthy target, as a row of ``proof/faults/rows`` has it.
 
-    Attributes:
-        id: its number, and a word if several faults have the same number.
-        title: what is broken, in a reader's words.
-        inject: shell for the node, see :data:`PRELUDE`.
-        red: by its id, the words of each scenario that must be *not compliant*. The first word
-            must be in the message's first line. ``{ctid}`` stands for the container's number.
-        undetermined: the same of each scenario that must be *undetermined*. ``all`` and
-            ``inside`` stand for each other scenario, of those that change nothing or look into
-            the container.
-        also: ids of the scenarios that may fail too, but need not.
-        start: the state that the fault starts from.
-        reach: the machines that the fault can affect.
-        rollback: shell that rolls the fault back.
-        contained: whether inject and rollback touch nothing but the container and its
-            configuration. Only such a fault may run on a real target.
-        release: the Debian release of the container's template, if not the default.
-        look: whether the gate runs read-only. Otherwise it would create a missing container.
-        image: what :func:`docker_lxc_gate.lab.hello_image.docker_archive` gets, to make the image
-            that the registry has as hello-world instead.
+    ``catalogue.toml`` explains the keys.
     """
 
     id: str

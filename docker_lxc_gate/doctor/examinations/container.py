@@ -94,7 +94,7 @@ def docker(case: Case) -> Iterator[Finding]:
         except FactError as error:
             yield here("docker-mute", f"docker.service is active, but: {str(error)[:400]}")
         return
-    if unit.is_absent:
+    if unit.load == "not-found":
         yield here(
             "docker-absent",
             "Docker is not installed in the container: systemd knows no docker.service",
@@ -151,19 +151,15 @@ _MANY, _LONGEST = 10, 400
 def configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
     kind = Kind.CONTAINER if case.pct else Kind.LXC
-    known = frozenset(_known(case))
-    for each in _found(Source(case.config.path, case.content, kind)):
-        if each.id not in known:
-            yield each
-
-
-def _known(case: Case) -> Iterator[str]:
-    """Yield what the kernel itself was asked, which knows better than a file."""
-    if case.node.maybe(node_reads.id_maps(case.ctid), None) is not None:
-        yield "container-idmap-hole"
+    maps = case.node.maybe(node_reads.id_maps(case.ctid), None)
     confined = case.node.maybe(node_reads.confined(case.ctid), None)
-    if confined is not None and confined.confines_nothing:
-        yield "container-unconfined"
+    known = {  # the kernel itself was asked, which knows better than a file
+        "container-idmap-hole": maps is not None,
+        "container-unconfined": confined is not None and confined.confines_nothing,
+    }
+    for each in _found(Source(case.config.path, case.content, kind)):
+        if not known.get(each.id):
+            yield each
 
 
 @Examination(

@@ -159,20 +159,15 @@ def _is_volume(mount: DockerMount, name: str) -> bool:
 
 
 def _fix_volume(case: Case, root: str) -> str:
-    fix, point = PROBLEMS["volume-of-nobody"].fix, _point(case.config, root)
-    if not case.pct or not point:
+    fix, points = PROBLEMS["volume-of-nobody"].fix, mount_points(case.config)
+    over = [place for place in points if f"{root}/".startswith(f"{place}/")]
+    if not case.pct or not over:
         return f"{fix} Otherwise copy its files into a new volume, with ids that are mapped."
+    point, _ = points[max(over, key=len)]
     return (
         f"{fix} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
         "(pve-container 6.1.6 or later)."
     )
-
-
-def _point(config: ContainerConfig, root: str) -> str:
-    """Return the mount point of the configuration that a path lies on; empty for the root."""
-    points = mount_points(config)
-    over = [place for place in points if f"{root}/".startswith(f"{place}/")]
-    return points[max(over, key=len)][0] if over else ""
 
 
 #: Rights to read and write.
@@ -259,7 +254,8 @@ def above(case: Case) -> Iterator[Finding]:
         f"{noun} {ids[at]}"
         for ids in named
         for at, (noun, ranges) in enumerate((("user", maps.users), ("group", maps.groups)))
-        if ids[at] >= NEEDED and not any(each.has_inside(ids[at]) for each in ranges)
+        if ids[at] >= NEEDED
+        and not any(each.inside <= ids[at] < each.inside + each.count for each in ranges)
     }
     if above:
         said = ", ".join(sorted(above)[:MANY])

@@ -47,7 +47,9 @@ def data(case: Case) -> Iterator[Finding]:
     mount = below(case.node.of(node_reads.mounts(case.ctid)), root)
     versions = case.node.of(node_reads.VERSIONS)
     confined = case.node.of(node_reads.confined(case.ctid))
-    system = _file_system(mount, versions)
+    system = f"{mount.type[:40]} (kernel {versions.get('kernel', 'unknown')[:40]})"
+    if mount.type == "zfs" and versions.get("zfs"):
+        system = f"zfs {versions['zfs'][:40]}"
     obstacles = list(overlay_obstacles(mount, versions, confined))
     if obstacles:
         could = f"native overlay cannot be mounted here: {'; '.join(obstacles)}"
@@ -122,12 +124,6 @@ def allows_overlay(confined: Confined) -> bool:
         for rule in profile.rules
         if not rule.denies
     )
-
-
-def _file_system(mount: Mount, versions: Mapping[str, str]) -> str:
-    if mount.type == "zfs" and versions.get("zfs"):
-        return f"zfs {versions['zfs'][:40]}"
-    return f"{mount.type[:40]} (kernel {versions.get('kernel', 'unknown')[:40]})"
 
 
 def _version(text: str) -> tuple[int, int] | None:

@@ -167,7 +167,9 @@ def _pipes(
         if not any("ii" in word for word in words[1:]):
             said = f"'{' '.join(inner)} | {' '.join(words)}' is no test for an installed package"
             yield source.at("script-dpkg-grep", each.line, said)
-    elif pipefail and inner and _quiet(words) and not _is_short(inner):
+    elif pipefail and inner and _quiet(words):
+        if inner[0] in _SHORT or tuple(inner[:2]) in _SHORT_PAIRS:
+            return
         said = f"'{words[0]} -q' reads from {inner[0]} through a pipe, under pipefail"
         yield source.at("script-grep-quiet-pipefail", each.line, said)
 
@@ -178,10 +180,6 @@ def _quiet(words: Sequence[str]) -> bool:
         word in {"--quiet", "--silent"} or patterns.fullmatch(r"-[A-Za-z]*q[A-Za-z]*", word)
         for word in options
     )
-
-
-def _is_short(words: Sequence[str]) -> bool:
-    return words[0] in _SHORT or tuple(words[:2]) in _SHORT_PAIRS
 
 
 def _on_node(source: Source, each: Command, words: Sequence[str]) -> Iterator[Finding]:

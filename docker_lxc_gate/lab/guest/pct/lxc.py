@@ -48,26 +48,13 @@ def unprivileged(section: Section) -> bool:
     return section.get("unprivileged") == "1"
 
 
-def memory_limits(section: Section) -> dict[str, int]:
-    """The cgroup files of the memory controller and their values in bytes.
-
-    ``memory.high`` lies 1/128 below the limit, so that a container is slowed before it is killed.
-    """
-    memory = int(section.get("memory", "512")) * MIB
-    swap = int(section.get("swap", "512")) * MIB
-    return {
-        "memory.max": memory,
-        "memory.high": memory - memory // 128,
-        "memory.swap.max": swap,
-    }
-
-
 def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
     """LXC's configuration and the warning about what an explicit profile switches off.
 
     Raises PctError if Proxmox cannot parse a value of the section.
     """
     wanted = features(section)
+    memory, swap = (int(section.get(name, "512")) * MIB for name in ("memory", "swap"))
     pairs = [
         ("lxc.cgroup.relative", "0"),
         ("lxc.cgroup.dir.monitor", f"lxc.monitor/{ctid}"),
@@ -83,7 +70,9 @@ def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
         ("lxc.tty.max", section.get("tty", "2")),
         ("lxc.environment", "TERM=linux"),
         ("lxc.uts.name", section.get("hostname", f"CT{ctid}")),
-        *[(f"lxc.cgroup2.{name}", str(value)) for name, value in memory_limits(section).items()],
+        ("lxc.cgroup2.memory.max", str(memory)),
+        ("lxc.cgroup2.memory.high", str(memory - memory // 128)),  # slowed before it is killed
+        ("lxc.cgroup2.memory.swap.max", str(swap)),
         ("lxc.rootfs.path", rootfs),
         *_networks(ctid, section),
         *section.environment(),

@@ -68,7 +68,8 @@ def parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
     found = "".join(f"{name}: {problem}\n" for name, problem in problems if problem)
     if found:
         raise PctError(f"400 Parameter verification failed.\n{found}{usage}", 2)
-    return positional, {name: _canonical(known[name], value) for name, value in options.items()}
+    truths = {name: formats.truth(options[name]) for name in options if known[name] == BOOLEAN}
+    return positional, options | truths
 
 
 def _split(words: list[str], known: dict[str, str]) -> tuple[list[str], dict[str, str], list[str]]:
@@ -116,7 +117,3 @@ def _problem(kind: str, value: str) -> str:
         said = formats.problem("features", value, "features")
         return said and f"invalid format - {said}"
     return ""
-
-
-def _canonical(kind: str, value: str) -> str:
-    return formats.truth(value) if kind == BOOLEAN else value
