@@ -62,11 +62,7 @@ def only_member(archive: bytes, *, largest: int) -> tuple[str, FileState] | None
     """Return the name and the state of an archive's one member.
 
     None if it is a device or a pipe, or the archive is empty: tar makes an empty archive of a
-    socket.
-
-    Args:
-        archive: the bytes; the caller has limited them.
-        largest: how large the file may be (bytes).
+    socket. The caller has limited the archive; the file in it may have ``largest`` bytes.
 
     Raises:
         TooLarge: the file is larger.

@@ -212,10 +212,7 @@ def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     r"""Return the lines about disks and snapshots, which a configuration must never lose.
 
     These are the disks and the parent snapshot in effect, and every line of a snapshot. Pending
-    lines do not count.
-
-    Returns:
-        Section, key and value of each, as a set, because pct rewrites and sorts the file.
+    lines do not count. Each is its section, key and value: pct rewrites and sorts the file.
 
     >>> sorted(volumes("arch: amd64\nmp0: local:x,mp=/x\n[pve:pending]\nmp1: y\n[before]\n"))
     [('', 'mp0', 'local:x,mp=/x'), ('before', '[', 'before')]

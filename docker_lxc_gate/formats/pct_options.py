@@ -90,20 +90,14 @@ _ADDRESSES = {
     "IPv4 address with its mask": ("IPv4Interface",),
     "IPv6 address with its mask": ("IPv6Interface",),
 }
-_NUMBERS = {
-    "integer": patterns.compile(r"[0-9]+"),
-    "number": patterns.compile(r"[0-9]+(\.[0-9]+)?"),
-}
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why Proxmox cannot read an option.
+    """Why Proxmox cannot read an option, in its own words.
 
-    Attributes:
-        words: the cause, in Proxmox's words.
-        certain: whether a newer version cannot read it, either.
-        guess: the key or the value that was meant, as far as can be told.
+    It is ``certain`` if a newer version cannot read it, either. The ``guess`` is the key or the
+    value that was meant, as far as can be told.
     """
 
     words: str
@@ -230,7 +224,7 @@ def _wrong(value: Value, text: str, *, limits: bool) -> str:
     elif value.kind == "text":
         return _wrong_text(value, text, limits=limits)
     else:
-        ok = bool(_NUMBERS[value.kind].fullmatch(text))
+        ok = bool(_FORMS[value.kind].fullmatch(text))
     if not ok:
         return f"type check ('{value.kind}') failed - got '{text}'"
     if limits and value.least is not None and float(text) < value.least:

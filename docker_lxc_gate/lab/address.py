@@ -14,13 +14,8 @@ def lab_address(tell: Callable[[str], None]) -> SshAddress:
     """Return the address of the lab's node, for :func:`docker_lxc_gate.machines.connect.opened`.
 
     This starts the lab if it is not running. A running lab stays as it is, even if this checkout
-    has changed since.
-
-    Args:
-        tell: called with one line before each long operation.
-
-    Raises:
-        LabError: the lab could not be built or started.
+    has changed since. ``tell`` gets one line before each long operation. Raises LabError if the lab
+    could not be built or started.
     """
     # Imported here: a real host needs none of the lab's libraries.
     from docker_lxc_gate.lab.machine import Lab  # noqa: PLC0415

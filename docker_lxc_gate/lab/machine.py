@@ -307,9 +307,6 @@ class Lab:
         Two machines work side by side then, each on its own disk. The images are shared: the
         copy's ``images`` is a link. Stopped, because QEMU writes to the disk while it runs.
 
-        Args:
-            home: of the other lab; has no machine yet.
-
         Raises:
             UsageError: there is nothing to copy, or ``home`` has a machine.
             NoSpace: the copy does not fit.

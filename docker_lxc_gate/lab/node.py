@@ -181,8 +181,7 @@ class Node:
     def settle(self, within: float) -> None:
         """Wait until SSH answers, and set the clock, which a snapshot stops.
 
-        Raises:
-            MachineFailed: no answer within so many seconds; with the console's last lines.
+        Without an answer in so many seconds, MachineFailed has the console's last lines.
         """
         if not self.answers(within):
             raise MachineFailed(

@@ -42,8 +42,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def machine(path: Path) -> Machine:
     """Return the node that a machine file describes.
 
-    Raises:
-        UsageError: naming the file, the key, and what was expected.
+    A UsageError names the file, the key, and what was expected.
     """
     file = _read(path)
     if left := dict.fromkeys(_PLACEHOLDER.findall(file.repository)):

@@ -219,8 +219,7 @@ class Qemu:
     ) -> Any:
         """Run one QMP command on a new connection, and return its answer.
 
-        Raises:
-            MachineFailed: no connection, no answer within ``timeout`` seconds, or an error.
+        Raises MachineFailed without one within ``timeout`` seconds, and for an error.
         """
         if self.pid() is None:
             raise MachineFailed(f"no machine is running in {self.folder}")

@@ -84,8 +84,7 @@ class Repository:
 def named(text: str, key: bytes) -> tuple[Repository, ...]:
     """Return the archives of an apt source (one line, or deb822), with their signing key.
 
-    Raises:
-        ValueError: the source or the key is wrong; names the expected form.
+    If one of the two is wrong, a ValueError names the expected form.
     """
     found = sources.parse(text)
     if not found or not all(map(_is_fetched, found)):

@@ -59,14 +59,9 @@ class Source:
 
 
 def archives(mirror: str = "", etc: Path = Path("/etc/apt")) -> Archives:
-    """Return Debian's archives.
+    """Return Debian's archives: a ``mirror`` and its security archive, or those that apt names.
 
-    Args:
-        mirror: use this one (and its security archive) instead of apt's sources.
-        etc: apt's configuration folder.
-
-    Raises:
-        NoSources: apt names none and ``mirror`` is empty.
+    Raises NoSources if apt's configuration folder names none, and there is no ``mirror``.
     """
     if mirror:
         uri = mirror.rstrip("/")

@@ -86,11 +86,8 @@ def under(*paths: Path, pasted: bytes = b"") -> Found:
     """Return the files at paths, or below them, that can be linted, each of them once.
 
     A path is refused that does not exist, cannot be read, is of no known kind, or is a directory
-    with nothing in it that can be linted.
-
-    Args:
-        paths: files and directories. If one is a link itself, what it leads to is meant.
-        pasted: what is at the path ``-``.
+    with nothing in it that can be linted. If it is a link itself, what it leads to is meant. At the
+    path ``-`` is what was ``pasted``.
 
     Raises:
         UsageError: all are refused.

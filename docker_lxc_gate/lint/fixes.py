@@ -51,11 +51,8 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
     The mode stays. pmxcfs lets nobody set modes or owners, and that is no error. The directory is
     opened once: its owner can put a link in the place of any part of the path.
 
-    Args:
-        path: the file; of a link, what it leads to.
-        before: what was linted.
-        after: what is written.
-        executable: whether everybody who may read it may execute it, too.
+    Of a link, what it leads to is replaced, if it is still as linted: ``before``. If the file
+    becomes ``executable``, everybody who may read it may execute it, too.
 
     Returns:
         The copy's path; empty if no content changed.

@@ -161,10 +161,8 @@ class _Refused(Exception):
 def refused(source: Source, *, here: bool) -> str:
     """Return why a profile is not given to the parser; empty if it may be.
 
-    Args:
-        source: of the kind PROFILE.
-        here: whether its directory is one of this machine. On a node it is root's own: there the
-            names in the profile are judged, and nothing is opened.
+    If it is not ``here``, its directory is a node's, and root's own: there the names in the profile
+    are judged, and nothing is opened.
     """
     base = source.base or OWN
     try:

@@ -33,7 +33,7 @@ def opened(
     tell: Callable[[str], None] = lambda _: None,
     reads: Iterable[Read[Any]] = (),
 ) -> Iterator[Runtime]:
-    """Connect to a target's node and close the connection afterwards.
+    """Connect to a target's node, yield its runtime, and close the connection afterwards.
 
     Args:
         target: of whose node.
@@ -42,9 +42,6 @@ def opened(
         listener: called with the result of every command.
         tell: called with one line before each long operation.
         reads: are asked of the node in the same round trip, since they will be wanted next.
-
-    Yields:
-        The runtime that manages the containers of the node.
 
     Raises:
         TransportError: the node cannot be reached, does not give us root, or has no runtime.

@@ -77,11 +77,8 @@ def node_of(text: str, file: Path | None) -> Target | None:
 def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
     """Return the containers of a node, in a few round trips; their state is asked, and no pct.
 
-    Args:
-        runtime: of the node.
-        name: of the node, as the command line has it.
-        tag: one of Proxmox's; without it those with Docker are asked, and only a container that
-            is known to have none is left out.
+    The ``name`` is the node's, as the command line has it. Without a ``tag`` of Proxmox's, those
+    with Docker are asked, and only a container that is known to have none is left out.
 
     Raises:
         FactError: the node's containers cannot be listed.

@@ -54,17 +54,11 @@ class Node:
 def run(
     node: Transport, pid: int, program: str, *words: str, what: str = "its root cannot be seen"
 ) -> CommandResult:
-    """Run a perl program that begins with ``programs/guest_root.pl`` on the node.
+    """Run a perl program that begins with ``programs/guest_root.pl`` on the node of a container.
 
-    Args:
-        node: the node of the container.
-        pid: of the container's first process, on the node.
-        program: the whole program.
-        words: its arguments; never unchecked text of the guest.
-        what: the consequence of a failure, for the error message.
-
-    Returns:
-        The result, with exit code 0 or :data:`ABSENT`.
+    Its exit code is 0 or :data:`ABSENT`. The ``pid`` is that of the container's first process, on
+    the node; the ``words`` are never unchecked text of the guest. The error message says ``what``
+    the consequence of a failure is.
 
     Raises:
         FactError: the program failed, for example because the node has no perl.

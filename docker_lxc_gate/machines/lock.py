@@ -79,8 +79,7 @@ class Lock:
     def held(self, doing: str) -> Iterator[None]:
         """Hold the lock during the context; contexts may be nested.
 
-        Args:
-            doing: the purpose, for other runs to read: ``apply to container 950``.
+        Other runs read what this one is ``doing``: ``apply to container 950``.
 
         Raises:
             LockedError: another run holds the lock; the error names the holder, its machine, its

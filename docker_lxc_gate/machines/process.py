@@ -90,10 +90,7 @@ def uninterrupted(say: Callable[[int], None] = lambda _: None) -> Iterator[None]
     """Delay SIGINT, SIGTERM and SIGHUP until the end of the context.
 
     An interrupt in the middle of a process's start would leave it running, and no terminal would
-    end it.
-
-    Args:
-        say: is called in the handler, with the number of a signal that came.
+    end it. The handler calls ``say`` with the number of a signal that came.
     """
     handlers = {each: signal.getsignal(each) for each in _INTERRUPTS}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
@@ -137,16 +134,13 @@ def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
 def converse(
     process: subprocess.Popen[bytes], stdin: bytes, *, deadline: float, limit: int
 ) -> tuple[bytes, bytes]:
-    """Feed a process, read both its outputs to their end, and wait for its exit.
+    """Feed a process, read both its outputs to their end, and return them after its exit.
 
     Args:
         process: as :func:`start` returns it.
         stdin: bytes for its standard input, which is then closed.
         deadline: on the monotonic clock (seconds).
         limit: for each output (bytes).
-
-    Returns:
-        Standard output and standard error.
 
     Raises:
         TimeoutError: the process, or another one that holds its outputs open, did not end in time.

@@ -20,9 +20,7 @@ LARGEST = 1 << 20
 def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
     """Open a file for reading; a link is not followed, and a pipe is not waited for.
 
-    Args:
-        place: the path of the file.
-        folder: the open directory that the path begins in.
+    The path begins in the open directory ``folder``, if one is given.
 
     Raises:
         ValueError: it is no regular file.

@@ -67,8 +67,7 @@ def find(text: str | None, file: Path | None = None) -> Target:
 def one(file: Path, kind: type[_T]) -> _T:
     """Return a file that is one table, as a value of a type.
 
-    Raises:
-        UsageError: names the file, the line and the key, and what to write instead.
+    A UsageError names the file, the line and the key, and what to write instead.
     """
     return _located(file, _toml(file), kind, 0)
 

@@ -101,11 +101,8 @@ class Transport:
         """Start a command that says one word and runs until its standard input ends.
 
         Its input ends when it is released, and also when this program or the connection is
-        gone: the far side notices, whatever has become of us.
-
-        Args:
-            argv: program and arguments.
-            word: the line that it says when it has begun; after any other it is ended.
+        gone: the far side notices, whatever has become of us. The ``word`` is the line that it says
+        when it has begun; after any other it is ended.
 
         Raises:
             CommandFailed: it ended instead.

@@ -49,10 +49,8 @@ def sample(faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
 def part(faults: Sequence[Fault], text: str) -> tuple[Fault, ...]:
     """Return one of several parts of some faults, for machines side by side.
 
-    ``2/3`` is the second of three parts, which differ by one fault at most.
-
-    Raises:
-        UsageError: ``text`` is not of this form, or there is no such part.
+    ``2/3`` is the second of three parts, which differ by one fault at most. Raises UsageError if
+    the text is not of this form, or there is no such part.
     """
     found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
     number, of = map(int, found.groups()) if found else (0, 0)
@@ -64,10 +62,7 @@ def part(faults: Sequence[Fault], text: str) -> tuple[Fault, ...]:
 def chosen(patterns: Sequence[str]) -> tuple[Fault, ...]:
     """Return the faults whose ids match (``F15``, ``F3*``), in the catalogue's order.
 
-    Without a pattern, return all faults.
-
-    Raises:
-        UsageError: a pattern matches no fault.
+    Without a pattern, return all faults; raises UsageError if one matches no fault.
     """
     for pattern in patterns:
         if not any(fnmatchcase(fault.id, pattern) for fault in FAULTS):

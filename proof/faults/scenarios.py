@@ -47,8 +47,7 @@ class Scenario:
 def scenarios() -> dict[str, Scenario]:
     """Return every scenario by its id: read-only ones first, then in the order of the files.
 
-    Raises:
-        ValueError: a scenario has no id, or several.
+    Raises ValueError if one has no id, or several.
     """
     found = {}
     for path in sorted((_ROOT / "features").glob("*.feature")):

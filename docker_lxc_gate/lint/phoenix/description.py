@@ -53,11 +53,8 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
 def check(source: Source, schemas: Sequence[Source], uses: list[Use]) -> Iterator[Finding]:
     """Yield what is wrong with a description.
 
-    Args:
-        source: of the kind DESCRIPTION.
-        schemas: the schemas that are linted with it; its own is the one that it names, or the one
-            next to it with its name.
-        uses: gets the profiles that the description gives to containers.
+    Of the schemas that are linted with it, its own is the one that it names, or the one next to it
+    with its name. ``uses`` gets the profiles that the description gives to containers.
     """
     document, found = json_text.read(source)
     yield from found

@@ -64,10 +64,8 @@ _PLAIN = patterns.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
 def check(source: Source, assigned: Collection[str], includes: Includes) -> Iterator[Finding]:
     """Yield what is wrong with the text of a file of profiles.
 
-    Args:
-        source: of the kind PROFILE or INCLUDED.
-        assigned: the profiles that a container is given, by the files that are linted with it.
-        includes: what can be included. What is wrong there is a finding in that file.
+    The files that are linted with it give a container the ``assigned`` profiles. What is wrong in
+    an included file is a finding there.
     """
     for said in statements(source.text):
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
@@ -228,14 +226,9 @@ def agreement(
     uses: Sequence[Use],
     whole: bool,
 ) -> Iterator[Finding]:
-    """Yield where the files do not agree.
+    """Yield where the files do not agree; ``known`` is what :func:`defined` returns.
 
-    Args:
-        sources: all that are linted.
-        known: see :func:`defined`.
-        uses: what containers are given.
-        whole: whether a whole ``/etc/apparmor.d`` is among the files, so that what is not defined
-            there is not loaded.
+    If a ``whole`` ``/etc/apparmor.d`` is among the files, what is not defined there is not loaded.
     """
     by_look = {alike(name): name for name in known}
     for use in uses:

@@ -37,8 +37,7 @@ _BOOTED = (
 def wait_until_booted(container: Transport) -> None:
     """Wait until systemd in the container has finished booting, with or without failed units.
 
-    Raises:
-        TransportError: it did not finish in time, or its node cannot be reached any more.
+    Raises TransportError if it did not in time, or its node cannot be reached any more.
     """
 
     @stamina.retry(on=_may_come, timeout=_BOOT, attempts=None, wait_max=2.0)
@@ -60,8 +59,7 @@ def wait_until_booted(container: Transport) -> None:
 def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
     """Wait until the container has a default route: DHCP may take longer than booting.
 
-    Raises:
-        TransportError: it got none within ``patience`` (seconds).
+    Raises TransportError if it got none within ``patience`` (seconds).
     """
 
     @stamina.retry(on=_NotYet, timeout=patience, attempts=None, wait_max=2.0)
