@@ -153,7 +153,9 @@ class Images:
 
         def build(into: Path) -> None:
             for variant in recipe.VARIANTS:
-                docker = _docker_packages(release) if variant == "docker" else ()
+                docker = recipe.CONTAINER.docker if variant == "docker" else ()
+                if docker and release != "bookworm":
+                    docker += ("docker-cli",)  # a package of its own (a Recommends) since trixie
                 ifupdown = recipe.VARIANTS[variant] == "ifupdown"
                 network = recipe.CONTAINER.ifupdown if ifupdown else ()
                 packages = (*recipe.CONTAINER.packages, *network, *docker)
@@ -290,12 +292,6 @@ def _cut_lists(base: IO[bytes]) -> dict[str, Entry]:
     installed, container = lists.names(found.pop(_STATUS)), recipe.CONTAINER
     roots = installed.union(container.docker, container.later)
     return {path: tree.Entry(text) for path, text in lists.cut(found, roots).items()}
-
-
-def _docker_packages(release: str) -> tuple[str, ...]:
-    """Return Docker's packages: since trixie the client is one of its own (a Recommends)."""
-    docker = recipe.CONTAINER.docker
-    return docker if release == "bookworm" else (*docker, "docker-cli")
 
 
 def _key_files(into: Path) -> dict[str, Entry]:

@@ -187,20 +187,12 @@ def parse(text: str) -> Target:
     host, ctid = match["host"].strip("[]"), int(match["ctid"])
     try:
         if host == "lab":
-            return _of_the_lab(ctid)
+            others = tuple(other for other in (951, 952) if other != ctid)
+            template = "local:vztmpl/debian-trixie-docker_amd64.tar.zst"
+            return Target(host, ctid, reserved=others, template=template, bridge="lxcbr0")
         return Target(host, ctid, int(match["port"]) if match["port"] else None, match["user"])
     except ValueError as error:
         raise UsageError(f"target {text!r}: {error}") from error
-
-
-def _of_the_lab(ctid: int) -> Target:
-    return Target(
-        "lab",
-        ctid,
-        reserved=tuple(other for other in (951, 952) if other != ctid),
-        template="local:vztmpl/debian-trixie-docker_amd64.tar.zst",
-        bridge="lxcbr0",
-    )
 
 
 def _filled(line: str, ctid: int) -> list[str]:
