@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.formats.apparmor_profile import statements
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.rules.tools import Tools
 
 
+#: How many findings of one problem a file has: a stranger's file may be wrong in half a million
+#: lines, and each one is masked and printed.
+MOST = 100
+
+
 def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
     """Return what is wrong with files that are linted together, by file, line and problem.
 
@@ -33,11 +40,25 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
     """
     try:
         found = _found(sources, with_tools)
-        return sorted(found, key=lambda each: (each.path, each.line, each.column, each.id))
+        found.sort(key=lambda each: (each.path, each.line, each.column, each.id))
+        return list(_few(found))
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()
         commands.cache_clear()
+
+
+def _few(found: list[Finding]) -> Iterator[Finding]:
+    """Yield the first findings of each problem in each file; the last of them counts the others."""
+    number, seen = Counter((each.path, each.id) for each in found), Counter[tuple[str, str]]()
+    for each in found:
+        key = each.path, each.id
+        seen[key] += 1
+        if seen[key] < MOST or (seen[key] == MOST and number[key] == MOST):
+            yield each
+        elif seen[key] == MOST:
+            more = f"{each.cause}; the same in {number[key] - MOST} more places"
+            yield replace(each, cause=more)
 
 
 def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.lint import discover, finding
-from docker_lxc_gate.lint.check import check
-from docker_lxc_gate.lint.finding import PROBLEMS
+from docker_lxc_gate.lint.check import MOST, check
+from docker_lxc_gate.lint.finding import PROBLEMS, Kind, Source
 from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines.transport import Local
 
@@ -62,3 +63,15 @@ def test_rule_says_what_why_and_how_to_fix(rule: object) -> None:
     assert not title.endswith(".")
     assert why.endswith(".")
     assert fix.endswith(".")
+
+
+def test_problem_of_thousands_of_lines_is_told_of_the_first_ones_and_counted() -> None:
+    """Each finding is masked and printed: a stranger's megabyte may hold half a million."""
+    lines = b"arch: amd64\nrootfs: local:950,size=8G\n" + b"a\n" * 30_000
+    many = check(
+        [Source("950.conf", lines, Kind.CONTAINER), Source("951.conf", lines, Kind.CONTAINER)]
+    )
+    told = Counter((each.path, each.id) for each in many)
+    assert set(told.values()) <= {1, MOST}
+    last = next(each for each in many if each.path == "951.conf" and each.line == 2 + MOST)
+    assert last.cause.endswith(f"; the same in {30_000 - MOST} more places")
