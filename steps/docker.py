@@ -14,6 +14,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict import evidence
 from steps.foreseen import foreseen
 from steps.witness import lines
@@ -36,49 +37,9 @@ NO_DOCKER = (
     "Docker is not installed in the container (docker-lxc-gate apply, with the same "
     "--target, installs it)"
 )
-#: Docker's messages and their causes. The first match wins. From issue trackers and sources. Each
-#: pattern is bounded, so that a guest's text costs linear time.
+#: Docker's messages and their causes. The first match wins.
 CAUSES = (
-    (
-        r"ip_unprivileged_port_start.{0,500}permission denied|reopen fd [0-9]+: permission denied",
-        (
-            "runc 1.2.8/1.3.3 and later re-open /proc files by descriptor, and the profile "
-            "refuses that without a record (the quiet denies of abstractions/lxc/container-base)"
-        ),
-    ),
-    (
-        r"fuse: device not found|/dev/fuse.{0,500}(No such file|not permitted|Permission denied)",
-        "the container has no usable /dev/fuse (features: fuse=1, and a restart)",
-    ),
-    (
-        r"(create keyring|session key).{0,500}(not permitted|not implemented)",
-        "a seccomp list refuses keyctl so that this runc fails (features: keyctl=1, and a restart)",
-    ),
-    (
-        r'error mounting "proc".{0,500}(permission denied|not permitted)',
-        "nested mounts are refused (features: nesting=1, or the profile's mount rules)",
-    ),
-    (
-        (
-            r"fuse-overlayfs\W{1,50}executable file not found"
-            r"|executable file not found.{0,500}fuse-overlayfs"
-        ),
-        "fuse-overlayfs is not installed, or not executable",
-    ),
-    (
-        # Without a mount of its own, runc finds the mount above it, the guest's root.
-        r'exec: "/hello": stat /hello: no such file|error preparing rootfs: remount-private /,',
-        (
-            "the root of the Docker container is empty: /usr/bin/fuse-overlayfs mounted nothing, "
-            "and may not be what its package brought (dpkg -V fuse-overlayfs)"
-        ),
-    ),
-    (
-        r"mount program.*fuse-overlayfs|fuse-overlayfs: cannot mount",
-        "fuse-overlayfs cannot mount",
-    ),
-    (r"Transport endpoint is not connected", "the fuse-overlayfs process behind a mount died"),
-    (r"Cannot connect to the Docker daemon", "Docker is not running in the container"),
+    *table("steps", "causes", dict[str, tuple[tuple[str, str], ...]])["causes"],
     (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which runs each command
 )
 
