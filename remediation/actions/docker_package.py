@@ -12,6 +12,7 @@ from typing_extensions import override
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, start_docker
@@ -45,12 +46,7 @@ GROUP = "docker"
 #: What groupadd and groupdel write, and then rename: first the one file, then the other. Where the
 #: power is cut in between, only one of them knows the group. Source: shadow's lib/commonio.c.
 _WRITTEN = ("/etc/group+", "/etc/gshadow+")
-#: Which of the two know a group, and which of the further paths are there. Fails where it cannot
-#: tell.
-_TRACES = (
-    'for db in group gshadow; do getent -s files "$db" "$1" >/dev/null && echo "$db" || '
-    'test $? = 2 || exit; done; shift; for path; do test ! -e "$path" || echo "$path"; done'
-)
+_TRACES = program("remediation", "group_traces.sh")
 #: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
 _DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
 #: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
@@ -58,53 +54,10 @@ _DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
 _NUKE = "nuke-graph-directory.sh"
 _NUKES = f"/usr/share/docker.io/contrib/{_NUKE}"
 
-#: Each path that is there and, if it is a directory, what is in it. Fails where it cannot tell.
-_LIST = (
-    'set -e; for path; do test ! -e "$path" -a ! -L "$path" || '
-    "find -H \"$path\" -maxdepth 1 ! -name '*taken-back-*'; done"
-)
-#: Takes pairs of a verb and a path. First it unmounts what a killed Docker left mounted below the
-#: path. ``empty`` deletes an empty file, a link to nothing, and a directory that holds no files;
-#: of anything else it prints what is there, and ends with 3. Any other verb than ``delete`` is
-#: appended to the name.
-_CLEAR = r"""
-set -e
-while test $# -gt 0
-do
-    test -e "$2" -o -L "$2" || {
-        shift 2
-        continue
-    }
-    awk -v at="$2/" 'index($2 "/", at) == 1 { print $2 }' /proc/self/mounts | sort -r |
-        while read -r each
-        do umount -l -- "$each"
-        done; case $1 in
-        empty)
-            find "$2" \( -type d -empty -o -path "$2" \( -empty -o -xtype l \) \) -delete
-            ! find "$2" ! -type d 2>/dev/null | grep . >&2 || exit 3 ;;
-        delete) rm -rf --one-file-system -- "$2" ;;
-        *) mv -T -- "$2" "$2.$1" ;;
-    esac; shift 2
-done
-"""
+_LIST = program("remediation", "listed.sh")
+_CLEAR = program("remediation", "clear.sh")
 _SOMEBODYS = 3
-#: What Docker and containerd make in their directories: anything else is somebody's.
-_MADE = (
-    *("buildkit", "containers", "engine-id", "fuse-overlayfs", "image", "network", "overlay2"),
-    *("plugins", "runtimes", "swarm", "tmp", "tmpmounts", "trust", "vfs", "volumes", _NUKE),
-    *("containerd", "docker-lxc-gate", "io.containerd.*", "lost+found", "opt", "rootfs"),
-)
-_OTHERS = " ".join(f"! -name '{each}'" for each in _MADE)
-#: Says so if there is an image, a container, a volume, a plugin, a swarm, or what Docker did not
-#: make: each is a directory or a file here.
-_HELD = (
-    'for root; do test -d "$root" || continue; for each in "$root"/containers/* "$root"/volumes/*/ '
-    '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/* '
-    '"$root"/plugins/*/config.json "$root"/swarm/*; '
-    'do test ! -e "$each" || { echo "$each"; exit; }; done; '
-    f'each=$(find -H "$root" -mindepth 1 -maxdepth 1 ! -empty {_OTHERS}) || exit; '
-    'test -z "$each" || { echo "$each"; exit; }; done'
-)
+_HELD = program("remediation", "docker_held.sh")
 #: Where Docker keeps what it holds, below its directory.
 _FOLDERS = {"container": "containers", "image": "image", "volume": "volumes"}
 #: What only a restart takes from a container: Docker's bridge (and with it its packet filter),

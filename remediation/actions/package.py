@@ -12,7 +12,9 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.tables import table
 from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
@@ -32,48 +34,15 @@ _APT = (
     *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
     *("-o", "DPkg::Options::=--force-confold"),
 )
-#: What is there already stays as it is: an upgrade could not be rolled back.
-_INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
-_FUNCTION = f"""
+#: What the programs call: apt, and what apt would do.
+_FUNCTIONS = f"""
 apt() {{ {shlex.join(_APT)} "$@"
+}}
+look() {{ apt {shlex.join(LOOKING)} -s "$@"
 }}"""
-#: Given a verb (``install``, or ``simulate``: what that would do), a package, and others that come
-#: with it where the release has them.
-_CHOSEN = f"""{_FUNCTION}
-look() {{ apt {shlex.join(LOOKING)} -s {shlex.join(_INSTALL)} "$@"
-}}
-known() {{ plan=$(look "$@" 2>/dev/null)
-}}
-if test "$0" = install
-then
-    apt {shlex.join(_INSTALL)} "$@" && exit
-    known "$@" && exit 1
-elif known "$@"
-then
-    printf '%s\\n' "$plan"
-    exit
-fi
-names=$1
-for each
-do test "$each" = "$1" || ! known "$1" "$each" || names="$names $each"
-done
-case $0 in
-    install) test "$names" != "$*" && apt {shlex.join(_INSTALL)} $names ;;
-    *) look $names ;;
-esac
-"""
-#: Given packages and words for apt: does that, unless apt would touch anything but these. Then it
-#: prints what else. apt may install one package to remove another.
-_ALONE = f"""{_FUNCTION}
-ours=" $1 "
-shift
-plan=$(apt {shlex.join(LOOKING)} -s "$@") || exit
-others=$(printf '%s\\n' "$plan" | awk -v ours="$ours" '
-    /^(Inst|Purg|Remv) / && !index(ours, " " $2 " ") {{ print $2 }}') || exit
-test -z "$others" || {{ echo $others && exit 3
-}}
-apt "$@"
-"""
+_CHOSEN, _ALONE = (
+    _FUNCTIONS + program("remediation", name) for name in ("apt_chosen.sh", "apt_alone.sh")
+)
 _OTHERS = 3
 #: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
 #: nothing; unlike ``--configure -a`` it starts no service, and touches no package of anybody's.
@@ -86,34 +55,12 @@ _DPKGS_JOURNAL = Read(
 #: Unpacks anew, and runs no script that would start what is to go.
 _UNPACK = ("-o", "DPkg::ConfigurePending=false")
 _AGAIN = ("install", "--reinstall", "--no-install-recommends")
-#: What the packages that may come delete when they are purged, whoever wrote it: their settings,
-#: and units that somebody masked. Source: conffiles, postinst and postrm of Debian's packages of
-#: 13. docker-ce and containerd.io, removed and not purged, leave some of the same.
-SETTINGS = {
-    "/etc/adduser.conf": "adduser",
-    "/etc/deluser.conf": "adduser",
-    "/etc/ca-certificates.conf": "ca-certificates",
-    "/etc/containerd/config.toml": "containerd",
-    "/etc/systemd/system/containerd.service": "containerd",
-    "/etc/default/docker": "docker.io",
-    "/etc/init.d/docker": "docker.io",
-    "/etc/systemd/system/docker.service": "docker.io",
-    "/etc/systemd/system/docker.socket": "docker.io",
-    "/etc/fuse.conf": "fuse3",
-    "/etc/ethertypes": "netbase",
-    "/etc/protocols": "netbase",
-    "/etc/rpc": "netbase",
-    "/etc/services": "netbase",
-    "/etc/ssl/openssl.cnf": "openssl",
-}
+#: What the packages that may come delete when they are purged, whoever wrote it.
+SETTINGS = table("remediation.actions", "settings", dict[str, str])
 _THERE = 'for path; do test ! -e "$path" -a ! -L "$path" || echo "$path"; done'
 _SETTINGS_THERE = unparsed("sh", "-c", _THERE, "there", *SETTINGS)
 #: Names those settings of the given packages that are not as the package brought them.
-_EDITED = (
-    "dpkg-query -W -f '${Conffiles}\\n' \"$@\" 2>/dev/null | "
-    "awk 'length($2) == 32 { print $2 \"  \" $1 }' | "
-    'md5sum -c --quiet --ignore-missing 2>/dev/null | sed "s/: FAILED$//"'
-)
+_EDITED = program("remediation", "edited_settings.sh")
 _EDITED_SETTINGS = unparsed("sh", "-c", _EDITED, "edited", *sorted(set(SETTINGS.values())))
 
 

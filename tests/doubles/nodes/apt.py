@@ -46,7 +46,7 @@ class Apt(Stateful):
             case ["find", "/var/lib/dpkg/updates", *_]:
                 return 0, b"/var/lib/dpkg/updates/0001\n" * self.interrupted, b""
             case ["sh", "-c", package._CHOSEN, verb, *names]:
-                look = ["-s", *package._INSTALL]
+                look = ["-s", "install", "--no-install-recommends", "--no-upgrade"]
                 has = [name for name in names if self._known([*look, names[0], name])]
                 return self._apt([*look[verb == "install" :], *(has or names[:1])])
             case ["sh", "-c", package._ALONE, "alone", ours, *words]:
