@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import is_directory
+from docker_lxc_gate.tables import table
 from remediation import desired, phoenix, plan_file
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
@@ -29,7 +30,8 @@ from remediation.edits.daemon_json import daemon_json, data_root
 from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
-from remediation.phoenix.steps import steps as phoenix_steps
+from remediation.phoenix.description import described
+from remediation.phoenix.scripts import install_script, setup_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,25 +40,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
     from remediation.plan_file import PlanFile
 
-#: All actions (with phoenix and a container), in the plan's order: id, title, and clause. A title
-#: may be reworded. An id never changes and is never reused, because journals on nodes name the
-#: action of a before-image by it.
-ACTIONS = {
-    "setup-script": ("setup script carries the tunable", "STEP-1.1"),
-    "nesting-tunable": ("nesting tunable", "STEP-1.2"),
-    "repository-profile": ("repository's profile carries the rules", "STEP-2.1"),
-    "apparmor-profile": ("profile is deployed and loaded", "STEP-2.2"),
-    "container-options": ("container {ctid} has its features and its profile", "STEP-2.2"),
-    "install-script": ("install script", "STEP-3.1"),
-    "container-description": (
-        "container {ctid} is described with its features and profile",
-        "STEP-3.2",
-    ),
-    "fuse-overlayfs-package": ("fuse-overlayfs is installed", "STEP-3.1"),
-    "docker-settings-directory": ("Docker's settings have a directory", "STEP-3.1"),
-    "docker-storage-driver": (f"Docker uses {desired.DRIVER}", "STEP-3.1"),
-    "docker-engine": ("Docker is installed", "STEP-3.1"),
-}
+#: All actions (with phoenix and a container), in the plan's order: id, title, and clause.
+ACTIONS = table("remediation", "docker_in_lxc", dict[str, tuple[str, str]])
 #: The actions that are about the shipped profile.
 _OF_THE_PROFILE = frozenset(
     ("repository-profile", "apparmor-profile", "install-script", "container-description")
@@ -106,7 +91,7 @@ def plan(
     steps = _apparmor(node)
     has_phoenix = node.ask(is_directory(repository))
     if has_phoenix:
-        steps += phoenix_steps(node, repository, ctid, _named)
+        steps += _phoenix(node, repository, ctid)
     if state is not None:
         steps.append(_options(runtime, ctid, wanted))
     steps.sort(key=lambda step: step.action.requirement)
@@ -175,6 +160,20 @@ def _apparmor(node: Transport) -> list[Step]:
             (Consequence("reload-apparmor", "reload AppArmor", reload_back),),
         ),
         Step(deployed, node),
+    ]
+
+
+def _phoenix(node: Transport, repository: str, ctid: int) -> list[Step]:
+    """Steps 1.1, 2.1, 3.1 and 3.2: the files of phoenix's checkout."""
+    edits: dict[str, tuple[str, Callable[[bytes | None], bytes]]] = {
+        "setup-script": (phoenix.SETUP_SCRIPT, setup_script),
+        "repository-profile": (phoenix.PROFILE, desired.profile),
+        "install-script": (phoenix.INSTALL_SCRIPT, install_script),
+        "container-description": (phoenix.CONTAINERS, partial(described, ctid=ctid)),
+    }
+    return [
+        Step(FileEdit(*_named(action, ctid), f"{repository}/{path}", edit), node)
+        for action, (path, edit) in edits.items()
     ]
 
 

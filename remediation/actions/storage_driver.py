@@ -21,7 +21,7 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.printable import Notice, counted, cut
 from remediation.actions.file_edit import FileEdit
-from remediation.edits.json_files import parse
+from remediation.edits.json_files import readable
 from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class StorageDriver(Action[DockerState]):
             return Cargo(obstacle=f"that is not possible to {self.driver}")
         if (driver := _driver(on.ask(docker.DRIVER_AND_ROOT))) not in {"", _FORMER[self.driver]}:
             return Cargo(obstacle=f"Docker runs on {cut(driver)}, not on {_FORMER[self.driver]}")
-        if _settings(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
+        if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
             return Cargo(obstacle="they go on running while Docker restarts (live-restore)")
         try:
             return on.ask(self._look(self.root(settings)))
@@ -392,17 +392,9 @@ def _cargo(result: CommandResult) -> Cargo:
     return Cargo(obstacle=cut(said.strip(), 300) or f"the look ended with {result.exit_code}")
 
 
-def _settings(settings: bytes | None) -> dict[str, Any]:
-    try:
-        found = parse(settings or b"")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _named(settings: bytes | None, key: str) -> str:
     """Return what Docker's settings name under a key, empty if nothing."""
-    named = _settings(settings).get(key)
+    named = readable(settings).get(key)
     return named if isinstance(named, str) else ""
 
 

@@ -7,8 +7,7 @@ import posixpath
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from remediation import desired
-from remediation.edits.json_files import as_json
-from remediation.edits.json_files import parse as parse_settings
+from remediation.edits.json_files import as_json, parse, readable
 
 
 @foreign.parser()
@@ -18,11 +17,7 @@ def data_root(text: bytes | None) -> str:
     Raises:
         FactError: the settings name an invalid path.
     """
-    try:
-        settings = parse_settings(text or b"")
-    except ValueError:
-        settings = None
-    found = settings.get("data-root") if isinstance(settings, dict) else None
+    found = readable(text).get("data-root")
     if isinstance(found, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in found):
         raise FactError(
             f"{desired.DAEMON_JSON}: data-root is {found!r:.200}, which is not a path: correct it"
@@ -34,7 +29,7 @@ def data_root(text: bytes | None) -> str:
 def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
     """Return Docker's settings with the storage driver; every other key is kept."""
     try:
-        settings = parse_settings(text or b"")
+        settings = parse(text or b"")
     except ValueError as error:
         raise FactError(
             f"{desired.DAEMON_JSON} is not JSON ({error}): correct it, apply did not change it"

@@ -55,6 +55,16 @@ def parse(content: bytes) -> Any:
     return {} if found is None else found
 
 
+@foreign.parser()
+def readable(content: bytes | None) -> dict[str, Any]:
+    """Return the file's settings; empty if it is absent, cannot be read, or holds no object."""
+    try:
+        found = parse(content or b"")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
 

@@ -1,32 +1,9 @@
 """The durable list of before-images on the node: one JSON object a line, to be read with less.
 
-``/var/lib/docker-lxc-gate/journal.jsonl`` (root only) is only ever added to. Format version 3::
-
-    {"v":3,"at":"2026-11-24T18:30:00Z","ctid":950,"kind":"before","action":"nesting-tunable","machine":"node","state":…}
-    {"v":3,"at":"…","ctid":950,"kind":"after","action":"nesting-tunable","machine":"node","state":…}
-    {"v":3,"at":"…","ctid":950,"kind":"finished"}
-    {"v":3,"at":"…","ctid":950,"kind":"rolling_back"}
-    {"v":3,"at":"…","ctid":950,"kind":"rolled_back","action":"nesting-tunable"}
-    {"v":3,"at":"…","ctid":950,"kind":"accepted","action":"nesting-tunable"}
-    {"v":3,"at":"…","ctid":950,"kind":"cut"}
-
-and at each line's end its ``"sum"``, by which damage is noticed
-(:mod:`remediation.engine.journal_format`).
-``action`` is an action's id, never its title; ``machine`` is ``node``, or ``container``, which is
-the one of the line's ``ctid``. Versions 1 and 2 were never released, and are refused.
-
-``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
-the change is complete; ``rolled_back`` when it is rolled back and looked at (``"last":true``: only
-what the last run had done, since that failed); ``accepted`` when it is to stay. What an entry goes
-through is drawn in :class:`remediation.engine.journal_entries.Life`. A run and a rollback end in
-``finished``; while an entry is open, another last line is of a run that did not end. A line without
-its end (the disk was full, the power went) does not count: what was changed before it stands in the
-whole lines, and of a ``before`` without its end nothing was changed. Whoever writes next ends it
-with ``cut``, on the same line, so that being cut off at that leaves again a line without its end.
-
-In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
-are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
-attribute that is no text is ``{"name": …}``, in base64; an attribute's name is ``base64: …``.
+``/var/lib/docker-lxc-gate/journal.jsonl`` (root only) is only ever added to. Its format is in
+docs/journal.md, what an entry goes through in :class:`remediation.engine.journal_entries.Life`.
+Whoever writes after a line without its end ends it with ``cut``, on the same line, so that being
+cut off at that leaves again a line without its end.
 """
 
 from __future__ import annotations
