@@ -17,6 +17,7 @@ from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox
 from docker_lxc_gate.formats.container_defects import defects
 from docker_lxc_gate.machines import guest_root
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import content_of, unparsed
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
@@ -150,13 +151,7 @@ def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
 
 #: The device number of /dev/fuse. Source: Documentation/admin-guide/devices.txt.
 _FUSE = guest_root.Node("a character device", 10, 229)
-#: Prints the kind of file without following a link, and its numbers in hexadecimal; then opens it.
-_OPEN_FUSE = unparsed(
-    "sh",
-    "-c",
-    "LC_ALL=C stat -c '%F %t:%T' /dev/fuse 2>/dev/null || { echo 'it is not there' >&2; exit 1; }; "
-    "exec 3<>/dev/fuse",
-)
+_OPEN_FUSE = unparsed("sh", "-c", program("steps", "open_fuse.sh"))
 
 
 @then("the container can open /dev/fuse for reading and writing")

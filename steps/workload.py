@@ -30,13 +30,10 @@ _OURS = "docker-lxc-gate-"
 _CHANGER, _SERVER, _WRITER = (_OURS + name for name in ("changer", "server", "writer"))
 _ASKER = _OURS + "client"
 _NETWORK, _VOLUME = _OURS + "network", _OURS + "volume"
-_CONTAINERS = f"{_CHANGER} {_SERVER} {_ASKER} {_WRITER}"
-_IMAGES = f"{built.COMMITTED} {built.LOADED}"
-#: Prints the names of what could not be removed.
 _CLEAN = (
-    f"{{ docker rm -f -v {_CONTAINERS}; docker network rm {_NETWORK}; docker volume rm {_VOLUME}; "
-    f"docker image rm -f {_IMAGES}; }} >&2; for each in {_CONTAINERS} {_NETWORK} {_VOLUME} "
-    f"{_IMAGES}; do docker inspect -f $each $each 2>/dev/null; done; true"
+    *("sh", "-c", program("steps", "clean.sh"), "clean"),
+    *(f"{_CHANGER} {_SERVER} {_ASKER} {_WRITER}", _NETWORK, _VOLUME),
+    f"{built.COMMITTED} {built.LOADED}",
 )
 #: No registry is asked for an image of our name.
 _RUN = ["docker", "run", "--pull", "never"]
@@ -65,11 +62,11 @@ def workload(container: Transport, tell: Callable[[str], None]) -> Iterator[Comm
             f"{container.machine} is {machine[:40]!r}, and an image can be made of the programs of "
             f"{' or '.join(built.MACHINES)}"
         )
-    container.run(["sh", "-c", _CLEAN], timeout=2 * PATIENCE)
+    container.run(_CLEAN, timeout=2 * PATIENCE)
     try:
         yield _made(container, built.archive(machine))
     finally:
-        left = container.run(["sh", "-c", _CLEAN], timeout=2 * PATIENCE).text.split()
+        left = container.run(_CLEAN, timeout=2 * PATIENCE).text.split()
         if left:
             tell(f"not removed from {container.machine}: {printable.cut(', '.join(left), 300)}")
 
@@ -253,23 +250,14 @@ def writer_is_killed(container: Transport, made: CommandResult) -> CommandResult
     return _docker(
         container,
         [*run, *mount, *health, built.COMMITTED, *_perl("write.pl"), _WORD],
-        ["sh", "-c", _UNTIL_WRITTEN],
+        ["sh", "-c", program("steps", "until_written.sh"), "until", _WRITER],
         ["docker", "exec", "--user", "0:0", _WRITER, "sh", "-c", append],
         ["docker", "kill", _WRITER],
     )[-1]
 
 
-_UNTIL_WRITTEN = (
-    f"for _ in $(seq 60); do docker logs {_WRITER} 2>/dev/null | grep -qx done && exit; "
-    f"sleep 0.5; done; docker logs --tail 3 {_WRITER} >&2; exit 1"
-)
 #: Written once, before the kill: the writer itself writes its word at each start.
 _KEPT_WORD = f"{_WORD}-kept"
-#: Prints each file of the volume with its owner, and how often that word is in it.
-_KEPT = (
-    f"place=$(docker volume inspect -f '{{{{.Mountpoint}}}}' {_VOLUME}) && cd \"$place\" && "
-    f"stat -c '%n %u:%g' . first written && grep -c '^{_KEPT_WORD}$' written"
-)
 _SECURITY = "{{json .SecurityOptions}}"
 _OWNED, _FILES = "1000:1000", 3
 _OWNER = patterns.compile(r"(?:\.|first|written) [0-9]{1,10}:[0-9]{1,10}")
@@ -279,7 +267,8 @@ _OWNER = patterns.compile(r"(?:\.|first|written) [0-9]{1,10}:[0-9]{1,10}")
 def volume_is_kept(container: Transport, killed: CommandResult) -> None:
     """Docker itself copied one file from the image; the Docker container wrote the other."""
     assert killed.ok, f"no Docker container can be run with a volume: {cause(said(killed))}"
-    kept = container.run(["sh", "-c", _KEPT], timeout=PATIENCE)
+    argv = ["sh", "-c", program("steps", "kept.sh"), "kept", _VOLUME, _KEPT_WORD]
+    kept = container.run(argv, timeout=PATIENCE)
     assert "no such volume" not in said(kept), "a volume is gone after the container's restart"
     *files, times = kept.text.splitlines() or [""]
     if not files or not all(map(_OWNER.fullmatch, files)):
@@ -297,18 +286,12 @@ def volume_is_kept(container: Transport, killed: CommandResult) -> None:
     evidence.say("the volume's files and their owner are kept")
 
 
-_HEALTH = (
-    f"for _ in $(seq 60); do state=$(docker inspect -f "
-    f"'{{{{.State.Status}}}} {{{{.State.Health.Status}}}}' {_WRITER} 2>&1); "
-    'case $state in "running healthy") break ;; esac; sleep 1; done; echo "$state"'
-)
-
-
 @then("the Docker container runs again, and becomes healthy")
 def writer_is_healthy(container: Transport, killed: CommandResult) -> None:
     """Docker restarted it, and its health check, which is run in it, succeeded."""
     assert killed.ok, f"no Docker container can be run with a volume: {cause(said(killed))}"
-    state = container.run(["sh", "-c", _HEALTH], timeout=2 * PATIENCE).require().text.strip()
+    argv = ["sh", "-c", program("steps", "until_healthy.sh"), "until", _WRITER]
+    state = container.run(argv, timeout=2 * PATIENCE).require().text.strip()
     assert state == "running healthy", (
         f"a Docker container that always restarts is {state[:60]!r} after the container's restart"
     )

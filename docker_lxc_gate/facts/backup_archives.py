@@ -36,11 +36,7 @@ _NO_SIZE = 1
 #: Limit for vzdump's output and log, and for tar's messages (bytes).
 LONGEST = 64 << 20
 _LIST = program("docker_lxc_gate.facts", "list_archive.sh")
-#: Prints the container's configuration, which stands at the beginning of the archive.
-_CONFIGURATION = """
-LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
-    ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
-"""
+_CONFIGURATION = program("docker_lxc_gate.facts", "archived_configuration.sh")
 
 
 @dataclass(frozen=True)

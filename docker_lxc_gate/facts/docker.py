@@ -27,11 +27,7 @@ SOCKET, NOT_FOUND = "docker.socket", "not-found"
 #: The exit code of a question to Docker that was not asked, because it does not run.
 NOT_RUNNING = 3
 _IF_IT_RUNS = f"systemctl is-active -q docker || exit {NOT_RUNNING}; "
-#: Its unit's command line, and the file that Debian's unit, which may be still to come, reads.
-OPTIONS_SCRIPT = """
-exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
-case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
-"""
+OPTIONS_SCRIPT = program("docker_lxc_gate.facts", "dockerd_options.sh")
 _ELSEWHERE = patterns.compile(
     r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
 )

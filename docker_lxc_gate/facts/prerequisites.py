@@ -12,6 +12,7 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.transport import Transport, at_most
 
@@ -45,10 +46,7 @@ def access(node: Transport) -> Access:
 _MIB = 1 << 20
 #: Space for the records of a container's start, at the least (bytes).
 LEAST_ROOM = 64 * _MIB
-_LOG_ROOM = """
-df -B1 --output=avail,size,target -- "$1" | tail -n 1
-sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
-"""
+_LOG_ROOM = program("docker_lxc_gate.facts", "log_room.sh")
 #: The log of each source, and its directory.
 _LOGS = {
     "auditd": ("auditd's log", "/var/log/audit"),

@@ -19,10 +19,7 @@ NAME = "canary"
 #: The order of the attempts.
 ATTEMPTED = ("profile", "user", "root")
 _ATTEMPTS = program("docker_lxc_gate.facts", "canary.pl")
-_PROVOKE = """
-if command -v perl >/dev/null; then exec perl -e "$5" "$1" "$2" "$3" "$4"; fi
-if aa-exec -p "${1}root" -- true 2>&1; then echo 'root allowed: '; else echo 'root refused: '; fi
-"""
+_PROVOKE = program("docker_lxc_gate.facts", "provoke.sh")
 
 
 @dataclass(frozen=True)

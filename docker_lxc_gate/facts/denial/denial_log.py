@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.facts.process_tree import ProcessNotes
 
-#: Prints the cgroups of the processes under a profile; a command line might be too short.
-_UNDER = """
-grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current | sed 's|attr/.*|cgroup|' |
-    xargs -r grep -as '' /dev/null || [ $? = 123 ]
-"""
+_UNDER = program("docker_lxc_gate.facts", "cgroups_under.sh")
 _LONGEST_PID = 10
 #: LXC adds a number to a cgroup's name if a former one of that name is still there.
 _ANOTHER_CGROUP = r"^([0-9]{1,10})-[0-9]{1,4}$"

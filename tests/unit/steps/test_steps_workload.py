@@ -198,17 +198,19 @@ def test_volume_with_only_what_the_restarted_writer_wrote_lost_what_was_in_it(
     tmp_path: Path,
 ) -> None:
     docker = f"echo {tmp_path}"
+    kept = program("steps", "kept.sh"), "volume", steps._KEPT_WORD
     (tmp_path / "first").touch()
     (tmp_path / "written").write_text(f"{WORD}\n")
-    assert ran(tmp_path, steps._KEPT, docker=docker).endswith("\n0\n1")
+    assert ran(tmp_path, *kept, docker=docker).endswith("\n0\n1")
     (tmp_path / "written").write_text(f"{WORD}\n{steps._KEPT_WORD}\n{WORD}\n")
-    assert ran(tmp_path, steps._KEPT, docker=docker).endswith("\n1\n0")
+    assert ran(tmp_path, *kept, docker=docker).endswith("\n1\n0")
 
 
 def test_writer_that_does_not_say_that_it_is_done_fails_with_its_own_words(tmp_path: Path) -> None:
-    assert ran(tmp_path, steps._UNTIL_WRITTEN, docker="echo done") == "0"
+    script = program("steps", "until_written.sh")
+    assert ran(tmp_path, script, "x", docker="echo done") == "0"
     started = "echo open written: no >&2; echo x"
-    assert ran(tmp_path, steps._UNTIL_WRITTEN, docker=started, sleep="") == "1"
+    assert ran(tmp_path, script, "x", docker=started, sleep="") == "1"
 
 
 def test_volume_of_another_owner_is_undetermined_where_docker_maps_users() -> None:
@@ -225,14 +227,14 @@ def test_volume_of_another_owner_is_undetermined_where_docker_maps_users() -> No
 def test_what_could_not_be_removed_is_told(tmp_path: Path) -> None:
     docker = "case $1,$4 in inspect,docker-lxc-gate-volume) echo $3;; inspect,*) echo; exit 1;;"
     docker += "*) echo removed;; esac"
-    left = ran(tmp_path, steps._CLEAN, docker=docker)
+    left = ran(tmp_path, steps._CLEAN[2], *steps._CLEAN[4:], docker=docker)
     assert left.split() == ["docker-lxc-gate-volume", "0"]
     told: list[str] = []
     guest = Answering(
         lambda argv: (
             b"x86_64\n"
             if argv[0] == "uname"
-            else (b"volume\n" if argv[2] == steps._CLEAN else (70, b"", b"no perl"))
+            else (b"volume\n" if tuple(argv) == steps._CLEAN else (70, b"", b"no perl"))
         ),
         "guest 950",
     )
@@ -274,7 +276,7 @@ def test_image_that_the_guests_programs_do_not_make_is_undetermined_and_all_is_r
     made = steps.workload.__wrapped__(guest, print)  # type: ignore[attr-defined]
     with naming(FactError, "no perl", "sha256sum"):
         next(made)
-    assert guest.ran[-1] == ["sh", "-c", steps._CLEAN]
+    assert guest.ran[-1] == list(steps._CLEAN)
     other = Answering(lambda _: b"mips\n")
     with naming(FactError, "mips"):
         next(steps.workload.__wrapped__(other, print))  # type: ignore[attr-defined]
