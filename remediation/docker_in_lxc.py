@@ -145,7 +145,8 @@ def _apparmor(node: Transport) -> list[Step]:
     )
 
     def reload(_: Mapping[str, Any]) -> None:
-        _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
+        argv = ["systemctl", "reload", "apparmor"]
+        node.run(argv, timeout=180).require("journalctl -u apparmor -n 20")
 
     def reload_back(images: Mapping[str, Any]) -> None:
         policy = deployed.held(node)  # rolled back already, and may differ from its file
@@ -249,7 +250,3 @@ def _storage(wanted: PlanFile) -> StorageDriver:
     named = action, title.replace(desired.DRIVER, " or ".join(others or [driver])), clause
     edit = partial(daemon_json, driver=driver)
     return StorageDriver(*named, driver, desired.DAEMON_JSON, edit, data_root, others=others)
-
-
-def _require(on: Transport, argv: list[str], hint: str) -> None:
-    on.run(argv, timeout=180).require(hint)

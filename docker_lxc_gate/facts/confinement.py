@@ -17,6 +17,7 @@ from docker_lxc_gate.formats.apparmor_profile import opened, statements
 from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,15 @@ _SECCOMP = patterns.compile(r"(?m)^/proc/([0-9]+)/status:Seccomp:\t([0-9]+)$")
 _ALIVE = patterns.compile(r"(?m)^alive ([0-9]+)$")
 #: The seccomp mode of a thread with a filter. Source: linux/seccomp.h.
 _FILTER = "2"
+
+
+class _Known(Row, frozen=True):
+    modes: dict[str, str]
+    attempts: dict[str, str]
+    widening: tuple[str, ...]
+
+
+_KNOWN = table("docker_lxc_gate.facts", "confinement", _Known)
 
 
 @dataclass(frozen=True)
@@ -149,34 +159,14 @@ def label_defect(label: str, profile: str, modes: Mapping[str, str]) -> str:
 
 def mode_meaning(mode: str) -> str:
     """Return the meaning of a mode other than enforce, for a message."""
-    return {
-        "complain": "in complain mode, which logs violations but allows them",
-        "kill": (
-            "in kill mode, which confines, and kills a process instead of refusing it; "
-            "the plan's profile enforces"
-        ),
-        "unconfined": "in unconfined mode, which refuses next to nothing",
-        **dict.fromkeys(
-            ("prompt", "user"),
-            "in prompt mode, which asks a program on the node what to allow; "
-            "the plan's profile enforces",
-        ),
-    }.get(mode, f"in {mode} mode, which is not known here; the plan's profile enforces")
+    return _KNOWN.modes.get(
+        mode, f"in {mode} mode, which is not known here; the plan's profile enforces"
+    )
 
 
 #: The process name of the attempts; it stands in the records of their denials.
 ATTEMPTING = "gate-attempt"
-#: Operations that only AppArmor refuses: without the profile, root of an unprivileged container may
-#: do each of them. (Opening /proc/kcore and the like would prove nothing: the user namespace
-#: refuses it with the same error under every profile.) None of them changes anything if it
-#: succeeds: the directory and the socket are closed, the process with the other profile ends, and
-#: the mount ends with its namespace.
-ATTEMPTS = {
-    "firmware": "list the node's firmware, below /sys/firmware",
-    "profile": "change to another profile",
-    "network": "open a socket of a family that Docker does not need (xdp)",
-    "mount": "bind /proc to another place, where the profile's rules for it do not hold",
-}
+ATTEMPTS = _KNOWN.attempts
 _ATTEMPT = program("docker_lxc_gate.facts", "attempts.pl")
 _OUTCOME = patterns.compile(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$")
 _EACCES, _KILLED = 13, signal.SIGKILL
@@ -230,15 +220,8 @@ def caused_by_attempt(denial: Denial) -> bool:
     return attempted and said.get("comm") == ATTEMPTING
 
 
-#: Rules that let a program escape the rest of a profile.
 _WIDENING = patterns.compile(
-    r"\s*(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*(?:"
-    r"change_profile\b"  # into another profile, or out of all
-    r"|(?:all|file|mount|umount|remount|network|capability|ptrace|signal|unix|dbus|pivot_root)\s*,"
-    r"|mount\s.*->\s*/\*\*\s*,"
-    r"|(?:file\s+)?\S.*\s[a-zA-Z]*(?:[pcPC][iuU]*x|[uU]x)\s*(?:->.*)?,"  # a program leaves it
-    r"|(?:file\s+)?[rwmlka]*(?:[pcPC][iuU]*x|[uU]x)\s.*,"  # the same, mode first
-    r"|#?include\b)"
+    r"\s*(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*(?:" + "|".join(_KNOWN.widening) + ")"
 )
 #: The longest rule that is read (characters).
 _LONGEST_RULE = 4000

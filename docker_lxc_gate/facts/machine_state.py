@@ -48,6 +48,7 @@ class _Table(Row, frozen=True):
     units: str
     never_empty: tuple[str, ...]
     may_be_empty: tuple[str, ...]
+    written_at_start: tuple[str, ...]
     may_differ: dict[str, tuple[_Exempt, ...]]
 
 
@@ -61,14 +62,8 @@ _EXEMPT = [
 ]
 _LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
 
-#: Files that are written again: by Proxmox at each start of the guest, by a renewed lease on the
-#: node. Their time may differ, their content is compared. Source: PVE::LXC::Setup::Base, setup_init
-#: and pre_start_hook.
-WRITTEN_AT_START = patterns.compile(
-    r"(container: )?file (/fastboot|/etc/systemd/system-preset/00-pve\.preset"
-    r"|/etc/systemd/system/getty\.target\.wants/container-getty@[0-9]+\.service)"
-    r"|node: file /etc/resolv\.conf"
-)
+#: Files that are written again, and of which the content is compared, but not the time.
+WRITTEN_AT_START = patterns.compile("|".join(_TABLE.written_at_start))
 
 
 @foreign.parser()
@@ -95,20 +90,18 @@ def record(on: Transport) -> dict[str, str]:
         raise FactError(
             f"the state of {on.machine} could not be read{what}: {result.stderr!r:.500}"
         )
+    rows = {
+        "file": _rows(parts["files"]),
+        "content of": [
+            list(line.partition("  ")[::-2]) for line in parts["content"].split("\n") if line
+        ],
+        "attributes of": _attributes(parts["attributes"]),
+    }
+    for kind in (*_TABLE.never_empty[2:], *_TABLE.may_be_empty[1:]):
+        rows["flags of" if kind == "flags" else kind] = _rows(parts[kind])
     found: dict[str, list[str]] = {}
-    for kind, rows in (
-        ("file", _rows(parts["files"])),
-        (
-            "content of",
-            [list(line.partition("  ")[::-2]) for line in parts["content"].split("\n") if line],
-        ),
-        ("attributes of", _attributes(parts["attributes"])),
-        *(
-            ("flags of" if kind == "flags" else kind, _rows(parts[kind]))
-            for kind in (*_TABLE.never_empty[2:], *_TABLE.may_be_empty[1:])
-        ),
-    ):
-        for key, value in rows:
+    for kind, of_kind in rows.items():
+        for key, value in of_kind:
             found.setdefault(f"{kind} {key}", []).append(value)
     # Stacked mounts have an order. Other facts of the same name have none.
     return {

@@ -92,7 +92,7 @@ class Plan:
         if not asked:
             return self
         steps, deferred = (
-            [step for step in steps if _is_asked(step.action, asked)]
+            [s for s in steps if s.action.id in asked or _within(s.action.requirement, asked)]
             for steps in (self.steps, self.deferred)
         )
         return replace(self, steps=steps, deferred=deferred, whole=False)
@@ -180,10 +180,6 @@ def lost(entry: Entry, ctid: int) -> str:
         f"{gone} no longer exists, or this version has no action {entry.action!r}. If it is gone "
         f"for good: {ACCEPT}"
     )
-
-
-def _is_asked(action: Action[Any], asked: Sequence[str]) -> bool:
-    return action.id in asked or _within(action.requirement, asked)
 
 
 def _within(requirement: str, asked: Sequence[str]) -> bool:

@@ -21,20 +21,8 @@ import stamina
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
-from docker_lxc_gate.facts.audit import audit_sources, canary
-from docker_lxc_gate.facts.audit.audit_records import (
-    AUDIT_LOG,
-    DENIED,
-    FIELD,
-    LONGEST_RECORD,
-    SET,
-    Denial,
-    parse,
-    reconfigures,
-    restarts,
-    serial,
-    without_canaries,
-)
+from docker_lxc_gate.facts.audit import audit_records, audit_sources, canary
+from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
 from docker_lxc_gate.facts.audit.audit_sources import AuditLog
 
 if TYPE_CHECKING:
@@ -142,7 +130,7 @@ class Window:
         Raises Unwatched if the log cannot be read.
         """
         text = self._read_auditd() if self.source == "auditd" else self._read_kernel()
-        found = [each for each in parse(text) if self._opened.nonce not in each.line]
+        found = [each for each in audit_records.parse(text) if self._opened.nonce not in each.line]
         new = [each for each in found if each.line not in self._returned]  # a renamed log grows
         self._returned |= {each.line for each in new}
         return new
@@ -218,11 +206,11 @@ class Window:
                 f"another auditd took the records in the window: process {readers[0][0]} at first, "
                 f"then process {readers[0][1]} (0: none); {unknown}"
             )
-        if auditd and (own := [each for each in log_file.remarks if restarts(each)]):
+        if auditd and (own := [each for each in log_file.remarks if audit_records.restarts(each)]):
             yield f"auditd was started, stopped or reconfigured in the window: {own[0]}; {unknown}"
         yield from self._policy_changes(kernel.remarks, unknown)
         remarks = (*kernel.remarks, *log_file.remarks)
-        if changes := [each for each in remarks if reconfigures(each, auditd=auditd)]:
+        if changes := [each for each in remarks if audit_records.reconfigures(each, auditd=auditd)]:
             yield f"the kernel's audit was reconfigured in the window: {changes[0]}; {unknown}"
         if auditd:
             yield from self._truncations(kernel, end)
@@ -241,7 +229,7 @@ class Window:
                 )
             if not remark.startswith("policy ") or "same as current" in remark:
                 continue
-            said = {key: value for key, value, _ in FIELD.findall(remark)}
+            said = {key: value for key, value, _ in audit_records.FIELD.findall(remark)}
             name = said.get("name", "")
             if name and name.partition("//")[0] == self._subject.profile:
                 yield (
@@ -264,7 +252,7 @@ class Window:
     ) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
         resets = [_words(each, 2) for each in kernel.remarks if each.startswith("reset ")]
-        sets = map(SET.search, (*kernel.remarks, *log_file.remarks))
+        sets = map(audit_records.SET.search, (*kernel.remarks, *log_file.remarks))
         resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
         if end.lost < self._start.lost:
             resets.append([str(self._start.lost), str(end.lost)])
@@ -350,18 +338,18 @@ class Window:
 
     def _report_between(self, log: str, closed: canary.Canaries) -> _SourceReport:
         """Return the part of the log between the canaries of the window's opening and its end."""
-        lines = [each[:LONGEST_RECORD] for each in log.splitlines()]
+        lines = [each[: audit_records.LONGEST_RECORD] for each in log.splitlines()]
         opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
         own = {f"{self._opened.nonce}{attempt}" for attempt in canary.ATTEMPTED}
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]
         # From the first one: a user of the node may read its nonce, and repeat it later.
         begin = opening[0] if opening else 0
         until = closing[0] if closing else len(lines)
-        others = (line for line in lines[begin:] if not DENIED.search(line))
+        others = (line for line in lines[begin:] if not audit_records.DENIED.search(line))
         return _SourceReport(
             tuple(
                 denial
-                for denial in parse("\n".join(lines[begin:until]))
+                for denial in audit_records.parse("\n".join(lines[begin:until]))
                 if denial.fields.get("name") not in own
             ),
             tuple(line.removeprefix(audit_sources.REMARK) for line in others),
@@ -387,7 +375,7 @@ class Window:
         except FactError as error:
             raise Unwatched(str(error)) from error
         if audit_sources.GAP in text:
-            found = without_canaries(text)
+            found = audit_records.without_canaries(text)
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
                 "the window had more records than could be read in time or kept, and the missing "
@@ -400,7 +388,7 @@ class Window:
         try:
             return self._log.text()
         except FactError as error:
-            raise Unwatched(str(error), without_canaries(self._log.kept)) from error
+            raise Unwatched(str(error), audit_records.without_canaries(self._log.kept)) from error
 
 
 def _words(remark: str, count: int) -> list[str]:
