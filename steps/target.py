@@ -150,9 +150,7 @@ def _judged(
 ) -> tuple[str, ...]:
     """Return advice about the units that failed for other reasons than AppArmor.
 
-    Raises:
-        AssertionError: a denial matches one of them.
-        FactError: the cause of one of them is not known.
+    Raises AssertionError if a denial matches one of them, FactError if a cause is not known.
     """
     profile = _profile(runtime, ctid)
     log = failed_units.log(runtime.node)

@@ -37,11 +37,7 @@ class _Host(Host):  # type: ignore[misc]
     """testinfra's view of a machine, which may answer anything."""
 
     def __getattr__(self, name: str) -> Any:
-        """Return a module of testinfra's, chosen by what the machine says that it is.
-
-        Raises:
-            FactError: testinfra knows no such system.
-        """
+        """Return a module of testinfra's, by the machine's system; raises FactError if unknown."""
         if name not in modules:
             return super().__getattr__(name)
         try:

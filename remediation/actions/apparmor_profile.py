@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 class ProfileState:
     """A profile's file, and the binary policy that the kernel holds for it (empty: none).
 
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
+    Stored in journals: its fields are a schema (test_stored_states.py).
     """
 
     file: FileState

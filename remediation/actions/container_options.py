@@ -56,8 +56,7 @@ class OptionsState:
     cannot be restored. So are the Docker ``containers`` that ran in it: they may end by themselves.
     ``machine_id`` tells the container from another one of the same number; empty: not known.
 
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
+    Stored in journals: its fields are a schema (test_stored_states.py).
     """
 
     file: FileState

@@ -74,8 +74,7 @@ class EngineState:
 
     ``there`` holds those of :data:`LEFT` that are there, and what is directly in them.
 
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
+    Stored in journals: its fields are a schema (test_stored_states.py).
     """
 
     packages: PackageState

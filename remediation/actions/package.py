@@ -70,8 +70,7 @@ class PackageState:
 
     ``adds`` holds what installing it brings, each with its own status before.
 
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
+    Stored in journals: its fields are a schema (test_stored_states.py).
     """
 
     status: str
@@ -195,13 +194,10 @@ class Package(Action[PackageState]):
             now = _statuses(on, before.adds)
 
     def _complete(self, on: Transport, before: PackageState) -> dict[str, str]:
-        """End what an apt that was cut off began, so that it can be rolled back.
+        """End what an apt that was cut off began; return the status of each package that came.
 
-        Returns:
-            The status of each package that came.
-
-        Raises:
-            RemediationError: apt cannot unpack one anew, or would touch what did not come with it.
+        Raises RemediationError if apt cannot unpack one anew, or would touch what did not come
+        with it.
         """
         if not before.adds:
             return {}
@@ -276,8 +272,7 @@ class Package(Action[PackageState]):
 def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[str, CommandResult]:
     """Let apt do something, unless it would touch more than our packages.
 
-    Returns:
-        What else it would touch, and the result.
+    Return what else it would touch, and the result.
     """
     done = on.run(["sh", "-c", _ALONE, "alone", " ".join(ours), *words], timeout=APT_TIMEOUT)
     return ", ".join(sorted({*done.text.split()})) if done.exit_code == _OTHERS else "", done

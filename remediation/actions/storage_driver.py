@@ -55,8 +55,7 @@ class DockerState:
     of which Docker knows images, which a Docker that is gone leaves, too; ``carried`` is whether
     apply carries images and containers over.
 
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
+    Stored in journals: its fields are a schema (test_stored_states.py).
     """
 
     settings: FileState
@@ -409,13 +408,7 @@ def _came(before: DockerState, drivers: Sequence[str], images: Sequence[str]) ->
 
 
 def _require_told(on: Transport, settings: bytes | None, root: str) -> None:
-    """Raise FactError if a Docker that is stopped will keep its data where its settings do not say.
-
-    Args:
-        on: the container.
-        settings: what its daemon.json says.
-        root: where that keeps its data.
-    """
+    """Raise FactError if a stopped Docker will keep its data where its settings do not say."""
     told = on.ask(docker.OPTIONS_ELSEWHERE)
     elsewhere = [f"{option} {place}" for option, place in told if posixpath.normpath(place) != root]
     if users := _named(settings, "userns-remap"):

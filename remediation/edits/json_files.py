@@ -55,7 +55,6 @@ def parse(content: bytes) -> Any:
     return {} if found is None else found
 
 
-@foreign.parser()
 def readable(content: bytes | None) -> dict[str, Any]:
     """Return the file's settings; empty if it is absent, cannot be read, or holds no object."""
     try:

@@ -111,14 +111,10 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
 class _Rollback:
     """One rollback of a plan.
 
-    Args:
-        plan: what is rolled back.
-        force: overwrite what somebody changed since, keeping a copy.
-        last: only what the last run did.
-
-    ``failures`` holds each error, by the id of its action, or by words if it is of none;
-    ``remarks`` holds, by the action's id, what is back but not byte for byte; ``on`` holds the
-    machines with their answers since the last change.
+    ``force`` overwrites what somebody changed since, keeping a copy; ``last`` is only of what the
+    last run did. ``failures`` holds each error, by the id of its action, or by words if it is of
+    none; ``remarks`` holds, by the action's id, what is back but not byte for byte; ``on`` holds
+    the machines with their answers since the last change.
     """
 
     plan: Plan
@@ -220,8 +216,7 @@ class _Rollback:
     def _restore(self, entries: Sequence[Entry]) -> tuple[list[Outcome], list[tuple[Step, Any]]]:
         """Bring back the before-images, in this order.
 
-        Returns:
-            The outcomes, and each step that was restored with its before-image.
+        Return the outcomes, and each step that was restored with its before-image.
         """
         outcomes: list[Outcome] = []
         restored: list[tuple[Step, Any]] = []
@@ -267,8 +262,7 @@ class _Rollback:
     def _follow_and_verify(self, restored: Sequence[tuple[Step, Any]]) -> list[str]:
         """Run the consequences, sync the disks, and verify each action.
 
-        Returns:
-            The ids of the actions of which nothing is left to do.
+        Return the ids of the actions of which nothing is left to do.
         """
         owed = {step.action.id: step.then_back or step.then for step, _ in restored}
         images = {step.action.id: before for step, before in restored}
@@ -361,10 +355,7 @@ class _Rollback:
 def _changed_since(step: Step, images: Sequence[tuple[Any, Any]], on: Transport) -> Drift | None:
     """Return what somebody changed after one of these runs; of several changes, the last one.
 
-    Args:
-        step: of the runs.
-        images: the before-image of each run, and what it left.
-        on: the step's machine.
+    ``images`` holds the before-image of each run, and what it left.
     """
     compared = _compared(step, images, step.action.current(on))
     changed = step.action.changed_since
@@ -409,9 +400,7 @@ def _require_back(step: Step, before: Any, on: Transport) -> None:
 def _as_ours(error: Exception, where: str) -> RemediationError:
     """Return an error as one of ours: also a machine's answer that nobody foresaw is one.
 
-    Args:
-        error: what was raised.
-        where: which machine, or what was being done.
+    ``where`` is the machine, or what was being done.
     """
     if isinstance(error, RemediationError):
         return error

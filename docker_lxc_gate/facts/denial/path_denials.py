@@ -185,11 +185,7 @@ def _flagged(
     """Take the options out of a rule's conditions; return whether a mount's flags are those.
 
     What changes a mount, or mounts what is there, is compared by the flags that say so alone.
-
-    Args:
-        conditions: of the rule.
-        record: of the mount.
-        named: the flag that the rule's own name says.
+    ``named`` is the flag that the rule's own name says.
     """
     options = conditions.pop("options", None) or conditions.pop("option", None)
     if not options:
