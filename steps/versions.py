@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.tables import table
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
@@ -25,27 +26,10 @@ def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
 
 
 _KERNEL = unparsed("uname", "-r")
-_NODE_PACKAGES = _packages(
-    {
-        "AppArmor": "apparmor",
-        "LXC": "lxc",
-        "LXC (Proxmox's)": "lxc-pve",
-        "Proxmox": "pve-manager",
-        "pve-container": "pve-container",
-    }
-)
+_NAMES = table("steps", "versions", dict[str, dict[str, str]])
+_NODE_PACKAGES = _packages(_NAMES["node"])
 #: Reads the versions inside a container.
-INSIDE = _packages(
-    {
-        "Docker": "docker.io",
-        "runc": "runc",
-        "containerd": "containerd",
-        "fuse-overlayfs": "fuse-overlayfs",
-        "Guest": "base-files",
-    }
-)
-
-
+INSIDE = _packages(_NAMES["container"])
 #: The reads of :func:`of_node`.
 ON_NODE: tuple[Read[Any], ...] = (_KERNEL, _NODE_PACKAGES)
 

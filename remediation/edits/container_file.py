@@ -9,12 +9,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.container_defects import stopping
 from remediation import plan_file
-from remediation.edits.container_config import (
-    letting_go,
-    put_back,
-    with_lxc_options,
-    with_options,
-)
+from remediation.edits.container_config import letting_go, put_back, with_lxc_options, with_options
 from remediation.plan_file import GENERATED, PlanFile
 
 if TYPE_CHECKING:
