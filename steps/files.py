@@ -195,21 +195,18 @@ def _refused_settings(daemon: dockerd.Daemon | None, runtime: Runtime, ctid: int
 
 def _settings(container_host: Host) -> dict[str, Any]:
     """Return daemon.json's settings; an absent or unreadable file is not compliant."""
-    path = desired.DAEMON_JSON
-    file = container_host.file(path)
+    file = container_host.file(desired.DAEMON_JSON)
     assert file.exists, f"{desired.DAEMON_JSON} is absent in the container"
     content: bytes = file.content
     _require_readable_mark(container_host, content)
     try:
         settings: dict[str, Any] = parse(content)
-    except json.JSONDecodeError as error:
-        raise AssertionError(
-            f"{desired.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
-            f"({error.msg}); Docker does not start on it"
-        ) from error
     except ValueError as error:
+        place, why = "", str(error)
+        if isinstance(error, json.JSONDecodeError):
+            place, why = f", line {error.lineno}, column {error.colno}", error.msg
         raise AssertionError(
-            f"{desired.DAEMON_JSON}: not JSON ({error}); Docker does not start on it"
+            f"{desired.DAEMON_JSON}{place}: not JSON ({why}); Docker does not start on it"
         ) from error
     assert isinstance(settings, dict), (
         f"{desired.DAEMON_JSON} holds no JSON object; Docker does not start on it"
