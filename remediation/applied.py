@@ -31,8 +31,7 @@ def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes 
 
     The second is None if ``apply`` was cut off. The result is None if ``apply`` changed nothing.
 
-    Raises:
-        FactError: the journal cannot be read.
+    Raises FactError if the journal cannot be read.
     """
     journal = Journal(node, ctid)
     for entry in journal.entries():

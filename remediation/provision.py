@@ -237,8 +237,7 @@ def thrown_away(
 def reserved(target: Target, features: Iterable[str] = ()) -> tuple[int, list[str]]:
     """Return the container that may be created and destroyed, and the argv that creates it.
 
-    Raises:
-        FactError: none is reserved, or the target has no template.
+    Raises FactError if none is reserved, or the target has no template.
     """
     if not target.reserved:
         raise FactError(

@@ -76,12 +76,8 @@ class At:
 _Declared: TypeAlias = "Callable[[At], Iterable[Read[Any]]]"
 
 
-def _nothing(_: At) -> Iterable[Read[Any]]:
-    return ()
-
-
 def foreseen(
-    node: _Declared = _nothing, container: _Declared = _nothing
+    node: _Declared = lambda _: (), container: _Declared = lambda _: ()
 ) -> Callable[[_Function], _Function]:
     """Declare what a step asks of the node and of the container, in that order; below ``@then``."""
 

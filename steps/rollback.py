@@ -118,8 +118,7 @@ def default_container(
 def give_docker(inside: Transport, image: str) -> None:
     """Install Docker if it is missing, and run an image: the state of most users' containers.
 
-    Raises:
-        CommandFailed: Docker could not be installed, or does not run the image.
+    Raises CommandFailed if Docker could not be installed, or does not run the image.
     """
     if not inside.ask(docker.DAEMON):  # the template has no Docker: install it as most users do
         DockerPackage("docker-engine", "Docker", "").apply(inside)

@@ -12,11 +12,7 @@ from remediation.edits.json_files import as_json, parse, readable
 
 @foreign.parser()
 def data_root(text: bytes | None) -> str:
-    """Return the directory of Docker's data, by its settings.
-
-    Raises:
-        FactError: the settings name an invalid path.
-    """
+    """Return the directory of Docker's data by its settings; raises FactError if it is no path."""
     found = readable(text).get("data-root")
     if isinstance(found, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in found):
         raise FactError(

@@ -29,8 +29,7 @@ def mark(content: bytes) -> bytes:
 def text(content: bytes) -> str:
     """Return the file's text without its byte order mark.
 
-    Raises:
-        ValueError: it is not in the encoding of its mark, or not in UTF-8 if it has none.
+    Raises ValueError if it is not in the encoding of its mark, or not in UTF-8 if it has none.
     """
     return content.removeprefix(mark(content)).decode(_encoding(content))
 

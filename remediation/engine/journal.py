@@ -82,8 +82,7 @@ class Journal:
     def lines(self) -> list[Line]:
         """Return every line of the node's journal, of all containers and all times.
 
-        Raises:
-            FactError: a line is damaged or of another version; nothing was changed.
+        Raises FactError if a line is damaged or of another version; nothing was changed.
         """
         if self._lines is None:
             content = self._node.ask(stored(self.directory)) or b""
@@ -96,8 +95,7 @@ class Journal:
     def exported(self) -> list[dict[str, Any]]:
         """Return every line with its large contents in it: all that is known, in one piece.
 
-        Raises:
-            FactError: a line or a content is damaged; says what to copy by hand instead.
+        Raises FactError if a line or a content is damaged; it says what to copy by hand instead.
         """
         try:
             return [self._whole(msgspec.to_builtins(line)) for line in self.lines()]
@@ -136,8 +134,7 @@ class Journal:
     def named(self, actions: Iterable[str]) -> list[Entry]:
         """Return the entries of these actions, oldest first.
 
-        Raises:
-            UsageError: an action of which there is none; says which there are.
+        Raises UsageError if there is none of an action; it says which there are.
         """
         asked, entries = set(actions), self.entries()
         if unknown := sorted(asked - {entry.action for entry in entries}):
@@ -151,8 +148,7 @@ class Journal:
     def image(self, stored: Any, type_: Any) -> Any:
         """Return an image as the action's own type, with its large contents fetched.
 
-        Raises:
-            FactError: a content is missing or damaged, or the image is not of that type.
+        Raises FactError if a content is missing or damaged, or the image is not of that type.
         """
         try:
             return msgspec.convert(self._fetched(stored), type_, builtin_types=(bytes,))
@@ -259,8 +255,7 @@ class Journal:
         The before-images stay in the journal, to be read. A run that did not end has ended when
         nothing of it is left to be rolled back.
 
-        Raises:
-            UsageError: as :meth:`named`; nothing was written.
+        Raises UsageError as :meth:`named`; nothing was written.
         """
         accepted = [entry.action for entry in self.named(actions)]
         ended = len(accepted) == len(self.entries()) or not self.unfinished()

@@ -119,8 +119,7 @@ class Plan:
     def enter(self, stage: Stage, of: Action[Any] | Consequence | None = None) -> None:
         """Announce a stage of an action, of a consequence, or of the whole plan.
 
-        Raises:
-            TransportError: the connection that held the node's lock was lost.
+        Raises TransportError if the connection that held the node's lock was lost.
         """
         what = of.title if of else "the plan"
         with self.exclusive(f"{stage}: {what} of container {self.journal.ctid}"):

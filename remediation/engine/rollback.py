@@ -78,8 +78,7 @@ def roll_back(plan: Plan, *, force: bool = False) -> list[Outcome]:
 def roll_back_last_run(plan: Plan, actions: set[str]) -> None:
     """Roll back what the last run did of these actions, by their ids; earlier runs still hold.
 
-    Raises:
-        RemediationError: as :func:`roll_back`; the caller holds the node.
+    Raises RemediationError as :func:`roll_back`; the caller holds the node.
     """
     _Rollback(plan, last=True).run(actions)
 
