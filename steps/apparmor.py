@@ -79,8 +79,7 @@ def loaded_after_tunable(node: Transport) -> None:
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
         f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
-        "written: "
-        "systemctl reload apparmor"
+        "written: systemctl reload apparmor"
     )
 
 

@@ -117,10 +117,7 @@ def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = Fals
             and (o.key in keys or (fuse and o.key == "lxc.mount.entry" and gives_fuse(o)))
         }
 
-    lines, (former, _) = (
-        split_lines(text),
-        _parted(split_lines(before), lxc=fuse),
-    )
+    lines, (former, _) = split_lines(text), _parted(split_lines(before), lxc=fuse)
     out = meant(lines)
     head, rest = _parted([line for n, line in enumerate(lines) if n not in out], lxc=fuse)
     for place in sorted(meant(former)):
