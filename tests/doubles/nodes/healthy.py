@@ -160,7 +160,6 @@ _LINES: dict[str, Answer] = {
     "dpkg-query -f": (1, "", "no packages found"),
     "systemctl is-active -q docker || exit 3": "fuse-overlayfs\n",
     "id -u; id -un": "0\nroot\n\n",
-    "LC_ALL=C stat -c": "character special file a:e5\n",
     "sed 's|": "",
 }
 
@@ -258,6 +257,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh template": '{"log-level": "warn"}',
     "sh room": "9999999999 99999999999 /var/log\n75\n",
     "sh lock": "",
+    "sh fuse": "character special file a:e5\n",
     "perl": _perl,
     "sh -c": _shell,
 }
