@@ -33,7 +33,7 @@ P = ParamSpec("P")
 #: The number of characters that are kept from either end of an output.
 KEPT = 8000
 #: What stands for the middle of a text.
-_LEFT_OUT = patterns.compile(r"\n\[\.\.\. \d+ bytes left out \.\.\.\]\n").fullmatch
+_LEFT_OUT = patterns.compile(r"\n\[\.\.\. [0-9]+ bytes left out \.\.\.\]\n").fullmatch
 _COLOURS = patterns.compile(r"\x1b\[[0-9;]*m")
 
 

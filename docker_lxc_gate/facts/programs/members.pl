@@ -11,6 +11,6 @@ for my $kind (qw(pid user)) {
     }
     $its{$kind} = $line[-2] if @line > 1;  # a privileged container has the node's own
 }
-for my $pid (map { m#(\d+)$# } glob "/proc/[0-9]*") {
+for my $pid (map { m#([0-9]+)$# } glob "/proc/[0-9]*") {
     print "$pid\n" if grep { my $kind = $_; grep { $_ == $its{$kind} } spaces($pid, $kind) } keys %its;
 }
