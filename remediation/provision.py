@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0
 _CREATE_PATIENCE = 600.0
-#: Says whose phoenix is, if there is one.
-_PHOENIX = 'there=$(command -v phoenix) && stat -L -c %u -- "$there"'
+_PHOENIX = program("remediation", "phoenix.sh")
 #: Limit for the output of an installation with its progress (bytes).
 _LONGEST = 64 << 20
 
@@ -91,16 +90,18 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
 
 
 def _by_phoenix(node: Transport, target: Target) -> list[str]:
-    whose = node.look(["sh", "-c", _PHOENIX]).text.strip()
-    text = node.ask(file_of(target.repository, phoenix.CONTAINERS)) if whose else None
+    argv = ["sh", "-c", _PHOENIX, "phoenix", target.repository]
+    there, _, others = node.run(argv, timeout=60).require().text.partition("\n")
+    text = node.ask(file_of(target.repository, phoenix.CONTAINERS)) if there else None
     if not is_described(text, target.ctid):
         return []
-    if whose != "0":
+    if others:
         raise FactError(
-            f"phoenix on {node.machine} belongs to the user {whose}, so root does not run it; name "
-            "it in the target file: provision = 'phoenix create {ctid}'"
+            f"root does not run phoenix on {node.machine}, because others may change "
+            f"{others.splitlines()[0]}; let root own it, or name the command in the target file: "
+            "provision = 'phoenix create {ctid}'"
         )
-    return ["phoenix", "create", str(target.ctid)]
+    return [there, "create", str(target.ctid)]
 
 
 def planned(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Plan:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
 _FIND = program("docker_lxc_gate.facts", "find_dockerd.pl")
 _ASK = program("docker_lxc_gate.facts", "ask_dockerd.pl")
-_FOUND = patterns.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) ((?:[0-9a-f]{2})*)")
+_FOUND = patterns.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) (\[.*\])")
 _LISTENER = patterns.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
 _STATUS = patterns.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 #: The processes that may listen: dockerd itself, or the init that passes it the socket.
@@ -201,10 +201,9 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
             f"{','.join(pid for pid, *_ in mains)})"
         )
     for pid, _, line in mains:
-        words = bytes.fromhex(line).rstrip(b"\0").split(b"\0")
-        return Daemon(
-            runtime, ctid, int(pid), tuple(word.decode(errors="replace") for word in words)
-        )
+        words = read(line.encode(), list[str], "dockerd's command line")
+        argv = (word.encode("latin-1", "replace").decode(errors="replace") for word in words)
+        return Daemon(runtime, ctid, int(pid), tuple(argv))
     return None
 
 

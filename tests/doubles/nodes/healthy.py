@@ -177,8 +177,7 @@ def _perl(words: list[str]) -> Answer:
     if "/run/docker.sock" in arguments:
         return _http(words)
     if '"dockerd\\n"' in program:
-        line = b"/usr/sbin/dockerd\0-H\0fd://".hex()
-        return f"4243 4242 1 {line}\n"
+        return '4243 4242 1 ["/usr/sbin/dockerd", "-H", "fd://"]\n'
     if "gid_map" in program:
         return "0 100000 65536\n==\n0 100000 65536\n"
     if "gate-attempt" in program:

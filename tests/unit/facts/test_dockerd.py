@@ -254,7 +254,7 @@ def listed(said: str) -> Runtime:
 
 
 def line(pid: int, parent: int, *, unit: bool = False) -> str:
-    return f"{pid} {parent} {unit:d} {b'dockerd'.hex()}00{str(pid).encode().hex()}00\n"
+    return f'{pid} {parent} {unit:d} ["dockerd", "{pid}"]\n'
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,9 @@ def line(pid: int, parent: int, *, unit: bool = False) -> str:
         (line(5, 1) + line(6, 1, unit=True), 6),  # the other was started by hand
         (line(5, 1) + line(6, 1), None),
         (line(5, 1, unit=True) + line(6, 1, unit=True), None),
-        ("5 1 0 zz\n", None),
-        ("5 1 2 00\n", None),
+        ("5 1 0 [\n", None),
+        ("5 1 0 [5]\n", None),
+        ("5 1 2 []\n", None),
         ("x\n", None),
     ],
 )

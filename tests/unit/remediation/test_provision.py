@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
+import tempfile
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +35,6 @@ from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 TARGET = Target("pve1", 950, reserved=(951,), template="local:vztmpl/debian.tar.zst")
 ROUTE = b"Iface\tDestination\tGateway\neth0\t00000000\t0103000A\n"
@@ -60,6 +62,7 @@ class Pve(Answering):
         self.route6 = b""
         self.locked = False
         self.journal = b""
+        self.others_may = b""
         self.described = b'{"lxc_configs": {"950": {}}}'
 
     def told(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911, PLR0912 - a table
@@ -107,11 +110,11 @@ class Pve(Answering):
                 if path == JOURNAL and self.journal:
                     return 0, self.journal, b""
                 return 1, b"", f"cat: {path}: No such file or directory\n".encode()
-            case ["sh", "-c", asks] if asks == provision._PHOENIX:
-                return (0, b"0\n", b"") if self.phoenix else (127, b"", b"")
+            case ["sh", "-c", _, "phoenix", _]:
+                return 0, b"/opt/phoenix\n" + self.others_may if self.phoenix else b"", b""
             case ["sh", "-c", _, "owner", _, name, "cat", "--"] if name == CONTAINERS:
                 return 0, self.described, b""
-            case ["phoenix", "create", "950"]:
+            case ["/opt/phoenix", "create", "950"]:
                 return 1, b"", b"phoenix: error: container 950: no template\n"
         raise AssertionError(f"nobody said what {words} answers")
 
@@ -166,7 +169,7 @@ def run(node: Pve, target: Target = TARGET) -> provision.Provisioned:
 
 def test_provision_with_phoenix_runs_phoenix_create(plan: FakePlan) -> None:
     ended = run(Pve(phoenix=True))
-    assert (ended.how, ended.ok) == ("phoenix create 950", False)
+    assert (ended.how, ended.ok) == ("/opt/phoenix create 950", False)
     assert "no template" in ended.said
     assert plan.applied == []
 
@@ -182,6 +185,42 @@ def test_provision_of_what_phoenix_does_not_describe_is_ours(
     node.described = b"{"
     with naming(FactError, CONTAINERS, "not JSON"):
         run(node)
+
+
+def test_provision_by_a_phoenix_that_others_may_change_is_refused(plan: FakePlan) -> None:
+    node = Pve(phoenix=True)
+    node.others_may = b"/opt/phoenix\n/srv/checkout/lib.sh\n"
+    with naming(FactError, "/opt/phoenix;", "provision = 'phoenix create {ctid}'"):
+        run(node)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that nobody else may change")
+def test_phoenix_is_roots_if_nothing_of_it_is_anothers() -> None:
+    home = Path(tempfile.mkdtemp(dir="/root"))
+    try:
+        program, checkout = home / "bin/phoenix", home / "checkout"
+        (checkout / "lib").mkdir(parents=True)
+        (checkout / "phoenix").write_text("#!/bin/sh\n")
+        (checkout / "phoenix").chmod(0o755)
+        program.parent.mkdir()
+        program.symlink_to(checkout / "phoenix")
+
+        def said() -> list[str]:
+            argv = ["sh", "-c", provision._PHOENIX, "phoenix", str(checkout)]
+            path = {"PATH": f"{program.parent}:/usr/bin:/bin"}
+            done = subprocess.run(argv, env=path, capture_output=True, text=True, check=True)
+            return done.stdout.splitlines()
+
+        assert said() == [str(checkout / "phoenix")]
+        (checkout / "lib/a.sh").touch()
+        for bad in (checkout / "lib/a.sh", checkout, home / "checkout/phoenix"):
+            os.chown(bad, 65534, 0)
+            assert str(bad) in said()[1:]
+            os.chown(bad, 0, 0)
+        program.unlink()
+        assert said() == []
+    finally:
+        shutil.rmtree(home)
 
 
 def test_provision_without_phoenix_creates_starts_and_applies(plan: FakePlan) -> None:
