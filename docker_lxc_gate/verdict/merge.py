@@ -10,9 +10,11 @@ import pytest
 from msgspec import structs
 
 from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.machines.fleet import ALL
 from docker_lxc_gate.printable import listed
 from docker_lxc_gate.verdict import comparison, record
 from docker_lxc_gate.verdict.claim import closed_to_others, place
+from docker_lxc_gate.verdict.record import PRECEDENCE
 from docker_lxc_gate.verdict.session import not_judged
 from docker_lxc_gate.verdict.waivers import GIVEN
 
@@ -60,8 +62,21 @@ def _read(given: list[str], output: Path) -> list[tuple[Shard, Run, Path]]:
             raise UsageError(f"{given[0]} and {path} are of two runs: the {differ[0]} differ")
         if shard.number in known:
             raise UsageError(f"{known[shard.number][2]} and {file} are both shard {shard.number}")
+        _require_own(run, shard, file)
         known[shard.number] = shard, run, file
     return [known[number] for number in sorted(known)]
+
+
+def _require_own(run: Run, shard: Shard, file: Path) -> None:
+    """Refuse what no run of a shard writes: it would hide what another shard found."""
+    its = [each for each in shard.expected if each.shard == shard.number]
+    names, nodes = {each.name for each in its}, {f"{n.node}/" for n in its if n.name.endswith(ALL)}
+    for each in {each.target for each in run.scenarios} | {each.name for each in run.targets}:
+        if each not in names and f"{each.rpartition('/')[0]}/" not in nodes:
+            raise UsageError(f"{file} has {each or 'no target'}, which is not of shard {shard}")
+    for code in {run.code, *(each.code for each in run.scenarios)}:
+        if code not in PRECEDENCE and not 128 < code < 256:  # noqa: PLR2004 - of a signal
+            raise UsageError(f"{file} has the exit code {code}, which no run ends with")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,6 +10,7 @@ import getpass
 import os
 import platform
 import shlex
+from collections import defaultdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -260,9 +261,9 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def by_target(self) -> list[tuple[str, str, str]]:
         """Each target with its verdict, and the clauses that are not compliant."""
-        rows = []
+        rows, by_name = [], _by_target(self.asked)
         for target in self.targets:
-            its = [each for each in self.asked if each.target == target.name]
+            its = by_name[target.name]
             code = min((each.counts_as for each in its), key=PRECEDENCE.index, default=UNKNOWN)
             word = WORDS[code] + WAIVED * (not code and any(each.code for each in its))
             clauses = in_order({one for each in its if each.code for one in each.requirements})
@@ -323,11 +324,11 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     for each in outcomes:
         about(config, each.target)
     targets = config.stash.get(TARGETS, {})
-    names, clauses = [*targets], [*CATALOGUE]
+    names, clauses = {name: at for at, name in enumerate(targets)}, [*CATALOGUE]
 
     def place(outcome: Outcome) -> tuple[int, int]:
         first = clauses.index(outcome.requirements[0]) if outcome.requirements else len(clauses)
-        return names.index(outcome.target), first
+        return names[outcome.target], first
 
     run.verdict, run.shard = WORDS.get(run.code, "interrupted"), config.stash.get(SHARD, None)
     if run.ended == run.began:  # else it is of shards
@@ -336,18 +337,21 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     run.nodes = [*config.stash.get(NODES, {}).values()]
     run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
     run.scenarios = sorted(outcomes, key=place)
-    its: dict[str, list[Outcome]] = {}
-    for each in run.scenarios:
-        its.setdefault(each.target, []).append(each)
-    run.requirements = [
-        _judged(on, clause, its.get(on.name, [])) for on in run.targets for clause in clauses
-    ]
+    its = _by_target(run.scenarios)
+    run.requirements = [_judged(on, one, its[on.name]) for on in run.targets for one in clauses]
     run.waivers = used(config, outcomes)
     if run.code == HOLDS and any(each.is_waived for each in outcomes):
         run.verdict += ", but for what is waived"
     if run.code == HOLDS and run.shard and run.shard.is_empty:
         run.verdict = "no node in this shard"
     return msgspec.convert(_clean(msgspec.to_builtins(run)), Run)
+
+
+def _by_target(outcomes: list[Outcome]) -> defaultdict[str, list[Outcome]]:
+    found = defaultdict[str, list[Outcome]](list)
+    for each in outcomes:
+        found[each.target].append(each)
+    return found
 
 
 def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement:

@@ -48,7 +48,7 @@ def run(number: int, *outcomes: Outcome, of: int = 2, **more: Any) -> Run:
     about |= {"code": max((each.code for each in outcomes), default=0), "user": "u"}
     about |= {"shard": Shard(number, of, WHOLE), "machine": f"m{number}", "began": BEGAN}
     about |= {"targets": [Target(each.target, PLAN) for each in outcomes], "ended": ENDED}
-    return Run(command="pytest", scenarios=[*outcomes], **{**about, **more})
+    return Run(command="pytest", **{"scenarios": [*outcomes], **about, **more})
 
 
 ONE = (outcome("a/951"), outcome("c/900"), outcome("c/901"))
@@ -156,7 +156,7 @@ def _shard(**of: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (_shard(number=1), "are both shard 1"),
+        ({**_shard(number=1), "scenarios": [], "targets": []}, "are both shard 1"),
         (_shard(of=3), "the shards, targets or plans differ"),
         (_shard(expected=WHOLE[1:]), "the shards, targets or plans differ"),
         (
@@ -167,6 +167,11 @@ def _shard(**of: Any) -> dict[str, Any]:
         ({"commit": "abd"}, "the versions of the gate differ"),
         ({"waivers": [record.Used(WAIVER, record.Use.UNUSED)]}, "the waivers differ"),
         ({"shard": None}, "is no record of a shard"),
+        # What would hide that the other shard is red.
+        ({"code": 256}, "has the exit code 256, which no run ends with"),
+        ({"scenarios": [*TWO, outcome("d/903", 7)]}, "has the exit code 7"),
+        ({"scenarios": [*TWO, outcome("a/951")]}, "has a/951, which is not of shard 2 of 2"),
+        ({"targets": [Target("c/900", PLAN)]}, "has c/900, which is not of shard 2 of 2"),
     ],
 )
 def test_merge_of_what_is_no_shard_of_one_run_is_one_error_that_names_both(
