@@ -303,7 +303,7 @@ def every_process_is_confined(
     name = wanted.profile
     if not name:  # an unconfined guest may enter any profile, also one that it may leave at will
         assigned = [each.value for each in runtime.effective(ctid).all("lxc.apparmor.profile")]
-        name = assigned[-1] if assigned else _UNASSIGNED
+        name = (assigned[-1] if assigned else "") or _UNASSIGNED  # LXC takes a blank one for none
         assert name not in {"unconfined", "unchanged"}, (
             f"container {ctid} is unconfined: its configuration assigns the profile '{name}'"
         )

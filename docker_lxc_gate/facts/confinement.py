@@ -154,7 +154,7 @@ def label_defect(label: str, profile: str, modes: Mapping[str, str]) -> str:
         return "unconfined"
     if any(part.startswith(f"{profile}//") for part in parts):
         return f"under '{label}', a child that the plan's profile does not have"
-    return f"under '{label}', which is not the plan's profile"
+    return f"under '{label}', which is another profile"
 
 
 def mode_meaning(mode: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.formats.container_config import NO_PROFILE
 from docker_lxc_gate.lint import json_text
-from docker_lxc_gate.lint.finding import Finding, Kind, Source
+from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
 from docker_lxc_gate.lint.includes import Includes
 from docker_lxc_gate.lint.phoenix import description
 from docker_lxc_gate.lint.rules import (
@@ -50,9 +50,9 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
 
 def _few(found: list[Finding]) -> Iterator[Finding]:
     """Yield the first findings of each problem in each file; the last of them counts the others."""
-    number, seen = Counter((each.path, each.id) for each in found), Counter[tuple[str, str]]()
-    for each in found:
-        key = each.path, each.id
+    keys = [(each.path, each.id, each.severity) for each in found]
+    number, seen = Counter(keys), Counter[tuple[str, str, Severity]]()
+    for each, key in zip(found, keys, strict=True):
         seen[key] += 1
         if seen[key] < MOST or (seen[key] == MOST and number[key] == MOST):
             yield each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.verdict.record import Run, Shard
     from docker_lxc_gate.verdict.session import Gate
 
+#: Shards of one run begin together; a file of the day before is another run's.
+_APART = timedelta(hours=12)
 #: The records to merge, in the order of the shards, and their files.
 _MERGED = pytest.StashKey["list[tuple[Shard, Run, Path]]"]()
 
@@ -64,6 +67,9 @@ def _read(given: list[str], output: Path) -> list[tuple[Shard, Run, Path]]:
             raise UsageError(f"{known[shard.number][2]} and {file} are both shard {shard.number}")
         _require_own(run, shard, file)
         known[shard.number] = shard, run, file
+    began = sorted((run.began, file) for _, run, file in known.values())
+    if began and began[-1][0] - began[0][0] > _APART:
+        raise UsageError(f"{began[0][1]} began {began[-1][0] - began[0][0]} before {began[-1][1]}")
     return [known[number] for number in sorted(known)]
 
 
@@ -73,7 +79,9 @@ def _require_own(run: Run, shard: Shard, file: Path) -> None:
     names, nodes = {each.name for each in its}, {f"{n.node}/" for n in its if n.name.endswith(ALL)}
     for each in {each.target for each in run.scenarios} | {each.name for each in run.targets}:
         if each not in names and f"{each.rpartition('/')[0]}/" not in nodes:
-            raise UsageError(f"{file} has {each or 'no target'}, which is not of shard {shard}")
+            raise UsageError(f"{file} has {each or 'no target'}, which is not of {shard}")
+    if run.began.tzinfo is None:
+        raise UsageError(f"{file} says no time zone of its times")
     for code in {run.code, *(each.code for each in run.scenarios)}:
         if code not in PRECEDENCE and not 128 < code < 256:  # noqa: PLR2004 - of a signal
             raise UsageError(f"{file} has the exit code {code}, which no run ends with")
@@ -122,6 +130,10 @@ def _take(config: pytest.Config, gate: Gate, shard: Shard, by_number: dict[int, 
     config.stash[record.MAY_DIFFER] = {k: v for each in runs for k, v in each.may_differ.items()}
     config.stash[GIVEN] = tuple(each.waiver for each in runs[0].waivers)
     outcomes = [outcome for each in runs for outcome in each.scenarios]
+    asked = {f"{n.node.removesuffix(ALL)}/{ctid}" for n in nodes.values() for ctid in n.asked}
+    told = {each.target for each in outcomes} | {each.name for each in lacking}
+    for name in sorted({*targets, *asked} - told):
+        not_judged(config, f"{name} has no scenario in the record of its shard")
     if len(targets) > 1:
         outcomes = [structs.replace(each, included="") for each in outcomes]
     gate.tally.expect(outcomes)

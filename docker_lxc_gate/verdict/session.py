@@ -159,7 +159,7 @@ class Gate:
         if run.code != USAGE and (before := self.config.stash.get(comparison.BASELINE, None)):
             try:
                 for text, style in comparison.lines(before, run):
-                    self.screen.line(text, **dict.fromkeys(style.split(), True))
+                    self.screen.line(redact(text), **dict.fromkeys(style.split(), True))
             except UsageError as error:  # of merged shards, which are older
                 self.screen.line(f"not compared: {error}", yellow=True)
         if run.asked and run.code != USAGE:

@@ -54,7 +54,7 @@ def _parsed(text: bytes) -> Any:
 def is_described(text: bytes | None, ctid: int) -> bool:
     """Whether phoenix has a description of the container, so that it can provision it."""
     try:
-        return str(ctid) in _parsed(text or b"{}")["lxc_configs"]
+        return str(ctid) in {**_parsed(text or b"{}")["lxc_configs"]}
     except (KeyError, TypeError):
         return False
 

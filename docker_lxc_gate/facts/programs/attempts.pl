@@ -10,7 +10,7 @@ use POSIX ();
 use Config;
 my ($machine) = $Config{archname} =~ /^(x86_64|aarch64|riscv64|arm|i(?=[3-6]86))/;
 my $statfs = {x86_64 => 137, aarch64 => 43, riscv64 => 43, i => 99, arm => 99}->{$machine // ""};
-my ($of_proc, $of_sys) = (0x9fa0, 0x62656572);
+my ($of_proc, $of_sys, $of_fuse) = (0x9fa0, 0x62656572, 0x65735546);
 my ($clone_mounts, $unshare, $setns, $mount) = (0x20000, 272, 308, 165);
 my ($bind, $apart) = (0x1000 | 0x4000, 0x4000 | 0x40000);
 my $node = opened($cwd, "/proc", $path_only, 0);
@@ -35,6 +35,11 @@ sub enter {
     }
     for my $space (@home) { syscall($setns, $space, 0) == 0 or refuse("enter a namespace: $!") }
     POSIX::setgid(0) and POSIX::setuid(0) or refuse("become its root: $!");
+    for my $path ("/", "/sys", "/etc") {
+        my ($name, $answer) = ("$path\0", "\0" x 512);
+        refuse("$path is a file system of the guest's own, which could refuse by itself (FUSE)")
+            if $statfs and syscall($statfs, $name, $answer) == 0 and $of_fuse == unpack "L!", $answer;
+    }
 }
 sub require_kind {
     my ($path, $kind) = @_;

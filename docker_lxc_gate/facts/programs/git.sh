@@ -28,7 +28,7 @@ if [ "$(id -u)" = 0 ]; then
 programs git would run: give both to one user" >&2
             exit 77
         fi
-        if [ "$owner" = 0 ] && [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
+        if [ "$owner" = 0 ] && [ -n "$(find -L "$path" -maxdepth 0 \( -perm -002 -o -perm -020 ! -gid 0 \))" ]; then
             echo "$path belongs to root but others may write to it, so running git there as root \
 is not safe: chmod go-w $path" >&2
             exit 77
@@ -52,7 +52,8 @@ to $above, so running git there as root is not safe: move the checkout" >&2
         [ "${group:-0}" != 0 ] || group=$owner
         as() {
             setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
-                env -u SSH_AUTH_SOCK -u XDG_CONFIG_HOME "HOME=${home:-/nonexistent}" "$@"
+                env -i "PATH=$PATH" "HOME=${home:-/nonexistent}" LC_ALL=C GIT_OPTIONAL_LOCKS=0 \
+                GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false SSH_ASKPASS_REQUIRE=never "$@"
         }
     fi
 fi

@@ -3,6 +3,7 @@
 # user namespace, or in one below it, count, too (members.pl), because a process that enters by
 # nsenter is in no cgroup of the container.
 
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin  # find's -execdir asks for one like this
 # The first match: below it the guest may create a cgroup with the same name.
 path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
     "/proc/$1/cgroup" | tail -n 1)

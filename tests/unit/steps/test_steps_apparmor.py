@@ -370,7 +370,10 @@ def test_every_process_under_the_profile_is_green(monkeypatch: pytest.MonkeyPatc
         *((label, "", "x", "is unconfined") for label in ("unconfined", "unconfined (enforce)")),
         *(("x (complain)", "", "x", "complain"), ("x (unconfined)", "", "x", "refuses next to")),
         # It entered a profile that it may leave at will.
-        *(("/usr/bin/lxc-start (enforce)", "", a, "lxc-start") for a in ("generated", "x", "")),
+        *(
+            ("/usr/bin/lxc-start (enforce)", "", a, "lxc-start")
+            for a in ("generated", "x", "", " ")
+        ),
         *((UNDER, "", a, "is unconfined: its configuration") for a in ("unconfined", "unchanged")),
         (STACK, "generated", "", ""),
         (UNDER, "generated", "", NAME),

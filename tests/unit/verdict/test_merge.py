@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,8 @@ def test_merge_keeps_why_a_shard_has_no_result_and_a_long_cause_as_it_is() -> No
 def test_merge_waives_what_was_waived_on_the_day_of_the_run() -> None:
     red = outcome("a/951", 1, id="x", waiver=WAIVER)
     uses = [record.Used(WAIVER, record.Use.MATCHED)]
-    whole = merged(run(1, red, code=0, waivers=uses), run(2, *TWO, waivers=uses))
+    one = run(1, red, code=0, waivers=uses, nodes=[Listing("c/all")])
+    whole = merged(one, run(2, *TWO, waivers=uses))
     assert (whole.code, whole.waivers) == (0, uses)
     assert whole.verdict == "compliant, but for what is waived"
 
@@ -252,3 +253,21 @@ def test_shards_that_are_merged_equal_the_whole_run_but_for_times(toy: Toy) -> N
     assert done.ret == whole.ret == 1
     tables = [each.stdout.str().partition("target  ")[2] for each in (whole, done)]
     assert tables[1].startswith(tables[0])
+
+
+def test_merge_of_shards_of_two_days_is_refused(tmp_path: Path) -> None:
+    """A file of the day before, in the place of a shard that is missing today."""
+    for name, each in (("one", run(1, *ONE)), ("two", run(2, *TWO, began=BEGAN - timedelta(1)))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "verdict.json").write_text(record.encoded(each))
+    with pytest.raises(UsageError, match=r"two/verdict.json began 1 day, 0:00:00 before"):
+        merge._read([f"{tmp_path}/one", f"{tmp_path}/two"], tmp_path)
+
+
+def test_merge_of_a_container_that_was_listed_and_has_no_scenario_is_undetermined() -> None:
+    whole = merged(
+        run(1, *ONE[:2]),
+        run(2, *TWO, targets=[Target(n, PLAN) for n in ["b/950", "d/902", "d/904"]]),
+    )
+    assert whole.code == record.UNKNOWN
+    assert [each.partition(" ")[0] for each in whole.problems] == ["c/901", "d/904"]
