@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lint.rules.tools import Tools
 
 
-#: How many findings of one problem a file has: a stranger's file may be wrong in half a million
-#: lines, and each one is masked and printed.
+#: How many findings of one problem and severity are shown of a file: a stranger's may be wrong in
+#: half a million lines, and each one is masked and printed.
 MOST = 100
 
 
@@ -40,15 +40,14 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
     """
     try:
         found = _found(sources, with_tools)
-        found.sort(key=lambda each: (each.path, each.line, each.column, each.id))
-        return list(_few(found))
+        return sorted(found, key=lambda each: (each.path, each.line, each.column, each.id))
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()
         commands.cache_clear()
 
 
-def _few(found: list[Finding]) -> Iterator[Finding]:
+def few(found: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the first findings of each problem in each file; the last of them counts the others."""
     keys = [(each.path, each.id, each.severity) for each in found]
     number, seen = Counter(keys), Counter[tuple[str, str, Severity]]()

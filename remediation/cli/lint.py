@@ -13,7 +13,7 @@ from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.target_option import target_options
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lint import discover, fixes, formats, remote
-from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.check import check, few
 from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines import target_file
@@ -83,7 +83,7 @@ def lint(
         found, findings = _linted_on(where, file)
     if fix and _fix(found, findings, yes=yes):
         found, findings = _linted(paths)
-    _print(findings, found, form)
+    _print(list(few(findings)), found, form)
     for why in found.refused:
         printing.error(why)
     wrong = any(not each.is_advice for each in findings)

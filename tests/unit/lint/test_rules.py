@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.lint import discover, finding
-from docker_lxc_gate.lint.check import MOST, check
+from docker_lxc_gate.lint.check import MOST, check, few
 from docker_lxc_gate.lint.finding import PROBLEMS, Kind, Severity, Source
 from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines.transport import Local
@@ -68,13 +68,12 @@ def test_rule_says_what_why_and_how_to_fix(rule: object) -> None:
 def test_problem_of_thousands_of_lines_is_told_of_the_first_ones_and_counted() -> None:
     """Each finding is masked and printed: a stranger's megabyte may hold half a million."""
     lines = b"arch: amd64\nrootfs: local:950,size=8G\n" + b"a\n" * 30_000
-    many = check(
-        [Source("950.conf", lines, Kind.CONTAINER), Source("951.conf", lines, Kind.CONTAINER)]
-    )
+    sources = [Source(f"{ctid}.conf", lines, Kind.CONTAINER) for ctid in (950, 951)]
+    many = list(few(check(sources)))
     told = Counter((each.path, each.id) for each in many)
     assert set(told.values()) <= {1, MOST}
     advices = "".join(f"mp{n}: local:{n},mp=/m{n},zzqqxx=1\n" for n in range(200)).encode()
     wrong = Source("950.conf", advices + b"mp200: local:200,mp=/m,backup=maybe\n", Kind.CONTAINER)
-    assert any(each.severity is Severity.ERROR and each.line == 201 for each in check([wrong]))
+    assert any(each.severity is Severity.ERROR and each.line == 201 for each in few(check([wrong])))
     last = next(each for each in many if each.path == "951.conf" and each.line == 2 + MOST)
     assert last.cause.endswith(f"; the same in {30_000 - MOST} more places")

@@ -265,9 +265,7 @@ def test_merge_of_shards_of_two_days_is_refused(tmp_path: Path) -> None:
 
 
 def test_merge_of_a_container_that_was_listed_and_has_no_scenario_is_undetermined() -> None:
-    whole = merged(
-        run(1, *ONE[:2]),
-        run(2, *TWO, targets=[Target(n, PLAN) for n in ["b/950", "d/902", "d/904"]]),
-    )
+    targets = [Target(name, PLAN) for name in ("b/950", "d/902", "d/904")]
+    whole = merged(run(1, *ONE[:2]), run(2, *TWO, targets=targets))
     assert whole.code == record.UNKNOWN
     assert [each.partition(" ")[0] for each in whole.problems] == ["c/901", "d/904"]
