@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
-_MEMBERS = shlex.quote(program("docker_lxc_gate.facts", "members.pl"))
-_PROCESSES = f"""
-members() {{ perl -e {_MEMBERS} -- "$1"; }}
-{program("docker_lxc_gate.facts", "threads.sh")}"""
+_THREADS = program("docker_lxc_gate.facts", "threads.pl")
+_PROCESSES = f'exec perl -e {shlex.quote(_THREADS)} -- "$1"'
 _ID_MAPS = program("docker_lxc_gate.facts", "id_maps.pl")
 _CHANGED = program("docker_lxc_gate.facts", "filter_files.sh")
 _LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,6 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.confinement import ATTEMPTS, Process, label_defect
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
 from tests.doubles.canned import PID, Answer, Machine, Runtime
@@ -132,9 +132,8 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
 ) -> None:
     """Below the container's cgroup the guest's root makes others, and moves whom it likes."""
     (tmp_path / "cgroup").write_text(f"9:cpu:/a\n{line}\n")
-    found = confinement._PROCESSES.partition("[ -n ")[0].replace("/proc/$1", "$1")
-    script = f'{found}echo "$path"'
-    argv = ["sh", "-c", script, "processes", str(tmp_path)]
+    found = confinement._THREADS.partition("unless (defined $path)")[0]
+    argv = ["perl", "-e", found.replace("/proc/$init", "$init") + 'print "$path\\n"', str(tmp_path)]
     assert subprocess.run(argv, capture_output=True, text=True, check=False).stdout == f"{path}\n"
 
 
@@ -328,35 +327,6 @@ def test_processes_of_one_outside_of_a_container_are_an_error() -> None:
         confinement.processes(Local(), os.getpid())
 
 
-def test_processes_script_finds_threads_of_the_namespaces_in_no_cgroup() -> None:
-    """As who was started from the node by nsenter is."""
-    argv = ["unshare", "-U", "-p", "-f", "--kill-child", "sleep", "60"]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE) as process:
-        try:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            pids: list[str] = []
-            for _ in range(100):
-                pids = children.read_text().split() if children.exists() else []
-                if pids and Path(f"/proc/{pids[0]}/comm").read_text() == "sleep\n":
-                    break
-                time.sleep(0.05)
-            else:
-                pytest.skip("no namespaces of its own can be made here")
-            first, _, rest = confinement._PROCESSES.partition("# The first match")
-            script = f"{first}path=/nowhere\nlabel={rest.partition('label=')[2]}"
-            done = subprocess.run(
-                ["sh", "-c", script, "processes", pids[0]],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        finally:
-            process.kill()
-    found = re.findall(r"^/proc/([0-9]+)/comm:(.*)$", done.stdout, re.MULTILINE)
-    assert (pids[0], "sleep") in found, done.stderr
-    assert {name for _, name in found} <= {"sleep", "unshare"}
-
-
 @contextmanager
 def container(below: str) -> Iterator[tuple[int, int]]:
     """Yield a first process in user and pid namespaces of its own, and one in others below them."""
@@ -378,13 +348,34 @@ def first_child(pid: int) -> int:
     raise AssertionError(f"{pid} has no child")
 
 
+def threads_of(init: int, tmp_path: Path) -> dict[str, str]:
+    """Return the threads by id, with their names; of a container that has none in its cgroup."""
+    (tmp_path / "cgroup").write_text("0::/lxc/nowhere\n")
+    asks = confinement._THREADS.replace("/proc/$init/cgroup", f"{tmp_path}/cgroup")
+    asks = asks.replace('"attr/apparmor/current" : "attr/current"', '"comm" : "comm"')
+    argv = ["perl", "-e", asks, "--", str(init)]
+    said = subprocess.run(argv, capture_output=True, check=True, text=True).stdout
+    return dict(re.findall(r"^/proc/([0-9]+)/comm:(.*)$", said, re.MULTILINE))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")
-def test_members_of_namespaces_below_the_containers_are_its() -> None:
+def test_threads_in_namespaces_below_the_containers_are_its(tmp_path: Path) -> None:
     with container("-Upf") as (first, below):
-        argv = ["perl", "-e", program("docker_lxc_gate.facts", "members.pl"), "--", str(first)]
-        found = subprocess.run(argv, capture_output=True, check=True, text=True).stdout.split()
-    assert {str(first), str(below)} <= {*found}
+        found = threads_of(first, tmp_path)
+    assert {str(first), str(below)} <= found.keys()
     assert str(os.getpid()) not in found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")
+def test_threads_of_a_program_that_hops_from_process_to_process_are_seen(tmp_path: Path) -> None:
+    """It is another process each millisecond, so whoever reads a list through finds it gone."""
+    hopper = tmp_path / "hopper"
+    hopper.symlink_to(sys.executable)
+    hops = "import os, time\nwhile True:\n os.fork() and os._exit(0)\n time.sleep(0.001)"
+    with container("-U") as (first, _):
+        enter = ["nsenter", "-t", str(first), "-U", "-p", hopper, "-c", hops]
+        subprocess.run(enter, check=True)
+        assert "hopper" in threads_of(first, tmp_path).values()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")

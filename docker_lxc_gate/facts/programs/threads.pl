@@ -1,0 +1,83 @@
+# after docker_lxc_gate/facts/programs/namespaces.pl
+# Prints the name, the label and the seccomp mode of each thread in the cgroups of a container, or in
+# its pid or user namespace, or in one below it: who enters by nsenter is in no cgroup of the
+# container. All threads are listed again and again, and a new one is read at once: one that forks and
+# ends, to hop from process to process, is gone before a list is read through.
+
+use Errno qw(ENAMETOOLONG);
+my ($init) = @ARGV;
+my $looks = 10;
+sub content {
+    open my $file, "<", $_[0] or return;
+    sysread $file, my $text, 1 << 16;
+    return $text;
+}
+my ($groups, $path) = content("/proc/$init/cgroup") // "";
+for (split /\n/, $groups) {
+    my ($found) = m{^[0-9]+:(?:name=systemd)?:(/.*)} or next;
+    # The first match: below it the guest may create a cgroup with the same name.
+    $path = $found if $found =~ s{(/lxc(?:\.payload\.|/)[^/]+).*}{$1};
+}
+unless (defined $path) {
+    print STDERR "no cgroup of LXC's: $groups";
+    exit 4;
+}
+my %its;
+for my $kind (qw(pid user)) {
+    my @line = spaces($init, $kind);
+    unless (@line and $line[-1] == $own{$kind}) {
+        print STDERR "the $kind namespace of process $init is not known\n";
+        exit 4;
+    }
+    $its{$kind} = $line[-2] if @line > 1;  # a privileged container has the node's own
+}
+my $label = -e "/proc/self/attr/apparmor/current" ? "attr/apparmor/current" : "attr/current";
+my (%seen, %is_member);
+sub look {
+    my ($thread) = @_;
+    # One that enters the container is under its profile and filter a moment later.
+    return if $seen{$thread} and $seen{$thread}[0] =~ /\(enforce\)\n?\z/ and $seen{$thread}[1] == 2;
+    my ($under, $status) = (content("/proc/$thread/$label"), content("/proc/$thread/status"));
+    my ($mode) = ($status // "") =~ /^Seccomp:\t([0-9]+)$/m;
+    if (length($under // "") and defined $mode) {
+        $seen{$thread} = [$under, $mode, content("/proc/$thread/comm") // ""];
+    }
+    else { $seen{$thread} //= undef }
+}
+sub entries {
+    opendir my $folder, $_[0] or return $!{ENAMETOOLONG} ? undef : ();
+    return grep !/^\./, readdir $folder;
+}
+sub in_cgroups {
+    my @todo = grep -d, map "$_$path", "/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd";
+    while (defined(my $group = pop @todo)) {
+        look($_) for map /^[0-9]+$/mg, map content("$group/$_") // "", "cgroup.threads", "tasks";
+        for (entries($group)) {
+            unless (defined) {
+                print STDERR "the container's cgroups are nested too deeply to be read\n";
+                exit 4;
+            }
+            push @todo, "$group/$_" if -d "$group/$_" and not -l _;
+        }
+    }
+}
+sub in_namespaces {
+    for my $pid (grep /^[0-9]+$/, entries("/proc")) {
+        $is_member{$pid} //= grep { my $kind = $_; grep { $_ == $its{$kind} } spaces($pid, $kind) } keys %its;
+        next unless $is_member{$pid};
+        look($_) for entries("/proc/$pid/task");
+    }
+}
+for (1 .. $looks) {
+    in_cgroups();
+    in_namespaces();
+}
+for my $thread (sort { $a <=> $b } keys %seen) {
+    if ($seen{$thread}) {
+        my ($under, $mode, $name) = @{$seen{$thread}};
+        print map "/proc/$thread/comm:$_\n", split /\n/, $name;
+        print map "/proc/$thread/$label:$_\n", split /\n/, $under;
+        print "/proc/$thread/status:Seccomp:\t$mode\n";
+    }
+    print "alive $thread\n" if -d "/proc/$thread";
+}
