@@ -57,7 +57,7 @@ sub in_cgroups {
                 print STDERR "the container's cgroups are nested too deeply to be read\n";
                 exit 4;
             }
-            push @todo, "$group/$_" if -d "$group/$_" and not -l _;
+            push @todo, "$group/$_" if not -l "$group/$_" and -d _;
         }
     }
 }

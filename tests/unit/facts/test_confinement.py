@@ -349,9 +349,14 @@ def first_child(pid: int) -> int:
 
 
 def threads_of(init: int, tmp_path: Path) -> dict[str, str]:
-    """Return the threads by id, with their names; of a container that has none in its cgroup."""
-    (tmp_path / "cgroup").write_text("0::/lxc/nowhere\n")
+    """Return the threads by id, with their names; this test is in a group of the container's."""
+    (tmp_path / "cgroup").write_text("0::/lxc/950/init.scope\n")
+    (below := tmp_path / "groups/lxc/950/ns/system.slice").mkdir(parents=True)
+    (below / "cgroup.threads").write_text(f"{os.getpid()}\n")
+    (below.parent / "cgroup.threads").write_text("")
+    (below / "link").symlink_to("..")
     asks = confinement._THREADS.replace("/proc/$init/cgroup", f"{tmp_path}/cgroup")
+    asks = asks.replace('"/sys/fs/cgroup"', f'"{tmp_path}/groups"')
     asks = asks.replace('"attr/apparmor/current" : "attr/current"', '"comm" : "comm"')
     argv = ["perl", "-e", asks, "--", str(init)]
     said = subprocess.run(argv, capture_output=True, check=True, text=True).stdout
@@ -362,8 +367,8 @@ def threads_of(init: int, tmp_path: Path) -> dict[str, str]:
 def test_threads_in_namespaces_below_the_containers_are_its(tmp_path: Path) -> None:
     with container("-Upf") as (first, below):
         found = threads_of(first, tmp_path)
-    assert {str(first), str(below)} <= found.keys()
-    assert str(os.getpid()) not in found
+    assert {str(first), str(below), str(os.getpid())} <= found.keys()
+    assert str(os.getppid()) not in found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")
