@@ -247,15 +247,6 @@ VARIATIONS = (
         plan="plain",
     ),
     Variation(
-        "containerd-store",
-        "Docker keeps its images in containerd's store, as Docker 29 does by default",
-        'inside sed -i \'1s/{/{"features": {"containerd-snapshotter": true}, /\' "$settings"; '
-        "restart_docker",
-        "inside docker info -f '{{.Driver}} {{.DriverStatus}}' | "
-        "grep -x 'overlayfs .*io.containerd.snapshotter.*'",
-        plan="plain",
-    ),
-    Variation(
         "own-profile",
         "the container's file names an enforced profile of the node's own",
         "own_profile; restart",
