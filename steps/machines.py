@@ -85,7 +85,7 @@ def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = (
             beneath=beneath,
         )
         for shared in layers:
-            foresight = Foresight(runtimes[target], target, shared, inside=[versions.INSIDE])
+            foresight = Foresight(runtimes[target], target, shared, inside=[versions.INSIDE, versions.ROOT])
             config.stash.setdefault(_FORESIGHT, {})[target] = foresight
     return runtimes[target]
 
@@ -230,6 +230,7 @@ def container(
     inside, shown = runtime.inside(ctid), record.about(request.config, str(target)).versions
     try:
         shown |= inside.ask(versions.INSIDE)
+        shown["Root file system"] = inside.ask(versions.ROOT).text.strip()
     except TransportError:
         shown["Container"] = "not running"
     return inside

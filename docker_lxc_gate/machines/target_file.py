@@ -64,6 +64,15 @@ def find(text: str | None, file: Path | None = None) -> Target:
     raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
 
 
+def written(name: str, target: Target) -> str:
+    """Return a file with one target, for any folder. JSON's values are valid TOML."""
+    own = str(Path(target.identity).expanduser().absolute()) if target.identity else ""
+    values = structs.asdict(structs.replace(target, identity=own))
+    values = {key: value for key, value in values.items() if value is not None}
+    lines = (f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in values.items())
+    return f"[{name}]\n{''.join(lines)}"
+
+
 def one(file: Path, kind: type[_T]) -> _T:
     """Return a file that is one table, as a value of a type.
 

@@ -5,7 +5,6 @@ Only faults with a ``rollback`` are run. The runner rolls each one back and comp
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
@@ -20,7 +19,7 @@ import msgspec
 from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.lab.address import lab_address
-from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines import connect, target_file
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from proof.faults import run
 from proof.faults.fault import COMPLIANT, Fault, shell
@@ -86,7 +85,7 @@ def on_target(
         ExitStack() as within,
     ):
         file = Path(folder) / "targets.toml"
-        file.write_text(table(own))
+        file.write_text(target_file.written("faults", own))
         place = ("--target-file", str(file), "--target", "faults", "--allow-mutation")
         tell("running the gate without a fault")
         each = {fault.id: fault.asked(everything=everything) for fault in faults}
@@ -150,9 +149,3 @@ def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> 
     with thrown_away(runtime, asked, tell, features=desired.FEATURES) as ctid:
         apply(docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell))
         yield msgspec.structs.replace(asked, ctid=ctid, reserved=())
-
-
-def table(own: Target) -> str:
-    """Return a target file with one target, ``faults``. Its JSON values are valid TOML."""
-    values = {key: value for key, value in msgspec.to_builtins(own).items() if value is not None}
-    return "[faults]\n" + "".join(f"{key} = {json.dumps(each)}\n" for key, each in values.items())

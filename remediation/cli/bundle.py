@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,24 +14,31 @@ from docker_lxc_gate.verdict import archive
 from docker_lxc_gate.verdict import bundle as bundles
 from remediation.cli import printing
 
+if TYPE_CHECKING:
+    from docker_lxc_gate.verdict.record import Run
+
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command(cls=Verb)
-@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, exists=True))
-@click.option(
+output = click.option(
     "--output",
     metavar="FILE.tar.zst",
     type=click.Path(path_type=Path),
     help="A new file.  [default: docker-lxc-gate-TIME.tar.zst, with the time of the run's end]",
 )
-@click.option(
+sign = click.option(
     "--sign",
     "key",
     metavar="KEY",
     type=_FILE,
     help="Sign with this SSH key, or with the agent's if it is a public one.",
 )
+
+
+@click.command(cls=Verb)
+@click.argument("report", metavar="REPORT", type=click.Path(path_type=Path, exists=True))
+@output
+@sign
 def bundle(report: Path, output: Path | None, key: Path | None) -> None:
     """Keep a run in one file: verdict, evidence, page, and checksums.
 
@@ -40,12 +48,20 @@ def bundle(report: Path, output: Path | None, key: Path | None) -> None:
     Exit code 0: the file was written, whatever the verdict; 2: wrong usage, REPORT lacks its record
     or evidence, the file exists, or KEY cannot sign; 3: there is no ssh-keygen.
     """
+    keep(report, output, key, {})
+
+
+def keep(
+    report: Path, output: Path | None, key: Path | None, more: dict[str, bytes]
+) -> tuple[Path, Run]:
+    """Write the bundle of a run, with more files by name, and say so; return where, and the run."""
     run, files = bundles.report(report)
     output = output or Path(f"docker-lxc-gate-{run.ended:%Y%m%dT%H%M%SZ}.tar.zst")
-    archive.write(output, bundles.sealed(files, key))
+    archive.write(output, bundles.sealed(files | more, key))
     page = "" if bundles.PAGE in files else ", without an HTML page"
     signed = "signed" if key else "not signed"
     printing.line(f"{output}: {run.verdict}; asked: {run.scope}; {signed}{page}")
+    return output, run
 
 
 @click.command(cls=Verb)

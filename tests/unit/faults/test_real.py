@@ -138,5 +138,5 @@ def test_on_target_ends_after_a_fault_that_stays(monkeypatch: pytest.MonkeyPatch
 def test_table_of_a_container_is_read_back_as_its_target(tmp_path: Path) -> None:
     asked = Target("pve1", 951, user="admin", sudo=True, jump="bastion", template="a b")
     file = tmp_path / "targets.toml"
-    file.write_text(real.table(asked))
+    file.write_text(target_file.written("faults", asked))
     assert target_file.find("faults", file) == asked
