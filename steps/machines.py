@@ -85,7 +85,9 @@ def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = (
             beneath=beneath,
         )
         for shared in layers:
-            foresight = Foresight(runtimes[target], target, shared, inside=[versions.INSIDE, versions.ROOT])
+            foresight = Foresight(
+                runtimes[target], target, shared, inside=[versions.INSIDE, versions.ROOT]
+            )
             config.stash.setdefault(_FORESIGHT, {})[target] = foresight
     return runtimes[target]
 

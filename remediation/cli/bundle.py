@@ -15,6 +15,7 @@ from docker_lxc_gate.verdict import bundle as bundles
 from remediation.cli import printing
 
 if TYPE_CHECKING:
+    from docker_lxc_gate.commandline.output import Console
     from docker_lxc_gate.verdict.record import Run
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -48,19 +49,25 @@ def bundle(report: Path, output: Path | None, key: Path | None) -> None:
     Exit code 0: the file was written, whatever the verdict; 2: wrong usage, REPORT lacks its record
     or evidence, the file exists, or KEY cannot sign; 3: there is no ssh-keygen.
     """
-    keep(report, output, key, {})
+    keep(report, output, key)
 
 
 def keep(
-    report: Path, output: Path | None, key: Path | None, more: dict[str, bytes]
+    report: Path,
+    output: Path | None,
+    key: Path | None,
+    *,
+    to: Console = printing.out,
+    **more: bytes,
 ) -> tuple[Path, Run]:
-    """Write the bundle of a run, with more files by name, and say so; return where, and the run."""
+    """Write the bundle of a run, with ``more`` documents, and say so; return where, and the run."""
     run, files = bundles.report(report)
+    files |= {f"{name}.json": content for name, content in more.items()}
     output = output or Path(f"docker-lxc-gate-{run.ended:%Y%m%dT%H%M%SZ}.tar.zst")
-    archive.write(output, bundles.sealed(files | more, key))
+    archive.write(output, bundles.sealed(files, key))
     page = "" if bundles.PAGE in files else ", without an HTML page"
     signed = "signed" if key else "not signed"
-    printing.line(f"{output}: {run.verdict}; asked: {run.scope}; {signed}{page}")
+    printing.line(f"{output}: {run.verdict}; asked: {run.scope}; {signed}{page}", to=to)
     return output, run
 
 

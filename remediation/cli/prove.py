@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.home import HOME
@@ -54,7 +55,7 @@ _VERSIONS = (
 
 
 class _Proof(msgspec.Struct):
-    """What ``proof.json`` in the bundle has: what came of each fault, and the node's differences."""
+    """What the bundle's ``proof.json`` has: what came of each fault, and what differs then."""
 
     faults: dict[str, str]
     node_differs: list[str] = []
@@ -67,10 +68,11 @@ class _Proof(msgspec.Struct):
 
 @click.command(cls=Verb)
 @options.yes
+@with_form()
 @output
 @sign
 @options.with_plan
-def prove(aim: Target, yes: bool, output: Path | None, key: Path | None) -> None:
+def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | None) -> None:
     """Try everything on a node, in a container that is made for it and destroyed.
 
     The target file names the node, a template, and two reserved ids. The first becomes a container
@@ -101,10 +103,13 @@ def prove(aim: Target, yes: bool, output: Path | None, key: Path | None) -> None
         after = machine_state.comparable_after_rollback(machine_state.record(runtime.node))
     proof.node_differs = machine_state.differences(before, after)
     content = mask(msgspec.json.format(msgspec.json.encode(proof)).decode()).encode()
-    made, run = keep(Path("reports"), output, key, {"proof.json": content})
-    for each in proof.node_differs:
-        printing.line(f"  {each}", "red")
-    printing.line(_row(run, proof, made))
+    made, run = keep(Path("reports"), output, key, to=printing.err, proof=content)
+    if form == "json":
+        print_json({"bundle": str(made), "verdict": run.verdict, **msgspec.to_builtins(proof)})
+    else:
+        for each in proof.node_differs:
+            printing.line(f"  {each}", "red")
+        printing.line(_row(run, proof, made))
     sys.exit(5 if proof.node_differs else code or int(proof.noticed < len(proof.faults)))
 
 
@@ -126,7 +131,7 @@ def _gate(own: Target, folder: Path) -> int:
     waivers = folder / "waivers.toml"
     waivers.write_text(_WAIVERS)
     given = _options(own, folder)
-    return _run("docker_lxc_gate", "gate", *given, "--waivers", str(waivers)).returncode
+    return _run("docker_lxc_gate", "gate", *given, "--waivers", str(waivers), out=2).returncode
 
 
 def _faults(faults: tuple[str, ...], aim: Target, folder: Path) -> dict[str, str]:
@@ -150,7 +155,7 @@ def _options(target: Target, folder: Path) -> list[str]:
     return ["--target-file", str(file), "--target", _NAME, "--allow-mutation"]
 
 
-def _run(*module: str, out: int | None = None) -> subprocess.CompletedProcess[bytes]:
+def _run(*module: str, out: int) -> subprocess.CompletedProcess[bytes]:
     """Run a program of ours; after Ctrl-C, wait until it has ended what it began."""
     argv, env = [sys.executable, "-m", *module], {**os.environ, "PYTHONPATH": str(HOME)}
     # In a group of its own, Ctrl-C comes from us alone.

@@ -1,0 +1,149 @@
+"""``prove``: all of it in a throw-away container, and what a difference or a failure becomes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.target_file import find, written
+from docker_lxc_gate.verdict import bundle, record
+from remediation import provision
+from remediation.cli import prove
+from remediation.cli.group import main
+from tests.doubles.answering import Answering
+from tests.unit.verdict.test_bundle import unpacked
+from tests.unit.verdict.test_comparison import GREEN, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+AIM = Target("pve1", 950, reserved=(951, 952), template="local:vztmpl/d.tar.zst", identity="id")
+STATE = {"file /etc/motd": "f 644 0 0 | 1 2", "package pve-manager": "9.1"}
+
+
+class Node:
+    """What the parts of ``prove`` do on a node, noted in their order."""
+
+    node = Answering(lambda argv: pytest.fail(f"{argv}"), "pve1")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.did: list[str] = []
+        self.states = [STATE, STATE]
+        self.there: set[int] = set()
+        self.code, self.missed = 0, ""
+        monkeypatch.setattr(prove, "opened", lambda _: nullcontext(self))
+        monkeypatch.setattr(prove.machine_state, "record", lambda _: self.states.pop(0))
+        monkeypatch.setattr(prove, "apply", lambda _: self.did.append("applied"))
+        monkeypatch.setattr(prove, "_run", self.ran)
+        monkeypatch.setattr(provision, "planned", lambda *_: None)
+        monkeypatch.setattr(provision, "thrown_away", self.thrown_away)
+
+    def state(self, ctid: int) -> str | None:
+        return "running" if ctid in self.there else None
+
+    @contextmanager
+    def thrown_away(self, _: object, aim: Target, *__: object, **___: object) -> Iterator[int]:
+        self.did.append(f"made {aim.reserved[0]}")
+        yield aim.reserved[0]
+        self.did.append(f"destroyed {aim.reserved[0]}")
+
+    def ran(self, module: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        options = dict(pairwise(words))
+        own = find(options["--target"], prove.Path(options["--target-file"]))
+        self.did.append(f"{module} on {own.ctid}, {own.reserved}")
+        if module == "docker_lxc_gate":
+            assert 'requirement = "PRE-1"' in prove.Path(options["--waivers"]).read_text()
+            reports = prove.Path("reports")
+            reports.mkdir()
+            whole = run({"a": GREEN}, verdict="compliant")
+            whole.targets[0].versions = {"Kernel": "6.14", "LXC": "6.0", "Docker": "26.1"}
+            (reports / bundle.RECORD).write_text(record.encoded(whole))
+            return subprocess.CompletedProcess([], self.code, b"")
+        faults = [{"id": each, "unasked": "", "problems": []} for each in prove._FAULTS]
+        faults[0]["problems"] = [self.missed] * bool(self.missed)
+        return subprocess.CompletedProcess([], 0, json.dumps({"faults": faults}).encode())
+
+
+@pytest.fixture(name="node")
+def _node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Node:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "id").write_text("a key")
+    (tmp_path / "hosts.toml").write_text(written("pve1", AIM))
+    return Node(monkeypatch)
+
+
+def told(*words: str) -> tuple[int, str]:
+    argv = ["prove", "--target-file", "hosts.toml", "--target", "pve1", *words]
+    done = CliRunner().invoke(main, argv)
+    return done.exit_code, done.output
+
+
+def test_all_of_it_is_done_in_reserved_containers_and_kept_in_a_bundle(node: Node) -> None:
+    code, said = told("--yes", "--output", "b.tar.zst")
+    assert code == 0, said
+    assert node.did == [
+        "made 951",
+        "applied",
+        "docker_lxc_gate on 951, (952,)",
+        "destroyed 951",
+        "proof.faults on 950, (951, 952)",
+    ]
+    proof = json.loads(unpacked(prove.Path("b.tar.zst"))["proof.json"])
+    assert proof == {"faults": dict.fromkeys(prove._FAULTS, "as expected"), "node_differs": []}
+    row = next(line for line in said.splitlines() if line.startswith("| "))
+    assert "6.14 | 6.0 |" in row
+    assert "| compliant | 4 of 4 | as before |" in row
+    assert bundle.verified(prove.Path("b.tar.zst"), None).problems == []
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "says"),
+    [
+        ({"states": [STATE, STATE | {"file /etc/motd": "f 600 0 0 | 1 2"}]}, 5, "/etc/motd"),
+        ({"missed": "is compliant, and should be not compliant"}, 1, "| 3 of 4 |"),
+        ({"code": 3}, 3, "| not run |"),
+    ],
+)
+def test_what_is_not_as_it_should_be_ends_it_with_its_own_code(
+    node: Node, what: dict[str, Any], code: int, says: str
+) -> None:
+    vars(node).update(what)
+    ended, said = told("--yes")
+    assert ended == code, said
+    assert says in said
+
+
+def test_a_container_that_exists_is_refused_and_nobody_is_asked_without_a_terminal(
+    node: Node,
+) -> None:
+    code, said = told()
+    assert (code, node.did) == (2, [])
+    assert "pct create 951 local:vztmpl/d.tar.zst" in said
+    assert "container 952 is created and destroyed, too" in said
+    node.there = {952}
+    code, said = told("--yes")
+    assert (code, node.did) == (3, [])
+    assert "container 952 exists" in said
+
+
+def test_after_a_failure_nothing_of_the_node_is_compared(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        result = Answering(lambda _: (1, b"", b"no space"), "pve1").run(["apt-get"])
+        raise CommandFailed(result)
+
+    monkeypatch.setattr(prove, "apply", fails)
+    code, said = told("--yes")
+    assert code != 0
+    assert "no space" in said
+    assert node.did == ["made 951"]
