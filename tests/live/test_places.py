@@ -55,6 +55,13 @@ pct shutdown {rollback.CTID}
 rm /etc/pve/lxc/{rollback.CTID}.conf
 """
 _CREATE = f"{PLACE}-create"
+#: As pipx would install it, but for its libraries.
+_PROGRAM = f"""#!/bin/sh
+PYTHONPATH={PLACE}/site:{PLACE} exec python3 -m docker_lxc_gate "$@"
+"""
+_UNITS, _METRICS = "/etc/systemd/system", "/var/lib/prometheus/node-exporter"
+_SERVICE, _TIMER = "docker-lxc-gate.service", "docker-lxc-gate.timer"
+_KEPT = "/var/lib/docker-lxc-gate-reports"
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,7 @@ class Place:
         return {title: result["status"] for title, result in said.items()}
 
     def _on_the_node(self, node: Ssh, results: Path, options: list[str]) -> dict[str, str]:
-        libraries = _libraries(node, results / "site")
-        node.run(["sh", "-c", _UNPACK], stdin=_packed(libraries), timeout=300).require()
+        _installed(node, results)
         node.write(f"{PLACE}/targets.toml", self.table.encode())
         argv = [*options, "--no-report", "--alluredir", "results"]
         done = node.run(["sh", "-c", _RUN, "gate", *argv], timeout=_TIMEOUT)
@@ -130,10 +136,44 @@ def test_on_the_node_by_lxcs_own_tools(lab: Lab, tmp_path: Path) -> None:
     assert set(said.values()) == {"passed"}
 
 
+def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path) -> None:
+    """The service runs twice. Of two bundles, one is to be kept."""
+    _backed_up(lab)
+    with connected(lab) as node:
+        _installed(node, tmp_path)
+        node.run(["mkdir", "-p", "/root/.local/bin", f"{_UNITS}/{_SERVICE}.d", _METRICS]).require()
+        node.write("/root/.local/bin/docker-lxc-gate", _PROGRAM.encode(), 0o755)
+        for unit in (_SERVICE, _TIMER):
+            node.write(f"{_UNITS}/{unit}", (ROOT / "docs/recipes" / unit).read_bytes())
+        node.run(["systemctl", "enable", "--now", _TIMER]).require()
+        assert _TIMER in node.run(["systemctl", "list-timers"]).text
+
+        def judged() -> str:
+            node.run(["systemctl", "start", _SERVICE], timeout=_TIMEOUT).require()
+            return node.run(["cat", f"{_METRICS}/docker-lxc-gate.prom"]).require().text
+
+        assert "\ndocker_lxc_gate_exit_code{} 0\n" in judged()
+        node.run(["pct", "exec", str(CTID), "rm", "/etc/docker/daemon.json"]).require()
+        node.write(f"{_UNITS}/{_SERVICE}.d/kept.conf", b"[Service]\nEnvironment=KEPT=1\n")
+        node.run(["systemctl", "daemon-reload"]).require()
+        drifted = judged()
+        assert "\ndocker_lxc_gate_exit_code{} 1\n" in drifted
+        assert not node.run(["systemctl", "is-failed", _SERVICE]).ok
+        [bundle] = node.run(["sh", "-c", f"ls {_KEPT}/*.tar.zst"]).require().text.split()
+        verified = node.run(["/root/.local/bin/docker-lxc-gate", "verify", bundle])
+        assert "verdict: not compliant" in verified.require().text
+
+
 def _backed_up(lab: Lab) -> None:
     """Have a compliant container, and the backups that the gate asks for and never makes."""
     with compliant(lab) as runtime:
         make_backup(runtime, CTID, backups.DUMP)
+
+
+def _installed(node: Ssh, folder: Path) -> None:
+    """Unpack the checkout and its libraries in the node's :data:`PLACE`."""
+    libraries = _libraries(node, folder / "site")
+    node.run(["sh", "-c", _UNPACK], stdin=_packed(libraries), timeout=300).require()
 
 
 def _libraries(node: Ssh, to: Path) -> Path:
