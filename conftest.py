@@ -53,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run the scenarios that change something on a target (docs/what-changes.md)",
     )
+    group.addoption(
+        "--read-backups",
+        action="store_true",
+        help="read a container's backup to its end, as --allow-mutation does, too",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,9 +4,9 @@ Feature: What the plan asks for before anything is changed
   so no backups, they are made before they are judged.
 
   @id:container-backup @node @container @req:PRE-1
-  Scenario: The container has a backup that is recent and can be read
+  Scenario: The container has a backup that is recent and was finished
     Given the backups on the node are listed
-    Then a recent backup of the container was finished, and can be read to its end
+    Then a recent backup of the container was finished, and is whole if it was read to its end
 
   @id:node-backup @node @req:PRE-1
   Scenario: The node's configuration has a backup that is recent and can be read

@@ -1,6 +1,7 @@
 """One archive of a backup, and its defects.
 
-An archive counts if it is recent, readable to its end, and holds the required members. One of
+An archive counts if it is recent, readable to its end if that is asked for, and holds the required
+members. One of
 vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(1), transcripts.
 """
 
@@ -58,7 +59,9 @@ class Backup:
         return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
 
 
-def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iterator[str]:
+def defects(
+    node: Transport, backup: Backup, hours: float, of: str = "", *, read: bool = True
+) -> Iterator[str]:
     """Yield the defects of an archive; the slowest checks come last.
 
     Args:
@@ -66,6 +69,7 @@ def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iter
         backup: the archive.
         hours: the greatest age allowed.
         of: the configuration of the container that it must belong to; empty for the node's /etc.
+        read: read it to its end, which takes as long as the backup did.
 
     Raises:
         FactError: the archive cannot be opened.
@@ -73,7 +77,8 @@ def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iter
     yield from listed_defects(backup, hours)
     if backup.finished:
         yield from _log_defects(node, backup)
-    yield from _archive_defects(node, backup)
+    if read:
+        yield from _archive_defects(node, backup)
     if of:
         yield from _anothers(node, backup, of)
 

@@ -138,7 +138,7 @@ def _storages(node: Transport, ctid: int) -> _Storages:
 
 
 def newest_sound(
-    node: Transport, found: Sequence[Backup], hours: float, of: str = ""
+    node: Transport, found: Sequence[Backup], hours: float, of: str = "", *, read: bool = True
 ) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive that counts, and why each newer one does not.
 
@@ -147,8 +147,11 @@ def newest_sound(
         found: newest first.
         hours: the greatest age allowed.
         of: the configuration of the container that they must belong to; empty for the node's /etc.
+        read: read each archive to its end, until one counts.
     """
-    return _newest_without(lambda each: backup_archives.defects(node, each, hours, of), found)
+    return _newest_without(
+        lambda each: backup_archives.defects(node, each, hours, of, read=read), found
+    )
 
 
 def newest_listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:

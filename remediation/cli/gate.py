@@ -39,6 +39,11 @@ _given = functools.partial(click.option, multiple=True)
     is_flag=True,
     help="Also run the scenarios that change something on a target (docs/what-changes.md).",
 )
+@click.option(
+    "--read-backups",
+    is_flag=True,
+    help="Read a container's backup to its end, as --allow-mutation does, too.",
+)
 @_given(
     "--waivers",
     metavar="TOML",

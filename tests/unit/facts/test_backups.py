@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -96,13 +97,15 @@ def find(node: Rooted) -> backup.Backups:
     return backup.find(node, 950, str(node.dump))
 
 
-def of_container(node: Rooted, settings: Target | None = None) -> None:
-    judge(node, find(node), settings)
+def of_container(node: Rooted, settings: Target | None = None, *, read: bool = True) -> None:
+    judge(node, find(node), settings, read=read)
 
 
-def judge(node: Rooted, backups: backup.Backups, settings: Target | None = None) -> None:
-    runtime: Any = Plain(node)
-    steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950), runtime)
+def judge(
+    node: Rooted, backups: backup.Backups, settings: Target | None = None, *, read: bool = True
+) -> None:
+    aim, runtime = settings or Target("pve1", 950), cast("Any", Plain(node))
+    steps.container_is_backed_up(node, backups, aim, runtime, reads_archives=read)
 
 
 def of_node(node: Rooted) -> None:
@@ -200,9 +203,9 @@ BOUND = "32 30 8:2 {} {} rw - ext4 /dev/b rw\n"
 def of_guest(node: Rooted, inside: Machine | None, made: backup.Backups) -> tuple[str, ...]:
     """Judge the backups of a container; return the lines of the report. None: it is stopped."""
     target = Target("pve1", 950)
-    return lines_of(
-        steps.container_is_backed_up, node, 950, made, target, cast("Any", Plain(node, inside))
-    )
+    runtime: Any = Plain(node, inside)
+    judged = partial(steps.container_is_backed_up, reads_archives=True)
+    return lines_of(judged, node, made, target, runtime)
 
 
 #: The file, the log, the container, and what a red verdict names; empty if it is green.
@@ -417,6 +420,7 @@ def test_backed_up_by_a_truncated_archive_is_red(
     archive.write_bytes(content[: len(content) // 2])
     with not_compliant("container 950", archive, "read to its end", f"--dumpdir {node.dump}"):
         of_container(node)
+    of_container(node, read=False)
 
 
 def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted) -> None:

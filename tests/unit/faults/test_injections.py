@@ -226,7 +226,7 @@ def judge_backups(root: Path) -> dict[str, str]:
     )
     red = {}
     try:
-        judged.container_is_backed_up(node, CTID, found, asked, runtime)
+        judged.container_is_backed_up(node, found, asked, runtime, reads_archives=True)
     except AssertionError as error:
         red["container-backup"] = str(error)
     try:

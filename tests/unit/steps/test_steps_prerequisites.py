@@ -54,6 +54,18 @@ def test_backups_are_listed_with_who_made_them(monkeypatch: pytest.MonkeyPatch) 
         assert lines_of(steps.backups_are_listed, runtime, 950, target, made) == lines
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked", "reads"),
+    [(False, False, False), (True, False, True), (False, True, True)],
+)
+def test_archives_are_read_where_asked_for_and_where_something_may_change(
+    changes: bool, asked: bool, reads: bool
+) -> None:
+    request = SimpleNamespace(config=SimpleNamespace(getoption={"--read-backups": asked}.get))
+    ask: Any = steps.reads_archives
+    assert ask.__wrapped__(changes, request) is reads
+
+
 SOUND = Backup("/a.tar.zst", 2, 0.0, ())
 OURS = "hostname: docker-950\n"
 JUDGES = [steps.container_is_backed_up, steps.node_is_backed_up]
@@ -64,7 +76,7 @@ def judge(step: Any, backups: backup.Backups) -> None:
         step(NOBODY, backups, PVE)
     else:
         node = Machine({"/etc/pve/lxc/950.conf": OURS, "/a.log": ""})
-        step(node, 950, backups, PVE, Runtime(node))
+        step(node, backups, PVE, Runtime(node), reads_archives=True)
 
 
 @pytest.mark.parametrize("step", JUDGES)
@@ -88,7 +100,10 @@ def test_is_backed_up_without_a_backup_that_counts_is_red_or_undetermined(
     asked: list[Any] = []
     found = backup.Backups("pve1", (), (), *seen)
 
-    def newest_sound(node: object, archives: object, hours: float, of: str = "") -> tuple[Any, Any]:
+    def newest_sound(
+        node: object, archives: object, hours: float, of: str = "", *, read: bool = True
+    ) -> tuple[Any, Any]:
+        assert read
         assert of == ("" if step is steps.node_is_backed_up else OURS)
         asked.append((archives, hours))
         return None, defects
@@ -105,7 +120,7 @@ def test_is_backed_up_judges_its_own_archives(step: Any, monkeypatch: pytest.Mon
     of_node: Any = ("of the node",)
     asked: list[Any] = []
     monkeypatch.setattr(
-        backup, "newest_sound", lambda _, each, *__: (asked.append(each) or SOUND, ())
+        backup, "newest_sound", lambda _, each, *__, **___: (asked.append(each) or SOUND, ())
     )
     judge(step, backup.Backups("pve1", of_container, of_node, ("/a",)))
     assert asked == [of_node if step is steps.node_is_backed_up else of_container]
