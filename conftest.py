@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--read-backups",
         action="store_true",
-        help="read a container's backup to its end, as --allow-mutation does, too",
+        help="read a container's backup to its end; --allow-mutation implies it",
     )
 
 

@@ -227,7 +227,12 @@ def thrown_away(
     begun: list[str] = []  # create tells of the command just before it runs, with the lock held
     try:
         if not exists:
-            create(runtime, ctid, argv, begun.append)
+            try:
+                create(runtime, ctid, argv, begun.append)
+            except CommandFailed as failed:
+                if b"already exists" in failed.result.stderr:  # somebody was quicker
+                    begun.clear()
+                raise
             boot(runtime, ctid)
         yield ctid
     finally:

@@ -232,7 +232,8 @@ def container(
     inside, shown = runtime.inside(ctid), record.about(request.config, str(target)).versions
     try:
         shown |= inside.ask(versions.INSIDE)
-        shown["Root file system"] = inside.ask(versions.ROOT).text.strip()
+        if kind := inside.ask(versions.ROOT).text.strip():
+            shown["Root file system"] = kind
     except TransportError:
         shown["Container"] = "not running"
     return inside

@@ -30,8 +30,8 @@ _NAMES = table("steps", "versions", dict[str, dict[str, str]])
 _NODE_PACKAGES = _packages(_NAMES["node"])
 #: Reads the versions inside a container.
 INSIDE = _packages(_NAMES["container"])
-#: Reads the file system of its root, as ``stat -f`` names it.
-ROOT = unparsed("stat", "-f", "-c", "%T", "/")
+#: Reads the kind of file system of its root.
+ROOT = unparsed("findmnt", "-no", "FSTYPE", "/")
 #: The reads of :func:`of_node`.
 ON_NODE: tuple[Read[Any], ...] = (_KERNEL, _NODE_PACKAGES)
 

@@ -1,8 +1,8 @@
 """One archive of a backup, and its defects.
 
-An archive counts if it is recent, readable to its end if that is asked for, and holds the required
-members. One of
-vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(1), transcripts.
+An archive counts if it is recent and has the required members. If it is to be read, it must be
+readable to its end. One of vzdump's must also have a log that says it was finished. Source:
+vzdump(1), tar(1), transcripts.
 """
 
 from __future__ import annotations

@@ -56,13 +56,13 @@ def keep(
     report: Path,
     output: Path | None,
     key: Path | None,
+    proof: bytes | None = None,
     *,
     to: Console = printing.out,
-    **more: bytes,
 ) -> tuple[Path, Run]:
-    """Write the bundle of a run, with ``more`` documents, and say so; return where, and the run."""
+    """Write the bundle of a run, with a ``proof.json``, and say so; return where, and the run."""
     run, files = bundles.report(report)
-    files |= {f"{name}.json": content for name, content in more.items()}
+    files |= {"proof.json": proof} if proof else {}
     output = output or Path(f"docker-lxc-gate-{run.ended:%Y%m%dT%H%M%SZ}.tar.zst")
     archive.write(output, bundles.sealed(files, key))
     page = "" if bundles.PAGE in files else ", without an HTML page"

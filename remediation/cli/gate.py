@@ -42,7 +42,7 @@ _given = functools.partial(click.option, multiple=True)
 @click.option(
     "--read-backups",
     is_flag=True,
-    help="Read a container's backup to its end, as --allow-mutation does, too.",
+    help="Read a container's backup to its end; --allow-mutation implies it.",
 )
 @_given(
     "--waivers",

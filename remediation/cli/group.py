@@ -32,7 +32,7 @@ VERBS = {
     "rollback": "Roll back what apply changed, in reverse order.",
     "status": "Show the drift of each action.",
     "rehearse": "Apply, roll back, compare with before, apply again.",
-    "prove": "Try everything on a node, in a container that is made for it and destroyed.",
+    "prove": "Try the plan on a node, in throw-away containers, and keep the proof.",
     "journal": "Read the before-images, or keep a change for good.",
     "denials": "Explain what AppArmor denied, and what would allow it.",
     "lint": "Find what is wrong in files, before anything starts.",

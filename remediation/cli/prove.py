@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import click
 import msgspec
 
 from docker_lxc_gate.commandline.exit_codes import Verb
-from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.commandline.json_output import json_text, print_json, with_form
+from docker_lxc_gate.commandline.output import SCREEN
+from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.masking import mask
+from docker_lxc_gate.machines.process import uninterrupted
 from docker_lxc_gate.printable import counted
 from remediation import plan_file, provision
 from remediation.cli import options, printing
@@ -32,25 +34,29 @@ from remediation.engine.apply import apply
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
     from docker_lxc_gate.verdict.record import Run
 
-#: Faults of the catalogue that are rolled back quickly: the container's file, its confinement,
+#: Faults of the catalogue that are rolled back quickly: of the container's file, its confinement,
 #: Docker's driver, and a client that lies.
 _FAULTS = ("F02", "F08-seccomp", "F30", "F41")
-_EXPECTED = "as expected"
+_EXPECTED, _DIFFERS = "as expected", 5
 #: A name for the container in a target file of ours.
 _NAME = "proof"
-_WAIVERS = """\
-[[waiver]]
-requirement = "PRE-1"
-reason = "a container that is thrown away needs no backup"
-owner = "docker-lxc-gate prove"
-expires = 9999-12-31
-"""
-#: What docs/versions.md has, by its names in the record.
+#: Scenarios that would judge the site, and why each may be not compliant here.
+_WAIVED = {
+    "container-backup": "a container that is thrown away needs no backup",
+    "node-backup": "what is changed on the node is rolled back, and that is checked",
+    "neighbours": "no other container is restarted",
+}
+#: What docs/versions.md has, by the first of these names that the record has.
 _VERSIONS = (
-    *(("Proxmox",), ("Kernel",), ("LXC (Proxmox's)", "LXC"), ("AppArmor",)),
-    *(("Root file system",), ("Docker",)),
+    ("Proxmox",),
+    ("Kernel",),
+    ("LXC (Proxmox's)", "LXC"),
+    ("AppArmor",),
+    ("Root file system",),
+    ("Docker",),
 )
 
 
@@ -73,78 +79,103 @@ class _Proof(msgspec.Struct):
 @sign
 @options.with_plan
 def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | None) -> None:
-    """Try everything on a node, in a container that is made for it and destroyed.
+    """Try the plan on a node, in throw-away containers, and keep the proof.
 
     The target file names the node, a template, and two reserved ids. The first becomes a container
     with the plan, which the gate judges with --allow-mutation; the gate makes and destroys the
-    second. From a clone, the first is then made again and broken in some ways, which the gate must
-    notice. At the end the node must be as before. The target's own container is not touched.
+    second, to try the rollback. Run from a clone, with the default plan and pct, it then makes the
+    first one again and breaks it in some ways, which the gate must notice. At the end the node must
+    be as before. The target's own container is not touched.
 
-    It writes reports/ as the gate does, and a bundle of it, and prints its row for
-    docs/versions.md.
+    It writes a bundle, and prints the row of docs/versions.md for it.
 
-    Exit code: the gate's; 1: also if a fault was not noticed; 5: the node is not as before.
+    Exit code: the gate's; 1: also if a fault was not noticed, or apply failed; 5: also if the node
+    is not as before.
     """
     features = plan_file.find(aim.plan).features
-    ctid, argv = provision.reserved(aim, features)
-    faults = _FAULTS if (HOME / "proof").is_dir() and aim.plan == plan_file.find().name else ()
-    with opened(aim) as runtime, TemporaryDirectory(prefix="docker-lxc-gate-") as folder:
-        if there := [each for each in aim.reserved if runtime.state(each) is not None]:
+    _, argv = provision.reserved(aim, features)
+    if len(aim.reserved) == 1:
+        raise UsageError("prove needs two ids: reserved = [990, 991] in the target file")
+    if output and os.path.lexists(output):
+        raise UsageError(f"{output} exists already: name a new file")
+    if "/" in aim.plan or aim.plan.endswith(".toml"):
+        aim = msgspec.structs.replace(aim, plan=str(Path(aim.plan).absolute()))
+    with opened(aim) as runtime, TemporaryDirectory(prefix="docker-lxc-gate-") as place:
+        folder = Path(place)
+        if there := [each for each in aim.reserved[:2] if runtime.state(each) is not None]:
             raise FactError(f"container {there[0]} exists, and only a new one is ever destroyed")
+        from_clone = (HOME / "proof").is_dir() and aim.plan == plan_file.find().name
+        faults = _FAULTS if from_clone and runtime.kind == "pct" else ()
         consent(_effects(aim, argv, faults), yes=yes)
-        printing.tell("recording the state of the node")
-        before = machine_state.comparable_after_rollback(machine_state.record(runtime.node))
-        with provision.thrown_away(runtime, aim, printing.tell, features=features):
+        before = _node(runtime.node)
+        with provision.thrown_away(runtime, aim, printing.tell, features=features) as ctid:
             own = msgspec.structs.replace(aim, ctid=ctid, reserved=aim.reserved[1:])
             apply(provision.planned(runtime, own, printing.tell))
-            code = _gate(own, Path(folder))
-        proof = _Proof({} if code else _faults(faults, aim, Path(folder)))
-        printing.tell("comparing the node with before")
-        after = machine_state.comparable_after_rollback(machine_state.record(runtime.node))
-    proof.node_differs = machine_state.differences(before, after)
-    content = mask(msgspec.json.format(msgspec.json.encode(proof)).decode()).encode()
-    made, run = keep(Path("reports"), output, key, to=printing.err, proof=content)
+            code = _gate(own, folder)
+        proof = _Proof({} if code else _faults(faults, aim, folder))
+        proof.node_differs = machine_state.differences(before, _node(runtime.node))
+        for each in proof.node_differs:
+            printing.line(f"  {each}", "red", to=printing.err)
+        code = code or int(proof.noticed < len(proof.faults))
+        try:
+            if not (folder / "reports/verdict.json").exists():
+                raise FactError(f"the gate ended with {code}, and left no record of a verdict")
+            content = json_text(proof).encode()
+            made, run = keep(folder / "reports", output, key, content, to=printing.err)
+        except RemediationError as error:
+            if proof.node_differs:  # which is worse
+                printing.error(error)
+                sys.exit(_DIFFERS)
+            raise
     if form == "json":
         print_json({"bundle": str(made), "verdict": run.verdict, **msgspec.to_builtins(proof)})
     else:
-        for each in proof.node_differs:
-            printing.line(f"  {each}", "red")
         printing.line(_row(run, proof, made))
-    sys.exit(5 if proof.node_differs else code or int(proof.noticed < len(proof.faults)))
+    sys.exit(_DIFFERS if proof.node_differs else code)
 
 
 def _effects(aim: Target, argv: list[str], faults: tuple[str, ...]) -> list[str]:
     """Return what will be done, for the user's consent."""
-    ctid, *others = aim.reserved
-    second = f"container {others[0]} is created and destroyed, too" if others else "no other one"
-    broken = f"{counted(len(faults), 'time')}, and each is rolled back" if faults else "not at all"
-    return [
-        f"{' '.join(argv)}; the plan {aim.plan} is applied to it",
-        f"the gate changes it, and pulls and runs an image; {second}",
-        f"container {ctid} is broken on purpose: {broken}",
-        f"container {ctid} is destroyed; all this takes ten minutes to an hour",
+    first, second = aim.reserved[:2]
+    effects = [
+        f"a container is created: {shlex.join(argv)}",
+        f"the plan {aim.plan} is applied to it and to the node, and rolled back at the end",
+        f"the gate changes it, runs an image that it pulls, makes and destroys container {second}",
+        f"container {first} is broken on purpose, {counted(len(faults), 'time')}",
+        f"container {first} is destroyed; all this takes ten minutes to an hour",
     ]
+    return effects if faults else [*effects[:3], effects[4]]
+
+
+def _node(node: Transport) -> dict[str, str]:
+    """Return the state of the node that must be equal afterwards."""
+    printing.tell(f"recording the state of {node.machine}")
+    state = {f"node: {key}": fact for key, fact in machine_state.record(node).items()}
+    return machine_state.comparable_after_rollback(state)
 
 
 def _gate(own: Target, folder: Path) -> int:
-    """Run the gate, which writes its reports where the user stands; return its exit code."""
-    waivers = folder / "waivers.toml"
-    waivers.write_text(_WAIVERS)
-    given = _options(own, folder)
-    return _run("docker_lxc_gate", "gate", *given, "--waivers", str(waivers), out=2).returncode
+    """Run the gate, which writes its reports to the folder; return its exit code."""
+    rows = (
+        f'[[waiver]]\nscenario = "{each}"\nreason = "{why}"\nowner = "docker-lxc-gate prove"\n'
+        "expires = 9999-12-31\n"
+        for each, why in _WAIVED.items()
+    )
+    (folder / "waivers.toml").write_text("".join(rows))
+    argv = ("docker_lxc_gate", "gate", *_options(own, folder), "--waivers", "waivers.toml")
+    return max(3, code) if (code := _run(*argv, at=folder, out=2)[0]) < 0 else code
 
 
 def _faults(faults: tuple[str, ...], aim: Target, folder: Path) -> dict[str, str]:
     """Run faults in a container of their own; return what came of each."""
     if not faults:
         return {}
-    ran = _run("proof.faults", *faults, *_options(aim, folder), "--json", out=subprocess.PIPE)
-    if not ran.stdout:
-        raise FactError(f"the faults could not be run: they ended with {ran.returncode}")
-    matrix = json.loads(ran.stdout)
+    own = msgspec.structs.replace(aim, reserved=aim.reserved[:1])  # and so never the lab's default
+    argv = ("proof.faults", *faults, *_options(own, folder), "--json")
+    _, said = _run(*argv, at=folder, out=subprocess.PIPE)
     found = dict.fromkeys(faults, "not run")
-    for each in matrix["faults"]:
-        wrong = [each["unasked"]] * bool(each["unasked"]) + each["problems"]
+    for each in json.loads(said or '{"faults": []}')["faults"]:
+        wrong = filter(None, (each["unasked"], *each["problems"]))
         found[each["id"]] = "; ".join(wrong) or _EXPECTED
     return found
 
@@ -155,28 +186,36 @@ def _options(target: Target, folder: Path) -> list[str]:
     return ["--target-file", str(file), "--target", _NAME, "--allow-mutation"]
 
 
-def _run(*module: str, out: int) -> subprocess.CompletedProcess[bytes]:
-    """Run a program of ours; after Ctrl-C, wait until it has ended what it began."""
-    argv, env = [sys.executable, "-m", *module], {**os.environ, "PYTHONPATH": str(HOME)}
-    # In a group of its own, Ctrl-C comes from us alone.
-    program = subprocess.Popen(argv, stdout=out, env=env, process_group=0)
+def _run(*module: str, at: Path, out: int) -> tuple[int, bytes]:
+    """Run a program of ours in a folder; return its exit code and output.
+
+    It is in a group of its own, so that Ctrl-C reaches it once. It ends what it began.
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), *filter(None, sys.path)])}
+    env |= {"NO_COLOR": "1"} if SCREEN.no_color else {}
+    program = None
     try:
+        with uninterrupted():
+            argv = [sys.executable, "-P", "-m", *module]
+            program = subprocess.Popen(argv, cwd=at, stdout=out, env=env, process_group=0)
         said, _ = program.communicate()
-    except KeyboardInterrupt:
-        program.send_signal(signal.SIGINT)
-        program.communicate()
+    except BaseException:
+        if program:
+            program.send_signal(signal.SIGTERM)  # SIGINT may be ignored, as below a shell's &
+            program.communicate()
         raise
-    return subprocess.CompletedProcess(argv, program.returncode, said)
+    return program.returncode, said or b""
 
 
 def _row(run: Run, proof: _Proof, bundle: Path) -> str:
     """Return the bundle's row in docs/versions.md."""
     versions = run.targets[0].versions
+    changed = "" if run.clean else ", changed"
     cells = [
         f"{run.ended:%Y-%m-%d}",
-        f"{run.version} ({run.commit[:8]})",
+        f"{run.version} ({run.commit[:8]}{changed})",
         *(next((versions[n] for n in names if n in versions), "") for names in _VERSIONS),
-        run.verdict,
+        f"{run.verdict}; asked: {run.scope}",
         f"{proof.noticed} of {len(proof.faults)}" if proof.faults else "not run",
         f"{len(proof.node_differs)} facts differ" if proof.node_differs else "as before",
         hashlib.sha256(bundle.read_bytes()).hexdigest(),

@@ -216,7 +216,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "find /var/log/audit": f"11 {_AUDIT}\n",
     "find -L": f"{_INCLUDED}\0lxc.tty.max = 4\n",
     "test -d": "",
-    "stat -f": "ext2/ext3\n",
+    "findmnt -no": "ext4\n",
     "dpkg-query -W -f '${Package} ${Version}": "docker.io 26.1.5\n",
     "dpkg-query -W -f '${Package} ${db:Status-Abbrev}": "fuse-overlayfs ii \ndocker.io ii \n",
     "apparmor_parser -S": b"policy",

@@ -49,14 +49,20 @@ class Pve(Answering):
         phoenix: it is installed.
         others: another gate is quicker, creates the reserved container and has the lock no more.
         cut_off: this program is interrupted in the creation.
+        at_once: somebody creates it in the same moment, without the lock.
     """
 
     def __init__(
-        self, *, phoenix: bool = False, others: bool = False, cut_off: bool = False
+        self,
+        *,
+        phoenix: bool = False,
+        others: bool = False,
+        cut_off: bool = False,
+        at_once: bool = False,
     ) -> None:
         super().__init__(self.told, "pve1")
         self.containers: dict[str, str] = {}
-        self.phoenix, self.others, self.cut_off = phoenix, others, cut_off
+        self.phoenix, self.others, self.cut_off, self.at_once = phoenix, others, cut_off, at_once
         self.fails = ""
         self.route = ROUTE
         self.route6 = b""
@@ -86,6 +92,12 @@ class Pve(Answering):
             case ["pct", "create", ctid, *_]:
                 assert self.locked, "somebody else may be at work"
                 self.containers[ctid] = "stopped"
+                if self.at_once:
+                    return (
+                        255,
+                        b"",
+                        b"unable to create CT 951 - CT 951 already exists on node 'a'\n",
+                    )
                 if self.cut_off:
                     raise KeyboardInterrupt
                 return 0, b"", b""
@@ -369,6 +381,14 @@ def test_thrown_away_keeps_a_container_that_another_gate_created() -> None:
     with naming(UsageError, "container 951", "running"), context:
         raise AssertionError
     assert node.containers == {"951": "running"}
+
+
+def test_thrown_away_keeps_a_container_that_somebody_creates_in_the_same_moment() -> None:
+    node = Pve(at_once=True)
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with naming(CommandFailed, "already exists"), context:
+        raise AssertionError
+    assert node.containers == {"951": "stopped"}
 
 
 def test_thrown_away_keeps_an_existing_container() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import time
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,8 +16,9 @@ from click.testing import CliRunner
 
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.machines.target_file import find, written
+from docker_lxc_gate.machines.target_file import find, several, written
 from docker_lxc_gate.verdict import bundle, record
+from docker_lxc_gate.verdict.waivers import Waiver
 from remediation import provision
 from remediation.cli import prove
 from remediation.cli.group import main
@@ -27,19 +31,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AIM = Target("pve1", 950, reserved=(951, 952), template="local:vztmpl/d.tar.zst", identity="id")
-STATE = {"file /etc/motd": "f 644 0 0 | 1 2", "package pve-manager": "9.1"}
+STATE = {"file /etc/hosts": "f 644 0 0 | 1 2", "package pve-manager": "9.1"}
 
 
 class Node:
     """What the parts of ``prove`` do on a node, noted in their order."""
 
     node = Answering(lambda argv: pytest.fail(f"{argv}"), "pve1")
+    kind = "pct"
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.did: list[str] = []
         self.states = [STATE, STATE]
         self.there: set[int] = set()
-        self.code, self.missed = 0, ""
+        self.code, self.missed, self.record, self.ended = 0, "", True, b""
         monkeypatch.setattr(prove, "opened", lambda _: nullcontext(self))
         monkeypatch.setattr(prove.machine_state, "record", lambda _: self.states.pop(0))
         monkeypatch.setattr(prove, "apply", lambda _: self.did.append("applied"))
@@ -56,21 +61,29 @@ class Node:
         yield aim.reserved[0]
         self.did.append(f"destroyed {aim.reserved[0]}")
 
-    def ran(self, module: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
+    def ran(self, module: str, *words: str, at: prove.Path, **_: Any) -> tuple[int, bytes]:
         options = dict(pairwise(words))
         own = find(options["--target"], prove.Path(options["--target-file"]))
         self.did.append(f"{module} on {own.ctid}, {own.reserved}")
         if module == "docker_lxc_gate":
-            assert 'requirement = "PRE-1"' in prove.Path(options["--waivers"]).read_text()
-            reports = prove.Path("reports")
+            assert [
+                each.scenario for each in several(at / options["--waivers"], "waiver", Waiver)
+            ] == [
+                "container-backup",
+                "node-backup",
+                "neighbours",
+            ]
+            if not self.record:
+                return self.code, b""
+            reports = at / "reports"
             reports.mkdir()
             whole = run({"a": GREEN}, verdict="compliant")
             whole.targets[0].versions = {"Kernel": "6.14", "LXC": "6.0", "Docker": "26.1"}
             (reports / bundle.RECORD).write_text(record.encoded(whole))
-            return subprocess.CompletedProcess([], self.code, b"")
+            return self.code, b""
         faults = [{"id": each, "unasked": "", "problems": []} for each in prove._FAULTS]
         faults[0]["problems"] = [self.missed] * bool(self.missed)
-        return subprocess.CompletedProcess([], 0, json.dumps({"faults": faults}).encode())
+        return 0, self.ended or json.dumps({"faults": faults}).encode()
 
 
 @pytest.fixture(name="node")
@@ -95,22 +108,25 @@ def test_all_of_it_is_done_in_reserved_containers_and_kept_in_a_bundle(node: Nod
         "applied",
         "docker_lxc_gate on 951, (952,)",
         "destroyed 951",
-        "proof.faults on 950, (951, 952)",
+        "proof.faults on 950, (951,)",
     ]
     proof = json.loads(unpacked(prove.Path("b.tar.zst"))["proof.json"])
     assert proof == {"faults": dict.fromkeys(prove._FAULTS, "as expected"), "node_differs": []}
     row = next(line for line in said.splitlines() if line.startswith("| "))
     assert "6.14 | 6.0 |" in row
-    assert "| compliant | 4 of 4 | as before |" in row
+    assert "| compliant; asked: 1 of 1 scenario | 4 of 4 | as before |" in row
     assert bundle.verified(prove.Path("b.tar.zst"), None).problems == []
 
 
 @pytest.mark.parametrize(
     ("what", "code", "says"),
     [
-        ({"states": [STATE, STATE | {"file /etc/motd": "f 600 0 0 | 1 2"}]}, 5, "/etc/motd"),
+        ({"states": [STATE, STATE | {"file /etc/hosts": "f 600 0 0 | 1 2"}]}, 5, "/etc/hosts"),
         ({"missed": "is compliant, and should be not compliant"}, 1, "| 3 of 4 |"),
+        ({"ended": b'{"faults": []}'}, 1, "| 0 of 4 |"),
         ({"code": 3}, 3, "| not run |"),
+        ({"kind": "lxc"}, 0, "| not run |"),
+        ({"code": -9, "record": False}, 3, "left no record"),
     ],
 )
 def test_what_is_not_as_it_should_be_ends_it_with_its_own_code(
@@ -125,10 +141,12 @@ def test_what_is_not_as_it_should_be_ends_it_with_its_own_code(
 def test_a_container_that_exists_is_refused_and_nobody_is_asked_without_a_terminal(
     node: Node,
 ) -> None:
+    assert told("--yes", "--output", "id")[0] == 2
     code, said = told()
     assert (code, node.did) == (2, [])
     assert "pct create 951 local:vztmpl/d.tar.zst" in said
-    assert "container 952 is created and destroyed, too" in said
+    assert "makes and destroys container 952" in said
+    assert "container 951 is broken on purpose, 4 times" in said
     node.there = {952}
     code, said = told("--yes")
     assert (code, node.did) == (3, [])
@@ -147,3 +165,36 @@ def test_after_a_failure_nothing_of_the_node_is_compared(
     assert code != 0
     assert "no space" in said
     assert node.did == ["made 951"]
+
+
+def test_a_difference_is_told_even_if_no_bundle_can_be_made(node: Node) -> None:
+    node.states, node.record, node.code = [STATE, STATE | {"package x": "1"}], False, 3
+    code, said = told("--yes")
+    assert code == 5
+    assert "package x: absent -> 1" in said
+    assert "left no record" in said
+
+
+def test_a_child_ends_what_it_began_before_its_parent_ends(tmp_path: Path) -> None:
+    """As below a shell's ``&``: SIGINT is ignored, and SIGTERM ends both."""
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import signal, sys, time\n"
+        "def end(*_):\n    time.sleep(0.5); open('cleaned', 'w').close(); sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end); open('began', 'w').close(); time.sleep(60)\n"
+    )
+    run = (
+        "import sys; from pathlib import Path; from remediation.cli import prove; "
+        "from docker_lxc_gate.machines.process import ended_as_by_ctrl_c\n"
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "with ended_as_by_ctrl_c():\n"
+        f"    prove._run('child', at=Path({str(tmp_path)!r}), out=2)"
+    )
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", run]
+    parent = subprocess.Popen(ignoring, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not (tmp_path / "began").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(parent.pid, 15)
+    assert parent.wait(60) != 0
+    assert (tmp_path / "cleaned").exists()
