@@ -21,7 +21,7 @@ import pytest
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import ctrf, junit, metrics, record, summary
+from docker_lxc_gate.verdict import ctrf, junit, metrics, oscal, record, summary
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 
@@ -41,10 +41,11 @@ _TRACKER = patterns.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--no-report``, ``--ctrf`` and ``--metrics``."""
+    """Add ``--no-report``, and an option for each file for other programs."""
     group = parser.getgroup("gate", "acceptance gate")
     group.addoption("--no-report", action="store_true", help="do not render the Allure results")
     group.addoption("--ctrf", metavar="FILE", help="also write the verdicts as CTRF's JSON")
+    group.addoption("--oscal", metavar="FILE", help="also write the verdicts as OSCAL's JSON")
     group.addoption(
         "--metrics",
         metavar="FILE.prom",
@@ -78,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, given, encoded in (
         ("--junit-xml", option.xmlpath, junit.encoded),
         ("--ctrf", option.ctrf, ctrf.encoded),
+        ("--oscal", option.oscal, oscal.encoded),
         ("--metrics", option.metrics, metrics.encoded),
     ):
         if given:

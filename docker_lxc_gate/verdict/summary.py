@@ -28,7 +28,7 @@ def encoded(run: Run) -> str:
     for number, each in enumerate(causes):
         if len(page.encode()) > _ROOM:
             return f"{page}\n\n{len(causes) - number} more causes: see verdict.json\n"
-        cause = _block(shortened(each.cause, _CAUSE))
+        cause = block(shortened(each.cause, _CAUSE))
         on = f"{each.target}: " if len(run.targets) > 1 else ""
         page += f"\n\n**{on}{each.title}**: {each.word} ({each.where})\n\n{cause}"
     return f"{page}\n"
@@ -41,16 +41,16 @@ def _front(run: Run) -> Iterator[str]:
     times = f"{run.began:%Y-%m-%d %H:%M:%S} to {run.ended:%H:%M:%S} UTC"
     gate = f"docker-lxc-gate {run.version}, commit {run.commit or 'unknown'}, {state}"
     who = f"{run.user} on {run.machine}, {times}"
-    yield _block("\n".join([gate, who, run.command, *run.remarks]))
+    yield block("\n".join([gate, who, run.command, *run.remarks]))
     for why, which in run.left_out:
-        yield f"Not asked: {which}\n\n{_block(why)}"
+        yield f"Not asked: {which}\n\n{block(why)}"
     if len(run.targets) > 1:
         rows = (f"| {' | '.join(row)} |" for row in run.by_target)
         head = "| target | verdict | clauses that are not compliant |"
         yield "\n".join([head, "| --- | --- | --- |", *rows])
     for target in run.targets:
         yield f"## {target.name or 'Scenarios'}"
-        yield _block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))
+        yield block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))
         rows = (
             f"| {', '.join(each.requirements)} | {each.title} | {each.word} |"
             for each in run.scenarios
@@ -59,6 +59,6 @@ def _front(run: Run) -> Iterator[str]:
         yield "\n".join(["| clause | scenario | verdict |", "| --- | --- | --- |", *rows])
 
 
-def _block(text: str) -> str:
+def block(text: str) -> str:
     """Return text as Markdown's code, whatever it is."""
     return "\n".join(f"    {line}" for line in text.split("\n"))

@@ -51,6 +51,7 @@ _given = functools.partial(click.option, multiple=True)
 )
 @click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
 @_given("--ctrf", metavar="FILE", help="Also write the verdicts as CTRF.")
+@_given("--oscal", metavar="FILE", help="Also write the verdicts as OSCAL's assessment results.")
 @_given(
     "--metrics",
     metavar="FILE.prom",
@@ -96,7 +97,7 @@ def _run(others: tuple[str, ...], given: dict[str, bool | tuple[str, ...]]) -> N
 
 
 #: The options of gate that are about a record.
-_OF_A_RECORD = {"no_report", "ctrf", "metrics", "format", "baseline"}
+_OF_A_RECORD = {"no_report", "ctrf", "oscal", "metrics", "format", "baseline"}
 
 
 @click.command(cls=Verb)

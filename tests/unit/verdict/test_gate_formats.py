@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
+import msgspec
 import pytest
 
-from docker_lxc_gate.verdict.record import Verdict
+from docker_lxc_gate.verdict import oscal
+from docker_lxc_gate.verdict.record import Run, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 if TYPE_CHECKING:
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+DATA = Path(__file__).parents[2] / "data"
+
+OSCAL = jsonschema_rs.validator_for(
+    json.loads((DATA / "oscal-assessment-results-1.1.3.json").read_text()), validate_formats=True
+)
 _SERIES = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)')
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -61,6 +69,91 @@ def test_ctrf_has_other_for_undetermined_and_skipped_for_not_asked(three: Toy) -
 def cases(whole: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = whole["results"]["tests"]
     return found
+
+
+def test_oscal_has_findings_of_what_was_asked_and_excludes_the_rest(three: Toy) -> None:
+    three.feature("Then an error in a Then", name="e", tags="@id:odd @req:PRE-1")
+    waiver = {"scenario": '"odd"', "reason": '"w"', "owner": '"o"', "expires": "2999-12-31"}
+    lines = "\n".join(f"{key} = {value}" for key, value in waiver.items())
+    (three.path / "waivers.toml").write_text(f"[[waiver]]\n{lines}\n")
+    three.run("-k", "not test_d", "--waivers", "waivers.toml", "--oscal", "oscal.json")
+    [result] = assessed(three)
+    found = {
+        each["target"]["target-id"]: (*each["target"]["status"].values(), each["description"])
+        for each in result["findings"]
+    }
+    assert found == {
+        "PRE-1": (
+            "not-satisfied",
+            "other",
+            "    the answer has no driver",
+            "undetermined (waived)",
+        ),
+        "VAL-2": ("not-satisfied", "fail", found["VAL-2"][2], "not compliant"),
+        "VAL-3": ("satisfied", "pass", "compliant"),
+        "VAL-4": ("not-satisfied", "other", "    the answer has no driver", "undetermined"),
+    }
+    assert found["VAL-2"][2].startswith("    the driver is overlay2")
+    [selection] = result["reviewed-controls"]["control-selections"]
+    excluded = {each["control-id"] for each in selection["exclude-controls"]}
+    assert excluded == CATALOGUE.keys() - found.keys()
+    assert "    VAL-5: not asked, " in selection["remarks"]
+    [risk] = result["risks"]
+    assert (risk["status"], risk["deadline"][:10]) == ("deviation-approved", "2999-12-31")
+    assert risk["statement"] == "    until 2999-12-31 by o: w"
+    assert [each.get("related-risks") for each in result["findings"]] == [
+        *([{"risk-uuid": risk["uuid"]}], None, None, None),
+    ]
+
+
+def test_oscal_of_one_record_is_one_file_without_an_empty_or_dangling_part(three: Toy) -> None:
+    three.conftest("""
+@pytest.fixture(scope="session", params=["root@pve1/950", "root@pve1/951"], autouse=True)
+def target(request):
+    record.about(request.config, request.param)
+""")
+    three.run("--oscal", "oscal.json")
+    assert {each["title"] for each in assessed(three)} >= {"root@pve1/950", "root@pve1/951"}
+    text = (three.path / "oscal.json").read_text()
+    run = msgspec.json.decode((three.path / "reports/verdict.json").read_bytes(), type=Run)
+    assert oscal.encoded(run) == text
+    ids = re.findall(r'"uuid": "(.*)"', text)
+    assert len(ids) == len(set(ids)) > 8
+    assert set(re.findall(r'"(?:.*-uuid|href)": "#?([0-9a-f-]{36})"', text)) <= set(ids)
+
+
+def test_oscal_of_a_run_that_asked_nothing_excludes_every_clause(toy: Toy) -> None:
+    toy.compliant("a")
+    assert toy.run("-k", "nothing", "--oscal", "oscal.json").ret == 3
+    [result] = assessed(toy)
+    assert "findings" not in result
+    [selection] = result["reviewed-controls"]["control-selections"]
+    assert [each["control-id"] for each in selection["exclude-controls"]] == [*CATALOGUE]
+
+
+def test_oscal_has_what_a_guest_said_as_code_alone(toy: Toy) -> None:
+    hostile = "is bad\n\n# forged\n[a](http://b)"
+    toy.conftest(f"""
+@then("it is hostile")
+def _():
+    evidence.say({hostile!r})
+    assert False, {hostile!r}
+""")
+    toy.feature("Then it is hostile", tags="@req:VAL-1")
+    toy.run("--oscal", "oscal.json")
+    [result] = assessed(toy)
+    said = [result["findings"][0]["target"]["status"], result["observations"][0]]
+    lines = "\n".join(each["remarks"] for each in said).split("\n")
+    assert sum("forged" in line for line in lines) == 3
+    assert [line for line in lines if not line.startswith("    ")] == []
+
+
+def assessed(toy: Toy) -> list[dict[str, Any]]:
+    """Return the results of an OSCAL file, which is what NIST's schema allows."""
+    whole = json.loads((toy.path / "oscal.json").read_text())
+    OSCAL.validate(whole)
+    results: list[dict[str, Any]] = whole["assessment-results"]["results"]
+    return results
 
 
 def test_metrics_have_each_clause_with_one_verdict(three: Toy) -> None:
