@@ -31,9 +31,11 @@ from docker_lxc_gate.verdict.requirements import CATALOGUE
 from docker_lxc_gate.verdict.verdicts import FINDING, SAID, in_then, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from pytest_bdd.parser import Scenario, Step
+
+    from docker_lxc_gate.verdict.record import Outcome
 
 STATUS = {
     Verdict.COMPLIANT: Status.PASSED,
@@ -55,8 +57,15 @@ class Tidy:
         """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
         container.befores = [one for one in container.befores if not one.name.startswith(_PRIVATE)]
         container.afters = [each for each in container.afters if not each.name.endswith("<lambda>")]
+        for name in ("befores", "afters"):
+            setattr(container, name, [each for each in getattr(container, name) if _tells(each)])
         for each in container.afters:
             each.name = each.name.partition("::")[0]
+
+
+def _tells(fixture: Any) -> bool:
+    """Whether a reader learns anything from a fixture of the report."""
+    return bool(fixture.attachments or fixture.steps or fixture.status != Status.PASSED)
 
 
 class MaskedFiles(AllureFileLogger):
@@ -269,6 +278,29 @@ def _parametrize(item: pytest.Item) -> None:
     ]
 
 
+def _clauses(requirements: Sequence[str]) -> list[str]:
+    """Return the clauses by which the report groups."""
+    return [f"{each} {CATALOGUE[each]}" for each in requirements]
+
+
+def not_asked(outcome: Outcome, ended: datetime, *, several: bool) -> dict[str, Any]:
+    """Return Allure's result of a scenario that was not asked: *skipped*, with the reason."""
+    at, key = ended.timestamp() * 1000, f"{outcome.target} {outcome.nodeid}"
+    labels = [("epic", each) for each in _clauses(outcome.requirements)]
+    labels += [("feature", outcome.feature), ("suite", outcome.feature)]
+    labels += [("tag", each) for each in outcome.requirements]
+    return {
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
+        "historyId": key,
+        "name": f"{outcome.title} [{outcome.target}]" if several else outcome.title,
+        "status": Status.SKIPPED,
+        "statusDetails": {"message": f"{outcome.verdict}: {outcome.cause}"},
+        "start": at,
+        "stop": at,
+        "labels": [{"name": name, "value": value} for name, value in labels],
+    }
+
+
 def _describe(item: pytest.Item, scenario: Scenario) -> None:
     requirements = requirements_of(item)
     clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
@@ -278,5 +310,5 @@ def _describe(item: pytest.Item, scenario: Scenario) -> None:
     dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
     dynamic.feature(scenario.feature.name)
     dynamic.suite(scenario.feature.name)
-    dynamic.label("requirement", *requirements)
+    dynamic.epic(*_clauses(requirements))
     dynamic.tag(*requirements)

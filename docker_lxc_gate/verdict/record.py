@@ -252,6 +252,12 @@ class Run(msgspec.Struct, kw_only=True):
         return f"{len(self.asked)} of {counted(len(self.scenarios), 'scenario')}"
 
     @property
+    def coverage(self) -> str:
+        """How many clauses of the plans were asked, of how many, on all targets."""
+        its = [each for each in self.requirements if each.verdict is not Verdict.NOT_APPLICABLE]
+        return f"{sum(each.asked > 0 for each in its)} of {counted(len(its), 'clause')}"
+
+    @property
     def counts(self) -> str:
         """How many scenarios have which verdict."""
         words = [each.word for each in self.scenarios]

@@ -13,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import pytest
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import ctrf, junit, metrics, oscal, record, summary
+from docker_lxc_gate.verdict import allure_bridge, ctrf, junit, metrics, oscal, record, summary
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 
@@ -37,6 +38,15 @@ _SECONDS = 120.0
 _TRACKER = patterns.compile(
     r"(?s)<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
     r"<script>\s*window\.dataLayer.*?</script>",
+)
+#: For phones and paper, and without panels that are always empty.
+_HEAD = (
+    '<head><meta name="viewport" content="width=device-width, initial-scale=1"><style>{}</style>'
+)
+#: The English words in the program of the page, and ours.
+_WORDS = (
+    b'"passed":"passed","failed":"failed","broken":"broken","skipped":"skipped"',
+    b'"passed":"compliant","failed":"not compliant","broken":"undetermined","skipped":"not asked"',
 )
 
 
@@ -190,15 +200,24 @@ def render(results: Path, reports: Path) -> str:
         why = "npm's allure is not installed (npm ci)"
         return f"report: not rendered, {why}; results: {_short(results)}"
     page = reports / "report" / "index.html"
-    argv = [binary, "awesome", str(results), "--single-file", "--output", str(page.parent)]
-    argv += ["--config", str(home.HOME / "allurerc.mjs"), "--group-by", "feature"]
-    argv += ["--history-path", str(reports / "history.jsonl")]
+    argv = [binary, "generate", str(results), "--output", str(page.parent)]
+    argv += ["--config", str(home.HOME / "allurerc.mjs")]
     if (failure := _run(argv, reports)) is not None:
         return f"report: not rendered, {failure}; results: {_short(results)}"
     if not page.exists():
         return f"report: not rendered, Allure wrote no page; results: {_short(results)}"
-    page.write_text(_TRACKER.sub("", page.read_text("utf-8")), "utf-8")
+    page.write_text(_ours(page.read_text("utf-8")), "utf-8")
     return f"report: {_short(page)}"
+
+
+def _ours(page: str) -> str:
+    """Return Allure's page with our verdicts for its statuses, and without what says nothing."""
+    style = Path(__file__).with_name("report.css").read_text("utf-8")
+    page = _TRACKER.sub("", page).replace("<head>", _HEAD.format(style), 1)
+    before, mark, rest = page.partition("text/javascript;base64,")
+    program, end, after = rest.partition('"')
+    program = b64encode(b64decode(program).replace(*_WORDS)).decode()
+    return f"{before}{mark}{program}{end}{after}"
 
 
 def _run(argv: Sequence[str], cwd: Path) -> str | None:
@@ -229,9 +248,12 @@ def _allure() -> str | None:
 
 def _describe(results: Path, run: record.Run) -> None:
     """Write Allure's information about the targets and the run."""
-    facts = {"Verdict": run.verdict, "Asked": run.scope}
+    facts = {"Verdict": run.verdict, "Coverage": f"{run.coverage} asked", "Asked": run.scope}
+    facts["Gate"] = f"{run.version}, commit {run.commit[:12] or 'unknown'}"
+    several = len(run.targets) > 1
+    facts |= {name: word for name, word, _ in run.by_target if several}
     for target in run.targets:
-        on = f" ({target.name})" if len(run.targets) > 1 else ""
+        on = f" ({target.name})" if several else ""
         facts |= {f"{key}{on}": value for key, value in target.facts.items()}
     lines = (f"{_escaped(key)}={one_line(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
@@ -242,6 +264,10 @@ def _describe(results: Path, run: record.Run) -> None:
         "reportName": "Docker in unprivileged LXC",
     }
     _write(results / "executor.json", json.dumps(executor))
+    for each in run.scenarios:
+        if not each.asked:
+            result = allure_bridge.not_asked(each, run.ended, several=several)
+            _write(results / f"{result['uuid']}-result.json", json.dumps(result))
 
 
 def _escaped(key: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parents[3]
 _SCHEMA = jsonschema_rs.validator_for(json.loads((_ROOT / "docs/verdict.schema.json").read_text()))
 #: Hypothesis's plugin takes a second to start, and no toy needs it.
-_INI = f"""
+INI = f"""
 [pytest]
 testpaths = features
 pythonpath = . {_ROOT}
@@ -25,7 +25,7 @@ filterwarnings =
     error
     ignore:assertions not in test modules:pytest.PytestConfigWarning
 """
-_STEPS = """
+STEPS = """
 import pytest
 from pytest_bdd import given, parsers, then, when
 
@@ -154,8 +154,9 @@ class Toy:
         return whole
 
     def results(self, kind: str = "result", at: str = "reports/allure-results") -> list[Any]:
-        """Return what Allure was given."""
-        return [json.loads(path.read_text()) for path in (self.path / at).glob(f"*-{kind}.json")]
+        """Return what Allure was given, without the scenarios that were not asked."""
+        found = [json.loads(path.read_text()) for path in (self.path / at).glob(f"*-{kind}.json")]
+        return [each for each in found if each.get("status") != "skipped"]
 
     def attached(self, owner: dict[str, Any]) -> list[str]:
         results = self.path / "reports" / "allure-results"
@@ -167,8 +168,8 @@ def toy(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Toy:
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS", "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
-    pytester.makefile(".ini", pytest=_INI)
-    pytester.makepyfile(conftest=_STEPS)
+    pytester.makefile(".ini", pytest=INI)
+    pytester.makepyfile(conftest=STEPS)
     return Toy(pytester)
 
 

@@ -59,7 +59,8 @@ def test_results_carry_requirements_in_the_order_of_the_plan(toy: Toy) -> None:
     toy.text(_TWO)
     toy.run()
     [labels] = [each["labels"] for each in toy.results() if each["name"] == "One thing"]
-    assert [each["value"] for each in labels if each["name"] == "requirement"] == ["PRE-1", "VAL-2"]
+    clauses = [each["value"] for each in labels if each["name"] == "epic"]
+    assert [each.partition(" ")[0] for each in clauses] == ["PRE-1", "VAL-2"]
     assert {each["value"] for each in labels if each["name"] == "tag"} == {
         *("PRE-1", "VAL-2", "mutates", "node")
     }
