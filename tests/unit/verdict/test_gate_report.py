@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -39,9 +40,8 @@ def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, st
     assert "echo given" not in then
     [said] = step(result, "all is well")["steps"]
     assert said["name"] == "the driver is fuse-overlayfs"
-    [container] = [each for each in toy.results("container") if "afters" in each]
-    [before], [after] = container["befores"], container["afters"]
-    assert (before["name"], after["name"]) == ("machine", "machine")
+    [before] = [each for one in toy.results("container") for each in one.get("befores", [])]
+    assert before["name"] == "machine"
     assert "$ echo set-up" in toy.attached(before)[0]
     assert "$ echo clean-up" in toy.attached(result)[0]
 
@@ -85,6 +85,19 @@ def target(request): return request.param
         for each in toy.results()
     ]
     assert {"host": "pve1", "ctid": "951"} in shown
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert "\npve1/951=compliant\n" in environment
+
+
+def test_results_have_what_was_not_asked_and_why(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a", tags="@req:VAL-2")
+    toy.compliant("b")
+    toy.run("-k", "not test_a")
+    found = map(json.loads, map(Path.read_text, (toy.path / "reports").rglob("*-result.json")))
+    [left] = [each for each in found if each["status"] == "skipped"]
+    assert left["name"] == "a"
+    assert left["statusDetails"]["message"].startswith("not asked: left out by the command line")
+    assert left["labels"][0]["value"].startswith("VAL-2 ")
 
 
 def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> None:
@@ -97,7 +110,10 @@ def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> No
     described = "**VAL-2** Docker's storage driver is fuse-overlayfs\n\nIn words."
     assert result["description"] == described
     assert {"name": "feature", "value": "Storage"} in result["labels"]
+    clause = "VAL-2 Docker's storage driver is fuse-overlayfs"
+    assert {"name": "epic", "value": clause} in result["labels"]
     environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert "Coverage=1 of 23 clauses asked" in environment
     assert "Kernel\\ (node)=6.12 = new" in environment
     junit = (toy.path / "reports" / "junit.xml").read_text()
     assert junit.count('<property name="verdict" value="compliant" />') == 1

@@ -247,7 +247,7 @@ def test_shards_that_are_merged_equal_the_whole_run_but_for_times(toy: Toy) -> N
     assert "a/951: a**" in (toy.path / "reports/summary.md").read_text()
     evidence = {each.name for each in (toy.path / "reports/allure-results").iterdir()}
     assert {name for each in merged["scenarios"] for name in each["files"]} <= evidence
-    assert len([name for name in evidence if name.endswith("-result.json")]) == 2
+    assert len([name for name in evidence if name.endswith("-result.json")]) == 4
     whole = toy.run(*select)
     assert timeless(merged) == timeless(toy.verdict())
     assert done.ret == whole.ret == 1
