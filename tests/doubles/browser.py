@@ -92,7 +92,7 @@ def opened(path: Path, profile: Path, *, width: int, theme: str) -> Iterator[Pag
     os.close(theirs_out)
     try:
         page = Page(into, out)
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        size = {"width": width, "height": 600, "deviceScaleFactor": 1, "mobile": width < 600}
         page.ask("Emulation.setDeviceMetricsOverride", **size)
         scheme = [{"name": "prefers-color-scheme", "value": theme}]
         page.ask("Emulation.setEmulatedMedia", features=scheme)
