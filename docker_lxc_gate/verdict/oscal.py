@@ -64,7 +64,7 @@ def _result(run: Run, target: Target, whole: UUID) -> dict[str, Any]:
     no = {Verdict.NOT_ASKED, Verdict.NOT_APPLICABLE}
     why = {id_: f"{id_}: {e.verdict}, {e.cause}" for id_, e in clauses.items() if e.verdict in no}
     excluded = [id_ for id_ in CATALOGUE if id_ in why or id_ not in clauses]
-    facts = [f"{key}: {text}" for key, text in target.facts.items()]
+    facts = _code(*(f"{key}: {text}" for key, text in target.facts.items()))
     controls = {
         "include-all": {},
         "exclude-controls": [{"control-id": each} for each in excluded],
@@ -77,7 +77,7 @@ def _result(run: Run, target: Target, whole: UUID) -> dict[str, Any]:
         "start": run.began,
         "end": run.ended,
         "local-definitions": {
-            "inventory-items": [{"uuid": item, "description": name, "remarks": _code(*facts)}]
+            "inventory-items": [{"uuid": item, "description": name, "remarks": facts}]
         },
         "reviewed-controls": {"control-selections": [controls]},
         "observations": [_observation(each, result, item, run.ended) for each in asked],
@@ -117,7 +117,6 @@ def _risk(outcome: Outcome, waiver: Waiver, result: UUID) -> dict[str, Any]:
 
 def _finding(clause: Requirement, asked: list[Outcome], result: UUID) -> dict[str, Any]:
     its = [each for each in asked if clause.id in each.requirements]
-    waived = [each for each in its if each.is_waived]
     status = _STATUSES.get(clause.verdict, _OTHER) | {"remarks": _code(clause.cause)}
     return {
         "uuid": uuid5(result, clause.id),
@@ -125,7 +124,7 @@ def _finding(clause: Requirement, asked: list[Outcome], result: UUID) -> dict[st
         "description": clause.verdict + WAIVED * clause.waived,
         "target": {"type": "objective-id", "target-id": clause.id, "status": status},
         "related-observations": [{"observation-uuid": _id(result, each)} for each in its],
-        "related-risks": [{"risk-uuid": _id(result, each, "risk")} for each in waived],
+        "related-risks": [{"risk-uuid": _id(result, e, "risk")} for e in its if e.is_waived],
     }
 
 
