@@ -41,6 +41,7 @@ _FILTER = "2"
 class _Known(Row, frozen=True):
     modes: dict[str, str]
     attempts: dict[str, str]
+    records: dict[str, dict[str, str]]
     widening: tuple[str, ...]
 
 
@@ -203,19 +204,15 @@ def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
 
 
 def caused_by_attempt(denial: Denial) -> bool:
-    """Whether an attempt of :func:`allowed_attempts` caused a denial.
+    """Whether a denial is as an attempt of :func:`allowed_attempts` causes it.
 
-    The process name alone does not decide, because a program of the guest can have the same name.
+    A program of the guest can have the same name, and attempt the same.
     """
     said = denial.fields
-    operation, name = said.get("operation", ""), said.get("name", "")
-    attempted = (
-        operation == "change_profile"
-        or said.get("family") == "xdp"
-        or (operation == "mount" and name == "/etc/")
-        or name.startswith("/sys/firmware/")
+    record = _KNOWN.records.get(said.get("operation", ""))
+    return bool(record and said.get("comm") == ATTEMPTING) and all(
+        patterns.fullmatch(value, said.get(key, "")) for key, value in record.items()
     )
-    return attempted and said.get("comm") == ATTEMPTING
 
 
 _WIDENING = patterns.compile(

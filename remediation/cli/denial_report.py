@@ -71,8 +71,10 @@ def text(report: Report) -> None:
         _explain(report, group)
     if report.tally.provoked:
         printing.line("")
-        count = _many(report.tally.provoked, "denial")
-        printing.line(f"{count} provoked on purpose by the gate left out", "dim")
+        count, imitable = _many(report.tally.provoked, "denial"), report.tally.imitable
+        may_be = f"; {imitable:,} of them under a profile, where a guest can imitate the gate"
+        said = f"{count} provoked on purpose by the gate left out{may_be * bool(imitable)}"
+        printing.line(said, "yellow" if imitable else "dim")
     for line, advice in report.tally.unread.items():
         printing.line("")
         _show_unread(line, advice)
@@ -196,6 +198,7 @@ def as_json(report: Report) -> None:
             "source": shown(report.source),
             "total": report.total,
             "provoked_by_the_gate": report.tally.provoked,
+            "under_a_profile": report.tally.imitable,
             "incomplete": shown(str(report.doubt) or "interrupted") if report.doubt else None,
             "unreadable": report.tally.unreadable,
             "unread": [

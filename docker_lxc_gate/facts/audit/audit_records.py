@@ -59,6 +59,11 @@ class Denial:
         return self.fields.get("profile", "")
 
     @property
+    def is_unconfined(self) -> bool:
+        """Whether a process under no profile of the node's, and in no container's namespace."""
+        return self.profile == "unconfined" and "namespace" not in self.fields
+
+    @property
     def summary(self) -> str:
         """Operation, profile and object, for one line of a report."""
         wanted = ("operation", "profile", "name", "fstype", "flags", "info", "comm")
@@ -121,7 +126,7 @@ def _value(key: str, quoted: str, bare: str) -> str | None:
 
 def without_canaries(text: str) -> list[Denial]:
     """Return the denials of a log that nobody provoked to prove that it was watched."""
-    return [denial for denial in parse(text) if canary.NAME not in denial.line]
+    return [denial for denial in parse(text) if not canary.is_canary(denial)]
 
 
 def when(line: str) -> float | None:

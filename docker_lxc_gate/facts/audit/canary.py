@@ -12,12 +12,14 @@ from docker_lxc_gate.machines.programs import program
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.transport import Transport
 
 #: The prefix of each canary's name.
 NAME = "canary"
 #: The order of the attempts.
 ATTEMPTED = ("profile", "user", "root")
+_NAME = patterns.compile(rf"{NAME}[0-9a-f]{{16}}({'|'.join(ATTEMPTED)})")
 _ATTEMPTS = program("docker_lxc_gate.facts", "canary.pl")
 _PROVOKE = program("docker_lxc_gate.facts", "provoke.sh")
 
@@ -63,9 +65,19 @@ class Canaries:
         )
 
 
-def is_canary(name: str) -> bool:
-    """Whether a denied object's name is that of a canary, of any window."""
-    return bool(patterns.fullmatch(rf"{NAME}[0-9a-f]{{16}}[a-z]{{1,8}}", name))
+def is_canary(denial: Denial) -> bool:
+    """Whether a denial is as a canary of any window causes it.
+
+    One under the container's profile can be a guest's imitation.
+    """
+    said = denial.fields
+    name = _NAME.fullmatch(said.get("name", ""))
+    attempted = said.get("operation"), said.get("info")
+    return (
+        name is not None
+        and attempted == ("change_onexec", "label not found")
+        and (name[1] == "profile" or denial.is_unconfined)
+    )
 
 
 def provoke(node: Transport, who: Subject) -> Canaries:

@@ -163,7 +163,8 @@ class Tally:
         by_process: whether the owner depends on the process.
 
     Attributes:
-        provoked: how many were provoked on purpose by this project's gate; they are no kind.
+        provoked: how many are as this project's gate provokes them on purpose; they are no kind.
+        imitable: how many of those were under a profile, where a guest can imitate the gate.
         unreadable: how many lines may hold a denial that cannot be read.
         unread: the first few of them, each with what to change.
     """
@@ -178,7 +179,7 @@ class Tally:
         self._owner, self._since, self._by_process = owner, since, by_process
         self._kinds: dict[tuple[object, ...], Group] = {}
         self._known: dict[bytes, Group] = {}
-        self.provoked = self.unreadable = 0
+        self.provoked = self.imitable = self.unreadable = 0
         self.unread: dict[str, str] = {}
 
     def kinds(self) -> list[Group]:
@@ -235,8 +236,9 @@ class Tally:
         if self._too_old(at):
             return None
         fields = denial.fields
-        if canary.is_canary(fields.get("name", "")) or confinement.caused_by_attempt(denial):
+        if canary.is_canary(denial) or confinement.caused_by_attempt(denial):
             self.provoked += 1
+            self.imitable += not denial.is_unconfined
             return None
         owner = self._owner(denial, at)
         group = self._kind(denial, owner)

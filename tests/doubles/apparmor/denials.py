@@ -20,9 +20,17 @@ LAB_NODE, LAB_CONTAINER = _DATA / "lab-node.log", _DATA / "lab-container.log"
 LAB_JOURNAL = _DATA / "lab-journal.log"
 #: All that the kernel printed of one of them there: the denial, its system call, the command line.
 LAB_PRINTED = _DATA / "lab-printed.log"
+#: What the gate itself provokes: three canaries and four attempts, by hand after real ones.
+GATE = _DATA / "gate.log"
 LAB = (LAB_NODE, LAB_CONTAINER, LAB_JOURNAL)
 #: What docs/denials.md explains.
 EXAMPLE = _DATA / "example.log"
+
+
+def canary(name: str) -> str:
+    """Return the record of a canary: its last word says which of the three."""
+    record = next(one for one in GATE.read_text("utf-8").splitlines() if f'{name[22:]}"' in one)
+    return record.replace("canary0123456789abcdef", name[:22])
 
 
 def denial(record: str, profile: str = "lxc-phoenix-v2") -> Denial:

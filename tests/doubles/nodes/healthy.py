@@ -22,6 +22,7 @@ from remediation import desired, phoenix
 from remediation.edits.daemon_json import daemon_json
 from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
+from tests.doubles.apparmor.denials import canary
 from tests.doubles.nodes.behind_shell import Answer, Node
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Healthy(Node):
         nonce, uid, profile = words[4], words[5], words[7]
         attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
         for each in attempts:
-            self._log += f'apparmor="DENIED" operation="x" name="{nonce}{each}"\n'
+            self._log += f"{canary(nonce + each)}\n"
         return "".join(f"{each} refused: No such file or directory\n" for each in attempts)
 
     def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:

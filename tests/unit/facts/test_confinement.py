@@ -16,10 +16,11 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
-from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.facts.audit import audit_records, canary
 from docker_lxc_gate.facts.confinement import ATTEMPTS, Process, label_defect
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
+from tests.doubles.apparmor.denials import GATE
 from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest
@@ -230,22 +231,44 @@ def test_allowed_attempts_of_a_container_whose_programs_lie_is_tried_without_the
     assert not (tmp_path / "touched").exists()
 
 
-def denied(**fields: str) -> audit_records.Denial:
-    said = " ".join(f'{key}="{value}"' for key, value in fields.items())
-    return audit_records.parse(f'apparmor="DENIED" {said}')[0]
-
-
 def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:
-    caused = confinement.caused_by_attempt
-    own = {"comm": "gate-attempt"}
-    assert caused(denied(operation="open", name="/sys/firmware/acpi/", **own))
-    assert caused(denied(operation="change_profile", name="unconfined", **own))
-    assert caused(denied(operation="create", family="xdp", **own))
-    assert caused(denied(operation="mount", name="/etc/", **own))
-    assert not caused(denied(operation="open", name="/x", **own))
-    assert not caused(denied(operation="mount", name="/srv/", **own))
-    for operation in ("mount", "open"):
-        assert not caused(denied(operation=operation, comm="mount", name="/etc/"))
+    own = GATE.read_text("utf-8")
+    found = audit_records.parse(own)
+    assert [*map(confinement.caused_by_attempt, found)] == [False] * 3 + [True] * 4
+    assert [*map(canary.is_canary, found)] == [True] * 3 + [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("own", "imitated"),
+    [
+        ("gate-attempt", "sh"),
+        ('name="unconfined"', 'name="lxc-container-default"'),
+        ('"/etc/"', '"/srv/"'),
+        ('"/proc/"', '"10.0.0.1:/evil"'),
+        ('"rw, rbind"', '"rw, rbind" fstype="nfs"'),
+        ('"rw, rbind"', '"rw"'),
+        ('requested_mask="r"', 'requested_mask="wr"'),
+        ("acpi/", "efi/efivars/"),
+        ("acpi/", "fdt"),
+        ('"raw"', '"dgram"'),
+        ('"xdp"', '"vsock"'),
+        ("change_onexec", "change_profile"),
+        ('"label not found"', '"x"'),
+        ('profile="unconfined"', 'profile="lxc-phoenix-v2"'),
+        ('profile="unconfined"', 'namespace="root//lxc-950_<-x>" profile="unconfined"'),
+        ("abcdef", "abcde"),
+        ("root", "x"),
+    ],
+)
+def test_caused_by_attempt_and_is_canary_know_the_gates_own_records_alone(
+    own: str, imitated: str
+) -> None:
+    records = GATE.read_text("utf-8").splitlines()
+    changed = [line.replace(own, imitated) for line in records if own in line]
+    found = audit_records.parse("\n".join(changed))
+    assert changed
+    assert not any(map(confinement.caused_by_attempt, found))
+    assert not any(map(canary.is_canary, found))
 
 
 SHIPPED = desired.content(desired.PROFILE)

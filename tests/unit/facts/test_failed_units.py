@@ -166,7 +166,7 @@ def test_denials_during_a_unit_are_those_of_its_time_and_profile() -> None:
         return when, audit_records.parse(record(when, **fields))[0]
 
     inside = [at(100.0, comm="a"), at(100.5, comm="b"), at(101.5, comm="c")]
-    attempt = at(101.0, comm="gate-attempt", name="/sys/firmware/acpi/")
+    attempt = at(101.0, operation="change_profile", name="unconfined", comm="gate-attempt")
     outside = [at(99.9, comm="d"), at(101.6, comm="e"), attempt]
     said = Log(1.0, (*inside, *outside))
     assert failed_units.denials_during(MOUNT, said, "p") == [denial for _, denial in inside]

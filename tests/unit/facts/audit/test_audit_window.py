@@ -16,6 +16,7 @@ from docker_lxc_gate.facts.audit.audit_sources import State
 from docker_lxc_gate.facts.audit.audit_window import Unwatched
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from tests.doubles.apparmor.denials import canary
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 from tests.doubles.scripted import by_name
@@ -95,7 +96,7 @@ class Node(Machine):
         attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
         for each in attempts:
             if self.logged and each not in self.silent:
-                self.say(f'apparmor="DENIED" operation="x" name="{nonce}{each}"')
+                self.say(canary(nonce + each))
         how = "allowed" if self.allowed else "refused"
         return "".join(f"{each} {how}: {REFUSED}\n" for each in attempts)
 
@@ -250,9 +251,11 @@ def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> No
     assert node.held == 0
     window = audit_window.Window(node)
     node.say(DENIED, DENIED, audit_sources.GAP)
-    with naming(Unwatched, "2 others", 'operation="mount"') as raised:
+    named = f'{DENIED} name="/tmp/canary/x"'
+    node.heard = f"{named}\n{node.heard}"
+    with naming(Unwatched, "3 others", 'operation="mount"') as raised:
         window.close()
-    assert [each.line for each in raised.value.denials] == [DENIED] * 2
+    assert [each.line for each in raised.value.denials] == [named, DENIED, DENIED]
 
 
 def test_new_denials_of_a_program_that_has_ended_are_undetermined() -> None:

@@ -17,7 +17,7 @@ from docker_lxc_gate.facts.denial.denial_answers import rule, wanted
 from docker_lxc_gate.facts.denial.denial_groups import Tally, Unreadable, restored
 from docker_lxc_gate.facts.denial.denial_log import Owner, owner_by_name
 from tests import mutate_denials
-from tests.doubles.apparmor.denials import CORPUS, KERNEL, LAB
+from tests.doubles.apparmor.denials import CORPUS, GATE, KERNEL, LAB
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
@@ -80,10 +80,9 @@ def test_count_leaves_out_what_is_older_and_keeps_what_tells_no_time() -> None:
 
 
 def test_count_of_what_the_gate_provoked_is_apart() -> None:
-    canary = line(name="canary0123456789abcdefroot")
-    attempt = line(name="/sys/firmware/efi/", comm="gate-attempt")
-    tally = counted(canary, attempt, line())
-    assert (tally.provoked, [group.count for group in tally.groups()]) == (2, [1])
+    tally = counted(*GATE.read_bytes().splitlines(), line())
+    assert (tally.provoked, [group.count for group in tally.groups()]) == (7, [1])
+    assert tally.imitable == 5
 
 
 def test_count_of_a_change_of_policy_takes_the_refused_alone() -> None:

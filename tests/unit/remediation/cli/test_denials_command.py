@@ -23,7 +23,7 @@ from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation.cli import denials
 from remediation.cli.group import main
 from tests.doubles.apparmor.apparmor_parser import parse_profile
-from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, KERNEL, LAB_CONTAINER
+from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, GATE, KERNEL, LAB_CONTAINER
 from tests.doubles.foreign import Foreign
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ UNREADABLE = MOUNT.replace('"', "'")
     ("text", "plainly", "fails"),
     [
         ("type=USER_ACCT msg=audit(1.5:1): pid=1\n", 0, 0),
-        (MOUNT.replace("/mnt/", "canary0123456789abcdefroot"), 0, 0),
+        (GATE.read_text("utf-8"), 0, 0),
         (MOUNT, 0, 1),
         ('apparmor="DENIED"\n', 3, 1),
         (UNREADABLE, 3, 3),
@@ -346,10 +346,18 @@ def test_pipe_that_stays_open_is_one_document_at_the_end(pipe: Pipe, words: list
 
 
 def test_pipe_says_how_many_the_gate_provoked_and_explains_none_of_them(pipe: Pipe) -> None:
-    canary = mount(6, "canary0123456789abcdefroot")
-    told = pipe.ran(each=[pipe.write(b"x\n"), pause, pipe.write(canary)])
-    assert told.stdout.endswith("1 denial provoked on purpose by the gate left out\n")
+    told = pipe.ran(each=[pipe.write(b"x\n"), pause, pipe.write(GATE.read_bytes())])
+    assert told.stdout.endswith(
+        "7 denials provoked on purpose by the gate left out; 5 of them under a profile, where a "
+        "guest can imitate the gate\n"
+    )
     assert "wanted" not in told.stdout
+    nodes = GATE.read_text("utf-8").splitlines()[1]
+    assert ran("-", stdin=nodes.encode()).stdout.endswith(
+        "\n1 denial provoked on purpose by the gate left out\n"
+    )
+    read = json.loads(ran("-", "--json", stdin=GATE.read_bytes()).stdout)
+    assert (read["provoked_by_the_gate"], read["under_a_profile"]) == (7, 5)
 
 
 def test_ctrl_c_while_a_pipe_is_quiet_ends_with_the_report_and_0(pipe: Pipe) -> None:
