@@ -143,6 +143,9 @@ def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
 
 
 def _might_be_of(ctid: int, denial: audit_records.Denial) -> bool:
-    """Whether a denial of nobody may be the container's: LXC enters lxc-*, or its own namespace."""
+    """Whether a denial of nobody may be the container's: LXC enters lxc-*, or its own namespace.
+
+    A record without a profile may be anybody's.
+    """
     named = named_container(denial)
-    return named == str(ctid) if named else denial.profile.startswith("lxc-")
+    return named == str(ctid) if named else (denial.profile or "lxc-").startswith("lxc-")

@@ -140,7 +140,7 @@ def _profile(group: Group) -> str:
 def _name(group: Group) -> str:
     """Return the profile that refused, and in which policy namespace, if not in the node's."""
     fields = group.denial.fields
-    name = fields.get("profile") or fields.get("label") or "(the record names none)"
+    name = group.denial.profile or "(the record names none)"
     space = fields.get("namespace")
     return f"{name} in the policy namespace {space}" if space else name
 
@@ -229,7 +229,7 @@ def members(report: Report, group: Group) -> dict[str, Any]:
         "last": moment(group.last) if group.last is not None else None,
         "container": group.owner.container if group.owner else None,
         "attributed_by": group.owner.by if group.owner else None,
-        "profile": fields.get("profile") or fields.get("label"),
+        "profile": group.denial.profile or None,
         "programs": group.programs,
         **{name: shown(said) or None for name, said in vars(found).items()},
         "rule": found.rule or None,

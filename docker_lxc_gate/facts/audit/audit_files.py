@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD, MARK
+from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
-STATUS = MARK.replace("DENIED", "STATUS")
+STATUS = patterns.compile('apparmor="STATUS"')
 #: The last one is also in what follows where a terminal or a mail broke the line within the word.
-_SIGNS = (b"DENIED", b"STATUS", b'D" operation="')
-#: ``DENIED`` as the journal's JSON has it in a message that is no plain text.
-BYTES = "68,69,78,73,69,68"
+_SIGNS = (b"DENIED", b"KILLED", b"STATUS", b'D" operation="')
+#: ``DENIED`` and ``KILLED`` as the journal's JSON has them in a message that is no plain text.
+BYTES = ("68,69,78,73,69,68", "75,73,76,76,69,68")
 #: In JSON of the journal: also messages that are bytes, or may be left out.
-_IN_JSON = (*_SIGNS, BYTES.encode(), b'"MESSAGE":null', b'"MESSAGE" : ')
+_IN_JSON = (*_SIGNS, *map(str.encode, BYTES), b'"MESSAGE":null', b'"MESSAGE" : ')
 #: How what has a sign begins.
-_BEGINS = (b"apparmor", BYTES.encode(), b'"MESSAGE"')
+_BEGINS = (b"apparmor", *map(str.encode, BYTES), b'"MESSAGE"')
 _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.

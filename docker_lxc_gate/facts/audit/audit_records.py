@@ -14,7 +14,8 @@ from docker_lxc_gate.printable import one_line
 
 #: Stands in each record of a denial, in front of its fields.
 MARK = 'apparmor="DENIED"'
-DENIED = patterns.compile(MARK)
+#: The same, also of a profile in kill mode.
+DENIED = patterns.compile('apparmor="(?:DENIED|KILLED)"')
 FIELD = patterns.compile(r'\b(\w{1,64})=(?:"([^"]*)"|(\S+))')
 #: The longest record of the kernel (MAX_AUDIT_MESSAGE_LENGTH) with auditd's additions.
 LONGEST_RECORD = 1 << 14
@@ -37,6 +38,7 @@ _ENRICHED = "\x1d"
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
 _MAY_BE_HEX = frozenset(
     {"name", "comm", "profile", "srcname", "peer", "target", "namespace", "fstype", "tcontext"}
+    | {"label"}
 )
 #: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
 _HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
@@ -55,8 +57,8 @@ class Denial:
 
     @property
     def profile(self) -> str:
-        """The profile that refused."""
-        return self.fields.get("profile", "")
+        """The profile that refused, or the stack of them; empty if the record names none."""
+        return self.fields.get("profile") or self.fields.get("label", "")
 
     @property
     def is_unconfined(self) -> bool:
@@ -66,24 +68,24 @@ class Denial:
     @property
     def summary(self) -> str:
         """Operation, profile and object, for one line of a report."""
-        wanted = ("operation", "profile", "name", "fstype", "flags", "info", "comm")
+        wanted = ("operation", "profile", "label", "name", "fstype", "flags", "info", "comm")
         return one_line(" ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields))
 
 
 @foreign.parser()
 def parse(log: str) -> list[Denial]:
     """Return the AppArmor denials in a stretch of log, oldest first."""
-    return [denial for line in log.splitlines() if MARK in line for denial in records(line)]
+    return [denial for line in log.splitlines() for denial in records(line)]
 
 
-def records(line: str, mark: str = MARK) -> list[Denial]:
+def records(line: str, mark: patterns.Pattern[str] = DENIED) -> list[Denial]:
     """Return each record in a line, whatever the line holds; never none if the mark is in it.
 
     Args:
         line: one line; two records stand in it if two writers were interleaved.
         mark: what stands in each of the records.
     """
-    marks = [found.start() for found in patterns.compile(patterns.escape(mark)).finditer(line)]
+    marks = [found.start() for found in mark.finditer(line)]
     cuts = [0, *(_start(line, *pair) for pair in pairwise(marks)), len(line)]
     pieces = zip(marks, cuts, cuts[1:], strict=False)
     return [_record(line[begin:end], at - begin) for at, begin, end in pieces]

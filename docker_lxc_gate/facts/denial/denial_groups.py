@@ -16,7 +16,14 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.audit import canary
 from docker_lxc_gate.facts.audit.audit_files import BYTES, STATUS
-from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when
+from docker_lxc_gate.facts.audit.audit_records import (
+    DENIED,
+    LONGEST_RECORD,
+    MARK,
+    Denial,
+    records,
+    when,
+)
 from docker_lxc_gate.facts.denial.denial_class import KNOWN, PLACES, alike
 from docker_lxc_gate.formats import html_text
 
@@ -34,8 +41,10 @@ _OTHER = patterns.compile(
     r"_audit_field_$|\bcommand=|\btype=(?:1[0-3][0-9]{2}|2[0-9]{3}|syscall|execve|path|cwd|proctitle|"
     r"sockaddr|obj_pid|tty|service_\w+|user_(?:cmd|auth|acct|start|end|login|tty)) "
 )
-#: The rest of a line that was broken within ``apparmor="DENIED"``.
-_BROKEN = patterns.compile(r'[\s>|]*(?:[a-z]{0,8}="DENIED|"?DENIED|E?N?I?E?D)" operation="')
+#: The rest of a line that was broken within ``apparmor="DENIED"`` or ``"KILLED"``.
+_BROKEN = patterns.compile(
+    r'[\s>|]*(?:(?:[a-z]{0,8}=)?"?(?:DENIED|KILLED)|[EI]?[NL]?[IL]?E?D)" operation="'
+)
 
 
 class Unreadable(Exception):
@@ -46,11 +55,11 @@ class Unreadable(Exception):
 def restored(line: str) -> str:
     """Return a line in the kernel's form; empty: no denial. Raises Unreadable if it may be one."""
     text = _COLOUR.sub("", line)
-    if MARK not in text and (texts := _of_json(text)):
+    if not DENIED.search(text) and (texts := _of_json(text)):
         found = " ".join(filter(None, map(_plain, texts)))
         if found or '"MESSAGE"' in text:  # the other fields of a journal's entry say it again
             return found
-    if BYTES in text:
+    if any(each in text for each in BYTES):
         raise Unreadable("the message stands here as numbers: use journalctl -o short")
     left_out = '"MESSAGE":null' in text and patterns.search('"_TRANSPORT":"(?:kernel|audit)"', text)
     if left_out or text.strip() == '"MESSAGE" : [':
@@ -64,9 +73,9 @@ def _plain(text: str) -> str:
         raise Unreadable(f"the line was broken within {MARK}: join it with the line before")
     if not found or _OTHER.search(head):
         return ""
-    if MARK in text or STATUS in text:
+    if DENIED.search(text) or STATUS.search(text):
         return text
-    if "DENIED" not in text:
+    if not patterns.search("DENIED|KILLED", text):
         return ""
     bare = text.replace('\\"', '"')
     for turned in (
@@ -75,9 +84,11 @@ def _plain(text: str) -> str:
         html_text.unescaped(text),
         text.replace('""', '"'),
     ):
-        if MARK in turned:
+        if DENIED.search(turned):
             return turned
-    if "apparmor=DENIED" in text:  # where a value ends that a process chose, nobody knows
+    if patterns.search(
+        "apparmor=(?:DENIED|KILLED)", text
+    ):  # where a value ends that a process chose, nobody knows
         raise Unreadable("names stand here without quotes: use ausearch without -i")
     raise Unreadable(f"a denial is a whole line with {MARK}, as the log itself has it")
 
@@ -195,7 +206,7 @@ class Tally:
     def count(self, lines: Iterable[bytes]) -> None:
         """Count the denials in lines, of which a cheap look says that they may hold some."""
         for line in map(self._restored, lines):
-            if _DENIED not in line and b" error=-1" not in line:
+            if _DENIED not in line and _KILLED not in line and b" error=-1" not in line:
                 continue
             text, head = (None, b"") if self._by_process else _same(line)
             group = None if text is None else self._known.get(text)
@@ -210,7 +221,7 @@ class Tally:
 
     def _restored(self, line: bytes) -> bytes:
         """Return a line in the kernel's form, if it holds a denial that can be read."""
-        marked = _DENIED in line or _STATUS in line
+        marked = any(mark in line for mark in (_DENIED, _KILLED, _STATUS))
         if marked and not any(sign in line for sign in _DOUBTFUL):
             return line
         text = line.decode(errors="replace")
@@ -226,7 +237,7 @@ class Tally:
         """Count a line by its fields; return its kind, if it holds one record."""
         text = line.decode(errors="replace")
         found = records(text)
-        if STATUS in text:
+        if _STATUS in line:
             found += [each for each in records(text, STATUS) if _REFUSED.search(each.line)]
         groups = [self._counted(each) for each in found]
         return groups[0] if len(groups) == 1 else None
@@ -270,7 +281,7 @@ class Tally:
         return self._since is not None and at is not None and at < self._since
 
 
-_DENIED, _STATUS = MARK.encode(), STATUS.encode()
+_DENIED, _KILLED, _STATUS = (b'apparmor="%b"' % word for word in (b"DENIED", b"KILLED", b"STATUS"))
 #: Colours, or the words of a command, in which the mark may be a name that was searched for.
 _DOUBTFUL = (b"\x1b", b"COMMAND=", b"proctitle=", b" argc=")
 #: Begins the mark of each record of AppArmor's.

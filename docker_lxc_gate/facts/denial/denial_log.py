@@ -90,7 +90,7 @@ def named_container(denial: Denial) -> str | None:
     """Return the container of a generated profile, or of the namespace that LXC made for it.
 
     Inside its namespace a container may give its profiles any name, even another container's. Only
-    the node names the outermost namespace.
+    the node names the outermost namespace. A stack begins with the node's own profiles.
     """
     text = denial.fields.get("namespace") or denial.profile
     found = patterns.search(r"\blxc-([^\s/<>]{1,200})_<", text)

@@ -21,14 +21,14 @@ seen() {
 dd bs=1 count=0 iflag=skip_bytes skip="$(($2 - 1))" status=none <&3 || exit 2
 cut='docker-lxc-gate: not read to its end'
 own='^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) '
-words='apparmor="DENIED"|type=DAEMON_|type=CONFIG_CHANGE'
+words='apparmor="(DENIED|KILLED)"|type=DAEMON_|type=CONFIG_CHANGE'
 found() {
     if echo type=DAEMON_ | grep -qaP "$words" 2>/dev/null; then grep -aP "$words"
-    else grep -aF -e 'apparmor="DENIED"' -e type=DAEMON_ -e type=CONFIG_CHANGE; fi
+    else grep -aF -e 'apparmor="DENIED"' -e 'apparmor="KILLED"' -e type=DAEMON_ -e type=CONFIG_CHANGE; fi
 }
 { found <&3
     [ $? -le 1 ] || echo "$cut"
-} | grep -a -e 'apparmor="DENIED"' -e "$own" -e "$cut" || [ $? = 1 ] || exit
+} | grep -a -e 'apparmor="\(DENIED\|KILLED\)"' -e "$own" -e "$cut" || [ $? = 1 ] || exit
 read=$(sed -n 's/^pos:[^0-9]*//p' "/proc/$$/fdinfo/3" 2>/dev/null)
 if [ "${read:-0}" -gt 0 ] && [ "$(tail -c "+$read" /dev/fd/3 | head -c 1 | wc -l)" -eq 1 ] &&
     seen=$(seen "$read") && [ "$seen" ]; then

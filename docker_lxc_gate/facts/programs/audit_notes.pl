@@ -58,7 +58,7 @@ while (1) {
     next unless vec $ready, fileno $kernel, 1;
     note($gap), next unless defined recv $kernel, my $record, 65536, 0;
     my ($type, $line) = unpack "x4 S x10 Z*", $record;
-    note($line) if $line =~ /apparmor="DENIED"/;
+    note($line) if $line =~ /apparmor="(?:DENIED|KILLED)"/;
     note("${remark}policy $line") if $line =~ /apparmor="STATUS" operation="profile_/;
     note("${remark}changed $line") if $type == $config_change or $type == $feature_change;
 }

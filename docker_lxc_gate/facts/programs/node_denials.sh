@@ -9,8 +9,8 @@ state=$(sh -c "$1" audit "$2" "$3") || { echo '== unread'; state=; }
 printf '%s\n' '== state' "$state"
 most=$5
 pick() {
-    LC_ALL=C grep -aF -A 1 -e 'apparmor="DENIED"' -e 'apparmor="STATUS"' | LC_ALL=C sed -n '
-        /apparmor="DENIED"/p
+    LC_ALL=C grep -aE -A 1 'apparmor="(DENIED|KILLED|STATUS)"' | LC_ALL=C sed -n '
+        /apparmor="\(DENIED\|KILLED\)"/p
         /apparmor="STATUS".* error=-1/p
         s/^.*type=\(SYSCALL msg=\|1300 \)audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*/parent \2 \3/p
     ' | tail -c "$most"

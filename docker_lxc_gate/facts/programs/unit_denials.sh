@@ -4,6 +4,7 @@
 # shellcheck disable=SC2046
 
 most=2000  # lines from the end of the log
+denied='apparmor="(DENIED|KILLED)"'
 # auditd's records of itself, and of a rule that left records out and was removed.
 own='^(node=[^ ]* )?type=(DAEMON_(START|END|ABORT|CONFIG)|CONFIG_CHANGE) '
 kernel() { journalctl -k -b -q --no-pager -o short-unix; }
@@ -12,10 +13,10 @@ if systemctl is-active -q auditd; then
     set -- $(ls -1tr /var/log/audit/audit.log*)
     cat "$@" >/dev/null || exit 1
     head -q -n 1 "$1" | sed -nE 's/^[^(]*audit\(([0-9.]+):.*$/since \1/p'
-    cat "$@" | grep -aE "apparmor=\"DENIED\"|$own" | tail -n "$most"
+    cat "$@" | grep -aE "$denied|$own" | tail -n "$most"
 else
     kernel | sed -nE '1s/^([0-9.]+) .*$/since \1/p'
-    kernel | grep -a 'apparmor="DENIED"' | tail -n "$most"
+    kernel | grep -aE "$denied" | tail -n "$most"
 fi
 kernel | grep -aE "$lost" | sed -E 's/^([0-9.]+) .*$/gap \1/' | tail -n "$most"
 auditctl -l 2>/dev/null | sed -nE '/exclude/s/^/rule /p'

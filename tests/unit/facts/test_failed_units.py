@@ -11,11 +11,13 @@ from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.failed_units import FailedUnit, Log
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 LOG = "sh log"
@@ -159,6 +161,19 @@ def test_log_with_what_hid_records_before_has_the_time_of_its_end(node: str) -> 
     assert said.restarts == ((90.0, False),)
     assert "rule" in said.gap_cause(60.0, 61.0)
     assert said.gap_cause(76.0, 77.0) == ""
+
+
+def test_log_of_a_node_without_auditd_is_the_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (f"100.0 kernel: {record(100.0, comm=word).strip()}" for word in ("a", "b"))
+    (tmp_path / "log").write_text("\n".join(lines).replace("DENIED", "KILLED", 1))
+    for name, does in (("journalctl", f"cat {tmp_path}/log"), ("systemctl", "exit 3")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    denied = [each.fields["comm"] for _, each in failed_units.log(Local()).denials]
+    assert denied == ["a", "b"]
 
 
 def test_denials_during_a_unit_are_those_of_its_time_and_profile() -> None:

@@ -29,6 +29,8 @@ def denial(profile: str = OURS, more: str = "pid=8") -> audit_records.Denial:
     return found
 
 
+CUT = 'apparmor="DENIED" operation="setprocattr" info="current" error=-22 pid=10 comm="x"'
+STACK = f'{CUT} label="lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined"'
 RAN = CommandResult(("docker", "run"), 0, b"Hello from Docker!", b"", "container 950", 0.0, 1.0)
 #: Process 7 was of the neighbour, which ran under the profile, too; process 10 was of the node.
 NOTES = ProcessNotes("", {7: frozenset({"951"}), 8: frozenset({"950"}), 9: frozenset({"950", "?"})})
@@ -100,6 +102,9 @@ def test_nothing_was_denied_that_can_be_attributed_is_undetermined() -> None:
         judge(denial("lxc-950_</var/lib/lxc>", "pid=10"))
     with naming(audit_window.Unwatched, "a user of the node"):
         judge(denial("docker-default", 'namespace="root//lxc-950_<-var-lib-lxc>" pid=10'))
+    for record in (CUT, STACK):  # names no profile, or several
+        with naming(audit_window.Unwatched, "a user of the node", "setprocattr"):
+            judge(*audit_records.parse(record))
     with naming(audit_window.Unwatched, "the same pid"):
         judge(denial(more="pid=9"))
     with naming(audit_window.Unwatched, OURS):
@@ -114,6 +119,8 @@ def test_nothing_was_denied_with_notes_that_are_not_whole_is_undetermined(ours: 
         judge(denial(more=f"pid={ours}"), notes=unsure)
     with not_compliant("container 950 1 time"):  # a generated profile names its container
         judge(denial("lxc-950_</var/lib/lxc>"), denial(), notes=unsure)
+    with not_compliant("container 950 1 time", "lxc-950_"):
+        judge(*audit_records.parse(STACK), notes=unsure)
     assert judge(denial("/usr/bin/man", "pid=10"), notes=unsure).endswith("1 of others (the node)")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LINE = b'type=AVC msg=audit(1795717106.1:7): apparmor="DENIED" operation="open" name="/x"'
-HOLDS = re.compile(b'DENIED|STATUS|D" operation="')
+HOLDS = re.compile(b'DENIED|KILLED|STATUS|D" operation="')
 NOISE = b"type=USER_ACCT msg=audit(1795717106.1:8): pid=1 uid=0 msg='op=x acct=\"root\"'"
 
 
@@ -92,8 +92,9 @@ def test_lines_of_an_endless_line_lose_no_mark(said: list[bytes]) -> None:
     assert sum(part.count(b"DENIED") for part in parts) == text.count(b'apparmor="DENIED"')
 
 
-def test_lines_of_json_below_another_line_may_hold_a_message_in_bytes() -> None:
-    entry = b'{"MESSAGE":[%s]}' % audit_files.BYTES.encode()
+@pytest.mark.parametrize("word", audit_files.BYTES)
+def test_lines_of_json_below_another_line_may_hold_a_message_in_bytes(word: str) -> None:
+    entry = b'{"MESSAGE":[%s]}' % word.encode()
     assert list(audit_files.lines(io.BytesIO(b"$ journalctl -o json\n" + entry))) == [entry]
 
 

@@ -30,7 +30,8 @@ OWN = "type=DAEMON_ROTATE msg=audit(1.5:9): op=rotate-logs\n"
 
 
 def line(number: int) -> str:
-    return f'type=AVC msg=audit(1.5:{number}): apparmor="DENIED" operation="open" n={number}\n'
+    word = "KILLED" if number % 2 else "DENIED"
+    return f'type=AVC msg=audit(1.5:{number}): apparmor="{word}" operation="open" n={number}\n'
 
 
 class OnDisk(Transport):

@@ -113,7 +113,7 @@ def test_records_of_the_kernel_are_noted_until_they_are_closed(
     nonce = secrets.token_hex(8)
     _say(f"{_DENIED} first {nonce}")
     _say(f"cmd=6D7973716C {nonce}")
-    _say(f"{_DENIED} second {nonce}")
+    _say(f"{_DENIED.replace('DENIED', 'KILLED')} second {nonce}")
     _await(records, f"second {nonce}")
     ours = [line for line in records.text().splitlines() if nonce in line]
     assert [re.findall("first|second|cmd", line) for line in ours] == [["first"], ["second"]]

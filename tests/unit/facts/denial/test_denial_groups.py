@@ -263,8 +263,11 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_tally_counts_each_form_next_to_the_kernels(form: str) -> None:
     tally = Tally(lambda *_: None)
-    tally.count([RECORD.encode(), FORMS[form].encode(), RECORD.encode()])
-    assert [group.count for group in tally.groups()] == [3]
+    killed = FORMS[form].replace("DENIED", "KILLED")
+    for comma in (",", ", "):
+        killed = killed.replace(*(comma.join(map(str, word)) for word in (b"DENIED", b"KILLED")))
+    tally.count(each.encode() for each in (RECORD, FORMS[form], killed, RECORD))
+    assert [group.count for group in tally.groups()] == [4]
     assert not tally.unreadable
 
 
@@ -290,6 +293,10 @@ def test_restored_of_every_record_by_the_journals_json_is_that_record() -> None:
         ('  IED" operation="mount" profile="x"', "join it with the line before"),
         ('> > IED" operation="mount" profile="x"', "join it with the line before"),
         ('log:{"MESSAGE":[97,68,69,78,73,69,68,34]}', "journalctl -o short"),
+        ('log:{"MESSAGE":[97,75,73,76,76,69,68,34]}', "journalctl -o short"),
+        ('LLED" operation="mount" profile="x"', "join it with the line before"),
+        (INTERPRETED.replace("DENIED", "KILLED"), "ausearch without -i"),
+        ("type=APPARMOR_KILLED msg=audit(1.5:1): operation=open", "as the log itself has it"),
     ],
 )
 def test_restored_of_what_may_be_a_denial_says_what_to_change(line: str, advice: str) -> None:

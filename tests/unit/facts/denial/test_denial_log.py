@@ -44,7 +44,8 @@ def script(state: str, folder: Path) -> CommandResult:
 
 def test_read_of_auditds_log_takes_every_rotated_file_and_no_other_record(tmp_path: Path) -> None:
     (tmp_path / "audit.log.2.gz").write_bytes(gzip.compress((DENIED % (1, 11)).encode() + b"\n"))
-    (tmp_path / "audit.log.1").write_text(f"{DENIED % (2, 12)}\n{SYSCALL % (2, 77)}\n")
+    killed = (DENIED % (2, 12)).replace("DENIED", "KILLED")
+    (tmp_path / "audit.log.1").write_text(f"{killed}\n{SYSCALL % (2, 77)}\n")
     (tmp_path / "audit.log").write_text(
         f'type=EXECVE msg=audit(1000.5:3): a0="secret"\n{DENIED % (3, 13)}\n'
         'type=EXECVE msg=audit(1000.5:4): a0="secret"\n'
@@ -179,6 +180,9 @@ NAMESPACED = MOUNT.replace(
 )
 #: In its own namespace a container names a profile as LXC names another one's.
 DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
+#: Of a stack the kernel writes all names, in hexadecimal if one has a blank.
+STACK = MOUNT.replace("profile=", "label=").replace(NAME, f"{NAME}//&:lxc-201_<-var-lib-lxc>:{{}}")
+HEX = STACK.format("a b").encode().partition(b'label="')[2].partition(b'"')[0].hex().upper()
 
 
 @pytest.mark.parametrize(
@@ -187,10 +191,20 @@ DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
         (GENERATED, 200),
         (NAMESPACED, 201),
         (DISGUISED, 201),
+        (STACK.format("lxc-200_</var/lib/lxc>"), 201),
+        (MOUNT.replace(f'profile="{NAME}"', f"label={HEX}"), 201),
         (GENERATED.replace("lxc-200_", "lxc-web_"), "web"),
         (GENERATED.replace("lxc-200_", "lxc-9\uff150_"), "9\uff150"),
     ],
-    ids=["generated", "namespaced", "disguised", "a name", "another script's digit"],
+    ids=[
+        "generated",
+        "namespaced",
+        "disguised",
+        "stack",
+        "hex",
+        "a name",
+        "another script's digit",
+    ],
 )
 def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     line: str, whose: int | str
