@@ -209,10 +209,9 @@ def caused_by_attempt(denial: Denial) -> bool:
     A program of the guest can have the same name, and attempt the same.
     """
     said = denial.fields
-    record = _KNOWN.records.get(said.get("operation", ""))
-    return bool(record and said.get("comm") == ATTEMPTING) and all(
-        patterns.fullmatch(value, said.get(key, "")) for key, value in record.items()
-    )
+    record = _KNOWN.records.get(said.get("operation", ""), {})
+    is_own = bool(record) and said.get("comm") == ATTEMPTING
+    return is_own and all(patterns.fullmatch(record[key], said.get(key, "")) for key in record)
 
 
 _WIDENING = patterns.compile(

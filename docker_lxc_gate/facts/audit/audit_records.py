@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from docker_lxc_gate import foreign, patterns
-from docker_lxc_gate.facts.audit import canary
 from docker_lxc_gate.printable import one_line
 
 #: Stands in each record of a denial, in front of its fields.
@@ -124,11 +123,6 @@ def _value(key: str, quoted: str, bare: str) -> str | None:
     if bare and key in _MAY_BE_HEX and patterns.fullmatch(r"(?:[0-9A-F]{2})+", bare):
         return bytes.fromhex(bare).decode(errors="replace")
     return quoted or bare
-
-
-def without_canaries(text: str) -> list[Denial]:
-    """Return the denials of a log that nobody provoked to prove that it was watched."""
-    return [denial for denial in parse(text) if not canary.is_canary(denial)]
 
 
 def when(line: str) -> float | None:

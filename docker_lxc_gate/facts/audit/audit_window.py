@@ -375,7 +375,7 @@ class Window:
         except FactError as error:
             raise Unwatched(str(error)) from error
         if audit_sources.GAP in text:
-            found = audit_records.without_canaries(text)
+            found = _without_canaries(text)
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
                 "the window had more records than could be read in time or kept, and the missing "
@@ -388,7 +388,12 @@ class Window:
         try:
             return self._log.text()
         except FactError as error:
-            raise Unwatched(str(error), audit_records.without_canaries(self._log.kept)) from error
+            raise Unwatched(str(error), _without_canaries(self._log.kept)) from error
+
+
+def _without_canaries(text: str) -> list[Denial]:
+    """Return the denials of a log that nobody provoked to prove that it was watched."""
+    return [denial for denial in audit_records.parse(text) if not canary.is_canary(denial)]
 
 
 def _words(remark: str, count: int) -> list[str]:
