@@ -115,8 +115,11 @@ _CONFIGURED = patterns.compile(
     r"(?m)^/(?:etc/pve/lxc/([0-9]{1,10})\.conf|var/lib/lxc/([^/\s]{1,200})/config):"
     r"[^:=]{1,80}[:=]\s*(\S{1,400})",
 )
-#: A process's number and, seventeen fields behind its parent's, when it was started.
-_STAT = patterns.compile(r"(?m)^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ")
+#: A process's number and, seventeen fields behind its parent's, when it was started. Its name may
+#: have line feeds, and look like another's line, but has no room for so many fields.
+_STAT = patterns.compile(
+    r"(?m)^/proc/([0-9]{1,10})/stat:.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) "
+)
 _PARENT = patterns.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
 _PRINTED = (
     "without auditd the kernel prints at most ten records in five seconds, and up to three of "

@@ -40,8 +40,7 @@ esac
 echo '== clock'
 grep btime /proc/stat; getconf CLK_TCK
 echo '== processes'
-for each in /proc/[0-9]*; do echo "$each/stat"; done | xargs cat 2>/dev/null |
-    grep -aE '^[0-9]+ [(].*[)] . [0-9]+ '
+for each in /proc/[0-9]*; do echo "$each/stat"; done | xargs grep -as . /dev/null
 echo '== cgroups'
 for each in /proc/[0-9]*; do echo "$each/cgroup"; done | xargs grep -as /lxc /dev/null
 echo '== labels'

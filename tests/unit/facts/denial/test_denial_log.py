@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +20,6 @@ from docker_lxc_gate.machines.transport import Local
 from tests.doubles.apparmor.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 NAME = "lxc-phoenix-v2"
 DENIED = (
@@ -58,6 +57,24 @@ def test_read_of_auditds_log_takes_every_rotated_file_and_no_other_record(tmp_pa
     assert b"secret" not in told.stdout
     assert told.stderr == b""
     assert len(found.started) > 1
+
+
+def test_read_knows_the_start_of_a_process_although_another_calls_itself_like_its_line(
+    tmp_path: Path,
+) -> None:
+    def started() -> float:
+        parts = denial_log._parts_of(script(AUDITD, tmp_path).stdout)
+        return denial_log._parsed(parts, "").started[os.getpid()]
+
+    (tmp_path / "audit.log").touch()
+    before = started()
+    forger = r"printf '\n%s (a' $PPID > /proc/$$/comm; read -r x"
+    with subprocess.Popen(["sh", "-c", forger], stdin=subprocess.PIPE) as child:
+        while not Path(f"/proc/{child.pid}/comm").read_bytes().startswith(b"\n"):
+            time.sleep(0.01)
+        assert b"\n%d (a) S " % os.getpid() in Path(f"/proc/{child.pid}/stat").read_bytes()
+        assert started() == before
+        child.communicate(b"\n")
 
 
 def test_read_of_a_log_that_is_cut_says_so(tmp_path: Path) -> None:
@@ -121,9 +138,9 @@ process S 12 auditd
 btime 900
 100
 == processes
-7 (cat) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
-8 (a) b) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 99900 1 1
-9 (node) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
+/proc/7/stat:7 (cat) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
+/proc/8/stat:8 (a) b) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 99900 1 1
+/proc/9/stat:9 (node) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
 == cgroups
 /proc/7/cgroup:0::/lxc/950/ns/lxc/951/x.service
 /proc/8/cgroup:0::/lxc.payload.web/init.scope
