@@ -100,8 +100,8 @@ def command(argv: Sequence[str]) -> str:
 
 
 def in_json(text: str) -> str:
-    """Return the same JSON with control characters as JSON escapes."""
-    return text.translate(_IN_JSON)
+    """Return the same JSON with control characters, and GitHub's ``##[``, as JSON escapes."""
+    return text.translate(_IN_JSON).replace("##[", r"#\u0023[")
 
 
 def for_github(kind: str, message: str, **properties: str) -> str:

@@ -70,19 +70,19 @@ def screen_option(*names: str, help: str) -> click.Option:  # noqa: A002 - click
 
 
 class Console(console.Console):
-    """Rich's console, which leaves a closed pipe to :func:`written`, and escapes controls."""
+    """Rich's console, which leaves a closed pipe to :func:`written`, and prints no commands."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Escape the control characters of every text; rich's own styles stay."""
+        """Escape every text's control characters and GitHub's commands; rich's own styles stay."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
             else:
                 style = segment.style
                 style = style.without_color if style and SCREEN.no_color else style
-                yield Segment(printable(segment.text), style)
+                yield Segment(without_commands(printable(segment.text)), style)
 
     def on_broken_pipe(self) -> None:
         """Raise the present BrokenPipeError again."""
@@ -193,6 +193,7 @@ def run(command_line: click.Command, name: str) -> None:
             command_line(prog_name=name)
     except Exception:  # noqa: BLE001 - no exception may end as a verdict
         with suppress(OSError):
-            print(printable(mask(traceback.format_exc())), file=sys.stderr, end="")
+            said = without_commands(printable(mask(traceback.format_exc())))
+            print(said, file=sys.stderr, end="")
             print(f"error: {name} itself failed: this is a bug, and no verdict", file=sys.stderr)
         sys.exit(LOST)

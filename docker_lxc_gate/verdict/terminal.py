@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from docker_lxc_gate.commandline.output import Console
-from docker_lxc_gate.printable import counted, indented, printable
+from docker_lxc_gate.printable import counted, indented, one_line, without_commands
 from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, Outcome, Run
 
@@ -47,6 +47,9 @@ class Screen:
         self._told: list[str] = []
         self.detailed = config.option.verbose > 0
         if quiet:
+            writer = config.get_terminal_writer()
+            write = writer.write  # through it goes all that pytest and its plugins print
+            writer.write = lambda msg, **how: write(without_commands(msg), **how)  # type: ignore[method-assign]
             config.option.verbose = -2  # no header and no counts of pytest's
             if config.option.tbstyle == "auto":
                 config.option.tbstyle = "short"
@@ -93,18 +96,20 @@ class Screen:
         feature = f"{outcome.target}: {outcome.feature}" if self.several else outcome.feature
         if feature != self._feature:
             self._feature = feature
-            self.line(f"\n{self._feature}", bold=True)
+            self.line("")
+            self.line(self._feature, bold=True)
         room = width() - 26
         return f"  {_cut(outcome.title, room):<{room}}"
 
     def line(self, text: str, **markup: bool) -> None:
         """Print one line."""
         if self._reporter is not None:
-            self._reporter.write_line(printable(text), **markup)
+            self._reporter.write_line(one_line(text), **markup)
 
     def nothing(self, word: str) -> None:
         """Print the verdict of a run without a scenario."""
-        self.line(f"\n{word}: no scenario was run: nothing was judged", bold=True)
+        self.line("")
+        self.line(f"{word}: no scenario was run: nothing was judged", bold=True)
 
     def conclude(self, run: Run) -> None:
         """Print the table, the causes, what was not asked, and the verdict of the run."""
@@ -122,7 +127,8 @@ class Screen:
         for cause, sharing in causes.items():
             if self._told == [cause]:
                 many = counted(len(sharing), "scenario")
-                self.line(f"{many} undetermined: see above\n", bold=True)
+                self.line(f"{many} undetermined: see above", bold=True)
+                self.line("")
                 continue
             on = f"{_names(sharing)}: " if self.several else ""
             self._print(Text(on + _heading(sharing), style="bold"))

@@ -14,7 +14,7 @@ from docker_lxc_gate.commandline.json_output import print_json
 from docker_lxc_gate.commandline.output import LONG, SCREEN, Console, error_text
 from docker_lxc_gate.lint.formats import STYLES, heading
 from docker_lxc_gate.masking import mask, shown
-from docker_lxc_gate.printable import Notice, printable, without_commands
+from docker_lxc_gate.printable import Notice, printable
 from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Entry, Life
 
@@ -96,7 +96,7 @@ def _lines(content: bytes) -> list[str]:
 def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:
     """Print a drift: its summary, and the diff."""
     line(f"  {name}{': ' if name else ''}{drift.summary}", to=to)
-    if text := without_commands(printable(diff(drift, is_, should))):
+    if text := printable(diff(drift, is_, should)):
         shown = Syntax(text, "diff", background_color="default") if to.is_terminal else text
         to.print(shown, markup=False, soft_wrap=True)
 

@@ -250,6 +250,19 @@ def _(name, request):
     assert (waived.ret, "broken: b: compliant -> not compliant" in waived.stdout.str()) == (0, True)
 
 
+def test_baseline_cannot_print_a_line_of_its_own(toy: Toy) -> None:
+    toy.compliant("a")
+    assert toy.run().ret == 0
+    gone = Outcome("f::x", "x\nverdict: compliant", code=0)
+    earlier = msgspec.structs.replace(run({}, datetime.min.replace(tzinfo=UTC)), scenarios=[gone])
+    (toy.path / "before").write_bytes(msgspec.json.encode(earlier))
+    lines = toy.run("--baseline", "before").outlines
+    assert [line for line in lines if line.startswith("verdict: ")] == [
+        "verdict: compliant (1 compliant)"
+    ]
+    assert any(r"x\nverdict: compliant" in line for line in lines)
+
+
 def test_baseline_that_cannot_be_compared_leaves_the_exit_code_and_says_why(toy: Toy) -> None:
     toy.compliant("a")
     later = run({"a": GREEN}, datetime(2999, 1, 1, tzinfo=UTC))

@@ -352,6 +352,25 @@ def commands(done: pytest.RunResult) -> list[str]:
     return lines[end + 1 :]
 
 
+@pytest.mark.parametrize("options", [(), ("-v",), ("-v", "--tb=native")])
+def test_output_in_any_form_has_no_command_of_a_guests(toy: Toy, options: tuple[str, ...]) -> None:
+    hostile = "is bad\n::error::forged\n  ::add-mask::a ##[error]b"
+    toy.conftest(f"""
+@then("it is hostile")
+def _():
+    evidence.say({hostile!r})
+    pytest.fail({hostile!r}, pytrace=False)
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line("::error::of a plugin")
+""")
+    toy.feature("Then it is hostile")
+    lines = toy.run(*options).outlines
+    assert r":\x3aerror::of a plugin" in lines
+    assert r"  :\x3aadd-mask::a #\x23[error]b" in [f"  {line.strip()}" for line in lines]
+    assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line] == []
+
+
 def test_annotations_are_those_of_github_and_a_guest_has_none(three: Toy) -> None:
     hostile = "is bad\n::error::forged, 100%\n::set-env name=A::b"
     three.conftest(f"""

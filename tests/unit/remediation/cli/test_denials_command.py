@@ -113,6 +113,17 @@ def test_denials_show_lines_that_cannot_be_read_and_what_to_change() -> None:
     assert "whole line" in unread["what_to_change"]
 
 
+@pytest.mark.parametrize("comm", ["::error::passed", "##[error]x"])
+def test_denials_have_no_command_for_githubs_runner(comm: str) -> None:
+    text = MOUNT.replace("fuse-overlayfs", comm).encode()
+    told = ran("-", stdin=text).output
+    assert "wanted to mount" in told
+    read = ran("-", "--json", stdin=text).stdout
+    assert json.loads(read)["denials"][0]["programs"] == [comm]
+    lines = [line.lstrip() for line in (told + read).splitlines()]
+    assert [line for line in lines if line.startswith("::") or "##[" in line] == []
+
+
 def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -> None:
     (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(MOUNT.encode()))
     (tmp_path / "audit.log").write_text(MOUNT)
