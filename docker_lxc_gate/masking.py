@@ -51,6 +51,8 @@ for _name, _part in _FORMS.parts.items():
     _PARTS[_name] = _whole(_part if isinstance(_part, str) else "|".join(_part))
     _PARTS[_name.upper()] = _PARTS[_name].upper()
 _RULES = tuple(map(_compiled, _FORMS.rules))
+#: Whether a text has any secret. Most have none, and one search takes a fifth of the time of all.
+_ANY = _compiled("|".join(f"(?:{rule})" for rule in _FORMS.rules))
 _OPENS = _compiled(_FORMS.opens)
 #: What stands in a secret's place and is none: nothing, and words of sudoers.
 _HARMLESS = ("", "NOPASSWD", "NOPASSWD:ALL")
@@ -61,8 +63,9 @@ def mask(text: str) -> str:
     """Return a text of any length with its secrets replaced by stars: for people, not programs."""
     plain = text.translate(_PLAIN)
     masked = _without_blocks(plain)
-    for pattern in _RULES:
-        masked = pattern.sub(_starred, masked)
+    if _ANY.search(masked):
+        for pattern in _RULES:
+            masked = pattern.sub(_starred, masked)
     return text if masked == plain else masked
 
 

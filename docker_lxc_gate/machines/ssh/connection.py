@@ -206,6 +206,8 @@ class Ssh(Machine):
             stream = through.open_channel("direct-tcpip", where, here, timeout=timeout)
         else:
             stream = socket.create_connection(where, timeout)
+            # A command is several small packets: else one waits 40 ms for the last one's ACK.
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             return Greeted(stream, greeting(stream, timeout))
         except BaseException:

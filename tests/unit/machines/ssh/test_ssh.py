@@ -209,6 +209,12 @@ def test_ssh_to_an_ipv6_address_in_brackets(home: Path, tmp_path: Path) -> None:
     pytest.skip("this machine has no ::1")
 
 
+def test_ssh_sends_small_packets_at_once(ssh: Ssh) -> None:
+    assert ssh.run(["true"]).ok
+    stream = ssh._clients[-1].get_transport().sock  # type: ignore[union-attr]
+    assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_ssh_with_no_key_says_where_it_looked(home: Path, server: Sshd) -> None:
     (home / ".ssh/id_ed25519").unlink()
     with pytest.raises(TransportError) as raised:
