@@ -24,7 +24,13 @@ from docker_lxc_gate.errors import (
     too_much,
 )
 from docker_lxc_gate.machines.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
-from docker_lxc_gate.machines.ssh.identity import is_exposed, searched, usable, why_unusable
+from docker_lxc_gate.machines.ssh.identity import (
+    agent_answers,
+    is_exposed,
+    searched,
+    usable,
+    why_unusable,
+)
 from docker_lxc_gate.machines.ssh.known_hosts import (
     KnownHosts,
     Refuse,
@@ -147,7 +153,7 @@ class Ssh(Machine):
                 port=port,
                 username=hop.user,
                 key_filename=usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
-                allow_agent=hop.own_keys,
+                allow_agent=hop.own_keys and agent_answers(),
                 look_for_keys=hop.own_keys and not exposed,
                 timeout=self._connect_timeout,
                 banner_timeout=self._connect_timeout,

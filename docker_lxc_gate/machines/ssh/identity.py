@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +33,20 @@ def usable(hop: Hop, *, exposed: bool) -> list[str]:
     ]
 
 
+def agent_answers() -> bool:
+    """Whether the user has an agent. paramiko leaves the socket of one that is gone to Python."""
+    with socket.socket(socket.AF_UNIX) as agent, suppress(OSError):
+        agent.connect(os.environ.get("SSH_AUTH_SOCK", ""))
+        return True
+    return False
+
+
 def searched(hop: Hop) -> str:
     """Return the places where no key was found, for a message."""
     stated = [f"none in {file}" for file in hop.identities]
     if not hop.own_keys:
         return ", ".join(stated) or "none was named"
-    agent = "none in the agent" if os.environ.get("SSH_AUTH_SOCK") else "no agent"
+    agent = "none in the agent" if agent_answers() else "no agent"
     return ", ".join([*stated, agent, "none in ~/.ssh"])
 
 
