@@ -110,6 +110,10 @@ class Transport:
         """
         raise NotImplementedError
 
+    def watch(self, argv: Sequence[str], word: str) -> Hold:
+        """Start a command that only notes what it sees; else as :meth:`hold`."""
+        return self.hold(argv, word)
+
 
 class Hold(Protocol):
     """A command that is running."""
@@ -269,6 +273,10 @@ class Layer(Transport):
         self.forget()
         return self._inner.hold(argv, word)
 
+    @override
+    def watch(self, argv: Sequence[str], word: str) -> Hold:
+        return self._inner.watch(argv, word)
+
 
 class Inside(Layer):
     """Another machine, through a transport: only argv is rewritten.
@@ -333,6 +341,10 @@ class Inside(Layer):
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Hold it without a deadline."""
         return super().hold(self._wrap(argv), word)
+
+    @override
+    def watch(self, argv: Sequence[str], word: str) -> Hold:
+        return super().watch(self._wrap(argv), word)
 
 
 class Recorded(Layer):

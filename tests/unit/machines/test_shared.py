@@ -67,6 +67,19 @@ def said(shared: Transport, read: Read[CommandResult]) -> str:
     return shared.ask(read).text
 
 
+def test_answers_are_kept_while_something_is_watched_and_forgotten_when_it_is_held() -> None:
+    node = Changing()
+    shared, container = foreseen(node, ONE)
+    for start, asked in ((shared.watch, 0), (container.watch, 0), (shared.hold, 1)):
+        shared.begin()
+        said(container, INNER)
+        start(["say", "one"], "noting")
+        node.trips.clear()
+        shared.begin()
+        said(container, INNER)
+        assert node.starts == asked
+
+
 def test_answers_serve_every_step_and_cost_one_round_trip_a_machine() -> None:
     node = Changing()
     shared, container = foreseen(node, ONE, TWO)
