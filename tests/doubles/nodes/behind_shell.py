@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BEFORE = re.compile(
     r"^(timeout -k \S+ \S+ |env (?!LC_ALL=C cat|-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
 )
-_PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown) ")
+PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown)\b")
 _ONE = "one timeout -k 5 60 "
 _SCRIPT = ("sh", "-c", "the script")
 
@@ -64,7 +64,7 @@ class Node(Transport):
     @property
     def starts(self) -> int:
         """How often ``pct`` was started."""
-        return sum(len(_PCT.findall(trip)) for trip in self.trips)
+        return sum(len(PCT.findall(trip)) for trip in self.trips)
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         self.trips.append(shlex.join(argv))

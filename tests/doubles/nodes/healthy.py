@@ -7,6 +7,7 @@ names, as JSON.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -68,6 +69,7 @@ _ENGINE = {"Driver": "fuse-overlayfs", "ServerVersion": "26.1.5", "ID": "engine"
 _AUDIT = "/var/log/audit/audit.log"
 
 
+@functools.cache
 def files() -> dict[str, bytes]:
     """Return the files of the node and the container, by path."""
     repository = phoenix.REPOSITORY
@@ -98,7 +100,7 @@ class Healthy(Node):
     """See the module; it logs the denials that are provoked."""
 
     def __init__(self, *_: object, name: str = "", **__: object) -> None:
-        super().__init__(files(), dict(_SAYS))
+        super().__init__(dict(files()), dict(_SAYS))
         self.machine = name or "pve1"
         self._log, self._inside = "", False
         self.says = {

@@ -1,0 +1,177 @@
+"""``python -m tests.measure_fleet [CONTAINERS [SHARDS [NODES]]]``: what a fleet costs the gate.
+
+Twelve nodes, or NODES, speak SSH on loopback, served by this process. Each has so many containers,
+and answers as the double of a healthy node does. Each start of ``pct`` takes half a second. The
+gate runs once, read-only, or in so many shards at a time, which are merged. The figures are printed
+as JSON. They are the gate's own but for those of the servers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import paramiko
+
+from tests.doubles.nodes import healthy
+from tests.doubles.nodes.behind_shell import PCT
+from tests.doubles.programs.processes import children
+from tests.doubles.programs.sshd import new_key
+
+ROOT = Path(__file__).parents[1]
+PCT_SECONDS, SAMPLE_SECONDS = 0.5, 0.25
+#: The double's container and its first process; ours have these names with three digits more.
+_OURS = re.compile(r"\b(950|4242)(\d{3})\b")
+_DOUBLES = re.compile(rb"\b(950|4242)\b")
+
+
+class Node(healthy.Healthy, paramiko.ServerInterface):
+    """A healthy node with several containers, which an SSH server asks."""
+
+    def __init__(self, containers: int, key: paramiko.PKey) -> None:
+        super().__init__()
+        self.key, self.connections = key, 0
+        self.containers = [b"%03d" % number for number in range(1, 1 + containers)]
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.says = {
+            "sh -c 'printf": "/etc/pve/lxc/950.conf\n",
+            "perl 4242 /usr/bin/dockerd": "",  # whether there is Docker
+            **self.says,
+        }
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            stream = self.listener.accept()[0]
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as sshd does
+            one = paramiko.Transport(stream)
+            self.connections += 1
+            one.add_server_key(self.key)
+            one.start_server(server=self)
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return paramiko.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self._exec, args=(channel, command), daemon=True).start()
+        return True
+
+    def _exec(self, channel: paramiko.Channel, command: bytes) -> None:
+        argv = shlex.split(command.decode())
+        if argv[0] == "echo":
+            answer = 0, f"{argv[1]}\n".encode(), b""
+        elif argv[0] != "timeout":  # it is held until its input ends
+            channel.sendall(b"noting\n")
+            answer = 0, b"", b""
+        else:
+            time.sleep(PCT_SECONDS * len(PCT.findall(command.decode())))
+            result = self.run(argv)
+            answer = result.exit_code, result.stdout, result.stderr
+        with suppress(OSError):
+            channel.makefile("rb").read()
+            channel.sendall(answer[1])
+            channel.sendall_stderr(answer[2])
+            channel.send_exit_status(answer[0])
+            channel.close()
+
+    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+        """Let the double answer for its one container, and put the asked one's name in."""
+        if argv[-1] == "at once":
+            return super()._answer(argv)
+        named = _OURS.search(" ".join(argv))
+        code, out, err = super()._answer([_OURS.sub(r"\1", word) for word in argv])
+        if named:
+            return code, _DOUBLES.sub(rb"\g<1>" + named[2].encode(), out), err
+        # Of the node: a line for each container.
+        out = b"".join(
+            _DOUBLES.sub(rb"\g<1>" + number, line)
+            for line in out.splitlines(keepends=True)
+            for number in (self.containers if _DOUBLES.search(line) else [b""])
+        )
+        return code, out, err
+
+
+def pss(pid: int) -> int:
+    """Return the proportional memory of a process and all below it (KiB)."""
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return int(text.split("Pss:")[1].split()[0]) + sum(map(pss, children(pid)))
+    return 0
+
+
+def main(containers: int = 1, shards: int = 1, count: int = 12) -> None:
+    """Serve, run the gate, and print what it cost; raises unless the verdict is compliant."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / ".ssh").mkdir()
+        new_key(home / ".ssh/id_ed25519")
+        key = paramiko.Ed25519Key.from_private_key_file(str(new_key(home / "host")))
+        nodes = [Node(containers, key) for _ in range(count)]
+        for at, node in enumerate(nodes, 1):
+            with (home / ".ssh/config").open("a") as config:
+                config.write(f"Host pve{at}\n HostName 127.0.0.1\n Port {node.port}\n")
+            with (home / ".ssh/known_hosts").open("a") as known:
+                known.write(f"[127.0.0.1]:{node.port} ssh-ed25519 {key.get_base64()}\n")
+        os.environ["HOME"] = folder
+        os.environ.pop("SSH_AUTH_SOCK", None)
+        targets = [f"--target=pve{at}/all" for at in range(1, 1 + count)]
+        began = time.monotonic()
+        every = [home / str(at) for at in range(1, 1 + shards)]
+        parts = [("gate", *targets, f"--shard={each.name}/{shards}") for each in every]
+        most = watched(*(started(at, *part) for at, part in zip(every, parts, strict=True)))
+        whole = home / "whole"
+        most = max(most, watched(started(whole, "merge", *map(str, every), f"--output={whole}")))
+        used, served = map(resource.getrusage, (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+        figures = {
+            "containers": count * containers,
+            "shards": shards,
+            "seconds": round(time.monotonic() - began),
+            "processor seconds": round(used.ru_utime + used.ru_stime),
+            "of the servers": round(served.ru_utime + served.ru_stime),
+            "PSS, MiB": most >> 10,
+            "connections a node": max(node.connections for node in nodes),
+            "round trips a container": sum(len(n.trips) for n in nodes) / count / containers,
+            "starts of pct a container": sum(n.starts for n in nodes) / count / containers,
+            "unknown": sorted({each for node in nodes for each in node.unknown}),
+        }
+        print(json.dumps(figures))
+
+
+def started(folder: Path, verb: str, *words: str) -> subprocess.Popen[bytes]:
+    """Start ``gate`` or ``merge``, whose results go to a folder."""
+    own = (f"--alluredir={folder}", f"--junit-xml={folder}/junit.xml", "--no-report")
+    argv = [sys.executable, "-m", "docker_lxc_gate", verb, *words, *(own if verb == "gate" else ())]
+    with folder.with_suffix(".output").open("wb") as output:
+        return subprocess.Popen(argv, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+
+def watched(*jobs: subprocess.Popen[bytes]) -> int:
+    """Return the most memory that jobs had together (KiB); each must find all compliant."""
+    most = 0
+    while any(job.poll() is None for job in jobs):
+        most = max(most, sum(pss(job.pid) for job in jobs))
+        time.sleep(SAMPLE_SECONDS)
+    assert {job.returncode for job in jobs} == {0}
+    return most
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:4]))
