@@ -102,8 +102,8 @@ def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
     tmp_path: Path,
 ) -> None:
     told = gate(tmp_path)
-    assert len(told["trips"]) <= 44, "\n".join(told["trips"])
-    assert told["starts"] <= 4
+    assert len(told["trips"]) <= 42, "\n".join(told["trips"])
+    assert told["starts"] <= 4  # three in the container, and pct list
     assert scenarios_without_evidence(tmp_path) == set()
     # What the connection and the collection ask is no scenario's evidence.
     assert foreseen_for_nothing(told["trips"], tmp_path) <= {
