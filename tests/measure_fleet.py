@@ -21,13 +21,18 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paramiko
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 from tests.doubles.nodes import healthy
 from tests.doubles.nodes.behind_shell import PCT
 from tests.doubles.programs.processes import children
 from tests.doubles.programs.sshd import new_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[1]
 PCT_SECONDS, SAMPLE_SECONDS = 0.5, 0.25
@@ -48,6 +53,8 @@ class Node(healthy.Healthy, paramiko.ServerInterface):
         self.says = {
             "sh -c 'printf": "/etc/pve/lxc/950.conf\n",
             "perl 4242 /usr/bin/dockerd": "",  # whether there is Docker
+            "perl -MIO::Handle": "noting\n",
+            "echo": lambda words: f"{words[1]}\n",
             **self.says,
         }
         threading.Thread(target=self._serve, daemon=True).start()
@@ -62,35 +69,23 @@ class Node(healthy.Healthy, paramiko.ServerInterface):
             one.start_server(server=self)
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        return paramiko.AUTH_SUCCESSFUL
-
-    def get_allowed_auths(self, username: str) -> str:
-        return "publickey"
+        return AUTH_SUCCESSFUL
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self._exec, args=(channel, command), daemon=True).start()
         return True
 
     def _exec(self, channel: paramiko.Channel, command: bytes) -> None:
-        argv = shlex.split(command.decode())
-        if argv[0] == "echo":
-            answer = 0, f"{argv[1]}\n".encode(), b""
-        elif argv[0] != "timeout":  # it is held until its input ends
-            channel.sendall(b"noting\n")
-            answer = 0, b"", b""
-        else:
-            time.sleep(PCT_SECONDS * len(PCT.findall(command.decode())))
-            result = self.run(argv)
-            answer = result.exit_code, result.stdout, result.stderr
-        with suppress(OSError):
-            channel.makefile("rb").read()
-            channel.sendall(answer[1])
-            channel.sendall_stderr(answer[2])
-            channel.send_exit_status(answer[0])
-            channel.close()
+        time.sleep(PCT_SECONDS * len(PCT.findall(command.decode())))
+        answer = self.run(shlex.split(command.decode()))
+        channel.sendall(answer.stdout)
+        channel.sendall_stderr(answer.stderr)
+        channel.makefile("rb").read()  # a command that is held runs until its input ends
+        channel.send_exit_status(answer.exit_code)
+        channel.close()
 
     def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
         """Let the double answer for its one container, and put the asked one's name in."""
@@ -122,8 +117,8 @@ def main(containers: int = 1, shards: int = 1, count: int = 12) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / ".ssh").mkdir()
-        new_key(home / ".ssh/id_ed25519")
-        key = paramiko.Ed25519Key.from_private_key_file(str(new_key(home / "host")))
+        own = new_key(home / ".ssh/id_ed25519")  # the user's, and each node's
+        key = paramiko.Ed25519Key.from_private_key_file(str(own))
         nodes = [Node(containers, key) for _ in range(count)]
         for at, node in enumerate(nodes, 1):
             with (home / ".ssh/config").open("a") as config:
@@ -132,13 +127,19 @@ def main(containers: int = 1, shards: int = 1, count: int = 12) -> None:
                 known.write(f"[127.0.0.1]:{node.port} ssh-ed25519 {key.get_base64()}\n")
         os.environ["HOME"] = folder
         os.environ.pop("SSH_AUTH_SOCK", None)
-        targets = [f"--target=pve{at}/all" for at in range(1, 1 + count)]
         began = time.monotonic()
-        every = [home / str(at) for at in range(1, 1 + shards)]
-        parts = [("gate", *targets, f"--shard={each.name}/{shards}") for each in every]
-        most = watched(*(started(at, *part) for at, part in zip(every, parts, strict=True)))
-        whole = home / "whole"
-        most = max(most, watched(started(whole, "merge", *map(str, every), f"--output={whole}")))
+        every = [str(home / str(at)) for at in range(1, 1 + shards)]
+        gate = ["gate", "--no-report", *(f"--target=pve{at}/all" for at in range(1, 1 + count))]
+        most = watched(
+            [
+                *gate,
+                f"--shard={at}/{shards}",
+                f"--alluredir={each}",
+                f"--junit-xml={each}/junit.xml",
+            ]
+            for at, each in enumerate(every, 1)
+        )
+        most = max(most, watched([["merge", *every, f"--output={home}/whole"]]))
         used, served = map(resource.getrusage, (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
         figures = {
             "containers": count * containers,
@@ -150,21 +151,20 @@ def main(containers: int = 1, shards: int = 1, count: int = 12) -> None:
             "connections a node": max(node.connections for node in nodes),
             "round trips a container": sum(len(n.trips) for n in nodes) / count / containers,
             "starts of pct a container": sum(n.starts for n in nodes) / count / containers,
-            "unknown": sorted({each for node in nodes for each in node.unknown}),
         }
         print(json.dumps(figures))
 
 
-def started(folder: Path, verb: str, *words: str) -> subprocess.Popen[bytes]:
-    """Start ``gate`` or ``merge``, whose results go to a folder."""
-    own = (f"--alluredir={folder}", f"--junit-xml={folder}/junit.xml", "--no-report")
-    argv = [sys.executable, "-m", "docker_lxc_gate", verb, *words, *(own if verb == "gate" else ())]
-    with folder.with_suffix(".output").open("wb") as output:
-        return subprocess.Popen(argv, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+def watched(argvs: Iterable[list[str]]) -> int:
+    """Run commands at the same time, each of which must find all compliant.
 
-
-def watched(*jobs: subprocess.Popen[bytes]) -> int:
-    """Return the most memory that jobs had together (KiB); each must find all compliant."""
+    Returns:
+        The most memory that they had together (KiB).
+    """
+    program = [sys.executable, "-m", "docker_lxc_gate"]
+    jobs = [
+        subprocess.Popen([*program, *argv], cwd=ROOT, stdout=subprocess.DEVNULL) for argv in argvs
+    ]
     most = 0
     while any(job.poll() is None for job in jobs):
         most = max(most, sum(pss(job.pid) for job in jobs))
