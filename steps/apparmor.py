@@ -403,12 +403,15 @@ def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: s
     The profile's text and hash do not prove its effect, and a program of the container may lie.
     Each attempt leaves a denial of ``gate-attempt`` in the node's log.
     """
-    allowed = confinement.allowed_attempts(runtime, ctid)
+    attempts = confinement.attempts(runtime, ctid)
+    allowed = [what for what, succeeds in attempts.items() if succeeds]
     assert not allowed, (
         f"container {ctid} may {'; '.join(allowed)}: the shipped {name} refuses that"
         f"{_whose(runtime, ctid, name)}{_why_wide(node, name)}"
     )
-    evidence.say(f"{len(confinement.ATTEMPTS)} attempts, each refused")
+    is_whole = len(attempts) == len(confinement.ATTEMPTS)
+    none = "" if is_whole else "; the node has no firmware to list"
+    evidence.say(f"{counted(len(attempts), 'attempt')}, each refused{none}")
     if wide := _widening(node, name):
         evidence.say(f"beyond the shipped profile, for you to review: {'; '.join(wide)}")
 

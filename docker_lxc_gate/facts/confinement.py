@@ -169,12 +169,14 @@ ATTEMPTS = _KNOWN.attempts
 _ATTEMPT = program("docker_lxc_gate.facts", "attempts.pl")
 _OUTCOME = patterns.compile(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$")
 _EACCES, _KILLED = 13, signal.SIGKILL
-#: A machine without firmware to look at: nothing to refuse.
-_NOTHING_THERE = ("firmware", 2, 0)
+#: A node without firmware to look at: nothing to refuse. The code is no errno.
+_NOTHING_THERE = ("firmware", 200, 0)
 
 
-def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
-    """Return those of :data:`ATTEMPTS` that succeed, by trying each as the container's root.
+def attempts(runtime: Runtime, ctid: int) -> dict[str, bool]:
+    """Return whether each of :data:`ATTEMPTS` succeeds, by trying it as the container's root.
+
+    What cannot be tried because the node has no firmware is left out.
 
     Raises FactError if one could not be made, TransportError if the container does not run.
     """
@@ -187,12 +189,12 @@ def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
             f"on {runtime.node.machine}, as root of container {ctid}: the attempt to "
             f"{ATTEMPTS[missing[0]]} gave no result, so whether AppArmor refuses it is not known"
         )
-    let = tuple(ATTEMPTS[name] for name in ATTEMPTS if codes[name] == (0, 0))
+    let = {name for name, outcome in codes.items() if outcome == (0, 0)}
     refused = {name for name, (code, sig) in codes.items() if code == _EACCES or sig == _KILLED}
     unknown = [
         name
         for name, outcome in codes.items()
-        if outcome != (0, 0) and name not in refused and (name, *outcome) != _NOTHING_THERE
+        if name not in let | refused and (name, *outcome) != _NOTHING_THERE
     ]
     if unknown and not let:
         code, sig = codes[unknown[0]]
@@ -200,11 +202,11 @@ def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
             f"container {ctid} could not {ATTEMPTS[unknown[0]]}, but not because AppArmor "
             f"refused it (errno {code}, signal {sig}), so whether AppArmor would is not known"
         )
-    return let
+    return {ATTEMPTS[name]: name in let for name in ATTEMPTS if name in let | refused}
 
 
 def caused_by_attempt(denial: Denial) -> bool:
-    """Whether a denial is as an attempt of :func:`allowed_attempts` causes it.
+    """Whether a denial is as an attempt of :func:`attempts` causes it.
 
     A program of the guest can have the same name, and attempt the same.
     """

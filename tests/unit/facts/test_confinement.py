@@ -188,38 +188,44 @@ def test_label_defect_names_the_mode_or_the_profile_that_does_not_confine(
 def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, ...]:
     said = "".join(f"{name} {outcome}\n" for name, outcome in codes.items())
     answers: dict[str, Answer] = {PID: "7", ATTEMPT: (code, said, err)}
-    return confinement.allowed_attempts(Runtime(Machine({}, answers)), 950)
+    attempts = confinement.attempts(Runtime(Machine({}, answers)), 950)
+    return tuple(what for what, succeeds in attempts.items() if succeeds)
 
 
-@pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "2 0"}])
-def test_allowed_attempts_attempts_where_all_are_refused_are_none(change: dict[str, str]) -> None:
+@pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "200 0"}])
+def test_attempts_where_all_are_refused_are_not_allowed(change: dict[str, str]) -> None:
     assert allowed(REFUSED | change) == ()
 
 
+def test_attempts_without_firmware_on_the_node_leave_it_out() -> None:
+    said = "".join(f"{name} {'200' if name == 'firmware' else '13'} 0\n" for name in ATTEMPTS)
+    attempts = confinement.attempts(Runtime(Machine({}, {PID: "7", ATTEMPT: said})), 950)
+    assert [*attempts] == [what for name, what in ATTEMPTS.items() if name != "firmware"]
+
+
 @pytest.mark.parametrize("name", ATTEMPTS)
-def test_allowed_attempts_attempts_are_named(name: str) -> None:
+def test_attempts_that_succeed_are_named(name: str) -> None:
     assert allowed(REFUSED | {name: "0 0"}) == (ATTEMPTS[name],)
     other = "network" if name == "firmware" else "firmware"
-    unknown = {name: "0 0", other: "2 0"}
+    unknown = {name: "0 0", other: "2 0"}  # ENOENT
     assert allowed(REFUSED | unknown) == (ATTEMPTS[name],)
 
 
+@pytest.mark.parametrize("name", ["profile", "firmware"])
 @pytest.mark.parametrize("outcome", ["2 0", "1 0", "127 0", "0 11"])
-def test_allowed_attempts_where_an_attempt_failed_for_another_reason_raises(outcome: str) -> None:
-    with naming(FactError, ATTEMPTS["profile"]):
-        allowed(REFUSED | {"profile": outcome})
+def test_attempts_where_one_failed_for_another_reason_raise(outcome: str, name: str) -> None:
+    with naming(FactError, ATTEMPTS[name]):
+        allowed(REFUSED | {name: outcome})
 
 
-def test_allowed_attempts_where_nothing_can_be_tried_raises() -> None:
+def test_attempts_where_nothing_can_be_tried_raise() -> None:
     with naming(FactError, "no such file"):
         allowed({}, 127, "no such file")
     with naming(FactError, ATTEMPTS["mount"]):
         allowed({name: code for name, code in REFUSED.items() if name != "mount"})
 
 
-def test_allowed_attempts_of_a_container_whose_programs_lie_is_tried_without_them(
-    tmp_path: Path,
-) -> None:
+def test_attempts_in_a_container_whose_programs_lie_are_made_without_them(tmp_path: Path) -> None:
     """In another namespace, under no profile: what it may is what the kernel lets it."""
     if not Path("/proc/self/attr/current").exists():
         pytest.skip("a kernel without attributes of processes")
@@ -227,8 +233,69 @@ def test_allowed_attempts_of_a_container_whose_programs_lie_is_tried_without_the
     (tmp_path / "usr/bin/perl").write_text("#!/bin/sh\ntouch /touched\n")
     (tmp_path / "usr/bin/perl").chmod(0o755)
     with guest(tmp_path) as runtime, suppress(FactError):
-        confinement.allowed_attempts(runtime, 950)
+        confinement.attempts(runtime, 950)
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.fixture
+def unlabelled(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the attempts without a label, which not every kernel has; return their program."""
+    reads = r"(?m)^POSIX::read\(attribute.*$"
+    text, number = re.subn(reads, 'my $label = "unconfined";', confinement._ATTEMPT)
+    assert number == 1
+    monkeypatch.setattr(confinement, "_ATTEMPT", text)
+    return text
+
+
+def firmware_of(root: Path, *mounts: tuple[str, str]) -> bool:
+    """Return whether the firmware may be listed in a container whose root made these mounts."""
+    with guest(root) as runtime:
+        enter = ["nsenter", "--target", str(runtime.init_pid(950)), "--user", "--mount"]
+        for each in mounts:
+            argv = [*enter, "--preserve-credentials", "mount", "--rbind", *each]
+            subprocess.run(argv, check=True)
+        return confinement.attempts(runtime, 950)[ATTEMPTS["firmware"]]
+
+
+FIRMWARE = [*map(str, sorted(path for path in Path("/sys/firmware").glob("*") if path.is_dir()))]
+
+
+@pytest.mark.usefixtures("unlabelled")
+@pytest.mark.skipif(not FIRMWARE, reason="a machine without firmware to list")
+def test_attempts_on_firmware_where_the_container_mounted_something_are_undetermined(
+    tmp_path: Path,
+) -> None:
+    """Only the kernel's own directory counts: what stands in its place could refuse by itself."""
+    (empty := tmp_path / "empty").mkdir()
+    sysfs = next(place for place, below, _ in os.walk("/sys/kernel/mm") if not below)
+    for mounts in (
+        [(sysfs, "/sys/firmware")],  # without a directory in it
+        [("/sys/kernel", FIRMWARE[0])],
+        [(str(empty), FIRMWARE[0])],
+        [(str(empty), "/sys")],
+        [("/sys/kernel", "/sys")],
+    ):
+        with naming(FactError, "/sys"):
+            firmware_of(tmp_path, *mounts)
+
+
+@pytest.mark.usefixtures("unlabelled")
+@pytest.mark.skipif(not FIRMWARE, reason="a machine without firmware to list")
+def test_attempts_on_firmware_are_made_where_sysfs_is_mounted_on_itself(tmp_path: Path) -> None:
+    """As LXC does with ``sys:mixed``."""
+    assert firmware_of(tmp_path)
+    assert firmware_of(tmp_path, ("/sys", "/sys"))
+
+
+def test_attempts_that_fail_while_the_root_changes_are_undetermined(
+    tmp_path: Path, unlabelled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under another name the same directory can be refused by another rule."""
+    text = unlabelled.replace('(stat "/")', f'(stat "{tmp_path}")')
+    text = text.replace("sub change {", f'sub change {{ mkdir "{tmp_path}/new";')
+    monkeypatch.setattr(confinement, "_ATTEMPT", text)
+    with guest(tmp_path) as runtime, naming(FactError, "changed meanwhile"):
+        confinement.attempts(runtime, 950)
 
 
 def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:

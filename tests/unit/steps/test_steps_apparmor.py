@@ -452,9 +452,14 @@ def test_every_process_without_a_filter_is_red_and_says_the_line(
 
 
 def refused(
-    monkeypatch: pytest.MonkeyPatch, *allowed: str, label: str = UNDER, local: str | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    *allowed: str,
+    label: str = UNDER,
+    local: str | None = None,
+    number: int = 4,
 ) -> tuple[str, ...]:
-    monkeypatch.setattr(confinement, "allowed_attempts", lambda *_: allowed)
+    attempts = dict.fromkeys([*confinement.ATTEMPTS][-number:], False)
+    monkeypatch.setattr(confinement, "attempts", lambda *_: attempts | dict.fromkeys(allowed, True))
     files = {FILE: PROFILE, LOCAL: local, "/proc/7/attr/apparmor/current": label}
     node = Machine(files, FIRST_PROCESS)
     return lines_of(steps.refused_by_the_profile, Runtime(node), node, 950, NAME)
@@ -464,6 +469,8 @@ def test_refused_by_the_profile_is_green_and_additions_are_advice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert refused(monkeypatch) == ("4 attempts, each refused",)
+    (line,) = refused(monkeypatch, number=3)
+    assert line == "3 attempts, each refused; the node has no firmware to list"
     lines = refused(monkeypatch, local="/srv/** rw,\n" * 6)
     assert f"{LOCAL}: /srv/** rw" in lines[1]
     assert lines[1].endswith("and 2 more")
