@@ -72,12 +72,16 @@ def mask(text: str) -> str:
 def shown(text: str, most: int = 500) -> str:
     """Return the beginning of any text in one line, masked and escaped; the rest is not masked."""
     read = most + _MARGIN
-    return cut(one_line(mask(text[:read])), most, beyond=max(0, len(text) - read))
+    if beyond := max(0, len(text) - read):  # no part of the margin, as in `mask_end`
+        most = min(most, len(one_line(mask(text[:most]))))
+    return cut(one_line(mask(text[:read])), most, beyond=beyond)
 
 
 def mask_end(text: str, most: int) -> str:
     """Return the end of any text, masked; the rest is not masked."""
-    return mask(text[-most - _MARGIN :])[-most:]
+    margin, end = text[-most - _MARGIN : -most], text[-most:]
+    # Stars are shorter than a key, and the rest of one at the margin's beginning looks like none.
+    return mask(margin + end)[len(mask(margin)) :][-most:]
 
 
 def _starred(found: patterns.Match[str]) -> str:

@@ -33,7 +33,7 @@ P = ParamSpec("P")
 #: The number of characters that are kept from either end of an output.
 KEPT = 8000
 #: What stands for the middle of a text.
-_LEFT_OUT = patterns.compile(r"\n\[\.\.\. [0-9]+ bytes left out \.\.\.\]\n").fullmatch
+_LEFT_OUT = patterns.compile(r"\n\[\.\.\. [0-9]+ bytes left out \.\.\.\]\n").finditer
 _COLOURS = patterns.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -150,15 +150,19 @@ def bounded(text: str) -> str:
     """Return a text of any length redacted, without its middle if it is long."""
     if middle := text[2 * KEPT : -2 * KEPT]:  # masking a megabyte to show its ends takes long
         first, last = redact(text[: 2 * KEPT]), redact(text[-2 * KEPT :])
-        left_out = len((first[KEPT:] + middle + last[:-KEPT]).encode(errors="surrogateescape"))
-        return _parted(first[:KEPT], left_out, last[-KEPT:])
+        # Stars are shorter than a key. What was masked only as a margin must not come into view:
+        # at its other end is what remains of a secret that was cut in two.
+        end = min(KEPT, len(redact(text[:KEPT])))
+        start = max(len(last) - KEPT, len(redact(text[-2 * KEPT : -KEPT])))
+        left_out = len((first[end:] + middle + last[:start]).encode(errors="surrogateescape"))
+        return _parted(first[:end], left_out, last[start:])
     return shortened(redact(text))
 
 
 def shortened(text: str, kept: int = KEPT) -> str:
     """Return text; without its middle if it is longer than twice ``kept`` characters, and whole."""
-    middle = text[kept:-kept]
-    whole = not middle or _LEFT_OUT(middle)
+    middle, rest = text[kept:-kept], len(text) - kept
+    whole = not middle or any(m.start() <= kept and m.end() >= rest for m in _LEFT_OUT(text))
     return text if whole else _parted(text[:kept], len(middle.encode()), text[-kept:])
 
 

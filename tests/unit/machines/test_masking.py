@@ -8,6 +8,7 @@ import pytest
 
 from docker_lxc_gate import masking
 from docker_lxc_gate.masking import STARS, mask, mask_end, shown
+from docker_lxc_gate.verdict.evidence import bounded
 from tests.doubles.examples import in_depth
 
 _SECRET = "hunter2Xyz9QwErTy"  # noqa: S105 - planted
@@ -262,3 +263,27 @@ def test_text_without_a_secret_is_searched_once(monkeypatch: pytest.MonkeyPatch)
     assert mask("features: nesting=1,keyctl=1") == "features: nesting=1,keyctl=1"
     with pytest.raises(AttributeError):
         mask(f"password: {_SECRET}")
+
+
+_LINE = "MIIE" * 16
+_KEY = f"-----BEGIN RSA PRIVATE KEY-----\n{(_LINE + chr(10)) * 49}-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("more", [0, 500, 1000])
+@pytest.mark.parametrize("key", [_KEY, _KEY.replace("\n", "\\n"), f"password: |\n  {_LINE * 49}\n"])
+def test_mask_of_the_ends_of_many_keys_shows_no_line_of_one(key: str, more: int) -> None:
+    """Masking shrinks them, so that what was cut in two could come into view."""
+    text = key * 12 + "x " * more
+    for shows in (bounded(text), mask_end(text, 2000), mask_end(text, 20), shown(text)):
+        assert _LINE not in shows
+
+
+def test_mask_of_a_bounded_text_leaves_it_as_it_is() -> None:
+    text = bounded(f"token={_LINE}\n" * 1000)
+    assert bounded(text) == text
+
+
+def test_mask_of_a_key_without_its_beginning_stars_its_lines_alone() -> None:
+    assert mask(_KEY[200:]) == f"{STARS}-----END RSA PRIVATE KEY-----\n"
+    for text in ("no -----END PRIVATE KEY-----", "a: b\n-----END PRIVATE KEY-----\n"):
+        assert mask(text) == text
