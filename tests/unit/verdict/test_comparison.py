@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.verdict import record
-from docker_lxc_gate.verdict.comparison import Change, compared, unknown
+from docker_lxc_gate.verdict import comparison, record
+from docker_lxc_gate.verdict.comparison import Change, compared, decoded, unknown
 from docker_lxc_gate.verdict.record import Outcome, Run, Target, Verdict
 from remediation.cli.group import main
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,3 +280,25 @@ def test_baseline_that_cannot_be_read_is_refused_before_anything_is_asked(toy: T
     assert (done.ret, done.outlines) == (2, [])
     assert done.errlines == ["ERROR: nix.json: it cannot be read: No such file or directory"]
     assert not (toy.path / "reports/allure-results").exists()
+
+
+def test_decoded_record_of_many_small_objects_is_refused_before_it_takes_memory() -> None:
+    """A bundle of a few kilobytes may unpack to one; what a guest wrote is never too much."""
+    whole = msgspec.json.encode(run({"a": GREEN}))
+    for key, one, number in (("waivers", b'{"a":""}', 1_300_000), ("problems", b'""', 2_600_000)):
+        empty = f'"{key}":['.encode()
+        with naming(UsageError, "more than 2500000 names and texts"):
+            decoded(whole.replace(empty, empty + (one + b",") * number + one), "it")
+    assert decoded(whole.replace(b"why a", b'\\"' * 5_000_001), "it")
+
+
+def test_decoded_record_of_a_fleet_is_read() -> None:
+    """Of 500 containers, with 46 scenarios and 23 clauses each, it is half of what is read."""
+    one = run({"a": GREEN}).scenarios[0]
+    one = msgspec.structs.replace(one, requirements=("STEP-1.1",), files=("x" * 50,) * 3)
+    clause = record.Requirement("STEP-1.1", "x" * 60, NODE.name, GREEN, "", 1, (one.nodeid,) * 2)
+    fleet = run({}, targets=[NODE] * 500, requirements=[clause] * 500 * 23)
+    fleet.scenarios = [one] * 500 * 46
+    content = record.encoded(fleet).encode()
+    assert len(decoded(content, "it").scenarios) == 500 * 46
+    assert len(content) < comparison._LARGEST / 2
