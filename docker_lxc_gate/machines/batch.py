@@ -192,8 +192,8 @@ def _split(stream: bytes, mark: bytes) -> tuple[list[int], list[bytes]]:
     What comes before the first one is not an answer: the runtime that reached into a container may
     have said it.
     """
-    _, *rest = patterns.split(rb"\n%s ([0-9]{1,3})\n" % mark, stream)
-    return [int(code) for code in rest[::2]], rest[1::2]
+    _, *rest = patterns.split(rb"(?m)^%s ([0-9]{1,3})\n" % mark, stream)
+    return [int(code) for code in rest[::2]], [each.removesuffix(b"\n") for each in rest[1::2]]
 
 
 class Ahead(Layer):

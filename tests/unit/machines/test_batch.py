@@ -99,7 +99,9 @@ def test_answers_that_did_not_come_whole_are_no_answers(cut: int, error: bool) -
     assert found == ([] if lost[0] else asked)
 
 
-@pytest.mark.parametrize("change", ["another end", "another code", "no end", "words behind"])
+@pytest.mark.parametrize(
+    "change", ["another end", "its line cut off", "another code", "no end", "words behind"]
+)
 def test_answers_with_ends_that_do_not_fit_are_no_answers(change: str) -> None:
     """As a container's root may send them, who knows the mark."""
 
@@ -108,6 +110,7 @@ def test_answers_with_ends_that_do_not_fit_are_no_answers(change: str) -> None:
         *_, mark = out.split(b"\n")[1].split(b" ")[:1]
         out = {
             "another end": out.replace(b"\na", b"\na\n%s 0\n" % mark),
+            "its line cut off": out.replace(b"\na", b"\na\n%s 0" % mark),
             "another code": out.replace(b" 3\n", b" 4\n"),
             "no end": out.replace(mark + b" 3", b"x 3"),
             "words behind": out + b"more",
