@@ -174,17 +174,24 @@ _NOT_IN_IT = patterns.compile(
 )
 
 
+#: The volume of a template, and of nothing else.
+_TEMPLATE = patterns.compile(r"[A-Za-z0-9][\w.-]*:vztmpl/[A-Za-z0-9][\w.+~-]*")
+
+
 def of_template(node: Transport, template: str, path: str) -> bytes:
     """Return a file's content in a template; empty if the template lacks it.
 
     Args:
         node: the machine with the template.
-        template: its volume.
+        template: its volume, which whoever owns a phoenix checkout may have chosen.
         path: absolute.
 
     Raises:
+        FactError: it is the volume of something else.
         CommandFailed: the template does not exist, or cannot be read.
     """
+    if not _TEMPLATE.fullmatch(template):
+        raise FactError(f"{template!r:.200} is no template (STORAGE:vztmpl/NAME): it was not read")
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
     found = node.look(argv, timeout=_CREATE_PATIENCE)
     if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):

@@ -3,10 +3,10 @@
 # for seconds until it has found every requested name, so the script requests one at a time.
 
 file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}
-case $(tar --list --file="$file" 2>/dev/null | head -n 1) in
+case $(tar --force-local --list --file="$file" 2>/dev/null | head -n 1) in
     ./*) set -- ".$2" "${2#/}" ;;
     *) set -- "${2#/}" ".$2" ;;
 esac
 for name; do
-    tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name" && exit
+    tar --force-local --extract --to-stdout --occurrence=1 --file="$file" -- "$name" && exit
 done

@@ -505,6 +505,24 @@ def test_of_template_that_is_absent_names_its_path() -> None:
         provision.of_template(Local(), VOLUME.replace("debian", "none"), DAEMON)
 
 
+@pytest.mark.parametrize(
+    "volume",
+    ["local:backup/a.tar.zst", "local-lvm:vm-9-disk-0", "local:vztmpl/../a", "/a", "local:vztmpl/"],
+)
+def test_of_template_of_another_volume_is_refused(volume: str) -> None:
+    with naming(FactError, "no template"):
+        provision.of_template(Local(), volume, DAEMON)
+
+
+def test_of_template_whose_file_has_a_colon_is_read_from_this_machine(template: Path) -> None:
+    """For tar, the words in front of a colon name another machine."""
+    template.rename(other := template.with_name("x:y.tar.zst"))
+    (template.parent / "bin/pvesm").write_text(f"#!/bin/sh\necho {other.name}\n")
+    here = f"cd {template.parent}\n{provision._IN_TEMPLATE}"
+    argv = ["sh", "-c", here, "template", VOLUME, DAEMON]
+    assert Local().run(argv).stdout == b'{"debug": true}\n'
+
+
 def test_of_template_without_pvesm_reads_proxmoxs_directory(
     template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
