@@ -28,6 +28,7 @@ from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
+from docker_lxc_gate.verdict.summary import block
 from docker_lxc_gate.verdict.verdicts import FINDING, SAID, in_then, judge
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def pytest_runtest_makereport(
         if waiver and waiver.holds_on(today) and report.when == "teardown":
             test.name += " (waived)"
             test.labels.append(Label("tag", "waived"))
-            test.description = f"Waived {waiver.terms}\n\n{test.description}"
+            test.description = f"Waived:\n\n{block(waiver.terms)}\n\n{test.description}"
     return report
 
 

@@ -78,7 +78,7 @@ def test_red_scenario_that_is_waived_ends_with_0_and_keeps_its_verdict(
     assert f"not compliant, waived until {TODAY} by ops" in junit
     (result,) = [each for each in red.results() if each["name"] == "a (waived)"]
     assert {"name": "tag", "value": "waived"} in result["labels"]
-    assert result["description"].startswith(f"Waived until {TODAY} by ops")
+    assert result["description"].startswith(f"Waived:\n\n    until {TODAY} by ops")
 
 
 @pytest.mark.parametrize(
