@@ -250,6 +250,7 @@ def _describe(results: Path, run: record.Run) -> None:
     """Write Allure's information about the targets and the run."""
     facts = {"Verdict": run.verdict, "Coverage": f"{run.coverage} asked", "Asked": run.scope}
     facts["Gate"] = f"{run.version}, commit {run.commit[:12] or 'unknown'}"
+    facts["Judged by"] = f"{run.user} on {run.machine}"
     several = len(run.targets) > 1
     facts |= {name: word for name, word, _ in run.by_target if several}
     for target in run.targets:

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -156,9 +157,10 @@ def _node(node: Transport) -> dict[str, str]:
 
 def _gate(own: Target, folder: Path) -> int:
     """Run the gate, which writes its reports to the folder; return its exit code."""
+    until = datetime.now(UTC).date() + timedelta(days=1)
     rows = (
         f'[[waiver]]\nscenario = "{each}"\nreason = "{why}"\nowner = "docker-lxc-gate prove"\n'
-        "expires = 9999-12-31\n"
+        f"expires = {until}\n"
         for each, why in _WAIVED.items()
     )
     (folder / "waivers.toml").write_text("".join(rows))
