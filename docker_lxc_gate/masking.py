@@ -81,7 +81,7 @@ def mask_end(text: str, most: int) -> str:
     """Return the end of any text, masked; the rest is not masked."""
     margin, end = text[-most - _MARGIN : -most], text[-most:]
     # Stars are shorter than a key, and the rest of one at the margin's beginning looks like none.
-    return mask(margin + end)[len(mask(margin)) :][-most:]
+    return mask(margin + end)[len(mask(margin)) :][-most:] or STARS * bool(end)
 
 
 def _starred(found: patterns.Match[str]) -> str:

@@ -20,7 +20,7 @@ import pytest
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines import batch
-from docker_lxc_gate.masking import mask
+from docker_lxc_gate.masking import STARS, mask
 from docker_lxc_gate.printable import indented, printable
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def bounded(text: str) -> str:
         end = min(KEPT, len(redact(text[:KEPT])))
         start = max(len(last) - KEPT, len(redact(text[-2 * KEPT : -KEPT])))
         left_out = len((first[end:] + middle + last[:start]).encode(errors="surrogateescape"))
-        return _parted(first[:end], left_out, last[start:])
+        return _parted(first[:end], left_out, last[start:] or STARS)
     return shortened(redact(text))
 
 

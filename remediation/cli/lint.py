@@ -10,6 +10,7 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
+from docker_lxc_gate.commandline.output import LONG
 from docker_lxc_gate.commandline.target_option import target_options
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lint import discover, fixes, formats, remote
@@ -20,6 +21,7 @@ from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.masking import shown
 from docker_lxc_gate.printable import Notice
 from remediation.cli import consent, options, printing
 from remediation.cli.opened import opened
@@ -145,10 +147,10 @@ def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
     elif form == "sarif":
         print_json(formats.as_sarif(findings))
     elif form == "github":
-        for each in findings[:_MOST]:
-            printing.line(formats.as_github(each))
+        for each in findings[:_MOST]:  # a command of ours, which the console would escape
+            print(shown(formats.as_github(each), LONG))
         if left_out := len(findings[_MOST:]):
-            printing.line(f"::notice::{left_out} more findings: --format json has all of them")
+            print(f"::notice::{left_out} more findings: --format json has all of them")
     else:
         for each in findings[:_MOST]:
             printing.finding(each)

@@ -287,11 +287,22 @@ def test_attempts_on_firmware_are_made_where_sysfs_is_mounted_on_itself(tmp_path
     assert firmware_of(tmp_path, ("/sys", "/sys"))
 
 
+def test_attempts_in_a_root_that_changes_all_the_time_are_undetermined(
+    tmp_path: Path, unlabelled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = unlabelled.replace('stat("/")', f'stat("{tmp_path}")')
+    text = text.replace("select undef", f'mkdir "{tmp_path}/$_"; select undef')
+    text = text.replace("0.04", "0.4").replace("$tick / 2", "$tick / 80")
+    monkeypatch.setattr(confinement, "_ATTEMPT", text)
+    with guest(tmp_path) as runtime, naming(FactError, "changes all the time"):
+        confinement.attempts(runtime, 950)
+
+
 def test_attempts_that_fail_while_the_root_changes_are_undetermined(
     tmp_path: Path, unlabelled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under another name the same directory can be refused by another rule."""
-    text = unlabelled.replace('(stat "/")', f'(stat "{tmp_path}")')
+    text = unlabelled.replace('stat("/")', f'stat("{tmp_path}")')
     text = text.replace("sub change {", f'sub change {{ mkdir "{tmp_path}/new";')
     monkeypatch.setattr(confinement, "_ATTEMPT", text)
     with guest(tmp_path) as runtime, naming(FactError, "changed meanwhile"):
