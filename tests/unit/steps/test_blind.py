@@ -102,6 +102,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "wanted": plan_file.find("plain"),
         "image": "hello-world",
         "may_change": True,
+        "reads_archives": True,
         "made_by_this_run": False,
         "process_watch": None,
         "request": request(),
