@@ -10,4 +10,5 @@ for above in "$there" "$checkout"; do
         find "$above" -maxdepth 0 \( ! -uid 0 -o -perm -002 ! -perm -1000 \)
     done
 done
-find "$there" "$checkout" \( ! -uid 0 -o -perm -002 ! -type l -o -perm -020 ! -gid 0 ! -type l \) -print -quit
+# With an ACL, the group's bits are those of everybody whom it names.
+find "$there" "$checkout" \( ! -uid 0 -o -perm /022 ! -type l \) -print -quit

@@ -3,9 +3,10 @@
 # and its network, user and mount namespaces, as its root. It runs none of the container's programs,
 # because they could lie. Each attempt runs in a child, which a profile in kill mode kills; the
 # child exits with its errno. The program loads no file after it has entered. What the guest put in
-# the place of /etc, /proc or /sys could refuse by itself, so it must be a directory or the kernel's.
-# Of the firmware, what the node has is opened on no other mount than /sys, the root of a sysfs: a
-# stat of it proves nothing, because the profile refuses that, too. A name that the guest changes
+# the place of /proc or /sys could refuse by itself, so it must be the kernel's. /proc is mounted on
+# a directory of its own: on the way to any other place the guest's file systems could refuse. Of
+# the firmware, what the node has is opened on no other mount than /sys, the root of a sysfs: a stat
+# of it proves nothing, because the profile refuses that, too. A name that the guest changes
 # meanwhile could be refused by another rule, so the child has its own mounts, and a refusal counts
 # if nothing in / has changed. Source: setns(2), mount(2), fstatfs(2), openat2(2), LXC's attach.c.
 
@@ -49,11 +50,9 @@ sub enter {
     syscall($unshare, $clone_mounts) == 0 or refuse("have its own mounts: $!");
     my ($none, $root) = ("none\0", "/\0");
     syscall($mount, $none, $root, 0, $apart, 0) == 0 or refuse("have its own mounts: $!");
-    for my $path ("/", "/etc") {
-        my ($name, $answer) = ("$path\0", "\0" x 512);
-        refuse("$path is a file system of the guest's own, which could refuse by itself (FUSE)")
-            if syscall($statfs, $name, $answer) == 0 and $of_fuse == unpack "L!", $answer;
-    }
+    my ($name, $answer) = ("/\0", "\0" x 512);
+    refuse("/ is a file system of the guest's own, which could refuse by itself (FUSE)")
+        if syscall($statfs, $name, $answer) == 0 and $of_fuse == unpack "L!", $answer;
     for (1 .. ($fine ? 50 : 5)) {  # another change within a tick would not show
         return if abs(($fine ? Time::HiRes::time() : time) - changed()) >= $tick;
         select undef, undef, undef, $tick / 2;
@@ -84,10 +83,11 @@ sub change {
     defined POSIX::write($own, $said, length $said) ? 0 : $! + 0;
 }
 sub bind_proc {
-    my ($proc, $etc) = map { "$_\0" } "/proc", "/etc";
-    refuse("/etc is no directory") if -l "/etc" or not -d _;
-    kernels("/proc", $of_proc);
-    syscall($mount, $proc, $etc, 0, $bind, 0) == 0 ? 0 : $! + 0;
+    open my $proc, "<&=", kernels("/proc", $of_proc) or refuse("/proc: $!");
+    refuse("/proc is not all of the kernel's") unless 1 == ((stat $proc)[1] // 0);
+    chdir $proc or refuse("/proc: $!");
+    my ($here, $there) = (".\0", "tty\0");  # no step of these is on a file system of the guest's
+    syscall($mount, $here, $there, 0, $bind, 0) == 0 ? 0 : $! + 0;
 }
 my %attempt = (
     firmware => \&look,

@@ -28,7 +28,8 @@ if [ "$(id -u)" = 0 ]; then
 programs git would run: give both to one user" >&2
             exit 77
         fi
-        if [ "$owner" = 0 ] && [ -n "$(find -L "$path" -maxdepth 0 \( -perm -002 -o -perm -020 ! -gid 0 \))" ]; then
+        # With an ACL, the group's bits are those of everybody whom it names.
+        if [ "$owner" = 0 ] && [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
             echo "$path belongs to root but others may write to it, so running git there as root \
 is not safe: chmod go-w $path" >&2
             exit 77

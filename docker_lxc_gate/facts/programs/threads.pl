@@ -30,7 +30,8 @@ my ($init) = @ARGV;
 my $looks = 10;
 sub content {
     open my $file, "<", $_[0] or return;
-    sysread $file, my $text, 1 << 16;
+    my $text = "";
+    1 while sysread $file, $text, 1 << 16, length $text;  # a list of threads comes page by page
     return $text;
 }
 my ($groups, $path) = content("/proc/$init/cgroup") // "";

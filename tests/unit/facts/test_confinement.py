@@ -321,7 +321,7 @@ def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:
     [
         ("gate-attempt", "sh"),
         ('name="unconfined"', 'name="lxc-container-default"'),
-        ('"/etc/"', '"/srv/"'),
+        ('"/proc/tty/"', '"/srv/"'),
         ('"/proc/"', '"10.0.0.1:/evil"'),
         ('"rw, rbind"', '"rw, rbind" fstype="nfs"'),
         ('"rw, rbind"', '"rw"'),

@@ -130,8 +130,10 @@ def test_checkout_of_roots_that_others_may_exchange_is_refused(repository: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
-def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path) -> None:
-    (repository / ".git/config").chmod(0o666)
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path, mode: int) -> None:
+    """The group is root's, but may be the mask of an ACL."""
+    (repository / ".git/config").chmod(mode)
     with naming(FactError, repository, "root"):
         checkout(Local(), str(repository))
 

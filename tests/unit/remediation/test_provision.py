@@ -229,6 +229,10 @@ def test_phoenix_is_roots_if_nothing_of_it_is_anothers() -> None:
             os.chown(bad, 65534, 0)
             assert str(bad) in said()[1:]
             os.chown(bad, 0, 0)
+            mode = bad.stat().st_mode
+            bad.chmod(mode | 0o020)  # the mask of an ACL, perhaps
+            assert str(bad) in said()[1:]
+            bad.chmod(mode)
         program.unlink()
         assert said() == []
     finally:
