@@ -10,7 +10,6 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
 from remediation import plan_file, provision
 from remediation.cli import options, printing
-from remediation.cli.opened import opened
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
@@ -25,7 +24,7 @@ def create(aim: Target, form: str) -> None:
     An existing container is an error. If the new container cannot be started, it is destroyed
     again. No other command here destroys it; use pct destroy.
     """
-    with opened(aim) as runtime:
+    with options.opened(aim) as runtime:
         argv = aim.creation(aim.ctid, features=plan_file.find(aim.plan).features)
         provision.create(runtime, aim.ctid, argv, printing.tell)
         provision.boot_created(runtime, aim.ctid)

@@ -29,7 +29,7 @@ from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.facts.denial.denial_log import owner_by_name
 from docker_lxc_gate.machines.process import interrupted_by
 from remediation.cli import denial_report, options, printing
-from remediation.cli.opened import opened
+from remediation.cli.options import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from docker_lxc_gate.facts.audit.audit_files import read_errors
 from docker_lxc_gate.lint.formats import finding_as_json
 from docker_lxc_gate.masking import shown
 from remediation.cli import options, printing
-from remediation.cli.opened import opened
+from remediation.cli.options import opened
 
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000

@@ -17,7 +17,6 @@ from docker_lxc_gate.masking import masked
 from remediation import docker_in_lxc
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
-from remediation.cli.opened import opened
 from remediation.engine.journal import Journal
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def journal() -> None:
 
 @contextmanager
 def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
-    with opened(aim) as runtime:
+    with options.opened(aim) as runtime:
         yield Journal(runtime.node, aim.ctid), runtime.node
 
 

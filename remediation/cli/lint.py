@@ -24,7 +24,7 @@ from docker_lxc_gate.machines.transport import Local
 from docker_lxc_gate.masking import shown
 from docker_lxc_gate.printable import Notice
 from remediation.cli import consent, options, printing
-from remediation.cli.opened import opened
+from remediation.cli.options import opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Options that several verbs share, and the target with its plan."""
+"""Options that several verbs share, and the target with its plan, opened.
+
+This is the only module here that knows the lab.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec
 import click
 from msgspec import structs
 
+from docker_lxc_gate.commandline.output import SCREEN
 from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import FactError, UsageError
-from docker_lxc_gate.printable import Notice
+from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.lock import held_by
+from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
+from docker_lxc_gate.printable import Notice, command
 from remediation import docker_in_lxc, plan_file
 from remediation.cli import printing
-from remediation.cli.opened import opened
+from remediation.engine.journal import stored
 from remediation.engine.plan import Plan, require_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
 
@@ -62,7 +72,7 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def with_plan(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
+def with_plan(verb: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
     """Give a command its target, with the plan that ``--plan`` names; put this below all options.
 
     A plan that is none ends the program with 2.
@@ -74,11 +84,25 @@ def with_plan(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, 
             plan_file.find(str(plan))
         except UsageError as error:
             raise click.UsageError(str(error)) from error
-        command(structs.replace(aim, plan=plan), *args, **kwargs)
+        verb(structs.replace(aim, plan=plan), *args, **kwargs)
 
     option = click.option("--plan", "plan_name", metavar="NAME|FILE", help=_PLAN_HELP)
-    named: Any = functools.wraps(command)(found)
+    named: Any = functools.wraps(verb)(found)
     return option(with_target(named))
+
+
+def opened(aim: Target) -> AbstractContextManager[Runtime]:
+    """Return the context of a connection to a target's node; see ``connect.opened``."""
+    # The lock first: a run that ends in between has then written its last line.
+    reads = [held_by(), stored(), IN_CONTROL]
+    return connect.opened(aim, lab=lab_address, listener=_show, tell=printing.tell, reads=reads)
+
+
+def _show(result: CommandResult) -> None:
+    """Print a command that was run, if --verbose was given."""
+    if SCREEN.verbose:
+        ended = f"ended with {result.exit_code} after {result.seconds:.1f} s"
+        printing.tell(f"{result.machine}: {command(result.argv)} {ended}")
 
 
 @contextmanager

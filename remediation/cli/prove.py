@@ -30,7 +30,7 @@ from remediation import plan_file, provision
 from remediation.cli import options, printing
 from remediation.cli.bundle import keep, output, sign
 from remediation.cli.consent import consent
-from remediation.cli.opened import opened
+from remediation.cli.options import opened
 from remediation.engine.apply import apply
 
 if TYPE_CHECKING:
