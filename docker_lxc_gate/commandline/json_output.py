@@ -79,20 +79,21 @@ def with_form(
 
 
 def shown(value: object) -> Any:
-    """Return a value as values of JSON, with every text masked and its control characters escaped.
+    """Return a value as values of JSON, every text masked, its control characters escaped."""
+    return with_texts(
+        msgspec.to_builtins(value),
+        lambda text: _often(text) if len(text) <= _SHORT else printable(mask(text)),
+    )
 
-    The keys stay, since they are ours.
-    """
-    return _shown(msgspec.to_builtins(value))
 
-
-def _shown(value: Any) -> Any:
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return values of JSON with each text changed. The keys stay, since they are ours."""
     if isinstance(value, str):
-        return _often(value) if len(value) <= _SHORT else printable(mask(value))
+        return change(value)
     if isinstance(value, list | tuple):
-        return [_shown(each) for each in value]
+        return [with_texts(each, change) for each in value]
     if isinstance(value, dict):
-        return {key: _shown(each) for key, each in value.items()}
+        return {key: with_texts(each, change) for key, each in value.items()}
     return value
 
 

@@ -15,11 +15,11 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from docker_lxc_gate.verdict.collection import judges
+from docker_lxc_gate.verdict.collection import ExitCodes, judges
 from docker_lxc_gate.verdict.verdicts import Unanswerable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
 #: Room that a small run needs (bytes); a folder with less is refused.
 _ROOM = 1 << 20
@@ -34,9 +34,7 @@ CLOSED = 0o077
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_cmdline_main(
-    config: pytest.Config,
-) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+def pytest_cmdline_main(config: pytest.Config) -> ExitCodes:
     """Check and lock the folder for results, before any scenario runs.
 
     Raises:
@@ -55,8 +53,7 @@ def pytest_cmdline_main(
     if getattr(option, "numprocesses", 0) or getattr(option, "dist", "no") != "no":
         raise pytest.UsageError("the gate runs in one process: leave pytest-xdist's -n out")
     folder, own = place(config)
-    lock = claim(folder, alone=not own)
-    with lock or nullcontext():
+    with claim(folder, alone=not own) or nullcontext():
         return (yield)
 
 
@@ -82,14 +79,7 @@ def closed_to_others() -> Iterator[None]:
 
 
 def claim(folder: Path, *, alone: bool) -> IO[str] | None:
-    """Create a folder, and lock it until the returned file is closed.
-
-    Args:
-        folder: for results.
-        alone: whether to lock it for this run alone.
-
-    Returns:
-        The lock, if ``alone``.
+    """Create a folder for results; if ``alone``, lock it until the returned file is closed.
 
     Raises:
         Unanswerable: the folder cannot be written, is full, or another run holds it.

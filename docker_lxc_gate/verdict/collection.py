@@ -9,6 +9,7 @@ no mark: :mod:`proof.faults.scenarios` reads it.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from pytest_bdd.parser import Scenario
 
+#: What a wrapper of pytest_cmdline_main is: it sees the exit code, and returns one.
+ExitCodes = Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]
 _EXAMPLE = "_pytest_bdd_example"
 #: A step asks for its fixtures when it runs; what is to be parametrised must be known before.
 _MODULE = """

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.printable import for_github
-from docker_lxc_gate.verdict.collection import judges
+from docker_lxc_gate.verdict.collection import ExitCodes, judges
 from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import BAD, PRECEDENCE, Outcome, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
 
 #: GitHub shows ten annotations of a kind in a step, and drops the others.
@@ -36,9 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_cmdline_main(
-    config: pytest.Config,
-) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+def pytest_cmdline_main(config: pytest.Config) -> ExitCodes:
     """Print the annotations behind all other output, on either stream."""
     if config.getoption("--format") != "github" or not judges(config):
         return (yield)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from docker_lxc_gate.verdict.record import Requirement, Run, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 _PREFIX = "docker_lxc_gate"
 
 
 def encoded(run: Run) -> str:
     """Return the file's content: each clause has a series a verdict, which is 1 for its own."""
+    gate = {"version": run.version, "commit": run.commit}
     gauges = {
-        "requirement": ("Whether a clause of the plan has this verdict.", _requirements(run)),
+        "requirement": (
+            "Whether a clause of the plan has this verdict.",
+            [
+                (_of(each) | {"verdict": verdict.value}, int(verdict is each.verdict))
+                for each in run.requirements
+                for verdict in Verdict
+            ],
+        ),
         "requirement_waived": (
             "Whether the verdict of a clause is waived.",
             [(_of(each), int(each.waived)) for each in run.requirements],
@@ -29,7 +31,10 @@ def encoded(run: Run) -> str:
             "How many scenarios of a clause were asked.",
             [(_of(each), each.asked) for each in run.requirements],
         ),
-        "info": ("The gate and the plan that judged.", _about(run)),
+        "info": (
+            "The gate and the plan that judged.",
+            [({"target": each.name, "plan": each.plan} | gate, 1) for each in run.targets],
+        ),
         "exit_code": ("Exit code of the last run, 0 if compliant.", [({}, run.code)]),
         "end_time_seconds": ("When the last run ended.", [({}, run.ended.timestamp())]),
         "duration_seconds": (
@@ -46,20 +51,8 @@ def encoded(run: Run) -> str:
     return text
 
 
-def _requirements(run: Run) -> Iterator[tuple[dict[str, str], int]]:
-    for each in run.requirements:
-        for verdict in Verdict:
-            yield _of(each) | {"verdict": verdict.value}, int(verdict is each.verdict)
-
-
 def _of(requirement: Requirement) -> dict[str, str]:
     return {"target": requirement.target, "requirement": requirement.id}
-
-
-def _about(run: Run) -> Iterator[tuple[dict[str, str], int]]:
-    for each in run.targets:
-        gate = {"version": run.version, "commit": run.commit}
-        yield {"target": each.name, "plan": each.plan} | gate, 1
 
 
 def _escaped(label: str) -> str:

@@ -14,12 +14,13 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import pytest
 
 from docker_lxc_gate import home, patterns
+from docker_lxc_gate.commandline.json_output import with_texts
 from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict.evidence import bounded
@@ -350,7 +351,7 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
         run.verdict += ", but for what is waived"
     if run.code == HOLDS and run.shard and run.shard.is_empty:
         run.verdict = "no node in this shard"
-    return msgspec.convert(_clean(msgspec.to_builtins(run)), Run)
+    return msgspec.convert(with_texts(msgspec.to_builtins(run), _bounded), Run)
 
 
 def _by_target(outcomes: list[Outcome]) -> defaultdict[str, list[Outcome]]:
@@ -396,15 +397,6 @@ def used(config: pytest.Config, outcomes: list[Outcome]) -> list[Used]:
 
 #: Masking a text takes a tenth of a millisecond, and most of them occur often.
 _bounded = lru_cache(4096)(bounded)
-
-
-def _clean(value: Any) -> Any:
-    """Return values of JSON with every text masked, escaped and bounded; keys are ours."""
-    if isinstance(value, str):
-        return _bounded(value)
-    if isinstance(value, dict):
-        return {key: _clean(each) for key, each in value.items()}
-    return [_clean(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def encoded(run: Run) -> str:

@@ -135,23 +135,23 @@ def write(config: pytest.Config, run: record.Run) -> None:
     own, others, special = config.stash[_FILES]
     for path, encoded in others.items():
         try:
-            if encoded is metrics.encoded:
-                _replace(path, encoded(run), for_all=True)  # node_exporter has a user of its own
-            elif path in special:
+            if path in special:
                 _write_to(path, encoded(run))
-            else:
-                _write(path, encoded(run))
+            else:  # node_exporter has a user of its own
+                _write(path, encoded(run), for_all=encoded is metrics.encoded)
         except OSError as error:
             run.problems.append(f"not written: {one_line(str(error))}")
     for path, encoded in own.items():
         _write(path, encoded(run))
 
 
-def _replace(path: Path, text: str, *, for_all: bool = False) -> None:
-    """Write a file in one step, which only its owner may read, or all users.
+def _write(path: Path, text: str, *, for_all: bool = False) -> None:
+    """Write a file in one step, which only its owner may read, and its directory; or for all users.
 
     Whoever may write in the directory could put a link in its place, or in that of the new file.
     """
+    if not for_all:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -160,12 +160,6 @@ def _replace(path: Path, text: str, *, for_all: bool = False) -> None:
             os.fchmod(file.fileno(), 0o644)
         file.write(text)
     new.replace(path)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, and its directory."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _replace(path, text)
 
 
 def _write_to(path: Path, text: str) -> None:

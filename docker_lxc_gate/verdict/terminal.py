@@ -120,9 +120,10 @@ class Screen:
             return
         causes = run.causes
         untold = (each for each in outcomes if each.cause not in self._told)
+        # One that was not started, for a cause that it shares with others, needs no row.
         if self.several:  # of a fleet the table of all scenarios would be pages long
             self._print(_targets(run))
-        elif listed := [each for each in untold if not _one_of_many(each, causes)]:
+        elif listed := [e for e in untold if e.began or len(causes[e.cause]) == 1]:
             self._print(_table(listed, causes))
         for cause, sharing in causes.items():
             if self._told == [cause]:
@@ -192,11 +193,6 @@ def _of_the_included(outcomes: list[Outcome], *, whole: bool) -> str:
         but = ", except that no second provisioning was judged" * bool(left)
         return f"Docker works here, confined: {plan}{but}"
     return f"Only what this plan alone asks is red: {plan}, as far as it was asked"
-
-
-def _one_of_many(outcome: Outcome, causes: dict[str, list[Outcome]]) -> bool:
-    """Whether a scenario was not started, for a cause that it shares with others."""
-    return not outcome.began and len(causes[outcome.cause]) > 1
 
 
 def _heading(sharing: list[Outcome]) -> str:

@@ -9,7 +9,6 @@ could not be judged. A skipped scenario is undetermined, too, with its reason. E
 
 from __future__ import annotations
 
-import functools
 import sys
 import traceback
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from docker_lxc_gate.commandline.output import written
 from docker_lxc_gate.errors import RemediationError, TransportError
 from docker_lxc_gate.machines.process import ended_as_by_ctrl_c, interrupted_by
 from docker_lxc_gate.printable import one_line, printable
-from docker_lxc_gate.verdict.collection import expected
+from docker_lxc_gate.verdict.collection import ExitCodes, expected
 from docker_lxc_gate.verdict.evidence import redact
 from docker_lxc_gate.verdict.record import (
     DIFFERS,
@@ -75,8 +74,7 @@ def judge(error: BaseException, *, in_then: bool) -> Finding:
         in_then: whether a Then's own function raised it.
     """
     if isinstance(error, BaseExceptionGroup):
-        found = [judge(each, in_then=in_then) for each in error.exceptions]
-        return functools.reduce(_worse, found)
+        return _worst(*(judge(each, in_then=in_then) for each in error.exceptions))
     if isinstance(error, pytest.skip.Exception):
         return Finding(Verdict.UNDETERMINED, UNKNOWN, f"skipped: {error}")
     if isinstance(error, RemediationError):
@@ -160,7 +158,7 @@ def pytest_runtest_makereport(
         elif isinstance(report.longrepr, tuple):  # a skip: file, line, reason
             report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
     report.sections = [(name, redact(text)) for name, text in report.sections]
-    finding = item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
+    finding = item.stash[FINDING] = _worst(item.stash.get(FINDING, Finding()), finding)
     step = item.stash.get(STEP, None)
     if call.excinfo is not None:
         never = call.when == "teardown" or finding.shared or _is_unseen(call.excinfo.value)
@@ -194,8 +192,8 @@ def _waiver(item: pytest.Item, outcome: Outcome, finding: Finding) -> Waiver | N
     return max(given, key=lambda each: each.expires, default=None)
 
 
-def _worse(before: Finding, now: Finding) -> Finding:
-    return min(before, now, key=lambda each: PRECEDENCE.index(each.code))
+def _worst(*findings: Finding) -> Finding:
+    return min(findings, key=lambda each: PRECEDENCE.index(each.code))
 
 
 def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
@@ -216,9 +214,7 @@ class _Ear:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_cmdline_main(
-    config: pytest.Config,
-) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+def pytest_cmdline_main(config: pytest.Config) -> ExitCodes:
     """Replace pytest's exit codes.
 
     A wrong path, expression, tag or setting: 2 instead of 4. An interrupt before the first scenario
