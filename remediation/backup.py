@@ -47,16 +47,9 @@ def make_backup(
     For a backup, Proxmox rewrites the container's file in its own form, as at a stop. The file is
     restored afterwards, so that a before-image holds what its author wrote.
 
-    Args:
-        runtime: manages the container.
-        ctid: the container; it may run.
-        directory: for the archives; created if it is absent.
-        tell: called with a line about what the backup leaves out, and one about each problem.
-        keep: stores a copy of the container's file on the node and returns its path. The copy is
-            needed if this run is cut off during the backup.
-
-    Returns:
-        The backups in the directory.
+    Return the backups in the directory, which is created if it is absent. ``tell`` gets a line
+    about what the backup leaves out, and one about each problem. ``keep`` stores a copy of the
+    container's file on the node, for a run that is cut off during the backup; it returns its path.
 
     Raises:
         FactError: the backup lacks Docker's data, or nothing says whether it does.
@@ -132,13 +125,7 @@ def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP)
 
 
 def vzdump(ctid: int, directory: str, mode: str) -> list[str]:
-    """Return vzdump's command that backs a container up.
-
-    Args:
-        ctid: the container.
-        directory: for the archive.
-        mode: ``snapshot``, or ``stop`` where a container :func:`may_freeze`.
-    """
+    """Return vzdump's command; ``mode`` is ``snapshot``, or ``stop`` if it :func:`may_freeze`."""
     return ["vzdump", str(ctid), "--mode", mode, "--compress", "zstd", "--dumpdir", directory]
 
 

@@ -17,11 +17,9 @@ _JOINED = r"/^ *mount.*[^,]$/{N; s/\n */ /}"
 
 
 def profile_elsewhere(node: Transport, root: str) -> str:
-    """Return the message about rules that the profile lacks; empty if it has all.
+    """Return the message about rules that a node's profile, with the site's additions, lacks.
 
-    Args:
-        node: the machine with the profile and the site's additions.
-        root: the directory of Docker's data.
+    It is empty if they are all there. ``root`` is the directory of Docker's data.
     """
     if root == desired.DATA_ROOT:
         return ""

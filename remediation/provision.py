@@ -54,14 +54,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
 
     This runs the target's own command, or ``phoenix create`` if phoenix describes the container.
     Else it creates the container and applies the plan; on an existing one, it applies it again.
-
-    Args:
-        runtime: manages the container.
-        target: names the command or the template.
-        tell: called with one line before each long operation.
-
-    Returns:
-        The result, even of a failed provisioning.
+    It tells of each long operation, and returns the result, even of a failed provisioning.
 
     Raises:
         FactError: the target names neither command nor template; or the container exists without
@@ -126,13 +119,7 @@ def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Non
 
 
 def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Create a container.
-
-    Args:
-        runtime: manages the containers of the node.
-        ctid: the container.
-        argv: the command that creates it, of ``Target.creation``.
-        tell: called with one line before each long operation.
+    """Create a container by a command of ``Target.creation``, and tell of it just before it runs.
 
     Raises:
         UsageError: the container exists already; nothing was changed.
@@ -179,12 +166,9 @@ _TEMPLATE = patterns.compile(r"[A-Za-z0-9][\w.-]*:vztmpl/[A-Za-z0-9][\w.+~-]*")
 
 
 def of_template(node: Transport, template: str, path: str) -> bytes:
-    """Return a file's content in a template; empty if the template lacks it.
+    """Return the content of a file, by its absolute path, in a template; empty if that lacks it.
 
-    Args:
-        node: the machine with the template.
-        template: its volume, which whoever owns a phoenix checkout may have chosen.
-        path: absolute.
+    The template is named by its volume, which whoever owns a phoenix checkout may have chosen.
 
     Raises:
         FactError: it is the volume of something else.
@@ -211,17 +195,8 @@ def thrown_away(
     """Create the target's first reserved container, start it, and destroy it at the end.
 
     Only a container that this function created is destroyed, even if Ctrl-C ends its creation; or
-    one that is ``ours``.
-
-    Args:
-        runtime: manages the containers.
-        target: names the reserved id and the template.
-        tell: called with one line before each long operation, and about leftovers.
-        features: names of Proxmox's features to switch on.
-        ours: take over an existing container, because the lab's snapshot has it.
-
-    Yields:
-        Its id.
+    an existing one that is ``ours``, because the lab's snapshot has it. Yield its id. ``tell`` gets
+    a line before each long operation, and about leftovers. ``features`` are Proxmox's, by name.
 
     Raises:
         FactError: no id is reserved, the target has no template, or the container exists already.

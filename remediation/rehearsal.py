@@ -30,14 +30,10 @@ class Stage:
 def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> Iterator[Stage]:
     """Rehearse a plan; the plan is applied at the end, unless something differed.
 
-    Args:
-        plan: returns a new plan each time, so that stages share only the journal.
-        look: returns the state of everything that the plan may change
-            (:mod:`docker_lxc_gate.facts.machine_state`).
+    Each time there is a new plan, so that stages share only the journal. ``look`` returns the state
+    of all that the plan may change (:mod:`docker_lxc_gate.facts.machine_state`).
 
-    Yields:
-        Each finished stage. The stage ``compare`` holds the differences after the rollback, and
-        then is the last one.
+    Yield each finished stage; ``compare``, if anything differs after the rollback, is the last one.
 
     Raises:
         NotClean: the plan, or a part of it, is applied already.

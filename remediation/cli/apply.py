@@ -81,16 +81,9 @@ def _agreed(
     yes: bool,
     shown: Sequence[SideEffect | str] | None = None,
 ) -> list[SideEffect | str]:
-    """Refuse what could not be rolled back; tell the side effects, and let the user decide.
+    """Refuse what could not be rolled back; let the user decide on the side effects, return them.
 
-    Args:
-        the_plan: the plan.
-        seen: what was found.
-        yes: the user agrees to all.
-        shown: what the user agreed to before the node was locked, if anyone was asked then.
-
-    Returns:
-        The side effects.
+    ``shown`` is what the user agreed to before the node was locked, if anyone was asked then.
 
     Raises:
         FactError: there are others than the user agreed to. Under the lock nobody is asked.

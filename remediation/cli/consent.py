@@ -29,12 +29,7 @@ def consent(side_effects: Sequence[SideEffect | str], *, yes: bool) -> None:
 
 
 def agreed(question: str, what: str) -> bool:
-    """Ask a question; without a terminal, refuse.
-
-    Args:
-        question: with its question mark.
-        what: what would be done, for the refusal.
-    """
+    """Ask a question, with its mark; without a terminal, refuse, and say ``what`` would be done."""
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError(
             f"{what}, and without a terminal there is no prompt: read the list above, then give "

@@ -171,10 +171,7 @@ def _read(
 ) -> FactError | KeyboardInterrupt | None:
     """Count the denials of a log; return why it was not read to its end, if it was not.
 
-    Args:
-        log: as the user named it.
-        tally: what counts them.
-        show: prints what is new, of a pipe that stays open; None: nothing is printed.
+    ``show`` prints what is new, of a pipe that stays open; None: nothing is printed.
 
     Raises:
         OSError: the output cannot be written.

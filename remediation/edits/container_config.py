@@ -55,12 +55,8 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
     """Return the text with features and raw ``lxc.*`` keys set among the options in effect.
 
     New lines go before the first section. After a snapshot's header they would have no effect now,
-    but would come into effect at a rollback to that snapshot. Everything else is kept.
-
-    Args:
-        text: the present configuration file.
-        wanted_features: features to set; others are kept.
-        raw: keys to set, each exactly once.
+    but would come into effect at a rollback to that snapshot. Each raw key is set exactly once;
+    other features, and everything else, are kept.
     """
     head, rest = _parted(split_lines(text))
     filled = next((n for n, line in enumerate(reversed(head)) if line.strip()), len(head))
@@ -75,16 +71,11 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
 
 
 def with_lxc_options(text: str, raw: dict[str, str], *, fuse: bool = True) -> str:
-    """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given.
+    """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given if ``fuse``.
 
     A key that an include could hold goes after the last include, because the last assignment wins:
-    for instance the profile after ``nesting.conf``, which names another. Everything else is kept,
-    even cut mount entries.
-
-    Args:
-        text: the container's present ``config``.
-        raw: keys to set, each exactly once.
-        fuse: whether to give it.
+    for instance the profile after ``nesting.conf``, which names another. Each key is set exactly
+    once, and everything else is kept, even cut mount entries.
     """
     lines = split_lines(text)
     if lines and not lines[-1].endswith("\n"):
@@ -97,16 +88,11 @@ def with_lxc_options(text: str, raw: dict[str, str], *, fuse: bool = True) -> st
 
 
 def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = False) -> str:
-    """Return the present configuration with the earlier lines of some keys.
+    """Return the present configuration with the earlier lines of some keys that are in effect.
 
     These lines go to their earlier places, after the same neighbour. All other lines stay. Pending
-    changes of these keys are removed, because they would override the lines.
-
-    Args:
-        text: the present configuration.
-        before: the earlier configuration.
-        keys: the keys to restore, of the options in effect.
-        fuse: whether it is plain LXC's; then the mount entries for ``/dev/fuse`` are restored, too.
+    changes of these keys are removed, because they would override the lines. ``fuse`` is whether
+    it is plain LXC's; then the mount entries for ``/dev/fuse`` are restored, too.
     """
 
     def meant(lines: list[str]) -> set[int]:

@@ -107,11 +107,7 @@ def apply(
 
 
 def apply_side_effects(seen: Seen) -> list[SideEffect]:
-    """Return each thing that apply would stop, hide, remove or refuse.
-
-    Args:
-        seen: what was found; nothing is changed.
-    """
+    """Return each thing that apply would stop, hide, remove or refuse. Changes nothing."""
     side_effects: list[SideEffect] = []
     for step, on in seen.drifted():
         try:

@@ -240,10 +240,8 @@ class Journal:
     def rolled_back(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
         """Note what has been rolled back and looked at.
 
-        Args:
-            actions: which.
-            last: only what the last run had changed; earlier ones still hold.
-            ended: whether nothing is left that would have to be rolled back.
+        If only what the ``last`` run had changed, earlier ones still hold. ``ended`` is whether
+        nothing is left that would have to be rolled back.
         """
         kind = {"kind": "rolled_back", "last": True} if last else {"kind": "rolled_back"}
         lines = [{**kind, "action": action} for action in actions]

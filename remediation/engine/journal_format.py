@@ -150,11 +150,9 @@ def read(line: bytes) -> Line | None:
 
 
 def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:
-    """Return a line as it is added, with its sum and its end.
+    """Return a line as it is added, with its sum and its end, its keys in the given order.
 
-    Args:
-        line: what it says, in the order in which that is to be read.
-        torn: what it is added to, if that is a line without its end.
+    It may be added to a ``torn`` line, one without its end.
     """
     body = msgspec.json.encode(line)
     return body[:-1] + b',"sum":"' + _sum(torn + body) + b'"}\n'

@@ -133,10 +133,8 @@ def asked_together(
 ) -> dict[Place, Ahead]:
     """Return each machine of some steps, which asks the reads of all their actions in one go.
 
-    Args:
-        steps: the steps.
-        reads: returns those of an action. An answer serves until something is changed.
-        inside: the container; its answers serve, for the last change went through it.
+    An answer serves until something is changed. Those of ``inside``, the container, serve still,
+    for the last change went through it.
     """
     machines: dict[Place, Ahead] = {}
     for step in steps:
