@@ -27,22 +27,17 @@ _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 def target_options(more: str) -> Callable[[_Command], _Command]:
     """Return a decorator that adds ``where`` and ``file``; ``more`` ends the help of --target."""
-    options = (
-        click.option(
-            "--target",
-            "where",
-            metavar="T",
-            help=f"{EXPECTED}, or a name in the target file{more}",
-        ),
-        click.option(
-            "--target-file",
-            "file",
-            type=click.Path(path_type=Path, dir_okay=False, exists=True),
-            metavar="TOML",
-            help="File of targets, by name.",
-        ),
+    target = click.option(
+        "--target", "where", metavar="T", help=f"{EXPECTED}, or a name in the target file{more}"
     )
-    return lambda command: functools.reduce(lambda made, add: add(made), options[::-1], command)
+    file = click.option(
+        "--target-file",
+        "file",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        metavar="TOML",
+        help="File of targets, by name.",
+    )
+    return lambda command: target(file(command))
 
 
 def aimed(where: str | None, file: Path | None) -> Target:

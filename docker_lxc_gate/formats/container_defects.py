@@ -9,7 +9,7 @@ confile.c (set_config_mount_auto), cgroups/cgfsng.c (device_cgroup_rule_parse).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
@@ -107,13 +107,14 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
     LXC mounts on an absolute target only below the root directory, as it knows that on the node.
     """
     fields = entry.value.split()
+    numbers = takewhile(lambda field: not field.startswith("#"), fields[4:6])  # up to a comment
     if missing := ", ".join(container_config.missing_fields(entry.value)):
         if fields:
             cause = f"the mount entry '{entry.value}' lacks {missing}"
             yield Defect(
                 "container-mount-entry-cut", entry.line, cause, _STARTS_NONE, entry, stops=True
             )
-    elif any(not patterns.fullmatch("[0-9]+,?", field) for field in _numbers(fields)):
+    elif not all(patterns.fullmatch("[0-9]+,?", field) for field in numbers):
         cause = f"the mount entry '{entry.value}' has a blank within a field"
         effect = "LXC takes the wrong fields: write a blank of a name as \\040, options with commas"
         yield Defect("container-mount-entry-cut", entry.line, cause, effect, entry)
@@ -121,14 +122,6 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
         cause = f"the target of the mount entry '{entry.value}' begins with '/'"
         effect = "LXC ignores the entry, with a warning in its own log"
         yield Defect("container-mount-target-absolute", entry.line, cause, effect, entry)
-
-
-def _numbers(fields: Sequence[str]) -> Iterator[str]:
-    """Yield what stands where an entry has its two numbers, up to a comment."""
-    for field in fields[4:6]:
-        if field.startswith("#"):
-            return
-        yield field
 
 
 def _raw_values(written: ContainerConfig) -> Iterator[Defect]:

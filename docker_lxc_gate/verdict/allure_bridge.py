@@ -56,10 +56,9 @@ class Tidy:
     @allure_commons.hookimpl(tryfirst=True)
     def report_container(self, container: Any) -> None:
         """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
-        container.befores = [one for one in container.befores if not one.name.startswith(_PRIVATE)]
-        container.afters = [each for each in container.afters if not each.name.endswith("<lambda>")]
-        for name in ("befores", "afters"):
-            setattr(container, name, [each for each in getattr(container, name) if _tells(each)])
+        befores, afters = (filter(_tells, each) for each in (container.befores, container.afters))
+        container.befores = [each for each in befores if not each.name.startswith(_PRIVATE)]
+        container.afters = [each for each in afters if not each.name.endswith("<lambda>")]
         for each in container.afters:
             each.name = each.name.partition("::")[0]
 

@@ -10,7 +10,7 @@ _PREFIX = "docker_lxc_gate"
 def encoded(run: Run) -> str:
     """Return the file's content: each clause has a series a verdict, which is 1 for its own."""
     gate = {"version": run.version, "commit": run.commit}
-    gauges = {
+    gauges: dict[str, tuple[str, list[tuple[dict[str, str], float]]]] = {
         "requirement": (
             "Whether a clause of the plan has this verdict.",
             [

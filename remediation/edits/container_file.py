@@ -36,9 +36,9 @@ def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
         FactError: there are pending changes. The plan's restart would bring them into effect and
             remove them from the file, which rollback could not restore.
     """
-    written = _whole(text, container_config.parse)
+    written, options = _whole(text, container_config.parse)
     kept = written
-    if plan.profile == GENERATED or (not plan.profile and _is_unconfined(written)):
+    if plan.profile == GENERATED or (not plan.profile and _is_unconfined(options)):
         kept = put_back(written, "", (_PROFILE,))
     raw = {_PROFILE: plan.profile} if plan.profile not in {"", GENERATED} else {}
     raw |= {_SECCOMP: plan.seccomp} if plan.seccomp else {}
@@ -52,10 +52,8 @@ def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     return changed.encode(errors="surrogateescape")
 
 
-def _is_unconfined(
-    text: str, parse: Callable[..., ContainerConfig] = container_config.parse
-) -> bool:
-    return parse("", text).current().get(_PROFILE) in _CONFINE_NOTHING
+def _is_unconfined(options: dict[str, str]) -> bool:
+    return options.get(_PROFILE) in _CONFINE_NOTHING
 
 
 def taken_away(ctid: int, plan: PlanFile, text: str) -> str:
@@ -74,11 +72,11 @@ def lxc_options(node: Transport, text: bytes | None, plan: PlanFile = DEFAULT) -
     If the plan names no seccomp list but wants keyrings, and the container's own list on ``node``
     refuses them, LXC's own list replaces it.
     """
-    written = _whole(text, container_config.parse_lxc)
+    written, options = _whole(text, container_config.parse_lxc)
     wanted = {"lxc.apparmor.allow_nesting": "1", _PROFILE: plan.profile or GENERATED}
-    if not plan.profile and not _is_unconfined(written, container_config.parse_lxc):
+    if not plan.profile and not _is_unconfined(options):
         del wanted[_PROFILE]
-    own = container_config.parse_lxc("", written).current().get(_SECCOMP)
+    own = options.get(_SECCOMP)
     read = (node.read(own) or b"") if own and "keyctl" in plan.features else b""
     if plan.seccomp:
         wanted[_SECCOMP] = plan.seccomp
@@ -89,15 +87,21 @@ def lxc_options(node: Transport, text: bytes | None, plan: PlanFile = DEFAULT) -
     )
 
 
-def _whole(text: bytes | None, parse: Callable[[str, str], ContainerConfig]) -> str:
-    """Return a configuration as text; raises FactError if no container can start with it."""
+def _whole(
+    text: bytes | None, parse: Callable[[str, str], ContainerConfig]
+) -> tuple[str, dict[str, str]]:
+    """Return a configuration as text and as the options in effect.
+
+    Raises FactError if no container can start with it.
+    """
     if text is None:
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
-    for each in stopping(parse("", written)):
+    config = parse("", written)
+    for each in stopping(config):
         shown = f", '{each.option.key}: {each.option.value}'" if each.option else ""
         raise FactError(
             f"line {each.line} of the container's configuration{shown}: {each.cause}, and no "
             "container starts with it: correct it, apply did not change the file"
         )
-    return written
+    return written, config.current()

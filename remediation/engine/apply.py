@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
+from remediation.engine import errors
 from remediation.engine.action import Outcome, Place, SideEffect, Step
-from remediation.engine.errors import (
-    ACCEPT,
-    ROLLBACK,
-    ChangedSince,
-    NotClean,
-    RollbackFailed,
-    VerifyFailed,
-)
 from remediation.engine.plan import Plan, Stage, asked_together, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
@@ -148,9 +141,9 @@ class _Run:
         plan, seen = self.plan, self.seen
         plan.journal.forget()
         if (ctid := plan.journal.interrupted()) is not None:
-            raise NotClean(
+            raise errors.NotClean(
                 f"{plan.journal.path} holds the before-images of a run for container {ctid} that "
-                f"did not end. Roll it back first: {ROLLBACK}"
+                f"did not end. Roll it back first: {errors.ROLLBACK}"
                 + ("" if ctid == plan.journal.ctid else f", but container {ctid}")
             )
         if seen and not _drifted(seen.drifts) and tuple(plan.journal.lines()) == seen.lines:
@@ -186,7 +179,7 @@ class _Run:
         entries = {entry.action: entry for entry in journal.entries()}
         for step, _ in steps:
             if said := elsewhere(entries.get(step.action.id), step):
-                raise NotClean(f"{step.action.title}: {said}, and roll that back first")
+                raise errors.NotClean(f"{step.action.title}: {said}, and roll that back first")
         for step, on in steps:
             step.action.require_reversible(on)
         images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
@@ -207,12 +200,12 @@ class _Run:
         earlier = [journal.image(each.before, action.before) for each in entry.images]
         if {*map(machine_of, earlier)} - {"", machine_of(image)}:
             ids = [e.action for e in journal.entries() if e.place is Place.CONTAINER]
-            raise NotClean(
+            raise errors.NotClean(
                 f"{journal.path} on {journal.machine} holds before-images of another container "
                 f"{journal.ctid} (another /etc/machine-id), which a rollback would restore into "
                 "this one. If that one is gone, give them up, with the same --target: "
-                f"{ACCEPT} {shlex.join([action.id, *ids])}. If it is the same one with a new id, "
-                f"roll back first: {ROLLBACK}"
+                f"{errors.ACCEPT} {shlex.join([action.id, *ids])}. If it is the same one with a "
+                f"new id, roll back first: {errors.ROLLBACK}"
             )
 
     def _apply_one(
@@ -275,14 +268,14 @@ class _Run:
                 if mine:
                     plan.tell("rolling back what was changed")
                     roll_back_last_run(plan, mine)
-        except (RollbackFailed, ChangedSince) as failed:
+        except (errors.RollbackFailed, errors.ChangedSince) as failed:
             raise failed from error
         except RemediationError as failed:
             if self.changes:
-                raise RollbackFailed([("rolling back", failed)]) from error
+                raise errors.RollbackFailed([("rolling back", failed)]) from error
             said = (
                 f"Nothing was changed, but apply could not write that to the journal ({failed}). "
-                f"Once the node answers, run: {ROLLBACK}"
+                f"Once the node answers, run: {errors.ROLLBACK}"
             )
             plan.tell(Notice(said))
 
@@ -306,6 +299,6 @@ def _already_so(step: Step) -> Outcome:
 
 def _require_applied(step: Step, left: Drift | None) -> None:
     if left is not None:
-        raise VerifyFailed(
+        raise errors.VerifyFailed(
             f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
         )

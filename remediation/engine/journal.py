@@ -180,11 +180,10 @@ class Journal:
         """Return the containers whose plans were applied after this one's and still are."""
         lines = self.lines()
         ctids = dict.fromkeys(line.ctid for line in lines)
-        began = {ctid: journal_entries.began(lines, ctid) for ctid in ctids}
+        open_lines = {c: [e.line for e in journal_entries.entries(lines, c)] for c in ctids}
+        began = {ctid: min(numbers) for ctid, numbers in open_lines.items() if numbers}
         mine = began.get(self.ctid)
-        if mine is None:
-            return []
-        return [ctid for ctid, at in began.items() if at is not None and at > mine]
+        return [ctid for ctid, at in began.items() if mine is not None and at > mine]
 
     # -- writing
 

@@ -150,8 +150,3 @@ def unfinished(lines: Sequence[Line], ctid: int) -> bool:
     """Whether a run or a rollback of a container began, did not end, and left an open entry."""
     mine = [line for line in lines if line.ctid == ctid]
     return bool(entries(lines, ctid)) and not isinstance(mine[-1], Finished)
-
-
-def began(lines: Sequence[Line], ctid: int) -> int | None:
-    """Return where the oldest before-image of a container's open entries stands, if any."""
-    return min((entry.line for entry in entries(lines, ctid)), default=None)

@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
 from docker_lxc_gate.printable import Notice
+from remediation.engine import errors
 from remediation.engine.action import Consequence, Outcome, Place, SideEffect, Step
 from remediation.engine.differing import differing
-from remediation.engine.errors import (
-    ACCEPT,
-    ROLLBACK,
-    ChangedSince,
-    NotClean,
-    RollbackFailed,
-    VerifyFailed,
-)
 from remediation.engine.plan import Plan, Stage, asked_together, elsewhere, lost, once
 
 if TYPE_CHECKING:
@@ -63,11 +56,11 @@ def roll_back(plan: Plan, *, force: bool = False) -> list[Outcome]:
     with plan.exclusive(f"roll back the plan from container {journal.ctid}"):
         journal.forget()
         if newer := journal.newer():
-            raise NotClean(
+            raise errors.NotClean(
                 f"the plan was applied to container {newer[-1]} after it was to {journal.ctid}, "
-                f"and they share the node. Roll that back first: {ROLLBACK} of container "
+                f"and they share the node. Roll that back first: {errors.ROLLBACK} of container "
                 f"{newer[-1]}. If it is gone for good, and what was changed for it may stay: "
-                f"{ACCEPT} of container {newer[-1]}"
+                f"{errors.ACCEPT} of container {newer[-1]}"
             )
         actions = {step.action.id for step in plan.all_steps}
         if plan.whole:  # also actions that this version of the plan does not know
@@ -142,8 +135,8 @@ class _Rollback:
             outcomes, restored = self._restore(sorted(entries, key=self._order, reverse=True))
             self._close(self._follow_and_verify(restored))
             if self.failures:
-                errors = self.failures.items()
-                raise RollbackFailed([(plan.title(what), error) for what, error in errors])
+                failed = self.failures.items()
+                raise errors.RollbackFailed([(plan.title(what), error) for what, error in failed])
             said = self.remarks
             return [replace(each, reason=said.get(each.id, each.reason)) for each in outcomes]
 
@@ -190,7 +183,7 @@ class _Rollback:
             if drift is not None:
                 found.append((step, drift))
         if found and not self.force:
-            raise ChangedSince({step.action.title: drift for step, drift in found})
+            raise errors.ChangedSince({step.action.title: drift for step, drift in found})
         return found
 
     def _start_container(self, stack: ExitStack, actions: Sequence[str]) -> bool:
@@ -393,7 +386,7 @@ def _require_back(step: Step, before: Any, on: Transport) -> None:
     if not step.action.restored(on, before):
         words, drifts = differing(before, step.action.capture(on), step.action.path)
         what = f" ({'; '.join(words)})" if words else ""
-        raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
+        raise errors.VerifyFailed(f"after the rollback it is not as before{what}", drifts)
 
 
 def _as_ours(error: Exception, where: str) -> RemediationError:
