@@ -40,17 +40,11 @@ _PATIENCE = 1800.0
 def judged(
     runtime: Runtime, ctid: int, left: Mapping[str, str], archive: str = ""
 ) -> tuple[str, str]:
-    """Return what a backup lacks of Docker's data, and how that is known.
+    """Return what a backup lacks of Docker's data and what to do, and where that data is.
 
-    Args:
-        runtime: manages the container.
-        ctid: the container.
-        left: what the backup leaves out (:func:`docker_lxc_gate.facts.backup_archives.left_out`).
-        archive: the backup; empty if it is still to be made, or on another machine. Of a container
-            that is stopped, only Docker's usual directories are then judged.
-
-    Returns:
-        What it lacks and what to do, empty if nothing; and where Docker's data is.
+    ``left`` is what the backup leaves out (:func:`docker_lxc_gate.facts.backup_archives.left_out`).
+    The archive is empty if it is still to be made, or on another machine. Of a container that is
+    stopped, only Docker's usual directories are then judged.
 
     Raises:
         RemediationError: the container or the archive does not say where Docker's data is.

@@ -72,15 +72,12 @@ def plan(
 ) -> Plan:
     """Return the whole plan for one container.
 
-    Args:
-        runtime: manages the container on its node.
-        ctid: the container. If it does not exist yet, the plan prepares the node and the
-            repository. ``phoenix create`` does the rest, or ``create`` and the plan once more.
-        repository: the checkout of phoenix on the node. Without one, the plan omits its steps.
-        tell: called with one line before each long operation.
-        of_node: leave out the container's steps, to roll back the node's alone.
-        wanted: the plan as data; None: the default one.
-        every: keep the steps that the plan does not have, to roll back what any plan did.
+    If it does not exist yet, the plan prepares the node and the repository. ``phoenix create`` does
+    the rest, or ``create`` and the plan once more. Without phoenix's checkout on the node, the plan
+    omits its steps. ``tell`` gets one line before each long operation.
+
+    To roll back, ``of_node`` leaves out the container's steps, and ``every`` keeps those that the
+    ``wanted`` plan (None: the default one) does not have, for what any plan did.
 
     Raises:
         Elsewhere: the container is on another node, and ``of_node`` is not given.

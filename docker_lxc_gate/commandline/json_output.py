@@ -24,11 +24,9 @@ _WANTED = "docker_lxc_gate.json"
 
 
 def json_line(value: object, *, exactly: bool = False) -> str:
-    """Return a value as JSON in one line.
+    """Return a value in one line, as msgspec encodes it.
 
-    Args:
-        value: as msgspec encodes it.
-        exactly: whether all texts stay as they are; control characters are JSON escapes even then.
+    If ``exactly``, all texts stay as they are; control characters are JSON escapes even then.
     """
     return in_json(msgspec.json.encode(value if exactly else shown(value)).decode())
 
@@ -56,9 +54,7 @@ def with_form(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds ``--format`` and ``--json``, as the argument ``form``.
 
-    Args:
-        others: forms besides text and JSON.
-        meaning: the help text of ``--format``.
+    ``others`` are forms besides text and JSON; ``meaning`` is the help of ``--format``.
     """
 
     def added(command: Callable[..., None]) -> Callable[..., None]:

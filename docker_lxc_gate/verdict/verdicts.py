@@ -67,11 +67,9 @@ def first(codes: set[int]) -> int:
 
 
 def judge(error: BaseException, *, in_then: bool) -> Finding:
-    """Return the verdict for an exception.
+    """Return the verdict for an exception, of a group that of the worst one.
 
-    Args:
-        error: the exception; of a group, the worst member counts.
-        in_then: whether a Then's own function raised it.
+    ``in_then`` is whether a Then's own function raised it.
     """
     if isinstance(error, BaseExceptionGroup):
         return _worst(*(judge(each, in_then=in_then) for each in error.exceptions))

@@ -295,12 +295,10 @@ class ContainerOptions(Action[OptionsState]):
     def _stopped(
         self, on: Transport, *, due: bool, runs_after: bool | None = None
     ) -> Iterator[None]:
-        """Stop the container if that is due, and start it afterwards.
+        """Stop the container if that is due: it runs, and must not while its file is written.
 
-        Args:
-            on: the node; what it answered before the stop is forgotten.
-            due: whether it runs, and must not while its file is written.
-            runs_after: whether it is to run afterwards; None: if it was stopped here.
+        Start it afterwards if it is to run (``runs_after``; None: if it was stopped here). What the
+        node answered before the stop is forgotten.
         """
         if due:
             self.runtime.on(on).shutdown(self.ctid)

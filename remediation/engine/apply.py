@@ -70,13 +70,11 @@ def apply(
 ) -> list[Outcome]:
     """Bring about every desired state, or roll back everything.
 
-    Args:
-        plan: the plan.
-        seen: what was found just before, with the journal. If nothing drifted, and the journal is
-            the same under the lock, no run has changed anything since: nothing is checked a second
-            time.
-        consent: is called under the lock, before any change, with what was found. It refuses by an
-            error. It must not wait for a person: other runs wait for the lock.
+    ``seen`` is what was found just before, with the journal. If nothing drifted, and the journal is
+    the same under the lock, no run has changed anything since: nothing is checked a second time.
+
+    ``consent`` is called under the lock, before any change, with what was found. It refuses by an
+    error. It must not wait for a person: other runs wait for the lock.
 
     Returns:
         What became of each action, in order, then of each consequence.

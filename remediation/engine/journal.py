@@ -60,11 +60,8 @@ def _path(directory: str) -> str:
 class Journal:
     """What one container's plan has changed, in the journal of its node.
 
-    Args:
-        node: where it lies.
-        ctid: whose plan.
-        directory: its directory, an absolute path.
-        plan: the identity of the plan whose before-images are added; the default is not named.
+    The directory is an absolute path. ``plan`` is the identity of the plan whose before-images are
+    added; the default is not named.
     """
 
     def __init__(

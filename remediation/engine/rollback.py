@@ -37,12 +37,8 @@ _SYNC_TIMEOUT = 600.0
 def roll_back(plan: Plan, *, force: bool = False) -> list[Outcome]:
     """Roll back, in reverse order, everything that the journal holds for a plan's steps.
 
-    Args:
-        plan: also of a whole plan: every other action that the journal holds for its container.
-        force: overwrite what somebody changed since, keeping a copy.
-
-    Returns:
-        What became of each action; empty if there was nothing to roll back.
+    Of a whole plan, also every other action that the journal holds for its container. ``force``
+    overwrites what somebody changed since, keeping a copy. Return what became of each action.
 
     Raises:
         NotClean: another container's plan was applied after this one, and still is.
