@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pytest
@@ -31,12 +31,31 @@ _PLUGINS = (
 )
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the package's plugins.
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the gate's options, and register the package's plugins.
 
     This does not use a ``pytest_plugins`` list, because pytest would warn that it cannot rewrite
     the assertions of modules that were imported before.
     """
+    add = parser.getgroup("gate", "acceptance gate").addoption
+    add("--no-report", action="store_true", help="do not render the Allure results")
+    add("--ctrf", metavar="FILE", help="also write the verdicts as CTRF's JSON")
+    add("--oscal", metavar="FILE", help="also write the verdicts as OSCAL's JSON")
+    add(
+        "--metrics",
+        metavar="FILE.prom",
+        help="also write the verdicts for Prometheus (node_exporter's textfile collector)",
+    )
+    add(
+        "--format",
+        choices=("text", "github"),
+        default="text",
+        help="github: also print causes as annotations of a GitHub workflow",
+    )
+    more: dict[str, Any] = {"action": "append", "default": []}
+    add("--waivers", metavar="TOML", help="file of waivers; docs/verdicts.md has the keys", **more)
+    add("--merge", metavar="DIR", help="make one run of its shards", **more)
+    add("--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run")
     for name in _PLUGINS:
         module = importlib.import_module(f"{__name__}.{name}")
         pluginmanager.register(module, module.__name__)

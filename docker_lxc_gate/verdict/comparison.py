@@ -62,13 +62,6 @@ class Row(msgspec.Struct, frozen=True):
 _STYLES = {Change.INCOMPARABLE: "yellow", Change.FIXED: "green"}
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--baseline``."""
-    parser.getgroup("gate", "acceptance gate").addoption(
-        "--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run"
-    )
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the baseline before this run replaces it; a wrong file is a usage error."""

@@ -25,16 +25,6 @@ _SHOWN = 10
 _CAUSE = 1000
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--format``."""
-    parser.getgroup("gate").addoption(
-        "--format",
-        choices=("text", "github"),
-        default="text",
-        help="github: also print causes as annotations of a GitHub workflow",
-    )
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> ExitCodes:
     """Print the annotations behind all other output, on either stream."""

@@ -29,13 +29,6 @@ _APART = timedelta(hours=12)
 _MERGED = pytest.StashKey["list[tuple[Shard, Run, Path]]"]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--merge``."""
-    parser.getgroup("gate", "acceptance gate").addoption(
-        "--merge", action="append", default=[], metavar="DIR", help="make one run of its shards"
-    )
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the records before this run replaces any; what is wrong is a usage error."""

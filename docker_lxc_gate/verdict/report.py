@@ -50,19 +50,6 @@ _WORDS = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--no-report``, and an option for each file for other programs."""
-    group = parser.getgroup("gate", "acceptance gate")
-    group.addoption("--no-report", action="store_true", help="do not render the Allure results")
-    group.addoption("--ctrf", metavar="FILE", help="also write the verdicts as CTRF's JSON")
-    group.addoption("--oscal", metavar="FILE", help="also write the verdicts as OSCAL's JSON")
-    group.addoption(
-        "--metrics",
-        metavar="FILE.prom",
-        help="also write the verdicts for Prometheus (node_exporter's textfile collector)",
-    )
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the folder for results, and clear it, before Allure and JUnit use it."""

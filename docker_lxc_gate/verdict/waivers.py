@@ -98,17 +98,6 @@ class Used(msgspec.Struct, frozen=True):
 GIVEN = pytest.StashKey[tuple[Waiver, ...]]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--waivers``."""
-    parser.getgroup("gate", "acceptance gate").addoption(
-        "--waivers",
-        action="append",
-        default=[],
-        metavar="TOML",
-        help="file of waivers; docs/verdicts.md has the keys",
-    )
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Read the waivers; a wrong file is a usage error before anything runs."""
     files = config.getoption("--waivers")
