@@ -5,7 +5,9 @@ This module needs the standard library alone: the build imports it, too (``hatch
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,16 @@ _CARRIED = _PACKAGE / "checkout"
 HOME = _CARRIED if _CARRIED.is_dir() else _PACKAGE.parent
 #: The file of a package, below :data:`HOME`, that names the commit.
 COMMIT = "commit"
+
+
+def require_packages(program: str, *names: str) -> None:
+    """End the program with 3 if this Python lacks a package: 1, as by itself, is a verdict."""
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        sys.stderr.write(
+            f"error: this Python has no {', '.join(missing)}. Run scripts/setup, then use "
+            f".venv/bin/{program} instead of {program}\n"
+        )
+        raise SystemExit(3)
 
 
 def version() -> str:

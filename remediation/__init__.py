@@ -6,15 +6,6 @@ Start reading at :mod:`remediation.docker_in_lxc`; the mechanics are in
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from docker_lxc_gate import home
 
-#: Required packages. Without this check, Python would exit with 1, which means *drift*.
-_NEEDED = ("click", "msgspec", "paramiko", "rich", "stamina")
-
-if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-    sys.stderr.write(
-        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, then use "
-        ".venv/bin/python instead of python\n"
-    )
-    raise SystemExit(3)
+home.require_packages("python", "click", "msgspec", "paramiko", "rich", "stamina")

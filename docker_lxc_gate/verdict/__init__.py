@@ -8,22 +8,14 @@ PYTEST_DONT_REWRITE: nothing here asserts, and a conftest imports this before py
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from typing import TYPE_CHECKING, Any
+
+from docker_lxc_gate import home
 
 if TYPE_CHECKING:
     import pytest
 
-#: Required packages. Without this check, pytest would exit with 4, or with 1, which is a verdict.
-_NEEDED = ("allure", "pytest_bdd", "testinfra")
-
-if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-    sys.stderr.write(
-        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, then use "
-        ".venv/bin/pytest instead of pytest\n"
-    )
-    raise SystemExit(3)
+home.require_packages("pytest", "allure", "pytest_bdd", "testinfra")
 
 _PLUGINS = (
     *("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report"),
