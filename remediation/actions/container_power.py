@@ -16,14 +16,9 @@ if TYPE_CHECKING:
     from remediation.engine.journal import Journal
 
 
-def _options_before(journal: Journal) -> OptionsState | None:
-    before: OptionsState | None = journal.before("container-options", OptionsState)
-    return before
-
-
 def stopped_by_rollback(runtime: Runtime, ctid: int, journal: Journal) -> bool:
     """Whether the container is stopped because a rollback left it as it was before the plan."""
-    before = _options_before(journal)
+    before: OptionsState | None = journal.before("container-options", OptionsState)
     return before is not None and not before.running and runtime.state(ctid) == "stopped"
 
 
@@ -32,7 +27,7 @@ def started(
     runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
-    before = _options_before(journal)
+    before: OptionsState | None = journal.before("container-options", OptionsState)
     try:
         start(runtime, ctid, tell)
         yield
