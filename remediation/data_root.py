@@ -27,7 +27,9 @@ def profile_elsewhere(node: Transport, root: str) -> str:
     if not _PLAIN.fullmatch(root):  # the guest's text must not get into a command for root
         return f"Docker keeps its data in {root!r:.200} (data-root), {only}: choose a plain path"
     added = (node.read(desired.PROFILE_LOCAL) or b"").decode(errors="replace")
-    if any(_mounts(rule, root) for rule in added.splitlines()):
+    # A line that allows fuse-overlayfs to mount there.
+    mounts = rf"\s*(allow )?mount\b[^#]*-> {patterns.escape(root)}/"
+    if any(patterns.match(mounts, rule) for rule in added.splitlines()):
         return ""
     rule = _FIRST_RULE.replace(desired.DATA_ROOT, root)
     return (
@@ -38,9 +40,3 @@ def profile_elsewhere(node: Transport, root: str) -> str:
         f"{desired.PROFILE_PATH} >>{desired.PROFILE_LOCAL}; "
         f"apparmor_parser -r {desired.PROFILE_PATH}"
     )
-
-
-def _mounts(rule: str, root: str) -> bool:
-    """Whether a profile's line allows fuse-overlayfs to mount below a place."""
-    allowed = rf"\s*(allow )?mount\b[^#]*-> {patterns.escape(root)}/"
-    return patterns.match(allowed, rule) is not None

@@ -95,11 +95,13 @@ def _many(count: int, what: str) -> str:
 
 def _explain(report: Report, group: Group) -> None:
     """Print a kind of denial in words, and what would allow it."""
-    answers = vars(_answer(group)).items()
+    answers, owner = vars(_answer(group)).items(), group.owner
+    info = group.denial.fields.get("info")
+    profile = f"{_name(group)}{f' ({info})' if info else ''}"
     rows = (
         ("count", times(group), ""),
-        ("profile", _profile(group) if group.readable else "", ""),
-        ("container", _whose(group), ""),
+        ("profile", profile if group.readable else "", ""),
+        ("container", f"{owner.container}, by its {owner.by}" if owner else _UNKNOWN, ""),
         *((name.replace("_", " "), said, _STYLES[name]) for name, said in answers),
         *(("forbidden", f"whatever is added, by {r}", "red") for r in report.forbidden(group)),
     )
@@ -132,21 +134,12 @@ def moment(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def _profile(group: Group) -> str:
-    info = group.denial.fields.get("info")
-    return f"{_name(group)}{f' ({info})' if info else ''}"
-
-
 def _name(group: Group) -> str:
     """Return the profile that refused, and in which policy namespace, if not in the node's."""
     fields = group.denial.fields
     name = group.denial.profile or "(the record names none)"
     space = fields.get("namespace")
     return f"{name} in the policy namespace {space}" if space else name
-
-
-def _whose(group: Group) -> str:
-    return f"{group.owner.container}, by its {group.owner.by}" if group.owner else _UNKNOWN
 
 
 def _answer(group: Group) -> Answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -73,7 +72,17 @@ def doctor(
         name = f"container {ctid} on {machine}"
         nothing = "no breakage known" if before_upgrade else nothing
     if form == "json":
-        print_json(_as_json(ctid, machine, found))
+        print_json(
+            {
+                "ctid": ctid,
+                "node": machine,
+                "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
+                "could_not_see": [
+                    {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
+                    for each in found.unseen
+                ],
+            }
+        )
     else:
         _print(name, found, nothing)
     sys.exit(found.exit_code)
@@ -112,15 +121,3 @@ def _print(name: str, found: Diagnosis, nothing: str) -> None:
         by_reason.setdefault(unseen.why, []).append(unseen.what)
     for why, what in by_reason.items():
         printing.line(f"could not see {'; '.join(what)} ({shown(why, _LONGEST)})", "yellow")
-
-
-def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[str, Any]:
-    return {
-        "ctid": ctid,
-        "node": machine,
-        "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
-        "could_not_see": [
-            {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
-            for each in found.unseen
-        ],
-    }

@@ -257,10 +257,6 @@ def _print(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")  # a cut path is useless
     for row in rows:
-        table.add_row(*(each if isinstance(each, Text) else _cell(each) for each in row))
+        cells = (each if isinstance(each, Text) else Text(shown(str(each), LONG)) for each in row)
+        table.add_row(*cells)
     (out if out.is_terminal else Console(width=240, highlight=False)).print(table)
-
-
-def _cell(text: object) -> Text:
-    """Return a text as one line."""
-    return Text(shown(str(text), LONG))

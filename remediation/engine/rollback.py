@@ -343,25 +343,18 @@ class _Rollback:
 def _changed_since(step: Step, images: Sequence[tuple[Any, Any]], on: Transport) -> Drift | None:
     """Return what somebody changed after one of these runs; of several changes, the last one.
 
-    ``images`` holds the before-image of each run, and what it left.
-    """
-    compared = _compared(step, images, step.action.current(on))
-    changed = step.action.changed_since
-    drifts = [changed(now, before, after) for before, after, now in compared if now is not None]
-    return next(filter(None, reversed(drifts)), None)
-
-
-def _compared(
-    step: Step, images: Sequence[tuple[Any, Any]], current: Any
-) -> list[tuple[Any, Any, Any]]:
-    """Return before, after and the state afterwards, for each run that is to be rolled back.
-
-    The state after a run is what the next run found; after the last one it is the current state.
+    ``images`` holds the before-image of each run, and what it left. The state after a run is what
+    the next run found; after the last one it is the current state.
     """
     if step.action.purges:  # whatever a later run found: its package is the first one's
-        return [(*images[0], current)]
-    later = [before for before, _ in images[1:]]
-    return [(*pair, now) for pair, now in zip(images, [*later, current], strict=True)]
+        images = images[:1]
+    states = [*(before for before, _ in images[1:]), step.action.current(on)]
+    drifts = [
+        step.action.changed_since(now, before, after)
+        for (before, after), now in zip(images, states, strict=True)
+        if now is not None
+    ]
+    return next(filter(None, reversed(drifts)), None)
 
 
 def _image(plan: Plan, step: Step, stored: Any) -> Any:
