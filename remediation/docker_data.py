@@ -44,10 +44,8 @@ def judged(
 
     ``left`` is what the backup leaves out (:func:`docker_lxc_gate.facts.backup_archives.left_out`).
     The archive is empty if it is still to be made, or on another machine. Of a container that is
-    stopped, only Docker's usual directories are then judged.
-
-    Raises:
-        RemediationError: the container or the archive does not say where Docker's data is.
+    stopped, only Docker's usual directories are then judged. Raises RemediationError if the
+    container or the archive does not say where Docker's data is.
     """
     if not left:
         return "", ""

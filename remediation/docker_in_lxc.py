@@ -77,10 +77,8 @@ def plan(
     omits its steps. ``tell`` gets one line before each long operation.
 
     To roll back, ``of_node`` leaves out the container's steps, and ``every`` keeps those that the
-    ``wanted`` plan (None: the default one) does not have, for what any plan did.
-
-    Raises:
-        Elsewhere: the container is on another node, and ``of_node`` is not given.
+    ``wanted`` plan (None: the default one) does not have, for what any plan did. Raises Elsewhere
+    if the container is on another node, and ``of_node`` is not given.
     """
     node, state = runtime.node, None if of_node else runtime.state(ctid)
     wanted = wanted or plan_file.find()

@@ -104,9 +104,8 @@ def _is_below(clause: str, asked: str) -> bool:
 def find(text: str = DEFAULT_PLAN) -> PlanFile:
     """Return a shipped plan by its name, or the one of a file.
 
-    Raises:
-        UsageError: there is none, or the file is wrong; names the file, line, key, and what to
-            write instead.
+    Raises UsageError if there is none, or the file is wrong; names the file, line, key, and what to
+    write instead.
     """
     if "/" not in text and not text.endswith(".toml"):
         names = sorted(each.name.removesuffix(".toml") for each in _SHIPPED.iterdir())

@@ -38,8 +38,7 @@ _LISTED = 4
 def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     """Return the record that a run left in a folder, and all files.
 
-    Raises:
-        UsageError: there is no record, or not all the evidence that it names.
+    Raises UsageError if there is no record, or not all the evidence that it names.
     """
     path = place / RECORD if place.is_dir() else place
     record = _read(path, archive.LARGEST)
@@ -103,8 +102,7 @@ def statement(record: bytes, run: Run) -> bytes:
 def sealed(files: dict[str, bytes], key: Path | None) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a bundle in order, and then their checksums and the signature.
 
-    Raises:
-        UsageError: there is too much, or ssh-keygen cannot sign with this key.
+    Raises UsageError if there is too much, or ssh-keygen cannot sign with this key.
     """
     sums = _manifest({name: _digest(content) for name, content in files.items()})
     size = sum(len(content) + 1024 for content in files.values()) + 2 * len(sums)
@@ -135,8 +133,7 @@ class Verification(msgspec.Struct):
 def verified(bundle: Path, signers: Path | None) -> Verification:
     """Return what became of a bundle since it was made; it is a stranger's file.
 
-    Raises:
-        UsageError: the file cannot be read.
+    Raises UsageError if the file cannot be read.
     """
     try:
         with bundle.open("rb") as file:

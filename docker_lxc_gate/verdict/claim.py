@@ -81,8 +81,7 @@ def closed_to_others() -> Iterator[None]:
 def claim(folder: Path, *, alone: bool) -> IO[str] | None:
     """Create a folder for results; if ``alone``, lock it until the returned file is closed.
 
-    Raises:
-        Unanswerable: the folder cannot be written, is full, or another run holds it.
+    Raises Unanswerable if the folder cannot be written, is full, or another run holds it.
     """
     elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
     why = not_own(folder) if alone else ""

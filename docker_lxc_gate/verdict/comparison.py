@@ -75,8 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def read(path: Path) -> Run:
     """Return the record of a run.
 
-    Raises:
-        UsageError: it cannot be read, or is none of this format.
+    Raises UsageError if it cannot be read, or is none of this format.
     """
     try:
         size = path.stat().st_size
@@ -90,8 +89,7 @@ def read(path: Path) -> Run:
 def decoded(content: bytes, of: object) -> Run:
     """Return the record of a run from the content of its file, which a message calls ``of``.
 
-    Raises:
-        UsageError: it is none of this format, or has too many values.
+    Raises UsageError if it is none of this format, or has too many values.
     """
     if content.count(b'"') - content.count(b'\\"') > _MOST:
         raise UsageError(f"{of}: it has more than {_MOST // 2} names and texts")
@@ -111,8 +109,7 @@ class _Format(msgspec.Struct):
 def compared(before: Run, after: Run) -> list[Row]:
     """Return a row for each scenario that was asked on a side: first what is red and was not.
 
-    Raises:
-        UsageError: the later run did not begin after the other one.
+    Raises UsageError if the later run did not begin after the other one.
     """
     if None in {before.began.tzinfo, after.began.tzinfo} or before.began >= after.began:
         raise UsageError("AFTER is of a run that did not begin after that of BEFORE")

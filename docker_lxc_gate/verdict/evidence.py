@@ -105,8 +105,7 @@ def of(config: pytest.Config) -> Collector:
 def say(line: str) -> None:
     """Add one line of evidence, which the report shows beside a compliant verdict.
 
-    Raises:
-        LookupError: no run collects evidence.
+    Raises LookupError if no run collects evidence.
     """
     _present.get().say(line)
 

@@ -84,9 +84,7 @@ def _agreed(
     """Refuse what could not be rolled back; let the user decide on the side effects, return them.
 
     ``shown`` is what the user agreed to before the node was locked, if anyone was asked then.
-
-    Raises:
-        FactError: there are others than the user agreed to. Under the lock nobody is asked.
+    Raises FactError if there are others than the user agreed to. Under the lock nobody is asked.
     """
     require_reversible(seen)
     # A mistyped id, perhaps.

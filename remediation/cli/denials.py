@@ -263,9 +263,8 @@ class _Piped(io.RawIOBase):
     def _comes(self, seconds: float | None) -> bool:
         """Return whether something comes in time, or the end does.
 
-        Raises:
-            BrokenPipeError: nobody reads standard output any longer, which a program that prints
-                seldom would notice late. Source: poll(2), on POLLERR.
+        Raises BrokenPipeError if nobody reads standard output any longer, which a program that
+        prints seldom would notice late. Source: poll(2), on POLLERR.
         """
         if is_dropped():
             raise BrokenPipeError

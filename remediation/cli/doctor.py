@@ -89,11 +89,7 @@ def doctor(
 
 
 def _of_message(message: str, name: str) -> Diagnosis:
-    """Return the causes of a pasted text.
-
-    Raises:
-        FactError: it cannot be read.
-    """
+    """Return the causes of a pasted text; raises FactError if it cannot be read."""
     with read_errors(name):
         if message == "-":
             content = options.standard_input().read(messages.MOST + 1)

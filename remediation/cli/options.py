@@ -62,8 +62,7 @@ yes = click.option(
 def standard_input() -> BinaryIO:
     """Return standard input; of a terminal, say how a paste is ended.
 
-    Raises:
-        FactError: it is closed.
+    Raises FactError if it is closed.
     """
     if sys.stdin is None or sys.stdin.closed:
         raise FactError("standard input is closed, and - means that it is read")

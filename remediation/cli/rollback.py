@@ -76,9 +76,8 @@ def _applied(journal: Journal, aim: Target) -> PlanFile:
 def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
     """Return the message about the changes that stay on a container that has moved.
 
-    Raises:
-        Elsewhere: a run was cut off in the container. It must come back before this rollback, since
-            it cannot start without the node's profile, and apply refuses to run before.
+    Raises Elsewhere if a run was cut off in the container. It must come back before this rollback,
+    since it cannot start without the node's profile, and apply refuses to run before.
     """
     known = {step.action.id for step in of_node.steps}
     theirs = [e for e in of_node.journal.entries() if e.action not in known]

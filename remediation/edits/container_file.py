@@ -30,11 +30,9 @@ _PROFILE, _SECCOMP = "lxc.apparmor.profile", "lxc.seccomp.profile"
 def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     """Return the container's configuration with its features, profile and seccomp list in effect.
 
-    Without a line for it, Proxmox generates the profile.
-
-    Raises:
-        FactError: there are pending changes. The plan's restart would bring them into effect and
-            remove them from the file, which rollback could not restore.
+    Without a line for it, Proxmox generates the profile. Raises FactError if there are pending
+    changes. The plan's restart would bring them into effect and remove them from the file, which
+    rollback could not restore.
     """
     written, options = _whole(text, container_config.parse)
     kept = written

@@ -42,9 +42,8 @@ def _encoding(content: bytes) -> str:
 def parse(content: bytes) -> Any:
     """Return the file's JSON value; an empty object for a blank file or ``null``.
 
-    Raises:
-        ValueError: the file is not text, not JSON (``NaN`` and ``Infinity`` are none), or nested
-            too deep.
+    Raises ValueError if the file is not text, not JSON (``NaN`` and ``Infinity`` are none), or
+    nested too deep.
     """
     read = text(content)
     try:

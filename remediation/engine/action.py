@@ -109,10 +109,8 @@ class Action(ABC, Generic[Before]):
         """Return the present state that ``rollback`` would overwrite, or None if it is nobody's.
 
         Unlike ``capture`` it asks only for what ``changed_since`` compares: the rest may not answer
-        any more.
-
-        Raises:
-            Busy: another program is working on it, so nothing may be rolled back now.
+        any more. Raises Busy if another program is working on it, so nothing may be rolled back
+        now.
         """
         return None
 
