@@ -27,7 +27,7 @@ from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
 #: What each file is made by: those of the run, and those for other programs; and which of the
 #: latter are links, pipes or devices.
@@ -177,16 +177,9 @@ def publish(config: pytest.Config, run: record.Run) -> str:
 
 def render(results: Path, reports: Path) -> str:
     """Render results to ``report/index.html``; return one line about the outcome."""
-    if (binary := _allure()) is None:
-        why = "npm's allure is not installed (npm ci)"
-        return f"report: not rendered, {why}; results: {_short(results)}"
     page = reports / "report" / "index.html"
-    argv = [binary, "generate", str(results), "--output", str(page.parent)]
-    argv += ["--config", str(home.HOME / "allurerc.mjs")]
-    if (failure := _run(argv, reports)) is not None:
+    if failure := _generate(results, page):
         return f"report: not rendered, {failure}; results: {_short(results)}"
-    if not page.exists():
-        return f"report: not rendered, Allure wrote no page; results: {_short(results)}"
     page.write_text(_ours(page.read_text("utf-8")), "utf-8")
     return f"report: {_short(page)}"
 
@@ -201,13 +194,18 @@ def _ours(page: str) -> str:
     return f"{before}{mark}{program}{end}{after}"
 
 
-def _run(argv: Sequence[str], cwd: Path) -> str | None:
-    """Run the renderer; return its error in one line, or None."""
+def _generate(results: Path, page: Path) -> str:
+    """Let Allure write the page; return in one line why it did not, or nothing."""
+    local = home.HOME / "node_modules" / ".bin" / "allure"
+    if (binary := str(local) if local.exists() else shutil.which("allure")) is None:
+        return "npm's allure is not installed (npm ci)"
+    argv = [binary, "generate", str(results), "--output", str(page.parent)]
+    argv += ["--config", str(home.HOME / "allurerc.mjs")]
     quiet = os.environ | {"NO_COLOR": "1"}
     try:
         done = subprocess.run(
             argv,
-            cwd=cwd,
+            cwd=page.parent.parent,
             env=quiet,
             capture_output=True,
             timeout=_SECONDS,
@@ -217,14 +215,9 @@ def _run(argv: Sequence[str], cwd: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return " ".join(str(error).split())
     if done.returncode == 0:
-        return None
+        return "" if page.exists() else "Allure wrote no page"
     said = (done.stderr or done.stdout).decode(errors="replace").split("\n")
     return next((line.strip() for line in said if line.strip()), f"exit {done.returncode}")
-
-
-def _allure() -> str | None:
-    local = home.HOME / "node_modules" / ".bin" / "allure"
-    return str(local) if local.exists() else shutil.which("allure")
 
 
 def _describe(results: Path, run: record.Run) -> None:

@@ -41,6 +41,7 @@ class Screen:
         self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin(
             "terminalreporter"
         )
+        self._option = config.option
         self._feature = ""
         self.several = False
         self._ended = False
@@ -146,13 +147,9 @@ class Screen:
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
         counts = f" ({run.counts})" if outcomes else ""
         self.line(f"verdict: {run.verdict}{counts}", **{"bold": True, colour: True})
-        if code == DIFFERS and (said := _of_the_included(outcomes, whole=self._is_whole())):
+        selects = self._option.keyword or self._option.markexpr or self._option.merge
+        if code == DIFFERS and (said := _of_the_included(outcomes, whole=not selects)):
             self.line(said)
-
-    def _is_whole(self) -> bool:
-        """Whether no expression selects scenarios."""
-        option = self._reporter.config.option if self._reporter else None
-        return option is not None and not (option.keyword or option.markexpr or option.merge)
 
     def _print(self, what: Table | Text | Padding) -> None:
         if self._reporter is None:
