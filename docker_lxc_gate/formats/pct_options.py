@@ -264,8 +264,6 @@ def _is_address(name: str, text: str) -> bool:
         smallest = 8
         if not (slash and mask.isdecimal() and mask.isascii() and int(mask[:4]) >= smallest):
             return False
-    elif slash:
-        return False
     try:
         getattr(ipaddress, name)(text)
     except ValueError:

@@ -73,10 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def read(path: Path) -> Run:
-    """Return the record of a run.
-
-    Raises UsageError if it cannot be read, or is none of this format.
-    """
+    """Return a run's record; raises UsageError if it cannot be read, or is none of this format."""
     try:
         size = path.stat().st_size
         if not path.is_file() or size > _LARGEST:

@@ -55,7 +55,7 @@ class Profile(Action[ProfileState]):
 
     @override
     def capture(self, on: Transport) -> ProfileState:
-        policy = apparmor.loaded_binary(on, self.profile)
+        policy = self.held(on)
         return ProfileState(files.capture(on, self.path), policy)
 
     @override
@@ -95,7 +95,12 @@ class Profile(Action[ProfileState]):
         """Let the kernel hold this policy, whatever the file says; empty is none."""
         loaded = self.held(on)
         if loaded and not policy:
-            self._unload(on)
+            if users := apparmor.processes_under(on, self.profile):
+                raise RemediationError(
+                    f"profile {self.profile} stays loaded: processes {users[:8]} run under it. "
+                    "Stop their containers, then roll back again"
+                )
+            unload(on, self.profile)
         elif loaded != policy:
             load_binary(on, policy)
 
@@ -113,14 +118,6 @@ class Profile(Action[ProfileState]):
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.id, self.title, self.requirement, self.path, lambda _: self.content)
-
-    def _unload(self, on: Transport) -> None:
-        if users := apparmor.processes_under(on, self.profile):
-            raise RemediationError(
-                f"profile {self.profile} stays loaded: processes {users[:8]} run under it. "
-                "Stop their containers, then roll back again"
-            )
-        unload(on, self.profile)
 
 
 def load(on: Transport, path: str) -> None:

@@ -127,7 +127,7 @@ class ContainerOptions(Action[OptionsState]):
 
     @override
     def capture(self, on: Transport) -> OptionsState:
-        state = self._state(on)
+        state = self.left(on)
         if not state.running:
             return state
         inside = self.runtime.on(on).inside(self.ctid)
@@ -137,10 +137,7 @@ class ContainerOptions(Action[OptionsState]):
 
     @override
     def left(self, on: Transport) -> OptionsState:
-        return self._state(on)
-
-    def _state(self, on: Transport) -> OptionsState:
-        """Return what the node says of it; nobody inside is asked."""
+        """What the node says of it; nobody inside is asked."""
         file, running = self._file.capture(on), self._running(on)
         return OptionsState(file, running, self._effective(on) if running else "")
 
@@ -259,7 +256,7 @@ class ContainerOptions(Action[OptionsState]):
         # Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
         # it was. Or in Proxmox's own form, if the container was stopped since. It is the node's to
         # say, whatever the guest answers by now.
-        now = self._state(on)
+        now = self.left(on)
         if self._is_rewritten(now.file, before.file):
             now = replace(now, file=before.file)
         return now == replace(before, file=self._back(now.file, before.file))
