@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from docker_lxc_gate.commandline.output import Console
-from docker_lxc_gate.printable import counted, indented, one_line, without_commands
+from docker_lxc_gate.printable import counted, indented, listed, one_line, without_commands
 from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, Outcome, Run
 
@@ -124,15 +124,16 @@ class Screen:
         # One that was not started, for a cause that it shares with others, needs no row.
         if self.several:  # of a fleet the table of all scenarios would be pages long
             self._print(_targets(run))
-        elif listed := [e for e in untold if e.began or len(causes[e.cause]) == 1]:
-            self._print(_table(listed, causes))
+        elif rows := [e for e in untold if e.began or len(causes[e.cause]) == 1]:
+            self._print(_table(rows, causes))
         for cause, sharing in causes.items():
             if self._told == [cause]:
                 many = counted(len(sharing), "scenario")
                 self.line(f"{many} undetermined: see above", bold=True)
                 self.line("")
                 continue
-            on = f"{_names(sharing)}: " if self.several else ""
+            targets = [*dict.fromkeys(each.target for each in sharing)]
+            on = f"{listed(targets, _NAMED)}: " if self.several else ""
             self._print(Text(on + _heading(sharing), style="bold"))
             self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
         if run.left_out:
@@ -198,13 +199,6 @@ def _heading(sharing: list[Outcome]) -> str:
         return f"{len(sharing)} scenarios {'' if one.ended else 'have '}{one.verdict}:"
     place = f" ({one.where})" if one.where else ""
     return f"{one.title}: {one.verdict}{place}" + (f"\n  {one.step}" if one.step else "")
-
-
-def _names(sharing: list[Outcome]) -> str:
-    """Return the targets of these scenarios, a few of many."""
-    names = [*dict.fromkeys(each.target for each in sharing)]
-    more = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _targets(run: Run) -> Padding:

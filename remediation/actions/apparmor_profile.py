@@ -55,8 +55,7 @@ class Profile(Action[ProfileState]):
 
     @override
     def capture(self, on: Transport) -> ProfileState:
-        policy = self.held(on)
-        return ProfileState(files.capture(on, self.path), policy)
+        return ProfileState(files.capture(on, self.path), self.held(on))
 
     @override
     def require_reversible(self, on: Transport) -> None:

@@ -22,7 +22,7 @@ from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
 from docker_lxc_gate.masking import shown
-from docker_lxc_gate.printable import Notice
+from docker_lxc_gate.printable import Notice, counted
 from remediation.cli import consent, options, printing
 from remediation.cli.options import opened
 
@@ -131,8 +131,9 @@ def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
         summary = "becomes executable" if path in executable else "is fixed"
         drift = Drift(summary, contents[path], content)
         printing.difference(formats.named(path), drift, "is now", "will be", to=printing.err)
-    files = "1 file" if len(wanted) == 1 else f"{len(wanted)} files"
-    if not (yes or consent.agreed(f"fix {files}?", "files would be changed")):
+    if not (
+        yes or consent.agreed(f"fix {counted(len(wanted), 'file')}?", "files would be changed")
+    ):
         return False
     for path, content in after.items():
         copy = fixes.write(path, contents[path], content, executable=path in executable)
