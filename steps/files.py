@@ -18,7 +18,7 @@ from docker_lxc_gate.lint.shell_text import without_documents
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
-from remediation.edits.json_files import READS_MARKS, mark, parse
+from remediation.edits.daemon_json import READS_MARKS, mark, parse
 from remediation.engine.journal import stored
 from remediation.phoenix.description import template_of
 from remediation.provision import of_template

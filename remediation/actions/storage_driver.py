@@ -21,7 +21,7 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.printable import Notice, counted, cut
 from remediation.actions.file_edit import FileEdit
-from remediation.edits.json_files import readable
+from remediation.edits.daemon_json import readable
 from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:

@@ -1,13 +1,90 @@
-"""Docker's settings: setting the plan's storage driver, and reading the data directory."""
+"""Docker's settings file: read and written by dockerd's own rules; the data directory, the driver.
+
+Source: moby daemon/config/config.go (``getConflictFreeConfiguration``): since 23.0 a byte order
+mark decides the encoding, else it is UTF-8; a blank file holds no settings.
+"""
 
 from __future__ import annotations
 
+import codecs
+import json
 import posixpath
+from typing import Any
 
-from docker_lxc_gate import foreign
+from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from remediation import desired
-from remediation.edits.json_files import as_json, parse, readable
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+#: The first major version whose dockerd starts on a file with a byte order mark.
+READS_MARKS = 23
+
+
+def mark(content: bytes) -> bytes:
+    """Return the file's byte order mark, or empty bytes."""
+    return next((each for each in _MARKS if content.startswith(each)), b"")
+
+
+def text(content: bytes) -> str:
+    """Return the file's text without its byte order mark.
+
+    Raises ValueError if it is not in the encoding of its mark, or not in UTF-8 if it has none.
+    """
+    return content.removeprefix(mark(content)).decode(_encoding(content))
+
+
+def _encoding(content: bytes) -> str:
+    return _MARKS.get(mark(content), "utf-8")
+
+
+@foreign.parser(raises=(ValueError,))
+def parse(content: bytes) -> Any:
+    """Return the file's JSON value; an empty object for a blank file or ``null``.
+
+    Raises ValueError if the file is not text, not JSON (``NaN`` and ``Infinity`` are none), or
+    nested too deep.
+    """
+    read = text(content)
+    try:
+        found = json.loads(read, parse_constant=_no_number) if read.strip() else None
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    return {} if found is None else found
+
+
+def readable(content: bytes | None) -> dict[str, Any]:
+    """Return the file's settings; empty if it is absent, cannot be read, or holds no object."""
+    try:
+        found = parse(content or b"")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def as_json(document: object, like: bytes) -> bytes:
+    """Write JSON with the indentation, line ends, final newline and encoding of another file.
+
+    Half a surrogate pair stays an escape, because no encoding can write it.
+    """
+    former = text(like)
+    found = patterns.search(r"\n([ \t]+)", former)
+    written = json.dumps(document, indent=found[1] if found else "  ", ensure_ascii=False)
+    written = "".join(
+        f"\\u{ord(each):04x}" if "\ud800" <= each <= "\udfff" else each for each in written
+    )
+    if former.endswith("\n") or not former.strip():
+        written += "\n"
+    if "\r\n" in former:
+        written = written.replace("\n", "\r\n")
+    return mark(like) + written.encode(_encoding(like))
 
 
 @foreign.parser()

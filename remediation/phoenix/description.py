@@ -11,7 +11,7 @@ from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_features
-from remediation.edits.json_files import as_json
+from remediation.edits.daemon_json import as_json
 
 
 class _Described(msgspec.Struct):

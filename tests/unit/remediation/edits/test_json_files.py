@@ -6,8 +6,7 @@ import codecs
 
 import pytest
 
-from remediation.edits import json_files
-from remediation.edits.daemon_json import daemon_json, data_root
+from remediation.edits.daemon_json import daemon_json, data_root, parse
 from tests.doubles.naming import naming
 
 _MARKED = {
@@ -20,7 +19,7 @@ _MARKED = {
 @pytest.mark.parametrize(("mark", "encoding"), _MARKED.values(), ids=_MARKED)
 def test_daemon_json_with_a_byte_order_mark_keeps_its_encoding(mark: bytes, encoding: str) -> None:
     before = mark + '{\r\n    "labels": ["a=ü"]\r\n}\r\n'.encode(encoding)
-    assert json_files.parse(before) == {"labels": ["a=ü"]}
+    assert parse(before) == {"labels": ["a=ü"]}
     after = daemon_json(before)
     labels = '    "labels": [\r\n        "a=ü"\r\n    ],\r\n'
     wanted = "{\r\n" + labels + '    "storage-driver": "fuse-overlayfs"\r\n}\r\n'
@@ -42,7 +41,7 @@ def test_data_root_behind_a_byte_order_mark_is_found(mark: bytes, encoding: str)
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"null", codecs.BOM_UTF8, codecs.BOM_UTF16_LE])
 def test_blank_settings_are_an_empty_object(content: bytes) -> None:
-    assert json_files.parse(content) == {}
+    assert parse(content) == {}
 
 
 @pytest.mark.parametrize(
@@ -61,4 +60,4 @@ def test_blank_settings_are_an_empty_object(content: bytes) -> None:
 def test_parse_of_settings_that_dockerd_rejects_is_refused(content: bytes) -> None:
     """Each of these was given to ``dockerd --validate`` of 26.1.5, and so were those above."""
     with naming(ValueError):
-        json_files.parse(content)
+        parse(content)
