@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -132,25 +132,25 @@ def _watched(
     denials cannot be read, it says so once, and ``apply`` goes on.
     """
     window: audit_window.Window | None = None
-    begun, last = False, 0.0
+    begun, last, ends = False, 0.0, ExitStack()
 
     def tell(line: str) -> None:
         nonlocal window, begun, last
         if not begun:
-            begun, window, last = True, _opened(node, source), time.monotonic()
+            begun, window, last = True, _opened(node, source, ends), time.monotonic()
         due = not line or time.monotonic() >= last + often
         try:
             for denial in window.new_denials() if window and due else ():
                 printing.tell(Notice(f"denied: {denial.summary}"), style="yellow")
             last = time.monotonic() if due else last
         except Exception as error:  # noqa: BLE001 - no error may stop apply here
-            _end(window)
+            ends.close()
             window = None
             printing.tell(Notice(f"denials are no longer shown: {error}"))
         if line:
             printing.tell(line)
 
-    try:
+    with ends:
         try:
             yield tell
         except Exception:
@@ -159,18 +159,13 @@ def _watched(
             raise
         if begun:
             tell("")
-    finally:
-        _end(window)
 
 
-def _opened(node: Transport, source: str) -> audit_window.Window | None:
+def _opened(node: Transport, source: str, ends: ExitStack) -> audit_window.Window | None:
     try:
-        return audit_window.Window(node, source)
+        window = audit_window.Window(node, source)
     except Exception as error:  # noqa: BLE001 - no error may stop apply here
         printing.tell(Notice(f"denials are not shown: {error}"))
         return None
-
-
-def _end(window: audit_window.Window | None) -> None:
-    if window:
-        window.end()
+    ends.callback(window.end)
+    return window
