@@ -76,7 +76,6 @@ class ContainerOptions(Action[OptionsState]):
 
     Args:
         runtime: manages the container. Proxmox's writes the file anew at every stop.
-        ctid: the container.
         edit: returns the desired configuration; applied twice it changes nothing more.
         put_back: returns a configuration in which everything that ``edit`` sets is as in another
             one, which is the second argument, and all else stays.

@@ -82,7 +82,6 @@ class Package(Action[PackageState]):
     """A Debian package is installed; rolled back with just the packages that came with it.
 
     Args:
-        package: the package.
         beside: packages to be installed with it, of which a release may not have all.
         after: packages that the plan installs before it, if they are not there; what they need,
             too, is theirs to roll back.

@@ -213,9 +213,7 @@ class _Piped(io.RawIOBase):
 
     Then what is new is shown before each further read: all that came before is counted by then.
 
-    Args:
-        descriptor: the pipe's.
-        show: prints what is new, if anything is to be printed before the end.
+    ``show`` prints what is new, if anything is to be printed before the end.
 
     Attributes:
         stays_open: whether it is taken for one that stays open.

@@ -30,7 +30,6 @@ class Reads:
     go, of all actions that drifted.
 
     Args:
-        check: asked by ``check``.
         capture: asked by ``capture``, ``current`` and ``rollback``.
         consent: asked by ``require_reversible``, and by ``side_effects`` of apply alone.
         side_effects: asked by ``side_effects`` on either way, besides those of ``capture``.
@@ -196,9 +195,6 @@ class Step:
     """An action, the machine it works on, and what follows a change and its rollback.
 
     Args:
-        action: what is done.
-        on: reaches the machine.
-        then: what follows a change.
         then_back: what follows its rollback, if that is something else.
         place: which machine it is: the name that ``on`` has for it is for people.
         inside: what an action of the node's asks in the container before its change.

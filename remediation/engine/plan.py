@@ -52,7 +52,6 @@ class Plan:
         journal: holds their before-images.
         tell: is called with one line before anything that takes time.
         not_checked: why some of the plan's steps cannot be checked now, a sentence each.
-        container_exists: whether the plan's container exists.
         deferred: steps that need the container running. Only a rollback takes them, and starts the
             container first.
         start_container: starts the container for the deferred steps, and stops it again if it was
