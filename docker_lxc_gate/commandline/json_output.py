@@ -82,14 +82,18 @@ def shown(value: object) -> Any:
     )
 
 
-def with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return values of JSON with each text changed. The keys stay, since they are ours."""
+def with_texts(
+    value: Any, change: Callable[[str], str], change_key: Callable[[str], str] = str
+) -> Any:
+    """Return values of JSON with each text changed, and keys as told; ours stay as they are."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list | tuple):
-        return [with_texts(each, change) for each in value]
+        return [with_texts(each, change, change_key) for each in value]
     if isinstance(value, dict):
-        return {key: with_texts(each, change) for key, each in value.items()}
+        return {
+            change_key(key): with_texts(each, change, change_key) for key, each in value.items()
+        }
     return value
 
 

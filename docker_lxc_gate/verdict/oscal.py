@@ -12,10 +12,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict.record import WAIVED, Outcome, Requirement, Run, Target, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from docker_lxc_gate.verdict.summary import block
+from docker_lxc_gate.verdict.summary import block, plain
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -57,7 +56,7 @@ def encoded(run: Run) -> str:
 
 
 def _result(run: Run, target: Target, whole: UUID) -> dict[str, Any]:
-    name, result = one_line(target.name) or "gate", uuid5(whole, target.name)
+    name, result = plain(target.name) or "gate", uuid5(whole, target.name)
     item = uuid5(NAMESPACE_URL, f"docker-lxc-gate {target.name}")  # the same in each run
     asked = [each for each in run.asked if each.target == target.name]
     clauses = {each.id: each for each in run.requirements if each.target == target.name}
@@ -89,7 +88,7 @@ def _result(run: Run, target: Target, whole: UUID) -> dict[str, Any]:
 def _observation(outcome: Outcome, result: UUID, item: UUID, ended: datetime) -> dict[str, Any]:
     return {
         "uuid": _id(result, outcome),
-        "title": one_line(outcome.title),
+        "title": plain(outcome.title),
         "description": outcome.word,
         "methods": ["TEST"],
         "subjects": [{"subject-uuid": item, "type": "inventory-item"}],
@@ -106,7 +105,7 @@ def _risk(outcome: Outcome, waiver: Waiver, result: UUID) -> dict[str, Any]:
     """Return what a waiver accepts until its day."""
     return {
         "uuid": _id(result, outcome, "risk"),
-        "title": f"Waived: {one_line(outcome.title)}",
+        "title": f"Waived: {plain(outcome.title)}",
         "description": _code(outcome.cause),
         "statement": _code(waiver.terms),
         "status": "deviation-approved",

@@ -22,7 +22,7 @@ import pytest
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.commandline.json_output import with_texts
 from docker_lxc_gate.machines.fleet import Listing
-from docker_lxc_gate.printable import counted
+from docker_lxc_gate.printable import counted, one_line
 from docker_lxc_gate.verdict.evidence import bounded
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 from docker_lxc_gate.verdict.waivers import GIVEN, Use, Used, Waiver
@@ -351,7 +351,8 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
         run.verdict += ", but for what is waived"
     if run.code == HOLDS and run.shard and run.shard.is_empty:
         run.verdict = "no node in this shard"
-    return msgspec.convert(with_texts(msgspec.to_builtins(run), _bounded), Run)
+    clean = with_texts(msgspec.to_builtins(run), _bounded, lambda key: _bounded(one_line(key)))
+    return msgspec.convert(clean, Run)
 
 
 def _by_target(outcomes: list[Outcome]) -> defaultdict[str, list[Outcome]]:

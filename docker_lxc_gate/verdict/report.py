@@ -230,7 +230,7 @@ def _describe(results: Path, run: record.Run) -> None:
     for target in run.targets:
         on = f" ({target.name})" if several else ""
         facts |= {f"{key}{on}": value for key, value in target.facts.items()}
-    lines = (f"{_escaped(key)}={one_line(value)}" for key, value in facts.items())
+    lines = (f"{_escaped(key, ' :=')}={_escaped(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
     executor = {
         "name": "docker-lxc-gate",
@@ -245,9 +245,9 @@ def _describe(results: Path, run: record.Run) -> None:
             _write(results / f"{result['uuid']}-result.json", json.dumps(result))
 
 
-def _escaped(key: str) -> str:
-    """Return a key escaped for Java's properties."""
-    return "".join(f"\\{char}" if char in " :=" else char for char in key)
+def _escaped(text: str, separators: str = "") -> str:
+    """Return a key or value in one line, escaped for Java's properties."""
+    return "".join(f"\\{char}" if char in f"\\{separators}" else char for char in one_line(text))
 
 
 def _short(path: Path) -> str:

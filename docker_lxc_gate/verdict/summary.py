@@ -1,6 +1,7 @@
 """A page in Markdown from the record of a run, as for GitHub's job summary or a merge request.
 
 A guest's text stands in indented blocks alone, each line of it, so it is no link and no heading.
+Titles and names may be those of a record that was merged: :func:`plain` lets them be no markup.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 #: GitHub drops a summary of more than 1 MiB (bytes).
 _ROOM = 900_000
 _CAUSE = 1000
+_MARKUP = {ord(char): f"\\{char}" for char in "\\`*_[]<>!|#~&"}
 
 
 def encoded(run: Run) -> str:
@@ -29,8 +31,8 @@ def encoded(run: Run) -> str:
         if len(page.encode()) > _ROOM:
             return f"{page}\n\n{len(causes) - number} more causes: see verdict.json\n"
         cause = block(shortened(each.cause, _CAUSE))
-        on = f"{each.target}: " if len(run.targets) > 1 else ""
-        page += f"\n\n**{on}{each.title}**: {each.word} ({each.where})\n\n{cause}"
+        title = f"{each.target}: {each.title}" if len(run.targets) > 1 else each.title
+        page += f"\n\n**{plain(title)}**: {each.word} ({plain(each.where)})\n\n{cause}"
     return f"{page}\n"
 
 
@@ -43,20 +45,25 @@ def _front(run: Run) -> Iterator[str]:
     who = f"{run.user} on {run.machine}, {times}"
     yield block("\n".join([gate, who, run.command, *run.remarks]))
     for why, which in run.left_out:
-        yield f"Not asked: {which}\n\n{block(why)}"
+        yield f"Not asked: {plain(which)}\n\n{block(why)}"
     if len(run.targets) > 1:
-        rows = (f"| {' | '.join(row)} |" for row in run.by_target)
+        rows = (f"| {' | '.join(map(plain, row))} |" for row in run.by_target)
         head = "| target | verdict | clauses that are not compliant |"
         yield "\n".join([head, "| --- | --- | --- |", *rows])
     for target in run.targets:
-        yield f"## {target.name or 'Scenarios'}"
+        yield f"## {plain(target.name) or 'Scenarios'}"
         yield block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))
         rows = (
-            f"| {', '.join(each.requirements)} | {each.title} | {each.word} |"
+            f"| {plain(', '.join(each.requirements))} | {plain(each.title)} | {each.word} |"
             for each in run.scenarios
             if each.target == target.name
         )
         yield "\n".join(["| clause | scenario | verdict |", "| --- | --- | --- |", *rows])
+
+
+def plain(text: str) -> str:
+    """Return a name as one line of Markdown without markup, whatever it is; also in a table."""
+    return one_line(text).translate(_MARKUP)
 
 
 def block(text: str) -> str:

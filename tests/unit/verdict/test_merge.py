@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from markdown_it import MarkdownIt
 from msgspec import structs
 
 from docker_lxc_gate.errors import UsageError
@@ -253,6 +255,37 @@ def test_shards_that_are_merged_equal_the_whole_run_but_for_times(toy: Toy) -> N
     assert done.ret == whole.ret == 1
     tables = [each.stdout.str().partition("target  ")[2] for each in (whole, done)]
     assert tables[1].startswith(tables[0])
+
+
+def test_merge_of_a_record_with_hostile_names_has_them_in_one_line_and_as_no_markup(
+    toy: Toy,
+) -> None:
+    """Keys, titles and targets are those of whoever wrote the shard's record."""
+    name, title = "b/9\n# x", "A ![x](http://evil/t) <img src=y> `a`\n\n# forged | b \\"
+    versions = {"Docker\nVerdict": "compliant", "K\r\x1b[2J": "a\\", "Z": "z"}
+    shard = Shard(1, 1, (Expected(name, "b", PLAN, 1), Expected("b/951", "b", PLAN, 1)))
+    both = outcome(name, 1, where="*a*"), outcome("b/951")
+    red, green = (structs.replace(each, title=title) for each in both)
+    targets = [Target(name, PLAN, versions=versions), Target("b/951", PLAN)]
+    one = run(1, red, green, shard=shard, targets=targets, nodes=[])
+    toy.feature("Then all is well")
+    (toy.path / "verdict.json").write_text(record.encoded(one))
+    assert toy.run("--merge", "verdict.json", "--oscal", "oscal.json").ret == 1
+    assert {"Docker\\nVerdict", r"K\x0d\x1b[2J"} <= {*toy.verdict()["targets"][0]["versions"]}
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert re.findall("(?m)^Verdict=(.*)", environment) == ["not compliant"]
+    assert r"(b/9\\n#\ x)=a\\" + "\n" in environment
+    markdown = MarkdownIt("commonmark").enable("table")
+    tokens = markdown.parse((toy.path / "reports/summary.md").read_text())
+    assert [each.tag for each in tokens if each.type == "heading_open"] == ["h1", "h2", "h2"]
+    texts = [each for token in tokens for each in token.children or ()]
+    assert {each.type for each in texts} == {"text", "strong_open", "strong_close"}
+    shown = title.replace("\n", "\\n")
+    assert [each.content for each in texts].count(shown) == 2, "in the table of each target"
+    [risky, _] = json.loads((toy.path / "oscal.json").read_text())["assessment-results"]["results"]
+    for text, whole in ((risky["title"], "b/9\\n# x"), (risky["observations"][0]["title"], shown)):
+        [inline] = [each for each in markdown.parse(text) if each.type == "inline"]
+        assert [each.content for each in inline.children or ()] == [whole]
 
 
 def test_merge_of_shards_of_two_days_is_refused(tmp_path: Path) -> None:
