@@ -26,6 +26,7 @@ from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.process import uninterrupted
 from docker_lxc_gate.printable import counted
+from docker_lxc_gate.verdict.summary import plain
 from remediation import plan_file, provision
 from remediation.cli import options, printing
 from remediation.cli.bundle import keep, output, sign
@@ -143,9 +144,10 @@ def _effects(aim: Target, argv: list[str], faults: tuple[str, ...]) -> list[str]
         f"the plan {aim.plan} is applied to it and to the node, and rolled back at the end",
         f"the gate changes it, runs an image that it pulls, makes and destroys container {second}",
         f"container {first} is broken on purpose, {counted(len(faults), 'time')}",
+        "reports/kill-matrix.json of the clone is replaced",
         f"container {first} is destroyed; all this takes ten minutes to an hour",
     ]
-    return effects if faults else [*effects[:3], effects[4]]
+    return effects if faults else [*effects[:3], effects[-1]]
 
 
 def _node(node: Transport) -> dict[str, str]:
@@ -222,4 +224,4 @@ def _row(run: Run, proof: _Proof, bundle: Path) -> str:
         f"{len(proof.node_differs)} facts differ" if proof.node_differs else "as before",
         hashlib.sha256(bundle.read_bytes()).hexdigest(),
     ]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(plain, cells))} |"

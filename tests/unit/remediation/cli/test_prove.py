@@ -78,7 +78,7 @@ class Node:
             reports = at / "reports"
             reports.mkdir()
             whole = run({"a": GREEN}, verdict="compliant")
-            whole.targets[0].versions = {"Kernel": "6.14", "LXC": "6.0", "Docker": "26.1"}
+            whole.targets[0].versions = {"Kernel": "6.14", "LXC": "6.0", "Docker": "26|1\n2"}
             (reports / bundle.RECORD).write_text(record.encoded(whole))
             return self.code, b""
         faults = [{"id": each, "unasked": "", "problems": []} for each in prove._FAULTS]
@@ -114,6 +114,7 @@ def test_all_of_it_is_done_in_reserved_containers_and_kept_in_a_bundle(node: Nod
     assert proof == {"faults": dict.fromkeys(prove._FAULTS, "as expected"), "node_differs": []}
     row = next(line for line in said.splitlines() if line.startswith("| "))
     assert "6.14 | 6.0 |" in row
+    assert "| 26\\|1\\\\n2 | compliant;" in row
     assert "| compliant; asked: 1 of 1 scenario | 4 of 4 | as before |" in row
     assert bundle.verified(prove.Path("b.tar.zst"), None).problems == []
 
@@ -147,6 +148,7 @@ def test_a_container_that_exists_is_refused_and_nobody_is_asked_without_a_termin
     assert "pct create 951 local:vztmpl/d.tar.zst" in said
     assert "makes and destroys container 952" in said
     assert "container 951 is broken on purpose, 4 times" in said
+    assert "reports/kill-matrix.json of the clone is replaced" in said
     node.there = {952}
     code, said = told("--yes")
     assert (code, node.did) == (3, [])
