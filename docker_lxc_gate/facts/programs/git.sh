@@ -1,7 +1,8 @@
 # git, without writing the index or prompting, and as the checkout's owner, because the checkout's
 # configuration names programs (filters, ssh, transports) that must not run as root. A .git that is
 # a file names the directory with that configuration, and a linked work tree's names one more. The path
-# is resolved once: whoever owns a directory above it may exchange a link in it at any time.
+# is resolved once: whoever owns a directory above it may exchange a link in it at any time. The
+# directories above those that git finds by itself are judged with and without their links.
 
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
@@ -35,16 +36,20 @@ is not safe: chmod go-w $path" >&2
             exit 77
         fi
     done
-    above=$repository
-    while [ "$owner" = 0 ] && [ "$above" != / ]; do
-        above=$(dirname -- "$above")
-        # In a directory with the sticky bit, such as /tmp, nobody renames another's.
-        if [ "$(stat -c %u -- "$above")" != 0 ] ||
-            [ -n "$(find "$above" -maxdepth 0 -perm -002 ! -perm -1000)" ]; then
-            echo "$repository belongs to root, and others may exchange it, because they may write \
-to $above, so running git there as root is not safe: move the checkout" >&2
-            exit 77
-        fi
+    [ -e "$directory" ] || directory=$repository common=$repository
+    for path in "$repository" "$directory" "$(realpath -m -- "$directory")" \
+        "$common" "$(realpath -m -- "$common")"; do
+        while [ "$owner" = 0 ] && [ -n "$path" ]; do
+            path=${path%/*}
+            [ "$path" != "$repository" ] || break # it and those above it were judged
+            # In a directory with the sticky bit, such as /tmp, nobody renames another's.
+            if [ -z "$(find "${path:-/}" -maxdepth 0 -uid 0 \
+                \( -type l -o ! -perm -002 -o -perm -1000 \))" ]; then
+                echo "$repository belongs to root, and others may exchange it, because they may \
+write to ${path:-/}, so running git there as root is not safe: move the checkout" >&2
+                exit 77
+            fi
+        done
     done
     if [ "$owner" != 0 ]; then
         home=$(getent passwd "$owner" | cut -d: -f6)

@@ -130,6 +130,30 @@ def test_checkout_of_roots_that_others_may_exchange_is_refused(repository: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
+@pytest.mark.parametrize("of", ["a work tree", "a .git that is a link", "a link on the way"])
+def test_checkout_of_roots_whose_git_directory_others_may_exchange_is_refused(
+    repository: Path, tmp_path: Path, of: str
+) -> None:
+    checked, theirs = repository, tmp_path / "theirs"
+    theirs.mkdir()
+    if of == "a work tree":
+        checked = tmp_path / "work tree"
+        moved = repository.rename(theirs / "phoenix")
+        git(moved, "worktree", "add", "-q", "--detach", str(checked))
+    elif of == "a .git that is a link":
+        (repository / ".git").rename(theirs / "git")
+        (repository / ".git").symlink_to(theirs / "git")
+    else:
+        (repository / ".git").rename(tmp_path / "git")
+        (theirs / "link").symlink_to(tmp_path)
+        (repository / ".git").write_text(f"gitdir: {theirs}/link/git\n")
+    assert checkout(Local(), str(checked)) is not None
+    theirs.chmod(0o777)
+    with naming(FactError, checked, f"write to {theirs},", "move the checkout"):
+        checkout(Local(), str(checked))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
 @pytest.mark.parametrize("mode", [0o666, 0o664])
 def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path, mode: int) -> None:
     """The group is root's, but may be the mask of an ACL."""
@@ -311,10 +335,10 @@ def test_link_to_the_checkout_that_is_exchanged_meanwhile_is_not_followed(
     (repository / INSTALL_SCRIPT).write_text("#!/bin/sh\n")
     subprocess.run(["chown", "-R", "65534:65534", str(repository)], check=True)
     (programs := tmp_path / "bin").mkdir()
-    (programs / "dirname").write_text(
-        f'#!/bin/sh\nln -sfn {repository} {tmp_path}/link\nexec /usr/bin/dirname "$@"\n'
+    (programs / "find").write_text(
+        f'#!/bin/sh\nln -sfn {repository} {tmp_path}/link\nexec /usr/bin/find "$@"\n'
     )
-    (programs / "dirname").chmod(0o755)
+    (programs / "find").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     (tmp_path / "link").symlink_to("/usr/share")
     with suppress(FactError):
