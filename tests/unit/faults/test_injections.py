@@ -156,6 +156,7 @@ INSTALL, PHOENIX = f"{REPOSITORY}/{phoenix.INSTALL_SCRIPT}", f"{REPOSITORY}/bin/
 CHANGED = {
     **dict.fromkeys(["F03-proc", "F11", "F12-attached", "F14", "F15-own", "F16"], PROFILES),
     **dict.fromkeys(["F16-denied", "F17", "F18", "F19", "F26-everything", "F26-kill"], PROFILES),
+    **dict.fromkeys(["F26-firmware", "F26-covers"], PROFILES),
     **dict.fromkeys(["F51", "F51-append", "F51-rewrite", "F51-fails", "F52"], frozenset({INSTALL})),
     "F06": {CONF, "etc/apparmor.d/lxc-other", "etc/lxc/other.conf"},
     "F13": {CONF},
