@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
 from remediation.engine.action import Outcome, Place, SideEffect, Step
-from remediation.engine.plan import Plan, Stage, asked_together, elsewhere, once
+from remediation.engine.plan import Plan, Stage, another_machine, asked_together, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
 
 
@@ -182,29 +180,15 @@ class _Run:
             step.action.require_reversible(on)
         images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
         for (step, _), (_, _, image) in zip(steps, images, strict=True):
-            if entry := entries.get(step.action.id):
-                self._require_same_machine(step, entry, image)
+            entry = entries.get(step.action.id)
+            if entry and (said := another_machine(journal, entry, step, image)):
+                raise errors.NotClean(said)
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.images |= {action: image for action, _, image in images}
             self.plan.enter(Stage.RECORD)
             journal.record(images, {s.action.id: s.action.path for s, _ in steps})
-
-    def _require_same_machine(self, step: Step, entry: Entry, image: Any) -> None:
-        journal, action, machine_of = self.plan.journal, step.action, step.machine_of
-        if machine_of is None or not machine_of(image):
-            return
-        earlier = [journal.image(each.before, action.before) for each in entry.images]
-        if {*map(machine_of, earlier)} - {"", machine_of(image)}:
-            ids = [e.action for e in journal.entries() if e.place is Place.CONTAINER]
-            raise errors.NotClean(
-                f"{journal.path} on {journal.machine} holds before-images of another container "
-                f"{journal.ctid} (another /etc/machine-id), which a rollback would restore into "
-                "this one. If that one is gone, give them up, with the same --target: "
-                f"{errors.ACCEPT} {shlex.join([action.id, *ids])}. If it is the same one with a "
-                f"new id, roll back first: {errors.ROLLBACK}"
-            )
 
     def _apply_one(
         self,

@@ -6,6 +6,7 @@ Nothing in this package knows of Docker or AppArmor.
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines.batch import Ahead
 from remediation.engine.action import Action, Consequence, Place, Step
-from remediation.engine.errors import ACCEPT
+from remediation.engine.errors import ACCEPT, ROLLBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -166,6 +167,24 @@ def elsewhere(entry: Entry | None, step: Step) -> str:
     return (
         f"it was done to {entry.path}, and here it is {path}: name the same repository and runtime "
         "as then"
+    )
+
+
+def another_machine(journal: Journal, entry: Entry, step: Step, image: Any) -> str:
+    """Return what to do if an entry is of another machine than a new image; empty if not."""
+    action, machine_of = step.action, step.machine_of
+    if machine_of is None or not machine_of(image):
+        return ""
+    earlier = [journal.image(each.before, action.before) for each in entry.images]
+    if not {*map(machine_of, earlier)} - {"", machine_of(image)}:
+        return ""
+    ids = [each.action for each in journal.entries() if each.place is Place.CONTAINER]
+    return (
+        f"{journal.path} on {journal.machine} holds before-images of another container "
+        f"{journal.ctid} (another /etc/machine-id), which a rollback would restore into this one. "
+        "If that one is gone, give them up, with the same --target: "
+        f"{ACCEPT} {shlex.join([action.id, *ids])}. If it is the same one with a new id, roll back "
+        f"first: {ROLLBACK} and --force"
     )
 
 

@@ -6,7 +6,7 @@ the end.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,15 @@ from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
 from remediation.engine.action import Consequence, Outcome, Place, SideEffect, Step
 from remediation.engine.differing import differing
-from remediation.engine.plan import Plan, Stage, asked_together, elsewhere, lost, once
+from remediation.engine.plan import (
+    Plan,
+    Stage,
+    another_machine,
+    asked_together,
+    elsewhere,
+    lost,
+    once,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +49,8 @@ def roll_back(plan: Plan, *, force: bool = False) -> list[Outcome]:
     overwrites what somebody changed since, keeping a copy. Return what became of each action.
 
     Raises:
-        NotClean: another container's plan was applied after this one, and still is.
+        NotClean: another container's plan was applied after this one, and still is; or, without
+            force, another container has this one's number.
         LockedError: another run holds the node.
         ChangedSince: somebody changed what would be overwritten; nothing was rolled back.
         Busy: another program is working on it; nothing was rolled back, with or without force.
@@ -122,6 +131,7 @@ class _Rollback:
         changed = self._changed_since([entry for entry in entries if entry not in deferred])
         with ExitStack() as stack:
             if deferred and self._start_container(stack, [entry.action for entry in deferred]):
+                self._require_same_machine(entries)
                 changed += self._changed_since(deferred)
             self._keep_copies(changed)
             entries = [entry for entry in entries if entry.action not in self.failures]
@@ -161,6 +171,7 @@ class _Rollback:
         on = self.on = asked_together(
             [step for _, step in known], lambda each: each.reads().capture
         )
+        self._require_same_machine(entries)
         for entry, step in known:
             try:
                 images = [
@@ -182,9 +193,24 @@ class _Rollback:
             raise errors.ChangedSince({step.action.title: drift for step, drift in found})
         return found
 
+    def _require_same_machine(self, entries: Sequence[Entry]) -> None:
+        """Raise NotClean if another container has the number now, unless that is forced."""
+        for entry in entries:
+            step, said = self.plan.step(entry.action), ""
+            if self.force or self.last or step is None or step.machine_of is None:
+                continue
+            if container := self.on.get(Place.CONTAINER):
+                container.expect(step.inside)
+            with suppress(Exception):  # one that does not tell may be the same one
+                image = step.action.capture(self.on.get(step.place, step.on))
+                said = another_machine(self.plan.journal, entry, step, image)
+            if said:
+                raise errors.NotClean(said)
+
     def _start_container(self, stack: ExitStack, actions: Sequence[str]) -> bool:
         """Start the container until the stack ends, or note that these cannot be rolled back."""
         self.plan.enter(Stage.START)
+        self.on = {}
         try:
             stack.enter_context(self.plan.start_container())
         except Exception as error:  # noqa: BLE001 - the others can be rolled back without it

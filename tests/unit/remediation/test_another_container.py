@@ -46,6 +46,22 @@ def test_apply_to_another_container_of_the_same_number_is_refused(tmp_path: Path
     apply(whole.plan())
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_rollback_of_another_container_of_the_same_number_is_refused_unless_forced(
+    tmp_path: Path, *, stopped: bool
+) -> None:
+    """Its configuration may be the former one's, byte for byte, so nothing seems changed."""
+    whole = again(tmp_path, f"{_NEW}\n")
+    if stopped:
+        whole.shutdown(950)
+    journal = whole.plan().journal
+    lines = journal.lines()
+    with naming(NotClean, "another container 950", "journal accept container-options", "--force"):
+        roll_back(whole.plan())
+    assert journal.lines() == lines
+    assert roll_back(whole.plan(), force=True)
+
+
 @pytest.mark.parametrize("machine_id", [f"{_FORMER}\n", "", "uninitialized\n", "\x1b[31m"])
 def test_apply_to_the_same_container_or_one_that_tells_nothing_goes_on(
     tmp_path: Path, machine_id: str
