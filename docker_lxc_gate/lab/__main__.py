@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import textwrap
@@ -16,14 +15,14 @@ from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.output import Console, run
 from docker_lxc_gate.lab import progress
 from docker_lxc_gate.lab.errors import require_programs
-from docker_lxc_gate.lab.machine import MACHINES, Lab, chosen, require_releases
+from docker_lxc_gate.lab.machine import Lab, require_releases
 from docker_lxc_gate.lab.node import READY
+from docker_lxc_gate.lab.recipe import DEFAULT_RELEASE, NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from docker_lxc_gate.lab.image import Images
-    from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.machines.ssh.address import SshAddress
 
     _Rows = Mapping[str, str | Sequence[str] | None]
@@ -52,31 +51,11 @@ def main(ctx: click.Context, mirror: str) -> None:
     ctx.obj = Lab.open(mirror=mirror, steps=progress.on(Console(stderr=True)))
 
 
-def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose a machine; the command gets the machine."""
-
-    @click.option(
-        "--machine",
-        "name",
-        type=click.Choice(MACHINES),
-        help="Kind of node (default: $LAB_MACHINE, then default).",
-    )
-    @click.option(
-        "--machine-file",
-        "file",
-        metavar="FILE",
-        help="Where Proxmox's packages come from (default: $LAB_MACHINE_FILE).",
-    )
-    @functools.wraps(command)
-    def run(lab: Lab, name: str | None, file: str | None, **others: object) -> None:
-        command(lab, machine=chosen(name or "", file or ""), **others)
-
-    return run
-
-
 @main.command()
 @click.option(
-    "--release", default="", help="Debian release of the node (default: the machine's own)."
+    "--release",
+    default=DEFAULT_RELEASE,
+    help=f"Debian release of the node (default: {DEFAULT_RELEASE}).",
 )
 @click.option(
     "--dry-run",
@@ -85,21 +64,13 @@ def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
 )
 @with_form()
 @click.pass_obj
-@_of_machine
-def up(
-    lab: Lab,
-    *,
-    machine: Machine,
-    release: str,
-    dry_run: bool,
-    form: str,
-) -> None:
+def up(lab: Lab, *, release: str, dry_run: bool, form: str) -> None:
     """Start the machine. Builds what is missing, uses what exists."""
     if dry_run:
-        require_releases(release or machine.release)
-        _print(_recipe(lab.images(machine), release or machine.release), form)
+        require_releases(release)
+        _print(_recipe(lab.images(), release), form)
         return
-    lab.up(release, machine=machine)
+    lab.up(release)
     _print(_state(lab), form)
 
 
@@ -107,10 +78,9 @@ def up(
 @click.argument("release")
 @with_form()
 @click.pass_obj
-@_of_machine
-def template(lab: Lab, *, machine: Machine, release: str, form: str) -> None:
+def template(lab: Lab, *, release: str, form: str) -> None:
     """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
-    lab.up(lab.state.release, [release], machine=machine)
+    lab.up(lab.state.release or DEFAULT_RELEASE, [release])
     _print(_state(lab), form)
 
 
@@ -202,19 +172,16 @@ def _state(lab: Lab) -> _Rows:
 
 
 def _recipe(images: Images, release: str) -> _Rows:
-    machine, name = images.machine, images.node_name(release)
-    for repository in machine.repositories:
-        repository.require_release(release)
+    name = images.node_name(release)
     there = (images.folder / name).is_dir()
     return {
-        "machine": f"{machine.name}, Debian {release}",
+        "machine": f"Debian {release}",
         "image": f"{name} ({'exists' if there else 'would be built'})",
-        "from": "\n".join((*images.archives.lines(release), *map(str, machine.repositories))),
-        "packages": machine.packages,
-        "pct": "our front end over LXC" if machine.front_end else "the packages' own",
-        "unchecked": "whether these archives answer, "
-        + ("are signed by the key, " if machine.repositories else "")
-        + "and have the packages: a dry run uses no network",
+        "from": "\n".join(images.archives.lines(release)),
+        "packages": NODE.packages,
+        "pct": "our front end over LXC",
+        "unchecked": "whether these archives answer, and have the packages: "
+        "a dry run uses no network",
     }
 
 

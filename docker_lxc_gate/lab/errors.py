@@ -8,7 +8,6 @@
         ├── MissingProgram     a program is not installed; names the Debian package
         ├── NoSpace            too little room below the lab's home
         ├── NoSources          this machine's apt names no Debian archive
-        ├── Unreachable        a repository that the machine needs does not answer
         ├── ImageBuildFailed   mmdebstrap or mke2fs failed; carries their last lines
         └── MachineFailed      QEMU did not start, boot or answer; carries the console's last lines
 """
@@ -45,10 +44,6 @@ class NoSpace(LabError):
 
 class NoSources(LabError):
     """apt on this machine names no archive of Debian proper."""
-
-
-class Unreachable(LabError):
-    """A repository does not answer; nothing was created."""
 
 
 class ImageBuildFailed(LabError):

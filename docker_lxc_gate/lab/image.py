@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from docker_lxc_gate.lab.progress import Steps
-    from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.lab.sources import Archives
     from docker_lxc_gate.lab.tree import Entry
 
@@ -115,37 +114,23 @@ class Images:
     folder: Path
     archives: Archives
     steps: Steps
-    machine: Machine = recipe.DEFAULT
     programs: Programs = field(default_factory=Programs, compare=False)
 
     def node_name(self, release: str) -> str:
-        """Return what the node's image is called: no two machines share one."""
-        digest = recipe.node_digest(release, self.archives, self.machine)
-        return f"node-{self.machine.name}-{release}-{digest}"
-
-    def require_reachable(self, release: str) -> None:
-        """Raise an error if the node must be built and one of its repositories cannot serve.
-
-        That is UsageError for one of another release, Unreachable for one that is not there.
-        """
-        if not (self.folder / self.node_name(release)).is_dir():
-            for repository in self.machine.repositories:
-                repository.require_release(release)
-                repository.require_reachable(self.archives.settings)
+        """Return what the node's image is called."""
+        return f"node-{release}-{recipe.node_digest(release, self.archives)}"
 
     def node(self, release: str) -> NodeImage:
         """Return the node's image, built if need be; after a LabError nothing of it is left."""
-        machine = self.machine
-        further = "\n".join(repository.source for repository in machine.repositories)
 
         def build(into: Path) -> None:
-            with self.steps(f"packages of the {machine.name} node (Debian {release})"):
-                root = into / "root.tar"
-                self._bootstrap(root, release, machine.packages, machine.options, further)
+            with self.steps(f"packages of the node (Debian {release})"):
+                node = recipe.NODE
+                self._bootstrap(into / "root.tar", release, node.packages, node.options)
             with self.steps("the node's disk"):
                 self._disk(into)
 
-        return NodeImage(self._built(self.node_name(release), build, machine.space))
+        return NodeImage(self._built(self.node_name(release), build))
 
     def templates(self, release: str) -> dict[str, Path]:
         """Return the container templates of a release by file name, built if need be."""
@@ -172,14 +157,14 @@ class Images:
             if path.name not in keep:
                 shutil.rmtree(path)
 
-    def _built(self, name: str, build: Callable[[Path], None], space: int = SPACE) -> Path:
+    def _built(self, name: str, build: Callable[[Path], None]) -> Path:
         final = self.folder / name
         if final.is_dir():
             return final
         require_programs("mmdebstrap", "mke2fs", "ssh-keygen", "zstd")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_partial()
-        require_space(self.folder, space)
+        require_space(self.folder)
         with _renamed_when_whole(final) as partial:
             build(partial)
         self._remove_superseded(final)
@@ -200,34 +185,26 @@ class Images:
                     shutil.rmtree(path)
 
     def _bootstrap(
-        self,
-        into: Path,
-        release: str,
-        packages: Sequence[str],
-        extra: Sequence[str] = (),
-        further: str = "",
+        self, into: Path, release: str, packages: Sequence[str], extra: Sequence[str]
     ) -> None:
-        """Run mmdebstrap with ``extra`` options, from Debian's archives and ``further`` sources."""
-        listed, beside = into.with_name("lab.list"), into.with_name("lab.sources")
+        """Run mmdebstrap with ``extra`` options, from Debian's archives."""
+        listed = into.with_name("lab.list")
         listed.write_text("".join(f"{line}\n" for line in self.archives.lines(release)))
-        beside.write_text(further)
         options = [*recipe.apt_options(release), *self.archives.settings]
         argv = ["mmdebstrap", "--variant=minbase", "--architectures=amd64", *extra]
         argv += [f"--aptopt={option}" for option in options]
         argv += [f"--dpkgopt={option}" for option in recipe.APT.dpkg]
         argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
-        argv += [str(beside)] if further else []
         self.programs.run(
             argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)"
         )
         listed.unlink()
-        beside.unlink()
 
     def _disk(self, into: Path) -> None:
         for name, comment in (("id_ed25519", "docker-lxc-gate"), ("host_ed25519", "lab")):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment]
             self.programs.run([*argv, "-f", str(into / name)])
-        files = {**recipe.node_tree(self.archives, self.machine), **_key_files(into)}
+        files = {**recipe.node_tree(self.archives), **_key_files(into)}
         disk, packed, whole = into / "disk.raw", into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
             boot = tree.lay_over(base, files, (), out)

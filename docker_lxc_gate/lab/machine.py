@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.lab import progress, proxmox, recipe
+from docker_lxc_gate.lab import progress, recipe
 from docker_lxc_gate.lab.image import Images, require_space
 from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.lab.image import NodeImage
     from docker_lxc_gate.lab.node import State
     from docker_lxc_gate.lab.progress import Steps
-    from docker_lxc_gate.lab.recipe import Machine
     from docker_lxc_gate.machines.ssh.address import SshAddress
     from docker_lxc_gate.machines.ssh.connection import Ssh
 
@@ -57,30 +56,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
 _RELEASE = re.compile(r"[a-z]+")
 #: Lists, beside the images, the homes of a lab and of its copies, which share them.
 _SHARING = "shared-by"
-MACHINES = (recipe.DEFAULT.name, recipe.PROXMOX.name)
-
-
-def chosen(name: str = "", file: str = "") -> Machine:
-    """Return a kind of machine by its name.
-
-    Args:
-        name: ``default`` or ``proxmox`` (default: $LAB_MACHINE, then ``default``).
-        file: the latter's machine file (default: $LAB_MACHINE_FILE).
-
-    Raises:
-        UsageError: no such machine, or a file that is missing, wrong, or not for it.
-    """
-    name = name or os.environ.get("LAB_MACHINE") or recipe.DEFAULT.name
-    if name not in MACHINES:
-        raise UsageError(f"no machine {name!r}: expected {' or '.join(MACHINES)}")
-    if name == recipe.DEFAULT.name:
-        if file:
-            raise UsageError(f"{file}: a machine file is for --machine {recipe.PROXMOX.name}")
-        return recipe.DEFAULT
-    file = file or os.environ.get("LAB_MACHINE_FILE", "")
-    if not file:
-        raise UsageError(f"machine {name}: expected --machine-file FILE (or LAB_MACHINE_FILE=FILE)")
-    return proxmox.machine(Path(file))
 
 
 @dataclass(frozen=True)
@@ -129,17 +104,15 @@ class Lab:
         """Return the names of the machine's snapshots, oldest first."""
         return self._node.qemu.snapshots()
 
-    def images(self, machine: Machine | None = None) -> Images:
-        """Return the images of a machine (default: :func:`chosen`), built or not."""
-        found = archives(self.mirror)
-        return Images(self.home / "images", found, self.steps, machine or chosen())
+    def images(self) -> Images:
+        """Return the lab's images, built or not."""
+        return Images(self.home / "images", archives(self.mirror), self.steps)
 
     def up(
         self,
-        release: str = "",
+        release: str = recipe.DEFAULT_RELEASE,
         container_releases: Sequence[str] = (recipe.DEFAULT_RELEASE,),
         *,
-        machine: Machine | None = None,
         keep: bool = False,
     ) -> Self:
         """Bring the machine up and return self; a second call finds the first one's machine.
@@ -148,10 +121,9 @@ class Lab:
         replaced; one that was provisioned otherwise is put back and provisioned anew.
 
         Args:
-            release: Debian's release on the node (default: the machine's own).
+            release: Debian's release on the node.
             container_releases: releases whose templates the node must have. Missing ones are added
                 to ``ready``; none are removed.
-            machine: the kind of node (default: :func:`chosen`).
             keep: leave a running machine alone, even if it is outdated. A file ``keep`` below
                 ``home`` has the same effect for every checkout that shares the lab; its text is
                 shown.
@@ -160,15 +132,14 @@ class Lab:
             UsageError: a release's name is invalid.
             LabError: the machine could not be started; this call left nothing running.
         """
-        require_releases(release or recipe.DEFAULT_RELEASE, *container_releases)
+        require_releases(release, *container_releases)
         keep = keep or self._kept()
-        if not (keep and self.running):  # before anything is created
-            images = self.images(machine)
-            images.require_reachable(release or images.machine.release)
+        if not (keep and self.running):
+            self.images()  # NoSources, before anything is created
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps), self._images_alone():
             if not (keep and self.running):
-                self._up(self.images(machine), release, container_releases)
+                self._up(self.images(), release, container_releases)
         return self
 
     @contextmanager
@@ -194,7 +165,6 @@ class Lab:
             return True
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
-        release = release or images.machine.release
         name = images.node_name(release)
         with ThreadPoolExecutor(1) as beside, images.programs.ended_by_an_interrupt():
             # Each build keeps about one processor busy, and so does a boot.
@@ -218,8 +188,7 @@ class Lab:
         templates: dict[str, Path] = {}
         for release in sorted({*releases, *had}):
             templates |= images.templates(release)
-        machine = images.machine
-        return Provisioning(recipe.guest_tree(machine), templates, machine.prepare)
+        return Provisioning(recipe.guest_tree(), templates)
 
     def _start(self, image: NodeImage, wanted: Provisioning) -> None:
         """Make a machine of this image run: keep it, start it from a snapshot, or boot it."""

@@ -23,8 +23,6 @@ _REPOSITORY = "/usr/local/phoenix_hypervisor"
 _FRONT = "/usr/local/lib/pct-front"
 #: The limit for a service's start under emulation (seconds).
 _PATIENCE = 120.0
-#: The limit for preparing a node, which may generate keys (seconds).
-_PREPARING = 600.0
 #: The size of the pieces in which a large file is sent (bytes).
 _PIECE = 4 << 20
 _COMMIT = program("docker_lxc_gate.lab", "commit.sh")
@@ -40,7 +38,6 @@ class Provisioning:
 
     guest: Tree
     templates: Mapping[str, Path]
-    prepare: str = ""
 
     @property
     def stock(self) -> dict[str, str]:
@@ -55,9 +52,6 @@ class Provisioning:
 
     def fill(self, node: Transport, had: Mapping[str, str], steps: Steps) -> None:
         """Add the items that ``had`` lacks to the stock; may be repeated."""
-        if self.prepare:
-            with steps("preparing the node"):
-                node.run(["sh", "-c", self.prepare], timeout=_PREPARING).require()
         lacking = self.stock.items() - had.items()
         for name in sorted(name for name, _ in lacking if name in self.templates):
             path = self.templates[name]
@@ -73,9 +67,8 @@ class Provisioning:
             unpack = ["tar", "-xC", "/", "--no-overwrite-dir"]
             node.run(unpack, stdin=tree.archive(self.guest)).require()
             node.run(["sh", "-c", _COMMIT, "commit", _REPOSITORY], timeout=_PATIENCE).require()
-            if any(path.startswith(_FRONT) for path in self.guest):
-                # Compile now: at the first use, the new files would show up in a comparison.
-                node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
+            # Compile now: at the first use, the new files would show up in a comparison.
+            node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
 
 
 def _upload(node: Transport, path: Path, to: str) -> None:

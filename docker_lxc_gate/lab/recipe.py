@@ -1,7 +1,7 @@
 """The content of the images: packages, files, units. Pure data, and the digests over it.
 
 Packages and units are in ``recipe.toml``. Files are below ``recipe/node`` and ``recipe/container``,
-at their path in the image. A :class:`Machine` adds the parts of one kind of node.
+at their path in the image.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from docker_lxc_gate.lab import tree
-from docker_lxc_gate.lab.repository import Repository  # noqa: TC001 - msgspec reads it
 from docker_lxc_gate.lab.sources import seen_from_guest
 from docker_lxc_gate.tables import Row, table
 
@@ -33,26 +30,11 @@ _POST_STOP = "/usr/share/lxc/hooks/lxc-pve-poststop-hook"
 _UNITS = "/etc/systemd/system"
 
 
-class Machine(Row, frozen=True):
-    """A kind of node: its additions to the parts that all nodes share.
-
-    Its files are below ``recipe/<name>``, and override those of ``recipe/node``.
-    """
-
-    name: str
+class _Node(Row, frozen=True):
     packages: tuple[str, ...]
-    release: str = DEFAULT_RELEASE
-    #: Archives besides Debian's.
-    repositories: tuple[Repository, ...] = ()
-    #: mmdebstrap's options, for packages that need help.
-    options: tuple[str, ...] = ()
-    masked: tuple[str, ...] = ()
-    #: A shell script for the booted node, before provisioning; may be repeated.
-    prepare: str = ""
-    #: Whether ``pct`` is our front end over LXC.
-    front_end: bool = True
-    #: Free space needed for a build (bytes): there are three copies of its root at a time.
-    space: int = 6 << 30
+    #: mmdebstrap's options.
+    options: tuple[str, ...]
+    masked: tuple[str, ...]
 
 
 class _Container(Row, frozen=True):
@@ -71,20 +53,15 @@ class _Apt(Row, frozen=True):
 
 
 class Recipe(Row, frozen=True):
-    """``recipe.toml``; ``node`` is what all machines share, and each has its own packages alone."""
+    """``recipe.toml``."""
 
-    node: Machine
+    node: _Node
     container: _Container
     apt: _Apt
-    machine: tuple[Machine, ...]
 
 
 _RECIPE = table("docker_lxc_gate.lab", "recipe", Recipe)
-CONTAINER, APT = _RECIPE.container, _RECIPE.apt
-DEFAULT, PROXMOX = (
-    replace(machine, packages=_RECIPE.node.packages + machine.packages)
-    for machine in _RECIPE.machine
-)
+NODE, CONTAINER, APT = _RECIPE.node, _RECIPE.container, _RECIPE.apt
 
 
 def apt_options(release: str) -> tuple[str, ...]:
@@ -92,13 +69,12 @@ def apt_options(release: str) -> tuple[str, ...]:
     return APT.options if release in APT.stable else (*APT.options, APT.stale_release)
 
 
-def node_tree(archives: Archives, machine: Machine = DEFAULT) -> dict[str, Entry]:
+def node_tree(archives: Archives) -> dict[str, Entry]:
     """Return the files laid over the node's root; keys are added when it is built."""
     null = tree.Entry(link="/dev/null")
     return {
         **tree.folder(_HERE / "recipe/node", ""),
-        **tree.folder(_HERE / "recipe" / machine.name, ""),
-        **{f"{_UNITS}/{unit}": null for unit in (*_RECIPE.node.masked, *machine.masked)},
+        **{f"{_UNITS}/{unit}": null for unit in NODE.masked},
         **_enabled("multi-user.target", "systemd-networkd.service"),
         **_proxies(archives),
     }
@@ -119,37 +95,33 @@ def container_tree(archives: Archives, variant: str = "standard") -> dict[str, E
     }
 
 
-def guest_tree(machine: Machine = DEFAULT) -> dict[str, Entry]:
+def guest_tree() -> dict[str, Entry]:
     """Return the files that provisioning installs: phoenix_hypervisor, and our ``pct``."""
     guest = _HERE / "guest"
-    found: dict[str, Entry] = {}
-    if machine.front_end:
-        found = tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct")
-        launcher = (guest / "pct/launcher.py").read_bytes()
-        found["/usr/sbin/pct"] = tree.Entry(launcher, 0o755)
-        hook = (guest / "pct/poststop_launcher.py").read_bytes()
-        found[_POST_STOP] = tree.Entry(hook, 0o755)
-        found["/usr/share/lxc/config/common.conf.d/01-pve.conf"] = tree.text(
+    launcher, hook = (guest / "pct" / name for name in ("launcher.py", "poststop_launcher.py"))
+    return {
+        **tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct"),
+        "/usr/sbin/pct": tree.Entry(launcher.read_bytes(), 0o755),
+        _POST_STOP: tree.Entry(hook.read_bytes(), 0o755),
+        "/usr/share/lxc/config/common.conf.d/01-pve.conf": tree.text(
             f"lxc.hook.post-stop = {_POST_STOP}\n"
-        )
-    found |= tree.folder(guest / "phoenix_hypervisor", "/usr/local/phoenix_hypervisor")
-    found["/usr/local/bin/phoenix"] = tree.Entry(link="/usr/local/phoenix_hypervisor/bin/phoenix")
-    return found
+        ),
+        **tree.folder(guest / "phoenix_hypervisor", "/usr/local/phoenix_hypervisor"),
+        "/usr/local/bin/phoenix": tree.Entry(link="/usr/local/phoenix_hypervisor/bin/phoenix"),
+    }
 
 
-def node_digest(release: str, archives: Archives, machine: Machine = DEFAULT) -> str:
+def node_digest(release: str, archives: Archives) -> str:
     """Return the digest of the node image's recipe."""
     return tree.digest(
         "node",
         _builder(),
-        machine.packages,
-        machine.options,
-        machine.prepare,
-        [repository.source for repository in machine.repositories],
+        NODE.packages,
+        NODE.options,
         archives.lines(release),
         apt_options(release),
         APT.dpkg,
-        node_tree(archives, machine),
+        node_tree(archives),
     )
 
 

@@ -1,8 +1,7 @@
 """The archives of Debian's packages: this machine's own apt sources, or a mirror that you name.
 
 This project names no mirror. It takes only archives of Debian proper that apt fetches over the
-network, not folders, media, or other archives. Those the user names, see
-:mod:`docker_lxc_gate.lab.repository`.
+network, not folders, media, or other archives.
 """
 
 from __future__ import annotations
@@ -79,11 +78,6 @@ def archives(mirror: str = "", etc: Path = Path("/etc/apt")) -> Archives:
             "name one: --mirror URL (or LAB_MIRROR=URL), as in an apt source of Debian"
         )
     return Archives(tuple(main), tuple(security), _settings())
-
-
-def parse(text: str) -> list[Source]:
-    """Return the sources in a text: in apt's one-line form, or deb822."""
-    return [*_one_line(text), *_deb822(text)]
 
 
 def _is_debian(source: Source) -> bool:

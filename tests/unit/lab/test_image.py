@@ -14,9 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
-from docker_lxc_gate.lab import errors, image, progress, recipe, repository
+from docker_lxc_gate.lab import errors, image, progress, recipe
 from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
@@ -67,7 +66,7 @@ def calls(mmdebstrap: Path) -> list[str]:
 
 def test_node_built_once_is_found_again(images: Images, mmdebstrap: Path) -> None:
     built = images.node("trixie")
-    assert built.name == f"node-default-trixie-{recipe.node_digest('trixie', HERE)}"
+    assert built.name == f"node-trixie-{recipe.node_digest('trixie', HERE)}"
     assert built.host_key == "ssh-ed25519 AAAA"
     assert images.node("trixie") == built
     (call,) = calls(mmdebstrap)
@@ -127,20 +126,13 @@ def test_node_after_a_killed_build_removes_what_that_left(images: Images) -> Non
     assert list(images.folder.iterdir()) == [built.folder]
 
 
-def test_node_of_a_machine_is_built_with_its_options_and_repositories(
-    images: Images, mmdebstrap: Path
-) -> None:
-    (archive,) = repository.named("deb http://p/pve trixie c", b"\x98key")
-    kind = structs.replace(recipe.DEFAULT, options=("--of=machine",), repositories=(archive,))
+def test_node_is_built_with_its_options_and_archives(images: Images, mmdebstrap: Path) -> None:
     images.node("trixie")
-    replace(images, machine=kind).node("trixie")
-    default, machines = (call.split() for call in calls(mmdebstrap))
-    assert ("--of=machine" in default, "--of=machine" in machines) == (False, True)
-    assert (default[-1].rpartition("/")[2], machines[-1].rpartition("/")[2]) == (
-        *("lab.list", "lab.sources"),
-    )
+    (call,) = calls(mmdebstrap)
+    assert " ".join(recipe.NODE.options) in call
+    assert call.endswith("/lab.list")
     lines = "".join(f"{line}\n" for line in HERE.lines("trixie"))
-    assert mmdebstrap.with_name("mmdebstrap.sources").read_text() == lines + archive.source
+    assert mmdebstrap.with_name("mmdebstrap.sources").read_text() == lines
 
 
 def test_templates_of_a_new_recipe_replace_the_old_ones_of_the_release(images: Images) -> None:

@@ -141,7 +141,6 @@ class Overlap:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.booted, self.stopped = Event(), Event()
-        monkeypatch.setattr(Images, "require_reachable", lambda *_: None)
         monkeypatch.setattr(Images, "node", lambda *_: NodeImage(tmp_path / "an-image"))
         monkeypatch.setattr(Images, "templates", lambda _, release: self.templates(release))
         monkeypatch.setattr(Node, "boot", lambda *_: self.booted.set())

@@ -30,6 +30,15 @@ def test_trees_behind_a_proxy_name_it() -> None:
         assert b"10.0.2.2:1" in files["/etc/apt/apt.conf.d/50lab-proxy"].content
 
 
+def test_container_tree_with_networkd_keeps_it_on_proxmox() -> None:
+    """Whose ``pct create`` disables networkd by a preset, and writes ifupdown's file."""
+    files, presets = recipe.container_tree(HERE, "docker"), "/etc/systemd/system-preset/"
+    ours = [path for path in files if b"systemd-networkd.service" in files[path].content]
+    assert ours
+    assert max(ours) < f"{presets}00-pve.preset"
+    assert "/etc/network/.pve-ignore.interfaces" in files
+
+
 def test_recipe_names_no_mirror() -> None:
     for path in Path(recipe.__file__).parent.rglob("*"):
         if path.suffix in {".py", ".list", ".sources"}:
