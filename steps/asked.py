@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from remediation import applied, phoenix, plan_file
 from steps import machines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from remediation.plan_file import PlanFile

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +24,6 @@ from steps.docker import DockerRun, cause, said
 from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target

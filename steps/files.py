@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
@@ -26,8 +27,6 @@ from steps.foreseen import At, foreseen
 from steps.witness import lines, of_file, of_package
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from testinfra.host import Host
 
     from docker_lxc_gate.machines.read import Read

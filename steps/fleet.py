@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from remediation import plan_file
 from steps import machines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from docker_lxc_gate.machines.target import Target
 
 #: By name as the command line has it, any target on the node.

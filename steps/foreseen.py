@@ -8,6 +8,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -22,8 +23,6 @@ from docker_lxc_gate.machines.transport import Inside
 from docker_lxc_gate.verdict.collection import scenario_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     import pytest
     from pytest_bdd.parser import Step
 

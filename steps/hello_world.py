@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,8 +22,6 @@ from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, sai
 from steps.target import ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,8 +35,6 @@ from steps.docker import PATIENCE
 from steps.probe import PROBE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from testinfra.host import Host
 
     from docker_lxc_gate.machines.result import CommandResult

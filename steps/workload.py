@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,6 @@ from docker_lxc_gate.verdict import evidence
 from steps.docker import PATIENCE, cause, run_docker, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 

@@ -7,6 +7,7 @@ What doctor names is data: ``problems.toml``, and ``follows.toml``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -18,7 +19,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.tables import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
 
     from docker_lxc_gate.facts.denial.denial_groups import Group

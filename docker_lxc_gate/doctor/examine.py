@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -38,8 +39,6 @@ from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.machines.read import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 

@@ -8,6 +8,7 @@ one. Sources: systemctl(1), docker-inspect(1), moby's Engine API, volume/local a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from docker_lxc_gate.facts.failed_units import properties
 from docker_lxc_gate.machines.read import Read, content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from docker_lxc_gate.machines.result import CommandResult
 
 #: What a question to Docker ends with if Docker does not run.

@@ -8,8 +8,9 @@ colours, escaped quotes, and lines broken at the terminal's width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -20,10 +21,6 @@ from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen
 from docker_lxc_gate.formats import html_text
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 from docker_lxc_gate.tables import Row, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).

@@ -6,6 +6,7 @@ table of versions that do not go together. What the table does not know is said 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -21,8 +22,6 @@ from docker_lxc_gate.facts.apt import is_within, order
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
 

@@ -10,6 +10,7 @@ dpkg-query(1), apt-secure(8) on Valid-Until, proc_locks(5).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,6 @@ from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from docker_lxc_gate.doctor.node_reads import Confined
     from docker_lxc_gate.machines.result import CommandResult
 

@@ -6,17 +6,13 @@ Sources: apparmor_parser(8), securityfs ``apparmor/policy`` (kernel security/app
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import Read, content_of, unparsed
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Transport, at_most
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 #: The shipped profiles include abstractions; a compile takes seconds under emulation.

@@ -8,18 +8,14 @@ vzdump(1), tar(1), transcripts.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport, at_most
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 #: How long an archive may take to be written or read to its end (seconds).
 PATIENCE = 6 * 3600.0

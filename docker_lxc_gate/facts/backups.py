@@ -7,6 +7,7 @@ pvesm(1), tar(1), transcripts.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from docker_lxc_gate.facts.backup_archives import Backup
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from docker_lxc_gate.machines.transport import Transport
 
 #: The directory of Proxmox's storage ``local``; without Proxmox, our own backups go there.

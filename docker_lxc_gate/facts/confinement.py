@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -20,8 +21,6 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime

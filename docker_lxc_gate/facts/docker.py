@@ -8,6 +8,7 @@ org.freedesktop.systemd1(5), moby daemon/graphdriver and daemon/images.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 

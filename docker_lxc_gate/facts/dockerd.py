@@ -11,6 +11,7 @@ Engine API, moby's daemon/command.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -22,8 +23,6 @@ from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"

@@ -8,6 +8,7 @@ auditd.conf(5), kernel/audit.c (audit_log_lost, printk's limit).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.transport import Transport
 

@@ -6,6 +6,7 @@ git-ls-remote(1).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import ABSENT, Read
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 

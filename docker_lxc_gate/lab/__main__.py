@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.lab.recipe import DEFAULT_RELEASE, NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from docker_lxc_gate.lab.image import Images
     from docker_lxc_gate.machines.ssh.address import SshAddress
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,6 @@ from docker_lxc_gate.machines import process
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from docker_lxc_gate.lab.progress import Steps
     from docker_lxc_gate.lab.sources import Archives

@@ -5,15 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from docker_lxc_gate.lab.progress import Steps
 
 #: As long as the slowest build (seconds).

@@ -27,6 +27,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,8 +44,6 @@ from docker_lxc_gate.lab.qemu import hardware
 from docker_lxc_gate.lab.sources import archives
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.lab.image import NodeImage
     from docker_lxc_gate.lab.node import State
     from docker_lxc_gate.lab.progress import Steps

@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import TransportError
@@ -20,9 +22,6 @@ from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from docker_lxc_gate.lab.progress import Steps
 
 #: The node with its templates and registry, and the same with the guest's programs.

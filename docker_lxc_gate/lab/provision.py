@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import hello_image as hello
@@ -10,9 +12,6 @@ from docker_lxc_gate.lab import tree
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from docker_lxc_gate.lab.progress import Steps
     from docker_lxc_gate.lab.tree import Tree
     from docker_lxc_gate.machines.transport import Transport

@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -26,8 +27,6 @@ from docker_lxc_gate.lab.errors import MachineFailed, require_programs
 from docker_lxc_gate.machines.process import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from docker_lxc_gate.lab.image import NodeImage
 
 PROGRAM = "qemu-system-x86_64"

@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_string
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.errors import NoSources
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S+\s+\S.*)$")
 _SECURITY = re.compile(r"(-security|/updates)$")

@@ -6,16 +6,12 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import IO, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
-    Tree = Mapping[str, "Entry"]
-
+Tree: TypeAlias = "Mapping[str, Entry]"
 #: The time of every file, in the tree's archives. Not 0: dnsmasq takes a resolv.conf of 1970
 #: for one that it has read already.
 _TIME = 1735689600

@@ -10,12 +10,9 @@ import hashlib
 import io
 import json
 import tarfile
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from docker_lxc_gate.tables import Row, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: By ``uname -m``: Docker's name of the architecture, and its number of getxattr(2).
 MACHINES = {"x86_64": ("amd64", 191), "aarch64": ("arm64", 8)}

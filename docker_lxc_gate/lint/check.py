@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from docker_lxc_gate.lint.rules.profile import Use
 from docker_lxc_gate.lint.shell_text import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.lint.rules.tools import Tools
 
 

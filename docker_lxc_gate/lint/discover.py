@@ -7,9 +7,9 @@ is followed, and neither a file's size nor their number is unlimited.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
@@ -19,10 +19,6 @@ from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Kind, Source, not_te
 from docker_lxc_gate.lint.rules import daemon_json
 from docker_lxc_gate.lint.rules.container_config import CONTAINER_FILE
 from docker_lxc_gate.machines.regular_file import limited, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 #: The most files below one directory, the most that is linted together (bytes), the deepest
 #: directory.

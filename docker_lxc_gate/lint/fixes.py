@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -13,8 +14,6 @@ from docker_lxc_gate.formats.container_config import split_lines
 from docker_lxc_gate.machines import regular_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from docker_lxc_gate.lint.finding import Edit, Finding
 
 

@@ -6,16 +6,13 @@ Sources: SARIF 2.1.0 (OASIS), GitHub's workflow commands. Foreign text is escape
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Severity, Source
 from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import counted, for_github, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 FORMATS = ("text", "json", "sarif", "github")
 #: Others are red.

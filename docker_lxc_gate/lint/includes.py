@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, is_skipped, statements
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.machines.regular_file import read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 #: So many files are opened because of others' includes, and so many rules of a profile looked at.
 _MOST_FILES, _MOST_RULES = 2000, 20_000

@@ -6,6 +6,7 @@ are of a limited size and number, and no link is followed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -21,8 +22,6 @@ from docker_lxc_gate.machines.transport import Transport, at_most
 from docker_lxc_gate.printable import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 _BASE = "/etc/apparmor.d"

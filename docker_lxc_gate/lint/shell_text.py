@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import time
 from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
@@ -21,9 +22,6 @@ from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.lint import shell_parse
 from docker_lxc_gate.machines.process import limited
 from docker_lxc_gate.machines.transport import Local
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Command(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,6 @@ from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local, Recorded, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.ssh.address import SshAddress

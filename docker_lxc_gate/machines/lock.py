@@ -16,10 +16,11 @@ import getpass
 import os
 import shlex
 import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -29,10 +30,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import RUN_ID, RUN_MARK, Hold, Transport
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75

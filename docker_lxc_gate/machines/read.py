@@ -7,12 +7,11 @@ is convenient: cut off, it leaves nothing behind.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from docker_lxc_gate.machines.result import CommandResult
 
 #: What a program says of a file that does not exist, with ``LC_ALL=C``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import patterns
@@ -11,8 +12,6 @@ from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.transport import Inside, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from docker_lxc_gate.machines.result import CommandResult
 
 #: sudo's own refusals, when its policy wants a password or does not allow the command.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ipaddress
 import math
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -19,10 +20,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.machines.ssh import ssh_config
 from docker_lxc_gate.machines.ssh.address import SshAddress
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 
 DEFAULT = "lab/950"
 DEFAULT_PLAN = "docker-in-lxc"

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable, Sequence
 from datetime import date
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import structs
@@ -25,9 +26,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.machines.target import DEFAULT, Target, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 #: The largest file (bytes). The time of Python's tomllib grows with the square of a key's parts.

@@ -11,10 +11,11 @@ from __future__ import annotations
 import subprocess
 import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -22,10 +23,6 @@ from docker_lxc_gate.errors import LimitExceeded, TransportError, misheard, too_
 from docker_lxc_gate.machines import process
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,6 @@ from proof.faults.chain import Chain, ordered
 from proof.faults.fault import RED, UNDETERMINED, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from proof.faults.run import Result
 
 _REPORTS = Path(__file__).parents[2] / "reports"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.tables import Row, table
 from proof.faults.fault import HELPER, RED, Fault, written
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 
 class _Catalogue(Row, frozen=True):

@@ -7,6 +7,7 @@ fault that starts from another state, and after one whose rollback failed, or re
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -20,8 +21,6 @@ from proof.faults.run import Gate, Problem, Result
 from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from docker_lxc_gate.lab.machine import Lab
     from docker_lxc_gate.machines.transport import Transport
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,9 +16,6 @@ from proof.faults.fault import COMPLIANT, RED, UNDETERMINED
 from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from proof.faults.run import Result
 
 #: The content of a cell without a verdict.

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,6 @@ from proof.faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
 from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from docker_lxc_gate.machines.transport import Transport
 
 _ROOT = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,6 @@ from remediation.engine.apply import apply
 from steps import rollback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from docker_lxc_gate.lab.machine import Lab
     from docker_lxc_gate.machines.transport import Transport
 

@@ -8,6 +8,7 @@ containerd pkg/apparmor (HostSupports), the kernel's security/apparmor (aa_polic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
@@ -20,8 +21,6 @@ from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from docker_lxc_gate.doctor.node_reads import Confined
 
 #: Of more containers a reader needs no name.

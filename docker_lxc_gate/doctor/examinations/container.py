@@ -8,6 +8,7 @@ exit codes (226 NAMESPACE, 243 CREDENTIALS, 218 CAPABILITIES).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from docker_lxc_gate.machines.runtime.pct import IN_CONTROL, NO_QUORUM
 from docker_lxc_gate.printable import counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from docker_lxc_gate.formats.mount_table import Mount
 
 _FUSE = "fuse-overlayfs"

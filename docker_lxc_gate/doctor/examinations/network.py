@@ -8,15 +8,11 @@ modprobe.d(5).
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, here
 from docker_lxc_gate.lint.finding import Finding, Severity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 #: Where a module's own name in /proc/modules may be another one that does the same.
 _ALSO = {"xt_DNAT": "xt_nat"}

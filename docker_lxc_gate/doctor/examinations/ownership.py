@@ -10,6 +10,7 @@ capabilities(7).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.doctor.guest_reads import DockerMount, Given, Owned
 
 #: The id that the kernel shows for one that is not mapped.

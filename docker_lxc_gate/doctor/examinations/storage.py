@@ -7,6 +7,7 @@ on ftype.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
@@ -16,8 +17,6 @@ from docker_lxc_gate.formats.apparmor_profile import profiles
 from docker_lxc_gate.formats.mount_table import Mount, below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from docker_lxc_gate.doctor.node_reads import Confined
     from docker_lxc_gate.lint.finding import Finding
 

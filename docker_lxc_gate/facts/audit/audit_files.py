@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -20,8 +21,6 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_records import LONGEST_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from _typeshed import WriteableBuffer
 
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.

@@ -14,6 +14,7 @@ Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,6 @@ from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
 from docker_lxc_gate.facts.audit.audit_sources import AuditLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from docker_lxc_gate.machines.transport import Transport
 
 #: How long a record may take from the kernel to the log (seconds).

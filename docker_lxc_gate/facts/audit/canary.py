@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.transport import Transport
 

@@ -6,6 +6,7 @@ allows. Source: apparmor.d(5), "Rule Qualifiers"; the sources of each class are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,6 @@ from docker_lxc_gate.facts.denial.denial_class import (
 from docker_lxc_gate.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.facts.denial.profile_text import Policy, Rule
 

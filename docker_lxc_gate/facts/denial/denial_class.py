@@ -9,17 +9,14 @@ Sources: apparmor.d(5); kernel ``security/apparmor/include/audit.h`` (the operat
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial.profile_text import matches
 from docker_lxc_gate.tables import Row, table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 
 class _Advice(Row, frozen=True):

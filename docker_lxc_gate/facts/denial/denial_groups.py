@@ -9,6 +9,7 @@ be read without a doubt is given the kernel's form. Sources: journalctl(1), grep
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,6 @@ from docker_lxc_gate.facts.denial.denial_class import KNOWN, PLACES, alike
 from docker_lxc_gate.formats import html_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from docker_lxc_gate.facts.denial.denial_log import Owner
 
 #: What colours a terminal's text, also as cat -v and rsyslog write it.

@@ -9,6 +9,7 @@ LXC's names of cgroups and generated profiles.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from docker_lxc_gate.facts.process_tree import ProcessNotes
 
 _UNDER = program("docker_lxc_gate.facts", "cgroups_under.sh")

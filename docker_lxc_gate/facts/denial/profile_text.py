@@ -6,9 +6,9 @@ Source: apparmor.d(5).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -16,9 +16,6 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.apparmor_profile import Statement, is_skipped, opened, statements
 from docker_lxc_gate.machines import regular_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: Where AppArmor itself looks for what is included.
 SYSTEM = "/etc/apparmor.d"

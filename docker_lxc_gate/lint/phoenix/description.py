@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from docker_lxc_gate.machines.process import limited
 from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.lint.json_text import Document, Path
 
 #: Seconds of the processor for the library.

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema_rs import FancyRegexOptions, ValidationError, ValidationErrorKind, validator_for
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: The exit code if standard error says why the schema cannot be used.
 UNUSABLE = 4

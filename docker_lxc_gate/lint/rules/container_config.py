@@ -9,9 +9,9 @@ with lines together. Sources: PVE::LXC::Config (parse_pct_config, write_pct_conf
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import container_config, pct_options, proxmox
@@ -25,10 +25,6 @@ from docker_lxc_gate.formats.container_config import (
 )
 from docker_lxc_gate.formats.container_defects import Defect, defects
 from docker_lxc_gate.lint.finding import Edit, Finding, Kind, Severity, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 #: What Proxmox calls a container's file.
 CONTAINER_FILE = patterns.compile(r"[1-9][0-9]{2,8}\.conf")

@@ -6,6 +6,7 @@ lxc.container.conf(5), user_namespaces(7), LXC's nesting.conf and abstractions/s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.rules.container_config import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from docker_lxc_gate.lint.includes import Rules
 
 _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.lint.finding import Finding, Source
     from docker_lxc_gate.lint.json_text import Document, Path
 

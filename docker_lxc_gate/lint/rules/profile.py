@@ -6,6 +6,7 @@ Sources: apparmor.d(5), LXC's abstractions/start-container, apparmor_parser(8).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate import patterns
@@ -14,8 +15,6 @@ from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, profile
 from docker_lxc_gate.lint.finding import Finding, Kind, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
     from docker_lxc_gate.lint.includes import Includes, Placed, Rules
 
 #: What the parser refuses, too, in other words.

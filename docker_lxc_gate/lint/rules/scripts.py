@@ -5,16 +5,12 @@ Sources: bash(1), dpkg(1), pct(1), lxc-attach(1).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.lint.finding import Edit, Finding, Source
 from docker_lxc_gate.lint.shell_text import Command, TooTangled, commands
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 #: What may stand before a command's name. In a text that it cannot read whole, the parser takes
 #: reserved words for names.

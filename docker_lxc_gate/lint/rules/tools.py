@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Local, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from docker_lxc_gate.lint.finding import Finding, Source
     from docker_lxc_gate.machines.result import CommandResult
 

@@ -7,6 +7,7 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -17,8 +18,6 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.transport import Inside, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from docker_lxc_gate.machines.result import CommandResult
 
 #: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.

@@ -9,6 +9,7 @@ import shlex
 import socket
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,6 @@ from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Child, Machine, 
 from docker_lxc_gate.printable import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.machines.ssh.address import SshAddress
 
 # paramiko also logs the traceback of an error that it raises; without a handler, to stderr.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from docker_lxc_gate.machines.ssh.ssh_config import Hop
 
 _CA, _REVOKED = "@cert-authority", "@revoked"

@@ -18,18 +18,14 @@ import os
 import pwd
 import shutil
 import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.machines.ssh.address import SshAddress, in_brackets
 from docker_lxc_gate.machines.transport import Local
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 
 #: A machine as ssh's -J takes it; an IPv6 address stands in brackets, with its interface.
 FORM = (
