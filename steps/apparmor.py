@@ -242,13 +242,13 @@ def kernel_enforces(node: Transport, name: str) -> None:
     )
 
 
-def _policies(at: At) -> list[Read[Any]]:
-    name = at.words["name"]
-    return [apparmor.loaded_policy(name), apparmor.compiled_policy(_deployed(name))]
-
-
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
-@foreseen(node=_policies)
+@foreseen(
+    node=lambda at: [
+        apparmor.loaded_policy(at.words["name"]),
+        apparmor.compiled_policy(_deployed(at.words["name"])),
+    ]
+)
 def policy_is_current(node: Transport, name: str) -> None:
     """Compare hashes of the compiled policy: a changed file has no effect before it is loaded."""
     loaded = node.ask(apparmor.loaded_policy(name))

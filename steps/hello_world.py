@@ -156,13 +156,14 @@ def image_is_genuine(
     daemon, record = _record(runtime, ctid, docker_run)
     found = daemon.image(record.image)
     every = (found.repo_digests if found else None) or []
-    ours = (each for each in every if _DIGEST.fullmatch(each))
-    digests = [each for each in ours if _repository(each) == _repository(image)]
+    named = (each for each in every if _DIGEST.fullmatch(each))
+    digests = [each for each in named if _repository(each) == _repository(image)]
     assert digests, (
         f"the image that ran ({record.image}) was never pulled as {image}: it is another "
         "image under that name"
     )
-    wanted = _digest(target)
+    ours = target.place == "lab" and target.reference == "hello-world"
+    wanted = target.digest or (hello.image_id() if ours else "")
     known = {record.image, *(each.partition("@")[2] for each in digests)}
     assert not wanted or wanted in known, (
         f"the image that ran is not {wanted}, but {digests[0]} (image {record.image}): "
@@ -174,12 +175,6 @@ def image_is_genuine(
 
 #: An image by its digest, as Docker lists where it came from.
 _DIGEST = patterns.compile(r"[\w./:-]{1,250}(:[\w.-]{1,128})?@sha256:[0-9a-f]{64}")
-
-
-def _digest(target: Target) -> str:
-    """Return the digest or id that the image must have; empty if any will do."""
-    ours = target.place == "lab" and target.reference == "hello-world"
-    return target.digest or (hello.image_id() if ours else "")
 
 
 def _repository(name: str) -> str:

@@ -152,7 +152,9 @@ def _judged(
 
     Raises AssertionError if a denial matches one of them, FactError if a cause is not known.
     """
-    profile = _profile(runtime, ctid)
+    label = apparmor.label(runtime.node, runtime.init_pid(ctid))
+    # Under this one the container's denials are recorded.
+    profile = patterns.sub(r" \(\w+\)$", "", label).partition("//")[0]
     log = failed_units.log(runtime.node)
     ours, open_questions, advice = [], [], []
     for unit in failed_units.failed(container, names):
@@ -176,12 +178,6 @@ def _judged(
             f"(pct exec {ctid} -- systemctl restart UNIT), then run the gate again"
         )
     return tuple(advice)
-
-
-def _profile(runtime: Runtime, ctid: int) -> str:
-    """Return the profile under which the container's denials are recorded."""
-    label = apparmor.label(runtime.node, runtime.init_pid(ctid))
-    return patterns.sub(r" \(\w+\)$", "", label).partition("//")[0]
 
 
 def _doubt(

@@ -56,8 +56,10 @@ class Checkout:
 @foreign.parser(..., "/r")
 def checkout(node: Transport, path: str) -> Checkout | None:
     """Return the repository at a path; None if it is absent. Raises FactError if git cannot run."""
-    result = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120))
-    answer = result.stdout.decode(errors="surrogateescape")  # names are bytes of any kind
+    result = _require_safe(node.look(["sh", "-c", _STATUS, "status", path], timeout=120))
+    if result.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
+        raise FactError(f"git is not installed on {node.machine}: apt-get install git")
+    answer = result.require().stdout.decode(errors="surrogateescape")  # names are bytes of any kind
     if answer == "nothing\0":
         return None
     if not answer:
@@ -135,9 +137,3 @@ def _require_safe(answer: CommandResult) -> CommandResult:
     if answer.exit_code == _UNSAFE:
         raise FactError(f"on {answer.machine}: {answer.stderr.decode(errors='replace').strip()}")
     return answer
-
-
-def _git(node: Transport, answer: CommandResult) -> CommandResult:
-    if _require_safe(answer).exit_code == 127:  # noqa: PLR2004 - the shell found no such program
-        raise FactError(f"git is not installed on {node.machine}: apt-get install git")
-    return answer.require()

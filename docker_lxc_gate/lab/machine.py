@@ -216,20 +216,16 @@ class Lab:
             if name != STOCKED:
                 node.qemu.monitor(f"delvm {name}")
         if STOCKED not in there or self.state.stock != wanted.stock:
-            self._stock(wanted)
+            with node.connected() as connection:
+                wanted.fill(connection, self.state.stock, self.steps)
+            with self.steps(f"snapshot {STOCKED}"):
+                node.save(STOCKED)
+            node.remember(replace(self.state, stock=wanted.stock))
         with node.connected() as connection:
             wanted.install(connection, self.steps)
         with self.steps(f"snapshot {READY}"):
             node.save(READY)
         node.remember(replace(self.state, provisioned=wanted.digest))
-
-    def _stock(self, wanted: Provisioning) -> None:
-        node = self._node
-        with node.connected() as connection:
-            wanted.fill(connection, self.state.stock, self.steps)
-        with self.steps(f"snapshot {STOCKED}"):
-            node.save(STOCKED)
-        node.remember(replace(self.state, stock=wanted.stock))
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot, which replaces an earlier one with that name.

@@ -108,29 +108,16 @@ def virtualises(cpuinfo: str) -> bool:
     return flags is not None and not {"vmx", "svm"}.isdisjoint(flags[1].split())
 
 
-@dataclass(frozen=True)
 class Qemu:
     """The QEMU process whose files are in ``folder``, running or not."""
 
-    folder: Path
-
-    @property
-    def disk(self) -> Path:
-        """The machine's own disk, over the image's."""
-        return self.folder / "disk.qcow2"
-
-    @property
-    def console(self) -> Path:
-        """The output of the machine's serial console since its start."""
-        return self.folder / "console.log"
-
-    @property
-    def _pid_file(self) -> Path:
-        return self.folder / "qemu.pid"
-
-    @property
-    def _socket(self) -> Path:
-        return self.folder / "qmp.sock"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        #: The machine's own disk, over the image's.
+        self.disk = folder / "disk.qcow2"
+        #: The output of the machine's serial console since its start.
+        self.console = folder / "console.log"
+        self._pid_file, self._socket = folder / "qemu.pid", folder / "qmp.sock"
 
     def pid(self) -> int | None:
         """Return the process's id, or None if it does not run."""

@@ -55,12 +55,9 @@ def modules(case: Case) -> Iterator[Finding]:
 )
 def sysctls(case: Case) -> Iterator[Finding]:
     """Yield the switches of the container's network that Docker needs and that are off."""
-    unit = case.guest.of(guest_reads.UNIT)
-    if not unit.runs:
-        return
+    options = _options(case.guest.of(guest_reads.UNIT).command)
     said = case.guest.of(guest_reads.SYSCTLS)
     settings = guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
-    options = _options(unit.command)
     unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
     own = settings.get("ip-forward") is False or "--ip-forward=false" in options
     if said.get("ip_forward") == "0" and not unused and not own:

@@ -174,9 +174,8 @@ def id_map(source: Source) -> Iterator[Finding]:
             if option.value:  # an empty value clears the list
                 said = f"'{option.value}' is no entry of an id map"
                 yield source.at("container-idmap-invalid", option.line, said)
-            ranges = []
-            if option.value:
                 return
+            ranges = []
             continue
         ranges.append(_Range(**vars(found[1]), kind=found[0], line=option.line))
     for kind in _OF_IDS if ranges else ():

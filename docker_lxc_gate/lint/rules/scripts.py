@@ -180,22 +180,16 @@ def _quiet(words: Sequence[str]) -> bool:
 
 def _on_node(source: Source, each: Command, words: Sequence[str]) -> Iterator[Finding]:
     """Yield a command that sets up Docker outside of the container."""
-    shown = " ".join(words)[:120]
-    if any(_SETTINGS.fullmatch(word) for word in each.words):
-        said = f"'{shown}' writes /etc/docker/daemon.json of the node"
+    program, does = words[:1], ""
+    if any(map(_SETTINGS.fullmatch, each.words)):
+        does = "writes /etc/docker/daemon.json of the node"
+    elif program in (["apt-get"], ["apt"]) and "install" in words:
+        does = "installs it on the node" if any(map(_PACKAGES.fullmatch, words)) else ""
+    elif program == ["systemctl"] and _VERBS & set(words):
+        does = "is about the node's service" if any(map(_SERVICES.fullmatch, words)) else ""
+    if does:
+        said = f"'{' '.join(words)[:120]}' {does}"
         yield source.at("script-runs-on-node", each.line, said)
-    elif (
-        words[:1] in (["apt-get"], ["apt"])
-        and "install" in words
-        and any(_PACKAGES.fullmatch(word) for word in words)
-    ):
-        yield source.at("script-runs-on-node", each.line, f"'{shown}' installs it on the node")
-    elif (
-        words[:1] == ["systemctl"]
-        and _VERBS & set(words)
-        and any(_SERVICES.fullmatch(word) for word in words)
-    ):
-        yield source.at("script-runs-on-node", each.line, f"'{shown}' is about the node's service")
 
 
 def _splits(source: Source, each: Command, words: Sequence[str]) -> Iterator[Finding]:
