@@ -78,7 +78,7 @@ def _answers(case: Case, where: Where) -> Answers:
 def _planned(where: Where, case: Case) -> Iterator[Finding]:
     """Raise if a machine does not say what apt would install, or its lists are too old for that."""
     states(case, where)
-    if doubt := _answers(case, where).of(upgrade_reads.LISTS).doubt:
+    if doubt := _answers(case, where).of(upgrade_reads.LISTS):
         raise FactError(doubt)
     yield from ()
 

@@ -11,7 +11,6 @@ dpkg-query(1), apt-secure(8) on Valid-Until, proc_locks(5).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,36 +58,6 @@ _INSTALLED = patterns.compile(rf"({_NAME}) [a-z][iUFHWt][ R]? ({_VERSION})")
 _LINE = patterns.compile("(now|asked|lists) ([0-9]{1,12})")
 
 
-@dataclass(frozen=True)
-class Lists:
-    """apt's lists of packages.
-
-    Attributes:
-        now: the machine's clock (seconds since 1970).
-        asked: when a mirror was asked last; 0: never.
-        count: how many there are.
-        until: until when the first of them was valid; 0: none says so.
-    """
-
-    now: float
-    asked: float
-    count: int
-    until: float
-
-    @property
-    def doubt(self) -> str:
-        """Why what apt plans may not be what it would do; empty if there is no reason."""
-        age = self.now - self.asked
-        if not self.count:
-            return "apt has no lists there: apt-get update first"
-        if self.until and self.until < self.now:
-            days = (self.now - self.until) / _DAY
-            return f"apt's lists there expired {days:.0f} days ago: apt-get update first"
-        if age > _OLD:
-            return f"apt's lists there are {age / _DAY:.0f} days old: apt-get update first"
-        return ""
-
-
 def release(package: str) -> str:
     """Return the release of a package's kernel; empty if it is the package of no kernel.
 
@@ -122,14 +91,26 @@ def _installed(result: CommandResult) -> dict[str, str]:
     return {each[1]: each[2] for each in found if each and (each[1] in WATCHED or release(each[1]))}
 
 
-def _lists(result: CommandResult) -> Lists:
+def _doubt(result: CommandResult) -> str:
+    """Return why apt may not do what it plans, by its clock; empty: no reason is seen.
+
+    A mirror was ``asked`` last, and the first of the lists was valid ``until``; 0: never.
+    """
     lines = told(result).text.splitlines()[: 2 * _MOST]
     found = {each[1]: each[2] for each in map(_LINE.fullmatch, lines) if each}
     if set(found) != {"now", "asked", "lists"}:
         raise FactError(f"the age of apt's lists cannot be read on {result.machine}")
-    until = [_seconds(line.partition(": ")[2]) for line in lines if line.startswith("Valid-Until")]
+    valid = [_seconds(line.partition(": ")[2]) for line in lines if line.startswith("Valid-Until")]
+    until = min(filter(None, valid), default=0.0)
     now, asked, count = (int(found[name]) for name in ("now", "asked", "lists"))
-    return Lists(now, min(asked, now), count, min(filter(None, until), default=0.0))
+    if not count:
+        return "apt has no lists there: apt-get update first"
+    if until and until < now:
+        days = (now - until) / _DAY
+        return f"apt's lists there expired {days:.0f} days ago: apt-get update first"
+    if now - asked > _OLD:
+        return f"apt's lists there are {(now - asked) / _DAY:.0f} days old: apt-get update first"
+    return ""
 
 
 def _seconds(text: str) -> float:
@@ -153,7 +134,8 @@ INSTALLED = Read(
     ),
     _installed,
 )
-LISTS = Read(script("apt_lists", str(_MOST)), _lists)
+#: Why what apt plans may not be what it would do, as far as its lists tell.
+LISTS = Read(script("apt_lists", str(_MOST)), _doubt)
 #: Which of :data:`MODULES` the node's running kernel has.
 KERNEL_HAS = Read(
     script("kernel_has", *MODULES),

@@ -582,4 +582,4 @@ def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
 
 
 def test_lists_of_the_doubles_are_current() -> None:
-    assert upgrade_reads.LISTS.parse(answered(LISTS)).doubt == ""
+    assert upgrade_reads.LISTS.parse(answered(LISTS)) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -194,7 +195,7 @@ def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
     }
 
 
-def lists(folder: Path) -> upgrade_reads.Lists:
+def lists(folder: Path) -> str:
     argv = [word.replace("/var/lib/apt", str(folder)) for word in upgrade_reads.LISTS.argv]
     return asked(upgrade_reads.LISTS, argv)
 
@@ -202,18 +203,18 @@ def lists(folder: Path) -> upgrade_reads.Lists:
 def test_lists_are_as_old_as_the_last_question_to_a_mirror(tmp_path: Path) -> None:
     partial = tmp_path / "lists/partial"
     partial.mkdir(parents=True)
-    assert "no lists" in lists(tmp_path).doubt
+    assert "no lists" in lists(tmp_path)
     (tmp_path / "lists/mirror_Packages.lz4").write_text("")
-    assert lists(tmp_path).doubt == ""
-    os.utime(partial, (1, lists(tmp_path).now - 10 * 86400))
-    assert "10 days old" in lists(tmp_path).doubt
+    assert lists(tmp_path) == ""
+    os.utime(partial, (1, time.time() - 10 * 86400))
+    assert "10 days old" in lists(tmp_path)
     stamp = tmp_path / "periodic/update-success-stamp"
     stamp.parent.mkdir()
     stamp.write_text("")
-    assert lists(tmp_path).doubt == ""
+    assert lists(tmp_path) == ""
     release = tmp_path / "lists/mirror_InRelease"
     release.write_text("Origin: x\nValid-Until: Mon, 02 Nov 2020 02:22:31 UTC\nSuite: y\n")
-    assert "expired" in lists(tmp_path).doubt
+    assert "expired" in lists(tmp_path)
 
 
 def test_modules_of_a_kernel_are_asked_of_modinfo(tmp_path: Path) -> None:
