@@ -17,7 +17,7 @@ from docker_lxc_gate.facts import backups
 from docker_lxc_gate.facts.audit import audit_window
 from docker_lxc_gate.printable import Notice
 from remediation import backup
-from remediation.cli import options, printing
+from remediation.cli import judged, options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects, require_reversible
 from remediation.engine.apply import apply as apply_plan
@@ -25,6 +25,7 @@ from remediation.engine.errors import NotClean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
@@ -46,8 +47,17 @@ _OFTEN = 3.0
     is_flag=True,
     help="First back up the container and the node's /etc, and read the archives to their end.",
 )
+@judged.records
 @options.with_plan
-def apply(aim: Target, only: tuple[str, ...], yes: bool, form: str, with_backup: bool) -> None:
+def apply(
+    aim: Target,
+    *,
+    only: tuple[str, ...],
+    yes: bool,
+    form: str,
+    with_backup: bool,
+    records: Path | None,
+) -> None:
     """Apply the plan. On an error, roll back what was changed.
 
     It may restart Docker and the container. If it changes the storage driver, it carries Docker's
@@ -56,7 +66,7 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, form: str, with_backup:
 
     Denials of AppArmor, of anyone on the node, are shown while it runs.
     """
-    with options.planned(aim, only) as (runtime, make):
+    with judged.before_and_after(aim, records), options.planned(aim, only) as (runtime, make):
         the_plan = make()
         agreed = partial(_agreed, the_plan, yes=yes)
         seen, shown = None, None

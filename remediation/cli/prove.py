@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -19,16 +18,13 @@ import msgspec
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import json_text, print_json, with_form
-from docker_lxc_gate.commandline.output import SCREEN
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.home import HOME
-from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.process import uninterrupted
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict.summary import plain
 from remediation import plan_file, provision
-from remediation.cli import options, printing
+from remediation.cli import judged, options, printing
 from remediation.cli.bundle import keep, output, sign
 from remediation.cli.consent import consent
 from remediation.cli.options import opened
@@ -43,8 +39,6 @@ if TYPE_CHECKING:
 #: Docker's driver, and a client that lies.
 _FAULTS = ("F02", "F08-seccomp", "F30", "F41")
 _EXPECTED, _DIFFERS = "as expected", 5
-#: A name for the container in a target file of ours.
-_NAME = "proof"
 #: Scenarios that would judge the site, and why each may be not compliant here.
 _WAIVED = {
     "container-backup": "a container that is thrown away needs no backup",
@@ -100,8 +94,6 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
         raise UsageError("prove needs two ids: reserved = [990, 991] in the target file")
     if output and os.path.lexists(output):
         raise UsageError(f"{output} exists already: name a new file")
-    if "/" in aim.plan or aim.plan.endswith(".toml"):
-        aim = msgspec.structs.replace(aim, plan=str(Path(aim.plan).absolute()))
     with opened(aim) as runtime, TemporaryDirectory(prefix="docker-lxc-gate-") as place:
         folder = Path(place)
         if there := [each for each in aim.reserved[:2] if runtime.state(each) is not None]:
@@ -166,8 +158,15 @@ def _gate(own: Target, folder: Path) -> int:
         for each, why in _WAIVED.items()
     )
     (folder / "waivers.toml").write_text("".join(rows))
-    argv = ("docker_lxc_gate", "gate", *_options(own, folder), "--waivers", "waivers.toml")
-    return max(3, code) if (code := _run(*argv, at=folder, out=2)[0]) < 0 else code
+    argv = (
+        "docker_lxc_gate",
+        "gate",
+        *judged.options(own, folder),
+        "--allow-mutation",
+        "--waivers",
+        "waivers.toml",
+    )
+    return max(3, code) if (code := judged.run(*argv, at=folder, out=2)[0]) < 0 else code
 
 
 def _faults(faults: tuple[str, ...], aim: Target, folder: Path) -> dict[str, str]:
@@ -175,40 +174,13 @@ def _faults(faults: tuple[str, ...], aim: Target, folder: Path) -> dict[str, str
     if not faults:
         return {}
     own = msgspec.structs.replace(aim, reserved=aim.reserved[:1])  # and so never the lab's default
-    argv = ("proof.faults", *faults, *_options(own, folder), "--json")
-    _, said = _run(*argv, at=folder, out=subprocess.PIPE)
+    argv = ("proof.faults", *faults, *judged.options(own, folder), "--allow-mutation", "--json")
+    _, said = judged.run(*argv, at=folder, out=subprocess.PIPE)
     found = dict.fromkeys(faults, "not run")
     for each in json.loads(said or '{"faults": []}')["faults"]:
         wrong = filter(None, (each["unasked"], *each["problems"]))
         found[each["id"]] = "; ".join(wrong) or _EXPECTED
     return found
-
-
-def _options(target: Target, folder: Path) -> list[str]:
-    file = folder / "targets.toml"
-    file.write_text(target_file.written(_NAME, target))
-    return ["--target-file", str(file), "--target", _NAME, "--allow-mutation"]
-
-
-def _run(*module: str, at: Path, out: int) -> tuple[int, bytes]:
-    """Run a program of ours in a folder; return its exit code and output.
-
-    It is in a group of its own, so that Ctrl-C reaches it once. It ends what it began.
-    """
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), *filter(None, sys.path)])}
-    env |= {"NO_COLOR": "1"} if SCREEN.no_color else {}
-    program = None
-    try:
-        with uninterrupted():
-            argv = [sys.executable, "-P", "-m", *module]
-            program = subprocess.Popen(argv, cwd=at, stdout=out, env=env, process_group=0)
-        said, _ = program.communicate()
-    except BaseException:
-        if program:
-            program.send_signal(signal.SIGTERM)  # SIGINT may be ignored, as below a shell's &
-            program.communicate()
-        raise
-    return program.returncode, said or b""
 
 
 def _row(run: Run, proof: _Proof, bundle: Path) -> str:

@@ -12,24 +12,27 @@ from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.lock import Lock
 from remediation import rehearsal
-from remediation.cli import options, printing
+from remediation.cli import judged, options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from docker_lxc_gate.machines.target import Target
 
 
 @click.command(cls=Verb)
 @options.yes
 @with_form()
+@judged.records
 @options.with_plan
-def rehearse(aim: Target, yes: bool, form: str) -> None:
+def rehearse(aim: Target, yes: bool, form: str, records: Path | None) -> None:
     """Apply, roll back, compare with before, apply again.
 
     If anything differs from before, the plan stays rolled back (exit code 5).
     """
-    with options.planned(aim) as (runtime, make):
+    with judged.before_and_after(aim, records), options.planned(aim) as (runtime, make):
         the_plan = make()
         consent(apply_side_effects(Seen.of(the_plan)), yes=yes)
 

@@ -20,7 +20,7 @@ from docker_lxc_gate.machines.target_file import find, several, written
 from docker_lxc_gate.verdict import bundle, record
 from docker_lxc_gate.verdict.waivers import Waiver
 from remediation import provision
-from remediation.cli import prove
+from remediation.cli import judged, prove
 from remediation.cli.group import main
 from tests.doubles.answering import Answering
 from tests.unit.verdict.test_bundle import unpacked
@@ -48,7 +48,7 @@ class Node:
         monkeypatch.setattr(prove, "opened", lambda _: nullcontext(self))
         monkeypatch.setattr(prove.machine_state, "record", lambda _: self.states.pop(0))
         monkeypatch.setattr(prove, "apply", lambda _: self.did.append("applied"))
-        monkeypatch.setattr(prove, "_run", self.ran)
+        monkeypatch.setattr(judged, "run", self.ran)
         monkeypatch.setattr(provision, "planned", lambda *_: None)
         monkeypatch.setattr(provision, "thrown_away", self.thrown_away)
 
@@ -186,11 +186,11 @@ def test_a_child_ends_what_it_began_before_its_parent_ends(tmp_path: Path) -> No
         "signal.signal(signal.SIGTERM, end); open('began', 'w').close(); time.sleep(60)\n"
     )
     run = (
-        "import sys; from pathlib import Path; from remediation.cli import prove; "
+        "import sys; from pathlib import Path; from remediation.cli import judged; "
         "from docker_lxc_gate.machines.process import ended_as_by_ctrl_c\n"
         f"sys.path.append({str(tmp_path)!r})\n"
         "with ended_as_by_ctrl_c():\n"
-        f"    prove._run('child', at=Path({str(tmp_path)!r}), out=2)"
+        f"    judged.run('child', at=Path({str(tmp_path)!r}), out=2)"
     )
     ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", run]
     parent = subprocess.Popen(ignoring, stderr=subprocess.DEVNULL)
