@@ -10,8 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from proof.faults.fault import HEALTHY
-from tests.live.running import ROOT, TARGET, restore
+from steps.rollback import CTID
+from tests.live.running import DOCKER, ROOT, bare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,15 +101,15 @@ def test_installed_program_judges_and_changes_the_lab(
     program: Path, lab: Lab, tmp_path: Path
 ) -> None:
     """From any folder; the reports lie there."""
-    restore(lab, HEALTHY)
-    target = ("--target", TARGET)
+    bare(lab, DOCKER)
+    target = ("--target", f"lab/{CTID}")
     _run(program, "doctor", *target, at=tmp_path)
     _run(program, "plan", *target, at=tmp_path)
+    _run(program, "apply", "--yes", "--backup", *target, at=tmp_path)
+    _run(program, "status", *target, at=tmp_path)
     said = _run(program, "gate", *target, at=tmp_path)
     assert "verdict: compliant" in said
     assert (tmp_path / "reports/junit.xml").is_file()
     assert any((tmp_path / "reports/allure-results").glob("*-result.json"))
     _run(program, "rollback", "--yes", *target, at=tmp_path)
     _run(program, "status", *target, at=tmp_path, code=1)
-    _run(program, "apply", "--yes", *target, at=tmp_path)
-    _run(program, "status", *target, at=tmp_path)
