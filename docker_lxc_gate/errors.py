@@ -20,12 +20,9 @@ a plan and its rollback are in :mod:`remediation.engine.errors`, and those of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from docker_lxc_gate.printable import command
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class RemediationError(Exception):

@@ -7,11 +7,9 @@ sample of each parser.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any, TypeVar
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 

@@ -15,13 +15,11 @@ a long text, and let no match depend on text far behind its own end, as in ``a(.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, AnyStr, Generic
+from typing import Any, AnyStr, Generic
 
 import re2
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: A pattern is none, or needs too much memory.
 Invalid = re2.error

@@ -9,10 +9,7 @@ reads ``\x1b`` or ``\u202e``. Source: ECMA-48, xterm's ctlseqs, UAX #9, XML 1.0 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 #: Controls (C0, DEL, C1), marks and overrides of direction, separators of lines, surrogates and
 #: what is no character. A line feed and a tab are left alone.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -29,9 +30,6 @@ from proof.faults.__main__ import main as faults
 from remediation.cli.group import main as remediation
 from remediation.docker_in_lxc import ACTIONS
 from remediation.engine import errors as engine_errors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PAGES = Path(__file__).parent
 SCHEMA = PAGES / "verdict.schema.json"

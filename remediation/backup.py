@@ -6,6 +6,7 @@ Source: vzdump(1), pct(1) of ``fuse``, tar(1).
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import FactError, RemediationError
@@ -21,8 +22,6 @@ from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from docker_lxc_gate.facts.backups import Backups
     from docker_lxc_gate.formats.archive import FileState
     from docker_lxc_gate.machines.runtime.base import Runtime

@@ -8,6 +8,7 @@ file system that is. If the container is stopped, its archive is read. Source: m
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
@@ -21,8 +22,6 @@ from remediation import desired
 from remediation.edits.daemon_json import data_root
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
     from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.machines.runtime.base import Runtime
 

@@ -6,6 +6,7 @@ profile. Here they have an action, under the clause that they serve.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -34,8 +35,6 @@ from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
     from remediation.plan_file import PlanFile

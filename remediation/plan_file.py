@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -15,9 +16,6 @@ from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _SHIPPED = files("remediation") / "plans"
 #: LXC makes it for the container.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,6 @@ from remediation.engine.errors import NotClean, VerifyFailed
 from remediation.engine.rollback import roll_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from remediation.engine.plan import Plan
 
 

@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,6 @@ from steps import rollback, versions, witness
 from steps.foreseen import Foresight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from pytest_bdd.parser import Step
     from testinfra.host import Host
 

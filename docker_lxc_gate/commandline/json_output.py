@@ -6,16 +6,14 @@ A program that prints a value of it prints neither a secret nor a control charac
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 import msgspec
 
 from docker_lxc_gate.masking import mask
 from docker_lxc_gate.printable import in_json, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: The longest text that is kept after it was masked once (characters).
 _SHORT = 200

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,6 @@ from docker_lxc_gate.masking import mask
 from docker_lxc_gate.printable import cut, printable, without_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from _typeshed import ReadableBuffer
     from rich.console import ConsoleOptions, RenderableType
 

@@ -6,14 +6,11 @@ apparmor.d(5), apparmor_parser's parser_lex.l, libapparmor's private.c.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: What a text is cut into: strings, comments, line ends, brackets, and what is between them.
 _TOKEN = patterns.compile(

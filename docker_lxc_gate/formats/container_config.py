@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import io
 import posixpath
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.formats import pct_options, proxmox
 from docker_lxc_gate.formats.proxmox import PENDING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 #: A line as LXC itself reads it: blanks do not matter, and only ``=`` separates.
 _LXC_OPTION = patterns.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*")

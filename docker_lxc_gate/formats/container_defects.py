@@ -8,6 +8,7 @@ confile.c (set_config_mount_auto), cgroups/cgfsng.c (device_cgroup_rule_parse).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from docker_lxc_gate.formats import container_config, pct_options, proxmox
 from docker_lxc_gate.formats.pct_options import AUTOMOUNTS, MOUNT_OPTIONS, similar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from docker_lxc_gate.formats.container_config import ContainerConfig, Option
 
 

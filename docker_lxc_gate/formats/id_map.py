@@ -6,15 +6,12 @@ Sources: user_namespaces(7), moby pkg/archive (createTarFile: Lchown).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.printable import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: What an image may hold: ids of 16 bits.
 NEEDED = 1 << 16

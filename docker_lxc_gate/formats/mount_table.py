@@ -6,14 +6,11 @@ Source: proc_pid_mountinfo(5).
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: The fields of a line before its hyphen, without the optional ones, and after it.
 _BEFORE, _AFTER = 6, 3

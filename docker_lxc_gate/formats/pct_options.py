@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.tables import Row, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "on", "yes", "true"), True),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,6 @@ from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import LIMIT, Inside, Layer, Transport, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from docker_lxc_gate.machines.read import Read
 
 Argv = tuple[str, ...]

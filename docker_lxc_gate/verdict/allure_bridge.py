@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,8 +33,6 @@ from docker_lxc_gate.verdict.summary import block
 from docker_lxc_gate.verdict.verdicts import FINDING, SAID, in_then, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-
     from pytest_bdd.parser import Scenario, Step
 
     from docker_lxc_gate.verdict.record import Outcome

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import IO, TYPE_CHECKING
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import IO
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import UsageError
@@ -19,10 +21,6 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
-    from pathlib import Path
 
 MANIFEST, SIGNATURE = SEALS = ("SHA256SUMS", "SHA256SUMS.sig")  # last, as they are about the others
 #: Limits: all of it, and a file that is read as a whole (bytes); the number of files.

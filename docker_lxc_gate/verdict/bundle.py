@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,6 @@ from docker_lxc_gate.verdict.archive import MANIFEST, SEALS, SIGNATURE
 from docker_lxc_gate.verdict.record import HOLDS, MADE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from docker_lxc_gate.verdict.record import Run
 
 RECORD, STATEMENT, PAGE = "verdict.json", "statement.json", "report/index.html"

@@ -9,17 +9,15 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import pytest
 
 from docker_lxc_gate.verdict.collection import ExitCodes, judges
 from docker_lxc_gate.verdict.verdicts import Unanswerable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Room that a small run needs (bytes); a folder with less is refused.
 _ROOM = 1 << 20

@@ -9,7 +9,7 @@ no mark: :mod:`proof.faults.scenarios` reads it.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +24,6 @@ from docker_lxc_gate.verdict.record import HOLDS, Outcome, Verdict
 from docker_lxc_gate.verdict.requirements import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from pytest_bdd.parser import Scenario
 
 #: What a wrapper of pytest_cmdline_main is: it sees the exit code, and returns one.

@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Target, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 #: The largest record that is read, in bytes and in quotes: a small object takes fifty times as much
 #: memory. Quotes within a text do not count. One of 500 containers has 27 MiB and 2 million quotes.

@@ -8,6 +8,7 @@ for the reader of the verdict. All output of this module is redacted.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,8 +25,6 @@ from docker_lxc_gate.masking import STARS, mask
 from docker_lxc_gate.printable import indented, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from docker_lxc_gate.machines.result import CommandResult
 
 P = ParamSpec("P")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,10 +15,6 @@ from docker_lxc_gate.printable import for_github
 from docker_lxc_gate.verdict.collection import ExitCodes, judges
 from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import BAD, PRECEDENCE, Outcome, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 #: GitHub shows ten annotations of a kind in a step, and drops the others.
 _SHOWN = 10

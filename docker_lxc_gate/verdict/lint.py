@@ -6,17 +6,15 @@ same name replaces the first, and a scenario without a Then can only be complian
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from gherkin.errors import CompositeParserException
 from gherkin.parser import Parser
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 #: The tags that are not requirements, and their meaning.
 TAGS = {

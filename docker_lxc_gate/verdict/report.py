@@ -14,9 +14,10 @@ import stat
 import subprocess
 import sys
 from base64 import b64decode, b64encode
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,6 @@ from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import allure_bridge, ctrf, junit, metrics, oscal, record, summary
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 #: What each file is made by: those of the run, and those for other programs; and which of the
 #: latter are links, pipes or devices.

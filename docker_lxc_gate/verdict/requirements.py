@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from docker_lxc_gate.tables import table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Id to clause, in the plan's own order, which is also the order of every table.
 CATALOGUE: Mapping[str, str] = table("docker_lxc_gate.verdict", "requirements", dict[str, str])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import allure_commons
 import pytest
@@ -17,9 +17,6 @@ from docker_lxc_gate.verdict.evidence import redact
 from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, WAIVER
 from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.terminal import Screen
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 
 @pytest.hookimpl(trylast=True)

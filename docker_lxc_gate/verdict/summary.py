@@ -6,15 +6,11 @@ Titles and names may be those of a record that was merged: :func:`plain` lets th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict.evidence import shortened
 from docker_lxc_gate.verdict.record import HOLDS, PRECEDENCE, Run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 #: GitHub drops a summary of more than 1 MiB (bytes).
 _ROOM = 900_000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
@@ -12,9 +12,6 @@ from msgspec import structs
 from docker_lxc_gate.machines.process import interrupted_by
 from docker_lxc_gate.verdict.record import DIFFERS, INCOMPLETE, INTERRUPTED, UNKNOWN, Outcome
 from docker_lxc_gate.verdict.verdicts import first
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: A scenario without a result.
 _BLANK = Outcome("", "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,6 @@ from docker_lxc_gate.verdict.record import (
 from docker_lxc_gate.verdict.waivers import GIVEN
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from pytest_bdd.parser import Step
 
     from docker_lxc_gate.verdict.record import Outcome

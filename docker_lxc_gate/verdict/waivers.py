@@ -5,10 +5,10 @@ The scenario still runs, and its own verdict stands in every report next to *wai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date  # noqa: TC003 - msgspec reads it
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -17,9 +17,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Use(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,8 +24,6 @@ from remediation.actions.storage_driver import lost_when_ended
 from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from remediation.actions import container_options
 from remediation.actions.container_options import OptionsState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from docker_lxc_gate.machines.runtime.base import Runtime
     from remediation.engine.journal import Journal
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,8 +20,6 @@ from remediation.actions.storage_driver import RESET, start_docker
 from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport

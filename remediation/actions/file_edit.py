@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,8 +17,6 @@ from docker_lxc_gate.machines.read import content_of, is_directory
 from remediation.engine.action import Action, Reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from docker_lxc_gate.machines.transport import Transport
 
 

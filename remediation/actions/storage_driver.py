@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import posixpath
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,8 +26,6 @@ from remediation.edits.daemon_json import readable
 from remediation.engine.action import Action, Reads, SideEffect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from docker_lxc_gate.machines.transport import Transport
 
 _SERVICE_TIMEOUT = 180.0

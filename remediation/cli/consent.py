@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,6 @@ from docker_lxc_gate.errors import UsageError
 from remediation.cli import printing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from remediation.engine.action import SideEffect
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,6 @@ from docker_lxc_gate.printable import one_line
 from remediation.cli import printing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
     from docker_lxc_gate.facts.denial.profile_text import Policy
 

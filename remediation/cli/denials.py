@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,8 +33,6 @@ from remediation.cli import denial_report, options, printing
 from remediation.cli.options import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _typeshed import WriteableBuffer
 
     from docker_lxc_gate.facts.denial.profile_text import Policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ from remediation.cli.consent import consent
 from remediation.engine.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_entries import Entry

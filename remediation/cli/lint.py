@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,6 @@ from remediation.cli import consent, options, printing
 from remediation.cli.options import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from docker_lxc_gate.lint.discover import Found
     from docker_lxc_gate.lint.finding import Finding
 

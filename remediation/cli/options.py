@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec
 
@@ -27,7 +28,6 @@ from remediation.engine.journal import stored
 from remediation.engine.plan import Plan, require_known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from docker_lxc_gate.machines.result import CommandResult

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Entry, Life
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.drift import Drift
     from remediation.engine.action import Outcome, Step

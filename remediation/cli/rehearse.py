@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,8 +18,6 @@ from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from docker_lxc_gate.machines.target import Target
 
 

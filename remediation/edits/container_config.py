@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.formats.container_config import (
@@ -21,9 +21,6 @@ from docker_lxc_gate.formats.container_config import (
     split_lines,
 )
 from docker_lxc_gate.formats.proxmox import PENDING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 
 def letting_go(written: ContainerConfig, ctid: int | str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign
@@ -13,8 +14,6 @@ from remediation.edits.container_config import letting_go, put_back, with_lxc_op
 from remediation.plan_file import GENERATED, PlanFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from docker_lxc_gate.formats.container_config import ContainerConfig
     from docker_lxc_gate.machines.transport import Transport
 

@@ -8,13 +8,12 @@ earlier ``rollback`` was cut off.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.transport import Transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from remediation.engine.plan import Plan, Stage, another_machine, asked_together
 from remediation.engine.rollback import roll_back_last_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport

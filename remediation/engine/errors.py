@@ -11,13 +11,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import RemediationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from docker_lxc_gate.machines.drift import Drift
 
 #: The way out where a run did not end.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ from remediation.engine.action import Place
 from remediation.engine.journal_format import VERSION, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from remediation.engine.journal_entries import Entry
 
 DIRECTORY = "/var/lib/docker-lxc-gate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ from remediation.engine.journal_format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from remediation.engine.action import Place
 
 

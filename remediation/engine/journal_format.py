@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
 from docker_lxc_gate import foreign, patterns
 from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 VERSION = 3
 #: The last commit that rolls back a format that was never released.

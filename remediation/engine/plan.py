@@ -7,6 +7,7 @@ Nothing in this package knows of Docker or AppArmor.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,8 +19,6 @@ from remediation.engine.action import Action, Consequence, Place, Step
 from remediation.engine.errors import ACCEPT, ROLLBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.read import Read
     from remediation.engine.journal import Journal

@@ -6,6 +6,7 @@ the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,6 @@ from remediation.engine.plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport

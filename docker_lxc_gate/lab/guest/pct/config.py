@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from . import lines
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Proxmox keeps these lines together, as its key ``env``.
 ENVIRONMENT = "lxc.environment.runtime"

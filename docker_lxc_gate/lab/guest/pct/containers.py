@@ -7,18 +7,15 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import lxc
 from .errors import PctError
 from .quick import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 POLL = 0.1
 START_TIMEOUT = 120.0

@@ -6,6 +6,7 @@ import fcntl
 import os
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,6 @@ from . import config as pve
 from .errors import PctError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .config import Config
     from .quick import Node
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import properties
 from .files import link, make_folder, put
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .config import Section
 
 _NETS = [f"net{index}" for index in range(32)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ from .errors import PctError
 from .files import load, locked, replace_file, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .config import Config, Section
     from .containers import Lxc
 
