@@ -47,7 +47,7 @@ _ERROR = patterns.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax erro
 
 
 @then(parsers.parse('the tunable on the node is "{line}"'))
-@foreseen(node=lambda _: witness.lines(*witness.of_file(desired.TUNABLE_PATH)))
+@foreseen(node=lambda _: witness.lines(*witness.of_file(desired.TUNABLE_PATH)), of_node=True)
 def tunable_is(node_host: Host, line: str) -> None:
     """Check the file that the plan writes. No profile reads it, and the report says so."""
     file = node_host.file(desired.TUNABLE_PATH)
@@ -69,7 +69,7 @@ _CHANGED = unparsed(
 
 
 @then("AppArmor was loaded after the tunable was written")
-@foreseen(node=lambda _: [_WRITTEN, _ENTRIES, _CHANGED])
+@foreseen(node=lambda _: [_WRITTEN, _ENTRIES, _CHANGED], of_node=True)
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
     written = _microseconds(node.ask(_WRITTEN).require().text)
@@ -84,7 +84,7 @@ def loaded_after_tunable(node: Transport) -> None:
 
 
 @then("AppArmor's last load logged no error")
-@foreseen(node=lambda _: [_ENTRIES, _CHANGED])
+@foreseen(node=lambda _: [_ENTRIES, _CHANGED], of_node=True)
 def last_load_was_clean(node: Transport) -> None:
     """A syntax error in another profile stops the load: the message names file and line."""
     entries = _service_log(node)
@@ -161,7 +161,9 @@ def _deployed(profile: str) -> str:
 
 
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
-@foreseen(node=lambda at: witness.lines(*witness.of_file(_deployed(at.words["profile"]))))
+@foreseen(
+    node=lambda at: witness.lines(*witness.of_file(_deployed(at.words["profile"]))), of_node=True
+)
 def profile_carries_rules(node_host: Host, profile: str) -> None:
     """Check the deployed file; another Then compares it with the repository's."""
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
@@ -181,7 +183,7 @@ def _both_hashes(at: At) -> list[Read[Any]]:
 
 
 @then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
-@foreseen(node=_both_hashes)
+@foreseen(node=_both_hashes, of_node=True)
 def repository_is_deployed(node: Transport, node_host: Host, target: Target, profile: str) -> None:
     """A later run of phoenix must deploy the same file again."""
     name = f"etc/apparmor/{profile}"
@@ -222,7 +224,10 @@ _AT_BOOT = unparsed("systemctl", "is-enabled", "apparmor")
 
 
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
-@foreseen(node=lambda at: [apparmor.PROFILES, apparmor.attachments(at.words["name"]), _AT_BOOT])
+@foreseen(
+    node=lambda at: [apparmor.PROFILES, apparmor.attachments(at.words["name"]), _AT_BOOT],
+    of_node=True,
+)
 def kernel_enforces(node: Transport, name: str) -> None:
     """The message explains every other mode: complain confines nothing, kill does."""
     mode = apparmor.loaded_profiles(node).get(name)
@@ -247,7 +252,8 @@ def kernel_enforces(node: Transport, name: str) -> None:
     node=lambda at: [
         apparmor.loaded_policy(at.words["name"]),
         apparmor.compiled_policy(_deployed(at.words["name"])),
-    ]
+    ],
+    of_node=True,
 )
 def policy_is_current(node: Transport, name: str) -> None:
     """Compare hashes of the compiled policy: a changed file has no effect before it is loaded."""

@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
@@ -16,12 +16,13 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict import evidence
-from steps.foreseen import foreseen
+from steps.foreseen import At, foreseen
 from steps.witness import lines
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
+    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
@@ -108,10 +109,16 @@ def _why_down(host: Host) -> str:
 #: The command line that systemd would start, with variables unexpanded.
 _WOULD_START = patterns.compile(r"(?m)^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ")
 _UNIT = unparsed("systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload")
+_INFO = unparsed("docker", "info", "-f", "{{json .}}", timeout=PATIENCE)
+
+
+def _engine(at: At) -> list[Read[Any]]:
+    """Return what the steps of the driver ask: no ``docker info`` that might start Docker."""
+    return [_UNIT, *([_INFO] if at.dockerd else [])]
 
 
 @then("Docker's driver is one of those that do not copy layers")
-@foreseen(container=lambda _: [_UNIT])
+@foreseen(node=lambda at: [at.first_process], container=_engine)
 def driver_does_not_copy(
     container: Transport, runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
 ) -> None:
@@ -124,7 +131,7 @@ def driver_does_not_copy(
 
 
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
-@foreseen(container=lambda _: [_UNIT])
+@foreseen(node=lambda at: [at.first_process], container=_engine)
 def storage_driver_is(
     container: Transport, runtime: Runtime, ctid: int, driver: str, proved: set[str]
 ) -> None:
@@ -138,10 +145,7 @@ def _require_driver(
 ) -> None:
     """Query dockerd from the node; ``docker info`` in the container must say the same."""
     wanted = " or ".join(map(repr, drivers))
-    unit = container.ask(_UNIT).text  # `docker info` might start Docker, so it is no look
-    answer = run_docker(container, "info", "-f", "{{json .}}")
-    told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
-    assert told.driver, f"Docker does not answer: {cause(said(answer))}"
+    unit, told = container.ask(_UNIT).text, _told(container)
     daemon = dockerd.find(runtime, ctid)
     assert daemon is not None, (
         f"docker info names the driver {told.driver!r}, but no dockerd runs in the container: "
@@ -149,6 +153,8 @@ def _require_driver(
         "context show)"
     )
     engine = daemon.info()
+    if _otherwise(engine, told):  # what was foreseen may be older than this dockerd
+        told = _told(container)
     assert not engine.snapshotter or _CONTAINERDS in drivers, (
         f"Docker uses the containerd image store ({engine.snapshotter!r}), not the graph driver "
         f"{' or '.join(drivers)}"
@@ -169,6 +175,14 @@ def _require_driver(
         f"dockerd, queried from the node: {engine.driver}, Docker {engine.server_version}; docker "
         "info says the same"
     )
+
+
+def _told(container: Transport) -> dockerd.Info:
+    """Return what ``docker info`` says: a look, since the step before found Docker running."""
+    answer = container.ask(_INFO)
+    told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
+    assert told.driver, f"Docker does not answer: {cause(said(answer))}"
+    return told
 
 
 def _changed_since(unit: str, daemon: dockerd.Daemon) -> str:

@@ -16,6 +16,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
 from docker_lxc_gate.lint.shell_text import without_documents
+from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
     from docker_lxc_gate.machines.read import Read
+    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -75,7 +77,7 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
-@foreseen(node=_read_of(phoenix.SETUP_SCRIPT))
+@foreseen(node=_read_of(phoenix.SETUP_SCRIPT), of_node=True)
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
@@ -91,7 +93,7 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
 
 
 @then("the install script stops at the first error")
-@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT))
+@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT), of_node=True)
 def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` must come before the first command that could fail."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
@@ -102,7 +104,7 @@ def install_script_stops(node: Transport, target: Target) -> None:
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
-@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT))
+@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT), of_node=True)
 def install_script_installs_once(node: Transport, target: Target) -> None:
     """The check must read dpkg's status: ``dpkg -l | grep`` also matches removed packages."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
@@ -119,7 +121,7 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 
 
 @then("every command for the container runs in the container")
-@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT))
+@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT), of_node=True)
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
@@ -160,7 +162,7 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
 @foreseen(
     node=lambda at: [at.first_process],
-    container=lambda _: lines(*of_file(desired.DAEMON_JSON)),
+    container=lambda at: [*lines(*of_file(desired.DAEMON_JSON)), *_validation(at.dockerd)],
 )
 def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
     """Docker reads this file at its start, and does not start if it cannot read it."""
@@ -181,15 +183,21 @@ def _refused_settings(daemon: dockerd.Daemon | None, runtime: Runtime, ctid: int
 
     Empty if there is none, before Docker 23.0, or if another program starts dockerd.
     """
-    if daemon is None or posixpath.basename(daemon.argv[0]) != "dockerd":
+    if not (reads := _validation(daemon.argv if daemon else ())):
         return ""
-    asked = runtime.inside(ctid).look([*daemon.argv, "--validate"])
+    asked = runtime.inside(ctid).ask(reads[0])
     said = (asked.stderr + asked.stdout).decode(errors="replace").strip()
     if asked.ok or "unknown flag" in said:
         return ""
     return (
         said.splitlines()[-1][:300] if said else f"dockerd --validate ended with {asked.exit_code}"
     )
+
+
+def _validation(argv: tuple[str, ...]) -> list[Read[CommandResult]]:
+    """Return the read with which a dockerd of that command line judges its settings, if it can."""
+    named = posixpath.basename(argv[0]) if argv else ""
+    return [unparsed(*argv, "--validate")] if named == "dockerd" else []
 
 
 def _settings(container_host: Host) -> dict[str, Any]:

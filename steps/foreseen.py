@@ -8,7 +8,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
 
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.facts.dockerd import find
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.transport import Inside
 from docker_lxc_gate.verdict.collection import scenario_of
@@ -43,12 +44,14 @@ class At:
         target: the node and the container.
         pid: of the container's first process, on the node; empty if it is not known.
         words: the parameters of the step's sentence.
+        find: returns the command line of the dockerd of a container with that first process.
     """
 
     runtime: Runtime
     target: Target
     pid: str = ""
     words: Mapping[str, Any] = field(default_factory=dict)
+    find: Callable[[str], tuple[str, ...]] = lambda _: ()
 
     @property
     def written(self) -> Read[bytes | None]:
@@ -65,6 +68,11 @@ class At:
         """The pid of its first process."""
         return self.runtime.first_process(self.target.ctid)
 
+    @property
+    def dockerd(self) -> tuple[str, ...]:
+        """The command line of the dockerd that runs in it; empty if none is known."""
+        return self.find(self.pid) if self.pid else ()
+
     def of_process(self, *names: str) -> list[Read[Any]]:
         """The pid of its first process and, once that is known, files of it below ``/proc``."""
         paths = [f"/proc/{self.pid}/{name}" for name in names if self.pid]
@@ -76,12 +84,16 @@ _Declared: TypeAlias = "Callable[[At], Iterable[Read[Any]]]"
 
 
 def foreseen(
-    node: _Declared = lambda _: (), container: _Declared = lambda _: ()
+    node: _Declared = lambda _: (), container: _Declared = lambda _: (), *, of_node: bool = False
 ) -> Callable[[_Function], _Function]:
-    """Declare what a step asks of the node and of the container, in that order; below ``@then``."""
+    """Declare what a step asks of the node and of the container, in that order; below ``@then``.
+
+    A step ``of_node`` judges the node alone, or all its containers. In a run that changes nothing,
+    what it asked for one target, declared or not, serves it for the others on the node.
+    """
 
     def declare(function: _Function) -> _Function:
-        setattr(function, _DECLARED, (node, container))
+        setattr(function, _DECLARED, (node, container, of_node))
         return function
 
     return declare
@@ -103,7 +115,16 @@ class Foresight:
     def __init__(
         self, runtime: Runtime, target: Target, shared: Shared, inside: Iterable[Read[Any]] = ()
     ) -> None:
-        self._at, self._shared, self._inside = At(runtime, target), shared, list(inside)
+
+        @cache
+        def dockerd(_: str) -> tuple[str, ...]:
+            with suppress(RemediationError):  # the step will say it
+                if found := find(runtime.on(shared), target.ctid):
+                    return found.argv
+            return ()
+
+        self._at, self._shared = At(runtime, target, find=dockerd), shared
+        self._inside = list(inside)
         within = runtime.on(shared.inner).inside(target.ctid)
         self._within = within if isinstance(within, Inside) else None
         self._item: pytest.Item | None = None
@@ -120,30 +141,33 @@ class Foresight:
             items = item.session.items
             if target_of(items[max(items.index(item) - 1, 0)]) != target_of(item):
                 self._shared.forget()
-            self._shared.begin()
             self._expect(_read_only_from(item, target_of))
+        self._shared.begin()
 
     def of_step(self, item: pytest.Item, step: Step) -> None:
         """Begin a step: every answer may serve it once."""
-        self._shared.begin()
         if item.get_closest_marker("mutates"):
             self._expect([step])
+        declared = _definitions(step.type, step.name)
+        self._shared.begin(of_node=any(of_node for (_, _, of_node), _ in declared))
 
     def _expect(self, steps: Sequence[Step]) -> None:
         """Expect what steps declare; what is of the first process, once its pid is known."""
         if self._within is None:
             return
-        at, shared = self._at, self._shared
-        node, container = _reads_of(steps, at)
+        at, shared, known = self._at, self._shared, self._shared.of_node or {}
+        shared.begin()
+        node, container = _reads_of(steps, at, known)
         shared.expect(node, self._within, [*container, *self._inside])
         with suppress(RemediationError):  # the step will say it
             if at.first_process in node:
-                node, container = _reads_of(steps, replace(at, pid=shared.ask(at.first_process)))
+                at = replace(at, pid=shared.ask(at.first_process))
+                shared.begin()  # it serves the search for dockerd, too
+                node, container = _reads_of(steps, at, known)
                 shared.expect(node, self._within, [*container, *self._inside])
         if at.started in node:
             with suppress(RemediationError), shared.learn():
                 at.runtime.on(shared).effective(at.target.ctid)  # its includes
-        shared.begin()
 
 
 def _read_only_from(
@@ -159,20 +183,22 @@ def _read_only_from(
     return [step for scenario in found if scenario for step in scenario.steps]
 
 
-def _reads_of(steps: Iterable[Step], at: At) -> tuple[list[Read[Any]], list[Read[Any]]]:
-    """Return what steps declare, of the node and of the container."""
+def _reads_of(
+    steps: Iterable[Step], at: At, known: Container[tuple[str, ...]]
+) -> tuple[list[Read[Any]], list[Read[Any]]]:
+    """Return what steps declare, of the node and of the container; not what is known of a node."""
     node: list[Read[Any]] = []
     container: list[Read[Any]] = []
     for step in steps:
-        for (of_node, of_container), words in _definitions(step.type, step.name):
+        for (asked, inside, of_node), words in _definitions(step.type, step.name):
             here = replace(at, words=words)
-            node.extend(of_node(here))
-            container.extend(of_container(here))
+            node.extend(each for each in asked(here) if not of_node or each.argv not in known)
+            container.extend(inside(here))
     return node, container
 
 
 @cache
-def _definitions(kind: str, sentence: str) -> list[tuple[tuple[_Declared, _Declared], Any]]:
+def _definitions(kind: str, sentence: str) -> list[tuple[tuple[_Declared, _Declared, bool], Any]]:
     """Return what the definitions of a sentence declare, each with the sentence's parameters."""
     found: list[StepFunctionContext] = [
         each

@@ -39,6 +39,8 @@ TARGETS = pytest.StashKey["list[Target]"]()
 #: What manages the containers of each target; the nodes by address; what closes the connections.
 _OPENED = pytest.StashKey["dict[Target, Runtime]"]()
 _NODES = pytest.StashKey["dict[object, Transport]"]()
+#: What steps of the node alone were answered, by node, in a run that changes nothing.
+_ANSWERS = pytest.StashKey["dict[object, dict[Any, Any]]"]()
 _OPEN = pytest.StashKey[ExitStack]()
 #: What the scenarios of each target will ask, of a target that was connected to.
 _FORESIGHT = pytest.StashKey["dict[Target, Foresight]"]()
@@ -69,7 +71,8 @@ def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = (
         layers: list[Shared] = []
 
         def beneath(node: Transport) -> Transport:
-            layers.append(Shared(node))
+            answers = config.stash.setdefault(_ANSWERS, {}).setdefault((*key, target.sudo), {})
+            layers.append(Shared(node, None if changes_allowed(config) else answers))
             return layers[0]
 
         nodes, key = config.stash.setdefault(_NODES, {}), (target.place, target.address)

@@ -101,6 +101,7 @@ def container_is_backed_up(
 
 
 @then("a recent backup of the node's configuration can be read to its end")
+@foreseen(of_node=True)
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """Check the archive of the node's /etc, with /etc/pve on Proxmox."""
     found, defects = backup.newest_sound(node, backups.etc, target.backup_age)
@@ -133,6 +134,7 @@ def _not_backed_up(
 
 
 @given("the repository is asked for its state", target_fixture="checkout")
+@foreseen(of_node=True)
 def repository_is_asked(node: Transport, target: Target) -> Checkout | None:
     """Run git, which writes nothing; None if there is no repository."""
     return repository.checkout(node, target.repository)
@@ -161,6 +163,7 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
 
 
 @then("it stands at its upstream's commit")
+@foreseen(of_node=True)
 def is_current(node: Transport, checkout: Checkout) -> None:
     """Query the upstream itself, because the last fetch may be old."""
     if not checkout.upstream:
@@ -175,7 +178,7 @@ def is_current(node: Transport, checkout: Checkout) -> None:
 
 
 @given("the node is asked as whom it lets us in", target_fixture="access")
-@foreseen(node=lambda _: [prerequisites.WHO])
+@foreseen(node=lambda _: [prerequisites.WHO], of_node=True)
 def node_is_asked(node: Transport) -> Access:
     """Run id(1), over the same transport as all commands."""
     return prerequisites.access(node)
@@ -193,6 +196,7 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 
 @given("the containers that the change reaches are known", target_fixture="affected")
+@foreseen(of_node=True)
 def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """Find them by profile, or by the features that Docker needs."""
     return prerequisites.affected(runtime, desired.PROFILE, ctid)

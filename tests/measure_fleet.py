@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shlex
 import socket
@@ -36,27 +35,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PCT_SECONDS, SAMPLE_SECONDS = 0.5, 0.25
-#: The double's container and its first process; ours have these names with three digits more.
-_OURS = re.compile(r"\b(950|4242)(\d{3})\b")
-_DOUBLES = re.compile(rb"\b(950|4242)\b")
 
 
-class Node(healthy.Healthy, paramiko.ServerInterface):
+class Node(healthy.Several, paramiko.ServerInterface):
     """A healthy node with several containers, which an SSH server asks."""
 
     def __init__(self, containers: int, key: paramiko.PKey) -> None:
-        super().__init__()
+        super().__init__(containers)
         self.key, self.connections = key, 0
-        self.containers = [b"%03d" % number for number in range(1, 1 + containers)]
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.says = {
-            "sh -c 'printf": "/etc/pve/lxc/950.conf\n",
-            "perl 4242 /usr/bin/dockerd": "",  # whether there is Docker
-            "perl -MIO::Handle": "noting\n",
-            "echo": lambda words: f"{words[1]}\n",
-            **self.says,
-        }
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -86,22 +74,6 @@ class Node(healthy.Healthy, paramiko.ServerInterface):
         channel.makefile("rb").read()  # a command that is held runs until its input ends
         channel.send_exit_status(answer.exit_code)
         channel.close()
-
-    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
-        """Let the double answer for its one container, and put the asked one's name in."""
-        if argv[-1] == "at once":
-            return super()._answer(argv)
-        named = _OURS.search(" ".join(argv))
-        code, out, err = super()._answer([_OURS.sub(r"\1", word) for word in argv])
-        if named:
-            return code, _DOUBLES.sub(rb"\g<1>" + named[2].encode(), out), err
-        # Of the node: a line for each container.
-        out = b"".join(
-            _DOUBLES.sub(rb"\g<1>" + number, line)
-            for line in out.splitlines(keepends=True)
-            for number in (self.containers if _DOUBLES.search(line) else [b""])
-        )
-        return code, out, err
 
 
 def pss(pid: int) -> int:

@@ -145,14 +145,9 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
         FactError: the listing lacks that container.
     """
     node, plain = runtime.node, runtime.kind == "lxc"
-    find, named, states_of = _LISTS[runtime.kind]
-    with at_most(_LONGEST):
-        lines = node.look([*find, *_EVERY_LINE]).require().text
-    texts: dict[str, str] = {}
-    for name, line in named.findall(lines):
-        texts[name] = f"{texts.get(name, '')}{line}\n"
-    rows = [line.split() for line in node.look(states_of).require().text.splitlines()[1:]]
-    states = {row[0]: row[1].lower() for row in rows if len(row) > 1}
+    texts, states = _listed(runtime)
+    if str(ctid) not in texts.keys() & states.keys():  # the answers may be older than it
+        texts, states = _listed(runtime)
     if str(ctid) not in texts.keys() & states.keys():
         raise FactError(
             f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
@@ -172,3 +167,15 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
             state = states.get(name, "in no known state")
             found.append(Affected(denial_log.number(name) or name, state, under))
     return tuple(found)
+
+
+def _listed(runtime: Runtime) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the configurations of a node's containers, and their states, by name."""
+    find, named, states_of = _LISTS[runtime.kind]
+    with at_most(_LONGEST):
+        lines = runtime.node.look([*find, *_EVERY_LINE]).require().text
+    texts: dict[str, str] = {}
+    for name, line in named.findall(lines):
+        texts[name] = f"{texts.get(name, '')}{line}\n"
+    rows = [line.split() for line in runtime.node.look(states_of).require().text.splitlines()[1:]]
+    return texts, {row[0]: row[1].lower() for row in rows if len(row) > 1}

@@ -282,13 +282,20 @@ class Shared(Layer):
     An answer serves each step once: a step that asks a second time looks for a change, and the
     machine is asked. All answers are forgotten when anything is run that is no read, on the node or
     in a container, and after :data:`LASTS`. The container's commands pass here, too.
+
+    Args:
+        inner: reaches the node.
+        of_node: what steps of the node alone were answered, of any container: it serves further
+            ones, however old, once each. None: nothing is kept so.
     """
 
     #: How long an answer may serve (seconds).
     LASTS = 60.0
 
-    def __init__(self, inner: Transport) -> None:
+    def __init__(self, inner: Transport, of_node: dict[Argv, CommandResult] | None = None) -> None:
         super().__init__(inner)
+        self.of_node = of_node
+        self._kept: dict[Argv, CommandResult] | None = None  # the same, in such a step
         self._batches: list[_Batch] = []
         self._answers: dict[Argv, CommandResult] = {}
         self._served: set[Argv] = set()
@@ -328,27 +335,40 @@ class Shared(Layer):
         finally:
             self._learning = False
 
-    def begin(self) -> None:
-        """Begin a step: every answer may serve it once."""
+    def begin(self, *, of_node: bool = False) -> None:
+        """Begin a step: every answer may serve it once. It may be of the node alone."""
         self._served.clear()
+        self._kept = self.of_node if of_node else None
 
     @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
         key = tuple(argv)
+        if stdin or self._kept is None:
+            return self._answer(key, stdin, timeout)
+        if key in self._served or key not in self._kept:
+            try:
+                self._kept[key] = self._answer(key, stdin, timeout)
+            except TransportError:  # no answer of now is compared with an older one
+                self._kept.clear()
+                raise
+        self._served.add(key)
+        return self._kept[key]
+
+    def _answer(self, key: Argv, stdin: bytes, timeout: float) -> CommandResult:
         batch = next((each for each in self._batches if key in each.asked), None)
         if self._learning and batch is None:
             self._learned.add(key)
         if stdin or (batch is None and key not in self._learned):
-            return self._inner.look(argv, stdin=stdin, timeout=timeout)
+            return self._inner.look(key, stdin=stdin, timeout=timeout)
         if self._answers and time.monotonic() > self._since + self.LASTS:
             self._answers.clear()
         if batch and not {key} & (self._served | self._answers.keys() | self._alone):
             self._ask(batch)
         if key in self._served or key not in self._answers:
             self._answers.pop(key, None)
-            self._keep({key: self._inner.look(argv, timeout=timeout)})
+            self._keep({key: self._inner.look(key, timeout=timeout)})
         self._served.add(key)
         return self._answers[key]
 

@@ -1,8 +1,8 @@
 """A Proxmox node with container 950 as the plan leaves them, behind one shell.
 
 As a pytest plugin (``-p tests.doubles.nodes.healthy``) it stands where SSH would, so the gate
-itself can be run on it. At the end it writes what was asked to the file that ``HEALTHY_SEEN``
-names, as JSON.
+itself can be run on it, with ``HEALTHY_CONTAINERS`` containers if that is set. At the end it
+writes what was asked to the file that ``HEALTHY_SEEN`` names, as JSON.
 """
 
 from __future__ import annotations
@@ -127,6 +127,43 @@ class Healthy(Node):
         if not self._inside and argv[-1].endswith("-W fuse-overlayfs"):
             return 1, b"", b"no packages found"
         return super()._answer(argv)
+
+
+#: The double's container and its first process; those of several have three digits more.
+_OURS = re.compile(r"\b(950|4242)(\d{3})\b")
+_DOUBLES = re.compile(rb"\b(950|4242)\b")
+
+
+class Several(Healthy):
+    """The same node with several containers: 950001, 950002 …"""
+
+    def __init__(self, containers: int, name: str = "") -> None:
+        super().__init__(name=name)
+        self.containers = [b"%03d" % number for number in range(1, 1 + containers)]
+        self.says = {
+            "find /etc/pve/lxc/100.conf": (1, "", "No such file or directory"),
+            "sh -c 'printf": "/etc/pve/lxc/950.conf\n",
+            "perl 4242 /usr/bin/dockerd": "",  # whether there is Docker
+            "perl -MIO::Handle": "noting\n",
+            "echo": lambda words: f"{words[1]}\n",
+            **self.says,
+        }
+
+    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+        """Let the double answer for its one container, and put the asked one's name in."""
+        if argv[-1] == "at once":
+            return super()._answer(argv)
+        named = _OURS.search(" ".join(argv))
+        code, out, err = super()._answer([_OURS.sub(r"\1", word) for word in argv])
+        if named:
+            return code, _DOUBLES.sub(rb"\g<1>" + named[2].encode(), out), err
+        # Of the node: a line for each container.
+        out = b"".join(
+            _DOUBLES.sub(rb"\g<1>" + number, line)
+            for line in out.splitlines(keepends=True)
+            for number in (self.containers if _DOUBLES.search(line) else [b""])
+        )
+        return code, out, err
 
 
 def _shell(words: list[str]) -> Answer:
@@ -270,8 +307,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let every connection be one to this double."""
     made: list[Healthy] = []
 
-    def connected(*arguments: object, **options: object) -> Healthy:
-        made.append(Healthy(*arguments, name="pve1"))
+    def connected(*_: object, **__: object) -> Healthy:
+        count = int(os.environ.get("HEALTHY_CONTAINERS", "0"))
+        made.append(Several(count, "pve1") if count else Healthy(name="pve1"))
         return made[-1]
 
     connection.Ssh = connected  # type: ignore[assignment, misc]
