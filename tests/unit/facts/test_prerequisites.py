@@ -16,6 +16,7 @@ from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local
 from remediation.desired import PROFILE
 from tests.doubles.naming import naming
+from tests.doubles.nodes.behind_shell import Node
 from tests.doubles.scripted import Scripted
 
 
@@ -184,3 +185,10 @@ def test_affected_where_something_cannot_be_listed_is_an_error(refused: tuple[st
     node = Scripted({argv: (n, text.encode(), b"no") for argv, (n, text) in answers.items()})
     with pytest.raises(CommandFailed):
         prerequisites.affected(Pct(node), PROFILE, 950)
+
+
+def test_affected_are_listed_again_where_the_listing_is_older_than_the_container() -> None:
+    listings = iter([LISTING.replace("950 ", "949 ", 1), LISTING])
+    node = Node({}, {"find": CONFIGURATIONS, "pct list": lambda _: next(listings)})
+    assert prerequisites.affected(Pct(node), PROFILE, 950) == reached()
+    assert node.starts == 2

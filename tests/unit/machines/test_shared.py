@@ -20,6 +20,7 @@ from tests.doubles.nodes.behind_shell import Node
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from docker_lxc_gate.machines.batch import Argv
 
 ONE, TWO, INNER = (unparsed("say", word) for word in ("one", "two", "inner"))
 
@@ -229,6 +230,54 @@ def test_answer_that_is_learned_serves_as_if_foreseen_until_something_changes() 
         shared.begin()
         said(shared, unparsed("say", "four"))
     assert len(node.trips) == 6
+
+
+def test_answer_about_the_node_alone_serves_such_steps_of_every_target_once_each(
+    clock: list[float],
+) -> None:
+    node = Changing()
+    memory: dict[Argv, CommandResult] = {}
+    one, other = (Shared(node, memory) for _ in range(2))
+    one.begin(of_node=True)
+    assert said(one, ONE) == "one 0"
+    clock[0] += Shared.LASTS + 1
+    node.state = 7
+    for shared in (one, other):
+        shared.begin(of_node=True)
+        assert said(shared, ONE) == "one 0"
+        shared.begin()
+        assert said(shared, ONE) == "one 7", "of a container, too"
+    other.begin(of_node=True)
+    assert [said(other, ONE) for _ in range(2)] == ["one 0", "one 7"], "it looks for a change"
+    one.begin(of_node=True)
+    assert said(one, ONE) == "one 7"
+    assert one.look(ONE.argv, stdin=b"input").text == "one 7"
+    assert len(node.trips) == 5
+
+
+def test_answer_about_the_node_is_not_compared_with_an_older_one_after_a_failure() -> None:
+    def late(argv: Sequence[str], timeout: float) -> None:
+        if "two" in argv and not node.state:
+            raise too_late("node", argv, timeout)
+
+    node = Changing(late)
+    shared = Shared(node, {})
+    shared.begin(of_node=True)
+    said(shared, ONE)
+    with pytest.raises(TransportError):
+        said(shared, TWO)
+    node.state = 7
+    shared.begin(of_node=True)
+    assert (said(shared, ONE), said(shared, TWO)) == ("one 7", "two 7")
+
+
+def test_run_that_changes_something_keeps_no_answer_about_the_node() -> None:
+    node = Changing()
+    shared = Shared(node)
+    for state in range(2):
+        node.state = state
+        shared.begin(of_node=True)
+        assert said(shared, ONE) == f"one {state}"
 
 
 def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_one() -> None:

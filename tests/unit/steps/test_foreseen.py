@@ -13,7 +13,7 @@ from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import Target
-from steps import foreseen
+from steps import docker, foreseen
 from steps.docker import docker_runs
 from steps.foreseen import Foresight
 from steps.target import no_unit_failed
@@ -24,6 +24,8 @@ from tests.unit.steps.test_sentences import definitions, sentences
 if TYPE_CHECKING:
     from pytest_bdd.parser import Step
 
+    from docker_lxc_gate.machines.batch import Argv
+    from docker_lxc_gate.machines.result import CommandResult
     from tests.doubles.nodes.behind_shell import Answer
 
 World = tuple[Healthy, Shared, Foresight]
@@ -65,6 +67,7 @@ def of(item: Any) -> Target:
 
 ENFORCED = 'the kernel enforces the profile "lxc-phoenix-v2"'
 UNPRIVILEGED = "the container is configured as unprivileged"
+DRIVER = 'Docker\'s storage driver is "fuse-overlayfs"'
 MAPPED = "root in the container is an ordinary user on the node"
 PROFILES = "/sys/kernel/security/apparmor/profiles"
 
@@ -95,6 +98,34 @@ def test_reads_of_the_first_process_are_asked_once_its_pid_is_known(world: World
     assert len(node.trips) == 1, "the pid alone"
     assert all(shared.ask(id_maps(PID)))
     assert len(node.trips) == 2
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_docker_info_is_asked_with_the_others_where_dockerd_runs(world: World, runs: bool) -> None:
+    """Else it might start Docker before it was asked whether that runs."""
+    node, shared, foresight = world
+    if not runs:
+        node.says = {"perl -MErrno": "", **node.says}
+    container = Pct(shared).inside(950)
+    foresight.of_scenario(together(Item("Docker is running and starts at boot", DRIVER)), of)
+    assert container.ask(docker._UNIT).ok
+    assert container.ask(docker._INFO).ok
+    assert node.starts == (1 if runs else 2)
+
+
+def test_answer_about_the_node_is_not_foreseen_again_for_another_target(world: World) -> None:
+    node, _, _ = world
+    memory: dict[Argv, CommandResult] = {}
+    for ctid in (950, 951):
+        shared = Shared(node, memory)
+        target = Target("pve1", ctid)
+        item: Any = together(Item(ENFORCED, UNPRIVILEGED, target=target))
+        foresight = Foresight(Pct(shared), target, shared)
+        for step in item.steps:
+            foresight.of_scenario(item, of)
+            foresight.of_step(item, step)
+            shared.read(PROFILES if step.name == ENFORCED else f"/etc/pve/lxc/{ctid}.conf")
+    assert sum(PROFILES in trip for trip in node.trips) == 1
 
 
 def test_scenario_that_changes_something_foresees_one_step_at_a_time(world: World) -> None:
