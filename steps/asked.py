@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items, others, why, Verdict.NOT_APPLICABLE)
     if not machines.changes_allowed(config):
         changing = [item for item in items if item.get_closest_marker("mutates")]
-        _leave_out(config, items, changing, "changes the target, which needs --allow-mutation")
+        why = "runs Docker or changes the target, which needs --allow-mutation"
+        _leave_out(config, items, changing, why)
     if not config.getoption("--target") or config.option.collectonly:
         return
     tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]

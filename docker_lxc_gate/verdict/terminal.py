@@ -190,7 +190,8 @@ def _of_the_included(outcomes: list[Outcome], *, whole: bool) -> str:
     if whole and judged >= _WORKS:
         but = ", except that no second provisioning was judged" * bool(left)
         return f"Docker works here, confined: {plan}{but}"
-    return f"Only what this plan alone asks is red: {plan}, as far as it was asked"
+    more = "; to see Docker run, add --allow-mutation" * (whole and "VAL-3" not in judged)
+    return f"Only what this plan alone asks is red: {plan}, as far as it was asked{more}"
 
 
 def _heading(sharing: list[Outcome]) -> str:

@@ -197,7 +197,7 @@ def test_scenario_that_changes_is_left_out_without_leave() -> None:
     left, said = left_of([changes, looks], **{"--allow-mutation": False})
     assert left == [looks]
     (line,) = said
-    assert line == "not asked: changes the target, which needs --allow-mutation"
+    assert line == "not asked: runs Docker or changes the target, which needs --allow-mutation"
 
 
 def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
