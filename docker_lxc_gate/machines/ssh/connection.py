@@ -59,6 +59,8 @@ _COUNTED, _AGAIN = 3.0, 0.05
 _GOING = 0.2
 #: The interval of keepalives: firewalls drop silent connections (seconds).
 _KEEPALIVE = 30
+#: How long after a command's deadline its connection is cut, if the server takes nothing (seconds).
+_GRACE = 5.0
 
 
 class Ssh(Machine):
@@ -227,7 +229,8 @@ class Ssh(Machine):
         transport = self._connected()
         try:
             channel = self._begun(transport, argv, timeout)
-            yield _Command(channel, self.machine, argv, late)
+            with self._cut_after(timeout + _GRACE):
+                yield _Command(channel, self.machine, argv, late)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise Dropped(
@@ -249,14 +252,25 @@ class Ssh(Machine):
         """Start a command on the server, with a timeout, which paramiko lacks here."""
         channel = self._session(transport)
         channel.settimeout(timeout)
-        late = threading.Timer(timeout, channel.close)
-        late.daemon = True
-        late.start()
-        try:
+        with self._cut_after(timeout):
             channel.exec_command(os.fsencode(shlex.join(argv)))
-        finally:
-            late.cancel()
         return channel
+
+    @contextmanager
+    def _cut_after(self, seconds: float) -> Iterator[None]:
+        """Cut the connection after a time: where the server reads nothing, no channel closes."""
+        end = time.monotonic() + seconds
+        timer = threading.Timer(seconds, self._clients[0].close)  # what is behind it ends, too
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if time.monotonic() < end:
+                raise
+            raise TimeoutError(f"it took or answered nothing for {seconds:g} s") from error
+        finally:
+            timer.cancel()
 
     def _session(self, transport: paramiko.Transport) -> paramiko.Channel:
         """Open a session; sshd counts one that is closed until it has reaped its command."""

@@ -15,15 +15,17 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import paramiko
 import pytest
 
 from docker_lxc_gate.errors import Dropped, LimitExceeded, TransportError
 from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.ssh import connection
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
+from docker_lxc_gate.machines.ssh.greeting import Greeted
 from docker_lxc_gate.machines.target import parse
 from docker_lxc_gate.machines.transport import RUN_ID, Inside
 from tests.doubles.naming import naming
@@ -405,6 +407,23 @@ def test_deadline_ends_the_command_on_the_far_side(ssh: Ssh, tmp_path: Path) -> 
     assert str(raised.value).startswith(f"on {ssh.machine}: sh -c ")
     assert not alive(int(pid.read_text()))
     assert node.run(["true"]).ok  # over the same connection
+
+
+def test_deadline_holds_where_the_server_takes_no_more_input(
+    monkeypatch: pytest.MonkeyPatch, ssh: Ssh
+) -> None:
+    def send(stream: Greeted, out: bytes) -> int:
+        if len(out) < 10_000:
+            return cast("int", stream.__getattr__("send")(out))
+        time.sleep(0.1)  # as the kernel does while the other side's window is 0
+        raise TimeoutError
+
+    monkeypatch.setattr(Greeted, "send", send, raising=False)
+    monkeypatch.setattr(connection, "_GRACE", 1)
+    ssh.run(["true"])
+    with naming(Dropped, "cat", "nothing for 6 s", "not known"):
+        ssh.run(["cat"], stdin=bytes(1 << 20), timeout=5)
+    assert ssh.run(["echo", "again"]).stdout == b"again\n"
 
 
 def test_deadline_kills_a_command_that_ignores_sigterm(
