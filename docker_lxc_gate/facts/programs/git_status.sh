@@ -4,5 +4,6 @@
 
 [ -d "$repository" ] || { printf 'nothing\0'; exit 0; }
 [ -e "$repository/.git" ] || { printf 'no checkout\0'; exit 0; }
-ask status --porcelain=v2 --branch --untracked-files=all -z || exit
+# Not what is in a submodule: git would start one more there, with that one's configuration.
+ask status --porcelain=v2 --branch --untracked-files=all --ignore-submodules=dirty -z || exit
 ask ls-files -v -z | grep -z '^[a-zS] ' || [ $? = 1 ]

@@ -154,6 +154,39 @@ def test_checkout_of_roots_whose_git_directory_others_may_exchange_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
+@pytest.mark.parametrize("key", ["include.path", "includeIf.onbranch:other.path"])
+@pytest.mark.parametrize("name", ["included", "none yet"])
+def test_checkout_of_roots_that_includes_a_file_of_anothers_is_refused(
+    repository: Path, tmp_path: Path, key: str, name: str
+) -> None:
+    (theirs := tmp_path / "theirs").mkdir()
+    (theirs / "included").write_text("[core]\n\tabbrev = 8\n")
+    git(repository, "worktree", "add", "-q", "--detach", str(linked := tmp_path / "linked"))
+    git(repository, "config", key, f"../../theirs/{name}")
+    for checked in (repository, linked):
+        assert checkout(Local(), str(checked)) is not None
+    os.chown(theirs / "included", 65534, 65534)
+    os.chown(theirs, 65534, 65534)
+    for checked in (repository, linked):
+        with naming(FactError, checked, theirs.name):
+            checkout(Local(), str(checked))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
+def test_submodule_is_compared_and_runs_nothing(repository: Path, tmp_path: Path) -> None:
+    upstream = str(tmp_path / "upstream")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", upstream, "lib")
+    git(repository, "commit", "-q", "-m", "lib")
+    git(lib := repository / "lib", "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
+    (lib / ".gitattributes").write_text("* filter=x\n")
+    (lib / "other file").write_text("y\n")
+    assert read(repository).changed == ()
+    git(lib, "-c", "filter.x.clean=cat", "commit", "-q", "--allow-empty", "-m", "two")
+    assert read(repository).changed == ("lib",)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
 @pytest.mark.parametrize("mode", [0o666, 0o664])
 def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path, mode: int) -> None:
     """The group is root's, but may be the mask of an ACL."""
