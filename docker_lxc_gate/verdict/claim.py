@@ -6,8 +6,10 @@ the user who runs the gate may read a file of a report: evidence about a hypervi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -87,12 +89,11 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
         why = "it has the results of another program"  # a run would replace them
     if why:
         raise Unanswerable(
-            f"results cannot be written to {folder}: {why}. Move it away, or name {elsewhere}"
+            f"results cannot be written to {folder}: {why}. Move it away, start in another "
+            f"directory, or name {elsewhere}"
         )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if alone:
-            folder.chmod(0o700)
         with tempfile.TemporaryFile(dir=folder) as probe:
             os.posix_fallocate(probe.fileno(), 0, _ROOM)
         return _lock(folder) if alone else None
@@ -104,20 +105,37 @@ def claim(folder: Path, *, alone: bool) -> IO[str] | None:
 
 
 def not_own(folder: Path) -> str:
-    """Return why a folder is none for results: it is a link, or another user's; empty if it is one.
+    """Return why a folder is none for results; empty if it is one.
 
-    A run closes it to others, and replaces files in it: behind a link it may be /etc.
+    A run closes it to others, and replaces files in it: behind a link it may be /etc. Others must
+    not exchange root's for such a link either. A job of CI is often root in a directory of
+    another user's, or in one that all may write to: its machine is its own.
     """
     with suppress(FileNotFoundError):
         if folder.is_symlink():
             return "it is a link"
         if (owner := folder.stat().st_uid) != os.geteuid():
             return f"it belongs to the user {owner}"
+    for above in folder.parents if os.geteuid() == 0 and not os.environ.get("CI") else ():
+        with suppress(FileNotFoundError):
+            its = above.lstat()
+            written = its.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if its.st_gid else 0))
+            if its.st_uid or (written and not its.st_mode & stat.S_ISVTX):
+                return (
+                    f"you are root, and others may exchange it, because they may write to {above}"
+                )
     return ""
 
 
 def _lock(folder: Path) -> IO[str]:
-    lock = (folder / _LOCK).open("a+", encoding="utf-8")
+    """Close a folder to others, and lock it: what is checked is changed, whatever its path is."""
+    at = _opened(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fchmod(at, 0o700)
+        opened = _opened(_LOCK, os.O_RDWR | os.O_APPEND | os.O_CREAT, at)
+    finally:
+        os.close(at)
+    lock = os.fdopen(opened, "a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -133,3 +151,13 @@ def _lock(folder: Path) -> IO[str]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
     return lock
+
+
+def _opened(path: Path | str, flags: int, at: int | None = None) -> int:
+    """Open what is no link; raise OSError if it is another user's, or has another name, too."""
+    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
+    its = os.fstat(opened)
+    if its.st_uid != os.geteuid() or (not stat.S_ISDIR(its.st_mode) and its.st_nlink > 1):
+        os.close(opened)
+        raise PermissionError(errno.EPERM, "somebody put another file in its place")
+    return opened

@@ -178,7 +178,7 @@ def render(results: Path, reports: Path) -> str:
     page = reports / "report" / "index.html"
     if failure := _generate(results, page):
         return f"report: not rendered, {failure}; results: {_short(results)}"
-    page.write_text(_ours(page.read_text("utf-8")), "utf-8")
+    _write(page, _ours(page.read_text("utf-8")))
     return f"report: {_short(page)}"
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 
 from docker_lxc_gate.verdict.claim import claim
 from docker_lxc_gate.verdict.verdicts import Unanswerable
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from tests.unit.verdict.conftest import Toy
@@ -77,6 +79,59 @@ def test_claim_where_the_disk_is_full_is_refused(
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(Unanswerable):
         claim(tmp_path, alone=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's folder is worth an exchange")
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "refused"),
+    [
+        (65534, 0, 0o755, True),
+        (0, 0, 0o777, True),
+        (0, 65534, 0o775, True),
+        (0, 65534, 0o1777, False),
+        (0, 0, 0o775, False),
+    ],
+)
+def test_claim_of_roots_in_a_directory_in_which_others_may_exchange_it_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: int,
+    group: int,
+    mode: int,
+    *,
+    refused: bool,
+) -> None:
+    reports = (above := tmp_path / "above") / "in it" / "reports"
+    reports.parent.mkdir(parents=True)
+    os.chown(above, owner, group)
+    above.chmod(mode)
+    monkeypatch.delenv("CI", raising=False)
+    said = naming(Unanswerable, reports, f"to {above}.", "--alluredir")
+    with said if refused else nullcontext(), claim(reports, alone=True) or nullcontext():
+        pass
+    assert reports.exists() is not refused
+    monkeypatch.setenv("CI", "true")
+    with claim(reports, alone=True) or nullcontext():
+        assert reports.exists()
+
+
+@pytest.mark.parametrize("what", ["the folder", "the lock", "the lock, by a hard link"])
+def test_claim_of_what_is_exchanged_for_a_link_meanwhile_changes_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("docker_lxc_gate.verdict.claim.not_own", lambda _: "")
+    (victim := tmp_path / "victim").mkdir(mode=0o755)
+    (victim / ".lock").write_text("v")
+    reports = tmp_path / "reports"
+    if what == "the folder":
+        reports.symlink_to(victim)
+    else:
+        reports.mkdir()
+        link = Path.symlink_to if what == "the lock" else Path.hardlink_to
+        link(reports / ".lock", victim / ".lock")
+    with naming(Unanswerable, reports):
+        claim(reports, alone=True)
+    assert (victim.stat().st_mode & 0o777, (victim / ".lock").read_text()) == (0o755, "v")
 
 
 def test_gate_while_another_run_has_reports_is_refused(toy: Toy) -> None:

@@ -232,6 +232,17 @@ def test_report_that_cannot_be_rendered_is_said_and_changes_no_verdict(
     seen.stdout.fnmatch_lines([f"report: not rendered, *{says}*; results: reports/allure-results"])
 
 
+def test_page_that_is_exchanged_for_a_link_is_replaced(
+    toy: Toy, renderer: Callable[[str | None], None]
+) -> None:
+    (victim := toy.path / "victim").write_text("v")
+    renderer(f"#!/bin/sh\nmkdir -p report; ln -s {victim} report/index.html\n")
+    toy.feature("Then all is well")
+    toy.run(report=True)
+    assert victim.read_text() == "v"
+    assert not (toy.path / "reports/report/index.html").is_symlink()
+
+
 @pytest.mark.skipif(not ALLURE, reason="npm's allure is not installed")
 def test_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
