@@ -108,9 +108,11 @@ def not_own(folder: Path) -> str:
     """Return why a folder is none for results; empty if it is one.
 
     A run closes it to others, and replaces files in it: behind a link it may be /etc. Others must
-    not exchange root's for such a link either. A job of CI is often root in a directory of
-    another user's, or in one that all may write to: its machine is its own.
+    not exchange root's for such a link either; a user of sudo could be root anyhow. A job of CI is
+    often root in a directory of another user's, or in one that all may write to: its machine is
+    its own.
     """
+    trusted = {"0", os.environ.get("SUDO_UID")}
     with suppress(FileNotFoundError):
         if folder.is_symlink():
             return "it is a link"
@@ -120,7 +122,7 @@ def not_own(folder: Path) -> str:
         with suppress(FileNotFoundError):
             its = above.lstat()
             written = its.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if its.st_gid else 0))
-            if its.st_uid or (written and not its.st_mode & stat.S_ISVTX):
+            if str(its.st_uid) not in trusted or (written and not its.st_mode & stat.S_ISVTX):
                 return (
                     f"you are root, and others may exchange it, because they may write to {above}"
                 )
