@@ -192,7 +192,14 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
     what = f"Docker's containers in {container.machine} as before"
     back = Consequence("resume-docker-containers", what, resume)
     machine_of = attrgetter("machine_id")
-    return Step(options, runtime.node, then_back=(back,), inside=INSIDE, machine_of=machine_of)
+    return Step(
+        options,
+        runtime.node,
+        then_back=(back,),
+        inside=INSIDE,
+        machine_of=machine_of,
+        machine=options.machine,
+    )
 
 
 def _inside(

@@ -124,6 +124,7 @@ class Foresight:
             return ()
 
         self._at, self._shared = At(runtime, target, find=dockerd), shared
+        self._look_again = dockerd.cache_clear
         self._inside = list(inside)
         within = runtime.on(shared.inner).inside(target.ctid)
         self._within = within if isinstance(within, Inside) else None
@@ -156,6 +157,7 @@ class Foresight:
         if self._within is None:
             return
         at, shared, known = self._at, self._shared, self._shared.of_node or {}
+        self._look_again()
         shared.begin()
         node, container = _reads_of(steps, at, known)
         shared.expect(node, self._within, [*container, *self._inside])

@@ -285,8 +285,8 @@ class Shared(Layer):
 
     Args:
         inner: reaches the node.
-        of_node: what steps of the node alone were answered, of any container: it serves further
-            ones, however old, once each. None: nothing is kept so.
+        of_node: what steps of the node alone were answered, of any container, if it was no error:
+            it serves further ones, however old, once each. None: nothing is kept so.
     """
 
     #: How long an answer may serve (seconds).
@@ -344,17 +344,22 @@ class Shared(Layer):
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
-        key = tuple(argv)
-        if stdin or self._kept is None:
-            return self._answer(key, stdin, timeout)
-        if key in self._served or key not in self._kept:
-            try:
-                self._kept[key] = self._answer(key, stdin, timeout)
-            except TransportError:  # no answer of now is compared with an older one
-                self._kept.clear()
-                raise
-        self._served.add(key)
-        return self._kept[key]
+        key, kept = tuple(argv), None if stdin else self._kept
+        if kept and key in kept and key not in self._served:
+            self._served.add(key)
+            return kept[key]
+        try:
+            answer = self._answer(key, stdin, timeout)
+        except TransportError:  # no answer of now is compared with an older one
+            if self.of_node:
+                self.of_node.clear()
+            raise
+        if kept is not None:
+            self._served.add(key)
+            kept.pop(key, None)
+            if answer.ok:  # what failed once is asked again for the next target
+                kept[key] = answer
+        return answer
 
     def _answer(self, key: Argv, stdin: bytes, timeout: float) -> CommandResult:
         batch = next((each for each in self._batches if key in each.asked), None)

@@ -133,6 +133,10 @@ class ContainerOptions(Action[OptionsState]):
             state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
         )
 
+    def machine(self, on: Transport) -> str:
+        """Return the running container's machine-id."""
+        return self.runtime.on(on).inside(self.ctid).ask(_MACHINE_ID)
+
     @override
     def left(self, on: Transport) -> OptionsState:
         """What the node says of it; nobody inside is asked."""

@@ -79,8 +79,8 @@ def apply(
         with _watched(runtime.node, aim.audit) as tell:
             told = replace(the_plan, tell=tell)
             outcomes = apply_plan(told, seen, consent=partial(agreed, shown=shown))
-    printing.outcomes(outcomes, form)
-    printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
+        printing.outcomes(outcomes, form)
+        printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
 
 
 def _agreed(

@@ -16,11 +16,10 @@ import click
 import msgspec
 
 from docker_lxc_gate.commandline.output import SCREEN
-from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.process import uninterrupted
-from docker_lxc_gate.verdict import bundle, comparison
 from remediation.cli import printing
 
 if TYPE_CHECKING:
@@ -47,28 +46,32 @@ def before_and_after(target: Target, folder: Path | None) -> Iterator[None]:
 
     Raises:
         UsageError: the folder exists.
-        FactError: the gate left no record.
+        FactError: the gate left no record; of before, nothing was done yet.
     """
+    from docker_lxc_gate.verdict import comparison  # noqa: PLC0415 - it is slow, and seldom needed
+
     if not folder:
         yield
         return
     if os.path.lexists(folder):
         raise UsageError(f"{folder} exists already: name a new folder")
-    before, after = (folder.absolute() / name for name in ("before", "after"))
-    _judge(target, before)
+    old = comparison.read(_judge(target, folder.absolute() / "before"))
     yield
-    _judge(target, after)
-    old, new = (comparison.read(each / bundle.RECORD) for each in (before, after))
+    new = comparison.read(_judge(target, folder.absolute() / "after"))
     for text, style in comparison.lines(old, new):
         printing.line(text, style, to=printing.err)
 
 
-def _judge(target: Target, results: Path) -> None:
+def _judge(target: Target, results: Path) -> Path:
+    """Judge a target, read-only; return the run's record."""
     printing.tell(f"judging {target}")
     with TemporaryDirectory(prefix="docker-lxc-gate-") as place:
         to = ("--no-report", f"--alluredir={results}", f"--junit-xml={results / 'junit.xml'}")
         argv = ("docker_lxc_gate", "gate", *options(target, Path(place)), *to)
-        run(*argv, at=Path(place), out=subprocess.DEVNULL)
+        code, _ = run(*argv, at=Path(place), out=subprocess.DEVNULL)
+    if not (record := results / "verdict.json").exists():
+        raise FactError(f"the gate ended with {code}, and left no record of a verdict in {results}")
+    return record
 
 
 def options(target: Target, folder: Path) -> list[str]:

@@ -45,6 +45,6 @@ def rehearse(aim: Target, yes: bool, form: str, records: Path | None) -> None:
         for stage in rehearsal.rehearse(make, look):
             printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
             stages.append(stage)
-    printing.stages(stages, form)
+        printing.stages(stages, form)
     if any(stage.differences for stage in stages):
         sys.exit(5)

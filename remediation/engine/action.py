@@ -199,6 +199,7 @@ class Step:
         inside: what an action of the node's asks in the container before its change.
         machine_of: returns what tells the machine of a before-image from another one, empty if it
             is not known. A container's number may have been given to another one since.
+        machine: asks the same of the machine that is there now, and nothing else.
     """
 
     action: Action[Any]
@@ -208,6 +209,7 @@ class Step:
     place: Place = Place.NODE
     inside: tuple[Read[Any], ...] = ()
     machine_of: Callable[[Any], str] | None = None
+    machine: Callable[[Transport], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,8 @@ class _Run:
         images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
         for (step, _), (_, _, image) in zip(steps, images, strict=True):
             entry = entries.get(step.action.id)
-            if entry and (said := another_machine(journal, entry, step, image)):
+            machine = step.machine_of(image) if step.machine_of else ""
+            if entry and (said := another_machine(journal, entry, step, machine)):
                 raise errors.NotClean(said)
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}

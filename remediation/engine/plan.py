@@ -169,13 +169,13 @@ def elsewhere(entry: Entry | None, step: Step) -> str:
     )
 
 
-def another_machine(journal: Journal, entry: Entry, step: Step, image: Any) -> str:
-    """Return what to do if an entry is of another machine than a new image; empty if not."""
+def another_machine(journal: Journal, entry: Entry, step: Step, machine: str) -> str:
+    """Return what to do if an entry is of another machine than this one; empty if not."""
     action, machine_of = step.action, step.machine_of
-    if machine_of is None or not machine_of(image):
+    if machine_of is None or not machine:
         return ""
     earlier = [journal.image(each.before, action.before) for each in entry.images]
-    if not {*map(machine_of, earlier)} - {"", machine_of(image)}:
+    if not {*map(machine_of, earlier)} - {"", machine}:
         return ""
     ids = [each.action for each in journal.entries() if each.place is Place.CONTAINER]
     return (

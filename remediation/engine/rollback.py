@@ -196,13 +196,13 @@ class _Rollback:
         """Raise NotClean if another container has the number now, unless that is forced."""
         for entry in entries:
             step, said = self.plan.step(entry.action), ""
-            if self.force or self.last or step is None or step.machine_of is None:
+            if self.force or self.last or step is None or step.machine is None:
                 continue
             if container := self.on.get(Place.CONTAINER):
                 container.expect(step.inside)
             with suppress(Exception):  # one that does not tell may be the same one
-                image = step.action.capture(self.on.get(step.place, step.on))
-                said = another_machine(self.plan.journal, entry, step, image)
+                machine = step.machine(self.on.get(step.place, step.on))
+                said = another_machine(self.plan.journal, entry, step, machine)
             if said:
                 raise errors.NotClean(said)
 

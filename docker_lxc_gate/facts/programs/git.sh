@@ -2,8 +2,9 @@
 # configuration names programs (filters, ssh, transports) that must not run as root. A .git that is
 # a file names the directory with that configuration, and a linked work tree's names one more. The path
 # is resolved once: whoever owns a directory above it may exchange a link in it at any time. The
-# directories above those that git finds by itself are judged with and without their links, and so is
-# each file that the configuration includes: one that is not there may come to be.
+# directories above those that git finds by itself are judged as they are written and as they are
+# resolved, and so is each file that the configuration includes: one that is not there may come to be.
+# What lies between, in a chain of links, is not judged.
 
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
