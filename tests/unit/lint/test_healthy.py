@@ -35,11 +35,11 @@ _mac = "BC:24:11:37:F6:C8"
 _values = {
     "boolean": st.sampled_from(["0", "1"]),
     "integer": _numbers,
-    "number": st.sampled_from(["1", "0.5", "2.25"]),
     "string": _words,
 }
 #: The texts that have a form of their own.
 _texts = {
+    "cpulimit": st.sampled_from(["1", "0.5", "2.25"]),
     "cmode": st.sampled_from(["shell", "console", "tty"]),
     "hookscript": st.just("local:snippets/hook.sh"),
     "hostname": st.sampled_from(["docker", "ct-1.example.org"]),
@@ -121,7 +121,16 @@ def sections(draw: st.DrawFn) -> Section:
         name: kind
         for name, kind in lines._KINDS.items()
         if name
-        not in {"env", "features", "unprivileged", "snaptime", "snapstate", "parent", "rootfs"}
+        not in {
+            "delete",
+            "env",
+            "features",
+            "unprivileged",
+            "snaptime",
+            "snapstate",
+            "parent",
+            "rootfs",
+        }
         and name.rstrip("0123456789") not in {"net", "mp", "unused", "dev"}
     }
     names = draw(st.lists(st.sampled_from(sorted(known)), max_size=8, unique=True))

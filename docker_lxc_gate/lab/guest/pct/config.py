@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -35,15 +36,11 @@ class Section:
             return replace(self, description=text and f"{text}\n")
         return self.with_keys(**{name: value})
 
-    def option(self, name: str) -> str | None:
-        """An option's value; None: not set."""
-        return (self.description or None) if name == "description" else self.keys.get(name)
-
     def printed(self) -> str:
         """As ``pct config`` prints it: options sorted, the description encoded."""
         shown = dict(self.keys)
         if self.description:
-            shown["description"] = lines.encode(self.description)
+            shown["description"] = encode(self.description)
         pairs = [*sorted(shown.items()), *self.raw]
         return "".join(f"{key}: {value}\n" for key, value in pairs if key != "delete")
 
@@ -54,7 +51,7 @@ class Section:
     def written(self) -> str:
         """As it stands in the file."""
         about = self.description.rstrip("\n")
-        comments = [f"#{lines.encode(line)}\n" for line in about.split("\n")] if about else []
+        comments = [f"#{encode(line)}\n" for line in about.split("\n")] if about else []
         keys = [pair for pair in sorted(self.keys.items()) if pair[0] != "env"]
         pairs = [*keys, *self.environment(), *self.raw]
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
@@ -83,6 +80,19 @@ class Config:
         return replace(self, current=self.wanted(), pending=Section())
 
 
+def encode(text: str) -> str:
+    """Control characters, bytes above 126, ``:`` and ``%`` as ``%XX``."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return re.sub(rb"[^ -9;-~]|%", lambda found: b"%%%02X" % ord(found[0]), raw).decode()
+
+
+def decode(text: str) -> str:
+    """The reverse of `encode`, as Perl decodes; what is not an escape stays as it is."""
+    raw = text.encode("utf-8", "surrogateescape")
+    decoded = re.sub(rb"%([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), raw)
+    return decoded.decode("utf-8", "replace")
+
+
 def parse(ctid: str, text: str) -> tuple[Config, str]:
     """The configuration, and the warnings Proxmox prints while it reads it."""
     name, sections = "", {"": Section()}
@@ -92,7 +102,7 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
         if kind == lines.SECTION:
             name, section = key, Section()
         elif kind == lines.TEXT:
-            section = replace(section, description=section.description + value)
+            section = replace(section, description=section.description + decode(value))
         elif kind == lines.RAW and key == ENVIRONMENT:
             section = section.with_keys(env="\0".join([*filter(None, [section.get("env")]), value]))
         elif kind == lines.RAW:

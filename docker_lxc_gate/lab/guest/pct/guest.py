@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .config import properties
+from .config import Section, properties
 from .files import link, make_folder, put
-
-if TYPE_CHECKING:
-    from .config import Section
 
 _NETS = [f"net{index}" for index in range(32)]
 _GETTY = "/lib/systemd/system/container-getty@.service"

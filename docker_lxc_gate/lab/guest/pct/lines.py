@@ -1,66 +1,30 @@
 """One line of ``/etc/pve/lxc/<ctid>.conf``, as Proxmox's parser takes it. No imports.
 
 A reader that skips or repairs what Proxmox would not is of no use to a gate: a mount entry cut
-short, a line after a snapshot's header, an unknown key each mean exactly one thing.
+short, a line after a snapshot's header, a blank before a colon each mean exactly one thing. All
+but two of LXC's own keys are handed on, even those that Proxmox drops: LXC refuses what it does
+not know.
 """
 
-from . import formats
-from .options import BOOLEAN, CONFIG, INTEGER
+from .formats import truth
+from .options import BOOLEAN, CONFIG, INTEGER, STRING
 
 SECTION, TEXT, KEY, RAW, DROPPED = "section", "text", "key", "raw", "dropped"
 PENDING = "pve:pending"
 
-_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b":%")
 _LOWER, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 #: What Perl's ``\\s`` takes for a blank, in text that it has not decoded.
 _BLANKS = " \t\n\r\f\v"
-_NUMBER = "number"
 _KINDS = {
     **CONFIG,
     **dict.fromkeys(("console", "debug", "template"), BOOLEAN),
-    "cpulimit": _NUMBER,
     **dict.fromkeys(("cpuunits", "snaptime"), INTEGER),
-    **dict.fromkeys(("cmode", "entrypoint", "env", "hookscript", "parent"), "string"),
-    **dict.fromkeys(("searchdomain", "snapstate", "timezone"), "string"),
-    **{f"{stem}{index}": "string" for stem in ("mp", "unused", "dev") for index in range(256)},
-    **{f"net{index}": "string" for index in range(32)},
+    **dict.fromkeys(("cmode", "delete", "entrypoint", "env", "hookscript"), STRING),
+    **dict.fromkeys(("parent", "searchdomain", "snapstate", "timezone"), STRING),
+    **{f"{stem}{index}": STRING for stem in ("mp", "unused", "dev") for index in range(256)},
+    **{f"net{index}": STRING for index in range(32)},
 }
-_RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.")
-_RAW_KEYS = frozenset(
-    "lxc." + name
-    for name in """
-    apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
-    selinux.context include arch uts.name signal.halt signal.reboot signal.stop init.cmd pty.max
-    init.cwd init.gid init.groups init.uid console.logfile console.path tty.max devtty.dir
-    hook.autodev autodev kmsg mount.fstab mount.entry mount.auto rootfs.mount cap.drop cap.keep
-    seccomp.profile seccomp.notify.proxy
-    seccomp.notify.cookie idmap hook.pre-start hook.pre-mount hook.mount hook.start hook.stop
-    hook.post-stop hook.clone hook.destroy hook.version log.level log.file start.auto start.delay
-    start.order group environment environment.runtime environment.hooks sysctl.fs.mqueue
-    sysctl.kernel.msgmax sysctl.kernel.msgmnb sysctl.kernel.msgmni sysctl.kernel.sem
-    sysctl.kernel.shmall sysctl.kernel.shmmax sysctl.kernel.shmmni sysctl.kernel.shm_rmid_forced
-    """.split()  # noqa: SIM905 - sixty quoted words are harder to read
-)
-#: Names of before LXC 3: kept with a warning, and LXC refuses them at the start.
-_RENAMED = {
-    f"lxc.{old}": f"lxc.{new}"
-    for old, new in (
-        pair.split("=")
-        for pair in """
-        aa_profile=apparmor.profile aa_allow_incomplete=apparmor.allow_incomplete
-        console=console.path devttydir=tty.dir haltsignal=signal.halt rebootsignal=signal.reboot
-        stopsignal=signal.stop id_map=idmap init_cmd=init.cmd loglevel=log.level logfile=log.file
-        mount=mount.fstab network.type=net.INDEX.type network.flags=net.INDEX.flags
-        network.link=net.INDEX.link network.mtu=net.INDEX.mtu network.name=net.INDEX.name
-        network.hwaddr=net.INDEX.hwaddr network.ipv4=net.INDEX.ipv4.address
-        network.ipv4.gateway=net.INDEX.ipv4.gateway network.ipv6=net.INDEX.ipv6.address
-        network.ipv6.gateway=net.INDEX.ipv6.gateway network.script.up=net.INDEX.script.up
-        network.script.down=net.INDEX.script.down pts=pty.max se_context=selinux.context
-        seccomp=seccomp.profile tty=tty.max utsname=uts.name
-        """.split()  # noqa: SIM905 - as above
-    )
-}
-_RAW_REFUSED = {
+_REFUSED = {
     "lxc.rootfs.path": "lxc.rootfs.path is auto generated from rootfs",
     "lxc.rootfs.options": "lxc.rootfs.options is not supported, please use mount point options"
     ' in the "rootfs" key',
@@ -77,11 +41,13 @@ def read(line: str, section: str) -> tuple[str, str, str, str]:
     if not line.strip(_BLANKS):
         return DROPPED, "", "", ""
     if line.startswith("#"):
-        return TEXT, "", decode(line[1:]) + "\n", ""
+        return TEXT, "", f"{line[1:]}\n", ""
     if header := _header(line):
         return SECTION, header, "", ""
     name, value = _raw_key(line)
-    return _raw(name, value, line) if name else _plain(line, section)
+    if name in _REFUSED:
+        return DROPPED, "", "", f"{name}: {_REFUSED[name]}"
+    return (RAW, name, value, "") if name else _plain(line, section)
 
 
 def warnings(ctid: str, text: str) -> str:
@@ -96,26 +62,6 @@ def warnings(ctid: str, text: str) -> str:
     return "".join(complaints)
 
 
-def encode(text: str) -> str:
-    """Control characters, bytes above 126, ``:`` and ``%`` as ``%XX``."""
-    return "".join(
-        chr(byte) if byte in _PLAIN else f"%{byte:02X}"
-        for byte in text.encode("utf-8", "surrogateescape")
-    )
-
-
-def decode(text: str) -> str:
-    """The reverse of `encode`; what is not an escape stays as it is."""
-    head, *parts = text.encode("utf-8", "surrogateescape").split(b"%")
-    for part in parts:
-        digits = part[:2]
-        if len(digits) == 2 and not digits.strip(b"0123456789abcdefABCDEF"):  # noqa: PLR2004 - %XX
-            head += bytes([int(digits, 16)]) + part[2:]
-        else:
-            head += b"%" + part
-    return head.decode("utf-8", "replace")  # as Perl decodes a description
-
-
 def _plain(line: str, section: str) -> tuple[str, str, str, str]:
     name, colon, value = line.partition(":")
     # Of blanks alone, the last one is the value: Proxmox wants one character, whatever it is.
@@ -123,7 +69,7 @@ def _plain(line: str, section: str) -> tuple[str, str, str, str]:
     if not (colon and value and _is_name(name)):
         return DROPPED, "", "", f"unable to parse config: {line}"
     if name == "description":
-        return TEXT, "", decode(value), ""
+        return TEXT, "", value, ""
     if name == "delete" and section != PENDING:
         return DROPPED, "", "", f"property 'delete' is only allowed in [{PENDING}]"
     return KEY, name, *_checked(name, value)
@@ -154,39 +100,16 @@ def _raw_key(line: str) -> tuple[str, str]:
     return name, rest[1:].strip(_BLANKS)
 
 
-def _raw(name: str, value: str, line: str) -> tuple[str, str, str, str]:
-    if name in _RAW_KEYS or name.startswith(_RAW_PREFIXES):
-        return RAW, name, value, ""
-    if name in _RENAMED:
-        return RAW, name, value, f"{name} is deprecated and was renamed to {_RENAMED[name]}"
-    if name.startswith("lxc.limit."):
-        return RAW, name, value, f"{name}: lxc.limit.* was renamed to lxc.prlimit.*"
-    if name in _RAW_REFUSED:
-        return DROPPED, "", "", f"{name}: {_RAW_REFUSED[name]}"
-    return DROPPED, "", "", f"unable to parse config: {line}"
-
-
 def _is_name(name: str) -> bool:
     stem = name.rstrip(_DIGITS)
     return bool(stem) and stem[0] in _LOWER and not stem.strip(_LOWER + "_")
 
 
 def _checked(name: str, value: str) -> tuple[str, str]:
-    """The value and what is wrong with it; Proxmox keeps a wrong value all the same."""
-    problem = f"unable to parse value of '{name}' - "
+    """The value in Proxmox's form, and a complaint about a key that is kept all the same."""
     kind = _KINDS.get(name)
-    if kind is None and name != "delete":
-        return value, f"{problem}unknown setting '{name}'"
+    if kind is None:
+        return value, f"unable to parse value of '{name}' - unknown setting '{name}'"
     if kind == INTEGER and value.isascii() and value.isdecimal():
         return str(int(value)), ""
-    if kind == BOOLEAN and formats.truth(value):
-        return formats.truth(value), ""
-    if kind in {INTEGER, BOOLEAN} or (kind == _NUMBER and not _is_number(value)):
-        return value, f"{problem}type check ('{kind}') failed - got '{value}'"
-    said = formats.problem(name, value)
-    return value, said and problem + said
-
-
-def _is_number(text: str) -> bool:
-    whole, point, fraction = text.partition(".")
-    return text.isascii() and whole.isdecimal() and (fraction.isdecimal() or not point)
+    return (kind == BOOLEAN and truth(value)) or value, ""

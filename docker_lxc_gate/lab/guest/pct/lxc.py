@@ -8,14 +8,10 @@ root file system is the volume's directory itself (Proxmox mounts it under /var/
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from . import formats
-from .config import properties
+from .config import Section, properties
 from .errors import PctError
-
-if TYPE_CHECKING:
-    from .config import Section
 
 INCLUDES = "/usr/share/lxc/config"
 ID_BASE, ID_COUNT = 100000, 65536
@@ -37,7 +33,7 @@ def seccomp(section: Section, common: str) -> str:
 
 def features(section: Section) -> dict[str, str]:
     """The features, booleans as ``1`` and ``0``; PctError if Proxmox cannot parse them."""
-    found, said = formats.read(formats.FEATURES, section.get("features"))
+    found, said = formats.features(section.get("features"))
     if said:
         raise PctError(said)
     return found
@@ -145,8 +141,6 @@ def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
     for key in sorted(section.keys):
         if not re.fullmatch("net[0-9]+", key):
             continue
-        if said := formats.problem(key, section.get(key)):
-            raise PctError(said)
         index, net = key.removeprefix("net"), properties(section.get(key))
         values = {
             "type": "veth",
@@ -162,7 +156,7 @@ def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
 
 def overridden(section: Section) -> str:
     """Proxmox's warning about what an explicit profile switches off; none: nothing is."""
-    wanted, _said = formats.read(formats.FEATURES, section.get("features"))
+    wanted, _said = formats.features(section.get("features"))
     used = [name for name in ("fuse", "nesting", "mount") if wanted.get(name, "0") != "0"]
     names = ", ".join(f"features:{name}" for name in used)
     said = "explicitly configured lxc.apparmor.profile overrides the following settings: "

@@ -6,24 +6,11 @@ from .errors import PctError
 BOOLEAN, INTEGER, STRING, FEATURES = "boolean", "integer", "string", "features"
 
 CONFIG = {
-    "arch": STRING,
-    "cores": INTEGER,
-    "cpulimit": STRING,
-    "description": STRING,
     "features": FEATURES,
-    "hostname": STRING,
-    "lock": STRING,
-    "memory": INTEGER,
-    "nameserver": STRING,
-    "onboot": BOOLEAN,
-    "ostype": STRING,
-    "protection": BOOLEAN,
-    "rootfs": STRING,
-    "startup": STRING,
-    "swap": INTEGER,
-    "tags": STRING,
-    "tty": INTEGER,
-    "unprivileged": BOOLEAN,
+    **dict.fromkeys(("onboot", "protection", "unprivileged"), BOOLEAN),
+    **dict.fromkeys(("cores", "memory", "swap", "tty"), INTEGER),
+    **dict.fromkeys(("arch", "cpulimit", "description", "hostname", "lock"), STRING),
+    **dict.fromkeys(("nameserver", "ostype", "rootfs", "startup", "tags"), STRING),
     **{f"net{index}": STRING for index in range(10)},
 }
 
@@ -114,6 +101,6 @@ def _problem(kind: str, value: str) -> str:
     if wrong:
         return f"type check ('{kind}') failed - got '{value}'"
     if kind == FEATURES:
-        said = formats.problem("features", value, "features")
+        said = formats.features(value, "features.")[1]
         return said and f"invalid format - {said}"
     return ""

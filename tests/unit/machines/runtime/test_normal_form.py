@@ -15,7 +15,7 @@ _line = st.sampled_from(
         *("arch: amd64", "arch:i386 ", "arch : x", " arch: x", "arch = x", "memory: 0512", "x: y"),
         *("onboot: yes", "onboot: maybe", "unprivileged: On", "features: nesting=yes,fuse=1"),
         *("net0: a\r", "rootfs: a", "mp0: b,mp=/b", "unused12: c", "description: a%3Ab", "tty: 00"),
-        *("lxc.idmap = u 0 1 1", "lxc.idmap: g 0 1 1", "lxc.cap.drop:", "lxc.foo: 1"),
+        *("lxc.idmap = u 0 1 1", "lxc.idmap: g 0 1 1", "lxc.cap.drop:", "lxc.rootfs.path: /x"),
         *("lxc.apparmor.profile : x", "  lxc.idmap: u", "rubbish", "[2024-backup]", "[x]"),
         *("[pve:pending]", "[PVE:pending] ", "[old]", "[Old]", "[a_b-1]  ", "delete: net0"),
         *("lxc.environment.runtime: A=1", "lxc.environment.runtime = B=2", "env: C=3", "env: D=4"),
