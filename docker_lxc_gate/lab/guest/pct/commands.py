@@ -5,20 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .config import network, properties
+from .config import Config, network, properties
+from .containers import Lxc
 from .errors import PctError
 from .files import load, locked, store
 from .lifecycle import check_lock, generate, shutdown, start, stop
 from .provision import create, destroy, hwaddr
 from .transfer import push
-
-if TYPE_CHECKING:
-    from .config import Config
-    from .containers import Lxc
-
-REQUIRED = ("memory", "rootfs", "ostype")
 
 
 def list_all(node: Lxc, _positional: list[str], _chosen: dict[str, str]) -> int:
@@ -65,14 +59,7 @@ def set_options(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int
 
 def _changes(known: Config, chosen: dict[str, str]) -> dict[str, str | None]:
     """Each option's new value, None for one that is removed, in Proxmox's order."""
-    removed = [name for name in chosen.pop("delete", "").replace(";", ",").split(",") if name]
-    for name in removed:
-        if name in REQUIRED:
-            raise PctError(f"unable to delete required option '{name}'\n")
-        if name == "unprivileged":
-            raise PctError(f"unable to delete read-only option: '{name}'\n")
-        if known.current.option(name) is None and known.pending.option(name) is None:
-            sys.stderr.write(f"cannot delete '{name}' - not set in current configuration!\n")
+    removed = filter(None, chosen.pop("delete", "").split(","))
     for name in sorted(chosen):
         if name == "unprivileged":
             raise PctError(f"unable to modify read-only option: '{name}'\n")

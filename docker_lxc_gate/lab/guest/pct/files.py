@@ -9,14 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import config as pve
+from .config import Config
 from .errors import PctError
-
-if TYPE_CHECKING:
-    from .config import Config
-    from .quick import Node
+from .quick import Node
 
 LOCK_TIMEOUT = 10.0
 _NOT_THROUGH_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import guest, lxc, storage
+from .config import Config, Section
+from .containers import Lxc
 from .errors import PctError
 from .files import load, locked, replace_file, store
-
-if TYPE_CHECKING:
-    from .config import Config, Section
-    from .containers import Lxc
 
 SHUTDOWN_TIMEOUT = "60"
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from . import guest, lxc, storage
 from .config import Config, Section, network
+from .containers import Lxc
 from .errors import PctError
 from .files import config_path, load, locked, store
 from .lifecycle import check_lock
-
-if TYPE_CHECKING:
-    from .containers import Lxc
 
 #: All templates of the lab are Debian's, for amd64.
 DEFAULTS = {

@@ -5,26 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .config import properties
+from .config import Section, properties
+from .containers import Lxc
 from .errors import PctError
-
-if TYPE_CHECKING:
-    from .config import Section
-    from .containers import Lxc
-
-_NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>[0-9]+)(,.*)?")
 
 
 def allocate(ctid: str, requested: str) -> str:
-    """The ``rootfs`` value of a new volume; ``STORAGE:SIZE`` is requested, the size in GiB."""
-    matched = _NEW.fullmatch(requested)
+    """The ``rootfs`` value of a new volume; ``local:SIZE`` is requested, the size in GiB."""
+    matched = re.fullmatch("local:([0-9]+)", requested)
     if matched is None:
-        raise PctError(f"unable to parse volume ID '{requested}'\n")
-    if matched["storage"] != "local":
-        raise PctError(f"storage '{matched['storage']}' does not exist\n")
-    return f"local:{ctid}/subvol-{ctid}-disk-0.subvol,size={matched['size']}G"
+        raise PctError(f"not supported on this node: the root file system {requested}\n")
+    return f"local:{ctid}/subvol-{ctid}-disk-0.subvol,size={matched[1]}G"
 
 
 def directory(node: Lxc, ctid: str, section: Section) -> Path:

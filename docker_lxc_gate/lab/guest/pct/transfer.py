@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
+from .containers import Lxc
 from .errors import PctError
 from .files import load
 from .lxc import unprivileged
-
-if TYPE_CHECKING:
-    from .containers import Lxc
 
 CHUNK = 1 << 20
 
@@ -34,36 +31,18 @@ def push(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
 
 
 def _create(path: str, chosen: dict[str, str]) -> int:
-    """Open the target; a new file gets the mode asked for or 0666 without the umask."""
-    mode = _mode(chosen.get("perms"))
-    flags = os.O_WRONLY | os.O_CREAT
+    """Open the target; it gets the mode asked for, or if it is new 0666 without the umask."""
+    asked = chosen.get("perms")
     try:
-        try:
-            number = os.open(path, flags | os.O_EXCL, 0)
-            mode = _default_mode() if mode is None else mode
-        except FileExistsError:
-            number = os.open(path, flags | os.O_TRUNC)
+        mode = int(asked or "666", 8)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0 if asked else mode)
+    except ValueError:
+        raise PctError(f"invalid mode: '{asked}'\n", 0) from None
     except OSError as error:
         raise PctError(f"failed to create file: {path}: {error.strerror}\n", 0) from None
-    if mode is not None:
+    if asked:
         os.fchmod(number, mode)
     return number
-
-
-def _mode(text: str | None) -> int | None:
-    if text is None:
-        return None
-    text = text if text.startswith("0") else f"0{text}"
-    try:
-        return int(text, 16 if text.startswith("0x") else 8)
-    except ValueError:
-        raise PctError(f"invalid mode: '{text}'\n", 0) from None
-
-
-def _default_mode() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _copy(reader: int, writer: int) -> None:
