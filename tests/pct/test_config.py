@@ -64,6 +64,16 @@ def test_file_that_cannot_be_written_stays_and_leaves_nothing_beside_it(
     ]
 
 
+def test_put_through_a_link_that_the_container_planted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "rootfs").mkdir()
+    (tmp_path / "rootfs/etc").symlink_to("../node")
+    for write in (files.put, files.link):
+        with pytest.raises(OSError, match="symbolic links"):
+            write(tmp_path / "rootfs", "etc/hostname", "x")
+    assert not [*(tmp_path / "node").iterdir()]
+
+
 def test_pct_exec_imports_only_builtin_modules() -> None:
     """The container is entered hundreds of times, under emulation."""
     script = (

@@ -134,13 +134,10 @@ class Lxc(Node):
             wrapper = ["lxc-usernsexec", "-m", maps[0], "-m", maps[1], "--"]
         tar = ["tar", "-x", "-p", "-f", "-", "--zstd", "-C", str(rootfs), *_TAR]
         with archive.open("rb") as stream:
-            self._run([*wrapper, *tar, "--anchored", "--exclude=./dev/*"], stream.fileno())
+            self.run([*wrapper, *tar, "--anchored", "--exclude=./dev/*"], stream.fileno())
 
-    def run(self, argv: Sequence[str]) -> None:
+    def run(self, argv: Sequence[str], stdin: int = subprocess.DEVNULL) -> None:
         """Run a program of the node; its output is ours."""
-        self._run(argv, subprocess.DEVNULL)
-
-    def _run(self, argv: Sequence[str], stdin: int) -> None:
         sys.stdout.flush()
         # Proxmox's task has one output for both streams
         ended = subprocess.run(argv, check=False, stdin=stdin, stderr=subprocess.STDOUT)

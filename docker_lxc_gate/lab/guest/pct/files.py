@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -16,19 +17,15 @@ from .errors import PctError
 from .quick import Node
 
 LOCK_TIMEOUT = 10.0
-_NOT_THROUGH_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def load(node: Node, ctid: str, *, task: bool = False, quiet: bool = False) -> Config:
-    """A container's configuration.
+def load(node: Node, ctid: str, code: int = 2, *, quiet: bool = False) -> Config:
+    """A container's configuration; ``code`` is that of `Node.text`.
 
-    Inside a ``task``, Proxmox's parser warns on standard output, and a missing file ends in 255
-    instead of 2. ``quiet`` shows no warnings: `pct set` drops the lines that do not parse without a
-    word.
+    ``quiet`` shows no warnings: `pct set` drops the lines that do not parse without a word.
     """
-    config, warnings = pve.parse(ctid, node.text(ctid, 255 if task else 2))
-    if not quiet:
-        (sys.stdout if task else sys.stderr).write(warnings)
+    config, warnings = pve.parse(ctid, node.text(ctid, code))
+    sys.stderr.write("" if quiet else warnings)
     return config
 
 
@@ -45,80 +42,75 @@ def store(node: Node, ctid: str, config: Config) -> None:
 def replace_file(path: Path, text: str) -> None:
     """Write a file of the node's own, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _folder(path.parent, path.name) as (directory, name, _owner):
-        _replace(directory, name, text, 0o640, owner=None)
+    _replace(path, text, 0o640)
 
 
 def put(rootfs: Path, relative: str, text: str) -> None:
-    """Write a file of the container's, owned by its root: anew, even if it says so already.
-
-    No link is followed on the way: the tree belongs to the container, and one planted there must
-    not lead to a file of the node.
-    """
-    with _folder(rootfs, relative) as (directory, name, owner):
-        if not _ignored(directory, name):
-            _replace(directory, name, text, 0o644, owner=owner)
+    """Write a file of the container's, owned by its root: anew, even if it says so already."""
+    path = _inside(rootfs, relative)
+    if not _ignored(path):
+        _replace(path, text, 0o644, rootfs)
 
 
 def link(rootfs: Path, relative: str, target: str) -> None:
     """Make a symbolic link of the container's anew; an empty target: only remove what is there."""
-    with _folder(rootfs, relative) as (directory, name, owner):
-        if _ignored(directory, name):
-            return
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=directory)
-        if target:
-            os.symlink(target, name, dir_fd=directory)
-            os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+    path = _inside(rootfs, relative)
+    if _ignored(path):
+        return
+    path.unlink(missing_ok=True)
+    if target:
+        path.symlink_to(target)
+        _give(path, rootfs)
 
 
 def make_folder(rootfs: Path, relative: str) -> None:
     """Make a folder of the container's, if it is not there; the one above it is."""
-    with _folder(rootfs, relative) as (directory, name, owner), suppress(FileExistsError):
-        os.mkdir(name, 0o755, dir_fd=directory)
-        os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+    path = _inside(rootfs, relative)
+    with suppress(FileExistsError):
+        path.mkdir(0o755)
+        _give(path, rootfs)
 
 
-@contextmanager
-def _folder(rootfs: Path, relative: str) -> Iterator[tuple[int, str, tuple[int, int]]]:
-    """Open a file's folder: its descriptor, the file's name in it, and root's ids there."""
-    *folders, name = relative.split("/")
-    directory = os.open(rootfs, os.O_DIRECTORY)
-    root = os.fstat(directory)
-    try:
-        for folder in folders:
-            inner = os.open(folder, os.O_DIRECTORY | _NOT_THROUGH_LINKS, dir_fd=directory)
-            os.close(directory)
-            directory = inner
-        yield directory, name, (root.st_uid, root.st_gid)
-    finally:
-        os.close(directory)
+def _inside(rootfs: Path, relative: str) -> Path:
+    """The path of a file of the container's, which is stopped.
+
+    OSError if a link is on the way: the tree belongs to the container, and one planted there must
+    not lead to a file of the node.
+    """
+    path = rootfs.resolve() / relative
+    if path.parent.resolve() != path.parent:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path.parent))
+    return path
 
 
-def _ignored(directory: int, name: str) -> bool:
+def _give(path: Path, rootfs: Path) -> None:
+    root = rootfs.stat()
+    os.chown(path, root.st_uid, root.st_gid, follow_symlinks=False)
+
+
+def _ignored(path: Path) -> bool:
     """Whether the container keeps Proxmox from this file: ``.pve-ignore.NAME`` lies beside it."""
-    return os.access(f".pve-ignore.{name}", os.F_OK, dir_fd=directory, follow_symlinks=False)
+    return os.path.lexists(path.with_name(f".pve-ignore.{path.name}"))
 
 
-def _replace(
-    directory: int, name: str, text: str, mode: int, owner: tuple[int, int] | None
-) -> None:
-    temporary = f".{name}.pct-{os.getpid()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOT_THROUGH_LINKS
-    number = os.open(temporary, flags, mode, dir_fd=directory)
+def _replace(path: Path, text: str, mode: int, rootfs: Path | None = None) -> None:
+    temporary = path.with_name(f".{path.name}.pct-{os.getpid()}")
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
             os.fchmod(number, mode)
-            if owner:
-                os.fchown(number, *owner)
+            if rootfs:
+                _give(temporary, rootfs)
             file.flush()
             os.fsync(number)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        temporary.replace(path)
     except OSError:  # on a full disk, for example: Proxmox leaves none behind (file_set_contents)
-        os.unlink(temporary, dir_fd=directory)
+        temporary.unlink()
         raise
+    directory = os.open(path.parent, os.O_DIRECTORY)
     os.fsync(directory)
+    os.close(directory)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def start(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
     if node.running(ctid):
         raise PctError(f"CT {ctid} already running\n")
     with locked(node, ctid):
-        config = load(node, ctid, task=True)
+        config = load(node, ctid, 255)
         check_lock(config)
         if config.pending.keys:
             config = config.applied()
@@ -81,13 +81,9 @@ def check_lock(config: Config) -> None:
 
 @contextmanager
 def _stopping(node: Lxc, ctid: str) -> Iterator[None]:
-    """Hold the lock of a running container; say at the end what an explicit profile switches off.
-
-    That was seen on standard error at each stop.
-    """
+    """Hold the lock of a running container."""
     if not node.running(ctid):
         raise PctError(f"CT {ctid} not running\n")
     with locked(node, ctid):
-        check_lock(load(node, ctid, task=True))
+        check_lock(load(node, ctid))
         yield
-        sys.stderr.write(lxc.overridden(load(node, ctid, quiet=True).current))

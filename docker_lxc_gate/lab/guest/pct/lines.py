@@ -24,11 +24,7 @@ _KINDS = {
     **{f"{stem}{index}": STRING for stem in ("mp", "unused", "dev") for index in range(256)},
     **{f"net{index}": STRING for index in range(32)},
 }
-_REFUSED = {
-    "lxc.rootfs.path": "lxc.rootfs.path is auto generated from rootfs",
-    "lxc.rootfs.options": "lxc.rootfs.options is not supported, please use mount point options"
-    ' in the "rootfs" key',
-}
+_GENERATED = frozenset({"lxc.rootfs.path", "lxc.rootfs.options"})
 
 
 def read(line: str, section: str) -> tuple[str, str, str, str]:
@@ -45,8 +41,8 @@ def read(line: str, section: str) -> tuple[str, str, str, str]:
     if header := _header(line):
         return SECTION, header, "", ""
     name, value = _raw_key(line)
-    if name in _REFUSED:
-        return DROPPED, "", "", f"{name}: {_REFUSED[name]}"
+    if name in _GENERATED:
+        return DROPPED, "", "", f"{name}: {name} is auto generated from rootfs"
     return (RAW, name, value, "") if name else _plain(line, section)
 
 

@@ -71,7 +71,6 @@ def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
         ("lxc.cgroup2.memory.swap.max", str(swap)),
         ("lxc.rootfs.path", rootfs),
         *_networks(ctid, section),
-        *section.environment(),
         *section.raw,
     ]
     text = "".join(f"{key} = {value}\n" for key, value in pairs)

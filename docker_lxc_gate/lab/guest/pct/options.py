@@ -46,11 +46,7 @@ def parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
         raise PctError(f"400 not enough arguments\n{usage}", 2)
     if len(positional) > len(wanted) and command != "exec":
         raise PctError(f"400 too many arguments\n{usage}", 2)
-    problems = [
-        (name, _id_problem(positional[place]))
-        for place, name in enumerate(wanted)
-        if name == "vmid"
-    ]
+    problems = [("vmid", _id_problem(positional[0]))] if wanted else []
     problems += [(name, _problem(known[name], value)) for name, value in options.items()]
     found = "".join(f"{name}: {problem}\n" for name, problem in problems if problem)
     if found:

@@ -16,23 +16,18 @@ from .lifecycle import generate
 
 
 def main(argv: list[str], node: Lxc | None = None) -> int:
-    """Run as LXC runs its hooks: ``argv[1]`` is the container."""
+    """Apply what is pending, write the container's file and LXC's configuration anew.
+
+    LXC runs this as its hooks: ``argv[1]`` is the container. No lock is taken: ``pct`` holds it
+    while it waits for this. The container's file is written even if a value cannot be parsed.
+    """
+    node, ctid = node or Lxc(), argv[1]
     try:
-        run(node or Lxc(), argv[1])
+        if config_path(node, ctid).exists():
+            config = load(node, ctid, quiet=True).applied()
+            store(node, ctid, config)
+            generate(node, ctid, config.current)
     except (PctError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 255
     return 0
-
-
-def run(node: Lxc, ctid: str) -> None:
-    """Apply what is pending, write the container's file and LXC's configuration anew.
-
-    No lock is taken: ``pct`` holds it while it waits for this. The container's file is written even
-    if a value cannot be parsed, which is a PctError.
-    """
-    if not config_path(node, ctid).exists():
-        return
-    config = load(node, ctid, quiet=True).applied()
-    store(node, ctid, config)
-    generate(node, ctid, config.current)

@@ -46,8 +46,6 @@ def destroy(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
     with locked(node, ctid):
         config = load(node, ctid)
         check_lock(config)
-        if config.current.get("protection") == "1":
-            raise PctError(f"can't remove CT {ctid} - protection mode enabled\n")
         if node.running(ctid):
             raise PctError(f"unable to destroy CT {ctid} - container is running\n")
         storage.remove_all(node, ctid)
