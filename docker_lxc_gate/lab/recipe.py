@@ -7,15 +7,10 @@ at their path in the image.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import tree
-from docker_lxc_gate.lab.sources import seen_from_guest
+from docker_lxc_gate.lab.sources import Archives, seen_from_guest
 from docker_lxc_gate.tables import Row, table
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.sources import Archives
-    from docker_lxc_gate.lab.tree import Entry
 
 DEFAULT_RELEASE = "trixie"
 #: The templates, each with the folder of its files. ``standard`` has no Docker and is like
@@ -69,7 +64,7 @@ def apt_options(release: str) -> tuple[str, ...]:
     return APT.options if release in APT.stable else (*APT.options, APT.stale_release)
 
 
-def node_tree(archives: Archives) -> dict[str, Entry]:
+def node_tree(archives: Archives) -> dict[str, tree.Entry]:
     """Return the files laid over the node's root; keys are added when it is built."""
     null = tree.Entry(link="/dev/null")
     return {
@@ -80,10 +75,10 @@ def node_tree(archives: Archives) -> dict[str, Entry]:
     }
 
 
-def container_tree(archives: Archives, variant: str = "standard") -> dict[str, Entry]:
+def container_tree(archives: Archives, variant: str = "standard") -> dict[str, tree.Entry]:
     """Return the files laid over a container template's root."""
     network = VARIANTS[variant]
-    daemon: dict[str, Entry] = {}
+    daemon: dict[str, tree.Entry] = {}
     if network == "networkd":  # both units, like systemctl enable
         daemon |= _enabled("multi-user.target", "systemd-networkd.service")
         daemon |= _enabled("network-online.target", "systemd-networkd-wait-online.service")
@@ -95,7 +90,7 @@ def container_tree(archives: Archives, variant: str = "standard") -> dict[str, E
     }
 
 
-def guest_tree() -> dict[str, Entry]:
+def guest_tree() -> dict[str, tree.Entry]:
     """Return the files that provisioning installs: phoenix_hypervisor, and our ``pct``."""
     guest = _HERE / "guest"
     launcher, hook = (guest / "pct" / name for name in ("launcher.py", "poststop_launcher.py"))
@@ -113,33 +108,25 @@ def guest_tree() -> dict[str, Entry]:
 
 def node_digest(release: str, archives: Archives) -> str:
     """Return the digest of the node image's recipe."""
-    return tree.digest(
-        "node",
-        _builder(),
-        NODE.packages,
-        NODE.options,
-        archives.lines(release),
-        apt_options(release),
-        APT.dpkg,
-        node_tree(archives),
-    )
+    about = (NODE.packages, NODE.options)
+    return _digest("node", release, archives, about, node_tree(archives))
 
 
 def template_digest(release: str, archives: Archives) -> str:
     """Return the digest of the recipe of a release's templates."""
-    return tree.digest(
-        "container",
-        _builder(),
-        CONTAINER.packages,
-        CONTAINER.dropped,
-        CONTAINER.docker,
-        CONTAINER.ifupdown,
-        (*CONTAINER.docker, *CONTAINER.later),
-        archives.lines(release),
-        apt_options(release),
-        APT.dpkg,
-        *(container_tree(archives, variant) for variant in VARIANTS),
-    )
+    packages, docker, later = CONTAINER.packages, CONTAINER.docker, CONTAINER.later
+    about = (packages, CONTAINER.dropped, docker, CONTAINER.ifupdown, (*docker, *later))
+    trees = (container_tree(archives, variant) for variant in VARIANTS)
+    return _digest("container", release, archives, about, *trees)
+
+
+def _digest(
+    kind: str, release: str, archives: Archives, about: tuple[object, ...], *trees: tree.Tree
+) -> str:
+    where = (archives.lines(release), apt_options(release), APT.dpkg)
+    # The code that builds images: a change of it makes another image.
+    code = {f: tree.Entry((_HERE / f).read_bytes()) for f in ("image.py", "lists.py", "tree.py")}
+    return tree.digest(kind, code, *about, *where, *trees)
 
 
 def template_name(release: str, variant: str) -> str:
@@ -147,16 +134,10 @@ def template_name(release: str, variant: str) -> str:
     return f"debian-{release}-{variant}{TEMPLATE_SUFFIX}"
 
 
-def _builder() -> dict[str, Entry]:
-    """Return the code that builds images: a change of it makes another image."""
-    modules = ("image.py", "lists.py", "tree.py")
-    return {name: tree.Entry((_HERE / name).read_bytes()) for name in modules}
-
-
-def _enabled(target: str, unit: str) -> dict[str, Entry]:
+def _enabled(target: str, unit: str) -> dict[str, tree.Entry]:
     return {f"{_UNITS}/{target}.wants/{unit}": tree.Entry(link=f"/usr/lib/systemd/system/{unit}")}
 
 
-def _proxies(archives: Archives) -> dict[str, Entry]:
+def _proxies(archives: Archives) -> dict[str, tree.Entry]:
     settings = seen_from_guest(archives.settings)
     return {"/etc/apt/apt.conf.d/50lab-proxy": tree.text(settings)} if settings else {}
