@@ -17,7 +17,6 @@ from docker_lxc_gate.formats.id_map import Range, parse
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.formats.mount_table import Mount
     from docker_lxc_gate.machines.result import CommandResult
 
 _NUMBER = "[0-9]{1,10}"
@@ -78,7 +77,7 @@ def _versions(result: CommandResult) -> dict[str, str]:
     return {name: version.strip()[:80] for name, _, version in lines}
 
 
-def _mounts(result: CommandResult) -> tuple[Mount, ...]:
+def _mounts(result: CommandResult) -> tuple[mount_table.Mount, ...]:
     return mount_table.parse(told(result).text, f"the container's mounts on {result.machine}")
 
 
@@ -105,7 +104,7 @@ def confined(ctid: int) -> Read[Confined]:
     return Read(script("confined", str(ctid)), _confined)
 
 
-def mounts(ctid: int) -> Read[tuple[Mount, ...]]:
+def mounts(ctid: int) -> Read[tuple[mount_table.Mount, ...]]:
     """Read the container's mounts, as its first process has them."""
     return Read(script("mounts", str(ctid)), _mounts)
 

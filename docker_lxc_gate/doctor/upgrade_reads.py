@@ -26,7 +26,6 @@ from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.read import Read
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.node_reads import Confined
     from docker_lxc_gate.machines.result import CommandResult
 
 #: The packages that the table speaks of.
@@ -162,7 +161,7 @@ GUEST: Reads = (
 NODE = (node_reads.confined, node_reads.VERSIONS, KERNEL_HAS)
 
 
-def _confined(case: Case) -> Confined:
+def _confined(case: Case) -> node_reads.Confined:
     return case.node.of(node_reads.confined(case.ctid))
 
 

@@ -36,17 +36,14 @@ from typing import TYPE_CHECKING, Self
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab import progress, recipe
-from docker_lxc_gate.lab.image import Images, require_space
+from docker_lxc_gate.lab.image import Images, NodeImage, require_space
 from docker_lxc_gate.lab.lock import only_one
-from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
+from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node, State
 from docker_lxc_gate.lab.provision import Provisioning
 from docker_lxc_gate.lab.qemu import hardware
 from docker_lxc_gate.lab.sources import archives
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.lab.image import NodeImage
-    from docker_lxc_gate.lab.node import State
-    from docker_lxc_gate.lab.progress import Steps
     from docker_lxc_gate.machines.ssh.address import SshAddress
     from docker_lxc_gate.machines.ssh.connection import Ssh
 
@@ -62,12 +59,12 @@ class Lab:
     """One machine and its images."""
 
     home: Path
-    steps: Steps
+    steps: progress.Steps
     mirror: str = ""
 
     @classmethod
     def open(
-        cls, home: Path | None = None, *, mirror: str = "", steps: Steps | None = None
+        cls, home: Path | None = None, *, mirror: str = "", steps: progress.Steps | None = None
     ) -> Self:
         """Return the lab below ``home`` (default: $LAB_HOME, then the user's cache folder).
 

@@ -13,7 +13,6 @@ from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.progress import Steps
-    from docker_lxc_gate.lab.tree import Tree
     from docker_lxc_gate.machines.transport import Transport
 
 TEMPLATES = "/var/lib/vz/template/cache"
@@ -35,7 +34,7 @@ class Provisioning:
     node does not answer.
     """
 
-    guest: Tree
+    guest: tree.Tree
     templates: Mapping[str, Path]
 
     @property

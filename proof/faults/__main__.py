@@ -117,7 +117,8 @@ def main(
         print(matrix.as_json(results))
     else:
         Console(highlight=False).print(matrix.as_table(results))
-    sys.exit(_code(results, len(wanted)))
+    lacking = len(results) < len(wanted) or any(result.unasked for result in results)
+    sys.exit(1 if any(result.problems for result in results) else 3 if lacking else 0)
 
 
 def _selected(faults: Sequence[Fault], part: str | None, *, few: bool) -> Sequence[Fault]:
@@ -139,12 +140,6 @@ def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
 
 def _lab() -> Lab:
     return Lab.open(steps=progress.on(_err)).up()
-
-
-def _code(results: Sequence[Result], wanted: int) -> int:
-    if any(result.problems for result in results):
-        return 1
-    return 3 if len(results) < wanted or any(result.unasked for result in results) else 0
 
 
 def _tell(line: str) -> None:

@@ -19,7 +19,6 @@ from remediation.phoenix import REPOSITORY
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.plan_file import PlanFile
 
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 CTID = 950
@@ -83,7 +82,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return expect
 
     @property
-    def plan(self) -> PlanFile:
+    def plan(self) -> plan_file.PlanFile:
         """The plan by which the gate judges what the fault has broken."""
         return plan_file.find("plain" if self.start == HELPER else DEFAULT_PLAN)
 

@@ -9,7 +9,6 @@ containerd pkg/apparmor (HostSupports), the kernel's security/apparmor (aa_polic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
@@ -19,9 +18,6 @@ from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.node_reads import Confined
 
 #: Of more containers a reader needs no name.
 _MANY = 5
@@ -149,7 +145,7 @@ def reopening(case: Case) -> Iterator[Finding]:
         yield here("runc-reopen-refused", said, fix=fix, severity=Severity.PROBLEM)
 
 
-def denies(confined: Confined) -> bool:
+def denies(confined: node_reads.Confined) -> bool:
     """Whether a named profile includes LXC's base abstraction, and that denies ``/proc/sys``."""
     included = {each.included for each in statements(confined.profile) if each.kind == "include"}
     base = any(name.endswith("lxc/container-base") for name in included)
@@ -158,7 +154,7 @@ def denies(confined: Confined) -> bool:
     )
 
 
-def _fix(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
+def _fix(confined: node_reads.Confined, versions: dict[str, str], *, pct: bool) -> str:
     if not confined.is_generated:
         return (
             f"The profile {confined.name[:80]} must state its own rules instead of including "

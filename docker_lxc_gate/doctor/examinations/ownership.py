@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, Reads, here
@@ -21,9 +20,6 @@ from docker_lxc_gate.formats.container_config import ContainerConfig, mount_poin
 from docker_lxc_gate.formats.id_map import MANY, NEEDED, Range, holes, in_words, missed
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.printable import listed
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.guest_reads import DockerMount, Given, Owned
 
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
@@ -94,12 +90,12 @@ def _strange(problem: str, said: str, fix: str, writer: str) -> Finding:
     return here(problem, said, fix=fix, severity=Severity.PROBLEM if writer else None)
 
 
-def _is_unmapped(owned: Owned) -> bool:
+def _is_unmapped(owned: guest_reads.Owned) -> bool:
     """Whether nobody owns it; a strange group alone counts where root cannot use it."""
     return owned.user == OVERFLOW or (owned.group == OVERFLOW and not owned.usable)
 
 
-def _is_below(mount: DockerMount, place: str) -> bool:
+def _is_below(mount: guest_reads.DockerMount, place: str) -> bool:
     within = mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
     return mount.type == "bind" and within
 
@@ -153,7 +149,7 @@ def volumes(case: Case) -> Iterator[Finding]:
         raise FactError("Docker has too many volumes to look at all of them")
 
 
-def _is_volume(mount: DockerMount, name: str) -> bool:
+def _is_volume(mount: guest_reads.DockerMount, name: str) -> bool:
     return mount.type == "volume" and mount.source.endswith(f"/{name}/_data")
 
 
@@ -190,7 +186,7 @@ def devices(case: Case) -> Iterator[Finding]:
             )
 
 
-def _may_be_opened(device: Given) -> bool:
+def _may_be_opened(device: guest_reads.Given) -> bool:
     """Whether somebody in the container has a right to it: others, its owner, or its group."""
     owned = device.user != OVERFLOW and device.mode & _OWNER == _OWNER
     grouped = device.group != OVERFLOW and device.mode & _GROUP == _GROUP
@@ -203,7 +199,7 @@ _OF_LXC = (
 )
 
 
-def _fix_device(device: Given) -> str:
+def _fix_device(device: guest_reads.Given) -> str:
     return (
         f"Delete its lxc.mount.entry, and set: dev0: {device.path[:100]},gid=G. G is the id of the "
         "group render or video in the container (getent group render). Then restart the container."

@@ -17,7 +17,6 @@ from docker_lxc_gate.formats.apparmor_profile import profiles
 from docker_lxc_gate.formats.mount_table import Mount, below
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.node_reads import Confined
     from docker_lxc_gate.lint.finding import Finding
 
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
@@ -97,7 +96,7 @@ def store(case: Case) -> Iterator[Finding]:
 
 
 def overlay_obstacles(
-    mount: Mount, versions: Mapping[str, str], confined: Confined
+    mount: Mount, versions: Mapping[str, str], confined: node_reads.Confined
 ) -> Iterator[str]:
     """Yield what keeps native overlay from being mounted where Docker's data lies."""
     kernel = _version(versions.get("kernel", ""))
@@ -112,7 +111,7 @@ def overlay_obstacles(
         yield f"no rule of the profile {confined.name[:80]} allows mount fstype=overlay"
 
 
-def allows_overlay(confined: Confined) -> bool:
+def allows_overlay(confined: node_reads.Confined) -> bool:
     """Whether a profile lets overlay through; a named one by the rules in its own file."""
     if confined.confines_nothing or confined.is_generated:
         return True
