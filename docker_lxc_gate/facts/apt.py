@@ -28,8 +28,7 @@ _NOTHING: _Part = ((_END,), 0)
 def order(version: str) -> Order:
     """Return a version as a value that compares as dpkg compares versions.
 
-    Args:
-        version: ``[EPOCH:]UPSTREAM[-REVISION]``; what is no version has a place, too.
+    It is ``[EPOCH:]UPSTREAM[-REVISION]``; what is no version has a place, too.
 
     >>> order("1.0~rc1") < order("1.0") < order("1.0-1") < order("1.0.1") < order("1:0")
     True

@@ -60,15 +60,9 @@ def defects(
 ) -> Iterator[str]:
     """Yield the defects of an archive; the slowest checks come last.
 
-    Args:
-        node: the machine that has the archive.
-        backup: the archive.
-        hours: the greatest age allowed.
-        of: the configuration of the container that it must belong to; empty for the node's /etc.
-        read: read it to its end, which takes as long as the backup did.
-
-    Raises:
-        FactError: the archive cannot be opened.
+    It may be ``hours`` old, and must be of the container with the configuration ``of``; empty: it
+    is of the node's /etc. To ``read`` it to its end takes as long as the backup did. Raises
+    FactError if it cannot be opened.
     """
     yield from listed_defects(backup, hours)
     if backup.finished:
@@ -92,10 +86,8 @@ def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
 def left_out(written: str, node: Transport, backup: Backup | None = None) -> dict[str, str]:
     """Return each directory of a container that a backup does not hold, and why.
 
-    Args:
-        written: the container's configuration, since a mount point may be newer than the backup.
-        node: the machine that has the archive.
-        backup: the archive, whose log says it; None: one that is still to be made.
+    The configuration, as ``written`` now, says it, since a mount point may be newer than the
+    backup; so does the archive's log. Without a ``backup``, it is of one that is still to be made.
     """
     config, found = container_config.parse("", written), dict[str, str]()
     for place, (key, given) in container_config.mount_points(config).items():

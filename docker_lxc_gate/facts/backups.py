@@ -63,13 +63,8 @@ class _Storages:
 def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     """Return the backups of a container and of its node's ``/etc``, good and bad ones.
 
-    Args:
-        node: the node to search.
-        ctid: the container.
-        directory: the only directory to search; empty: all of Proxmox's storages.
-
-    Raises:
-        FactError: the listing cannot be read.
+    Without a ``directory``, all of Proxmox's storages are searched. Raises FactError if the listing
+    cannot be read.
     """
     where = _Storages([directory]) if directory else _storages(node, ctid)
     argv = ["sh", "-c", _FIND, "find", str(ctid), "/etc/pve", *where.places]
@@ -141,12 +136,8 @@ def newest_sound(
 ) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive that counts, and why each newer one does not.
 
-    Args:
-        node: the machine that has them.
-        found: newest first.
-        hours: the greatest age allowed.
-        of: the configuration of the container that they must belong to; empty for the node's /etc.
-        read: read each archive to its end, until one counts.
+    ``found`` has the newest first, of which each is ``read`` to its end until one counts. The
+    others are as in :func:`docker_lxc_gate.facts.backup_archives.defects`.
     """
     return _newest_without(
         lambda each: backup_archives.defects(node, each, hours, of, read=read), found

@@ -66,12 +66,8 @@ class Process:
 def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     """Return every thread of a container, ordered by id, in one round trip.
 
-    Args:
-        node: the node of the container.
-        init_pid: the pid of its first process on the node.
-
-    Raises:
-        FactError: the first process is not among them, or a label or seccomp mode is missing.
+    Its first process is ``init_pid`` on the node. Raises FactError if that is not among them, or a
+    label or seccomp mode is missing.
     """
     told = node.look(["sh", "-c", _PROCESSES, "processes", str(init_pid)])
     names: dict[int, str] = {}
@@ -226,11 +222,7 @@ _WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
 def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> tuple[str, ...]:
     """Return the rules that widen the shipped profile, each with its file.
 
-    Args:
-        deployed: the text of the profile on the node.
-        local: the text of the site's additions.
-        profile: the profile's name.
-        shipped: the text that the plan ships.
+    ``deployed`` is the text of the profile on the node, ``local`` that of the site's additions.
     """
     ours, here = ({str(rule): rule for rule in statements(text)} for text in (shipped, deployed))
     path = f"/etc/apparmor.d/{profile}"

@@ -152,15 +152,9 @@ _TIMEOUT = 360.0
 def record(inside: Transport) -> dict[str, str]:
     """Return Docker's containers, images, volumes and networks, and its processes.
 
-    Args:
-        inside: the container, with or without Docker.
-
-    Returns:
-        ``docker KIND NAME`` with ids; ``process NAME`` with pid, start (microseconds since the
-        node's boot) and state, or with the start time of a Docker container.
-
-    Raises:
-        FactError: Docker runs, but a listing failed or cannot be read.
+    These are ``docker KIND NAME`` with ids; ``process NAME`` with pid, start (microseconds since
+    the node's boot) and state, or with the start time of a Docker container. Raises FactError if
+    Docker runs, but a listing failed or cannot be read.
     """
     answer = inside.look(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
     parts = dict(part.partition("\n")[::2] for part in ("\n" + answer.text).split("\n== ")[1:])

@@ -84,13 +84,7 @@ class Image(msgspec.Struct, frozen=True, rename="pascal"):
 def read(answer: bytes, kind: type[T], of: str) -> T:
     """Decode untrusted JSON into a value of a type.
 
-    Args:
-        answer: the bytes.
-        kind: the type.
-        of: the source of the answer, for the error message.
-
-    Raises:
-        FactError: the answer is not JSON, or not of that type.
+    Raises FactError, which names its source ``of``, if it is not JSON, or not of that type.
     """
     try:
         return msgspec.json.decode(answer, type=kind)

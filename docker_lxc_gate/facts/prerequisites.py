@@ -71,13 +71,9 @@ class Room:
 def log_room(node: Transport, source: str) -> Room:
     """Return the free space for records; at ``space_left`` auditd may stop writing.
 
-    Args:
-        node: the node.
-        source: ``auditd`` or ``kernel``, as
-            :class:`docker_lxc_gate.facts.audit.audit_window.Window` finds it.
-
-    Raises:
-        FactError: the answer cannot be read.
+    The source is ``auditd`` or ``kernel``, as
+    :class:`docker_lxc_gate.facts.audit.audit_window.Window` finds it. Raises FactError if the
+    answer cannot be read.
     """
     log, where = _LOGS[source]
     answer = node.look(["sh", "-c", _LOG_ROOM, "room", where]).require().text
@@ -136,13 +132,7 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
     nesting and keyrings or ``/dev/fuse`` counts as made for Docker. Plain LXC gives keyrings to
     all; devices and features that its includes add are not seen.
 
-    Args:
-        runtime: manages the containers of the node.
-        profile: its name.
-        ctid: a container that exists, as a check: if the listing lacks it, it may lack others.
-
-    Raises:
-        FactError: the listing lacks that container.
+    The container ``ctid`` exists. Raises FactError if the listing lacks it: it may lack others.
     """
     node, plain = runtime.node, runtime.kind == "lxc"
     texts, states = _listed(runtime)

@@ -32,10 +32,8 @@ def start_obstacle(runtime: Runtime, ctid: int) -> str:
 def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
     """Return an obstacle to a start with a configuration; empty if none is found.
 
-    Args:
-        written: the configuration.
-        loaded: the profiles that the kernel knows, see
-            :func:`docker_lxc_gate.facts.apparmor.loaded_profiles`.
+    The kernel knows the profiles ``loaded``:
+    :func:`docker_lxc_gate.facts.apparmor.loaded_profiles`.
     """
     for each in stopping(written):
         return f"{each.cause} ({written.path}, line {each.line})"

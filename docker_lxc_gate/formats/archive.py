@@ -62,11 +62,8 @@ def only_member(archive: bytes, *, largest: int) -> tuple[str, FileState] | None
     """Return the name and the state of an archive's one member.
 
     None if it is a device or a pipe, or the archive is empty: tar makes an empty archive of a
-    socket. The caller has limited the archive; the file in it may have ``largest`` bytes.
-
-    Raises:
-        TooLarge: the file is larger.
-        UnreadableArchive: the archive has another form.
+    socket. The caller has limited the archive; the file in it may have ``largest`` bytes. Raises
+    TooLarge if it has more, UnreadableArchive if the archive has another form.
     """
     if archive and not archive.strip(b"\0"):
         return None

@@ -83,10 +83,7 @@ def under(*paths: Path, pasted: bytes = b"") -> Found:
 
     A path is refused that does not exist, cannot be read, is of no known kind, or is a directory
     with nothing in it that can be linted. If it is a link itself, what it leads to is meant. At the
-    path ``-`` is what was ``pasted``.
-
-    Raises:
-        UsageError: all are refused.
+    path ``-`` is what was ``pasted``. Raises UsageError if all are refused.
     """
     found, seen = Found(), set[Path]()
     for path in paths:

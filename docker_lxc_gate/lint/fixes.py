@@ -51,13 +51,9 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
     opened once: its owner can put a link in the place of any part of the path.
 
     Of a link, what it leads to is replaced, if it is still as linted: ``before``. If the file
-    becomes ``executable``, everybody who may read it may execute it, too.
-
-    Returns:
-        The copy's path; empty if no content changed.
-
-    Raises:
-        FactError: the file was changed since it was linted, or cannot be written.
+    becomes ``executable``, everybody who may read it may execute it, too. Return the copy's path,
+    empty if no content changed. Raises FactError if the file was changed since it was linted, or
+    cannot be written.
     """
     place = Path(os.path.realpath(path))
     try:

@@ -47,9 +47,7 @@ _REPLACED = "\ufffd"
 def wanted(fields: Mapping[str, str], *, several: bool = False) -> str:
     """Return what was tried, as it follows "wanted to"; of whatever fields, some text.
 
-    Args:
-        fields: of a record.
-        several: whether it stands for records that differ in an id: then globs stand for the ids.
+    If they stand for ``several`` records that differ in an id, globs stand for the ids.
     """
     shown = {key: with_globs(alike(fields[key])) for key in PLACES if key in fields}
     return _class(fields).wanted(Record({**fields, **shown} if several else fields))

@@ -153,11 +153,9 @@ class NodesLog:
     parents: Mapping[str, int] = field(default_factory=dict)
 
     def owner(self, denial: Denial, at: float | None) -> Owner | None:
-        """Return whose a denial is; None if nobody can say.
+        """Return whose a denial of this log is; None if nobody can say.
 
-        Args:
-            denial: of this log.
-            at: its time. A process that was started since then is another one.
+        ``at`` is its time. A process that was started since then is another one.
         """
         if named := owner_by_name(denial):
             return named
@@ -184,11 +182,8 @@ class NodesLog:
 def read(node: Transport, since: float | None = None) -> NodesLog:
     """Return a node's denials, in one round trip.
 
-    Args:
-        node: whose.
-        since: of the journal nothing older is read (Unix time).
-
-    Raises FactError if the answer cannot be read, TransportError if the node cannot be reached.
+    Of the journal nothing older than ``since`` (Unix time) is read. Raises FactError if the answer
+    cannot be read, TransportError if the node cannot be reached.
     """
     when = "" if since is None else f"{int(since)}"
     asked = [audit_sources.ASK, AUDIT_LOG, audit_sources.STATE, when, f"{_LOG}"]

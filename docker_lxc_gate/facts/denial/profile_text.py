@@ -86,14 +86,9 @@ class Policy:
 
 
 def read(path: Path, places: Sequence[Path]) -> Policy:
-    """Return what a file says, includes followed.
+    """Return what a profile's file says; includes are followed, and looked for in ``places``, too.
 
-    Args:
-        path: of the profile.
-        places: directories that includes are looked for in, the first one first.
-
-    Raises:
-        FactError: a file cannot be read, or they include each other without end.
+    Raises FactError if a file cannot be read, or they include each other without end.
     """
     policy = Policy()
     _file(policy, path, [path.parent, *path.parent.parents[:2], *places], "", 0)
