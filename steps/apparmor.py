@@ -99,9 +99,8 @@ def last_load_was_clean(node: Transport) -> None:
 def _service_log(node: Transport) -> list[tuple[str, str]]:
     """Return (Unix time, message) of AppArmor's service in this boot.
 
-    Raises:
-        FactError: the journal has no entry; or it lacks the service's last change, because it lost
-            entries in a flood; or the last load has not ended.
+    Raises FactError if the journal has no entry, if it lacks the service's last change, because it
+    lost entries in a flood, or if the last load has not ended.
     """
     entries = _entries(node)
     said = node.ask(_CHANGED).require().text.strip()

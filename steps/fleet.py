@@ -51,8 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def ask_about(config: pytest.Config, named: Sequence[tuple[str, Target]]) -> None:
     """Ask about the targets and the nodes of this run's shard, by their names on the command line.
 
-    Raises:
-        UsageError: one is named twice, there is no such shard or plan, or no node to select of.
+    Raises UsageError if one is named twice, there is no such shard or plan, or no node to select
+    of.
     """
     names = [name for name, _ in named]
     if again := {name for name in names if names.count(name) > 1}:

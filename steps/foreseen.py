@@ -103,13 +103,9 @@ class Foresight:
     """Has the reads of many scenarios asked in one round trip a machine.
 
     They are those of a scenario that changes nothing and of all after it, up to the next one that
-    changes something. Such a scenario foresees one step at a time.
-
-    Args:
-        runtime: manages the container.
-        target: the node and the container.
-        shared: lies between the node and the evidence, so each scenario's evidence has its own.
-        inside: what is asked of the container beside the steps.
+    changes something. Such a scenario foresees one step at a time. ``shared`` lies between the node
+    and the evidence, so each scenario's evidence has its own. ``inside`` is what is asked of the
+    container beside the steps.
     """
 
     def __init__(

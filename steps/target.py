@@ -89,8 +89,7 @@ def every_id_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_map.Range, ...]]:
     """Return the ranges of users and of groups that the container has, as the node's kernel says.
 
-    Raises:
-        FactError: a map cannot be read, or is not the container's.
+    Raises FactError if a map cannot be read, or is not the container's.
     """
     pid = runtime.init_pid(ctid)
     users, groups = node.ask(confinement.id_maps(pid))

@@ -34,17 +34,12 @@ def opened(
 ) -> Iterator[Runtime]:
     """Connect to a target's node, yield its runtime, and close the connection afterwards.
 
-    Args:
-        target: of whose node.
-        lab: brings up the lab and returns the address of its node; it is given ``tell``. Without
-            it the lab cannot be a target.
-        listener: called with the result of every command.
-        tell: called with one line before each long operation.
-        reads: are asked of the node in the same round trip, since they will be wanted next.
+    ``lab`` brings up the lab and returns the address of its node; it is given ``tell``, which is
+    called with one line before each long operation. The ``listener`` is called with the result of
+    every command. ``reads`` will be wanted next, so the node is asked them in the same round trip.
 
-    Raises:
-        TransportError: the node cannot be reached, does not give us root, or has no runtime.
-        UsageError: the target is the lab, and ``lab`` is not given.
+    Raises TransportError if the node cannot be reached, does not give us root, or has no runtime,
+    and UsageError if the target is the lab, and ``lab`` is not given.
     """
     with connected(target, lab=lab, tell=tell) as raw:
         yield runtime_on(raw, target, listener=listener, reads=reads)

@@ -55,10 +55,9 @@ def archive_of(path: str) -> Read[CommandResult]:
 def capture(on: Transport, path: str) -> FileState:
     """Return the state of ``path``.
 
-    Raises:
-        CommandFailed: the path cannot be read.
-        FactError: it is a device, socket or pipe; it is larger than ``LARGEST``, which must fit
-            into memory and the journal; or the machine sent an invalid archive.
+    Raises CommandFailed if it cannot be read; FactError if it is a device, socket or pipe, if it is
+    larger than ``LARGEST``, which must fit into memory and the journal, or if the machine sent an
+    invalid archive.
     """
     try:
         result = on.ask(archive_of(path))

@@ -77,11 +77,8 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
     """Return the containers of a node, in a few round trips; their state is asked, and no pct.
 
     The ``name`` is the node's, as the command line has it. Without a ``tag`` of Proxmox's, those
-    with Docker are asked, and only a container that is known to have none is left out.
-
-    Raises:
-        FactError: the node's containers cannot be listed.
-        TransportError: the node cannot be reached.
+    with Docker are asked, and only a container that is known to have none is left out. Raises
+    FactError if they cannot be listed, TransportError if the node cannot be reached.
     """
     ctids, node = _ctids(runtime), runtime.node
     if tag:

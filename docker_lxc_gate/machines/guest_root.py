@@ -57,12 +57,9 @@ def run(
     """Run a perl program that begins with ``programs/guest_root.pl`` on the node of a container.
 
     Its exit code is 0 or :data:`ABSENT`. The ``pid`` is that of the container's first process, on
-    the node; the ``words`` are never unchecked text of the guest. The error message says ``what``
-    the consequence of a failure is.
-
-    Raises:
-        FactError: the program failed, for example because the node has no perl.
-        TransportError: the node cannot be reached.
+    the node; the ``words`` are never unchecked text of the guest. Raises TransportError if the node
+    cannot be reached, and FactError if the program failed, for example because the node has no
+    perl; it says ``what`` the consequence is.
     """
     argv = ["perl", "-MErrno", "-e", program, str(pid), *words]
     result = node.look(argv, timeout=PATIENCE + 15)
@@ -80,11 +77,8 @@ def run(
 def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
     """Return the kind of file at an absolute path below a container's root; None if it is absent.
 
-    Its last link is not followed.
-
-    Raises:
-        FactError: the path could not be read.
-        TransportError: the container does not run, or the node cannot be reached.
+    Its last link is not followed. Raises FactError if the path could not be read, TransportError if
+    the container does not run or the node cannot be reached.
     """
     what = f"{path} cannot be seen"
     result = run(runtime.node, runtime.init_pid(ctid), _LOOK, path, what=what)

@@ -76,12 +76,9 @@ class Lock:
     def held(self, doing: str) -> Iterator[None]:
         """Hold the lock during the context; contexts may be nested.
 
-        Other runs read what this one is ``doing``: ``apply to container 950``.
-
-        Raises:
-            LockedError: another run holds the lock; the error names the holder, its machine, its
-                start and its purpose.
-            TransportError: the node cannot be reached, or an outer context lost the lock.
+        Other runs read what this one is ``doing``: ``apply to container 950``. Raises LockedError,
+        which names the holder, its machine, its start and its purpose, if another run holds the
+        lock, and TransportError if the node cannot be reached, or an outer context lost the lock.
         """
         if self._hold is not None:
             if not self._hold.alive():  # another run may have taken the lock since

@@ -136,15 +136,9 @@ def converse(
 ) -> tuple[bytes, bytes]:
     """Feed a process, read both its outputs to their end, and return them after its exit.
 
-    Args:
-        process: as :func:`start` returns it.
-        stdin: bytes for its standard input, which is then closed.
-        deadline: on the monotonic clock (seconds).
-        limit: for each output (bytes).
-
-    Raises:
-        TimeoutError: the process, or another one that holds its outputs open, did not end in time.
-        TooMuch: an output is longer.
+    The ``deadline`` is on the monotonic clock (seconds), the ``limit`` is each output's (bytes).
+    Raises TimeoutError if the process, or another one that holds its outputs open, did not end in
+    time, and TooMuch if an output is longer.
     """
     said = {process.stdout: bytearray(), process.stderr: bytearray()}
     rest = memoryview(stdin)
@@ -225,11 +219,8 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
     """Terminate a process with SIGTERM, which ``timeout`` passes on; then kill its group.
 
     If the process has ended, the signals go to the processes that hold its outputs open. Their
-    output is read and discarded, so that none blocks on a full pipe.
-
-    Args:
-        process: as :func:`start` returns it.
-        patience: time between SIGTERM and SIGKILL (seconds).
+    output is read and discarded, so that none blocks on a full pipe. Between SIGTERM and SIGKILL
+    pass ``patience`` seconds at most.
     """
     streams = [each for each in (process.stdout, process.stderr) if each and not each.closed]
     for stream in streams:

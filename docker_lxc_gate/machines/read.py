@@ -24,12 +24,9 @@ T_co = TypeVar("T_co", covariant=True)
 class Read(Generic[T_co]):
     """A command that changes nothing, and the parser of its answer.
 
-    Args:
-        argv: program and arguments.
-        parse: turns the result, whatever its exit code, into the fact; raises RemediationError.
-        timeout: seconds until the command is given up and ended.
-        limit: how long each output may be (bytes); None: as in
-            :func:`docker_lxc_gate.machines.transport.at_most`.
+    ``parse`` turns the result, whatever its exit code, into the fact; it raises RemediationError.
+    The command is ended after ``timeout`` seconds. Each output may be ``limit`` bytes long; None:
+    as in :func:`docker_lxc_gate.machines.transport.at_most`.
     """
 
     argv: tuple[str, ...]

@@ -17,11 +17,8 @@ LARGEST = 1 << 20
 def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
     """Open a file for reading; a link is not followed, and a pipe is not waited for.
 
-    The path begins in the open directory ``folder``, if one is given.
-
-    Raises:
-        ValueError: it is no regular file.
-        OSError: it cannot be read.
+    The path begins in the open directory ``folder``, if one is given. Raises ValueError if it is no
+    regular file, OSError if it cannot be read.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(place, flags, dir_fd=folder), "rb") as file:
@@ -31,11 +28,9 @@ def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
 
 
 def read(place: Path, largest: int = LARGEST) -> tuple[bytes, int]:
-    """Return a file's content and its permissions; see :func:`opened`.
+    """Return a file's content and its permissions.
 
-    Raises:
-        ValueError: it is no regular file, or too large.
-        OSError: it cannot be read.
+    Raises as :func:`opened`, and ValueError if it is too large.
     """
     with opened(place) as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -28,16 +28,11 @@ _USER = patterns.compile(r"[\w.$@\\-]+")
 def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> Transport:
     """Return a node whose commands run as root and end there when their deadline passes.
 
-    Who we are is asked once, here. Each command stands in the node's list of processes as
-    ``timeout -k GRACE SECONDS env DOCKER_LXC_GATE_RUN=RUN_ID …``.
-
-    Args:
-        raw: runs argv on the node as the user that logged in.
-        sudo: whether that takes ``sudo -n``.
-        reads: what will be asked next; asked along with who we are.
-
-    Raises:
-        TransportError: the user is not root and does not become it.
+    ``raw`` runs argv there as the user that logged in, and ``sudo`` is whether that takes ``sudo
+    -n``. Who we are is asked once, here, along with ``reads``, which will be asked next. Each
+    command stands in the node's list of processes as ``timeout -k GRACE SECONDS env
+    DOCKER_LXC_GATE_RUN=RUN_ID …``. Raises TransportError if the user is not root and does not
+    become it.
     """
     prefix = ["sudo", "-n", "--"] if sudo else []
 

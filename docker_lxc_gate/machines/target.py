@@ -144,15 +144,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> list[str]:
         """Return the argv that creates an unprivileged container: the target's own, or pct's.
 
-        Args:
-            ctid: the target's own container, or a reserved one; no other is ever created.
-            hostname: its name.
-            size: of its root (GiB).
-            features: names of Proxmox's features to switch on.
-
-        Raises:
-            UsageError: ``ctid`` is another container.
-            FactError: the target has neither ``create`` nor ``template``.
+        ``size`` is that of its root (GiB), ``features`` are those of Proxmox's to switch on. Raises
+        FactError if the target has neither ``create`` nor ``template``, and UsageError if ``ctid``
+        is neither the target's own nor a reserved one: no other is ever created.
         """
         if ctid not in {self.ctid, *self.reserved}:
             raise UsageError(

@@ -35,15 +35,11 @@ _LARGEST = 1 << 16
 def find(text: str | None, file: Path | None = None) -> Target:
     """Return the target that a command line names.
 
-    Args:
-        text: a name in the file, or, without one, a target as
-            :func:`docker_lxc_gate.machines.target.parse` reads it; None: the lab.
-        file: a target file (TOML), one table a target; see
-            :class:`docker_lxc_gate.machines.target.Target` for the keys.
-
-    Raises:
-        UsageError: there is no such target, or the file is wrong; the error names the file, the
-            key, and the expected value.
+    The text is a name in the ``file`` (TOML), one table a target; see
+    :class:`docker_lxc_gate.machines.target.Target` for the keys. Without one, it is a target as
+    :func:`docker_lxc_gate.machines.target.parse` reads it; None is the lab. Raises UsageError if
+    there is no such target, or the file is wrong: it names the file, the key, and the expected
+    value.
     """
     if file is None:
         return parse(DEFAULT if text is None else text)

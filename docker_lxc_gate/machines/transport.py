@@ -55,20 +55,14 @@ class Transport:
         return ""
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        """Run argv without a shell.
+        """Run argv without a shell, and return the result, whatever the exit code.
 
-        Args:
-            argv: program and arguments.
-            stdin: bytes for its standard input, which is then closed.
-            timeout: seconds until the command is given up and ended.
+        ``stdin`` are bytes for its standard input, which is then closed; after ``timeout`` seconds
+        it is given up and ended.
 
-        Returns:
-            The result, whatever the exit code.
-
-        Raises:
-            LimitExceeded: it was ended at its deadline, what it left open included, or since an
-                output was longer than ``LIMIT`` (see :func:`at_most`).
-            TransportError: it could not be run, or nobody can say how it ended.
+        Raises LimitExceeded if it was ended at its deadline, what it left open included, or since
+        an output was longer than ``LIMIT`` (see :func:`at_most`), and TransportError if it could
+        not be run, or nobody can say how it ended.
         """
         raise NotImplementedError
 
@@ -97,13 +91,10 @@ class Transport:
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Start a command that says one word and runs until its standard input ends.
 
-        Its input ends when it is released, and also when this program or the connection is
-        gone: the far side notices, whatever has become of us. The ``word`` is the line that it says
-        when it has begun; after any other it is ended.
-
-        Raises:
-            CommandFailed: it ended instead.
-            TransportError: it could not be run, said something else, or said nothing in time.
+        Its input ends when it is released, and also when this program or the connection is gone:
+        the far side notices, whatever has become of us. The ``word`` is the line that it says when
+        it has begun; after any other it is ended. Raises CommandFailed if it ended instead, and
+        TransportError if it could not be run, said something else, or said nothing in time.
         """
         raise NotImplementedError
 
@@ -278,13 +269,10 @@ class Layer(Transport):
 class Inside(Layer):
     """Another machine, through a transport: only argv is rewritten.
 
-    Args:
-        outer: where the rewritten argv runs.
-        machine: the name of the inner machine.
-        wrap: turns an inner argv, its deadline included, into an outer argv.
-        examine: given the outer result, raises TransportError if the inner command did not run.
-        marked: whether the process that keeps the deadline carries ``RUN_ID`` in its argv, so
-            that what a killed run left behind can be told from everything else.
+    ``wrap`` turns an inner argv, its deadline included, into an outer argv; ``examine``, given the
+    outer result, raises TransportError if the inner command did not run. If ``marked``, the process
+    that keeps the deadline carries ``RUN_ID`` in its argv, so that what a killed run left behind
+    can be told from everything else.
     """
 
     #: ``timeout -k`` ends the command this long after it was asked to end (seconds).

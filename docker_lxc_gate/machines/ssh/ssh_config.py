@@ -84,11 +84,9 @@ class Hop:
 def route(address: SshAddress) -> list[Hop]:
     """Return the machines to connect to, one through the other; the last is the one meant.
 
-    With ``only_known`` the user's configuration is not looked at.
-
-    Raises:
-        TransportError: ssh is not installed or refuses the configuration, its jumps go in a
-            circle, or it wants a ProxyCommand.
+    With ``only_known`` the user's configuration is not looked at. Raises TransportError if ssh is
+    not installed or refuses the configuration, its jumps go in a circle, or it wants a
+    ProxyCommand.
     """
     hops: list[Hop] = []
     seen: set[tuple[str, int | None, str | None]] = set()
