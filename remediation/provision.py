@@ -52,13 +52,12 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     """Provision the target's container, or provision it again if it exists.
 
     This runs the target's own command, or ``phoenix create`` if phoenix describes the container.
-    Else it creates the container and applies the plan; on an existing one, it applies it again.
-    It tells of each long operation, and returns the result, even of a failed provisioning.
+    Else it creates the container and applies the plan; on an existing one, it applies it again. It
+    tells of each long operation, and returns the result, even of a failed provisioning.
 
-    Raises:
-        FactError: the target names neither command nor template; or the container exists without
-            the plan, so that it cannot be provisioned *again*. Nothing was changed.
-        RemediationError: provisioning, or its rollback, failed.
+    Raises RemediationError if provisioning, or its rollback, failed; FactError, with nothing
+    changed, if the target names neither command nor template, or the container exists without the
+    plan, so that it cannot be provisioned *again*.
     """
     if argv := target.provisioning() or _by_phoenix(runtime.node, target):
         tell(shlex.join(argv))
@@ -168,10 +167,8 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
     """Return the content of a file, by its absolute path, in a template; empty if that lacks it.
 
     The template is named by its volume, which whoever owns a phoenix checkout may have chosen.
-
-    Raises:
-        FactError: it is the volume of something else.
-        CommandFailed: the template does not exist, or cannot be read.
+    Raises FactError if it is the volume of something else, CommandFailed if it does not exist or
+    cannot be read.
     """
     if not _TEMPLATE.fullmatch(template):
         raise FactError(f"{template!r:.200} is no template (STORAGE:vztmpl/NAME): it was not read")
@@ -197,9 +194,8 @@ def thrown_away(
     an existing one that is ``ours``, because the lab's snapshot has it. Yield its id. ``tell`` gets
     a line before each long operation, and about leftovers. ``features`` are Proxmox's, by name.
 
-    Raises:
-        FactError: no id is reserved, the target has no template, or the container exists already.
-        RemediationError: the container could not be created or destroyed.
+    Raises FactError if no id is reserved, the target has no template, or the container exists
+    already, and RemediationError if it could not be created or destroyed.
     """
     ctid, argv = reserved(target, features)
     exists = runtime.state(ctid) is not None
@@ -265,9 +261,8 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
 def boot(runtime: Runtime, ctid: int) -> Transport:
     """Start a container; return a transport into it when it has booted and has a network.
 
-    Raises:
-        CommandFailed: it does not start.
-        TransportError: it did not boot, or got no network, in time.
+    Raises CommandFailed if it does not start, TransportError if it did not boot, or got no network,
+    in time.
     """
     runtime.start(ctid)
     inside = runtime.inside(ctid)
@@ -279,9 +274,7 @@ def boot(runtime: Runtime, ctid: int) -> Transport:
 def boot_created(runtime: Runtime, ctid: int) -> Transport:
     """Boot a container that this run created; destroy it if it cannot be started.
 
-    Raises:
-        CommandFailed: it does not start; the error says whether it was destroyed.
-        TransportError: it did not boot, or got no network, in time; it was not destroyed.
+    Raises as :func:`boot`. CommandFailed says whether it was destroyed; else it was not.
     """
     try:
         return boot(runtime, ctid)

@@ -214,8 +214,8 @@ class ContainerOptions(Action[OptionsState]):
     def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.
 
-        Raises:
-            Busy: something is at work on it and would lose its lock, or it is not in our control.
+        Raises Busy if something is at work on it and would lose its lock, or it is not in our
+        control.
         """
         self._require_free(on)
         return OptionsState(self._file.capture(on), running=False, effective="")

@@ -85,12 +85,9 @@ class EngineState:
 class DockerPackage(Action[EngineState]):
     """Docker is installed: Debian's package where there is none, any other as it is.
 
-    Rolled back, the packages are purged, and what was absent is absent again; what Docker holds
-    of its user's (images, containers, volumes) is never deleted but moved aside.
-
-    Args:
-        after: packages that the plan installs before it: see :class:`Package`.
-        root: where Docker will keep its data, by the settings that are there.
+    Rolled back, the packages are purged, and what was absent is absent again; what Docker holds of
+    its user's (images, containers, volumes) is never deleted but moved aside. ``root`` returns
+    where Docker will keep its data, by the settings that are there.
     """
 
     after: tuple[str, ...] = ()

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 class FileEdit(Action[FileState]):
     """A file's content is what ``edit`` makes of it; mode, owner and attributes stay.
 
-    Args:
-        path: the file; where it is absent ``edit`` gets None and the file is made with mode 644.
-        edit: returns the desired content; applied twice it changes nothing more.
+    Applied twice ``edit`` changes nothing more. Where the file is absent it gets None, and the file
+    is made with mode 644.
     """
 
     path: str = field()

@@ -80,11 +80,9 @@ class PackageState:
 class Package(Action[PackageState]):
     """A Debian package is installed; rolled back with just the packages that came with it.
 
-    Args:
-        beside: packages to be installed with it, of which a release may not have all.
-        after: packages that the plan installs before it, if they are not there; what they need,
-            too, is theirs to roll back.
-        first: a command of the shell, which apt runs before it removes anything.
+    Those ``beside`` are installed with it; a release may not have all. Those in ``after`` the plan
+    installs before it, if they are not there; what they need, too, is theirs to roll back.
+    ``first`` is a command of the shell, which apt runs before it removes anything.
     """
 
     package: str

@@ -170,11 +170,9 @@ def _read(
 ) -> FactError | KeyboardInterrupt | None:
     """Count the denials of a log; return why it was not read to its end, if it was not.
 
-    ``show`` prints what is new, of a pipe that stays open; None: nothing is printed.
-
-    Raises:
-        OSError: the output cannot be written.
-        KeyboardInterrupt: Ctrl-C was pressed while what the log holds already was read.
+    ``show`` prints what is new, of a pipe that stays open; None: nothing is printed. Raises OSError
+    if the output cannot be written, and KeyboardInterrupt if Ctrl-C was pressed while what the log
+    holds already was read.
     """
     piped, doubt = None, None
     try:

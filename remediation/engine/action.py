@@ -49,11 +49,9 @@ class Reads:
 class Action(ABC, Generic[Before]):
     """One desired state. An action defines four verbs; the other methods have defaults.
 
-    Args:
-        id: identifies the action for programs. It is unique in a plan, is the key of the action's
-            journal entries, and never changes.
-        title: names the action for people. It may be reworded at any time.
-        requirement: the id of the clause that the action implements.
+    The ``id`` names it for programs: it is unique in a plan, the key of the action's journal
+    entries, and never changes. The ``title`` names it for people, and may be reworded at any time.
+    The ``requirement`` is the id of the clause that it implements.
     """
 
     id: str
@@ -88,8 +86,7 @@ class Action(ABC, Generic[Before]):
     def rollback(self, on: Transport, before: Before) -> str | None:
         """Bring back the before-image, from any state in which a run can end.
 
-        Returns:
-            What stays as it is, and why, if not everything can be brought back.
+        Return what stays as it is, and why, if not everything can be brought back.
         """
 
     def left(self, on: Transport) -> Before:
@@ -120,19 +117,15 @@ class Action(ABC, Generic[Before]):
     ) -> Drift | None:
         """Return what somebody changed since ``apply`` and ``rollback`` would overwrite.
 
-        Args:
-            now: what ``current`` returned, or what a later run found.
-            before: the before-image.
-            after: what ``apply`` left, or None if it was cut off.
+        ``now`` is what ``current`` returned, or what a later run found; ``after`` is what ``apply``
+        left, or None if it was cut off.
         """
         return None
 
     def side_effects(self, on: Transport, before: Before | None) -> list[SideEffect]:  # noqa: ARG002
-        """Return each thing that is stopped, hidden or removed on the way.
+        """Return each thing that is stopped, hidden or removed on the way; changes nothing.
 
-        Args:
-            on: the machine; nothing is changed on it.
-            before: the before-image that ``rollback`` will bring back, or None for ``apply``.
+        ``before`` is the before-image that ``rollback`` will bring back, or None for ``apply``.
         """
         return []
 
@@ -149,12 +142,9 @@ class Action(ABC, Generic[Before]):
 class SideEffect:
     """Something that is stopped, hidden or removed by a change or its rollback.
 
-    Args:
-        id: what happens, and to which object. Side effects with the same id are equal: a user who
-            agreed to one agreed to the other.
-        title: says it to people.
-        loses: what is lost or hidden by it. That may change from one look to the next: Docker's own
-            containers come and go.
+    The ``id`` says what happens, and to which object. Side effects with the same id are equal: a
+    user who agreed to one agreed to the other. What it ``loses`` (or hides) may change from one
+    look to the next: Docker's own containers come and go.
     """
 
     id: str
@@ -177,11 +167,8 @@ class Place(StrEnum):
 class Consequence:
     """A reload or restart: it runs once, at the end, if an action that needs it changed.
 
-    Args:
-        id: what programs call it; two with the same id are one.
-        title: what people call it.
-        run: does it, given the before-images of all actions that were rolled back, by their ids;
-            ``apply`` gives none.
+    Two with the same id are one. ``run`` is given the before-images of all actions that were rolled
+    back, by their ids; ``apply`` gives none.
     """
 
     id: str

@@ -73,8 +73,7 @@ def apply(
     ``consent`` is called under the lock, before any change, with what was found. It refuses by an
     error. It must not wait for a person: other runs wait for the lock.
 
-    Returns:
-        What became of each action, in order, then of each consequence.
+    Return what became of each action, in order, then of each consequence.
 
     Raises:
         NotClean: an earlier run was cut off; its journal must be rolled back first.

@@ -18,9 +18,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def differing(before: Any, now: Any, path: str = "") -> tuple[list[str], list[Drift]]:
     """Return in which parts two states differ: the one that must be, and the one that is.
 
-    Returns:
-        A few words for each part, and a drift for each file whose content is another one. If the
-        states are about a file, ``path`` names it there.
+    There are a few words for each part, and a drift for each file whose content is another one. If
+    the states are about a file, ``path`` names it there.
     """
     if isinstance(before, FileState) and isinstance(now, FileState):
         return _of_files(before, now, path)

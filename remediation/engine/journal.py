@@ -188,12 +188,8 @@ class Journal:
     ) -> None:
         """Add before-images, each of an action, on a machine; returns when all are on the disk.
 
-        Args:
-            images: an action's id, which machine it changes, and its state there.
-            paths: of an action that is about one, its path: what is rolled back must be the same.
-
-        Raises:
-            FactError: they are too large to be kept; nothing was written.
+        ``paths`` has the path of each action that is about one: what is rolled back must be the
+        same. Raises FactError if they are too large to be kept; nothing was written.
         """
         kept = {
             action: msgspec.to_builtins(image, builtin_types=(bytes,))

@@ -120,14 +120,10 @@ class Damaged(Exception):
 
 @foreign.parser(raises=(Damaged, OtherFormat))
 def read(line: bytes) -> Line | None:
-    """Return what a line says, or None of one that was cut off.
+    """Return what a line, without its end, says, or None of one that was cut off.
 
-    Args:
-        line: without its end.
-
-    Raises:
-        Damaged: its sum is of something else, or it is none of our lines.
-        OtherFormat: another version wrote it.
+    Raises Damaged if its sum is of something else, or it is none of our lines, and OtherFormat if
+    another version wrote it.
     """
     end = _SUM.search(line)
     body = line[: end.start()] + b"}" if end else line

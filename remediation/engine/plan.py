@@ -79,12 +79,9 @@ class Plan:
     def only(self, asked: Sequence[str]) -> Plan:
         """Return the plan of some actions only.
 
-        Args:
-            asked: ids of actions, and clauses, or their beginnings up to a dot: ``STEP-2`` includes
-                ``STEP-2.1``. An empty sequence asks for everything.
-
-        Raises:
-            UsageError: no step has such an id or clause.
+        They are ``asked`` by ids, and by clauses, or their beginnings up to a dot: ``STEP-2``
+        includes ``STEP-2.1``. An empty sequence asks for everything. Raises UsageError if no step
+        has such an id or clause.
         """
         actions = [step.action for step in self.all_steps]
         require_known(asked, [a.requirement for a in actions], [a.id for a in actions])

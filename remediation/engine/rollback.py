@@ -158,11 +158,9 @@ class _Rollback:
     def _changed_since(self, entries: Sequence[Entry]) -> list[tuple[Step, Drift]]:
         """Return what a rollback would overwrite.
 
-        What cannot be looked at is a failure: it is not overwritten unseen.
-
-        Raises:
-            ChangedSince: there is something, and it is not forced.
-            Busy: another program is working on it. Half rolled back, it may not even start.
+        What cannot be looked at is a failure: it is not overwritten unseen. Raises ChangedSince if
+        there is something, and it is not forced, and Busy if another program is working on it: half
+        rolled back, it may not even start.
         """
         found: list[tuple[Step, Drift]] = []
         known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
