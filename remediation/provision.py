@@ -119,11 +119,9 @@ def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Non
 def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str], None]) -> None:
     """Create a container by a command of ``Target.creation``, and tell of it just before it runs.
 
-    Raises:
-        UsageError: the container exists already; nothing was changed.
-        NotClean: the journal still holds before-images of a former container with this id.
-        FactError: the command is pct, but the node has no pct.
-        CommandFailed: the container could not be created.
+    Raises UsageError, with nothing changed, if it exists already; NotClean if the journal still
+    holds before-images of a former container with this id; FactError if the command is pct, but the
+    node has none; and CommandFailed if it could not be created.
     """
     if argv[0] == "pct" and runtime.kind != "pct":
         raise FactError(

@@ -37,14 +37,10 @@ _DECLARED = "foreseen_reads"
 
 @dataclass(frozen=True)
 class At:
-    """Where a step is asked.
+    """Where a step is asked, with the parameters of its sentence, its ``words``.
 
-    Attributes:
-        runtime: manages the container.
-        target: the node and the container.
-        pid: of the container's first process, on the node; empty if it is not known.
-        words: the parameters of the step's sentence.
-        find: returns the command line of the dockerd of a container with that first process.
+    ``pid`` is that of the container's first process, on the node; empty if it is not known. ``find``
+    returns the command line of the dockerd of a container with such a process.
     """
 
     runtime: Runtime

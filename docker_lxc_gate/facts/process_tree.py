@@ -28,10 +28,9 @@ _TAKE = 'cat -- "$1" && rm -- "$1"'
 class ProcessNotes:
     """Notes on the processes of a node.
 
-    Attributes:
-        lost: why some processes are not noted, for a reader; empty if every one is.
-        containers: the containers of each pid; several, if the kernel reused the pid. ``?`` is one
-            of its processes that was seen in no container.
+    ``lost`` says why some are not noted, for a reader; empty if every one is. ``containers`` are
+    those of each pid; several, if the kernel reused it. ``?`` is one of its processes that was seen
+    in none.
     """
 
     lost: str = "the program that notes the node's processes did not run to its end"

@@ -81,15 +81,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class Finding:
-    """One place that has a problem.
+    """One place that has a problem; its ``severity`` says how certain and how bad it is here.
 
-    Attributes:
-        severity: how certain and how bad it is here.
-        cause: what is wrong here, in one line. Foreign text in it is printed escaped.
-        path: the file, as its reader names it; empty if the finding is about no file.
-        line: in the file, from 1; 0 if it is about the whole file.
-        column: in the line, from 1; 0 if it is about the whole line.
-        edit: the fix as data, only where it is certain.
+    The ``cause`` is one line, in which foreign text is printed escaped. ``path`` is the file, as
+    its reader names it; empty if there is none. ``line`` and ``column`` begin with 1; 0 is the
+    whole file or line. ``edit`` is the fix as data, only where it is certain.
     """
 
     problem: Problem
@@ -130,14 +126,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is linted.
+    """A file that is linted, by its ``path`` as its reader names it, and its ``mode`` of stat(2).
 
-    Attributes:
-        path: as its reader names it.
-        mode: its permissions, as stat(2) has them.
-        base: the directory that is its ``/etc/apparmor.d``; empty if it is in none.
-        inside: its path from there.
-        alone: whether it was named itself, so that not all of that directory is linted.
+    ``base`` is the directory that is its ``/etc/apparmor.d``, empty if it is in none, and
+    ``inside`` its path from there. ``alone``: it was named itself, so not all of that directory is
+    linted.
     """
 
     path: str

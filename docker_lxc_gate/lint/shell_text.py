@@ -27,12 +27,9 @@ from docker_lxc_gate.machines.transport import Local
 class Command(NamedTuple):
     """One simple command, the head of a ``for`` loop, or the redirected end of a block.
 
-    Attributes:
-        line: where it begins.
-        words: as they are written, quotes included, without assignments before the name. A
-            redirection is one word.
-        reads: the words of the command whose output it reads through a pipe.
-        function: the function in whose body it stands; empty outside of all.
+    The ``words`` are as they are written, quotes included, without assignments before the name; a
+    redirection is one word. ``reads`` are those of the command whose output it reads through a
+    pipe. ``function`` is that in whose body it stands; empty outside of all.
     """
 
     line: int

@@ -74,12 +74,11 @@ class ContainerOptions(Action[OptionsState]):
     and start: Proxmox writes it anew at every stop, in its own form, and at no start.
 
     Args:
-        runtime: manages the container. Proxmox's writes the file anew at every stop.
         edit: returns the desired configuration; applied twice it changes nothing more.
         put_back: returns a configuration in which everything that ``edit`` sets is as in another
             one, which is the second argument, and all else stays.
         seccomp: the list of system calls that the plan names, a file of the node; or empty.
-        keyrings: whether the plan wants the feature ``keyctl``.
+        keyrings: whether it wants the feature ``keyctl``.
         pending: returns, in words with the way out, what the next stop would change of a
             configuration that is as desired; empty if nothing.
     """

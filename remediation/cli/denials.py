@@ -209,13 +209,9 @@ class _Piped(io.RawIOBase):
     """Standard input as a pipe, which may stay open, as ``journalctl -kf`` keeps it.
 
     Then what is new is shown before each further read: all that came before is counted by then.
-
-    ``show`` prints what is new, if anything is to be printed before the end.
-
-    Attributes:
-        stays_open: whether it is taken for one that stays open.
-        ended_by: what ended it before its end: Ctrl-C while nothing came, an output that nobody
-            reads any longer, or one that cannot be written.
+    ``show`` prints what is new, if anything is to be printed before the end. ``ended_by`` ended it
+    before its end: Ctrl-C while nothing came, an output that nobody reads any longer, or one that
+    cannot be written.
     """
 
     def __init__(self, descriptor: int, show: Callable[[], None] | None) -> None:

@@ -45,11 +45,9 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """Ordered steps over one journal.
+    """Steps in the order in which they are applied, over the journal of their before-images.
 
     Args:
-        steps: in the order in which they are applied.
-        journal: holds their before-images.
         tell: is called with one line before anything that takes time.
         not_checked: why some of the plan's steps cannot be checked now, a sentence each.
         deferred: steps that need the container running. Only a rollback takes them, and starts the

@@ -66,14 +66,11 @@ def who(programs: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What would allow what was denied.
+    """What would allow what was denied; what is not known, or needs not be said, is empty.
 
-    Attributes:
-        try_first: what to try before the rule, if anything.
-        rule: the smallest one, as it stands in a profile; empty: there is none.
-        no_rule: why there is none, and what would help instead, if that is known.
-        where: where the rule is to be written, if not in the profile's own file.
-        dangerous: what else the rule opens, if that is known.
+    ``try_first`` comes before the smallest ``rule``, as it stands in a profile. ``no_rule`` says
+    why there is none, and what would help instead; ``where`` it is to be written, if not in the
+    profile's own file; ``dangerous`` what else it opens.
     """
 
     try_first: str = ""

@@ -129,17 +129,11 @@ _REFUSED = patterns.compile(r" error=-(?:1|13) ")
 
 @dataclass
 class Group:
-    """All denials of one kind.
+    """All denials of one kind, of which ``denial`` is one.
 
-    Attributes:
-        denial: one of them.
-        owner: whose they are.
-        count: how many.
-        first: the time of the first (Unix time); None if no record tells its time.
-        last: the time of the last.
-        programs: what the processes call themselves; the first few.
-        several: whether their names differ in an id, such as a process's.
-        merged: whether they differ, since there were too many kinds.
+    ``first`` and ``last`` are Unix times; None if no record tells its time. ``programs`` are the
+    first few names that the processes give themselves. ``several``: the denials' names differ in an
+    id, such as a process's. ``merged``: they differ in more, since there were too many kinds.
     """
 
     denial: Denial
@@ -167,16 +161,12 @@ class Group:
 class Tally:
     """Counts denials, line by line.
 
-    Args:
-        owner: says whose a denial is, given its time.
-        since: older ones are not counted (Unix time); those that tell no time are.
-        by_process: whether the owner depends on the process.
+    ``owner`` says whose a denial is, given its time, and depends on the process if ``by_process``.
+    Older ones than ``since`` (Unix time) are not counted; those that tell no time are.
 
-    Attributes:
-        provoked: how many are as this project's gate provokes them on purpose; they are no kind.
-        imitable: how many of those were under a profile, where a guest can imitate the gate.
-        unreadable: how many lines may hold a denial that cannot be read.
-        unread: the first few of them, each with what to change.
+    Those ``provoked`` on purpose by this project's gate are no kind; ``imitable`` are those of them
+    under a profile, where a guest can imitate the gate. So many lines are ``unreadable``, and may
+    hold a denial; ``unread`` has the first few of them, each with what to change.
     """
 
     def __init__(

@@ -46,14 +46,10 @@ class Rule(Statement):
 
 @dataclass
 class Policy:
-    """What a file says, and what it includes.
+    """What a file says, and what it includes: the rules of every profile in it, in order.
 
-    Attributes:
-        rules: of every profile in it, in order.
-        variables: the values of each variable.
-        missing: what is included and was not found.
-        files: how many were read, each as often as it is included.
-        size: of all these files (bytes).
+    ``missing`` is included and was not found; ``files`` is how many were read, each as often as it
+    is included, and ``size`` that of all of them (bytes).
     """
 
     rules: list[Rule] = field(default_factory=list)
