@@ -115,14 +115,8 @@ class StorageDriver(Action[DockerState]):
 
     #: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
     DRIVERS: ClassVar = (
-        "aufs",
-        "btrfs",
-        "devicemapper",
-        "fuse-overlayfs",
-        "overlay",
-        "overlay2",
-        "vfs",
-        "zfs",
+        *("aufs", "btrfs", "devicemapper", "fuse-overlayfs"),
+        *("overlay", "overlay2", "vfs", "zfs"),
     )
 
     @override

@@ -78,7 +78,7 @@ class Action(ABC, Generic[Before]):
     def apply(self, on: Transport) -> None:
         """Bring about the desired state."""
 
-    def apply_from(self, on: Transport, before: Before) -> None:  # noqa: ARG002
+    def apply_from(self, on: Transport, before: Before) -> None:
         """Bring about the desired state; ``before`` is what ``capture`` returned in this run."""
         self.apply(on)
 
@@ -100,7 +100,7 @@ class Action(ABC, Generic[Before]):
     def require_reversible(self, on: Transport) -> None:
         """Raise FactError, before any change, if the present state could not be brought back."""
 
-    def current(self, on: Transport) -> Before | None:  # noqa: ARG002
+    def current(self, on: Transport) -> Before | None:
         """Return the present state that ``rollback`` would overwrite, or None if it is nobody's.
 
         Unlike ``capture`` it asks only for what ``changed_since`` compares: the rest may not answer
@@ -109,12 +109,7 @@ class Action(ABC, Generic[Before]):
         """
         return None
 
-    def changed_since(
-        self,
-        now: Before,  # noqa: ARG002
-        before: Before,  # noqa: ARG002
-        after: Before | None,  # noqa: ARG002
-    ) -> Drift | None:
+    def changed_since(self, now: Before, before: Before, after: Before | None) -> Drift | None:
         """Return what somebody changed since ``apply`` and ``rollback`` would overwrite.
 
         ``now`` is what ``current`` returned, or what a later run found; ``after`` is what ``apply``
@@ -122,7 +117,7 @@ class Action(ABC, Generic[Before]):
         """
         return None
 
-    def side_effects(self, on: Transport, before: Before | None) -> list[SideEffect]:  # noqa: ARG002
+    def side_effects(self, on: Transport, before: Before | None) -> list[SideEffect]:
         """Return each thing that is stopped, hidden or removed on the way; changes nothing.
 
         ``before`` is the before-image that ``rollback`` will bring back, or None for ``apply``.
@@ -133,7 +128,7 @@ class Action(ABC, Generic[Before]):
         """Whether ``rollback`` has brought back all that it can."""
         return bool(self.capture(on) == before)
 
-    def remark(self, on: Transport, before: Before) -> str:  # noqa: ARG002
+    def remark(self, on: Transport, before: Before) -> str:
         """Return, in a sentence, what is back but not byte for byte; empty if nothing."""
         return ""
 

@@ -295,15 +295,12 @@ class Journal:
         if not isinstance(value, bytes):
             return journal_format.name(value) if isinstance(value, str) else value
         if len(value) > _LARGE:
-            return {"sha256": self._laid_beside(value), "size": len(value)}
+            digest = hashlib.sha256(value).hexdigest()
+            if digest not in self._contents:
+                self._store(f"{self.directory}/contents/{digest}", value)
+                self._contents[digest] = value
+            return {"sha256": digest, "size": len(value)}
         return journal_format.as_json(value)
-
-    def _laid_beside(self, content: bytes) -> str:
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in self._contents:
-            self._store(f"{self.directory}/contents/{digest}", content)
-            self._contents[digest] = content
-        return digest
 
     def _store(self, path: str, content: bytes) -> None:
         digest = hashlib.sha256(content).hexdigest()

@@ -137,21 +137,17 @@ class _Rollback:
             if entries:  # else nothing is begun, and so nothing is to be ended
                 plan.enter(Stage.BEGIN)
                 plan.journal.roll_back()
-            outcomes, restored = self._restore(sorted(entries, key=self._order, reverse=True))
+            # The plan's order, in which an action that it does not know is first: the journal's is
+            # another one if an action drifted later than its successors.
+            order = {step.action.id: at for at, step in enumerate(plan.all_steps)}
+            entries.sort(key=lambda entry: order.get(entry.action, -1), reverse=True)
+            outcomes, restored = self._restore(entries)
             self._close(self._follow_and_verify(restored))
             if self.failures:
                 failed = self.failures.items()
                 raise errors.RollbackFailed([(plan.title(what), error) for what, error in failed])
             said = self.remarks
             return [replace(each, reason=said.get(each.id, each.reason)) for each in outcomes]
-
-    def _order(self, entry: Entry) -> int:
-        """Return an action's position in the plan; an action that the plan does not know is first.
-
-        The journal's order is another one if an action drifted later than its successors.
-        """
-        order = [step.action.id for step in self.plan.all_steps]
-        return order.index(entry.action) if entry.action in order else -1
 
     # -- 1. what somebody changed since apply
 
@@ -333,7 +329,12 @@ class _Rollback:
         back = []
         for step, before in restored:
             with self._noting(step.action.id, step.on.machine):
-                _require_back(step, before, on[step.place])
+                if not step.action.restored(on[step.place], before):
+                    now = step.action.capture(on[step.place])
+                    words, drifts = differing(before, now, step.action.path)
+                    what = f" ({'; '.join(words)})" if words else ""
+                    said = f"after the rollback it is not as before{what}"
+                    raise errors.VerifyFailed(said, drifts)
                 if remark := step.action.remark(on[step.place], before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
@@ -391,14 +392,6 @@ def _left(plan: Plan, step: Step, stored: Any) -> Any:
         return _image(plan, step, stored)
     except FactError:
         return None
-
-
-def _require_back(step: Step, before: Any, on: Transport) -> None:
-    """Raise VerifyFailed, with what differs, unless an action's state is the former one."""
-    if not step.action.restored(on, before):
-        words, drifts = differing(before, step.action.capture(on), step.action.path)
-        what = f" ({'; '.join(words)})" if words else ""
-        raise errors.VerifyFailed(f"after the rollback it is not as before{what}", drifts)
 
 
 def _as_ours(error: Exception, where: str) -> RemediationError:
