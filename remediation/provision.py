@@ -74,7 +74,14 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
             boot_created(runtime, target.ctid)
             apply(planned(runtime, target, tell))
         else:
-            _again(runtime, target, tell)
+            plan = planned(runtime, target, tell)
+            if left := [drift.summary for _, drift in plan.drifts() if drift is not None]:
+                raise FactError(
+                    f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it "
+                    "cannot be provisioned again. Apply it first: docker-lxc-gate apply "
+                    f"--target {target}"
+                )
+            apply(plan)
     except (CommandFailed, VerifyFailed) as error:
         return Provisioned(how, False, str(error), time.monotonic() - started)
     return Provisioned(how, True, "", time.monotonic() - started)
@@ -104,16 +111,6 @@ def planned(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Pl
         tell=tell,
         wanted=plan_file.find(target.plan),
     )
-
-
-def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> None:
-    plan = planned(runtime, target, tell)
-    if left := [drift.summary for _, drift in plan.drifts() if drift is not None]:
-        raise FactError(
-            f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it cannot be "
-            f"provisioned again. Apply it first: docker-lxc-gate apply --target {target}"
-        )
-    apply(plan)
 
 
 def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str], None]) -> None:

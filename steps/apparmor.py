@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,7 @@ _CHANGED = unparsed(
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
     written = _microseconds(node.ask(_WRITTEN).require().text)
-    times = [
-        _microseconds(when) for when, said in _service_log(node) if patterns.match(_ENDS, said)
-    ]
+    times = [when for when, said in _service_log(node) if patterns.match(_ENDS, said)]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
         f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
@@ -96,8 +95,8 @@ def last_load_was_clean(node: Transport) -> None:
     assert not patterns.search(f"(?m)^({_FAILS})", last), f"the load failed: {last}"
 
 
-def _service_log(node: Transport) -> list[tuple[str, str]]:
-    """Return (Unix time, message) of AppArmor's service in this boot.
+def _service_log(node: Transport) -> list[tuple[int, str]]:
+    """Return (Unix time in microseconds, message) of AppArmor's service in this boot.
 
     Raises FactError if the journal has no entry, if it lacks the service's last change, because it
     lost entries in a flood, or if the last load has not ended.
@@ -110,10 +109,10 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
         changed = since_1970 // timedelta(microseconds=1)
     except ValueError as error:
         raise FactError(f"systemd does not say when apparmor.service changed: {said!r}") from error
-    if _last(entries) < changed:
+    if max(entries)[0] < changed:
         node.run(["journalctl", "--sync"]).require()  # write pending entries
         entries = _entries(node)
-    if _last(entries) < changed:
+    if max(entries)[0] < changed:
         raise FactError(
             f"the journal of {node.machine} has no entry of apparmor.service's last change, "
             f"{said}: it lost some, or the service was reset. Run systemctl reload apparmor, then "
@@ -127,17 +126,12 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
     return entries
 
 
-def _entries(node: Transport) -> list[tuple[str, str]]:
-    log = node.ask(_ENTRIES)
-    pattern = patterns.compile(r"(?m)^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$")
-    entries: list[tuple[str, str]] = pattern.findall(log.require().text)
-    if not entries:
+def _entries(node: Transport) -> list[tuple[int, str]]:
+    log = node.ask(_ENTRIES).require().text
+    found = patterns.findall(r"(?m)^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$", log)
+    if not found:
         raise FactError(f"the journal of {node.machine} has no entry of apparmor.service")
-    return entries
-
-
-def _last(entries: list[tuple[str, str]]) -> int:
-    return max(_microseconds(when) for when, _ in entries)
+    return [(_microseconds(when), said) for when, said in found]
 
 
 #: A Unix time in seconds.
@@ -351,7 +345,7 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     from_start = any(each.pid == pid and not each.filtered for each in outside)
     assert not outside, (
         f"{number} of container {ctid} not confined by {name}: "
-        f"{'; '.join(_told(outside, name, modes))}"
+        f"{_told(outside, name, modes)}"
         f"{_why_wide(runtime.node, name) if name == desired.PROFILE else ''}"
         f"{said_by(runtime, ctid, 'lxc.seccomp.profile') if from_start else ''}"
     )
@@ -370,22 +364,26 @@ _ENTERING, _LOOKS = 1.0, 3
 _TOLD = 4
 
 
-def _told(outside: list[Process], name: str, modes: dict[str, str]) -> list[str]:
+def _first(found: Sequence[str]) -> str:
+    more = [f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD)
+    return "; ".join([*found[:_TOLD], *more])
+
+
+def _told(outside: list[Process], name: str, modes: dict[str, str]) -> str:
     """Return the unconfined programs, each with the reason; several threads count once."""
     kinds: dict[tuple[str, str], int] = {}
     for each in outside:
         kinds.setdefault((each.name, each.defect(name, modes)), each.pid)
-    said = [
-        f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()
-    ]
-    return said[:_TOLD] + [f"and {len(said) - _TOLD} more"] * (len(said) > _TOLD)
+    return _first(
+        [f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()]
+    )
 
 
 @evidence.explanation
 def _why_wide(node: Transport, name: str) -> str:
     """Return the rules beyond the shipped profile, for a red verdict."""
     wide = _widening(node, name)
-    return f". Beyond the shipped profile: {'; '.join(wide)}" if wide else ""
+    return f". Beyond the shipped profile: {wide}" if wide else ""
 
 
 def _texts(name: str) -> list[Read[bytes | None]]:
@@ -393,11 +391,10 @@ def _texts(name: str) -> list[Read[bytes | None]]:
     return [content_of(_deployed(name)), content_of(f"/etc/apparmor.d/local/{name}")]
 
 
-def _widening(node: Transport, name: str) -> list[str]:
+def _widening(node: Transport, name: str) -> str:
     texts = [(node.ask(read) or b"").decode(errors="replace") for read in _texts(name)]
     shipped = desired.content(desired.PROFILE)
-    found = confinement.widening_rules(texts[0], texts[1], name, shipped=shipped)
-    return [*found[:_TOLD], *([f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD))]
+    return _first(confinement.widening_rules(texts[0], texts[1], name, shipped=shipped))
 
 
 @then(parsers.parse('the container is refused what only "{name}" refuses it'))
@@ -418,7 +415,7 @@ def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: s
     none = "" if is_whole else "; the node has no firmware to list"
     evidence.say(f"{counted(len(attempts), 'attempt')}, each refused{none}")
     if wide := _widening(node, name):
-        evidence.say(f"beyond the shipped profile, for you to review: {'; '.join(wide)}")
+        evidence.say(f"beyond the shipped profile, for you to review: {wide}")
 
 
 @evidence.explanation

@@ -194,13 +194,11 @@ def _reads_of(
 @cache
 def _definitions(kind: str, sentence: str) -> list[tuple[tuple[_Declared, _Declared, bool], Any]]:
     """Return what the definitions of a sentence declare, each with the sentence's parameters."""
-    found: list[StepFunctionContext] = [
-        each
-        for each in step_function_context_registry.values()
-        if each.type in {None, kind} and each.parser.is_matching(sentence)
-    ]
+    known: Iterable[StepFunctionContext] = step_function_context_registry.values()
     return [
-        (getattr(each.step_func, _DECLARED), each.parser.parse_arguments(sentence) or {})
-        for each in found
-        if hasattr(each.step_func, _DECLARED)
+        (declared, each.parser.parse_arguments(sentence) or {})
+        for each in known
+        if (declared := getattr(each.step_func, _DECLARED, None))
+        and each.type in {None, kind}
+        and each.parser.is_matching(sentence)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500
 _STYLES = {"try_first": "green", "rule": "green", "no_rule": "", "where": "", "dangerous": "yellow"}
+_LAYOUT = {"indent": 2, "width": 11}
 PASTED = "standard input"
 _UNKNOWN = "cannot be attributed: nothing that is left says of which container the process was"
 
@@ -81,11 +82,7 @@ def text(report: Report) -> None:
 
 def _show_unread(line: str, advice: str) -> None:
     head = f"a line that may be a denial: {masking.shown(line, _SHOWN)}"
-    _entry(head, [("unreadable", advice, "yellow")])
-
-
-def _entry(head: str, rows: Iterable[tuple[str, str, str]]) -> None:
-    printing.entry(head, "bold", rows, indent=2, width=11)
+    printing.entry(head, "bold", [("unreadable", advice, "yellow")], **_LAYOUT)
 
 
 def _many(count: int, what: str) -> str:
@@ -104,7 +101,7 @@ def _explain(report: Report, group: Group) -> None:
         *((name.replace("_", " "), said, _STYLES[name]) for name, said in answers),
         *(("forbidden", f"whatever is added, by {r}", "red") for r in report.forbidden(group)),
     )
-    _entry(sentence(group), rows)
+    printing.entry(sentence(group), "bold", rows, **_LAYOUT)
 
 
 def sentence(group: Group) -> str:

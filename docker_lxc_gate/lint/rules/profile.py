@@ -178,11 +178,8 @@ def _alone(rule: Statement) -> Iterator[tuple[str, str, str]]:
     if found := _CAPABILITY.fullmatch(bare):
         names = found["names"].split()
         for name in sorted(set(names) - pct_options.CAPABILITIES):
-            yield (
-                "profile-capability-unknown",
-                f"'{name}' is no capability",
-                pct_options.like_capability(name),
-            )
+            said, fix = f"'{name}' is no capability", pct_options.like_capability(name)
+            yield "profile-capability-unknown", said, fix
         if allows and _RULING.intersection(names):
             yield "profile-rules-node", f"'{text},'", ""
 
