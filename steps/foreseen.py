@@ -39,8 +39,8 @@ _DECLARED = "foreseen_reads"
 class At:
     """Where a step is asked, with the parameters of its sentence, its ``words``.
 
-    ``pid`` is that of the container's first process, on the node; empty if it is not known. ``find``
-    returns the command line of the dockerd of a container with such a process.
+    ``pid`` is that of the container's first process, on the node; empty if it is not known.
+    ``find`` returns the command line of the dockerd of a container with such a process.
     """
 
     runtime: Runtime
