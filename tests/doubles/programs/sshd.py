@@ -13,24 +13,14 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.node import free_port
 from tests.doubles.programs.processes import children
+from tests.doubles.samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 
-_CONFIG = """\
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host
-AuthorizedKeysFile {authorized}
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PerSourcePenalties no
-"""
+_CONFIG = sample("programs/sshd_config")
 
 
 @dataclass(frozen=True)

@@ -18,26 +18,11 @@ from typing import Any
 import pytest
 
 from proof.bench.lab import comparable
+from tests.doubles.samples import sample
 
 ROOT = Path(__file__).parents[3]
 #: Answers as the programs do on a lab where nothing is to be done; $FAILS fails.
-PROGRAM = r"""#!/bin/bash
-case "$0 $*" in
-    *"${FAILS:-nothing}"*) echo "broken: $*"; exit 1 ;;
-    *'ssh '*' tar -c'*) tar -cT /dev/null ;;
-    *'ssh '*) cat >/dev/null ;;
-    *'proof.bench.lab versions') echo '{"accelerator": "tcg"}' ;;
-    *'proof.bench.lab status') echo '{"round trips": 3}' ;;
-    *'proof.bench.lab differences'*) echo 'the end state is ours' ;;
-    *'proof.bench.lab state') echo '{}' ;;
-    *' apply '*--json*) echo '[{"id": "tunable", "changed": '"${CHANGED:-false}"'}]' ;;
-    *' plan '*--json*) echo '{"changes": [{"id": "tunable", "drift": '"${DRIFT:-null}"'}]}' ;;
-    *' status '*--json*) echo '{"actions": [{"id": "tunable", "drift": '"${DRIFT:-null}"'}]}' ;;
-    *'lab status') echo 'snapshots  ready, healthy-0123456789ab, healthy-ba9876543210, start' ;;
-    *'lab reset healthy-0'*) exit 1 ;;
-    *'lab up') echo 'booting the node (tcg): 12.5 s' ;;
-esac
-"""
+PROGRAM = sample("programs/of_a_benchmark")
 
 
 def bench(

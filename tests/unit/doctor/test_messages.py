@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from docker_lxc_gate.doctor import guest_reads, messages
 from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES, Family
 from docker_lxc_gate.lint.finding import Severity
 from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
+from tests.doubles.samples import sample
 
 BEFORE = "Error response from daemon: "
 RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
+TEXTS = tomllib.loads(sample("messages.toml"))
 #: How the same message is shown elsewhere.
 SHOWN = {
     "alone": lambda text: text,
@@ -44,36 +47,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         assert (bool(found.unseen), found.exit_code) == (message.vague, 1)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "hello",
-        "pull access denied for x, repository does not exist or may require 'docker login'",
-        "chown root:root /etc/x\nOperation not permitted",
-        "toomanyrequests: You have reached your pull rate limit",
-        'time="2026-11-28T10:00:00Z" level=fatal msg="traefik: no such provider"',
-        "systemd[1]: Started docker.service - Docker Application Container Engine.",
-        'apparmor="ALLOWED" operation="open" profile="docker-default"',
-        "crun: creating cgroup directory `/sys/fs/cgroup/x.scope`: No such file or directory",
-        "Error: crun: create device `/dev/tty`: No such device or address",
-        'level=warning msg="modprobe aufs failed: modprobe: FATAL: Module aufs not found."',
-        "OCI runtime exec failed: open /dev/pts/0: operation not permitted: unknown",
-        "run_buffer: 571 Function not implemented - Failed to open 51(dev)",
-        "lxc_mount_auto_mounts: 801 No such file or directory - error mounting /proc/sysrq-trigger",
-        "E: Unable to lock the administration directory (/var/lib/dpkg/), are you root?",
-        "sudo: unable to resolve host web: Name or service not known",
-        'could not translate host name "db" to address: Temporary failure in name resolution',
-        "dial tcp: lookup db on 127.0.0.11:53: no such host",
-        "dial tcp 172.18.0.3:5432: connect: no route to host",
-        "libGL.so.1: cannot open shared object file: No such file or directory",
-        "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout",
-        "mount /srv/x:/var/lib/docker/volumes/x/_data, flags: 0x1000: no such file or directory",
-        "mount: mounting rpc_pipefs on /var/lib/nfs/rpc_pipefs failed: Permission denied",
-        "[!!!!!!] Failed to mount API filesystems.\nExiting PID 1...",
-        "touch: setting times of '/var/www/html/x.lock': Operation not permitted",
-    ],
-)
+@pytest.mark.parametrize("text", TEXTS["unknown"])
 def test_text_without_a_known_message_is_undetermined(text: str) -> None:
     found = messages.diagnose(text)
     assert (found.problems, found.exit_code) == ((), 3)
@@ -91,53 +65,7 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
     assert "reopen fd 9" in found.problems[0].cause
 
 
-#: Other forms of messages, as several versions of a program write them.
-FORMS = {
-    "sudo: /etc/sudo.conf is owned by uid 100000, should be 0": "container-files-of-others",
-    "ntpd[412]: ntp_adjtime() failed: Operation not permitted": "node-only",
-    "write /sys/fs/cgroup/cpuset/docker/1f/cgroup.procs: no space left on device": (
-        "cgroups-exhausted"
-    ),
-    "Bind for 0.0.0.0:80 failed: port is already allocated": "port-taken",
-    "Error: listen EADDRINUSE: address already in use :::3000": "port-taken",
-    "write sysctl key kernel.domainname: open /proc/sys/kernel/domainname: permission denied": (
-        "domainname-refused"
-    ),
-    "open /proc/sys/kernel/dmesg_restrict: permission denied": "sysctl-of-node",
-    "unbound[1:0] error: gettimeofday: Operation not permitted": "system-call-refused",
-    "apply caps:\ncan't apply capabilities:\noperation not permitted": "capabilities-dropped",
-    "Failed to set up mount namespacing: /x: No such file or directory\nstatus=226/NAMESPACE": (
-        "unit-path-missing"
-    ),
-    "Failed at step NAMESPACE spawning /x: Permission denied\nstatus=226/NAMESPACE": "nesting-off",
-    "Failed to set up credentials: Protocol error": "nesting-off",
-    "Failed at step EXEC spawning /usr/bin/x: No such file or directory": "unit-path-missing",
-    "cat: /proc/uptime: Transport endpoint is not connected": "lxcfs-gone",
-    "npm ERR! EACCES: permission denied, mkdir '/root/.npm'": "file-of-another-user",
-    "rngd: RNDADDENTROPY failed: Operation not permitted": "node-only",
-    "aa-complain: Kernel needs AppArmor 2.4 compatibility patch": "apparmor-not-visible",
-    "Failed to setup legacy device cgroup controller limits": "device-rule-refused",
-    "Failed to parse device string devices.allow=c 10": "device-rule-refused",
-    "newgidmap: write to gid_map failed: Operation not permitted": "id-map-refused",
-    "dockerd[7]: time=x level=fatal msg=y": "docker-down",
-    "utils.c: run_buffer: 571 Script exited with status 2": "hook-failed",
-    "startup for container '950' failed": "start-failed-above",
-    "runc: pivot_root .: operation not permitted": "nesting-off",
-    "unsupported fedora release 'fedora 45'": "guest-release-unknown",
-    "Device /dev/dri/card0 does not exist": "device-missing-on-node",
-    "failed to attach 'veth1' to the bridge 'lxcbr0': No such device": "bridge-missing",
-    'Failed to create veth pair "vethA" and "vethB": Not supported': "kernel-module-missing",
-    "stderr: lchown /x/.npmignore: invalid argument": "image-above-id-map",
-    "open /proc/sys/vm/overcommit_memory: permission denied": "sysctl-of-node",
-    'Permission denied - Failed to create directory "/sys/fs/cgroup/x/"': "cgroup-not-delegated",
-    "kubelet: open /dev/kmsg: permission denied": "kmsg-missing",
-    "200 No such file or directory - failed to change apparmor profile to x": "profile-unknown",
-    'conf.c:mount_entry:1750 - No such file - Failed to mount "/a" on "/b"': (
-        "container-mount-entry-cut"
-    ),
-    'newuidmap failed to write mapping "": newuidmap 7 0 1000000 1000': "subid-range-missing",
-    'data directory "/var/lib/postgresql/data" has wrong ownership': "bind-mount-of-nobody",
-}
+FORMS: dict[str, str] = TEXTS["forms"]
 
 
 @pytest.mark.parametrize("form", FORMS)

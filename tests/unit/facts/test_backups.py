@@ -27,6 +27,7 @@ from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
 from tests.doubles.canned import DATA, SRV, Machine, guest
 from tests.doubles.naming import lines_of, naming, not_compliant
+from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
 
 if TYPE_CHECKING:
@@ -521,23 +522,7 @@ def test_newest_sound_without_the_unpacker_is_an_error(
         backup.newest_sound(node, made.container, 24)
 
 
-PVESM = """#!/bin/sh
-case $1 in
-status) cat <<END
-Name         Type     Status     Total (KiB)      Used (KiB) Available (KiB)        %
-local         dir     active         8154588          880984         6837792   10.80%
-nas           nfs   inactive               0               0               0    0.00%
-old           dir   disabled               0               0               0      N/A
-vault         pbs     active         8154588          880984         6837792   10.80%
-END
-;;
-path) [ "$2" = local:backup/vzdump-lxc-950-2000_01_01-00_00_00.tar.zst ] || exit 255
-    echo "$DUMP/${2#local:backup/}" ;;
-list) [ "$*" = "list vault --content backup --vmid 950" ] || exit 255
-    cat "$LISTED" 2>/dev/null || { echo "vault: error fetching datastores - 401" >&2; exit 255; } ;;
-*) exit 99 ;;
-esac
-"""
+PVESM = sample("programs/pvesm")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +22,7 @@ if TYPE_CHECKING:
 
 
 LOG = "sh log"
-SHOWN = """Result=exit-code
-Where=/scratch
-ExecMount={ path=/usr/bin/mount ; argv[]=/usr/bin/mount scratch /scratch -t tmpfs ; pid=7 }
-Id=a.mount
-InactiveExitTimestamp=Thu 1970-01-01 00:01:40.500000 UTC
-InactiveEnterTimestamp=Thu 1970-01-01 00:01:41.000000 UTC
-
-Result=timeout
-ExecStart={ path=/usr/lib/b-long-program-name ; argv[]=b ; status=1 }
-ExecStart={ path=/bin/sh ; argv[]=sh ; status=1 }
-Id=b.service
-InactiveExitTimestamp=Thu 1970-01-01 00:01:40.000000 UTC
-InactiveEnterTimestamp=Thu 1970-01-01 00:03:40.000000 UTC
-"""
+SHOWN = sample("failed_units.txt")
 MOUNT = FailedUnit("a.mount", 100.5, 101.0, frozenset({"mount"}), "/scratch")
 SERVICE = FailedUnit("b.service", 100.0, 220.0, frozenset({"b-long-program-name", "sh"}))
 

@@ -17,46 +17,11 @@ import pytest
 
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.programs import program
+from tests.doubles.samples import sample
 
 STATE = program("docker_lxc_gate.facts", "kernel_state.pl")
-RULES = """table ip nat {
-\tchain DOCKER {
-\t\tiifname "docker0" counter return
-\t\tiifname != "docker0" tcp dport 80 counter dnat to 172.17.0.2:80
-\t}
-\tchain POSTROUTING {
-\t\ttype nat hook postrouting priority srcnat; policy accept;
-\t\toifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade
-\t\tip saddr 172.17.0.2 ip daddr 172.17.0.2 tcp dport 80 counter masquerade
-\t}
-}
-table inet filter {
-\tchain input {
-\t\ttype filter hook input priority filter; policy accept;
-\t\ttcp dport 22 accept
-\t\ttcp dport 80 accept
-\t}
-}
-table inet f2b-table {
-\tset addr-set-sshd {
-\t\ttype ipv4_addr
-\t}
-}
-"""
-SAVED = """*nat
-:DOCKER - [7:420]
-:POSTROUTING ACCEPT [1:2]
--A DOCKER -i docker0 -j RETURN
--A DOCKER ! -i docker0 -p tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80
--A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
--A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp --dport 80 -j MASQUERADE
-*filter
-:PVEFW-FWBR-IN - [0:0]
-:INPUT ACCEPT [5:6]
--A INPUT -p tcp --dport 22 -j ACCEPT
--A INPUT -p tcp --dport 80 -j ACCEPT
-COMMIT
-"""
+RULES = sample("firewall/nft.txt")
+SAVED = sample("firewall/iptables-save.txt")
 ADDRESSES = r"""1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever
 2: eth0    inet 10.0.3.5/24 brd 10.0.3.255 scope global dynamic eth0\       valid_lft 3555sec
 2: eth0    inet6 fd00::2/64 scope global \       valid_lft forever preferred_lft forever

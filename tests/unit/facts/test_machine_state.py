@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import threading
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,71 +19,13 @@ from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-SAID = """
-== files
-/etc\td 755 0:0 4096 |10.5 2
-/etc/hosts.allow\tf 644 0:0 7 |11.5 3
-/etc/link\tl 777 0:0 3 a b|12.5 4
-/var/lib/docker/taken-back-1/x\tf 644 0:0 7 |13.5 5
-
-== content
-0123456789012345678901234567890123456789012345678901234567890123  /etc/hosts.allow
-4567  /etc/two  blanks
-
-== attributes
-# file: /etc/hosts.allow
-user.x=0x31
-user.y=0x32
-
-# file: /etc/link
-user.z=0x33
-
-== package
-bash:amd64\tii  5.2
-
-== policy
-lxc-phoenix-v2\tenforce
-hash of lxc-phoenix-v2\tabc
-hash of firefox\tdef
-
-== unit
-/run/systemd/system/docker.service\tl /lib/docker.service
-
-
-== active
-session-1.scope\tloaded active
-
-== mount
-/\t/dev/vda ext4 rw
-/\toverlay overlay rw
-
-== flags
-/etc/motd\ti
-
-== sysctl
-vm/swappiness\t60
-
-== module
-dummy\tloaded
-
-== link
-eth0\tlink up mtu 1500
-
-== address
-eth0 inet\t192.0.2.6/24
-
-== firewall
-ip filter FORWARD\t1 line(s), abc
-Docker's ip nat\t2 line(s), def
-
-== running
-ssh.service sshd\t1 with abc
-"""
+SAID = sample("machine_state.txt")
 
 
 PROGRAMS = tuple(
@@ -250,92 +193,9 @@ def test_record_without_one_part_is_an_error_that_names_it(part: str) -> None:
         record(said)
 
 
-BOOKS = """\
-/var/lib/dpkg/status /var/lib/dpkg/status-old /var/lib/dpkg/available /var/lib/dpkg/lock
-/var/lib/dpkg/lock-frontend /var/lib/dpkg/diversions /var/lib/dpkg/triggers/File
-/var/lib/dpkg/info/format-new /var/lib/dpkg/tmp.ci /var/lib/dpkg/tmp.ci/control
-/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
-/etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network
-/etc/group /etc/group- /etc/gshadow /etc/gshadow-
-/var/lib/docker/taken-back-1/overlay2
-/var/lib/docker.taken-back-1 /var/lib/docker/volumes/taken-back-2 /var/lib/containerd/taken-back-3
-/var/lib/containerd.taken-back-3/x /var/lib/docker/network/files/local-kv.db
-/var/lib/docker/buildkit/x /var/lib/docker/runtimes /var/lib/docker/tmp /var/lib/docker/tmp-old
-/var/lib/docker/plugins/a /var/lib/docker/swarm /var/lib/docker/engine-id
-/var/lib/docker/volumes/metadata.db /var/lib/docker/volumes/backingFsBlockDev
-/var/lib/docker/containers/0af9/config.v2.json /var/lib/docker/containers/0af9/hostconfig.json
-/var/lib/containerd/io.containerd.x/meta.db
-/var/lib/docker/overlay2/check-overlayfs-support29
-/var/lib/docker/overlay2/check-overlayfs-support29/upper
-"""
-CONTENT = """\
-/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts
-/etc/network/interfaces /etc/systemd/network/eth0.network /etc/group- /etc/gshadow-
-"""
-UNITS = """\
-session-3.scope user@0.service user-runtime-dir@0.service systemd-x.service apt-daily.timer
-dpkg-db-backup.timer e2scrub-all.timer ldconfig.service run-u1.service init.scope
-"""
-SERVICES = """\
-/etc/mtab /etc/adjtime /var/lib/systemd/random-seed /var/backups/dpkg.status.0
-/var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
-/var/lib/dhcp/dhclient.leases /var/lib/dhcpcd/eth0.lease /var/lib/misc/a
-"""
-MAY = [
-    *(f"file {path}" for path in SERVICES.split()),
-    *(f"content of /etc/{name}" for name in ("mtab", "adjtime")),
-    *(f"active {unit}" for unit in UNITS.split()),
-    "policy hash of firefox",
-    "mount /run/user/0",
-    "mount /run/docker/netns/x",
-    "mount /run/lock",
-    "mount /run/credentials/x",
-    "mount /proc/sys/fs/binfmt_misc",
-    "sysctl net/bridge/bridge-nf-call-iptables",
-]
-MODULES = ("overlay", "br_netfilter", "xt_MASQUERADE", "xfrm_user", "nf_tables")
-MAY_ON_NODE = [f"module {name}" for name in MODULES]
-MAY_IN_CONTAINER = [
-    *(f"file {path}" for path in BOOKS.split()),
-    *(f"content of {path}" for path in CONTENT.split()),
-    "firewall Docker's ip nat",
-    "docker network bridge",
-    "sysctl net/ipv4/ip_forward",
-    "sysctl net/ipv4/conf/all/accept_redirects",
-    "sysctl net/ipv6/conf/all/forwarding",
-]
-KEPT = """\
-/var/lib/dpkg/info/bash.list /var/lib/dpkg/statoverride /var/lib/dpkg/info/format-new2
-/var/lib/dpkg/tmp.ci2 /etc/ld.so.cache.d /etc/ld.so.conf /etc/hosts.allow /etc/docker/daemon.json
-/etc/passwd- /etc/machine-id2 /etc/systemd/network/eth0.network.d
-/etc/systemd/network/eth1.network /etc/mtab2 /var/lib/systemdx /var/lib/private2
-/var/lib/docker/overlay2/a /var/lib/docker/overlay2/check-overlayfs-support
-/var/lib/docker/overlay2/a/check-overlayfs-support29 /var/lib/docker/containers/0af9/x.json
-/var/lib/docker/containers/zz/config.v2.json /var/lib/docker/networks /var/lib/docker/engine-id2
-/var/lib/docker/volumes/a /var/lib/docker /var/lib/docker/taken-back-x
-/var/lib/dockers.taken-back-1 /var/lib/containerd
-"""
-MAY_NOT = [
-    *(f"file {path}" for path in KEPT.split()),
-    *(
-        "content of /etc/hosts.allow",
-        "content of /etc/docker/daemon.json",
-        "content of /etc/group",
-        "content of /etc/gshadow",
-        "content of /etc/ld.so.cache2",
-    ),
-    *("active docker.service", "active sessions.service", "active init.scope2"),
-    "policy hash of lxc-phoenix-v2",
-    *("policy firefox", "policy lxc-phoenix-v2"),
-    *("mount /run", "mount /", "mount /procs"),
-    "package docker.io",
-    "unit /run/systemd/system/docker.service",
-    "attributes of /etc/hosts",
-    *("flags of /etc/hosts", "running no unit sleep", "link docker1", "address eth0 inet"),
-    *("firewall ip filter INPUT", "module dummy", "module overlay2", "sysctl vm/swappiness"),
-    *("sysctl net/ipv4/conf/all/rp_filter", "sysctl net/ipv4/ip_forward_use_pmtu"),
-    *("sysctl net/ipv6/conf/all/accept_redirects", "file /var/backup"),
-]
+MAY_DIFFER = tomllib.loads(sample("may_differ.toml"))
+MAY, MAY_NOT = MAY_DIFFER["anywhere"], MAY_DIFFER["nowhere"]
+MAY_ON_NODE, MAY_IN_CONTAINER = MAY_DIFFER["node"], MAY_DIFFER["container"]
 
 
 @pytest.mark.parametrize(

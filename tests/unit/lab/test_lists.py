@@ -3,32 +3,9 @@
 from __future__ import annotations
 
 from docker_lxc_gate.lab import lists
+from tests.doubles.samples import sample
 
-MAIN = b"""\
-Package: wanted
-Version: 1.0
-Depends: needed (>= 1) | other:any, virtual
-Pre-Depends: before
-Description: what is asked for
-
-Package: needed
-Depends: libc
-
-Package: other
-Recommends: unneeded
-
-Package: unneeded
-
-Package: provider
-Provides: virtual (= 2), more
-Depends: helper
-
-Package: helper
-
-Package: libc
-
-Package: before
-"""
+MAIN = sample("packages/main.txt").encode()
 SECURITY = b"Package: libc\nVersion: 2\n\nPackage: unneeded\nVersion: 2\n\n"
 
 

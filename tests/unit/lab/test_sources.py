@@ -7,23 +7,12 @@ import pytest
 from docker_lxc_gate.lab import sources
 from docker_lxc_gate.lab.errors import NoSources
 from docker_lxc_gate.lab.sources import Archives, archives, seen_from_guest
+from tests.doubles.samples import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEB822 = """\
-# the distribution
-Types: deb deb-src
-URIs: https://a.example/debian/
-Suites: trixie trixie-updates
-Components: main contrib
-Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
-
-Types: deb
-URIs: https://a.example/debian-security
-Suites: trixie-security
-Components: main
-"""
+DEB822 = sample("packages/sources.txt")
 
 
 @pytest.fixture(autouse=True)

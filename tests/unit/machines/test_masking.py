@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 
 import pytest
 
@@ -10,180 +11,14 @@ from docker_lxc_gate import masking
 from docker_lxc_gate.masking import STARS, mask, mask_end, shown
 from docker_lxc_gate.verdict.evidence import bounded
 from tests.doubles.examples import in_depth
+from tests.doubles.samples import sample
 
 _SECRET = "hunter2Xyz9QwErTy"  # noqa: S105 - planted
 _LONG = _SECRET * 2
-_FORMS = (
-    "PGPASSWORD={s}",
-    "export API_KEY={s}",
-    "apikey: {s}",
-    '"apiKey": "{s}"',
-    "AWS_SECRET_ACCESS_KEY={s}",
-    "aws_session_token = {s}",
-    "postgres://app:{s}@db/x",
-    "https://{s}@github.example/x.git",
-    "redis://:{s}@h:6379",
-    "http://u:p@{s}@host/",
-    "{{'http-proxy': 'http://u:{s}@p:3128'}}",
-    "root:$6$salt${s}:19000:0",
-    "$y$j9T$salt${s}",
-    "$2b$12${s}",
-    "Bearer {s}",
-    "Basic {s}1==",
-    "Authorization: Basic {s}",
-    "Proxy-Authorization: Basic {s}",
-    "curl -H 'X-Api-Key: {s}' x",
-    "Cookie: session={s}",
-    "Set-Cookie: session={s}",
-    "PVEAPIToken=root@pam!x={s}",
-    "sshpass -p {s} ssh x",
-    "mysql -u root -p{s} db",
-    "docker login -u me -p {s} registry",
-    "curl -u me:{s} https://x",
-    "curl --proxy-user me:{s} x",
-    "redis-cli -a {s} ping",
-    "x --password {s}",
-    "x --password={s}",
-    "x --password 'and {s}' y",
-    'x --password="and {s}" y',
-    "x -password {s}",
-    "x --pass {s}",
-    "x --token={s}",
-    "<password>{s}</password>",
-    "<ns:apiToken type='x'>{s}</ns:apiToken>",
-    "password: |\n  {s}\n",
-    "password => '{s}'",
-    "password:{s}",
-    "password=--{s}",
-    "password: --{s}",
-    "PASSWORD='{s} and more'",
-    'password = "{s}"',
-    'password="{s} and more" x',
-    "pass={s}",
-    "DB_PASS={s}",
-    "SMTP_PASS: {s}",
-    "MYSQL_PWD={s}",
-    "ADMIN_PASSWORD_2={s}",
-    "SECRET_KEY_BASE={s}",
-    "passphrase={s}",
-    "client_secret={s}",
-    "clientSecret: '{s}'",
-    "credentials={s}",
-    "token: {s}",
-    "encryption-key: {s}",
-    "AccountKey={s}==",
-    "PrivateKey = {s}=",
-    "PresharedKey = {s}",
-    "wpa_psk={s}",
-    'psk="{s}"',
-    "machine h login me password {s}",
-    "requirepass {s}",
-    "https://x/?sig={s}",
-    "https://x/a?access_token={s}&b=1",
-    "-----BEGIN RSA PRIVATE KEY-----\n{s}\n-----END RSA PRIVATE KEY-----",
-    "-----BEGIN PGP PRIVATE KEY BLOCK-----\n{s}",
-    '{{"auth": "{s}=="}}',
-    r'"{{\"password\": \"{s}\"}}"',
-    *("ghp_{l}", "github_pat_{l}", "glpat-{l}", "xoxb-{l}", "dckr_pat_{l}", "npm_{l}", "pypi-{l}"),
-    '{{"name":"DB_PASSWORD","value":"{s}"}}',
-    '{{"value": "{s}", "name": "DB_PASSWORD"}}',
-    r'"{{\"name\":\"DB_PASSWORD\",\"value\":\"{s}\"}}"',
-    '{{"DB_PASSWORD": {{"value": "{s}"}}}}',
-    "- name: DB_PASSWORD\n  value: {s}\n",
-    '<add key="DbPassword" value="{s}"/>',
-    "ENV DB_PASSWORD {s}",
-    "ARG TOKEN {s}",
-    '"passwords": ["a", "{s}"]',
-    "passwords:\n  - a\n  - {s}\n",
-    '["--password", "{s}"]',
-    "password: |\n  a\n  {s}\n",
-    "pw={s}",
-    "DB_PW: {s}",
-    "DB_PASSWORD\t{s}",
-    "password:\n            {s}\n",
-    "x --password \\\n  {s}",
-    "x --encryption-key {s}",
-    "x --db-password {s}",
-    "PASSWORD=a;{s}",
-    '"DB_PASSWORD=a {s}"',
-    r'"password": "a\"{s}"',
-    r"{{\"password\": \"a\\\"{s}\"}}",
-    *("DB_PASSWÖRD={s}", "contraseña: {s}", "пароль={s}", "mot_de_passe: {s}", "密码\uff1a{s}"),
-    *("pass\u200bword={s}", "password=\u200b{s}"),
-    # A value that begins as a harmless word does.
-    *("password: NOPASSWD{s}", "password: NOPASSWD:{s}", "PASSWORD=NOPASSWD {s}"),
-    # Blanks and letters that are not ASCII.
-    *("password:\u00a0{s}", "password\u2003=\x0b{s}", "--password\u00a0{s}", "Bearer\u3000{s}"),
-    *("password:\u2028{s}", "\uff24\uff22_\uff30\uff37={s}", "pass\uff57ord: {s}"),
-    "\U0001d429\U0001d430\uff1d{s}",
-    # A quote or a blank within a value.
-    *(r"password='a\'{s}'", r"--password 'a\'{s}' x", r"['--password', 'a\'{s}']"),
-    *(r"password='a'\''{s}'", "password: 'a''{s}'", "password='a'\"'\"'{s}'", 'password="a""{s}"'),
-    *(r"password=a\ {s}", r"password=a\${s}", r"--password a\ {s}", r"password=a\u0026{s}"),
-    # A name, blanks, a value.
-    *("DB_PASSWORD {s}", "export DB_PASSWORD  {s}", "  db_password {s}\r\nx", "SECRET_KEY {s}"),
-    *("-e DB_PASSWORD {s} x", "set DB_PASSWORD '{s} y'", "dbPassword {s}"),
-    # A value of several lines.
-    *('password="a\n{s}"', "password='a\n b\n {s}'", '"password": "a\n{s}"', "PASSWORD='a\n{s}\n'"),
-    *('export DB_PASSWORD="a\n{s}\nb"', "x --password 'a\n{s}' y", "password=a\\\n{s}"),
-    'GOOGLE_CREDENTIALS=\'{{\n "k": 1,\n "a": {{"b": "{s}"}}\n}}\'',
-    # A value of several words, and one with a comma or a slash.
-    *("lxc.environment.runtime = DB_PASSWORD=a {s}", "lxc.environment: db_pass=a {s}"),
-    *(
-        "    - DB_PASSWORD=a {s}",
-        "- 'DB_PASSWORD=a {s}'",
-        "password: a {s}",
-        "  adminSecret: a {s}",
-    ),
-    *("DB_PASSWORD: a {s} # it", "password=a,{s}", "x(password=a,{s},uid=0)", "x://u:1a/{s}@db"),
-    # Arguments and standard input of single programs.
-    *("ldapsearch -x -w {s} uid=x", "ldapadd -w 'a {s}'", "smbclient //h/x -U u%{s}"),
-    *("rpcclient --user='u%a {s}' h", "chpasswd <<< root:{s}", "chpasswd <<EOF\nroot:{s}\nEOF"),
-    *("echo 'root:a {s}' | pct exec 950 -- chpasswd", "docker login --password-stdin <<<{s}"),
-    *("echo {s} | docker login --password-stdin", "printf %s '{s}' | helm login --password-stdin"),
-    *("sk_live_{l}", "hvs.{l}", "AIza{l}", "AKIA{u}", "eyJhbGciOiJIUzI1NiJ9.eyJ{s}.{s}"),
-)
-_HARMLESS = (
-    "Storage Driver: fuse-overlayfs",
-    'apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" name="/var/lib/docker/"',
-    "docker run -p 80:80 x",
-    "mkdir -p /a/b && systemctl show docker -p MainPID,ExecMainStartTimestamp",
-    "ssh://root@pve1:22/x",
-    "Password login is not attempted.",
-    "PasswordAuthentication yes",
-    "password authentication is off",
-    "PasswordAuthentication\u00a0yes",
-    "DB_PASSWORD is not set",
-    "token_bucket rate 5 x",
-    'read -p "Password: "\necho "next line"',
-    "sudo asks for a password: NOPASSWD in sudoers",
-    "lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file",
-    "features: nesting=1,keyctl=1,fuse=1",
-    "sha256:" + "a" * 64,
-    "create keyring … Operation not permitted",
-    "basic information: see below; compass: north; bypass=1",
-    "a name\u200bwithout a secret",
-    '{"name": "storage-driver", "value": "fuse-overlayfs"}',
-    "ENV PATH /bin",
-    "it needs a password:\n  - of root\n",
-    "passed: 5, passes=2, pwm: 3",
-    "passwd 1:4.17.4-2 amd64",
-    *(
-        "ftp://user@h/x",
-        "http://registry:5000/a/b@sha256:1",
-        "http://[::1]:80/a@b",
-        "http://$H:$P/a@b",
-    ),
-    *(
-        "ldapsearch -x -W -b dc=x",
-        "date -U +%s",
-        'echo "root:$PW" | chpasswd',
-        "echo a: b | grep b",
-    ),
-)
+_TEXTS = tomllib.loads(sample("secrets.toml"))
 
 
-@pytest.mark.parametrize("form", _FORMS)
+@pytest.mark.parametrize("form", _TEXTS["planted"])
 def test_mask_planted_secret_is_starred(form: str) -> None:
     planted = form.format(s=_SECRET, l=_LONG, u="ABCDEFGH12345678")
     masked = mask(planted)
@@ -192,7 +27,7 @@ def test_mask_planted_secret_is_starred(form: str) -> None:
     assert "ABCDEFGH12345678" not in masked
 
 
-@pytest.mark.parametrize("text", _HARMLESS)
+@pytest.mark.parametrize("text", _TEXTS["harmless"])
 def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
     assert mask(text) == text
 

@@ -20,6 +20,7 @@ from docker_lxc_gate.machines.transport import Local
 from tests.doubles.apparmor.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 
 NAME = "lxc-phoenix-v2"
 DENIED = (
@@ -127,32 +128,7 @@ def test_read_of_a_node_that_says_nothing_is_an_error() -> None:
         denial_log.read(Foreign([(127, b"", b"sh: not found")]))
 
 
-ANSWER = b"""\
-== state
-lost 0
-reader 7
-process S 12 auditd
-== auditd
-%b
-== clock
-btime 900
-100
-== processes
-/proc/7/stat:7 (cat) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
-/proc/8/stat:8 (a) b) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 99900 1 1
-/proc/9/stat:9 (node) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
-== cgroups
-/proc/7/cgroup:0::/lxc/950/ns/lxc/951/x.service
-/proc/8/cgroup:0::/lxc.payload.web/init.scope
-== labels
-/proc/7/attr/current:lxc-phoenix-v2 (enforce)
-/proc/8/attr/current:lxc-only (enforce)
-/proc/9/attr/current:lxc-phoenix-v2 (enforce)
-== configurations
-/etc/pve/lxc/952.conf:lxc.apparmor.profile: lxc-phoenix-v2
-/var/lib/lxc/web/config:lxc.apparmor.profile = lxc-only
-== end
-"""
+ANSWER = sample("denials/node_answer.txt").encode()
 
 
 PARENT = "\nparent 1000.5:1 7"

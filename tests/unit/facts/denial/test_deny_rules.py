@@ -28,6 +28,7 @@ from tests.doubles.apparmor.compiled_policy import (
 )
 from tests.doubles.apparmor.denials import denial
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,51 +264,7 @@ def test_rule_of_an_unmount_or_a_new_root_allows_that_place_alone(name: str) -> 
     assert not allows_pivot(policy, "/x", name)
 
 
-RULES = """\
-deny mount
-audit deny mount -> /[ab]/
-deny mount fstype=ext4
-deny mount fstype=(ext4, xfs)
-deny mount fstype=fuse*
-deny mount fstype=*
-deny mount fstype="ext4"
-deny mount fstype=ext4 options in (ro)
-deny mount fstype=tmpfs options=(rw,nosuid,nodev) tmpfs -> /a/
-deny mount options=(rw,nosuid) fstype=tmpfs
-deny mount options=(rw)
-deny mount options=(ro)
-deny mount options=(ro, noatime) -> /**/
-deny mount options=ro /dev/sda1 -> /a/
-deny mount options in (rw,nosuid,nodev)
-deny mount options in (rw,bind,rbind,nosuid) -> /a/
-deny mount options in (nodev,rprivate) -> /**
-deny mount options=bind
-deny mount options=(rw,bind)
-deny mount options=(nosuid,bind)
-deny mount options=(rbind)
-deny mount options=move
-deny mount options in (move) fstype=*
-deny mount options=(rw,rslave) -> /**
-deny mount options=(rw,make-rslave) -> /**
-deny mount options=(rw, make-private)
-deny mount options=remount
-deny mount options=(ro,remount,bind) -> /a/
-deny mount -> /a/
-deny mount -> /a/**
-deny mount -> /a{,/**}
-deny mount -> /{a,b}/
-deny mount -> /?/
-deny mount /s/
-deny mount /s/ -> /a/
-deny mount /dev/** -> /**
-deny remount
-deny remount /a/
-deny remount options=ro /a/
-deny remount options in (ro,nosuid)
-deny umount
-deny umount /a/
-deny umount /a/**
-""".splitlines()
+RULES = sample("denials/deny_rules.txt").splitlines()
 #: Where, what, of which type, and how it was to be mounted.
 DENIED = [
     *(("/a/", "", "", f"rw, {change}") for change in ("slave", "rslave", "private", "rshared")),
@@ -344,66 +301,7 @@ def test_deny_rule_forbids_what_the_kernel_refuses_because_of_it(tmp_path: Path,
         assert forbidden("umount", name=name) is not allows_umount(kernel, name), name
 
 
-PATTERNS = """\
-/
-/*
-/**
-/*/
-/**/
-/a
-/a/
-/a*
-/a**
-/a?
-/a/*
-/a/**
-/a/*/
-/a/**/
-/a/?
-/a/?*
-/a//b
-/a/*b
-/a/b*
-/a/**b
-/a/b**/
-/a/*/c
-/a/**/c
-/a/{b*,c?}/d
-/{a,b}
-/{a,}
-/{*,}
-/{,a/}b
-/{,**/}b
-/{a,b/*}
-/{a,{b,c}}x
-/a/{,**}
-/a{,/**}
-/a/{*,**}
-/a/*{,/}
-/a/*{/,}
-/[ab]
-/[^a]
-/[a-c]x
-/[a/]b
-/[a[]b
-/[[a]
-/[a\\]]
-/[a\\-c]x
-/[\\^a]
-/***
-/a***
-/a/[^/]*
-/a\\*
-/a\\{b
-/a\\,b
-/a,b
-/a.b
-/a+b
-/é
-/?
-/??
-"/a b"
-""".splitlines()
+PATTERNS = sample("denials/patterns.txt").splitlines()
 NAMES = [
     *("/", "/a", "/a/", "/b", "/ab", "/ax", "/bx", "/cx", "/aab", "/axb", "/c", "/[", "/]", "/^"),
     *("/a/a", "/a/b", "/a/b/", "/a/.b", "/a/xb", "/b/x", "/x/b", "/a/\n", "/a\nb", "/é", "/aé"),

@@ -5,20 +5,9 @@ from __future__ import annotations
 import pytest
 
 from docker_lxc_gate.formats import container_config, proxmox
+from tests.doubles.samples import sample
 
-TEXT = """\
-# features: nesting=1
-
-arch: amd64
-features: nesting=1,keyctl=1
-lxc.apparmor.profile = one
-lxc.apparmor.profile: two
-no option
-lxc.mount.entry: /dev/fuse
-[pre]
-arch: i386
-lxc.apparmor.profile: three
-"""
+TEXT = sample("container_config/plain.conf")
 
 
 def test_parse_options_are_in_effect_in_a_section_or_unreadable() -> None:
@@ -123,38 +112,9 @@ def test_features_are_split_at_commas_and_the_first_equals_sign() -> None:
     }
 
 
-WRITTEN = """\
-# a: 5%
-
-arch: amd64
-lxc.cap.drop = mknod
-mp0: local:x,mp=/x
-rubbish
-features: nesting=1
-[pve:pending]
-memory: 512
-mp1: local:y
-[old]
-#of: old
-features: fuse=1
-rubbish
-"""
+WRITTEN = sample("container_config/written.conf")
 #: The same as pct writes it.
-ANEW = """\
-# a%3A 5%25
-arch: amd64
-features: nesting=1
-mp0: local:x,mp=/x
-lxc.cap.drop: mknod
-
-[PVE:PENDING]
-memory: 512
-mp1: local:y
-
-[old]
-#of%3A old
-features: fuse=1
-"""
+ANEW = sample("container_config/written_by_pct.conf")
 
 
 def test_volumes_are_disks_and_snapshots_however_pct_writes_them() -> None:

@@ -18,6 +18,7 @@ from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 from tests.doubles.scripted import Answer, Scripted
 
 if TYPE_CHECKING:
@@ -111,21 +112,7 @@ def test_pct_error_of_its_own_is_told_with_what_to_do(code: int, said: str, advi
 
 
 #: As Proxmox writes it, and as its documentation allows it to be written.
-RESOURCES = """\
-vm: 501
-\tstate started
-\tmax_relocate 2
-
-ct: 2000
-\tgroup here
-
-ct: 200
-# comes back by itself
-\tcomment docker
-%s
-ct: 20
-\tstate stopped
-"""
+RESOURCES = sample("resources.cfg")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tests.doubles.death import comes_back_wherever_killed
 from tests.doubles.naming import naming
 from tests.doubles.nodes import proxmox_snapshots
 from tests.doubles.nodes.world import World, world
+from tests.doubles.samples import sample
 from tests.doubles.states import Laid
 
 if TYPE_CHECKING:
@@ -27,19 +28,7 @@ if TYPE_CHECKING:
     Change = Callable[[Config], Config]
 
 #: Not as pct writes it: ``features`` and a profile are not in its order, a blank line is between.
-BEFORE = b"""#of ours: 5% \xc3\xbc
-arch: amd64
-lxc.cap.drop: mknod
-lxc.apparmor.profile: generated
-mp1: local:950/two.raw,mp=/two
-
-rootfs: local:950/one.raw,size=8G
-features: nesting=1,mount=nfs
-
-[old]
-arch: amd64
-features: mount=nfs
-"""
+BEFORE = sample("container_config/snapshots.conf").encode()
 
 
 def _current(**keys: str | None) -> Change:

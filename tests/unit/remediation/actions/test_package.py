@@ -10,6 +10,7 @@ import pytest
 from docker_lxc_gate.machines.transport import Local
 from remediation.actions import package
 from remediation.actions.package import Package, PackageState
+from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
 
 if TYPE_CHECKING:
@@ -50,26 +51,7 @@ def test_side_effects_while_apts_lists_are_empty_say_that_they_are_not_known() -
 
 
 #: Knows the packages in ``$HAS``, and prints what it is asked of them.
-APT_GET = """#!/bin/sh
-simulated= words=
-while test $# -gt 0; do
-    case $1 in
-    -o) shift ;;
-    -s) simulated="-s " ;;
-    -*) ;;
-    *) words="$words $1" ;;
-    esac
-    shift
-done
-set -- $words
-echo "$simulated$*" >>"$LOG"
-test "$1" = install && line="Inst" || line="Purg"
-shift
-for each; do
-    case " $HAS " in *" $each "*) ;; *) echo none >&2; exit 100 ;; esac
-done
-printf "$line %s (1)\\n" "$@"
-"""
+APT_GET = sample("programs/apt-get")
 
 
 def with_apt_get(folder: Path, has: str, *words: str) -> tuple[CommandResult, list[str]]:

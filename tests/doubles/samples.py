@@ -1,0 +1,12 @@
+"""What machines, files and programs say, where that is too long for a test's own text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def sample(name: str) -> str:
+    """Return the text of a file below ``tests/data``."""
+    return (DATA / name).read_text("utf-8")
