@@ -1,7 +1,5 @@
 """What every test needs: a loaded machine, or a job in the background, makes no test red."""
 
-from __future__ import annotations
-
 import signal
 
 from hypothesis import HealthCheck, settings

@@ -6,8 +6,6 @@ gate runs once, read-only, or in so many shards at a time, which are merged. The
 as JSON. They are the gate's own but for those of the servers.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource
@@ -18,9 +16,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import paramiko
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
@@ -29,9 +27,6 @@ from tests.doubles.nodes import healthy
 from tests.doubles.nodes.behind_shell import PCT
 from tests.doubles.programs.processes import children
 from tests.doubles.programs.sshd import new_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[1]
 PCT_SECONDS, SAMPLE_SECONDS = 0.5, 0.25

@@ -5,8 +5,6 @@ as a file is. The seed is printed; the same seed makes the same mutations. The u
 of them, and a few hundred more by hypothesis.
 """
 
-from __future__ import annotations
-
 import io
 import random
 import sys

@@ -1,15 +1,9 @@
 """A machine whose answers come from one function."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 
 #: Standard output, with exit code 0; or exit code, standard output and error.
 Answer = bytes | tuple[int, bytes, bytes]

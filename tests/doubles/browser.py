@@ -1,18 +1,14 @@
 """Headless Chromium over the pipe of its DevTools protocol: no driver, no library and no port."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 #: Debian's package of this name brings it.
 PROGRAM = shutil.which("chromium")

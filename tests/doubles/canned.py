@@ -1,12 +1,11 @@
 """A node, a container and testinfra's hosts that know what they were told, and fail on the rest."""
 
-from __future__ import annotations
-
 import hashlib
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -14,10 +13,6 @@ from docker_lxc_gate.machines.runtime.waiting import _BOOTED
 from docker_lxc_gate.machines.transport import Transport
 from remediation.desired import DAEMON_JSON
 from tests.doubles.scripted import Untold, by_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 #: What a command answers: its standard output, or exit code, standard output and error.
 Answer = str | tuple[int, str, str]

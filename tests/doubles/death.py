@@ -1,26 +1,20 @@
 """A program that is killed: at one command, in the middle of one, and of what it runs."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Layer, Transport
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.examples import in_depth
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from docker_lxc_gate.machines.result import CommandResult
-    from remediation.engine.plan import Plan
-
 
 #: The start of a statement that changes nothing on a disk.
 _IDLE = re.compile(

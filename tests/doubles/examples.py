@@ -1,7 +1,5 @@
 """How much is tried: everything in `scripts/test --all`, else a sample."""
 
-from __future__ import annotations
-
 from hypothesis import settings
 
 

@@ -1,8 +1,8 @@
 """The smallest action, on one value in memory, which can be told to fail; and plans of such."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
 
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.drift import Drift
@@ -10,11 +10,6 @@ from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.engine.action import Action, Consequence, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 ON = Local()
 
@@ -30,7 +25,7 @@ class Flag(Action[str]):
         requirement: str = "STEP-1.2",
         *,
         value: str = "old",
-        on_apply: Callable[[Flag], None] = lambda self: setattr(self, "value", "new"),
+        on_apply: Callable[["Flag"], None] = lambda self: setattr(self, "value", "new"),
         fails_back: bool = False,
         title: str = "",
     ) -> None:

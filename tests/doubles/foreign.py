@@ -1,14 +1,9 @@
 """A machine whose every answer somebody else chose."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 from tests.doubles.answering import Answering
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Held:

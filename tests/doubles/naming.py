@@ -1,18 +1,14 @@
 """An error is expected by its type and by what it must name, never by its sentence."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from docker_lxc_gate.verdict import evidence
 from tests.doubles.scripted import Untold
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 @contextmanager

@@ -3,16 +3,11 @@
 A module takes both: ``from tests.doubles.on_disk import disk, tmp_path``, with ``__all__``.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _DISK = "/var/tmp"  # noqa: S108 - a folder with a name of its own is made in it
 

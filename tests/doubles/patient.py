@@ -1,10 +1,9 @@
 """A container as the doctor finds it, healthy but for what a test says, without a machine."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis
@@ -12,13 +11,9 @@ from docker_lxc_gate.doctor.examine import EXAMINATIONS, diagnose
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from docker_lxc_gate.machines.read import Read
 
 CTID = 950
 PROFILE = (Path(__file__).parents[2] / "remediation/content/lxc-phoenix-v2").read_text("utf-8")

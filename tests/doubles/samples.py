@@ -1,7 +1,5 @@
 """What machines, files and programs say, where that is too long for a test's own text."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "data"

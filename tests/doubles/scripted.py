@@ -1,14 +1,9 @@
 """A transport that knows only what it was told, and fails on everything else."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Answer = tuple[int, bytes, bytes]
 

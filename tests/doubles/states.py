@@ -1,24 +1,19 @@
 """What may be at a path before the plan, made and looked at with nothing of ours."""
 
-from __future__ import annotations
-
 import os
 import socket
 import stat
 import struct
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import RemediationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.action import Action
+from docker_lxc_gate.machines.transport import Transport
+from remediation.engine.action import Action
 
 LINE = b"the gate's\n"
 ROOT = os.geteuid() == 0

@@ -1,19 +1,14 @@
 """A node and a container before an upgrade, as apt, dpkg and Docker describe them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis
 from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.machines.read import Read
 from tests.doubles import patient
 from tests.doubles.patient import CTID, Raw, confined
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from docker_lxc_gate.machines.read import Read
 
 NOW = 1795760058
 #: As apt-get 3.0.4 prints it with ``-q -s``, without its other lines.

@@ -7,21 +7,15 @@ Two labs share the tests out between them::
         pytest -n 2 --dist worksteal --max-worker-restart 0 tests/live/
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from proof.faults import states
 from tests.live.interrupted.interruption import connected
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 #: Names the labs' folders, one for each of xdist's workers.
 HOMES = "LAB_HOMES"

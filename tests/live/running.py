@@ -1,27 +1,21 @@
 """The lab's target, put back and opened; the project's programs, run on it as a user runs them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.target import parse
 from proof.faults import run, states
 from proof.faults.fault import CTID, READY
 from proof.faults.states import snapshot
 from steps import rollback
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.runtime.base import Runtime
 
 ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"

@@ -1,21 +1,16 @@
 """``apply`` carries what Docker holds over to the plan's driver; ``rollback`` brings it back."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab import workload_image as image
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Transport, at_most
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
 from tests.live.running import DOCKER, bare, remediation
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.machine import Lab
 
 _PATIENCE = 1800.0
 #: What a Docker container does to the files of its image and to a volume. Some stay.

@@ -5,8 +5,6 @@ the shipped profile. The rule that is suggested is added, and the copy is loaded
 this denial is gone. ``DENIALS_CORPUS=FOLDER`` keeps the records, for ``tests/data/denials``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -15,25 +13,22 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.audit.audit_files import STATUS
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.runtime.base import Runtime
 from proof.faults.fault import CTID
 from tests.live.cases import denial_rows
 from tests.live.cases.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
 from tests.live.running import ROOT, TARGET, compliant, remediation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.runtime.base import Runtime
 
 _PROFILE, _PROGRAMS = f"/etc/apparmor.d/{NAME}", f"/root/{NAME}.py"
 _LOG = "/var/log/audit/audit.log"

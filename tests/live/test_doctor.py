@@ -5,14 +5,13 @@ one thing is broken, one upgrade breaks Docker, and one healthy target that diff
 with ``PROBLEMS=all`` every row, all that breaks often, and twenty targets.
 """
 
-from __future__ import annotations
-
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from docker_lxc_gate.lab.machine import Lab
 from proof.faults import states
 from proof.faults.fault import HEALTHY as FROM
 from proof.faults.fault import shell
@@ -20,9 +19,6 @@ from proof.faults.states import snapshot
 from tests.live.cases.doctor_rows import ROWS, Row, one_each
 from tests.live.cases.healthy import Variation, in_turn
 from tests.live.running import TARGET, compliant, remediation
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.machine import Lab
 
 ALL = os.environ.get("PROBLEMS") == "all"
 #: Each variation's runs together, as making one takes longer than restoring it.
@@ -143,7 +139,6 @@ WITH_BASE = """
 sed -i 's|^profile lxc-phoenix-v2 .*{$|&\\n  #include <abstractions/lxc/container-base>|' "$file"
 load
 """
-
 
 UPGRADES = [(WITH_BASE, ["upgrade-runc-reopen-base"]), ("", [])]
 

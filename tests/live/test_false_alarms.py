@@ -1,22 +1,17 @@
 """On healthy targets that differ the gate is green, on each one once (``RUNS`` in all)."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.target import parse
 from proof.faults import states
 from proof.faults.fault import COMPLIANT, HEALTHY, shell
 from proof.faults.run import Gate
 from tests.live.cases.healthy import VARIATIONS, Variation, asked, in_turn
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.machine import Lab
 
 RUNS = int(os.environ.get("RUNS") or len(VARIATIONS))
 #: Each variation's runs together: making one takes longer than restoring it.

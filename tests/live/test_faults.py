@@ -5,13 +5,14 @@
 ``reports/``, one for each lab that took part.
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from proof.faults import matrix
 from proof.faults.catalogue import FAULTS, SLOW, sample
 from proof.faults.chain import Chain, ordered
@@ -21,13 +22,6 @@ from proof.faults.scenarios import scenarios
 from proof.faults.states import WITHOUT_BACKUPS
 from tests.live.cases.healthy import asked
 from tests.live.running import ROOT, TARGET, gate, remediation, restore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 _WHOLE = os.environ.get("FAULTS") == "all"
 CHOSEN = ordered(FAULTS if _WHOLE else sample())

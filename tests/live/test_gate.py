@@ -1,28 +1,22 @@
 """The gate as users start it, Ctrl-C in the middle of it, and the benchmark."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine.journal import Journal
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 600.0

@@ -6,8 +6,6 @@ stays red, the node's part is rolled back, and all of it ends in time, in words 
 shows.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -16,10 +14,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.transport import Transport
 from proof.faults import states
 from proof.faults.fault import PRELUDE
 from proof.faults.scenarios import scenarios
@@ -27,10 +26,6 @@ from remediation.desired import PROFILE
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
 from tests.live.running import DOCKER, bare
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.transport import Transport
 
 _ROOT = Path(__file__).parents[2]
 _TARGET = f"lab/{CTID}"

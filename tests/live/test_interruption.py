@@ -13,21 +13,21 @@ first of eleven parts of each action's, to spread all of it over as many nights.
 one of each kind, at a file on the node: one in the container takes ten times as long.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import allure
 import msgspec
+import pytest
 from rich.console import Console
 from rich.table import Table
 
+from docker_lxc_gate.lab.machine import Lab
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
@@ -41,13 +41,6 @@ from tests.live.interrupted.interruption import (
 )
 from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Runs, Sweep
 from tests.live.running import DOCKER, PLAIN, bare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pytest
-
-    from docker_lxc_gate.lab.machine import Lab
 
 _ROOT = Path(__file__).parents[2]
 _TABLE = _ROOT / "reports/interruption.json"

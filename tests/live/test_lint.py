@@ -1,17 +1,12 @@
 """The files of a healthy lab have no finding: those of its node, of its container, and Docker's."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
+from docker_lxc_gate.lab.machine import Lab
 from proof.faults.states import snapshot
 from tests.live.running import TARGET, remediation
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.machine import Lab
 
 #: What is so on purpose: the plan writes a tunable that nothing reads (STEP-1.2).
 KNOWN = {("tunable-without-effect", "/etc/apparmor.d/tunables/nesting")}

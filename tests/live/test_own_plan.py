@@ -1,17 +1,11 @@
 """A plan of one's own, on a container as helper scripts make it: judged, applied, rolled back."""
 
-from __future__ import annotations
+from pathlib import Path
 
-from typing import TYPE_CHECKING
-
+from docker_lxc_gate.lab.machine import Lab
 from proof.faults.fault import HELPER
 from tests.live.interrupted.interruption import connected
 from tests.live.running import TARGET, gate, remediation, restore
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.lab.machine import Lab
 
 _CONF, _LIST = "/etc/pve/lxc/950.conf", "/etc/lxc/own.seccomp"
 #: The clauses leave out what no list of system calls can break.

@@ -1,29 +1,24 @@
 """What a package takes for its own, settings and data: what was there before comes back."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.ssh.connection import Ssh
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions import package
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import Points, connected, one_action
 from tests.live.running import DOCKER, PLAIN, bare, facts
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.ssh.connection import Ssh
-    from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.plan import Plan
 
 _ACTION = "fuse-overlayfs-package"
 #: fuse3's, which comes with it.

@@ -6,8 +6,6 @@ tests/live/test_places.py`` needs nothing on the node: the checkout is copied th
 libraries in their pinned versions, for the node's own Python.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import shlex
@@ -16,12 +14,14 @@ import sys
 import tarfile
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.facts import backups
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import DEFAULT, parse
 from docker_lxc_gate.machines.transport import at_most
 from proof.faults.fault import CTID
@@ -31,12 +31,6 @@ from remediation.backup import make_backup
 from steps import rollback
 from tests.live.interrupted.interruption import connected
 from tests.live.running import ROOT, compliant, gate
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.ssh.connection import Ssh
 
 _TIMEOUT = 1800.0
 #: Where nobody looks for changes: /var/tmp.

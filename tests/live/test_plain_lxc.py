@@ -1,8 +1,6 @@
 """The plan on plain LXC: applied, in effect, found applied, and rolled back exactly."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -11,25 +9,21 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, machine_state
 from docker_lxc_gate.formats.container_defects import stopping
 from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines import connect
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
 from remediation import desired, docker_in_lxc
 from remediation.engine.apply import apply
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
 from tests.live.running import facts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from remediation.engine.plan import Plan
 
 IMAGE = "hello-world"
 

@@ -1,21 +1,15 @@
 """What says that it changes nothing, changes nothing: seen by the witness, and below /var."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.transport import Transport
 from proof.faults.fault import CTID
 from proof.faults.scenarios import scenarios
 from tests.live.running import TARGET, compliant, gate, remediation
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.lab.machine import Lab
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Written by the machine for as long as it is on, whoever looks at it.
 MAY_BE_WRITTEN = re.compile(

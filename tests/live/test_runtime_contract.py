@@ -1,17 +1,16 @@
 """One contract, two runtimes: what holds for ``Pct`` holds for ``Lxc``, on one container."""
 
-from __future__ import annotations
-
 import hashlib
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.lab.address import lab_address
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
@@ -22,11 +21,6 @@ from docker_lxc_gate.machines.transport import Inside, Transport, at_most
 from proof.faults.fault import CTID
 from proof.faults.states import snapshot
 from remediation.desired import FEATURES, PROFILE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.lab.machine import Lab
 
 KINDS = {"pct": Pct, "lxc": Lxc}
 #: A container that there is not.

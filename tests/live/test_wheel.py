@@ -1,22 +1,16 @@
 """The package, as ``pipx install .`` makes it: installed alone, and run outside of any checkout."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from docker_lxc_gate.lab.machine import Lab
 from steps.rollback import CTID
 from tests.live.running import DOCKER, ROOT, bare
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.lab.machine import Lab
 
 _PIP = (sys.executable, "-m", "pip")
 

@@ -1,19 +1,13 @@
 """Most users': no phoenix on the node, and a container without Docker."""
 
-from __future__ import annotations
+import subprocess
+from pathlib import Path
 
-from typing import TYPE_CHECKING
-
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
 from tests.live.running import gate, remediation
-
-if TYPE_CHECKING:
-    import subprocess
-    from pathlib import Path
-
-    from docker_lxc_gate.lab.machine import Lab
 
 _HIDE = f'mv {REPOSITORY} {REPOSITORY}.hidden; rm -f "$(command -v phoenix)"'
 #: The order matters: what a container comes from and by whom is asked of a target, not guessed.

@@ -6,8 +6,6 @@ folder. A survivor is a question, not an error: a test is missing, or the mutant
 program.
 """
 
-from __future__ import annotations
-
 import argparse
 import compileall
 import os
@@ -20,22 +18,20 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from py_compile import PycInvalidationMode
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cosmic_ray.plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from operators import OPERATORS as OURS
 from operators import told
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -3,18 +3,14 @@
 Each operator names the sabotage it is.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import parso
 from cosmic_ray.operators.operator import Example
 from cosmic_ray.operators.operator import Operator as Base
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    Position = tuple[tuple[int, int], tuple[int, int]]
+Position = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Operator(Base):

@@ -7,8 +7,6 @@ In a file, a line ``@keys`` stands for the container's own keys as Proxmox write
 ``@reversed`` for the same in the other order; ``@without NAME …`` for them without some.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

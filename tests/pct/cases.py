@@ -1,7 +1,5 @@
 """The recorded transcripts; ``OFFLINE`` is decided here by a node without LXC."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,18 +1,12 @@
 """A node without LXC: it answers what it was told, and fails on everything else."""
 
-from __future__ import annotations
-
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.guest.pct import poststop
 from docker_lxc_gate.lab.guest.pct.containers import Lxc, Start
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 REAL = ("rm",)  # plain file work, done for real below the temporary root
 SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"

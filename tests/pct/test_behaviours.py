@@ -1,9 +1,7 @@
 """The front end against the behaviours, and the files that a start and a stop write."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +9,9 @@ from docker_lxc_gate.lab.guest.pct.__main__ import main
 from docker_lxc_gate.lab.guest.pct.containers import Start
 
 from . import behaviours
+from .behaviours import Behaviour
 from .cases import ALL
 from .scripted import ScriptedNode
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .behaviours import Behaviour
 
 KEYS = [
     line.replace("vm-200-disk-0.raw", "subvol-200-disk-0.subvol")

@@ -1,7 +1,5 @@
 """The parser and the serialiser, against every recorded file and any text; writing; imports."""
 
-from __future__ import annotations
-
 import errno
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """LXC's configuration, against the two that the real pct generated."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.lab.guest.pct import lxc

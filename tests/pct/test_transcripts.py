@@ -1,9 +1,7 @@
 """The front end against what the real pct did, wherever no running LXC is needed to tell."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +10,6 @@ from docker_lxc_gate.lab.guest.pct.containers import Start
 
 from .cases import ALL, OFFLINE, comparable
 from .scripted import ScriptedNode
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AFTER_SET = ALL["file after set"].stdout
 PENDING = ALL["file with a pending section"].stdout

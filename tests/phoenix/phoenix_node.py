@@ -1,7 +1,5 @@
 """A node made of files, with container 950, and a stand-in for the programs of a node."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -3,21 +3,16 @@
 The stand-in fails on anything it was not told about, and so does a test where that happened.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from phoenix_node import CHECKOUT, DATA, MIRRORS, Node
 
 from remediation.desired import PROFILE
 from remediation.phoenix import SETUP_SCRIPT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 INSTALL = "apt-get install -y"
 WITH_DRIVER = {**json.loads(MIRRORS), "storage-driver": "fuse-overlayfs"}

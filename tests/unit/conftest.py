@@ -1,9 +1,9 @@
 """Keeps these tests away from this machine's journal and lock, and gives a user and an sshd."""
 
-from __future__ import annotations
-
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +12,6 @@ from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine import journal
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _FORBIDDEN = (journal.DIRECTORY, lock.PATH)
 

@@ -4,8 +4,6 @@
 say why, and raise the bound here. A scenario that declares its reads asks no more.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

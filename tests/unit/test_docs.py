@@ -1,26 +1,20 @@
 """The pages are true: generated parts, links, anchors, named files and commands."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
 import pytest
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict import record
 from docs.__main__ import PAGES, PARTS, PROGRAMS, SCHEMA, error_classes, regenerated
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from markdown_it.token import Token
 
 ROOT = PAGES.parent
 DOCUMENTS = {

@@ -6,8 +6,6 @@ read of doctor. Only what none of these reaches is named here. ``tests/data/fore
 healthy machines answer.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import io
@@ -15,6 +13,7 @@ import pkgutil
 import re
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -55,8 +54,10 @@ from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines import batch, root
 from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Transport
 from remediation import docker_in_lxc
 from remediation.cli import printing
 from remediation.engine.journal import Journal
@@ -66,13 +67,9 @@ from tests.doubles.foreign import Foreign
 from tests.unit.steps import test_blind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
-    Asked = Callable[[Transport], object]
+Asked = Callable[[Transport], object]
 
 SAMPLES = {
     path.name: path.read_bytes()

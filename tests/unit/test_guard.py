@@ -1,11 +1,9 @@
 """Guards: tests leave this machine alone; no code follows a guest's links or counts by ²."""
 
-from __future__ import annotations
-
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +12,6 @@ from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.transport import Local
 from remediation.engine import journal
 from remediation.engine.journal import Journal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _ROOT = Path(__file__).resolve().parents[2]
 

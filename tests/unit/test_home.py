@@ -1,7 +1,5 @@
 """Where the checkout is, and the version and commit that a program says."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

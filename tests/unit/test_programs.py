@@ -1,7 +1,5 @@
 """The programs below ``programs/`` are valid perl and shell."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

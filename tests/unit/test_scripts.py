@@ -1,7 +1,5 @@
 """The scripts, run in a copy of a fresh clone, with stand-ins for all that would install."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

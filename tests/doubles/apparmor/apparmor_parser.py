@@ -1,7 +1,5 @@
 """AppArmor's own parser, as it compiles for a kernel with all that abi 4.0 knows."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 

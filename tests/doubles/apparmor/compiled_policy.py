@@ -4,8 +4,6 @@ Sources: kernel security/apparmor/policy_unpack.c, match.c (the tables of the au
 (do_match_mnt, aa_bind_mount, aa_mount_change_type, aa_move_mount, aa_remount), file.c.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A corpus of AppArmor's records, as kernels, auditd and dbus-daemon write them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from docker_lxc_gate.facts.audit.audit_records import Denial, parse

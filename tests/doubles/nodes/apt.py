@@ -1,15 +1,10 @@
 """A machine with dpkg and apt, small, which can be cut off at any step of dpkg's."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from remediation.actions import package
 from tests.doubles.death import Died
 from tests.doubles.nodes.machines import Stateful
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _QUERY = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]
 _READY = {"ii", "hi"}

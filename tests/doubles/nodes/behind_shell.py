@@ -4,19 +4,13 @@ It stands where SSH's connection would, so all layers above it are the real ones
 it ends with 127, as a shell's unknown command does, and is kept in ``unknown``.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Hold, Transport
 from tests.doubles.scripted import by_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
 _BEFORE = re.compile(

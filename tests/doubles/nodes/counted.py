@@ -3,20 +3,15 @@
 It stands where SSH's connection would, so all layers above it are the real ones, ``pct`` included.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import RUN_MARK
 from tests.doubles.nodes.behind_shell import Node, answers
 from tests.doubles.nodes.whole import CTID, Whole
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _INSIDE = f"pct exec {CTID} --keep-env 0 -- env HOME=/root LC_ALL=C.UTF-8 "
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.

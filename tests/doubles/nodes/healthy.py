@@ -5,8 +5,6 @@ itself can be run on it, with ``HEALTHY_CONTAINERS`` containers if that is set. 
 writes what was asked to the file that ``HEALTHY_SEEN`` names, as JSON.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -14,10 +12,13 @@ import os
 import re
 import shlex
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from docker_lxc_gate.formats.container_config import LXC_REFUSES
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.ssh import connection
 from remediation import desired, phoenix
 from remediation.edits.daemon_json import daemon_json
@@ -25,13 +26,6 @@ from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
 from tests.doubles.apparmor.denials import canary
 from tests.doubles.nodes.behind_shell import Answer, Node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import pytest
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 PID = 4242
 _PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"

@@ -1,21 +1,16 @@
 """Small machines with a state: files are real, all else is a double that fails on the unknown."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.facts import apparmor, docker
 from docker_lxc_gate.lab.guest.pct import config as pct_config
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.engine.rollback import SYNC
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: What is run on real files: scripts by their names, programs with ``LC_ALL=C``, and others.
 SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}

@@ -1,7 +1,5 @@
 """A container's file as Proxmox leaves it when it takes or deletes a snapshot. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from docker_lxc_gate.lab.guest.pct.config import Config, Section

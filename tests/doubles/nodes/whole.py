@@ -7,8 +7,6 @@ for each new action. NAME is new: a stored journal is never changed or replaced:
     python -m tests.doubles.nodes.whole tests/data/journals/v3-doubles-NAME
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -16,7 +14,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
@@ -24,7 +21,9 @@ from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired, docker_in_lxc, phoenix
 from remediation.engine.apply import apply
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC, roll_back
+from remediation.plan_file import PlanFile
 from tests.doubles.nodes.machines import (
     COMMANDS,
     FILES,
@@ -35,10 +34,6 @@ from tests.doubles.nodes.machines import (
 )
 from tests.doubles.nodes.world import OfFolder
 from tests.unit.remediation.actions.test_docker_package import Guest
-
-if TYPE_CHECKING:
-    from remediation.engine.plan import Plan
-    from remediation.plan_file import PlanFile
 
 CTID = 950
 _GATE = "/var/lib/docker-lxc-gate"

@@ -1,15 +1,14 @@
 """A node with one container: its configuration is a real file, and so is the journal."""
 
-from __future__ import annotations
-
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.container_options import ContainerOptions
 from remediation.desired import OPTIONS
 from remediation.edits.container_config import put_back
@@ -21,9 +20,6 @@ from tests.doubles.death import Death
 from tests.doubles.flag import journal
 from tests.doubles.nodes.machines import Container
 from tests.doubles.states import Laid, look
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 
 def booted() -> Answering:

@@ -1,16 +1,11 @@
 """A dockerd that answers what it was told, in the place of one that the node would ask."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import pytest
 
 from docker_lxc_gate.facts import dockerd
-
-if TYPE_CHECKING:
-    import pytest
-
-    from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.runtime.base import Runtime
 
 
 @dataclass

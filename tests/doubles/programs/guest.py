@@ -1,22 +1,17 @@
 """A process in namespaces and a root of its own: as much of a container as is needed here."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.programs.processes import children
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 #: Enters the root, says so, and waits until its input ends.
 _FIRST = 'chroot $ARGV[0] or die; chdir "/"; $| = 1; print "up\\n"; <STDIN>'

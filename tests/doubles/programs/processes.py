@@ -1,7 +1,5 @@
 """Processes of this machine: their children; whether they run, and an unwaited one does not."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,22 +1,17 @@
 """A real sshd on loopback, as the current user, with its own host key and configuration."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.lab.node import free_port
 from tests.doubles.programs.processes import children
 from tests.doubles.samples import sample
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 

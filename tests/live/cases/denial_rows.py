@@ -4,8 +4,6 @@ Each row is a program of ``denied_programs.py``. The profile is the one that the
 another name, without the rules that the programs need.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

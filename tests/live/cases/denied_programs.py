@@ -8,8 +8,6 @@ it does then is what is tried. /mnt is an empty file system of its own there.
 Sources: mount(2), mount_setattr(2), ptrace(2), io_uring(7), kernel include/uapi/linux/io_uring.h.
 """
 
-from __future__ import annotations
-
 import array
 import ctypes
 import errno
@@ -23,14 +21,12 @@ import struct
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Program = Callable[[], Iterator[str | None]]
+Program = Callable[[], Iterator[str | None]]
 
 PROFILE = sys.argv[1] if len(sys.argv) > 1 else ""
 INIT = int(sys.argv[2]) if len(sys.argv) > 2 else 0

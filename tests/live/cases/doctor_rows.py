@@ -8,8 +8,6 @@ because the lab's containers do not see /sys/kernel/security, so dockerd tries t
 even with a parser.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from proof.faults.catalogue import chosen

@@ -1,19 +1,13 @@
 """Healthy targets that differ: on each of them the gate is green, again and again."""
 
-from __future__ import annotations
-
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from proof.faults.fault import CTID, HEALTHY, HELPER
 from proof.faults.scenarios import scenarios
 from remediation import plan_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 #: 952, reserved on the lab's target, under the profile and denied something twice a second.
 _NEIGHBOUR = """

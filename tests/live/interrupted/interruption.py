@@ -10,8 +10,6 @@ can be started ahead::
         python -m tests.live.interrupted.interruption
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -19,25 +17,21 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import RemediationError, TransportError
 from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.transport import Layer, Transport
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from docker_lxc_gate.machines.result import CommandResult
-    from remediation.engine.plan import Plan
 
 #: How this is run as a program, in the project's folder.
 PROGRAM = (sys.executable, "-m", "tests.live.interrupted.interruption")
@@ -94,7 +88,7 @@ class Point:
         """As a run is told it."""
         return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.3f}:{self.command}"
 
-    def is_at(self, here: Point) -> bool:
+    def is_at(self, here: "Point") -> bool:
         """Whether a run that is at the change ``here`` has come to this one."""
         there = (self.stage, self.number) == (here.stage, here.number)
         return there and here.command.startswith(self.command)

@@ -1,20 +1,20 @@
 """Runs of one action that are cut off, each at a point and in a way; what is judged after each."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pytest
 
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.lab.image import NodeImage
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import BOOT_TIMEOUT
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -37,11 +37,6 @@ from tests.live.interrupted.interruption import (
     one_action,
 )
 from tests.live.running import facts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from docker_lxc_gate.lab.machine import Lab
 
 _ROOT = Path(__file__).parents[3]
 WAYS = ("apply", "rollback")

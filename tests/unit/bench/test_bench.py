@@ -3,8 +3,6 @@
 But for the files, which are real, programs that only answer stand in for Python, ssh and the peers.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Output that cannot be written ends in what is no verdict, and without a traceback."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

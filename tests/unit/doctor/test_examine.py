@@ -1,10 +1,9 @@
 """A container is asked in few round trips, if it answers; the lab's problems are doctor's own."""
 
-from __future__ import annotations
-
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -21,9 +20,6 @@ from tests.doubles.naming import naming
 from tests.doubles.nodes.behind_shell import answers
 from tests.doubles.patient import CONFIG, CTID, DATA
 from tests.live.cases.doctor_rows import ROWS, Row
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
 

@@ -1,7 +1,5 @@
 """A message is known by its text, however a terminal, a journal or a web page shows it."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,9 +1,8 @@
 """Each problem is named where it is, with its cause and fix; a healthy container has none."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.facts.denial.denial_log import owner_by_name
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Severity
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from tests.doubles.patient import (
     CONFIG,
@@ -41,11 +41,6 @@ from tests.doubles.patient import (
     problems,
 )
 from tests.unit.doctor.test_upgrade_scripts import asked
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.read import Read
 
 OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")
 STARTS_NOT = 'level=fatal msg="Error starting daemon: disk full"'

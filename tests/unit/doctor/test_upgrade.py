@@ -1,8 +1,6 @@
 """Before an upgrade: what breaks is named, what is fixed too, and what nobody knows is said."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,6 +9,7 @@ from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, ONLY, PA
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from tests.doubles.patient import CONFIG, CTID, Raw, advice, confined, container, first, problems
 from tests.doubles.upgrading import (
@@ -26,9 +25,6 @@ from tests.doubles.upgrading import (
     plan,
     upgraded,
 )
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.read import Read
 
 PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED
 CONFINED, VERSIONS = node_reads.confined(CTID), node_reads.VERSIONS
@@ -51,7 +47,6 @@ def mine(rule: str) -> dict[Read[Any], Raw]:
 
 
 NEWER: dict[Read[Any], Raw] = {INSTALLED: OLDER, PLAN: LATER}
-
 
 #: What the node answers, what the container answers, and the problem named.
 BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [

@@ -1,24 +1,19 @@
 """What is asked before an upgrade, run for real, by an apt-get with packages of its own."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from docker_lxc_gate.doctor import upgrade_reads
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.read import Read
 
 T = TypeVar("T")
 _LOCK = "/var/lib/dpkg/lock-frontend"

@@ -1,7 +1,5 @@
 """What the kernel holds and who runs under it, read from a node that may not tell."""
 
-from __future__ import annotations
-
 import hashlib
 import shlex
 

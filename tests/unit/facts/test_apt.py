@@ -1,10 +1,8 @@
 """Versions are ordered as dpkg orders them, and a simulation of apt leaves no trace."""
 
-from __future__ import annotations
-
 import itertools
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -12,9 +10,6 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.facts.apt import LOOKING, is_within, order
 from tests.doubles.examples import examples
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: Each is older than the next one. From changelogs of the packages that a Docker host has.
 ORDERED = [

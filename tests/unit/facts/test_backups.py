@@ -1,15 +1,14 @@
 """Backups, on real archives: which count, what is red, what cannot be told."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
@@ -30,10 +29,7 @@ from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Program = Callable[[str, str], None]
+Program = Callable[[str, str], None]
 
 HOST = os.uname().nodename.split(".")[0]
 HOUR = 3600.0

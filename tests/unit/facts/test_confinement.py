@@ -1,16 +1,14 @@
 """What the processes of a container are allowed: by their labels, by attempts, by the text."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,9 +22,6 @@ from tests.doubles.apparmor.denials import GATE
 from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NAME = "lxc-phoenix-v2"
 PROCESSES, ATTEMPT = "sh processes 7", "perl 7"

@@ -1,8 +1,7 @@
 """Docker's holdings and processes are facts; what cannot be listed or read is none."""
 
-from __future__ import annotations
-
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +13,6 @@ from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from docker_lxc_gate.machines.result import CommandResult
 
 ASKED = "sh docker-witness"

@@ -1,11 +1,11 @@
 """dockerd asked from the node: who listens is known first, and nothing it says is taken unread."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +16,6 @@ from tests.doubles.answering import Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import Guest, guest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 SOCKET = dockerd.SOCKET
 

@@ -1,8 +1,8 @@
 """Whether AppArmor made a unit fail: by the time, the log, and the unit's own words."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +15,6 @@ from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 
 LOG = "sh log"
 SHOWN = sample("failed_units.txt")

@@ -3,8 +3,6 @@
 A change is one difference, and what a healthy machine does by itself is none.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,13 +1,11 @@
 """The witness reads what a machine says of itself, and knows what may differ."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
 import threading
 import tomllib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -21,12 +19,7 @@ from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
 SAID = sample("machine_state.txt")
-
 
 PROGRAMS = tuple(
     program("docker_lxc_gate.facts", f"{name}.pl")
@@ -158,7 +151,6 @@ def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
 
 PRESET = "/etc/systemd/system-preset/00-pve.preset"
 GETTY = "/etc/systemd/system/getty.target.wants/container-getty@1.service"
-
 
 WRITTEN, LINK = "f 644 0:0 9 |12.5 4", "l 777 0:0 9 there|12.5 4"
 

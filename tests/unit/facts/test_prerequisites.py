@@ -1,7 +1,5 @@
 """What a change depends on: as whom commands run, the room of a log, the containers it reaches."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

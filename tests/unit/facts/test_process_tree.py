@@ -1,13 +1,12 @@
 """Who started whom: of real processes where the kernel tells, and of nobody where it does not."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
 import struct
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +16,6 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Hold, Local
 from tests.doubles.answering import Answering
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 
 #: Lets the program's socket for the kernel's events be one of ours.
 KERNEL = """BEGIN {

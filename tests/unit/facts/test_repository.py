@@ -1,11 +1,9 @@
 """The plan's repository, on real ones: what is red, what cannot be told."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +20,6 @@ from docker_lxc_gate.machines.transport import Local
 from remediation.phoenix import INSTALL_SCRIPT
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def git(where: Path, *words: str) -> str:

@@ -1,7 +1,5 @@
 """Whether a stopped container can start, and what to do: before anybody is told to start it."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.facts import startable

@@ -1,11 +1,9 @@
 """The catalogue as data: well formed, complete over the scenarios, with a sample by a rule."""
 
-from __future__ import annotations
-
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +12,6 @@ from proof.faults.catalogue import FAULTS, SLOW, chosen, part, sample
 from proof.faults.fault import HEALTHY, HELPER, PRELUDE, RED, UNDETERMINED, Fault
 from proof.faults.scenarios import read_only, scenarios
 from tests.live.cases.healthy import VARIATIONS, in_turn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[3]
 BY_ID = {fault.id: fault for fault in FAULTS}

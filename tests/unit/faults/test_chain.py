@@ -1,10 +1,9 @@
 """Faults in a chain: when one is rolled back, and when the lab is restored instead."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import pytest
 from msgspec.structs import replace
@@ -16,9 +15,6 @@ from proof.faults.chain import Chain, ordered
 from proof.faults.fault import APPLIED, COMPLIANT, RED, Fault
 from proof.faults.run import Found
 from tests.doubles.answering import Answering
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ONE = Fault("F98", "one", "break one", red={"driver": ("down",)}, rollback="back one")
 TWO = Fault("F99", "two", "break two", red={"installed": ("gone",)}, rollback="back two")

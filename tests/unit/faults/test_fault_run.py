@@ -1,11 +1,9 @@
 """Comparing what came with what must, and what is run where."""
 
-from __future__ import annotations
-
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -17,9 +15,6 @@ from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
 from proof.faults.run import Found, compare
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FAULT = Fault(
     "F99",

@@ -1,13 +1,12 @@
 """What can be seen of injections without a node: on copies of the files that they change."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups, repository
 from docker_lxc_gate.machines import target
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from proof.faults.catalogue import FAULTS
 from proof.faults.fault import CTID, PRELUDE, RED, written
@@ -23,11 +23,6 @@ from remediation.phoenix.scripts import install_script, setup_script
 from steps import configuration, files
 from steps import prerequisites as judged
 from tests.doubles import canned
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 ROOT = Path(__file__).parents[3]
 GUEST = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"

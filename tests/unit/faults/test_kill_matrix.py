@@ -1,13 +1,11 @@
 """The kill matrix, and ``python -m proof.faults`` as a user runs it."""
 
-from __future__ import annotations
-
 import io
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -21,9 +19,6 @@ from proof.faults.catalogue import FAULTS
 from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
 from proof.faults.run import Found, Problem, Result
 from proof.faults.scenarios import scenarios
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = Result(
     Fault("F01", "a cut entry", red={"installed": ("line",)}),
@@ -140,7 +135,7 @@ def test_faults_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.Mon
 class Lab:
     """A machine that is there, and nothing more."""
 
-    def up(self) -> Lab:
+    def up(self) -> "Lab":
         return self
 
 

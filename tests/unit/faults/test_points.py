@@ -1,9 +1,8 @@
 """Where a run can be cut off, with real commands on this machine."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,6 @@ from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.live.interrupted import interruption
 from tests.live.interrupted.interruption import ENDED, Point, Points
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 
 SHORT, CAT = ["sh", "-c", "sleep 0"], ["sh", "-c", "cat >/dev/null"]
 

@@ -1,10 +1,8 @@
 """Faults on a real target: which ones may run, and that each is rolled back."""
 
-from __future__ import annotations
-
 import re
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +16,6 @@ from proof.faults.fault import COMPLIANT, RED, Fault
 from proof.faults.run import Found
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SAFE = tuple(fault for fault in FAULTS if fault.safe)
 

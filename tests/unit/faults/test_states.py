@@ -1,7 +1,5 @@
 """A snapshot of the lab is found again as long as nothing that wrote its state was changed."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """AppArmor's text as statements and profiles; apparmor_parser reads the same."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.formats.apparmor_profile import profiles, statements

@@ -1,7 +1,5 @@
 """What is wrong with a line of a container's configuration, and what becomes of it."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.formats.container_config import FUSE_ENTRY, parse, parse_lxc

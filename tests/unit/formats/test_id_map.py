@@ -1,7 +1,5 @@
 """A container's id map: its ranges, its holes, and what Docker says of a missing id."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.errors import FactError

@@ -1,7 +1,5 @@
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,9 +8,6 @@ from docker_lxc_gate.lab.__main__ import main
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.ssh.address import SshAddress
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """The images of a lab, built with stand-ins for mmdebstrap and the other programs."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

@@ -1,7 +1,5 @@
 """apt's lists, cut down: what is kept, whole, and what is not."""
 
-from __future__ import annotations
-
 from docker_lxc_gate.lab import lists
 from tests.doubles.samples import sample
 

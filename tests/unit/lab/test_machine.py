@@ -1,12 +1,11 @@
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,10 +18,6 @@ from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
 from docker_lxc_gate.lab.qemu import Qemu
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Touched(Exception):

@@ -1,9 +1,8 @@
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,6 @@ from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
 from docker_lxc_gate.lab.qemu import Qemu
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SLEEP = "import time; print(flush=True); time.sleep(60)"
 

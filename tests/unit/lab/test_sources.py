@@ -1,6 +1,4 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +6,6 @@ from docker_lxc_gate.lab import sources
 from docker_lxc_gate.lab.errors import NoSources
 from docker_lxc_gate.lab.sources import Archives, archives, seen_from_guest
 from tests.doubles.samples import sample
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DEB822 = sample("packages/sources.txt")
 

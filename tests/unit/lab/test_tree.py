@@ -1,14 +1,9 @@
-from __future__ import annotations
-
 import io
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from docker_lxc_gate.lab import tree
 from docker_lxc_gate.lab.tree import Entry, text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _packed(**files: bytes) -> io.BytesIO:

@@ -3,10 +3,8 @@
 Fixing is exact, keeps what was there, and overwrites nothing that changed since.
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,10 +16,6 @@ from docker_lxc_gate.lint.finding import Edit, Kind, Source
 from docker_lxc_gate.lint.fixes import certain, edited, write
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
 PATH = "/etc/pve/lxc/950.conf"

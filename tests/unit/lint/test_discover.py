@@ -1,7 +1,5 @@
 """Which files are linted: nothing but regular ones, of a limited size, in the directory itself."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

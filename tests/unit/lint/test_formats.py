@@ -1,7 +1,5 @@
 """Findings for people, programs, code scanning and workflows; foreign text is escaped."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 ``EXAMPLES=2000`` tries so many generated configurations instead of a hundred.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

@@ -1,9 +1,8 @@
 """JSON by its places, against its schema, and as dockerd reads it."""
 
-from __future__ import annotations
-
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +11,6 @@ from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.phoenix import schema_errors
 from docker_lxc_gate.lint.phoenix.description import Unusable, mismatches
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def found(text: str | bytes, *more: Source, kind: Kind = Kind.DAEMON) -> list[tuple[str, int, int]]:

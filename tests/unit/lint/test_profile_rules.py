@@ -1,8 +1,6 @@
 """Which profiles are judged, by which rules, and with what they include from their apparmor.d."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +8,6 @@ from docker_lxc_gate.lint import discover, includes
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from tests.doubles.apparmor.apparmor_parser import compiled
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 CONF = Source(
     "/etc/pve/lxc/950.conf",

@@ -1,12 +1,11 @@
 """The files of a target, on a machine whose /etc is a directory of ours."""
 
-from __future__ import annotations
-
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +16,6 @@ from docker_lxc_gate.lint.finding import Kind
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 DATA = Path(__file__).parents[2] / "data/lint"
 CONF = "rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n"

@@ -1,7 +1,5 @@
 """Each rule finds its bad file and is quiet about the good twin: ``tests/data/lint/RULE``."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

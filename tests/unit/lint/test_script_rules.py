@@ -1,7 +1,5 @@
 """Scripts as commands, and what is said of them."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.lint import shell_text

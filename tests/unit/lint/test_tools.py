@@ -1,16 +1,15 @@
 """What the tools say, and what is said where one is missing or cannot judge."""
 
-from __future__ import annotations
-
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,14 +18,10 @@ from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules import tools
 from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SAYS = "AppArmor parser error for /dev/stdin in profile"

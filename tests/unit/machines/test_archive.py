@@ -1,7 +1,5 @@
 """A guest's tar sends whatever it likes: it is read as one file, or refused in our own words."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import tarfile

@@ -1,9 +1,9 @@
 """Many questions in one round trip: the answers are the same, and nothing else is."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +18,6 @@ from tests.doubles.answering import Answer, Answering
 from tests.doubles.nodes.behind_shell import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from docker_lxc_gate.machines.result import CommandResult
 
 COMMANDS: list[tuple[str, ...]] = [

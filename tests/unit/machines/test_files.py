@@ -1,7 +1,5 @@
 """What is at a path comes back exactly; on real files, with real tar."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """All containers of a node: only one that surely has no Docker is left out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

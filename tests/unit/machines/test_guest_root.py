@@ -1,11 +1,10 @@
 """What the node reads below a guest's root: by no link of the guest does it leave that."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +16,6 @@ from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import Guest, guest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture

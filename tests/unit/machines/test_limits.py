@@ -1,10 +1,8 @@
 """What a hostile answer may cost: bytes and seconds, on this machine and over a real sshd."""
 
-from __future__ import annotations
-
 import hashlib
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +12,7 @@ from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Transport, at_most
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
@@ -21,12 +20,7 @@ from remediation.engine.plan import Plan
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
 from tests.doubles.programs.processes import gone
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.ssh.connection import Ssh
-    from tests.doubles.programs.sshd import Sshd
+from tests.doubles.programs.sshd import Sshd
 
 FLOOD = ["sh", "-c", "echo $$ >$0; exec cat /dev/zero"]
 

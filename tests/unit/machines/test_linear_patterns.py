@@ -1,7 +1,5 @@
 """The product's patterns mean what the same pattern means to Python, whatever the text."""
 
-from __future__ import annotations
-
 import re
 import time
 

@@ -1,7 +1,5 @@
 """Commands on this machine: without its terminal, within their deadline, and ended whole."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """One run at a time: who has the node, until when, and that nobody dead has it."""
 
-from __future__ import annotations
-
 import errno
 import getpass
 import os
@@ -11,10 +9,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -27,10 +25,6 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 ROOT = Path(__file__).parents[3]
 _OWNER = """

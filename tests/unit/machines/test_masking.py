@@ -1,7 +1,5 @@
 """Secrets that were planted are found by the one function that every exit goes through."""
 
-from __future__ import annotations
-
 import time
 import tomllib
 

@@ -1,9 +1,7 @@
 """Being root on a node: directly, through sudo, or not at all."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +11,6 @@ from docker_lxc_gate.machines.transport import RUN_ID, Local
 from tests.doubles.naming import naming
 from tests.doubles.programs.processes import gone
 from tests.doubles.scripted import Answer, Scripted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BOUNDED = ("timeout", "-k", "5", "60", "env", f"DOCKER_LXC_GATE_RUN={RUN_ID}")
 SUDO = ("sudo", "-n", "--", *BOUNDED)

@@ -1,26 +1,19 @@
 """Answers that serve several scenarios: asked once, and never older than the last change."""
 
-from __future__ import annotations
-
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import TransportError, too_late
-from docker_lxc_gate.machines.batch import Shared
+from docker_lxc_gate.machines.batch import Argv, Shared
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Inside, Recorded, Transport
 from tests.doubles.nodes.behind_shell import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from docker_lxc_gate.machines.batch import Argv
 
 ONE, TWO, INNER = (unparsed("say", word) for word in ("one", "two", "inner"))
 

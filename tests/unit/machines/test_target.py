@@ -1,11 +1,10 @@
 """What a user may write after --target, what a target says, and how its node is reached."""
 
-from __future__ import annotations
-
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pytest
@@ -21,9 +20,6 @@ from docker_lxc_gate.machines.target import EXPECTED, Target, parse
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired, phoenix
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TEMPLATE = "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"
 

@@ -1,7 +1,5 @@
 """Target files, right and wrong: an error names the file, the key and what to write instead."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

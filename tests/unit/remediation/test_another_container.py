@@ -1,7 +1,5 @@
 """A container's number may be given to another one: that one is not taken for the former."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,27 +1,22 @@
 """``carry_over.pl`` and ``move_aside.sh`` on real files, which a seeded generator makes."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.examples import in_depth
 from tests.doubles.on_disk import disk, tmp_path
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 __all__ = ["disk", "tmp_path"]
 OVERLAY, FUSE = "overlay2", "fuse-overlayfs"

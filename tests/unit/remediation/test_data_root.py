@@ -1,13 +1,11 @@
 """Docker's data at another place: what the profile lacks is said, and what stays is no loss."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shlex
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +22,6 @@ from remediation.edits.daemon_json import daemon_json, data_root
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import DATA, Machine, guest
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCAL = desired.PROFILE_LOCAL
 

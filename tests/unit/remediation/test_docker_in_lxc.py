@@ -1,7 +1,5 @@
 """The plan: which steps it has, of a container in which state."""
 
-from __future__ import annotations
-
 from docker_lxc_gate.errors import Elsewhere
 from docker_lxc_gate.machines.runtime.pct import Pct
 from remediation import docker_in_lxc as it

@@ -1,12 +1,11 @@
 """A container that has moved to another node: what is left behind can be rolled back."""
 
-from __future__ import annotations
-
 import os
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,9 +17,6 @@ from remediation.cli.group import main
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from tests.doubles.flag import ON, Flag, journal, plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HERE = os.uname().nodename.split(".")[0]
 LEFT = (

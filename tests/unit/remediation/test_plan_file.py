@@ -1,7 +1,5 @@
 """Plans as data: the shipped ones, and what is said of a file that is none."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

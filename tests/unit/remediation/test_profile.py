@@ -1,7 +1,5 @@
 """The profile we ship, as far as it can be judged without a kernel: by AppArmor's own parser."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,17 +1,16 @@
 """Where there is no container: by the target's own command, by phoenix, or by pct and the plan."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -32,9 +31,6 @@ from remediation.phoenix import CONTAINERS
 from remediation.provision import boot_created, create, reserved, thrown_away
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TARGET = Target("pve1", 950, reserved=(951,), template="local:vztmpl/debian.tar.zst")
 ROUTE = b"Iface\tDestination\tGateway\neth0\t00000000\t0103000A\n"
@@ -451,7 +447,6 @@ def test_thrown_away_that_cannot_destroy_the_container_names_it() -> None:
 
 
 DAEMON = "/etc/docker/daemon.json"
-
 
 VOLUME = "local:vztmpl/debian.tar.zst"
 

@@ -1,21 +1,15 @@
 """There, back, compared, and there again: on real files."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
+from remediation.engine.plan import Plan
 from remediation.rehearsal import rehearse
 from tests.doubles import flag
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from remediation.engine.plan import Plan
 
 STAGES = ["before", "apply", "verify", "rollback", "compare", "apply again", "verify again"]
 

@@ -6,12 +6,11 @@ it cannot tell; it must never pass. The more so a sentence that denies ("no deni
 of all: over nothing at all it is true.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import stamina
@@ -21,6 +20,7 @@ from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Hold, Transport
 from remediation import plan_file
 from remediation.provision import Provisioned
 from steps.docker import DockerRun
@@ -28,11 +28,6 @@ from steps.rollback import Existing
 from steps.witness import TransportBackend
 from tests.doubles.answering import Answering
 from tests.unit.steps.test_sentences import matching, sentences
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from docker_lxc_gate.machines.transport import Hold, Transport
 
 DENYING = re.compile(
     r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"

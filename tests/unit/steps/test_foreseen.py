@@ -1,16 +1,16 @@
 """What is foreseen: the reads of scenarios that change nothing, up to one that does."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from pytest_bdd.parser import Step
 
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.facts.confinement import id_maps
-from docker_lxc_gate.machines.batch import Shared
+from docker_lxc_gate.machines.batch import Argv, Shared
 from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import Target
 from steps import docker, foreseen
@@ -18,15 +18,9 @@ from steps.docker import docker_runs
 from steps.foreseen import Foresight
 from steps.target import no_unit_failed
 from steps.witness import host
+from tests.doubles.nodes.behind_shell import Answer
 from tests.doubles.nodes.healthy import PID, Healthy
 from tests.unit.steps.test_sentences import definitions, sentences
-
-if TYPE_CHECKING:
-    from pytest_bdd.parser import Step
-
-    from docker_lxc_gate.machines.batch import Argv
-    from docker_lxc_gate.machines.result import CommandResult
-    from tests.doubles.nodes.behind_shell import Answer
 
 World = tuple[Healthy, Shared, Foresight]
 TARGET, OTHER = Target("pve1", 950), Target("pve2", 950)

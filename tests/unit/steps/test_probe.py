@@ -1,12 +1,11 @@
 """The image that shows a layered mount: brought by us, for its machine, and taken away again."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +16,6 @@ from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.doubles.programs.dockerd import no_dockerd
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Guest(Answering):

@@ -1,7 +1,5 @@
 """Every sentence has one definition, every definition is used, every clause is carried."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from importlib import import_module

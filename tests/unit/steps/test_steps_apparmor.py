@@ -1,12 +1,11 @@
 """AppArmor's sentences: each green on a node that is right, and red for each way to be wrong."""
 
-from __future__ import annotations
-
 import hashlib
 import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -22,10 +21,6 @@ from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.unit.facts.test_apparmor import COMPILE, FIND, PLACE, POLICY, PROFILES
 from tests.unit.steps.test_steps_provisioning import ABSENT, SEEN, STATUS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"

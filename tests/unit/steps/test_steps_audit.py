@@ -1,7 +1,5 @@
 """Whose a denial is decides the verdict: ours is red, a neighbour's is not, nobody's is neither."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any

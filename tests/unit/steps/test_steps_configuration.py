@@ -1,9 +1,8 @@
 """The container's configuration: what is written, what is in effect, and what can be opened."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -21,10 +20,6 @@ from steps import target as of_target
 from tests.doubles.canned import FIRST_PROCESS, PID, Answer, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.nodes.healthy import MOUNTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
 
 CONF, STARTED = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
 PROFILE = "lxc.apparmor.profile"
@@ -254,7 +249,6 @@ def test_fuse_can_be_opened_where_it_is_not_the_device_is_red(
 OWN, LISTED = "/etc/lxc/own.seccomp", "2\ndenylist\n[all]\n{} errno 1\n"
 WHOLE_LIST = LISTED.format(" errno 1\n".join(LXC_REFUSES))
 
-
 CHANGED = f"sh changed {STARTED} {PID}"
 
 
@@ -475,7 +469,6 @@ def test_no_unit_failed_but_those_that_always_do_is_green(units: str) -> None:
 
 DEGRADED: Answer = (1, "degraded\n", "")
 FAILED = f"docker.service loaded failed failed y\n{EXPECTED}b.service x\na.mount loaded failed\n"
-
 
 SERVICE = failed_units.FailedUnit("b.service", 100.0, 220.0, frozenset({"b"}))
 MOUNT = failed_units.FailedUnit("a.mount", 100.0, 101.0, frozenset({"mount"}), "/scratch")

@@ -1,7 +1,5 @@
 """Docker's sentences, by its own words and by the kernel's mount table."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from contextlib import nullcontext
@@ -15,6 +13,7 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Transport
 from remediation import desired, plan_file
 from steps import docker as steps
 from steps import hello_world, probe
@@ -25,8 +24,6 @@ from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from docker_lxc_gate.machines.transport import Transport
 
 DRIVER = "fuse-overlayfs"
 ENABLED = "systemctl is-enabled docker.service"

@@ -1,11 +1,9 @@
 """The scripts of the repository and the container's files: sabotaged line by line."""
 
-from __future__ import annotations
-
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,10 +19,6 @@ from steps import files as steps
 from tests.doubles.canned import Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.programs.dockerd import Dockerd, no_dockerd
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 DATA = Path(__file__).parents[2] / "data"
 SETUP = (DATA / "setup_apparmor.after.sh").read_text()

@@ -1,7 +1,5 @@
 """NODE/all: what was listed and not judged is a problem of the run."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who makes backups, what is said of them, and what is asked of whom."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

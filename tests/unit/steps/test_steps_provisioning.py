@@ -1,7 +1,5 @@
 """Provisioning: that it was from nothing, that it did something, and that twice is once."""
 
-from __future__ import annotations
-
 import shlex
 from types import SimpleNamespace
 from typing import Any

@@ -1,12 +1,11 @@
 """What is compared after a rollback, and that no comparison is made of nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shlex
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,9 +20,6 @@ from remediation.rehearsal import Stage
 from steps import rollback as steps
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DRIVER = "docker info -f '{{.Driver}}'"
 CONTAINERS, IMAGES, VOLUMES = (

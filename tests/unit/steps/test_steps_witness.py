@@ -1,23 +1,18 @@
 """The second witness: testinfra, over our transports."""
 
-from __future__ import annotations
-
 import platform
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local
 from steps import witness
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 
 class Counted(Local):

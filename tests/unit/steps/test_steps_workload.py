@@ -1,13 +1,11 @@
 """What people use Docker for: what the image, the network and the volume must show."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +18,6 @@ from docker_lxc_gate.verdict import evidence
 from steps import workload as steps
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming, not_compliant
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def result(out: str = "", code: int = 0, err: str = "") -> CommandResult:

@@ -1,16 +1,12 @@
 """A toy project per test: a few steps, and whatever features the test writes."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _ROOT = Path(__file__).resolve().parents[3]
 _SCHEMA = jsonschema_rs.validator_for(json.loads((_ROOT / "docs/verdict.schema.json").read_text()))

@@ -1,15 +1,14 @@
 """A bundle verifies as it was made and signed, and not after any manipulation."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,12 +17,8 @@ from docker_lxc_gate.verdict import archive, bundle, record
 from docker_lxc_gate.verdict.archive import MANIFEST, SIGNATURE, header, zstd
 from docker_lxc_gate.verdict.bundle import PAGE, RECORD, STATEMENT
 from remediation.cli.group import main
+from tests.unit.verdict.conftest import Toy
 from tests.unit.verdict.test_comparison import GREEN, NO_RESULT, NOT_ASKED, RED, UNKNOWN, run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,12 +1,11 @@
 """Two records of runs are compared scenario by scenario, and what is unknown is no green."""
 
-from __future__ import annotations
-
 import gc
 import json
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,11 +17,7 @@ from docker_lxc_gate.verdict.comparison import Change, compared, decoded, unknow
 from docker_lxc_gate.verdict.record import Outcome, Run, Target, Verdict
 from remediation.cli.group import main
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

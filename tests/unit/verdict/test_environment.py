@@ -1,7 +1,5 @@
 """The versions in the report's environment."""
 
-from __future__ import annotations
-
 from steps import versions
 from tests.doubles.answering import Answer, Answering
 

@@ -1,18 +1,12 @@
 """Feature files are collected as they are, and what they must not say is a usage error."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.verdict.lint import problems
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

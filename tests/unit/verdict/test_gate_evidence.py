@@ -1,10 +1,7 @@
 """What a reader is shown; and an explanation that cannot be had does not change the verdict."""
 
-from __future__ import annotations
-
 from contextvars import Context
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,9 +10,7 @@ from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Local, Recorded
 from docker_lxc_gate.verdict import evidence
-
-if TYPE_CHECKING:
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,23 +1,18 @@
 """Exit code 1 means *not compliant* and nothing else."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.verdict.claim import claim
 from docker_lxc_gate.verdict.verdicts import Unanswerable
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).resolve().parents[3]

@@ -1,11 +1,9 @@
 """What is made from the record for other programs: CTRF, Prometheus, and GitHub's annotations."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -14,9 +12,7 @@ import pytest
 from docker_lxc_gate.verdict import oscal
 from docker_lxc_gate.verdict.record import Run, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-
-if TYPE_CHECKING:
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,7 +1,5 @@
 """What each kind of exception means."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate import errors

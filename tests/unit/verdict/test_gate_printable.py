@@ -1,18 +1,14 @@
 """A hostile string, sent through every exit of the gate."""
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,15 +1,12 @@
 """The record of a run is whole however the run ends, and what is made from it says the same."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from markdown_it import MarkdownIt
 
-if TYPE_CHECKING:
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

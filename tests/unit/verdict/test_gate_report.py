@@ -1,12 +1,11 @@
 """Evidence hangs where it belongs, secrets stay out, and the report says where it is."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,13 +13,9 @@ from docker_lxc_gate import home
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import report
 from docker_lxc_gate.verdict.evidence import redact, shortened
+from tests.unit.verdict.conftest import Toy
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.unit.verdict.conftest import Toy
-
-    Step = Callable[[dict[str, Any], str], dict[str, Any]]
+Step = Callable[[dict[str, Any], str], dict[str, Any]]
 
 pytest_plugins = ["pytester"]
 _OURS = Path(__file__).parents[3] / "node_modules/.bin"

@@ -1,20 +1,15 @@
 """What a whole run ends with when it is not the scenarios that decide."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-
-if TYPE_CHECKING:
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,7 +1,5 @@
 """What a run ends with: nothing that is missing, broken or interrupted may end in 0."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any

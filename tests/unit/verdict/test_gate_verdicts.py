@@ -1,18 +1,12 @@
 """Every way a scenario can end, with the exit code, the word and Allure's status it must have."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
-if TYPE_CHECKING:
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 
 _PASSED, _FAILED, _BROKEN = "passed", "failed", "broken"
-
 
 _ENDS = [
     ("compliant", _PASSED, "Given a target", "Then all is well"),

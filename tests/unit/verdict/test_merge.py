@@ -1,12 +1,11 @@
 """The records of shards become that of the whole run, and what no shard has is undetermined."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -18,11 +17,7 @@ from docker_lxc_gate.verdict import merge, record
 from docker_lxc_gate.verdict.record import Expected, Outcome, Run, Shard, Target, Verdict
 from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.waivers import Waiver
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

@@ -1,20 +1,15 @@
 """The page that Allure renders, in Chromium: on desktop and phone, light and dark, and printed."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.doubles import browser
 from tests.unit.verdict.conftest import INI, STEPS
 from tests.unit.verdict.test_gate_report import ALLURE
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
     not (ALLURE and browser.PROGRAM), reason="npm's allure or Chromium is not installed"

@@ -1,11 +1,10 @@
 """Waivers: accepted for a time, told everywhere, and never a quiet green."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,11 +13,7 @@ from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.verdict.waivers import Waiver
 from remediation.cli.group import main
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
 

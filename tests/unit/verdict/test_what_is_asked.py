@@ -1,15 +1,14 @@
 """What is left out on a target: what may not be changed, and what came about before."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import jsonschema_rs
@@ -24,10 +23,6 @@ from docker_lxc_gate.verdict.collection import LEFT_OUT
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import desired, phoenix, plan_file
 from steps import asked, machines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "docs/verdict.schema.json"

@@ -1,13 +1,12 @@
 """Lines of denials in files of a log: compressed, rotated, cut, and longer than memory."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import os
 import pty
 import re
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,8 +20,6 @@ from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _typeshed import WriteableBuffer
 
 LINE = b'type=AVC msg=audit(1795717106.1:7): apparmor="DENIED" operation="open" name="/x"'
@@ -107,7 +104,7 @@ class Sluggish(io.RawIOBase):
     def __init__(self, text: bytes, lengths: list[int]) -> None:
         self._text, self._lengths = io.BytesIO(text), lengths
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         room = memoryview(buffer)
         most = self._lengths.pop() if self._lengths else len(room)
         return self._text.readinto(room[: max(1, most)])
@@ -141,7 +138,7 @@ class Repeated(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         room = memoryview(buffer)
         size = min(self._left, len(room))
         room[:size] = (self._text * (size // len(self._text) + 1))[:size]

@@ -1,10 +1,9 @@
 """auditd's log of a window: a look reads what is new, and notices what is no more as it was."""
 
-from __future__ import annotations
-
 import os
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,10 +19,6 @@ from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 from tests.unit.facts.audit.test_audit_window import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 NOISE = 'type=USER_CMD msg=audit(1.5:9): pid=1 cmd="secret"\n'
 OWN = "type=DAEMON_ROTATE msg=audit(1.5:9): op=rotate-logs\n"

@@ -1,22 +1,17 @@
 """Denials in a stretch of log: their fields, and what a long line costs."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.audit.audit_records import parse
 from tests.doubles.apparmor.denials import CORPUS, LAB
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 #: As auditd and the kernel write them on Debian 13 (kernel 6.12).
 MOUNT = (

@@ -1,7 +1,5 @@
 """The kernel's audit, of this machine where it lets us: what is said arrives, and is gone after."""
 
-from __future__ import annotations
-
 import os
 import re
 import secrets
@@ -11,21 +9,18 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_sources
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Hold, Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'

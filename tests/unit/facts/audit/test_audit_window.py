@@ -1,12 +1,11 @@
 """A window on a log that rotates, loses records, moves, or never had the canary in it."""
 
-from __future__ import annotations
-
 import shlex
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import stamina
@@ -16,15 +15,11 @@ from docker_lxc_gate.facts.audit.audit_sources import State
 from docker_lxc_gate.facts.audit.audit_window import Unwatched
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Hold
 from tests.doubles.apparmor.denials import canary
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 from tests.doubles.scripted import by_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from docker_lxc_gate.machines.transport import Hold
 
 LOG = "/var/log/audit/audit.log"
 DENIED = 'type=AVC apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" pid=7'

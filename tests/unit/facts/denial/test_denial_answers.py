@@ -1,15 +1,14 @@
 """What is answered of a denial of each class: in words, by a rule of that name alone; dangers."""
 
-from __future__ import annotations
-
 import re
 import tomllib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docker_lxc_gate.facts.audit.audit_records import Denial
 from docker_lxc_gate.facts.denial.denial_answers import (
     answer,
     danger,
@@ -25,11 +24,6 @@ from tests.doubles.apparmor.denials import LAB, LAB_CONTAINER, LAB_NODE, denial
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.facts.audit.audit_records import Denial
 
 
 @pytest.mark.parametrize(
@@ -195,7 +189,6 @@ _LAYER, _BUILT = "3f" * 32, "k1x" * 8 + "z"
 #: Records as kernels write them, and the answers; a long warning by its begin. What the lab's
 #: kernel recorded is below.
 ANSWERS = sample("denials/answers.txt")
-
 
 ANSWERS = ANSWERS.replace("LAYER", _LAYER).replace("BUILT", _BUILT)
 

@@ -1,7 +1,5 @@
 """Denials are counted by what was tried; none is lost, however many kinds there are."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

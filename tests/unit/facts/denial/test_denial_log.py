@@ -1,7 +1,5 @@
 """A node's denials, and whose they are: by the profile's name, by the log, or by the notes."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import subprocess
@@ -129,7 +127,6 @@ def test_read_of_a_node_that_says_nothing_is_an_error() -> None:
 
 
 ANSWER = sample("denials/node_answer.txt").encode()
-
 
 PARENT = "\nparent 1000.5:1 7"
 

@@ -4,11 +4,9 @@ The rule that is suggested allows what was denied, a deny rule forbids what it s
 pattern matches what a kernel matches.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +27,6 @@ from tests.doubles.apparmor.compiled_policy import (
 from tests.doubles.apparmor.denials import denial
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AVC = 'apparmor="DENIED" profile="p" pid=7 '
 

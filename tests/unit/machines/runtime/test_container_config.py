@@ -1,7 +1,5 @@
 """Reading a container's configuration: what is in effect, what is not, and what it grants."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.formats import container_config, proxmox

@@ -1,7 +1,5 @@
 """What Proxmox makes of a container's file at a stop, held to the lab's front end."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """The keys that Proxmox knows, and how it reads their values."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.formats import pct_options

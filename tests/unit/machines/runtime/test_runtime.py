@@ -1,12 +1,10 @@
 """pct's own errors are told from the command's: by Proxmox's own words."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,14 +19,10 @@ from tests.doubles.naming import naming
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Answer, Scripted
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 TRANSCRIPTS = json.loads((Path(__file__).parents[3] / "pct/transcripts.json").read_text())["cases"]
 CASES = {case["name"]: case for case in TRANSCRIPTS}
 ENV = ("env", "HOME=/root", "LC_ALL=C.UTF-8", "timeout", "-k", "5", "60")
 TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
-
 
 CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
 SEEN = (

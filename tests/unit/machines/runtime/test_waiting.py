@@ -1,17 +1,12 @@
 """Waiting for a boot starts ``pct`` once, however late systemd listens."""
 
-from __future__ import annotations
-
 import os
 import socket
+from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.machines.runtime import waiting
 from docker_lxc_gate.machines.transport import Local
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_wait_until_booted_before_systemd_listens_asks_once(tmp_path: Path) -> None:

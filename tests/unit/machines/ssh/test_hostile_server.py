@@ -1,13 +1,11 @@
 """A server that does not follow the protocol before its host key is checked: one line, exit 3."""
 
-from __future__ import annotations
-
 import os
 import socket
 import struct
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +13,6 @@ from docker_lxc_gate.errors import Unreachable
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from tests.doubles.programs.sshd import ME
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BANNER = b"SSH-2.0-OpenSSH_9.9\r\n"
 _DISCONNECT, _DEBUG, _SERVICE_ACCEPT, _KEXINIT, _NEWKEYS, _REPLY = 1, 4, 6, 20, 21, 31

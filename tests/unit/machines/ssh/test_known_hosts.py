@@ -1,9 +1,7 @@
 """Whose host keys are believed: known_hosts as OpenSSH reads it, at every hop."""
 
-from __future__ import annotations
-
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +11,6 @@ from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.transport import Recorded
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def not_known(server: Sshd) -> tuple[str, str, str]:

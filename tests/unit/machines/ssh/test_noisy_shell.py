@@ -1,10 +1,8 @@
 """A login shell that prints: found at connect, and no lock is held by what it prints."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,9 +14,6 @@ from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: As a .bashrc does: it is read, and then the command is run.
 FIRST = """sh -c '{} ; eval "$SSH_ORIGINAL_COMMAND"'"""

@@ -1,7 +1,5 @@
 """SSH as it is: a real server on loopback, and what a reader is told when something is wrong."""
 
-from __future__ import annotations
-
 import base64
 import os
 import re
@@ -13,9 +11,10 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import paramiko
 import pytest
@@ -30,9 +29,6 @@ from docker_lxc_gate.machines.target import parse
 from docker_lxc_gate.machines.transport import RUN_ID, Inside
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def alive(pid: int) -> bool:

@@ -1,7 +1,5 @@
 """The user's own ~/.ssh/config, and what counts more than it."""
 
-from __future__ import annotations
-
 import os
 import pwd
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Disks and snapshots that came or went since ``apply`` stay; what the plan had set comes back."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +20,7 @@ from tests.doubles.nodes.world import World, world
 from tests.doubles.samples import sample
 from tests.doubles.states import Laid
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Change = Callable[[Config], Config]
+Change = Callable[[Config], Config]
 
 #: Not as pct writes it: ``features`` and a profile are not in its order, a blank line is between.
 BEFORE = sample("container_config/snapshots.conf").encode()

@@ -1,11 +1,9 @@
 """Docker where there was none: what comes with it goes again, and nothing of the user's does."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,10 +19,6 @@ from remediation.edits.daemon_json import daemon_json
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
 from tests.doubles.nodes.apt import Answer, Apt
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 ACTION = DockerPackage(
     "Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",)

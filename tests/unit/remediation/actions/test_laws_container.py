@@ -1,10 +1,8 @@
 """The two laws for a container's options: its file, whether it runs, and with what."""
 
-from __future__ import annotations
-
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -23,9 +21,6 @@ from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import OfFolder, World, booted, world
 from tests.doubles.states import Laid, anything, files, laws
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The two laws for Docker's storage driver: settings, engine, and whose layers there are."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path

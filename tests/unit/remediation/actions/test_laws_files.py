@@ -1,14 +1,12 @@
 """The two laws for files and directories: on real ones, whatever was there before."""
 
-from __future__ import annotations
-
 import os
 import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
@@ -25,9 +23,6 @@ from tests.doubles.examples import examples
 from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
 from tests.doubles.states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def edited(path: Path) -> FileEdit:

@@ -1,7 +1,5 @@
 """The two laws for a package: just what came with it goes again, wherever dpkg was cut off."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The two laws for a profile in its file and in the kernel; compiled by the real compiler."""
 
-from __future__ import annotations
-
 import subprocess
 from dataclasses import dataclass
 from functools import cache

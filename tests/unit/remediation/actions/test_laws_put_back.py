@@ -1,7 +1,5 @@
 """Rolling back the plan's own lines alone, from configurations as people write them."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from pathlib import Path

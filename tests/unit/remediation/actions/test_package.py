@@ -1,22 +1,16 @@
 """What is taken away again is only what came with the package."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local
 from remediation.actions import package
 from remediation.actions.package import Package, PackageState
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 DPKG = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n")
 THERE = ("sh", "-c", package._THERE, "there", *package.SETTINGS)

@@ -1,9 +1,8 @@
 """A container's file as people write it, which Proxmox writes anew at each stop."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +15,6 @@ from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import OfFolder, World, world
 from tests.doubles.states import Laid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 #: Comments in the middle, umlauts in two encodings, blank lines, lines that are none to Proxmox.
 BY_HAND = (

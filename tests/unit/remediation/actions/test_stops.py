@@ -1,8 +1,6 @@
 """Proxmox writes a container's file anew at every stop; a rollback leaves it as it was before."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +14,6 @@ from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Container
 from tests.doubles.nodes.world import OfFolder
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 #: As nobody's pct writes it: not sorted, a comment in the middle, a blank line, one that is none.
 WRITTEN = "rootfs: a\n# von Hand: Büro\n\narch: amd64\nrubbish\n".encode()

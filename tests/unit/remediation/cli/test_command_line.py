@@ -1,7 +1,5 @@
 """The command line as a user meets it, as far as that needs no node."""
 
-from __future__ import annotations
-
 import base64
 import errno
 import io
@@ -10,11 +8,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pytest
@@ -37,9 +36,6 @@ from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.flag import plan as flags
 from tests.doubles.nodes.world import world
 from tests.doubles.states import Laid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 @pytest.mark.parametrize("command", [*VERBS, "journal show", "journal export", "journal accept"])

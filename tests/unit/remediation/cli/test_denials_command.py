@@ -1,7 +1,5 @@
 """``docker-lxc-gate denials`` as a user meets it, over files and standard input."""
 
-from __future__ import annotations
-
 import errno
 import gzip
 import json
@@ -10,9 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 import pytest
@@ -25,10 +24,6 @@ from remediation.cli.group import main
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, GATE, KERNEL, LAB_CONTAINER
 from tests.doubles.foreign import Foreign
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 ROOT = Path(__file__).parents[4]
 

@@ -1,24 +1,20 @@
 """``docker-lxc-gate doctor``: exit codes, both formats, and a hostile guest."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.case import Diagnosis
 from remediation.cli.group import main
 from tests.doubles.patient import CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.doctor.case import Diagnosis
 
 command: Any = importlib.import_module("remediation.cli.doctor")
 PAGE = Path(__file__).parents[4] / "docs/doctor.md"

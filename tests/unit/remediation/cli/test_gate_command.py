@@ -1,20 +1,15 @@
 """``docker-lxc-gate gate``: pytest on the features that are carried, from any folder."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from docker_lxc_gate.home import HOME
 from remediation.cli.group import main
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OWN = ["pytest", "-c", f"{HOME}/pyproject.toml", f"{HOME}/features"]
 

@@ -1,7 +1,5 @@
 """``--records``: what is done with a target is judged before and after, and compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``docker-lxc-gate lint``: exit codes, formats, and --fix on the command line."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import os
@@ -11,19 +9,17 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import Kind, Source
+from docker_lxc_gate.machines.target import Target
 from remediation.cli import printing
 from remediation.cli.group import main
 from tests.doubles.canned import Machine
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 command: Any = importlib.import_module("remediation.cli.lint")
 PAGE = Path(__file__).parents[4] / "docs/lint.md"

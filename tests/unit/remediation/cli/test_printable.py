@@ -1,16 +1,15 @@
 """A hostile string, sent through every exit of the command line."""
 
-from __future__ import annotations
-
 import io
 import json
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import click
@@ -44,9 +43,6 @@ from remediation.rehearsal import Stage
 from steps.machines import teller
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: Clears the screen, writes the clipboard, turns the reading, and forges a verdict four ways.
 HOSTILE = (

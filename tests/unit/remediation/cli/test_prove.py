@@ -1,15 +1,15 @@
 """``prove``: all of it in a throw-away container, and what a difference or a failure becomes."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -25,10 +25,6 @@ from remediation.cli.group import main
 from tests.doubles.answering import Answering
 from tests.unit.verdict.test_bundle import unpacked
 from tests.unit.verdict.test_comparison import GREEN, run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 AIM = Target("pve1", 950, reserved=(951, 952), template="local:vztmpl/d.tar.zst", identity="id")
 STATE = {"file /etc/hosts": "f 644 0 0 | 1 2", "package pve-manager": "9.1"}

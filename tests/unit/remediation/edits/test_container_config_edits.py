@@ -1,7 +1,5 @@
 """Changing a container's configuration: what is set, what is put back, and what stays."""
 
-from __future__ import annotations
-
 import pytest
 
 from docker_lxc_gate.formats import container_config

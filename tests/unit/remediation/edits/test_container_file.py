@@ -1,9 +1,7 @@
 """What becomes of a container's configuration, Proxmox's and plain LXC's."""
 
-from __future__ import annotations
-
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from msgspec import structs
@@ -22,9 +20,6 @@ from remediation.edits.container_file import container_options, lxc_options
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CONF = """#a test
 arch: amd64

@@ -1,7 +1,5 @@
 """What becomes of Docker's settings: one key, and every other one as it was."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

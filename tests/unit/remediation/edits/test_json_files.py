@@ -1,7 +1,5 @@
 """Docker's settings are read as dockerd reads them, and keep their encoding when they change."""
 
-from __future__ import annotations
-
 import codecs
 
 import pytest

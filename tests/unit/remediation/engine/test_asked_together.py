@@ -1,14 +1,14 @@
 """Before the first change each machine is asked in one round trip, and never answered from before
 a change."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Inside, Layer, Local, Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
@@ -16,12 +16,6 @@ from remediation.engine.apply import Seen, apply
 from remediation.engine.plan import Plan
 from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.result import CommandResult
 
 
 class Asked(Layer):

@@ -1,14 +1,13 @@
 """What somebody changed since is not overwritten without a word, and never without a copy."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
@@ -19,11 +18,6 @@ from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import silent, world
 from tests.doubles.states import ROOT, Laid, edit, look
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from docker_lxc_gate.machines.transport import Transport
 
 OLD = b"old\n"
 

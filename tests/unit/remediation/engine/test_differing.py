@@ -1,7 +1,5 @@
 """How two states of an action differ, in words for a reader."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import click

@@ -13,12 +13,11 @@ Those whose names hold ``doubles`` were written by that version's own code on th
 ``whole.py``, which says how; they are rolled back there to the end.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -30,9 +29,6 @@ from remediation.engine.journal_format import VERSION, Accepted, After, Before
 from remediation.engine.rollback import roll_back
 from tests.doubles.nodes.whole import Whole, main
 from tests.doubles.states import look
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _DATA = Path(__file__).parents[3] / "data/journals"
 JOURNALS = sorted(_DATA.rglob("*.jsonl"))

@@ -1,8 +1,6 @@
 """A guest that answers rubbish keeps nothing of the node from being rolled back."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +16,6 @@ from remediation.engine.rollback import roll_back, rollback_side_effects
 from tests.doubles.answering import Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 RUBBISH = [
     b"",

@@ -4,14 +4,11 @@ Every command of a run and of a rollback, before it, after it, with half of its 
 between any two statements of its script, with the shell killed as well.
 """
 
-from __future__ import annotations
-
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -19,6 +16,7 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
@@ -28,9 +26,6 @@ from tests.doubles.death import Death, Died, comes_back, comes_back_wherever_kil
 from tests.doubles.examples import examples
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.states import Laid, edit, files, look
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 LARGE = Laid(content=b"\xff large\n" * 1000, mode=0o640, nanoseconds=10**18 + 7)
 SMALL = Laid(content=b"no end", mode=0o4711, nanoseconds=1, attributes={"one": b"\xfe"})

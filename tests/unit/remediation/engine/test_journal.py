@@ -1,7 +1,5 @@
 """The journal's own words: what it writes, what it reads back, and what it refuses to read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import stat

@@ -1,8 +1,6 @@
 """One journal, several containers: whose run did not end, and whose came later."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +12,6 @@ from remediation.engine.journal_format import Before
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from tests.doubles.flag import Flag, journal, plan
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_entries_are_those_of_one_container(tmp_path: Path) -> None:

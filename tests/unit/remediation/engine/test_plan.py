@@ -1,15 +1,17 @@
 """The mechanics forward: journal first, verify after, everything back on an error."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docker_lxc_gate.errors import LockedError, RemediationError
+from docker_lxc_gate.machines.drift import Drift
+from docker_lxc_gate.machines.transport import Transport
 from remediation.engine.action import Consequence, Place
 from remediation.engine.apply import Seen, apply
 from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
@@ -17,13 +19,6 @@ from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from docker_lxc_gate.machines.drift import Drift
-    from docker_lxc_gate.machines.transport import Transport
 
 
 def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:

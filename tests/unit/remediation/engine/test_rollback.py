@@ -1,15 +1,15 @@
 """Rolling back: each action on its own, in reverse order, verified afterwards."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import Directory, FileEdit
@@ -22,12 +22,6 @@ from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from docker_lxc_gate.formats.archive import FileState
 
 
 def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ Then describe the state anew::
     python -m tests.unit.remediation.engine.test_stored_states
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import typing

@@ -1,7 +1,5 @@
 """What becomes of phoenix's descriptions: one container's, and no other."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,18 +1,13 @@
 """What becomes of phoenix's scripts: the smallest change, and none where there is no place."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from remediation import phoenix
 from remediation.phoenix.scripts import block, install_script, setup_script
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DATA = Path(__file__).parents[3] / "data"
 CHECKOUT = Path(__file__).parents[4] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
