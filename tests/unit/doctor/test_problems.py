@@ -9,7 +9,19 @@ import pytest
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.examinations import confinement, ownership, storage
 from docker_lxc_gate.doctor.examine import diagnose
-from docker_lxc_gate.doctor.node_reads import Confined
+from docker_lxc_gate.doctor.guest_reads import (
+    CONTAINERS,
+    DEVICES,
+    FAILED,
+    GUEST,
+    OWN_APPARMOR,
+    RUNC,
+    SETTINGS,
+    SYSCTLS,
+    VOLUMES,
+    WITH_IMAGES,
+)
+from docker_lxc_gate.doctor.node_reads import MODULES, VERSIONS, Confined
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.facts.denial.denial_groups import Tally
@@ -45,6 +57,9 @@ from tests.unit.doctor.test_upgrade_scripts import asked
 OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")
 STARTS_NOT = 'level=fatal msg="Error starting daemon: disk full"'
 IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
+STATE, MOUNTED, LOG = node_reads.lxc_state(CTID), node_reads.mounts(CTID), messages.READ
+#: What is answered, by what was asked.
+Answers = dict[Read[Any], Raw]
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
 BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
 DEFAULT = (
@@ -62,70 +77,51 @@ def binding(source: str, *, writes: bool = True) -> str:
 
 
 #: What is answered where something is wrong, and the problem that is named.
-BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
+BAD: list[tuple[Answers, str, str]] = [
     ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, "id-map-hole", "user id 1000"),
     ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
     ({IDS: f"0 100000 1000\n==\n{MAP}"}, "id-map-hole", "1000 to 65535"),
-    ({guest_reads.CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
-    ({messages.READ: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
+    ({CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
+    ({LOG: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
     ({CONFINED: confined("lxc-mine (enforce)", BASED, BASE)}, "runc-reopen-refused", "base"),
+    ({CONTAINERS: container(Error=DEFAULT)}, "docker-default-not-loaded", "apparmor_parser"),
+    ({LOG: DEFAULT}, "docker-default-not-loaded", "could not be"),
     (
-        {guest_reads.CONTAINERS: container(Error=DEFAULT)},
-        "docker-default-not-loaded",
-        "apparmor_parser",
-    ),
-    ({messages.READ: DEFAULT}, "docker-default-not-loaded", "could not be"),
-    (
-        {guest_reads.CONTAINERS: container(Error=UNCHECKED), messages.READ: UNCHECKED},
+        {CONTAINERS: container(Error=UNCHECKED), LOG: UNCHECKED},
         "docker-default-not-loaded",
         "apparmor/profiles: permission denied",
     ),
-    ({messages.READ: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
+    ({LOG: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
     ({IN_CONTROL: "555\n"}, "node-without-quorum", "/etc/pve is read-only"),
     ({CONFINED: confined("unconfined")}, "container-runs-unconfined", "unconfined"),
-    ({messages.READ: NAT, guest_reads.UNIT: DOWN}, "kernel-module-missing", "iptable_nat"),
+    ({LOG: NAT, guest_reads.UNIT: DOWN}, "kernel-module-missing", "iptable_nat"),
     (
-        {messages.READ: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
+        {LOG: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
         "kernel-module-missing",
         "br_netfilter",
     ),
     (
-        {messages.READ: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
+        {LOG: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
         "kernel-module-missing",
         "xt_addrtype",
     ),
     (
-        {
-            messages.READ: "failed to start daemon: network controller: refused",
-            guest_reads.UNIT: DOWN,
-        },
+        {LOG: "failed to start daemon: network controller: refused", guest_reads.UNIT: DOWN},
         "network-refused",
         "refused",
     ),
-    ({guest_reads.SYSCTLS: "ip_forward 0\n"}, "ip-forward-off", "ip_forward is 0"),
-    ({guest_reads.SETTINGS: '{"userland-proxy": false}'}, "route-localnet-off", "docker0"),
+    ({SYSCTLS: "ip_forward 0\n"}, "ip-forward-off", "ip_forward is 0"),
+    ({SETTINGS: '{"userland-proxy": false}'}, "route-localnet-off", "docker0"),
+    ({CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}])}, "tun-missing", "web"),
+    ({DEVICES: "65534 65534 660 /dev/dri/renderD128\n"}, "gpu-of-nobody", "/dev/dri/renderD128"),
     (
-        {guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}])},
-        "tun-missing",
-        "web",
-    ),
-    (
-        {guest_reads.DEVICES: "65534 65534 660 /dev/dri/renderD128\n"},
-        "gpu-of-nobody",
-        "/dev/dri/renderD128",
-    ),
-    (
-        {
-            guest_reads.CONTAINERS: container(
-                Error="mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"
-            )
-        },
+        {CONTAINERS: container(Error="mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed")},
         "gpu-cgroup-refused",
         "bpf_prog_query",
     ),
     (
         {
-            guest_reads.CONTAINERS: container(
+            CONTAINERS: container(
                 Error='could not select device driver "" with capabilities: [[gpu]]'
             )
         },
@@ -133,33 +129,33 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "gpu",
     ),
     (
-        {guest_reads.CONTAINERS: container(Error="nvml error: driver not loaded")},
+        {CONTAINERS: container(Error="nvml error: driver not loaded")},
         "gpu-driver-differs",
         "not loaded",
     ),
     (
         {
-            guest_reads.GUEST: (1, "degraded\n", ""),
-            guest_reads.FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n",
+            GUEST: (1, "degraded\n", ""),
+            FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n",
         },
         "units-refused",
         "x.service (NAMESPACE)",
     ),
-    ({guest_reads.UNIT: DOWN, messages.READ: STARTS_NOT}, "docker-down", "disk full"),
+    ({guest_reads.UNIT: DOWN, LOG: STARTS_NOT}, "docker-down", "disk full"),
     ({guest_reads.INFO: (5, "", "no answer within 20 s")}, "docker-mute", "20 s"),
     ({guest_reads.INFO: (127, "", "docker: not found")}, "docker-mute", "not found"),
     ({guest_reads.INFO: '{"Driver": 7}'}, "docker-mute", "docker info cannot be read"),
     ({guest_reads.UNIT: "LoadState=not-found\n"}, "docker-absent", "not installed"),
-    ({node_reads.lxc_state(CTID): "FREEZING\n"}, "container-frozen", "FREEZING"),
-    ({guest_reads.SETTINGS: "{,", guest_reads.UNIT: DOWN}, "json-syntax", "daemon.json"),
+    ({STATE: "FREEZING\n"}, "container-frozen", "FREEZING"),
+    ({SETTINGS: "{,", guest_reads.UNIT: DOWN}, "json-syntax", "daemon.json"),
 ]
 #: As above, of another configuration.
-BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
+BAD_CONFIG: list[tuple[Answers, str, str, str]] = [
     (
         {
             OF_DATA[0]: "1000 1000\n",
             OF_DATA[1]: "65534 65534\nno\n",
-            guest_reads.CONTAINERS: binding("/data/www"),
+            CONTAINERS: binding("/data/www"),
         },
         "bind-mount-of-nobody",
         "user 1000",
@@ -179,7 +175,7 @@ BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
     ("said", "problem", "word", "config"), [*((*row, CONFIG) for row in BAD), *BAD_CONFIG]
 )
 def test_problem_is_named_alone_with_its_cause(
-    said: dict[Read[Any], Raw], problem: str, word: str, config: str
+    said: Answers, problem: str, word: str, config: str
 ) -> None:
     found = diagnosis(said, config=config)
     assert problems(found) == [problem]
@@ -188,43 +184,37 @@ def test_problem_is_named_alone_with_its_cause(
 
 
 #: What looks like a problem, and is none.
-HEALTHY: list[dict[Read[Any], Raw]] = [
+HEALTHY: list[Answers] = [
     {},
     {IDS: f"0 0 4294967295\n==\n{MAP}"},
     {IDS: f"0 100000 1000\n1000 1000 1\n1001 101001 64535\n==\n{MAP}"},
-    {
-        CONFINED: confined("lxc-mine (enforce)", BASED, BASE),
-        guest_reads.RUNC: "runc version 1.1.15+ds1\n",
-    },
+    {CONFINED: confined("lxc-mine (enforce)", BASED, BASE), RUNC: "runc version 1.1.15+ds1\n"},
     {CONFINED: confined("lxc-mine (enforce)", BASED, "deny /proc/kcore rwklx,\n")},
     # fixed: another container was started since
     {
-        guest_reads.CONTAINERS: container(Error=REOPEN)
+        CONTAINERS: container(Error=REOPEN)
         + container(Name="/b", Running=True, StartedAt="2026-11-26T11:00:00Z")
     },
-    {messages.READ: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"},
-    {messages.READ: NAT, node_reads.MODULES: "iptable_nat\n"},
-    {messages.READ: "Running modprobe bridge br_netfilter failed with message: not found"},
-    {messages.READ: NAT.replace("iptable", "ip6table")},
-    {guest_reads.SYSCTLS: "ip_forward 0\n", guest_reads.SETTINGS: '{"ip-forward": false}'},
+    {LOG: DEFAULT, OWN_APPARMOR: "parser\n"},
+    {LOG: NAT, MODULES: "iptable_nat\n"},
+    {LOG: "Running modprobe bridge br_netfilter failed with message: not found"},
+    {LOG: NAT.replace("iptable", "ip6table")},
+    {SYSCTLS: "ip_forward 0\n", SETTINGS: '{"ip-forward": false}'},
     {
-        guest_reads.SYSCTLS: "ip_forward 0\n",
+        SYSCTLS: "ip_forward 0\n",
         guest_reads.UNIT: UNIT.replace("-H fd://", "-H fd:// --bridge=none"),
     },
     {
-        guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}]),
-        guest_reads.DEVICES: "0 0 666 /dev/net/tun\n",
+        CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}]),
+        DEVICES: "0 0 666 /dev/net/tun\n",
     },
-    {guest_reads.DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"},
-    {guest_reads.DEVICES: "65534 104 660 /dev/dri/renderD128\n"},
-    {guest_reads.DEVICES: "65534 65534 660 /dev/dri/card0\n"},
-    {
-        guest_reads.GUEST: (1, "degraded\n", ""),
-        guest_reads.FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n",
-    },
+    {DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"},
+    {DEVICES: "65534 104 660 /dev/dri/renderD128\n"},
+    {DEVICES: "65534 65534 660 /dev/dri/card0\n"},
+    {GUEST: (1, "degraded\n", ""), FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n"},
 ]
 #: As above, of another configuration.
-HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
+HEALTHY_CONFIG: list[tuple[Answers, str]] = [
     ({}, f"{CONFIG}[pve:pending]\nmemory: 4096\n"),
     ({}, f"{CONFIG}[pve:pending]\nfeatures: nesting=1,fuse=1\n"),
     ({}, f"{CONFIG}[before]\nfeatures: nesting=0\nlxc.apparmor.profile: lxc-gone\n"),
@@ -237,7 +227,7 @@ HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
         {
             OF_DATA[0]: "0 0\n",
             OF_DATA[1]: "65534 65534\nno\n",
-            guest_reads.CONTAINERS: binding("/data", writes=False),
+            CONTAINERS: binding("/data", writes=False),
         },
         DATA,
     ),
@@ -247,7 +237,7 @@ HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
 @pytest.mark.parametrize(
     ("said", "config"), [*((said, CONFIG) for said in HEALTHY), *HEALTHY_CONFIG]
 )
-def test_healthy_container_has_no_problem(said: dict[Read[Any], Raw], config: str) -> None:
+def test_healthy_container_has_no_problem(said: Answers, config: str) -> None:
     found = diagnosis(said, config=config)
     assert problems(found) == []
     assert found.unseen == ()
@@ -259,32 +249,29 @@ UNREAD: list[tuple[Read[Any], str]] = [
     (IDS, "whether every id is mapped"),
     (CONFINED, "whether the profile refuses what runc opens"),
     (CONFINED, "whether AppArmor confines the container"),
-    (messages.READ, "whether the profile refuses what runc opens"),
-    (messages.READ, "whether Docker can load its own profile"),
-    (messages.READ, "whether the node lacks a module"),
-    (guest_reads.SYSCTLS, "whether the container forwards packets"),
-    (guest_reads.DEVICES, "whether a graphics device can be opened"),
-    (messages.READ, "what else Docker said"),
-    (guest_reads.GUEST, "whether units of the guest are refused"),
-    (guest_reads.FAILED, "whether units of the guest are refused"),
+    (LOG, "whether the profile refuses what runc opens"),
+    (LOG, "whether Docker can load its own profile"),
+    (LOG, "whether the node lacks a module"),
+    (SYSCTLS, "whether the container forwards packets"),
+    (DEVICES, "whether a graphics device can be opened"),
+    (LOG, "what else Docker said"),
+    (GUEST, "whether units of the guest are refused"),
+    (FAILED, "whether units of the guest are refused"),
     (guest_reads.UNIT, "whether Docker runs"),
-    (guest_reads.SETTINGS, "what is wrong in Docker's settings"),
-    (node_reads.lxc_state(CTID), "whether the container runs"),
+    (SETTINGS, "what is wrong in Docker's settings"),
+    (STATE, "whether the container runs"),
 ]
 
 
 @pytest.mark.parametrize(("read", "what"), UNREAD)
 def test_answer_that_cannot_be_read_is_named_as_not_seen(read: Read[Any], what: str) -> None:
-    degraded: dict[Read[Any], Raw] = {guest_reads.GUEST: (1, "degraded\n", "")}
+    degraded: Answers = {GUEST: (1, "degraded\n", "")}
     found = diagnosis({**degraded, read: (9, "", "broken\x1b")})
     assert any(what in each.what for each in found.unseen), found
     assert found.exit_code == 3
 
 
-@pytest.mark.parametrize(
-    "read",
-    [guest_reads.WITH_IMAGES, guest_reads.CONTAINERS, guest_reads.VOLUMES, node_reads.mounts(CTID)],
-)
+@pytest.mark.parametrize("read", [WITH_IMAGES, CONTAINERS, VOLUMES, MOUNTED])
 def test_advice_that_cannot_be_given_leaves_the_exit_code(read: Read[Any]) -> None:
     found = diagnosis({read: (9, "", "broken")})
     assert problems(found) == []
@@ -292,10 +279,7 @@ def test_advice_that_cannot_be_given_leaves_the_exit_code(read: Read[Any]) -> No
 
 def test_stopped_container_is_named_and_what_was_not_seen() -> None:
     gone = (4, "", "container 950 does not run")
-    said: dict[Read[Any], Raw] = {
-        node_reads.lxc_state(CTID): "STOPPED\n",
-        **dict.fromkeys((IDS, CONFINED, node_reads.mounts(CTID)), gone),
-    }
+    said: Answers = {STATE: "STOPPED\n", **dict.fromkeys((IDS, CONFINED, MOUNTED), gone)}
     cut = diagnosis(said, config=f"{CONFIG}lxc.mount.entry: /dev/fuse\n")
     assert problems(cut) == ["container-mount-entry-cut"]
     other = diagnosis(said, config=f"{CONFIG}mp9: /srv\n")  # it starts, without the mount point
@@ -307,14 +291,14 @@ def test_stopped_container_is_named_and_what_was_not_seen() -> None:
 
 
 def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
-    stopped = case({node_reads.lxc_state(CTID): "STOPPED\n"})
+    stopped = case({STATE: "STOPPED\n"})
     found = diagnose(replace(stopped, start_obstacle="the kernel does not know its profile lxc-x"))
     assert problems(found) == ["container-stopped"]
     assert "cannot start: the kernel does not know its profile lxc-x" in found.problems[0].cause
 
 
 def test_problems_seen_come_first_and_advice_last() -> None:
-    found = diagnosis({messages.READ: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"})
+    found = diagnosis({LOG: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"})
     assert problems(found) == ["runc-reopen-refused", "id-map-hole"]
     weights = [each.severity for each in found.problems]
     assert weights == sorted(weights, key=list(Severity).index)
@@ -324,7 +308,7 @@ def test_confinement_of_dockers_containers_is_not_said_while_docker_starts_none(
     info = secured('["name=seccomp,profile=builtin"]')
     assert "docker-confinement" in advice(diagnosis(info))
     for message in (DEFAULT, UNCHECKED):
-        found = diagnosis({**info, messages.READ: message})
+        found = diagnosis({**info, LOG: message})
         assert problems(found) == ["docker-default-not-loaded"]
         assert "docker-confinement" not in advice(found)
 
@@ -337,13 +321,13 @@ DENIAL = (
 
 
 def test_module_is_unknown_where_the_nodes_list_cannot_be_read() -> None:
-    found = diagnosis({messages.READ: NAT, node_reads.MODULES: (1, "", "no")})
+    found = diagnosis({LOG: NAT, MODULES: (1, "", "no")})
     assert any("module" in each.what for each in found.unseen)
 
 
 def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
     line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
-    found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", messages.READ: line})
+    found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", LOG: line})
     (only,) = [each for each in found.problems if not each.is_advice]
     assert only.severity is Severity.SEEN
     assert "names user 1000" in only.cause
@@ -368,11 +352,7 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
     versions = "lxc 6.0.5\nlxc-pve 6.0.5-1\n" if pct else "lxc 6.0.4\n"
     config = CONFIG if pct else "lxc.apparmor.profile = generated\n"
     found = diagnosis(
-        {
-            CONFINED: confined(label),
-            messages.READ: REOPEN,
-            node_reads.VERSIONS: f"kernel 6.12\n{versions}",
-        },
+        {CONFINED: confined(label), LOG: REOPEN, VERSIONS: f"kernel 6.12\n{versions}"},
         config=config,
         pct=pct,
     )
@@ -395,18 +375,18 @@ def test_profile_allows_overlay_by_a_rule_of_its_own(rule: str, allowed: bool) -
     assert storage.allows_overlay(Confined("lxc-mine (enforce)", text, "")) is allowed
 
 
-def data_on(mount: str, versions: str, label: str = GENERATED) -> dict[Read[Any], Raw]:
+def data_on(mount: str, versions: str, label: str = GENERATED) -> Answers:
     return {
-        node_reads.mounts(CTID): f"520 400 7:0 / / rw - {mount}\n",
-        node_reads.VERSIONS: versions,
+        MOUNTED: f"520 400 7:0 / / rw - {mount}\n",
+        VERSIONS: versions,
         CONFINED: confined(label, PROFILE),
     }
 
 
-def secured(options: str, missing: str = "") -> dict[Read[Any], Raw]:
+def secured(options: str, missing: str = "") -> Answers:
     before = INFO.partition('"SecurityOptions":')[0]
     info = f'{before}"SecurityOptions":{options}}}\n'
-    return {guest_reads.INFO: info, guest_reads.OWN_APPARMOR: missing}
+    return {guest_reads.INFO: info, OWN_APPARMOR: missing}
 
 
 ABOVE = 'failed to Lchown "/x" for UID 197609, GID 197121: lchown /x: invalid argument'
@@ -418,17 +398,17 @@ ON_ZFS = MOUNTS + "522 520 0:9 / /var/lib/docker rw - zfs tank/d rw\n"
 FUSE = f"{MOUNTS}523 520 0:5 / /var/lib/docker/m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n"
 LXCFS = f"{MOUNTS}523 520 0:5 / /proc/stat rw - fuse.lxcfs lxcfs rw\n"
 #: What is answered, the advice about it, and words in its cause; without words, it is not given.
-ADVICE: list[tuple[dict[Read[Any], Raw], str, tuple[str, ...]]] = [
-    ({messages.READ: ABOVE}, "image-above-id-map", ("user 197609",)),
+ADVICE: list[tuple[Answers, str, tuple[str, ...]]] = [
+    ({LOG: ABOVE}, "image-above-id-map", ("user 197609",)),
     (
-        {guest_reads.WITH_IMAGES: "fuse-overlayfs\noverlay2\n"},
+        {WITH_IMAGES: "fuse-overlayfs\noverlay2\n"},
         "images-of-another-driver",
         ("has images of overlay2 on",),
     ),
-    ({guest_reads.WITH_IMAGES: "fuse-overlayfs\n"}, "images-of-another-driver", ()),
+    ({WITH_IMAGES: "fuse-overlayfs\n"}, "images-of-another-driver", ()),
     (
         {
-            guest_reads.CONTAINERS: "".join(
+            CONTAINERS: "".join(
                 container(Name=name, Privileged=privileged, AppArmorProfile=profile)
                 for name, privileged, profile in LOOSE
             )
@@ -450,7 +430,7 @@ ADVICE: list[tuple[dict[Read[Any], Raw], str, tuple[str, ...]]] = [
     ),
     (data_on("ext4 /dev/a rw", ""), "storage-driver", ("unknown",)),
     (
-        {node_reads.mounts(CTID): ON_ZFS, node_reads.VERSIONS: "kernel 6.8\nzfs 2.3.1\n"},
+        {MOUNTED: ON_ZFS, VERSIONS: "kernel 6.8\nzfs 2.3.1\n"},
         "storage-driver",
         ("is on zfs 2.3.1",),
     ),
@@ -471,14 +451,14 @@ ADVICE: list[tuple[dict[Read[Any], Raw], str, tuple[str, ...]]] = [
         ("no seccomp filter",),
     ),
     (secured("null", "environment\n"), "docker-confinement", ("container=",)),
-    ({node_reads.mounts(CTID): FUSE}, "backup-may-hang", ("/var/lib/docker/m",)),
-    ({node_reads.mounts(CTID): LXCFS}, "backup-may-hang", ()),
+    ({MOUNTED: FUSE}, "backup-may-hang", ("/var/lib/docker/m",)),
+    ({MOUNTED: LXCFS}, "backup-may-hang", ()),
 ]
 
 
 @pytest.mark.parametrize(("said", "name", "words"), ADVICE)
 def test_advice_names_its_cause_and_leaves_the_exit_code(
-    said: dict[Read[Any], Raw], name: str, words: tuple[str, ...]
+    said: Answers, name: str, words: tuple[str, ...]
 ) -> None:
     found = diagnosis(said, config=CONFIG.replace(",fuse=1", ""))
     causes = [each.cause for each in found.problems if each.id == name and each.is_advice]
@@ -488,8 +468,7 @@ def test_advice_names_its_cause_and_leaves_the_exit_code(
 
 
 def test_frozen_container_of_a_backup_names_its_lock() -> None:
-    state = node_reads.lxc_state(CTID)
-    found = diagnosis({state: "FROZEN\n"}, config=f"lock: backup\n{CONFIG}")
+    found = diagnosis({STATE: "FROZEN\n"}, config=f"lock: backup\n{CONFIG}")
     assert "'backup'" in found.problems[0].cause
     assert "lxc-unfreeze -n 950" in found.problems[0].fix
     assert found.problems[0].id == "container-frozen"
@@ -517,7 +496,7 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
         *("65534 65534 660 /dev/sda", "65534 65534 660 /dev/nvidia0 /dev/sda"),
         "65534 65534 660 /dev/dri/renderD128",
     )
-    found = diagnosis({guest_reads.DEVICES: "\n".join(rows) + "\n"}).problems
+    found = diagnosis({DEVICES: "\n".join(rows) + "\n"}).problems
     found = [each for each in found if not each.is_advice]
     assert [each.id for each in found] == ["gpu-of-nobody"]
     assert "/dev/dri/renderD128" in found[0].fix
@@ -525,16 +504,14 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
 
 def test_devices_by_the_thousand_are_no_more_than_a_node_has() -> None:
     rows = "".join(f"65534 65534 660 /dev/nvidia{number}\n" for number in range(5000))
-    assert len(problems(diagnosis({guest_reads.DEVICES: rows}))) == 100
+    assert len(problems(diagnosis({DEVICES: rows}))) == 100
 
 
 def test_settings_full_of_mistakes_are_no_more_than_ten_problems() -> None:
     keys = ",".join(f'"a{number}": 1' for number in range(5000))
     found = [
         each
-        for each in diagnosis(
-            {guest_reads.SETTINGS: f"{{{keys}}}", guest_reads.UNIT: DOWN}
-        ).problems
+        for each in diagnosis({SETTINGS: f"{{{keys}}}", guest_reads.UNIT: DOWN}).problems
         if each.id == "daemon-key-unknown"
     ]
     assert len(found) == 10
@@ -542,7 +519,7 @@ def test_settings_full_of_mistakes_are_no_more_than_ten_problems() -> None:
 
 
 def test_key_that_lint_does_not_know_is_advice_while_docker_runs() -> None:
-    said = {guest_reads.SETTINGS: '{"of-docker-40": true}'}
+    said = {SETTINGS: '{"of-docker-40": true}'}
     found = diagnosis(said)
     assert problems(found) == []
     (one,) = [each for each in found.problems if each.id == "daemon-key-unknown"]
@@ -551,7 +528,7 @@ def test_key_that_lint_does_not_know_is_advice_while_docker_runs() -> None:
 
 
 def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() -> None:
-    said: dict[Read[Any], Raw] = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}
+    said: Answers = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}
     found = diagnosis(said, config=DATA)
     assert advice(found)[0] == "bind-mount-of-nobody"
     assert "user 1000 and group 1000" in found.problems[0].cause
@@ -568,7 +545,7 @@ def named_volume(source: str = "/var/lib/docker/volumes/data/_data", *, writes: 
 
 
 def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_problem() -> None:
-    found = diagnosis({guest_reads.VOLUMES: STRANGE, guest_reads.CONTAINERS: named_volume()})
+    found = diagnosis({VOLUMES: STRANGE, CONTAINERS: named_volume()})
     assert problems(found) == ["volume-of-nobody"]
     said = found.problems[0]
     assert "the volume data shows as 65534:65534" in said.cause
@@ -583,7 +560,7 @@ def test_volume_of_nobody_that_a_docker_container_writes_to_is_a_problem() -> No
     ["", named_volume(writes=False), named_volume("/var/lib/docker/volumes/other/_data")],
 )
 def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> None:
-    found = diagnosis({guest_reads.VOLUMES: STRANGE, guest_reads.CONTAINERS: containers})
+    found = diagnosis({VOLUMES: STRANGE, CONTAINERS: containers})
     assert problems(found) == []
     assert advice(found)[0] == "volume-of-nobody"
     assert found.exit_code == 0
@@ -601,7 +578,7 @@ def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> No
     ],
 )
 def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, named: str) -> None:
-    found = diagnosis({guest_reads.VOLUMES: STRANGE}, config=CONFIG + points)
+    found = diagnosis({VOLUMES: STRANGE}, config=CONFIG + points)
     (said,) = [each for each in found.problems if each.id == "volume-of-nobody"]
     assert (f"give {named}, " in said.fix) is bool(named)
 
@@ -616,14 +593,14 @@ def test_volume_of_nobody_on_a_mount_point_is_fixed_by_its_idmap(points: str, na
     ],
 )
 def test_volume_that_is_usable_or_has_no_name_of_dockers_is_no_problem(volumes: str) -> None:
-    found = diagnosis({guest_reads.VOLUMES: volumes, guest_reads.CONTAINERS: named_volume()})
+    found = diagnosis({VOLUMES: volumes, CONTAINERS: named_volume()})
     assert problems(found) == []
     assert "volume-of-nobody" not in advice(found)
     assert found.unseen == ()
 
 
 def test_more_volumes_than_are_looked_at_are_told_and_leave_the_exit_code() -> None:
-    found = diagnosis({guest_reads.VOLUMES: "volumes 501\n65534 65534 no ./data/_data\n"})
+    found = diagnosis({VOLUMES: "volumes 501\n65534 65534 no ./data/_data\n"})
     assert "volume-of-nobody" in advice(found)
     assert [each.what for each in found.unseen] == ["whether a volume belongs to nobody"]
     assert found.exit_code == 0
@@ -645,13 +622,13 @@ def test_volumes_are_asked_of_docker_and_of_the_files_below_its_root(tmp_path: P
         (bin_ / name).chmod(0o755)
     (tmp_path / "volumes/b/_data").chmod(0o700)
     env = {"PATH": f"{bin_}:/usr/bin:/bin"}
-    found = asked(guest_reads.VOLUMES, guest_reads.VOLUMES.argv, env)
+    found = asked(VOLUMES, VOLUMES.argv, env)
     assert {each.name for each in found.found} == {"a", "b"}
     assert all(each.usable for each in found.found)
     assert not found.more
     (bin_ / "systemctl").write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(FactError, match="does not run"):
-        asked(guest_reads.VOLUMES, guest_reads.VOLUMES.argv, env)
+        asked(VOLUMES, VOLUMES.argv, env)
 
 
 def test_bind_mounts_of_a_configuration_are_directories_of_the_node() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
+from docker_lxc_gate.doctor.guest_reads import OWN_APPARMOR, SETTINGS
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, ONLY, PAIRS, Pair
-from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS
+from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS, IPTABLES, KERNEL_HAS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.machines.read import Read
@@ -27,13 +28,16 @@ from tests.doubles.upgrading import (
 )
 
 PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED
+#: What is answered, by what was asked.
+Answers = dict[Read[Any], Raw]
 CONFINED, VERSIONS = node_reads.confined(CTID), node_reads.VERSIONS
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
 DENIES = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
+NO_FILE = (1, "", "No such file or directory")
 PVE = installed("lxc-pve 6.0.5-1")
 
 
-def at(had: str | Raw, *steps: str) -> dict[Read[Any], Raw]:
+def at(had: str | Raw, *steps: str) -> Answers:
     """A machine with these packages, separated by commas, and what apt would do there."""
     return {
         INSTALLED: installed(*had.split(", ")) if isinstance(had, str) else had,
@@ -41,15 +45,16 @@ def at(had: str | Raw, *steps: str) -> dict[Read[Any], Raw]:
     }
 
 
-def mine(rule: str) -> dict[Read[Any], Raw]:
+def mine(rule: str) -> Answers:
     """A node on which the container has a profile of its own."""
     return {CONFINED: confined("lxc-mine (enforce)", f"profile lxc-mine {{\n  {rule},\n}}\n")}
 
 
-NEWER: dict[Read[Any], Raw] = {INSTALLED: OLDER, PLAN: LATER}
+KERNEL_6_17: Answers = {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")}
+NEWER: Answers = {INSTALLED: OLDER, PLAN: LATER}
 
 #: What the node answers, what the container answers, and the problem named.
-BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
+BREAKS: list[tuple[Answers, Answers, str]] = [
     ({}, NEWER, "upgrade-runc-reopen"),
     ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.3.3+ds1-2"), "upgrade-runc-reopen"),
     (at(PVE), NEWER, "upgrade-runc-reopen"),
@@ -60,32 +65,25 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
         NEWER,
         "upgrade-runc-reopen-base",
     ),
-    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
-    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
-    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), "upgrade-docker-28-ipset"),
+    ({}, {**docker("23.0.0"), OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
+    ({}, {**docker("23.0.1"), OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
+    ({KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), "upgrade-docker-28-ipset"),
     (
-        {upgrade_reads.KERNEL_HAS: "ip_set\nip_set_hash_net\nxt_set\n"},
-        {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"},
+        {KERNEL_HAS: "ip_set\nip_set_hash_net\nxt_set\n"},
+        {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"},
         "upgrade-docker-28-raw",
     ),
     (
         mine("umount"),
-        {
-            PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1"),
-            guest_reads.SETTINGS: (1, "", "No such file or directory"),
-        },
+        {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1"), SETTINGS: NO_FILE},
         "upgrade-docker-29-store",
     ),
     (
         {},
-        {**docker("29.5.0"), guest_reads.SETTINGS: '{"default-runtime": "sysbox-runc"}'},
+        {**docker("29.5.0"), SETTINGS: '{"default-runtime": "sysbox-runc"}'},
         "upgrade-docker-29-time",
     ),
-    (
-        {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
-        at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"),
-        "upgrade-kernel-unix-sockets",
-    ),
+    (KERNEL_6_17, at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"), "upgrade-kernel-unix-sockets"),
     ({}, at(DEBIAN, "-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16"), "upgrade-removes"),
     (
         {},
@@ -97,8 +95,8 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
 
 
 def test_lxc_7_breaks_a_configuration_with_keys_of_the_first_cgroups() -> None:
-    node: dict[Read[Any], Raw] = at("lxc 1:6.0.6-1", "lxc 1:6.0.6-1 1:7.0.0-1")
-    guest: dict[Read[Any], Raw] = at(DEBIAN)
+    node: Answers = at("lxc 1:6.0.6-1", "lxc 1:6.0.6-1 1:7.0.0-1")
+    guest: Answers = at(DEBIAN)
     new = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup2.devices.allow = a\n", pct=False)
     assert (problems(new), new.unseen, new.exit_code) == ([], (), 0)
     old = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup.devices.allow = a\n", pct=False)
@@ -106,7 +104,7 @@ def test_lxc_7_breaks_a_configuration_with_keys_of_the_first_cgroups() -> None:
 
 
 #: Upgrades that look like those above, and break nothing.
-FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
+FINE: list[tuple[Answers, Answers]] = [
     ({}, at(OLDER)),
     (at("lxc-pve 6.0.5-2"), NEWER),
     (at("lxc-pve 6.0.0-2"), NEWER),
@@ -117,18 +115,15 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
     ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.1.15+ds1-2+deb13u1")),
     ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.2.7")),
     ({}, docker("23.0.0")),
-    ({}, {**docker("23.0.2"), guest_reads.OWN_APPARMOR: "parser\n"}),
-    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\nkernel\n"}),
-    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.1")),
+    ({}, {**docker("23.0.2"), OWN_APPARMOR: "parser\n"}),
+    ({}, {**docker("23.0.0"), OWN_APPARMOR: "parser\nkernel\n"}),
+    ({KERNEL_HAS: "iptable_raw\n"}, docker("28.0.1")),
     ({}, docker("28.0.0")),
-    ({}, {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"}),
-    ({upgrade_reads.KERNEL_HAS: ""}, docker("28.0.4")),
+    ({}, {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"}),
+    ({KERNEL_HAS: ""}, docker("28.0.4")),
     (mine("umount"), docker("29.4.3")),
     # a Docker that was there before keeps its driver, and a new one takes the one that is named
-    (
-        mine("umount"),
-        {**docker("29.4.3"), guest_reads.SETTINGS: (1, "", "No such file or directory")},
-    ),
+    (mine("umount"), {**docker("29.4.3"), SETTINGS: NO_FILE}),
     (mine("umount"), {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")}),
     # what a file says of a generated profile is not that profile
     (
@@ -140,17 +135,14 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
     ),
     ({}, docker("29.5.0")),
     (
-        {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
+        KERNEL_6_17,
         {
             INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1"),
             guest_reads.INFO: WITHOUT,
         },
     ),
     # an AppArmor in the container that compiles for an older ABI
-    (
-        {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
-        at("docker-ce 5:28.5.1-1, apparmor 3.0.8-3"),
-    ),
+    (KERNEL_6_17, at("docker-ce 5:28.5.1-1, apparmor 3.0.8-3")),
     ({PLAN: plan("proxmox-kernel-6.14.11-4-pve-signed 6.14.11-4")}, at(DEBIAN)),
     # another package in its place
     (
@@ -170,7 +162,7 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
     ("node", "guest", "named"), [*BREAKS, *((node, guest, "") for node, guest in FINE)]
 )
 def test_upgrade_names_what_it_breaks_and_nothing_else(
-    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], named: str
+    node: Answers, guest: Answers, named: str
 ) -> None:
     found = upgraded(node, guest)
     assert problems(found) == ([named] if named else [])
@@ -218,7 +210,7 @@ def test_upgrade_that_fixes_is_advice_and_names_the_row() -> None:
     ],
 )
 def test_upgrade_that_works_only_in_one_order_says_which(
-    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], machine: str, row: str
+    node: Answers, guest: Answers, machine: str, row: str
 ) -> None:
     found = upgraded(node, guest)
     assert problems(found) == []
@@ -228,8 +220,8 @@ def test_upgrade_that_works_only_in_one_order_says_which(
 
 
 SOCKET = container(Mounts=[{"Type": "bind", "Source": "/var/run/docker.sock", "RW": False}])
-LEGACY = {INSTALLED: DEBIAN, upgrade_reads.IPTABLES: "iptables v1.8.11 (legacy)\n"}
-Both = tuple[dict["Read[Any]", "Raw"], dict["Read[Any]", "Raw"]]
+LEGACY = {INSTALLED: DEBIAN, IPTABLES: "iptables v1.8.11 (legacy)\n"}
+Both = tuple[Answers, Answers]
 
 
 def pve(old: str, new: str) -> Both:
@@ -265,7 +257,7 @@ BY_CONFIG: list[tuple[str, Both, str]] = [
         (
             {},
             {
-                guest_reads.OWN_APPARMOR: "securityfs\n",
+                OWN_APPARMOR: "securityfs\n",
                 PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1"),
             },
         ),
@@ -283,7 +275,7 @@ def test_upgrade_is_judged_by_the_configuration(line: str, both: Both, named: st
 
 
 #: What is said beside an upgrade after which Docker runs.
-SAID: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
+SAID: list[tuple[Answers, Answers, str]] = [
     ({}, {**docker("29.2.1"), guest_reads.CONTAINERS: SOCKET}, "upgrade-docker-29-api"),
     ({}, {**docker("29.3.0"), guest_reads.CONTAINERS: SOCKET}, "upgrade-docker-29-old-api"),
     ({}, docker("29.4.2"), "upgrade-docker-29-socketcall"),
@@ -329,7 +321,7 @@ def test_docker_stop_works_since_the_fix_of_each_series(version: str, stops: boo
 
 @pytest.mark.parametrize(("node", "guest", "named"), SAID)
 def test_upgrade_after_which_docker_runs_is_told_in_advice(
-    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], named: str
+    node: Answers, guest: Answers, named: str
 ) -> None:
     found = upgraded(node, guest)
     assert problems(found) == []
@@ -378,7 +370,7 @@ def test_every_package_has_a_version_up_to_which_it_is_known() -> None:
 
 
 def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> None:
-    node: dict[Read[Any], Raw] = {
+    node: Answers = {
         INSTALLED: installed("lxc-pve 6.0.5-2"),
         PLAN: plan("lxc-pve 6.0.5-2 7.0.1-1", "linux-image-7.2.1+deb14-amd64 7.2.1-1"),
         VERSIONS: "kernel 6.12.57+deb13-amd64\n",
@@ -423,8 +415,8 @@ BLIND: list[tuple[Read[Any], Raw, str]] = [
 def test_machine_whose_plan_is_not_known_ends_with_3_and_says_why(
     read: Read[Any], answer: Raw, why: str, where: str
 ) -> None:
-    node: dict[Read[Any], Raw] = {read: answer} if where == "node" else {}
-    guest: dict[Read[Any], Raw] = at(DEBIAN)
+    node: Answers = {read: answer} if where == "node" else {}
+    guest: Answers = at(DEBIAN)
     if where == "container":
         guest[read] = answer
     found = upgraded(node, guest)
@@ -450,7 +442,7 @@ def test_list_without_a_date_and_a_clock_that_was_set_back_are_no_reason_to_doub
 
 
 def test_container_that_does_not_run_is_told_and_the_node_is_judged() -> None:
-    node: dict[Read[Any], Raw] = {PLAN: plan("-lxc 1:6.0.4-4+deb13u3")}
+    node: Answers = {PLAN: plan("-lxc 1:6.0.4-4+deb13u3")}
     found = upgraded(node, runs=False)
     assert problems(found) == ["upgrade-removes"]
     assert {each.why for each in found.unseen} == {f"container {CTID} does not run"}
@@ -464,7 +456,7 @@ def test_container_without_a_package_of_docker_is_not_judged() -> None:
 
 
 def test_condition_that_cannot_be_read_is_named_where_a_version_asks_for_it() -> None:
-    blind: dict[Read[Any], Raw] = {CONFINED: (4, "", "no label")}
+    blind: Answers = {CONFINED: (4, "", "no label")}
     found = upgraded(blind, NEWER)
     assert [each.why for each in found.unseen] == ["no label"]
     assert found.exit_code == 3
@@ -533,7 +525,7 @@ def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
 
 
 def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
-    node: dict[Read[Any], Raw] = {
+    node: Answers = {
         INSTALLED: installed("lxc 1:6.0.6-1", "linux-image-6.12.57+deb13-amd64 6.12.57-1"),
         VERSIONS: "kernel 6.16.3-local\n",
     }
@@ -564,7 +556,7 @@ def test_kernel_whose_sync_waits_for_fuse_is_told_until_the_backports(
 
 
 def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
-    node: dict[Read[Any], Raw] = at(
+    node: Answers = at(
         "linux-image-6.16.3+deb14-amd64 6.16.3-1", "-linux-image-6.16.3+deb14-amd64 6.16.3-1"
     )
     inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
