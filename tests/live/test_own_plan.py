@@ -27,9 +27,7 @@ _WRITE = (
 _ALG = ["pct", "exec", "950", "--", "perl", "-e", "exit !socket(S, 38, 5, 0)"]
 
 
-def test_plan_of_ones_own_is_judged_applied_and_rolled_back_exactly(
-    machine: Lab, tmp_path: Path
-) -> None:
+def test_own_plan_is_judged_applied_and_rolled_back_exactly(machine: Lab, tmp_path: Path) -> None:
     restore(machine, HELPER)
     (file := tmp_path / "mine.toml").write_text(_PLAN)
     aim = ("--target", TARGET, "--plan", str(file))

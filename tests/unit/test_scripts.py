@@ -174,9 +174,7 @@ def test_gate_whose_installation_fails_ends_with_3_and_gives_no_verdict(clone: C
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("script", sorted(path.name for path in (_ROOT / "scripts").iterdir()))
-def test_help_of_each_script_installs_and_changes_nothing(
-    clone: Clone, script: str, option: str
-) -> None:
+def test_help_of_each_script_changes_nothing(clone: Clone, script: str, option: str) -> None:
     before = sorted(clone.folder.rglob("*"))
     done = clone.start(script, option)
     assert (done.returncode, clone.touched, sorted(clone.folder.rglob("*"))) == (0, False, before)

@@ -92,9 +92,7 @@ def test_bench_with_wrong_options_ends_with_2(checkout: Path, options: str) -> N
 
 
 @pytest.mark.laws
-def test_bench_of_files_measures_clean_configurations_and_a_peak_that_does_not_grow(
-    tmp_path: Path,
-) -> None:
+def test_bench_of_files_measures_configurations_and_a_peak_that_stays(tmp_path: Path) -> None:
     """By the processor's time and not by a clock: no other load breaks these bounds."""
     figures = bench(tmp_path, "--files", "--times", "1", root=ROOT, SMALL="4", LARGE="32")
     counts = figures["counts"]

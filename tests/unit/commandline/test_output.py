@@ -73,9 +73,7 @@ def test_program_whose_reader_ends_early_ends_in_silence_with_its_verdict(
         ["docker_lxc_gate.lab", "reset", "n\u00f6"],
     ],
 )
-def test_program_whose_output_cannot_show_a_character_escapes_it(
-    words: list[str], tmp_path: Path
-) -> None:
+def test_program_escapes_what_its_output_cannot_show(words: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *words],
         cwd=ROOT,

@@ -172,9 +172,7 @@ LONG = "storaged on the first node wants to begin: mounting nas:/export as nfs4\
         (LONG, "network-mount-refused"),
     ],
 )
-def test_family_of_the_innermost_refusal_counts_if_no_literal_is_certain(
-    text: str, problem: str
-) -> None:
+def test_family_of_the_innermost_refusal_counts_without_a_literal(text: str, problem: str) -> None:
     found = messages.diagnose(text)
     assert [each.id for each in found.problems] == [problem]
 

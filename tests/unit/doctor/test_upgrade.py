@@ -161,9 +161,7 @@ FINE: list[tuple[Answers, Answers]] = [
 @pytest.mark.parametrize(
     ("node", "guest", "named"), [*BREAKS, *((node, guest, "") for node, guest in FINE)]
 )
-def test_upgrade_names_what_it_breaks_and_nothing_else(
-    node: Answers, guest: Answers, named: str
-) -> None:
+def test_upgrade_names_what_it_breaks_alone(node: Answers, guest: Answers, named: str) -> None:
     found = upgraded(node, guest)
     assert problems(found) == ([named] if named else [])
     assert named or found.unseen == ()
@@ -545,9 +543,7 @@ def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
         ("7.0.2-1-pve", False),
     ],
 )
-def test_kernel_whose_sync_waits_for_fuse_is_told_until_the_backports(
-    kernel: str, *, waits: bool
-) -> None:
+def test_kernel_whose_sync_waits_is_told_until_the_backports(kernel: str, *, waits: bool) -> None:
     inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
     found = upgraded({VERSIONS: f"kernel {kernel}\n", PLAN: plan()}, at(inside))
     assert found.unseen == ()

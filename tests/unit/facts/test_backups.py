@@ -159,9 +159,7 @@ def test_make_backup_without_the_containers_configuration_fails(node: Rooted) ->
         ("lxc.uts.name = a\nlxc.net.0.hwaddr = aa\n", "lxc.rootfs.path = dir:/x\n"),
     ],
 )
-def test_backed_up_by_an_archive_of_another_container_is_red(
-    kept: str, ours: str, node: Rooted
-) -> None:
+def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: Rooted) -> None:
     written = node.root / "etc/pve/lxc/950.conf"
     written.write_text(kept)
     back_up(node)
@@ -323,9 +321,7 @@ def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
         of_guest(node, None, made)
 
 
-def test_make_backup_refuses_to_leave_out_dockers_data_and_says_what_else_is_not_in_it(
-    node: Rooted,
-) -> None:
+def test_make_backup_refuses_to_omit_dockers_data_and_says_what_else_it_omits(node: Rooted) -> None:
     config = node.root / "etc/pve/lxc/950.conf"
     config.write_text(DISK.format("/srv", ""))
     told: list[str] = []
@@ -402,9 +398,7 @@ def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backu
 
 
 @pytest.mark.parametrize("kind", ["zst", "gz", ""])
-def test_backed_up_by_a_truncated_archive_is_red(
-    node: Rooted, made: backup.Backups, kind: str
-) -> None:
+def test_backed_up_by_a_cut_archive_is_red(node: Rooted, made: backup.Backups, kind: str) -> None:
     """Of an uncompressed one tar itself lists the half without a word."""
     archive = Path(made.container[0].path)
     plain = archive.with_suffix("")
@@ -548,9 +542,7 @@ def on_server(node: Rooted, *backups: tuple[float, int]) -> list[str]:
     return volumes
 
 
-def test_find_asks_proxmoxs_storages_where_they_keep_backups(
-    node: Rooted, program: Program
-) -> None:
+def test_find_asks_proxmoxs_storages_where_backups_are_kept(node: Rooted, program: Program) -> None:
     program("pvesm", PVESM)
     found = backup.find(node, 950)
     ours = f"{node.root}{backup.DUMP}"

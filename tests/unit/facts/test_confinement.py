@@ -123,9 +123,7 @@ def test_filter_files_are_named_if_they_were_changed_since_the_start(tmp_path: P
         ("1:name=systemd:/lxc/950/lxc/1", "/lxc/950"),
     ],
 )
-def test_processes_script_looks_in_the_containers_own_cgroup(
-    line: str, path: str, tmp_path: Path
-) -> None:
+def test_processes_script_reads_the_containers_cgroup(line: str, path: str, tmp_path: Path) -> None:
     """Below the container's cgroup the guest's root makes others, and moves whom it likes."""
     (tmp_path / "cgroup").write_text(f"9:cpu:/a\n{line}\n")
     found = confinement._THREADS.partition("unless (defined $path)")[0]
@@ -257,9 +255,7 @@ FIRMWARE = [*map(str, sorted(path for path in Path("/sys/firmware").glob("*") if
 
 @pytest.mark.usefixtures("unlabelled")
 @pytest.mark.skipif(not FIRMWARE, reason="a machine without firmware to list")
-def test_attempts_on_firmware_where_the_container_mounted_something_are_undetermined(
-    tmp_path: Path,
-) -> None:
+def test_attempts_on_firmware_that_is_mounted_over_are_undetermined(tmp_path: Path) -> None:
     """Only the kernel's own directory counts: what stands in its place could refuse by itself."""
     (empty := tmp_path / "empty").mkdir()
     sysfs = next(place for place, below, _ in os.walk("/sys/kernel/mm") if not below)

@@ -119,9 +119,7 @@ def test_log_that_cannot_be_read_is_an_error(answer: Answer) -> None:
         (Log(1.0, restarts=((101.0, False),)), "auditd"),
     ],
 )
-def test_gap_cause_in_a_units_time_names_what_may_have_hidden_a_denial(
-    said: Log, named: str
-) -> None:
+def test_gap_cause_in_a_units_time_names_what_may_hide_a_denial(said: Log, named: str) -> None:
     found = said.gap_cause(MOUNT.began, MOUNT.ended)
     assert named in found
     assert bool(found) == bool(named)

@@ -275,9 +275,7 @@ def test_kernel_state_of_a_guest_has_its_own_settings_and_no_modules(tmp_path: P
 
 
 @pytest.mark.parametrize("modules", ["overlay 1 0 - Live 0x0\n", GUEST["proc/modules"]])
-def test_kernel_state_without_a_tool_says_so_and_loads_nothing(
-    modules: str, tmp_path: Path
-) -> None:
+def test_kernel_state_without_a_tool_says_so_and_loads_none(modules: str, tmp_path: Path) -> None:
     """Whoever lists rules loads nf_tables: it is not asked where it is not loaded."""
     loaded = "nf_tables" in modules
     tools = {"bin/ip": None, "bin/nft": RULES, "proc/modules": modules}

@@ -68,9 +68,7 @@ def test_checkout_with_a_change_names_the_file(repository: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_checkout_with_a_change_that_git_overlooks_names_the_file(
-    repository: Path, flag: str
-) -> None:
+def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, flag: str) -> None:
     git(repository, "update-index", flag, "other file")
     assert read(repository).changed == ()
     (repository / "other file").write_text("theirs\n")

@@ -73,9 +73,7 @@ def test_chain_of_faults_that_are_rolled_back_restores_once(bench: Bench) -> Non
     assert bench.done == wanted
 
 
-def test_chain_restores_after_a_fault_without_a_rollback_and_for_another_state(
-    bench: Bench,
-) -> None:
+def test_chain_restores_after_a_fault_without_rollback_and_for_another_state(bench: Bench) -> None:
     bench.answers = [RED_ONE, RED_TWO, {}, RED_TWO]
     elsewhere = replace(TWO, start=APPLIED, rollback="")
     assert all(each.held for each in bench.run(replace(ONE, rollback=""), TWO, elsewhere))
@@ -83,9 +81,7 @@ def test_chain_restores_after_a_fault_without_a_rollback_and_for_another_state(
     assert restores == ["restore healthy", "restore healthy", "restore applied"]
 
 
-def test_chain_restores_where_a_rollback_restarts_or_what_is_asked_again_changes_something(
-    bench: Bench,
-) -> None:
+def test_chain_restores_where_a_rollback_or_a_question_changes_something(bench: Bench) -> None:
     bench.answers = [RED_ONE, {"again": Found(RED, "down")}, RED_TWO, {}]
     changing = replace(ONE, red={"again": ("down",)})
     assert all(each.held for each in bench.run(replace(ONE, rollback="restart"), changing, TWO))

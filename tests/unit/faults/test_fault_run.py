@@ -150,9 +150,7 @@ def test_verdicts_without_an_answer_for_a_scenario_are_none() -> None:
         *((-9, "broken", False), (4, "broken", False), (2, "broken", True), (6, "passed", False)),
     ],
 )
-def test_verdicts_with_an_exit_code_that_is_not_theirs_are_refused(
-    code: int, status: str, honest: bool
-) -> None:
+def test_verdicts_with_another_exit_code_are_refused(code: int, status: str, honest: bool) -> None:
     with nullcontext() if honest else pytest.raises(FactError):
         verdicts(["hello"], code, status)
 

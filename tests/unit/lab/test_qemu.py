@@ -70,9 +70,7 @@ def test_execute_without_a_process_or_its_socket_fails(
         ("", False),
     ],
 )
-def test_virtualises_with_the_processors_flags_tells_hardware_from_software(
-    flags: str, expected: bool
-) -> None:
+def test_virtualises_tells_hardware_from_software_by_flags(flags: str, expected: bool) -> None:
     text = f"processor\t: 0\nflags\t\t: {flags}\nvmx flags\t: vnmi\n"
     assert qemu.virtualises(text) is expected
 

@@ -291,9 +291,7 @@ def test_include_of_a_directory_leaves_out_what_the_parser_skips(base: Path) -> 
     assert said(base) == []
 
 
-def test_no_more_files_are_opened_than_the_limit(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_files_are_open_than_the_limit(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         put(base / f"own.d/{number}", "file,\n")
     profile(base, "include <own.d>")
@@ -302,9 +300,7 @@ def test_no_more_files_are_opened_than_the_limit(
     assert sum(each.inside.startswith("own.d/") for each in found) == 3
 
 
-def test_profile_that_is_named_alone_does_not_say_which_others_there_are(
-    base: Path, tmp_path: Path
-) -> None:
+def test_profile_that_is_named_alone_does_not_name_the_others(base: Path, tmp_path: Path) -> None:
     one = profile(base, "file,")
     put(base / "lxc-other", "profile lxc-other {\n}\n")
     conf = put(tmp_path / "lxc/950.conf", GIVEN.replace("lxc-docker", "lxc-other"))

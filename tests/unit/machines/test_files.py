@@ -23,9 +23,7 @@ def edit(path: Path, content: bytes = b"new\n") -> FileEdit:
 
 
 @pytest.mark.parametrize("mode", [None, 0o4755])
-def test_edit_of_a_file_keeps_its_mode_and_gives_it_the_time_of_now(
-    tmp_path: Path, mode: int | None
-) -> None:
+def test_edit_of_a_file_keeps_its_mode_and_sets_the_time(tmp_path: Path, mode: int | None) -> None:
     path = tmp_path / "file"
     if mode:
         path.touch()

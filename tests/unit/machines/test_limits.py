@@ -108,9 +108,7 @@ def test_inside_command_above_the_limit_names_its_own_machine_and_command() -> N
     assert raised.value.__cause__ is None  # or it would be shown twice
 
 
-def test_inside_command_that_leaves_its_output_open_is_late(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_inside_command_that_leaves_its_output_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inside, "GRACE", 0.2)
     node = Inside(Local(), "here", list, lambda _: None)
     with naming(LimitExceeded, "on here") as raised:

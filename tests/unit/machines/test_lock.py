@@ -187,9 +187,7 @@ def reader(path: str) -> int:
     return int(told[1]) if told else 0
 
 
-def test_lock_whose_holders_machine_vanished_is_freed_by_killing_the_named_process(
-    path: str,
-) -> None:
+def test_lock_whose_holders_machine_vanished_is_freed_by_killing_that_process(path: str) -> None:
     with owner(path) as (process, _):
         os.kill(reader(path), signal.SIGTERM)
         becomes_free(path)

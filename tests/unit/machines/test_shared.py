@@ -150,9 +150,7 @@ def test_answers_are_asked_again_after_a_while(clock: list[float]) -> None:
         assert said(shared, ONE) == expected
 
 
-def test_answer_that_was_asked_again_does_not_let_the_others_serve_longer(
-    clock: list[float],
-) -> None:
+def test_answer_that_was_asked_again_does_not_let_others_live_longer(clock: list[float]) -> None:
     node = Changing()
     shared, _ = foreseen(node, ONE, TWO)
     said(shared, ONE)

@@ -150,9 +150,7 @@ def test_find_value_that_cannot_work_names_its_key_and_the_value_or_what_to_writ
 
 
 @pytest.mark.parametrize("image", ["--privileged", "-v=/:/host", "hello-world --privileged"])
-def test_find_image_privileged_or_another_option_of_docker_run_is_refused(
-    file: Path, image: str
-) -> None:
+def test_find_image_privileged_or_with_another_option_is_refused(file: Path, image: str) -> None:
     refused(file, f"image = '{image}'", f"'{image}'")
 
 

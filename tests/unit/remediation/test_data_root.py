@@ -213,9 +213,7 @@ def test_data_of_more_volumes_than_can_be_looked_up_is_not_known() -> None:
         on_places(guest(DATA, *(f"/v/{number}" for number in range(100))), ["/srv"])
 
 
-def test_data_behind_a_link_and_in_a_volume_of_another_directory_is_found_there(
-    tmp_path: Path,
-) -> None:
+def test_data_behind_a_link_and_in_a_volume_elsewhere_is_found_there(tmp_path: Path) -> None:
     (tmp_path / "data/volumes/x").mkdir(parents=True)
     opts = {"MountType": "none", "MountOpts": "bind", "MountDevice": f"{tmp_path}/disk"}
     (tmp_path / "data/volumes/x/opts.json").write_text(json.dumps(opts, separators=(",", ":")))

@@ -67,9 +67,7 @@ def ran(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_nodes_part_is_rolled_back_and_the_containers_stays_in_the_journal(
-    cluster: Cluster,
-) -> None:
+def test_nodes_part_is_rolled_back_and_the_containers_stays_journalled(cluster: Cluster) -> None:
     code, said, beside = ran("rollback", "--yes")
     assert code == 3
     assert [line.split()[1:5] for line in said.splitlines()[1:]] == [
@@ -108,9 +106,7 @@ def test_rollback_of_a_part_of_the_nodes_part_is_refused(cluster: Cluster) -> No
     assert cluster.values() == ["old", "new", "new", "new"]
 
 
-def test_where_nothing_of_the_container_was_changed_there_is_nothing_to_say(
-    cluster: Cluster,
-) -> None:
+def test_where_nothing_of_the_container_was_changed_nothing_is_said(cluster: Cluster) -> None:
     cluster.away = False
     ran("rollback", "--yes", "--only", "STEP-3")
     cluster.of_container, cluster.of_node = (

@@ -96,9 +96,7 @@ def _drifts(whole: Whole, plan: plan_file.PlanFile) -> list[str]:
     return [step.action.id for step, drift in whole.plan(plan).drifts() if drift]
 
 
-def test_plain_applies_the_least_and_the_journal_names_it_and_any_plan_rolls_it_back(
-    tmp_path: Path,
-) -> None:
+def test_plain_applies_the_least_is_journalled_and_any_plan_rolls_it_back(tmp_path: Path) -> None:
     whole, plain = Whole(tmp_path), plan_file.find("plain")
     assert _drifts(whole, plain) == ["docker-engine"]
     conf = whole.on_node.read(whole.config_path(whole.ctid)) or b""
@@ -118,9 +116,7 @@ def test_plain_applies_the_least_and_the_journal_names_it_and_any_plan_rolls_it_
     assert _drifts(whole, plain) == ["container-options", "docker-engine"]
 
 
-def test_plan_with_a_seccomp_list_refuses_an_absent_one_and_assigns_one_that_exists(
-    tmp_path: Path,
-) -> None:
+def test_plan_with_a_seccomp_list_refuses_an_absent_one_or_assigns_it(tmp_path: Path) -> None:
     whole, conf = Whole(tmp_path), f"/etc/pve/lxc/{CTID}.conf"
     mine = replace(plan_file.find("plain"), name="mine", seccomp="/etc/own.seccomp")
     before = whole.on_node.read(conf) or b""

@@ -183,9 +183,7 @@ def test_provision_with_phoenix_runs_phoenix_create(plan: FakePlan) -> None:
 
 
 @pytest.mark.parametrize("described", [b"", b"[]", b"{}", b'{"lxc_configs": {"951": {}}}'])
-def test_provision_of_what_phoenix_does_not_describe_is_ours(
-    described: bytes, plan: FakePlan
-) -> None:
+def test_provision_of_what_phoenix_does_not_know_is_ours(described: bytes, plan: FakePlan) -> None:
     node = Pve(phoenix=True)
     node.described = described
     assert run(node).how == "pct create and the plan"
@@ -307,9 +305,7 @@ _ARGV = ("pct", "create", "950", "t.tar", "--password", "hunter2 and hunter3", "
 
 
 @pytest.mark.parametrize("made", ["by create", "by provision"])
-def test_provision_tells_its_argv_without_secrets(
-    made: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_provision_tells_its_argv_masked(made: str, capsys: pytest.CaptureFixture[str]) -> None:
     node = Pve()
     if made == "by create":
         create(Pct(node), 950, _ARGV, printing.tell)

@@ -66,9 +66,7 @@ MAPPED = "root in the container is an ordinary user on the node"
 PROFILES = "/sys/kernel/security/apparmor/profiles"
 
 
-def test_read_only_scenarios_are_asked_together_up_to_one_that_changes_something(
-    world: World,
-) -> None:
+def test_read_only_scenarios_are_asked_together_up_to_one_that_mutates(world: World) -> None:
     node, shared, foresight = world
     first = together(
         Item(ENFORCED),
@@ -148,9 +146,7 @@ def test_scenario_is_foreseen_once_and_the_next_one_anew(world: World) -> None:
     assert PROFILES not in node.trips[-1], "a scenario that is over is asked for again"
 
 
-def test_answers_are_forgotten_when_a_scenario_of_another_target_came_in_between(
-    world: World,
-) -> None:
+def test_answers_are_forgotten_after_a_scenario_of_another_target(world: World) -> None:
     """The other target's container may be on the same node, and its scenario may change that."""
     node, shared, foresight = world
     first = together(

@@ -59,9 +59,7 @@ def scenario(finalizers: list[Callable[[], Any]]) -> Any:
     return SimpleNamespace(addfinalizer=finalizers.append)
 
 
-def test_image_is_loaded_is_removed_afterwards_unless_it_was_there(
-    scenario: Any, finalizers: list[Any]
-) -> None:
+def test_image_is_loaded_is_removed_unless_it_existed(scenario: Any, finalizers: list[Any]) -> None:
     guest = Guest()
     assert probe.image_is_loaded(guest, scenario).ok
     assert guest.images == {probe.PROBE}

@@ -49,9 +49,7 @@ def test_package_has_features_sentences_and_definitions() -> None:
 
 
 @pytest.mark.parametrize(("file", "kind", "sentence"), sorted(set(sentences())))
-def test_sentence_of_a_feature_has_exactly_one_definition(
-    file: str, kind: str, sentence: str
-) -> None:
+def test_sentence_of_a_feature_has_one_definition(file: str, kind: str, sentence: str) -> None:
     assert len(matching(kind, sentence)) == 1, f"{file}: {sentence}"
 
 

@@ -401,9 +401,7 @@ def test_every_process_that_the_stricter_scenario_has_judged_is_asked_again_only
         steps.every_process_is_confined(Runtime(node), 950, plan_file.find("plain"), proved)
 
 
-def test_every_process_while_one_enters_the_container_is_green(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_every_process_while_one_enters_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
     entering = Process(91, *ENTERING)
     confined, another = (INIT, Process(91, "sh", UNDER)), (INIT, Process(92, *ENTERING))
     every_process(monkeypatch, (INIT, entering), confined, confined)
@@ -460,9 +458,7 @@ def refused(
     return lines_of(steps.refused_by_the_profile, Runtime(node), node, 950, NAME)
 
 
-def test_refused_by_the_profile_is_green_and_additions_are_advice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_refused_by_the_profile_is_green_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(monkeypatch) == ("4 attempts, each refused",)
     (line,) = refused(monkeypatch, number=3)
     assert line == "3 attempts, each refused; the node has no firmware to list"
@@ -471,9 +467,7 @@ def test_refused_by_the_profile_is_green_and_additions_are_advice(
     assert lines[1].endswith("and 2 more")
 
 
-def test_refused_by_the_profile_where_it_allows_names_the_attempts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_refused_by_the_profile_that_allows_names_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     with not_compliant("950", "a; b", NAME):
         refused(monkeypatch, "a", "b")
     with not_compliant("'x'", "change_profile,"):

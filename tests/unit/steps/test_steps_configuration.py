@@ -105,9 +105,7 @@ def test_container_is_given_what_proxmox_takes_for_yes_is_green(value: str) -> N
         (f"{GOOD}[pve:pending]\nfeatures: fuse=1\n", ("takes away nesting:", "--revert features")),
     ],
 )
-def test_container_is_given_by_a_line_that_proxmox_does_not_read_names_it(
-    conf: str, named: tuple[str, ...]
-) -> None:
+def test_container_is_given_by_an_unread_line_names_it(conf: str, named: tuple[str, ...]) -> None:
     with not_compliant(*named):
         steps.container_is_given(pct(conf), 950, "nesting")
 
@@ -159,9 +157,7 @@ def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
         ),
     ],
 )
-def test_every_line_is_in_effect_where_one_is_not_names_it(
-    conf: str, named: tuple[str, ...]
-) -> None:
+def test_every_line_is_in_effect_but_for_one_names_it(conf: str, named: tuple[str, ...]) -> None:
     steps.every_line_is_in_effect(pct(), 950)
     for harmless in (
         f"[pre]\n{PROFILE}: p\nhostname: x\n",
@@ -220,9 +216,7 @@ def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.
     return line
 
 
-def test_fuse_can_be_opened_that_both_see_as_10_229_is_green(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_fuse_can_be_opened_that_both_see_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
     said = open_fuse(DEVICE, FUSE_DEVICE, monkeypatch)
     assert said == "/dev/fuse is a character device 10:229"
 
@@ -501,9 +495,7 @@ def units_failed(
     return lines_of(of_target.no_unit_failed, *given)
 
 
-def test_no_unit_failed_where_one_was_denied_something_is_red(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_no_unit_failed_where_one_was_denied_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     with not_compliant("1 unit", "b.service", "allow it: /x"):
         units_failed(monkeypatch, ITS_OWN)
     hidden = failed_units.Log(500.0, ((100.5, audit_records.parse(ITS_OWN)[0]),))

@@ -178,9 +178,7 @@ def test_storage_driver_is_wrong_by_either_witness_is_red(
 
 
 @pytest.mark.parametrize("driver", ["overlay2", "fuse-overlayfs", "overlayfs", "vfs"])
-def test_driver_does_not_copy_is_any_of_the_plan_and_never_vfs(
-    driver: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_driver_does_not_copy_is_any_but_vfs(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = "io.containerd.snapshotter.v1" if driver == "overlayfs" else ""
     Dockerd(engine(driver, kind=kind)).runs(monkeypatch)
     inside = Machine({}, {INFO: cli(driver), SHOW: UNIT})
@@ -304,9 +302,7 @@ def greets(docker_run: steps.DockerRun, inside: Transport | None = None) -> None
     hello_world.it_greets(guest, Runtime(Machine()), 950, docker_run, "hello-world", plain)
 
 
-def test_it_greets_where_it_failed_or_said_something_else_is_red(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_it_greets_where_it_said_something_else_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     greets(run(out=GREETING))
     failed = run(125, GREETING, "create keyring x: function not implemented")
     for told in (engine(), None):
@@ -324,9 +320,7 @@ def absent(argv: list[str]) -> tuple[int, bytes, bytes]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_docker_command_without_docker_says_that_it_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_docker_command_without_docker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     no_dockerd(monkeypatch)
     guest = Answering(absent, "container 950")
     with not_compliant(steps.NO_DOCKER):
@@ -458,9 +452,7 @@ def test_hello_world_runs_with_an_image_of_other_ids_is_undetermined(
         hello_runs((1, "", said), monkeypatch, log=log, users=HOLE)
 
 
-def test_hello_world_runs_with_an_id_in_a_hole_of_the_map_is_red(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_hello_world_runs_with_an_id_in_a_hole_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     with not_compliant("files of user 1000", "has a hole there"):
         hello_runs((1, "", HELD), monkeypatch, users=HOLE)
     with naming(FactError, "hello-world"):  # every id is mapped: the image is to blame

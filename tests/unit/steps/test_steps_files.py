@@ -138,9 +138,7 @@ def test_install_script_installs_once_where_it_does_not_names_what_is_wrong(
         ),
     ],
 )
-def test_install_script_enters_but_for_one_command_names_it(
-    pattern: str, new: str, told: str
-) -> None:
+def test_install_script_enters_but_for_one_names_it(pattern: str, new: str, told: str) -> None:
     with not_compliant(told):
         steps.install_script_enters(install(changed(INSTALL, pattern, new)), TARGET)
 
@@ -204,9 +202,7 @@ GOOD = '{"storage-driver": "fuse-overlayfs", "registry-mirrors": []}'
         ('{"labels": ["a=\udcfc"]}', "utf-8"),
     ],
 )
-def test_daemon_json_names_another_driver_or_is_no_json_is_red(
-    content: str | None, named: str
-) -> None:
+def test_daemon_json_with_another_driver_or_no_json_is_red(content: str | None, named: str) -> None:
     driver_named(GOOD)
     with not_compliant(named):
         driver_named(content)
@@ -354,9 +350,7 @@ def judge(node: Journaled, now: str | None) -> str:
         (applied(MIRROR, OURS, ctid=951), KEPT, "has debug, registry-mirrors; the"),
     ],
 )
-def test_daemon_json_kept_names_the_settings_it_kept(
-    node: Journaled, now: str | None, said: str
-) -> None:
+def test_daemon_json_kept_names_what_it_kept(node: Journaled, now: str | None, said: str) -> None:
     node.files.setdefault(CONTAINERS, None)
     assert judge(node, now).startswith(said)
 
@@ -372,9 +366,7 @@ def test_daemon_json_kept_names_the_settings_it_kept(
         (made_by_phoenix(MIRROR), KEPT.replace("m.example", "n.example"), "registry-mirrors"),
     ],
 )
-def test_daemon_json_kept_that_lost_settings_names_them(
-    node: Journaled, now: str, lost: str
-) -> None:
+def test_daemon_json_kept_without_settings_names_them(node: Journaled, now: str, lost: str) -> None:
     with not_compliant() as raised:
         judge(node, now)
     assert str(raised.value).endswith(f": {lost}")

@@ -256,9 +256,7 @@ def test_letter_of_the_plan_that_cannot_be_followed_is_undetermined() -> None:
             steps.letter_of_the_plan(existing(good | {line: (1, "", "it is held")}))
 
 
-def test_rolled_back_by_force_without_a_refusal_first_is_red(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_rolled_back_by_force_without_refusal_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     forced: list[bool] = []
 
     def roll_back(_: object, *, force: bool = False) -> None:
@@ -274,9 +272,7 @@ def test_rolled_back_by_force_without_a_refusal_first_is_red(
         steps.rolled_back_by_force(lambda: None)
 
 
-def test_part_is_applied_and_rolled_back_counts_its_actions(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_part_is_applied_and_rolled_back_counts_actions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "apply", lambda one: one.applied)
     monkeypatch.setattr(steps, "roll_back", lambda one: one.back)
     changed, same = SimpleNamespace(changed=True), SimpleNamespace(changed=False)

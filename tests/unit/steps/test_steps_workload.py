@@ -189,9 +189,7 @@ def test_published_port_is_asked_at_the_own_address_if_there_is_one(tmp_path: Pa
     assert "no IPv4 route" in ran(tmp_path, script, "x", "", docker=docker, perl="")
 
 
-def test_volume_with_only_what_the_restarted_writer_wrote_lost_what_was_in_it(
-    tmp_path: Path,
-) -> None:
+def test_volume_with_only_what_the_restarted_writer_wrote_lost_its_text(tmp_path: Path) -> None:
     docker = f"echo {tmp_path}"
     kept = program("steps", "kept.sh"), "volume", steps._KEPT_WORD
     (tmp_path / "first").touch()

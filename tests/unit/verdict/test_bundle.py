@@ -115,9 +115,7 @@ def test_bundle_of_the_same_report_is_the_same_bytes(reports: Path, tmp_path: Pa
     assert [*unpacked(one)] == [HELD, PAGE, STATEMENT, "summary.md", RECORD, MANIFEST]
 
 
-def test_bundle_without_allowed_signers_says_that_nobodys_signature_was_checked(
-    signed: Path,
-) -> None:
+def test_bundle_without_allowed_signers_says_nobodys_signature_was_checked(signed: Path) -> None:
     code, said = told("verify", signed)
     assert code == 0
     assert "nobody's signature was checked: name --allowed-signers" in said

@@ -118,9 +118,7 @@ def test_scenario_that_neither_run_asked_is_none_of_the_comparison() -> None:
         ({"targets": [msgspec.structs.replace(NODE, host_key="ssh-ed25519 B")]}, "another node"),
     ],
 )
-def test_verdicts_of_another_gate_plan_or_node_are_incomparable(
-    more: dict[str, Any], why: str
-) -> None:
+def test_verdicts_of_another_gate_or_node_are_incomparable(more: dict[str, Any], why: str) -> None:
     for after in ({"a": GREEN}, {"b": RED}):
         rows = compared(run({"a": GREEN}), run(after, LATER, **more))
         assert {row.change for row in rows} == {Change.INCOMPARABLE}

@@ -34,9 +34,7 @@ def test_explanation_that_can_be_given_is_unchanged() -> None:
 @pytest.mark.parametrize(
     "error", [FactError("no log"), TransportError("gone"), CommandFailed(FAILED)]
 )
-def test_explanation_that_cannot_be_given_leaves_the_verdict_and_says_why(
-    error: RemediationError,
-) -> None:
+def test_explanation_that_fails_leaves_the_verdict_and_says_why(error: RemediationError) -> None:
     holds = False
     with pytest.raises(AssertionError) as red:
         assert holds, f"the guest is degraded{why(error)}"

@@ -29,9 +29,7 @@ def test_gate_where_reports_cannot_be_written_is_undetermined_and_asks_nothing(t
 
 
 @pytest.mark.parametrize("whose", ["a link", "the user 65534"])
-def test_gate_whose_reports_are_a_link_or_anothers_changes_nothing_there(
-    toy: Toy, whose: str
-) -> None:
+def test_gate_whose_reports_are_a_link_or_anothers_changes_nothing(toy: Toy, whose: str) -> None:
     reports, elsewhere = toy.path / "reports", toy.path / "elsewhere"
     elsewhere.mkdir(mode=0o755)
     if whose == "a link":
@@ -65,9 +63,7 @@ def test_gate_where_reports_are_another_programs_deletes_nothing(toy: Toy, place
     assert result.exists()
 
 
-def test_claim_where_the_disk_is_full_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claim_on_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 

@@ -114,9 +114,7 @@ def test_waived_clause_with_another_scenario_that_is_undetermined_is_undetermine
     assert (clauses["VAL-2"]["verdict"], clauses["VAL-2"]["waived"]) == ("undetermined", False)
 
 
-def test_waiver_of_a_rollback_that_is_not_exact_or_of_a_shared_cause_waives_nothing(
-    toy: Toy,
-) -> None:
+def test_waiver_of_an_inexact_rollback_or_of_a_shared_cause_waives_nothing(toy: Toy) -> None:
     toy.feature("Then a rollback that fails", name="a", tags="@req:VAL-5")
     assert toy.run(*waive(toy, {"requirement": "VAL-5"})).ret == 5
     toy.conftest("""
@@ -195,9 +193,7 @@ def test_waiver_of_a_scenario_that_was_interrupted_waives_nothing(toy: Toy) -> N
         ("[[waivers]]\n", "no such key: waivers (did you mean waiver?)"),
     ],
 )
-def test_waivers_with_a_wrong_key_or_date_are_one_error(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_waivers_with_a_wrong_key_or_date_are_refused(tmp_path: Path, text: str, said: str) -> None:
     head = "" if "[" in text else '[[waiver]]\nrequirement = "VAL-2"\n'
     (tmp_path / "waivers.toml").write_text(head + text)
     with pytest.raises(UsageError) as error:

@@ -170,9 +170,7 @@ def test_connection_serves_a_whole_run_once_a_node() -> None:
         ({}, False),
     ],
 )
-def test_untouched_node_is_one_without_either_file_of_the_plan(
-    files: dict[str, bytes], is_on: bool
-) -> None:
+def test_untouched_node_has_neither_file_of_the_plan(files: dict[str, bytes], is_on: bool) -> None:
     FILES.clear()
     FILES.update(files)
     left, said = left_of([Item(THERE, "mutates", "untouched")])
@@ -271,9 +269,7 @@ def test_gate_in_shards_is_merged_to_the_record_of_a_whole_run(tmp_path: Path) -
     assert (tmp_path / "merged/junit.xml").is_file()
 
 
-def test_gate_in_a_shard_without_a_node_ends_with_0_and_says_that_it_judged_nothing(
-    tmp_path: Path,
-) -> None:
+def test_gate_in_a_shard_without_a_node_ends_with_0_having_judged_nothing(tmp_path: Path) -> None:
     seen = ran(tmp_path, *TWO_NODES, "--shard", "3/3")
     assert (seen.returncode, seen.stderr) == (0, "")
     assert [line for line in seen.stdout.splitlines() if line] == [

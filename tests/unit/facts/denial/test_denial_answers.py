@@ -194,9 +194,7 @@ ANSWERS = ANSWERS.replace("LAYER", _LAYER).replace("BUILT", _BUILT)
 
 
 @pytest.mark.parametrize("block", re.split(r"\n(?=\w)", ANSWERS.strip()))
-def test_answers_of_each_operation_and_its_rule_is_one_that_apparmors_parser_takes(
-    block: str,
-) -> None:
+def test_answers_of_each_operation_have_a_rule_that_apparmors_parser_takes(block: str) -> None:
     record, *lines = block.splitlines()
     expected = dict(line.strip().split(": ", 1) for line in lines)
     denied = denial(record)

@@ -58,9 +58,7 @@ def test_read_of_auditds_log_takes_every_rotated_file_and_no_other_record(tmp_pa
     assert len(found.started) > 1
 
 
-def test_read_knows_the_start_of_a_process_although_another_calls_itself_like_its_line(
-    tmp_path: Path,
-) -> None:
+def test_read_knows_the_start_of_a_process_that_another_imitates(tmp_path: Path) -> None:
     def started() -> float:
         parts = denial_log._parts_of(script(AUDITD, tmp_path).stdout)
         return denial_log._parsed(parts, "").started[os.getpid()]
@@ -196,9 +194,7 @@ HEX = STACK.format("a b").encode().partition(b'label="')[2].partition(b'"')[0].h
         "another script's digit",
     ],
 )
-def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
-    line: str, whose: int | str
-) -> None:
+def test_attribute_of_a_generated_profile_is_its_container(line: str, whose: int | str) -> None:
     assert attribute(parse(line), ProcessNotes()) == [whose]
     agreed = ProcessNotes("", {1985: frozenset({str(whose), "?"})})
     if whose == 200:  # the cgroup of that name was still there

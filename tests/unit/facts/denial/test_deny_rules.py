@@ -145,9 +145,7 @@ def test_read_follows_includes_and_names_those_that_are_missing(tmp_path: Path) 
     ]
 
 
-def test_forbidding_rule_of_a_child_profile_is_found_by_the_kernels_name_for_it(
-    tmp_path: Path,
-) -> None:
+def test_forbidding_rule_of_a_child_profile_is_found_by_the_kernels_name(tmp_path: Path) -> None:
     child = "profile child { deny /proc/kcore r, }"
     assert forbids(tmp_path, child, of_file(more='profile="p//child"')) == []
     file = tmp_path / "profile"

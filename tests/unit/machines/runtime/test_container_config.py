@@ -161,9 +161,7 @@ def test_same_beside_volumes_of_a_file_rewritten_by_pct_is_true() -> None:
         ("rubbish\n", "rubbish of another\n", False),
     ],
 )
-def test_same_beside_volumes_is_true_where_disks_and_snapshots_alone_differ(
-    was: str, is_: str, same: bool
-) -> None:
+def test_same_beside_volumes_allows_disks_and_snapshots(was: str, is_: str, same: bool) -> None:
     assert was in WRITTEN
     assert container_config.same_beside_volumes(WRITTEN.replace(was, is_, 1), WRITTEN) is same
 
@@ -258,9 +256,7 @@ NOW = "features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: ours\nlxc.incl
         ("lxc.apparmor.profile: ours\n", ()),
     ],
 )
-def test_lost_at_next_stop_is_what_a_pending_change_takes_away(
-    pending: str, lost: tuple[str, ...]
-) -> None:
+def test_lost_at_next_stop_is_what_pending_takes_away(pending: str, lost: tuple[str, ...]) -> None:
     text = f"{NOW}[pve:pending]\n{pending}[pre]\nfeatures: fuse=0\n"
     assert container_config.lost_at_next_stop(container_config.parse("", text), DOCKERS) == lost
 

@@ -36,9 +36,7 @@ def test_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) 
     assert ssh.run(["true"]).ok
 
 
-def test_host_key_of_a_machine_is_what_it_showed_at_the_connection(
-    home: Path, server: Sshd, ssh: Ssh
-) -> None:
+def test_host_key_of_a_machine_is_what_it_showed(home: Path, server: Sshd, ssh: Ssh) -> None:
     layer = Recorded(ssh, lambda _: None)
     assert layer.host_key == ""
     layer.run(["true"])

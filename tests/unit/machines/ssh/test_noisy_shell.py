@@ -84,9 +84,7 @@ def test_ssh_to_a_shell_that_runs_nothing_is_refused(
     assert "bashrc" not in str(raised.value), "that is of a shell which runs the command"
 
 
-def test_ssh_to_a_shell_that_complains_on_standard_error_alone_is_answered(
-    home: Path, tmp_path: Path
-) -> None:
+def test_ssh_to_a_shell_with_complaints_on_standard_error_works(home: Path, tmp_path: Path) -> None:
     """A locale that is missing there: nobody reads that for an answer."""
     with login(home, tmp_path, FIRST.format("echo setlocale: no such locale >&2")) as ssh:
         assert ssh.run(["echo", "on"]).text == "on\n"
@@ -114,9 +112,7 @@ def test_hold_of_one_that_ends_says_how(ssh: Ssh) -> None:
         assert (raised.value.result.exit_code, raised.value.result.stderr) == (7, b"no\n")
 
 
-def test_hold_of_one_that_says_nothing_is_given_up(
-    ssh: Ssh, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hold_of_one_that_is_silent_is_given_up(ssh: Ssh, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("docker_lxc_gate.machines.transport.HOLD_TIMEOUT", 0.5)
     for on in (ssh, Local()):
         with naming(TransportError, "cat", "held", "0.5 s"):

@@ -46,9 +46,7 @@ def wait_for(what: Path) -> str:
     return what.read_text().strip()
 
 
-def test_refused_key_names_the_user_and_a_command_to_try(
-    home: Path, server: Sshd, tmp_path: Path
-) -> None:
+def test_refused_key_names_the_user_and_a_command(home: Path, server: Sshd, tmp_path: Path) -> None:
     stranger = new_key(tmp_path / "stranger")
     (home / ".ssh/id_ed25519").unlink()
     with pytest.raises(TransportError) as raised:
@@ -235,9 +233,7 @@ def test_ssh_with_no_key_says_where_it_looked(home: Path, server: Sshd) -> None:
 
 
 @pytest.mark.parametrize("stated", [True, False], ids=["by the target", "the user's own"])
-def test_ssh_with_a_key_that_others_may_read_does_not_offer_it(
-    home: Path, server: Sshd, stated: bool
-) -> None:
+def test_ssh_offers_no_key_that_others_may_read(home: Path, server: Sshd, stated: bool) -> None:
     """OpenSSH does not, either: what works here must work by hand."""
     key = home / ".ssh/id_ed25519"
     key.chmod(0o644)
@@ -314,9 +310,7 @@ def test_log_of_paramiko_is_not_told_beside_the_error(
     assert "Exception (client)" not in seen.stderr
 
 
-def test_name_that_nobody_knows_cannot_be_reached(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_name_that_nobody_knows_is_unreachable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 

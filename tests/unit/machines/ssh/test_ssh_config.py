@@ -172,9 +172,7 @@ OURS = "~/.ssh/config: the Proxy"
         ),
     ],
 )
-def test_route_by_a_configuration_that_leads_nowhere_is_refused(
-    home: Path, text: str, said: str
-) -> None:
+def test_route_of_a_configuration_to_nowhere_fails(home: Path, text: str, said: str) -> None:
     with pytest.raises(TransportError) as raised:
         configured(home, text, SshAddress("a"))
     assert str(raised.value) == said.format(path=f"{home}/.ssh/config")

@@ -433,9 +433,7 @@ def test_apply_on_a_release_without_docker_cli_installs_none(guest: Guest) -> No
     assert "docker-cli" not in guest.status
 
 
-def test_apply_where_a_policy_keeps_packages_from_starting_services_starts_docker(
-    guest: Guest,
-) -> None:
+def test_apply_where_a_policy_keeps_packages_from_starting_starts_docker(guest: Guest) -> None:
     guest.held_back = True
     ACTION.apply(guest)
     assert not guest.held_back

@@ -67,9 +67,7 @@ def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool
 
 
 @pytest.mark.parametrize("was", [True, False])
-def test_rollback_after_the_user_started_or_stopped_the_container_is_exact(
-    tmp_path: Path, was: bool
-) -> None:
+def test_rollback_after_the_user_started_or_stopped_it_is_exact(tmp_path: Path, was: bool) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=was)
     before = it.look()
     apply(it.plan())
@@ -186,9 +184,7 @@ def test_side_effect_of_options_names_what_is_removed_at_its_end(it: World) -> N
     assert sentence == "container 950: it is restarted; /web, started with --rm, goes for good"
 
 
-def test_side_effect_of_options_of_a_stopped_container_is_that_it_is_stopped_again(
-    tmp_path: Path,
-) -> None:
+def test_side_effect_of_options_of_a_stopped_container_is_a_stop_again(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=False)
     assert apply_side_effects(Seen.of(it.plan())) == []
     apply(it.plan())

@@ -443,9 +443,7 @@ def test_rollback_moves_images_without_layers_aside(tmp_path: Path) -> None:
     assert (aside / "image" / OURS).is_dir()
 
 
-def test_rollback_of_an_older_before_image_keeps_images_that_it_does_not_list(
-    tmp_path: Path,
-) -> None:
+def test_rollback_of_an_older_before_image_keeps_images_it_does_not_list(tmp_path: Path) -> None:
     """Written by an earlier version: it says of which drivers there were layers, and no more."""
     it = world(str(tmp_path), layers=frozenset({"vfs"}))
     before = it.look()

@@ -137,9 +137,7 @@ def test_rollback_of_a_cut_off_removal_ends_it_and_purges(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("status", ["iHR", "iFR", "iUR"])
-def test_rollback_of_a_half_unpacked_package_reinstalls_and_purges_it(
-    tmp_path: Path, status: str
-) -> None:
+def test_rollback_of_a_half_unpacked_package_purges_it(tmp_path: Path, status: str) -> None:
     """Seen of a power cut in the middle of an unpacking: dpkg refuses to remove such a package."""
     apt = Apt(NEEDS, {"libfuse3-4": "ii"})
     apply(plan(tmp_path, apt))
@@ -288,9 +286,7 @@ def test_rollback_with_an_edited_conffile_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["", "rc"])
-def test_rollback_with_a_conffile_edited_after_a_second_apply_is_refused(
-    tmp_path: Path, left: str
-) -> None:
+def test_rollback_with_a_conffile_edited_after_apply_is_refused(tmp_path: Path, left: str) -> None:
     """What comes back is what the first run found, and that the package was not there."""
     apt = Apt(NEEDS, {})
     apply(plan(tmp_path, apt))

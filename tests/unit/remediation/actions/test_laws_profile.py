@@ -117,9 +117,7 @@ BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(
 
 @pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_profile_killed_at_any_command_is_rolled_back(
-    laid: Laid, policy: bytes, back: bool
-) -> None:
+def test_profile_killed_at_any_command_is_restored(laid: Laid, policy: bytes, back: bool) -> None:
     comes_back_wherever_killed(
         lambda name: world(name, laid, policy),
         lambda it: (it.look(), it.cache_is_true()),
@@ -128,9 +126,7 @@ def test_profile_killed_at_any_command_is_rolled_back(
     )
 
 
-def test_rollback_to_a_broken_profile_restores_the_loaded_policy_without_a_cache(
-    tmp_path: Path,
-) -> None:
+def test_rollback_to_a_broken_profile_restores_the_policy_without_a_cache(tmp_path: Path) -> None:
     """What the kernel holds is older than the file, which somebody broke since."""
     it = world(str(tmp_path), Laid(content=b"profile {\n", nanoseconds=7), compiled(THEIRS))
     before = it.look()

@@ -100,9 +100,7 @@ def test_rollback_of_an_edit_while_apply_ran_is_refused(tmp_path: Path) -> None:
     assert b"memory: 1024" in it.config.read_bytes()
 
 
-def test_rollback_that_is_refused_shows_the_edit_and_nothing_that_proxmox_rewrote(
-    tmp_path: Path,
-) -> None:
+def test_rollback_that_is_refused_shows_the_edit_and_not_proxmoxs_own(tmp_path: Path) -> None:
     it = edited_by_hand(str(tmp_path))
     apply(it.plan())
     stopped_and_started(it)

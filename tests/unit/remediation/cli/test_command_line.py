@@ -58,9 +58,7 @@ TARGETED = [
 @pytest.mark.parametrize(
     "command", sorted({*TARGETED, "denials", "lint"} - {"journal export", "prove"})
 )
-def test_verb_whose_target_cannot_be_reached_says_so_as_json_and_ends_with_3(
-    command: str, how: list[str]
-) -> None:
+def test_verb_whose_target_is_unreachable_ends_with_3_in_json(command: str, how: list[str]) -> None:
     """The port is one where nobody listens."""
     done = CliRunner().invoke(main, [*command.split(), *how, "--target", "x@127.0.0.1:1/950"])
     assert done.exit_code == 3
@@ -589,9 +587,7 @@ def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
     assert backups == []
 
 
-def test_nobody_else_changes_the_node_while_it_is_backed_up(
-    folder: Path, backups: list[str]
-) -> None:
+def test_nobody_changes_the_node_while_it_is_backed_up(folder: Path, backups: list[str]) -> None:
     code, said = ended("apply", "--yes", "--backup")
     assert code == 0
     assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
@@ -684,9 +680,7 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Listened:
 Said = pytest.CaptureFixture[str]
 
 
-def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
-    window: Listened, capsys: Said
-) -> None:
+def test_denials_are_shown_as_they_come_and_stop_nothing(window: Listened, capsys: Said) -> None:
     with _watched(ON, "auto", often=0) as tell:
         for line in ("first", "second", "third"):
             tell(line)
@@ -734,9 +728,7 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(window: Listened, capsys:
     assert "… second\n" in capsys.readouterr().err
 
 
-def test_watch_ends_when_the_plan_fails_and_shows_the_denial(
-    window: Listened, capsys: Said
-) -> None:
+def test_watch_ends_when_the_plan_fails_and_shows_denials(window: Listened, capsys: Said) -> None:
     with suppress(FactError), _watched(ON, "auto", often=3600) as tell:
         tell("first")
         raise FactError("broken")

@@ -126,9 +126,7 @@ def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_denials_of_a_file_that_is_cut_are_shown_and_the_exit_code_is_3(
-    form: str, tmp_path: Path
-) -> None:
+def test_denials_of_a_file_that_is_cut_are_shown_and_end_with_3(form: str, tmp_path: Path) -> None:
     packed = gzip.compress(MOUNT.encode() * 9)
     (tmp_path / "log.gz").write_bytes(packed[:-9])
     result = ran(str(tmp_path / "log.gz"), "--format", form)
@@ -407,9 +405,7 @@ def test_ctrl_c_within_what_is_compressed_ends_with_the_report_and_3(pipe: Pipe)
 
 
 @pytest.mark.parametrize("words", [[], ["--format", "json"], ["--suggest"]])
-def test_pipe_whose_output_cannot_be_written_ends_with_that_error(
-    pipe: Pipe, words: list[str]
-) -> None:
+def test_pipe_whose_output_is_unwritable_ends_with_that_error(pipe: Pipe, words: list[str]) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
 
     def fails() -> bool:

@@ -111,9 +111,7 @@ def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
     assert "No such file or directory" in done.stderr
 
 
-def test_path_that_does_not_exist_leaves_the_others_and_ends_with_2(
-    conf: Path, tmp_path: Path
-) -> None:
+def test_path_that_does_not_exist_leaves_others_and_ends_with_2(conf: Path, tmp_path: Path) -> None:
     conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
     paths = str(tmp_path / "absent"), str(conf)
     done, read = run(*paths), json.loads(run(*paths, "--json").stdout)

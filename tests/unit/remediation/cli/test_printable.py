@@ -102,9 +102,7 @@ def test_cut_says_how_much_it_left_out() -> None:
 
 @pytest.mark.laws
 @pytest.mark.parametrize("what", ["x" * (1 << 20), "x\n" * (1 << 19)], ids=["a line", "lines"])
-def test_console_of_a_megabyte_shows_its_beginning(
-    what: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_console_of_a_megabyte_shows_a_part(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A guest may say so much, and a reader wants the rest to be found."""
     printing.error(what)
     printing.line(what)

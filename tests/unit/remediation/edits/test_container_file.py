@@ -156,9 +156,7 @@ def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str)
         ("lxc.aa_profile: x", "LXC 3"),
     ],
 )
-def test_container_options_with_an_option_that_prevents_a_start_name_it(
-    line: str, named: str
-) -> None:
+def test_container_options_with_an_option_that_bars_a_start_name_it(line: str, named: str) -> None:
     with naming(FactError, "line 2", f"'{line}'", named):
         container_options(f"arch: amd64\n{line}\n".encode())
 

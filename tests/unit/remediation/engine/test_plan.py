@@ -98,9 +98,7 @@ def _mistake(_: Flag) -> None:
 
 
 @pytest.mark.parametrize("error", [fail, _mistake])
-def test_apply_with_an_error_rolls_everything_back(
-    tmp_path: Path, error: Callable[[Flag], None]
-) -> None:
+def test_apply_with_an_error_rolls_all_back(tmp_path: Path, error: Callable[[Flag], None]) -> None:
     one = Flag("one")
     it = plan(tmp_path, one, Flag("two", on_apply=error))
     with naming((RemediationError, ZeroDivisionError), "no"):
@@ -117,9 +115,7 @@ def test_apply_with_drift_that_stays_fails_and_rolls_back(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", ["old", "new"])
-def test_apply_with_drift_from_a_later_action_fails_and_rolls_back(
-    tmp_path: Path, value: str
-) -> None:
+def test_apply_with_drift_of_a_later_action_is_rolled_back(tmp_path: Path, value: str) -> None:
     one, two = Flag("one", value=value), Flag("two")
 
     def spoils(two: Flag) -> None:

@@ -220,9 +220,7 @@ def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     [RemediationError("does not boot"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "unforeseen")],
     ids=["an error", "an unforeseen one"],
 )
-def test_container_that_cannot_start_does_not_stop_the_others(
-    tmp_path: Path, error: Exception
-) -> None:
+def test_container_that_cannot_start_stops_no_others(tmp_path: Path, error: Exception) -> None:
     starts = False
 
     def start_container() -> AbstractContextManager[None]:
