@@ -32,13 +32,7 @@ from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
 from steps.rollback import CTID
-from tests.live.interrupted.interruption import (
-    KINDS,
-    QUARTERS,
-    Points,
-    connected,
-    one_action,
-)
+from tests.live.interrupted.interruption import KINDS, QUARTERS, Points, connected, one_action
 from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Runs, Sweep
 from tests.live.running import DOCKER, PLAIN, bare
 

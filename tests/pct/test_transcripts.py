@@ -107,10 +107,7 @@ def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", OFFLINE)
 def test_pct_in_the_recorded_state_exits_and_says_as_recorded(
-    name: str,
-    node: ScriptedNode,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    name: str, node: ScriptedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = ALL[name]
     code = main(prepare(node, name, tmp_path), node)
@@ -124,19 +121,12 @@ def test_pct_in_the_recorded_state_exits_and_says_as_recorded(
 
 
 # After the call the file is this, or prints as this.
-AFTER = {
-    "create": "config: after create",
-    "set: deletes malformed lines": "file after set",
-}
+AFTER = {"create": "config: after create", "set: deletes malformed lines": "file after set"}
 
 
 @pytest.mark.parametrize(("name", "later"), AFTER.items())
 def test_pct_after_the_call_leaves_the_file_of_the_next_recording(
-    name: str,
-    later: str,
-    node: ScriptedNode,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    name: str, later: str, node: ScriptedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = prepare(node, name, tmp_path)
     assert main(argv, node) == ALL[name].exit

@@ -100,9 +100,7 @@ def gate(folder: Path, *targets: str, containers: int = 0) -> dict[str, Any]:
 
 
 @pytest.mark.laws
-def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
-    tmp_path: Path,
-) -> None:
+def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(tmp_path: Path) -> None:
     told = gate(tmp_path, NODE)
     assert len(told["trips"]) <= 39, "\n".join(told["trips"])
     assert told["starts"] <= 2  # one in the container, and pct list

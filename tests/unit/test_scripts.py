@@ -114,18 +114,14 @@ def pins(ran: list[str]) -> list[str]:
     return [line.split()[-1] for line in ran if "--require-hashes" in line]
 
 
-def test_gate_installs_what_users_need_and_nothing_where_a_developer_has_more(
-    clone: Clone,
-) -> None:
+def test_gate_installs_what_users_need_and_nothing_where_a_developer_has_more(clone: Clone) -> None:
     clone.install("npm")
     assert pins(clone.run("gate", "--target", "root@pve1/950")) == ["constraints.txt"]
     assert pins(clone.run("setup", "--dev")) == ["constraints.txt", "constraints-dev.txt"]
     assert len(pins(clone.run("gate", "--target", "root@pve1/950"))) == 2
 
 
-def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(
-    clone: Clone,
-) -> None:
+def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(clone: Clone) -> None:
     done = clone.start("setup", "--no-labs")
     assert (done.returncode, clone.touched) == (2, False)
     assert "--no-lab" in done.stderr

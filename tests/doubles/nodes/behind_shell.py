@@ -46,9 +46,7 @@ class Node(Transport):
     machine = "node"
 
     def __init__(
-        self,
-        files: dict[str, bytes],
-        says: dict[str, Answer | Callable[[list[str]], Answer]],
+        self, files: dict[str, bytes], says: dict[str, Answer | Callable[[list[str]], Answer]]
     ) -> None:
         self.files, self.says = files, says
         self.trips: list[str] = []

@@ -24,14 +24,7 @@ from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC, roll_back
 from remediation.plan_file import PlanFile
-from tests.doubles.nodes.machines import (
-    COMMANDS,
-    FILES,
-    SCRIPTS,
-    Container,
-    Kernel,
-    Stateful,
-)
+from tests.doubles.nodes.machines import COMMANDS, FILES, SCRIPTS, Container, Kernel, Stateful
 from tests.doubles.nodes.world import OfFolder
 from tests.unit.remediation.actions.test_docker_package import Guest
 

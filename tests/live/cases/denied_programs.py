@@ -343,14 +343,8 @@ TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, 
         lambda: directory("new"),
         lambda place: mount("proof", place, "tmpfs", MS_NOSUID | MS_NODEV),
     ),
-    "mount_odd": (
-        lambda: directory('a b,c*[d]"é'),
-        lambda place: mount("a b", place, "tmpfs", 0),
-    ),
-    "umount": (
-        lambda: mounted("unmounted"),
-        lambda place: call("umount2", str(place).encode(), 0),
-    ),
+    "mount_odd": (lambda: directory('a b,c*[d]"é'), lambda place: mount("a b", place, "tmpfs", 0)),
+    "umount": (lambda: mounted("unmounted"), lambda place: call("umount2", str(place).encode(), 0)),
     "ptrace_trace": (sleeper, trace),
     "ptrace_read": (sleeper, read_of),
     "ptrace_tracedby": (lambda: sleeper(PROFILE), trace, OTHER),
@@ -363,10 +357,7 @@ TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, 
     "change_profile": (nothing, lambda _: enter(ENTERED)),
     "change_onexec": (nothing, lambda _: write_attribute("exec", f"exec {OTHER}")),
     "no_label": (nothing, lambda _: write_attribute("exec", f"exec {ABSENT}")),
-    "nnp": (
-        lambda: call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-        lambda _: enter(STRICT),
-    ),
+    "nnp": (lambda: call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), lambda _: enter(STRICT)),
     "stack": (nothing, lambda _: write_attribute("current", f"stack {STACKED}")),
     "change_hat": (
         nothing,
@@ -384,10 +375,7 @@ TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, 
     ),
     "rmdir": (lambda: directory("rmdir"), lambda place: place.rmdir()),
     "link": (lambda: file(FREE / "target"), lambda target: os.link(target, NONE / "link")),
-    "rename_src": (
-        lambda: file(NONE / "renamed"),
-        lambda place: place.rename(FREE / "renamed-to"),
-    ),
+    "rename_src": (lambda: file(NONE / "renamed"), lambda place: place.rename(FREE / "renamed-to")),
     "rename_dest": (
         lambda: file(FREE / "renamed"),
         lambda place: place.rename(NONE / "renamed-to"),
@@ -493,11 +481,7 @@ def bind(name: str, flags: int) -> Iterator[str | None]:
 for name, tried in TRIED.items():
     added(name, *tried)
 for name, flags in CHANGED.items():
-    added(
-        name,
-        partial(mounted, name),
-        partial(change, flags),
-    )
+    added(name, partial(mounted, name), partial(change, flags))
 for name, number in SENT.items():
     added(name, sleeper, partial(send, number))
 for name, how in USED.items():

@@ -71,8 +71,7 @@ def test_compiled_policy_of_a_file_is_the_hash_of_what_it_compiles_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "older"),
-    [("x (enforce)\n", "y"), (None, "x (enforce)\n"), ("", "x (enforce)\n")],
+    ("current", "older"), [("x (enforce)\n", "y"), (None, "x (enforce)\n"), ("", "x (enforce)\n")]
 )
 def test_label_of_a_process_is_of_either_file_or_an_error(current: str | None, older: str) -> None:
     assert apparmor.label(Machine({CURRENT: current, OLDER: older}), 7) == "x (enforce)"

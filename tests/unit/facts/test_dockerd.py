@@ -236,10 +236,7 @@ def test_find_among_programs_returns_the_containers_own_dockerd(inside: Guest) -
         assert found is not None
         assert found.pid == pid
         assert found.argv[-2:] == ("dockerd", "x")
-        with (
-            inside.serving("/run/c.sock", "x"),
-            naming(FactError, "2 processes", "container 950"),
-        ):
+        with inside.serving("/run/c.sock", "x"), naming(FactError, "2 processes", "container 950"):
             dockerd.find(inside, 950)
 
 

@@ -236,11 +236,7 @@ def test_comparable_after_no_change_keeps_what_a_second_run_must_find(key: str, 
 def test_differences_of_two_records_are_told_both_ways() -> None:
     assert machine_state.differences(
         {"a": "1", "b": "2", "d": "0"}, {"b": "3", "c": "4", "d": "0"}
-    ) == [
-        "a: 1 -> absent",
-        "b: 2 -> 3",
-        "c: absent -> 4",
-    ]
+    ) == ["a: 1 -> absent", "b: 2 -> 3", "c: absent -> 4"]
     for before, after in (({}, {"a": "1"}), ({"a": "1"}, {}), ({}, {})):
         with pytest.raises(FactError):
             machine_state.differences(before, after)

@@ -20,10 +20,7 @@ FAULT = Fault(
     "F99",
     "daemon.json is not JSON",
     "true",
-    red={
-        "installed": ("of {ctid}: line 3", "column 7"),
-        "mount": ("no mount in {ctid}",),
-    },
+    red={"installed": ("of {ctid}: line 3", "column 7"), "mount": ("no mount in {ctid}",)},
     undetermined={"settings": ("is not JSON",)},
     also=("hello",),
 )

@@ -163,9 +163,7 @@ def test_faults_on_the_lab_ends_with_the_worst(
     assert CliRunner().invoke(main, [*came]).exit_code == code
 
 
-def test_faults_on_a_target_that_stopped_early_ends_with_3(
-    came: dict[str, Result],
-) -> None:
+def test_faults_on_a_target_that_stopped_early_ends_with_3(came: dict[str, Result]) -> None:
     came["F01"] = GOOD
     done = CliRunner().invoke(main, ["--target", "root@pve1/950", "--allow-mutation"])
     assert done.exit_code == 3

@@ -82,9 +82,7 @@ TWO = (
 HEALTHY = dict.fromkeys(["driver", "installed"], Found(COMPLIANT))
 
 
-def test_on_target_rolls_each_fault_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_on_target_rolls_each_fault_back(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
     it.answers = [
         HEALTHY,

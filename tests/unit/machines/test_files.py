@@ -110,10 +110,7 @@ def test_change_of_a_file_with_a_flag_names_it_and_the_way_out(
     path.write_text("theirs")
     on = fixed(listed.format(path=path, folder=tmp_path))
     state = files.capture(on, str(path))
-    for change in (
-        lambda: edit(path).apply(on),
-        lambda: files.restore(on, str(path), FileState()),
-    ):
+    for change in (lambda: edit(path).apply(on), lambda: files.restore(on, str(path), FileState())):
         with naming(FactError, path, flag, f"chattr -{flag[0]}"):
             change()
     assert files.capture(on, str(path)) == state

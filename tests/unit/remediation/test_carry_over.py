@@ -257,11 +257,7 @@ OBSTACLES: dict[str, tuple[Callable[[Tree], object], str]] = {
         "privileged",
     ),
     "a mount": (
-        lambda it: _replace(
-            it,
-            "mountinfo",
-            "1 1 0:1 / {}/overlay2 rw - ext4 /dev/a rw\n",
-        ),
+        lambda it: _replace(it, "mountinfo", "1 1 0:1 / {}/overlay2 rw - ext4 /dev/a rw\n"),
         "mounted",
     ),
     "the new driver's": (lambda it: (it.root / it.new).mkdir(), FUSE),

@@ -74,10 +74,7 @@ def test_nodes_part_is_rolled_back_and_the_containers_stays_journalled(cluster: 
         ["the", "flag", "profile", "changed"],
         ["the", "flag", "tunable", "changed"],
     ]
-    assert [line.strip() for line in beside.splitlines()] == [
-        "side effects:",
-        LEFT,
-    ]
+    assert [line.strip() for line in beside.splitlines()] == ["side effects:", LEFT]
     assert cluster.values() == ["old", "old", "new", "new"]
     assert cluster.left() == ["features", "driver"]
     assert not journal(cluster.folder).unfinished()
@@ -111,10 +108,7 @@ def test_where_nothing_of_the_container_was_changed_nothing_is_said(cluster: Clu
     ran("rollback", "--yes", "--only", "STEP-3")
     cluster.of_container, cluster.of_node = (
         cluster.of_container[1:],
-        [
-            *cluster.of_node,
-            cluster.of_container[0],
-        ],
+        [*cluster.of_node, cluster.of_container[0]],
     )
     cluster.away = True
     code, _, beside = ran("rollback", "--yes")

@@ -165,9 +165,7 @@ def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -
     judge(ran=replace(RAN, stderr=b"warning: x: permission denied\n"))  # it ran
 
 
-def test_log_is_watched_until_the_scenario_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_log_is_watched_until_the_scenario_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     window, finalizers, asked = SimpleNamespace(end=lambda: None), list[object](), list[object]()
 
     def opened(*args: object) -> object:

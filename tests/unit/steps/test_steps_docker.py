@@ -167,10 +167,7 @@ def test_storage_driver_is_of_a_docker_that_its_unit_would_start_is_green(
     ],
 )
 def test_storage_driver_is_wrong_by_either_witness_is_red(
-    info: Answer,
-    told: dockerd.Info | None,
-    named: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
+    info: Answer, told: dockerd.Info | None, named: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Dockerd(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
     with not_compliant(*named):
@@ -205,10 +202,7 @@ def root(
     merged: Answer = MERGED,
     data: str = "/var/lib/docker",
 ) -> None:
-    node = Machine(
-        {"/proc/7/mountinfo": table, desired.PROFILE_LOCAL: None},
-        FIRST_PROCESS,
-    )
+    node = Machine({"/proc/7/mountinfo": table, desired.PROFILE_LOCAL: None}, FIRST_PROCESS)
     inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
     probe.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
 
@@ -329,9 +323,7 @@ def test_docker_command_without_docker_says_so(monkeypatch: pytest.MonkeyPatch) 
         greets(steps.DockerRun("gate", guest.run(["docker", "run", "hello-world"])), guest)
 
 
-def test_it_greets_under_vfs_names_the_driver_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_it_greets_under_vfs_names_the_driver_first(monkeypatch: pytest.MonkeyPatch) -> None:
     Dockerd(engine("vfs")).runs(monkeypatch)
     with not_compliant("'vfs', not 'overlay2' or", "127") as raised:
         greets(run(127, err='exec: "/hello": stat /hello: no such file or directory'))
@@ -463,10 +455,7 @@ def test_hello_world_runs_with_an_id_in_a_hole_is_red(monkeypatch: pytest.Monkey
 
 def test_docker_container_runs_and_is_removed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe.secrets, "token_hex", lambda n: "0" * n)
-    lines = [
-        f"docker run -d --name gate-0000 {probe.PROBE} /hello wait",
-        "docker rm -f gate-0000",
-    ]
+    lines = [f"docker run -d --name gate-0000 {probe.PROBE} /hello wait", "docker rm -f gate-0000"]
     inside = Machine({}, dict.fromkeys(lines, "0af9"))
     finalizers: list[Callable[[], Any]] = []
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)

@@ -53,8 +53,7 @@ def test_backups_are_listed_with_who_made_them(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("changes", "asked", "reads"),
-    [(False, False, False), (True, False, True), (False, True, True)],
+    ("changes", "asked", "reads"), [(False, False, False), (True, False, True), (False, True, True)]
 )
 def test_archives_are_read_where_asked_for_and_where_something_may_change(
     changes: bool, asked: bool, reads: bool

@@ -25,11 +25,7 @@ DRIVER = "docker info -f '{{.Driver}}'"
 CONTAINERS, IMAGES, VOLUMES = (
     shlex.join(read.argv) for read in docker.lists(("container", "image", "volume"))
 )
-HELD = {
-    CONTAINERS: "former\n",
-    IMAGES: "hello-world:latest\n",
-    VOLUMES: "",
-}
+HELD = {CONTAINERS: "former\n", IMAGES: "hello-world:latest\n", VOLUMES: ""}
 HAD = "container former, image hello-world:latest"
 
 

@@ -98,7 +98,7 @@ def test_oscal_has_findings_of_what_was_asked_and_excludes_the_rest(three: Toy) 
     assert (risk["status"], risk["deadline"][:10]) == ("deviation-approved", "2999-12-31")
     assert risk["statement"] == "    until 2999-12-31 by o: w"
     assert [each.get("related-risks") for each in result["findings"]] == [
-        *([{"risk-uuid": risk["uuid"]}], None, None, None),
+        *([{"risk-uuid": risk["uuid"]}], None, None, None)
     ]
 
 
@@ -244,7 +244,7 @@ def test_annotations_have_the_worst_first_and_as_an_error(toy: Toy) -> None:
     toy.feature("Then a rollback that fails", name="c")
     said = commands(toy.run("--format", "github"))
     assert [re.sub(" file.*title=", " ", line).partition("%")[0] for line in said] == [
-        *("::error c", "::error b", "::warning a"),
+        *("::error c", "::error b", "::warning a")
     ]
 
 

@@ -47,7 +47,7 @@ def test_record_has_each_scenario_in_the_plans_order_and_why_one_was_not_asked(t
     assert clauses["VAL-2"]["scenarios"] == [a["nodeid"], c["nodeid"]]
     [suite] = suites(toy)
     assert [case.get("name") for case in suite.findall("testcase")] == [
-        *("PRE-1 VAL-3 b", "VAL-2 a", "VAL-2 c", "VAL-4 d"),
+        *("PRE-1 VAL-3 b", "VAL-2 a", "VAL-2 c", "VAL-4 d")
     ]
     assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == [*"4111"]
     [error] = suite.findall("testcase/error")
@@ -66,10 +66,10 @@ def target(request):
     toy.feature('Then the value is "4"')
     toy.run()
     assert [(each["name"], each["host_key"]) for each in toy.verdict()["targets"]] == [
-        *(("pve1/1", "ssh-ed25519 pve1/1"), ("pve2/2", "ssh-ed25519 pve2/2")),
+        *(("pve1/1", "ssh-ed25519 pve1/1"), ("pve2/2", "ssh-ed25519 pve2/2"))
     ]
     assert [(each.get("name"), each.get("errors")) for each in suites(toy)] == [
-        *(("pve1/1", "0"), ("pve2/2", "1")),
+        *(("pve1/1", "0"), ("pve2/2", "1"))
     ]
 
 

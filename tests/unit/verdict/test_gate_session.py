@@ -172,7 +172,7 @@ def pytest_runtest_makereport(item, call):
             "2 scenarios have no result:",
             "  interrupted before it ran",
             "verdict: interrupted (1 compliant, 3 no result)",
-        ],
+        ]
     )
     seen.stdout.no_fnmatch_line("* c *")
     assert len(seen.outlines) < 30

@@ -89,9 +89,7 @@ def test_count_of_a_change_of_policy_takes_the_refused_alone() -> None:
     assert [group.count for group in tally.groups()] == [2]
 
 
-def test_groups_of_more_kinds_than_are_kept_lose_no_denial(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_groups_of_more_kinds_than_are_kept_lose_no_denial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denial_groups, "_MOST_KINDS", 5)
     monkeypatch.setattr(denial_groups, "_REMEMBERED", 3)
     operations = [line(name=f"/{n}") for n in range(20)]

@@ -129,12 +129,7 @@ def test_known_hosts_with_two_keys_for_a_name_takes_either(
 
 @pytest.mark.parametrize(
     ("names", "taken"),
-    [
-        ("!{0},{0}", False),
-        ("{0},!{0}", False),
-        ("!elsewhere,{0}", True),
-        ("{0},!*", False),
-    ],
+    [("!{0},{0}", False), ("{0},!{0}", False), ("!elsewhere,{0}", True), ("{0},!*", False)],
 )
 def test_known_hosts_with_a_negated_name_is_read_as_openssh_does(
     home: Path, server: Sshd, ssh: Ssh, names: str, taken: bool

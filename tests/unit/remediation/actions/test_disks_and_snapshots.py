@@ -195,9 +195,7 @@ def test_rollback_of_pending_changes_is_refused_and_with_force_drops_them(it: Wo
     assert it.config.read_bytes() == BEFORE
 
 
-def test_rollback_of_pending_changes_beside_a_new_disk_drops_the_plans_options(
-    it: World,
-) -> None:
+def test_rollback_of_pending_changes_beside_a_new_disk_drops_the_plans_options(it: World) -> None:
     pending = Section({"memory": "1024", "features": "nesting=0"})
     by_pct(it, CHANGES["resize"], lambda conf: replace(conf, pending=pending))
     roll_back(it.plan(), force=True)
@@ -247,9 +245,7 @@ def test_apply_with_pending_changes_is_refused_and_changes_nothing(tmp_path: Pat
     assert it.plan().journal.entries() == []
 
 
-def test_rollback_of_a_cut_off_run_with_pending_changes_restores_them(
-    tmp_path: Path,
-) -> None:
+def test_rollback_of_a_cut_off_run_with_pending_changes_restores_them(tmp_path: Path) -> None:
     """It was set between the look and the change, which was then refused."""
     it = world(str(tmp_path), Laid(content=b"[pve:pending]\nmemory: 1024\n"), running=False)
     step = it.step()

@@ -408,9 +408,7 @@ def test_capture_with_debians_nuke_script_is_refused(guest: Guest) -> None:
         ACTION.capture(guest)
 
 
-def test_rollback_leaves_a_shared_dependency_to_the_earlier_package(
-    guest: Guest,
-) -> None:
+def test_rollback_leaves_a_shared_dependency_to_the_earlier_package(guest: Guest) -> None:
     first = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
     earlier, before = first.capture(guest), ACTION.capture(guest)
     assert set(earlier.adds) == {"adduser", "fuse3", "fuse-overlayfs"}

@@ -59,10 +59,7 @@ def test_options_applied_to_a_running_container_are_in_effect(laid: Laid, runnin
 def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool) -> None:
     laid = Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
     comes_back_wherever_killed(
-        lambda name: world(name, laid, running=running),
-        World.look,
-        back=back,
-        ways=8,
+        lambda name: world(name, laid, running=running), World.look, back=back, ways=8
     )
 
 
@@ -109,9 +106,7 @@ def test_rollback_of_a_locked_container_is_refused(it: World, tmp_path: Path, fo
     assert (it.look(), flag.value) == (before, "old")
 
 
-def test_apply_with_pending_changes_is_refused_and_rollback_is_not(
-    it: World,
-) -> None:
+def test_apply_with_pending_changes_is_refused_and_rollback_is_not(it: World) -> None:
     """What waits is somebody's decision: apply asks for it before it begins."""
     before = it.look()
     apply(it.plan())
@@ -145,9 +140,7 @@ def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(it: World) 
     assert it.look() == before
 
 
-def test_apply_and_rollback_without_quorum_are_refused_and_the_container_runs_on(
-    it: World,
-) -> None:
+def test_apply_and_rollback_without_quorum_are_refused_and_the_container_runs_on(it: World) -> None:
     """Stopped, it could be neither changed nor started again."""
     it.node.quorate, before = False, it.look()
     (side_effect,) = map(str, apply_side_effects(Seen.of(it.plan())))

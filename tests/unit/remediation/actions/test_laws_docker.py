@@ -156,13 +156,7 @@ def test_driver_holds_the_laws_whatever_was_there(
     with TemporaryDirectory() as name:
         broken = "" if ours else OURS
         it = world(
-            name,
-            laid,
-            layers,
-            running=running,
-            installed=installed,
-            broken=broken,
-            socket=socket,
+            name, laid, layers, running=running, installed=installed, broken=broken, socket=socket
         )
         before = it.look()
         try:

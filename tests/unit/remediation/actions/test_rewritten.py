@@ -166,8 +166,5 @@ def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Pat
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_killed_at_any_command_a_file_edited_by_hand_comes_back(back: bool) -> None:
     comes_back_wherever_killed(
-        edited_by_hand,
-        lambda it: (it.look()[0], it.node.effective is not None),
-        back=back,
-        ways=8,
+        edited_by_hand, lambda it: (it.look()[0], it.node.effective is not None), back=back, ways=8
     )

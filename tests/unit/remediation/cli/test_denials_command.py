@@ -158,9 +158,7 @@ def test_denials_as_json_are_all_members_of_each_kind() -> None:
     assert kcore["container"] is None
 
 
-def test_denials_that_a_profile_forbids_name_the_line_and_are_not_suggested(
-    tmp_path: Path,
-) -> None:
+def test_denials_that_a_profile_forbids_name_the_line_and_are_not_suggested(tmp_path: Path) -> None:
     profile = tmp_path / "profile"
     profile.write_text("include <nothing>\nprofile lxc-phoenix-v2 {\n  audit deny /proc/k* r,\n}\n")
     result = ran(str(KERNEL), "--profile", str(profile))

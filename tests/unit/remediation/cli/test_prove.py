@@ -64,11 +64,7 @@ class Node:
         if module == "docker_lxc_gate":
             assert [
                 each.scenario for each in several(at / options["--waivers"], "waiver", Waiver)
-            ] == [
-                "container-backup",
-                "node-backup",
-                "neighbours",
-            ]
+            ] == ["container-backup", "node-backup", "neighbours"]
             if not self.record:
                 return self.code, b""
             reports = at / "reports"

@@ -3,12 +3,7 @@
 import pytest
 
 from docker_lxc_gate.formats import container_config
-from remediation.edits.container_config import (
-    letting_go,
-    put_back,
-    with_lxc_options,
-    with_options,
-)
+from remediation.edits.container_config import letting_go, put_back, with_lxc_options, with_options
 
 KEYS = ("features", "lxc.apparmor.profile")
 

@@ -88,10 +88,7 @@ def test_options_of_a_plan_with_a_seccomp_list_assign_it_on_each_runtime(old: st
         Machine({"/etc/lxc/own.seccomp": "2\nkeyctl errno 1\n"}), old.encode(), wanted
     )
     proxmox = container_options(old.replace(" =", ":").encode(), wanted)
-    for text, parse in (
-        (plain, container_config.parse_lxc),
-        (proxmox, container_config.parse),
-    ):
+    for text, parse in ((plain, container_config.parse_lxc), (proxmox, container_config.parse)):
         options = parse("", text.decode()).all("lxc.seccomp.profile")
         assert [each.value for each in options] == ["/etc/mine"]
 
@@ -151,10 +148,7 @@ def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str)
 
 @pytest.mark.parametrize(
     ("line", "named"),
-    [
-        ("features: nesting=1,fusion=1", "format error: fusion"),
-        ("lxc.aa_profile: x", "LXC 3"),
-    ],
+    [("features: nesting=1,fusion=1", "format error: fusion"), ("lxc.aa_profile: x", "LXC 3")],
 )
 def test_container_options_with_an_option_that_bars_a_start_name_it(line: str, named: str) -> None:
     with naming(FactError, "line 2", f"'{line}'", named):

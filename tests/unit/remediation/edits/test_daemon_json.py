@@ -25,8 +25,7 @@ DEEP = b"[" * 100_000
 
 
 @pytest.mark.parametrize(
-    "text",
-    [b"{", b"[]", b"{'a': 1}", b"\xff", DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"9" * 5000],
+    "text", [b"{", b"[]", b"{'a': 1}", b"\xff", DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"9" * 5000]
 )
 def test_daemon_json_that_cannot_be_parsed_is_refused(text: bytes) -> None:
     with naming(FactError, "daemon.json"):

@@ -60,11 +60,7 @@ BY_HAND: dict[str, tuple[Callable[[Path], object], str, bytes | None]] = {
         None,
     ),
     "mode": (lambda path: path.chmod(0o600), "mode 644 -> 600", None),
-    "attribute": (
-        lambda path: os.setxattr(path, "user.x", b"1"),
-        "attributes user.x",
-        None,
-    ),
+    "attribute": (lambda path: os.setxattr(path, "user.x", b"1"), "attributes user.x", None),
     "removed": (Path.unlink, "removed", b""),
     "a link": (_link, "link", b"their target"),
 }

@@ -28,10 +28,7 @@ PATH = "/etc/pve/lxc/950.conf"
             replace(FILE, mtime="1795717745"),
             ["time 2026-11-26 18:18:26.000+00:00 -> 2026-11-26 18:29:05.000+00:00"],
         ),
-        (
-            replace(FILE, mtime="9" * 400),
-            [f"time 2026-11-26 18:18:26.000+00:00 -> {'9' * 400}"],
-        ),
+        (replace(FILE, mtime="9" * 400), [f"time 2026-11-26 18:18:26.000+00:00 -> {'9' * 400}"]),
         (replace(FILE, attributes={"SCHILY.xattr.user.\udcff": ""}), ["attributes user.\ufffd"]),
         (FileState(), ["was a file, is absent"]),
         (FileState("link", link="\x1b[2J"), ["was a file, is a link"]),

@@ -31,8 +31,7 @@ def test_entries_are_those_of_one_container(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "expected"),
-    [((), 950), ((950,), 951), ((951,), 950), ((950, 951), None)],
+    ("ended", "expected"), [((), 950), ((950,), 951), ((951,), 950), ((950, 951), None)]
 )
 def test_interrupted_returns_any_containers_unfinished_run(
     tmp_path: Path, ended: tuple[int, ...], expected: int | None

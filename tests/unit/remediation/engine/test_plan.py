@@ -148,16 +148,11 @@ def test_second_apply_that_fails_restores_the_state_before_it(tmp_path: Path) ->
     assert (one.value, two.value, three.value) == ("drifted", "new", "drifted")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
     assert not it.journal.unfinished()
-    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, two, three))] == [
-        "two",
-        "one",
-    ]
+    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, two, three))] == ["two", "one"]
     assert (one.value, two.value, three.value) == ("old", "old", "drifted")
 
 
-def test_second_apply_that_cannot_write_its_journal_changes_nothing(
-    tmp_path: Path,
-) -> None:
+def test_second_apply_that_cannot_write_its_journal_changes_nothing(tmp_path: Path) -> None:
     """Its before-images are not on the disk: the newest that are there are the first run's."""
 
     class Full(Journal):
