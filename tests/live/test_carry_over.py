@@ -9,60 +9,15 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Transport, at_most
 from steps.rollback import CTID
+from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
 from tests.live.running import DOCKER, bare, remediation
 
 _PATIENCE = 1800.0
 #: What a Docker container does to the files of its image and to a volume. Some stay.
-_WRITE = r"""
-my ($word, $stays) = @ARGV;
-my $name = "/gate/\xff\xfe $word";
-sub must { $_[0] or die "$!\n" }
-sub change {
-    unlink or die "$_: $!\n" for "/gate/linked/one", "/gate/attribute", "/gate/data/first";
-    must(rmdir "/gate/data" and mkdir "/gate/data" and mkdir $name);
-    for ("$name/new", "/gate/last", "/gate/owned/user", "/kept/$word") {
-        must(open my $file, ">", $_);
-        must(print $file $word x 1000 and close $file);
-    }
-    must(chown 1234, 65535, "$name/new" and chmod 0641, "/gate/owned/last");
-    must(link "$name/new", "/gate/again" and symlink "\xfe", "/gate/symbolic");
-    must(rename "/gate/owned/setuid", "/gate/renamed");
-}
-change() unless -e $name;  # it is started again
-$SIG{TERM} = sub { exit 0 };
-$| = 1;
-print "done\n";
-sleep 1 while $stays;
-"""
-_FILL = r"""
-set -e
-run="docker run --pull never --mount source=kept,target=/kept"
-docker run --pull never --network none --name changer "$1" perl -e "$3"
-docker commit changer "$2"
-docker rm changer
-docker network create theirs
-$run --name stopped "$2" perl -e "$4" stopped
-$run -d --name running --network theirs "$2" perl -e "$4" running yes
-for _ in $(seq 300); do docker logs running | grep done && exit; sleep 1; done
-exit 1
-"""
-_HELD = r"""
-docker images -a --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
-docker ps -a --no-trunc --format '{{.ID}} {{.Names}}' | sort
-docker ps --format 'runs: {{.Names}}'
-docker volume ls -q
-for name in stopped running former; do
-    echo "$name: diff $(docker diff $name | LC_ALL=C sort | sha256sum | cut -c1-12)"
-    echo "$name: tree $(docker export $name | sha256sum)"
-done
-for name in $(docker images -q --no-trunc | sort -u); do
-    docker history --no-trunc --format '{{.ID}} {{.Size}} {{.CreatedBy}}' $name
-done
-docker save "$1" | tar -xf - --to-command='echo "$TAR_FILENAME $(sha256sum)"' | sort
-docker exec running perl -e "$2"
-find /var/lib/docker/volumes/kept -printf '%P %s %t\n' | sort
-"""
+_WRITE = sample("programs/lab/write.pl")
+_FILL = sample("programs/lab/fill.sh")
+_HELD = sample("programs/lab/held.sh")
 #: The links of a file of which one was removed: overlayfs and fuse-overlayfs count differently.
 _LINKS = re.compile(r" [0-9]+:")
 #: Of an inspected object: what another driver, or a start, changes.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from proof.faults.catalogue import chosen
 from proof.faults.states import WITHOUT_BACKUPS
+from tests.doubles.samples import sample
 
 
 @dataclass(frozen=True)
@@ -49,33 +50,9 @@ def _fault(name: str) -> str:
 _RUN = "inside docker run --pull never {} hello-world || true"
 _RESTART_DOCKER = "inside systemctl restart docker"
 #: Docker's rules use xt_addrtype. Without them it can be unloaded, and then nothing loads it again.
-_NO_ADDRTYPE = """
-inside systemctl stop docker.socket docker
-inside iptables -t nat -F
-for _ in $(seq 20); do
-    [ -d /sys/module/xt_addrtype ] || break
-    rmmod xt_addrtype 2>/dev/null || sleep 1
-done
-[ ! -d /sys/module/xt_addrtype ]
-echo 'install xt_addrtype /bin/false' >/etc/modprobe.d/no-addrtype.conf
-inside systemctl start docker || true
-"""
-_GPU = """
-keep
-mkdir -p /dev/dri
-mknod -m 660 /dev/dri/renderD190 c 226 190
-entry='/dev/dri/renderD190 dev/dri/renderD190 none bind,create=file 0 0'
-echo "lxc.mount.entry: $entry" >>"$conf"
-restart
-"""
-_DATA = """
-keep
-mkdir /srv/data
-chown 1000:1000 /srv/data
-echo 'lxc.mount.entry: /srv/data data none bind,create=dir 0 0' >>"$conf"
-restart
-inside docker create -v /data:/data hello-world
-"""
+_NO_ADDRTYPE = sample("programs/lab/no_addrtype.sh")
+_GPU = sample("programs/lab/gpu.sh")
+_DATA = sample("programs/lab/data.sh")
 
 #: Of each problem, the row that takes the least time comes first: CI runs that of every fourth one.
 ROWS = (

@@ -8,16 +8,10 @@ from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from proof.faults.fault import CTID, HEALTHY, HELPER
 from proof.faults.scenarios import scenarios
 from remediation import plan_file
+from tests.doubles.samples import sample
 
 #: 952, reserved on the lab's target, under the profile and denied something twice a second.
-_NEIGHBOUR = """
-create 952 neighbour --features nesting=1
-echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/952.conf
-pct start 952
-(ctid=952; settled)
-systemd-run -q --unit=denied pct exec 952 --keep-env 0 -- \
-    sh -c 'while sleep 0.5; do perl -e "socket(S, 38, 5, 0)"; done'
-"""
+_NEIGHBOUR = sample("programs/lab/neighbour.sh")
 #: The same, which stops while the log is watched and 950 has been restarted: it is gone with all
 #: its processes. Whoever watches holds a program on the node that has the file's name.
 _GONE = (
@@ -45,30 +39,10 @@ create 953 other
 echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
 """
 #: As in a guest whose network systemd-networkd does not manage: it waits in vain, and fails.
-_WAITS = """
-unit=systemd-networkd-wait-online.service
-inside systemctl -q unmask $unit
-inside mkdir -p /etc/systemd/system/$unit.d
-printf '[Service]\\nExecStart=\\nExecStart=/usr/lib/systemd/systemd-networkd-wait-online %s\\n' \
-    '--interface=none0 --timeout=4' | into /etc/systemd/system/$unit.d/vain.conf
-inside systemctl daemon-reload
-inside systemctl -q enable $unit
-inside systemctl start $unit || true
-"""
+_WAITS = sample("programs/lab/waits_in_vain.sh")
 #: Units and processes that come and go, a lease that is renewed, and a Docker container with a port
 #: that ends and is started again, all of the time.
-_CHURN = """
-inside docker run -d --restart always -p 8080:80 hello-world >/dev/null
-unit churn.service <<'END'
-[Service]
-ExecStart=/bin/sh -c 'while :; do systemd-run -q --wait true; networkctl renew eth0; \\
-systemctl start systemd-tmpfiles-clean; sleep 5; done'
-[Install]
-WantedBy=multi-user.target
-END
-inside systemctl enable -q churn
-systemd-run -q --unit=churn sh -c 'while :; do systemd-run -q --wait true; sleep 5; done'
-"""
+_CHURN = sample("programs/lab/churn.sh")
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,10 @@ from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
 
-CONF = """#a test
-arch: amd64
-features: nesting=1,mount=nfs
-lxc.apparmor.profile: unconfined
-lxc.apparmor.profile: generated
-
-[pre]
-arch: amd64
-lxc.apparmor.profile: old
-"""
+CONF = sample("container_config/edited.conf")
 
 
 def test_options_go_before_the_first_section_and_once() -> None:
