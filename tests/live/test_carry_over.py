@@ -49,9 +49,7 @@ def held(inside: Transport) -> set[str]:
     }
 
 
-def test_apply_carries_images_and_containers_over_and_rollback_brings_them_back(
-    machine: Lab,
-) -> None:
+def test_carry_over_and_rollback_bring_images_and_containers_back(machine: Lab) -> None:
     """By hash of every merged tree, and by what Docker says of each object."""
     bare(machine, DOCKER)
     target = ("--yes", "--target", f"lab/{CTID}")

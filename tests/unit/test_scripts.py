@@ -132,9 +132,7 @@ def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(cl
     "arguments",
     [(), ("-k", "VAL-4"), ("--target", "lab/950"), ("--target=root@pve1/950", "--target=lab/951")],
 )
-def test_gate_on_the_lab_installs_what_the_lab_runs(
-    clone: Clone, arguments: tuple[str, ...]
-) -> None:
+def test_gate_on_the_lab_installs_its_programs(clone: Clone, arguments: tuple[str, ...]) -> None:
     clone.install("npm")  # of the lab's packages, too; its program would be there afterwards
     ran = clone.run("gate", *arguments)
     assert "qemu-system-x86 " in f"{installed(ran)} "
@@ -177,9 +175,7 @@ def test_help_of_each_script_changes_nothing(clone: Clone, script: str, option: 
     assert done.stdout.startswith(f"usage: scripts/{script} [")
 
 
-def test_setup_makes_the_command_which_runs_the_clone_from_any_folder(
-    clone: Clone, tmp_path: Path
-) -> None:
+def test_setup_makes_a_command_that_works_from_any_folder(clone: Clone, tmp_path: Path) -> None:
     clone.folder = clone.folder.rename(tmp_path / "a clone's")
     clone.run("setup", "--no-lab")
     python = clone.folder / ".venv" / "bin" / "python"

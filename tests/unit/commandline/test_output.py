@@ -45,9 +45,7 @@ def test_program_into_a_pipe_that_nobody_reads_ends_in_silence_with_its_own_code
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_program_whose_reader_ends_early_ends_in_silence_with_its_verdict(
-    unbuffered: str, tmp_path: Path
-) -> None:
+def test_program_whose_reader_ends_early_keeps_its_verdict(unbuffered: str, tmp_path: Path) -> None:
     """As ``| head -1`` does, on standard output and on standard error."""
     (tmp_path / "950.conf").write_text("nonsense\nrootfs: local:1\n" * 5000)
     shell = '"$@" 2>&1 | head -1; exit ${PIPESTATUS[0]}'
@@ -128,9 +126,7 @@ def test_written_passes_on_what_a_program_ends_with() -> None:
         raise KeyError
 
 
-def test_run_with_an_unforeseen_error_ends_with_3_and_names_the_program(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_run_with_an_unforeseen_error_names_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     @click.command()
     def broken() -> None:
         raise FileNotFoundError(2, "no", "file")

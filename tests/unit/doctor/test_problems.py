@@ -174,9 +174,7 @@ BAD_CONFIG: list[tuple[Answers, str, str, str]] = [
 @pytest.mark.parametrize(
     ("said", "problem", "word", "config"), [*((*row, CONFIG) for row in BAD), *BAD_CONFIG]
 )
-def test_problem_is_named_alone_with_its_cause(
-    said: Answers, problem: str, word: str, config: str
-) -> None:
+def test_problem_is_alone_with_a_cause(said: Answers, problem: str, word: str, config: str) -> None:
     found = diagnosis(said, config=config)
     assert problems(found) == [problem]
     assert word in found.problems[0].cause
@@ -457,9 +455,7 @@ ADVICE: list[tuple[Answers, str, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("said", "name", "words"), ADVICE)
-def test_advice_names_its_cause_and_leaves_the_exit_code(
-    said: Answers, name: str, words: tuple[str, ...]
-) -> None:
+def test_advice_leaves_the_exit_code(said: Answers, name: str, words: tuple[str, ...]) -> None:
     found = diagnosis(said, config=CONFIG.replace(",fuse=1", ""))
     causes = [each.cause for each in found.problems if each.id == name and each.is_advice]
     assert len(causes) == bool(words)

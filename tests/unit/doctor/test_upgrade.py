@@ -318,9 +318,7 @@ def test_docker_stop_works_since_the_fix_of_each_series(version: str, stops: boo
 
 
 @pytest.mark.parametrize(("node", "guest", "named"), SAID)
-def test_upgrade_after_which_docker_runs_is_told_in_advice(
-    node: Answers, guest: Answers, named: str
-) -> None:
+def test_upgrade_that_docker_survives_is_advice(node: Answers, guest: Answers, named: str) -> None:
     found = upgraded(node, guest)
     assert problems(found) == []
     assert named in advice(found)

@@ -55,9 +55,7 @@ def test_loaded_policy_is_the_hash_of_the_newest(answer: str, digest: str) -> No
 @pytest.mark.parametrize(
     ("answer", "error"), [("lxc-phoenix-v2.3\n", FactError), ((1, "", "find: no"), CommandFailed)]
 )
-def test_loaded_policy_that_cannot_be_read_is_an_error(
-    answer: Answer, error: type[Exception]
-) -> None:
+def test_loaded_policy_unreadable_is_an_error(answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
         Machine({}, {FIND: answer}).ask(apparmor.loaded_policy("lxc-phoenix-v2"))
 

@@ -250,17 +250,13 @@ def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backup
             of_guest(node, inside, made)
 
 
-def test_backed_up_says_what_is_not_in_it_and_how_dockers_data_is_known(
-    node: Rooted, made: backup.Backups
-) -> None:
+def test_backed_up_says_what_it_lacks_and_how_it_knows(node: Rooted, made: backup.Backups) -> None:
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
     *_, line = of_guest(node, guest("/opt", up=False, settings='{"data-root": "/opt"}'), made)
     assert line == f"not in it: /srv (mp0, disabled); Docker's data is in /opt, by {DAEMON_JSON}"
 
 
-def test_backed_up_where_docker_is_absent_lacks_none_of_its_data(
-    node: Rooted, made: backup.Backups
-) -> None:
+def test_backed_up_without_docker_lacks_no_docker_data(node: Rooted, made: backup.Backups) -> None:
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
     absent = Machine(answers={"sh": (3, "", ""), "systemctl is-enabled docker": "not-found"})
     of_guest(node, absent, made)

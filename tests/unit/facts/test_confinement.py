@@ -329,9 +329,7 @@ def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:
         ("root", "x"),
     ],
 )
-def test_caused_by_attempt_and_is_canary_know_the_gates_own_records_alone(
-    own: str, imitated: str
-) -> None:
+def test_caused_by_attempt_and_is_canary_know_the_gates_own_alone(own: str, imitated: str) -> None:
     records = GATE.read_text("utf-8").splitlines()
     changed = [line.replace(own, imitated) for line in records if own in line]
     found = audit_records.parse("\n".join(changed))

@@ -144,9 +144,7 @@ def test_log_with_what_hid_records_before_has_the_time_of_its_end(node: str) -> 
     assert said.gap_cause(76.0, 77.0) == ""
 
 
-def test_log_of_a_node_without_auditd_is_the_kernels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_without_auditd_is_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (f"100.0 kernel: {record(100.0, comm=word).strip()}" for word in ("a", "b"))
     (tmp_path / "log").write_text("\n".join(lines).replace("DENIED", "KILLED", 1))
     for name, does in (("journalctl", f"cat {tmp_path}/log"), ("systemctl", "exit 3")):

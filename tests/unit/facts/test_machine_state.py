@@ -283,9 +283,7 @@ SHOW = "sh docker-witness"
 DOCKER = "== unit\nId=docker.service\nMainPID=7\nended with 0\n\n== volume\nv local\nended with 0\n"
 
 
-def test_record_target_returns_node_container_and_configuration(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_record_target_has_both_machines_and_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"pve1": {"policy x": "enforce", "file /a": "1"}, "container 950": {"file /a": "2"}}
     monkeypatch.setattr(machine_state, "record", lambda on: seen[on.machine])
     node = Machine(
@@ -352,9 +350,7 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     assert hashed[f"{tmp_path}/etc/a"] == hashlib.sha256(b"a").hexdigest()
 
 
-def test_record_target_reads_node_and_container_at_the_same_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_record_target_reads_both_machines_simultaneously(monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(2, timeout=300)
 
     def record(on: Transport) -> dict[str, str]:

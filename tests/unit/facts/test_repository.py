@@ -77,9 +77,7 @@ def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, 
     assert read(repository).changed == ()
 
 
-def test_checkout_whose_work_tree_is_elsewhere_names_its_own_changes(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_checkout_with_its_work_tree_elsewhere_is_seen(repository: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "-q", str(repository), "elsewhere")
     git(repository, "config", "core.worktree", str(tmp_path / "elsewhere"))
     (repository / "other file").write_text("theirs\n")
@@ -274,9 +272,7 @@ def test_checkout_without_an_answer_is_an_error() -> None:
         git_says("# branch.oid 1234\0", 128)
 
 
-def test_upstream_commit_that_is_newer_is_returned_and_nothing_fetched(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_newer_upstream_commit_is_returned_not_fetched(repository: Path, tmp_path: Path) -> None:
     git(tmp_path / "upstream", "commit", "-q", "--allow-empty", "-m", "two")
     refs = sorted((repository / ".git").rglob("*"))
     assert upstream_of(repository) == git(tmp_path / "upstream", "rev-parse", "HEAD")
@@ -308,9 +304,7 @@ def test_upstream_commit_of_one_that_never_answers_is_an_error(
         upstream_of(repository)
 
 
-def test_checkout_without_an_upstream_or_none_at_all_is_no_error(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Path) -> None:
     git(repository, "branch", "--unset-upstream")
     assert read(repository).upstream == ""
     assert checkout(Local(), str(tmp_path / "nothing")) is None

@@ -94,9 +94,7 @@ def test_on_target_rolls_each_fault_back(monkeypatch: pytest.MonkeyPatch) -> Non
     assert scripts == ["break one", "back one", "break two", "back two"]
 
 
-def test_on_target_after_an_error_rolls_the_fault_back_without_a_verdict(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_on_target_after_an_error_rolls_back_and_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
     it.answers = [HEALTHY, FactError("the gate said nothing"), HEALTHY]
     first, second = it.results()
@@ -105,9 +103,7 @@ def test_on_target_after_an_error_rolls_the_fault_back_without_a_verdict(
     assert sum("back" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran) == 2
 
 
-def test_on_target_of_a_scenario_that_was_red_before_breaks_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_on_target_of_an_already_red_scenario_breaks_none(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
     it.answers = [
         HEALTHY | {"driver": Found(RED, "down")},

@@ -39,9 +39,7 @@ def checkout(tmp_path: Path) -> Path:
         ("docker_lxc_gate/machines/runtime/__pycache__/base.cpython-311.pyc", True),
     ],
 )
-def test_written_by_is_the_same_state_unless_a_writer_changed(
-    checkout: Path, file: str, same: bool
-) -> None:
+def test_written_by_changes_with_a_writer_alone(checkout: Path, file: str, same: bool) -> None:
     before = states.written_by(checkout)
     (checkout / file).parent.mkdir(exist_ok=True)
     with (checkout / file).open("a") as changed:

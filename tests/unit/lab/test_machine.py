@@ -66,9 +66,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return lab
 
 
-def test_copy_has_disk_and_record_without_the_port_and_shares_the_images(
-    stopped: Lab, tmp_path: Path
-) -> None:
+def test_copy_shares_the_images_and_has_no_port(stopped: Lab, tmp_path: Path) -> None:
     copy = stopped.copy_to(tmp_path / "below/second")
     assert (copy.home / "machine/disk.qcow2").read_bytes() == b"all snapshots"
     assert copy.state == replace(stopped.state, port=0)

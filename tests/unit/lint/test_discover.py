@@ -171,9 +171,7 @@ def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path)
         discover.under(tmp_path / "lxc/950.conf")
 
 
-def test_file_that_cannot_be_linted_is_one_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unlintable_file_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with naming(UsageError, tmp_path / "absent", "No such file"):
         discover.under(tmp_path / "absent")
     with naming(UsageError, tmp_path, "daemon.json"):
@@ -217,9 +215,7 @@ def test_directory_that_cannot_be_read_is_a_finding_and_the_rest_is_linted(
         discover.under(tmp_path / "closed")
 
 
-def test_more_than_fits_into_memory_is_one_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_much_for_memory_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discover, "MOST_BYTES", 3 * len(CONF))
     for ctid in range(950, 953):
         write(tmp_path / f"lxc/{ctid}.conf", CONF)

@@ -163,9 +163,7 @@ def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> No
         ({"format": "email"}, "x", []),
     ],
 )
-def test_schema_names_the_places_that_it_does_not_allow(
-    schema: Any, value: Any, places: list[Any]
-) -> None:
+def test_schema_names_the_places_it_disallows(schema: Any, value: Any, places: list[Any]) -> None:
     assert sorted(path for path, _ in mismatches(schema, value)) == places
 
 

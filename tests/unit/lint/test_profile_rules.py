@@ -221,9 +221,7 @@ def test_file_that_two_profiles_include_is_one_finding(base: Path) -> None:
     assert found.cause == "'change_profile -> unconfined,', which lxc-docker includes"
 
 
-def test_abstraction_of_lxcs_own_profile_for_nesting_is_no_finding_but_in_another_profile(
-    base: Path,
-) -> None:
+def test_abstraction_of_lxcs_nesting_profile_is_no_finding_but_in_another(base: Path) -> None:
     put(base / "abstractions/lxc/start-container", "change_profile -> unconfined,\n")
     own = "lxc-container-default-with-nesting"
     body = "{\n  include <abstractions/lxc/start-container>\n"

@@ -274,9 +274,7 @@ def test_lint_that_is_ended_leaves_no_tool_running(
         ("include <local/large>", "1 MiB"),
     ],
 )
-def test_parser_gets_no_profile_that_leads_it_out_of_its_directory(
-    tmp_path: Path, text: str, why: str
-) -> None:
+def test_parser_gets_no_profile_that_leads_outside(tmp_path: Path, text: str, why: str) -> None:
     base = _base(tmp_path)
     text = f"{text}\n" if text.startswith("abi") else f"profile lxc-a {{\n  {text}\n}}\n"
     source = Source("/p/lxc-a", text.encode(), Kind.PROFILE, base=str(base))

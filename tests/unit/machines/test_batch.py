@@ -193,9 +193,7 @@ def test_change_in_a_container_brings_the_answers_after_it(tmp_path: Path) -> No
         (too_late("pve1", ["sh"], 9), "touch x did not end"),
     ],
 )
-def test_change_whose_answers_do_not_come_is_not_sent_again(
-    answer: Answer | TransportError, words: str
-) -> None:
+def test_change_without_answers_is_not_resent(answer: Answer | TransportError, words: str) -> None:
     def says(_: list[str]) -> Answer:
         if isinstance(answer, TransportError):
             raise answer
@@ -250,9 +248,7 @@ def test_ahead_answers_each_read_once_from_one_round_trip() -> None:
 @pytest.mark.parametrize(
     "change", [lambda on: on.run(["true"]), lambda on: on.hold(["echo"], "").release()]
 )
-def test_ahead_forgets_its_answers_when_anything_but_a_read_is_run(
-    change: Callable[[Transport], object],
-) -> None:
+def test_ahead_forgets_its_answers_after_any_change(change: Callable[[Transport], object]) -> None:
     ran: list[CommandResult] = []
     reads = [unparsed("echo", word) for word in "ab"]
     ahead = Ahead(Recorded(Local(), ran.append), reads)

@@ -103,9 +103,7 @@ def fixed(listed: str) -> Answering:
         ("--------------e------- {path}\n-----a--------e------- {folder}\n", "append-only"),
     ],
 )
-def test_change_of_a_file_with_a_flag_names_it_and_the_way_out(
-    tmp_path: Path, listed: str, flag: str
-) -> None:
+def test_change_of_a_flagged_file_names_the_way_out(tmp_path: Path, listed: str, flag: str) -> None:
     path = tmp_path / "file"
     path.write_text("theirs")
     on = fixed(listed.format(path=path, folder=tmp_path))

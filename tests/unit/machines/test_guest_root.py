@@ -52,9 +52,7 @@ def inside(tmp_path: Path) -> Iterator[Guest]:
         ("/proc/self/root/etc/passwd", None),
     ],
 )
-def test_look_through_a_guests_links_never_leaves_its_root(
-    inside: Guest, path: str, expected: Node | None
-) -> None:
+def test_look_through_links_stays_in_root(inside: Guest, path: str, expected: Node | None) -> None:
     assert guest_root.look(inside, 950, path) == expected
 
 
@@ -109,9 +107,7 @@ class Perl(Machine):
         ((0, "0100000 1 1\n", ""), "0100000"),
     ],
 )
-def test_look_by_a_perl_with_another_answer_is_an_error(
-    answer: tuple[int, str, str], named: str
-) -> None:
+def test_look_by_an_unforeseen_perl_is_an_error(answer: tuple[int, str, str], named: str) -> None:
     node = Perl({}, {"perl": answer, "lxc-info": "7\n"})
     with naming(FactError, "/x", named):
         guest_root.look(Runtime(node), 950, "/x")

@@ -55,9 +55,7 @@ def test_as_root_another_user_without_sudo_is_refused() -> None:
         (127, "bash: line 1: sudo: command not found", "log in as root"),
     ],
 )
-def test_as_root_sudo_that_does_not_work_names_its_words_and_the_way_out(
-    code: int, said: str, advice: str
-) -> None:
+def test_as_root_with_a_broken_sudo_names_the_way_out(code: int, said: str, advice: str) -> None:
     refused: Answer = (code, b"", f"{said}\n".encode())
     raw = Scripted({(*SUDO, "id", "-u"): refused, ("id", "-un"): (0, b"admin\n", b"")})
     with naming(TransportError, "scripted", said, advice):

@@ -61,9 +61,7 @@ def test_rollback_of_another_container_of_the_same_number_is_refused_unless_forc
 
 
 @pytest.mark.parametrize("machine_id", [f"{_FORMER}\n", "", "uninitialized\n", "\x1b[31m"])
-def test_apply_to_the_same_container_or_one_that_tells_nothing_goes_on(
-    tmp_path: Path, machine_id: str
-) -> None:
+def test_apply_to_the_same_or_a_silent_container_goes_on(tmp_path: Path, machine_id: str) -> None:
     whole = again(tmp_path, machine_id)
     assert any(outcome.changed for outcome in apply(whole.plan()))
     assert roll_back(whole.plan(), force=True)

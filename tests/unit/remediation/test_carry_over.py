@@ -200,9 +200,7 @@ def meaning(tree: dict[str, Any], layer: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("driver", [OVERLAY, FUSE])
 @pytest.mark.parametrize("seed", range(50 if in_depth() else 2))
-def test_carry_over_makes_the_same_layers_for_the_new_driver(
-    tmp_path: Path, driver: str, seed: int
-) -> None:
+def test_carry_over_makes_layers_of_the_new_driver(tmp_path: Path, driver: str, seed: int) -> None:
     it = Tree(tmp_path, driver, seed)
     before = it.look()
     was = look(it.root / driver)
@@ -363,9 +361,7 @@ def test_rollback_leaves_one_link_and_moves_newer_layers_aside(tmp_path: Path) -
     assert not (it.aside / FUSE / "layer0/diff").exists()
 
 
-def test_carry_over_to_overlay2_copies_what_programs_refuse_with_more_than_one_link(
-    tmp_path: Path,
-) -> None:
+def test_carry_over_to_overlay2_copies_what_programs_refuse_hard_linked(tmp_path: Path) -> None:
     it = Tree(tmp_path, FUSE)
     places = ("etc/cron.d/job", "etc/crontab", "etc/logrotate.d/apt", "var/spool/cron/tabs/root")
     for place in (*places, "etc/passwd"):

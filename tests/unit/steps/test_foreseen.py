@@ -189,9 +189,7 @@ def test_docker_that_starts_while_the_end_of_the_boot_is_waited_for_runs(world: 
     docker_runs(host(container), set())
 
 
-def test_node_that_cannot_be_reached_is_the_steps_to_tell(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_node_is_left_to_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     _, shared, foresight = world
     monkeypatch.setattr(shared, "look", unreachable)
     foresight.of_scenario(together(Item(MAPPED)), of)

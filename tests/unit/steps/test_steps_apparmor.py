@@ -135,9 +135,7 @@ def test_last_load_that_the_journal_lacks_is_undetermined(lost: str) -> None:
     steps.last_load_was_clean(logged(STARTED, changed=by_systemd(92.4999)))
 
 
-def test_last_load_that_the_journal_has_after_its_sync_is_judged(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_last_load_that_sync_brings_to_the_log_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = logged(STARTED, "100.0", by_systemd(201.000001))
     run = machine.run
 
@@ -408,9 +406,7 @@ def test_every_process_while_one_enters_is_green(monkeypatch: pytest.MonkeyPatch
     every_process(monkeypatch, (INIT, entering), another, confined, confined)
 
 
-def test_every_process_where_a_loose_one_is_another_in_each_look_is_red(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_every_process_with_an_elusive_loose_one_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever forks and exits is in none of them twice; nor is one wrong label of two."""
     forks = [(INIT, Process(number, "dockerd", "unconfined")) for number in (91, 92, 93)]
     with not_compliant("dockerd"):
@@ -430,9 +426,7 @@ def test_every_process_where_one_is_unconfined_is_red(monkeypatch: pytest.Monkey
         every_process(monkeypatch, many, many)
 
 
-def test_every_process_without_a_filter_is_red_and_says_the_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_every_process_without_a_filter_names_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     unfiltered = Process(7, "systemd", UNDER, filtered=False)
     words = (f"{CONF}, line 2: 'lxc.seccomp.profile: '", "systemd (process 7")
     with not_compliant("1 thread", "without a seccomp filter", *words):

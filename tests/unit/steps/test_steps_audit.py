@@ -139,9 +139,7 @@ RANGES = frozenset({("g", 100001, 65536), ("u", 1000, 1), ("u", 100000, 1000)})
         (None, Subject()),
     ],
 )
-def test_subject_of_a_container_is_its_root_on_the_node(
-    config: str | None, expected: Subject
-) -> None:
+def test_subject_of_a_container_is_its_root(config: str | None, expected: Subject) -> None:
     runtime = Runtime(Machine({"/var/lib/lxc/950/config": config}))
     assert steps.subject(runtime, 950) == expected
 

@@ -404,9 +404,7 @@ def test_root_is_mapped_to_no_user_or_another_is_the_nodes_root_is_red(
     "line", ["0 100000", "0 1 2 3", "0 x 1", "\uff10 1 1", f"0 {'9' * 5000} 1"]
 )
 @pytest.mark.parametrize("step", [of_target.root_is_mapped, of_target.every_id_is_mapped])
-def test_id_map_with_a_line_that_is_no_range_is_undetermined(
-    step: Callable[..., None], line: str
-) -> None:
+def test_id_map_line_without_a_range_is_undetermined(step: Callable[..., None], line: str) -> None:
     with naming(FactError, MAP):
         mapped(step, users=f"{WHOLE}{line}\n")
     with naming(FactError, GROUPS):

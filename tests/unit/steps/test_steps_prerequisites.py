@@ -187,9 +187,7 @@ def test_others_are_safe_unless_one_that_runs_is_reached(
 
 
 @pytest.mark.parametrize(("free", "enough"), [(65, True), (64, True), (63, False), (0, False)])
-def test_log_has_room_up_to_what_is_needed(
-    free: int, enough: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_has_room_by_the_need(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
     monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
     node: Any = SimpleNamespace(machine="pve1")

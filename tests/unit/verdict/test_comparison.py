@@ -187,9 +187,7 @@ def test_command_says_first_what_fails_and_how_much_is_unchanged(tmp_path: Path)
         (record.encoded(run({})).replace('"format": 1', '"form": 1').encode(), "it is no record"),
     ],
 )
-def test_file_that_is_no_record_is_wrong_usage(
-    tmp_path: Path, content: bytes | None, why: str
-) -> None:
+def test_file_without_a_record_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:
     if content is not None:
         (tmp_path / "a").write_bytes(content)
     done = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), str(tmp_path / "a")])

@@ -83,9 +83,7 @@ def target(request):
         ("def pytest_unconfigure(): raise KeyboardInterrupt", 130, "KeyboardInterrupt()"),
     ],
 )
-def test_record_of_a_run_that_broke_off_is_whole_and_says_why(
-    toy: Toy, more: str, code: int, problem: str
-) -> None:
+def test_record_of_a_broken_run_says_why(toy: Toy, more: str, code: int, problem: str) -> None:
     toy.feature("Then all is well")
     toy.conftest(f"\n\n{more}\n")
     toy.run()

@@ -83,9 +83,7 @@ def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
         ({"VAL-5": 1}, ""),
     ],
 )
-def test_verdict_that_is_red_by_its_own_plan_alone_says_so(
-    codes: dict[str, int | None], words: str
-) -> None:
+def test_verdict_red_by_its_own_plan_says_so(codes: dict[str, int | None], words: str) -> None:
     clauses = ("STEP-2.2", "VAL-2", "VAL-3", "VAL-4", "VAL-5")
     own = Outcome("own", "own", requirements=("STEP-1.2",), code=1, ended=NOW)
     both = [

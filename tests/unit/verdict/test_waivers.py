@@ -49,9 +49,7 @@ def red(toy: Toy) -> Toy:
 
 
 @pytest.mark.parametrize("by", [{"requirement": "VAL-2"}, {"scenario": "driver", "target": "*"}])
-def test_red_scenario_that_is_waived_ends_with_0_and_keeps_its_verdict(
-    red: Toy, by: dict[str, str]
-) -> None:
+def test_waived_red_scenario_ends_with_0_and_stays_red(red: Toy, by: dict[str, str]) -> None:
     done = red.run(*waive(red, by), "--ctrf", "ctrf.json")
     whole = red.verdict()
     assert (done.ret, uses(red)) == (0, ["matched"])
@@ -98,9 +96,7 @@ def test_waiver_that_does_not_hold_waives_nothing_and_is_told(
 @pytest.mark.parametrize(
     "waiver", [{"scenario": "hello", "target": ""}, {"scenario": "x", "expires": PAST}]
 )
-def test_waiver_of_a_compliant_run_that_is_unneeded_or_expired_ends_with_4(
-    toy: Toy, waiver: dict[str, Any]
-) -> None:
+def test_waiver_of_a_compliant_run_ends_with_4(toy: Toy, waiver: dict[str, Any]) -> None:
     toy.feature("Then all is well", name="b", tags="@id:hello @req:VAL-3")
     assert toy.run(*waive(toy, waiver)).ret == 4
     assert toy.verdict()["verdict"] == "a waiver does not hold"

@@ -234,9 +234,7 @@ def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> No
     assert len(asked) == 3
 
 
-def test_text_of_more_than_is_kept_is_an_error(
-    node: OnDisk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_text_beyond_the_limit_is_an_error(node: OnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_sources, "_LONGEST", 1000)
     log = node.opened()
     for number in range(1000 // len(line(1))):
@@ -253,9 +251,7 @@ def test_text_of_more_than_is_kept_is_an_error(
         st.sampled_from(["line", "part", "noise", "rotate", "look", "look"]), max_size=14
     )
 )
-def test_text_by_many_looks_is_that_of_one_look(
-    steps: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_many_looks_are_as_one(steps: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     node = OnDisk(tmp_path_factory.mktemp("log"))
     node.grow(line(0))
     often, once = node.opened(), node.opened()

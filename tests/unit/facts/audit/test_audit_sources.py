@@ -102,9 +102,7 @@ def _overrun(pid: int) -> bool:
     return any(int(row[8]) for row in rows if f"socket:[{row[9]}]" in inodes)
 
 
-def test_records_of_the_kernel_are_noted_until_they_are_closed(
-    records: audit_sources.Records, held: Held
-) -> None:
+def test_kernels_records_are_noted_until_closed(records: audit_sources.Records, held: Held) -> None:
     nonce = secrets.token_hex(8)
     _say(f"{_DENIED} first {nonce}")
     _say(f"cmd=6D7973716C {nonce}")
@@ -121,9 +119,7 @@ def test_records_of_the_kernel_are_noted_until_they_are_closed(
         records.text()
 
 
-def test_records_beyond_what_could_be_read_in_time_leave_a_gap(
-    records: audit_sources.Records, held: Held
-) -> None:
+def test_records_not_read_in_time_leave_a_gap(records: audit_sources.Records, held: Held) -> None:
     noting = held.pid()
     os.kill(noting, signal.SIGSTOP)
     try:
@@ -278,9 +274,7 @@ esac
 """
 
 
-def test_state_of_a_node_without_perl_is_by_auditctl(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_state_without_perl_is_by_auditctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sed", "cat", "stat", "sh"):
         (tmp_path / name).symlink_to(shutil.which(name) or name)
     auditctl = tmp_path / "auditctl"

@@ -37,9 +37,7 @@ from tests.doubles.samples import sample
     ],
     ids=["a pattern", "the end of a rule", "another line", "an escape sequence", "a mark of an id"],
 )
-def test_smallest_rule_of_a_name_made_for_it_stands_for_that_name_alone(
-    name: str, expected: str
-) -> None:
+def test_smallest_rule_of_a_crafted_name_is_for_that_name_alone(name: str, expected: str) -> None:
     denied = denial(f'operation="mknod" class="file" name={name} denied_mask="w"')
     assert smallest_rule(denied).startswith(expected)
     assert "\n" not in smallest_rule(denied) + denied.summary

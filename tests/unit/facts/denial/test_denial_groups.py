@@ -49,9 +49,7 @@ def test_groups_of_one_attempt_by_many_processes_are_one_with_its_first_and_last
         ([f"/run/docker/netns/{n:012x}" for n in range(300)], "/run/docker/netns/[0-9a-f]*"),
     ],
 )
-def test_groups_of_names_that_differ_in_an_id_are_one_kind_with_one_rule(
-    names: list[str], rule_name: str
-) -> None:
+def test_groups_of_names_that_differ_in_an_id_are_one(names: list[str], rule_name: str) -> None:
     (group,) = counted(*(line(name=name) for name in names)).groups()
     assert (group.count, group.several) == (300, True)
     assert rule(group.denial) == f"{rule_name} r,"

@@ -112,9 +112,7 @@ def test_forbidding_rules_of_a_rule_are_whether_it_denies_that(
 
 
 @pytest.mark.parametrize(("text", "record", "expected"), FILES)
-def test_forbidding_rules_are_what_apparmors_parser_compiles(
-    text: str, record: str, expected: bool
-) -> None:
+def test_forbidding_rules_are_as_the_parsers_policy(text: str, record: str, expected: bool) -> None:
     """Where a deny forbids it, the rule that would allow it changes nothing in the policy."""
     (denial,) = parse(AVC + record)
     before = f"abi <abi/4.0>,\n@{{PROC}}=/proc/\nprofile p {{\n /x/y r,\n {text},\n"

@@ -125,9 +125,7 @@ def test_value_that_proxmox_cannot_read_is_refused_in_its_words(line: str, words
         ("net0: name=e,tag=no", True, ""),
     ],
 )
-def test_key_that_a_newer_version_may_know_is_not_certainly_wrong(
-    line: str, certain: bool, guess: str
-) -> None:
+def test_key_that_may_be_newer_is_not_surely_wrong(line: str, certain: bool, guess: str) -> None:
     key, _, value = line.partition(": ")
     refusal = pct_options.refusal(key, value)
     assert refusal

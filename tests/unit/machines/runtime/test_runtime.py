@@ -246,9 +246,7 @@ def test_effective_includes_are_read_in_their_order(here: Path) -> None:
     assert found == ["1", "2", "3", "4", "2", "3", "\ufffd", "9"]
 
 
-def test_started_with_by_pct_holds_the_list_of_system_calls(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_started_with_by_pct_has_the_seccomp(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of keyctl the configuration says nothing: it names but the list's path, always the same."""
     monkeypatch.setattr(Pct, "_LXC_PATH", str(here))
     calls = here / "200/rules.seccomp"

@@ -81,9 +81,7 @@ def test_known_hosts_as_openssh_reads_it(
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["revoked after", "revoked before"])
-def test_host_key_that_is_revoked_is_refused(
-    home: Path, server: Sshd, ssh: Ssh, order: int
-) -> None:
+def test_revoked_host_key_is_refused(home: Path, server: Sshd, ssh: Ssh, order: int) -> None:
     lines = [server.known_as, f"@revoked * {server.known_as.partition(' ')[2]}"][::order]
     (home / ".ssh/known_hosts").write_text("".join(lines))
     with pytest.raises(TransportError) as raised:
@@ -168,9 +166,7 @@ def test_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_pa
         ssh.run(["true"])
 
 
-def test_jump_host_and_the_host_behind_it_are_verified(
-    home: Path, server: Sshd, tmp_path: Path
-) -> None:
+def test_jump_host_and_target_are_both_verified(home: Path, server: Sshd, tmp_path: Path) -> None:
     with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
         for known, unknown in ((server, jump), (jump, server)):
             (home / ".ssh/known_hosts").write_text(known.known_as)

@@ -262,9 +262,7 @@ def test_ssh_with_one_key_that_others_may_read_offers_the_others(home: Path, ser
     ssh.close()
 
 
-def test_reset_that_comes_before_connect_returns_is_an_answer(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reset_before_connect_is_an_answer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells it there if the other side is quick."""
 
     def reset(*_: object) -> None:
@@ -294,9 +292,7 @@ def test_jump_host_that_resets_is_not_what_answers(
     )
 
 
-def test_log_of_paramiko_is_not_told_beside_the_error(
-    home: Path, no_ssh: Callable[[str], int]
-) -> None:
+def test_log_of_paramiko_is_not_told_twice(home: Path, no_ssh: Callable[[str], int]) -> None:
     """In a process of its own: pytest itself has a log's handler."""
     code = (
         "from docker_lxc_gate.machines.ssh.address import SshAddress\n"

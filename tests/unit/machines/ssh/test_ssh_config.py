@@ -19,9 +19,7 @@ def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:
     return route(address)
 
 
-def test_alias_of_the_users_configuration_is_followed(
-    home: Path, server: Sshd, tmp_path: Path
-) -> None:
+def test_alias_of_the_users_config_is_followed(home: Path, server: Sshd, tmp_path: Path) -> None:
     key, known = tmp_path / "elsewhere", tmp_path / "known"
     (home / ".ssh/id_ed25519").rename(key)
     (home / ".ssh/known_hosts").rename(known)
@@ -178,9 +176,7 @@ def test_route_of_a_configuration_to_nowhere_fails(home: Path, text: str, said: 
     assert str(raised.value) == said.format(path=f"{home}/.ssh/config")
 
 
-def test_ssh_that_is_killed_is_named_by_its_exit_code(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_ssh_is_named_by_its_exit_code(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh = home / "bin/ssh"
     ssh.parent.mkdir()
     ssh.write_text("#!/bin/sh\nkill -9 $$\n")

@@ -86,9 +86,7 @@ def is_back(it: World, change: Change, *, running: bool) -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_rollback_with_new_disks_or_snapshots_keeps_them(
-    tmp_path: Path, change: Change, running: bool
-) -> None:
+def test_rollback_keeps_disks_and_snapshots(tmp_path: Path, change: Change, running: bool) -> None:
     it = applied(tmp_path, running=running)
     by_pct(it, change)
     theirs = read(it).snapshots
@@ -214,9 +212,7 @@ def test_rollback_after_a_second_apply_over_a_snapshot_restores_the_file(it: Wor
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_rollback_beside_a_snapshot_killed_at_any_command_restores_the_file(
-    running: bool, back: bool
-) -> None:
+def test_rollback_with_a_snapshot_killed_anywhere_is_exact(running: bool, back: bool) -> None:
     """Taken after ``apply``, or after a run of it that was killed."""
 
     def seen(it: World) -> object:

@@ -189,9 +189,7 @@ def test_side_effect_of_options_of_a_stopped_container_is_a_stop_again(tmp_path:
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_options_whose_file_cannot_be_written_leave_the_container_running(
-    it: World, back: bool
-) -> None:
+def test_options_with_an_unwritable_file_leave_the_container_running(it: World, back: bool) -> None:
     """It is stopped for the change; a full disk is no reason to leave it so."""
 
     def full(words: list[str]) -> Answer | None:

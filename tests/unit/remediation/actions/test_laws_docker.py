@@ -379,9 +379,7 @@ def test_apply_to_a_stopped_docker_with_a_data_root_option_is_refused(
 
 
 @pytest.mark.parametrize("told", UNTOLD.values(), ids=UNTOLD)
-def test_apply_to_a_stopped_docker_without_a_data_root_option_is_exact(
-    tmp_path: Path, told: bytes
-) -> None:
+def test_apply_to_a_stopped_docker_without_data_root_is_exact(tmp_path: Path, told: bytes) -> None:
     it = world(str(tmp_path), running=False)
     before, it.docker.told = it.look(), told.replace(b"%s", f"{tmp_path}/root".encode())
     apply(it.plan())

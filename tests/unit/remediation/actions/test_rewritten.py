@@ -51,9 +51,7 @@ def test_rollback_of_a_file_edited_by_hand_brings_every_byte_back(tmp_path: Path
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("times", [1, 2])
-def test_rollback_after_the_user_stopped_the_container_is_exact(
-    tmp_path: Path, running: bool, times: int
-) -> None:
+def test_rollback_after_the_users_stop_is_exact(tmp_path: Path, running: bool, times: int) -> None:
     it = edited_by_hand(str(tmp_path), running=running)
     before, _ = it.look()
     apply(it.plan())

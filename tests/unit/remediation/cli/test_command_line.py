@@ -152,9 +152,7 @@ def test_verb_with_a_second_target_is_refused_and_asks_none(
 
 @pytest.mark.parametrize("command", ["plan", "status", "apply", "rollback"])
 @pytest.mark.parametrize("asked", ["nonsense", "STEP-1.3", "STEP-", "VAL-1", ""])
-def test_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
-    command: str, asked: str
-) -> None:
+def test_clause_without_an_action_is_refused_before_any_look(command: str, asked: str) -> None:
     """The port is one where nobody listens: to connect would be another error."""
     argv = [command, "--target", "x@127.0.0.1:1/950", "--only", "STEP-2", "--only", asked]
     result = CliRunner().invoke(main, argv)
@@ -352,9 +350,7 @@ def test_apply_as_json_says_beside_it_what_was_not_checked(
     assert "not checked: it is stopped" in result.stderr
 
 
-def test_rehearse_leaves_the_lock_to_each_stage(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rehearse_locks_stage_by_stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An apply that fails then releases it, which waits for its last command."""
     held: list[str] = []
     lock = Lock(ON, str(folder / "gate.lock"))
@@ -443,9 +439,7 @@ def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> N
     assert len(journal(unfinished).entries()) == 3
 
 
-def test_status_without_quorum_says_so_beside_the_answer(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_without_quorum_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder.exists()
     monkeypatch.setattr(sys.modules[__name__], "BLOCKED", ["no quorum: pvecm status"])
     result = ran("status", "--json")
@@ -525,9 +519,7 @@ def test_json_has_the_keys_that_programs_read(folder: Path, command: str, keys: 
     assert _keys(json.loads(ran(*command.split(), "--json").stdout)) == keys
 
 
-def test_plan_tells_programs_of_an_action_by_its_id(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plan_names_an_action_by_its_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("tunable")))
     (change,) = json.loads(ran("plan", "--json").stdout)["changes"]
     assert change == {
@@ -574,9 +566,7 @@ def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
     return made
 
 
-def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
-    folder: Path, backups: list[str]
-) -> None:
+def test_nothing_is_backed_up_for_an_impossible_plan(folder: Path, backups: list[str]) -> None:
     with taken(folder):
         code, told = ended("apply", "--yes", "--backup")
     assert (code, "in use" in told) == (3, True)

@@ -177,9 +177,7 @@ def test_denials_that_a_profile_forbids_name_the_line_and_are_not_suggested(tmp_
         ("30min", None),
     ],
 )
-def test_denials_since_a_time_leave_out_what_is_older(
-    since: str, shown: bool | None, tmp_path: Path
-) -> None:
+def test_denials_since_a_time_are_no_older(since: str, shown: bool | None, tmp_path: Path) -> None:
     (tmp_path / "log").write_text(MOUNT)
     result = ran(str(tmp_path / "log"), "--since", since)
     assert result.exit_code == 0
@@ -328,9 +326,7 @@ def test_pipe_shows_a_line_that_cannot_be_read_as_it_comes_and_ends_with_3(pipe:
     assert (told.exit_code, "2 lines may hold a denial" in told.stderr) == (3, True)
 
 
-def test_pipe_without_a_pause_is_explained_after_a_while(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pipe_without_a_pause_is_explained(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denials, "_LONG", -1.0)
     told = pipe.ran(each=[pipe.write(mount()), lambda: True, pipe.write(mount(7)), pipe.end])
     assert told.stdout.startswith(f"{explained()}\n2 denials of 1 kind\n")
@@ -443,9 +439,7 @@ def read_until(stream: IO[bytes] | None, end: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_process_explains_a_new_kind_at_once_and_ends_cleanly_on_ctrl_c(
-    number: signal.Signals, code: int
-) -> None:
+def test_process_explains_a_new_kind_and_ends_on_ctrl_c(number: signal.Signals, code: int) -> None:
     with begun() as child:
         assert child.stdin
         child.stdin.write(mount())

@@ -53,9 +53,7 @@ def test_doctor_of_the_pages_example_is_what_the_page_shows(
     assert f"```text\n{done.stdout}```" in PAGE.read_text("utf-8")
 
 
-def test_doctor_that_could_not_see_ends_with_3_and_says_each_reason_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_doctor_that_could_not_see_says_each_reason_once(monkeypatch: pytest.MonkeyPatch) -> None:
     blind = dict.fromkeys((guest_reads.DEVICES, guest_reads.UNIT), (9, "", "broken"))
     done = run(monkeypatch, diagnosis(blind))  # type: ignore[arg-type]
     assert done.exit_code == 3
@@ -96,9 +94,7 @@ def test_upgrade_of_the_pages_example_is_what_the_page_shows(
     assert f"```text\n{done.stdout}```" in PAGE.read_text("utf-8")
 
 
-def test_upgrade_without_a_known_breakage_says_so_and_ends_with_0(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_upgrade_without_a_known_breakage_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
     had = {upgrade_reads.INSTALLED: installed("docker.io 26.1.5", "runc 1.1.15")}
     done = run(monkeypatch, upgraded({}, had), "--upgrade")  # type: ignore[arg-type]
     assert done.exit_code == 0

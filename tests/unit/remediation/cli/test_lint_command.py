@@ -83,9 +83,7 @@ def test_names_and_texts_that_are_no_utf8_are_linted_and_printed_in_any_encoding
     assert ("/s%E9.sh" if form == "sarif" else r"\xe9.sh") in said.replace("\\\\", "\\")
 
 
-def test_more_findings_than_anybody_reads_are_counted(
-    conf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_findings_beyond_the_limit_are_counted(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_MOST", 2)
     conf.write_text(GOOD + "rubbish\n" * 5)
     text, github = run(str(conf)), run(str(conf), "--format", "github")

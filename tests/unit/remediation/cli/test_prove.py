@@ -131,9 +131,7 @@ def test_what_is_not_as_it_should_be_ends_it_with_its_own_code(
     assert says in said
 
 
-def test_a_container_that_exists_is_refused_and_nobody_is_asked_without_a_terminal(
-    node: Node,
-) -> None:
+def test_existing_container_is_refused_and_nobody_is_asked_without_a_terminal(node: Node) -> None:
     assert told("--yes", "--output", "id")[0] == 2
     code, said = told()
     assert (code, node.did) == (2, [])
@@ -147,9 +145,7 @@ def test_a_container_that_exists_is_refused_and_nobody_is_asked_without_a_termin
     assert "container 952 exists" in said
 
 
-def test_after_a_failure_nothing_of_the_node_is_compared(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failure_nothing_is_compared(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> None:
         result = Answering(lambda _: (1, b"", b"no space"), "pve1").run(["apt-get"])
         raise CommandFailed(result)

@@ -239,9 +239,7 @@ def test_rollback_of_changed_options_without_an_answer_of_docker_is_refused(tmp_
 
 
 @pytest.mark.parametrize("theirs", [b"theirs\n", None], ids=["changed", "let be"])
-def test_rollback_keeps_what_somebody_changed_while_apply_ran(
-    tmp_path: Path, theirs: bytes | None
-) -> None:
+def test_rollback_keeps_what_changed_during_apply(tmp_path: Path, theirs: bytes | None) -> None:
     """The before-image is older than their change: to restore it would lose that."""
     (tmp_path / "here").mkdir()
     path = files(tmp_path)[0]

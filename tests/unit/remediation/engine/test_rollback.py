@@ -47,9 +47,7 @@ def test_rollback_of_an_action_with_another_title_restores_it(tmp_path: Path) ->
     assert (outcome.id, outcome.title, later.value) == ("one", "in other words", "old")
 
 
-def test_rollback_with_a_failing_consequence_runs_the_others_and_keeps_the_entry(
-    tmp_path: Path,
-) -> None:
+def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> None:
     ran: list[str] = []
     broken = False
 
@@ -392,9 +390,7 @@ def test_rollback_and_apply_of_an_entry_with_another_path_are_refused(tmp_path: 
     assert not (tmp_path / "then/script").exists()
 
 
-def test_rollback_with_an_unreadable_before_image_of_the_start_keeps_its_results(
-    tmp_path: Path,
-) -> None:
+def test_rollback_with_an_unreadable_image_of_the_start_keeps_its_results(tmp_path: Path) -> None:
     class Container(Local):
         machine = "container 950"
 

@@ -33,9 +33,7 @@ def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -
     ("script", "how"),
     [(phoenix.SETUP_SCRIPT, setup_script), (phoenix.INSTALL_SCRIPT, install_script)],
 )
-def test_byte_of_another_encoding_in_a_script_stays_as_it_is(
-    script: str, how: Callable[[bytes], bytes]
-) -> None:
+def test_byte_of_another_encoding_stays(script: str, how: Callable[[bytes], bytes]) -> None:
     before = (CHECKOUT / script).read_bytes()
     edited = how(before + b"# by Jos\xe9\r\n")
     assert edited == how(before) + b"# by Jos\xe9\r\n"
