@@ -139,13 +139,12 @@ def test_pct_after_the_call_leaves_the_file_of_the_next_recording(
     assert comparable(shown) == comparable(ALL[later].stdout)
 
 
-def test_destroy_removes_the_file_and_the_volumes(node: ScriptedNode, tmp_path: Path) -> None:
-    assert main(prepare(node, "destroy", tmp_path), node) == 0
-    assert not node.conf().exists()
-    assert not (tmp_path / "var/lib/vz/images/200").exists()
-
-
-def test_create_that_fails_leaves_nothing(node: ScriptedNode, tmp_path: Path) -> None:
-    assert main(prepare(node, "create: template missing", tmp_path), node) == 255
-    assert not node.conf("202").exists()
-    assert not (tmp_path / "var/lib/vz/images/202").exists()
+@pytest.mark.parametrize(
+    ("name", "code", "ctid"), [("destroy", 0, "200"), ("create: template missing", 255, "202")]
+)
+def test_destroy_and_a_create_that_fails_leave_neither_file_nor_volume(
+    node: ScriptedNode, tmp_path: Path, name: str, code: int, ctid: str
+) -> None:
+    assert main(prepare(node, name, tmp_path), node) == code
+    assert not node.conf(ctid).exists()
+    assert not (tmp_path / "var/lib/vz/images" / ctid).exists()

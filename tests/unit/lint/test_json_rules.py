@@ -206,12 +206,6 @@ def test_schema_that_cannot_be_used_says_why(schema: Any, why: str) -> None:
         mismatches(schema, 1)
 
 
-def test_description_whose_schema_cannot_be_used_is_not_checked() -> None:
-    schema = Source("/s/x.json", b'{"type": "nonsense"}', Kind.SCHEMA)
-    text = '{"$schema": "./x.json", "lxc_configs": {}}'
-    assert found(text, schema, kind=Kind.DESCRIPTION) == [("not-checked", 0, 0)]
-
-
 def test_program_that_dies_is_taken_for_one_that_asks_for_too_much(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -222,16 +216,20 @@ def test_program_that_dies_is_taken_for_one_that_asks_for_too_much(
         mismatches({}, 1)
 
 
-def test_note_that_is_no_unicode_hides_no_mismatch() -> None:
-    schema = Source("/s/x.json", b'{"required": ["name"]}', Kind.SCHEMA)
-    text = '{"$schema": "./x.json", "x-note": "\\ud800"}'
-    assert found(text, schema, kind=Kind.DESCRIPTION) == [("json-schema", 1, 1)]
-
-
-def test_description_is_judged_by_the_schema_that_it_names() -> None:
-    schema = Source("/s/x.json", b'{"required": ["name"]}', Kind.SCHEMA)
-    text = '{"$schema": "./x.json", "lxc_configs": {}}'
-    assert found(text, schema, kind=Kind.DESCRIPTION) == [("json-schema", 1, 1)]
+@pytest.mark.parametrize(
+    ("schema", "more", "finding"),
+    [
+        (b'{"required": ["name"]}', '"lxc_configs": {}', ("json-schema", 1, 1)),
+        (b'{"required": ["name"]}', '"x-note": "\\ud800"', ("json-schema", 1, 1)),  # no Unicode
+        (b'{"type": "nonsense"}', '"lxc_configs": {}', ("not-checked", 0, 0)),
+    ],
+)
+def test_description_is_judged_by_the_schema_that_it_names(
+    schema: bytes, more: str, finding: tuple[str, int, int]
+) -> None:
+    text = f'{{"$schema": "./x.json", {more}}}'
+    named = Source("/s/x.json", schema, Kind.SCHEMA)
+    assert found(text, named, kind=Kind.DESCRIPTION) == [finding]
     assert found(text, kind=Kind.DESCRIPTION) == []
 
 

@@ -371,37 +371,28 @@ def test_thrown_away_destroys_the_container_at_the_end(ours: bool) -> None:
     assert (node.containers, told) == ({}, ["throwing away container 951"])
 
 
-def test_thrown_away_keeps_a_container_that_another_gate_created() -> None:
-    node = Pve(others=True)
-    context = thrown_away(Pct(node), TARGET, lambda _: None)
-    with naming(UsageError, "container 951", "running"), context:
+@pytest.mark.parametrize(
+    ("how", "there", "error", "said", "left"),
+    [
+        ({"others": True}, {}, UsageError, ("container 951", "running"), {"951": "running"}),
+        ({"at_once": True}, {}, CommandFailed, ("already exists",), {"951": "stopped"}),
+        ({}, {"951": "stopped"}, FactError, ("container 951",), {"951": "stopped"}),
+        ({"cut_off": True}, {}, KeyboardInterrupt, (), {}),
+    ],
+    ids=["another gate's", "made in the same moment", "an existing one", "interrupted"],
+)
+def test_thrown_away_keeps_what_is_anothers_and_leaves_nothing_of_its_own(
+    how: dict[str, bool],
+    there: dict[str, str],
+    error: type[BaseException],
+    said: tuple[str, ...],
+    left: dict[str, str],
+) -> None:
+    node = Pve(**how)
+    node.containers |= there
+    with naming(error, *said), thrown_away(Pct(node), TARGET, lambda _: None):
         raise AssertionError
-    assert node.containers == {"951": "running"}
-
-
-def test_thrown_away_keeps_a_container_that_somebody_creates_in_the_same_moment() -> None:
-    node = Pve(at_once=True)
-    context = thrown_away(Pct(node), TARGET, lambda _: None)
-    with naming(CommandFailed, "already exists"), context:
-        raise AssertionError
-    assert node.containers == {"951": "stopped"}
-
-
-def test_thrown_away_keeps_an_existing_container() -> None:
-    node = Pve()
-    node.containers["951"] = "stopped"
-    context = thrown_away(Pct(node), TARGET, lambda _: None)
-    with naming(FactError, "container 951"), context:
-        raise AssertionError
-    assert node.containers == {"951": "stopped"}
-
-
-def test_thrown_away_interrupted_in_the_creation_leaves_none() -> None:
-    node = Pve(cut_off=True)
-    context = thrown_away(Pct(node), TARGET, lambda _: None)
-    with pytest.raises(KeyboardInterrupt), context:
-        raise AssertionError
-    assert node.containers == {}
+    assert node.containers == left
 
 
 def test_boot_created_that_does_not_start_destroys_it_and_says_so() -> None:
@@ -472,17 +463,15 @@ def packed(archive: Path, *names: str) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",), (".",), ("./0", "etc"), ("0", "./etc")],
+    [
+        *("./0 ./etc ./srv", "0 etc", "etc", ".", "./0 etc", "0 ./etc"),
+        *("./0 ./srv", "0 srv"),  # it is in other places only
+    ],
 )
-def test_of_template_returns_the_files_content(template: Path, names: tuple[str, ...]) -> None:
-    packed(template, *names)
-    assert provision.of_template(Local(), VOLUME, DAEMON) == b'{"debug": true}\n'
-
-
-@pytest.mark.parametrize("names", [("./0", "./srv"), ("0", "srv")])
-def test_of_template_without_the_file_is_empty(template: Path, names: tuple[str, ...]) -> None:
-    packed(template, *names)  # it is in other places only
-    assert provision.of_template(Local(), VOLUME, DAEMON) == b""
+def test_of_template_returns_the_files_content_or_nothing(template: Path, names: str) -> None:
+    packed(template, *names.split())
+    content = b"" if names.endswith("srv") and "etc" not in names else b'{"debug": true}\n'
+    assert provision.of_template(Local(), VOLUME, DAEMON) == content
 
 
 @pytest.mark.parametrize("part", [0.01, 0.3, 0.6, 0.9])

@@ -104,16 +104,20 @@ def test_merge_without_a_shard_is_undetermined_and_names_its_targets() -> None:
     assert dict(row[:2] for row in whole.by_target)["d/all"] == "undetermined"
 
 
-def test_merge_without_a_shard_that_has_no_node_is_undetermined() -> None:
-    whole = merged(run(1, *ONE, of=3), run(2, *TWO, of=3))
-    assert whole.code == 3
-    assert whole.problems == ["shard 3 of 3 is missing or broke off: it has no target"]
-
-
-def test_merge_of_a_shard_that_lacks_its_targets_is_undetermined() -> None:
-    whole = merged(run(1, *ONE), run(2, nodes=[]))
-    assert whole.code == 3
-    assert whole.problems == ["shard 2 of 2 is missing or broke off: it has b/950, d/all"]
+@pytest.mark.parametrize(
+    ("shards", "problem"),
+    [
+        (
+            [run(1, *ONE, of=3), run(2, *TWO, of=3)],
+            "3 of 3 is missing or broke off: it has no target",
+        ),
+        ([run(1, *ONE), run(2, nodes=[])], "2 of 2 is missing or broke off: it has b/950, d/all"),
+    ],
+    ids=["no node", "no target of its own"],
+)
+def test_merge_without_a_shards_targets_is_undetermined(shards: list[Run], problem: str) -> None:
+    whole = merged(*shards)
+    assert (whole.code, whole.problems) == (3, [f"shard {problem}"])
 
 
 def test_merge_of_a_node_that_could_not_be_listed_tells_that_once() -> None:

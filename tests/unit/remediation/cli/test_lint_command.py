@@ -241,19 +241,19 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def test_target_with_a_container_is_that_container(opened: list[str]) -> None:
-    assert run("--target", "root@pve1/950").exit_code == 0
-    assert opened == ["root@pve1/950", "950 /usr/local/phoenix_hypervisor"]
-
-
-def test_target_without_a_container_is_the_node(opened: list[str]) -> None:
-    assert run("--target", "root@pve1").exit_code == 0
-    assert opened[1] == "/usr/local/phoenix_hypervisor"
-
-
-def test_target_that_is_none_ends_with_2(opened: list[str]) -> None:
-    assert run("--target", "root@pve1/x").exit_code == 2
-    assert opened == []
+@pytest.mark.parametrize(
+    ("target", "code", "looked"),
+    [
+        ("root@pve1/950", 0, ["950 /usr/local/phoenix_hypervisor"]),
+        ("root@pve1", 0, ["/usr/local/phoenix_hypervisor"]),
+        ("root@pve1/x", 2, []),
+    ],
+)
+def test_target_is_a_container_or_a_node(
+    opened: list[str], target: str, code: int, looked: list[str]
+) -> None:
+    assert run("--target", target).exit_code == code
+    assert opened[1:] == looked
 
 
 @pytest.mark.parametrize("more", ["--fix", "/etc"])
