@@ -24,6 +24,7 @@ from proof.faults.fault import PRELUDE
 from proof.faults.scenarios import scenarios
 from remediation.desired import PROFILE
 from steps.rollback import CTID
+from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
 from tests.live.running import DOCKER, bare
 
@@ -164,27 +165,7 @@ GUESTS = (
     ),
     Hostile(
         "its dockerd answers rubbish",
-        r"""
-inside systemctl stop docker.socket docker
-into /usr/local/bin/rubbish 755 <<'PROGRAM'
-#!/usr/bin/perl
-use IO::Socket::UNIX;
-$0 = "dockerd"; $SIG{PIPE} = "IGNORE";
-unlink "/run/docker.sock";
-my $own = IO::Socket::UNIX->new(Local => "/run/docker.sock", Listen => 5) or die $!;
-my @answers = (
-    "\e[2J\e]52;c;aGk=\a", "HTTP/1.0 200 OK\r\n\r\n" . "[" x 100000,
-    "HTTP/1.0 200 OK\r\n\r\n" . '{"Driver": "fuse-overlayfs\u001b[2J", "ID": "../../etc"}',
-    "x" x (1 << 20), "HTTP/1.0 404 \e[31m\r\n\r\n",
-);
-for (my $n = 0; my $one = $own->accept; $n++) { print $one $answers[$n % @answers]; close $one }
-PROGRAM
-inside mkdir -p /etc/systemd/system/docker.service.d
-printf '[Unit]\nRequires=\n[Service]\nType=exec\nExecStart=\nExecStart=/usr/local/bin/rubbish\n' |
-    into /etc/systemd/system/docker.service.d/rubbish.conf
-inside systemctl daemon-reload
-inside systemctl start docker
-""",
+        sample("programs/lab/rubbish_dockerd.sh"),
         red=("confined", "driver"),
     ),
     Hostile(
@@ -196,25 +177,7 @@ inside systemctl start docker
     ),
     Hostile(
         "its processes have lines and escape sequences for names",
-        r"""
-into /usr/local/bin/names 755 <<'PROGRAM'
-#!/usr/bin/perl
-my @names = ("\n/proc/1/attr:x", "\e[2J\e[31mred", "dockerd\nx", "a) S 1 (b", "dockerd");
-for my $n (1 .. 400) {
-    next if fork;
-    $0 = $n < 360 ? $names[$n % 4] : $names[4];
-    sleep 600; exit;
-}
-sleep 600;
-PROGRAM
-inside systemd-run -q --unit=names /usr/local/bin/names
-inside sh -c 'mkdir -p "/sys/fs/cgroup/$(printf "a\033[2J")/docker.service"'
-# Where the profile lets systemd mount.
-inside sh -c 'for n in $(seq 60); do
-    at="/run/systemd/mount-rootfs/$(printf "\033[2J\177")$n"
-    mkdir -p "$at"; mount -t tmpfs "$(printf "\f\033[2J")" "$at"
-done'
-""",
+        sample("programs/lab/odd_names.sh"),
     ),
     Hostile(
         "its programs do not end, and keep what they were given open",

@@ -12,31 +12,13 @@ import pytest
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.programs.processes import children
+from tests.doubles.samples import sample
 
 #: Enters the root, says so, and waits until its input ends.
 _FIRST = 'chroot $ARGV[0] or die; chdir "/"; $| = 1; print "up\\n"; <STDIN>'
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child")
 #: Takes a path, the name it has among the processes, and the answer: "" hangs.
-_SERVER = """
-import ctypes, socket, sys
-path, name, answer = sys.argv[1:]
-ctypes.CDLL(None).prctl(15, name.encode())
-own = socket.socket(socket.AF_UNIX)
-own.bind(path)
-own.listen()
-print("up", flush=True)
-while True:
-    connection, _ = own.accept()
-    connection.recv(4096)
-    try:
-        while answer == "flood":
-            connection.sendall(b"x" * 65536)
-        if answer:
-            connection.sendall(answer.encode())
-            connection.close()
-    except OSError:
-        pass
-"""
+_SERVER = sample("programs/answering_socket")
 
 
 class Guest(Pct):

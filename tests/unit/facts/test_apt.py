@@ -10,38 +10,10 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.facts.apt import LOOKING, is_within, order
 from tests.doubles.examples import examples
+from tests.doubles.samples import sample
 
 #: Each is older than the next one. From changelogs of the packages that a Docker host has.
-ORDERED = [
-    "0~",
-    "1.0~~",
-    "1.0~rc1",
-    "1.0",
-    "1.0-1",
-    "1.0a",
-    "1.0+dfsg1-1",
-    "1.0.1",
-    "1.1.15+ds1-2",
-    "1.1.15+ds1-2+b4",
-    "1.1.15+ds1-2+deb13u1",
-    "1.3.3-0ubuntu1~22.04.2",
-    "1.3.3-0ubuntu1",
-    "1.4.0~rc3",
-    "1.4.0~rc.3",
-    "1.4.0",
-    "1.7.28-1~debian.13~trixie",
-    "1.7.28-2~debian.13~trixie",
-    "2.1.5-1~debian.13~trixie",
-    "6.0.5-1",
-    "6.0.5-2",
-    "6.9",
-    "6.17.4-1-pve",
-    "1:6.0.4-4+deb13u3",
-    "1:6.0.4-4+deb13u4",
-    "5:28.5.2-1~debian.13~trixie",
-    "5:29.0.0~rc.1-1~debian.13~trixie",
-    "5:29.0.0-1~debian.13~trixie",
-]
+ORDERED = sample("packages/versions.txt").split()
 _INSTALLED = """Package: runc
 Status: install ok installed
 Architecture: amd64

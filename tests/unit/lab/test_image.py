@@ -17,6 +17,7 @@ from docker_lxc_gate.lab import errors, image, progress, recipe
 from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
+from tests.doubles.samples import sample
 
 HERE = Archives(("http://a/debian",), ())
 THERE = Archives(("http://b/debian",), ())
@@ -83,19 +84,7 @@ def test_node_whose_build_fails_leaves_nothing_and_shows_its_last_lines(
 
 
 #: Builds in a second thread, as the lab does, and is interrupted in the first one.
-TWO_BUILDS = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from docker_lxc_gate.lab import image, progress
-from docker_lxc_gate.lab.sources import Archives
-from docker_lxc_gate.machines.process import ended_as_by_ctrl_c
-image._keyring, image.require_space = list, lambda *_: None
-images = image.Images(Path(sys.argv[1]), Archives(("http://a/debian",), ()), progress.silent)
-with ended_as_by_ctrl_c(), ThreadPoolExecutor(1) as beside, images.programs.ended_by_an_interrupt():
-    building = beside.submit(images.templates, "trixie")
-    images.node("trixie")
-"""
+TWO_BUILDS = sample("programs/two_builds")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

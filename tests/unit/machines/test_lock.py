@@ -25,6 +25,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
+from tests.doubles.samples import sample
 
 ROOT = Path(__file__).parents[3]
 _OWNER = """
@@ -298,36 +299,7 @@ def test_plan_that_lost_the_lock_rolls_back_under_a_new_one(tmp_path: Path, path
     assert free(path)
 
 
-_INTERRUPTED = """
-import sys
-from pathlib import Path
-from tests.doubles.flag import Flag, journal
-from docker_lxc_gate.machines.lock import Lock
-from docker_lxc_gate.machines.process import ended_as_by_ctrl_c
-from remediation.engine.action import Step
-from remediation.engine.apply import apply
-from remediation.engine.plan import Plan
-from docker_lxc_gate.machines.root import as_root
-from docker_lxc_gate.machines.transport import RUN_ID, Local
-
-folder, node = Path(sys.argv[1]), as_root(Local(), sudo=False)
-script = "trap 'trap : TERM; sleep 1; echo ended >>$0' TERM; echo begun >>$0; sleep 30 & wait; wait"
-
-class Slow(Flag):
-    def rollback(self, on, before):
-        with (folder / "log").open("a") as log:
-            log.write("rolled back\\n")
-        super().rollback(on, before)
-
-def run(flag):
-    node.run(["sh", "-c", script, str(folder / "log")])
-
-print(RUN_ID, flush=True)
-steps = [Step(Slow("slow", on_apply=run), node)]
-exclusive = Lock(node, str(folder / "gate.lock")).held
-with ended_as_by_ctrl_c():
-    apply(Plan(steps, journal(folder, on=node), exclusive=exclusive))
-"""
+_INTERRUPTED = sample("programs/interrupted_plan")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")

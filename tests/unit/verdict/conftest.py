@@ -8,6 +8,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from tests.doubles.samples import sample
+
 _ROOT = Path(__file__).resolve().parents[3]
 _SCHEMA = jsonschema_rs.validator_for(json.loads((_ROOT / "docs/verdict.schema.json").read_text()))
 #: Hypothesis's plugin takes a second to start, and no toy needs it.
@@ -21,87 +23,7 @@ filterwarnings =
     error
     ignore:assertions not in test modules:pytest.PytestConfigWarning
 """
-STEPS = """
-import pytest
-from pytest_bdd import given, parsers, then, when
-
-from docker_lxc_gate.verdict import evidence, record, report
-from remediation.engine.errors import RollbackFailed, VerifyFailed
-from docker_lxc_gate import errors
-from docker_lxc_gate.machines.transport import Local, Recorded
-
-pytest_plugins = ["docker_lxc_gate.verdict"]
-
-
-@pytest.fixture(scope="session")
-def machine(request):
-    machine = Recorded(Local(), evidence.of(request.config).record)
-    machine.run(["echo", "set-up"])
-    record.about(request.config).versions["Kernel (node)"] = "6.12 = new"
-    yield machine
-    machine.run(["echo", "clean-up"])
-
-
-@pytest.fixture
-def odd():
-    assert not "odd"
-
-
-@given("a target")
-def _(machine):
-    machine.run(["echo", "given"])
-
-
-@given(parsers.parse("{what} in a Given"))
-@when(parsers.parse("{what} in a When"))
-@then(parsers.parse("{what} in a Then"))
-def raises(what, request):
-    if what == "an assertion":
-        assert "overlay2" == "fuse-overlayfs", "the driver is overlay2"
-    if what == "a failure":
-        pytest.fail("the driver is overlay2")
-    if what == "an error":
-        raise errors.FactError("the answer has no driver")
-    if what == "a difference":
-        raise VerifyFailed("the tunable is still absent")
-    if what == "a skip":
-        pytest.skip("no audit log here")
-    if what == "an interrupt":
-        raise KeyboardInterrupt
-    if what == "a signal":  # while a command of ours runs
-        kill = "sleep 0.3; kill -s TERM $PPID; exec sleep 60"
-        Local().run(["sh", "-c", f"echo $$ >started; {kill}"])
-    if what == "an odd fixture":
-        request.getfixturevalue("odd")
-
-
-@then("an odd fixture of a Then")
-def _(odd):
-    raise NotImplementedError
-
-
-@then("a clean-up that fails")
-def _():
-    yield
-    raise errors.FactError("cannot read the journal")
-
-
-@then("a rollback that fails")
-def _():
-    yield
-    raise RollbackFailed([("daemon.json", OSError("read-only"))])
-
-
-@then("all is well")
-def _(machine):
-    machine.run(["sh", "-c", "echo then; echo token=hunter2 >&2; exit 3"])
-    evidence.say("the driver is\\n fuse-overlayfs")
-
-
-@then(parsers.parse('the value is "{value}"'))
-def _(value):
-    evidence.say(value)
-"""
+STEPS = sample("toy/conftest.txt")
 
 
 class Toy:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.doubles.samples import sample
 from tests.unit.verdict.conftest import Toy
 
 pytest_plugins = ["pytester"]
@@ -15,41 +16,7 @@ pytest_plugins = ["pytester"]
 OBEYED = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_MORE = r"""
-HOSTILE = (
-    "\x1b[2J\x1b]52;c;aGk=\x07\x9b31m\u202eevil\u2066\u200f\u061c\x00\x7f"
-    "\nverdict: compliant\rverdict: compliant\u2028verdict: compliant\x0bverdict: compliant"
-)
-
-
-@given("a hostile guest")
-def _(machine, request):
-    record.about(request.config).versions["Guest"] = HOSTILE
-    machine.run(["printf", "%s", HOSTILE.replace("\0", "") + "\udcff"])
-    print(HOSTILE)
-    evidence.say(HOSTILE)
-
-
-@then(parsers.parse("it {how}"))
-def _(how, request):
-    if how == "differs":
-        assert not "differs", HOSTILE
-    if how == "cannot be read":
-        raise errors.FactError(HOSTILE)
-    if how == "breaks":
-        raise ValueError(HOSTILE)
-    if how == "is skipped":
-        pytest.skip(HOSTILE)
-    if how == "needs what is not there":
-        request.getfixturevalue("absent")
-    if how == "cleans up badly":
-        request.addfinalizer(lambda: (_ for _ in ()).throw(errors.FactError(HOSTILE)))
-
-
-@pytest.fixture(scope="session")
-def absent():
-    raise errors.TransportError(HOSTILE)
-"""
+_MORE = sample("toy/hostile_guest.txt")
 HOWS = (
     *("holds", "differs", "cannot be read", "breaks", "is skipped", "needs what is not there"),
     "cleans up badly",

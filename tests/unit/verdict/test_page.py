@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles import browser
+from tests.doubles.samples import sample
 from tests.unit.verdict.conftest import INI, STEPS
 from tests.unit.verdict.test_gate_report import ALLURE
 
@@ -19,21 +20,7 @@ LEAF = "[data-testid=tree-leaf]"
 _CUT = """[...document.querySelectorAll("body *")].filter(
     e => e.innerText?.includes("Test body") && getComputedStyle(e).overflowY != "visible" &&
         e.scrollHeight > e.clientHeight).length"""
-_FEATURE = """Feature: Toy
-  @req:VAL-2
-  Scenario: red
-    Given a target
-    Then an assertion in a Then
-  @req:VAL-2 @req:VAL-3
-  Scenario: green
-    Then all is well
-  @req:VAL-4
-  Scenario: open
-    Then an error in a Then
-  @req:VAL-5
-  Scenario: left out
-    Then all is well
-"""
+_FEATURE = sample("toy/each_verdict.feature.txt")
 
 
 @pytest.fixture(scope="module")
