@@ -20,8 +20,6 @@ from remediation.cli.group import main
 from tests.unit.verdict.conftest import Toy
 from tests.unit.verdict.test_comparison import GREEN, NO_RESULT, NOT_ASKED, RED, UNKNOWN, run
 
-pytest_plugins = ["pytester"]
-
 Files = dict[str, bytes]
 EVIDENCE = "00000000-0000-4000-8000-00000000000a-attachment.txt"
 HELD = f"allure-results/{EVIDENCE}"

@@ -19,8 +19,6 @@ from remediation.cli.group import main
 from tests.doubles.naming import naming
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 GREEN, RED, UNKNOWN = Verdict.COMPLIANT, Verdict.NOT_COMPLIANT, Verdict.UNDETERMINED
 NOT_ASKED, NO_RESULT = Verdict.NOT_ASKED, Verdict.NO_RESULT
 CODES = {GREEN: 0, RED: 1, UNKNOWN: 3, NO_RESULT: 6}

@@ -8,8 +8,6 @@ from docker_lxc_gate.verdict.lint import problems
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 _TWO = """
 @node
 Feature: Two

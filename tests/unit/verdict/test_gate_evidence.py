@@ -12,8 +12,6 @@ from docker_lxc_gate.machines.transport import Local, Recorded
 from docker_lxc_gate.verdict import evidence
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
 
 

@@ -14,7 +14,6 @@ from docker_lxc_gate.verdict.verdicts import Unanswerable
 from tests.doubles.naming import naming
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -14,8 +14,6 @@ from docker_lxc_gate.verdict.record import Run, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 DATA = Path(__file__).parents[2] / "data"
 
 OSCAL = jsonschema_rs.validator_for(

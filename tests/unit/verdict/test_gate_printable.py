@@ -11,8 +11,6 @@ import pytest
 from tests.doubles.samples import sample
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 OBEYED = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )

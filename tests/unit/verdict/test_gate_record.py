@@ -8,8 +8,6 @@ from markdown_it import MarkdownIt
 
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 
 def suites(toy: Toy) -> list[ET.Element]:
     return [*ET.parse(toy.path / "reports/junit.xml").getroot()]  # noqa: S314 - ours
@@ -109,7 +107,7 @@ def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> 
 def test_record_where_an_ordinary_test_fails_says_so(toy: Toy) -> None:
     toy.feature("Then all is well")
     (toy.path / "features/test_plain.py").write_text("def test(): assert False")
-    toy.run()
+    assert toy.run().ret == 1
     assert toy.verdict()["problems"] == ["a test that is no scenario failed"]
 
 

@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate import home
-from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import report
 from docker_lxc_gate.verdict.evidence import redact, shortened
 from tests.unit.verdict.conftest import Toy
 
 Step = Callable[[dict[str, Any], str], dict[str, Any]]
-
-pytest_plugins = ["pytester"]
 _OURS = Path(__file__).parents[3] / "node_modules/.bin"
 ALLURE = shutil.which("allure", path=f"{_OURS}{os.pathsep}{os.environ['PATH']}")
 
@@ -295,7 +292,3 @@ def test_shortened_text_has_lost_its_middle() -> None:
     assert shortened("a" * 10 + "ü" * 7 + "b" * 10, 10) == (
         "a" * 10 + "\n[... 14 bytes left out ...]\n" + "b" * 10
     )
-
-
-def test_counted_noun_has_the_right_number() -> None:
-    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]

@@ -11,8 +11,6 @@ import pytest
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 
 def test_gate_with_one_shared_cause_tells_it_once_and_first(toy: Toy) -> None:
     toy.compliant(*"abc")
@@ -112,13 +110,6 @@ def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, .
     )
 
 
-def test_gate_without_features_is_undetermined(toy: Toy) -> None:
-    (toy.path / "features").mkdir()
-    seen = toy.run()
-    assert seen.ret == 3
-    seen.stdout.fnmatch_lines(["undetermined: no scenario was run: nothing was judged"])
-
-
 def test_gate_counts_what_is_deselected(toy: Toy) -> None:
     toy.compliant(*"ab")
     seen = toy.run("-k", "test_a")
@@ -195,12 +186,6 @@ def test_gate_with_a_file_that_cannot_be_read_is_incomplete(toy: Toy) -> None:
     seen = toy.run()
     assert seen.ret == 6
     seen.stdout.fnmatch_lines(["*nix_da*"])
-
-
-def test_gate_with_an_ordinary_test_that_fails_ends_with_1(toy: Toy) -> None:
-    toy.feature("Then all is well")
-    (toy.path / "features" / "test_plain.py").write_text("def test(): assert False")
-    assert toy.run().ret == 1
 
 
 @pytest.mark.parametrize("args", [("features/nix.feature",), ("-m", "a b"), ("-k", "(")])

@@ -4,8 +4,6 @@ import pytest
 
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 _PASSED, _FAILED, _BROKEN = "passed", "failed", "broken"
 
 _ENDS = [

@@ -19,8 +19,6 @@ from docker_lxc_gate.verdict.tally import Tally
 from docker_lxc_gate.verdict.waivers import Waiver
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 BEGAN, ENDED = (datetime(2026, 11, day, tzinfo=UTC) for day in (28, 29))
 PLAN = "plain 1 (abc)"
 #: As on a command line: two targets, and two nodes of which all containers are asked.

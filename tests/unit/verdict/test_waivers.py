@@ -15,8 +15,6 @@ from docker_lxc_gate.verdict.waivers import Waiver
 from remediation.cli.group import main
 from tests.unit.verdict.conftest import Toy
 
-pytest_plugins = ["pytester"]
-
 TODAY = datetime.now(UTC).date()
 PAST = TODAY - timedelta(1)
 FINE = {"reason": "PBS keeps the backups", "owner": "ops", "expires": TODAY}
