@@ -370,9 +370,7 @@ def test_make_backup_leaves_the_containers_file_as_its_author_wrote_it(
     assert [str(kept) in line for line in told] == [True]
 
 
-def test_make_backup_that_fails_where_the_file_cannot_be_restored_says_why_it_failed(
-    node: Rooted, program: Program
-) -> None:
+def test_make_backup_that_cannot_restore_says_why_it_failed(node: Rooted, program: Program) -> None:
     config = node.root / "etc/pve/lxc/950.conf"
     program("vzdump", f"#!/bin/sh\nrm {config}; mkfifo {config}\necho no space >&2; exit 5\n")
     told: list[str] = []

@@ -170,9 +170,7 @@ def test_processes_script_reads_the_containers_cgroup(line: str, path: str, tmp_
         ("any//&:lxc-950_<-var-lib-lxc>:unconfined (-)", "", "- mode"),
     ],
 )
-def test_label_defect_names_the_mode_or_the_profile_that_does_not_confine(
-    label: str, profile: str, named: str
-) -> None:
+def test_label_defect_names_the_mode_or_profile(label: str, profile: str, named: str) -> None:
     modes = {NAME: "enforce", "complaining": "complain", "lxc-950_</var/lib/lxc>": "enforce"}
     found = label_defect(label, profile, modes)
     assert named in found if named else found == ""
@@ -359,9 +357,7 @@ def widening(profile: str = SHIPPED, local: str = "") -> tuple[str, ...]:
         (("deny mount,",), ""),
     ],
 )
-def test_widening_rules_of_a_profile_as_narrow_as_the_shipped_one_are_none(
-    rules: tuple[str, ...], local: str
-) -> None:
+def test_widening_rules_of_a_narrow_profile_are_none(rules: tuple[str, ...], local: str) -> None:
     assert widening(with_rule(*rules), local) == ()
     assert widening("") == ()
 

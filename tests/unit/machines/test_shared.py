@@ -286,9 +286,7 @@ def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_
     assert timeouts == [120, 60, 60]
 
 
-def test_machine_that_does_not_answer_many_at_once_is_not_asked_so_again_when_answers_get_old(
-    clock: list[float],
-) -> None:
+def test_machine_that_answers_no_batch_is_not_asked_so_again_later(clock: list[float]) -> None:
 
     together: list[Sequence[str]] = []
 

@@ -143,9 +143,7 @@ def test_find_in_a_file_of_another_shape_says_where_and_what_in_one_line(
         ("backup_age = 0", "0"),
     ],
 )
-def test_find_value_that_cannot_work_names_its_key_and_the_value_or_what_to_write(
-    file: Path, line: str, named: str
-) -> None:
+def test_find_value_that_cannot_work_says_what_to_write(file: Path, line: str, named: str) -> None:
     refused(file, line, named)
 
 

@@ -76,9 +76,7 @@ def test_scripts_as_the_plan_makes_them_are_green() -> None:
         (r"^set ", "exit 0\nset ", "'exit 0'"),
     ],
 )
-def test_setup_script_writes_tunable_where_it_does_not_names_what_is_wrong(
-    pattern: str, new: str, named: str
-) -> None:
+def test_setup_script_writes_tunable_or_names_why_not(pattern: str, new: str, named: str) -> None:
     with not_compliant(named):
         steps.setup_script_writes_tunable(setup(changed(SETUP, pattern, new)), TARGET)
 
@@ -115,9 +113,7 @@ def test_install_script_stops_unless_its_first_command_is_another(first: str) ->
         ),
     ],
 )
-def test_install_script_installs_once_where_it_does_not_names_what_is_wrong(
-    pattern: str, new: str, named: str
-) -> None:
+def test_install_script_installs_once_or_names_why_not(pattern: str, new: str, named: str) -> None:
     with not_compliant(named):
         steps.install_script_installs_once(install(changed(INSTALL, pattern, new)), TARGET)
 

@@ -45,9 +45,7 @@ def of(name: str, *ctids: int) -> Listing:
     return Listing(f"{name}/all", ctids)
 
 
-def test_node_that_does_not_answer_or_has_no_container_stops_no_other_and_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_unreachable_or_empty_node_is_told_and_stops_none(monkeypatch: pytest.MonkeyPatch) -> None:
     away = Unreachable("no route")
     session: Any = Session(monkeypatch, a=[away], b=[of("b")], c=[of("c", 950, 951)])
     fleet.pytest_collection(session)

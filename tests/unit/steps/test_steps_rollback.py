@@ -113,9 +113,7 @@ def left_to_do(
 
 
 @pytest.mark.parametrize("path", [path for path in APPLIED if path != phoenix.REPOSITORY])
-def test_nothing_left_where_something_is_not_as_the_plan_wants_is_red(
-    monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_nothing_left_unlike_the_plan_is_red(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     left_to_do(monkeypatch, {})
     harmed = {
         LABEL: "docker-default (enforce)\n",

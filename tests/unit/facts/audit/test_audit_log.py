@@ -192,9 +192,7 @@ def test_text_of_a_log_that_is_gone_is_an_error(node: OnDisk) -> None:
 
 @pytest.mark.parametrize("earlier", [0, 2])
 @pytest.mark.parametrize("looked", [False, True])
-def test_text_of_a_log_that_is_renamed_while_it_is_read_is_of_all_files(
-    node: OnDisk, earlier: int, looked: bool
-) -> None:
+def test_text_of_a_log_renamed_meanwhile_is_whole(node: OnDisk, earlier: int, looked: bool) -> None:
     """The new file may be longer than the place in the old one, by when it is read."""
     log = node.opened()
     for number in range(earlier):

@@ -328,9 +328,7 @@ def test_close_with_a_rule_that_may_hide_the_container_is_undetermined_and_else_
     ("silent", "named"),
     [("user", "user 100000"), ("profile", "the profile lxc-phoenix-v2"), ("root", "a denial")],
 )
-def test_close_without_a_canary_of_its_opening_or_its_end_is_undetermined(
-    source: str, silent: str, named: str
-) -> None:
+def test_close_without_a_canary_at_either_end_fails(source: str, silent: str, named: str) -> None:
     node = Node(source)
     node.silent = (silent,)
     window = audit_window.Window(node, subject=OURS)
@@ -409,9 +407,7 @@ POLICY = (
         ),
     ],
 )
-def test_close_after_a_remark_of_the_kernels_that_may_hide_one_is_undetermined(
-    source: str, remark: str, named: str
-) -> None:
+def test_close_after_a_remark_that_may_hide_one_fails(source: str, remark: str, named: str) -> None:
     node, window = opened(source, subject=OURS)
     node.heard += f"{audit_sources.REMARK}{remark}\n"
     with naming(Unwatched, named):
@@ -470,9 +466,7 @@ def test_close_of_two_sources_that_agree_returns_each_denial_once() -> None:
 @pytest.mark.parametrize(
     ("heard", "logged", "named"), [(2, 1, f"not in {LOG}"), (0, 1, "not reported by the kernel")]
 )
-def test_close_of_two_sources_that_differ_is_undetermined_and_has_the_denials(
-    heard: int, logged: int, named: str
-) -> None:
+def test_close_of_two_sources_that_differ_has_denials(heard: int, logged: int, named: str) -> None:
     node, window = opened()
     node.heard += f"{EVENT}\n" * heard
     node.text += f"type=AVC msg={EVENT}\n" * logged

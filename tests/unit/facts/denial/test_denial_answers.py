@@ -173,9 +173,7 @@ def test_answer_of_a_profile_says_what_to_try_first_and_where_the_rule_goes(
         ("lxc-x", 'operation="userns_create"', ""),
     ],
 )
-def test_answer_of_what_a_rule_cannot_allow_names_the_cause_and_suggests_none(
-    profile: str, record: str, cause: str
-) -> None:
+def test_answer_without_a_rule_names_the_cause(profile: str, record: str, cause: str) -> None:
     found = answer(denial(record, profile))
     assert cause in found.no_rule
     assert bool(found.no_rule) == bool(cause) != bool(found.rule)

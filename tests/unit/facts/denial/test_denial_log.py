@@ -203,9 +203,7 @@ def test_attribute_of_a_generated_profile_is_its_container(line: str, whose: int
 
 
 @pytest.mark.parametrize("known", [frozenset(), frozenset({"?"}), frozenset({"950", "?"})])
-def test_attribute_of_a_generated_profile_under_which_another_started_a_process_is_not_known(
-    known: frozenset[str],
-) -> None:
+def test_attribute_of_anothers_generated_profile_is_not_known(known: frozenset[str]) -> None:
     for line in (GENERATED, NAMESPACED):
         assert attribute(parse(line), ProcessNotes("", {1985: known})) == [None]
     assert attribute(parse(GENERATED), ProcessNotes("", {})) == [None]

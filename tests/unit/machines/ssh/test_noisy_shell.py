@@ -39,9 +39,7 @@ def login(home: Path, tmp_path: Path, command: str, patience: float = 300) -> It
     ],
     ids=["before", "in bold", "behind"],
 )
-def test_ssh_to_a_shell_that_prints_is_refused_and_told_how_to_mend_it(
-    home: Path, tmp_path: Path, command: str
-) -> None:
+def test_ssh_to_a_shell_that_prints_names_the_fix(home: Path, tmp_path: Path, command: str) -> None:
     with login(home, tmp_path, command) as ssh, pytest.raises(Unreachable) as raised:
         ssh.run(["id", "-u"])
     said = str(raised.value)
