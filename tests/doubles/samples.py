@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "data"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests/data"
 
 
 def sample(name: str) -> str:

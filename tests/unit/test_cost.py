@@ -21,11 +21,8 @@ from remediation import desired, phoenix
 from remediation.cli.group import main
 from tests.doubles.nodes.counted import Counted
 from tests.doubles.nodes.healthy import Healthy
+from tests.doubles.samples import ROOT
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-ROOT = Path(__file__).parents[2]
 NODE = "root@pve1/950"
 
 
@@ -116,7 +113,7 @@ def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(tmp_
 @pytest.mark.laws
 @pytest.mark.parametrize("targets", [("pve1/all",), [f"pve1/95000{n}" for n in (1, 2, 3)]])
 def test_read_only_gate_of_a_node_starts_pct_once_a_container_and_once_more(
-    tmp_path: Path, targets: Sequence[str]
+    tmp_path: Path, targets: tuple[str, ...] | list[str]
 ) -> None:
     told = gate(tmp_path, *targets, containers=3)
     assert told["starts"] <= 3 + 1

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,7 @@ from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.transport import Local
 from remediation.engine import journal
 from remediation.engine.journal import Journal
-
-_ROOT = Path(__file__).resolve().parents[2]
+from tests.doubles.samples import ROOT
 
 
 def hold_lock() -> None:
@@ -46,12 +44,12 @@ def test_guard_keeps_tests_away_from_this_machines(reach: Callable[[], None], pa
     ids=["digits", "links", "docker's width", "systemd's width"],
 )
 def test_guard_finds_no_line_of_the_product_like_this(pattern: str, where: set[str]) -> None:
-    listed = subprocess.check_output(["git", "ls-files"], cwd=_ROOT, text=True).splitlines()
+    listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
     product = [name for name in listed if not name.startswith(("tests/", "proof/faults/"))]
     found = {
         name
         for name in product
         if name.endswith((".py", ".sh", ".pl"))
-        if re.search(pattern, (_ROOT / name).read_text("utf-8"), re.MULTILINE)
+        if re.search(pattern, (ROOT / name).read_text("utf-8"), re.MULTILINE)
     }
     assert found == where

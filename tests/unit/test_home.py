@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from docker_lxc_gate import home
 from remediation.cli.group import main
+from tests.doubles.samples import ROOT
 
-_ROOT = Path(__file__).resolve().parents[2]
-_NUMBER = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["version"]
+_NUMBER = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def test_home_of_a_clone_has_what_pytest_and_the_plan_need() -> None:
-    assert home.HOME == _ROOT
+    assert home.HOME == ROOT
     assert all((home.HOME / name).is_dir() for name in ("features", "steps", "remediation"))
 
 
@@ -68,7 +68,7 @@ def test_version_without_git_or_in_a_repository_without_commits_is_unknown(
 @pytest.mark.parametrize("module", ["docker_lxc_gate", "remediation"])
 def test_both_modules_are_the_one_command(module: str) -> None:
     argv = [sys.executable, "-m", module, "--version"]
-    said = subprocess.check_output(argv, cwd=_ROOT, text=True)
+    said = subprocess.check_output(argv, cwd=ROOT, text=True)
     assert re.match(rf"docker-lxc-gate {re.escape(_NUMBER)} \(commit ", said)
 
 

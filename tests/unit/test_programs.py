@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.machines.programs import program
+from tests.doubles.samples import ROOT
 
-_ROOT = Path(__file__).parents[2]
 _FOLDERS = ("docker_lxc_gate", "remediation", "steps", "proof")
 
 
 def programs(pattern: str) -> list[Path]:
-    found = sorted(p for f in _FOLDERS for p in (_ROOT / f).rglob(f"programs/{pattern}"))
+    found = sorted(p for f in _FOLDERS for p in (ROOT / f).rglob(f"programs/{pattern}"))
     assert found
     return found
 
 
 def text(path: Path) -> str:
-    return program(".".join(path.relative_to(_ROOT).parts[:-2]), path.name)
+    return program(".".join(path.relative_to(ROOT).parts[:-2]), path.name)
 
 
 @pytest.mark.parametrize("path", programs("*.pl"), ids=lambda path: path.name)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).resolve().parents[2]
+from tests.doubles.samples import ROOT
+
 #: What a bare machine has; everything else that a script runs is a stand-in.
 _THERE = ("bash", "env", "dirname", "cmp", "cp", "mkdir", "cat", "chmod")
 #: Writes down how it was called. ``venv`` is missing until the package manager installed it.
@@ -27,9 +28,9 @@ class Clone:
         self.folder, self.log = folder / "clone", folder / "log"
         self.programs = folder / "bin"
         self.programs.mkdir()
-        shutil.copytree(_ROOT / "scripts", self.folder / "scripts")
+        shutil.copytree(ROOT / "scripts", self.folder / "scripts")
         for name in ("constraints.txt", "constraints-dev.txt", "package-lock.json"):
-            shutil.copy(_ROOT / name, self.folder)
+            shutil.copy(ROOT / name, self.folder)
         for name in _THERE:
             (self.programs / name).symlink_to(shutil.which(name) or name)
         for name in ("python3", "apt-get", "sudo"):
@@ -167,7 +168,7 @@ def test_gate_whose_installation_fails_ends_with_3_and_gives_no_verdict(clone: C
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("script", sorted(path.name for path in (_ROOT / "scripts").iterdir()))
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").iterdir()))
 def test_help_of_each_script_changes_nothing(clone: Clone, script: str, option: str) -> None:
     before = sorted(clone.folder.rglob("*"))
     done = clone.start(script, option)

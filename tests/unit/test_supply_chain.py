@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[2]
-_PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+from tests.doubles.samples import ROOT
+
+_PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _SCRIPTS = [
     *_PAGES,
-    *sorted((_ROOT / "scripts").iterdir()),
-    *sorted((_ROOT / ".ci").iterdir()),
-    *sorted((_ROOT / ".github").rglob("*.yml")),
+    *sorted((ROOT / "scripts").iterdir()),
+    *sorted((ROOT / ".ci").iterdir()),
+    *sorted((ROOT / ".github").rglob("*.yml")),
 ]
 _PIP = ("--only-binary :all:", "--require-hashes")
 #: What installs, and the options without which it would run a package's code, or another package.
@@ -24,7 +24,7 @@ _INSTALLS = {
 
 
 def test_workflow_actions_are_pinned_by_commit_and_may_only_read() -> None:
-    text = (_ROOT / ".github/workflows/ci.yml").read_text()
+    text = (ROOT / ".github/workflows/ci.yml").read_text()
     used = re.findall(r"uses: (\S+)", text)
     assert used
     assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each) for each in used)
@@ -36,7 +36,7 @@ def _commands() -> Iterator[tuple[str, str]]:
     for path in _SCRIPTS:
         text = re.sub(r"\\\n\s*", "", path.read_text())
         for line in text.splitlines():
-            yield str(path.relative_to(_ROOT)), line
+            yield str(path.relative_to(ROOT)), line
 
 
 def _wrong(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -55,7 +55,7 @@ def test_installing_commands_run_no_code_of_a_package() -> None:
 
 def test_developers_have_what_users_have_in_the_same_versions() -> None:
     users, developers = (
-        set(re.findall(r"^[\w.-]+==\S+", (_ROOT / name).read_text(), re.MULTILINE))
+        set(re.findall(r"^[\w.-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))
         for name in ("constraints.txt", "constraints-dev.txt")
     )
     assert users < developers

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from proof.bench.lab import comparable
-from tests.doubles.samples import sample
+from tests.doubles.samples import ROOT, sample
 
-ROOT = Path(__file__).parents[3]
 #: Answers as the programs do on a lab where nothing is to be done; $FAILS fails.
 PROGRAM = sample("programs/of_a_benchmark")
 

@@ -10,8 +10,7 @@ import click
 import pytest
 
 from docker_lxc_gate.commandline.output import run, written
-
-ROOT = Path(__file__).parents[3]
+from tests.doubles.samples import ROOT
 
 
 def ended(command: str, to: int, home: Path, **more: str) -> tuple[int, str]:

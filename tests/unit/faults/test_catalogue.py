@@ -3,7 +3,6 @@
 import re
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,9 @@ from docker_lxc_gate.errors import UsageError
 from proof.faults.catalogue import FAULTS, SLOW, chosen, part, sample
 from proof.faults.fault import HEALTHY, HELPER, PRELUDE, RED, UNDETERMINED, Fault
 from proof.faults.scenarios import read_only, scenarios
+from tests.doubles.samples import ROOT
 from tests.live.cases.healthy import VARIATIONS, in_turn
 
-ROOT = Path(__file__).parents[3]
 BY_ID = {fault.id: fault for fault in FAULTS}
 #: Every number of the failure catalogue; F63 is tests/live/test_interruption.py's.
 FAILURES = [*range(1, 9), *range(10, 24), *range(30, 42), *range(50, 55), 60, 61, 62, 70, 71, 72]

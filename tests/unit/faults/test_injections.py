@@ -23,8 +23,8 @@ from remediation.phoenix.scripts import install_script, setup_script
 from steps import configuration, files
 from steps import prerequisites as judged
 from tests.doubles import canned
+from tests.doubles.samples import ROOT
 
-ROOT = Path(__file__).parents[3]
 GUEST = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 PROFILE = "etc/apparmor.d/lxc-phoenix-v2"
 CONF = f"etc/pve/lxc/{CTID}.conf"

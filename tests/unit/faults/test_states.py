@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from proof.faults import states
-
-ROOT = Path(__file__).parents[3]
+from tests.doubles.samples import ROOT
 
 
 @pytest.fixture

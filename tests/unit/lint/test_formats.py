@@ -1,7 +1,6 @@
 """Findings for people, programs, code scanning and workflows; foreign text is escaped."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from docker_lxc_gate.lint import discover, formats
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import PROBLEMS, Kind, Source
 from docker_lxc_gate.lint.phoenix.description import mismatches
+from tests.doubles.samples import DATA
 
-DATA = Path(__file__).parents[2] / "data"
 EVIL = "\x1b[2J\u202e%0A::error::,:\udcff"
 SOURCE = Source(
     f"/a/{EVIL}\n950.conf",

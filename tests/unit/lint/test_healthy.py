@@ -23,8 +23,8 @@ from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
 from tests.doubles.examples import examples
 from tests.doubles.nodes import proxmox_snapshots
+from tests.doubles.samples import ROOT
 
-ROOT = Path(__file__).parents[3]
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 
 _words = st.text("abcdefghijklmnopqrstuvwxyz0123456789-./", min_size=1, max_size=12)

@@ -13,8 +13,8 @@ from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.machines.transport import Inside, Local, at_most
 from tests.doubles.naming import naming
 from tests.doubles.programs.processes import gone
+from tests.doubles.samples import ROOT
 
-ROOT = Path(__file__).parents[3]
 ON = Local()
 #: A terminal's program asks a child for that terminal, held or run.
 _ASKS = """

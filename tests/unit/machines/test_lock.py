@@ -25,9 +25,8 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
-from tests.doubles.samples import sample
+from tests.doubles.samples import ROOT, sample
 
-ROOT = Path(__file__).parents[3]
 _OWNER = """
 import sys, time
 from docker_lxc_gate.machines.lock import Lock

@@ -12,8 +12,8 @@ from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
 
 import steps as package
 from docker_lxc_gate.verdict.requirements import CATALOGUE
+from tests.doubles.samples import ROOT
 
-ROOT = Path(__file__).parents[3]
 FEATURES = sorted((ROOT / "features").glob("*.feature"))
 MODULES = sorted(p.stem for p in Path(package.__file__).parent.glob("[a-z]*.py"))
 

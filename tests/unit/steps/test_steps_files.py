@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,8 @@ from steps import files as steps
 from tests.doubles.canned import Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.programs.dockerd import Dockerd, no_dockerd
+from tests.doubles.samples import DATA
 
-DATA = Path(__file__).parents[2] / "data"
 SETUP = (DATA / "setup_apparmor.after.sh").read_text()
 INSTALL = (DATA / "install_docker.after.sh").read_text()
 DAEMON_JSON = desired.DAEMON_JSON

@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from tests.doubles.samples import sample
+from tests.doubles.samples import ROOT, sample
 
-_ROOT = Path(__file__).resolve().parents[3]
-_SCHEMA = jsonschema_rs.validator_for(json.loads((_ROOT / "docs/verdict.schema.json").read_text()))
+_SCHEMA = jsonschema_rs.validator_for(json.loads((ROOT / "docs/verdict.schema.json").read_text()))
 #: Hypothesis's plugin takes a second to start, and no toy needs it.
 INI = f"""
 [pytest]
 testpaths = features
-pythonpath = . {_ROOT}
+pythonpath = . {ROOT}
 addopts = --strict-markers --strict-config -p no:cacheprovider -p no:hypothesispytest
 xfail_strict = true
 filterwarnings =

@@ -12,9 +12,8 @@ import pytest
 from docker_lxc_gate.verdict.claim import claim
 from docker_lxc_gate.verdict.verdicts import Unanswerable
 from tests.doubles.naming import naming
+from tests.doubles.samples import ROOT
 from tests.unit.verdict.conftest import Toy
-
-_ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_gate_where_reports_cannot_be_written_is_undetermined_and_asks_nothing(toy: Toy) -> None:
@@ -199,7 +198,7 @@ def test_program_in_an_environment_without_packages_ends_with_3(
         "runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
     )
     argv = [sys.executable, "-c", hidden, *program]
-    seen = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+    seen = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert seen.returncode == 3, seen
     assert f" {lacks}." in seen.stderr
     assert seen.stderr.count("\n") == 1

@@ -12,9 +12,8 @@ import pytest
 from docker_lxc_gate.verdict import oscal
 from docker_lxc_gate.verdict.record import Run, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
+from tests.doubles.samples import DATA
 from tests.unit.verdict.conftest import Toy
-
-DATA = Path(__file__).parents[2] / "data"
 
 OSCAL = jsonschema_rs.validator_for(
     json.loads((DATA / "oscal-assessment-results-1.1.3.json").read_text()), validate_formats=True

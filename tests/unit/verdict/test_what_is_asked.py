@@ -23,8 +23,8 @@ from docker_lxc_gate.verdict.collection import LEFT_OUT
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import desired, phoenix, plan_file
 from steps import asked, machines
+from tests.doubles.samples import ROOT
 
-ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "docs/verdict.schema.json"
 THERE, NOT_THERE, AWAY = (Target(host, 950) for host in ("there", "not-there", "away"))
 

@@ -1,7 +1,7 @@
 """Docker where there was none: what comes with it goes again, and nothing of the user's does."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from tests.doubles.nodes.apt import Answer, Apt
 ACTION = DockerPackage(
     "Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",)
 )
+#: In Docker's data of elsewhere: the script that a removal had put there.
+NUKE = "var/lib/docker/nuke-graph-directory.sh"
 _SCRIPT = "usr/share/docker.io/contrib/nuke-graph-directory.sh"
 
 
@@ -307,12 +309,6 @@ def test_rollback_after_a_power_cut_removes_a_half_written_group(
     assert (guest.groups, guest.shadow, guest.tree()) == (set(), set(), looked)
 
 
-def test_capture_of_a_half_removed_group_is_refused(guest: Guest) -> None:
-    guest.shadow = {"docker"}
-    with naming(FactError, "groupadd docker; groupdel docker"):
-        ACTION.capture(guest)
-
-
 def test_rollback_with_a_half_written_group_file_from_before_succeeds(guest: Guest) -> None:
     guest.lay("etc/gshadow+")
     before = ACTION.capture(guest)
@@ -391,7 +387,7 @@ def test_rollback_cut_off_at_any_command_can_be_repeated(
 
 def test_rollback_of_a_removed_but_not_purged_docker_restores_that_state(guest: Guest) -> None:
     guest.status = {"docker.io": "rc", "containerd": "rc"}
-    guest.lay("var/lib/docker/nuke-graph-directory.sh")
+    guest.lay(NUKE)
     guest.lay("var/lib/docker/overlay2/layer", "precious")
     guest.add_group("docker")
     before, looked = ACTION.capture(guest), guest.tree()
@@ -401,10 +397,20 @@ def test_rollback_of_a_removed_but_not_purged_docker_restores_that_state(guest: 
     assert (guest.root / "var/lib/docker/overlay2/layer").read_text() == "precious"
 
 
-def test_capture_with_debians_nuke_script_is_refused(guest: Guest) -> None:
-    """Docker's data of elsewhere, with the script that a removal had put there."""
-    guest.lay("var/lib/docker/nuke-graph-directory.sh")
-    with naming(FactError, "/var/lib/docker/nuke-graph-directory.sh"):
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda guest: guest.shadow.add("docker"), "groupadd docker; groupdel docker"),
+        (lambda guest: guest.conflicts.append("podman-docker"), "podman-docker"),
+        (lambda guest: guest.lay(NUKE), f"/{NUKE}"),
+    ],
+    ids=["half a group", "a package that apt would remove", "Debian's script"],
+)
+def test_capture_of_what_no_rollback_can_restore_is_refused(
+    guest: Guest, spoil: Callable[[Guest], None], named: str
+) -> None:
+    spoil(guest)
+    with naming(FactError, named):
         ACTION.capture(guest)
 
 
@@ -451,12 +457,6 @@ def test_rollback_with_a_foreign_docker_is_refused_and_keeps_its_data(guest: Gue
     guest.foreign = ""  # removed, as it was told
     ACTION.rollback(guest, before)
     assert ACTION.capture(guest) == before
-
-
-def test_capture_where_apt_would_remove_a_package_is_refused(guest: Guest) -> None:
-    guest.conflicts = ["podman-docker"]
-    with naming(FactError, "podman-docker"):
-        ACTION.capture(guest)
 
 
 def test_require_reversible_with_another_data_root_is_refused(guest: Guest) -> None:

@@ -24,8 +24,7 @@ from remediation.cli.group import main
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, GATE, KERNEL, LAB_CONTAINER
 from tests.doubles.foreign import Foreign
-
-ROOT = Path(__file__).parents[4]
+from tests.doubles.samples import ROOT
 
 
 def mount(second: int = 6, name: str = "/mnt/") -> bytes:

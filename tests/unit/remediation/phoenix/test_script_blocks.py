@@ -8,8 +8,8 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from remediation import phoenix
 from remediation.phoenix.scripts import block, install_script, setup_script
+from tests.doubles.samples import DATA
 
-DATA = Path(__file__).parents[3] / "data"
 CHECKOUT = Path(__file__).parents[4] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 
 
