@@ -60,6 +60,7 @@ IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
 STATE, MOUNTED, LOG = node_reads.lxc_state(CTID), node_reads.mounts(CTID), messages.READ
 #: What is answered, by what was asked.
 Answers = dict[Read[Any], Raw]
+OF_ANOTHER: Answers = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
 BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
 DEFAULT = (
@@ -152,11 +153,7 @@ BAD: list[tuple[Answers, str, str]] = [
 #: As above, of another configuration.
 BAD_CONFIG: list[tuple[Answers, str, str, str]] = [
     (
-        {
-            OF_DATA[0]: "1000 1000\n",
-            OF_DATA[1]: "65534 65534\nno\n",
-            CONTAINERS: binding("/data/www"),
-        },
+        OF_ANOTHER | {CONTAINERS: binding("/data/www")},
         "bind-mount-of-nobody",
         "user 1000",
         DATA,
@@ -221,14 +218,7 @@ HEALTHY_CONFIG: list[tuple[Answers, str]] = [
     ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
     ({OF_DATA[0]: "101000 101000\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
     # read-only data of somebody else
-    (
-        {
-            OF_DATA[0]: "0 0\n",
-            OF_DATA[1]: "65534 65534\nno\n",
-            CONTAINERS: binding("/data", writes=False),
-        },
-        DATA,
-    ),
+    (OF_ANOTHER | {OF_DATA[0]: "0 0\n", CONTAINERS: binding("/data", writes=False)}, DATA),
 ]
 
 
@@ -524,8 +514,7 @@ def test_key_that_lint_does_not_know_is_advice_while_docker_runs() -> None:
 
 
 def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() -> None:
-    said: Answers = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}
-    found = diagnosis(said, config=DATA)
+    found = diagnosis(OF_ANOTHER, config=DATA)
     assert advice(found)[0] == "bind-mount-of-nobody"
     assert "user 1000 and group 1000" in found.problems[0].cause
     assert "65534:65534" in found.problems[0].cause
@@ -628,14 +617,11 @@ def test_volumes_are_asked_of_docker_and_of_the_files_below_its_root(tmp_path: P
 
 
 def test_bind_mounts_of_a_configuration_are_directories_of_the_node() -> None:
-    config = diagnosis_config(
+    config = container_config.parse(
+        "/etc/pve/lxc/950.conf",
         "mp0: /a,mp=/x,ro=1\nmp1: local:950/y.raw,mp=/y\nmp2: volume=/b,mp=/z\n"
         "lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file 0 0\n"
         "lxc.mount.entry: /c w none bind,create=dir 0 0\nlxc.mount.entry: /d\n"
-        "[before]\nmp3: /e,mp=/v\n"
+        "[before]\nmp3: /e,mp=/v\n",
     )
     assert ownership.binds(config) == {"/x": "/a", "/z": "/b", "/w": "/c"}
-
-
-def diagnosis_config(text: str) -> Any:
-    return container_config.parse("/etc/pve/lxc/950.conf", text)
