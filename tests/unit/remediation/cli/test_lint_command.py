@@ -242,7 +242,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("target", "code", "looked"),
+    ("name", "code", "looked"),
     [
         ("root@pve1/950", 0, ["950 /usr/local/phoenix_hypervisor"]),
         ("root@pve1", 0, ["/usr/local/phoenix_hypervisor"]),
@@ -250,9 +250,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
 )
 def test_target_is_a_container_or_a_node(
-    opened: list[str], target: str, code: int, looked: list[str]
+    opened: list[str], name: str, code: int, looked: list[str]
 ) -> None:
-    assert run("--target", target).exit_code == code
+    assert run("--target", name).exit_code == code
     assert opened[1:] == looked
 
 
