@@ -4,13 +4,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pytest_bdd.parser import Step
 
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.facts.confinement import id_maps
-from docker_lxc_gate.machines.batch import Argv, Shared
+from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.machines.read import unparsed
-from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import Target
 from steps import docker, foreseen
@@ -107,7 +105,7 @@ def test_docker_info_is_asked_with_the_others_where_dockerd_runs(world: World, r
 
 def test_answer_about_the_node_is_not_foreseen_again_for_another_target(world: World) -> None:
     node, _, _ = world
-    memory: dict[Argv, CommandResult] = {}
+    memory: Any = {}
     for ctid in (950, 951):
         shared = Shared(node, memory)
         target = Target("pve1", ctid)
@@ -124,7 +122,7 @@ def test_scenario_that_changes_something_foresees_one_step_at_a_time(world: Worl
     node, shared, foresight = world
     item: Any = together(Item(ENFORCED, UNPRIVILEGED, mutates=True))
     foresight.of_scenario(item, of)
-    step: Step = item.steps[0]
+    step: Any = item.steps[0]
     foresight.of_step(item, step)
     assert shared.read(PROFILES)
     (trip,) = node.trips
