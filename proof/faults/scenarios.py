@@ -54,10 +54,12 @@ def scenarios() -> dict[str, Scenario]:
         feature = FeatureParser(str(path.parent), path.name).parse()
         for title, scenario in feature.scenarios.items():
             tags = frozenset(scenario.tags)
-            (name,) = (tag.removeprefix(IDENTITY) for tag in tags if tag.startswith(IDENTITY))
+            names = [tag.removeprefix(IDENTITY) for tag in tags if tag.startswith(IDENTITY)]
+            if len(names) != 1:
+                raise ValueError(f"{path}: {title}: give it one tag @{IDENTITY}NAME")
             nodeid = f"features/{path.name}::test_{make_python_name(title)}"
             sentences = tuple(step.name for step in scenario.steps)
-            found[name] = Scenario(title, nodeid, tags, sentences)
+            found[names[0]] = Scenario(title, nodeid, tags, sentences)
     return dict(sorted(found.items(), key=lambda item: item[1].mutates))
 
 
