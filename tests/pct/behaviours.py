@@ -136,7 +136,7 @@ READING = (
         "@keys\nlxc.aa_profile: unconfined\n",
         CONFIG,
         out="lxc.aa_profile: unconfined\n",
-        err=None,
+        err="vm 200 - lxc.aa_profile is deprecated and was renamed to lxc.apparmor.profile\n",
     ),
     Behaviour(
         "config: an unknown feature is kept",

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from . import lines
 
+#: Proxmox keeps these lines together, as its key ``env``.
+ENVIRONMENT = "lxc.environment.runtime"
+
 
 @dataclass(frozen=True)
 class Section:
@@ -41,11 +44,16 @@ class Section:
         pairs = [*sorted(shown.items()), *self.raw]
         return "".join(f"{key}: {value}\n" for key, value in pairs if key != "delete")
 
+    def environment(self) -> list[tuple[str, str]]:
+        """The lines of the key ``env``, whose variables are separated by NUL."""
+        return [(ENVIRONMENT, each) for each in self.get("env").split("\0") if each]
+
     def written(self) -> str:
         """As it stands in the file."""
         about = self.description.rstrip("\n")
         comments = [f"#{encode(line)}\n" for line in about.split("\n")] if about else []
-        pairs = [*sorted(self.keys.items()), *self.raw]
+        keys = [pair for pair in sorted(self.keys.items()) if pair[0] != "env"]
+        pairs = [*keys, *self.environment(), *self.raw]
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
 
 
@@ -95,6 +103,8 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
             name, section = key, Section()
         elif kind == lines.TEXT:
             section = replace(section, description=section.description + decode(value))
+        elif kind == lines.RAW and key == ENVIRONMENT:
+            section = section.with_keys(env="\0".join([*filter(None, [section.get("env")]), value]))
         elif kind == lines.RAW:
             section = replace(section, raw=(*section.raw, (key, value)))
         elif kind == lines.KEY:
@@ -107,7 +117,10 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
 
 def serialise(config: Config) -> str:
     """The file's text: the current section, then what is pending, then the snapshots by name."""
-    text = config.current.written()
+    keys = config.current.keys
+    used = [properties(keys[key]).get("volume") for key in keys if key.startswith(("rootfs", "mp"))]
+    left = {key: None for key in keys if key.startswith("unused") and keys[key] in used}
+    text = config.current.with_keys(**left).written()
     if config.pending.keys or config.pending.raw or config.pending.description:
         text += f"\n[{lines.PENDING}]\n{config.pending.written()}"
     for name in sorted(config.snapshots):

@@ -1,9 +1,7 @@
 """One line of ``/etc/pve/lxc/<ctid>.conf``, as Proxmox's parser takes it. No imports.
 
 A reader that skips or repairs what Proxmox would not is of no use to a gate: a mount entry cut
-short, a line after a snapshot's header, a blank before a colon each mean exactly one thing. All
-but two of LXC's own keys are handed on, even those that Proxmox drops: LXC refuses what it does
-not know.
+short, a line after a snapshot's header, an unknown key each mean exactly one thing.
 """
 
 from .formats import truth
@@ -24,6 +22,41 @@ _KINDS = {
     **{f"{stem}{index}": STRING for stem in ("mp", "unused", "dev") for index in range(256)},
     **{f"net{index}": STRING for index in range(32)},
 }
+_RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.")
+_RAW_KEYS = frozenset(
+    "lxc." + name
+    for name in """
+    apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
+    selinux.context include arch uts.name signal.halt signal.reboot signal.stop init.cmd pty.max
+    init.cwd init.gid init.groups init.uid console.logfile console.path tty.max devtty.dir
+    hook.autodev autodev kmsg mount.fstab mount.entry mount.auto rootfs.mount cap.drop cap.keep
+    seccomp.profile seccomp.notify.proxy
+    seccomp.notify.cookie idmap hook.pre-start hook.pre-mount hook.mount hook.start hook.stop
+    hook.post-stop hook.clone hook.destroy hook.version log.level log.file start.auto start.delay
+    start.order group environment environment.runtime environment.hooks sysctl.fs.mqueue
+    sysctl.kernel.msgmax sysctl.kernel.msgmnb sysctl.kernel.msgmni sysctl.kernel.sem
+    sysctl.kernel.shmall sysctl.kernel.shmmax sysctl.kernel.shmmni sysctl.kernel.shm_rmid_forced
+    """.split()  # noqa: SIM905 - sixty quoted words are harder to read
+)
+#: Names of before LXC 3: kept with a warning, and LXC refuses them at the start.
+_RENAMED = {
+    f"lxc.{old}": f"lxc.{new}"
+    for old, new in (
+        pair.split("=")
+        for pair in """
+        aa_profile=apparmor.profile aa_allow_incomplete=apparmor.allow_incomplete
+        console=console.path devttydir=tty.dir haltsignal=signal.halt rebootsignal=signal.reboot
+        stopsignal=signal.stop id_map=idmap init_cmd=init.cmd loglevel=log.level logfile=log.file
+        mount=mount.fstab network.type=net.INDEX.type network.flags=net.INDEX.flags
+        network.link=net.INDEX.link network.mtu=net.INDEX.mtu network.name=net.INDEX.name
+        network.hwaddr=net.INDEX.hwaddr network.ipv4=net.INDEX.ipv4.address
+        network.ipv4.gateway=net.INDEX.ipv4.gateway network.ipv6=net.INDEX.ipv6.address
+        network.ipv6.gateway=net.INDEX.ipv6.gateway network.script.up=net.INDEX.script.up
+        network.script.down=net.INDEX.script.down pts=pty.max se_context=selinux.context
+        seccomp=seccomp.profile tty=tty.max utsname=uts.name
+        """.split()  # noqa: SIM905 - as above
+    )
+}
 _GENERATED = frozenset({"lxc.rootfs.path", "lxc.rootfs.options"})
 
 
@@ -43,6 +76,10 @@ def read(line: str, section: str) -> tuple[str, str, str, str]:
     name, value = _raw_key(line)
     if name in _GENERATED:
         return DROPPED, "", "", f"{name}: {name} is auto generated from rootfs"
+    if name in _RENAMED:
+        return RAW, name, value, f"{name} is deprecated and was renamed to {_RENAMED[name]}"
+    if name and name not in _RAW_KEYS and not name.startswith(_RAW_PREFIXES):
+        return DROPPED, "", "", f"unable to parse config: {line}"
     return (RAW, name, value, "") if name else _plain(line, section)
 
 

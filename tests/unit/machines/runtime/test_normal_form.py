@@ -13,10 +13,11 @@ _line = st.sampled_from(
         *("arch: amd64", "arch:i386 ", "arch : x", " arch: x", "arch = x", "memory: 0512", "x: y"),
         *("onboot: yes", "onboot: maybe", "unprivileged: On", "features: nesting=yes,fuse=1"),
         *("net0: a\r", "rootfs: a", "mp0: b,mp=/b", "unused12: c", "description: a%3Ab", "tty: 00"),
-        *("lxc.idmap = u 0 1 1", "lxc.idmap: g 0 1 1", "lxc.cap.drop:", "lxc.rootfs.path: /x"),
+        *("lxc.idmap = u 0 1 1", "lxc.idmap: g 0 1 1", "lxc.cap.drop:", "lxc.foo: 1"),
         *("lxc.apparmor.profile : x", "  lxc.idmap: u", "rubbish", "[2024-backup]", "[x]"),
         *("[pve:pending]", "[PVE:pending] ", "[old]", "[Old]", "[a_b-1]  ", "delete: net0"),
-        *("lxc.init.uid: 7", "unused1: local:c", "mp1: local:a,mp=/a", "mp1: volume=local:a,mp=/b"),
+        *("lxc.environment.runtime: A=1", "lxc.environment.runtime = B=2", "env: C=3", "env: D=4"),
+        *("lxc.init.uid: 7", "unused1: local:a", "mp1: local:a,mp=/a", "mp1: volume=local:a,mp=/b"),
         *("snaptime: 12", "parent: old", "ü: 1", "memory: ²", "lock: backup", "a\x0bb: c"),
     ]
 )
