@@ -74,13 +74,7 @@ def read(line: str, section: str) -> tuple[str, str, str, str]:
     if header := _header(line):
         return SECTION, header, "", ""
     name, value = _raw_key(line)
-    if name in _GENERATED:
-        return DROPPED, "", "", f"{name}: {name} is auto generated from rootfs"
-    if name in _RENAMED:
-        return RAW, name, value, f"{name} is deprecated and was renamed to {_RENAMED[name]}"
-    if name and name not in _RAW_KEYS and not name.startswith(_RAW_PREFIXES):
-        return DROPPED, "", "", f"unable to parse config: {line}"
-    return (RAW, name, value, "") if name else _plain(line, section)
+    return _raw(name, value, line) if name else _plain(line, section)
 
 
 def warnings(ctid: str, text: str) -> str:
@@ -93,6 +87,16 @@ def warnings(ctid: str, text: str) -> str:
         if complaint:
             complaints.append(f"vm {ctid} - {complaint.rstrip()}\n")
     return "".join(complaints)
+
+
+def _raw(name: str, value: str, line: str) -> tuple[str, str, str, str]:
+    if name in _GENERATED:
+        return DROPPED, "", "", f"{name}: {name} is auto generated from rootfs"
+    if name in _RENAMED:
+        return RAW, name, value, f"{name} is deprecated and was renamed to {_RENAMED[name]}"
+    if name not in _RAW_KEYS and not name.startswith(_RAW_PREFIXES):
+        return DROPPED, "", "", f"unable to parse config: {line}"
+    return RAW, name, value, ""
 
 
 def _plain(line: str, section: str) -> tuple[str, str, str, str]:
