@@ -134,12 +134,14 @@ class Foresight:
             items = item.session.items
             if target_of(items[max(items.index(item) - 1, 0)]) != target_of(item):
                 self._shared.forget()
+                self._look_again()
             self._expect(_read_only_from(item, target_of))
         self._shared.begin()
 
     def of_step(self, item: pytest.Item, step: Step) -> None:
         """Begin a step: every answer may serve it once."""
         if item.get_closest_marker("mutates"):
+            self._look_again()
             self._expect([step])
         declared = _definitions(step.type, step.name)
         self._shared.begin(of_node=any(of_node for (_, _, of_node), _ in declared))
@@ -149,7 +151,6 @@ class Foresight:
         if self._within is None:
             return
         at, shared, known = self._at, self._shared, self._shared.of_node or {}
-        self._look_again()
         shared.begin()
         node, container = _reads_of(steps, at, known)
         shared.expect(node, self._within, [*container, *self._inside])
