@@ -221,8 +221,10 @@ def _generate(results: Path, page: Path) -> str:
 def _describe(results: Path, run: record.Run) -> None:
     """Write Allure's information about the targets and the run."""
     facts = {"Verdict": run.verdict, "Coverage": f"{run.coverage} asked", "Asked": run.scope}
-    facts["Gate"] = f"{run.version}, commit {run.commit[:12] or 'unknown'}"
+    changed = ", changed" if run.clean is False else ""
+    facts["Gate"] = f"{run.version}, commit {run.commit[:12] or 'unknown'}{changed}"
     facts["Judged by"] = f"{run.user} on {run.machine}"
+    facts["Judged"] = f"{run.began:%Y-%m-%d %H:%M:%S} to {run.ended:%Y-%m-%d %H:%M:%S} UTC"
     several = len(run.targets) > 1
     facts |= {name: word for name, word, _ in run.by_target if several}
     for target in run.targets:

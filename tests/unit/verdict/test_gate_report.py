@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> No
     assert {"name": "epic", "value": clause} in result["labels"]
     environment = (toy.path / "reports/allure-results/environment.properties").read_text()
     assert "Coverage=1 of 23 clauses asked" in environment
+    assert re.search(r"(?m)^Judged=20\S+ [0-9:]{8} to 20\S+ [0-9:]{8} UTC$", environment)
     assert "Kernel\\ (node)=6.12 = new" in environment
     junit = (toy.path / "reports" / "junit.xml").read_text()
     assert junit.count('<property name="verdict" value="compliant" />') == 1
