@@ -189,15 +189,14 @@ class _Rollback:
     def _require_same_machine(self, entries: Sequence[Entry]) -> None:
         """Raise NotClean if another container has the number now, unless that is forced."""
         for entry in entries:
-            step, said = self.plan.step(entry.action), ""
+            step, machine = self.plan.step(entry.action), ""
             if self.force or self.last or step is None or step.machine is None:
                 continue
             if container := self.on.get(Place.CONTAINER):
                 container.expect(step.inside)
             with suppress(Exception):  # one that does not tell may be the same one
                 machine = step.machine(self.on.get(step.place, step.on))
-                said = another_machine(self.plan.journal, entry, step, machine)
-            if said:
+            if said := another_machine(self.plan.journal, entry, step, machine):
                 raise errors.NotClean(said)
 
     def _start_container(self, stack: ExitStack, actions: Sequence[str]) -> bool:

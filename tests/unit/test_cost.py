@@ -79,6 +79,7 @@ def gate(folder: Path, *targets: str, containers: int = 0) -> dict[str, Any]:
         "no:hypothesispytest",
         "--alluredir",
         str(folder),
+        f"--junit-xml={folder / 'junit.xml'}",  # not reports/, which another worker may claim
     ]
     several = {"HEALTHY_SEEN": str(seen), "HEALTHY_CONTAINERS": str(containers)}
     done = subprocess.run(
