@@ -18,7 +18,7 @@ from docker_lxc_gate.machines.read import is_directory
 from docker_lxc_gate.tables import table
 from remediation import desired, phoenix, plan_file
 from remediation.actions import container_power
-from remediation.actions.apparmor_profile import Profile
+from remediation.actions.apparmor_profile import AppArmorProfile
 from remediation.actions.container_options import INSIDE, ContainerOptions
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
@@ -134,7 +134,7 @@ def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
 
 def _apparmor(node: Transport) -> list[Step]:
     """Steps 1.2, 1.3 and 2.2: AppArmor's files, and the kernel's policy."""
-    deployed = Profile(
+    deployed = AppArmorProfile(
         *_named("apparmor-profile"), desired.PROFILE, desired.PROFILE_PATH, desired.profile(None)
     )
 

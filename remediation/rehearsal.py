@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageResult:
     """A finished stage: its duration (seconds), and its result."""
 
     name: str
@@ -26,7 +26,7 @@ class Stage:
     differences: tuple[str, ...] = ()
 
 
-def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> Iterator[Stage]:
+def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> Iterator[StageResult]:
     """Rehearse a plan; the plan is applied at the end, unless something differed.
 
     Each time there is a new plan, so that stages share only the journal. ``look`` returns the state
@@ -57,10 +57,10 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
 
     clock = time.monotonic()
 
-    def ended(name: str, said: str, differences: tuple[str, ...] = ()) -> Stage:
+    def ended(name: str, said: str, differences: tuple[str, ...] = ()) -> StageResult:
         nonlocal clock
         started, clock = clock, time.monotonic()
-        return Stage(name, clock - started, said, differences)
+        return StageResult(name, clock - started, said, differences)
 
     before = machine_state.comparable_after_rollback(look())
     yield ended("before", f"{len(before)} facts")

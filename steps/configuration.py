@@ -150,7 +150,7 @@ def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
 
 
 #: The device number of /dev/fuse. Source: Documentation/admin-guide/devices.txt.
-_FUSE = guest_root.Node("a character device", 10, 229)
+_FUSE = guest_root.Inode("a character device", 10, 229)
 _OPEN_FUSE = unparsed("sh", "-c", program("steps", "open_fuse.sh"), "fuse")
 
 

@@ -133,7 +133,7 @@ def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> 
 
 def _record(
     runtime: Runtime, ctid: int, docker_run: DockerRun
-) -> tuple[dockerd.Daemon, dockerd.Record]:
+) -> tuple[dockerd.Daemon, dockerd.ContainerRecord]:
     """Return the daemon, and its record of a run."""
     daemon = dockerd.find(runtime, ctid)
     assert daemon is not None, "no dockerd runs in the container, so it cannot have run the image"

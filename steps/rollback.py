@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from remediation.rehearsal import Stage
+    from remediation.rehearsal import StageResult
 
 _APT_TIMEOUT = 600.0
 
@@ -189,7 +189,7 @@ def plan_is_applied(default_container: Existing, runtime: Runtime, target: Targe
 )
 def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
-) -> list[Stage]:
+) -> list[StageResult]:
     """Rehearse, as ``docker-lxc-gate rehearse`` does."""
     ground = iter([existing.recorded])  # the other scenarios left it so
     stages = list(
@@ -203,7 +203,7 @@ def plan_is_rehearsed(
 
 
 @then("nothing differed when it was rolled back")
-def nothing_differed(stages: list[Stage]) -> None:
+def nothing_differed(stages: list[StageResult]) -> None:
     """Check the rehearsal's own comparison of states."""
     if not any(stage.name == "compare" for stage in stages):
         raise FactError("the rehearsal ended before it compared anything")

@@ -40,7 +40,7 @@ class _Once(click.Command):
         return super().parse_args(ctx, args)
 
 
-class Command(_Once):
+class ProgramCommand(_Once):
     """A command that prints an error's message, and ends with the error's exit code.
 
     Attributes:
@@ -101,5 +101,5 @@ class VerbGroup(click.Group):
     command_class = Verb
 
 
-class Group(Command, VerbGroup):
+class ProgramGroup(ProgramCommand, VerbGroup):
     """A group that is a program."""

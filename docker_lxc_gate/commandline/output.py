@@ -48,7 +48,7 @@ def error_text(what: object) -> str:
 
 
 @dataclass
-class Screen:
+class _Screen:
     """The options of all commands that concern the output."""
 
     quiet: bool = False
@@ -56,7 +56,7 @@ class Screen:
     no_color: bool = False
 
 
-SCREEN = Screen()
+SCREEN = _Screen()
 
 
 def screen_option(*names: str, help: str) -> click.Option:  # noqa: A002 - click's word

@@ -52,7 +52,7 @@ _STATES = frozenset(
 _RUNC = patterns.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
 
 
-class Info(dockerd.Info, frozen=True, rename="pascal"):
+class _Info(dockerd.Info, frozen=True, rename="pascal"):
     """Docker's own information, as far as a problem needs it. Source: ``docker info``."""
 
     security_options: list[Word] | None = None
@@ -246,7 +246,7 @@ def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
 
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
 INFO = Read(
-    script("docker_info"), lambda result: read(of_docker(result).stdout, Info, "docker info")
+    script("docker_info"), lambda result: read(of_docker(result).stdout, _Info, "docker info")
 )
 CONTAINERS = Read(script("docker_containers"), _containers)
 #: The name and the exit code of each unit of the guest that failed.

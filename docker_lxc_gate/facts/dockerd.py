@@ -58,7 +58,7 @@ class Info(msgspec.Struct, frozen=True, rename="pascal"):
         return next((each for each in found if "snapshotter" in each), "")
 
 
-class State(msgspec.Struct, frozen=True, rename="pascal"):
+class ContainerState(msgspec.Struct, frozen=True, rename="pascal"):
     """The state of a Docker container, with its exit code if it has ended."""
 
     status: Word = ""
@@ -66,12 +66,12 @@ class State(msgspec.Struct, frozen=True, rename="pascal"):
     error: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, rename="pascal"):
+class ContainerRecord(msgspec.Struct, frozen=True, rename="pascal"):
     """Docker's record of one container. Source: ``GET /containers/{name}/json``."""
 
     id: str
     image: str
-    state: State
+    state: ContainerState
 
 
 class Image(msgspec.Struct, frozen=True, rename="pascal"):
@@ -128,9 +128,9 @@ class Daemon:
         """
         return self._asked("/info", Info) or Info()
 
-    def record(self, name: str) -> Record | None:
+    def record(self, name: str) -> ContainerRecord | None:
         """Return its record of a Docker container, or None; raises as :meth:`info`."""
-        found = self._asked(f"/containers/{_checked(_NAME, name)}/json", Record)
+        found = self._asked(f"/containers/{_checked(_NAME, name)}/json", ContainerRecord)
         if found is not None:
             _checked(_ID, found.id)
             _checked(_IMAGE, found.image)

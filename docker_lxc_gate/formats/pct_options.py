@@ -40,7 +40,7 @@ class Value(Row, frozen=True):
     unnamed: bool = False
 
 
-class Option(Value, frozen=True):
+class OptionSchema(Value, frozen=True):
     """A key, and what Proxmox does with a value that it cannot read."""
 
     many: int = 0
@@ -59,7 +59,7 @@ class _Raw(Row, frozen=True):
 
 class _Table(Row, frozen=True):
     version: str
-    option: dict[str, Option]
+    option: dict[str, OptionSchema]
     property: dict[str, dict[str, Value]]
     form: dict[str, str]
     raw: _Raw
@@ -112,7 +112,7 @@ def boolean(value: str) -> bool | None:
     return _BOOLEANS.get(value.lower())
 
 
-def known(key: str) -> Option | None:
+def known(key: str) -> OptionSchema | None:
     """Return what is known of a key that is not LXC's own; None if Proxmox does not know it.
 
     >>> known("net32"), known("mp"), known("cores").kind
@@ -175,7 +175,7 @@ def properties(key: str, value: str) -> dict[str, str]:
     return {} if why.words and why.certain else found
 
 
-def _properties(option: Option, value: str) -> tuple[dict[str, str], Refusal]:
+def _properties(option: OptionSchema, value: str) -> tuple[dict[str, str], Refusal]:
     schema = _schema(option.properties)
     unnamed = next((name for name, each in schema.items() if each.unnamed), "")
     found: dict[str, str] = {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ABSENT = {"machine": "not running: docker-lxc-gate lab up"}
 
 
-class _Commands(exit_codes.Group):
+class _Commands(exit_codes.ProgramGroup):
     interrupted = "interrupted: docker-lxc-gate lab status shows the state"
 
 

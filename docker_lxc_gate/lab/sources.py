@@ -45,7 +45,7 @@ class Archives:
 
 
 @dataclass(frozen=True)
-class Source:
+class _Source:
     """One apt source; ``uris`` has only addresses that are fetched over the network."""
 
     uris: tuple[str, ...]
@@ -77,14 +77,14 @@ def archives(mirror: str = "", etc: Path = Path("/etc/apt")) -> Archives:
     return Archives(tuple(main), tuple(security), _settings())
 
 
-def _is_debian(source: Source) -> bool:
+def _is_debian(source: _Source) -> bool:
     """Whether a source is Debian's own, by its path or its key, and has the component main."""
     places = {uri.rstrip("/").rpartition("/")[2] for uri in source.uris}
     own = places <= {"debian", "debian-security"} or "debian-archive" in source.options
     return bool(source.uris) and own and "main" in source.components
 
 
-def _configured(etc: Path) -> Iterator[Source]:
+def _configured(etc: Path) -> Iterator[_Source]:
     parts = etc / "sources.list.d"
     for path in [etc / "sources.list", *sorted(parts.glob("*.list"))]:
         if path.is_file():
@@ -93,22 +93,22 @@ def _configured(etc: Path) -> Iterator[Source]:
         yield from _deb822(path.read_text())
 
 
-def _one_line(text: str) -> Iterator[Source]:
+def _one_line(text: str) -> Iterator[_Source]:
     for line in text.splitlines():
         match = _ONE_LINE.match(line.partition("#")[0].strip())
         if match:
             uri, suite, *components = match["rest"].split()
-            yield Source(_fetched([uri]), (suite,), tuple(components), match["options"] or "")
+            yield _Source(_fetched([uri]), (suite,), tuple(components), match["options"] or "")
 
 
-def _deb822(text: str) -> Iterator[Source]:
+def _deb822(text: str) -> Iterator[_Source]:
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", kept):
         # The same form, with folded lines, but for blanks before a colon.
         fields = message_from_string(re.sub(r"(?m)^([\w-]+)[ \t]+:", r"\1:", stanza.strip()))
         is_on = fields.get("Enabled", "yes").strip() != "no"
         if is_on and "deb" in fields.get("Types", "").split():
-            yield Source(
+            yield _Source(
                 _fetched(fields.get("URIs", "").split()),
                 tuple(fields.get("Suites", "").split()),
                 tuple(fields.get("Components", "").split()),

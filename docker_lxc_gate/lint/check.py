@@ -20,7 +20,7 @@ from docker_lxc_gate.lint.rules import (
     profile,
     scripts,
 )
-from docker_lxc_gate.lint.rules.profile import Use
+from docker_lxc_gate.lint.rules.profile import Assignment
 from docker_lxc_gate.lint.shell_text import commands
 
 if TYPE_CHECKING:
@@ -92,15 +92,18 @@ def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[F
         yield from container_confinement.check(source, rules)
 
 
-def _uses(sources: Sequence[Source]) -> Iterator[Use]:
+def _uses(sources: Sequence[Source]) -> Iterator[Assignment]:
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
         for option in container_config.read(source).all("lxc.apparmor.profile")[-1:]:
             if option.value not in NO_PROFILE:
-                yield Use(option.value, source, option.line)
+                yield Assignment(option.value, source, option.line)
 
 
 def _profiles(
-    sources: Sequence[Source], uses: Sequence[Use], with_tools: Tools | None, includes: Includes
+    sources: Sequence[Source],
+    uses: Sequence[Assignment],
+    with_tools: Tools | None,
+    includes: Includes,
 ) -> Iterator[Finding]:
     assigned = {use.name for use in uses}
     said = set[tuple[str, str, int]]()

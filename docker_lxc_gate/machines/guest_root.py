@@ -38,7 +38,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class Node:
+class Inode:
     """A file, by lstat(2): its kind in words, and a device's numbers."""
 
     kind: str
@@ -74,7 +74,7 @@ def run(
 
 
 @foreign.parser(..., 950, "/dev/fuse")
-def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
+def look(runtime: Runtime, ctid: int, path: str) -> Inode | None:
     """Return the kind of file at an absolute path below a container's root; None if it is absent.
 
     Its last link is not followed. Raises FactError if the path could not be read, TransportError if
@@ -89,4 +89,4 @@ def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
         raise FactError(
             f"{runtime.node.machine}: the type of {path} cannot be read: {result.text[:80]!r}"
         )
-    return Node(_KINDS.get(found[1], "of an unknown kind"), int(found[2]), int(found[3]))
+    return Inode(_KINDS.get(found[1], "of an unknown kind"), int(found[2]), int(found[3]))

@@ -40,7 +40,7 @@ _HOLD = program("docker_lxc_gate.machines", "lock.sh")
 _ASK = 'test ! -e "$1" || flock -n -s "$1" true || cat "$1"'
 
 
-class Owner(msgspec.Struct):
+class _Holder(msgspec.Struct):
     """The holder of the lock, as written into the file for other runs to read."""
 
     who: str = "somebody"
@@ -105,7 +105,7 @@ class Lock:
 
     def _take(self, doing: str) -> Hold:
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        owner = Owner(_user(), socket.gethostname(), os.getpid(), since, doing)
+        owner = _Holder(_user(), socket.gethostname(), os.getpid(), since, doing)
         described = msgspec.json.encode(owner).decode()
         mark = f"{RUN_MARK}={RUN_ID}"
         try:
@@ -124,9 +124,9 @@ class Lock:
 
 def _in_use(machine: str, content: bytes) -> str:
     try:
-        owner = msgspec.json.decode(content, type=Owner)
+        owner = msgspec.json.decode(content, type=_Holder)
     except (msgspec.MsgspecError, ValueError, RecursionError):  # ValueError: no UTF-8
-        owner = Owner()
+        owner = _Holder()
     gone = ""
     if owner.reader:
         gone = (

@@ -30,7 +30,7 @@ from docker_lxc_gate.verdict.collection import example_of, requirements_of, scen
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from docker_lxc_gate.verdict.summary import block
-from docker_lxc_gate.verdict.verdicts import FINDING, SAID, in_then, judge
+from docker_lxc_gate.verdict.verdicts import JUDGEMENT, SAID, in_then, judge
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario, Step
@@ -163,8 +163,8 @@ def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
 
 def pytest_bdd_step_error(request: pytest.FixtureRequest, exception: Exception) -> None:
     """Close the step with the verdict of its exception."""
-    finding = judge(exception, in_then=in_then(request.node))
-    _close(request.node, STATUS[finding.verdict], finding.cause)
+    judgement = judge(exception, in_then=in_then(request.node))
+    _close(request.node, STATUS[judgement.verdict], judgement.cause)
 
 
 def pytest_bdd_after_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
@@ -237,11 +237,11 @@ def pytest_runtest_makereport(
     """Give Allure our verdict, with secrets masked, and the record the names of Allure's files."""
     report = yield
     reporter = _allure(item.config)
-    if reporter and FINDING in item.stash:
-        test, finding = reporter.get_test(None), item.stash[FINDING]
-        test.status = STATUS[finding.verdict]
-        if finding.cause and test.statusDetails:
-            test.statusDetails.message = finding.cause
+    if reporter and JUDGEMENT in item.stash:
+        test, judgement = reporter.get_test(None), item.stash[JUDGEMENT]
+        test.status = STATUS[judgement.verdict]
+        if judgement.cause and test.statusDetails:
+            test.statusDetails.message = judgement.cause
             test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
         files = tuple(_attached(test))[:MOST]
         report.gate = structs.replace(report.gate, files=files)  # type: ignore[attr-defined]

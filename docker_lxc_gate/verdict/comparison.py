@@ -34,7 +34,7 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
 
 
-class Row(msgspec.Struct, frozen=True):
+class ComparedScenario(msgspec.Struct, frozen=True):
     """A scenario that was asked before or after.
 
     ``red``: it is known to be wrong now. ``why`` is the reason why two verdicts cannot be compared,
@@ -100,7 +100,7 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def compared(before: Run, after: Run) -> list[Row]:
+def compared(before: Run, after: Run) -> list[ComparedScenario]:
     """Return a row for each scenario that was asked on a side: first what is red and was not.
 
     Raises UsageError if the later run did not begin after the other one.
@@ -115,7 +115,7 @@ def compared(before: Run, after: Run) -> list[Row]:
     return sorted(found, key=lambda row: (not row.fails, order.index(row.change)))
 
 
-def unknown(before: Run, after: Run, rows: list[Row]) -> Iterator[str]:
+def unknown(before: Run, after: Run, rows: list[ComparedScenario]) -> Iterator[str]:
     """Yield why something of the two runs is not known, besides what cannot be compared."""
     for when, run in (("before", before), ("after", after)):
         waivers = {*map(str, run.waivers)}  # they change no verdict
@@ -130,7 +130,7 @@ def unknown(before: Run, after: Run, rows: list[Row]) -> Iterator[str]:
             yield f"{target or 'the target'} was not judged again"
 
 
-def counted(rows: list[Row]) -> dict[str, int]:
+def counted(rows: list[ComparedScenario]) -> dict[str, int]:
     """Return how many scenarios became what."""
     changes = [row.change for row in rows]
     return {change.value: changes.count(change) for change in Change if change in changes}
@@ -170,7 +170,7 @@ def _other(old: Target | None, new: Target | None) -> str:
     return "another node answered: it has another host key" if len(keys) > 1 else ""
 
 
-def _row(before: Outcome | None, after: Outcome | None, other: str) -> Row | None:
+def _row(before: Outcome | None, after: Outcome | None, other: str) -> ComparedScenario | None:
     asked = [each for each in (after, before) if each and each.asked]
     if not asked:
         return None
@@ -188,4 +188,4 @@ def _row(before: Outcome | None, after: Outcome | None, other: str) -> Row | Non
     elif is_red != (before.code in BAD):
         change = Change.BROKEN if is_red else Change.FIXED
     one = asked[0]
-    return Row(change, one.target, one.requirements, one.title, was, now, is_red, why)
+    return ComparedScenario(change, one.target, one.requirements, one.title, was, now, is_red, why)

@@ -15,7 +15,7 @@ from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import redact
 from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, WAIVER
-from docker_lxc_gate.verdict.tally import Tally
+from docker_lxc_gate.verdict.tally import OutcomeTally
 from docker_lxc_gate.verdict.terminal import Screen
 
 
@@ -59,7 +59,7 @@ class Gate:
     """The plugin that counts, prints and decides."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.config, self.tally = config, Tally()
+        self.config, self.tally = config, OutcomeTally()
         self.asked = bool(feature_files(config))
         self.done: record.Run | None = None
         self.screen = Screen(config, quiet=self.asked)

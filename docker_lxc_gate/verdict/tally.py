@@ -18,7 +18,7 @@ _BLANK = Outcome("", "")
 
 
 @dataclass
-class Tally:
+class OutcomeTally:
     """The outcomes by node id, and other facts that decide the exit code.
 
     ``beside``: a test failed that is no scenario. ``not_judged``: a target has no scenario.

@@ -48,7 +48,7 @@ class Unanswerable(Exception):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judgement:
     """The verdict on one phase of a scenario (set-up, steps, clean-up), with its cause.
 
     ``shared``: every scenario with the same session fixture has the same cause.
@@ -65,7 +65,7 @@ def first(codes: set[int]) -> int:
     return next((code for code in (*(codes - {*PRECEDENCE}), *PRECEDENCE) if code in codes), HOLDS)
 
 
-def judge(error: BaseException, *, in_then: bool) -> Finding:
+def judge(error: BaseException, *, in_then: bool) -> Judgement:
     """Return the verdict for an exception, of a group that of the worst one.
 
     ``in_then`` is whether a Then's own function raised it.
@@ -73,23 +73,24 @@ def judge(error: BaseException, *, in_then: bool) -> Finding:
     if isinstance(error, BaseExceptionGroup):
         return _worst(*(judge(each, in_then=in_then) for each in error.exceptions))
     if isinstance(error, pytest.skip.Exception):
-        return Finding(Verdict.UNDETERMINED, UNKNOWN, f"skipped: {error}")
+        return Judgement(Verdict.UNDETERMINED, UNKNOWN, f"skipped: {error}")
     if isinstance(error, RemediationError):
         code = error.exit_code if error.exit_code in PRECEDENCE else UNKNOWN
         verdict = Verdict.NOT_COMPLIANT if code == DIFFERS else Verdict.UNDETERMINED
-        return Finding(verdict, code, redact(str(error)))
+        return Judgement(verdict, code, redact(str(error)))
     if in_then and isinstance(error, (AssertionError, pytest.fail.Exception)):
-        return Finding(Verdict.NOT_COMPLIANT, DIFFERS, redact(str(error) or "the assertion fails"))
+        said = redact(str(error) or "the assertion fails")
+        return Judgement(Verdict.NOT_COMPLIANT, DIFFERS, said)
     cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return Finding(Verdict.UNDETERMINED, UNKNOWN, redact(cause))
+    return Judgement(Verdict.UNDETERMINED, UNKNOWN, redact(cause))
 
 
 #: The running step, and whether its function has been called. Before that its fixtures are set up,
 #: and an assertion there is not the step's.
 STEP = pytest.StashKey["Step"]()
 _CALLED = pytest.StashKey[bool]()
-#: The worst finding of the phases so far.
-FINDING = pytest.StashKey[Finding]()
+#: The worst judgement of the phases so far.
+JUDGEMENT = pytest.StashKey[Judgement]()
 #: Whether no waiver counts: its clean-up failed, or nobody could look.
 _NO_WAIVER = pytest.StashKey[bool]()
 #: The steps' lines of evidence.
@@ -136,39 +137,39 @@ def pytest_fixture_setup(
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Judge the phase, and send the finding along with pytest's own report.
+    """Judge the phase, and send the judgement along with pytest's own report.
 
     The innermost wrapper, so that every reporter sees the redacted text.
     """
     report = yield
     if (outcome := expected(item)) is None:
         return report
-    finding = Finding()
+    judgement = Judgement()
     if call.excinfo is not None:
         error = call.excinfo.value
         shared = any(error is each for each in item.session.stash.get(_SHARED, []))
-        finding = judge(error, in_then=call.when == "call" and in_then(item))
-        finding = replace(finding, shared=shared)
+        judgement = judge(error, in_then=call.when == "call" and in_then(item))
+        judgement = replace(judgement, shared=shared)
         if report.failed:
-            differs = finding.verdict is Verdict.NOT_COMPLIANT
-            report.longrepr = finding.cause if differs else redact(report.longreprtext)
+            differs = judgement.verdict is Verdict.NOT_COMPLIANT
+            report.longrepr = judgement.cause if differs else redact(report.longreprtext)
         elif isinstance(report.longrepr, tuple):  # a skip: file, line, reason
             report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
     report.sections = [(name, redact(text)) for name, text in report.sections]
-    finding = item.stash[FINDING] = _worst(item.stash.get(FINDING, Finding()), finding)
+    judgement = item.stash[JUDGEMENT] = _worst(item.stash.get(JUDGEMENT, Judgement()), judgement)
     step = item.stash.get(STEP, None)
     if call.excinfo is not None:
-        never = call.when == "teardown" or finding.shared or _is_unseen(call.excinfo.value)
+        never = call.when == "teardown" or judgement.shared or _is_unseen(call.excinfo.value)
         item.stash[_NO_WAIVER] = never or item.stash.get(_NO_WAIVER, False)
     report.gate = structs.replace(  # type: ignore[attr-defined]
         outcome,
         where=f"{outcome.where.rpartition(':')[0]}:{step.line_number}" if step else outcome.where,
         step=f"{step.keyword} {step.name}" if step else "",
-        **vars(finding),
+        **vars(judgement),
         said=item.stash.get(SAID, ())[:MOST],
-        waiver=_waiver(item, outcome, finding),
+        waiver=_waiver(item, outcome, judgement),
     )
-    if item.stash[FINDING].code == USAGE:
+    if item.stash[JUDGEMENT].code == USAGE:
         item.session.shouldstop = "usage error"
     return report
 
@@ -180,17 +181,17 @@ def _is_unseen(error: BaseException) -> bool:
     return isinstance(error, TransportError)
 
 
-def _waiver(item: pytest.Item, outcome: Outcome, finding: Finding) -> Waiver | None:
-    """Return the waiver for a finding that lasts longest."""
-    if finding.code not in {DIFFERS, UNKNOWN} or item.stash.get(_NO_WAIVER, False):
+def _waiver(item: pytest.Item, outcome: Outcome, judgement: Judgement) -> Waiver | None:
+    """Return the waiver for a judgement that lasts longest."""
+    if judgement.code not in {DIFFERS, UNKNOWN} or item.stash.get(_NO_WAIVER, False):
         return None
     about = outcome.target, outcome.id, outcome.requirements
     given = (each for each in item.config.stash.get(GIVEN, ()) if each.applies(*about))
     return max(given, key=lambda each: each.expires, default=None)
 
 
-def _worst(*findings: Finding) -> Finding:
-    return min(findings, key=lambda each: PRECEDENCE.index(each.code))
+def _worst(*judgements: Judgement) -> Judgement:
+    return min(judgements, key=lambda each: PRECEDENCE.index(each.code))
 
 
 def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:

@@ -38,7 +38,7 @@ _START = "bench-docker"
 _SHOWN = 8
 
 
-@click.group(cls=exit_codes.Group)
+@click.group(cls=exit_codes.ProgramGroup)
 def main() -> None:
     """Answer scripts/bench, which measures."""
 

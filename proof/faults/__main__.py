@@ -35,7 +35,7 @@ _REPORTS = Path(__file__).parents[2] / "reports"
 _err = Console(stderr=True, highlight=False)
 
 
-class _Command(exit_codes.Command):
+class _Command(exit_codes.ProgramCommand):
     """Prints an error in one line; for a usage error, click prints the usage, too."""
 
     @override

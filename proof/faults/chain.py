@@ -17,7 +17,7 @@ from docker_lxc_gate.masking import mask_end
 from docker_lxc_gate.printable import one_line
 from proof.faults import run, states
 from proof.faults.fault import COMPLIANT, CTID, Fault, shell
-from proof.faults.run import Gate, Problem, Result
+from proof.faults.run import GateProcess, Mismatch, Result
 from proof.faults.scenarios import scenarios
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Chain:
 
     def __init__(self, lab: Lab, *, everything: bool = False) -> None:
         self._lab, self._everything = lab, everything
-        self._gates: dict[tuple[str, ...], Gate] = {}
+        self._gates: dict[tuple[str, ...], GateProcess] = {}
         #: Closes the connection to the node.
         self._connected = ExitStack()
         self._node: Transport
@@ -112,12 +112,12 @@ class Chain:
             self._state = "" if result.restored else fault.start
         return result
 
-    def _gate(self, *options: str) -> Gate:
+    def _gate(self, *options: str) -> GateProcess:
         if options not in self._gates:
-            self._gates[options] = Gate(*options).__enter__()
+            self._gates[options] = GateProcess(*options).__enter__()
         return self._gates[options]
 
-    def _roll_back(self, fault: Fault, broken: Sequence[str], gate: Gate) -> str:
+    def _roll_back(self, fault: Fault, broken: Sequence[str], gate: GateProcess) -> str:
         """Roll a fault back, and return what is not compliant again; empty if all is."""
         try:
             done = shell(self._node, fault.rollback, timeout=_PATIENCE)
@@ -128,7 +128,7 @@ class Chain:
         except RemediationError as error:
             return str(error)
         wrong = (
-            Problem(n, f"is {f.verdict} after the rollback")
+            Mismatch(n, f"is {f.verdict} after the rollback")
             for n, f in again.items()
             if f.verdict != COMPLIANT
         )

@@ -24,7 +24,7 @@ from docker_lxc_gate.machines import connect, target_file
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from proof.faults import run
 from proof.faults.fault import COMPLIANT, Fault, shell
-from proof.faults.run import Found, Problem, Result
+from proof.faults.run import Mismatch, Result, ScenarioVerdict
 from remediation import desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.provision import thrown_away
@@ -88,13 +88,13 @@ def on_target(
         place = ("--target-file", str(file), "--target", "faults", "--allow-mutation")
         tell("running the gate without a fault")
         each = {fault.id: fault.asked(everything=everything) for fault in faults}
-        gate = within.enter_context(run.Gate(*place))
+        gate = within.enter_context(run.GateProcess(*place))
         control = gate.ask(tuple(dict.fromkeys(chain(*each.values()))))
         for fault in faults:
             tell(f"{fault.id}: {fault.title}")
             if was := [name for name in fault.expect if control[name].verdict != COMPLIANT]:
                 why = f"is {control[was[0]].verdict} without it, too"
-                yield Result(fault, unasked=str(Problem(was[0], why)))
+                yield Result(fault, unasked=str(Mismatch(was[0], why)))
                 continue
             ask = partial(gate.ask, each[fault.id])
             result, stays = _one(fault, runtime, own.ctid, ask, control)
@@ -107,12 +107,12 @@ def _one(
     fault: Fault,
     runtime: Runtime,
     ctid: int,
-    ask: Callable[[], Mapping[str, Found]],
-    control: Mapping[str, Found],
+    ask: Callable[[], Mapping[str, ScenarioVerdict]],
+    control: Mapping[str, ScenarioVerdict],
 ) -> tuple[Result, bool]:
     """Return the result of a fault, and whether its rollback left a difference."""
     clock, healthy = time.monotonic(), _look(runtime, ctid)
-    found: Mapping[str, Found] = {}
+    found: Mapping[str, ScenarioVerdict] = {}
     unasked = ""
     try:
         run.inject(fault, runtime.node, ctid)
@@ -125,7 +125,7 @@ def _one(
     wait_until_booted(runtime.inside(ctid))
     left = machine_state.differences(healthy, _look(runtime, ctid))
     problems = () if unasked else run.compare(fault, found, ctid, before=control)
-    problems += tuple(Problem("", f"it was not rolled back: {each}") for each in left[:10])
+    problems += tuple(Mismatch("", f"it was not rolled back: {each}") for each in left[:10])
     seconds = time.monotonic() - clock
     return Result(fault, found, problems, seconds, unasked), bool(left)
 

@@ -33,7 +33,7 @@ _VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skippe
 
 
 @dataclass(frozen=True)
-class Found:
+class ScenarioVerdict:
     """The gate's verdict on one scenario, and its message."""
 
     verdict: str
@@ -41,7 +41,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Mismatch:
     """A difference between the expected and the actual result, with its scenario's id if any."""
 
     scenario: str
@@ -62,8 +62,8 @@ class Result:
     """
 
     fault: Fault
-    found: Mapping[str, Found] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    found: Mapping[str, ScenarioVerdict] = field(default_factory=dict)
+    problems: tuple[Mismatch, ...] = ()
     seconds: float = 0.0
     unasked: str = ""
     restored: str = ""
@@ -78,7 +78,7 @@ class Result:
         return not self.problems and not self.unasked
 
 
-class Gate:
+class GateProcess:
     """One process that runs scenarios as often as it is asked: see :mod:`proof.faults.serve`.
 
     It starts, imports and collects while the runner prepares the node. ``options`` are pytest's,
@@ -116,7 +116,7 @@ class Gate:
             self._log.close()
             self._folder.cleanup()
 
-    def ask(self, names: Sequence[str]) -> dict[str, Found]:
+    def ask(self, names: Sequence[str]) -> dict[str, ScenarioVerdict]:
         """Run scenarios in the order of their ids, and return their verdicts.
 
         One run has them all, those that only look first. Two gates side by side would ask the node
@@ -176,7 +176,7 @@ def told_in(results: Path) -> dict[str, dict[str, str]]:
 
 def _verdicts(
     names: Sequence[str], code: int, told: Mapping[str, Mapping[str, str]], said: str
-) -> dict[str, Found]:
+) -> dict[str, ScenarioVerdict]:
     """Return the verdicts of a run that has ended; raises FactError if one is missing."""
     _require_honest(code, [result["status"] for result in told.values()])
     found = {}
@@ -185,7 +185,8 @@ def _verdicts(
         if title not in told:
             raise FactError(f"the gate ended with {code} and said nothing of {title!r}:\n{said}")
         result = told[title]
-        found[name] = Found(_VERDICTS.get(result["status"], UNDETERMINED), result["message"])
+        verdict = _VERDICTS.get(result["status"], UNDETERMINED)
+        found[name] = ScenarioVerdict(verdict, result["message"])
     return found
 
 
@@ -199,11 +200,11 @@ def _require_honest(code: int, statuses: Sequence[str]) -> None:
 
 def compare(
     fault: Fault,
-    found: Mapping[str, Found],
+    found: Mapping[str, ScenarioVerdict],
     ctid: int = CTID,
     *,
-    before: Mapping[str, Found] | None = None,
-) -> tuple[Problem, ...]:
+    before: Mapping[str, ScenarioVerdict] | None = None,
+) -> tuple[Mismatch, ...]:
     """Return the differences between the gate's verdicts and those that the fault must cause.
 
     ``found`` are the gate's, by the scenario's id; ``before``, those without the fault. A scenario
@@ -212,26 +213,26 @@ def compare(
     problems = []
     for name, result in found.items():
         should = fault.expect[name].verdict if name in fault.expect else COMPLIANT
-        was = (before or {}).get(name, Found(COMPLIANT)).verdict
+        was = (before or {}).get(name, ScenarioVerdict(COMPLIANT)).verdict
         excused = name not in fault.expect and (name in fault.also or result.verdict == was)
         if result.verdict != should and not excused:
             cause = f": {_first_line(result.cause)}" if result.cause else ""
-            problems.append(Problem(name, f"is {result.verdict}, and should be {should}{cause}"))
+            problems.append(Mismatch(name, f"is {result.verdict}, and should be {should}{cause}"))
     for name in fault.expect:
         if name in found:
             problems += _unsaid(fault, name, found[name].cause, ctid)
         else:
-            problems.append(Problem(name, "was not asked"))
+            problems.append(Mismatch(name, "was not asked"))
     return tuple(problems)
 
 
-def _unsaid(fault: Fault, name: str, cause: str, ctid: int) -> Iterator[Problem]:
+def _unsaid(fault: Fault, name: str, cause: str, ctid: int) -> Iterator[Mismatch]:
     """Yield each word of a scenario's expectation that its message lacks."""
     wanted = fault.expect[name]
     names_the_cause = wanted.verdict == RED or name == next(iter(fault.expect))
     for number, word in enumerate(text.replace("{ctid}", str(ctid)) for text in wanted.words):
         if word not in (_first_line(cause) if names_the_cause and number == 0 else cause):
-            yield Problem(name, f"does not say {word!r}, but: {cause}")
+            yield Mismatch(name, f"does not say {word!r}, but: {cause}")
 
 
 def _first_line(text: str) -> str:

@@ -34,7 +34,7 @@ class ProfileState:
 
 
 @dataclass(frozen=True)
-class Profile(Action[ProfileState]):
+class AppArmorProfile(Action[ProfileState]):
     """An AppArmor profile stands in its file, and the kernel's policy is what the file says.
 
     It is replaced in place, and never removed while something runs under it: removed and added

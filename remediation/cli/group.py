@@ -53,7 +53,7 @@ _WITHOUT_PLAN = (
 )
 
 
-class Commands(exit_codes.Group):
+class Commands(exit_codes.ProgramGroup):
     """Prints the cause of an error, the error, and the differences that it reports."""
 
     interrupted = "interrupted: docker-lxc-gate status, with the same --target, shows the state"

@@ -23,7 +23,7 @@ from remediation.engine.journal import Journal
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.journal_entries import Entry
+    from remediation.engine.journal_entries import JournalEntry
 
 
 @click.group(cls=VerbGroup)
@@ -115,7 +115,7 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _stays(of: Journal, entry: Entry) -> str:
+def _stays(of: Journal, entry: JournalEntry) -> str:
     title = docker_in_lxc.title(entry.action, of.ctid)
     return (
         f"{title} (on {of.name(entry.place)}, changed {entry.at}): the change stays, and rollback "

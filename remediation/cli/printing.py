@@ -17,15 +17,15 @@ from docker_lxc_gate.lint.formats import STYLES, heading
 from docker_lxc_gate.masking import mask, shown
 from docker_lxc_gate.printable import Notice, printable
 from remediation import docker_in_lxc
-from remediation.engine.journal_entries import Entry, Life
+from remediation.engine.journal_entries import JournalEntry, Life
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.drift import Drift
-    from remediation.engine.action import Outcome, Step
+    from remediation.engine.action import Step, StepOutcome
     from remediation.engine.journal import Journal
     from remediation.engine.plan import Plan
-    from remediation.rehearsal import Stage
+    from remediation.rehearsal import StageResult
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -111,7 +111,7 @@ def identity(step: Step) -> dict[str, str]:
     }
 
 
-def outcomes(found: Sequence[Outcome], form: str) -> None:
+def outcomes(found: Sequence[StepOutcome], form: str) -> None:
     """Print the outcome of each action."""
     if form == "json":
         print_json(found)
@@ -126,7 +126,7 @@ def outcomes(found: Sequence[Outcome], form: str) -> None:
 
 def status(
     drifts: Sequence[tuple[Step, Drift | None]],
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, JournalEntry],
     *,
     unfinished: int | None,
     torn: bool,
@@ -190,7 +190,7 @@ def status(
         line(busy, "yellow")
 
 
-def _held(entry: Entry | None) -> str:
+def _held(entry: JournalEntry | None) -> str:
     if entry is None:
         return ""
     cut_off = "cut off; can be rolled back"
@@ -206,7 +206,7 @@ def not_checked(plan: Plan, *, to: Console = out) -> None:
         line(f"not checked: {what}", "yellow", to=to)
 
 
-def stages(found: Sequence[Stage], form: str) -> None:
+def stages(found: Sequence[StageResult], form: str) -> None:
     """Print a rehearsal's stages and differences."""
     if form == "json":
         print_json(found)

@@ -195,7 +195,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """What became of one action or consequence: ``changed`` or not, and why."""
 
     id: str

@@ -11,7 +11,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
-from remediation.engine.action import Outcome, Place, SideEffect, Step
+from remediation.engine.action import Place, SideEffect, Step, StepOutcome
 from remediation.engine.plan import Plan, Stage, another_machine, asked_together, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
@@ -64,7 +64,7 @@ class Seen:
 
 def apply(
     plan: Plan, seen: Seen | None = None, consent: Callable[[Seen], object] = lambda _: None
-) -> list[Outcome]:
+) -> list[StepOutcome]:
     """Bring about every desired state, or roll back everything.
 
     ``seen`` is what was found just before, with the journal. If nothing drifted, and the journal is
@@ -130,7 +130,7 @@ class _Run:
     on: Mapping[Place, Ahead] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)
 
-    def forward(self) -> list[Outcome]:
+    def forward(self) -> list[StepOutcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
         plan, seen = self.plan, self.seen
         plan.journal.forget()
@@ -146,7 +146,7 @@ class _Run:
         self.consent(found)
         # All before-images first: an action may change what another one is about to look at.
         self._record(found.drifted())
-        outcomes: list[Outcome] = []
+        outcomes: list[StepOutcome] = []
         changed: list[Step] = []
         for at, (step, drift) in enumerate(found.drifts):
             after = found.drifts[at + 1 :]
@@ -160,7 +160,7 @@ class _Run:
             plan.enter(Stage.CONSEQUENCE, consequence)
             consequence.run({})
             why = "something it depends on changed"
-            outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
+            outcomes.append(StepOutcome(consequence.id, consequence.title, "", True, why))
         for step, left in plan.drifts() if changed else ():
             _require_applied(step, left)
         if changed:
@@ -195,7 +195,7 @@ class _Run:
         drift: Drift | None,
         undrifted: Sequence[Step],
         following: Sequence[Step],
-    ) -> Outcome:
+    ) -> StepOutcome:
         """Apply a step, if it drifted or drifts now, and look at what it left.
 
         Those after it that had not drifted are asked again with it, and the following one, which
@@ -231,7 +231,7 @@ class _Run:
             after = None  # as of a run that was cut off: what is there is compared anew
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
-        return Outcome(action.id, action.title, action.requirement, True, drift.summary)
+        return StepOutcome(action.id, action.title, action.requirement, True, drift.summary)
 
     def give_up(self, error: BaseException) -> None:
         """Roll back whatever this run has begun, so that nothing is left half-applied."""
@@ -273,9 +273,9 @@ def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
     return [step for step, drift in drifts if drift is not None]
 
 
-def _already_so(step: Step) -> Outcome:
+def _already_so(step: Step) -> StepOutcome:
     action = step.action
-    return Outcome(action.id, action.title, action.requirement, False, "already so")
+    return StepOutcome(action.id, action.title, action.requirement, False, "already so")
 
 
 def _require_applied(step: Step, left: Drift | None) -> None:

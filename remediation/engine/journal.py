@@ -26,7 +26,7 @@ from remediation.engine.action import Place
 from remediation.engine.journal_format import VERSION, Line
 
 if TYPE_CHECKING:
-    from remediation.engine.journal_entries import Entry
+    from remediation.engine.journal_entries import JournalEntry
 
 DIRECTORY = "/var/lib/docker-lxc-gate"
 #: More than this lies beside the journal (bytes).
@@ -123,11 +123,11 @@ class Journal:
         except journal_format.OtherFormat as error:
             raise FactError(f"{where}: {error}. Nothing was changed") from error
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """Return the open entries, oldest first; of each the first before-image counts."""
         return journal_entries.entries(self.lines(), self.ctid)
 
-    def named(self, actions: Iterable[str]) -> list[Entry]:
+    def named(self, actions: Iterable[str]) -> list[JournalEntry]:
         """Return the entries of these actions, oldest first.
 
         Raises UsageError if there is none of an action; it says which there are.

@@ -42,7 +42,7 @@ class Life(StrEnum):
     APPLIED again. After ROLLED_BACK and ACCEPTED a ``before`` begins a new entry.
 
     A line cannot tell that the program which wrote it is gone. The lock can: where nobody holds it,
-    PENDING is INTERRUPTED (:meth:`Entry.without_a_run`).
+    PENDING is INTERRUPTED (:meth:`JournalEntry.without_a_run`).
 
     This is of one action. Whether a whole run or rollback ended is :func:`unfinished`.
     """
@@ -60,7 +60,7 @@ class Life(StrEnum):
 
 
 @dataclass(frozen=True)
-class Image:
+class JournalImage:
     """What an action found, and what it left, or None if it did not come to its end."""
 
     before: Any
@@ -68,7 +68,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """An action that the journal knows of, with an image for each run that changed it.
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
@@ -79,7 +79,7 @@ class Entry:
 
     action: str
     place: Place
-    images: tuple[Image, ...]
+    images: tuple[JournalImage, ...]
     life: Life = Life.PENDING
     at: str = field(default="", compare=False)
     path: str = field(default="", compare=False)
@@ -96,14 +96,14 @@ class Entry:
         """Whether the last change was made to its end."""
         return self.life is Life.APPLIED
 
-    def without_a_run(self) -> Entry:
+    def without_a_run(self) -> JournalEntry:
         """Return it as it is where nobody holds the node's lock: pending is interrupted."""
         return replace(self, life=Life.INTERRUPTED) if self.life is Life.PENDING else self
 
 
-def entries(lines: Sequence[Line], ctid: int) -> list[Entry]:
+def entries(lines: Sequence[Line], ctid: int) -> list[JournalEntry]:
     """Return the open entries of a container, oldest first."""
-    found: dict[str, Entry] = {}
+    found: dict[str, JournalEntry] = {}
     for number, line in enumerate(lines, 1):
         if line.ctid != ctid:
             continue
@@ -119,19 +119,19 @@ def entries(lines: Sequence[Line], ctid: int) -> list[Entry]:
     return [entry for entry in found.values() if entry.life.is_open]
 
 
-def _new(line: Before, number: int) -> Entry:
-    image = Image(line.state)
-    return Entry(
+def _new(line: Before, number: int) -> JournalEntry:
+    image = JournalImage(line.state)
+    return JournalEntry(
         line.action, line.machine, (image,), at=line.at, path=line.path, plan=line.plan, line=number
     )
 
 
-def _next(entry: Entry, line: Before | After | RolledBack | Accepted) -> Entry:
+def _next(entry: JournalEntry, line: Before | After | RolledBack | Accepted) -> JournalEntry:
     """Return an open entry after one more line: the arrows of :class:`Life`."""
     *earlier, last = entry.images
     match line:
         case Before() if entry.complete:
-            images = (*entry.images, Image(line.state))
+            images = (*entry.images, JournalImage(line.state))
             return replace(entry, place=line.machine, images=images, life=Life.PENDING)
         case Before():
             return replace(entry, place=line.machine, life=Life.PENDING)

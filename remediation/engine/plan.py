@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.read import Read
     from remediation.engine.journal import Journal
-    from remediation.engine.journal_entries import Entry
+    from remediation.engine.journal_entries import JournalEntry
 
 
 class Stage(StrEnum):
@@ -153,7 +153,7 @@ def once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
     return list(dict.fromkeys(consequence for group in groups for consequence in group))
 
 
-def elsewhere(entry: Entry | None, step: Step) -> str:
+def elsewhere(entry: JournalEntry | None, step: Step) -> str:
     """Return what to do if an entry is about another file than the step; empty if it is not."""
     path = step.action.path
     if entry is None or not entry.path or entry.path == path:
@@ -164,7 +164,7 @@ def elsewhere(entry: Entry | None, step: Step) -> str:
     )
 
 
-def another_machine(journal: Journal, entry: Entry, step: Step, machine: str) -> str:
+def another_machine(journal: Journal, entry: JournalEntry, step: Step, machine: str) -> str:
     """Return what to do if an entry is of another machine than this one; empty if not."""
     action, machine_of = step.action, step.machine_of
     if machine_of is None or not machine:
@@ -182,7 +182,7 @@ def another_machine(journal: Journal, entry: Entry, step: Step, machine: str) ->
     )
 
 
-def lost(entry: Entry, ctid: int) -> str:
+def lost(entry: JournalEntry, ctid: int) -> str:
     """Return why an entry has no step, and what to do: a plan omits the steps of what is gone."""
     gone = f"container {ctid}" + (f" or the directory of {entry.path}" if entry.path else "")
     return (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
-from remediation.engine.action import Consequence, Outcome, Place, SideEffect, Step
+from remediation.engine.action import Consequence, Place, SideEffect, Step, StepOutcome
 from remediation.engine.differing import differing
 from remediation.engine.plan import (
     Plan,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.journal_entries import Entry
+    from remediation.engine.journal_entries import JournalEntry
 
 #: The file systems that a machine of some years may have; Docker's is often one of its own.
 SYNC = (
@@ -41,7 +41,7 @@ SYNC = (
 _SYNC_TIMEOUT = 600.0
 
 
-def roll_back(plan: Plan, *, force: bool = False) -> list[Outcome]:
+def roll_back(plan: Plan, *, force: bool = False) -> list[StepOutcome]:
     """Roll back, in reverse order, everything that the journal holds for a plan's steps.
 
     Of a whole plan, also every other action that the journal holds for its container. ``force``
@@ -120,7 +120,7 @@ class _Rollback:
     remarks: dict[str, str] = field(default_factory=dict)
     on: dict[Place, Ahead] = field(default_factory=dict)
 
-    def run(self, actions: set[str]) -> list[Outcome]:
+    def run(self, actions: set[str]) -> list[StepOutcome]:
         """Roll back what the journal holds for these actions; see :func:`roll_back`."""
         plan = self.plan
         entries = [entry for entry in plan.journal.entries() if entry.action in actions]
@@ -151,7 +151,7 @@ class _Rollback:
 
     # -- 1. what somebody changed since apply
 
-    def _changed_since(self, entries: Sequence[Entry]) -> list[tuple[Step, Drift]]:
+    def _changed_since(self, entries: Sequence[JournalEntry]) -> list[tuple[Step, Drift]]:
         """Return what a rollback would overwrite.
 
         What cannot be looked at is a failure: it is not overwritten unseen. Raises ChangedSince if
@@ -186,7 +186,7 @@ class _Rollback:
             raise errors.ChangedSince({step.action.title: drift for step, drift in found})
         return found
 
-    def _require_same_machine(self, entries: Sequence[Entry]) -> None:
+    def _require_same_machine(self, entries: Sequence[JournalEntry]) -> None:
         """Raise NotClean if another container has the number now, unless that is forced."""
         for entry in entries:
             step, machine = self.plan.step(entry.action), ""
@@ -219,12 +219,14 @@ class _Rollback:
 
     # -- 2. the before-images
 
-    def _restore(self, entries: Sequence[Entry]) -> tuple[list[Outcome], list[tuple[Step, Any]]]:
+    def _restore(
+        self, entries: Sequence[JournalEntry]
+    ) -> tuple[list[StepOutcome], list[tuple[Step, Any]]]:
         """Bring back the before-images, in this order.
 
         Return the outcomes, and each step that was restored with its before-image.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[StepOutcome] = []
         restored: list[tuple[Step, Any]] = []
         steps = [self.plan.step(entry.action) for entry in entries]
         for at, (entry, step) in enumerate(zip(entries, steps, strict=True)):
@@ -240,7 +242,9 @@ class _Rollback:
                     restored.append((step, before))
         return outcomes, restored
 
-    def _restore_one(self, step: Step, before: Any, following: Sequence[Step | None]) -> Outcome:
+    def _restore_one(
+        self, step: Step, before: Any, following: Sequence[Step | None]
+    ) -> StepOutcome:
         """Bring back one before-image; the last change brings the looks of the following step."""
         action = step.action
         self.on = asked_together(
@@ -261,7 +265,7 @@ class _Rollback:
         if left:  # Report it now: if another action fails, outcomes are never printed.
             self.plan.tell(Notice(f"{action.title}: {left}"))
         reason = left or ("as before" if changed else "was as before already")
-        return Outcome(action.id, action.title, action.requirement, changed, reason)
+        return StepOutcome(action.id, action.title, action.requirement, changed, reason)
 
     # -- 3. what follows, and whether everything is back
 

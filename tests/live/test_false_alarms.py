@@ -10,7 +10,7 @@ from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.target import parse
 from proof.faults import states
 from proof.faults.fault import COMPLIANT, HEALTHY, shell
-from proof.faults.run import Gate
+from proof.faults.run import GateProcess
 from tests.live.cases.healthy import VARIATIONS, Variation, asked, in_turn
 
 RUNS = int(os.environ.get("RUNS") or len(VARIATIONS))
@@ -26,7 +26,7 @@ def test_healthy_target_is_compliant(variation: Variation, machine: Lab) -> None
     if variation.start == HEALTHY:
         states.prepare(machine, variation.ctid)
     where = f"lab/{variation.ctid}"
-    with Gate("--target", where, "--plan", variation.plan, "--allow-mutation") as gate:
+    with GateProcess("--target", where, "--plan", variation.plan, "--allow-mutation") as gate:
         with states.restored(machine, variation.start, variation.ctid) as node:
             shell(node, variation.make, variation.ctid).require()
         found = gate.ask(asked(variation.but, variation.plan))

@@ -17,7 +17,7 @@ from proof.faults import matrix
 from proof.faults.catalogue import FAULTS, SLOW, sample
 from proof.faults.chain import Chain, ordered
 from proof.faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY, Fault
-from proof.faults.run import Gate, Result
+from proof.faults.run import GateProcess, Result
 from proof.faults.scenarios import scenarios
 from proof.faults.states import WITHOUT_BACKUPS
 from tests.live.cases.healthy import asked
@@ -72,7 +72,7 @@ def test_every_scenario_that_was_to_be_killed_was(results: list[Result], part: s
 def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
     """The control: what turns red above is green here, asked in the same way."""
     restore(lab, HEALTHY)
-    with Gate("--target", TARGET, "--allow-mutation") as control:
+    with GateProcess("--target", TARGET, "--allow-mutation") as control:
         found = control.ask(asked())
     assert {name: result for name, result in found.items() if result.verdict != COMPLIANT} == {}
 

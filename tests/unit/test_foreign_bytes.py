@@ -228,7 +228,7 @@ def told(on: Transport) -> None:
 
 def of_docker(on: Transport) -> None:
     """Read what the engine says."""
-    for kind in (dockerd.Info, dockerd.Record):
+    for kind in (dockerd.Info, dockerd.ContainerRecord):
         dockerd.read(on.run(["x"]).stdout, kind, "x")
 
 

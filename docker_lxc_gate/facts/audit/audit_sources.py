@@ -36,7 +36,7 @@ ASK = program("docker_lxc_gate.facts", "audit_state.sh")
 
 
 @dataclass(frozen=True)
-class State:
+class AuditState:
     """The kernel's audit at one moment.
 
     Attributes:
@@ -105,7 +105,7 @@ class Records:
 
 
 @foreign.parser()
-def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
+def state(node: Transport, log: str = "/var/log/audit/audit.log") -> AuditState:
     """Return the state of a node's audit, in one round trip.
 
     Raises FactError if the node has neither perl nor auditctl, or the kernel did not answer;
@@ -122,14 +122,14 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
         ) from error
 
 
-def _parsed(text: str) -> State:
+def _parsed(text: str) -> AuditState:
     said: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         said.setdefault(key, []).append(value)
     status, started, name = [*said.get("process", [""])[0].split(" ", 2), "", "", ""][:3]
     inode, size = [*said.get("log", [""])[0].split(), "", "0"][:2]
-    return State(
+    return AuditState(
         lost=int(said.get("lost", ["no count of lost records"])[0]),
         reader=int(said.get("reader", ["0"])[0]),
         name=name,

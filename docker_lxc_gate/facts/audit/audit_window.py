@@ -114,7 +114,7 @@ class Window:
                 f"denials go to auditd on {self._node.machine}, but {AUDIT_LOG} cannot be read"
             )
 
-    def _suspension(self, state: audit_sources.State) -> str:
+    def _suspension(self, state: audit_sources.AuditState) -> str:
         if not state.suspended:
             return ""
         return (
@@ -168,7 +168,7 @@ class Window:
         if self._records:
             self._records.close()
 
-    def _hiding_rules(self, end: audit_sources.State) -> Iterator[str]:
+    def _hiding_rules(self, end: audit_sources.AuditState) -> Iterator[str]:
         """Yield the rules that drop records, at either end."""
         for rule in dict.fromkeys((*self._start.rules, *end.rules)):
             if self._may_hide(rule):
@@ -190,7 +190,7 @@ class Window:
         return True
 
     def _changes(
-        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_sources.State
+        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_sources.AuditState
     ) -> Iterator[str]:
         """Yield the changes in the window that may have hidden a denial."""
         begin, unknown = self._start, "whether there were other denials is not known for certain"
@@ -236,7 +236,7 @@ class Window:
                     f"{said.get('operation')}, by {said.get('comm')}); {unknown}"
                 )
 
-    def _truncations(self, kernel: _SourceReport, end: audit_sources.State) -> Iterator[str]:
+    def _truncations(self, kernel: _SourceReport, end: audit_sources.AuditState) -> Iterator[str]:
         said = f"{AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
         for remark in kernel.remarks:
             if remark.startswith("shrank "):
@@ -247,7 +247,7 @@ class Window:
             yield f"{AUDIT_LOG} was removed in the window: records are gone"
 
     def _lost_records(
-        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_sources.State
+        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_sources.AuditState
     ) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
         resets = [_words(each, 2) for each in kernel.remarks if each.startswith("reset ")]
@@ -362,7 +362,7 @@ class Window:
             raise Unwatched(f"the canary was not refused on {self._node.machine}")
         return provoked
 
-    def _state(self) -> audit_sources.State:
+    def _state(self) -> audit_sources.AuditState:
         try:
             return audit_sources.state(self._node, AUDIT_LOG)
         except FactError as error:

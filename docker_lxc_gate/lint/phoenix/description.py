@@ -18,7 +18,7 @@ from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.phoenix import schema_errors
 from docker_lxc_gate.lint.rules import container_config, container_confinement
-from docker_lxc_gate.lint.rules.profile import Use
+from docker_lxc_gate.lint.rules.profile import Assignment
 from docker_lxc_gate.machines.process import limited
 from docker_lxc_gate.machines.transport import Local
 
@@ -49,7 +49,7 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
     return [(tuple(path), why) for path, why in json.loads(result.stdout)]
 
 
-def check(source: Source, schemas: Sequence[Source], uses: list[Use]) -> Iterator[Finding]:
+def check(source: Source, schemas: Sequence[Source], uses: list[Assignment]) -> Iterator[Finding]:
     """Yield what is wrong with a description.
 
     Of the schemas that are linted with it, its own is the one that it names, or the one next to it
@@ -66,7 +66,7 @@ def check(source: Source, schemas: Sequence[Source], uses: list[Use]) -> Iterato
         if isinstance(profile, str):
             line, _ = document.place((*path, "apparmor_profile"))
             if profile not in {"", "unconfined"}:  # phoenix then writes no line: Proxmox generates
-                uses.append(Use(profile, source, line))
+                uses.append(Assignment(profile, source, line))
 
 
 def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) -> Iterator[Finding]:

@@ -198,7 +198,7 @@ def _any_target(rest: str) -> bool:
 _READ_BY_NOTHING = "apparmor_nesting_profiles"
 
 
-class Use(NamedTuple):
+class Assignment(NamedTuple):
     """That a file gives a container a profile, and where it says so."""
 
     name: str
@@ -219,7 +219,7 @@ def defined(sources: Sequence[Source]) -> dict[str, list[tuple[Source, Profile]]
 def agreement(
     sources: Sequence[Source],
     known: Mapping[str, Sequence[tuple[Source, Profile]]],
-    uses: Sequence[Use],
+    uses: Sequence[Assignment],
     whole: bool,
 ) -> Iterator[Finding]:
     """Yield where the files do not agree; ``known`` is what :func:`defined` returns.

@@ -27,7 +27,7 @@ _CA, _REVOKED = "@cert-authority", "@revoked"
 
 
 @dataclass(frozen=True)
-class Entry:
+class HostKey:
     """A key, its host names (or their hashes), and the line of the file."""
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class KnownHosts:
         """Add the known keys to ``keys``; a name may have several keys of one kind."""
         _fill(keys, [entry for entry in self._entries if self.revoked(entry.key) is None])
 
-    def revoked(self, key: paramiko.PKey) -> Entry | None:
+    def revoked(self, key: paramiko.PKey) -> HostKey | None:
         """Return the line that revokes a key, or None."""
         return next((e for e in self._entries if e.revoked and e.key == key), None)
 
@@ -116,7 +116,7 @@ class _AnyOf:
         return getattr(self.keys[0], name)
 
 
-def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKeys:
+def _fill(keys: paramiko.HostKeys, entries: Iterable[HostKey]) -> paramiko.HostKeys:
     for entry in entries:
         kind = entry.key.get_name()
         for name in entry.names:
@@ -141,7 +141,7 @@ def _meant(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _entries(file: str) -> Iterator[Entry]:
+def _entries(file: str) -> Iterator[HostKey]:
     try:
         lines = Path(file).expanduser().read_bytes().splitlines()
     except (OSError, RuntimeError):  # the latter: ~USER of an unknown user
@@ -153,7 +153,7 @@ def _entries(file: str) -> Iterator[Entry]:
         words = words if marker == _REVOKED else [marker, *words]
         if (entry := _parsed(" ".join(words))) is not None:
             names = _meant(entry.hostnames)
-            yield Entry(names, entry.key, file, number, revoked=marker == _REVOKED)
+            yield HostKey(names, entry.key, file, number, revoked=marker == _REVOKED)
 
 
 def _parsed(line: str) -> HostKeyEntry | None:

@@ -13,7 +13,7 @@ class Dockerd:
     """What dockerd says of itself, its containers by name, its images by id."""
 
     told: dockerd.Info = field(default_factory=dockerd.Info)
-    records: dict[str, dockerd.Record | None] = field(default_factory=dict)
+    records: dict[str, dockerd.ContainerRecord | None] = field(default_factory=dict)
     images: dict[str, dockerd.Image | None] = field(default_factory=dict)
     settings: str = dockerd.SETTINGS
     argv: tuple[str, ...] = ("/usr/sbin/dockerd", "-H", "fd://")
@@ -21,7 +21,7 @@ class Dockerd:
     def info(self) -> dockerd.Info:
         return self.told
 
-    def record(self, name: str) -> dockerd.Record | None:
+    def record(self, name: str) -> dockerd.ContainerRecord | None:
         return self.records[name]
 
     def image(self, id: str) -> dockerd.Image | None:  # noqa: A002 - as dockerd has it

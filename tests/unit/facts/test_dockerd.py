@@ -146,7 +146,7 @@ def test_record_and_image_of_an_honest_dockerd_are_read() -> None:
     digests = [f"hello-world@{IMAGE}"]
     told = Told(containers=http(ENDED), images=http({"Id": IMAGE, "RepoDigests": digests}))
     record = daemon(told).record("gate-1")
-    assert record == dockerd.Record(ID, IMAGE, dockerd.State("exited", 0, ""))
+    assert record == dockerd.ContainerRecord(ID, IMAGE, dockerd.ContainerState("exited", 0, ""))
     assert daemon(told).image(IMAGE) == dockerd.Image(IMAGE, digests)
     assert told.asked == ["/containers/gate-1/json", f"/images/{IMAGE}/json"]
 

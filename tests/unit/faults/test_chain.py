@@ -13,13 +13,16 @@ from proof.faults import chain, run
 from proof.faults.catalogue import FAULTS
 from proof.faults.chain import Chain, ordered
 from proof.faults.fault import APPLIED, COMPLIANT, RED, Fault
-from proof.faults.run import Found
+from proof.faults.run import ScenarioVerdict
 from tests.doubles.answering import Answering
 
 ONE = Fault("F98", "one", "break one", red={"driver": ("down",)}, rollback="back one")
 TWO = Fault("F99", "two", "break two", red={"installed": ("gone",)}, rollback="back two")
-RED_ONE, RED_TWO = {"driver": Found(RED, "down")}, {"installed": Found(RED, "gone")}
-FINE = Found(COMPLIANT)
+RED_ONE, RED_TWO = (
+    {"driver": ScenarioVerdict(RED, "down")},
+    {"installed": ScenarioVerdict(RED, "gone")},
+)
+FINE = ScenarioVerdict(COMPLIANT)
 
 
 class Bench:
@@ -27,11 +30,11 @@ class Bench:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[str] = []
-        self.answers: list[dict[str, Found] | RemediationError] = []
+        self.answers: list[dict[str, ScenarioVerdict] | RemediationError] = []
         self.refused: set[str] = set()
         self.node = Answering(self._shell)
         monkeypatch.setattr(chain.states, "restored", self._restored)
-        monkeypatch.setattr(chain, "Gate", lambda *_: self)
+        monkeypatch.setattr(chain, "GateProcess", lambda *_: self)
         self.lab: Any = SimpleNamespace(state=SimpleNamespace(templates=["trixie"]))
 
     def __enter__(self) -> Self:
@@ -50,7 +53,7 @@ class Bench:
         self.done.append(f"restore {name}")
         yield self.node
 
-    def ask(self, names: tuple[str, ...]) -> dict[str, Found]:
+    def ask(self, names: tuple[str, ...]) -> dict[str, ScenarioVerdict]:
         answer = self.answers.pop(0)
         if isinstance(answer, RemediationError):
             raise answer
@@ -82,7 +85,7 @@ def test_chain_restores_after_a_fault_without_rollback_and_for_another_state(ben
 
 
 def test_chain_restores_where_a_rollback_or_a_question_changes_something(bench: Bench) -> None:
-    bench.answers = [RED_ONE, {"again": Found(RED, "down")}, RED_TWO, {}]
+    bench.answers = [RED_ONE, {"again": ScenarioVerdict(RED, "down")}, RED_TWO, {}]
     changing = replace(ONE, red={"again": ("down",)})
     assert all(each.held for each in bench.run(replace(ONE, rollback="restart"), changing, TWO))
     assert bench.done.count("restore healthy") == 3

@@ -12,7 +12,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.result import CommandFailed
 from proof.faults import run
 from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
-from proof.faults.run import Found, compare
+from proof.faults.run import ScenarioVerdict, compare
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
 
@@ -25,14 +25,14 @@ FAULT = Fault(
     also=("hello",),
 )
 AS_EXPECTED = {
-    "installed": Found(RED, "daemon.json of 950: line 3\ncolumn 7"),
-    "mount": Found(RED, "there is no mount in 950\nat all"),
-    "settings": Found(UNDETERMINED, "cannot tell:\nit is not JSON"),
-    "driver": Found(COMPLIANT),
+    "installed": ScenarioVerdict(RED, "daemon.json of 950: line 3\ncolumn 7"),
+    "mount": ScenarioVerdict(RED, "there is no mount in 950\nat all"),
+    "settings": ScenarioVerdict(UNDETERMINED, "cannot tell:\nit is not JSON"),
+    "driver": ScenarioVerdict(COMPLIANT),
 }
 
 
-def wrong(fault: Fault, found: dict[str, Found], ctid: int = 950) -> list[str]:
+def wrong(fault: Fault, found: dict[str, ScenarioVerdict], ctid: int = 950) -> list[str]:
     """Return the scenarios whose result is not as the fault says."""
     return [problem.scenario for problem in compare(fault, found, ctid)]
 
@@ -41,20 +41,22 @@ def wrong(fault: Fault, found: dict[str, Found], ctid: int = 950) -> list[str]:
     ("name", "found", "fine"),
     [
         # the verdict is another one
-        ("installed", Found(COMPLIANT, AS_EXPECTED["installed"].cause), False),
-        ("driver", Found(RED, "Docker is down\nand more"), False),
-        ("settings", Found(RED, "it is not JSON"), False),
+        ("installed", ScenarioVerdict(COMPLIANT, AS_EXPECTED["installed"].cause), False),
+        ("driver", ScenarioVerdict(RED, "Docker is down\nand more"), False),
+        ("settings", ScenarioVerdict(RED, "it is not JSON"), False),
         # a scenario that may fail, too
-        ("hello", Found(RED, "down"), True),
-        ("hello", Found(COMPLIANT), True),
+        ("hello", ScenarioVerdict(RED, "down"), True),
+        ("hello", ScenarioVerdict(COMPLIANT), True),
         # a word is missing: anywhere, or in the first line
-        ("installed", Found(RED, "daemon.json of 950: line 3"), False),
-        ("installed", Found(RED, "exit 125\ndaemon.json of 950: line 3 column 7"), False),
-        ("mount", Found(RED, "exit 125\nthere is no mount in 950"), False),
-        ("settings", Found(UNDETERMINED, "JSONDecodeError"), False),
+        ("installed", ScenarioVerdict(RED, "daemon.json of 950: line 3"), False),
+        ("installed", ScenarioVerdict(RED, "exit 125\ndaemon.json of 950: line 3 column 7"), False),
+        ("mount", ScenarioVerdict(RED, "exit 125\nthere is no mount in 950"), False),
+        ("settings", ScenarioVerdict(UNDETERMINED, "JSONDecodeError"), False),
     ],
 )
-def test_compare_finds_what_is_not_as_the_fault_says(name: str, found: Found, fine: bool) -> None:
+def test_compare_finds_what_is_not_as_the_fault_says(
+    name: str, found: ScenarioVerdict, fine: bool
+) -> None:
     assert wrong(FAULT, AS_EXPECTED) == []
     assert wrong(FAULT, AS_EXPECTED | {name: found}) == ([] if fine else [name])
 
@@ -62,7 +64,7 @@ def test_compare_finds_what_is_not_as_the_fault_says(name: str, found: Found, fi
 def test_compare_with_an_undetermined_cause_wants_its_first_word_in_the_first_line() -> None:
     fault = Fault("F99", "x", undetermined={"settings": ("is not JSON",)})
     assert wrong(fault, {"settings": AS_EXPECTED["settings"]}) == ["settings"]
-    assert wrong(fault, {"settings": Found(UNDETERMINED, "it is not JSON")}) == []
+    assert wrong(fault, {"settings": ScenarioVerdict(UNDETERMINED, "it is not JSON")}) == []
 
 
 def test_compare_takes_the_words_of_the_container_that_was_asked() -> None:
@@ -70,9 +72,13 @@ def test_compare_takes_the_words_of_the_container_that_was_asked() -> None:
 
 
 def test_compare_passes_over_what_was_red_without_the_fault() -> None:
-    found = AS_EXPECTED | {"driver": Found(RED, "another one")}
-    assert compare(FAULT, found, before={"driver": Found(RED)}) == ()
-    for before in ({}, {"driver": Found(UNDETERMINED)}, {"driver": Found(COMPLIANT)}):
+    found = AS_EXPECTED | {"driver": ScenarioVerdict(RED, "another one")}
+    assert compare(FAULT, found, before={"driver": ScenarioVerdict(RED)}) == ()
+    for before in (
+        {},
+        {"driver": ScenarioVerdict(UNDETERMINED)},
+        {"driver": ScenarioVerdict(COMPLIANT)},
+    ):
         assert [each.scenario for each in compare(FAULT, found, before=before)] == ["driver"]
 
 
@@ -87,16 +93,16 @@ def test_inject_that_fails_names_the_fault() -> None:
 
 
 @pytest.fixture(scope="module")
-def gate() -> Iterator[run.Gate]:
+def gate() -> Iterator[run.GateProcess]:
     """A gate of a target whose port nobody listens on, until a test does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with run.Gate("--target", f"root@127.0.0.1:{port}/950", "--allow-mutation") as gate:
+    with run.GateProcess("--target", f"root@127.0.0.1:{port}/950", "--allow-mutation") as gate:
         yield gate
 
 
-def test_gate_that_is_asked_twice_connects_twice_in_one_process(gate: run.Gate) -> None:
+def test_gate_that_is_asked_twice_connects_twice_in_one_process(gate: run.GateProcess) -> None:
     first, process = gate.ask(["driver"]), gate._process
     port = int(gate._options[1].rpartition(":")[2].partition("/")[0])
     with socket.create_server(("127.0.0.1", port)) as server:
@@ -109,7 +115,7 @@ def test_gate_that_is_asked_twice_connects_twice_in_one_process(gate: run.Gate) 
     assert first["driver"].cause != second["driver"].cause
 
 
-def test_gate_that_died_is_no_verdict_and_starts_again(gate: run.Gate) -> None:
+def test_gate_that_died_is_no_verdict_and_starts_again(gate: run.GateProcess) -> None:
     gate.ask(["driver"])
     assert gate._process
     gate._process.kill()
@@ -120,19 +126,19 @@ def test_gate_that_died_is_no_verdict_and_starts_again(gate: run.Gate) -> None:
 
 
 def test_gate_whose_asker_is_gone_ends_by_itself() -> None:
-    with run.Gate("--target", "lab/950") as gate:
+    with run.GateProcess("--target", "lab/950") as gate:
         gate._channel.shutdown(socket.SHUT_WR)
         assert gate._process
         assert gate._process.wait(timeout=60) != 0
 
 
-def verdicts(names: list[str], code: int, status: str) -> dict[str, Found]:
+def verdicts(names: list[str], code: int, status: str) -> dict[str, ScenarioVerdict]:
     told = {scenarios()["hello"].title: {"status": status, "message": ""}}
     return run._verdicts(names, code, told, "usage")
 
 
 def test_verdicts_without_an_answer_for_a_scenario_are_none() -> None:
-    assert verdicts(["hello"], 0, "passed") == {"hello": Found(COMPLIANT)}
+    assert verdicts(["hello"], 0, "passed") == {"hello": ScenarioVerdict(COMPLIANT)}
     with pytest.raises(FactError) as silent:
         verdicts(["hello", "settings"], 0, "passed")
     assert scenarios()["settings"].title in str(silent.value)

@@ -17,18 +17,18 @@ from proof.faults import matrix
 from proof.faults.__main__ import main
 from proof.faults.catalogue import FAULTS
 from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
-from proof.faults.run import Found, Problem, Result
+from proof.faults.run import Mismatch, Result, ScenarioVerdict
 from proof.faults.scenarios import scenarios
 
 GOOD = Result(
     Fault("F01", "a cut entry", red={"installed": ("line",)}),
-    {"installed": Found(RED, 'line "3"'), "driver": Found(COMPLIANT)},
+    {"installed": ScenarioVerdict(RED, 'line "3"'), "driver": ScenarioVerdict(COMPLIANT)},
     seconds=12.34,
 )
 WRONG = Result(
     Fault("F02", "no fuse", undetermined={"hello": ("?",)}),
-    {"hello": Found(UNDETERMINED, "?"), "driver": Found(RED, "down")},
-    (Problem("driver", "is not compliant, and should be compliant: down"),),
+    {"hello": ScenarioVerdict(UNDETERMINED, "?"), "driver": ScenarioVerdict(RED, "down")},
+    (Mismatch("driver", "is not compliant, and should be compliant: down"),),
 )
 UNASKED = Result(Fault("F37", "runc", red={"hello": ("runc",)}), unasked="it needs a template")
 RESULTS = (GOOD, WRONG, UNASKED)
@@ -38,9 +38,9 @@ def test_killed_is_only_a_scenario_with_the_expected_verdict_and_cause() -> None
     killed = matrix.killed(RESULTS)
     assert (killed["installed"], killed["hello"]) == (["F01"], ["F02"])
     assert killed["driver"] == []  # red, but not expected
-    other = replace(GOOD, problems=(Problem("installed", "does not say 'line 3', but: down"),))
+    other = replace(GOOD, problems=(Mismatch("installed", "does not say 'line 3', but: down"),))
     assert matrix.killed([other])["installed"] == []
-    elsewhere = replace(GOOD, problems=(Problem("driver", "is undetermined"),))
+    elsewhere = replace(GOOD, problems=(Mismatch("driver", "is undetermined"),))
     assert matrix.killed([elsewhere])["installed"] == ["F01"]
 
 

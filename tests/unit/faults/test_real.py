@@ -13,7 +13,7 @@ from docker_lxc_gate.machines.target import Target
 from proof.faults import real, run
 from proof.faults.catalogue import FAULTS
 from proof.faults.fault import COMPLIANT, RED, Fault
-from proof.faults.run import Found
+from proof.faults.run import ScenarioVerdict
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
 
@@ -47,7 +47,7 @@ class OnTarget:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.node, self.looks = Answering(lambda _: b""), list[dict[str, str]]()
-        self.answers: list[dict[str, Found] | RemediationError] = []
+        self.answers: list[dict[str, ScenarioVerdict] | RemediationError] = []
         own = Target("pve1", 951)
         monkeypatch.setattr(real.connect, "opened", lambda *_, **__: nullcontext(self))
         monkeypatch.setattr(real, "_container", lambda *_: nullcontext(own))
@@ -55,12 +55,12 @@ class OnTarget:
             real, "_look", lambda *_: self.looks.pop(0) if self.looks else {"a": "1"}
         )
         monkeypatch.setattr(real, "wait_until_booted", lambda _: None)
-        monkeypatch.setattr(real.run, "Gate", lambda *_: nullcontext(self))
+        monkeypatch.setattr(real.run, "GateProcess", lambda *_: nullcontext(self))
 
     def inside(self, _: int) -> None:
         return None
 
-    def ask(self, _: object) -> dict[str, Found]:
+    def ask(self, _: object) -> dict[str, ScenarioVerdict]:
         answer = self.answers.pop(0)
         if isinstance(answer, RemediationError):
             raise answer
@@ -79,15 +79,15 @@ TWO = (
         "F99", "two", "break two", red={"installed": ("gone",)}, rollback="back two", contained=True
     ),
 )
-HEALTHY = dict.fromkeys(["driver", "installed"], Found(COMPLIANT))
+HEALTHY = dict.fromkeys(["driver", "installed"], ScenarioVerdict(COMPLIANT))
 
 
 def test_on_target_rolls_each_fault_back(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
     it.answers = [
         HEALTHY,
-        HEALTHY | {"driver": Found(RED, "down")},
-        HEALTHY | {"installed": Found(RED, "gone")},
+        HEALTHY | {"driver": ScenarioVerdict(RED, "down")},
+        HEALTHY | {"installed": ScenarioVerdict(RED, "gone")},
     ]
     assert [(each.fault.id, each.held) for each in it.results()] == [("F98", True), ("F99", True)]
     scripts = [argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran]
@@ -106,8 +106,8 @@ def test_on_target_after_an_error_rolls_back_and_says_none(monkeypatch: pytest.M
 def test_on_target_of_an_already_red_scenario_breaks_none(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
     it.answers = [
-        HEALTHY | {"driver": Found(RED, "down")},
-        HEALTHY | {"installed": Found(RED, "gone")},
+        HEALTHY | {"driver": ScenarioVerdict(RED, "down")},
+        HEALTHY | {"installed": ScenarioVerdict(RED, "gone")},
     ]
     first, second = it.results()
     assert scenarios()["driver"].title in first.unasked
@@ -117,7 +117,7 @@ def test_on_target_of_an_already_red_scenario_breaks_none(monkeypatch: pytest.Mo
 
 def test_on_target_ends_after_a_fault_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
-    it.answers = [HEALTHY, HEALTHY | {"driver": Found(RED, "down")}]
+    it.answers = [HEALTHY, HEALTHY | {"driver": ScenarioVerdict(RED, "down")}]
     it.looks = [{"a": "1"}, {"a": "2"}]
     (only,) = it.results()
     (problem,) = only.problems

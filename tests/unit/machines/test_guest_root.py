@@ -10,7 +10,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines import guest_root
-from docker_lxc_gate.machines.guest_root import Node
+from docker_lxc_gate.machines.guest_root import Inode
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Machine, Runtime
@@ -39,12 +39,12 @@ def inside(tmp_path: Path) -> Iterator[Guest]:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/etc/file", Node("a file")),
-        ("/etc", Node("a directory")),
-        ("/etc/pipe", Node("a pipe")),
-        ("/etc/out", Node("a symbolic link")),
-        ("/etc/in/file", Node("a file")),
-        ("/../../etc/file", Node("a file")),
+        ("/etc/file", Inode("a file")),
+        ("/etc", Inode("a directory")),
+        ("/etc/pipe", Inode("a pipe")),
+        ("/etc/out", Inode("a symbolic link")),
+        ("/etc/in/file", Inode("a file")),
+        ("/../../etc/file", Inode("a file")),
         ("/etc/nosuch", None),
         ("/etc/file/x", None),
         ("/etc/out/secret", None),
@@ -52,7 +52,7 @@ def inside(tmp_path: Path) -> Iterator[Guest]:
         ("/proc/self/root/etc/passwd", None),
     ],
 )
-def test_look_through_links_stays_in_root(inside: Guest, path: str, expected: Node | None) -> None:
+def test_look_through_links_stays_in_root(inside: Guest, path: str, expected: Inode | None) -> None:
     assert guest_root.look(inside, 950, path) == expected
 
 
@@ -67,7 +67,7 @@ def test_look_at_a_device_returns_its_numbers(inside: Guest) -> None:
     except PermissionError as error:
         pytest.skip(f"mknod: {error}")
     found = guest_root.look(inside, 950, "/dev/fuse")
-    assert found == Node("a character device", 10, 229)
+    assert found == Inode("a character device", 10, 229)
     assert str(found) == "a character device 10:229"
 
 

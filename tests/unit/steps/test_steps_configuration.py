@@ -203,11 +203,13 @@ class Asked(Machine):
         return super().run(argv[:1])
 
 
-FUSE_DEVICE = guest_root.Node("a character device", 10, 229)
+FUSE_DEVICE = guest_root.Inode("a character device", 10, 229)
 DEVICE = "character special file a:e5\n"
 
 
-def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.MonkeyPatch) -> str:
+def open_fuse(
+    inside: Answer, seen: guest_root.Inode | None, monkeypatch: pytest.MonkeyPatch
+) -> str:
     """Judge /dev/fuse by what the container and the node say of it."""
     monkeypatch.setattr(
         guest_root, "look", lambda _, ctid, path: {(950, "/dev/fuse"): seen}[ctid, path]
@@ -225,16 +227,16 @@ def test_fuse_can_be_opened_that_both_see_is_green(monkeypatch: pytest.MonkeyPat
     ("inside", "seen", "named"),
     [
         ((2, "", "sh: 1: cannot open /dev/fuse: not permitted\n"), FUSE_DEVICE, "not permitted"),
-        ("symbolic link 0:0\n", guest_root.Node("a symbolic link"), "a symbolic link"),
-        (DEVICE, guest_root.Node("a character device", 1, 3), "a character device 1:3"),
-        (DEVICE, guest_root.Node("a block device", 10, 229), "a block device"),
+        ("symbolic link 0:0\n", guest_root.Inode("a symbolic link"), "a symbolic link"),
+        (DEVICE, guest_root.Inode("a character device", 1, 3), "a character device 1:3"),
+        (DEVICE, guest_root.Inode("a block device", 10, 229), "a block device"),
         (DEVICE, None, "absent"),
         ("character special file 1:3\n", FUSE_DEVICE, "'character special file 1:3'"),
         ("", FUSE_DEVICE, "''"),
     ],
 )
 def test_fuse_can_be_opened_where_it_is_not_the_device_is_red(
-    inside: Answer, seen: guest_root.Node | None, named: str, monkeypatch: pytest.MonkeyPatch
+    inside: Answer, seen: guest_root.Inode | None, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with not_compliant("/dev/fuse", named):
         open_fuse(inside, seen, monkeypatch)

@@ -471,11 +471,11 @@ def test_docker_container_runs_and_is_removed_afterwards(monkeypatch: pytest.Mon
 RAN, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
-def recorded(status: str = "exited", code: int = 0) -> dockerd.Record:
-    return dockerd.Record("a" * 64, RAN, dockerd.State(status, code))
+def recorded(status: str = "exited", code: int = 0) -> dockerd.ContainerRecord:
+    return dockerd.ContainerRecord("a" * 64, RAN, dockerd.ContainerState(status, code))
 
 
-def pulled(*digests: str, record: dockerd.Record | None = None) -> Dockerd:
+def pulled(*digests: str, record: dockerd.ContainerRecord | None = None) -> Dockerd:
     """Return an engine that ran an image with these digests."""
     images = {RAN: dockerd.Image(RAN, list(digests) or None)}
     return Dockerd(engine(), {"gate-1": record or recorded()}, dict(images))
@@ -490,7 +490,7 @@ def pulled(*digests: str, record: dockerd.Record | None = None) -> Dockerd:
     ],
 )
 def test_record_says_the_same_where_it_does_not_is_red(
-    record: dockerd.Record | None, named: str, monkeypatch: pytest.MonkeyPatch
+    record: dockerd.ContainerRecord | None, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulled().runs(monkeypatch)
     hello_world.record_says_the_same(Runtime(Machine()), 950, run())
@@ -561,7 +561,7 @@ def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.M
     pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
     with not_compliant(hello.image_id()):
         genuine(target=lab)
-    ours = dockerd.Record("a" * 64, hello.image_id(), dockerd.State("exited", 0))
+    ours = dockerd.ContainerRecord("a" * 64, hello.image_id(), dockerd.ContainerState("exited", 0))
     images = {ours.image: dockerd.Image(ours.image, [f"hello-world@{DIGEST}"])}
     Dockerd(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
     assert genuine(target=lab).endswith("as it has to be")

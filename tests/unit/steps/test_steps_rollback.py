@@ -16,7 +16,7 @@ from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 from remediation import desired, phoenix
 from remediation.engine.errors import ChangedSince
-from remediation.rehearsal import Stage
+from remediation.rehearsal import StageResult
 from steps import rollback as steps
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
@@ -45,8 +45,8 @@ def test_create_makes_the_labs_first_reserved_container() -> None:
     assert steps.CREATE[-2:] == ["--features", "nesting=1"]
 
 
-def stage(name: str, *differences: str) -> Stage:
-    return Stage(name, 1.0, "", differences)
+def stage(name: str, *differences: str) -> StageResult:
+    return StageResult(name, 1.0, "", differences)
 
 
 def test_snapshot_name_is_that_of_one_hash() -> None:

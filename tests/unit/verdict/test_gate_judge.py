@@ -4,7 +4,7 @@ import pytest
 
 from docker_lxc_gate import errors
 from docker_lxc_gate.verdict import verdicts
-from docker_lxc_gate.verdict.verdicts import Finding, Verdict, judge
+from docker_lxc_gate.verdict.verdicts import Judgement, Verdict, judge
 from remediation.engine.errors import RollbackFailed, VerifyFailed
 
 _, NOT_COMPLIANT, UNDETERMINED, *_ = Verdict
@@ -41,7 +41,7 @@ class Odd(errors.RemediationError):
 def test_judge_of_an_exception_finds(
     error: BaseException, in_then: bool, verdict: Verdict, code: int, cause: str
 ) -> None:
-    assert judge(error, in_then=in_then) == Finding(verdict, code, cause)
+    assert judge(error, in_then=in_then) == Judgement(verdict, code, cause)
     group = BaseExceptionGroup("", [pytest.skip.Exception("x"), error])
     assert judge(group, in_then=in_then).code == verdicts.first({3, code})
     nested = BaseExceptionGroup("", [group, RollbackFailed([])])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.verdict.record import Outcome, Verdict
-from docker_lxc_gate.verdict.tally import Tally
+from docker_lxc_gate.verdict.tally import OutcomeTally
 from docker_lxc_gate.verdict.terminal import _of_the_included
 
 NOW = datetime.now(UTC)
@@ -18,8 +18,8 @@ def report(nodeid: str, code: int = 0, when: str = "teardown", duration: float =
     return SimpleNamespace(nodeid=nodeid, gate=outcome, when=when, duration=duration)
 
 
-def tally(*codes: int) -> Tally:
-    found = Tally()
+def tally(*codes: int) -> OutcomeTally:
+    found = OutcomeTally()
     for number, code in enumerate(codes):
         found.take(report(str(number), code))
     return found
@@ -55,7 +55,7 @@ def test_tally_with_an_unreadable_file_or_a_missing_scenario_is_incomplete() -> 
 
 @pytest.mark.parametrize("when", ["setup", "call"])
 def test_tally_of_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
-    found = Tally()
+    found = OutcomeTally()
     found.take(report("a", 0, when))
     (outcome,) = found.settled()
     assert (outcome.title, outcome.verdict, outcome.code) == ("a", "no result", 6)
@@ -64,7 +64,7 @@ def test_tally_of_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
 
 
 def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
-    found = Tally()
+    found = OutcomeTally()
     for when, code in (("setup", 0), ("call", 1), ("teardown", 1)):
         found.take(report("a", code, when, 2.0))
     (outcome,) = found.settled()
@@ -99,7 +99,7 @@ def test_verdict_red_by_its_own_plan_says_so(codes: dict[str, int | None], words
 
 
 def test_tally_says_why_a_scenario_has_no_result() -> None:
-    found = Tally()
+    found = OutcomeTally()
     found.expect([Outcome("0", "begun"), Outcome("1", "not begun")])
     found.begin("0")
     assert found.begin("unit") is None

@@ -15,7 +15,7 @@ from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.verdict import merge, record
 from docker_lxc_gate.verdict.record import Expected, Outcome, Run, Shard, Target, Verdict
-from docker_lxc_gate.verdict.tally import Tally
+from docker_lxc_gate.verdict.tally import OutcomeTally
 from docker_lxc_gate.verdict.waivers import Waiver
 from tests.unit.verdict.conftest import Toy
 
@@ -52,7 +52,9 @@ TWO = (outcome("b/950"), outcome("d/902"))
 
 def merged(*runs: Run) -> Run:
     """Return the record that the gate makes of those of shards."""
-    gate: Any = SimpleNamespace(tally=Tally(), screen=SimpleNamespace(several=False), asked=True)
+    gate: Any = SimpleNamespace(
+        tally=OutcomeTally(), screen=SimpleNamespace(several=False), asked=True
+    )
     plugins = SimpleNamespace(get_plugin=lambda _: gate)
     config: Any = SimpleNamespace(stash=pytest.Stash(), pluginmanager=plugins)
     now = datetime.now(UTC)

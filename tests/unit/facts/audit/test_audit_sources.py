@@ -300,10 +300,10 @@ def _told(text: str) -> Answering:
 def test_state_of_an_answer_has_its_fields() -> None:
     text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T 1495 a b\nlog 11 5\n"
     rules = ("-a always,exclude -F uid=1",)
-    expected = audit_sources.State(4, 383, "a b", "T", "1495", "11", 5, rules)
+    expected = audit_sources.AuditState(4, 383, "a b", "T", "1495", "11", 5, rules)
     assert audit_sources.state(_told(text)) == expected
     assert expected.suspended
-    assert audit_sources.state(_told("lost 4\n")) == audit_sources.State(4)
-    assert not audit_sources.State(4).suspended
+    assert audit_sources.state(_told("lost 4\n")) == audit_sources.AuditState(4)
+    assert not audit_sources.AuditState(4).suspended
     with naming(FactError, "pve1"):
         audit_sources.state(_told("reader 4\n"))

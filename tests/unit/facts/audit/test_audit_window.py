@@ -11,7 +11,7 @@ import pytest
 import stamina
 
 from docker_lxc_gate.facts.audit import audit_sources, audit_window
-from docker_lxc_gate.facts.audit.audit_sources import State
+from docker_lxc_gate.facts.audit.audit_sources import AuditState
 from docker_lxc_gate.facts.audit.audit_window import Unwatched
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -44,9 +44,9 @@ class Node(Machine):
 
     def __init__(self, source: str = "auditd") -> None:
         super().__init__()
-        self.state = State(4)
+        self.state = AuditState(4)
         if source == "auditd":
-            self.state = State(4, 383, "auditd", "S", "1495", "11", 4)
+            self.state = AuditState(4, 383, "auditd", "S", "1495", "11", 4)
         self.told: Answer | None = None
         self.logged, self.allowed, self.perl, self.held = True, False, True, 0
         self.silent: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation import desired, docker_in_lxc
-from remediation.actions.apparmor_profile import Profile
+from remediation.actions.apparmor_profile import AppArmorProfile
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed
@@ -45,8 +45,8 @@ class World:
     folder: Path
     kernel: Kernel
 
-    def action(self) -> Profile:
-        return Profile(
+    def action(self) -> AppArmorProfile:
+        return AppArmorProfile(
             "profile", "profile", "STEP-2.2", NAME, str(self.folder / "here" / NAME), OURS
         )
 
@@ -163,7 +163,9 @@ def test_rollback_of_a_profile_in_use_fails_and_keeps_it_loaded(tmp_path: Path) 
 
 def test_check_of_a_profile_that_does_not_compile_is_an_error(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
-    broken = Profile("p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
+    broken = AppArmorProfile(
+        "p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n"
+    )
     with naming(CommandFailed, tmp_path / "here" / NAME, "syntax error"):
         broken.check(it.kernel)
 

@@ -35,11 +35,11 @@ from remediation.cli import printing
 from remediation.cli.consent import consent
 from remediation.cli.group import Commands
 from remediation.cli.group import main as verbs
-from remediation.engine.action import Outcome, Place, Step
+from remediation.engine.action import Place, Step, StepOutcome
 from remediation.engine.apply import Seen
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
-from remediation.engine.journal_entries import Entry, Life
-from remediation.rehearsal import Stage
+from remediation.engine.journal_entries import JournalEntry, Life
+from remediation.rehearsal import StageResult
 from steps.machines import teller
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
@@ -183,7 +183,7 @@ def exported(text: str) -> None:
 
 def status(text: str, *, form: str) -> None:
     stands = _Plan(text)
-    entries = {text: Entry(text, Place.NODE, (), Life.APPLIED)}
+    entries = {text: JournalEntry(text, Place.NODE, (), Life.APPLIED)}
     printing.status(
         stands.drifts(),
         entries,
@@ -196,12 +196,12 @@ def status(text: str, *, form: str) -> None:
 
 
 def outcomes(text: str, *, form: str) -> None:
-    found = [Outcome("one", text, "VAL-1", changed=True, reason=text)]
+    found = [StepOutcome("one", text, "VAL-1", changed=True, reason=text)]
     printing.outcomes(found, form)
 
 
 def stages(text: str, *, form: str) -> None:
-    printing.stages([Stage("compare", 1.0, text, (text,))], form)
+    printing.stages([StageResult("compare", 1.0, text, (text,))], form)
 
 
 def diagnosed(text: str, form: str) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.archive import FileState
 from remediation.engine.action import Place
-from remediation.engine.journal_entries import Entry, Life
-from remediation.engine.journal_entries import Image as Before
+from remediation.engine.journal_entries import JournalEntry, Life
+from remediation.engine.journal_entries import JournalImage as Before
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
@@ -289,7 +289,7 @@ def test_entries_of_lines_without_a_sum_are_read(tmp_path: Path) -> None:
     ]
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     it = journal(tmp_path)
-    assert it.entries() == [Entry("one", Place.NODE, (Before("old", "new"),), Life.APPLIED)]
+    assert it.entries() == [JournalEntry("one", Place.NODE, (Before("old", "new"),), Life.APPLIED)]
     assert not it.unfinished()
     it.rolled_back(["one"], last=False, ended=True)
     assert journal(tmp_path).entries() == []
@@ -344,8 +344,8 @@ def test_entries_after_repeated_tears_are_read(tears: list[int]) -> None:
         assert {entry.action for entry in it.entries()} <= {"one", "two"}
         it.record(BEFORE)
         assert journal(Path(name)).entries() == [
-            Entry("one", Place.NODE, (Before(it.entries()[0].before),)),
-            Entry("two", Place.NODE, (Before(before=True),)),
+            JournalEntry("one", Place.NODE, (Before(it.entries()[0].before),)),
+            JournalEntry("two", Place.NODE, (Before(before=True),)),
         ]
         assert journal(Path(name)).before("one", FileState) == BEFORE[0][2]
 
