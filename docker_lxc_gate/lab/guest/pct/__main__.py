@@ -8,7 +8,7 @@ from .errors import PctError
 USAGE = "USAGE: pct <COMMAND> [ARGS] [OPTIONS]\n\n\n\n\n\n"
 
 
-def main(argv: list[str], node: quick.Node | None = None) -> int:
+def main(argv: list[str], node: quick.Host | None = None) -> int:
     """Run one ``pct`` command line and return its exit code."""
     try:
         return run(argv[1:], node)
@@ -22,7 +22,7 @@ def main(argv: list[str], node: quick.Node | None = None) -> int:
         return 255
 
 
-def run(words: list[str], node: quick.Node | None) -> int:
+def run(words: list[str], node: quick.Host | None) -> int:
     """The same, with errors raised."""
     if not words:
         raise PctError(f"ERROR: no command specified\n{USAGE}")
@@ -30,10 +30,10 @@ def run(words: list[str], node: quick.Node | None) -> int:
     if command not in options.COMMANDS:
         raise PctError(f"ERROR: unknown command 'pct {command}'\n{USAGE}")
     if command == "exec":
-        return quick.execute(rest, node or quick.Node())
+        return quick.execute(rest, node or quick.Host())
     if command == "status":
-        return quick.status(rest, node or quick.Node())
+        return quick.status(rest, node or quick.Host())
     from . import commands, containers  # noqa: PLC0415 - the two above must not pay for these
 
     positional, chosen = options.parse(command, rest)
-    return commands.BY_NAME[command](node or containers.Lxc(), positional, chosen)
+    return commands.BY_NAME[command](node or containers.LxcHost(), positional, chosen)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .config import Config, network, properties
-from .containers import Lxc
+from .containers import LxcHost
 from .errors import PctError
 from .files import load, locked, store
 from .lifecycle import check_lock, generate, shutdown, start, stop
@@ -15,7 +15,7 @@ from .provision import create, destroy, hwaddr
 from .transfer import push
 
 
-def list_all(node: Lxc, _positional: list[str], _chosen: dict[str, str]) -> int:
+def list_all(node: LxcHost, _positional: list[str], _chosen: dict[str, str]) -> int:
     """All containers, or nothing at all, not even a header."""
     files = Path(f"{node.root}/etc/pve/lxc").glob("[0-9]*.conf")
     ctids = sorted((path.stem for path in files), key=int)
@@ -29,7 +29,7 @@ def list_all(node: Lxc, _positional: list[str], _chosen: dict[str, str]) -> int:
     return 0
 
 
-def config(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
+def config(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> int:
     """What will be in effect after the next start; ``--current``: what is."""
     (ctid,) = positional
     known = load(node, ctid)
@@ -38,7 +38,7 @@ def config(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
     return 0
 
 
-def set_options(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
+def set_options(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> int:
     """Change options of a stopped container, and bring what is pending into effect."""
     (ctid,) = positional
     with locked(node, ctid):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import lxc
 from .errors import PctError
-from .quick import Node
+from .quick import Host
 
 POLL = 0.1
 START_TIMEOUT = 120.0
@@ -31,7 +31,7 @@ class Start:
     stderr: str
 
 
-class Lxc(Node):
+class LxcHost(Host):
     """Debian's LXC on this machine, and its programs."""
 
     def start(self, ctid: str) -> Start:

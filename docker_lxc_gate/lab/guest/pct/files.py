@@ -14,13 +14,13 @@ from pathlib import Path
 from . import config as pve
 from .config import Config
 from .errors import PctError
-from .quick import Node
+from .quick import Host
 
 LOCK_TIMEOUT = 10.0
 
 
-def load(node: Node, ctid: str, code: int = 2, *, quiet: bool = False) -> Config:
-    """A container's configuration; ``code`` is that of `Node.text`.
+def load(node: Host, ctid: str, code: int = 2, *, quiet: bool = False) -> Config:
+    """A container's configuration; ``code`` is that of `Host.text`.
 
     ``quiet`` shows no warnings: `pct set` drops the lines that do not parse without a word.
     """
@@ -29,12 +29,12 @@ def load(node: Node, ctid: str, code: int = 2, *, quiet: bool = False) -> Config
     return config
 
 
-def config_path(node: Node, ctid: str) -> Path:
+def config_path(node: Host, ctid: str) -> Path:
     """Where the container's configuration is."""
     return Path(f"{node.root}/etc/pve/lxc/{ctid}.conf")
 
 
-def store(node: Node, ctid: str, config: Config) -> None:
+def store(node: Host, ctid: str, config: Config) -> None:
     """Write a container's configuration, in Proxmox's order; lines that do not parse are lost."""
     replace_file(config_path(node, ctid), pve.serialise(config))
 
@@ -114,7 +114,7 @@ def _replace(path: Path, text: str, mode: int, rootfs: Path | None = None) -> No
 
 
 @contextmanager
-def locked(node: Node, ctid: str) -> Iterator[None]:
+def locked(node: Host, ctid: str) -> Iterator[None]:
     """Hold the container's lock file while it is changed; PctError if another has it for 10 s."""
     path = Path(f"{node.root}/run/lock/lxc/pct-{ctid}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from . import guest, lxc, storage
 from .config import Config, Section
-from .containers import Lxc
+from .containers import LxcHost
 from .errors import PctError
 from .files import load, locked, replace_file, store
 
 SHUTDOWN_TIMEOUT = "60"
 
 
-def start(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
+def start(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
     """Apply what is pending, generate LXC's configuration, start."""
     (ctid,) = positional
     if node.running(ctid):
@@ -38,7 +38,7 @@ def start(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
     return 0
 
 
-def stop(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
+def stop(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
     """Stop hard."""
     (ctid,) = positional
     with _stopping(node, ctid):
@@ -46,7 +46,7 @@ def stop(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
     return 0
 
 
-def shutdown(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
+def shutdown(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> int:
     """Ask the container's init to halt."""
     (ctid,) = positional
     timeout = chosen.get("timeout", SHUTDOWN_TIMEOUT)
@@ -58,7 +58,7 @@ def shutdown(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
     return 0
 
 
-def generate(node: Lxc, ctid: str, section: Section) -> str:
+def generate(node: LxcHost, ctid: str, section: Section) -> str:
     """Write ``/var/lib/lxc/<ctid>`` anew: LXC's configuration, and its seccomp rules.
 
     Returns what an explicit profile overrides. Nothing is written, and PctError raised, if Proxmox
@@ -80,7 +80,7 @@ def check_lock(config: Config) -> None:
 
 
 @contextmanager
-def _stopping(node: Lxc, ctid: str) -> Iterator[None]:
+def _stopping(node: LxcHost, ctid: str) -> Iterator[None]:
     """Hold the lock of a running container."""
     if not node.running(ctid):
         raise PctError(f"CT {ctid} not running\n")

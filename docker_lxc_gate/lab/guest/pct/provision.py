@@ -7,7 +7,7 @@ import sys
 
 from . import guest, lxc, storage
 from .config import Config, Section, network
-from .containers import Lxc
+from .containers import LxcHost
 from .errors import PctError
 from .files import config_path, load, locked, store
 from .lifecycle import check_lock
@@ -22,7 +22,7 @@ DEFAULTS = {
 }
 
 
-def create(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
+def create(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> int:
     """Reserve the id, make a container from a template; leave nothing behind if that fails."""
     ctid, archive = positional
     with locked(node, ctid):
@@ -40,7 +40,7 @@ def create(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
     return 0
 
 
-def destroy(node: Lxc, positional: list[str], _chosen: dict[str, str]) -> int:
+def destroy(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
     """Remove a stopped container and everything of it."""
     (ctid,) = positional
     with locked(node, ctid):
@@ -58,7 +58,7 @@ def hwaddr() -> str:
     return "BC:24:11:" + ":".join(f"{byte:02X}" for byte in os.urandom(3))
 
 
-def _from_template(node: Lxc, ctid: str, archive: str, chosen: dict[str, str]) -> Section:
+def _from_template(node: LxcHost, ctid: str, archive: str, chosen: dict[str, str]) -> Section:
     given = {name: value for name, value in chosen.items() if name != "description"}
     for name in [name for name in given if name.startswith("net")]:
         given[name] = network(given[name], hwaddr())

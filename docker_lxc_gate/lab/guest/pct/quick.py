@@ -11,7 +11,7 @@ LXC_ATTACH = "/usr/bin/lxc-attach"
 CHILD_PATH = b"PATH=/sbin:/bin:/usr/sbin:/usr/bin"  # what Proxmox sets for all it starts
 
 
-class Node:
+class Host:
     """The machine we are on, as far as these two commands need it."""
 
     def __init__(self, root: str = "", name: str = "") -> None:
@@ -52,7 +52,7 @@ class Node:
         posix.execve(LXC_ATTACH, argv, dict(pairs))
 
 
-def execute(words: list[str], node: Node) -> int:
+def execute(words: list[str], node: Host) -> int:
     """``pct exec``: from here on lxc-attach's exit code is ours."""
     (ctid, *command), chosen = options.parse("exec", words)
     sys.stderr.write(lines.warnings(ctid, node.text(ctid)))
@@ -66,7 +66,7 @@ def execute(words: list[str], node: Node) -> int:
     return 0
 
 
-def status(words: list[str], node: Node) -> int:
+def status(words: list[str], node: Host) -> int:
     """``pct status``."""
     (ctid,), _none = options.parse("status", words)
     sys.stderr.write(lines.warnings(ctid, node.text(ctid)))

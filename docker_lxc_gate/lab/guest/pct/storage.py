@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from .config import Section, properties
-from .containers import Lxc
+from .containers import LxcHost
 from .errors import PctError
 
 
@@ -19,7 +19,7 @@ def allocate(ctid: str, requested: str) -> str:
     return f"local:{ctid}/subvol-{ctid}-disk-0.subvol,size={matched[1]}G"
 
 
-def directory(node: Lxc, ctid: str, section: Section) -> Path:
+def directory(node: LxcHost, ctid: str, section: Section) -> Path:
     """Where a container's root file system is."""
     volume = properties(section.get("rootfs")).get("volume", "")
     name = re.split("[:/]", volume)[-1]
@@ -28,12 +28,12 @@ def directory(node: Lxc, ctid: str, section: Section) -> Path:
     return images(node, ctid) / name
 
 
-def images(node: Lxc, ctid: str) -> Path:
+def images(node: LxcHost, ctid: str) -> Path:
     """The directory that holds all volumes of a container."""
     return Path(f"{node.root}/var/lib/vz/images/{ctid}")
 
 
-def template(node: Lxc, volume: str) -> Path:
+def template(node: LxcHost, volume: str) -> Path:
     """The archive of a template, given as ``local:vztmpl/NAME``."""
     name = volume.removeprefix("local:vztmpl/")
     path = Path(f"{node.root}/var/lib/vz/template/cache/{name}")
@@ -42,7 +42,7 @@ def template(node: Lxc, volume: str) -> Path:
     return path
 
 
-def remove_all(node: Lxc, ctid: str) -> None:
+def remove_all(node: LxcHost, ctid: str) -> None:
     """Remove a container's volumes and generated files."""
     node.run(["rm", "-rf", "--one-file-system", str(images(node, ctid))])
     shutil.rmtree(f"{node.root}/var/lib/lxc/{ctid}", ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .containers import Lxc
+from .containers import LxcHost
 from .errors import PctError
 from .files import load
 from .lxc import unprivileged
@@ -13,7 +13,7 @@ from .lxc import unprivileged
 CHUNK = 1 << 20
 
 
-def push(node: Lxc, positional: list[str], chosen: dict[str, str]) -> int:
+def push(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> int:
     """Copy a file of the node into a running container, as the container's root."""
     ctid, source, destination = positional
     if not node.running(ctid):
