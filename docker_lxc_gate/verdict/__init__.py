@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 home.require_packages("pytest", "allure", "pytest_bdd", "testinfra")
 
 _PLUGINS = (
-    *("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report"),
-    *("github_annotations", "waivers", "merge", "comparison"),
+    *("evidence", "collection", "verdicts", "claim", "session", "outputs.allure_bridge"),
+    *("report", "outputs.github_annotations", "waivers", "merge", "comparison"),
 )
 
 

@@ -23,9 +23,10 @@ import pytest
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import allure_bridge, ctrf, junit, metrics, oscal, record, summary
+from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
+from docker_lxc_gate.verdict.outputs import allure_bridge, ctrf, junit, metrics, oscal, summary
 
 #: What each file is made by: those of the run, and those for other programs; and which of the
 #: latter are links, pipes or devices.

@@ -14,9 +14,9 @@ from docker_lxc_gate.verdict import comparison, record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import redact
+from docker_lxc_gate.verdict.outputs.terminal import Screen
 from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, WAIVER
 from docker_lxc_gate.verdict.tally import OutcomeTally
-from docker_lxc_gate.verdict.terminal import Screen
 
 
 @pytest.hookimpl(trylast=True)

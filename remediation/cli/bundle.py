@@ -10,8 +10,8 @@ import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.verdict import archive
 from docker_lxc_gate.verdict import bundle as bundles
+from docker_lxc_gate.verdict.bundle import archive
 from remediation.cli import printing
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.printable import counted
-from docker_lxc_gate.verdict.summary import plain
+from docker_lxc_gate.verdict.outputs.summary import plain
 from remediation import plan_file, provision
 from remediation.cli import judged, options, printing
 from remediation.cli.bundle import keep, output, sign

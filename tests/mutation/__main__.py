@@ -89,10 +89,11 @@ class Mutant:
 
 
 def tests_of(module: str) -> tuple[str, ...]:
-    """Return the tests of a module's folder, those that are named as the module first."""
+    """Return the tests of the nearest folder that has some, those named as the module first."""
     path = Path(module)
     folder = ROOT / "tests/unit" / str(path.parent).removeprefix("docker_lxc_gate/")
-    files = folder.glob("test_*.py")
+    while not (files := [*folder.glob("test_*.py")]):
+        folder = folder.parent
     named = re.compile(rf"test_(.*_)?{path.stem}\.py")
     ordered = sorted(files, key=lambda file: (not named.fullmatch(file.name), file.name))
     return tuple(str(file.relative_to(ROOT)) for file in ordered)

@@ -9,7 +9,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from docker_lxc_gate.verdict import oscal
+from docker_lxc_gate.verdict.outputs import oscal
 from docker_lxc_gate.verdict.record import Run, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from tests.doubles.samples import DATA

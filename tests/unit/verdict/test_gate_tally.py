@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from docker_lxc_gate.verdict.outputs.terminal import _of_the_included
 from docker_lxc_gate.verdict.record import Outcome, Verdict
 from docker_lxc_gate.verdict.tally import OutcomeTally
-from docker_lxc_gate.verdict.terminal import _of_the_included
 
 NOW = datetime.now(UTC)
 

@@ -20,8 +20,9 @@ from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import TransportError, UsageError
 from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.printable import counted, listed
-from docker_lxc_gate.verdict import archive, comparison
-from docker_lxc_gate.verdict.archive import MANIFEST, SEALS, SIGNATURE
+from docker_lxc_gate.verdict import comparison
+from docker_lxc_gate.verdict.bundle import archive
+from docker_lxc_gate.verdict.bundle.archive import MANIFEST, SEALS, SIGNATURE
 from docker_lxc_gate.verdict.record import HOLDS, MADE
 
 if TYPE_CHECKING:

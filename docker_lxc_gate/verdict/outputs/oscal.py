@@ -12,9 +12,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from docker_lxc_gate.verdict.outputs.summary import block, plain
 from docker_lxc_gate.verdict.record import WAIVED, Outcome, Requirement, Run, Target, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from docker_lxc_gate.verdict.summary import block, plain
 
 if TYPE_CHECKING:
     from uuid import UUID

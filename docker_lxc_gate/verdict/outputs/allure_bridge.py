@@ -27,9 +27,9 @@ from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.outputs.summary import block
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from docker_lxc_gate.verdict.summary import block
 from docker_lxc_gate.verdict.verdicts import JUDGEMENT, SAID, in_then, judge
 
 if TYPE_CHECKING:

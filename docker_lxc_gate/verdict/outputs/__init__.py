@@ -1,0 +1,1 @@
+"""What a run prints and writes, from its record: a form a file."""
