@@ -16,9 +16,9 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox
 from docker_lxc_gate.formats.container_defects import defects
-from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation.edits.container_config import letting_go, with_features

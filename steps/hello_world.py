@@ -16,7 +16,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.formats import id_map
-from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.verdict import evidence
 from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
 from steps.target import ids_of

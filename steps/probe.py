@@ -13,7 +13,7 @@ from pytest_bdd import given, then, when
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import mount_table
-from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.verdict import evidence
 from remediation.data_root import profile_elsewhere
 from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said

@@ -20,7 +20,7 @@ from pytest_bdd import given, parsers, then, when
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, docker, machine_state
 from docker_lxc_gate.formats import pct_options
-from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 from docker_lxc_gate.verdict import evidence, record

@@ -14,7 +14,7 @@ from pytest_bdd import given, then, when
 
 from docker_lxc_gate import patterns, printable
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.lab import workload_image as built
+from docker_lxc_gate.lab.docker_images import workload as built
 from docker_lxc_gate.machines.batch import in_turn
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.verdict import evidence

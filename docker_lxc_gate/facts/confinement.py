@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.apparmor_profile import opened, statements
-from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """A container's dockerd, queried from the node: a witness without any program of the container.
 
 The gate finds the daemon among the container's processes. Its command line names its socket and
-settings. :mod:`docker_lxc_gate.machines.guest_root` resolves the socket's path. The gate sends a
-query only if one of the container's own processes listens there. It does not trust the answer,
-which is the guest's: it decodes it into typed values, and checks each part that goes into the next
-query. The limit: root in the container can run any program as dockerd. Source: unix(7), Docker's
-Engine API, moby's daemon/command.
+settings. :mod:`docker_lxc_gate.machines.runtime.guest_root` resolves the socket's path. The gate
+sends a query only if one of the container's own processes listens there. It does not trust the
+answer, which is the guest's: it decodes it into typed values, and checks each part that goes into
+the next query. The limit: root in the container can run any program as dockerd. Source: unix(7),
+Docker's Engine API, moby's daemon/command.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import msgspec
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.runtime import guest_root
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime

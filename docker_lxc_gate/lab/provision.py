@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate.lab import hello_image as hello
 from docker_lxc_gate.lab import tree
+from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:

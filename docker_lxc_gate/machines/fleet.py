@@ -12,10 +12,11 @@ from msgspec import structs
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.machines import guest_root, target_file
+from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.runtime import guest_root
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Argv

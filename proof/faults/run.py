@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from docker_lxc_gate.errors import FactError, TransportError
-from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.lab.provision import REGISTRY
 from proof.faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
 from proof.faults.scenarios import scenarios

@@ -3,7 +3,7 @@
 import json
 import re
 
-from docker_lxc_gate.lab import workload_image as image
+from docker_lxc_gate.lab.docker_images import workload as image
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct

@@ -36,7 +36,7 @@ def test_guard_keeps_tests_away_from_this_machines(reach: Callable[[], None], pa
         # Python knows some six hundred digits: write [0-9], or ask isascii() on the same line.
         (r"^(?!.*isascii\(\)).*(\\d|\.is(digit|decimal|numeric)\(\))", set()),
         # The node would resolve an absolute link of the guest with its own root.
-        (r"/proc/.*\b(root|cwd)\b", {"docker_lxc_gate/machines/guest_root.py"}),
+        (r"/proc/.*\b(root|cwd)\b", {"docker_lxc_gate/machines/runtime/guest_root.py"}),
         # A list that is cut to a width shows half an id, or half a unit's name.
         (r"docker (ps|images|network ls)(?!.*--no-trunc)(?=.*( -\w*q|ID\b))", set()),
         (r"systemctl list-units(?!.*--full)", set()),

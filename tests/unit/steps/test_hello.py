@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.docker_images import hello
 
 native = pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is for x86-64")
 

@@ -11,8 +11,8 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.formats.container_config import FUSE_ENTRY, LXC_REFUSES
-from docker_lxc_gate.machines import guest_root
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from remediation import plan_file
 from steps import configuration as steps

@@ -10,7 +10,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.facts import dockerd
-from docker_lxc_gate.lab import hello_image as hello
+from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.machines.transport import Transport

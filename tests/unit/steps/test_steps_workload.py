@@ -11,7 +11,7 @@ import pytest
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.lab import workload_image as built
+from docker_lxc_gate.lab.docker_images import workload as built
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.verdict import evidence

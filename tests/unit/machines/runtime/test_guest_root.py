@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines import guest_root
-from docker_lxc_gate.machines.guest_root import Inode
+from docker_lxc_gate.machines.runtime import guest_root
+from docker_lxc_gate.machines.runtime.guest_root import Inode
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Machine, Runtime

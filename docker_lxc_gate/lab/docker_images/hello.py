@@ -14,7 +14,7 @@ import hashlib
 import json
 from importlib import resources
 
-from docker_lxc_gate.lab.workload_image import File, tar
+from docker_lxc_gate.lab.docker_images.workload import File, tar
 
 REFERENCE = "library/hello-world:latest"
 #: What the program is for, as ``uname -m`` says it.

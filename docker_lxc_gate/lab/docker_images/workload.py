@@ -42,7 +42,7 @@ class _Table(Row, frozen=True):
     changed: dict[str, File]
 
 
-_TABLE = table("docker_lxc_gate.lab", "workload", _Table)
+_TABLE = table("docker_lxc_gate.lab.docker_images", "workload", _Table)
 #: What each layer has, by path; those below Docker's own.
 _LAYERS = (
     *_TABLE.layer,
