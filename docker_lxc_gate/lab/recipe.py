@@ -93,7 +93,7 @@ def container_tree(archives: Archives, variant: str = "standard") -> dict[str, t
 def guest_tree() -> dict[str, tree.Entry]:
     """Return the files that provisioning installs: phoenix_hypervisor, and our ``pct``."""
     guest = _HERE / "guest"
-    launcher, hook = (guest / "pct" / name for name in ("launcher.py", "poststop_launcher.py"))
+    launcher, hook = (guest / name for name in ("launcher.py", "poststop_launcher.py"))
     return {
         **tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct"),
         "/usr/sbin/pct": tree.Entry(launcher.read_bytes(), 0o755),

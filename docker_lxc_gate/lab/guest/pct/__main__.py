@@ -33,7 +33,8 @@ def run(words: list[str], node: quick.Host | None) -> int:
         return quick.execute(rest, node or quick.Host())
     if command == "status":
         return quick.status(rest, node or quick.Host())
-    from . import commands, containers  # noqa: PLC0415 - the two above must not pay for these
+    from .commands import table  # noqa: PLC0415 - the two above must not pay for these
+    from .containers import LxcHost  # noqa: PLC0415
 
     positional, chosen = options.parse(command, rest)
-    return commands.BY_NAME[command](node or containers.LxcHost(), positional, chosen)
+    return table.BY_NAME[command](node or LxcHost(), positional, chosen)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 
+from .commands.lifecycle import generate
 from .containers import LxcHost
 from .errors import PctError
 from .files import config_path, load, store
-from .lifecycle import generate
 
 
 def main(argv: list[str], node: LxcHost | None = None) -> int:

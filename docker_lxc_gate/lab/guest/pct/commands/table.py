@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from .config import Config, network, properties
-from .containers import LxcHost
-from .errors import PctError
-from .files import load, locked, store
+from ..config import Config, network, properties
+from ..containers import LxcHost
+from ..errors import PctError
+from ..files import load, locked, store
 from .lifecycle import check_lock, generate, shutdown, start, stop
 from .provision import create, destroy, hwaddr
 from .transfer import push

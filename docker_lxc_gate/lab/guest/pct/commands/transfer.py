@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from .containers import LxcHost
-from .errors import PctError
-from .files import load
-from .lxc import unprivileged
+from ..containers import LxcHost
+from ..errors import PctError
+from ..files import load
+from ..lxc import unprivileged
 
 CHUNK = 1 << 20
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import guest, lxc, storage
-from .config import Config, Section
-from .containers import LxcHost
-from .errors import PctError
-from .files import load, locked, replace_file, store
+from .. import guest, lxc, storage
+from ..config import Config, Section
+from ..containers import LxcHost
+from ..errors import PctError
+from ..files import load, locked, replace_file, store
 
 SHUTDOWN_TIMEOUT = "60"
 

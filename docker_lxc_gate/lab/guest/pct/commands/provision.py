@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from . import guest, lxc, storage
-from .config import Config, Section, network
-from .containers import LxcHost
-from .errors import PctError
-from .files import config_path, load, locked, store
+from .. import guest, lxc, storage
+from ..config import Config, Section, network
+from ..containers import LxcHost
+from ..errors import PctError
+from ..files import config_path, load, locked, store
 from .lifecycle import check_lock
 
 #: All templates of the lab are Debian's, for amd64.
