@@ -199,6 +199,7 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
         inside=INSIDE,
         machine_of=machine_of,
         machine=options.machine,
+        remark=options.remark,
     )
 
 

@@ -262,8 +262,8 @@ class ContainerOptions(Action[OptionsState]):
             now = replace(now, file=before.file)
         return now == replace(before, file=self._back(now.file, before.file))
 
-    @override
     def remark(self, on: Transport, before: OptionsState) -> str:
+        """Say that Proxmox rewrote the file; empty if it is as before, byte for byte."""
         if not self._is_rewritten(self._file.capture(on), before.file):
             return ""
         return (

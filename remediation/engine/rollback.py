@@ -338,7 +338,7 @@ class _Rollback:
                     what = f" ({'; '.join(words)})" if words else ""
                     said = f"after the rollback it is not as before{what}"
                     raise errors.VerifyFailed(said, drifts)
-                if remark := step.action.remark(on[step.place], before):
+                if remark := step.remark(on[step.place], before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
                 back.append(step.action.id)

@@ -109,7 +109,8 @@ class World:
             container_options,
             partial(put_back, keys=OPTIONS),
         )
-        return Step(replace(options, **changes), on)
+        action = replace(options, **changes)
+        return Step(action, on, remark=action.remark)
 
     def plan(self, death: Death | None = None, **changes: Any) -> Plan:
         step = self.step(death, **changes)
