@@ -14,9 +14,8 @@ from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.drift import Drift
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Action, Reads
+from remediation.engine.action import Action, Drift, Reads
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport

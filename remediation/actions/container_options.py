@@ -16,12 +16,11 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.formats.proxmox import dropped, is_rewritten, normal_form
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
-from remediation.engine.action import Action, Reads, SideEffect
+from remediation.engine.action import Action, Drift, Reads, SideEffect
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult

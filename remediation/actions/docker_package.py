@@ -17,10 +17,9 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, start_docker
-from remediation.engine.action import Action, Reads, SideEffect
+from remediation.engine.action import Action, Drift, Reads, SideEffect
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 

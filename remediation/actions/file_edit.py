@@ -12,9 +12,8 @@ from typing_extensions import override
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.read import content_of, is_directory
-from remediation.engine.action import Action, Reads
+from remediation.engine.action import Action, Drift, Reads
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport

@@ -12,11 +12,10 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import LOOKING
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.tables import table
-from remediation.engine.action import Action, Reads, SideEffect
+from remediation.engine.action import Action, Drift, Reads, SideEffect
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.result import CommandResult

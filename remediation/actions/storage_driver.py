@@ -16,14 +16,13 @@ from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.printable import Notice, counted, cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.daemon_json import readable
-from remediation.engine.action import Action, Reads, SideEffect
+from remediation.engine.action import Action, Drift, Reads, SideEffect
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport

@@ -15,7 +15,7 @@ from typing_extensions import override
 from docker_lxc_gate import home
 from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.errors import RemediationError
-from docker_lxc_gate.machines.drift import Drift
+from remediation.engine.action import Drift
 from remediation.engine.errors import ChangedSince, RollbackFailed
 
 #: The first sentence of each verb, which its own help repeats.

@@ -19,13 +19,13 @@ from docker_lxc_gate.lint.check import check, few
 from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
 from docker_lxc_gate.masking import shown
 from docker_lxc_gate.printable import Notice, counted
 from remediation.cli import consent, options, printing
 from remediation.cli.options import opened
+from remediation.engine.action import Drift
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.discover import Found

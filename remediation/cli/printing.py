@@ -21,8 +21,7 @@ from remediation.engine.journal_entries import JournalEntry, Life
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
-    from docker_lxc_gate.machines.drift import Drift
-    from remediation.engine.action import Step, StepOutcome
+    from remediation.engine.action import Drift, Step, StepOutcome
     from remediation.engine.journal import Journal
     from remediation.engine.plan import Plan
     from remediation.rehearsal import StageResult

@@ -14,11 +14,25 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.transport import Transport
 
 Before = TypeVar("Before")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The difference between desired and actual, as an error carries it and a reader is shown it.
+
+    ``is_`` and ``should`` are texts for a unified diff; where there is no text to compare,
+    ``summary`` says it all. ``shown`` are the two texts in the form in which they were compared,
+    if that is another one.
+    """
+
+    summary: str
+    is_: bytes = b""
+    should: bytes = b""
+    shown: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
-from remediation.engine.action import Place, SideEffect, Step, StepOutcome
+from remediation.engine.action import Drift, Place, SideEffect, Step, StepOutcome
 from remediation.engine.plan import Plan, Stage, another_machine, asked_together, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Ahead
-    from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_format import Line
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from docker_lxc_gate.formats.archive import FileState
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.files import unlike
+from remediation.engine.action import Drift
 
 #: More than this of a value is no use to a reader (characters).
 _LONG = 200

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.errors import RemediationError
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.drift import Drift
+    from remediation.engine.action import Drift
 
 #: The way out where a run did not end.
 ROLLBACK = "docker-lxc-gate rollback, with the same --target"

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines.batch import Ahead
-from remediation.engine.action import Action, Consequence, Place, Step
+from remediation.engine.action import Action, Consequence, Drift, Place, Step
 from remediation.engine.errors import ACCEPT, ROLLBACK
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.read import Read
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import JournalEntry

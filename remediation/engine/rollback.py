@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
-from remediation.engine.action import Consequence, Place, SideEffect, Step, StepOutcome
+from remediation.engine.action import Consequence, Drift, Place, SideEffect, Step, StepOutcome
 from remediation.engine.differing import differing
 from remediation.engine.plan import (
     Plan,
@@ -28,7 +28,6 @@ from remediation.engine.plan import (
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.batch import Ahead
-    from docker_lxc_gate.machines.drift import Drift
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_entries import JournalEntry
 

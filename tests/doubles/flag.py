@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from docker_lxc_gate.errors import RemediationError
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.transport import Local, Transport
-from remediation.engine.action import Action, Consequence, Step
+from remediation.engine.action import Action, Consequence, Drift, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 

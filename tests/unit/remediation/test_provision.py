@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.errors import FactError, TransportError, UsageError
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -25,6 +24,7 @@ from docker_lxc_gate.machines.transport import Local
 from remediation import docker_in_lxc, provision
 from remediation.cli import printing
 from remediation.engine import journal
+from remediation.engine.action import Drift
 from remediation.engine.errors import NotClean, RollbackFailed
 from remediation.engine.journal_format import VERSION, written
 from remediation.phoenix import CONTAINERS

@@ -11,10 +11,10 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, docker, machine_state
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 from remediation import desired, phoenix
+from remediation.engine.action import Drift
 from remediation.engine.errors import ChangedSince
 from remediation.rehearsal import StageResult
 from steps import rollback as steps

@@ -23,13 +23,12 @@ from click.testing import CliRunner, Result
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.machines import connect
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
 from remediation.cli.group import VERBS, main
-from remediation.engine.action import Place, SideEffect
+from remediation.engine.action import Drift, Place, SideEffect
 from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
 from tests.doubles.flag import ON, Flag, journal

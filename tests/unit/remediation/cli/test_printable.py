@@ -24,7 +24,6 @@ from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.formats import FORMATS
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.masking import STARS
 from docker_lxc_gate.printable import cut, in_json, one_line, printable, without_commands
 from remediation.cli import doctor as doctor_verb
@@ -35,7 +34,7 @@ from remediation.cli import printing
 from remediation.cli.consent import consent
 from remediation.cli.group import Commands
 from remediation.cli.group import main as verbs
-from remediation.engine.action import Place, Step, StepOutcome
+from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.apply import Seen
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, Life

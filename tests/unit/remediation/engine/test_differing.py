@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from docker_lxc_gate.formats.archive import FileState
-from docker_lxc_gate.machines.drift import Drift
 from remediation.actions.apparmor_profile import ProfileState
 from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
 from remediation.cli.group import Commands
+from remediation.engine.action import Drift
 from remediation.engine.differing import differing
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.errors import LockedError, RemediationError
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.transport import Transport
-from remediation.engine.action import Consequence, Place
+from remediation.engine.action import Consequence, Drift, Place
 from remediation.engine.apply import Seen, apply
 from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
 from remediation.engine.journal import Journal

@@ -10,10 +10,9 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.formats.archive import FileState
-from docker_lxc_gate.machines.drift import Drift
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import Directory, FileEdit
-from remediation.engine.action import Consequence, Place, Step
+from remediation.engine.action import Consequence, Drift, Place, Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.journal import Journal
