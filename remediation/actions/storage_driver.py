@@ -7,6 +7,7 @@ import posixpath
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
@@ -14,7 +15,7 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.facts import docker
-from docker_lxc_gate.formats.archive import FileState
+from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
@@ -32,6 +33,7 @@ _SERVICE_TIMEOUT = 180.0
 RESET = "systemctl reset-failed docker 2>/dev/null"
 _UNITS = (docker.active("docker"), docker.active(docker.SOCKET))
 _CARRY_OVER = program("remediation", "carry_over.pl")
+_SAVE_IMAGES = program("remediation", "save_images.sh")
 _MOVE_ASIDE = program("remediation", "move_aside.sh")
 _CHANGED = program("remediation", "changed_containers.sh")
 #: For each driver that apply can carry images and containers over to, the driver that has them.
@@ -51,7 +53,7 @@ class DockerState:
     does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
     directory; ``containers`` those that run, which may end by themselves; ``images`` the drivers
     of which Docker knows images, which a Docker that is gone leaves, too; ``carried`` is whether
-    apply carries images and containers over.
+    apply carries images and containers over, ``saved`` whether images alone, by ``docker save``.
 
     Stored in journals: its fields are a schema (test_stored_states.py).
     """
@@ -62,17 +64,22 @@ class DockerState:
     containers: tuple[str, ...] = field(default=(), compare=False)
     images: tuple[str, ...] = field(default=(), compare=False)
     carried: bool = field(default=False, compare=False)
+    saved: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Cargo:
-    """What apply would carry over to the new driver, or why it carries nothing over."""
+    """What apply would carry over to the new driver, or why it carries nothing over.
+
+    ``copied`` is in bytes; ``saved`` is whether it is by ``docker save``, which keeps no container.
+    """
 
     images: int = 0
     containers: int = 0
     copied: int = 0
     obstacle: str = ""
     seconds: float = 0.0
+    saved: bool = False
 
     def __bool__(self) -> bool:
         """Whether something is carried over."""
@@ -81,6 +88,11 @@ class Cargo:
     def __str__(self) -> str:
         """Return it in words."""
         images, containers = counted(self.images, "image"), counted(self.containers, "container")
+        if self.saved:
+            return (
+                f"{images} of {self.copied / (1 << 20):.1f} MiB are carried over by docker save "
+                "and docker load, some minutes for each GiB; they are missing while they are loaded"
+            )
         return (
             f"{images} and {containers} are carried over: {self.copied / (1 << 20):.1f} MiB are "
             "copied, and image layers are linked. Docker is stopped for at least "
@@ -96,7 +108,8 @@ class StorageDriver(Action[DockerState]):
     The driver's name proves little (its start-up check is "the program exists"); the features
     look for its mounts. Rolled back, the directories which the new driver made are moved aside:
     dockerd refuses to start when it finds the layers of two drivers. Between overlay2 and
-    fuse-overlayfs, images and containers are carried over, see ``carry_over.pl``.
+    fuse-overlayfs, images and containers are carried over, see ``carry_over.pl``; from vfs, from
+    containerd's image store, or another driver, images alone, see ``save_images.sh``.
     """
 
     driver: str
@@ -122,7 +135,7 @@ class StorageDriver(Action[DockerState]):
     def reads(self) -> Reads:
         of_file = self._file.reads()
         check = (*of_file.check, docker.AT_BOOT, docker.DRIVER_AND_ROOT)
-        stored = self._stored(FileState())  # where its data lies is a guess
+        stored = self._stored(self.root(None))  # where its data lies is a guess
         return Reads(
             check=check,
             capture=[*of_file.capture, *_UNITS, docker.AT_BOOT, stored, docker.RUNNING],
@@ -135,14 +148,15 @@ class StorageDriver(Action[DockerState]):
 
     @override
     def capture(self, on: Transport) -> DockerState:
-        return replace(self.left(on), carried=bool(self._cargo(on)))
+        cargo = self._cargo(on)
+        return replace(self.left(on), carried=bool(cargo) and not cargo.saved, saved=cargo.saved)
 
     @override
     def left(self, on: Transport) -> DockerState:
         settings = self._file.capture(on)
         words = ["active" if on.ask(unit) else "stopped" for unit in _UNITS]
         unit = " ".join([*words, on.ask(docker.AT_BOOT)])
-        drivers, images = on.ask(self._stored(settings))
+        drivers, images = on.ask(self._stored(self.root(files.content(settings))))
         return DockerState(settings, unit, drivers, on.ask(docker.RUNNING), images)
 
     def require_reversible(self, on: Transport) -> None:
@@ -180,9 +194,8 @@ class StorageDriver(Action[DockerState]):
                 "rolled back"
             )
 
-    def _stored(self, settings: FileState) -> Read[tuple[tuple[str, ...], tuple[str, ...]]]:
+    def _stored(self, root: str) -> Read[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Read which drivers have a directory, and of whose images Docker knows."""
-        root = self.root(files.content(settings))
 
         def parse(result: CommandResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
             found = set(result.text.splitlines())
@@ -195,7 +208,8 @@ class StorageDriver(Action[DockerState]):
 
     def _made(self, on: Transport, before: DockerState) -> list[str]:
         """Return what is below Docker's directory of drivers that came since."""
-        return _came(before, *on.ask(self._stored(before.settings)))
+        root = self.root(files.content(before.settings))
+        return _came(before, *on.ask(self._stored(root)))
 
     def _look(self, root: str, verb: str = "look") -> Read[Cargo]:
         """Read what would be carried over; as a command with another verb, it is done."""
@@ -205,16 +219,22 @@ class StorageDriver(Action[DockerState]):
 
     def _cargo(self, on: Transport) -> Cargo:
         settings = on.read(self.path)
-        if docker.is_absent(on):
+        root, driver = self.root(settings), _driver(on.ask(docker.DRIVER_AND_ROOT))
+        if docker.is_absent(on) or driver == self.driver:
             return Cargo()
-        if self.driver not in _FORMER:
-            return Cargo(obstacle=f"that is not possible to {self.driver}")
-        if (driver := _driver(on.ask(docker.DRIVER_AND_ROOT))) not in {"", _FORMER[self.driver]}:
-            return Cargo(obstacle=f"Docker runs on {cut(driver)}, not on {_FORMER[self.driver]}")
+        saves = driver not in {"", _FORMER.get(self.driver)}
+        obstacle = ""
         if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
-            return Cargo(obstacle="they go on running while Docker restarts (live-restore)")
+            obstacle = "they go on running while Docker restarts (live-restore)"
+        elif not (saves or self.driver in _FORMER):
+            obstacle = "Docker does not run"
+        elif saves and self.driver in chain(*on.ask(self._stored(root))):
+            obstacle = f"{root} has data of {self.driver} already"  # rollback could not tell them
+        if obstacle:
+            return Cargo(obstacle=obstacle)
+        look = Read(_saving("look", root), _cargo_of_images, _LOOK_TIMEOUT)
         try:
-            return on.ask(self._look(self.root(settings)))
+            return on.ask(look if saves else self._look(root))
         except LimitExceeded as error:
             late = f"it took longer than {_LOOK_TIMEOUT / 60:g} minutes to look through"
             return Cargo(obstacle=late if error.late else f"the look {error.passed}")
@@ -245,6 +265,8 @@ class StorageDriver(Action[DockerState]):
     def apply_from(self, on: Transport, before: DockerState) -> None:
         if before.carried:  # first: one that systemd starts again would begin an empty store
             _stop(on)
+        if before.saved:
+            on.run(_saving("save", self._root(on)), timeout=_CARRY_TIMEOUT).require()
         self._file.apply(on)
         if docker.is_absent(on):
             return
@@ -252,6 +274,8 @@ class StorageDriver(Action[DockerState]):
             carry = self._look(self._root(on), "carry").argv
             on.run(carry, timeout=_CARRY_TIMEOUT).require("nothing was lost: see docs/rollback.md")
         start_docker(on, "restart docker")
+        if before.saved:
+            on.run(_saving("load", self._root(on)), timeout=_CARRY_TIMEOUT).require()
         if before.carried:
             try:
                 start_again(on, before.containers)
@@ -315,12 +339,8 @@ class StorageDriver(Action[DockerState]):
         loses: tuple[str, ...] = ()
         if before is None:
             cargo = self._cargo(on)
-            if cargo:
-                loses = (str(cargo), *seen)
-            elif held and _driver(on.ask(docker.DRIVER_AND_ROOT)) != self.driver:
-                why = cargo.obstacle or "Docker does not keep them in its classic image store"
-                hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over"
-                loses = (f"{hidden}: {why}", *seen)
+            if said := self._told(on, cargo):
+                loses = (*said, *seen)
             loses += lost_when_ended(on)
             restarted = f"Docker in {on.machine} is restarted on {self.driver}"
             what = "carry over" if cargo else "restart"
@@ -338,11 +358,25 @@ class StorageDriver(Action[DockerState]):
             if held and (kept or _driver(on.ask(docker.DRIVER_AND_ROOT)) in new):
                 moved += f": {held}"
             loses = (moved, *seen) if new or (kept and held) else seen
-            if kept:
+            if kept or before.saved:
                 loses += ("images and containers from before apply come back as they were then",)
+            if kept and not before.saved:
                 loses += self._changed(on, root)
         restarted = f"Docker in {on.machine} is restarted on its former settings"
         return [SideEffect("restart Docker on its former settings", restarted, loses)]
+
+    def _told(self, on: Transport, cargo: Cargo) -> tuple[str, ...]:
+        """Return what to say of what is carried over to the new driver, and of what is not."""
+        told = (str(cargo),) if cargo else ()
+        held = docker.objects(on, ("container",) if cargo.saved else _OF_A_DRIVER)
+        seen = _driver(on.ask(docker.DRIVER_AND_ROOT)) == self.driver
+        if seen or not held or (cargo and not cargo.saved):
+            return told
+        why = cargo.obstacle or "Docker does not keep them in its classic image store"
+        if cargo.saved:
+            why = "docker save keeps no containers; create them again, on the same volumes"
+        hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over: {why}"
+        return (*told, hidden)
 
     def _changed(self, on: Transport, root: str) -> tuple[str, ...]:
         """Return what to say of the containers that apply carried over and that changed files."""
@@ -370,6 +404,15 @@ class StorageDriver(Action[DockerState]):
 def _driver(answer: CommandResult) -> str:
     """Return the driver that Docker names: without a daemon, it may exit with 0 and name none."""
     return answer.text.strip().partition(" ")[0]
+
+
+def _saving(verb: str, root: str) -> tuple[str, ...]:
+    return ("sh", "-c", _SAVE_IMAGES, "save", verb, root)
+
+
+def _cargo_of_images(result: CommandResult) -> Cargo:
+    cargo = _cargo(result)
+    return replace(cargo, saved=bool(cargo))
 
 
 def _cargo(result: CommandResult) -> Cargo:

@@ -20,6 +20,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+#: The feature that is containerd's image store.
+_STORE = "containerd-snapshotter"
 #: The first major version whose dockerd starts on a file with a byte order mark.
 READS_MARKS = 23
 
@@ -100,7 +102,10 @@ def data_root(text: bytes | None) -> str:
 
 @foreign.parser()
 def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
-    """Return Docker's settings with the storage driver; every other key is kept."""
+    """Return Docker's settings with the storage driver; every other key is kept.
+
+    With containerd's image store, Docker would take the name for that of a snapshotter.
+    """
     try:
         settings = parse(text or b"")
     except ValueError as error:
@@ -111,6 +116,8 @@ def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
         raise FactError(
             f"{desired.DAEMON_JSON} holds no JSON object: correct it, apply did not change it"
         )
-    if text and settings.get("storage-driver") == driver:
-        return text
-    return as_json(settings | {"storage-driver": driver}, text or b"{\n  \n}")
+    wanted = settings | {"storage-driver": driver}
+    features = settings.get("features")
+    if isinstance(features, dict) and features.get(_STORE) is True and driver != "overlayfs":
+        wanted["features"] = features | {_STORE: False}
+    return text if text and settings == wanted else as_json(wanted, text or b"{\n  \n}")

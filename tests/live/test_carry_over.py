@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from docker_lxc_gate.lab.docker_images import workload as image
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.programs import program
@@ -73,3 +75,49 @@ def test_carry_over_and_rollback_bring_images_and_containers_back(machine: Lab) 
         assert "what running changed" in back.stderr
         assert inside.look(driver).require().text == "overlay2\n"
         assert held(inside) ^ before == set()
+
+
+#: Settings, and the driver that Docker then names.
+OTHERS = {
+    '{"storage-driver": "vfs"}': "vfs",
+    '{"features": {"containerd-snapshotter": true}}': "overlayfs",
+}
+
+
+@pytest.mark.parametrize("settings", OTHERS, ids=["vfs", "containerd"])
+def test_images_of_another_driver_are_carried_over_by_save_and_load(
+    machine: Lab, settings: str
+) -> None:
+    """Containers are not, and are named; after the rollback, all are as before."""
+    bare(machine, DOCKER)
+    target = ("--yes", "--target", f"lab/{CTID}")
+    names = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]
+    with connected(machine) as node:
+        inside = Pct(node).inside(CTID)
+
+        def run(script: str) -> str:
+            words = ["sh", "-c", script, "run", settings, image.LOADED]
+            return inside.run(words, timeout=_PATIENCE).require().text
+
+        run(
+            'mkdir -p /etc/docker; printf %s "$1" >/etc/docker/daemon.json; systemctl restart docker'
+        )
+        load = ["sh", "-c", program("steps", "image.sh")]
+        archive = image.archive(run("uname -m").strip())
+        inside.run(load, stdin=archive, timeout=_PATIENCE).require()
+        run('docker tag "$2" another/name:1; docker create --name left "$2" true')
+        held = "docker info -f '{{.Driver}}'; docker images --no-trunc; docker ps -a --no-trunc"
+        before, named = run(held), inside.look(names).require().text
+        assert before.startswith(f"{OTHERS[settings]}\n")
+        applied = remediation("apply", *target, timeout=_PATIENCE)
+        print(applied.stdout, applied.stderr)
+        assert applied.returncode == 0
+        assert "are carried over by docker save and docker load" in applied.stderr
+        assert "container left stay on disk" in applied.stderr
+        assert sorted(inside.look(names).require().text.split()) == sorted(named.split())
+        assert run("docker info -f '{{.Driver}}'") == "fuse-overlayfs\n"
+        assert run('docker run --rm --network none "$2" perl -e "print 7"') == "7"
+        back = remediation("rollback", *target, timeout=_PATIENCE)
+        print(back.stdout, back.stderr)
+        assert back.returncode == 0
+        assert run(held) == before

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from docker_lxc_gate.lab.guest.pct import config as pct_config
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.engine.rollback import SYNC
+from tests.doubles.samples import DATA
 
 #: What is run on real files: scripts by their names, programs with ``LC_ALL=C``, and others.
 SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
@@ -204,6 +206,7 @@ class Docker(Stateful):
         self.stored: set[str] = set()  # that are there, running or not
         self.started: list[str] = []
         self.refuses = b""  # why no container starts
+        self.fails = ""  # how the command of images begins that fails
         self.synced: list[str] = []
         self.told = b""  # its unit, and the file of options beside it
 
@@ -260,6 +263,12 @@ class Docker(Stateful):
                 proc = str(self._root.parent / "proc")  # of an unprivileged container
                 program = program.replace('"systemctl"', '"false"')  # this machine's Docker may run
                 return _answer(Local().run(["perl", "-e", program, verb, root, old, new, proc]))
+            case ["sh", "-c", program, "save", verb, root]:
+                assert self.driver, "docker save and docker load need a Docker that runs"
+                store = f"{self._root}/image/{self.driver}"
+                path = f"{DATA}/programs/images:{os.environ['PATH']}"
+                env = (f"STORE={store}", f"PATH={path}", f"FAILS={self.fails or '?'}")
+                return _answer(Local().run(["env", *env, "sh", "-c", program, "save", verb, root]))
             case ["sync", "-f", place]:
                 self.synced.append(place)
                 return 0, b"", b""

@@ -100,16 +100,18 @@ def priced(
     *,
     before: bool,
     carries: Answer | LimitExceeded = b"",
+    stored: bytes = STORED,
     kept: bytes = b"",
     changed: Answer | LimitExceeded = b"web\ndb\n",
 ) -> str:
     says: dict[str, Answer | LimitExceeded] = {
         "kept=$1": changed,
         "perl -e": carries,
+        "save look": carries,
         "systemctl show -p ExecStart": b"",
         "docker info": f"{driver}\n".encode(),
     } | SAYS
-    says["find -H"] = STORED + kept
+    says["find -H"] = stored + kept
     if not driver:
         says |= dict.fromkeys(("docker info", "docker ps", "docker images"), (3, b"", b""))
 
@@ -153,9 +155,21 @@ def test_no_slow_read_makes_those_asked_with_it_wait() -> None:
 
 
 @pytest.mark.parametrize("driver", ["vfs", "overlayfs"])
-def test_apply_to_docker_on_another_driver_says_on_which_it_runs(driver: str) -> None:
-    said = priced(driver, before=False, carries=b"12 3 5242880\n")
-    assert f"not carried over: Docker runs on {driver}, not on overlay2" in said
+def test_apply_to_docker_on_another_driver_carries_images_over_and_names_containers(
+    driver: str,
+) -> None:
+    said = priced(driver, before=False, carries=b"2 0 5242880\n", stored=b"")
+    assert "2 images of 5.0 MiB are carried over by docker save and docker load" in said
+    assert "container a, container b stay on disk, unseen" in said
+    assert "not carried over: docker save keeps no containers; create them again" in said
+    said = priced(driver, before=False, carries=b"no room\n", stored=b"")
+    assert "image hello:1 stay on disk, unseen until a rollback, and are not carried over: " in said
+    assert "not carried over: room;" in said
+
+
+def test_images_are_not_mixed_with_those_of_the_new_driver() -> None:
+    said = priced("vfs", before=False, carries=b"2 0 5242880\n")
+    assert f"not carried over: {DATA} has data of fuse-overlayfs already;" in said
 
 
 def test_apply_to_docker_on_the_plans_driver_hides_nothing() -> None:

@@ -206,6 +206,57 @@ def test_carrying_over_killed_at_any_command_is_rolled_back(back: bool) -> None:
     comes_back_wherever_killed(fresh, World.look, back=back, ways=10)
 
 
+def images(made: World, driver: str) -> dict[str, str]:
+    """Return the names of each image on a driver, by its id."""
+    store = made.folder / "root/image" / driver
+    return {each.name: each.read_text() for each in store.glob("sha256:*")}
+
+
+#: An image with two names, one with none, one of another registry that was pulled by its digest.
+IMAGES = {
+    "sha256:a": "web:1\nweb:latest\n",
+    "sha256:b": "<none>:<none>\n",
+    "sha256:c": "host:5000/db:<none>\nhost:5000/db:2\n",
+}
+
+
+def on_vfs(name: str) -> World:
+    """Return a world whose Docker runs on vfs, with images and a container."""
+    made = world(name, Laid(content=b'{"storage-driver": "vfs"}'), frozenset({"vfs"}))
+    for each, names in IMAGES.items():
+        Laid(content=names.encode()).at(made.folder / "root/image/vfs" / each)
+    made.docker.stored, made.docker.containers = {"2-web"}, {"2-web"}
+    return made
+
+
+def test_apply_carries_images_of_a_driver_with_other_layers_over(tmp_path: Path) -> None:
+    it = on_vfs(str(tmp_path))
+    before = it.look()
+    apply(it.plan())
+    assert it.docker.driver == OURS
+    assert images(it, OURS) == IMAGES | {"sha256:c": "host:5000/db:2\n"}
+    assert not (tmp_path / "root/docker-lxc-gate").exists()
+    assert it.docker.started == []  # vfs keeps it
+    roll_back(it.plan())
+    assert it.look() == before
+    assert images(it, "vfs") == IMAGES
+
+
+@pytest.mark.parametrize("verb", ["save", "load", "image inspect -f loaded"])
+def test_apply_that_cannot_carry_all_images_over_is_rolled_back(tmp_path: Path, verb: str) -> None:
+    it = on_vfs(str(tmp_path))
+    before = it.look()
+    it.docker.fails = verb
+    with naming(CommandFailed):
+        apply(it.plan())
+    assert it.look() == before
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_carrying_images_over_killed_at_any_command_is_rolled_back(*, back: bool) -> None:
+    comes_back_wherever_killed(on_vfs, World.look, back=back, ways=10)
+
+
 def test_apply_carries_images_and_containers_over(it: World, tmp_path: Path) -> None:
     it.give()
     before = it.look()

@@ -50,3 +50,10 @@ def test_daemon_json_with_half_a_surrogate_pair_keeps_it() -> None:
 @pytest.mark.parametrize("text", [None, b"", b"\n"])
 def test_daemon_json_from_nothing(text: bytes | None) -> None:
     assert json.loads(daemon_json(text)) == {"storage-driver": "fuse-overlayfs"}
+
+
+def test_daemon_json_with_containerds_image_store_turns_it_off_for_a_storage_driver() -> None:
+    text = b'{"features": {"buildkit": true, "containerd-snapshotter": true}}'
+    settings = json.loads(daemon_json(text))
+    assert settings["features"] == {"buildkit": True, "containerd-snapshotter": False}
+    assert json.loads(daemon_json(text, "overlayfs"))["features"]["containerd-snapshotter"] is True
