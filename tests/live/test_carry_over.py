@@ -99,9 +99,8 @@ def test_images_of_another_driver_are_carried_over_by_save_and_load(
             words = ["sh", "-c", script, "run", settings, image.LOADED]
             return inside.run(words, timeout=_PATIENCE).require().text
 
-        run(
-            'mkdir -p /etc/docker; printf %s "$1" >/etc/docker/daemon.json; systemctl restart docker'
-        )
+        run('mkdir -p /etc/docker; printf %s "$1" >/etc/docker/daemon.json')
+        run("systemctl restart docker")
         load = ["sh", "-c", program("steps", "image.sh")]
         archive = image.archive(run("uname -m").strip())
         inside.run(load, stdin=archive, timeout=_PATIENCE).require()
