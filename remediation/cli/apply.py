@@ -60,8 +60,7 @@ def apply(
     """Apply the plan. On an error, roll back what was changed.
 
     It may restart Docker and the container. If it changes the storage driver, it carries Docker's
-    images and containers over, or says which are hidden until rollback, and why. See
-    docs/what-changes.md.
+    images and containers over, or says what is hidden until rollback. See docs/what-changes.md.
 
     Denials of AppArmor, of anyone on the node, are shown while it runs.
     """
