@@ -105,7 +105,11 @@ def test_images_of_another_driver_are_carried_over_by_save_and_load(
         archive = image.archive(run("uname -m").strip())
         inside.run(load, stdin=archive, timeout=_PATIENCE).require()
         run('docker tag "$2" another/name:1; docker create --name left "$2" true')
-        held = "docker info -f '{{.Driver}}'; docker images --no-trunc; docker ps -a --no-trunc"
+        held = (
+            "docker info -f '{{.Driver}}'; "
+            "docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort; "
+            "docker ps -a --no-trunc --format '{{.ID}} {{.Names}}'"
+        )
         before, named = run(held), inside.look(names).require().text
         assert before.startswith(f"{OTHERS[settings]}\n")
         applied = remediation("apply", *target, timeout=_PATIENCE)
