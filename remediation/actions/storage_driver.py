@@ -149,7 +149,8 @@ class StorageDriver(Action[DockerState]):
     @override
     def capture(self, on: Transport) -> DockerState:
         cargo = self._cargo(on)
-        return replace(self.left(on), carried=bool(cargo) and not cargo.saved, saved=cargo.saved)
+        carried, saved = (bool(cargo) and cargo.saved is way for way in (False, True))
+        return replace(self.left(on), carried=carried, saved=saved)
 
     @override
     def left(self, on: Transport) -> DockerState:
@@ -217,22 +218,26 @@ class StorageDriver(Action[DockerState]):
         argv = ("perl", "-e", _CARRY_OVER, verb, root, former, self.driver, "/proc")
         return Read(argv, _cargo, _LOOK_TIMEOUT)
 
+    def _saving(self, verb: str, root: str) -> tuple[str, ...]:
+        return ("sh", "-c", _SAVE_IMAGES, "save", verb, root, self.driver)
+
     def _cargo(self, on: Transport) -> Cargo:
         settings = on.read(self.path)
         root, driver = self.root(settings), _driver(on.ask(docker.DRIVER_AND_ROOT))
         if docker.is_absent(on) or driver == self.driver:
             return Cargo()
         saves = driver not in {"", _FORMER.get(self.driver)}
+        there = set(chain(*on.ask(self._stored(root)))) & {self.driver, _KEPT} if saves else ()
         obstacle = ""
         if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
             obstacle = "they go on running while Docker restarts (live-restore)"
         elif not (saves or self.driver in _FORMER):
             obstacle = "Docker does not run"
-        elif saves and self.driver in chain(*on.ask(self._stored(root))):
-            obstacle = f"{root} has data of {self.driver} already"  # rollback could not tell them
+        elif there:  # a rollback could not tell what was saved from it
+            obstacle = f"{root} has data of {' and '.join(sorted(there))} already"
         if obstacle:
             return Cargo(obstacle=obstacle)
-        look = Read(_saving("look", root), _cargo_of_images, _LOOK_TIMEOUT)
+        look = Read(self._saving("look", root), _cargo_of_images, _LOOK_TIMEOUT)
         try:
             return on.ask(look if saves else self._look(root))
         except LimitExceeded as error:
@@ -266,7 +271,7 @@ class StorageDriver(Action[DockerState]):
         if before.carried:  # first: one that systemd starts again would begin an empty store
             _stop(on)
         if before.saved:
-            on.run(_saving("save", self._root(on)), timeout=_CARRY_TIMEOUT).require()
+            on.run(self._saving("save", self._root(on)), timeout=_CARRY_TIMEOUT).require()
         self._file.apply(on)
         if docker.is_absent(on):
             return
@@ -275,7 +280,7 @@ class StorageDriver(Action[DockerState]):
             on.run(carry, timeout=_CARRY_TIMEOUT).require("nothing was lost: see docs/rollback.md")
         start_docker(on, "restart docker")
         if before.saved:
-            on.run(_saving("load", self._root(on)), timeout=_CARRY_TIMEOUT).require()
+            on.run(self._saving("load", self._root(on)), timeout=_CARRY_TIMEOUT).require()
         if before.carried:
             try:
                 start_again(on, before.containers)
@@ -406,13 +411,9 @@ def _driver(answer: CommandResult) -> str:
     return answer.text.strip().partition(" ")[0]
 
 
-def _saving(verb: str, root: str) -> tuple[str, ...]:
-    return ("sh", "-c", _SAVE_IMAGES, "save", verb, root)
-
-
 def _cargo_of_images(result: CommandResult) -> Cargo:
     cargo = _cargo(result)
-    return replace(cargo, saved=bool(cargo))
+    return replace(cargo, saved=not cargo.obstacle)
 
 
 def _cargo(result: CommandResult) -> Cargo:

@@ -116,8 +116,10 @@ def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
         raise FactError(
             f"{desired.DAEMON_JSON} holds no JSON object: correct it, apply did not change it"
         )
+    if text and settings.get("storage-driver") == driver:
+        return text
     wanted = settings | {"storage-driver": driver}
     features = settings.get("features")
     if isinstance(features, dict) and features.get(_STORE) is True and driver != "overlayfs":
         wanted["features"] = features | {_STORE: False}
-    return text if text and settings == wanted else as_json(wanted, text or b"{\n  \n}")
+    return as_json(wanted, text or b"{\n  \n}")

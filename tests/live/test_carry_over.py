@@ -104,10 +104,14 @@ def test_images_of_another_driver_are_carried_over_by_save_and_load(
         load = ["sh", "-c", program("steps", "image.sh")]
         archive = image.archive(run("uname -m").strip())
         inside.run(load, stdin=archive, timeout=_PATIENCE).require()
-        run('docker tag "$2" another/name:1; docker create --name left "$2" true')
+        unnamed = run(
+            'docker tag "$2" another/name:1; docker create --name left "$2" true >/dev/null; '
+            "docker commit -m unnamed left"
+        ).strip()
         held = (
             "docker info -f '{{.Driver}}'; "
             "docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort; "
+            f"docker image inspect -f '{{{{.Id}}}}' {unnamed}; "
             "docker ps -a --no-trunc --format '{{.ID}} {{.Names}}'"
         )
         before, named = run(held), inside.look(names).require().text
@@ -119,6 +123,7 @@ def test_images_of_another_driver_are_carried_over_by_save_and_load(
         assert "container left stay on disk" in applied.stderr
         assert sorted(inside.look(names).require().text.split()) == sorted(named.split())
         assert run("docker info -f '{{.Driver}}'") == "fuse-overlayfs\n"
+        assert len(run("docker images -q -f dangling=true").split()) == 1
         assert run('docker run --rm --network none "$2" perl -e "print 7"') == "7"
         back = remediation("rollback", *target, timeout=_PATIENCE)
         print(back.stdout, back.stderr)

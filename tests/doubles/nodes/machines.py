@@ -263,12 +263,12 @@ class Docker(Stateful):
                 proc = str(self._root.parent / "proc")  # of an unprivileged container
                 program = program.replace('"systemctl"', '"false"')  # this machine's Docker may run
                 return _answer(Local().run(["perl", "-e", program, verb, root, old, new, proc]))
-            case ["sh", "-c", program, "save", verb, root]:
+            case ["sh", "-c", program, "save", *words]:
                 assert self.driver, "docker save and docker load need a Docker that runs"
                 store = f"{self._root}/image/{self.driver}"
                 path = f"{DATA}/programs/images:{os.environ['PATH']}"
                 env = (f"STORE={store}", f"PATH={path}", f"FAILS={self.fails or '?'}")
-                return _answer(Local().run(["env", *env, "sh", "-c", program, "save", verb, root]))
+                return _answer(Local().run(["env", *env, "sh", "-c", program, "save", *words]))
             case ["sync", "-f", place]:
                 self.synced.append(place)
                 return 0, b"", b""
