@@ -35,7 +35,7 @@ Feature: What the plan changed can be rolled back
     And its Docker runs on "fuse-overlayfs" and can run hello-world
 
   @id:letter @default_plan @node @container @mutates @before_the_plan @req:BACK-1
-  Scenario: The letter of the plan's rollback leaves a Docker that does not start
+  Scenario: What the letter of the plan's rollback breaks is brought back
     Given the plan is applied to another container
     When daemon.json is removed, fuse-overlayfs purged and Docker restarted, as the plan says
     Then Docker does not start, and the profile is still in the kernel
