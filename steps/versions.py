@@ -38,4 +38,5 @@ ON_NODE: tuple[Read[Any], ...] = (_KERNEL, _NODE_PACKAGES)
 
 def of_node(node: Transport) -> dict[str, str]:
     """Return the versions on a node, by what a reader calls them."""
-    return {"Kernel": node.ask(_KERNEL).text.strip()} | node.ask(_NODE_PACKAGES)
+    found = {"Proxmox": "not installed", "Kernel": node.ask(_KERNEL).text.strip()}
+    return found | node.ask(_NODE_PACKAGES)
