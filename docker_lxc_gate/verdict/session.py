@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import allure_commons
 import pytest
+from pytest_bdd.reporting import scenario_reports_registry
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.printable import counted, one_line
@@ -27,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::pluggy.PluggyTeardownRaisedWarning")
     if not any(config.getoption(name) for name in NOT_A_RUN):
         config.pluginmanager.register(Gate(config), "gate-session")
+    if feature_files(config):
+        config.pluginmanager.set_blocked("hypothesispytest")  # its summary loads all of Hypothesis
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -96,6 +99,15 @@ class Gate:
         """Say which scenario is running now."""
         if outcome := self.tally.begin(nodeid):
             self.screen.begin(outcome)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Drop what plugins keep of a scenario that ended, because pytest keeps every item."""
+        try:
+            return (yield)
+        finally:
+            scenario_reports_registry.pop(item, None)
+            item.stash = pytest.Stash()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add a phase; after the last one, print the scenario's verdict."""

@@ -71,6 +71,9 @@ class Screen:
         if self._reporter is None:
             return
         self._ended = True
+        if not self.detailed:  # else pytest's summary counts them; of a fleet they take most memory
+            for passed in ("", "passed"):
+                self._reporter.stats.pop(passed, None)
         begun = self._reporter.currentfspath is not None
         if not begun and self._tell(outcome):
             return
