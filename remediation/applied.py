@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from docker_lxc_gate import foreign
 from docker_lxc_gate.machines.read import content_of
+from docker_lxc_gate.machines.transport import Transport
 from remediation import desired
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
-
 
 #: What :func:`is_on` asks.
 READS = (content_of(desired.TUNABLE_PATH), content_of(desired.PROFILE_PATH))

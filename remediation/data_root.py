@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from docker_lxc_gate import patterns
+from docker_lxc_gate.machines.transport import Transport
 from remediation import desired
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 _FIRST_RULE = f"mount fstype=fuse.fuse-overlayfs -> {desired.DATA_ROOT}/fuse-overlayfs/**,"
 _PLAIN = patterns.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")

@@ -6,20 +6,17 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pytest
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.machines import fleet
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict import session as gate
 from remediation import plan_file
 from steps import machines
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 #: By name as the command line has it, any target on the node.
 NODES = pytest.StashKey["dict[str, Target]"]()

@@ -5,14 +5,12 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.tables import table
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 
 def _packages(named: dict[str, str]) -> Read[dict[str, str]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 from pytest_bdd import given, then, when
@@ -17,12 +16,10 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lab.docker_images import workload as built
 from docker_lxc_gate.machines.batch import in_turn
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.verdict import evidence
 from steps.docker import PATIENCE, cause, run_docker, said
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 #: What is made has these names, and is removed by them, also if a run was cut off.
 _OURS = "docker-lxc-gate-"

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import (
@@ -37,10 +36,8 @@ from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.machines.read import content_of
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.transport import Transport
 
 _MODULES = (confinement, container, network, ownership, storage)
 #: Their examinations judge some of Docker's messages; the others are judged here.

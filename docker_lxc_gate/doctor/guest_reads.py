@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -21,9 +21,7 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.facts.dockerd import Word, read
 from docker_lxc_gate.facts.failed_units import properties
 from docker_lxc_gate.machines.read import Read, content_of
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 
 #: What a question to Docker ends with if Docker does not run.
 _DOWN = 3

@@ -7,7 +7,6 @@ lxc-info(1), kernel Documentation/admin-guide/LSM/apparmor.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor.case import script, told
@@ -15,9 +14,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.formats.id_map import Range, parse
 from docker_lxc_gate.machines.read import Read
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 
 _NUMBER = "[0-9]{1,10}"
 _PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")

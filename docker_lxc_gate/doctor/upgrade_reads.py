@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, node_reads
@@ -24,9 +24,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.machines.read import Read
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 
 #: The packages that the table speaks of.
 WATCHED = tuple(sorted(each.package for each in KNOWN if each.package != KERNEL))

@@ -10,16 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backup_archives
 from docker_lxc_gate.facts.backup_archives import Backup
 from docker_lxc_gate.machines.programs import program
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Transport
 
 #: The directory of Proxmox's storage ``local``; without Proxmox, our own backups go there.
 DUMP = "/var/lib/vz/dump"

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 
 SOCKET, NOT_FOUND = "docker.socket", "not-found"
 #: The exit code of a question to Docker that was not asked, because it does not run.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -21,9 +21,7 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime import guest_root
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.runtime.base import Runtime
 
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
 _FIND = program("docker_lxc_gate.facts", "find_dockerd.pl")

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.transport import Transport, at_most
 from docker_lxc_gate.tables import Row, table
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
 
 _SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
 _PROGRAMS = tuple(

@@ -6,7 +6,6 @@ Sources: id(1), sudo(8); df(1), auditd.conf(5); pct.conf(5), lxc.container.conf(
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
@@ -14,11 +13,8 @@ from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.transport import Transport, at_most
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
-
 
 #: Prints the user's id, its name, and who called sudo.
 WHO = unparsed("sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"')

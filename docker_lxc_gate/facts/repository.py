@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import ABSENT, Read
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 
 #: How long an upstream may take to answer (seconds).
 _UPSTREAM_PATIENCE = 30

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig
 from docker_lxc_gate.formats.container_defects import stopping
 from docker_lxc_gate.machines.result import CommandFailed
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.runtime.base import Runtime
 
 #: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
 #: enter. Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).

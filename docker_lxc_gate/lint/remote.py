@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
@@ -18,11 +17,9 @@ from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.read import ABSENT
 from docker_lxc_gate.machines.regular_file import LARGEST
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.transport import Transport, at_most
 from docker_lxc_gate.printable import cut
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
 
 _BASE = "/etc/apparmor.d"
 #: Where the files of a node are: the place, how deep below it, and the names (find's patterns).

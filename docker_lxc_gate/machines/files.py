@@ -10,17 +10,14 @@ import os
 import tarfile
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.formats import archive
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.read import ABSENT, Read
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 
 _CREATE = (
     *("env", "LC_ALL=C", "tar", "--create", "--file=-", "--format=posix"),

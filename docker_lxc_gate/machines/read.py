@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 
 #: What a program says of a file that does not exist, with ``LC_ALL=C``.
 ABSENT = b"No such file or directory"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Inside, Transport
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
 
 #: sudo's own refusals, when its policy wants a password or does not allow the command.
 #: Source: sudo(8), plugins/sudoers/check.c, auth/sudo_auth.c and logging.c.

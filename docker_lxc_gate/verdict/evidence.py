@@ -14,18 +14,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import ParamSpec
 
 import pytest
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines import batch
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.masking import STARS, mask
 from docker_lxc_gate.printable import indented, printable
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
 
 P = ParamSpec("P")
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
+from docker_lxc_gate.machines.transport import Transport
 from proof.faults.scenarios import Scenario, inside, read_only, scenarios
 from remediation import plan_file
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
 from remediation.phoenix import REPOSITORY
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 CTID = 950

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,17 +20,15 @@ from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect, target_file
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.target import Target
 from proof.faults import run
 from proof.faults.fault import COMPLIANT, Fault, shell
 from proof.faults.run import Mismatch, Result, ScenarioVerdict
 from remediation import desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.provision import thrown_away
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.target import Target
 
 #: The gate changes these files itself: it pulls and runs images.
 _THE_GATES = re.compile(r"container: file /var/lib/(docker|containerd)(/|$)")

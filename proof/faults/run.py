@@ -13,16 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.lab.provision import REGISTRY
+from docker_lxc_gate.machines.transport import Transport
 from proof.faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
 from proof.faults.scenarios import scenarios
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 _ROOT = Path(__file__).parents[2]
 _GATE_TIMEOUT = 1800.0

@@ -6,7 +6,7 @@ Source: apparmor_parser(8).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -14,11 +14,9 @@ from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Action, Drift, Reads
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 
 @dataclass(frozen=True)

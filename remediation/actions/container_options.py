@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -17,15 +17,13 @@ from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals 
 from docker_lxc_gate.formats.proxmox import dropped, is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.read import Read, content_of
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
 from remediation.engine.action import Action, Drift, Reads, SideEffect
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
 
 #: What becomes of a container's options that are rolled back beside other disks or snapshots.
 _OTHER_VOLUMES = (

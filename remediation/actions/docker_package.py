@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -15,13 +15,11 @@ from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, start_docker
 from remediation.engine.action import Action, Drift, Reads, SideEffect
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
 DATA = ("/var/lib/docker", "/var/lib/containerd")

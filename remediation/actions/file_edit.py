@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -13,10 +13,8 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.read import content_of, is_directory
+from docker_lxc_gate.machines.transport import Transport
 from remediation.engine.action import Action, Drift, Reads
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -14,12 +14,10 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.tables import table
 from remediation.engine.action import Action, Drift, Reads, SideEffect
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.transport import Transport
 
 #: apt under emulation or on a slow mirror (seconds).
 APT_TIMEOUT = 1800.0

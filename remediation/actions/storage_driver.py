@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -20,13 +20,11 @@ from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice, counted, cut
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.daemon_json import readable
 from remediation.engine.action import Action, Drift, Reads, SideEffect
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
 
 _SERVICE_TIMEOUT = 180.0
 #: Docker may have failed too often to be started again.

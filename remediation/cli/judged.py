@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -20,10 +19,8 @@ from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.process import uninterrupted
+from docker_lxc_gate.machines.target import Target
 from remediation.cli import printing
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 #: A name for the container in a target file of ours.
 _NAME = "own"

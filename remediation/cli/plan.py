@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 from rich.text import Text
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
+from docker_lxc_gate.machines.target import Target
 from remediation import plan_file
 from remediation.cli import options, printing
 from remediation.engine.apply import Seen, apply_side_effects
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 
 @click.command(cls=Verb)

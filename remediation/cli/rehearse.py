@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,13 +11,11 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.target import Target
 from remediation import rehearsal
 from remediation.cli import judged, options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 
 @click.command(cls=Verb)

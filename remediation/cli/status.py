@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.target import Target
 from remediation.cli import options, printing
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 
 @click.command(cls=Verb)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import stamina
 
@@ -25,9 +24,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_sources, canary
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
 from docker_lxc_gate.facts.audit.audit_sources import AuditLog
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Transport
 
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0

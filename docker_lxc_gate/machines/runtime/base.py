@@ -9,16 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Inside, Transport
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
 
 #: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")

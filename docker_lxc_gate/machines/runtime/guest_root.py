@@ -10,16 +10,13 @@ host has; no program of the guest runs. Source: openat2(2), user_namespaces(7).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.transport import Transport
 
 #: Limits of one answer: bytes and seconds.
 MOST, PATIENCE = 1 << 19, 30

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
 
 #: Prints a process's profile, and the mounts that LXC made for it.
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typing_extensions import override
 
@@ -10,11 +10,9 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Busy, Elsewhere, FactError, TransportError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import ABSENT, Read, unparsed
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
 
 #: pct's message about a container that its node does not have.
 _PCT_ABSENT = r"(?m)^Configuration file '.*' does not exist"

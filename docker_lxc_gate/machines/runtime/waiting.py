@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import stamina
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError, Unreachable
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Transport
 
 stamina.instrumentation.set_on_retry_hooks([])  # do not log each retry
 
