@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import posixpath
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import Read
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Transport
-from docker_lxc_gate.printable import Notice, counted, cut
+from docker_lxc_gate.printable import Notice, cut
+from remediation.actions.carry_over import KEPT, OF_A_DRIVER, TIMEOUT, CarryOver, driver_of
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.daemon_json import readable
 from remediation.engine.action import Action, Drift, Reads, SideEffect
@@ -30,17 +27,7 @@ _SERVICE_TIMEOUT = 180.0
 #: Docker may have failed too often to be started again.
 RESET = "systemctl reset-failed docker 2>/dev/null"
 _UNITS = (docker.active("docker"), docker.active(docker.SOCKET))
-_CARRY_OVER = program("remediation", "carry_over.pl")
-_SAVE_IMAGES = program("remediation", "save_images.sh")
 _MOVE_ASIDE = program("remediation", "move_aside.sh")
-_CHANGED = program("remediation", "changed_containers.sh")
-#: For each driver that apply can carry images and containers over to, the driver that has them.
-_FORMER = {"fuse-overlayfs": "overlay2", "overlay2": "fuse-overlayfs"}
-#: The directory below Docker's in which apply keeps what a rollback puts back.
-_KEPT = "docker-lxc-gate"
-#: To walk through all layers, and to copy some of them (seconds).
-_LOOK_TIMEOUT, _CARRY_TIMEOUT = 600.0, 3600.0
-_CARGO = patterns.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18})\n")
 
 
 @dataclass(frozen=True)
@@ -66,48 +53,12 @@ class DockerState:
 
 
 @dataclass(frozen=True)
-class Cargo:
-    """What apply would carry over to the new driver, or why it carries nothing over.
-
-    ``copied`` is in bytes; ``saved`` is whether it is by ``docker save``, which keeps no container.
-    """
-
-    images: int = 0
-    containers: int = 0
-    copied: int = 0
-    obstacle: str = ""
-    seconds: float = 0.0
-    saved: bool = False
-
-    def __bool__(self) -> bool:
-        """Whether something is carried over."""
-        return bool(self.images or self.containers)
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        images, containers = counted(self.images, "image"), counted(self.containers, "container")
-        if self.saved:
-            return (
-                f"{images} of {self.copied / (1 << 20):.1f} MiB are carried over by docker save "
-                "and docker load, some minutes for each GiB; they are missing while they are loaded"
-            )
-        return (
-            f"{images} and {containers} are carried over: {self.copied / (1 << 20):.1f} MiB are "
-            "copied, and image layers are linked. Docker is stopped for at least "
-            f"{counted(math.ceil(self.seconds), 'second')}, as long as the look through all layers "
-            "took, and while files are copied and linked, which cannot be known before"
-        )
-
-
-@dataclass(frozen=True)
 class StorageDriver(Action[DockerState]):
     """Docker's settings name a storage driver, and Docker, where it is installed, runs with it.
 
     The driver's name proves little (its start-up check is "the program exists"); the features
     look for its mounts. Rolled back, the directories which the new driver made are moved aside:
-    dockerd refuses to start when it finds the layers of two drivers. Between overlay2 and
-    fuse-overlayfs, images and containers are carried over, see ``carry_over.pl``; from vfs, from
-    containerd's image store, or another driver, images alone, see ``save_images.sh``.
+    dockerd refuses to start when it finds the layers of two drivers.
     """
 
     driver: str
@@ -123,17 +74,11 @@ class StorageDriver(Action[DockerState]):
 
     before: ClassVar[Any] = DockerState
 
-    #: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
-    DRIVERS: ClassVar = (
-        *("aufs", "btrfs", "devicemapper", "fuse-overlayfs"),
-        *("overlay", "overlay2", "vfs", "zfs"),
-    )
-
     @override
     def reads(self) -> Reads:
         of_file = self._file.reads()
         check = (*of_file.check, docker.AT_BOOT, docker.DRIVER_AND_ROOT)
-        stored = self._stored(self.root(None))  # where its data lies is a guess
+        stored = self._over(None).stored()  # where its data lies is a guess
         return Reads(
             check=check,
             capture=[*of_file.capture, *_UNITS, docker.AT_BOOT, stored, docker.RUNNING],
@@ -141,12 +86,13 @@ class StorageDriver(Action[DockerState]):
                 *(*check, docker.OPTIONS_ELSEWHERE),
                 *(docker.BOOTING, docker.REMOVED_WHEN_ENDED),
             ],
-            side_effects=[docker.DRIVER_AND_ROOT, *docker.lists((*_OF_A_DRIVER, *_SHARED))],
+            side_effects=[docker.DRIVER_AND_ROOT, *docker.lists((*OF_A_DRIVER, *_SHARED))],
         )
 
     @override
     def capture(self, on: Transport) -> DockerState:
-        cargo = self._cargo(on)
+        settings = on.read(self.path)
+        cargo = self._over(settings).look(on, settings)
         carried, saved = (bool(cargo) and cargo.saved is way for way in (False, True))
         return replace(self.left(on), carried=carried, saved=saved)
 
@@ -155,7 +101,7 @@ class StorageDriver(Action[DockerState]):
         settings = self._file.capture(on)
         words = ["active" if on.ask(unit) else "stopped" for unit in _UNITS]
         unit = " ".join([*words, on.ask(docker.AT_BOOT)])
-        drivers, images = on.ask(self._stored(self.root(files.content(settings))))
+        drivers, images = on.ask(self._over(files.content(settings)).stored())
         return DockerState(settings, unit, drivers, on.ask(docker.RUNNING), images)
 
     def require_reversible(self, on: Transport) -> None:
@@ -193,59 +139,14 @@ class StorageDriver(Action[DockerState]):
                 "rolled back"
             )
 
-    def _stored(self, root: str) -> Read[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Read which drivers have a directory, and of whose images Docker knows."""
-
-        def parse(result: CommandResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
-            found = set(result.text.splitlines())
-            drivers = tuple(name for name in names if f"{root}/{name}" in found)
-            return drivers, tuple(name for name in self.DRIVERS if f"{root}/image/{name}" in found)
-
-        names = (*self.DRIVERS, _KEPT)
-        depth = ("-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
-        return Read(("find", "-H", root, f"{root}/image", *depth), parse)
-
     def _made(self, on: Transport, before: DockerState) -> list[str]:
         """Return what is below Docker's directory of drivers that came since."""
-        root = self.root(files.content(before.settings))
-        return _came(before, *on.ask(self._stored(root)))
-
-    def _look(self, root: str, verb: str = "look") -> Read[Cargo]:
-        """Read what would be carried over; as a command with another verb, it is done."""
-        former = _FORMER.get(self.driver, "")
-        argv = ("perl", "-e", _CARRY_OVER, verb, root, former, self.driver, "/proc")
-        return Read(argv, _cargo, _LOOK_TIMEOUT)
-
-    def _saving(self, verb: str, root: str) -> tuple[str, ...]:
-        return ("sh", "-c", _SAVE_IMAGES, "save", verb, root, self.driver)
-
-    def _cargo(self, on: Transport) -> Cargo:
-        settings = on.read(self.path)
-        root, driver = self.root(settings), _driver(on.ask(docker.DRIVER_AND_ROOT))
-        if docker.is_absent(on) or driver == self.driver:
-            return Cargo()
-        saves = driver not in {"", _FORMER.get(self.driver)}
-        there = set(chain(*on.ask(self._stored(root)))) & {self.driver, _KEPT} if saves else ()
-        obstacle = ""
-        if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
-            obstacle = "they go on running while Docker restarts (live-restore)"
-        elif not (saves or self.driver in _FORMER):
-            obstacle = "Docker does not run"
-        elif there:  # a rollback could not tell what was saved from it
-            obstacle = f"{root} has data of {' and '.join(sorted(there))} already"
-        if obstacle:
-            return Cargo(obstacle=obstacle)
-        look = Read(self._saving("look", root), _cargo_of_images, _LOOK_TIMEOUT)
-        try:
-            return on.ask(look if saves else self._look(root))
-        except LimitExceeded as error:
-            late = f"it took longer than {_LOOK_TIMEOUT / 60:g} minutes to look through"
-            return Cargo(obstacle=late if error.late else f"the look {error.passed}")
+        return _came(before, *on.ask(self._over(files.content(before.settings)).stored()))
 
     @override
     def check(self, on: Transport) -> Drift | None:
         if self.others and (
-            docker.is_absent(on) or _driver(on.ask(docker.DRIVER_AND_ROOT)) in self.others
+            docker.is_absent(on) or driver_of(on.ask(docker.DRIVER_AND_ROOT)) in self.others
         ):
             return None
         if (drift := self._file.check(on)) is not None:
@@ -255,7 +156,7 @@ class StorageDriver(Action[DockerState]):
         answer = on.ask(docker.DRIVER_AND_ROOT)
         if answer.exit_code == docker.NOT_RUNNING:
             return Drift("Docker does not run")
-        if not (driver := _driver(answer)):
+        if not (driver := driver_of(answer)):
             said = answer.stderr.decode(errors="replace").strip()
             return Drift(f"Docker does not answer: {cut(said)}")
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
@@ -266,19 +167,19 @@ class StorageDriver(Action[DockerState]):
 
     @override
     def apply_from(self, on: Transport, before: DockerState) -> None:
+        over = self._over(on.read(self.path))  # the plan leaves Docker's directory alone
         if before.carried:  # first: one that systemd starts again would begin an empty store
             _stop(on)
         if before.saved:
-            on.run(self._saving("save", self._root(on)), timeout=_CARRY_TIMEOUT).require()
+            over.save(on)
         self._file.apply(on)
         if docker.is_absent(on):
             return
         if before.carried:
-            carry = self._look(self._root(on), "carry").argv
-            on.run(carry, timeout=_CARRY_TIMEOUT).require("nothing was lost: see docs/rollback.md")
+            over.link(on)
         start_docker(on, "restart docker")
         if before.saved:
-            on.run(self._saving("load", self._root(on)), timeout=_CARRY_TIMEOUT).require()
+            over.load(on)
         if before.carried:
             try:
                 start_again(on, before.containers)
@@ -299,7 +200,7 @@ class StorageDriver(Action[DockerState]):
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
         if made := self._made(on, before):
             move = ["sh", "-c", _MOVE_ASIDE, "aside", root, aside, *made]
-            on.run(move, timeout=_CARRY_TIMEOUT).require()
+            on.run(move, timeout=TIMEOUT).require()
             # A data-root may be a file system of its own, which rollback does not know.
             on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 
@@ -337,92 +238,44 @@ class StorageDriver(Action[DockerState]):
     def side_effects(self, on: Transport, before: DockerState | None) -> list[SideEffect]:
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
-        held, stays = docker.objects(on, _OF_A_DRIVER), docker.objects(on, _SHARED)
+        held, stays = docker.objects(on, OF_A_DRIVER), docker.objects(on, _SHARED)
         seen = (f"these stay, and are seen: {stays}",) if stays else ()
         loses: tuple[str, ...] = ()
         if before is None:
-            cargo = self._cargo(on)
-            if said := self._told(on, cargo):
+            settings = on.read(self.path)
+            over = self._over(settings)
+            cargo = over.look(on, settings)
+            if said := over.told(on, cargo):
                 loses = (*said, *seen)
             loses += lost_when_ended(on)
             restarted = f"Docker in {on.machine} is restarted on {self.driver}"
             what = "carry over" if cargo else "restart"
             found = [SideEffect(f"{what} Docker on {self.driver}", restarted, loses)]
-            root = self._root(on)
-            if lacking := self.elsewhere(root):
-                found.append(SideEffect(f"no rules for {root}", lacking))
+            if lacking := self.elsewhere(over.root):
+                found.append(SideEffect(f"no rules for {over.root}", lacking))
             return found
         if made := self._made(on, before):
             root = self.root(files.content(before.settings))
-            kept = _KEPT in made
-            new = dict.fromkeys(place.removeprefix("image/") for place in made if place != _KEPT)
+            kept = KEPT in made
+            new = dict.fromkeys(place.removeprefix("image/") for place in made if place != KEPT)
             moved = f"what it has on {', '.join(new)}" if new else "what it has"
             moved += f" is moved to {root}/taken-back-*"
-            if held and (kept or _driver(on.ask(docker.DRIVER_AND_ROOT)) in new):
+            if held and (kept or driver_of(on.ask(docker.DRIVER_AND_ROOT)) in new):
                 moved += f": {held}"
             loses = (moved, *seen) if new or (kept and held) else seen
             if kept or before.saved:
                 loses += ("images and containers from before apply come back as they were then",)
             if kept and not before.saved:
-                loses += self._changed(on, root)
+                loses += CarryOver(self.driver, root).changed(on)
         restarted = f"Docker in {on.machine} is restarted on its former settings"
         return [SideEffect("restart Docker on its former settings", restarted, loses)]
 
-    def _told(self, on: Transport, cargo: Cargo) -> tuple[str, ...]:
-        """Return what to say of what is carried over to the new driver, and of what is not."""
-        told = (str(cargo),) if cargo else ()
-        held = docker.objects(on, ("container",) if cargo.saved else _OF_A_DRIVER)
-        seen = _driver(on.ask(docker.DRIVER_AND_ROOT)) == self.driver
-        if seen or not held or (cargo and not cargo.saved):
-            return told
-        why = cargo.obstacle or "Docker does not keep them in its classic image store"
-        if cargo.saved:
-            why = "docker save keeps no containers; create them again, on the same volumes"
-        hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over: {why}"
-        return (*told, hidden)
-
-    def _changed(self, on: Transport, root: str) -> tuple[str, ...]:
-        """Return what to say of the containers that apply carried over and that changed files."""
-        unknown = "which containers changed files of their own since is not known: "
-        try:
-            result = on.look(("sh", "-c", _CHANGED, "changed", root), timeout=_LOOK_TIMEOUT)
-        except LimitExceeded as error:
-            return (f"{unknown}the look {error.passed}",)
-        if not result.ok:
-            stopped = result.exit_code == docker.NOT_RUNNING
-            return (f"{unknown}Docker does not {'run' if stopped else 'answer'}",)
-        names = sorted(result.text.split())
-        own = "its own" if len(names) == 1 else "their own"
-        moved = f"what {', '.join(names)} changed in files of {own} since is moved, too"
-        return (moved,) if names else ()
-
-    def _root(self, on: Transport) -> str:
-        return self.root(on.read(self.path))
+    def _over(self, settings: bytes | None) -> CarryOver:
+        return CarryOver(self.driver, self.root(settings))
 
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
-
-
-def _driver(answer: CommandResult) -> str:
-    """Return the driver that Docker names: without a daemon, it may exit with 0 and name none."""
-    return answer.text.strip().partition(" ")[0]
-
-
-def _cargo_of_images(result: CommandResult) -> Cargo:
-    cargo = _cargo(result)
-    return replace(cargo, saved=not cargo.obstacle)
-
-
-def _cargo(result: CommandResult) -> Cargo:
-    """Return what ``carry_over.pl`` says before a change."""
-    if numbers := _CARGO.fullmatch(result.text):
-        images, containers, copied = map(int, numbers.groups())
-        return Cargo(images, containers, copied, seconds=result.seconds)
-    if result.ok and not result.text:
-        return Cargo()
-    said = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")
-    return Cargo(obstacle=cut(said.strip(), 300) or f"the look ended with {result.exit_code}")
 
 
 def _named(settings: bytes | None, key: str) -> str:
@@ -489,8 +342,8 @@ def start_again(on: Transport, containers: Sequence[str]) -> None:
         on.run(argv, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
 
 
-#: What a Docker on another driver does not see, and what it sees as before.
-_OF_A_DRIVER, _SHARED = ("container", "image"), ("volume", "network")
+#: What a Docker on another driver sees as before.
+_SHARED = ("volume", "network")
 #: systemctl's exit code for a unit that there is not: then nothing has to be stopped.
 _NO_UNIT = 5
 

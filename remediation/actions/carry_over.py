@@ -1,0 +1,184 @@
+"""What Docker holds, on its way to another storage driver: what is carried over, and how."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import LimitExceeded
+from docker_lxc_gate.facts import docker
+from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.printable import counted, cut
+from remediation.edits.daemon_json import readable
+
+#: To copy, save or load (seconds).
+TIMEOUT = 3600.0
+#: The directory below Docker's in which apply keeps what a rollback puts back.
+KEPT = "docker-lxc-gate"
+#: What a Docker on another driver does not see.
+OF_A_DRIVER = ("container", "image")
+#: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
+DRIVERS = (
+    *("aufs", "btrfs", "devicemapper", "fuse-overlayfs"),
+    *("overlay", "overlay2", "vfs", "zfs"),
+)
+_CARRY_OVER = program("remediation", "carry_over.pl")
+_SAVE_IMAGES = program("remediation", "save_images.sh")
+_CHANGED = program("remediation", "changed_containers.sh")
+#: For each driver that layers can be linked for, the driver that has them.
+_FORMER = {"fuse-overlayfs": "overlay2", "overlay2": "fuse-overlayfs"}
+#: To walk through all layers (seconds).
+_LOOK_TIMEOUT = 600.0
+_CARGO = patterns.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18})\n")
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What apply would carry over to the new driver, or why it carries nothing over.
+
+    ``copied`` is in bytes; ``saved`` is whether it is by ``docker save``, which keeps no container.
+    """
+
+    images: int = 0
+    containers: int = 0
+    copied: int = 0
+    obstacle: str = ""
+    seconds: float = 0.0
+    saved: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether something is carried over."""
+        return bool(self.images or self.containers)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        images, containers = counted(self.images, "image"), counted(self.containers, "container")
+        if self.saved:
+            return (
+                f"{images} of {self.copied / (1 << 20):.1f} MiB are carried over by docker save "
+                "and docker load, some minutes for each GiB; they are missing while they are loaded"
+            )
+        return (
+            f"{images} and {containers} are carried over: {self.copied / (1 << 20):.1f} MiB are "
+            "copied, and image layers are linked. Docker is stopped for at least "
+            f"{counted(math.ceil(self.seconds), 'second')}, as long as the look through all layers "
+            "took, and while files are copied and linked, which cannot be known before"
+        )
+
+
+@dataclass(frozen=True)
+class CarryOver:
+    """A change of Docker's driver; ``root`` is Docker's directory.
+
+    Between overlay2 and fuse-overlayfs, images and containers are carried over, see
+    ``carry_over.pl``; from vfs, from containerd's image store, or from another driver, images
+    alone, see ``save_images.sh``.
+    """
+
+    driver: str
+    root: str
+
+    def stored(self) -> Read[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Read which drivers have a directory, and of whose images Docker knows."""
+
+        def parse(result: CommandResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
+            found = set(result.text.splitlines())
+            drivers = tuple(name for name in names if f"{self.root}/{name}" in found)
+            return drivers, tuple(name for name in DRIVERS if f"{self.root}/image/{name}" in found)
+
+        names = (*DRIVERS, KEPT)
+        depth = ("-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
+        return Read(("find", "-H", self.root, f"{self.root}/image", *depth), parse)
+
+    def look(self, on: Transport, settings: bytes | None) -> Cargo:
+        """Return what would be carried over; ``settings`` are Docker's."""
+        driver = driver_of(on.ask(docker.DRIVER_AND_ROOT))
+        if docker.is_absent(on) or driver == self.driver:
+            return Cargo()
+        saves = driver not in {"", _FORMER.get(self.driver)}
+        there = set(chain(*on.ask(self.stored()))) & {self.driver, KEPT} if saves else ()
+        obstacle = ""
+        if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
+            obstacle = "they go on running while Docker restarts (live-restore)"
+        elif not (saves or self.driver in _FORMER):
+            obstacle = "Docker does not run"
+        elif there:  # a rollback could not tell what was saved from it
+            obstacle = f"{self.root} has data of {' and '.join(sorted(there))} already"
+        if obstacle:
+            return Cargo(obstacle=obstacle)
+        argv = self._saving("look") if saves else self._linking("look")
+        try:
+            cargo = on.ask(Read(argv, _cargo, _LOOK_TIMEOUT))
+            return replace(cargo, saved=saves and not cargo.obstacle)
+        except LimitExceeded as error:
+            late = f"it took longer than {_LOOK_TIMEOUT / 60:g} minutes to look through"
+            return Cargo(obstacle=late if error.late else f"the look {error.passed}")
+
+    def link(self, on: Transport) -> None:
+        """Make the new driver's directories, with Docker stopped."""
+        carried = on.run(self._linking("carry"), timeout=TIMEOUT)
+        carried.require("nothing was lost: see docs/rollback.md")
+
+    def save(self, on: Transport) -> None:
+        """Save all images, with Docker on its former driver."""
+        on.run(self._saving("save"), timeout=TIMEOUT).require()
+
+    def load(self, on: Transport) -> None:
+        """Load what was saved, with Docker on the new driver."""
+        on.run(self._saving("load"), timeout=TIMEOUT).require()
+
+    def _linking(self, verb: str) -> tuple[str, ...]:
+        former = _FORMER.get(self.driver, "")
+        return ("perl", "-e", _CARRY_OVER, verb, self.root, former, self.driver, "/proc")
+
+    def _saving(self, verb: str) -> tuple[str, ...]:
+        return ("sh", "-c", _SAVE_IMAGES, "save", verb, self.root, self.driver)
+
+    def told(self, on: Transport, cargo: Cargo) -> tuple[str, ...]:
+        """Return what to say of what is carried over to the new driver, and of what is not."""
+        told = (str(cargo),) if cargo else ()
+        held = docker.objects(on, ("container",) if cargo.saved else OF_A_DRIVER)
+        seen = driver_of(on.ask(docker.DRIVER_AND_ROOT)) == self.driver
+        if seen or not held or (cargo and not cargo.saved):
+            return told
+        why = cargo.obstacle or "Docker does not keep them in its classic image store"
+        if cargo.saved:
+            why = "docker save keeps no containers; create them again, on the same volumes"
+        hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over: {why}"
+        return (*told, hidden)
+
+    def changed(self, on: Transport) -> tuple[str, ...]:
+        """Return what to say of the containers that were carried over and that changed files."""
+        unknown = "which containers changed files of their own since is not known: "
+        try:
+            result = on.look(("sh", "-c", _CHANGED, "changed", self.root), timeout=_LOOK_TIMEOUT)
+        except LimitExceeded as error:
+            return (f"{unknown}the look {error.passed}",)
+        if not result.ok:
+            stopped = result.exit_code == docker.NOT_RUNNING
+            return (f"{unknown}Docker does not {'run' if stopped else 'answer'}",)
+        names = sorted(result.text.split())
+        own = "its own" if len(names) == 1 else "their own"
+        moved = f"what {', '.join(names)} changed in files of {own} since is moved, too"
+        return (moved,) if names else ()
+
+
+def driver_of(answer: CommandResult) -> str:
+    """Return the driver that Docker names: without a daemon, it may exit with 0 and name none."""
+    return answer.text.strip().partition(" ")[0]
+
+
+def _cargo(result: CommandResult) -> Cargo:
+    """Return what a program says before a change."""
+    if numbers := _CARGO.fullmatch(result.text):
+        images, containers, copied = map(int, numbers.groups())
+        return Cargo(images, containers, copied, seconds=result.seconds)
+    if result.ok and not result.text:
+        return Cargo()
+    said = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")
+    return Cargo(obstacle=cut(said.strip(), 300) or f"the look ended with {result.exit_code}")
