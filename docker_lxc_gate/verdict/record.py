@@ -14,11 +14,10 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 import pytest
-from msgspec import structs
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.commandline.json_output import with_texts
@@ -27,8 +26,6 @@ from docker_lxc_gate.printable import counted, one_line
 from docker_lxc_gate.verdict.evidence import bounded
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 from docker_lxc_gate.verdict.waivers import GIVEN, Use, Used, Waiver
-
-_Part = TypeVar("_Part", bound=msgspec.Struct)
 
 FORMAT: Literal[1] = 1
 #: If several exit codes apply, the first of these counts. A usage error leaves no verdict. A change
@@ -354,16 +351,8 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
         run.verdict += ", but for what is waived"
     if run.code == HOLDS and run.shard and run.shard.is_empty:
         run.verdict = "no node in this shard"
-    # One by one, because all of them as values of JSON take more memory than the run itself.
-    scenarios, requirements = [*map(_clean, run.scenarios)], [*map(_clean, run.requirements)]
-    clean = _clean(structs.replace(run, scenarios=[], requirements=[]))
-    return structs.replace(clean, scenarios=scenarios, requirements=requirements)
-
-
-def _clean(part: _Part) -> _Part:
-    """Return a part of the record with every text masked and bounded."""
-    clean = with_texts(msgspec.to_builtins(part), _bounded, lambda key: _bounded(one_line(key)))
-    return msgspec.convert(clean, type(part))
+    clean = with_texts(msgspec.to_builtins(run), _bounded, lambda key: _bounded(one_line(key)))
+    return msgspec.convert(clean, Run)
 
 
 def _by_target(outcomes: list[Outcome]) -> defaultdict[str, list[Outcome]]:

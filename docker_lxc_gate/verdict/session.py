@@ -103,11 +103,10 @@ class Gate:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Drop what plugins keep of a scenario that ended, because pytest keeps every item."""
-        try:
-            return (yield)
-        finally:
-            scenario_reports_registry.pop(item, None)
-            item.stash = pytest.Stash()
+        done = yield
+        scenario_reports_registry.pop(item, None)
+        item.stash = pytest.Stash()
+        return done
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add a phase; after the last one, print the scenario's verdict."""
