@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from contextlib import suppress
 
@@ -28,8 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::pluggy.PluggyTeardownRaisedWarning")
     if not any(config.getoption(name) for name in NOT_A_RUN):
         config.pluginmanager.register(Gate(config), "gate-session")
-    if feature_files(config):
-        config.pluginmanager.set_blocked("hypothesispytest")  # its summary loads all of Hypothesis
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -134,6 +133,8 @@ class Gate:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # docker_lxc_gate.verdict.verdicts prints the error
         if self.asked:
+            session.items.clear()  # of a fleet they take much memory, and nobody asks for them now
+            gc.collect()
             if (shard := self.config.stash.get(record.SHARD, None)) and shard.is_empty:
                 self.tally.codes.add(HOLDS)
             code = self.tally.code(exitstatus)
