@@ -33,7 +33,7 @@ def test_elf_prints_its_message_and_exits_0(program: Path) -> None:
 
 @native
 def test_elf_is_what_its_source_assembles_to(tmp_path: Path) -> None:
-    source, made = Path(hello.__file__).parent / "hello/hello.s", tmp_path / "hello"
+    source, made = Path(hello.__file__).parents[1] / "hello/hello.s", tmp_path / "hello"
     subprocess.run(["as", "--64", source, "-o", tmp_path / "hello.o"], check=True)
     link = ["ld", "-m", "elf_x86_64", "-Ttext", "0x400000", "--oformat", "binary"]
     subprocess.run([*link, tmp_path / "hello.o", "-o", made], check=True)
