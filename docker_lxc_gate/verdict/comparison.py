@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.verdict.record import BAD, HOLDS, Outcome, Run, Target, Verdict
+from docker_lxc_gate.verdict.record import BAD, HOLDS, JudgedTarget, Outcome, Run, Verdict
 
 #: The largest record that is read, in bytes and in quotes: a small object takes fifty times as much
 #: memory. Quotes within a text do not count. One of 500 containers has 27 MiB and 2 million quotes.
@@ -163,7 +163,7 @@ def _others(before: Run, after: Run) -> Mapping[str, str]:
     return defaultdict(str, {name: _other(old.get(name), new.get(name)) for name in {**old, **new}})
 
 
-def _other(old: Target | None, new: Target | None) -> str:
+def _other(old: JudgedTarget | None, new: JudgedTarget | None) -> str:
     if (old and old.plan) != (new and new.plan):
         return "it was judged by another plan"
     keys = {each.host_key for each in (old, new) if each and each.host_key}

@@ -108,7 +108,7 @@ def _take(config: pytest.Config, gate: Gate, shard: Shard, by_number: dict[int, 
     nodes = {node.node: node for each in runs for node in each.nodes}
     known = {*targets, *nodes, *(problem.partition(": ")[0] for problem in run.problems)}
     lacking = [e for e in shard.expected if e.shard not in by_number or e.name not in known]
-    targets |= {each.name: record.Target(each.name, each.plan) for each in lacking}
+    targets |= {each.name: record.JudgedTarget(each.name, each.plan) for each in lacking}
     missing = {*range(1, shard.of + 1)} - by_number.keys()
     for number in sorted(missing | {each.shard for each in lacking}):
         its = listed([each.name for each in lacking if each.shard == number], 10) or "no target"

@@ -142,7 +142,7 @@ class Requirement(msgspec.Struct, frozen=True):
     waived: bool = False
 
 
-class Target(msgspec.Struct):
+class JudgedTarget(msgspec.Struct):
     """What was asked about, by its name on a command line.
 
     ``plan`` is the name, version and hash of its plan, of which ``clauses`` apply; ``host_key`` the
@@ -214,7 +214,7 @@ class Run(msgspec.Struct, kw_only=True):
     ended: datetime
     shard: Shard | None = None
     nodes: list[Listing] = []
-    targets: list[Target] = []
+    targets: list[JudgedTarget] = []
     may_differ: dict[str, dict[str, tuple[str, ...]]] = {}
     waivers: list[Used] = []
     requirements: list[Requirement] = []
@@ -294,15 +294,15 @@ def _counted(outcomes: list[Outcome]) -> str:
 
 
 #: The targets of a run, and its nodes, by name; what may differ; its shard. The steps fill all.
-TARGETS = pytest.StashKey[dict[str, Target]]()
+TARGETS = pytest.StashKey[dict[str, JudgedTarget]]()
 NODES = pytest.StashKey[dict[str, Listing]]()
 MAY_DIFFER = pytest.StashKey[dict[str, dict[str, tuple[str, ...]]]]()
 SHARD = pytest.StashKey[Shard]()
 
 
-def about(config: pytest.Config, name: str = "") -> Target:
+def about(config: pytest.Config, name: str = "") -> JudgedTarget:
     """Return what is known of a target, for the steps to add to."""
-    return config.stash.setdefault(TARGETS, {}).setdefault(name, Target(name))
+    return config.stash.setdefault(TARGETS, {}).setdefault(name, JudgedTarget(name))
 
 
 def begun(config: pytest.Config) -> Run:
@@ -362,7 +362,7 @@ def _by_target(outcomes: list[Outcome]) -> defaultdict[str, list[Outcome]]:
     return found
 
 
-def _judged(target: Target, clause: str, outcomes: list[Outcome]) -> Requirement:
+def _judged(target: JudgedTarget, clause: str, outcomes: list[Outcome]) -> Requirement:
     its = [each for each in outcomes if clause in each.requirements]
     asked = [each for each in its if each.asked]
     verdict, cause, waived = Verdict.NOT_ASKED, "no scenario of this clause was collected", False

@@ -104,7 +104,7 @@ class Gate:
         """Drop what plugins keep of a scenario that ended, because pytest keeps every item."""
         done = yield
         scenario_reports_registry.pop(item, None)
-        item.stash = pytest.Stash()
+        item._store = item.stash = pytest.Stash()  # noqa: SLF001 - pytest has both names for it
         return done
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

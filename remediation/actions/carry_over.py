@@ -32,6 +32,8 @@ _SAVE_IMAGES = program("remediation", "save_images.sh")
 _CHANGED = program("remediation", "changed_containers.sh")
 #: For each driver that layers can be linked for, the driver that has them.
 _FORMER = {"fuse-overlayfs": "overlay2", "overlay2": "fuse-overlayfs"}
+#: Those that run under the plan's profile, which "docker save" needs: vfs, and containerd's own.
+_SAVED = {"vfs", "overlayfs"}
 #: To walk through all layers (seconds).
 _LOOK_TIMEOUT = 600.0
 _CARGO = patterns.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18})\n")
@@ -76,8 +78,7 @@ class CarryOver:
     """A change of Docker's driver; ``root`` is Docker's directory.
 
     Between overlay2 and fuse-overlayfs, images and containers are carried over, see
-    ``carry_over.pl``; from vfs, from containerd's image store, or from another driver, images
-    alone, see ``save_images.sh``.
+    ``carry_over.pl``; from vfs and containerd's image store, images alone, see ``save_images.sh``.
     """
 
     driver: str
@@ -100,13 +101,13 @@ class CarryOver:
         driver = driver_of(on.ask(docker.DRIVER_AND_ROOT))
         if docker.is_absent(on) or driver == self.driver:
             return Cargo()
-        saves = driver not in {"", _FORMER.get(self.driver)}
+        saves, former = driver in _SAVED, _FORMER.get(self.driver)
         there = set(chain(*on.ask(self.stored()))) & {self.driver, KEPT} if saves else ()
         obstacle = ""
         if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
             obstacle = "they go on running while Docker restarts (live-restore)"
-        elif not (saves or self.driver in _FORMER):
-            obstacle = "Docker does not run"
+        elif not saves and (former is None or driver not in {"", former}):
+            obstacle = f"that is not possible from {cut(driver) or 'a Docker that does not run'}"
         elif there:  # a rollback could not tell what was saved from it
             obstacle = f"{self.root} has data of {' and '.join(sorted(there))} already"
         if obstacle:

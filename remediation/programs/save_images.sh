@@ -26,7 +26,8 @@ look)
     done
     # Of containerd's store it is the compressed size.
     times=1
-    case $(docker info -f '{{.DriverStatus}}') in *io.containerd.snapshotter*) times=4 ;; esac
+    status=$(docker info -f '{{.DriverStatus}}')
+    case $status in *io.containerd.snapshotter*) times=4 ;; esac
     # All archives, the loaded layers, and a copy of one image that Docker makes of each meanwhile.
     needed=$((times * (2 * bytes + largest) + 104857600)) free=$(($(stat -f -c '%a*%S' "$root")))
     if [ "$images" -gt 0 ] && [ "$free" -lt "$needed" ]; then

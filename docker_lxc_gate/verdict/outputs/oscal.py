@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from docker_lxc_gate.verdict.outputs.summary import block, plain
-from docker_lxc_gate.verdict.record import WAIVED, Outcome, Requirement, Run, Target, Verdict
+from docker_lxc_gate.verdict.record import WAIVED, JudgedTarget, Outcome, Requirement, Run, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def encoded(run: Run) -> str:
         },
         "import-ap": {"href": f"#{plan['uuid']}"},
         "local-definitions": {"objectives-and-methods": objectives},
-        "results": [_result(run, each, whole) for each in run.targets or [Target("")]],
+        "results": [_result(run, each, whole) for each in run.targets or [JudgedTarget("")]],
         "back-matter": {"resources": [plan]},
     }
     text = msgspec.json.encode({"assessment-results": _filled(results)}).decode()
     return msgspec.json.format(text, indent=1) + "\n"
 
 
-def _result(run: Run, target: Target, whole: UUID) -> dict[str, Any]:
+def _result(run: Run, target: JudgedTarget, whole: UUID) -> dict[str, Any]:
     name, result = plain(target.name) or "gate", uuid5(whole, target.name)
     item = uuid5(NAMESPACE_URL, f"docker-lxc-gate {target.name}")  # the same in each run
     asked = [each for each in run.asked if each.target == target.name]

@@ -71,7 +71,7 @@ class Screen:
         if self._reporter is None:
             return
         self._ended = True
-        if not self.detailed:  # else pytest's summary counts them; of a fleet they take most memory
+        if not self.detailed:  # -rA lists them; of a fleet they take most memory
             for passed in ("", "passed"):
                 self._reporter.stats.pop(passed, None)
         begun = self._reporter.currentfspath is not None

@@ -172,6 +172,12 @@ def test_images_are_not_mixed_with_those_of_the_new_driver() -> None:
     assert f"not carried over: {DATA} has data of fuse-overlayfs already;" in said
 
 
+def test_apply_to_docker_on_a_driver_that_may_not_run_under_the_profile_hides_and_says_so() -> None:
+    said = priced("btrfs", before=False, carries=b"2 0 5242880\n", stored=b"")
+    assert "image hello:1 stay on disk, unseen until a rollback, and are not carried over: " in said
+    assert "not carried over: that is not possible from btrfs;" in said
+
+
 def test_apply_to_docker_on_the_plans_driver_hides_nothing() -> None:
     assert "container a" not in priced("fuse-overlayfs", before=False, carries=b"12 3 52\n")
 

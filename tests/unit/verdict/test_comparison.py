@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict import comparison, record
 from docker_lxc_gate.verdict.comparison import Change, compared, decoded, unknown
-from docker_lxc_gate.verdict.record import Outcome, Run, Target, Verdict
+from docker_lxc_gate.verdict.record import JudgedTarget, Outcome, Run, Verdict
 from remediation.cli.group import main
 from tests.doubles.naming import naming
 from tests.unit.verdict.conftest import Toy
@@ -22,7 +22,7 @@ from tests.unit.verdict.conftest import Toy
 GREEN, RED, UNKNOWN = Verdict.COMPLIANT, Verdict.NOT_COMPLIANT, Verdict.UNDETERMINED
 NOT_ASKED, NO_RESULT = Verdict.NOT_ASKED, Verdict.NO_RESULT
 CODES = {GREEN: 0, RED: 1, UNKNOWN: 3, NO_RESULT: 6}
-NODE = Target("root@pve1/950", plan="plain 1 (abc)", host_key="ssh-ed25519 A")
+NODE = JudgedTarget("root@pve1/950", plan="plain 1 (abc)", host_key="ssh-ed25519 A")
 #: A rollback that was not exact.
 NOT_EXACT = (UNKNOWN, 5)
 EARLIER, LATER = (datetime(2026, 11, day, tzinfo=UTC) for day in (28, 29))
@@ -111,7 +111,7 @@ def test_scenario_that_neither_run_asked_is_none_of_the_comparison() -> None:
         ({"commit": "abd"}, "another version"),
         ({"clean": False}, "not known whether the same gate"),
         ({"clean": None}, "not known whether the same gate"),
-        ({"targets": [Target(NODE.name, plan="plain 1 (abd)")]}, "another plan"),
+        ({"targets": [JudgedTarget(NODE.name, plan="plain 1 (abd)")]}, "another plan"),
         ({"targets": []}, "another plan"),
         ({"targets": [msgspec.structs.replace(NODE, host_key="ssh-ed25519 B")]}, "another node"),
     ],
@@ -195,7 +195,7 @@ def test_file_without_a_record_is_refused(tmp_path: Path, content: bytes | None,
 
 def test_comparison_of_many_targets_takes_time_that_grows_with_their_number() -> None:
     def seconds(many: int) -> float:
-        targets = [Target(f"pve/{each}", plan="p") for each in range(many)]
+        targets = [JudgedTarget(f"pve/{each}", plan="p") for each in range(many)]
         runs = [run({}, began, targets=targets) for began in (EARLIER, LATER)]
         for each in runs:
             each.scenarios = [Outcome("f::a", "a", target=t.name, code=0) for t in targets]

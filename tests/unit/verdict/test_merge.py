@@ -14,7 +14,7 @@ from msgspec import structs
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.verdict import merge, record
-from docker_lxc_gate.verdict.record import Expected, Outcome, Run, Shard, Target, Verdict
+from docker_lxc_gate.verdict.record import Expected, JudgedTarget, Outcome, Run, Shard, Verdict
 from docker_lxc_gate.verdict.tally import OutcomeTally
 from docker_lxc_gate.verdict.waivers import Waiver
 from tests.unit.verdict.conftest import Toy
@@ -42,7 +42,7 @@ def run(number: int, *outcomes: Outcome, of: int = 2, **more: Any) -> Run:
     about: dict[str, Any] = {"version": "1", "commit": "abc", "clean": True, "nodes": nodes}
     about |= {"code": max((each.code for each in outcomes), default=0), "user": "u"}
     about |= {"shard": Shard(number, of, WHOLE), "machine": f"m{number}", "began": BEGAN}
-    about |= {"targets": [Target(each.target, PLAN) for each in outcomes], "ended": ENDED}
+    about |= {"targets": [JudgedTarget(each.target, PLAN) for each in outcomes], "ended": ENDED}
     return Run(command="pytest", **{"scenarios": [*outcomes], **about, **more})
 
 
@@ -173,7 +173,7 @@ def _shard(**of: Any) -> dict[str, Any]:
         ({"code": 256}, "has the exit code 256, which no run ends with"),
         ({"scenarios": [*TWO, outcome("d/903", 7)]}, "has the exit code 7"),
         ({"scenarios": [*TWO, outcome("a/951")]}, "has a/951, which is not of shard 2 of 2"),
-        ({"targets": [Target("c/900", PLAN)]}, "has c/900, which is not of shard 2 of 2"),
+        ({"targets": [JudgedTarget("c/900", PLAN)]}, "has c/900, which is not of shard 2 of 2"),
     ],
 )
 def test_merge_of_what_is_no_shard_of_one_run_is_one_error_that_names_both(
@@ -265,7 +265,7 @@ def test_merge_of_a_record_with_hostile_names_has_them_in_one_line_and_as_no_mar
     shard = Shard(1, 1, (Expected(name, "b", PLAN, 1), Expected("b/951", "b", PLAN, 1)))
     both = outcome(name, 1, where="*a*"), outcome("b/951")
     red, green = (structs.replace(each, title=title) for each in both)
-    targets = [Target(name, PLAN, versions=versions), Target("b/951", PLAN)]
+    targets = [JudgedTarget(name, PLAN, versions=versions), JudgedTarget("b/951", PLAN)]
     one = run(1, red, green, shard=shard, targets=targets, nodes=[])
     toy.feature("Then all is well")
     (toy.path / "verdict.json").write_text(record.encoded(one))
@@ -297,7 +297,7 @@ def test_merge_of_shards_of_two_days_is_refused(tmp_path: Path) -> None:
 
 
 def test_merge_of_a_container_that_was_listed_and_has_no_scenario_is_undetermined() -> None:
-    targets = [Target(name, PLAN) for name in ("b/950", "d/902", "d/904")]
+    targets = [JudgedTarget(name, PLAN) for name in ("b/950", "d/902", "d/904")]
     whole = merged(run(1, *ONE[:2]), run(2, *TWO, targets=targets))
     assert whole.code == record.UNKNOWN
     assert [each.partition(" ")[0] for each in whole.problems] == ["c/901", "d/904"]
