@@ -293,3 +293,22 @@ def test_terminal_lines_fit_the_columns(
     lines = toy.run("-k", "long").stdout.lines
     assert "  1 (PRE-1, PRE-2," in "\n".join(lines)
     assert max(map(len, lines)) <= columns
+
+
+def test_what_a_scenario_left_is_let_go_before_the_next_one_begins(toy: Toy) -> None:
+    """Else a fleet's run keeps it all until its end."""
+    toy.compliant(*"abc")
+    toy.conftest("""
+import gc, weakref
+LEFT, KEY = [], pytest.StashKey()
+
+class Large:
+    pass
+
+def pytest_runtest_setup(item):
+    gc.collect()
+    assert not any(ref() for ref in LEFT)
+    item.stash[KEY] = Large()
+    LEFT.append(weakref.ref(item.stash[KEY]))
+""")
+    assert toy.run().ret == 0
