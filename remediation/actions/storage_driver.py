@@ -93,8 +93,8 @@ class StorageDriver(Action[DockerState]):
     def capture(self, on: Transport) -> DockerState:
         settings = on.read(self.path)
         cargo = self._over(settings).look(on, settings)
-        carried, saved = (bool(cargo) and cargo.saved is way for way in (False, True))
-        return replace(self.left(on), carried=carried, saved=saved)
+        saved = bool(cargo) and cargo.saved
+        return replace(self.left(on), carried=bool(cargo) and not saved, saved=saved)
 
     @override
     def left(self, on: Transport) -> DockerState:
