@@ -125,7 +125,9 @@ def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP)
 
 def vzdump(ctid: int, directory: str, mode: str) -> list[str]:
     """Return vzdump's command; ``mode`` is ``snapshot``, or ``stop`` if it :func:`may_freeze`."""
-    return ["vzdump", str(ctid), "--mode", mode, "--compress", "zstd", "--dumpdir", directory]
+    # Else vzdump.conf's retention deletes older backups before anyone has looked at this one.
+    keep = ["--prune-backups", "keep-all=1", "--dumpdir", directory]
+    return ["vzdump", str(ctid), "--mode", mode, "--compress", "zstd", *keep]
 
 
 def may_freeze(written: str) -> bool:

@@ -87,7 +87,7 @@ def plan(
     if has_phoenix:
         steps += _phoenix(node, repository, ctid)
     if state is not None:
-        steps.append(_options(runtime, ctid, wanted))
+        steps.append(_options(runtime, ctid, tell, wanted))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
     if not every:
@@ -172,7 +172,7 @@ def _phoenix(node: Transport, repository: str, ctid: int) -> list[Step]:
     ]
 
 
-def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
+def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: PlanFile) -> Step:
     """The container's features and the assignment of its profile, which the plan's text lacks."""
     pct, container = runtime.kind == "pct", runtime.inside(ctid)
     options = ContainerOptions(
@@ -187,7 +187,7 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
     )
 
     def resume(images: Mapping[str, Any]) -> None:
-        start_again(container, images[options.id].containers)
+        start_again(container, images[options.id].containers, tell)
 
     what = f"Docker's containers in {container.machine} as before"
     back = Consequence("resume-docker-containers", what, resume)
@@ -195,7 +195,7 @@ def _options(runtime: Runtime, ctid: int, wanted: PlanFile) -> Step:
     return Step(
         options,
         runtime.node,
-        then_back=(back,),
+        (back,),
         inside=INSIDE,
         machine_of=machine_of,
         machine=options.machine,

@@ -104,7 +104,7 @@ class CarryOver:
         saves, former = driver in _SAVED, _FORMER.get(self.driver)
         there = set(chain(*on.ask(self.stored()))) & {self.driver, KEPT} if saves else ()
         obstacle = ""
-        if readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE):
+        if self.is_live(on, settings):
             obstacle = "they go on running while Docker restarts (live-restore)"
         elif not saves and (former is None or driver not in {"", former}):
             obstacle = f"that is not possible from {cut(driver) or 'a Docker that does not run'}"
@@ -119,6 +119,10 @@ class CarryOver:
         except LimitExceeded as error:
             late = f"it took longer than {_LOOK_TIMEOUT / 60:g} minutes to look through"
             return Cargo(obstacle=late if error.late else f"the look {error.passed}")
+
+    def is_live(self, on: Transport, settings: bytes | None) -> bool:
+        """Whether containers go on running while Docker restarts."""
+        return readable(settings).get("live-restore") is True or on.ask(docker.LIVE_RESTORE)
 
     def link(self, on: Transport) -> None:
         """Make the new driver's directories, with Docker stopped."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.programs import program
@@ -18,7 +18,7 @@ from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.package import Package, PackageState
-from remediation.actions.storage_driver import RESET, start_docker
+from remediation.actions.storage_driver import RESET, require_no_other, start_docker
 from remediation.engine.action import Action, Drift, Reads, SideEffect
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
@@ -43,8 +43,6 @@ GROUP = "docker"
 #: power is cut in between, only one of them knows the group. Source: shadow's lib/commonio.c.
 _WRITTEN = ("/etc/group+", "/etc/gshadow+")
 _TRACES = program("remediation", "group_traces.sh")
-#: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
-_DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
 #: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
 #: which its removal puts there. Source: docker.io's prerm and postrm.
 _NUKE = "nuke-graph-directory.sh"
@@ -134,9 +132,7 @@ class DockerPackage(Action[EngineState]):
     @override
     def check(self, on: Transport) -> Drift | None:
         drift = self._packages.check(on)
-        if drift is None or on.ask(docker.DAEMON) not in {"", *_DEBIANS}:
-            return None
-        return drift
+        return None if drift is None or docker.another(on) else drift
 
     @override
     def apply(self, on: Transport) -> None:
@@ -148,12 +144,9 @@ class DockerPackage(Action[EngineState]):
     def rollback(self, on: Transport, before: EngineState) -> None:
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         first = f"{RESET}; rm -f -- {' '.join(sorted(nukes))}"
+        require_no_other(on, docker.another(on))  # purging ours takes away what starts it at boot
         replace(self._packages, first=first).rollback(on, before.packages)
-        if other := on.ask(docker.DAEMON):
-            raise RemediationError(
-                f"another Docker ({other}) was installed in {on.machine} since: what is there is "
-                "its own now, and stays; remove it first, then this can be rolled back"
-            )
+        require_no_other(on, on.ask(docker.DAEMON))
         came = _outermost(set(self._there(on)) - set(before.there))
         held, traces = on.ask(_held()).require().text, _traces(on)
         if came:

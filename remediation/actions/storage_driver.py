@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from docker_lxc_gate.errors import FactError, LimitExceeded
+from docker_lxc_gate.errors import FactError, LimitExceeded, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
@@ -38,7 +38,8 @@ class DockerState:
     does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
     directory; ``containers`` those that run, which may end by themselves; ``images`` the drivers
     of which Docker knows images, which a Docker that is gone leaves, too; ``carried`` is whether
-    apply carries images and containers over, ``saved`` whether images alone, by ``docker save``.
+    apply carries images and containers over, ``saved`` whether images alone, by ``docker save``;
+    ``needing`` are the units that ran and are stopped when Docker is.
 
     Stored in journals: its fields are a schema (test_stored_states.py).
     """
@@ -50,6 +51,7 @@ class DockerState:
     images: tuple[str, ...] = field(default=(), compare=False)
     carried: bool = field(default=False, compare=False)
     saved: bool = field(default=False, compare=False)
+    needing: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,20 @@ class StorageDriver(Action[DockerState]):
                 *(*check, docker.OPTIONS_ELSEWHERE),
                 *(docker.BOOTING, docker.REMOVED_WHEN_ENDED),
             ],
-            side_effects=[docker.DRIVER_AND_ROOT, *docker.lists((*OF_A_DRIVER, *_SHARED))],
+            side_effects=[
+                docker.DRIVER_AND_ROOT,
+                docker.NEEDING,
+                *docker.lists((*OF_A_DRIVER, *_SHARED)),
+            ],
         )
 
     @override
     def capture(self, on: Transport) -> DockerState:
         settings = on.read(self.path)
         cargo = self._over(settings).look(on, settings)
-        saved = bool(cargo) and cargo.saved
-        return replace(self.left(on), carried=bool(cargo) and not saved, saved=saved)
+        saved, needing = bool(cargo) and cargo.saved, on.ask(docker.NEEDING)
+        carried = bool(cargo) and not saved
+        return replace(self.left(on), carried=carried, saved=saved, needing=needing)
 
     @override
     def left(self, on: Transport) -> DockerState:
@@ -120,6 +127,17 @@ class StorageDriver(Action[DockerState]):
             _require_told(on, settings, self.root(settings))
             return
         on.look(docker.RUNNING.argv).require("which containers run could not be recorded")
+        over = self._over(settings)
+        if (
+            driver not in {self.driver, *self.others}
+            and on.ask(docker.RUNNING)
+            and over.is_live(on, settings)
+        ):
+            raise FactError(
+                f"Docker in {on.machine} keeps its containers running while it restarts "
+                f"(live-restore). On {self.driver} it would not see them, and they would go on "
+                'writing into their volumes: take "live-restore" out, and restart Docker'
+            )
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
                 f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
@@ -180,11 +198,7 @@ class StorageDriver(Action[DockerState]):
         start_docker(on, "restart docker")
         if before.saved:
             over.load(on)
-        if before.carried:
-            try:
-                start_again(on, before.containers)
-            except (CommandFailed, LimitExceeded) as error:  # they are not lost
-                self.tell(Notice(f"not all of Docker's containers run again: {error}"))
+        start_again(on, before.containers, self.tell, before.needing)
 
     @override
     def rollback(self, on: Transport, before: DockerState) -> None:
@@ -193,6 +207,8 @@ class StorageDriver(Action[DockerState]):
         if self.restored(on, before):
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
+        if before.unit.endswith(docker.NOT_FOUND):
+            require_no_other(on, docker.another(on))
         if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
             _stop(on)
         self._file.rollback(on, before.settings)
@@ -219,7 +235,7 @@ class StorageDriver(Action[DockerState]):
         if units := [name for name, was in ran.items() if was == "active"]:
             hint = "on its former driver it may only start when the whole plan is rolled back"
             start_docker(on, " ".join(["start", *units]), f"; {hint}, without --only")
-        start_again(on, before.containers)
+        start_again(on, before.containers, self.tell, before.needing)
 
     @override
     def current(self, on: Transport) -> DockerState:
@@ -240,13 +256,16 @@ class StorageDriver(Action[DockerState]):
             return []
         held, stays = docker.objects(on, OF_A_DRIVER), docker.objects(on, _SHARED)
         seen = (f"these stay, and are seen: {stays}",) if stays else ()
-        loses: tuple[str, ...] = ()
+        known = before.needing if before else ()
+        units = ", ".join(unit for unit in on.ask(docker.NEEDING) if unit not in known)
+        what = "are restarted with it" if before is None else "stay stopped"
+        loses: tuple[str, ...] = (f"{units} need Docker, and {what}",) if units else ()
         if before is None:
             settings = on.read(self.path)
             over = self._over(settings)
             cargo = over.look(on, settings)
             if said := over.told(on, cargo):
-                loses = (*said, *seen)
+                loses += (*said, *seen)
             loses += lost_when_ended(on)
             restarted = f"Docker in {on.machine} is restarted on {self.driver}"
             what = "carry over" if cargo else "restart"
@@ -262,7 +281,7 @@ class StorageDriver(Action[DockerState]):
             moved += f" is moved to {root}/taken-back-*"
             if held and (kept or driver_of(on.ask(docker.DRIVER_AND_ROOT)) in new):
                 moved += f": {held}"
-            loses = (moved, *seen) if new or (kept and held) else seen
+            loses += (moved, *seen) if new or (kept and held) else seen
             if kept or before.saved:
                 loses += ("images and containers from before apply come back as they were then",)
             if kept and not before.saved:
@@ -328,18 +347,39 @@ def start_docker(
     )
 
 
-def start_again(on: Transport, containers: Sequence[str]) -> None:
-    """Start Docker's containers that ran, as far as there are any more; that run, they may."""
-    if not containers:
+def start_again(
+    on: Transport,
+    containers: Sequence[str],
+    tell: Callable[[str], None],
+    units: Sequence[str] = (),
+) -> None:
+    """Start Docker's containers that ran, as far as there are any more, and units that need it.
+
+    What does not start is told, and is no error: nothing of it is the plan's.
+    """
+    if not containers and not units:
         return
     asked = on.ask(docker.CONTAINERS)
     if not asked.ok and docker.is_absent(on):
         return  # somebody removed Docker, and its containers with it
     asked.require("journalctl -u docker -n 20 in the container says why")
     there = set(asked.text.split())  # one with --rm is gone
-    if again := [each for each in containers if each in there]:
-        argv = ["docker", "start", *again]
-        on.run(argv, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
+    again = [each for each in containers if each in there]
+    for verb, names in ((("docker", "start"), again), (("systemctl", "start", "--"), units)):
+        try:
+            if names:
+                on.run([*verb, *names], timeout=_SERVICE_TIMEOUT + 10 * len(names)).require()
+        except (CommandFailed, LimitExceeded) as error:
+            tell(Notice(f"in {on.machine}, not all that ran before runs again: {error}"))
+
+
+def require_no_other(on: Transport, other: str) -> None:
+    """Raise RemediationError if there is a Docker, at ``other``, that is not the plan's."""
+    if other:
+        raise RemediationError(
+            f"another Docker ({other}) was installed in {on.machine} since: what is there is "
+            "its own now, and stays; remove it first, then this can be rolled back"
+        )
 
 
 #: What a Docker on another driver sees as before.

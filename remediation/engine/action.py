@@ -172,8 +172,8 @@ class Place(StrEnum):
 class Consequence:
     """A reload or restart: it runs once, at the end, if an action that needs it changed.
 
-    Two with the same id are one. ``run`` is given the before-images of all actions that were rolled
-    back, by their ids; ``apply`` gives none.
+    Two with the same id are one. ``run`` is given the before-images of all actions that were
+    changed or rolled back, by their ids.
     """
 
     id: str

@@ -157,7 +157,7 @@ class _Run:
         for consequence in once(step.then for step in changed):
             plan.tell(consequence.title)
             plan.enter(Stage.CONSEQUENCE, consequence)
-            consequence.run({})
+            consequence.run(self.images)
             why = "something it depends on changed"
             outcomes.append(StepOutcome(consequence.id, consequence.title, "", True, why))
         for step, left in plan.drifts() if changed else ():
@@ -239,15 +239,10 @@ class _Run:
         plan = self.plan
         try:
             with plan.exclusive(f"roll back what failed in container {plan.journal.ctid}"):
-                plan.journal.forget()
-                mine = {
-                    entry.action
-                    for entry in plan.journal.entries()
-                    if len(entry.images) > self.begun.get(entry.action, len(entry.images))
-                }
-                if mine:
-                    plan.tell("rolling back what was changed")
-                    roll_back_last_run(plan, mine)
+                try:
+                    self._roll_back()
+                except errors.RollbackFailed:  # perhaps its container runs again only now
+                    self._roll_back()
         except (errors.RollbackFailed, errors.ChangedSince) as failed:
             raise failed from error
         except RemediationError as failed:
@@ -258,6 +253,18 @@ class _Run:
                 f"Once the node answers, run: {errors.ROLLBACK}"
             )
             plan.tell(Notice(said))
+
+    def _roll_back(self) -> None:
+        plan = self.plan
+        plan.journal.forget()
+        mine = {
+            entry.action
+            for entry in plan.journal.entries()
+            if len(entry.images) > self.begun.get(entry.action, len(entry.images))
+        }
+        if mine:
+            plan.tell("rolling back what was changed")
+            roll_back_last_run(plan, mine)
 
 
 def _foresee(steps: Iterable[Step], on: Mapping[Place, Ahead]) -> None:

@@ -26,6 +26,11 @@ for place; do
     [ "$place" = "$kept" ] || move "$place"
 done
 case " $* " in *" $kept "*) ;; *) exit 0 ;; esac
+# A Docker that another unit started meanwhile would know none of its containers, and not be asked again.
+if systemctl is-active -q docker; then
+    echo "Docker was started meanwhile: find out what starts it, and stop that" >&2
+    exit 1
+fi
 for part in containers buildkit; do
     [ -e "$root/$kept/former/$part" ] || continue
     [ ! -e "$root/$part" ] || move "$part"

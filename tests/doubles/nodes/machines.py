@@ -196,6 +196,7 @@ class Docker(Stateful):
     def __init__(self, root: Path, settings: Path) -> None:
         self._root, self._settings = root, settings
         self.installed = True
+        self.daemon = "/usr/sbin/dockerd"
         self.broken = ""  # a driver that cannot start here
         self.boot = "enabled"
         self.driver = ""  # empty: it does not run
@@ -205,6 +206,7 @@ class Docker(Stateful):
         self.containers: set[str] = set()  # that run
         self.stored: set[str] = set()  # that are there, running or not
         self.started: list[str] = []
+        self.needing: set[str] = set()  # units that need it, and run
         self.refuses = b""  # why no container starts
         self.fails = ""  # how the command of images begins that fails
         self.synced: list[str] = []
@@ -234,8 +236,15 @@ class Docker(Stateful):
         there = [each.name for each in self._root.glob("*") if "overlay" in each.name]
         return {0: self._DEFAULT, 1: there[0] if there else ""}.get(len(there), "")
 
+    def _shows(self, container: str) -> bool:
+        """Whether Docker shows a container: only those of its driver."""
+        settings = self._root / f"containers/{container}/config.v2.json"
+        return not settings.exists() or json.loads(settings.read_text())["Driver"] == self.driver
+
     def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: C901, PLR0911, PLR0912 - a table
         match words:
+            case ["sh", "-c", "command -v dockerd"]:
+                return (0, f"{self.daemon}\n".encode(), b"") if self.installed else (127, b"", b"")
             case ["systemctl", "is-active", "-q", "docker"]:
                 return 0 if self.driver else 3, b"", b""
             case ["systemctl", "is-active", "-q", "docker.socket"]:
@@ -246,7 +255,7 @@ class Docker(Stateful):
                 return 0, b"", b""
             case ["systemctl", "is-enabled", "docker"]:
                 return (0, f"{self.boot}\n".encode(), b"") if self.installed else (4, b"", b"no")
-            case ["systemctl", "restart", "docker"]:
+            case ["systemctl", "restart", "docker"]:  # and what needs it
                 self.driver = ""
                 self.containers.clear()
                 return self.start()
@@ -255,6 +264,7 @@ class Docker(Stateful):
             case ["systemctl", "stop", "docker.socket", "docker"]:
                 self.driver, self.socket = "", False
                 self.containers.clear()
+                self.needing.clear()
                 return 0 if self.installed else 5, b"", b""
             case ["perl", "-e", program, verb, root, old, new, "/proc"]:
                 if verb == "carry":
@@ -269,6 +279,15 @@ class Docker(Stateful):
                 path = f"{DATA}/programs/images:{os.environ['PATH']}"
                 env = (f"STORE={store}", f"PATH={path}", f"FAILS={self.fails or '?'}")
                 return _answer(Local().run(["env", *env, "sh", "-c", program, "save", *words]))
+            case ["sh", "-c", script, "aside", *words]:
+                script = script.replace("systemctl is-active -q docker", f"[ '{self.driver}' ]")
+                return _answer(Local().run(["sh", "-c", script, "aside", *words]))
+            case ["sh", "-c", script] if script == docker.NEEDING.argv[2]:
+                return 0, "".join(f"{each}\n" for each in self.needing).encode(), b""
+            case ["systemctl", "start", "--", *units]:
+                assert self.driver, "they need it"
+                self.needing |= set(units)
+                return 0, b"", b""
             case ["sync", "-f", place]:
                 self.synced.append(place)
                 return 0, b"", b""
@@ -281,7 +300,7 @@ class Docker(Stateful):
                     'docker info -f "{{.Driver}}"': self.driver,
                     'docker info -f "{{.Driver}} {{.DockerRootDir}}"': f"{self.driver} {self.data}",
                     "docker ps -q --no-trunc": "\n".join(sorted(self.containers, reverse=True)),
-                    "docker ps -aq --no-trunc": "\n".join(sorted(self.stored)),
+                    "docker ps -aq --no-trunc": "\n".join(sorted(filter(self._shows, self.stored))),
                 }[script.removeprefix(_IF_IT_RUNS)]
                 return (0, f"{said}\n".encode(), b"") if self.driver else (3, b"", b"")
             case ["docker", "start", *ids]:

@@ -602,7 +602,9 @@ def test_make_backup_with_vzdump_believes_its_archive_alone(node: Rooted, progra
     with naming(VerifyFailed, "container 950", "not there"):
         back_up(node)
     ran = (node.dump / "ran").read_text().strip()
-    assert ran == f"950 --mode snapshot --compress zstd --dumpdir {node.dump}"
+    assert ran == (
+        f"950 --mode snapshot --compress zstd --prune-backups keep-all=1 --dumpdir {node.dump}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -634,7 +636,7 @@ def test_backup_of_a_running_container_that_may_freeze_is_refused_where_there_is
     program("vzdump", "#!/bin/sh\nexit 1\n")
     ask("nesting=1", "running")
     ask("fuse=1", "stopped")
-    with naming(FactError, "vzdump 950 --mode stop --compress zstd --dumpdir /d", "without"):
+    with naming(FactError, "vzdump 950 --mode stop", "keep-all=1 --dumpdir /d", "without"):
         ask("fuse=1", "running")
 
 

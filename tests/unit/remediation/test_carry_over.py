@@ -142,7 +142,7 @@ class Tree:
         places = [f"image/{self.new}", self.new, "docker-lxc-gate"]
         made = [place for place in places if (self.root / place).exists()]
         self.aside = self.root / f"taken-back-{len(list(self.root.glob('taken-back-*')))}"
-        text = change(program("remediation", "move_aside.sh"))
+        text = change(program("remediation", "move_aside.sh")).replace("systemctl", self.systemctl)
         return Local().run(["sh", "-c", text, "aside", str(self.root), str(self.aside), *made])
 
     def look(self) -> dict[str, Any]:
@@ -341,6 +341,7 @@ def test_carry_over_of_a_docker_that_was_started_fails_and_leaves_no_copies(tmp_
     before, it.systemctl = it.look(), "true"
     assert b"Docker was started" in it.run("carry").stderr
     assert not list((it.root / "docker-lxc-gate").iterdir())
+    it.systemctl = "false"
     it.roll_back().require()
     assert it.look() == before
     assert not it.aside.exists()

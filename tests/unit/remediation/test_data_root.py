@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,7 @@ def priced(
     stored: bytes = STORED,
     kept: bytes = b"",
     changed: Answer | LimitExceeded = b"web\ndb\n",
+    units: bytes = b"",
 ) -> str:
     says: dict[str, Answer | LimitExceeded] = {
         "kept=$1": changed,
@@ -110,6 +112,7 @@ def priced(
         "save look": carries,
         "systemctl show -p ExecStart": b"",
         "docker info": f"{driver}\n".encode(),
+        "set -- docker.service": units,
     } | SAYS
     says["find -H"] = stored + kept
     if not driver:
@@ -123,6 +126,7 @@ def priced(
 
     on, action = Answering(answer, "pve1"), storage()
     state = action.before(FileState(), "active active enabled", ("overlay2",)) if before else None
+    state = state and replace(state, needing=("app.service",))
     return " | ".join(map(str, action.side_effects(on, state)))
 
 
@@ -142,6 +146,15 @@ def test_apply_says_what_it_carries_over_or_why_it_does_not() -> None:
     assert "unseen" not in said
     said = priced("overlay2", before=False, carries=b"no it has no room\n")
     assert "unseen until a rollback, and are not carried over: it has no room" in said
+
+
+def test_apply_and_rollback_name_the_units_that_need_docker() -> None:
+    units = b"app.service\n$(id).service\nlater.service\n"
+    said = priced("overlay2", before=False, units=units)
+    assert "app.service, later.service need Docker, and are restarted with it" in said
+    said = priced("fuse-overlayfs", before=True, units=units)
+    assert "later.service need Docker, and stay stopped" in said
+    assert "app.service" not in said
 
 
 def test_look_that_takes_too_long_is_an_obstacle_and_no_error() -> None:

@@ -1,6 +1,7 @@
 """The two laws for Docker's storage driver: settings, engine, and whose layers there are."""
 
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -226,6 +227,8 @@ def on_vfs(name: str) -> World:
     for each, names in IMAGES.items():
         Laid(content=names.encode()).at(made.folder / "root/image/vfs" / each)
     made.docker.stored, made.docker.containers = {"2-web"}, {"2-web"}
+    (made.folder / "root/containers/2-web").mkdir(parents=True)
+    Laid(content=b'{"Driver":"vfs"}').at(made.folder / "root/containers/2-web/config.v2.json")
     return made
 
 
@@ -295,6 +298,47 @@ def test_apply_tells_which_containers_do_not_run_again(it: World) -> None:
     assert "no /dev/fuse" in told[0]
 
 
+def test_containers_of_a_docker_that_stays_on_its_driver_run_again(it: World) -> None:
+    """It chose the plan's driver itself, so it is restarted, and no restart policy is needed."""
+    Laid(content=b"{}").at(it.folder / "here/daemon.json")
+    for each in (it.folder / "root/overlay2", it.folder / "root/image/overlay2"):
+        each.rename(each.with_name(OURS))
+    it.docker.driver = ""
+    it.docker.start()
+    it.docker.stored, it.docker.containers = {"0-exited", "1-web"}, {"1-web"}
+    apply(it.plan())
+    assert (it.docker.driver, it.docker.containers) == (OURS, {"1-web"})
+
+
+def test_units_that_need_docker_run_again(it: World) -> None:
+    it.give()
+    it.docker.needing = {"app.service"}
+    apply(it.plan())
+    assert it.docker.needing == {"app.service"}
+    roll_back(it.plan())
+    assert it.docker.needing == {"app.service"}
+
+
+#: The units that need a unit, as systemctl shows them: each property's on a line of its own.
+NEED = """
+case $1:$last in
+show:docker.socket) echo docker.service ;;
+show:docker.service) printf '\\napp.service off.service\\n\\n' ;;
+show:app.service) echo last@1.service docker.service ;;
+is-active:off.service) exit 3 ;;
+esac
+"""
+
+
+def test_units_that_need_docker_are_those_that_systemd_stops_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\nfor last; do :; done\n{NEED}")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert Local().ask(docker.NEEDING) == ("app.service", "last@1.service")
+
+
 def test_apply_does_not_wait_for_containers_that_start_slowly(
     it: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,12 +367,18 @@ def test_apply_does_not_wait_for_containers_that_start_slowly(
         (b"{}", b"dockerd --live-restore=false\n# DOCKER_OPTS=--live-restore\n", True),
     ],
 )
-def test_apply_with_live_restore_carries_nothing_over(
+def test_apply_with_live_restore_carries_nothing_over_and_hides_nothing_that_runs(
     it: World, tmp_path: Path, settings: bytes, options: bytes, carries: bool
 ) -> None:
+    """Unseen, they would go on writing, beside those that somebody makes on the same volumes."""
     it.give()
     it.docker.told = options
     Laid(content=settings).at(tmp_path / "here/daemon.json")
+    if not carries:
+        with naming(FactError, "live-restore"):
+            apply(it.plan())
+        assert it.docker.driver == "overlay2"
+        it.docker.containers = set()
     apply(it.plan())
     assert (tmp_path / "root/docker-lxc-gate").exists() is carries
 
@@ -505,9 +555,9 @@ def test_rollback_of_an_older_before_image_keeps_images_it_does_not_list(tmp_pat
 
 def test_rollback_starts_the_containers_that_were_running(it: World) -> None:
     it.docker.containers = {"1-database", "2-web", "3-fleeting"}
-    it.docker.stored = {"0-exited", "1-database", "2-web"}  # without the one with --rm
     apply(it.plan())
-    assert it.docker.containers == set()
+    assert it.docker.containers == set()  # the new driver knows none of them
+    it.docker.stored = {"0-exited", "1-database", "2-web"}  # without the one with --rm
     it.docker.containers = {"new"}
     roll_back(it.plan())
     assert it.docker.containers == {"1-database", "2-web"}
@@ -543,10 +593,59 @@ def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
 
 def test_rollback_after_docker_was_removed_has_no_containers_to_start(it: World) -> None:
     it.docker.driver, it.docker.installed = "", False
-    start_again(it.docker, ["1-database"])
+    start_again(it.docker, ["1-database"], fail)
     it.docker.installed = True
     with naming(CommandFailed, "journalctl -u docker"):
-        start_again(it.docker, ["1-database"])
+        start_again(it.docker, ["1-database"], fail)
+
+
+def test_rollback_whose_containers_do_not_start_says_so_and_ends(it: World) -> None:
+    """Their network is another one, perhaps: no second rollback would change that."""
+    it.give()
+    told: list[str] = []
+    apply(it.plan())
+    it.docker.refuses = b"network not found"
+    plan = it.plan()
+    (step,) = plan.steps
+    told_of = replace(step.action, tell=told.append)
+    resume = Consequence("resume", "resume", lambda i: told_of.resume(step.on, i["driver"]))
+    roll_back(replace(plan, steps=[replace(step, action=told_of, then_back=(resume,))]))
+    assert "network not found" in told[0]
+    assert it.plan().journal.entries() == []
+
+
+def test_rollback_during_which_docker_was_started_is_not_said_to_be_done(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would know none of its containers, whose settings are still those of the new driver."""
+    Laid(content=b'{"storage-driver": "overlay2"}').at(it.folder / "here/daemon.json")
+    it.give()
+    before, answer = it.look(), it.docker.answer
+    apply(it.plan())
+
+    def started(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if "aside" in words:
+            it.docker.start()
+        return answer(words, stdin)
+
+    monkeypatch.setattr(it.docker, "answer", started)
+    with naming(RollbackFailed, "Docker was started meanwhile"):
+        roll_back(it.plan())
+    monkeypatch.undo()
+    roll_back(it.plan())
+    assert it.look() == before
+    assert it.docker.containers == {"2-web"}
+
+
+def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
+    it = world(str(tmp_path), running=False, installed=False, layers=frozenset())
+    apply(it.plan())
+    it.docker.installed, it.docker.daemon = True, "/usr/bin/dockerd"
+    it.docker.start()
+    with naming(RollbackFailed, "/usr/bin/dockerd"):
+        roll_back(it.plan())
+    assert it.docker.driver == OURS
+    assert not list((tmp_path / "root").glob("taken-back-*"))
 
 
 def test_rollback_keeps_a_later_change_of_the_units_enablement(it: World) -> None:

@@ -101,7 +101,7 @@ def test_container_options_already_set_ignore_pending_changes() -> None:
 
 def options_of(text: str) -> tuple[ContainerOptions, Machine]:
     node = Machine({"/etc/pve/lxc/950.conf": text})
-    action = it._options(Pct(node), 950, plan_file.find()).action
+    action = it._options(Pct(node), 950, print, plan_file.find()).action
     assert isinstance(action, ContainerOptions)
     return action, node
 
@@ -193,7 +193,7 @@ def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
         (Lxc(Scripted({})), plain, on_lxc(plain, "2\nblacklist\n[all]\nkeyctl errno 38\n")),
         (Pct(Scripted({})), CONF, container_options(CONF.encode()).decode()),
     ):
-        action = it._options(runtime, 950, plan_file.find()).action
+        action = it._options(runtime, 950, print, plan_file.find()).action
         assert isinstance(action, ContainerOptions)
         assert changed != before
         assert action.put_back(changed, before) == before
