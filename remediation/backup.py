@@ -106,7 +106,7 @@ def _put_back(node: Transport, path: str, before: FileState) -> None:
 
 
 def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> None:
-    """Raise FactError if vzdump might freeze the container for ever, unless it is stopped for it.
+    """Raise FactError if vzdump might freeze the container forever, unless it is stopped for it.
 
     Stopped for a backup, Docker's containers without a restart policy stay stopped: the user
     decides when.
@@ -116,7 +116,7 @@ def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP)
     written = (runtime.node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     if may_freeze(written):
         raise FactError(
-            f"container {ctid} is given /dev/fuse, so vzdump might freeze it for ever while it "
+            f"container {ctid} is given /dev/fuse, so vzdump might freeze it forever while it "
             f"runs, and nothing was backed up: on {runtime.node.machine}, run "
             f"{shlex.join(vzdump(ctid, directory, 'stop'))} (it stops the container, and starts "
             "it again), then apply without --backup"
@@ -131,10 +131,10 @@ def vzdump(ctid: int, directory: str, mode: str) -> list[str]:
 
 
 def may_freeze(written: str) -> bool:
-    """Whether a backup may freeze a running container for ever, as its configuration says.
+    """Whether a backup may freeze a running container forever, as its configuration says.
 
     Modes snapshot and suspend freeze it. If a process in it waits for a fuse daemon that is frozen
-    already, the freezer waits for ever.
+    already, the freezer waits forever.
     """
     config = container_config.parse("", written)
     features = container_config.given(config.current().get("features", ""))

@@ -102,7 +102,7 @@ _OF_A_RECORD = {"no_report", "ctrf", "oscal", "metrics", "format", "baseline"}
 
 @click.command(cls=Verb)
 @click.argument("shards", metavar="DIR...", nargs=-1, required=True)
-@click.option("--output", metavar="DIR", help="Folder for the results.  [default: reports]")
+@click.option("--output", metavar="DIR", help="Folder instead of reports/, without an HTML page.")
 def merge(shards: tuple[str, ...], output: str | None, **given: bool | tuple[str, ...]) -> None:
     """Make one run of its shards, which gate --shard judged.
 

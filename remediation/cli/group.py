@@ -144,16 +144,16 @@ def main() -> None:
     \b
     Exit codes:
       0    done; status: no drift; plan: always, with or without changes
-      1    status: drift, or a run was cut off; apply: drift was left, and
-           all was rolled back; you answered no, and nothing was changed;
-           lint: an error or a warning was found; doctor: a problem is named;
-           gate: not compliant; compare: something broke; verify: a
-           bundle is not as it was made or signed
+      1    gate: not compliant; status: drift, or a run was cut off; apply:
+           drift was left, and all was rolled back; you answered no; lint:
+           an error or a warning; doctor: a problem; denials --fail-on-denial:
+           a denial; compare: something broke; verify: not as made or signed
       2    wrong usage
       3    the target could not be reached or read, or is in use; gate:
            undetermined; compare: incomparable
       4    gate: a waiver is expired or no longer needed
-      5    not everything could be rolled back, or somebody changed it
-           since; rehearse: something differs
+      5    not everything was rolled back, or somebody changed it since;
+           rehearse, prove: something differs
+      6    gate: a scenario has no result
       129  ended by SIGHUP; 130: by Ctrl-C; 143: by SIGTERM
     """  # noqa: D301 - click's mark for lines that are not to be wrapped

@@ -65,10 +65,10 @@ def lint(
     """Find what is wrong in files, before anything starts. Needs no target.
 
     PATH is a directory or a file: an /etc/pve/lxc or a copy of one, an /etc/apparmor.d, a profile,
-    a daemon.json, a shell script, a checkout of phoenix; or - for such a file on standard input. On
-    a Proxmox host the default is /etc/pve/lxc and /etc/apparmor.d. With --target, these are the
-    node's, with phoenix's checkout and Docker's settings in the container. Nothing in a file is
-    run. docs/lint.md explains each finding.
+    a daemon.json, a shell script, a checkout of phoenix; or - for such a file on standard input.
+    Without a PATH, lint takes /etc/pve/lxc and /etc/apparmor.d, if they exist. With --target, these
+    are the node's, with phoenix's checkout and Docker's settings in the container. Nothing in a
+    file is run. docs/lint.md explains each finding.
 
     Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
     cannot be read (the others are linted); 3: the target cannot be reached or read, or --fix cannot

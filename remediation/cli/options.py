@@ -54,9 +54,7 @@ only = click.option(
     + ", ".join([*docker_in_lxc.CLAUSES, *docker_in_lxc.ACTIONS])
     + ".",
 )
-yes = click.option(
-    "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
-)
+yes = click.option("--yes", "-y", is_flag=True, help="Answer yes to every question.")
 
 
 def standard_input() -> BinaryIO:
