@@ -64,7 +64,7 @@ def _titled(line: dict[str, Any]) -> dict[str, str]:
 def export(aim: Target, *, with_secrets: bool) -> None:
     """Write the whole journal to standard output, one JSON object a line.
 
-    The export has all before-images, even large ones, which are stored beside the journal. Secrets
+    The export has all before-images, even large ones, which are stored next to the journal. Secrets
     are masked, so that you can show the output to somebody. A copy to restore from needs
     --with-secrets.
     """
