@@ -23,7 +23,7 @@ _given = functools.partial(click.option, multiple=True)
     "--target",
     metavar="T",
     help=f"{EXPECTED}, or a name in the target file. HOST/all: each container of a node that has "
-    "Docker. May be repeated.",
+    "Docker; all: each table of the target file. May be repeated.",
 )
 @_given("--target-file", metavar="TOML", help="File of targets, by name.")
 @_given(
