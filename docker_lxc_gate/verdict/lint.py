@@ -14,19 +14,11 @@ from gherkin.errors import CompositeParserException
 from gherkin.parser import Parser
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 
 #: The tags that are not requirements, and their meaning.
-TAGS = {
-    "mutates": "the scenario changes something on the target",
-    "node": "the scenario concerns the node",
-    "container": "the scenario concerns the container",
-    "default_plan": "the scenario names values of the plan docker-in-lxc, and is of no other plan",
-    "phoenix": "the scenario concerns phoenix's repository, on a node that has one",
-    "from_nothing": "the scenario needs a container that this run creates",
-    "before_the_plan": "the scenario is about the time before the plan, so it runs first",
-    "untouched": "the scenario needs a node that no plan was applied to",
-}
+TAGS = table("docker_lxc_gate.verdict", "tags", dict[str, str])
 REQUIREMENT = "req:"
 #: ``@id:driver`` is a scenario's name for programs: the faults use it, so a title may change.
 IDENTITY = "id:"

@@ -127,16 +127,12 @@ class StorageDriver(Action[DockerState]):
             _require_told(on, settings, self.root(settings))
             return
         on.look(docker.RUNNING.argv).require("which containers run could not be recorded")
-        over = self._over(settings)
-        if (
-            driver not in {self.driver, *self.others}
-            and on.ask(docker.RUNNING)
-            and over.is_live(on, settings)
-        ):
+        goes_on = on.ask(docker.RUNNING) and self._over(settings).is_live(on, settings)
+        if goes_on and driver not in {self.driver, *self.others}:
             raise FactError(
                 f"Docker in {on.machine} keeps its containers running while it restarts "
                 f"(live-restore). On {self.driver} it would not see them, and they would go on "
-                'writing into their volumes: take "live-restore" out, and restart Docker'
+                'writing into their volumes: take "live-restore" out, then systemctl reload docker'
             )
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
@@ -258,8 +254,8 @@ class StorageDriver(Action[DockerState]):
         seen = (f"these stay, and are seen: {stays}",) if stays else ()
         known = before.needing if before else ()
         units = ", ".join(unit for unit in on.ask(docker.NEEDING) if unit not in known)
-        what = "are restarted with it" if before is None else "stay stopped"
-        loses: tuple[str, ...] = (f"{units} need Docker, and {what}",) if units else ()
+        what = "is restarted with it" if before is None else "stays stopped"
+        loses: tuple[str, ...] = (f"what needs Docker {what}: {units}",) if units else ()
         if before is None:
             settings = on.read(self.path)
             over = self._over(settings)

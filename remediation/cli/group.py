@@ -15,30 +15,12 @@ from typing_extensions import override
 from docker_lxc_gate import home
 from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.tables import table
 from remediation.engine.action import Drift
 from remediation.engine.errors import ChangedSince, RollbackFailed
 
 #: The first sentence of each verb, which its own help repeats.
-VERBS = {
-    "gate": "Judge a container: compliant, not compliant or undetermined.",
-    "merge": "Make one run of its shards, which gate --shard judged.",
-    "compare": "Compare two runs of the gate: what was fixed, and what broke.",
-    "waivers": "Print a first file of waivers for what is not compliant.",
-    "bundle": "Keep a run in one file: verdict, evidence, page, and checksums.",
-    "verify": "Say whether a bundle is as it was made, and as it was signed.",
-    "create": "Create and start the container from the target file's template.",
-    "plan": "Show what apply would change, as unified diffs.",
-    "apply": "Apply the plan.",
-    "rollback": "Roll back what apply changed, in reverse order.",
-    "status": "Show the drift of each action.",
-    "rehearse": "Apply, roll back, compare with before, apply again.",
-    "prove": "Try the plan on a node, in throw-away containers, and keep the proof.",
-    "journal": "Read the before-images, or keep a change for good.",
-    "denials": "Explain what AppArmor denied, and what would allow it.",
-    "lint": "Find what is wrong in files, before anything starts.",
-    "doctor": "Say what is wrong with Docker in a container, why, and what to do.",
-    "lab": "Build, boot and reset the nested-LXC CI VM.",
-}
+VERBS = table("remediation.cli", "verbs", dict[str, str])
 #: Where a verb is, if not in the module of this folder that is named after it.
 _ELSEWHERE = {
     "lab": ("docker_lxc_gate.lab.__main__", "main"),
