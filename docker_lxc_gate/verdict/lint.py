@@ -79,8 +79,8 @@ def _tags(node: Node, owner: str) -> Iterator[tuple[Node, str]]:
     for child in node.get("children", []):
         for kind, inner in child.items():
             yield from _tags(inner, kind)
-    for table in node.get("examples", []):
-        yield from _tags(table, "examples")
+    for each in node.get("examples", []):
+        yield from _tags(each, "examples")
 
 
 def _scenarios(node: Node) -> Iterator[Node]:
