@@ -22,6 +22,14 @@ _FILL = sample("programs/lab/fill.sh")
 _HELD = sample("programs/lab/held.sh")
 #: The links of a file of which one was removed: overlayfs and fuse-overlayfs count differently.
 _LINKS = re.compile(r" [0-9]+:")
+#: What needs Docker, and runs.
+_NEEDS = """
+printf '%s\\n' '[Unit]' Requires=docker.service After=docker.service '[Service]' Type=oneshot \\
+    RemainAfterExit=yes ExecStart=/bin/true >/etc/systemd/system/app.service
+systemctl daemon-reload
+systemctl start app
+"""
+_RUNS = ("systemctl", "is-active", "-q", "app")
 #: Of an inspected object: what another driver, or a start, changes.
 _OF_A_START = {"Driver", "GraphDriver", "State", "NetworkSettings", "RestartCount"}
 
@@ -58,11 +66,14 @@ def test_carry_over_and_rollback_bring_images_and_containers_back(machine: Lab) 
     with connected(machine) as node:
         inside = Pct(node).inside(CTID)
         filled(inside)
+        inside.run(["sh", "-ec", _NEEDS]).require()
         before = held(inside)
         applied = remediation("apply", *target, timeout=_PATIENCE)
         print(applied.stdout, applied.stderr)
         assert applied.returncode == 0
         assert "are carried over" in applied.stderr
+        assert "what needs Docker is restarted with it: app.service" in applied.stderr
+        inside.run(_RUNS).require()  # no boot starts it
         driver = ["docker", "info", "-f", "{{.Driver}}"]
         assert inside.look(driver).require().text == "fuse-overlayfs\n"
         assert held(inside) ^ before == set()
@@ -73,6 +84,7 @@ def test_carry_over_and_rollback_bring_images_and_containers_back(machine: Lab) 
         print(back.stdout, back.stderr)
         assert back.returncode == 0
         assert "what running changed" in back.stderr
+        inside.run(_RUNS).require()
         assert inside.look(driver).require().text == "overlay2\n"
         assert held(inside) ^ before == set()
 
