@@ -106,7 +106,8 @@ def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _
         lines = [*takewhile(lambda each: not each[1].lstrip().startswith("[["), lines)]
         at = [n for n, line in lines if named and line.split("=")[0].strip() == named[1]]
         if line := at[0] if at else first:
-            raise UsageError(str(error).replace(str(file), f"{file}, line {line}", 1)) from error
+            said = str(error).removeprefix(str(file)).lstrip(".: ")
+            raise UsageError(f"{file}, line {line}: {said}") from error
         raise
 
 

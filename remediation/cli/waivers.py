@@ -46,11 +46,12 @@ def _first_file(run: Run) -> str:
 
     Its reasons and owners are empty, so the gate refuses it until somebody has filled them in.
     """
-    text = "# Write a reason and an owner for each waiver, and delete the others.\n"
     known: dict[tuple[str, str], Outcome] = {}
     for each in run.asked:
         if each.verdict is Verdict.NOT_COMPLIANT and each.id:
             known.setdefault((each.id, each.target), each)
+    what = "Write a reason and an owner for each waiver, and delete the others."
+    text = f"# {what if known else 'Nothing was not compliant, so there is nothing to waive.'}\n"
     for each in known.values():
         text += f"\n# {one_line(f'{each.title}: {each.cause}')}\n[[waiver]]\n"
         for key, value in (("scenario", each.id), ("target", each.target)):

@@ -177,9 +177,9 @@ def test_waiver_of_a_scenario_that_was_interrupted_waives_nothing(toy: Toy) -> N
     [
         ('[[waiver]]\nrequirement = "VAL-2"\nowner = "me"\n', "line 1: Object missing required"),
         ("\n[[waiver]]\nrequirment = 1\n", "line 3: no such key: requirment (did you mean"),
-        ('reason = ""\nowner = "me"\nexpires = 2027-01-31\n', "line 3.reason: is empty"),
-        ('reason = "x"\nowner = " "\nexpires = 2027-01-31\n', "line 4.owner: is empty"),
-        ('reason = "x"\nowner = "me"\nexpires = "soon"\n', "line 5.expires: "),
+        ('reason = ""\nowner = "me"\nexpires = 2027-01-31\n', "line 3: reason: is empty"),
+        ('reason = "x"\nowner = " "\nexpires = 2027-01-31\n', "line 4: owner: is empty"),
+        ('reason = "x"\nowner = "me"\nexpires = "soon"\n', "line 5: expires: "),
         ('reason = "x"\nowner = "me"\nexpires = 2027-02-30\n', "is not TOML: "),
         ('scenario = "x"\nreason = "x"\nowner = "me"\nexpires = 2027-01-31\n', "write either"),
         (' [[ waiver ]]\nreason = "r"\n[[waiver]]\nscenario = "x"\n', "line 1: Object missing"),
@@ -214,7 +214,7 @@ def test_first_file_names_what_is_red_and_is_refused_until_it_is_filled_in(red: 
     red.apart = True
     refused = red.run("--waivers", "waivers.toml")
     assert (refused.ret, len(refused.errlines)) == (2, 1)
-    assert "line 7.reason: is empty" in refused.errlines[0]
+    assert "line 7: reason: is empty" in refused.errlines[0]
     assert not (red.path / "reports/verdict.json").exists()
     filled = done.stdout.replace('reason = ""', 'reason = "r"').replace('r = ""', 'r = "me"')
     (red.path / "waivers.toml").write_text(filled)
