@@ -190,7 +190,11 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: P
         start_again(container, images[options.id].containers, tell)
 
     what = f"Docker's containers in {container.machine} as before"
-    back = Consequence("resume-docker-containers", what, resume)
+
+    def due(images: Mapping[str, Any]) -> bool:  # the storage driver's action starts them itself
+        return bool(images[options.id].containers) and "docker-storage-driver" not in images
+
+    back = Consequence("resume-docker-containers", what, resume, due)
     machine_of = attrgetter("machine_id")
     return Step(
         options,

@@ -85,12 +85,10 @@ BOOTING = Read(
 )
 #: The path of Docker's daemon, empty if there is none.
 DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
-#: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
-_DEBIANS = frozenset({"", "/usr/sbin/dockerd", "/sbin/dockerd"})
-#: Active units that a stop of Docker stops, too, and that no start of Docker starts again.
+#: Active units that stop with Docker, and that a start, unlike a restart, leaves stopped.
 NEEDING = Read(
     ("sh", "-c", program("docker_lxc_gate.facts", "units_needing_docker.sh")),
-    lambda result: tuple(patterns.findall(r"(?m)^[\w:.@\\-]+$", result.text)),
+    lambda result: tuple(patterns.findall(r"(?m)^[\w:.@\\-]{1,255}$", result.text)[:100]),
 )
 #: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
 OPTIONS_ELSEWHERE: Read[list[tuple[str, str]]] = Read(
@@ -112,12 +110,6 @@ def is_absent(on: Transport) -> bool:
     """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
     unit = on.ask(AT_BOOT)
     return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
-
-
-def another(on: Transport) -> str:
-    """Return the path of a dockerd that is not of Debian's package; empty if there is none."""
-    path = on.ask(DAEMON)
-    return "" if path in _DEBIANS else path
 
 
 def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:

@@ -17,17 +17,10 @@ from __future__ import annotations
 import shutil
 
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.tables import table
 
 #: Every program that the lab runs, and its Debian package.
-PACKAGES = {
-    "mmdebstrap": "mmdebstrap",
-    "mke2fs": "e2fsprogs",
-    "qemu-img": "qemu-utils",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "zstd": "zstd",
-}
+PACKAGES = table("docker_lxc_gate.lab", "packages", dict[str, str])
 
 
 class LabError(RemediationError):

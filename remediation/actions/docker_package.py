@@ -43,6 +43,8 @@ GROUP = "docker"
 #: power is cut in between, only one of them knows the group. Source: shadow's lib/commonio.c.
 _WRITTEN = ("/etc/group+", "/etc/gshadow+")
 _TRACES = program("remediation", "group_traces.sh")
+#: Debian's docker.io puts it here; docker-ce and static binaries are elsewhere.
+_DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
 #: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
 #: which its removal puts there. Source: docker.io's prerm and postrm.
 _NUKE = "nuke-graph-directory.sh"
@@ -132,7 +134,7 @@ class DockerPackage(Action[EngineState]):
     @override
     def check(self, on: Transport) -> Drift | None:
         drift = self._packages.check(on)
-        return None if drift is None or docker.another(on) else drift
+        return drift if drift and on.ask(docker.DAEMON) in {"", *_DEBIANS} else None
 
     @override
     def apply(self, on: Transport) -> None:
@@ -144,9 +146,9 @@ class DockerPackage(Action[EngineState]):
     def rollback(self, on: Transport, before: EngineState) -> None:
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         first = f"{RESET}; rm -f -- {' '.join(sorted(nukes))}"
-        require_no_other(on, docker.another(on))  # purging ours takes away what starts it at boot
+        require_no_other(on)  # to purge docker.io removes the links that start another one at boot
         replace(self._packages, first=first).rollback(on, before.packages)
-        require_no_other(on, on.ask(docker.DAEMON))
+        require_no_other(on)
         came = _outermost(set(self._there(on)) - set(before.there))
         held, traces = on.ask(_held()).require().text, _traces(on)
         if came:

@@ -306,6 +306,11 @@ def _simulation(*packages: str) -> Read[CommandResult]:
     return unparsed("sh", "-c", _CHOSEN, "simulate", *packages)
 
 
+def is_unpacked(on: Transport, package: str) -> bool:
+    """Whether a package is installed, if only in part."""
+    return _statuses(on, [package])[package][1:2] not in {"", "c", "n"}
+
+
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
     """Return each package's status, empty where dpkg does not know it."""
     names = list(packages)

@@ -20,6 +20,7 @@ from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice, cut
 from remediation.actions.carry_over import KEPT, OF_A_DRIVER, TIMEOUT, CarryOver, driver_of
 from remediation.actions.file_edit import FileEdit
+from remediation.actions.package import is_unpacked
 from remediation.edits.daemon_json import readable
 from remediation.engine.action import Action, Drift, Reads, SideEffect
 
@@ -132,7 +133,8 @@ class StorageDriver(Action[DockerState]):
             raise FactError(
                 f"Docker in {on.machine} keeps its containers running while it restarts "
                 f"(live-restore). On {self.driver} it would not see them, and they would go on "
-                'writing into their volumes: take "live-restore" out, then systemctl reload docker'
+                'writing into their volumes: take "live-restore" out, then systemctl reload docker '
+                "(restart, if it is on its command line)"
             )
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
@@ -203,8 +205,8 @@ class StorageDriver(Action[DockerState]):
         if self.restored(on, before):
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
-        if before.unit.endswith(docker.NOT_FOUND):
-            require_no_other(on, docker.another(on))
+        if before.unit.endswith(docker.NOT_FOUND) and not docker.is_absent(on):
+            require_no_other(on)
         if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
             _stop(on)
         self._file.rollback(on, before.settings)
@@ -254,8 +256,8 @@ class StorageDriver(Action[DockerState]):
         seen = (f"these stay, and are seen: {stays}",) if stays else ()
         known = before.needing if before else ()
         units = ", ".join(unit for unit in on.ask(docker.NEEDING) if unit not in known)
-        what = "is restarted with it" if before is None else "stays stopped"
-        loses: tuple[str, ...] = (f"what needs Docker {what}: {units}",) if units else ()
+        what = "are restarted with it" if before is None else "stay stopped"
+        loses: tuple[str, ...] = (f"units that need Docker {what}: {units}",) if units else ()
         if before is None:
             settings = on.read(self.path)
             over = self._over(settings)
@@ -353,25 +355,29 @@ def start_again(
 
     What does not start is told, and is no error: nothing of it is the plan's.
     """
-    if not containers and not units:
-        return
-    asked = on.ask(docker.CONTAINERS)
-    if not asked.ok and docker.is_absent(on):
-        return  # somebody removed Docker, and its containers with it
-    asked.require("journalctl -u docker -n 20 in the container says why")
-    there = set(asked.text.split())  # one with --rm is gone
-    again = [each for each in containers if each in there]
-    for verb, names in ((("docker", "start"), again), (("systemctl", "start", "--"), units)):
+    for start, former in ((("docker", "start"), containers), (("systemctl", "start", "--"), units)):
         try:
-            if names:
-                on.run([*verb, *names], timeout=_SERVICE_TIMEOUT + 10 * len(names)).require()
+            if names := _existing(on, former) if start[0] == "docker" else former:
+                patience = _SERVICE_TIMEOUT + 10 * min(len(names), 100)
+                on.run([*start, *names], timeout=patience).require()
         except (CommandFailed, LimitExceeded) as error:
             tell(Notice(f"in {on.machine}, not all that ran before runs again: {error}"))
 
 
-def require_no_other(on: Transport, other: str) -> None:
-    """Raise RemediationError if there is a Docker, at ``other``, that is not the plan's."""
-    if other:
+def _existing(on: Transport, containers: Sequence[str]) -> list[str]:
+    """Return those that exist: one with --rm is gone, and all are if Docker was removed."""
+    if not containers:
+        return []
+    asked = on.ask(docker.CONTAINERS)
+    if not asked.ok and docker.is_absent(on):
+        return []
+    there = asked.require("journalctl -u docker -n 20 in the container says why").text.split()
+    return [each for each in containers if each in there]
+
+
+def require_no_other(on: Transport) -> None:
+    """Raise RemediationError if there is a Docker that is not Debian's, so not the plan's."""
+    if (other := on.ask(docker.DAEMON)) and not is_unpacked(on, "docker.io"):
         raise RemediationError(
             f"another Docker ({other}) was installed in {on.machine} since: what is there is "
             "its own now, and stays; remove it first, then this can be rolled back"

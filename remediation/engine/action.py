@@ -173,12 +173,13 @@ class Consequence:
     """A reload or restart: it runs once, at the end, if an action that needs it changed.
 
     Two with the same id are one. ``run`` is given the before-images of all actions that were
-    changed or rolled back, by their ids.
+    changed or rolled back, by their ids; so is ``due``, whether apply has to run it.
     """
 
     id: str
     title: str = field(compare=False)
     run: Callable[[Mapping[str, Any]], None] = field(compare=False)
+    due: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: True, compare=False)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,8 @@ class _Run:
             outcomes.append(self._apply_one(step, drift, undrifted, following))
             if outcomes[-1].changed:
                 changed.append(step)
-        for consequence in once(step.then for step in changed):
+        owed = once(step.then for step in changed)
+        for consequence in (each for each in owed if each.due(self.images)):
             plan.tell(consequence.title)
             plan.enter(Stage.CONSEQUENCE, consequence)
             consequence.run(self.images)
@@ -239,10 +241,7 @@ class _Run:
         plan = self.plan
         try:
             with plan.exclusive(f"roll back what failed in container {plan.journal.ctid}"):
-                try:
-                    self._roll_back()
-                except errors.RollbackFailed:  # perhaps its container runs again only now
-                    self._roll_back()
+                self._roll_back()
         except (errors.RollbackFailed, errors.ChangedSince) as failed:
             raise failed from error
         except RemediationError as failed:
@@ -255,16 +254,27 @@ class _Run:
             plan.tell(Notice(said))
 
     def _roll_back(self) -> None:
-        plan = self.plan
-        plan.journal.forget()
-        mine = {
+        if not (mine := self._mine()):
+            return
+        self.plan.tell("rolling back what was changed")
+        try:
+            roll_back_last_run(self.plan, mine)
+        except errors.RollbackFailed:
+            # Nobody could look into a container that did not start; it may run by now.
+            with suppress(RemediationError):
+                if 0 < len(left := self._mine()) < len(mine):
+                    roll_back_last_run(self.plan, left)
+                    return
+            raise
+
+    def _mine(self) -> set[str]:
+        """Return the actions that this run has begun, as the journal says now."""
+        self.plan.journal.forget()
+        return {
             entry.action
-            for entry in plan.journal.entries()
+            for entry in self.plan.journal.entries()
             if len(entry.images) > self.begun.get(entry.action, len(entry.images))
         }
-        if mine:
-            plan.tell("rolling back what was changed")
-            roll_back_last_run(plan, mine)
 
 
 def _foresee(steps: Iterable[Step], on: Mapping[Place, Ahead]) -> None:

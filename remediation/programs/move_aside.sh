@@ -6,6 +6,11 @@ set -e
 root=$1 aside=$2 kept=docker-lxc-gate
 shift 2
 rm -rf "${root:?}/$kept/new" # a full disk needs the space
+stopped() {
+    systemctl is-active -q docker || return 0
+    echo "Docker was started during the rollback: find out what starts it, and stop that" >&2
+    exit 1
+}
 move() {
     mkdir -p "$aside/image"
     mv -T "$root/$1" "$aside/$1"
@@ -22,15 +27,13 @@ for place; do
         fi
     done
 done
+stopped
 for place; do
     [ "$place" = "$kept" ] || move "$place"
 done
+# A Docker that another unit started by now has loaded no container, and would not load them later.
+stopped
 case " $* " in *" $kept "*) ;; *) exit 0 ;; esac
-# A Docker that another unit started meanwhile would know none of its containers, and not be asked again.
-if systemctl is-active -q docker; then
-    echo "Docker was started meanwhile: find out what starts it, and stop that" >&2
-    exit 1
-fi
 for part in containers buildkit; do
     [ -e "$root/$kept/former/$part" ] || continue
     [ ! -e "$root/$part" ] || move "$part"

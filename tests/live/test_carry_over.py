@@ -72,7 +72,7 @@ def test_carry_over_and_rollback_bring_images_and_containers_back(machine: Lab) 
         print(applied.stdout, applied.stderr)
         assert applied.returncode == 0
         assert "are carried over" in applied.stderr
-        assert "what needs Docker is restarted with it: app.service" in applied.stderr
+        assert "units that need Docker are restarted with it: app.service" in applied.stderr
         inside.run(_RUNS).require()  # no boot starts it
         driver = ["docker", "info", "-f", "{{.Driver}}"]
         assert inside.look(driver).require().text == "fuse-overlayfs\n"

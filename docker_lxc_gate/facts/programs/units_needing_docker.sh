@@ -1,5 +1,6 @@
 # Prints the active units that systemd stops when Docker is stopped: those that need docker.service or
-# docker.socket, and those that need them. It restarts them with Docker, but a start of Docker starts none.
+# docker.socket, and those that need them. systemd restarts them with Docker, but to stop and start Docker
+# leaves them stopped.
 # Source: systemd.unit(5).
 
 set -- docker.service docker.socket

@@ -13,25 +13,11 @@ from docker_lxc_gate.machines.read import ABSENT, Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
+from docker_lxc_gate.tables import table
 
 #: pct's message about a container that its node does not have.
 _PCT_ABSENT = r"(?m)^Configuration file '.*' does not exist"
-#: pct's own error messages, and what to do. Source: transcripts; users' reports for the lock on
-#: the file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem).
-_PCT_ERRORS = {
-    r"^container '[0-9]+' not running!|^CT [0-9]+ not running": "start it: pct start {ctid}",
-    r"^CT is locked \(\S+\)": (
-        "wait until that has ended; if no such task runs any more: pct unlock {ctid}"
-    ),
-    r"can't lock file '/run/lock/lxc/": "another pct is at work on it: wait, then run this again",
-    r"pct: (command )?not found|^env: \Wpct\W: ": (
-        "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'"
-    ),
-    r"^please run as root|^ipcc_send_rec.*(Unknown error|[Pp]ermission denied)": (
-        "pct needs root: log in as root, or set sudo = true in a target file"
-    ),
-    r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
-}
+_PCT_ERRORS = table("docker_lxc_gate.machines.runtime", "pct_errors", dict[str, str])
 _PVE = "/etc/pve"
 #: The resources of Proxmox's HA: for each a section, ``ct: CTID`` and indented lines.
 _HA = f"{_PVE}/ha/resources.cfg"

@@ -244,7 +244,11 @@ class Docker(Stateful):
     def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: C901, PLR0911, PLR0912 - a table
         match words:
             case ["sh", "-c", "command -v dockerd"]:
-                return (0, f"{self.daemon}\n".encode(), b"") if self.installed else (127, b"", b"")
+                there = self.installed or "local" in self.daemon
+                return (0, f"{self.daemon}\n".encode(), b"") if there else (127, b"", b"")
+            case ["dpkg-query", "-W", *_]:
+                debians = self.installed and self.daemon == "/usr/sbin/dockerd"
+                return 0, b"docker.io ii \n" if debians else b"docker.io rc \n", b""
             case ["systemctl", "is-active", "-q", "docker"]:
                 return 0 if self.driver else 3, b"", b""
             case ["systemctl", "is-active", "-q", "docker.socket"]:
@@ -285,7 +289,7 @@ class Docker(Stateful):
             case ["sh", "-c", script] if script == docker.NEEDING.argv[2]:
                 return 0, "".join(f"{each}\n" for each in self.needing).encode(), b""
             case ["systemctl", "start", "--", *units]:
-                assert self.driver, "they need it"
+                assert self.driver or self.socket, "they need it"
                 self.needing |= set(units)
                 return 0, b"", b""
             case ["sync", "-f", place]:

@@ -151,9 +151,9 @@ def test_apply_says_what_it_carries_over_or_why_it_does_not() -> None:
 def test_apply_and_rollback_name_the_units_that_need_docker() -> None:
     units = b"app.service\n$(id).service\nlater.service\n"
     said = priced("overlay2", before=False, units=units)
-    assert "what needs Docker is restarted with it: app.service, later.service" in said
+    assert "units that need Docker are restarted with it: app.service, later.service" in said
     said = priced("fuse-overlayfs", before=True, units=units)
-    assert "what needs Docker stays stopped: later.service" in said
+    assert "units that need Docker stay stopped: later.service" in said
     assert "app.service" not in said
 
 

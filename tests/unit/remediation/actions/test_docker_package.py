@@ -449,6 +449,7 @@ def test_rollback_with_a_foreign_docker_is_refused_and_keeps_its_data(guest: Gue
     guest.foreign = "/usr/bin/dockerd"
     assert ACTION.check(guest) is None
     guest.lay("var/lib/docker/volumes/theirs/_data/file", "theirs")
+    guest.status["docker.io"] = "rc"  # docker-ce's package conflicts with it
     installed = dict(guest.status)
     with naming(RemediationError, "/usr/bin/dockerd"):
         ACTION.rollback(guest, before)
