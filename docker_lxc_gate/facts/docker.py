@@ -64,8 +64,9 @@ DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRo
 RUNNING = Read(
     _if_it_runs("docker ps -q --no-trunc"), lambda result: tuple(reversed(result.text.split()))
 )
-#: The ids of all containers; empty, with another exit code, if Docker does not answer.
-CONTAINERS = unparsed(*_if_it_runs("docker ps -aq --no-trunc"))
+_NO_TASK = '{{if not (.Label "com.docker.swarm.task.id")}}{{.ID}}{{end}}'
+#: The ids of all containers but Swarm's, which it replaces; fails if Docker does not answer.
+CONTAINERS = unparsed(*_if_it_runs(f"docker ps -a --no-trunc --format '{_NO_TASK}'"))
 #: The names of those that run and that Docker removes when they end (``--rm``).
 REMOVED_WHEN_ENDED = Read(
     _if_it_runs(

@@ -304,7 +304,9 @@ class Docker(Stateful):
                     'docker info -f "{{.Driver}}"': self.driver,
                     'docker info -f "{{.Driver}} {{.DockerRootDir}}"': f"{self.driver} {self.data}",
                     "docker ps -q --no-trunc": "\n".join(sorted(self.containers, reverse=True)),
-                    "docker ps -aq --no-trunc": "\n".join(sorted(filter(self._shows, self.stored))),
+                    docker.CONTAINERS.argv[2].removeprefix(_IF_IT_RUNS): "\n".join(
+                        sorted(filter(self._shows, self.stored))
+                    ),
                 }[script.removeprefix(_IF_IT_RUNS)]
                 return (0, f"{said}\n".encode(), b"") if self.driver else (3, b"", b"")
             case ["docker", "start", *ids]:

@@ -101,7 +101,7 @@ class Guest(Apt):
                 return 5, ""
             case ["systemctl", *_]:
                 return 0, ""
-            case ["sh", "-c", script] if "docker ps -q" in script or "docker ps -aq" in script:
+            case ["sh", "-c", script] if "docker ps -q" in script or "docker ps -a" in script:
                 return (0, "") if runs else (3, "")
             case ["sh", "-c", script] if script.startswith("systemctl is-active -q docker || exit"):
                 return (0, "fuse-overlayfs\n") if runs else (3, "")
