@@ -53,6 +53,7 @@ def with_apt_get(folder: Path, has: str, *words: str) -> tuple[CommandResult, li
     apt, log = folder / "apt-get", folder / "log"
     apt.write_text(APT_GET)
     apt.chmod(0o755)
+    log.touch()
     environment = (f"PATH={folder}:{os.environ['PATH']}", f"HAS={has}", f"LOG={log}")
     done = Local().run(["env", *environment, "sh", "-c", *words])
     return done, log.read_text().splitlines()
@@ -76,6 +77,22 @@ def test_chosen_packages_are_those_that_the_release_has(
     assert done.exit_code == (0 if has else 100)
     assert done.stderr == b"none\n" * (not has or (len(asked) > 1 and verb == "install"))
     assert done.text.splitlines() == [f"Inst {name} (1)" for name in has.split()]
+
+
+@pytest.mark.parametrize(
+    ("states", "asked"),
+    [("ii |ii |", []), ("ii |iU |", ["-s a b"]), ("ii |hi |", ["-s a b"]), ("ii |", ["-s a b"])],
+)
+def test_simulation_of_packages_that_are_all_installed_asks_apt_nothing(
+    tmp_path: Path, states: str, asked: list[str]
+) -> None:
+    known = int(states.count("|") < 2)  # dpkg-query ends with 1 if it does not know one
+    (tmp_path / "dpkg-query").write_text(f"#!/bin/sh\necho '{states}'\nexit {known}\n")
+    (tmp_path / "dpkg-query").chmod(0o755)
+    done, ran = with_apt_get(tmp_path, "a b", package._CHOSEN, "simulate", "a", "b")
+    assert [line.replace("install ", "") for line in ran] == asked
+    assert done.ok
+    assert bool(done.text) is bool(asked)
 
 
 @pytest.mark.parametrize(
