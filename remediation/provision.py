@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
@@ -15,20 +14,18 @@ from docker_lxc_gate.facts.repository import file_of
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted, wait_until_online
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.machines.transport import Transport, at_most
 from remediation import docker_in_lxc, phoenix, plan_file
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import ACCEPT, ChangedSince, NotClean, VerifyFailed
 from remediation.engine.journal import Journal
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from remediation.phoenix.description import is_described
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.target import Target
-    from remediation.engine.plan import Plan
 
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.facts import machine_state
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean, VerifyFailed
+from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-
-if TYPE_CHECKING:
-    from remediation.engine.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _UNSAFE = 77
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
 _FLAGS = frozenset({"h", "S", "s"})
-_OWNER = program("docker_lxc_gate.facts", "git_owner.sh")
+_OWNER = program("docker_lxc_gate.facts", "checkout_owner.sh")
 _UPSTREAM = program("docker_lxc_gate.facts", "git_upstream.sh")
 
 
@@ -91,7 +91,8 @@ def checkout(node: Transport, path: str) -> Checkout | None:
 def file_of(path: str, name: str) -> Read[bytes | None]:
     """Read a file of the repository at ``path``, as its owner; None if it is absent.
 
-    Raises FactError if the repository is one that git is not run in, either.
+    Raises FactError if others could exchange the repository. What git's configuration includes is
+    not judged, for git does not run.
     """
 
     def parse(answer: CommandResult) -> bytes | None:

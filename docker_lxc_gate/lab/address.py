@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.ssh.address import SshAddress
+from docker_lxc_gate.machines.ssh.address import SshAddress
 
 
 def lab_address(tell: Callable[[str], None]) -> SshAddress:

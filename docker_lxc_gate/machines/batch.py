@@ -13,19 +13,17 @@ import secrets
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Dropped, LimitExceeded, TransportError, too_late, too_much
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import LIMIT, Inside, Layer, Transport, at_most
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.read import Read
 
 Argv = tuple[str, ...]
 
@@ -222,6 +220,16 @@ class Ahead(Layer):
         self._expected = [argv for argv in wanted if argv not in self._answers]
         self._again |= wanted
 
+    @contextmanager
+    def only(self, reads: Iterable[Read[Any]]) -> Iterator[None]:
+        """Ask only these reads after what is run in the context. Nothing is to be expected in it."""
+        whole, self._again = self._again, dict.fromkeys(read.argv for read in reads)
+        try:
+            yield
+        finally:
+            self._again = whole
+            self._expected = [argv for argv in whole if argv not in self._answers]
+
     def inherit(self, earlier: Ahead) -> None:
         """Serve the answers of another one of this machine, through which the last change went."""
         self._answers |= earlier._answers
@@ -266,6 +274,11 @@ class Ahead(Layer):
         done, after = followed(self._inner, tuple(argv), reads, stdin=stdin, timeout=timeout)
         self._answers = {answer.argv: answer for answer in after}
         return done
+
+
+def more_follows(on: Transport, reads: Iterable[Read[Any]]) -> AbstractContextManager[None]:
+    """Let no command of the context but these reads be followed by looks (:class:`Ahead`)."""
+    return on.only(reads) if isinstance(on, Ahead) else nullcontext()
 
 
 @dataclass(frozen=True)

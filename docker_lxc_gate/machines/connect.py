@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docker_lxc_gate.errors import TransportError, UsageError
 from docker_lxc_gate.machines.read import Read, is_directory, unparsed
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.root import as_root
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.ssh.address import SshAddress
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.machines.transport import Local, Recorded, Transport
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.ssh.address import SshAddress
-    from docker_lxc_gate.machines.target import Target
 
 #: The programs that identify a runtime. Proxmox has LXC's own tools, too, so pct comes first.
 _PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}

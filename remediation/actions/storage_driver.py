@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from docker_lxc_gate.errors import FactError, LimitExceeded, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
+from docker_lxc_gate.machines.batch import more_follows
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Transport
@@ -184,15 +186,17 @@ class StorageDriver(Action[DockerState]):
     @override
     def apply_from(self, on: Transport, before: DockerState) -> None:
         over = self._over(on.read(self.path))  # the plan leaves Docker's directory alone
-        if before.carried:  # first: one that systemd starts again would begin an empty store
-            _stop(on)
-        if before.saved:
-            over.save(on)
-        self._file.apply(on)
         if docker.is_absent(on):
+            self._file.apply(on)
             return
-        if before.carried:
-            over.link(on)
+        with more_follows(on, self._file.reads().capture):
+            if before.carried:  # first: one that systemd starts again would begin an empty store
+                _stop(on)
+            if before.saved:
+                over.save(on)
+            self._file.apply(on)
+            if before.carried:
+                over.link(on)
         start_docker(on, "restart docker")
         if before.saved:
             over.load(on)
@@ -207,14 +211,18 @@ class StorageDriver(Action[DockerState]):
             return
         if before.unit.endswith(docker.NOT_FOUND) and not docker.is_absent(on):
             require_no_other(on)
-        if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
-            _stop(on)
-        self._file.rollback(on, before.settings)
         root = self.root(files.content(before.settings))  # the plan leaves that one key alone
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
-        if made := self._made(on, before):
+        few = (*self._file.reads().capture, CarryOver(self.driver, root).stored())
+        if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
+            with more_follows(on, few):
+                _stop(on)
+        with more_follows(on, few) if self._made(on, before) else nullcontext():
+            self._file.rollback(on, before.settings)
+        if made := self._made(on, before):  # also by a Docker that was started meanwhile
             move = ["sh", "-c", _MOVE_ASIDE, "aside", root, aside, *made]
-            on.run(move, timeout=TIMEOUT).require()
+            with more_follows(on, few):
+                on.run(move, timeout=TIMEOUT).require()
             # A data-root may be a file system of its own, which rollback does not know.
             on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,23 +16,21 @@ from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups
 from docker_lxc_gate.facts.audit import audit_window
+from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice
 from remediation import backup
 from remediation.cli import judged, options, printing
 from remediation.cli.consent import consent
+from remediation.engine.action import SideEffect
 from remediation.engine.apply import Seen, apply_side_effects, require_reversible
 from remediation.engine.apply import apply as apply_plan
 from remediation.engine.errors import NotClean
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.target import Target
-    from docker_lxc_gate.machines.transport import Transport
-    from remediation.engine.action import SideEffect
-    from remediation.engine.plan import Plan
+from remediation.engine.plan import Plan
 
 #: The least time between two looks at the log while apply runs (seconds).
-_OFTEN = 3.0
+_OFTEN = 10.0
 
 
 @click.command(cls=Verb)

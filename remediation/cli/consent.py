@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from docker_lxc_gate.errors import UsageError
 from remediation.cli import printing
-
-if TYPE_CHECKING:
-    from remediation.engine.action import SideEffect
+from remediation.engine.action import SideEffect
 
 
 def consent(side_effects: Sequence[SideEffect | str], *, yes: bool) -> None:

@@ -11,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.read import Read
-    from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.transport import Transport
 
 Before = TypeVar("Before")
 

@@ -12,12 +12,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import RemediationError
-
-if TYPE_CHECKING:
-    from remediation.engine.action import Drift
+from remediation.engine.action import Drift
 
 #: The way out where a run did not end.
 ROLLBACK = "docker-lxc-gate rollback, with the same --target"

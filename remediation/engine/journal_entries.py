@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from remediation.engine.action import Place
 from remediation.engine.journal_format import (
     Accepted,
     After,
@@ -16,9 +17,6 @@ from remediation.engine.journal_format import (
     RolledBack,
     RollingBack,
 )
-
-if TYPE_CHECKING:
-    from remediation.engine.action import Place
 
 
 class Life(StrEnum):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from docker_lxc_gate import foreign, patterns
-from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
+from remediation.engine.action import Place
 
 VERSION = 3
 #: The last commit that rolls back a format that was never released.

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import paramiko
 from typing_extensions import override
@@ -24,6 +23,7 @@ from docker_lxc_gate.errors import (
     too_late,
     too_much,
 )
+from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
 from docker_lxc_gate.machines.ssh.identity import (
     agent_answers,
@@ -41,9 +41,6 @@ from docker_lxc_gate.machines.ssh.known_hosts import (
 from docker_lxc_gate.machines.ssh.ssh_config import Hop, route
 from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Child, Machine, at_most, limit
 from docker_lxc_gate.printable import command
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.ssh.address import SshAddress
 
 # paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

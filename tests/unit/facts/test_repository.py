@@ -161,6 +161,8 @@ def test_checkout_of_roots_that_includes_a_file_of_anothers_is_refused(
     for checked in (repository, linked):
         with naming(FactError, checked, theirs.name):
             checkout(Local(), str(checked))
+        # To read a file, no git runs.
+        assert Local().ask(file_of(str(checked), INSTALL_SCRIPT)) == b"#!/bin/bash\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import Dropped, RemediationError, TransportError, too_late
-from docker_lxc_gate.machines.batch import Ahead, at_once, in_turn, told
+from docker_lxc_gate.machines.batch import Ahead, at_once, in_turn, more_follows, told
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.transport import Inside, Local, Recorded, Transport
 from tests.doubles.answering import Answer, Answering
@@ -183,6 +183,23 @@ def test_change_in_a_container_brings_the_answers_after_it(tmp_path: Path) -> No
     assert ahead.ask(read).text == "after"
     assert len(ran) == 2
     assert [each.exit_code for each in told(ran[1]) or ()] == [3, 0]
+
+
+def test_change_with_more_to_follow_brings_few_answers_and_the_next_look_the_others() -> None:
+    ran: list[CommandResult] = []
+    reads = [unparsed("echo", word) for word in "abc"]
+    ahead = Ahead(container(Recorded(Local(), ran.append)), reads, keep=True)
+    with more_follows(ahead, reads[:1]):
+        ahead.run(["false"])
+        assert ahead.ask(reads[0]).text == "a\n"
+        ahead.run(["true"])
+    assert [len(told(each) or ()) for each in ran] == [2, 2]
+    assert [ahead.ask(each).text for each in reads] == ["a\n", "b\n", "c\n"]
+    assert [len(told(each) or ()) for each in ran[2:]] == [2]
+    ahead.run(["true"])
+    assert len(told(ran[3]) or ()) == 4
+    with more_follows(Local(), reads):  # a machine that asks nothing ahead
+        assert Local().run(["true"]).ok
 
 
 @pytest.mark.parametrize(

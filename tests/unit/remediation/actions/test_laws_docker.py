@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError, RemediationError, too_late
 from docker_lxc_gate.facts import docker
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.batch import Ahead
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
 from remediation.actions.storage_driver import StorageDriver, start_again
@@ -22,7 +24,7 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import Death, comes_back_wherever_killed
+from tests.doubles.death import Death, Died, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import Flag, fail, journal
 from tests.doubles.naming import naming
@@ -274,6 +276,30 @@ def test_apply_carries_images_and_containers_over(it: World, tmp_path: Path) -> 
     (aside,) = (tmp_path / "root").glob("taken-back-*")
     assert (aside / OURS / "mount/diff/file").read_text() == "newer"
     assert (aside / "containers/2-web/config.v2.json").read_text() == f'{{"Driver":"{OURS}"}}'
+
+
+class Looks(Ahead):
+    """Notes how many looks follow each change."""
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+        self.after = [*getattr(self, "after", ()), len(self._again)]
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+
+def test_what_comes_before_the_last_change_of_docker_brings_few_looks(it: World) -> None:
+    """All looks ask Docker's client several times."""
+    it.give()
+    (step,) = it.plan().steps
+    reads = step.action.reads()
+    on = Looks(step.on, [*reads.check, *reads.capture], keep=True)
+    whole = len(on._again)
+    before = step.action.capture(on)
+    step.action.apply_from(on, before)
+    assert on.after == [1, 1, 1, whole, whole]  # stop, write, carry over; start, and its containers
+    on.after.clear()
+    step.action.rollback(on, before)
+    assert on.after == [2, 2, 2, whole]  # stop, remove, move aside; sync
+    assert whole > 5
 
 
 def test_apply_whose_carrying_over_fails_is_rolled_back(it: World, tmp_path: Path) -> None:
@@ -637,6 +663,30 @@ def test_rollback_during_which_docker_was_started_is_not_said_to_be_done(
     roll_back(it.plan())
     assert it.look() == before
     assert it.docker.containers == {"2-web"}
+
+
+def test_rollback_of_a_cut_off_apply_finds_what_a_docker_made_that_was_started_meanwhile(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker had not been started on the new driver yet: there was nothing to move aside."""
+    before, answer = it.look(), it.docker.answer
+    with TemporaryDirectory() as folder:
+        apply(world(folder).plan(death := Death()))
+    written = next(n for n, (argv, _) in enumerate(death.ran, 1) if "restore" in argv)
+    with pytest.raises(Died):
+        apply(it.plan(Death(written, "after")))
+
+    def started(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if "remove" in words:
+            it.docker.start()
+        return answer(words, stdin)
+
+    monkeypatch.setattr(it.docker, "answer", started)
+    with naming(RollbackFailed, "Docker was started during the rollback"):
+        roll_back(it.plan())
+    monkeypatch.undo()
+    roll_back(it.plan())
+    assert it.look() == before
 
 
 def test_rollback_with_a_dockerd_without_a_unit_is_exact(tmp_path: Path) -> None:
