@@ -222,7 +222,7 @@ class Ahead(Layer):
 
     @contextmanager
     def only(self, reads: Iterable[Read[Any]]) -> Iterator[None]:
-        """Ask only these reads after what is run in the context. Nothing is to be expected in it."""
+        """Ask only these reads after what is run in the context. Expect nothing in it."""
         whole, self._again = self._again, dict.fromkeys(read.argv for read in reads)
         try:
             yield
