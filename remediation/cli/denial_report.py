@@ -62,9 +62,10 @@ def text(report: Report) -> None:
     elif not report.doubt:
         if report.source == PASTED:
             printing.tell(f"a denial is a whole line with {MARK}: join one that was wrapped")
+        since = "" if report.tally.since is None else f" since {moment(report.tally.since)}"
         printing.line(
-            f"no denial in {report.source}; that proves nothing by itself, since a quiet 'deny' "
-            "leaves no record"
+            f"no denial in {report.source}{since}; that proves nothing by itself, since a quiet "
+            "'deny' leaves no record"
         )
     for group in report.tally.groups():
         printing.line("")

@@ -176,7 +176,7 @@ class Tally:
         *,
         by_process: bool = False,
     ) -> None:
-        self._owner, self._since, self._by_process = owner, since, by_process
+        self._owner, self.since, self._by_process = owner, since, by_process
         self._kinds: dict[tuple[object, ...], Group] = {}
         self._known: dict[bytes, Group] = {}
         self.provoked = self.imitable = self.unreadable = 0
@@ -267,7 +267,7 @@ class Tally:
         return group
 
     def _too_old(self, at: float | None) -> bool:
-        return self._since is not None and at is not None and at < self._since
+        return self.since is not None and at is not None and at < self.since
 
 
 _DENIED, _KILLED, _STATUS = (b'apparmor="%b"' % word for word in (b"DENIED", b"KILLED", b"STATUS"))

@@ -520,3 +520,5 @@ def test_denials_of_dev_null_are_those_of_an_empty_log() -> None:
     told = CliRunner().invoke(main, ["denials", os.devnull])
     said = f"no denial in {os.devnull}; that proves nothing by itself"
     assert (told.exit_code, told.stdout.startswith(said)) == (0, True)
+    told = CliRunner().invoke(main, ["denials", os.devnull, "--since", "2026-11-02T03:04:05Z"])
+    assert f"no denial in {os.devnull} since 2026-11-02 03:04:05Z; that" in told.stdout
