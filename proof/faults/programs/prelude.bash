@@ -138,7 +138,7 @@ wrap() {
 
 # Runs the shell $2 before pct, if its arguments match $1; "$real" is the original pct.
 wrap_pct() {
-    wrap /usr/sbin/pct "case \"\$*\" in *\" -s \"*) ;; $1) $2 ;; esac; exec \"\$real\" \"\$@\""
+    wrap /usr/sbin/pct "case \"\$*\" in $1) $2 ;; esac; exec \"\$real\" \"\$@\""
 }
 
 restart_docker() { inside systemctl restart docker; }
