@@ -642,50 +642,44 @@ def test_rollback_whose_containers_do_not_start_says_so_and_ends(it: World) -> N
     assert it.plan().journal.entries() == []
 
 
-def test_rollback_during_which_docker_was_started_is_not_said_to_be_done(
-    it: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would know none of its containers, whose settings are still those of the new driver."""
-    Laid(content=b'{"storage-driver": "overlay2"}').at(it.folder / "here/daemon.json")
-    it.give()
-    before, answer = it.look(), it.docker.answer
-    apply(it.plan())
+def roll_back_twice_while_docker_is_started(it: World, word: str) -> None:
+    """Roll back: somebody starts Docker before the command with this word, and it fails; again."""
+    answer = it.docker.answer
 
     def started(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
-        if "aside" in words:
+        if word in words:
             it.docker.start()
         return answer(words, stdin)
 
-    monkeypatch.setattr(it.docker, "answer", started)
-    with naming(RollbackFailed, "Docker was started during the rollback"):
-        roll_back(it.plan())
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(it.docker, "answer", started)
+        with naming(RollbackFailed, "Docker was started during the rollback"):
+            roll_back(it.plan())
     roll_back(it.plan())
+
+
+def test_rollback_during_which_docker_was_started_is_not_said_to_be_done(it: World) -> None:
+    """It would know none of its containers, whose settings are still those of the new driver."""
+    Laid(content=b'{"storage-driver": "overlay2"}').at(it.folder / "here/daemon.json")
+    it.give()
+    before = it.look()
+    apply(it.plan())
+    roll_back_twice_while_docker_is_started(it, "aside")
     assert it.look() == before
     assert it.docker.containers == {"2-web"}
 
 
 def test_rollback_of_a_cut_off_apply_finds_what_a_docker_made_that_was_started_meanwhile(
-    it: World, monkeypatch: pytest.MonkeyPatch
+    it: World,
 ) -> None:
     """Docker had not been started on the new driver yet: there was nothing to move aside."""
-    before, answer = it.look(), it.docker.answer
+    before = it.look()
     with TemporaryDirectory() as folder:
         apply(world(folder).plan(death := Death()))
     written = next(n for n, (argv, _) in enumerate(death.ran, 1) if "restore" in argv)
     with pytest.raises(Died):
         apply(it.plan(Death(written, "after")))
-
-    def started(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
-        if "remove" in words:
-            it.docker.start()
-        return answer(words, stdin)
-
-    monkeypatch.setattr(it.docker, "answer", started)
-    with naming(RollbackFailed, "Docker was started during the rollback"):
-        roll_back(it.plan())
-    monkeypatch.undo()
-    roll_back(it.plan())
+    roll_back_twice_while_docker_is_started(it, "remove")
     assert it.look() == before
 
 
