@@ -19,7 +19,7 @@ from docker_lxc_gate.tables import table
 from remediation import desired, phoenix, plan_file
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import AppArmorProfile
-from remediation.actions.container_options import INSIDE, ContainerOptions
+from remediation.actions.container_options import ContainerOptions
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
@@ -200,7 +200,6 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: P
         options,
         runtime.node,
         (back,),
-        inside=INSIDE,
         machine_of=machine_of,
         machine=options.machine,
         remark=options.remark,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
@@ -23,9 +23,7 @@ from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation import desired
 from remediation.plan_file import GENERATED, PlanFile
-from steps import witness
 from steps.configuration import said_by
-from steps.foreseen import At, foreseen
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -48,7 +46,6 @@ _ERROR = patterns.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax erro
 
 
 @then(parsers.parse('the tunable on the node is "{line}"'))
-@foreseen(node=lambda _: witness.lines(*witness.of_file(desired.TUNABLE_PATH)), of_node=True)
 def tunable_is(node_host: Host, line: str) -> None:
     """Check the file that the plan writes. No profile reads it, and the report says so."""
     file = node_host.file(desired.TUNABLE_PATH)
@@ -70,7 +67,6 @@ _CHANGED = unparsed(
 
 
 @then("AppArmor was loaded after the tunable was written")
-@foreseen(node=lambda _: [_WRITTEN, _ENTRIES, _CHANGED], of_node=True)
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
     written = _microseconds(node.ask(_WRITTEN).require().text)
@@ -83,7 +79,6 @@ def loaded_after_tunable(node: Transport) -> None:
 
 
 @then("AppArmor's last load logged no error")
-@foreseen(node=lambda _: [_ENTRIES, _CHANGED], of_node=True)
 def last_load_was_clean(node: Transport) -> None:
     """A syntax error in another profile stops the load: the message names file and line."""
     entries = _service_log(node)
@@ -154,9 +149,6 @@ def _deployed(profile: str) -> str:
 
 
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
-@foreseen(
-    node=lambda at: witness.lines(*witness.of_file(_deployed(at.words["profile"]))), of_node=True
-)
 def profile_carries_rules(node_host: Host, profile: str) -> None:
     """Check the deployed file; another Then compares it with the repository's."""
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
@@ -169,14 +161,7 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
     evidence.say(" ".join(RULES))
 
 
-def _both_hashes(at: At) -> list[Read[Any]]:
-    profile = at.words["profile"]
-    source = repository.file_of(at.target.repository, f"etc/apparmor/{profile}")
-    return [source, *witness.lines(*witness.of_hash(_deployed(profile)))]
-
-
 @then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
-@foreseen(node=_both_hashes, of_node=True)
 def repository_is_deployed(node: Transport, node_host: Host, target: Target, profile: str) -> None:
     """A later run of phoenix must deploy the same file again."""
     name = f"etc/apparmor/{profile}"
@@ -196,7 +181,6 @@ def _names_in(name: str) -> Read[CommandResult]:
 
 
 @then(parsers.parse('the profile has the name "{name}" in file, kernel and configuration'))
-@foreseen(node=lambda at: [_names_in(at.words["name"]), apparmor.PROFILES, at.written])
 def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     """With a hyphen in one place and an underscore in another, no container can start."""
     try:
@@ -217,10 +201,6 @@ _AT_BOOT = unparsed("systemctl", "is-enabled", "apparmor")
 
 
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
-@foreseen(
-    node=lambda at: [apparmor.PROFILES, apparmor.attachments(at.words["name"]), _AT_BOOT],
-    of_node=True,
-)
 def kernel_enforces(node: Transport, name: str) -> None:
     """The message explains every other mode: complain confines nothing, kill does."""
     mode = apparmor.loaded_profiles(node).get(name)
@@ -241,13 +221,6 @@ def kernel_enforces(node: Transport, name: str) -> None:
 
 
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
-@foreseen(
-    node=lambda at: [
-        apparmor.loaded_policy(at.words["name"]),
-        apparmor.compiled_policy(_deployed(at.words["name"])),
-    ],
-    of_node=True,
-)
 def policy_is_current(node: Transport, name: str) -> None:
     """Compare hashes of the compiled policy: a changed file has no effect before it is loaded."""
     loaded = node.ask(apparmor.loaded_policy(name))
@@ -262,7 +235,6 @@ def policy_is_current(node: Transport, name: str) -> None:
 
 
 @then(parsers.parse('the container\'s first process runs under "{name}", enforced'))
-@foreseen(node=lambda at: at.of_process("attr/apparmor/current"))
 def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """Read the label from the node, because it may read 'unconfined' inside the container."""
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))
@@ -290,7 +262,6 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
 
 
 @then("every process runs under an enforced profile and a seccomp filter")
-@foreseen(node=lambda at: [at.first_process, at.started])
 def every_process_is_confined(
     runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
 ) -> None:
@@ -310,7 +281,6 @@ def every_process_is_confined(
 
 
 @then(parsers.parse('every process runs under "{name}", enforced, and a seccomp filter'))
-@foreseen(node=lambda at: [at.first_process])
 def every_process_runs_under(runtime: Runtime, ctid: int, name: str, proved: set[str]) -> None:
     """Which shows for other plans that it is confined."""
     _require_confined(runtime, ctid, name)
@@ -398,7 +368,6 @@ def _widening(node: Transport, name: str) -> str:
 
 
 @then(parsers.parse('the container is refused what only "{name}" refuses it'))
-@foreseen(node=lambda at: [at.first_process, *_texts(at.words["name"])])
 def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: str) -> None:
     """A program of the node attempts it as the container's root, under its profile.
 

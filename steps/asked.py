@@ -108,7 +108,7 @@ def _without(config: pytest.Config, target: Target) -> frozenset[str]:
     collector = evidence.of(config)
     mark = collector.mark()
     try:
-        runtime = machines.opened(config, target, applied.READS)
+        runtime = machines.opened(config, target)
         return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
     except RemediationError:
         return frozenset()

@@ -21,7 +21,6 @@ from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence
 from steps.docker import DockerRun, cause, said
-from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
     from docker_lxc_gate.formats.id_map import Range
@@ -43,7 +42,6 @@ def process_watch(node: Transport, may_change: bool) -> Iterator[ProcessWatch | 
 
 
 @given("AppArmor's log is watched", target_fixture="window")
-@foreseen(node=lambda at: [at.started])
 def log_is_watched(
     runtime: Runtime,
     ctid: int,

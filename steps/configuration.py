@@ -17,12 +17,11 @@ from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox
 from docker_lxc_gate.formats.container_defects import defects
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import content_of, unparsed
+from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation.edits.container_config import letting_go, with_features
-from steps.foreseen import At, foreseen
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -35,7 +34,6 @@ _OF_ENTRIES = ("container-mount-entry-cut", "container-mount-target-absolute")
 
 
 @then("every mount entry of the container is whole")
-@foreseen(node=lambda at: [at.written, at.started])
 def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     """Check the written and the generated file, before any start fails on a cut entry."""
     written = runtime.configuration(ctid)
@@ -55,14 +53,12 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
 
 
 @then("the container is given the features that the plan names")
-@foreseen(node=lambda at: [at.written])
 def container_is_given_its_features(runtime: Runtime, ctid: int, wanted: PlanFile) -> None:
     """Under the default plan these are plain's; another Then names that plan's own."""
     container_is_given(runtime, ctid, ", ".join(wanted.features))
 
 
 @then(parsers.parse('the container is given "{names}"'))
-@foreseen(node=lambda at: [at.written])
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     """Check Proxmox's features, or their equivalents in plain LXC's configuration in effect.
 
@@ -110,7 +106,6 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 
 
 @then("every line of the container's configuration is in effect")
-@foreseen(node=lambda at: [at.written])
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     """Every line is read, and no decisive option has no effect."""
     written = runtime.configuration(ctid)
@@ -132,7 +127,6 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
 
 
 @then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))
-@foreseen(node=lambda at: [at.written, at.started])
 def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
     """The last assignment wins: an include after it silently replaces the profile."""
     for source in (runtime.configuration(ctid), runtime.effective(ctid)):
@@ -155,7 +149,6 @@ _OPEN_FUSE = unparsed("sh", "-c", program("steps", "open_fuse.sh"), "fuse")
 
 
 @then("the container can open /dev/fuse for reading and writing")
-@foreseen(node=lambda at: [at.first_process], container=lambda _: [_OPEN_FUSE])
 def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> None:
     """Open it, because the device may exist and be refused.
 
@@ -180,17 +173,7 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     evidence.say(f"/dev/fuse is {seen}")
 
 
-def _proxmoxs_list(at: At) -> str:
-    return at.runtime.started_path(at.target.ctid).removesuffix("config") + "rules.seccomp"
-
-
 @then("its seccomp list refuses what LXC's own list refuses")
-@foreseen(
-    node=lambda at: [
-        *(at.written, at.started, content_of(_proxmoxs_list(at))),
-        confinement.filter_changed(at.runtime, at.target.ctid),
-    ]
-)
 def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int, wanted: PlanFile) -> None:
     """A list that refuses nothing makes a filter, too; the one of the container's start counts.
 
@@ -221,7 +204,6 @@ def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int, wanted: P
 
 
 @then("what LXC mounts read-only by default is read-only in the container")
-@foreseen(node=lambda at: [at.written, at.started, *at.of_process("mountinfo")])
 def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
     """``/proc/sys``, and ``/sys`` with ``sys:mixed``, which Proxmox adds unless ``force_rw_sys=1``.
 

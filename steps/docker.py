@@ -6,7 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
@@ -16,13 +16,10 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict import evidence
-from steps.foreseen import At, foreseen
-from steps.witness import lines
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
@@ -72,11 +69,7 @@ def run_docker(container: Transport, *words: str) -> CommandResult:
     return container.run(["docker", *words], timeout=PATIENCE)
 
 
-_ACTIVE, _ENABLED = "systemctl is-active docker", "systemctl is-enabled docker.service"
-
-
 @then("Docker is running and starts at boot")
-@foreseen(container=lambda _: lines("test -d /run/systemd/system/", _ACTIVE, _ENABLED))
 def docker_runs(container_host: Host, proved: set[str]) -> None:
     """Ask systemd."""
     if _RUNS in proved:
@@ -86,7 +79,7 @@ def docker_runs(container_host: Host, proved: set[str]) -> None:
     runs = container_host.service("docker").is_running
     assert runs or container_host.exists("dockerd"), NO_DOCKER
     assert runs, f"Docker is not running in the container: {_why_down(container_host)}"
-    at_boot = container_host.run(_ENABLED).stdout.strip()
+    at_boot = container_host.run("systemctl is-enabled docker.service").stdout.strip()
     assert at_boot == "enabled", (
         f"Docker runs, but does not start at boot ({at_boot}): systemctl enable docker"
     )
@@ -112,13 +105,7 @@ _UNIT = unparsed("systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDa
 _INFO = unparsed("docker", "info", "-f", "{{json .}}", timeout=PATIENCE)
 
 
-def _engine(at: At) -> list[Read[Any]]:
-    """Return what the steps of the driver ask: no ``docker info`` that might start Docker."""
-    return [_UNIT, *([_INFO] if at.dockerd else [])]
-
-
 @then("Docker's driver is one of those that do not copy layers")
-@foreseen(node=lambda at: [at.first_process], container=_engine)
 def driver_does_not_copy(
     container: Transport, runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
 ) -> None:
@@ -131,7 +118,6 @@ def driver_does_not_copy(
 
 
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
-@foreseen(node=lambda at: [at.first_process], container=_engine)
 def storage_driver_is(
     container: Transport, runtime: Runtime, ctid: int, driver: str, proved: set[str]
 ) -> None:
@@ -153,8 +139,6 @@ def _require_driver(
         "context show)"
     )
     engine = daemon.info()
-    if _otherwise(engine, told):  # what was foreseen may be older than this dockerd
-        told = _told(container)
     assert not engine.snapshotter or _CONTAINERDS in drivers, (
         f"Docker uses the containerd image store ({engine.snapshotter!r}), not the graph driver "
         f"{' or '.join(drivers)}"
@@ -179,12 +163,10 @@ def _require_driver(
 
 def _told(container: Transport) -> dockerd.Info:
     """Return what ``docker info`` says: a look, since the step before found Docker running."""
-    for _ in range(2):  # what was foreseen may be older
-        answer = container.ask(_INFO)
-        told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
-        if told.driver:
-            return told
-    raise AssertionError(f"Docker does not answer: {cause(said(answer))}")
+    answer = container.ask(_INFO)
+    told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
+    assert told.driver, f"Docker does not answer: {cause(said(answer))}"
+    return told
 
 
 def _changed_since(unit: str, daemon: dockerd.Daemon) -> str:

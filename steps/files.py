@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
@@ -21,11 +20,8 @@ from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
 from remediation.edits.daemon_json import READS_MARKS, mark, parse
-from remediation.engine.journal import stored
 from remediation.phoenix.description import template_of
 from remediation.provision import of_template
-from steps.foreseen import At, foreseen
-from steps.witness import lines, of_file, of_package
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -37,25 +33,14 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 
-def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:
-    """Return what :func:`_script` asks of a script of the repository."""
-
-    def reads(at: At) -> list[Read[Any]]:
-        place = at.target.repository
-        return [repository.file_of(place, script), repository.parsed_by_bash(place, script)]
-
-    return reads
-
-
 def _script(node: Transport, target: Target, path: str) -> str:
     """Return a script of the repository without comments; bash must be able to parse it."""
     full = f"{target.repository}/{path}"
-    content = node.ask(repository.file_of(target.repository, path))
-    if content is None:
+    script = node.ask(repository.script(target.repository, path))
+    if script is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
-    parsed = node.ask(repository.parsed_by_bash(target.repository, path))
-    assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
-    bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", content.decode(errors="replace"))
+    assert not script.defect, f"{full} is no valid bash: {script.defect}"
+    bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", script.content.decode(errors="replace"))
     return without_documents(bare)
 
 
@@ -77,7 +62,6 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
-@foreseen(node=_read_of(phoenix.SETUP_SCRIPT), of_node=True)
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
@@ -93,7 +77,6 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
 
 
 @then("the install script stops at the first error")
-@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT), of_node=True)
 def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` must come before the first command that could fail."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
@@ -104,7 +87,6 @@ def install_script_stops(node: Transport, target: Target) -> None:
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
-@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT), of_node=True)
 def install_script_installs_once(node: Transport, target: Target) -> None:
     """The check must read dpkg's status: ``dpkg -l | grep`` also matches removed packages."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
@@ -121,7 +103,6 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 
 
 @then("every command for the container runs in the container")
-@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT), of_node=True)
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
@@ -139,14 +120,7 @@ def install_script_enters(node: Transport, target: Target) -> None:
     )
 
 
-def _its_status(at: At) -> list[Read[Any]]:
-    asked = (at.words["package"], "dpkg")
-    of_each = (line for name in asked for line in of_package(name, version=False))
-    return [*lines(*of_each)]
-
-
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
-@foreseen(node=_its_status, container=lambda at: lines(*of_package(at.words["package"])))
 def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
     """Ask testinfra on both sides; dpkg itself proves that the node's packages can be read."""
     if not node_host.package("dpkg").is_installed:
@@ -160,10 +134,6 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 
 
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
-@foreseen(
-    node=lambda at: [at.first_process],
-    container=lambda at: [*lines(*of_file(desired.DAEMON_JSON)), *_validation(at.dockerd)],
-)
 def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
     """Docker reads this file at its start, and does not start if it cannot read it."""
     daemon = dockerd.find(runtime, ctid)
@@ -239,14 +209,6 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
 
 
 @then("daemon.json kept the user's other settings")
-@foreseen(
-    node=lambda at: [
-        at.first_process,
-        stored(),
-        repository.file_of(at.target.repository, phoenix.CONTAINERS),
-    ],
-    container=lambda _: lines(*of_file(desired.DAEMON_JSON)),
-)
 def daemon_json_kept(
     container_host: Host, node: Transport, runtime: Runtime, target: Target
 ) -> None:

@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ import pytest
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
-from docker_lxc_gate.machines.batch import Shared
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict.requirements import CATALOGUE
@@ -22,13 +21,10 @@ from remediation import plan_file
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, planned, provision
 from steps import rollback, versions, witness
-from steps.foreseen import Foresight
 
 if TYPE_CHECKING:
-    from pytest_bdd.parser import Step
     from testinfra.host import Host
 
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -39,11 +35,7 @@ TARGETS = pytest.StashKey["list[Target]"]()
 #: What manages the containers of each target; the nodes by address; what closes the connections.
 _OPENED = pytest.StashKey["dict[Target, Runtime]"]()
 _NODES = pytest.StashKey["dict[object, Transport]"]()
-#: What steps of the node alone were answered, by node, in a run that changes nothing.
-_ANSWERS = pytest.StashKey["dict[object, dict[Any, Any]]"]()
 _OPEN = pytest.StashKey[ExitStack]()
-#: What the scenarios of each target will ask, of a target that was connected to.
-_FORESIGHT = pytest.StashKey["dict[Target, Foresight]"]()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -58,39 +50,16 @@ def ask_about(config: pytest.Config, target: Target) -> None:
     about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
 
 
-def opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = ()) -> Runtime:
-    """Return what manages a target's containers, over one connection a node for the whole run.
-
-    Args:
-        config: holds the connection.
-        target: the target.
-        reads: are asked when it is connected to, since they are wanted next.
-    """
+def opened(config: pytest.Config, target: Target) -> Runtime:
+    """Return what manages a target's containers, over one connection a node for the whole run."""
     runtimes = config.stash.setdefault(_OPENED, {})
     if target not in runtimes:
-        layers: list[Shared] = []
-
-        def beneath(node: Transport) -> Transport:
-            answers = config.stash.setdefault(_ANSWERS, {}).setdefault((*key, target.sudo), {})
-            layers.append(Shared(node, None if changes_allowed(config) else answers))
-            return layers[0]
-
         nodes, key = config.stash.setdefault(_NODES, {}), (target.place, target.address)
         if key not in nodes:
             reached = connect.connected(target, lab=lab_address, tell=teller(config))
             nodes[key] = config.stash.setdefault(_OPEN, ExitStack()).enter_context(reached)
-        runtimes[target] = connect.runtime_on(
-            nodes[key],
-            target,
-            listener=evidence.of(config).record,
-            reads=[*reads, *versions.ON_NODE],
-            beneath=beneath,
-        )
-        for shared in layers:
-            foresight = Foresight(
-                runtimes[target], target, shared, inside=[versions.INSIDE, versions.ROOT]
-            )
-            config.stash.setdefault(_FORESIGHT, {})[target] = foresight
+        listener = evidence.of(config).record
+        runtimes[target] = connect.runtime_on(nodes[key], target, listener=listener)
     return runtimes[target]
 
 
@@ -106,24 +75,6 @@ def teller(config: pytest.Config) -> Callable[[str], None]:
                 reporter.write_line(f"    {one_line(evidence.redact(line))}")
 
     return tell
-
-
-def pytest_bdd_before_step(request: pytest.FixtureRequest) -> None:
-    """Foresee what this scenario and the read-only ones after it ask, before their fixtures do."""
-    if foresight := _foresight(request.config, request.node):
-        foresight.of_scenario(request.node, target_of)
-
-
-def pytest_bdd_before_step_call(request: pytest.FixtureRequest, step: Step) -> None:
-    """Foresee it if the fixtures have only now connected, and let each answer serve a step once."""
-    if foresight := _foresight(request.config, request.node):
-        foresight.of_scenario(request.node, target_of)
-        foresight.of_step(request.node, step)
-
-
-def _foresight(config: pytest.Config, item: pytest.Item) -> Foresight | None:
-    target = target_of(item)
-    return config.stash.get(_FORESIGHT, {}).get(target) if target else None
 
 
 def target_of(item: pytest.Item) -> Target | None:

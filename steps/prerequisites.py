@@ -16,13 +16,11 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
 from docker_lxc_gate.facts import prerequisites, repository
 from docker_lxc_gate.facts.backup_archives import left_out
-from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.backup import make_backup, may_freeze, vzdump
 from remediation.docker_data import judged, shown
 from steps.audit import seen
-from steps.foreseen import foreseen
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.audit import audit_window
@@ -61,7 +59,6 @@ def backups_are_listed(
 
 
 @then("a recent backup of the container was finished, and is whole if it was read to its end")
-@foreseen(node=lambda at: [at.written])
 def container_is_backed_up(
     node: Transport,
     backups: backup.Backups,
@@ -74,7 +71,7 @@ def container_is_backed_up(
     The configuration in it must be this container's, because anyone can rename a file. vzdump
     leaves out most mount points: Docker's data must not be on one.
     """
-    node, ctid = Ahead(node, keep=True), target.ctid
+    ctid = target.ctid
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     hours = target.backup_age
     found, defects = backup.newest_sound(node, backups.container, hours, ours, read=reads_archives)
@@ -101,7 +98,6 @@ def container_is_backed_up(
 
 
 @then("a recent backup of the node's configuration can be read to its end")
-@foreseen(of_node=True)
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """Check the archive of the node's /etc, with /etc/pve on Proxmox."""
     found, defects = backup.newest_sound(node, backups.etc, target.backup_age)
@@ -134,7 +130,6 @@ def _not_backed_up(
 
 
 @given("the repository is asked for its state", target_fixture="checkout")
-@foreseen(of_node=True)
 def repository_is_asked(node: Transport, target: Target) -> Checkout | None:
     """Run git, which writes nothing; None if there is no repository."""
     return repository.checkout(node, target.repository)
@@ -163,7 +158,6 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
 
 
 @then("it stands at its upstream's commit")
-@foreseen(of_node=True)
 def is_current(node: Transport, checkout: Checkout) -> None:
     """Query the upstream itself, because the last fetch may be old."""
     if not checkout.upstream:
@@ -178,7 +172,6 @@ def is_current(node: Transport, checkout: Checkout) -> None:
 
 
 @given("the node is asked as whom it lets us in", target_fixture="access")
-@foreseen(node=lambda _: [prerequisites.WHO], of_node=True)
 def node_is_asked(node: Transport) -> Access:
     """Run id(1), over the same transport as all commands."""
     return prerequisites.access(node)
@@ -196,7 +189,6 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 
 @given("the containers that the change reaches are known", target_fixture="affected")
-@foreseen(of_node=True)
 def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """Find them by profile, or by the features that Docker needs."""
     return prerequisites.affected(runtime, desired.PROFILE, ctid)

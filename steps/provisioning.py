@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
@@ -14,13 +14,10 @@ from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.verdict import evidence
 from remediation.provision import Provisioned, provision
 from steps.docker import NO_DOCKER
-from steps.foreseen import At, foreseen
-from steps.witness import lines, of_package, of_program
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from docker_lxc_gate.machines.read import Read
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
 
@@ -59,14 +56,7 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
     assert state == "running", f"container {ctid} is {state} after {created.how}"
 
 
-def _packages(_: At) -> list[Read[Any]]:
-    first, *others = _DOCKERS
-    asked = [line for name in others for line in of_package(name, version=False)]
-    return [*lines(*of_package(first), *asked, *of_program("docker"))]
-
-
 @then("Docker is installed in the container")
-@foreseen(container=_packages)
 def docker_is_installed(container_host: Host) -> None:
     """A failed feature script leaves a container without Docker."""
     packages = [container_host.package(name) for name in _DOCKERS]

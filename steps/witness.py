@@ -12,16 +12,12 @@ from testinfra.host import Host
 from testinfra.modules import modules
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.read import Read, unparsed
 
 if TYPE_CHECKING:
     from testinfra.backend import base as backend
 
-    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.transport import Transport
 
-#: testinfra's first commands on every machine.
-_FIRST = ("uname -s", "cat /etc/os-release", "uname -m")
 #: For each shell line (seconds).
 _PATIENCE = 120.0
 #: What testinfra raises if a machine does not answer its first commands as a system that it knows.
@@ -47,32 +43,6 @@ class _Host(Host):  # type: ignore[misc]
                 f"testinfra does not know the system of {self.backend.hostname}, and cannot look "
                 f"at its {name}: uname -s and /etc/os-release there say something unexpected"
             ) from error
-
-
-def lines(*asked: str) -> list[Read[CommandResult]]:
-    """Return the reads of shell lines, in testinfra's own words, and of those it asks first."""
-    return [unparsed("sh", "-c", line, timeout=_PATIENCE) for line in (*_FIRST, *asked)]
-
-
-def of_file(path: str) -> list[str]:
-    """Return testinfra's shell lines for a file's existence and content."""
-    return [f"test -e {path}", f"cat -- {path}"]
-
-
-def of_hash(path: str) -> list[str]:
-    """Return testinfra's shell lines for a file's existence and hash."""
-    return [f"test -e {path}", f"sha256sum {path} | cut -d ' ' -f 1"]
-
-
-def of_package(name: str, *, version: bool = True) -> list[str]:
-    """Return testinfra's shell lines for a package's state and version."""
-    fields = ("${Status}", "${Status} ${Version}")[: 1 + version]
-    return [f"dpkg-query -f '{field}' -W {name}" for field in fields]
-
-
-def of_program(name: str) -> list[str]:
-    """Return testinfra's shell lines for a program's existence."""
-    return [f"command -v {each}" for each in ("command", name)]
 
 
 class TransportBackend(BaseBackend):  # type: ignore[misc]

@@ -14,7 +14,6 @@ from pytest_bdd import given, then, when
 from docker_lxc_gate import patterns, printable
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lab.docker_images import workload as built
-from docker_lxc_gate.machines.batch import in_turn
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
@@ -45,8 +44,13 @@ def _perl(name: str) -> list[str]:
 
 
 def _docker(container: Transport, *commands: list[str]) -> list[CommandResult]:
-    """Run commands in one round trip; return their results up to the first that failed."""
-    return in_turn(container, [tuple(each) for each in commands], timeout=PATIENCE)
+    """Run commands one after the other; return their results up to the first that failed."""
+    results: list[CommandResult] = []
+    for command in commands:
+        results.append(container.run(command, timeout=PATIENCE))
+        if not results[-1].ok:
+            break
+    return results
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from docker_lxc_gate.doctor.upgrade_pairs import PAIRS, Where
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, TransportError, Unreachable
 from docker_lxc_gate.lint import finding
-from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.tables import table
 
@@ -85,17 +84,16 @@ class Answers:
 
 
 def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
-    """Ask a machine all of these in one round trip.
+    """Ask a machine all of these.
 
     Raises Dropped if the connection was cut, Unreachable if there is none.
     """
     wanted = list(dict.fromkeys(reads))
-    ahead = Ahead(on, wanted)
     found: dict[Read[Any], object] = {}
     failed = 0
     for read in wanted:
         try:
-            found[read] = ahead.ask(read)
+            found[read] = on.ask(read)
             failed = 0
         except (Dropped, Unreachable):
             raise

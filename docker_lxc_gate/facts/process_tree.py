@@ -11,12 +11,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Hold, Transport, at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
 from docker_lxc_gate.printable import one_line
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.child import Hold
 
 _NOTE = program("docker_lxc_gate.facts", "process_notes.pl")
 #: Limit for the notes (bytes): a process takes some ten.

@@ -28,6 +28,8 @@ _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
 _FLAGS = frozenset({"h", "S", "s"})
 _OWNER = program("docker_lxc_gate.facts", "checkout_owner.sh")
+#: Prints a file and lets bash parse it; exits with 1 if bash cannot.
+_PARSED, _NO_FILE = 'cat -- "$1" || exit 3; exec bash -n -- "$1"', 3
 _UPSTREAM = program("docker_lxc_gate.facts", "git_upstream.sh")
 
 
@@ -100,16 +102,33 @@ def file_of(path: str, name: str) -> Read[bytes | None]:
             return None
         return answer.require().stdout
 
-    return Read(_by_owner(path, name, "cat"), parse)
+    return Read(_by_owner(path, name, "cat", "--"), parse)
 
 
-def parsed_by_bash(path: str, name: str) -> Read[CommandResult]:
-    """Read what bash says of the syntax of a script; see :func:`file_of`."""
-    return Read(_by_owner(path, name, "bash", "-n"), _require_safe)
+@dataclass(frozen=True)
+class Script:
+    """A script of the checkout; what bash says of its syntax, empty if it is correct."""
+
+    content: bytes
+    defect: str
+
+
+def script(path: str, name: str) -> Read[Script | None]:
+    """Read a script and let bash parse it; see :func:`file_of`."""
+
+    def parse(answer: CommandResult) -> Script | None:
+        if _require_safe(answer).exit_code == _NO_FILE and ABSENT in answer.stderr:
+            return None
+        if answer.exit_code == _NO_FILE:
+            answer.require()
+        said = answer.stderr.decode(errors="replace").strip()
+        return Script(answer.stdout, "" if answer.ok else said or "bash cannot parse it")
+
+    return Read(_by_owner(path, name, "sh", "-c", _PARSED, "parsed"), parse)
 
 
 def _by_owner(path: str, name: str, *argv: str) -> tuple[str, ...]:
-    return ("sh", "-c", _OWNER, "owner", path, name, *argv, "--")
+    return ("sh", "-c", _OWNER, "owner", path, name, *argv)
 
 
 def upstream_commit(node: Transport, found: Checkout) -> str:

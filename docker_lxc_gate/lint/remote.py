@@ -14,7 +14,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
 from docker_lxc_gate.lint.finding import Kind, Source
-from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.read import ABSENT
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.runtime.base import Runtime
@@ -32,8 +31,8 @@ _DOCKER = (
     ("/etc/systemd/system/docker.service.d", 1, "*.conf"),
 )
 _LISTED = patterns.compile(r"(?s)(?:([0-7]{1,4}) )?(/[^\0]*)")
-#: So many files are asked for in one round trip; a list of names may be so long (bytes).
-_TOGETHER, _LONGEST = 40, 8 << 20
+#: A list of names may be so long (bytes).
+_LONGEST = 8 << 20
 #: A guest has no more files of Docker's than that, unless it wants to keep us busy.
 _MOST_IN_GUEST = 100
 
@@ -140,11 +139,7 @@ def _listed(
 
 
 def _contents(on: Transport, paths: list[str]) -> Iterator[tuple[str, bytes]]:
-    for first in range(0, len(paths), _TOGETHER):
-        some = paths[first : first + _TOGETHER]
-        told = {each.argv[-1]: each for each in at_once(on, [("cat", "--", path) for path in some])}
-        for path in some:
-            result = told.get(path)
-            content = result.stdout if result and result.ok else on.read(path)
-            if content is not None:
-                yield path, content
+    for path in paths:
+        content = on.read(path)
+        if content is not None:
+            yield path, content

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 from docker_lxc_gate.errors import TransportError, UsageError
-from docker_lxc_gate.machines.read import Read, is_directory, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.runtime.base import Runtime
@@ -28,19 +26,18 @@ def opened(
     lab: Callable[[Callable[[str], None]], SshAddress] | None = None,
     listener: Callable[[CommandResult], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
-    reads: Iterable[Read[Any]] = (),
 ) -> Iterator[Runtime]:
     """Connect to a target's node, yield its runtime, and close the connection afterwards.
 
     ``lab`` brings up the lab and returns the address of its node; it is given ``tell``, which is
     called with one line before each long operation. The ``listener`` is called with the result of
-    every command. ``reads`` will be wanted next, so the node is asked them in the same round trip.
+    every command.
 
     Raises TransportError if the node cannot be reached, does not give us root, or has no runtime,
     and UsageError if the target is the lab, and ``lab`` is not given.
     """
     with connected(target, lab=lab, tell=tell) as raw:
-        yield runtime_on(raw, target, listener=listener, reads=reads)
+        yield runtime_on(raw, target, listener=listener)
 
 
 @contextmanager
@@ -52,7 +49,8 @@ def connected(
 ) -> Iterator[Transport]:
     """Connect to a target's node, as :func:`opened`; yield what reaches it as its user."""
     if target.place == "local":
-        yield Local()
+        with closing(Local()) as here:
+            yield here
         return
     address = target.address
     if address is None:
@@ -74,19 +72,12 @@ def runtime_on(
     target: Target,
     *,
     listener: Callable[[CommandResult], None] = lambda _: None,
-    reads: Iterable[Read[Any]] = (),
-    beneath: Callable[[Transport], Transport] = lambda node: node,
 ) -> Runtime:
-    """Return the runtime of a target whose node ``raw`` reaches, in one round trip.
-
-    ``beneath`` wraps the node below ``listener``, as
-    :class:`docker_lxc_gate.machines.batch.Shared` does. Raises as :func:`opened`.
-    """
-    kind, programs = Lxc if target.runtime == "lxc" else Pct, _PROGRAMS[target.runtime]
-    finding = unparsed("sh", "-c", " || ".join(f"command -v {name}" for name in programs))
-    ours = [finding, kind.reads(target.ctid), is_directory(target.repository)]
-    node = Recorded(beneath(as_root(raw, sudo=target.sudo, reads=[*ours, *reads])), listener)
-    found = node.ask(finding)
+    """Return the runtime of a target whose node ``raw`` reaches. Raises as :func:`opened`."""
+    programs = _PROGRAMS[target.runtime]
+    finding = " || ".join(f"command -v {name}" for name in programs)
+    node = Recorded(as_root(raw, sudo=target.sudo), listener)
+    found = node.look(["sh", "-c", finding])
     if not found.ok:
         tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
         raise TransportError(

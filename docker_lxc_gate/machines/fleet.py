@@ -13,16 +13,16 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import guest_root
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.batch import Argv
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
+
+Argv = tuple[str, ...]
 
 ALL = "/all"
 _HAS_DOCKER = program("docker_lxc_gate.machines", "has_docker.pl")
@@ -33,8 +33,6 @@ _DOCKERS = (
 )
 #: As timeout(1) ends.
 _NO_ANSWER = 124
-#: So many containers are asked about in one round trip.
-_TOGETHER = 20
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -75,7 +73,7 @@ def node_of(text: str, file: Path | None) -> Target | None:
 
 
 def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
-    """Return the containers of a node, in a few round trips; their state is asked, and no pct.
+    """Return the containers of a node. No ``pct`` is started: LXC is asked for their state.
 
     The ``name`` is the node's, as the command line has it. Without a ``tag`` of Proxmox's, those
     with Docker are asked, and only a container that is known to have none is left out. Raises
@@ -87,7 +85,7 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
         tagged = [ctid for ctid, content in files.items() if tag in _tags(content)]
         return Listing(name, tuple(tagged), tuple(sorted({*ctids} - {*tagged})))
     first = {ctid: runtime.first_process(ctid) for ctid in ctids}
-    answers = _answers(node, [each.argv for each in first.values()])
+    answers = {each.argv: _answer(node, each.argv) for each in first.values()}
     pids = {ctid: read.parse(answers[read.argv]) for ctid, read in first.items()}
     stopped = [c for c, read in first.items() if not pids[c] and _is_stopped(answers[read.argv])]
     looks = {
@@ -95,7 +93,7 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
         for ctid, pid in pids.items()
         if pid
     }
-    found = _answers(node, [*looks.values()])
+    found = {argv: _answer(node, argv) for argv in looks.values()}
     without = [c for c, argv in looks.items() if found[argv].exit_code == guest_root.ABSENT]
     asked = [ctid for ctid in ctids if ctid not in {*without, *stopped}]
     return Listing(name, tuple(asked), tuple(without), tuple(stopped))
@@ -105,13 +103,6 @@ def targets(node: Target, listing: Listing) -> Iterator[Target]:
     """Yield a target for each container that is asked about; none may be created there."""
     for ctid in listing.asked:
         yield structs.replace(node, ctid=ctid, reserved=())
-
-
-def _answers(node: Transport, argvs: list[Argv]) -> dict[Argv, CommandResult]:
-    """Run commands that only look, many in one round trip; those it leaves out alone."""
-    parts = (argvs[at : at + _TOGETHER] for at in range(0, len(argvs), _TOGETHER))
-    answers = {each.argv: each for part in parts for each in at_once(node, part)}
-    return {argv: answers.get(argv) or _answer(node, argv) for argv in argvs}
 
 
 def _answer(node: Transport, argv: Argv) -> CommandResult:

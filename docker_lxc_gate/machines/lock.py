@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -29,7 +29,10 @@ from docker_lxc_gate.errors import LockedError, TransportError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import RUN_ID, RUN_MARK, Hold, Transport
+from docker_lxc_gate.machines.transport import RUN_ID, RUN_MARK, Transport
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.child import Hold
 
 PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ _TURNS = 16
 
 class TooMuch(Exception):
     """An output is longer than its limit."""
+
+    def __str__(self) -> str:
+        return "its output is too long"
+
+
+class Late(Exception):
+    """A deadline has passed."""
 
 
 #: These end a program: all that it started ends first.
@@ -137,45 +145,70 @@ def converse(
     """Feed a process, read both its outputs to their end, and return them after its exit.
 
     The ``deadline`` is on the monotonic clock (seconds), the ``limit`` is each output's (bytes).
-    Raises TimeoutError if the process, or another one that holds its outputs open, did not end in
-    time, and TooMuch if an output is longer.
+    Raises Late if the process, or another one that holds its outputs open, did not end in time, and
+    TooMuch if an output is longer.
     """
-    said = {process.stdout: bytearray(), process.stderr: bytearray()}
-    rest = memoryview(stdin)
-    with selectors.DefaultSelector() as streams:
-        for stream in said:
-            streams.register(_there(stream), selectors.EVENT_READ)
-        given = _there(process.stdin)
-        if rest:
-            os.set_blocking(given.fileno(), False)
-            streams.register(given, selectors.EVENT_WRITE)
-        else:
-            given.close()
-        while streams.get_map():
-            if (left := deadline - time.monotonic()) <= 0:
-                raise TimeoutError
-            for key, _ in streams.select(left):
-                stream = _there(key.fileobj)
-                if stream is given:
-                    rest = rest[_sent(key.fd, rest) :]
-                    ended = not rest
-                else:
-                    ended = not _heard(key.fd, said[stream], limit)
-                if ended:
-                    streams.unregister(stream)
-                    stream.close()
+    outputs = exchange(process, stdin, deadline=deadline, limit=limit)
     try:
         process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired as error:
-        raise TimeoutError from error
-    out, err = said.values()
+        raise Late from error
+    return outputs
+
+
+def exchange(
+    process: subprocess.Popen[bytes],
+    stdin: bytes,
+    *,
+    deadline: float,
+    limit: int,
+    until: Callable[[bytearray, bytearray], bool] | None = None,
+) -> tuple[bytes, bytes]:
+    """Feed a process and return both its outputs, when ``until`` accepts them, or at their end.
+
+    Its input stays open for more if there is an ``until``. Raises as :func:`converse`.
+    """
+    out, err, rest = bytearray(), bytearray(), _Rest(stdin)
+    with selectors.DefaultSelector() as waiting:
+        for stream, said in ((process.stdout, out), (process.stderr, err)):
+            if not _there(stream).closed:
+                heard = partial(_heard, said=said, limit=limit)
+                waiting.register(_there(stream), selectors.EVENT_READ, heard)
+        given = _there(process.stdin)
+        os.set_blocking(given.fileno(), False)
+        waiting.register(given, selectors.EVENT_WRITE, rest.sent)
+        while waiting.get_map() and not (until and until(out, err)):
+            if (left := deadline - time.monotonic()) <= 0:
+                raise Late
+            for key, _ in waiting.select(left):
+                if key.data(key.fd):
+                    continue
+                waiting.unregister(key.fileobj)
+                if key.fileobj is not given or until is None:
+                    _there(key.fileobj).close()
     return bytes(out), bytes(err)
+
+
+class _Rest:
+    """What a process has still to be fed."""
+
+    def __init__(self, stdin: bytes) -> None:
+        self._rest = memoryview(stdin)
+
+    def sent(self, descriptor: int) -> bool:
+        """Write what fits; return whether there is more. What nobody reads is dropped."""
+        with suppress(BlockingIOError):
+            try:
+                self._rest = self._rest[os.write(descriptor, self._rest[:_CHUNK]) :]
+            except BrokenPipeError:
+                self._rest = self._rest[:0]
+        return bool(self._rest)
 
 
 def first_line(process: subprocess.Popen[bytes], *, deadline: float) -> bytes:
     """Return a process's first line with its line feed, or its output if it ended without one.
 
-    Raises TimeoutError if neither came in time.
+    Raises Late if neither came in time.
     """
     said, stream = bytearray(), _there(process.stdout)
     with selectors.DefaultSelector() as streams:
@@ -183,7 +216,7 @@ def first_line(process: subprocess.Popen[bytes], *, deadline: float) -> bytes:
         while b"\n" not in said and len(said) < _CHUNK:
             left = deadline - time.monotonic()
             if left <= 0 or not streams.select(left):
-                raise TimeoutError
+                raise Late
             if not (chunk := os.read(stream.fileno(), _CHUNK)):
                 break
             said += chunk
@@ -203,16 +236,6 @@ def _heard(descriptor: int, said: bytearray, limit: int) -> bool:
     if len(said) > limit:
         raise TooMuch
     return bool(chunk)
-
-
-def _sent(descriptor: int, rest: memoryview) -> int:
-    """Write what fits; if the process has closed its input, drop the rest."""
-    try:
-        return os.write(descriptor, rest[:_CHUNK])
-    except BlockingIOError:
-        return 0
-    except BrokenPipeError:
-        return len(rest)
 
 
 def end(process: subprocess.Popen[bytes], patience: float) -> None:
@@ -243,6 +266,18 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
         if each is not None:
             with suppress(OSError):  # input that it did not read
                 each.close()
+
+
+def hang_up(process: subprocess.Popen[bytes]) -> None:
+    """Close a shell's input and outputs, and wait a moment for its end; then terminate it."""
+    for stream in (process.stdin, process.stdout, process.stderr):
+        _there(stream).close()
+    for number in (0, signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):  # sudo's process is root's
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+            return
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -1,8 +1,7 @@
 """A question to a machine, as a value: what is run, and what its answer means.
 
-A read only looks. So it can be asked together with others in one round trip
-(:mod:`docker_lxc_gate.machines.batch`), answered in a test without a machine, and run whenever it
-is convenient: cut off, it leaves nothing behind.
+A read only looks. So it can be answered in a test without a machine, and asked once more if its
+shell has ended: cut off, it leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Generic, TypeVar
 
 from docker_lxc_gate.machines.result import CommandResult
 
-#: What a program says of a file that does not exist, with ``LC_ALL=C``.
+#: What a program says of a file that does not exist: root's commands have English messages.
 ABSENT = b"No such file or directory"
 
 T_co = TypeVar("T_co", covariant=True)
@@ -52,4 +51,4 @@ def content_of(path: str, limit: int | None = None) -> Read[bytes | None]:
             return None
         return result.require().stdout
 
-    return Read(("env", "LC_ALL=C", "cat", "--", path), parse, limit=limit)
+    return Read(("cat", "--", path), parse, limit=limit)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
-from docker_lxc_gate.machines.batch import Ahead
-from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Inside, Transport
 
@@ -23,14 +18,13 @@ _REFUSED = patterns.compile(
 _USER = patterns.compile(r"[\w.$@\\-]+")
 
 
-def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> Transport:
+def as_root(raw: Transport, *, sudo: bool) -> Transport:
     """Return a node whose commands run as root and end there when their deadline passes.
 
     ``raw`` runs argv there as the user that logged in, and ``sudo`` is whether that takes ``sudo
-    -n``. Who we are is asked once, here, along with ``reads``, which will be asked next. Each
-    command stands in the node's list of processes as ``timeout -k GRACE SECONDS env
-    DOCKER_LXC_GATE_RUN=RUN_ID …``. Raises TransportError if the user is not root and does not
-    become it.
+    -n``. Who we are is asked once, here. In ``ps`` on the node, each command shows up as ``timeout
+    -k GRACE SECONDS env DOCKER_LXC_GATE_RUN=RUN_ID …``. Raises TransportError if the user is not
+    root and does not become it.
     """
     prefix = ["sudo", "-n", "--"] if sudo else []
 
@@ -39,10 +33,8 @@ def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> T
         if sudo and result.exit_code and _REFUSED.search(said):
             raise _refused(raw, said)
 
-    me = unparsed("id", "-u")
-    inside = Inside(raw, raw.machine, lambda argv: [*prefix, *argv], examine, marked=True)
-    node = Ahead(inside, [me, *reads])
-    who = node.ask(me)
+    node = Inside(raw, raw.machine, prefix, examine, marked=True)
+    who = node.look(["id", "-u"])
     if sudo and not who.ok:  # in whatever language sudo speaks there
         raise _refused(raw, who.stderr.decode(errors="replace"))
     if who.require().text.strip() != "0":

@@ -3,7 +3,9 @@
 A transport is anything with ``run``, ``look`` and ``write``: the first may change something, the
 second never does, and ``ask`` and ``read`` are made of it. :class:`Ssh` reaches a machine
 through paramiko, :class:`Local` is the machine itself, and a :class:`Layer` wraps any of them:
-:class:`Inside` reaches a container (see :mod:`docker_lxc_gate.machines.runtime.base`).
+:class:`Inside` reaches a container (see :mod:`docker_lxc_gate.machines.runtime.base`). Each command
+that may change something is a process of its own. Looks go to a shell that stays open
+(:mod:`docker_lxc_gate.machines.shell`).
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
 from docker_lxc_gate.errors import LimitExceeded, TransportError, misheard, too_late, too_much
-from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines import process, shell
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.child import Child, Hold
 
 T = TypeVar("T")
 
@@ -38,6 +43,8 @@ _WRITE = (
 #: How long each output of a command may be, unless its caller says otherwise (bytes).
 LIMIT = 1 << 20
 _limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
+#: As ``timeout`` ends if the time has passed.
+_LATE = frozenset({124, 137})
 #: How long a held command may take to begin; and, once released, to end: it may have to wait
 #: for another one (seconds).
 HOLD_TIMEOUT, RELEASE_TIMEOUT = 60.0, 3600.0
@@ -67,13 +74,19 @@ class Transport:
         raise NotImplementedError
 
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        via: Sequence[str] = (),
     ) -> CommandResult:
         """Run argv that changes nothing; else as :meth:`run`.
 
-        Whoever wraps a transport may ask it together with other looks, or count it as no change.
+        It may be asked once more if its shell had ended. ``via`` is the argv that leads from here
+        to the machine on which it runs, as in ``pct exec 950 --``: each has a shell of its own.
         """
-        return self.run(argv, stdin=stdin, timeout=timeout)
+        return self.run([*via, *argv], stdin=stdin, timeout=timeout)
 
     def ask(self, read: Read[T]) -> T:
         """Return what a read's command answers, parsed; raises as :meth:`look` and its parser."""
@@ -103,16 +116,6 @@ class Transport:
         return self.hold(argv, word)
 
 
-class Hold(Protocol):
-    """A command that is running."""
-
-    def alive(self) -> bool:
-        """Whether it still runs and can still be reached."""
-
-    def release(self) -> None:
-        """End its input and wait for its end; a dead one is released already."""
-
-
 @contextmanager
 def at_most(size: int) -> Iterator[None]:
     """Let each output of a command in the context be ``size`` bytes long, instead of ``LIMIT``.
@@ -131,39 +134,99 @@ def limit() -> int:
     return _limit.get()
 
 
-class Child(Hold, Protocol):
-    """A command that was started."""
-
-    def first_line(self, deadline: float) -> bytes:
-        """Return its first line with its line feed, or its output if it ended without one."""
-
-    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
-        """Feed it, read both outputs to their end, and return them after its exit code."""
-
-
 class Machine(Transport):
     """A machine that commands are started on, directly or over a connection."""
 
+    def __init__(self) -> None:
+        #: The open shells by the argv that leads to them, the one that was used last at the end.
+        self._shells: dict[tuple[str, ...], shell.Shell] = {}
+
+    def close(self) -> None:
+        """End the open shells; the next look opens a new one."""
+        while self._shells:
+            self._shells.popitem()[1].child.hang_up()
+
     def _started(
-        self, argv: Sequence[str], timeout: float, late: TransportError
+        self, argv: Sequence[str], timeout: float, child: Child | None
     ) -> AbstractContextManager[Child]:
-        """Start a command; it is ended, and ``late`` raised, if its time passes in the context."""
+        """Start a command, or go on with ``child``; it is ended if the context raises."""
         raise NotImplementedError
+
+    @contextmanager
+    def _working(
+        self, argv: Sequence[str], timeout: float, late: TransportError, child: Child | None = None
+    ) -> Iterator[Child]:
+        """As :meth:`_started`; raises ``late`` if its time passes, LimitExceeded if it floods."""
+        most = limit()
+        try:
+            with self._started(argv, timeout, child) as begun:
+                yield begun
+        except process.TooMuch as error:
+            raise too_much(self.machine, argv, most) from error
+        except process.Late as error:
+            raise late from error
 
     @override
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
         started, clock = time.time(), time.monotonic()
-        late = too_late(self.machine, argv, timeout)
-        with self._started(argv, timeout, late) as child:
+        with self._working(argv, timeout, too_late(self.machine, argv, timeout)) as child:
             answer = child.converse(stdin, clock + timeout)
         seconds = time.monotonic() - clock
         return CommandResult(tuple(argv), *answer, self.machine, started, seconds)
 
     @override
+    def look(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        via: Sequence[str] = (),
+    ) -> CommandResult:
+        words = (*via, *argv)
+        if stdin or not via or timeout > shell.LONGEST:
+            return self.run(words, stdin=stdin, timeout=timeout)
+        started, clock = time.time(), time.monotonic()
+        answer = self._answer(tuple(via), argv, timeout)
+        seconds = time.monotonic() - clock
+        if answer[0] in _LATE and seconds >= timeout:
+            raise too_late(self.machine, words, timeout)
+        return CommandResult(words, *answer, self.machine, started, seconds)
+
+    def _answer(self, via: tuple[str, ...], argv: Sequence[str], timeout: float) -> shell.Answer:
+        """Return exit code and outputs of a look, from the shell behind ``via``.
+
+        A shell ends with its container. Then a new one is asked, once.
+        """
+        words, late = (*via, *argv), too_late(self.machine, (*via, *argv), timeout)
+
+        def ask(one: shell.Shell) -> shell.Answer | None:
+            with self._working(words, timeout, late, one.child):
+                return one.ask(argv, timeout, limit())
+
+        if kept := self._shells.pop(via, None):
+            if kept.lasts(timeout) and (answer := ask(kept)):
+                self._keep(via, kept)
+                return answer
+            kept.child.hang_up()
+        with self._working((*via, "sh"), timeout, late) as child:
+            new = shell.Shell(child)
+        if answer := ask(new):
+            self._keep(via, new)
+            return answer
+        return new.last_words()
+
+    def _keep(self, via: tuple[str, ...], used: shell.Shell) -> None:
+        """Keep a shell open, and close the one that was used longest ago if there are too many."""
+        self._shells[via] = used
+        while len(self._shells) > shell.MOST:
+            self._shells.pop(next(iter(self._shells))).child.hang_up()
+
+    @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         started, clock = time.time(), time.monotonic()
         late = misheard(self.machine, argv, word, HOLD_TIMEOUT)
-        with self._started(argv, HOLD_TIMEOUT, late) as child:
+        with self._working(argv, HOLD_TIMEOUT, late) as child:
             line = child.first_line(clock + HOLD_TIMEOUT)
             if line == f"{word}\n".encode():
                 return child
@@ -183,21 +246,20 @@ class Local(Machine):
 
     @override
     @contextmanager
-    def _started(
-        self, argv: Sequence[str], timeout: float, late: TransportError
-    ) -> Iterator[Child]:
-        child: subprocess.Popen[bytes] | None = None
+    def _started(self, argv: Sequence[str], timeout: float, child: Child | None) -> Iterator[Child]:
+        begun: _Process | None = None
         try:
+            if child:
+                yield child
+                return
             with process.uninterrupted():
-                child = process.start(argv)
-            yield _Process(child)
+                begun = _Process(process.start(argv))
+            yield begun
         except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
-            if child is not None:
-                process.end(child, 2 * Inside.GRACE)
-            if isinstance(error, process.TooMuch):
-                raise too_much(self.machine, argv, limit()) from error
-            if isinstance(error, TimeoutError) and child is not None:
-                raise late from error
+            if begun:
+                begun.end()
+            elif child:
+                child.hang_up()
             if isinstance(error, OSError):
                 raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
             raise
@@ -212,7 +274,16 @@ class _Process:
     def first_line(self, deadline: float) -> bytes:
         return process.first_line(self._process, deadline=deadline)
 
-    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
+    def exchange(
+        self,
+        line: bytes,
+        deadline: float,
+        limit: int,
+        until: Callable[[bytearray, bytearray], bool],
+    ) -> tuple[bytes, bytes]:
+        return process.exchange(self._process, line, deadline=deadline, limit=limit, until=until)
+
+    def converse(self, stdin: bytes, deadline: float) -> shell.Answer:
         out, err = process.converse(self._process, stdin, deadline=deadline, limit=limit())
         code = self._process.returncode
         return code if code >= 0 else 128 - code, out, err
@@ -223,6 +294,13 @@ class _Process:
     def release(self) -> None:
         with suppress(subprocess.TimeoutExpired):
             self._process.communicate(timeout=RELEASE_TIMEOUT)
+
+    def hang_up(self) -> None:
+        process.hang_up(self._process)
+
+    def end(self) -> None:
+        """End it, and wait until it has ended."""
+        process.end(self._process, 2 * Inside.GRACE)
 
 
 class Layer(Transport):
@@ -236,29 +314,23 @@ class Layer(Transport):
     def host_key(self) -> str:
         return self._inner.host_key
 
-    def forget(self) -> None:
-        """Forget all answers that this layer keeps: the next command may change what they say."""
-
     @override
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        self.forget()
-        return self._passed(self._inner.run, argv, stdin, timeout)
+        return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
     @override
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        via: Sequence[str] = (),
     ) -> CommandResult:
-        return self._passed(self._inner.look, argv, stdin, timeout)
-
-    def _passed(
-        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
-    ) -> CommandResult:
-        """Pass a command on to the inner ``run`` or ``look``."""
-        return on(argv, stdin=stdin, timeout=timeout)
+        return self._inner.look(argv, stdin=stdin, timeout=timeout, via=via)
 
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        self.forget()
         return self._inner.hold(argv, word)
 
     @override
@@ -269,10 +341,10 @@ class Layer(Transport):
 class Inside(Layer):
     """Another machine, through a transport: only argv is rewritten.
 
-    ``wrap`` turns an inner argv, its deadline included, into an outer argv; ``examine``, given the
-    outer result, raises TransportError if the inner command did not run. If ``marked``, the process
-    that keeps the deadline carries ``RUN_ID`` in its argv, so that what a killed run left behind
-    can be told from everything else.
+    ``prefix`` is the argv that leads to it, as in ``pct exec 950 --``; ``examine``, given the outer
+    result, raises TransportError if the inner command did not run. If ``marked``, the process that
+    keeps a command's deadline carries ``RUN_ID`` in its argv, so that what a killed run left behind
+    can be told from everything else, and its shell ends by itself.
     """
 
     #: ``timeout -k`` ends the command this long after it was asked to end (seconds).
@@ -282,32 +354,52 @@ class Inside(Layer):
         self,
         outer: Transport,
         machine: str,
-        wrap: Callable[[Sequence[str]], list[str]],
-        examine: Callable[[CommandResult], None],
+        prefix: Sequence[str] = (),
+        examine: Callable[[CommandResult], None] = lambda _: None,
         *,
         marked: bool = False,
     ) -> None:
         super().__init__(outer, machine)
-        self._wrap, self._examine = wrap, examine
-        self._mark = ["env", f"{RUN_MARK}={RUN_ID}"] if marked else []
+        self._prefix, self._examine = list(prefix), examine
+        self._mark = ["env", f"{RUN_MARK}={RUN_ID}", "LC_ALL=C.UTF-8"] if marked else []
+        # Not in a command's order: the lock waits for commands, and not for a shell.
+        self._shell = [*self._prefix, *self._mark, *(_deadline(shell.LASTS) if marked else ())]
 
-    def outer(self, argv: Sequence[str], timeout: float = 60) -> list[str]:
-        """Return the argv that is run outside, with the deadline that is kept inside.
+    @override
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+        """Run argv with its deadline, which is kept inside as well.
 
         Ending the outer command leaves the inner one running (pct, lxc-attach and sshd all do).
         """
-        deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
-        return self._wrap([*deadline, *self._mark, *argv])
+        bounded = [*self._prefix, *_deadline(timeout), *self._mark, *argv]
+        with self._as_its_own(argv, timeout):
+            outer = self._inner.run(bounded, stdin=stdin, timeout=timeout + 4 * self.GRACE)
+        return self._own(outer, argv, timeout)
 
     @override
-    def _passed(
-        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
+    def look(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        via: Sequence[str] = (),
     ) -> CommandResult:
-        """Run argv with its deadline, which is kept inside as well."""
-        late = too_late(self.machine, argv, timeout)
-        clock = time.monotonic()
+        words = [*via, *argv]
+        if stdin:
+            return self.run(words, stdin=stdin, timeout=timeout)
+        with self._as_its_own(words, timeout):
+            # The node's shell has a deadline of its own, which spares it a program a look.
+            bounded = argv if self._mark else [*_deadline(timeout), *argv]
+            outer = self._inner.look(bounded, timeout=timeout, via=[*self._shell, *via])
+        return self._own(outer, words, timeout)
+
+    @contextmanager
+    def _as_its_own(self, argv: Sequence[str], timeout: float) -> Iterator[None]:
+        """Let errors of the outer command name the inner one."""
+        late, clock = too_late(self.machine, argv, timeout), time.monotonic()
         try:
-            outer = on(self.outer(argv, timeout), stdin=stdin, timeout=timeout + 4 * self.GRACE)
+            yield
         except LimitExceeded as error:
             if error.late:
                 raise late from None
@@ -317,19 +409,25 @@ class Inside(Layer):
             if time.monotonic() - clock >= timeout:
                 raise late from error
             raise
-        if outer.exit_code in {124, 137} and outer.seconds >= timeout:
-            raise late
+
+    def _own(self, outer: CommandResult, argv: Sequence[str], timeout: float) -> CommandResult:
+        if outer.exit_code in _LATE and outer.seconds >= timeout:
+            raise too_late(self.machine, argv, timeout)
         self._examine(outer)
         return replace(outer, argv=tuple(argv), machine=self.machine)
 
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Hold it without a deadline."""
-        return super().hold(self._wrap(argv), word)
+        return super().hold([*self._prefix, *argv], word)
 
     @override
     def watch(self, argv: Sequence[str], word: str) -> Hold:
-        return super().watch(self._wrap(argv), word)
+        return super().watch([*self._prefix, *argv], word)
+
+
+def _deadline(seconds: float) -> list[str]:
+    return ["timeout", "-k", f"{Inside.GRACE:g}", f"{seconds:g}"]
 
 
 class Recorded(Layer):
@@ -340,9 +438,20 @@ class Recorded(Layer):
         self._listener = listener
 
     @override
-    def _passed(
-        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+        result = super().run(argv, stdin=stdin, timeout=timeout)
+        self._listener(result)
+        return result
+
+    @override
+    def look(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        via: Sequence[str] = (),
     ) -> CommandResult:
-        result = super()._passed(on, argv, stdin, timeout)
+        result = super().look(argv, stdin=stdin, timeout=timeout, via=via)
         self._listener(result)
         return result

@@ -7,7 +7,6 @@ for the reader of the verdict. All output of this module is redacted.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -20,7 +19,6 @@ import pytest
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError
-from docker_lxc_gate.machines import batch
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.masking import STARS, mask
 from docker_lxc_gate.printable import indented, printable
@@ -115,21 +113,12 @@ def redact(text: str) -> str:
 def transcript(result: CommandResult) -> str:
     """Return one command for a reader: machine, time, argv, and both outputs.
 
-    Output is indented, so that it cannot look like our lines. For several commands in one round
-    trip, return each of them; if their answers cannot be told apart, the whole as one command.
+    Output is indented, so that it cannot look like our lines.
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
-    if answers := batch.told(result):
-        through = shlex.join(result.argv[:-4])
-        lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
-        lines += [f"# by way of: {indented(redact(through))}"] * bool(through)
-        for each in answers:
-            lines += [f"$ {indented(redact(each.command))}", *_outputs(each)]
-            lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
-    else:
-        lines = [f"{where}: exit code {result.exit_code} {took}"]
-        lines += [f"$ {indented(redact(result.command))}", *_outputs(result)]
+    lines = [f"{where}: exit code {result.exit_code} {took}"]
+    lines += [f"$ {indented(redact(result.command))}", *_outputs(result)]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals 
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Action, Drift, Reads
+from remediation.engine.action import Action, Drift
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,6 @@ class AppArmorProfile(Action[ProfileState]):
     content: bytes
 
     before: ClassVar[Any] = ProfileState
-
-    @override
-    def reads(self) -> Reads:
-        loaded, compiled = apparmor.loaded_policy(self.profile), apparmor.compiled_policy(self.path)
-        of_file, versions = self._file.reads(), apparmor.loaded_versions(self.profile)
-        return Reads(check=[*of_file.check, loaded, compiled], capture=[*of_file.capture, versions])
 
     @override
     def capture(self, on: Transport) -> ProfileState:

@@ -23,7 +23,7 @@ from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
-from remediation.engine.action import Action, Drift, Reads, SideEffect
+from remediation.engine.action import Action, Drift, SideEffect
 
 #: What becomes of a container's options that are rolled back beside other disks or snapshots.
 _OTHER_VOLUMES = (
@@ -89,13 +89,6 @@ class ContainerOptions(Action[OptionsState]):
     keyrings: bool = False
 
     before: ClassVar[Any] = OptionsState
-
-    @override
-    def reads(self) -> Reads:
-        of_file, started = self._file.reads(), self.runtime.started_path(self.ctid)
-        of_state = (self.runtime.reads(self.ctid), content_of(started))
-        capture = [*of_file.capture, *of_state, *self.runtime.control_reads()]
-        return Reads(check=of_file.check, capture=capture)
 
     @property
     def path(self) -> str:  # type: ignore[override]

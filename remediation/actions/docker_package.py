@@ -12,14 +12,13 @@ from typing_extensions import override
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
-from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, require_no_other, start_docker
-from remediation.engine.action import Action, Drift, Reads, SideEffect
+from remediation.engine.action import Action, Drift, SideEffect
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
 DATA = ("/var/lib/docker", "/var/lib/containerd")
@@ -92,17 +91,6 @@ class DockerPackage(Action[EngineState]):
 
     before: ClassVar[Any] = EngineState
     purges: ClassVar[bool] = True
-
-    @override
-    def reads(self) -> Reads:
-        of_packages = self._packages.reads()
-        looks = (_traces_of_group(), _listing(), *of_packages.capture)
-        return Reads(
-            check=[*of_packages.check, docker.DAEMON],
-            capture=[*looks, docker.DAEMON, _held(), _RUNS],  # for `rollback` and `apply`, too
-            consent=of_packages.consent,
-            side_effects=docker.lists(_FOLDERS),
-        )
 
     @override
     def capture(self, on: Transport) -> EngineState:
@@ -228,7 +216,6 @@ class DockerPackage(Action[EngineState]):
 def is_in_the_kernel(on: Transport) -> bool:
     """Whether a Docker that was removed left its bridge, or files of its run."""
     left = unparsed("sh", "-c", " || ".join(f"test -e {path}" for path in _RUNNING))
-    on = Ahead(on, (docker.DAEMON, left))
     return not on.ask(docker.DAEMON) and on.ask(left).ok
 
 

@@ -12,9 +12,9 @@ from typing_extensions import override
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.read import content_of, is_directory
+from docker_lxc_gate.machines.read import is_directory
 from docker_lxc_gate.machines.transport import Transport
-from remediation.engine.action import Action, Drift, Reads
+from remediation.engine.action import Action, Drift
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,6 @@ class FileEdit(Action[FileState]):
     edit: Callable[[bytes | None], bytes] = field(compare=False)
 
     before: ClassVar[Any] = FileState
-
-    @override
-    def reads(self) -> Reads:
-        return Reads(check=[content_of(self.path)], capture=[files.archive_of(self.path)])
 
     @override
     def capture(self, on: Transport) -> FileState:
@@ -101,10 +97,6 @@ class Directory(Action[bool]):
     needed: Callable[[Transport], bool] = field(default=lambda _: True, compare=False)
 
     before: ClassVar[Any] = bool
-
-    @override
-    def reads(self) -> Reads:
-        return Reads(check=[is_directory(self.path)], capture=[is_directory(self.path)])
 
     def capture(self, on: Transport) -> bool:
         """Return whether it exists."""

@@ -17,7 +17,7 @@ from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.tables import table
-from remediation.engine.action import Action, Drift, Reads, SideEffect
+from remediation.engine.action import Action, Drift, SideEffect
 
 #: apt under emulation or on a slow mirror (seconds).
 APT_TIMEOUT = 1800.0
@@ -89,16 +89,6 @@ class Package(Action[PackageState]):
 
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
-
-    @override
-    def reads(self) -> Reads:
-        plans = filter(None, ((self.package, *self.beside), self.after))
-        return Reads(
-            check=[_STATUSES],
-            capture=[_STATUSES, _DPKGS_JOURNAL, _EDITED_SETTINGS],
-            # `capture` asks this, too, where the package is not installed.
-            consent=[_SETTINGS_THERE, *(_simulation(*names) for names in plans)],
-        )
 
     @override
     def require_reversible(self, on: Transport) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -15,7 +14,6 @@ from docker_lxc_gate.errors import FactError, LimitExceeded, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.batch import more_follows
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Transport
@@ -24,7 +22,7 @@ from remediation.actions.carry_over import KEPT, OF_A_DRIVER, TIMEOUT, CarryOver
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.package import is_unpacked
 from remediation.edits.daemon_json import readable
-from remediation.engine.action import Action, Drift, Reads, SideEffect
+from remediation.engine.action import Action, Drift, SideEffect
 
 _SERVICE_TIMEOUT = 180.0
 #: Docker may have failed too often to be started again.
@@ -78,25 +76,6 @@ class StorageDriver(Action[DockerState]):
     tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     before: ClassVar[Any] = DockerState
-
-    @override
-    def reads(self) -> Reads:
-        of_file = self._file.reads()
-        check = (*of_file.check, docker.AT_BOOT, docker.DRIVER_AND_ROOT)
-        stored = self._over(None).stored()  # where its data lies is a guess
-        return Reads(
-            check=check,
-            capture=[*of_file.capture, *_UNITS, docker.AT_BOOT, stored, docker.RUNNING],
-            consent=[
-                *(*check, docker.OPTIONS_ELSEWHERE),
-                *(docker.BOOTING, docker.REMOVED_WHEN_ENDED),
-            ],
-            side_effects=[
-                docker.DRIVER_AND_ROOT,
-                docker.NEEDING,
-                *docker.lists((*OF_A_DRIVER, *_SHARED)),
-            ],
-        )
 
     @override
     def capture(self, on: Transport) -> DockerState:
@@ -189,14 +168,13 @@ class StorageDriver(Action[DockerState]):
         if docker.is_absent(on):
             self._file.apply(on)
             return
-        with more_follows(on, self._file.reads().capture):
-            if before.carried:  # first: one that systemd starts again would begin an empty store
-                _stop(on)
-            if before.saved:
-                over.save(on)
-            self._file.apply(on)
-            if before.carried:
-                over.link(on)
+        if before.carried:  # first: one that systemd starts again would begin an empty store
+            _stop(on)
+        if before.saved:
+            over.save(on)
+        self._file.apply(on)
+        if before.carried:
+            over.link(on)
         start_docker(on, "restart docker")
         if before.saved:
             over.load(on)
@@ -213,16 +191,12 @@ class StorageDriver(Action[DockerState]):
             require_no_other(on)
         root = self.root(files.content(before.settings))  # the plan leaves that one key alone
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
-        few = (*self._file.reads().capture, CarryOver(self.driver, root).stored())
         if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
-            with more_follows(on, few):
-                _stop(on)
-        with more_follows(on, few) if self._made(on, before) else nullcontext():
-            self._file.rollback(on, before.settings)
+            _stop(on)
+        self._file.rollback(on, before.settings)
         if made := self._made(on, before):  # also by a Docker that was started meanwhile
             move = ["sh", "-c", _MOVE_ASIDE, "aside", root, aside, *made]
-            with more_follows(on, few):
-                on.run(move, timeout=TIMEOUT).require()
+            on.run(move, timeout=TIMEOUT).require()
             # A data-root may be a file system of its own, which rollback does not know.
             on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 

@@ -19,12 +19,9 @@ from docker_lxc_gate.commandline.target_option import with_target
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
-from docker_lxc_gate.machines.lock import held_by
-from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from docker_lxc_gate.printable import Notice, command
 from remediation import docker_in_lxc, plan_file
 from remediation.cli import printing
-from remediation.engine.journal import stored
 from remediation.engine.plan import Plan, require_known
 
 if TYPE_CHECKING:
@@ -90,9 +87,7 @@ def with_plan(verb: Callable[Concatenate[Target, _P], None]) -> Callable[_P, Non
 
 def opened(aim: Target) -> AbstractContextManager[Runtime]:
     """Return the context of a connection to a target's node; see ``connect.opened``."""
-    # The lock first: a run that ends in between has then written its last line.
-    reads = [held_by(), stored(), IN_CONTROL]
-    return connect.opened(aim, lab=lab_address, listener=_show, tell=printing.tell, reads=reads)
+    return connect.opened(aim, lab=lab_address, listener=_show, tell=printing.tell)
 
 
 def _show(result: CommandResult) -> None:

@@ -21,7 +21,7 @@ def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
     """Show what apply would change, as unified diffs. Changes nothing."""
     with options.planned(aim, only) as (_, make):
         the_plan = make()
-        found = Seen.of(the_plan)
+        found = Seen(the_plan.drifts())
         side_effects = apply_side_effects(found)
     drifts = [(step, drift) for step, drift in found.drifts if drift is not None]
     if form == "json":

@@ -30,7 +30,7 @@ def rehearse(aim: Target, yes: bool, form: str, records: Path | None) -> None:
     """
     with judged.before_and_after(aim, records), options.planned(aim) as (runtime, make):
         the_plan = make()
-        consent(apply_side_effects(Seen.of(the_plan)), yes=yes)
+        consent(apply_side_effects(Seen(the_plan.drifts())), yes=yes)
 
         def look() -> dict[str, str]:
             with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):

@@ -8,12 +8,11 @@ earlier ``rollback`` was cut off.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
-from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.transport import Transport
 
 Before = TypeVar("Before")
@@ -32,30 +31,6 @@ class Drift:
     is_: bytes = b""
     should: bytes = b""
     shown: tuple[bytes, bytes] | None = None
-
-
-@dataclass(frozen=True)
-class Reads:
-    """What an action asks: each part is asked in one go.
-
-    Before the first change, a machine is asked ``capture``, ``consent`` and ``side_effects`` in one
-    go, of all actions that drifted.
-
-    Args:
-        capture: asked by ``capture``, ``current`` and ``rollback``.
-        consent: asked by ``require_reversible``, and by ``side_effects`` of apply alone.
-        side_effects: asked by ``side_effects`` on either way, besides those of ``capture``.
-    """
-
-    check: Iterable[Read[Any]] = ()
-    capture: Iterable[Read[Any]] = ()
-    consent: Iterable[Read[Any]] = ()
-    side_effects: Iterable[Read[Any]] = ()
-
-    @property
-    def before_change(self) -> Iterable[Read[Any]]:
-        """What is asked before the action changes something."""
-        return (*self.capture, *self.consent, *self.side_effects)
 
 
 @dataclass(frozen=True)
@@ -105,10 +80,6 @@ class Action(ABC, Generic[Before]):
     def left(self, on: Transport) -> Before:
         """Return what ``apply`` left: as ``capture``, but for what only ``rollback`` needs."""
         return self.capture(on)
-
-    def reads(self) -> Reads:
-        """Return what the other methods will ask, as far as it is known beforehand."""
-        return Reads()
 
     def require_reversible(self, on: Transport) -> None:
         """Raise FactError, before any change, if the present state could not be brought back."""
@@ -188,7 +159,6 @@ class Step:
     Args:
         then_back: what follows its rollback, if that is something else.
         place: which machine it is: the name that ``on`` has for it is for people.
-        inside: what an action of the node's asks in the container before its change.
         machine_of: returns what tells the machine of a before-image from another one, empty if it
             is not known. A container's number may have been given to another one since.
         machine: asks the same of the machine that is there now, and nothing else.
@@ -200,7 +170,6 @@ class Step:
     then: tuple[Consequence, ...] = ()
     then_back: tuple[Consequence, ...] = ()
     place: Place = Place.NODE
-    inside: tuple[Read[Any], ...] = ()
     machine_of: Callable[[Any], str] | None = None
     machine: Callable[[Transport], str] | None = None
     remark: Callable[[Transport, Any], str] = lambda _on, _before: ""

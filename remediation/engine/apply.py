@@ -2,64 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
-from remediation.engine.action import Drift, Place, SideEffect, Step, StepOutcome
-from remediation.engine.plan import Plan, Stage, another_machine, asked_together, elsewhere, once
+from remediation.engine.action import Drift, SideEffect, Step, StepOutcome
+from remediation.engine.plan import Plan, Stage, another_machine, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.batch import Ahead
-    from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_format import Line
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found before a change: each drift, and the lines of the journal, if they were read.
-
-    ``on`` holds the machines of the steps, with their answers. What is run through one of them
-    (``apt-get update``, if apt's lists are empty) drops the answers of that one.
-    """
+    """What was found before a change: each drift, and the journal's lines if they were read."""
 
     drifts: Sequence[tuple[Step, Drift | None]]
-    on: Mapping[Place, Ahead] = field(default_factory=dict)
     lines: Sequence[Line] | None = None
-
-    @classmethod
-    def of(cls, plan: Plan) -> Seen:
-        """Check each step. Changes nothing, and needs no journal.
-
-        If a step of the node drifted, those of the container probably did, too: the container is
-        asked in one go what they ask now and before a change.
-        """
-        on = asked_together(plan.steps, lambda action: action.reads().check)
-        drifts: list[tuple[Step, Drift | None]] = []
-        for step in plan.steps:
-            drifts.append((step, step.action.check(on[step.place])))
-            if step.place is Place.NODE and drifts[-1][1] is not None:
-                _foresee(plan.steps, on)
-        return cls(drifts, on)
 
     @classmethod
     def with_journal(cls, plan: Plan) -> Seen:
         """Read the journal, then check each step: a run in between shows in the journal."""
         lines = tuple(plan.journal.lines())
-        return replace(cls.of(plan), lines=lines)
+        return cls(plan.drifts(), lines)
 
-    def drifted(self) -> list[tuple[Step, Transport]]:
-        """Return the steps that drifted, each with its machine."""
-        steps = _drifted(self.drifts)
-        _foresee(steps, self.on)
-        return [(step, self.on[step.place]) for step in steps]
+    def drifted(self) -> list[Step]:
+        """Return the steps that drifted."""
+        return [step for step, drift in self.drifts if drift is not None]
 
 
 def apply(
@@ -96,10 +71,10 @@ def apply(
 def apply_side_effects(seen: Seen) -> list[SideEffect]:
     """Return each thing that apply would stop, hide, remove or refuse. Changes nothing."""
     side_effects: list[SideEffect] = []
-    for step, on in seen.drifted():
+    for step in seen.drifted():
         try:
-            step.action.require_reversible(on)
-            side_effects += step.action.side_effects(on, None)
+            step.action.require_reversible(step.on)
+            side_effects += step.action.side_effects(step.on, None)
         except FactError as refused:
             title = f"apply would refuse to start: {refused}"
             side_effects.append(SideEffect(f"refusal {step.action.id}", title))
@@ -108,8 +83,8 @@ def apply_side_effects(seen: Seen) -> list[SideEffect]:
 
 def require_reversible(seen: Seen) -> None:
     """Raise FactError if apply would refuse to begin. Changes nothing."""
-    for step, on in seen.drifted():
-        step.action.require_reversible(on)
+    for step in seen.drifted():
+        step.action.require_reversible(step.on)
 
 
 @dataclass
@@ -118,8 +93,8 @@ class _Run:
 
     ``begun`` holds, for each action that was begun, how many before-images the journal had of it:
     if this run's own is missing there, the newest one is an earlier run's. ``changes`` is whether
-    anything but the journal was changed; ``on`` holds the machines with their answers since the
-    last change; ``images`` holds the before-images of this run, by the actions' ids.
+    anything but the journal was changed; ``images`` holds the before-images of this run, by the
+    actions' ids.
     """
 
     plan: Plan
@@ -127,7 +102,6 @@ class _Run:
     consent: Callable[[Seen], object]
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
-    on: Mapping[Place, Ahead] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)
 
     def forward(self) -> list[StepOutcome]:
@@ -140,19 +114,16 @@ class _Run:
                 f"did not end. Roll it back first: {errors.ROLLBACK}"
                 + ("" if ctid == plan.journal.ctid else f", but container {ctid}")
             )
-        if seen and not _drifted(seen.drifts) and tuple(plan.journal.lines()) == seen.lines:
+        if seen and not seen.drifted() and tuple(plan.journal.lines()) == seen.lines:
             return [_already_so(step) for step in plan.steps]
-        found = Seen.of(plan)
+        found = Seen(plan.drifts())
         self.consent(found)
         # All before-images first: an action may change what another one is about to look at.
         self._record(found.drifted())
         outcomes: list[StepOutcome] = []
         changed: list[Step] = []
-        for at, (step, drift) in enumerate(found.drifts):
-            after = found.drifts[at + 1 :]
-            undrifted = [each for each, _ in takewhile(lambda each: each[1] is None, after)]
-            following = [each for each, _ in after[len(undrifted) :]][:1]
-            outcomes.append(self._apply_one(step, drift, undrifted, following))
+        for step, drift in found.drifts:
+            outcomes.append(self._apply_one(step, drift))
             if outcomes[-1].changed:
                 changed.append(step)
         owed = once(step.then for step in changed)
@@ -169,16 +140,17 @@ class _Run:
             plan.journal.finish()
         return outcomes
 
-    def _record(self, steps: Sequence[tuple[Step, Transport]]) -> None:
+    def _record(self, steps: Sequence[Step]) -> None:
+        """Write the before-images of these steps to the journal, all at once."""
         journal = self.plan.journal
         entries = {entry.action: entry for entry in journal.entries()}
-        for step, _ in steps:
+        for step in steps:
             if said := elsewhere(entries.get(step.action.id), step):
                 raise errors.NotClean(f"{step.action.title}: {said}, and roll that back first")
-        for step, on in steps:
-            step.action.require_reversible(on)
-        images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
-        for (step, _), (_, _, image) in zip(steps, images, strict=True):
+        for step in steps:
+            step.action.require_reversible(step.on)
+        images = [(step.action.id, step.place, step.action.capture(step.on)) for step in steps]
+        for step, (_, _, image) in zip(steps, images, strict=True):
             entry = entries.get(step.action.id)
             machine = step.machine_of(image) if step.machine_of else ""
             if entry and (said := another_machine(journal, entry, step, machine)):
@@ -188,39 +160,21 @@ class _Run:
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.images |= {action: image for action, _, image in images}
             self.plan.enter(Stage.RECORD)
-            journal.record(images, {s.action.id: s.action.path for s, _ in steps})
+            journal.record(images, {step.action.id: step.action.path for step in steps})
 
-    def _apply_one(
-        self,
-        step: Step,
-        drift: Drift | None,
-        undrifted: Sequence[Step],
-        following: Sequence[Step],
-    ) -> StepOutcome:
-        """Apply a step, if it drifted or drifts now, and look at what it left.
-
-        Those after it that had not drifted are asked again with it, and the following one, which
-        did, what it looks at before its change.
-        """
-        plan, action = self.plan, step.action
+    def _apply_one(self, step: Step, drift: Drift | None) -> StepOutcome:
+        """Apply a step, if it drifted or drifts now, and look at what it left."""
+        plan, action, on = self.plan, step.action, step.on
         if drift is None:
             # It was checked before the first change.
-            if not self.changes or (drift := action.check(self.on[step.place])) is None:
+            if not self.changes or (drift := action.check(on)) is None:
                 return _already_so(step)
-            asked = asked_together([step], lambda each: each.reads().before_change)
-            self._record([(step, asked[step.place])])
+            self._record([step])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
         self.changes = True
-        # No answer from before the change serves after it.
-        looked = [each.action for each in (step, *following) if each.place is step.place]
-        self.on = asked_together(
-            [step, *undrifted, *following],
-            lambda each: (*each.reads().check, *(each.reads().capture if each in looked else ())),
-            self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
-        )
-        on, before = self.on[step.place], self.images[action.id]
-        action.apply_from(on if step.place is Place.CONTAINER else step.on, before)
+        before = self.images[action.id]
+        action.apply_from(on, before)
         _require_applied(step, action.check(on))
         after = action.left(on)
         if not action.purges and action.changed_since(after, before, None):
@@ -275,18 +229,6 @@ class _Run:
             for entry in self.plan.journal.entries()
             if len(entry.images) > self.begun.get(entry.action, len(entry.images))
         }
-
-
-def _foresee(steps: Iterable[Step], on: Mapping[Place, Ahead]) -> None:
-    """Let each machine ask in one go what all of these steps ask before a change."""
-    for step in steps:
-        on[step.place].expect(step.action.reads().before_change)
-        if step.inside and (container := on.get(Place.CONTAINER)):
-            container.expect(step.inside)
-
-
-def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
-    return [step for step, drift in drifts if drift is not None]
 
 
 def _already_so(step: Step) -> StepOutcome:

@@ -14,12 +14,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.machines.batch import Ahead
 from remediation.engine.action import Action, Consequence, Drift, Place, Step
 from remediation.engine.errors import ACCEPT, ROLLBACK
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.read import Read
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import JournalEntry
 
@@ -96,9 +94,8 @@ class Plan:
         return (*self.steps, *self.deferred)
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
-        """Return each step with its drift, asked in one round trip a machine. Changes nothing."""
-        on = asked_together(self.steps, lambda action: action.reads().check)
-        return [(step, step.action.check(on[step.place])) for step in self.steps]
+        """Return each step with its drift. Changes nothing."""
+        return [(step, step.action.check(step.on)) for step in self.steps]
 
     def step(self, action: str) -> Step | None:
         """Return the step of an action, by its id, or None if the plan has none."""
@@ -117,26 +114,6 @@ class Plan:
         what = of.title if of else "the plan"
         with self.exclusive(f"{stage}: {what} of container {self.journal.ctid}"):
             self.at(stage, of.id if of else "")
-
-
-def asked_together(
-    steps: Iterable[Step],
-    reads: Callable[[Action[Any]], Iterable[Read[Any]]],
-    inside: Ahead | None = None,
-) -> dict[Place, Ahead]:
-    """Return each machine of some steps, which asks the reads of all their actions in one go.
-
-    An answer serves until something is changed. Those of ``inside``, the container, serve still,
-    for the last change went through it.
-    """
-    machines: dict[Place, Ahead] = {}
-    for step in steps:
-        machines.setdefault(step.place, Ahead(step.on, keep=True)).expect(reads(step.action))
-    if inside and (container := machines.get(Place.CONTAINER)):
-        container.inherit(inside)
-    if node := machines.get(Place.NODE):
-        node.within = machines.get(Place.CONTAINER)
-    return machines
 
 
 def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterable[str]) -> None:

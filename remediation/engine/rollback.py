@@ -16,18 +16,9 @@ from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
 from remediation.engine.action import Consequence, Drift, Place, SideEffect, Step, StepOutcome
 from remediation.engine.differing import differing
-from remediation.engine.plan import (
-    Plan,
-    Stage,
-    another_machine,
-    asked_together,
-    elsewhere,
-    lost,
-    once,
-)
+from remediation.engine.plan import Plan, Stage, another_machine, elsewhere, lost, once
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.batch import Ahead
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.journal_entries import JournalEntry
 
@@ -83,8 +74,6 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
     """Return each thing that a rollback would stop, hide or remove."""
     side_effects: list[SideEffect] = []
     entries = plan.journal.entries()
-    steps = [step for step in plan.steps if step.action.id in {each.action for each in entries}]
-    on = asked_together(steps, lambda each: (*each.reads().capture, *each.reads().side_effects))
     for entry in reversed(entries):
         step, title = plan.step(entry.action), plan.title(entry.action)
         machine = plan.journal.name(entry.place)
@@ -93,9 +82,8 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
             side_effects.append(SideEffect(f"start for {entry.action}", started))
         elif step is not None:
             try:
-                side_effects += step.action.side_effects(
-                    on[step.place], _image(plan, step, entry.before)
-                )
+                before = _image(plan, step, entry.before)
+                side_effects += step.action.side_effects(step.on, before)
             except Exception as error:  # noqa: BLE001 - the others can be rolled back
                 unknown = f"{title}: what is stopped for it is unknown: {_as_ours(error, machine)}"
                 side_effects.append(SideEffect(f"unknown of {entry.action}", unknown))
@@ -108,8 +96,7 @@ class _Rollback:
 
     ``force`` overwrites what somebody changed since, keeping a copy; ``last`` is only of what the
     last run did. ``failures`` holds each error, by the id of its action, or by words if it is of
-    none; ``remarks`` holds, by the action's id, what is back but not byte for byte; ``on`` holds
-    the machines with their answers since the last change.
+    none; ``remarks`` holds, by the action's id, what is back but not byte for byte.
     """
 
     plan: Plan
@@ -117,7 +104,6 @@ class _Rollback:
     last: bool = False
     failures: dict[str, Exception] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
-    on: dict[Place, Ahead] = field(default_factory=dict)
 
     def run(self, actions: set[str]) -> list[StepOutcome]:
         """Roll back what the journal holds for these actions; see :func:`roll_back`."""
@@ -160,9 +146,6 @@ class _Rollback:
         found: list[tuple[Step, Drift]] = []
         known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
         known = [(entry, step) for entry, step in known if not elsewhere(entry, step)]
-        on = self.on = asked_together(
-            [step for _, step in known], lambda each: each.reads().capture
-        )
         self._require_same_machine(entries)
         for entry, step in known:
             try:
@@ -173,7 +156,7 @@ class _Rollback:
             except FactError:  # restoring it will fail with the same error, and stops no other
                 continue
             try:
-                drift = _changed_since(step, images, on[step.place])
+                drift = _changed_since(step, images)
             except Busy:
                 raise
             except Exception as error:  # noqa: BLE001 - one that cannot be read stops no other
@@ -191,17 +174,14 @@ class _Rollback:
             step, machine = self.plan.step(entry.action), ""
             if self.force or self.last or step is None or step.machine is None:
                 continue
-            if container := self.on.get(Place.CONTAINER):
-                container.expect(step.inside)
             with suppress(Exception):  # one that does not tell may be the same one
-                machine = step.machine(self.on.get(step.place, step.on))
+                machine = step.machine(step.on)
             if said := another_machine(self.plan.journal, entry, step, machine):
                 raise errors.NotClean(said)
 
     def _start_container(self, stack: ExitStack, actions: Sequence[str]) -> bool:
         """Start the container until the stack ends, or note that these cannot be rolled back."""
         self.plan.enter(Stage.START)
-        self.on = {}
         try:
             stack.enter_context(self.plan.start_container())
         except Exception as error:  # noqa: BLE001 - the others can be rolled back without it
@@ -228,7 +208,7 @@ class _Rollback:
         outcomes: list[StepOutcome] = []
         restored: list[tuple[Step, Any]] = []
         steps = [self.plan.step(entry.action) for entry in entries]
-        for at, (entry, step) in enumerate(zip(entries, steps, strict=True)):
+        for entry, step in zip(entries, steps, strict=True):
             if step is None:
                 self.failures[entry.action] = LookupError(lost(entry, self.plan.journal.ctid))
             elif said := elsewhere(entry, step):
@@ -237,21 +217,13 @@ class _Rollback:
                 with self._noting(entry.action, step.on.machine):
                     image = entry.images[-1] if self.last else entry.images[0]
                     before = _image(self.plan, step, image.before)
-                    outcomes.append(self._restore_one(step, before, steps[at + 1 : at + 2]))
+                    outcomes.append(self._restore_one(step, before))
                     restored.append((step, before))
         return outcomes, restored
 
-    def _restore_one(
-        self, step: Step, before: Any, following: Sequence[Step | None]
-    ) -> StepOutcome:
-        """Bring back one before-image; the last change brings the looks of the following step."""
-        action = step.action
-        self.on = asked_together(
-            [each for each in (step, *following) if each and each.place is step.place],
-            lambda each: each.reads().capture,
-            self.on.get(Place.CONTAINER) if step.place is Place.CONTAINER else None,
-        )
-        on = self.on[step.place]
+    def _restore_one(self, step: Step, before: Any) -> StepOutcome:
+        """Bring back one before-image."""
+        action, on = step.action, step.on
         try:
             changed = action.left(on) != before
         except Exception:  # noqa: BLE001 - half applied, or an odd answer: the rollback mends it
@@ -284,11 +256,9 @@ class _Rollback:
                 if inside and self.plan.stopped_by_rollback():
                     self._start_container(stack, [step.action.id for step, _ in inside])
             failed = self._follow(once(owed.values()), images)
-            steps = [step for step, _ in restored]
-            on = asked_together(steps, lambda each: each.reads().capture)
-            unsynced = self._sync(on)
-            back += self._are_back(inside, on)
-        back += self._are_back(on_node, on)
+            unsynced = self._sync({step.place: step.on for step, _ in restored})
+            back += self._are_back(inside)
+        back += self._are_back(on_node)
         return [
             step.action.id
             for step, _ in restored
@@ -324,20 +294,18 @@ class _Rollback:
                 failed.add(place)
         return failed
 
-    def _are_back(
-        self, restored: Sequence[tuple[Step, Any]], on: Mapping[Place, Transport]
-    ) -> list[str]:
+    def _are_back(self, restored: Sequence[tuple[Step, Any]]) -> list[str]:
         """Return the ids of the actions whose state is the former one; the others are failures."""
         back = []
         for step, before in restored:
             with self._noting(step.action.id, step.on.machine):
-                if not step.action.restored(on[step.place], before):
-                    now = step.action.capture(on[step.place])
+                if not step.action.restored(step.on, before):
+                    now = step.action.capture(step.on)
                     words, drifts = differing(before, now, step.action.path)
                     what = f" ({'; '.join(words)})" if words else ""
                     said = f"after the rollback it is not as before{what}"
                     raise errors.VerifyFailed(said, drifts)
-                if remark := step.remark(on[step.place], before):
+                if remark := step.remark(step.on, before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
                 back.append(step.action.id)
@@ -366,7 +334,7 @@ class _Rollback:
             self.failures[what] = _as_ours(error, where or what)
 
 
-def _changed_since(step: Step, images: Sequence[tuple[Any, Any]], on: Transport) -> Drift | None:
+def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | None:
     """Return what somebody changed after one of these runs; of several changes, the last one.
 
     ``images`` holds the before-image of each run, and what it left. The state after a run is what
@@ -374,7 +342,7 @@ def _changed_since(step: Step, images: Sequence[tuple[Any, Any]], on: Transport)
     """
     if step.action.purges:  # whatever a later run found: its package is the first one's
         images = images[:1]
-    states = [*(before for before, _ in images[1:]), step.action.current(on)]
+    states = [*(before for before, _ in images[1:]), step.action.current(step.on)]
     drifts = [
         step.action.changed_since(now, before, after)
         for (before, after), now in zip(images, states, strict=True)

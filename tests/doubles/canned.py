@@ -21,7 +21,7 @@ BOOTED = shlex.join(["sh", "-c", _BOOTED])
 #: What asks for the first process of container 950, which is 7.
 PID = "lxc-info -P /var/lib/lxc -n 950 -p -H"
 FIRST_PROCESS: dict[str, Answer] = {PID: "7\n"}
-_CAT = ("env", "LC_ALL=C", "cat", "--")
+_CAT = ("cat", "--")
 
 
 class Machine(Transport):
@@ -40,12 +40,14 @@ class Machine(Transport):
         words, line = tuple(argv), shlex.join(argv)
         self.ran.append(line)
         short = by_name(argv)
-        named, path = shlex.join(short), words[4] if words[:4] == _CAT else ""
-        if short[:2] == ("sh", "owner") and short[4] == "cat":  # of a checkout's file
+        named, path = shlex.join(short), words[2] if words[:2] == _CAT else ""
+        if short[:2] == ("sh", "owner") and len(short) > 5:  # of a checkout's file
             path = f"{short[2]}/{short[3]}"
         if path in self.files:
             content = self.files[path]
-            answer: Answer = (1, "", "No such file or directory") if content is None else content
+            absent = 3 if "parsed" in words else 1
+            said = self.answers.get(f"{path} parsed", content)
+            answer: Answer = (absent, "", "No such file or directory") if said is None else said
         elif line in self.answers:
             answer = self.answers[line]
         elif named in self.answers:

@@ -161,9 +161,14 @@ class _Mortal(Layer):
         raise Died
 
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60.0,
+        via: Sequence[str] = (),
     ) -> CommandResult:
         """To die in a read is to die before the next change."""
         if self._death.dead:
             raise Died
-        return self._inner.look(argv, stdin=stdin, timeout=timeout)
+        return self._inner.look(argv, stdin=stdin, timeout=timeout, via=via)

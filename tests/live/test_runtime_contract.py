@@ -78,7 +78,7 @@ def test_argv_arrives_as_it_is(inside: Transport) -> None:
 def test_environment_inside_is_not_the_callers(runtime: Pct | Lxc) -> None:
     """Nothing of the caller's comes along."""
     callers = ["env", "CALLERS=own", "HOME=/nowhere", "LC_ALL=C", "TERM=dumb"]
-    node = Inside(runtime.node, "the node", lambda argv: [*callers, *argv], lambda _: None)
+    node = Inside(runtime.node, "the node", callers)
     answer = type(runtime)(node).inside(CTID).run(["env", "-0"]).require().text
     found = dict(pair.split("=", 1) for pair in answer.split("\0")[:-1])
     assert {key: found.get(key) for key in STATED} == STATED

@@ -15,13 +15,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from operator import mul
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import stamina
@@ -52,7 +51,7 @@ from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.lint.rules.tools import Tools
-from docker_lxc_gate.machines import batch, root
+from docker_lxc_gate.machines import root
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.runtime.lxc import Lxc
@@ -65,9 +64,6 @@ from tests.doubles import patient, upgrading
 from tests.doubles.examples import examples, in_depth
 from tests.doubles.foreign import Foreign
 from tests.unit.steps import test_blind
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.result import CommandResult
 
 Asked = Callable[[Transport], object]
 
@@ -215,17 +211,6 @@ def log_window(on: Transport) -> None:
         audit_records.parse(log.text())
 
 
-#: A container's root knows it, and can send what fits it.
-_MARK = "0123456789abcdef" * 2
-_TWO_AT_ONCE = batch._SCRIPT.format(mark=_MARK) + "one timeout -k 5 60 a\none timeout -k 5 60 b\n"
-
-
-def told(on: Transport) -> None:
-    """Take two answers of one round trip apart; both outputs have the same marks."""
-    whole: CommandResult = on.run(["sh", "-c", _TWO_AT_ONCE, "at once"])
-    batch.told(replace(whole, stderr=whole.stdout))
-
-
 def of_docker(on: Transport) -> None:
     """Read what the engine says."""
     for kind in (dockerd.Info, dockerd.ContainerRecord):
@@ -273,7 +258,6 @@ FOUND: dict[str, Asked] = {
     "audit_files.opened": log_file,
     "audit_sources.AuditLog": log_window,
     "audit_sources.text": lambda on: audit_sources.Records(on).text(),
-    "batch.told": told,
     "docker_lxc_gate.facts.prerequisites.affected_plain": lambda on: affected(Lxc(on), "p", 950),
     "denial_log.running_under": lambda on: denial_log.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,

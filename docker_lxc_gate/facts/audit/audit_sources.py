@@ -16,13 +16,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Hold, Transport, at_most
+from docker_lxc_gate.machines.transport import Transport, at_most
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.child import Hold
 
 #: The prefix of each line of the notes that is not a record.
 REMARK = "docker-lxc-gate: "

@@ -43,7 +43,7 @@ class Runtime(ABC):
         """Return a transport whose commands run in the container."""
         enter = [*self._enter(ctid), *ENVIRONMENT]
         examine = partial(self._examine, ctid)
-        return Inside(self.node, f"container {ctid}", lambda argv: [*enter, *argv], examine)
+        return Inside(self.node, f"container {ctid}", enter, examine)
 
     @abstractmethod
     def _enter(self, ctid: int) -> tuple[str, ...]:

@@ -11,18 +11,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import paramiko
 from typing_extensions import override
 
-from docker_lxc_gate.errors import (
-    Dropped,
-    LimitExceeded,
-    TransportError,
-    Unreachable,
-    too_late,
-    too_much,
-)
+from docker_lxc_gate.errors import Dropped, TransportError, Unreachable
+from docker_lxc_gate.machines import process
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
 from docker_lxc_gate.machines.ssh.identity import (
@@ -39,8 +34,11 @@ from docker_lxc_gate.machines.ssh.known_hosts import (
     require_not_revoked,
 )
 from docker_lxc_gate.machines.ssh.ssh_config import Hop, route
-from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Child, Machine, at_most, limit
+from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Machine, at_most, limit
 from docker_lxc_gate.printable import command
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.child import Child, Until
 
 # paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -49,13 +47,15 @@ _CHUNK = 1 << 16
 #: paramiko's messages, among others, for a timeout and for a missing key.
 _NO_SESSION, _NO_KEY = "No existing session", "No authentication methods available"
 #: How often an idle channel is polled (seconds).
-_POLL = 0.005
+_POLL = 0.001
 #: How long a refused session is asked for again, and how often (seconds).
 _COUNTED, _AGAIN = 3.0, 0.05
 #: How long to wait for the news that a connection was cut (seconds).
 _GOING = 0.2
 #: The interval of keepalives: firewalls drop silent connections (seconds).
 _KEEPALIVE = 30
+#: What paramiko raises when a connection is cut.
+_LOST = (paramiko.SSHException, OSError, EOFError)
 #: How long after a command's deadline its connection is cut, if the server takes nothing (seconds).
 _GRACE = 5.0
 
@@ -70,6 +70,7 @@ class Ssh(Machine):
     def __init__(
         self, address: SshAddress, *, name: str = "", connect_timeout: float = 15.0
     ) -> None:
+        super().__init__()
         self.address = address
         self.machine = name or str(address)
         self._connect_timeout = connect_timeout
@@ -83,8 +84,10 @@ class Ssh(Machine):
             return ""
         return fingerprint(transport.get_remote_server_key())
 
+    @override
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""
+        self._shells.clear()
         while self._clients:
             self._clients.pop().close()
 
@@ -113,11 +116,12 @@ class Ssh(Machine):
         argv, timeout = ("echo", word), self._connect_timeout
         shell = f"the login shell of {hop.user} on {self.machine}"
         try:
-            channel = self._begun(transport, argv, timeout)
-            echo = _Command(channel, self.machine, argv, too_late(self.machine, argv, timeout))
+            echo = _Command(self._begun(transport, argv, timeout), self.machine, argv)
             with at_most(_CHUNK):
                 _, out, _ = echo.converse(b"", time.monotonic() + timeout)
-        except (TransportError, paramiko.SSHException, OSError, EOFError) as error:
+        except process.Late as error:
+            raise Unreachable(f"{shell} did not run echo within {timeout:g} s") from error
+        except (TransportError, process.TooMuch, *_LOST) as error:
             raise Unreachable(
                 f"{shell} does not run the command that it is given: {words_of(error)}"
             ) from error
@@ -166,7 +170,7 @@ class Ssh(Machine):
                 f"was reinstalled. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
                 f"-f {known.file_of(hop.key_name)}"
             ) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except _LOST as error:
             raise Unreachable(self._refusal(error, client, hop, name)) from error
         transport = client.get_transport()
         if transport is None:
@@ -220,22 +224,18 @@ class Ssh(Machine):
 
     @override
     @contextmanager
-    def _started(
-        self, argv: Sequence[str], timeout: float, late: TransportError
-    ) -> Iterator[Child]:
+    def _started(self, argv: Sequence[str], timeout: float, child: Child | None) -> Iterator[Child]:
         transport = self._connected()
         try:
-            channel = self._begun(transport, argv, timeout)
+            begun = child or _Command(self._begun(transport, argv, timeout), self.machine, argv)
             with self._cut_after(timeout + _GRACE):
-                yield _Command(channel, self.machine, argv, late)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+                yield begun
+        except _LOST as error:
             self.close()
             raise Dropped(
                 f"the connection to {self.machine} dropped during {command(argv)}: "
                 f"{words_of(error)}; whether it ran is not known"
             ) from error
-        except LimitExceeded:
-            raise  # its channel is closed; the connection, over which the lock is held, is not
         except TransportError as error:
             transport.join(_GOING)
             if not transport.is_active():
@@ -262,7 +262,7 @@ class Ssh(Machine):
         timer.start()
         try:
             yield
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except _LOST as error:
             if time.monotonic() < end:
                 raise
             raise TimeoutError(f"it took or answered nothing for {seconds:g} s") from error
@@ -276,6 +276,7 @@ class Ssh(Machine):
             try:
                 return transport.open_session(timeout=self._connect_timeout)
             except paramiko.ChannelException as error:  # the connection, and the lock, stand
+                super().close()  # an open shell has a session of its own
                 if time.monotonic() < end:
                     time.sleep(_AGAIN)
                     continue
@@ -307,10 +308,8 @@ class _Transport(paramiko.Transport):
 class _Command:
     """A command over SSH: the server ends its input when the connection is gone."""
 
-    def __init__(
-        self, channel: paramiko.Channel, machine: str, argv: Sequence[str], late: TransportError
-    ) -> None:
-        self._channel, self._machine, self._argv, self._late = channel, machine, argv, late
+    def __init__(self, channel: paramiko.Channel, machine: str, argv: Sequence[str]) -> None:
+        self._channel, self._machine, self._argv = channel, machine, argv
 
     def first_line(self, deadline: float) -> bytes:
         channel, line = self._channel, bytearray()
@@ -320,46 +319,72 @@ class _Command:
                 line += more
         except TimeoutError as error:
             channel.close()
-            raise self._late from error
+            raise process.Late from error
         return bytes(line)
 
-    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
-        """Feed stdin and read both streams in turn: reading one to its end stalls the other."""
+    def exchange(
+        self,
+        line: bytes,
+        deadline: float,
+        limit: int,
+        until: Until | None,
+    ) -> tuple[bytes, bytes]:
+        """Feed it and read both streams in turn: reading one to its end stalls the other."""
         channel = self._channel
-        out, err, rest = bytearray(), bytearray(), memoryview(stdin)  # sliced without copying
-        if not rest:
+        out, err, rest = bytearray(), bytearray(), memoryview(line)  # sliced without copying
+        if not rest and not until:
             channel.shutdown_write()
         while not channel.closed:
             if time.monotonic() > deadline:
                 channel.close()
-                raise self._late
+                raise process.Late
             if rest and channel.send_ready():
                 rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
-                if not rest:
+                if not rest and not until:
                     channel.shutdown_write()
             elif _drain(channel, out, err):
-                self._require_short(out, err)
+                self._require_short(limit, out, err)
+                if until and until(out, err):
+                    return bytes(out), bytes(err)
             elif channel.exit_status_ready() and channel.eof_received:
                 break
             else:
                 time.sleep(_POLL)
         while _drain(channel, out, err):  # what came with the very last packet
-            self._require_short(out, err)
-        code = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        channel.close()
-        if code < 0:
-            raise TransportError(
-                f"on {self._machine}: {command(self._argv)} ended without an exit status "
-                "(killed by a signal, or the connection was cut): "
-                "whether it did its work is not known"
-            )
-        return code, bytes(out), bytes(err)
+            self._require_short(limit, out, err)
+        self._require_status(shell=until is not None)
+        return bytes(out), bytes(err)
 
-    def _require_short(self, *outputs: bytearray) -> None:
+    def _require_status(self, *, shell: bool) -> None:
+        """Raise if nobody can say how it ended; a shell is opened anew if the connection stands."""
+        channel = self._channel
+        if channel.exit_status_ready() and channel.recv_exit_status() >= 0:
+            return
+        transport = channel.get_transport()
+        transport.join(_GOING)
+        if shell and transport.is_active():
+            return
+        channel.close()
+        raise TransportError(
+            f"on {self._machine}: {command(self._argv)} ended without an exit status "
+            "(killed by a signal, or the connection was cut): "
+            "whether it did its work is not known"
+        )
+
+    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
+        out, err = self.exchange(stdin, deadline, limit(), None)
+        code = self._channel.recv_exit_status()
+        self._channel.close()
+        return code, out, err
+
+    def _require_short(self, limit: int, *outputs: bytearray) -> None:
         """Raise if an output is too long; SIGPIPE then ends the command."""
-        if max(map(len, outputs)) > limit():
+        if max(map(len, outputs)) > limit:
             self._channel.close()
-            raise too_much(self._machine, self._argv, limit())
+            raise process.TooMuch
+
+    def hang_up(self) -> None:
+        self._channel.close()
 
     def alive(self) -> bool:
         transport = self._channel.get_transport()

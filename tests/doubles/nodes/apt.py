@@ -55,7 +55,7 @@ class Apt(Stateful):
                 known = [x for x in self.edited if self.status.get(package.SETTINGS[x])]
                 assert {package.SETTINGS[each] for each in known} <= set(owners)
                 return 0, "".join(f"{each}\n" for each in known).encode(), b""
-            case ["env", "LC_ALL=C", "cat", "--", path] if path in package.SETTINGS:
+            case ["cat", "--", path] if path in package.SETTINGS:
                 return 0, self.settings[path], b""
         if tuple(words[: len(package._APT)]) != package._APT:
             return None

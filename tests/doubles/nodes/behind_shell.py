@@ -1,4 +1,4 @@
-"""A node and its container behind one shell that can do many commands at once: trips are counted.
+"""A node and its container behind one connection: what was asked is kept, and starts of ``pct``.
 
 It stands where SSH's connection would, so all layers above it are the real ones. What nobody told
 it ends with 127, as a shell's unknown command does, and is kept in ``unknown``.
@@ -8,30 +8,21 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
+from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Hold, Transport
+from docker_lxc_gate.machines.transport import Transport
 from tests.doubles.scripted import by_name
 
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
 _BEFORE = re.compile(
-    r"^(timeout -k \S+ \S+ |env (?!LC_ALL=C cat|-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
+    r"^(timeout -k \S+ \S+ |env (?!-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
 )
-PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown)\b")
-_ONE = "one timeout -k 5 60 "
+_PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown)\b")
+_STOPS = re.compile(r"(?<![\w/])pct (?:stop|shutdown)\b")
 _SCRIPT = ("sh", "-c", "the script")
 
 #: What a command answers: its standard output, or exit code, standard output and error.
 Answer = str | bytes | tuple[int, str, str]
-
-
-def answers(script: str, each: Sequence[tuple[int, bytes, bytes]]) -> tuple[bytes, bytes]:
-    """Return what such a shell prints and complains of: each command's exit code, output, error."""
-    mark = re.search(r"^mark=(\w+)$", script, re.MULTILINE)
-    assert mark is not None, script
-    ends = [b"\n%s %d\n" % (mark[1].encode(), code) for code in (0, *(one[0] for one in each))]
-    out = [end + said for end, (_, said, _) in zip(ends, [*each, (0, b"", b"")], strict=True)]
-    err = [end + said for end, (_, _, said) in zip(ends, [*each, (0, b"", b"")], strict=True)]
-    return b"".join(out), b"".join(err)
 
 
 class Node(Transport):
@@ -52,15 +43,37 @@ class Node(Transport):
         self.trips: list[str] = []
         self.unknown: list[str] = []
         self.holds: list[str] = []
-
-    @property
-    def starts(self) -> int:
-        """How often ``pct`` was started."""
-        return sum(len(PCT.findall(trip)) for trip in self.trips)
+        #: How often ``pct`` was started, and the shells that it has open.
+        self.starts = 0
+        self._shells: set[tuple[str, ...]] = set()
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+        line = shlex.join(argv)
+        self.starts += len(_PCT.findall(line))
+        if _STOPS.search(line):
+            self._shells.clear()
+        return self._asked(list(argv), stdin)
+
+    def look(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 60,
+        via: Sequence[str] = (),
+    ) -> CommandResult:
+        if tuple(via) not in self._shells:
+            self._shells.add(tuple(via))
+            self.starts += len(_PCT.findall(shlex.join(via)))
+        self.starts += len(_PCT.findall(shlex.join(argv)))
+        return self._asked([*via, *argv], stdin)
+
+    def _asked(self, argv: list[str], stdin: bytes) -> CommandResult:
         self.trips.append(shlex.join(argv))
-        return CommandResult(tuple(argv), *self._answer(list(argv)), self.machine, 0.0, 0.0)
+        return CommandResult(tuple(argv), *self._told(argv, stdin), self.machine, 0.0, 0.0)
+
+    def _told(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+        return self._answer(argv)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         self.trips.append(shlex.join(argv))
@@ -76,13 +89,15 @@ class Node(Transport):
     def close(self) -> None:
         """The connection ends."""
 
+    def reconnect(self) -> None:
+        """Begin a new connection, of which nothing is counted yet."""
+        self.starts = 0
+        self._shells.clear()
+
     def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
         command = _BEFORE.sub("", shlex.join(argv))
         words = shlex.split(command)
-        if words[-1] == "at once":
-            commands = re.split(rf"(?m)^{_ONE}", words[2])[1:]
-            return 0, *answers(words[2], [self._answer(shlex.split(each)) for each in commands])
-        if "cat" in words[:3] and "--" in words[:4]:
+        if words[:2] == ["cat", "--"]:
             content = self.files.get(words[-1])
             return (1, b"", b"No such file or directory") if content is None else (0, content, b"")
         named = shlex.join(by_name(words)) if len(words) > len(_SCRIPT) else command

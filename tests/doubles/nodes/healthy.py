@@ -1,4 +1,4 @@
-"""A Proxmox node with container 950 as the plan leaves them, behind one shell.
+"""A Proxmox node with container 950 as the plan leaves them, behind one connection.
 
 As a pytest plugin (``-p tests.doubles.nodes.healthy``) it stands where SSH would, so the gate
 itself can be run on it, with ``HEALTHY_CONTAINERS`` containers if that is set. At the end it
@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,11 +104,11 @@ class Healthy(Node):
             **self.says,
         }
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        self._inside = "pct exec" in shlex.join(argv[:12])
+    def _asked(self, argv: list[str], stdin: bytes) -> CommandResult:
+        self._inside = "pct exec" in shlex.join(argv[:16])
         if argv[-1].startswith("/run/docker-lxc-gate."):
             self.files[argv[-1]] = self._log.encode()
-        return super().run(argv, stdin=stdin, timeout=timeout)
+        return super()._asked(argv, stdin)
 
     def _provoked(self, words: list[str]) -> Answer:
         nonce, uid, profile = words[4], words[5], words[7]
@@ -145,8 +145,6 @@ class Several(Healthy):
 
     def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
         """Let the double answer for its one container, and put the asked one's name in."""
-        if argv[-1] == "at once":
-            return super()._answer(argv)
         named = _OURS.search(" ".join(argv))
         code, out, err = super()._answer([_OURS.sub(r"\1", word) for word in argv])
         if named:
@@ -221,7 +219,7 @@ def _perl(words: list[str]) -> Answer:
 
 def _owners(words: list[str]) -> Answer:
     repository, name = words[4:6]
-    return files()[f"{repository}/{name}"] if "cat" in words else ""
+    return files()[f"{repository}/{name}"]
 
 
 def _kernel(words: list[str]) -> Answer:

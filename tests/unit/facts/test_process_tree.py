@@ -12,9 +12,10 @@ import pytest
 
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch, parse
+from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Hold, Local
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 
 #: Lets the program's socket for the kernel's events be one of ours.

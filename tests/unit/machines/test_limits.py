@@ -8,9 +8,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, LimitExceeded, TransportError
 from docker_lxc_gate.machines import files
-from docker_lxc_gate.machines.batch import Ahead
 from docker_lxc_gate.machines.lock import Lock
-from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Transport, at_most
@@ -101,7 +99,7 @@ def test_ssh_command_that_is_ended_costs_neither_connection_nor_lock(
 
 
 def test_inside_command_above_the_limit_names_its_own_machine_and_command() -> None:
-    inside = Inside(Local(), "container 950", lambda argv: ["env", *argv], lambda _: None)
+    inside = Inside(Local(), "container 950", ["env"])
     with pytest.raises(LimitExceeded) as raised:
         inside.run(["cat", "/dev/zero"])
     assert str(raised.value).startswith("on container 950: cat /dev/zero ")
@@ -110,23 +108,11 @@ def test_inside_command_above_the_limit_names_its_own_machine_and_command() -> N
 
 def test_inside_command_that_leaves_its_output_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inside, "GRACE", 0.2)
-    node = Inside(Local(), "here", list, lambda _: None)
+    node = Inside(Local(), "here")
     with naming(LimitExceeded, "on here") as raised:
         node.run(["sh", "-c", "setsid sleep 20 & exit 0"], timeout=1)
     assert isinstance(raised.value, LimitExceeded)
     assert raised.value.late
-
-
-@pytest.mark.laws
-@pytest.mark.parametrize("flood", ["cat /dev/zero", "cat /dev/zero >&2"])
-def test_ahead_with_one_read_that_floods_answers_the_others(flood: str) -> None:
-    """It is ended before it fills a memory; then each is asked by itself."""
-    one, two = unparsed("echo", "one"), unparsed("echo", "two")
-    flooding = unparsed("sh", "-c", flood)
-    ahead = Ahead(Local(), [one, flooding, two])
-    assert [ahead.ask(one).text, ahead.ask(two).text] == ["one\n", "two\n"]
-    with pytest.raises(LimitExceeded):
-        ahead.ask(flooding)
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="this machine's node must be root's")

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import LockedError, TransportError
+from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.lock import Lock
-from docker_lxc_gate.machines.transport import Hold, Local
+from docker_lxc_gate.machines.transport import Local
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan

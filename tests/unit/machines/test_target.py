@@ -3,6 +3,7 @@
 import shutil
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +191,12 @@ def test_runtime_on_a_node_is_the_wanted_one_or_pct_before_lxc_or_named_as_missi
     programs(*there)
     asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
     if isinstance(kind, type):
-        assert type(connect.runtime_on(Local(), asked)) is kind
+        with closing(Local()) as here:
+            assert type(connect.runtime_on(here, asked)) is kind
         return
-    with naming(TransportError, *kind, "localhost", f"runtime is {runtime!r}"):
-        connect.runtime_on(Local(), asked)
+    missing = naming(TransportError, *kind, "localhost", f"runtime is {runtime!r}")
+    with closing(Local()) as here, missing:
+        connect.runtime_on(here, asked)
 
 
 def test_opened_lab_without_a_way_to_it_is_a_usage_error() -> None:

@@ -17,10 +17,11 @@ import stamina
 from testinfra.host import Host
 
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.machines.transport import Hold, Transport
+from docker_lxc_gate.machines.transport import Transport
 from remediation import plan_file
 from remediation.provision import Provisioned
 from steps.docker import DockerRun

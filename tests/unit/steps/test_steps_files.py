@@ -34,8 +34,9 @@ def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
-    parsed = f"sh owner {TARGET.repository} {path} bash -n --"
-    return Machine({f"{TARGET.repository}/{path}": text}, {parsed: bash, "bash -n": whole})
+    place = f"{TARGET.repository}/{path}"
+    answers = {"bash -n": whole, **({f"{place} parsed": bash} if bash else {})}
+    return Machine({place: text}, answers)
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:

@@ -13,7 +13,7 @@ from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from steps.docker import NO_DOCKER
-from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
+from tests.doubles.canned import BOOTED, PID, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
 
@@ -28,9 +28,9 @@ ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
 
 def runtime(status: Answer) -> Runtime:
     there = {"/etc/pve/lxc/950.conf": None if status is ABSENT else "arch: amd64\n"}
-    answers: dict[str, Answer] = {SEEN: status}
+    answers: dict[str, Answer] = {SEEN: status, PID: "7\n" if status == "RUNNING\n" else ""}
     if status is ABSENT:
-        answers = {SEEN: (1, "", "No such file"), STATUS: ABSENT, ELSEWHERE: ""}
+        answers |= {SEEN: (1, "", "No such file"), STATUS: ABSENT, ELSEWHERE: ""}
     return Runtime(Machine(there | {PROFILES: ""}, answers | QUORATE))
 
 
@@ -72,7 +72,7 @@ def test_container_is_running_that_is_stopped_names_what_keeps_it_from_starting(
     written: str | None, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"/etc/pve/lxc/950.conf": written, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
-    node = Machine(files, {ELSEWHERE: ""} | QUORATE)
+    node = Machine(files, {ELSEWHERE: "", PID: ""} | QUORATE)
     monkeypatch.setattr(Runtime, "state", lambda *_: "stopped")
     with naming(TransportError, "container 950", "stopped", named):
         of_target.container_is_running(Runtime(node), 950)

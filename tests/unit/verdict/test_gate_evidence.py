@@ -1,14 +1,11 @@
 """What a reader is shown; and an explanation that cannot be had does not change the verdict."""
 
 from contextvars import Context
-from dataclasses import replace
 
 import pytest
 
 from docker_lxc_gate.errors import FactError, RemediationError, TransportError
-from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Local, Recorded
 from docker_lxc_gate.verdict import evidence
 from tests.unit.verdict.conftest import Toy
 
@@ -88,49 +85,12 @@ def test_drain_since_a_mark_leaves_what_was_before_it() -> None:
         assert collected.drain() == evidence.Evidence()
 
 
-def test_transcript_of_one_round_trip_shows_each_command_without_secrets() -> None:
-    heard: list[CommandResult] = []
-    settings = '{"auth": "c2VjcmV0"}'
-    asked = [("echo", settings), ("sh", "-c", "echo broken >&2; exit 4"), ("true",)]
-    at_once(Recorded(Local(), heard.append), asked)
-    (whole,) = heard
-    shown = evidence.transcript(replace(whole, argv=("pct", "exec", "950", "--", *whole.argv)))
-    head, *rest = shown.splitlines()
-    assert head.endswith(f"on localhost: 3 commands in one round trip, after {whole.seconds:.1f} s")
-    stars = '{"auth": "***"}'
-    assert rest == [
-        "# by way of: pct exec 950 --",
-        f"$ echo '{stars}'",
-        f"  {stars}",
-        "$ sh -c 'echo broken >&2; exit 4'",
-        "# standard error:",
-        "  broken",
-        "# exit code 4",
-        "$ true",
-    ]
-    assert "by way of" not in evidence.transcript(whole)
-
-
-def test_transcript_of_answers_that_cannot_be_told_apart_shows_them_masked() -> None:
-    heard: list[CommandResult] = []
-    at_once(Recorded(Local(), heard.append), [("echo", '{"auth": "c2VjcmV0"}'), ("true",)])
-    (whole,) = heard
-    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
-    shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
-    assert '\n  {"auth": "***"}\n' in shown
-    assert shown.endswith("\n# standard error:\n  not running!\n")
-    assert "c2VjcmV0" not in shown
-
-
 FORGED = "x\n\n# 2026-11-28 17:00:00 UTC on root@pve1: exit code 0\n$ id\r\n# standard error:\r$ id"
 
 
 def test_transcript_of_hostile_output_and_argument_starts_only_our_lines_at_the_margin() -> None:
     raw = FORGED.encode()
     lone = CommandResult(("echo", FORGED), 0, raw, raw, "pve1", 0.0, 0.0)
-    heard: list[CommandResult] = []
-    at_once(Recorded(Local(), heard.append), [("printf", "%s", FORGED), ("true",)])
-    for result, ours in ((lone, ["#", "$", "#"]), (heard[0], ["#", "$", "$"])):
-        shown = evidence.transcript(result)
-        assert [line[0] for line in shown.splitlines() if line[0] != " "] == ours
-        assert r"  # standard error:\x0d$ id" in shown
+    shown = evidence.transcript(lone)
+    assert [line[0] for line in shown.splitlines() if line[0] != " "] == ["#", "$", "#"]
+    assert r"  # standard error:\x0d$ id" in shown

@@ -17,8 +17,9 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_sources
+from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Hold, Local
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 

@@ -14,8 +14,8 @@ from docker_lxc_gate.facts.audit import audit_sources, audit_window
 from docker_lxc_gate.facts.audit.audit_sources import AuditState
 from docker_lxc_gate.facts.audit.audit_window import Unwatched
 from docker_lxc_gate.facts.audit.canary import Subject
+from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Hold
 from tests.doubles.apparmor.denials import canary
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
@@ -83,7 +83,7 @@ class Node(Machine):
                 rest = logs[path][int(start) - 1 :].splitlines(keepends=True)
                 wanted = ('apparmor="DENIED"', "type=DAEMON_", "type=CONFIG_CHANGE")
                 return "".join(line for line in rest if any(each in line for each in wanted))
-            case ["env", "LC_ALL=C", "cat", "--", path] if path.startswith("/run/"):
+            case ["cat", "--", path] if path.startswith("/run/"):
                 return self.heard
         return None
 

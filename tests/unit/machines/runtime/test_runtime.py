@@ -24,7 +24,7 @@ CASES = {case["name"]: case for case in TRANSCRIPTS}
 ENV = ("env", "HOME=/root", "LC_ALL=C.UTF-8", "timeout", "-k", "5", "60")
 TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
 
-CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
+CAT = ("cat", "--", "/etc/pve/lxc/200.conf")
 SEEN = (
     *("find", "/etc/pve/lxc/200.conf", "-exec"),
     *("lxc-info", "-P", "/var/lib/lxc", "-n", "200", "-s", "-H", ";"),
@@ -285,7 +285,7 @@ ATTACH = (
     *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
     *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),
 )
-CAT_PLAIN = ("env", "LC_ALL=C", "cat", "--", "/var/lib/lxc/200/config")
+CAT_PLAIN = ("cat", "--", "/var/lib/lxc/200/config")
 ABSENT: Answer = (1, b"", b"cat: /var/lib/lxc/200/config: No such file or directory")
 NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed to get init pid\n"
 

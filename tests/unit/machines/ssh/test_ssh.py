@@ -427,7 +427,9 @@ def test_deadline_kills_a_command_that_ignores_sigterm(
 def test_nodes_processes_name_the_run_and_the_evidence_does_not(ssh: Ssh) -> None:
     node = as_root(ssh, sudo=False)
     result = node.run(["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline"], timeout=60)
-    assert result.text.startswith(f"timeout -k 5 60 env DOCKER_LXC_GATE_RUN={RUN_ID} sh -c ")
+    assert result.text.startswith(
+        f"timeout -k 5 60 env DOCKER_LXC_GATE_RUN={RUN_ID} LC_ALL=C.UTF-8 sh -c "
+    )
     assert result.argv[0] == "sh"
 
 

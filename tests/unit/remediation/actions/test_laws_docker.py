@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError, RemediationError, too_late
 from docker_lxc_gate.facts import docker
-from docker_lxc_gate.machines.batch import Ahead
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
 from remediation.actions.storage_driver import StorageDriver, start_again
@@ -276,30 +274,6 @@ def test_apply_carries_images_and_containers_over(it: World, tmp_path: Path) -> 
     (aside,) = (tmp_path / "root").glob("taken-back-*")
     assert (aside / OURS / "mount/diff/file").read_text() == "newer"
     assert (aside / "containers/2-web/config.v2.json").read_text() == f'{{"Driver":"{OURS}"}}'
-
-
-class Looks(Ahead):
-    """Notes how many looks follow each change."""
-
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        self.after = [*getattr(self, "after", ()), len(self._again)]
-        return super().run(argv, stdin=stdin, timeout=timeout)
-
-
-def test_what_comes_before_the_last_change_of_docker_brings_few_looks(it: World) -> None:
-    """All looks ask Docker's client several times."""
-    it.give()
-    (step,) = it.plan().steps
-    reads = step.action.reads()
-    on = Looks(step.on, [*reads.check, *reads.capture], keep=True)
-    whole = len(on._again)
-    before = step.action.capture(on)
-    step.action.apply_from(on, before)
-    assert on.after == [1, 1, 1, whole, whole]  # stop, write, carry over; start, and its containers
-    on.after.clear()
-    step.action.rollback(on, before)
-    assert on.after == [2, 2, 2, whole]  # stop, remove, move aside; sync
-    assert whole > 5
 
 
 def test_apply_whose_carrying_over_fails_is_rolled_back(it: World, tmp_path: Path) -> None:

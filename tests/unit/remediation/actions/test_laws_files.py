@@ -48,7 +48,7 @@ def foreign(path: Path) -> Iterator[Transport]:
     if ROOT:
         path.parent.parent.chmod(0o755)
         nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        yield Inside(ON, "localhost", lambda argv: [*nobody, *argv], lambda _: None)
+        yield Inside(ON, "localhost", nobody)
         return
     path.parent.chmod(0o500)
     try:

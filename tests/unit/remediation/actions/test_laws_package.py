@@ -251,11 +251,11 @@ def test_apply_with_a_foreign_conffile_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))
     assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
-    (said,) = map(str, apply_side_effects(Seen.of(plan(tmp_path, apt))))
+    (said,) = map(str, apply_side_effects(Seen(plan(tmp_path, apt).drifts())))
     refused = "apply would refuse to start: in double there is /etc/fuse.conf, and fuse3, "
     assert said.startswith(refused)
     apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
-    (said,) = map(str, apply_side_effects(Seen.of(plan(tmp_path, apt))))
+    (said,) = map(str, apply_side_effects(Seen(plan(tmp_path, apt).drifts())))
     assert "what it upgrades in double is not known" in said
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))

@@ -35,7 +35,6 @@ from remediation.cli.consent import consent
 from remediation.cli.group import Commands
 from remediation.cli.group import main as verbs
 from remediation.engine.action import Drift, Place, Step, StepOutcome
-from remediation.engine.apply import Seen
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, Life
 from remediation.rehearsal import StageResult
@@ -155,7 +154,6 @@ def plan(text: str, *options: str) -> None:
     opened = nullcontext((None, lambda: _Plan(text)))
     with (
         patch.object(plan_verb.options, "planned", lambda *_: opened),
-        patch.object(plan_verb.Seen, "of", lambda it: Seen(it.drifts())),
         patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
     ):
         plan_verb.plan.main(

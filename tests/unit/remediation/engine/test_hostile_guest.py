@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.batch import at_once
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
@@ -76,21 +75,3 @@ def test_rollback_with_an_unforeseen_error_names_its_step(tmp_path: Path, method
 
 def _line(*, code: str = "0", out: str = "aGku", err: str = "Lg==") -> str:
     return f"{err}!{code}! {out}\n"
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        _line(out="a"),
-        _line(out="=aGk"),
-        _line(err="####"),
-        _line(out="aGk"),
-        _line(code="256"),
-        _line(code="9" * 5000),
-        _line(code="-1"),
-    ],
-    ids=lambda line: line[:12],
-)
-def test_answers_at_once_that_cannot_be_read_are_no_answers(line: str) -> None:
-    guest = Answering(lambda _: (_line() + line).encode())
-    assert at_once(guest, [("true",), ("false",)]) == []

@@ -420,6 +420,6 @@ def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "restart it first"):
         apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
-    assert list(map(str, apply_side_effects(Seen.of(it)))) == [
+    assert list(map(str, apply_side_effects(Seen(it.drifts())))) == [
         "apply would refuse to start: restart it first"
     ]

@@ -1,0 +1,104 @@
+"""An open shell, for looks: a line in, an answer out.
+
+To start ``pct`` takes half a second, and a session over SSH some round trips, which is longer than
+most looks take. So each machine has one ``sh`` that answers them in turn (``programs/look.sh``).
+
+Every look has a mark of its own. It goes to the shell's standard input when the look is made, so
+nothing that is read holds it by chance, and no list of processes shows it. Root in the container
+can read it out of the shell. He can then give a false answer, as he can by replacing a program, but
+not the answer of a later look, whose mark he does not know yet.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.programs import program
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.child import Child
+
+_LOOK = program("docker_lxc_gate.machines", "look.sh")
+#: The node ends a shell after so many seconds, and the look that hangs in it, if we are gone.
+LASTS = 600.0
+#: A look that may take longer is a command of its own (seconds).
+LONGEST = 180.0
+#: So many shells stay open on a connection, of which sshd allows ten sessions.
+MOST = 3
+#: How long an answer may take beyond its deadline (seconds).
+_GRACE = 10.0
+#: Room for what stands around an answer (bytes).
+_AROUND = 4096
+
+
+#: An exit code, standard output and standard error.
+Answer = tuple[int, bytes, bytes]
+
+
+class Shell:
+    """One open ``sh``; ``child`` is its process here."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self._ends = time.monotonic() + LASTS
+        self._fresh = True
+        self._said = b"", b""
+
+    def lasts(self, timeout: float) -> bool:
+        """Whether it still lives when a look with this timeout (seconds) has ended."""
+        return time.monotonic() + timeout + 2 * _GRACE < self._ends
+
+    def ask(self, argv: Sequence[str], timeout: float, limit: int) -> Answer | None:
+        """Return exit code and both outputs of a command; None if the shell ended instead.
+
+        None, too, if something was said since the last look: a process that an earlier look left
+        behind might speak into this one. Raises Late and TooMuch of
+        :mod:`docker_lxc_gate.machines.process`; then the shell is to be ended.
+        """
+        mark = secrets.token_hex(16)
+        line = shlex.join(("look", mark, *argv)) + "\n"
+        begin, end = (f"\n{mark}{each}".encode() for each in ("\n", " "))
+
+        def ended(*outputs: bytes | bytearray) -> bool:
+            return all(each[-1:] == b"\n" and end in each[-len(end) - 5 :] for each in outputs)
+
+        fresh, self._fresh = self._fresh, False
+        text = os.fsencode(_LOOK + line if fresh else line)
+        deadline = time.monotonic() + timeout + _GRACE
+        self._said = self.child.exchange(text, deadline, limit + _AROUND, ended)
+        if not ended(*self._said):
+            return None
+        before, answers = zip(*(each.partition(begin)[::2] for each in self._said), strict=True)
+        if any(before) and not fresh:
+            self.child.hang_up()
+            return None
+        (out, _, code), (err, _, _) = (each.rpartition(end) for each in answers)
+        if max(len(out), len(err)) > limit:
+            raise process.TooMuch
+        if b"+" in code:
+            self._ends = 0.0
+        return _code(code), out, err
+
+    def last_words(self) -> tuple[int, bytes, bytes]:
+        """Return how a shell that did not answer ended: its exit code, and all that it said.
+
+        Raises TransportError if it ended as if all were well.
+        """
+        code, out, err = self.child.converse(b"", time.monotonic() + _GRACE)
+        if not code:
+            raise TransportError("a shell for looks ended without an answer")
+        return code, self._said[0] + out, self._said[1] + err
+
+
+def _code(said: bytes) -> int:
+    """Return an exit code; one that cannot be read is a failure."""
+    digits = patterns.fullmatch(rb"([0-9]{1,3})\+?\n", said)
+    return int(digits[1]) if digits else 255
