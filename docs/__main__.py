@@ -9,35 +9,25 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import click
 
 from docker_lxc_gate import errors
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
-from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES
 from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, ONLY, PAIRS
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
 from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from proof.faults.__main__ import main as faults
-from remediation.cli.group import main as remediation
 from remediation.docker_in_lxc import ACTIONS
 from remediation.engine import errors as engine_errors
 
 PAGES = Path(__file__).parent
 SCHEMA = PAGES / "verdict.schema.json"
-#: Every program with a command line of its own.
-PROGRAMS: Mapping[str, click.Command] = {
-    "docker-lxc-gate": remediation,
-    "python -m proof.faults": faults,
-}
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -73,23 +63,6 @@ def requirements() -> str:
         *(CATALOGUE, CATALOGUE.values()),
         *(map("\n".join, lists.values()) for lists in (judges, actions)),
     )
-
-
-def commands() -> str:
-    """Return the help of every command, as click prints it."""
-    texts = (_helps(command, name) for name, command in PROGRAMS.items())
-    return "\n\n".join(text for program in texts for text in program)
-
-
-def _helps(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
-    settings: dict[str, Any] = {**command.context_settings, "terminal_width": 100}
-    context = click.Context(command, info_name=name, parent=parent, **settings)
-    heading = f"{'###' if parent else '##'} {context.command_path}"
-    yield f"{heading}\n\n```text\n{context.get_help()}\n```"
-    if isinstance(command, click.Group):
-        for below in command.list_commands(context):
-            if subcommand := command.get_command(context, below):
-                yield from _helps(subcommand, below, context)
 
 
 def error_classes() -> str:
@@ -146,24 +119,8 @@ def upgrade_pairs() -> str:
     )
 
 
-def messages() -> str:
-    """Return a section for each message that doctor knows, so that a search finds it."""
-    return "\n\n".join(
-        f"## {each.text.translate(_LITERAL)}\n\n"
-        f"Said by: {each.by}. What it means: **{each.means.title}** (`{each.problem}`). "
-        f"{each.why or each.means.why}\n\n"
-        f"- To make sure, {each.sure}.\n- {each.fix or each.means.fix}"
-        for each in MESSAGES
-    )
-
-
-#: What Markdown would take for its own in a heading.
-_LITERAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>"})
-
-_FAMILY = "{0.text}|{0.means.title} (`{0.problem}`)|{0.sure}"
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
-    "commands": commands,
     "error-classes": error_classes,
     "lint-rules": lambda: _table(
         "finding|severity|what is wrong",
@@ -180,8 +137,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
         [_linked(known.source) for known in KNOWN],
     ),
     "upgrade-pairs": upgrade_pairs,
-    "messages": messages,
-    "families": lambda: _table("what was refused|probable cause|to make sure", _FAMILY, FAMILIES),
 }
 
 

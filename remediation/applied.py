@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from docker_lxc_gate import foreign
-from docker_lxc_gate.machines.read import content_of
 from docker_lxc_gate.machines.transport import Transport
 from remediation import desired
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
 
-#: What :func:`is_on` asks.
-READS = (content_of(desired.TUNABLE_PATH), content_of(desired.PROFILE_PATH))
-
 
 @foreign.parser()
 def is_on(node: Transport) -> bool:
     """Whether the plan's tunable or profile is on the node already."""
-    tunable, deployed = map(node.ask, READS)
-    return tunable == desired.TUNABLE or deployed == desired.profile(None)
+    if node.read(desired.TUNABLE_PATH) == desired.TUNABLE:
+        return True
+    return node.read(desired.PROFILE_PATH) == desired.profile(None)
 
 
 @foreign.parser(..., 950)

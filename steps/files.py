@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
@@ -14,7 +15,6 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
-from docker_lxc_gate.lint.shell_text import without_documents
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
@@ -34,14 +34,48 @@ if TYPE_CHECKING:
 
 
 def _script(node: Transport, target: Target, path: str) -> str:
-    """Return a script of the repository without comments; bash must be able to parse it."""
+    """Return a script of the repository without comments and here-documents.
+
+    bash must be able to parse it.
+    """
     full = f"{target.repository}/{path}"
     script = node.ask(repository.script(target.repository, path))
     if script is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
     assert not script.defect, f"{full} is no valid bash: {script.defect}"
     bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", script.content.decode(errors="replace"))
-    return without_documents(bare)
+    return _without_documents(bare)
+
+
+_WORD = r"[\w.!-]+"
+_BEGIN = patterns.compile(
+    rf"""(?P<less><+)(?P<dash>-?)[ \t]*(?:'({_WORD})'|"({_WORD})"|\\?({_WORD}))"""
+)
+
+
+def _without_documents(text: str) -> str:
+    """Return a script without its here-documents, in as many lines.
+
+    No line ends what only looks like one, such as ``$((1 << 2))``.
+    """
+    lines, ends = text.split("\n"), deque[tuple[str, str]]()
+    last = {line.lstrip("\t"): number for number, line in enumerate(lines)}
+    for number, line in enumerate(lines):
+        if ends:
+            dash, mark = ends[0]
+            if mark == (line.lstrip("\t") if dash else line):
+                ends.popleft()
+            lines[number] = ""
+            continue
+        kept, at = [], 0
+        for here in _BEGIN.finditer(line):
+            mark = here[3] or here[4] or here[5]
+            if here["less"] == "<<" and last.get(mark, 0) > number:
+                ends.append((here["dash"], mark))
+                kept.append(line[at : here.start()])
+                at = here.end()
+        lines[number] = "".join([*kept, line[at:]])
+    return "\n".join(lines)
 
 
 #: Commands that end a script, unless they stand in a condition.

@@ -5,8 +5,6 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
-from typing import Any
-
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
@@ -23,18 +21,15 @@ def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
     return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *named.values()), parse)
 
 
-_KERNEL = unparsed("uname", "-r")
 _NAMES = table("steps", "versions", dict[str, dict[str, str]])
 _NODE_PACKAGES = _packages(_NAMES["node"])
 #: Reads the versions inside a container.
 INSIDE = _packages(_NAMES["container"])
 #: Reads the kind of file system of its root.
 ROOT = unparsed("findmnt", "-no", "FSTYPE", "/")
-#: The reads of :func:`of_node`.
-ON_NODE: tuple[Read[Any], ...] = (_KERNEL, _NODE_PACKAGES)
 
 
 def of_node(node: Transport) -> dict[str, str]:
     """Return the versions on a node, by what a reader calls them."""
-    found = {"Proxmox": "not installed", "Kernel": node.ask(_KERNEL).text.strip()}
+    found = {"Proxmox": "not installed", "Kernel": node.look(["uname", "-r"]).text.strip()}
     return found | node.ask(_NODE_PACKAGES)

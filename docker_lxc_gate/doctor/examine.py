@@ -1,9 +1,8 @@
 """From a container to its diagnosis: ask the node, ask the container, judge.
 
-Three round trips: what the node knows, what the container says, what was denied; and one more to
-the node if the configuration leads to questions of its own. Of the denials those of the last hour
-count, as far as a record says that it was this container. A container that does not run, or is
-frozen, is not asked: its programs would not answer.
+It asks what the node knows, what the container says, and what was denied. Of the denials those of
+the last hour count, as far as a record says that it was this container. A container that does not
+run, or is frozen, is not asked: its programs would not answer.
 """
 
 from __future__ import annotations

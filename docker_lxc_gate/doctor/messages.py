@@ -1,6 +1,6 @@
 """The messages that doctor knows, in a pasted text and in Docker's journal: ``messages.toml``.
 
-A pasted text without one may still belong to a family of messages: ``families.toml``.
+A pasted text without one may still hold a sign of what was refused, in the same table.
 
 A text is somebody else's. It is read as it comes from a terminal, a journal or a web page: with
 colours, escaped quotes, and lines broken at the terminal's width.
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-import msgspec
 from msgspec import Meta
 
 from docker_lxc_gate import foreign, patterns
@@ -44,17 +43,20 @@ _PLAIN = str.maketrans(
 
 
 class Message(Row, frozen=True):
-    """A message and what it means; ``messages.toml`` explains the keys."""
+    """A message, or a sign, and what it means; ``messages.toml`` explains the keys."""
 
     text: _Text
     problem: _Text
     sure: _Text
-    by: Literal["docker", "lxc", "systemd", "kernel", "program"]
     pattern: str = ""
+    docker: bool = False
     module: str = ""
     why: str = ""
     fix: str = ""
     vague: bool = False
+    refused: tuple[_Text, ...] = ()
+    takes: tuple[_Text, ...] = ()
+    leaves: str = ""
 
     @property
     def means(self) -> Problem:
@@ -67,13 +69,11 @@ class Message(Row, frozen=True):
         return self.pattern or self.text
 
 
-class Family(Message, frozen=True, kw_only=True):
-    """What was done and refused, in any words; ``families.toml`` explains the keys."""
-
-    by: Literal["program"] = "program"
-    refused: tuple[_Text, ...]
-    takes: tuple[_Text, _Text]
-    leaves: _Text
+class _Table(Row, frozen=True):
+    harmless: _Text
+    innermost_first: _Text
+    refusals: dict[str, _Text]
+    message: tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,18 @@ class Said:
         return self.message.means.here(cause, why=self.message.why, fix=fix, severity=severity)
 
 
+_TABLE = table("docker_lxc_gate.doctor", "messages", _Table)
 #: Most specific first.
-MESSAGES = table("docker_lxc_gate.doctor", "messages", dict[str, tuple[Message, ...]])["message"]
+MESSAGES = tuple(each for each in _TABLE.message if not each.refused)
 _PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES)
-_OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
-_DATA: dict[str, Any] = table("docker_lxc_gate.doctor", "families", dict)
-#: Of families that are as near to the refusal, the first one counts.
-FAMILIES = msgspec.convert(_DATA["family"], tuple[Family, ...])
-_REFUSALS = ["|".join(_DATA["refusals"].get(n, n) for n in each.refused) for each in FAMILIES]
+_OF_DOCKER = [each for each in MESSAGES if each.docker]
+#: Of signs that are as near to the refusal, the first one counts.
+SIGNS = tuple(each for each in _TABLE.message if each.refused)
+_REFUSALS = ["|".join(_TABLE.refusals.get(n, n) for n in each.refused) for each in SIGNS]
 _REFUSED = patterns.compile(f"(?i){'|'.join(dict.fromkeys(_REFUSALS))}")
 _DONE = [
     (each, patterns.compile(f"(?i){each.pattern}"), patterns.compile(f"(?i){refused}"))
-    for each, refused in zip(FAMILIES, _REFUSALS, strict=True)
+    for each, refused in zip(SIGNS, _REFUSALS, strict=True)
 ]
 #: The problems that Docker's own messages mean.
 OF_DOCKER = tuple(dict.fromkeys(each.problem for each in _OF_DOCKER))
@@ -146,17 +146,17 @@ def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
 
 
 def _likely(text: str) -> Said | None:
-    """Return the family of what was refused: the first one in LXC's log, elsewhere the last."""
+    """Return the sign of what was refused: the first one in LXC's log, elsewhere the last."""
     lines = [_around(text, *each.span(), 3 * _AROUND) for each in _REFUSED.finditer(text)]
-    lines = [each for each in dict.fromkeys(lines) if not patterns.search(_DATA["harmless"], each)]
-    order = 1 if patterns.search(_DATA["innermost_first"], text) else -1
+    lines = [each for each in dict.fromkeys(lines) if not patterns.search(_TABLE.harmless, each)]
+    order = 1 if patterns.search(_TABLE.innermost_first, text) else -1
     for line in lines[::order][:_AROUND]:
         near: dict[int, Said] = {}
-        for family, done, refused in _DONE:
+        for sign, done, refused in _DONE:
             for match in done.finditer(line):
                 for start, end in (each.span() for each in refused.finditer(line)):
                     gap = max(start - match.end(), match.start() - end, 0) // 40
-                    near.setdefault(gap, Said(family, line, match.groups()))
+                    near.setdefault(gap, Said(sign, line, match.groups()))
         if near:
             return near[min(near)]
     return None

@@ -1,7 +1,7 @@
 """Before an upgrade: would Docker still run after ``apt-get dist-upgrade``?
 
-Two round trips: the node, and the container if it runs. What apt would install is compared with the
-table of versions that do not go together. What the table does not know is said to be unknown.
+The node is asked, and the container if it runs. What apt would install is compared with the table
+of versions that do not go together. What the table does not know is said to be unknown.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Process:
 
 @foreign.parser(..., 42)
 def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
-    """Return every thread of a container, ordered by id, in one round trip.
+    """Return every thread of a container, ordered by id, in one look.
 
     Its first process is ``init_pid`` on the node. Raises FactError if that is not among them, or a
     label or seccomp mode is missing.

@@ -20,11 +20,10 @@ _TOKEN = patterns.compile(
 #: What follows a brace or a comma that is part of no path.
 _AFTER = " \t\r\n}"
 _INCLUDE = patterns.compile(
-    r'#?include\s+(?P<optional>if\s+exists\s+)?(?:(?P<mark>[<"])(?P<marked>[^>"]+)|(?P<bare>\S+))'
+    r'#?include\s+(?:if\s+exists\s+)?(?:(?P<mark>[<"])(?P<marked>[^>"]+)|(?P<bare>\S+))'
 )
 _ASSIGNED = patterns.compile(r"[@$]\{?(?P<name>\w+)\}?\s*\+?=")
 _QUALIFIERS = patterns.compile(r"(?:(?:audit|quiet|allow|deny|priority\s*=\s*-?[0-9]+)\s+)*")
-_VALUE = patterns.compile(r'"[^"]*"|\S+')
 _HEADER = patterns.compile(
     r'(?s)(?:(?P<hat>hat\s+|\^)|profile\s+)?(?P<name>"[^"]*"|[^\s"(]+)'
     r'(?:\s+(?P<attached>"[^"]*"|[^\s"(]+))?'
@@ -82,23 +81,10 @@ class Statement:
         return bool(match and match["mark"] == "<")
 
     @property
-    def optional(self) -> bool:
-        """Whether an include's file may be absent."""
-        match = _INCLUDE.match(self.text)
-        return bool(match and match["optional"])
-
-    @property
     def assigned(self) -> str:
         """The variable that an assignment sets."""
         match = _ASSIGNED.match(self.text)
         return match["name"] if match else ""
-
-    @property
-    def values(self) -> list[str]:
-        """The values that an assignment gives to its variable."""
-        match = _ASSIGNED.match(self.text)
-        found = _VALUE.findall(self.text[match.end() :]) if match else []
-        return [value.strip('"') for value in found]
 
 
 @dataclass(frozen=True)

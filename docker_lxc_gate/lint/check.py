@@ -9,22 +9,18 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.formats.container_config import NO_PROFILE
-from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
 from docker_lxc_gate.lint.includes import Includes
-from docker_lxc_gate.lint.phoenix import description
 from docker_lxc_gate.lint.rules import (
     container_config,
     container_confinement,
     daemon_json,
     profile,
-    scripts,
 )
 from docker_lxc_gate.lint.rules.profile import Assignment
-from docker_lxc_gate.lint.shell_text import commands
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.lint.rules.tools import Tools
+    from docker_lxc_gate.lint.rules.parser import Parser
 
 
 #: How many findings of one problem and severity are shown of a file: a stranger's may be wrong in
@@ -32,18 +28,17 @@ if TYPE_CHECKING:
 MOST = 100
 
 
-def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Finding]:
+def check(sources: Sequence[Source], parser: Parser | None = None) -> list[Finding]:
     """Return what is wrong with files that are linted together, by file, line and problem.
 
-    Without tools, they are judged by their bytes alone.
+    Without a ``parser``, they are judged by their bytes alone.
     """
     try:
-        found = _found(sources, with_tools)
+        found = _found(sources, parser)
         return sorted(found, key=lambda each: (each.path, each.line, each.column, each.id))
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()
-        commands.cache_clear()
 
 
 def few(found: Sequence[Finding]) -> Iterator[Finding]:
@@ -59,19 +54,13 @@ def few(found: Sequence[Finding]) -> Iterator[Finding]:
             yield replace(each, cause=more)
 
 
-def _found(given: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
+def _found(given: Sequence[Source], parser: Parser | None) -> list[Finding]:
     found = [each.at("file-not-text", 0, each.no_text) for each in given if each.no_text]
     sources = [each for each in given if not each.no_text]
-    includes = Includes(sources)
-    found += _configurations(sources, includes)
-    uses = list(_uses(sources))
-    for source in _of(sources, Kind.DESCRIPTION):
-        found += description.check(source, _of(sources, Kind.SCHEMA), uses)
-    found += _profiles(sources, uses, with_tools, includes)
-    found += _scripts(_of(sources, Kind.SCRIPT), with_tools)
+    includes, uses = Includes(sources), list(_uses(sources))
+    found += _configurations(sources, uses, includes)
+    found += _profiles(sources, uses, parser, includes)
     found += _settings(sources)
-    if with_tools is not None:
-        found += with_tools.missing()
     return found
 
 
@@ -79,8 +68,17 @@ def _of(sources: Sequence[Source], *kinds: Kind) -> list[Source]:
     return [source for source in sources if source.kind in kinds]
 
 
-def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[Finding]:
-    given = {use.name for use in _uses(sources)}
+def _uses(sources: Sequence[Source]) -> Iterator[Assignment]:
+    for source in _of(sources, Kind.CONTAINER, Kind.LXC):
+        for option in container_config.read(source).all("lxc.apparmor.profile")[-1:]:
+            if option.value not in NO_PROFILE:
+                yield Assignment(option.value, source, option.line)
+
+
+def _configurations(
+    sources: Sequence[Source], uses: Sequence[Assignment], includes: Includes
+) -> Iterator[Finding]:
+    given = {use.name for use in uses}
     rules = {
         name: includes.rules(*places[0])
         for name, places in profile.defined(sources).items()
@@ -92,17 +90,10 @@ def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[F
         yield from container_confinement.check(source, rules)
 
 
-def _uses(sources: Sequence[Source]) -> Iterator[Assignment]:
-    for source in _of(sources, Kind.CONTAINER, Kind.LXC):
-        for option in container_config.read(source).all("lxc.apparmor.profile")[-1:]:
-            if option.value not in NO_PROFILE:
-                yield Assignment(option.value, source, option.line)
-
-
 def _profiles(
     sources: Sequence[Source],
     uses: Sequence[Assignment],
-    with_tools: Tools | None,
+    parser: Parser | None,
     includes: Includes,
 ) -> Iterator[Finding]:
     assigned = {use.name for use in uses}
@@ -115,31 +106,17 @@ def _profiles(
                 yield each
             said.add(place)
         explained = any(each.id in profile.REFUSED for each in told)
-        if with_tools and source.kind is Kind.PROFILE and not explained:
-            yield from with_tools.parse(source)
-    whole = any(source.base and not source.alone for source in sources)
-    known = profile.defined(sources)
-    yield from profile.agreement(sources, known, uses, whole=whole)
-
-
-def _scripts(sources: Sequence[Source], with_tools: Tools | None) -> Iterator[Finding]:
-    parsed = []
-    for source in sources:
-        broken = list(with_tools.syntax(source)) if with_tools else []
-        yield from broken
-        if not any(each.id == "script-syntax" for each in broken):
-            yield from scripts.check(source)
-            parsed.append(source)
-    yield from with_tools.shellcheck(parsed) if with_tools else ()
-    yield from scripts.not_executable(sources)
+        if parser and source.kind is Kind.PROFILE and not explained:
+            yield from parser.check(source)
+    if parser:
+        yield from parser.missing()
+    yield from profile.agreement(sources, uses)
 
 
 def _settings(sources: Sequence[Source]) -> Iterator[Finding]:
     units = _of(sources, Kind.UNIT)
     units.sort(key=lambda each: (each.name != "docker.service", each.name))
     if sum(unit.name == "docker.service" for unit in units) > 1:
-        units = []  # whose is whose, nobody knows
+        units = []  # of which machine each is, nothing says
     for source in _of(sources, Kind.DAEMON):
         yield from daemon_json.check(source, units)
-    for source in _of(sources, Kind.SCHEMA):
-        yield from json_text.read(source)[1]

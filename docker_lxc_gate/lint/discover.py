@@ -38,9 +38,8 @@ _OF_LXC = patterns.compile(rb"(?m)^[ \t]*lxc\.[a-z0-9_.]+[ \t]*=")
 _OF_PROFILE = patterns.compile(
     rb"(?m)^[ \t]*(?:profile[ \t]+\S|abi[ \t]+<|#?include[ \t]+<tunables/)"
 )
-_SHEBANG = patterns.compile(rb"#![ \t]*\S*/(?:env[ \t]+)?(?:ba|da)?sh\b")
 #: What a file may be called that is looked into.
-_NAMES = patterns.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|config")
+_NAMES = patterns.compile(r"[^.]+|.*\.conf|daemon\.json|docker\.service")
 
 
 @dataclass
@@ -90,7 +89,7 @@ def under(*paths: Path, pasted: bytes = b"") -> Found:
         part = Found(size=found.size)
         try:
             if path == PASTED:
-                part.take(_named("standard input", _STDIN, limited(pasted), 0o644))
+                part.take(_named("standard input", _STDIN, limited(pasted)))
             else:
                 _take(part, path, path.resolve(strict=True), seen)
             for source in includes.missing([*found.sources, *part.sources]):
@@ -111,7 +110,7 @@ def _take(found: Found, path: Path, real: Path, seen: set[Path]) -> None:
     if not real.is_dir():
         if real not in seen:
             seen.add(real)
-            found.take(_named(str(path), real, *read(real)))
+            found.take(_named(str(path), real, read(real)))
         return
     before, again = len(found.sources) + len(found.findings), False
     for name, place in _walk(real, real, [], found):
@@ -125,11 +124,11 @@ def _take(found: Found, path: Path, real: Path, seen: set[Path]) -> None:
 
 _NOTHING = (
     "there is nothing to lint in {}: neither a container's configuration, nor an AppArmor profile, "
-    "a shell script, a daemon.json or phoenix's description"
+    "nor a daemon.json"
 )
 
 
-def _named(shown: str, real: Path, content: bytes, mode: int) -> Source:
+def _named(shown: str, real: Path, content: bytes) -> Source:
     base = _base_of(real, real.parent)
     kind = kind_of(real.name, real.parent.name, content, in_base=bool(base))
     parts = [PARTS[name] for name in real.parts[-3:-1] if name in {"abstractions", "tunables"}]
@@ -138,8 +137,7 @@ def _named(shown: str, real: Path, content: bytes, mode: int) -> Source:
         said = not_text(content) or ("" if content.strip() else "it is empty")
         said = said or "it is no " + ", ".join(Kind)
         raise UsageError(f"{shown} cannot be linted: {said}")
-    inside = real.name if base else ""
-    return Source(shown, content, kind, mode, base, inside, alone=True)
+    return Source(shown, content, kind, base, real.name if base else "", alone=True)
 
 
 def _add(found: Found, shown: str, place: Path, base: str) -> None:
@@ -149,7 +147,7 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
     if below and folder not in PARTS:
         return  # abi, cache, disable, force-complain
     try:
-        content, mode = read(place)
+        content = read(place)
     except FileNotFoundError:
         return  # gone, or no regular file
     except (OSError, ValueError) as error:
@@ -157,16 +155,16 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
             why = error.strerror if isinstance(error, OSError) else str(error)
             found.miss("file-unreadable", shown, why or "it could not be read")
         return
-    if source := as_source(shown, place, base, content, mode):
+    if source := as_source(shown, place, base, content):
         found.take(source)
 
 
-def as_source(shown: str, place: PurePath, base: str, content: bytes, mode: int) -> Source | None:
+def as_source(shown: str, place: PurePath, base: str, content: bytes) -> Source | None:
     """Return a file as it is linted; None if it is of no known kind. See :class:`Source`."""
     inside = str(place.relative_to(base)) if base else ""
     part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
     kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
-    return Source(shown, content, kind, mode, base, inside) if kind else None
+    return Source(shown, content, kind, base, inside) if kind else None
 
 
 def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:
@@ -177,15 +175,12 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
     if in_base:
         return None if is_skipped(name) else Kind.PROFILE
     by_name = {
-        Kind.SCHEMA: name.endswith(".schema.json"),
         Kind.DAEMON: name == "daemon.json",
-        Kind.DESCRIPTION: name.endswith(".json") and "lxc_configs" in name,
         Kind.UNIT: name == "docker.service"
         or (folder == "docker.service.d" and name.endswith(".conf")),
         Kind.CONTAINER: bool(CONTAINER_FILE.fullmatch(name))
         and (folder == "lxc" or (folder != "qemu-server" and _OF_CONTAINER.search(content))),
         Kind.LXC: name == "config" and bool(_OF_LXC.search(content)),
-        Kind.SCRIPT: name.endswith((".sh", ".bash")) or bool(_SHEBANG.match(content)),
         Kind.PROFILE: ("apparmor" in folder or name.startswith(("lxc-", "lxc_")))
         and "." not in name
         and bool(_OF_PROFILE.search(content)),
@@ -196,8 +191,6 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
 def _sniffed(name: str, content: bytes) -> Kind | None:
     """Return the kind of a file that a user named, whatever it is called."""
     if content.lstrip()[:1] in (b"{", b"["):
-        if b'"lxc_configs"' in content:
-            return Kind.DESCRIPTION
         return Kind.DAEMON if "daemon" in name or daemon_json.is_likely(content) else None
     if _OF_PROFILE.search(content):
         return Kind.PROFILE

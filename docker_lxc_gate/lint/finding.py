@@ -67,16 +67,14 @@ PROBLEMS = problems("docker_lxc_gate.lint")
 
 @dataclass(frozen=True)
 class Edit:
-    """A fix that is certain: ``count`` lines from ``line`` are replaced, or the right to execute.
+    """A fix that is certain: one line replaces ``count`` lines from ``line`` on.
 
-    The first line is 1. ``new`` is what stands there instead, without line ends. If the file itself
-    becomes ``executable``, no line changes.
+    The first line is 1. ``new`` has no line end.
     """
 
-    line: int = 1
-    count: int = 0
-    new: tuple[str, ...] = ()
-    executable: bool = False
+    line: int
+    count: int
+    new: str
 
 
 @dataclass(frozen=True)
@@ -117,16 +115,13 @@ class Kind(StrEnum):
     PROFILE = "AppArmor profile"
     TUNABLES = "AppArmor tunables file"
     INCLUDED = "AppArmor include"
-    SCRIPT = "shell script"
     DAEMON = "daemon.json file"
     UNIT = "Docker unit file"
-    DESCRIPTION = "phoenix description"
-    SCHEMA = "JSON schema"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is linted, by its ``path`` as its reader names it, and its ``mode`` of stat(2).
+    """A file that is linted, by its ``path`` as its reader names it.
 
     ``base`` is the directory that is its ``/etc/apparmor.d``, empty if it is in none, and
     ``inside`` its path from there. ``alone``: it was named itself, so not all of that directory is
@@ -136,7 +131,6 @@ class Source:
     path: str
     content: bytes
     kind: Kind
-    mode: int = 0o644
     base: str = ""
     inside: str = ""
     alone: bool = False
@@ -149,8 +143,7 @@ class Source:
     @property
     def no_text(self) -> str:
         """Why its content is no text for the program that reads it; empty if it is."""
-        reads_utf16 = self.kind in {Kind.DAEMON, Kind.DESCRIPTION, Kind.SCHEMA}
-        return "" if reads_utf16 else not_text(self.content)
+        return "" if self.kind is Kind.DAEMON else not_text(self.content)  # it may be UTF-16
 
     @property
     def text(self) -> str:

@@ -22,16 +22,12 @@ def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
     lines = split_lines(content.decode("utf-8", "surrogateescape"))
     taken: set[int] = set()
     for edit in sorted(edits, key=lambda each: each.line, reverse=True):
-        places = set(range(edit.line, edit.line + edit.count))
-        if edit.executable or places & taken or not places:
-            continue
-        taken |= places
-        last = lines[edit.line + edit.count - 2]
-        end = "\r\n" if last.endswith("\r\n") else "\n"
-        new = [f"{text}{end}" for text in edit.new]
-        if not last.endswith("\n") and new:
-            new[-1] = new[-1].removesuffix(end)
-        lines[edit.line - 1 : edit.line - 1 + edit.count] = new
+        places = set(range(edit.line - 1, edit.line - 1 + edit.count))
+        if not places & taken:
+            taken |= places
+            last = lines[max(places)]
+            end = last[len(last.rstrip("\r\n")) :]
+            lines[min(places) : max(places) + 1] = [f"{edit.new}{end}"]
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -44,50 +40,42 @@ def certain(found: Sequence[Finding]) -> dict[str, list[Edit]]:
     return by_file
 
 
-def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
+def write(path: str, before: bytes, after: bytes) -> str:
     """Replace a file's content, and keep a copy of what was there next to it.
 
     The mode stays. pmxcfs lets nobody set modes or owners, and that is no error. The directory is
     opened once: its owner can put a link in the place of any part of the path.
 
-    Of a link, what it leads to is replaced, if it is still as linted: ``before``. If the file
-    becomes ``executable``, everybody who may read it may execute it, too. Return the copy's path,
-    empty if no content changed. Raises FactError if the file was changed since it was linted, or
-    cannot be written.
+    Of a link, what it leads to is replaced, if it is still as linted: ``before``. Return the copy's
+    path. Raises FactError if the file was changed since it was linted, or cannot be written.
     """
     place = Path(os.path.realpath(path))
     try:
         folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            copy = _written(folder, place.name, before, after, executable=executable)
+            copy = _written(folder, place.name, before, after)
         finally:
             os.close(folder)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise FactError(f"{path} cannot be fixed: {why}") from error
-    return str(place.with_name(copy)) if copy else ""
+    return str(place.with_name(copy))
 
 
-def _written(folder: int, name: str, before: bytes, after: bytes, *, executable: bool) -> str:
-    """Write a file of an open directory; return the copy's name, or the empty string."""
+def _written(folder: int, name: str, before: bytes, after: bytes) -> str:
+    """Write a file of an open directory; return the copy's name."""
     with regular_file.opened(name, folder) as file:
         if file.read(len(before) + 1) != before:
             raise ValueError("it was changed since it was linted; nothing was written to it")
         about = os.fstat(file.fileno())
-        mode = about.st_mode & 0o7777
-        if executable:
-            mode = mode & 0o777 | (mode & 0o444) >> 2
-        if after == before:
-            os.fchmod(file.fileno(), mode)
-            return ""
     for number in count(1):
         copy = f"{name}.bak{number if number > 1 else ''}"
         with suppress(FileExistsError):
-            _new(folder, copy, before, about, about.st_mode)
+            _new(folder, copy, before, about)
             break
     new = f"{name}.lint-new"
     try:
-        _new(folder, new, after, about, mode)
+        _new(folder, new, after, about)
         os.replace(new, name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
         with suppress(FileNotFoundError):
@@ -95,8 +83,8 @@ def _written(folder: int, name: str, before: bytes, after: bytes, *, executable:
     return copy
 
 
-def _new(folder: int, name: str, content: bytes, about: os.stat_result, mode: int) -> None:
-    """Write a file that is not there yet, and give it another one's owner, and a mode.
+def _new(folder: int, name: str, content: bytes, about: os.stat_result) -> None:
+    """Write a file that is not there yet, and give it another one's owner and mode.
 
     All by the open file: whoever may write in the directory could put a link in its place.
     """
@@ -107,5 +95,5 @@ def _new(folder: int, name: str, content: bytes, about: os.stat_result, mode: in
         with suppress(OSError):
             os.fchown(file.fileno(), about.st_uid, about.st_gid)
         with suppress(OSError):
-            os.fchmod(file.fileno(), mode & 0o7777)
+            os.fchmod(file.fileno(), about.st_mode & 0o7777)
         os.fsync(file.fileno())

@@ -1,7 +1,4 @@
-"""Findings as text, as JSON, as SARIF, and as commands of GitHub's workflows.
-
-Sources: SARIF 2.1.0 (OASIS), GitHub's workflow commands. Foreign text is escaped and cut.
-"""
+"""Findings as text, as JSON, and as SARIF 2.1.0 (OASIS). Foreign text is escaped and cut."""
 
 from __future__ import annotations
 
@@ -12,14 +9,12 @@ from urllib.parse import quote
 
 from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Severity, Source
 from docker_lxc_gate.masking import mask, shown
-from docker_lxc_gate.printable import counted, for_github, one_line
+from docker_lxc_gate.printable import counted, one_line
 
-FORMATS = ("text", "json", "sarif", "github")
 #: Others are red.
 STYLES = {Severity.WARNING: "yellow", Severity.ADVICE: "dim"}
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
-_GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
 
 
 def named(path: str) -> str:
@@ -100,7 +95,7 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
             "ruleId": each.id,
             "ruleIndex": places[each.id],
             "level": _SARIF_LEVELS[each.severity],
-            "message": {"text": _sentences(each)},
+            "message": {"text": f"{shown(each.cause).removesuffix('.')}. {shown(each.fix)}"},
             "locations": [{"physicalLocation": _location(each)}],
         }
         for each in found
@@ -125,19 +120,3 @@ def _location(found: Finding) -> dict[str, Any]:
         if found.column:
             location["region"]["startColumn"] = found.column
     return location
-
-
-def as_github(found: Finding) -> str:
-    """Return a finding as a command that GitHub shows next to the line."""
-    properties = {
-        "file": one_line(mask(found.path)),
-        "line": str(found.line) if found.line else "",
-        "col": str(found.column) if found.column else "",
-        "title": found.id,
-    }
-    return for_github(_GITHUB[found.severity], _sentences(found), **properties)
-
-
-def _sentences(found: Finding) -> str:
-    """Return what is wrong and how to fix it, in one line."""
-    return f"{shown(found.cause).removesuffix('.')}. {shown(found.fix)}"

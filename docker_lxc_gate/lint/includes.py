@@ -129,11 +129,11 @@ def _below(base: str, name: str) -> list[str]:
 def _opened(source: Source, name: str) -> Source | None:
     """Return an included file, named as its reader names the one that includes it."""
     try:
-        content, mode = read(Path(source.base, name))
+        content = read(Path(source.base, name))
     except (OSError, ValueError):
         return None
     shown = source.path.removesuffix(source.inside)
-    return Source(f"{shown}{name}", content, Kind.INCLUDED, mode, source.base, name, source.alone)
+    return Source(f"{shown}{name}", content, Kind.INCLUDED, source.base, name, source.alone)
 
 
 #: Where the parser looks by itself.
@@ -229,7 +229,7 @@ def _places(base: str, name: str, *, here: bool) -> list[Path]:
 def _text(place: Path) -> list[str]:
     """Return the text of an included file; none if it is absent or closed to us, too."""
     try:
-        return [read(place)[0].decode("utf-8", "surrogateescape")]
+        return [read(place).decode("utf-8", "surrogateescape")]
     except OSError:
         return []
     except ValueError as error:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
 from docker_lxc_gate.lint.finding import Kind, Source
@@ -23,14 +22,12 @@ from docker_lxc_gate.printable import cut
 _BASE = "/etc/apparmor.d"
 #: Where the files of a node are: the place, how deep below it, and the names (find's patterns).
 _APPARMOR = (_BASE, 3, "*")
-_PHOENIX = ("bin", 3, "*"), ("etc", 2, "*")
 _DOCKER = (
     ("/etc/docker", 1, "daemon.json"),
     ("/lib/systemd/system", 1, "docker.service"),
     ("/etc/systemd/system", 1, "docker.service"),
     ("/etc/systemd/system/docker.service.d", 1, "*.conf"),
 )
-_LISTED = patterns.compile(r"(?s)(?:([0-7]{1,4}) )?(/[^\0]*)")
 #: A list of names may be so long (bytes).
 _LONGEST = 8 << 20
 #: A guest has no more files of Docker's than that, unless it wants to keep us busy.
@@ -40,8 +37,8 @@ _MOST_IN_GUEST = 100
 def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
     """Return what is linted of one container: its configuration, its node's profiles, its Docker.
 
-    Phoenix's ``repository`` on the node may be absent. Raises FactError if there is no such
-    container on the node, or a file cannot be read.
+    Phoenix's ``repository`` on the node may hold profiles, too, and may be absent. Raises FactError
+    if there is no such container on the node, or a file cannot be read.
     """
     path = runtime.config_path(ctid)
     content = runtime.node.read(path)
@@ -68,8 +65,7 @@ def of_node(runtime: Runtime, repository: str) -> Found:
 
 
 def _of_node(node: Transport, repository: str) -> Found:
-    phoenix = [(f"{repository}/{below}", depth, names) for below, depth, names in _PHOENIX]
-    return Found(list(_sources(node, [_APPARMOR, *phoenix])))
+    return Found(list(_sources(node, [_APPARMOR, (f"{repository}/etc", 2, "*")])))
 
 
 def _add_docker(found: Found, runtime: Runtime, ctid: int) -> None:
@@ -79,7 +75,7 @@ def _add_docker(found: Found, runtime: Runtime, ctid: int) -> None:
         found.miss("not-checked", path, said, "Start it, and lint again.")
         return
     try:
-        for each in [*_sources(runtime.inside(ctid), _DOCKER, guest=True)]:
+        for each in [*_sources(runtime.inside(ctid), _DOCKER, most=_MOST_IN_GUEST)]:
             if each.kind in {Kind.UNIT, Kind.DAEMON}:
                 found.take(replace(each, path=f"container {ctid}:{each.path}"))
     except RemediationError as error:
@@ -88,20 +84,20 @@ def _add_docker(found: Found, runtime: Runtime, ctid: int) -> None:
 
 
 def _sources(
-    on: Transport, places: Iterable[tuple[str, int, str]], *, guest: bool = False
+    on: Transport, places: Iterable[tuple[str, int, str]], *, most: int = MOST_FILES
 ) -> Iterator[Source]:
-    listed = [each for place in places for each in _listed(on, *place, guest=guest)]
-    most = _MOST_IN_GUEST if guest else MOST_FILES
+    listed = [path for place in places for path in _listed(on, *place)]
     if len(listed) > most:
         raise FactError(f"on {on.machine}: there are more than {most} files to lint")
     size = 0
-    modes = {path: mode for mode, path in listed if _wanted(path)}
-    for path, content in _contents(on, list(modes)):
+    for path in filter(_wanted, dict.fromkeys(listed)):
+        if (content := on.read(path)) is None:
+            continue
         base = _BASE if path.startswith(f"{_BASE}/") else ""
         size += len(content)
         if size > MOST_BYTES:
             raise FactError(f"on {on.machine}: there is more than {MOST_BYTES >> 20} MiB to lint")
-        source = as_source(path, PurePosixPath(path), base, content, modes[path])
+        source = as_source(path, PurePosixPath(path), base, content)
         if source and len(content) <= LARGEST:
             yield source
 
@@ -119,27 +115,14 @@ def _wanted(path: str) -> bool:
     )
 
 
-def _listed(
-    on: Transport, place: str, depth: int, names: str, *, guest: bool
-) -> list[tuple[int, str]]:
-    """Return the mode and path of each regular file below a place; none if it is absent.
-
-    A guest may have busybox's find, which prints no modes.
-    """
+def _listed(on: Transport, place: str, depth: int, names: str) -> list[str]:
+    """Return the path of each regular file below a place; none if it is absent."""
     argv = ["find", "-H", place, "-maxdepth", str(depth), "-type", "f", "-name", names]
-    argv += ["-size", f"-{LARGEST // 512}", *(["-print0"] if guest else ["-printf", r"%m %p\0"])]
+    argv += ["-size", f"-{LARGEST // 512}", "-print0"]
     with at_most(_LONGEST):
         told = on.run(["env", "LC_ALL=C", *argv])
     if not told.ok and ABSENT not in told.stderr:
         said = cut(told.stderr.decode(errors="replace").strip(), 200)
         raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {said}")
-    text = told.stdout.decode("utf-8", "surrogateescape")
-    rows = [_LISTED.fullmatch(row) for row in text.split("\0") if "/" in row[:6]]
-    return [(int(row[1] or "644", 8), row[2]) for row in rows if row]
-
-
-def _contents(on: Transport, paths: list[str]) -> Iterator[tuple[str, bytes]]:
-    for path in paths:
-        content = on.read(path)
-        if content is not None:
-            yield path, content
+    paths = told.stdout.decode("utf-8", "surrogateescape").split("\0")
+    return [path for path in paths if path.startswith("/")]

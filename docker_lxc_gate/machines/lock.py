@@ -27,8 +27,7 @@ import msgspec
 
 from docker_lxc_gate.errors import LockedError, TransportError
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import Read, unparsed
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import RUN_ID, RUN_MARK, Transport
 
 if TYPE_CHECKING:
@@ -52,11 +51,6 @@ class _Holder(msgspec.Struct):
     since: str = "an unknown time"
     doing: str = "something"
     reader: int = 0  #: pid of the reading process on the node, while it runs
-
-
-def held_by(path: str = PATH) -> Read[CommandResult]:
-    """Read who holds a node's lock; see :meth:`Lock.owner`."""
-    return unparsed("sh", "-c", _ASK, "lock", path)
 
 
 class Lock:
@@ -103,7 +97,7 @@ class Lock:
 
         This changes nothing.
         """
-        asked = self._node.ask(held_by(self._path)).require()
+        asked = self._node.look(["sh", "-c", _ASK, "lock", self._path]).require()
         return _in_use(self._node.machine, asked.stdout) if asked.stdout else ""
 
     def _take(self, doing: str) -> Hold:

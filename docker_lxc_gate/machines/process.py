@@ -121,13 +121,13 @@ def uninterrupted(say: Callable[[int], None] = lambda _: None) -> Iterator[None]
             before[signal.Signals(number)](number, frame)
 
 
-def limited(*argv: str, seconds: int = SECONDS) -> list[str]:
+def limited(*argv: str) -> list[str]:
     """Return argv for a program that may be slow or large because of what it reads.
 
     Limits are part of argv, since between fork and exec Python could deadlock, and since a node
     keeps them, too. Source: setpriv(1), prlimit(1).
     """
-    limits = (f"--cpu={seconds}", f"--as={MEMORY}", "--core=0")
+    limits = (f"--cpu={SECONDS}", f"--as={MEMORY}", "--core=0")
     return [*ENDS_WITH_ITS_PARENT, "prlimit", *limits, "--", *argv]
 
 
@@ -280,16 +280,17 @@ def hang_up(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Terminate a group's processes, which then remove what they made; kill them 20 s later.
+def end_group(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
+    """Terminate a group's processes, which then remove what they made; then kill them.
 
-    Another thread may read its output and wait for it.
+    Between the two pass ``patience`` seconds at most. Another thread may read its output and wait
+    for it.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(20.0)
+            process.wait(patience)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -27,14 +27,10 @@ def opened(place: Path | str, folder: int | None = None) -> Iterator[BinaryIO]:
         yield file
 
 
-def read(place: Path, largest: int = LARGEST) -> tuple[bytes, int]:
-    """Return a file's content and its permissions.
-
-    Raises as :func:`opened`, and ValueError if it is too large.
-    """
+def read(place: Path, largest: int = LARGEST) -> bytes:
+    """Return a file's content; raises as :func:`opened`, and ValueError if it is too large."""
     with opened(place) as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        return limited(file.read(largest + 1), largest), mode
+        return limited(file.read(largest + 1), largest)
 
 
 def limited(content: bytes, largest: int = LARGEST) -> bytes:

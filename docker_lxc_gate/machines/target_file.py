@@ -139,7 +139,7 @@ def _tables(file: Path) -> dict[str, dict[str, object]]:
 
 def _content(file: Path) -> bytes:
     try:
-        return regular_file.read(Path(os.path.realpath(file)), _LARGEST)[0]
+        return regular_file.read(Path(os.path.realpath(file)), _LARGEST)
     except ValueError as error:
         size = f"{_LARGEST >> 10} KiB"
         raise UsageError(f"{file}: {error}; write a regular file of at most {size}") from error

@@ -51,7 +51,7 @@ HOLD_TIMEOUT, RELEASE_TIMEOUT = 60.0, 3600.0
 
 
 class Transport:
-    """Runs argv and moves bytes on one machine: all in terms of ``run``, one round trip each."""
+    """Runs argv and moves bytes on one machine: all in terms of ``run`` and ``look``."""
 
     #: What a reader calls the machine.
     machine = ""
@@ -419,11 +419,11 @@ class Inside(Layer):
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Hold it without a deadline."""
-        return super().hold([*self._prefix, *argv], word)
+        return self._inner.hold([*self._prefix, *argv], word)
 
     @override
     def watch(self, argv: Sequence[str], word: str) -> Hold:
-        return super().watch([*self._prefix, *argv], word)
+        return self._inner.watch([*self._prefix, *argv], word)
 
 
 def _deadline(seconds: float) -> list[str]:
@@ -439,7 +439,7 @@ class Recorded(Layer):
 
     @override
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        result = super().run(argv, stdin=stdin, timeout=timeout)
+        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
         self._listener(result)
         return result
 
@@ -452,6 +452,6 @@ class Recorded(Layer):
         timeout: float = 60,
         via: Sequence[str] = (),
     ) -> CommandResult:
-        result = super().look(argv, stdin=stdin, timeout=timeout, via=via)
+        result = self._inner.look(argv, stdin=stdin, timeout=timeout, via=via)
         self._listener(result)
         return result

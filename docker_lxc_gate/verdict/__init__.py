@@ -8,7 +8,7 @@ PYTEST_DONT_REWRITE: nothing here asserts, and a conftest imports this before py
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from docker_lxc_gate import home
 
@@ -19,7 +19,7 @@ home.require_packages("pytest", "allure", "pytest_bdd", "testinfra")
 
 _PLUGINS = (
     *("evidence", "collection", "verdicts", "claim", "session", "outputs.allure_bridge"),
-    *("report", "outputs.github_annotations", "waivers", "merge", "comparison"),
+    *("report", "outputs.github_annotations", "waivers", "comparison"),
 )
 
 
@@ -31,8 +31,6 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """
     add = parser.getgroup("gate", "acceptance gate").addoption
     add("--no-report", action="store_true", help="do not render the Allure results")
-    add("--ctrf", metavar="FILE", help="also write the verdicts as CTRF's JSON")
-    add("--oscal", metavar="FILE", help="also write the verdicts as OSCAL's JSON")
     add(
         "--metrics",
         metavar="FILE.prom",
@@ -44,9 +42,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         default="text",
         help="github: also print causes as annotations of a GitHub workflow",
     )
-    more: dict[str, Any] = {"action": "append", "default": []}
-    add("--waivers", metavar="TOML", help="file of waivers; docs/verdicts.md has the keys", **more)
-    add("--merge", metavar="DIR", help="make one run of its shards", **more)
+    add(
+        "--waivers",
+        action="append",
+        default=[],
+        metavar="TOML",
+        help="file of waivers; docs/verdicts.md has the keys",
+    )
     add("--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run")
     for name in _PLUGINS:
         module = importlib.import_module(f"{__name__}.{name}")

@@ -6,11 +6,9 @@ the user who runs the gate may read a file of a report: evidence about a hypervi
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -21,8 +19,7 @@ import pytest
 from docker_lxc_gate.verdict.collection import ExitCodes, judges
 from docker_lxc_gate.verdict.verdicts import Unanswerable
 
-#: Room that a small run needs (bytes); a folder with less is refused.
-_ROOM = 1 << 20
+#: It is locked while a run lasts, and says that the gate made the folder.
 _LOCK = ".lock"
 #: What a run replaces.
 OURS = (
@@ -78,30 +75,29 @@ def closed_to_others() -> Iterator[None]:
         os.umask(before)
 
 
-def claim(folder: Path, *, alone: bool) -> IO[str] | None:
+def claim(folder: Path, *, alone: bool) -> IO[bytes] | None:
     """Create a folder for results; if ``alone``, lock it until the returned file is closed.
 
-    Raises Unanswerable if the folder cannot be written, is full, or another run holds it.
+    The kernel drops the lock of a process that ended, however it ended.
+
+    Raises:
+        Unanswerable: the folder cannot be written, or another run holds it.
     """
-    elsewhere = "another place: --no-report --alluredir DIR --junit-xml FILE"
     why = not_own(folder) if alone else ""
     if alone and not (folder / _LOCK).exists() and any((folder / name).exists() for name in OURS):
         why = "it has the results of another program"  # a run would replace them
-    if why:
-        raise Unanswerable(
-            f"results cannot be written to {folder}: {why}. Move it away, start in another "
-            f"directory, or name {elsewhere}"
-        )
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            os.posix_fallocate(probe.fileno(), 0, _ROOM)
-        return _lock(folder) if alone else None
+        if not why:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return _lock(folder) if alone else None
+    except BlockingIOError:
+        why = "another run of the gate writes there"
     except OSError as error:
-        raise Unanswerable(
-            f"results cannot be written to {folder}: {error.strerror}. Make room, or name "
-            f"{elsewhere}"
-        ) from error
+        why = str(error.strerror)
+    raise Unanswerable(
+        f"results cannot be written to {folder}: {why}. Remove the cause, start in another "
+        "directory, or name another place: --no-report --alluredir DIR --junit-xml FILE"
+    )
 
 
 def not_own(folder: Path) -> str:
@@ -129,37 +125,14 @@ def not_own(folder: Path) -> str:
     return ""
 
 
-def _lock(folder: Path) -> IO[str]:
-    """Close a folder to others, and lock it: what is checked is changed, whatever its path is."""
-    at = _opened(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fchmod(at, 0o700)
-        opened = _opened(_LOCK, os.O_RDWR | os.O_APPEND | os.O_CREAT, at)
-    finally:
-        os.close(at)
-    lock = os.fdopen(opened, "a+", encoding="utf-8")
+def _lock(folder: Path) -> IO[bytes]:
+    """Close a folder to others, and lock it; nothing is written to the file."""
+    folder.chmod(0o700)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.fdopen(os.open(folder / _LOCK, flags, 0o600), "r+b")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read(32).strip()
+    except OSError:
         lock.close()
-        raise Unanswerable(
-            f"another run of the gate writes to {folder} (process {holder}). Wait for its end, or "
-            "give this run its own place: --no-report --alluredir DIR --junit-xml FILE"
-        ) from None
-    with suppress(OSError):  # the pid is for messages only
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        raise
     return lock
-
-
-def _opened(path: Path | str, flags: int, at: int | None = None) -> int:
-    """Open what is no link; raise OSError if it is another user's, or has another name, too."""
-    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
-    its = os.fstat(opened)
-    if its.st_uid != os.geteuid() or (not stat.S_ISDIR(its.st_mode) and its.st_nlink > 1):
-        os.close(opened)
-        raise PermissionError(errno.EPERM, "somebody put another file in its place")
-    return opened

@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 import pytest
 
-from docker_lxc_gate import home, patterns
+from docker_lxc_gate import home
 from docker_lxc_gate.commandline.json_output import with_texts
 from docker_lxc_gate.machines.fleet import Listing
 from docker_lxc_gate.printable import counted, one_line
@@ -48,8 +48,6 @@ WORDS = {
 }
 #: How many lines of evidence, and names of files, a scenario has at most.
 MOST = 100
-#: A file of Allure's results, as Allure names it.
-MADE = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: It stands behind a verdict.
 WAIVED = " (waived)"
 
@@ -162,39 +160,11 @@ class JudgedTarget(msgspec.Struct):
         return {key: value for key, value in facts.items() if value}
 
 
-class Expected(msgspec.Struct, frozen=True):
-    """A target of a run in shards, or ``NODE/all``; its targets' names begin with ``node``."""
-
-    name: str
-    node: str
-    plan: str
-    shard: int
-
-
-class Shard(msgspec.Struct, frozen=True):
-    """Which part of a run it is: the shard of a ``number`` from 1, and what all shards judge."""
-
-    number: int
-    of: int
-    expected: tuple[Expected, ...]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there are targets, and all of them fall to other shards."""
-        return bool(self.expected) and all(each.shard != self.number for each in self.expected)
-
-    def __str__(self) -> str:
-        its = [each.shard for each in self.expected].count(self.number)
-        whole = counted(len(self.expected), "target")
-        return f"shard {self.number} of {self.of}: {its} of {whole}"
-
-
 class Run(msgspec.Struct, kw_only=True):
     """A run of the gate on some targets, by a user on a machine.
 
     ``code`` is the exit code, and ``verdict`` its word. ``problems`` are those of the run itself.
     ``clean``: the files of the gate are those of ``commit``; null if it is not known.
-    ``shard``: the part of a run that it is; null for a whole one.
     ``nodes``: those of which every container was to be asked about. ``may_differ`` has, by machine
     and reason, patterns of what a comparison after a rollback leaves out. Requirements and
     scenarios are in the plan's order, by target.
@@ -212,7 +182,6 @@ class Run(msgspec.Struct, kw_only=True):
     machine: str
     began: datetime
     ended: datetime
-    shard: Shard | None = None
     nodes: list[Listing] = []
     targets: list[JudgedTarget] = []
     may_differ: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -235,8 +204,7 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def remarks(self) -> list[str]:
         """What a reader must know besides the verdicts, in lines: problems, nodes and others."""
-        shard = [self.shard] if self.shard else []
-        return [*map(str, [*shard, *self.nodes]), *self.problems, *map(str, self.waivers)]
+        return [*map(str, self.nodes), *self.problems, *map(str, self.waivers)]
 
     @property
     def causes(self) -> dict[str, list[Outcome]]:
@@ -293,11 +261,10 @@ def _counted(outcomes: list[Outcome]) -> str:
     return f"{len(outcomes)}" + f" ({', '.join(clauses)})" * bool(clauses)
 
 
-#: The targets of a run, and its nodes, by name; what may differ; its shard. The steps fill all.
+#: The targets of a run, and its nodes, by name; what may differ. The steps fill all.
 TARGETS = pytest.StashKey[dict[str, JudgedTarget]]()
 NODES = pytest.StashKey[dict[str, Listing]]()
 MAY_DIFFER = pytest.StashKey[dict[str, dict[str, tuple[str, ...]]]]()
-SHARD = pytest.StashKey[Shard]()
 
 
 def about(config: pytest.Config, name: str = "") -> JudgedTarget:
@@ -337,9 +304,7 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
         first = clauses.index(outcome.requirements[0]) if outcome.requirements else len(clauses)
         return names[outcome.target], first
 
-    run.verdict, run.shard = WORDS.get(run.code, "interrupted"), config.stash.get(SHARD, None)
-    if run.ended == run.began:  # else it is of shards
-        run.ended = datetime.now(UTC)
+    run.verdict, run.ended = WORDS.get(run.code, "interrupted"), datetime.now(UTC)
     run.problems = [*dict.fromkeys(run.problems)]
     run.nodes = [*config.stash.get(NODES, {}).values()]
     run.targets, run.may_differ = [*targets.values()], config.stash.get(MAY_DIFFER, {})
@@ -349,8 +314,6 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     run.waivers = used(config, outcomes)
     if run.code == HOLDS and any(each.is_waived for each in outcomes):
         run.verdict += ", but for what is waived"
-    if run.code == HOLDS and run.shard and run.shard.is_empty:
-        run.verdict = "no node in this shard"
     clean = with_texts(msgspec.to_builtins(run), _bounded, lambda key: _bounded(one_line(key)))
     return msgspec.convert(clean, Run)
 

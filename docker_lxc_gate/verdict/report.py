@@ -13,7 +13,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from base64 import b64decode, b64encode
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +25,7 @@ from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
-from docker_lxc_gate.verdict.outputs import allure_bridge, ctrf, junit, metrics, oscal, summary
+from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics, summary
 
 #: What each file is made by: those of the run, and those for other programs; and which of the
 #: latter are links, pipes or devices.
@@ -37,15 +36,6 @@ _SECONDS = 120.0
 _TRACKER = patterns.compile(
     r"(?s)<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
     r"<script>\s*window\.dataLayer.*?</script>",
-)
-#: For phones and paper, and without panels that are always empty.
-_HEAD = (
-    '<head><meta name="viewport" content="width=device-width, initial-scale=1"><style>{}</style>'
-)
-#: The English words in the program of the page, and ours.
-_WORDS = (
-    b'"passed":"passed","failed":"failed","broken":"broken","skipped":"skipped"',
-    b'"passed":"compliant","failed":"not compliant","broken":"undetermined","skipped":"not asked"',
 )
 
 
@@ -74,8 +64,6 @@ def pytest_configure(config: pytest.Config) -> None:
     special = set[Path]()
     for name, given, encoded in (
         ("--junit-xml", option.xmlpath, junit.encoded),
-        ("--ctrf", option.ctrf, ctrf.encoded),
-        ("--oscal", option.oscal, oscal.encoded),
         ("--metrics", option.metrics, metrics.encoded),
     ):
         if given:
@@ -179,18 +167,8 @@ def render(results: Path, reports: Path) -> str:
     page = reports / "report" / "index.html"
     if failure := _generate(results, page):
         return f"report: not rendered, {failure}; results: {_short(results)}"
-    _write(page, _ours(page.read_text("utf-8")))
+    _write(page, _TRACKER.sub("", page.read_text("utf-8")))
     return f"report: {_short(page)}"
-
-
-def _ours(page: str) -> str:
-    """Return Allure's page with our verdicts for its statuses, and without what says nothing."""
-    style = Path(__file__).with_name("report.css").read_text("utf-8")
-    page = _TRACKER.sub("", page).replace("<head>", _HEAD.format(style), 1)
-    before, mark, rest = page.partition("text/javascript;base64,")
-    program, end, after = rest.partition('"')
-    program = b64encode(b64decode(program).replace(*_WORDS)).decode()
-    return f"{before}{mark}{program}{end}{after}"
 
 
 def _generate(results: Path, page: Path) -> str:

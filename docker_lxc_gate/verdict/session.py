@@ -135,8 +135,6 @@ class Gate:
         if self.asked:
             session.items.clear()  # of a fleet they take much memory, and nobody asks for them now
             gc.collect()
-            if (shard := self.config.stash.get(record.SHARD, None)) and shard.is_empty:
-                self.tally.codes.add(HOLDS)
             code = self.tally.code(exitstatus)
             waivers = record.used(self.config, self.tally.settled())
             if code in {UNKNOWN, HOLDS} and any(each.use.is_wrong for each in waivers):
@@ -169,7 +167,7 @@ class Gate:
             try:
                 for text, style in comparison.lines(before, run):
                     self.screen.line(redact(text), **dict.fromkeys(style.split(), True))
-            except UsageError as error:  # of merged shards, which are older
+            except UsageError as error:  # its clock was ahead
                 self.screen.line(f"not compared: {error}", yellow=True)
         if run.asked and run.code != USAGE:
             self.screen.line(reports.publish(self.config, run))

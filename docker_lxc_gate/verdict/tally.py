@@ -23,7 +23,6 @@ class OutcomeTally:
 
     ``beside``: a test failed that is no scenario. ``not_judged``: a target has no scenario.
     ``interrupted``: by the user, with Ctrl-C. ``stopped``: why -x or --maxfail stopped the run.
-    ``codes``: exit codes that count, too: of merged shards, or of one without a node.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -32,7 +31,6 @@ class OutcomeTally:
     not_judged: bool = False
     interrupted: bool = False
     stopped: str = ""
-    codes: set[int] = field(default_factory=set)
 
     def expect(self, outcomes: Iterable[Outcome]) -> None:
         """Note scenarios that will run, and those that are left out."""
@@ -70,9 +68,7 @@ class OutcomeTally:
         ]
 
     def _why(self, missing: Outcome) -> str:
-        """Return why a scenario has no result; that of a merged shard says so itself."""
-        if missing.verdict is _BLANK.verdict and missing.cause != _BLANK.cause:
-            return missing.cause
+        """Return why a scenario has no result."""
         if self.interrupted:
             return "interrupted while it ran" if missing.began else "interrupted before it ran"
         return f"not run: {self.stopped}" if self.stopped and not missing.began else _BLANK.cause
@@ -82,7 +78,7 @@ class OutcomeTally:
         if self.interrupted:
             return interrupted_by() or INTERRUPTED
         asked = [each for each in self.settled() if each.asked]
-        codes = {each.counts_as for each in asked} | self.codes or {UNKNOWN}
+        codes = {each.counts_as for each in asked} or {UNKNOWN}
         if self.unreadable or exitstatus == pytest.ExitCode.INTERRUPTED:
             codes.add(INCOMPLETE)
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR or self.not_judged:

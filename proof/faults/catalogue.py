@@ -1,73 +1,68 @@
-"""The catalogue: every fault by its id, and which of them CI runs."""
+"""The catalogue: every fault, and which of them are chosen."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.tables import Row, table
-from proof.faults.fault import HELPER, RED, Fault, written
+from proof.faults.fault import HELPER, Fault
+from proof.faults.scenarios import scenarios
+
+ROWS = Path(__file__).parent / "rows"
+#: Each of these scenarios applies the plan, or a large part of it, or works for minutes after a
+#: restore: a fault that kills it takes as long as many others.
+SLOW = frozenset(
+    {
+        *("tunable-back", "profile-back", "docker-back", "rehearsed", "letter"),
+        *("again", "image", "network", "volume"),
+    }
+)
 
 
-class _Catalogue(Row, frozen=True):
-    """``catalogue.toml``, which explains its keys."""
-
-    topics: tuple[str, ...]
-    slow: frozenset[str]
-
-
-_TABLE = table("proof.faults", "catalogue", _Catalogue)
-FAULTS: tuple[Fault, ...] = tuple(fault for topic in _TABLE.topics for fault in written(topic))
-SLOW = _TABLE.slow
+def written(topic: str) -> tuple[Fault, ...]:
+    """Return the faults of ``proof/faults/rows/TOPIC.toml``."""
+    text = (ROWS / f"{topic}.toml").read_bytes()
+    return msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[Fault, ...]])["fault"]
 
 
-def sample(faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
-    """Return the faults that CI runs: few that kill each scenario that is not in :data:`SLOW`.
+FAULTS = tuple(fault for path in sorted(ROWS.glob("*.toml")) for fault in written(path.stem))
+BY_ID = {fault.id: fault for fault in FAULTS}
 
-    Again and again, that fault is taken that kills the most scenarios that none before it killed,
-    for each scenario that is asked after it; of equals, the first in the catalogue. A fault that
-    leaves a scenario undetermined counts where none turns it red. Those of ``plain`` start from a
-    container whose snapshot takes minutes to make, so CI leaves them out.
+
+def sample(day: str, faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
+    """Return the faults of a day: one at least for each scenario that is not in :data:`SLOW`.
+
+    For each scenario, the hash of the day and the id chooses among the faults that kill it. Left
+    out are those that take minutes: of slow scenarios, of ``plain``, and of another Debian.
     """
-    faults = [f for f in faults if f.start != HELPER and not SLOW.intersection(f.asked())]
-    red = {name for fault in faults for name in fault.expected(RED)}
-    kills = {f.id: f.expected(RED) or {*f.kills} - red for f in faults}
-    left = {name for names in kills.values() for name in names}
-    taken = set[str]()
-    while left:
-        best = max(faults, key=lambda f: len(left.intersection(kills[f.id])) / len(f.asked()))
-        left.difference_update(kills[best.id])
-        taken.add(best.id)
-    return tuple(fault for fault in faults if fault.id in taken)
+    quick = [
+        fault
+        for fault in faults
+        if fault.start != HELPER and not fault.release and not SLOW.intersection(fault.asked())
+    ]
+    killers = ([f for f in quick if name in f.kills] for name in scenarios())
+    drawn = {min(its, key=lambda f: _number(day + f.id)).id for its in killers if its}
+    return tuple(fault for fault in quick if fault.id in drawn)
 
 
-def part(faults: Sequence[Fault], text: str) -> tuple[Fault, ...]:
-    """Return one of several parts of some faults, for machines side by side.
+def part(text: str, faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
+    """Return one of several parts of some faults: ``2/3`` is the second of three.
 
-    ``2/3`` is the second of three parts, which differ by one fault at most. Raises UsageError if
-    the text is not of this form, or there is no such part.
+    The hash of a fault's id says which part it belongs to, so parts that were run on different days
+    add up, whatever rows were added. Raises UsageError if there is no such part.
     """
-    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
-    number, of = map(int, found.groups()) if found else (0, 0)
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    number, of = map(int, match.groups()) if match else (0, 0)
     if not 1 <= number <= of:
         raise UsageError(f"--part {text}: expected N/M, such as 1/2, with N from 1 to M")
-    return tuple(faults[number - 1 :: of])
+    return tuple(fault for fault in faults if _number(fault.id) % of == number - 1)
 
 
-def chosen(patterns: Sequence[str]) -> tuple[Fault, ...]:
-    """Return the faults whose ids match (``F15``, ``F3*``), in the catalogue's order.
-
-    Without a pattern, return all faults; raises UsageError if one matches no fault.
-    """
-    for pattern in patterns:
-        if not any(fnmatchcase(fault.id, pattern) for fault in FAULTS):
-            raise UsageError(
-                f"no fault is called {pattern!r}: `python -m proof.faults --list` lists all faults"
-            )
-    return tuple(
-        fault
-        for fault in FAULTS
-        if not patterns or any(fnmatchcase(fault.id, pattern) for pattern in patterns)
-    )
+def _number(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -34,6 +34,10 @@ PRELUDE = (
 )
 
 
+#: A call of a function of the prelude whose program leaves the mark when it acts.
+_REPLACES = re.compile(r"^(wrap|client|meanwhile) ", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Expectation:
     """The verdict that a scenario must have after a fault, and words that its message must have."""
@@ -45,7 +49,26 @@ class Expectation:
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One way of breaking a healthy target, as a row of ``proof/faults/rows`` has it.
 
-    ``catalogue.toml`` explains the keys.
+    Attributes:
+        id: a number, and a word if several faults have the same number.
+        title: what is broken, in a reader's words.
+        inject: shell for the node; ``programs/prelude.bash`` has what it may use. It must end with
+            0, and what it has saved by ``keep`` or ``save`` must differ then.
+        red: by its id, the words of each scenario that must be "not compliant". The first word must
+            be in the message's first line. {ctid} stands for the container's number.
+        undetermined: the same of each scenario that must be "undetermined". "all" and "inside"
+            stand for each other scenario, of those that change nothing or look into the container.
+        also: ids of the scenarios that may fail too, but need not.
+        mark: shell for the node that succeeds if the fault took effect while the scenarios ran. If
+            the row replaces a program (``wrap``, ``client``, ``meanwhile``), that leaves the mark.
+        start: the state that the fault starts from.
+        reach: the machines that the fault can affect.
+        rollback: shell that rolls the fault back, so that it may run on a user's target. Only a
+            fault that touches nothing but the container and its configuration has one.
+        release: the Debian release of the container's template, if not the default.
+        look: whether the gate runs read-only. Otherwise it would create a missing container.
+        image: what ``docker_archive`` of ``docker_lxc_gate/lab/docker_images/hello.py`` gets, to
+            make the image that the registry has as hello-world instead.
     """
 
     id: str
@@ -54,10 +77,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     red: dict[str, tuple[str, ...]] = {}
     undetermined: dict[str, tuple[str, ...]] = {}
     also: tuple[str, ...] = ()
+    mark: str = ""
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
     rollback: str = ""
-    contained: bool = False
     release: str = ""
     look: bool = False
     image: dict[str, Any] = {}
@@ -85,9 +108,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return plan_file.find("plain" if self.start == HELPER else DEFAULT_PLAN)
 
     @property
-    def safe(self) -> bool:
-        """Whether it may run on a real target, in a container that is destroyed afterwards."""
-        return self.contained and bool(self.rollback) and self.start == HEALTHY
+    def effect(self) -> str:
+        """Shell that succeeds if the fault took effect; empty if the injection itself proves it."""
+        return self.mark or ("marked" if _REPLACES.search(self.inject) else "")
 
     def expected(self, verdict: str) -> tuple[str, ...]:
         """Return the ids of the scenarios that must have this verdict."""
@@ -102,14 +125,14 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """Return the ids of the scenarios that run after this fault, in that order.
 
         They are the scenarios that the fault names, plus every read-only scenario of the plan on a
-        machine that the fault can affect. The matrix shows the others as not asked. With
-        ``everything``, they are all scenarios that can run in the fault's starting state.
+        machine that the fault can affect. With ``everything``, they are all scenarios that can run
+        in the fault's starting state.
         """
 
         def could_be_asked(scenario: Scenario) -> bool:
             if self.start not in (HEALTHY, HELPER) or not scenario.is_of(self.plan):
                 return False  # no other is compliant without a container, or the plan
-            if everything:
+            if everything and not self.look:
                 return not scenario.rehearses
             return not scenario.mutates and bool(scenario.tags & self.reach)
 
@@ -118,12 +141,6 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
             for name, scenario in scenarios().items()
             if name in self.expect or could_be_asked(scenario)
         )
-
-
-def written(topic: str) -> tuple[Fault, ...]:
-    """Return the faults of ``proof/faults/rows/TOPIC.toml``."""
-    text = files("proof.faults.rows").joinpath(f"{topic}.toml").read_bytes()
-    return msgspec.toml.decode(text, type=dict[Literal["fault"], tuple[Fault, ...]])["fault"]
 
 
 def shell(node: Transport, script: str, ctid: int = CTID, *, timeout: float = 600) -> CommandResult:

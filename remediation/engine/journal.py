@@ -18,7 +18,7 @@ import msgspec
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, UsageError
-from docker_lxc_gate.machines.read import Read, content_of
+from docker_lxc_gate.machines.read import content_of
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.machines.transport import LIMIT, Transport, at_most
 from remediation.engine import journal_entries, journal_format
@@ -47,15 +47,6 @@ _STORE = (
 )
 
 
-def stored(directory: str = DIRECTORY) -> Read[bytes | None]:
-    """Read a node's journal as it is stored; None if there is none."""
-    return content_of(_path(directory), limit=_LONGEST)
-
-
-def _path(directory: str) -> str:
-    return f"{directory}/journal.jsonl"
-
-
 class Journal:
     """What one container's plan has changed, in the journal of its node.
 
@@ -67,7 +58,7 @@ class Journal:
         self, node: Transport, ctid: int, directory: str = DIRECTORY, plan: str = ""
     ) -> None:
         self._node, self.ctid, self.directory, self.plan = node, ctid, directory, plan
-        self.path = _path(directory)
+        self.path = f"{directory}/journal.jsonl"
         self.machine = node.machine
         self._lines: list[Line] | None = None
         self._torn = b""
@@ -81,7 +72,7 @@ class Journal:
         Raises FactError if a line is damaged or of another version; nothing was changed.
         """
         if self._lines is None:
-            content = self._node.ask(stored(self.directory)) or b""
+            content = self._node.ask(content_of(self.path, limit=_LONGEST)) or b""
             whole = content[: content.rfind(b"\n") + 1]
             read = [self._line(*each) for each in enumerate(whole.split(b"\n")[:-1], 1)]
             self._lines = [line for line in read if line is not None]

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.lab.machine import Lab
-from proof.faults import states
+from proof.faults import snapshots
 from proof.faults.fault import HEALTHY as FROM
 from proof.faults.fault import shell
-from proof.faults.states import snapshot
 from tests.live.cases.doctor_rows import ROWS, Row, one_each
 from tests.live.cases.healthy import Variation, in_turn
-from tests.live.running import TARGET, compliant, remediation
+from tests.live.running import TARGET, compliant, remediation, restore
 
 ALL = os.environ.get("PROBLEMS") == "all"
 #: Each variation's runs together, as making one takes longer than restoring it.
@@ -37,7 +36,7 @@ def said() -> tuple[int, Any]:
 
 
 def test_healthy_lab_has_no_problem_and_says_what_confines_dockers_containers(lab: Lab) -> None:
-    lab.restore(snapshot("compliant"))
+    restore(lab, snapshots.WITHOUT_BACKUPS)
     code, told = said()
     assert [each for each in told["problems"] if each["severity"] != "advice"] == []
     assert told["could_not_see"] == []
@@ -70,7 +69,7 @@ def test_problem_that_was_made_is_the_only_one(lab: Lab, problem: str) -> None:
 @pytest.fixture(scope="module")
 def usual(lab: Lab) -> frozenset[str]:
     """The advice that a healthy lab gets, by line."""
-    lab.restore(snapshot("compliant"))
+    restore(lab, snapshots.WITHOUT_BACKUPS)
     return advice(doctor()[1])
 
 
@@ -80,31 +79,30 @@ def advice(told: str) -> frozenset[str]:
     return frozenset(line for line in lines if not line.endswith("[denied-lately]"))
 
 
-# The name of the parameter tells the fixture `lab` which templates are needed.
 @pytest.mark.parametrize(
-    "fault", ROWS if ALL else one_each()[::4], ids=lambda row: f"{row.number}-{row.id}"
+    "row", ROWS if ALL else one_each()[::4], ids=lambda row: f"{row.number}-{row.id}"
 )
 def test_problem_that_was_made_is_named_in_the_first_line_and_alone(
-    lab: Lab, usual: frozenset[str], fault: Row
+    lab: Lab, usual: frozenset[str], row: Row
 ) -> None:
-    with states.restored(lab, fault.start) as node:
-        shell(node, fault.inject).require()
+    with snapshots.restored(lab, row.start, release=row.release) as node:
+        shell(node, row.inject).require()
     code, told = doctor()
     lines = told.splitlines()
     problems = [line for line in lines if line.startswith("problem: ")]
     new = [line for line in lines if line in advice(told) - usual]
-    others = [line for line in new if named(line) not in fault.beside]
+    others = [line for line in new if named(line) not in row.beside]
     shown = "\n".join(("new advice:", *(new or ("none",)), "", "all of it:", told))
-    if fault.advice:
+    if row.advice:
         assert (lines[0].endswith(": no problem named"), problems, code) == (True, [], 0), shown
         assert len(others) == 1, shown
         assert new[0] == others[0], shown
     else:
         assert (problems, code) == (lines[:1], 1), shown
         assert others == [], shown
-    first = (others if fault.advice else problems)[0]
-    assert named(first) == fault.id, shown
-    assert [word for word in fault.words if word not in first] == [], shown
+    first = (others if row.advice else problems)[0]
+    assert named(first) == row.id, shown
+    assert [word for word in row.words if word not in first] == [], shown
 
 
 def named(line: str) -> str:
@@ -116,8 +114,7 @@ def named(line: str) -> str:
     "variation", HEALTHY, ids=[f"{n}-{each.id}" for n, each in enumerate(HEALTHY, 1)]
 )
 def test_healthy_target_that_differs_has_no_problem(lab: Lab, variation: Variation) -> None:
-    states.prepare(lab, variation.ctid)
-    with states.restored(lab, FROM, variation.ctid) as node:
+    with snapshots.restored(lab, FROM, variation.ctid) as node:
         shell(node, variation.make, variation.ctid).require()
     code, told = doctor(target=f"lab/{variation.ctid}")
     assert [line for line in told.splitlines() if line.startswith("problem: ")] == []
@@ -147,7 +144,7 @@ UPGRADES = [(WITH_BASE, ["upgrade-runc-reopen-base"]), ("", [])]
 def test_upgrade_of_runc_breaks_docker_under_container_base_only(
     lab: Lab, profile: str, named: list[str]
 ) -> None:
-    with states.restored(lab, states.WITHOUT_BACKUPS) as node:
+    with snapshots.restored(lab, snapshots.WITHOUT_BACKUPS) as node:
         shell(node, NEWER_RUNC + profile).require()
     code, told = doctor("--upgrade", "--format", "json")
     found = json.loads(told)

@@ -8,9 +8,8 @@ from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.target import parse
-from proof.faults import states
-from proof.faults.fault import COMPLIANT, HEALTHY, shell
-from proof.faults.run import GateProcess
+from proof.faults import run, snapshots
+from proof.faults.fault import COMPLIANT, shell
 from tests.live.cases.healthy import VARIATIONS, Variation, asked, in_turn
 
 RUNS = int(os.environ.get("RUNS") or len(VARIATIONS))
@@ -23,13 +22,11 @@ IN_ORDER = sorted(in_turn(RUNS), key=VARIATIONS.index)
 )
 def test_healthy_target_is_compliant(variation: Variation, machine: Lab) -> None:
     """Whatever is odd about it, nothing is wrong with it; and it was that odd."""
-    if variation.start == HEALTHY:
-        states.prepare(machine, variation.ctid)
     where = f"lab/{variation.ctid}"
-    with GateProcess("--target", where, "--plan", variation.plan, "--allow-mutation") as gate:
-        with states.restored(machine, variation.start, variation.ctid) as node:
-            shell(node, variation.make, variation.ctid).require()
-        found = gate.ask(asked(variation.but, variation.plan))
+    with snapshots.restored(machine, variation.start, variation.ctid) as node:
+        shell(node, variation.make, variation.ctid).require()
+    options = ("--target", where, "--plan", variation.plan, "--allow-mutation")
+    found = run.ask(asked(variation.but, variation.plan), *options)
     with connect.opened(parse(where), lab=lab_address) as runtime:
         shell(runtime.node, variation.proof, variation.ctid).require()
     assert {name: result for name, result in found.items() if result.verdict != COMPLIANT} == {}

@@ -1,4 +1,4 @@
-"""The gate as users start it, Ctrl-C in the middle of it, and the benchmark."""
+"""The gate as users start it, and Ctrl-C in the middle of it."""
 
 import os
 import signal
@@ -24,17 +24,17 @@ _PATIENCE = 600.0
 _LONGEST = 3600.0
 
 
-def _run(name: str, *argv: str) -> None:
-    """Run a program of the project as from a shell: it is not one of xdist's workers.
+def test_gate_on_the_lab_is_compliant(machine: Lab) -> None:
+    """Every scenario, the rollback's rehearsals among them, and the report.
 
-    Its words go to a file of this name in reports/, from the first one.
+    It runs as from a shell, not as one of xdist's workers; its output goes to reports/gate.txt.
     """
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    report = _ROOT / "reports" / name
+    report = _ROOT / "reports" / "gate.txt"
     report.parent.mkdir(exist_ok=True)
     with report.open("w") as told:
         done = subprocess.run(
-            argv,
+            ["scripts/gate"],
             cwd=_ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -44,16 +44,6 @@ def _run(name: str, *argv: str) -> None:
             check=False,
         )
     assert done.returncode == 0, report.read_text()
-
-
-def test_gate_on_the_lab_is_compliant(machine: Lab) -> None:
-    """Every scenario, the rollback's rehearsals among them, and the report."""
-    _run("gate.txt", "scripts/gate")
-
-
-def test_quick_benchmark_measures_every_stage(lab: Lab) -> None:
-    """So that it cannot rot."""
-    _run("bench.txt", "scripts/bench", "--quick")
 
 
 def _half_created(node: Ssh) -> bool:

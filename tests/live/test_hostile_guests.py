@@ -19,9 +19,9 @@ import pytest
 
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.transport import Transport
-from proof.faults import states
 from proof.faults.fault import PRELUDE
 from proof.faults.scenarios import scenarios
+from proof.faults.snapshots import snapshot as name_of
 from remediation.desired import PROFILE
 from steps.rollback import CTID
 from tests.doubles.samples import sample
@@ -201,13 +201,13 @@ def _shell(node: Transport, script: str) -> str:
 @pytest.fixture(scope="module")
 def applied(machine: Lab) -> tuple[str, str]:
     """Return a snapshot with the plan applied to such a container, and the node's facts before."""
-    name, kept = states.snapshot("hostile"), machine.home / "hostile-facts"
+    name, kept = name_of("hostile"), machine.home / "hostile-facts"
     if name not in machine.snapshots() or not kept.exists():
         bare(machine, DOCKER)
         with connected(machine) as node:
             _shell(node, "fake_dockerd\n")
             kept.write_text(_shell(node, _FACTS))
-        done = _run(["-m", "remediation", "apply", "--yes", "--target", _TARGET], 900)
+        done = _run(["-m", "docker_lxc_gate", "apply", "--yes", "--target", _TARGET], 900)
         assert done.returncode == 0, done.stdout
         machine.snapshot(name)
     return name, kept.read_text()
@@ -254,7 +254,7 @@ def _gate(guest: Hostile, folder: Path) -> dict[str, str]:
 
 
 def _roll_back(guest: Hostile) -> None:
-    argv = ["-m", "remediation", "rollback", "--yes", *["--force"] * guest.force]
+    argv = ["-m", "docker_lxc_gate", "rollback", "--yes", *["--force"] * guest.force]
     done = _run([*argv, "--target", _TARGET], guest.seconds)
     assert done.returncode in {0, 5}, done.stdout
     if done.returncode:

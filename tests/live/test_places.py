@@ -24,13 +24,12 @@ from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import DEFAULT, parse
 from docker_lxc_gate.machines.transport import at_most
-from proof.faults.fault import CTID
+from proof.faults.fault import APPLIED, CTID
 from proof.faults.scenarios import scenarios
-from proof.faults.states import snapshot
 from remediation.backup import make_backup
 from steps import rollback
 from tests.live.interrupted.interruption import connected
-from tests.live.running import ROOT, compliant, gate
+from tests.live.running import ROOT, compliant, gate, restore
 
 _TIMEOUT = 1800.0
 #: Where nobody looks for changes: /var/tmp.
@@ -114,7 +113,7 @@ def test_gate_from_elsewhere_passes_each_scenario(lab: Lab, tmp_path: Path, plac
     """Every scenario there is, in three parts, each from where it begins."""
     lab.restore(READY)
     said = place.gate(lab, tmp_path / "before", "features/rollback.feature")
-    lab.restore(snapshot("applied"))
+    restore(lab, APPLIED)
     said |= place.gate(lab, tmp_path / "nothing", "features/provisioning.feature")
     _backed_up(lab)
     said |= place.gate(lab, tmp_path / "there", "features/", "-m", "not before_the_plan")

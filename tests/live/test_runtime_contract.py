@@ -19,8 +19,9 @@ from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
 from docker_lxc_gate.machines.transport import Inside, Transport, at_most
 from proof.faults.fault import CTID
-from proof.faults.states import snapshot
+from proof.faults.snapshots import WITHOUT_BACKUPS
 from remediation.desired import FEATURES, PROFILE
+from tests.live.running import restore
 
 KINDS = {"pct": Pct, "lxc": Lxc}
 #: A container that there is not.
@@ -39,7 +40,7 @@ WORDS = ["a b", "it's", '"', "new\nline", "", "-n", "--", "$HOME", "*", "\\", "`
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def runtime(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Pct | Lxc]:
     """The runtime as a target opens it, on a node that was put back."""
-    lab.restore(snapshot("compliant"))
+    restore(lab, WITHOUT_BACKUPS)
     asked = msgspec.structs.replace(parse(f"lab/{CTID}"), runtime=request.param)
     with connect.opened(asked, lab=lab_address) as opened:
         assert isinstance(opened, Pct | Lxc)

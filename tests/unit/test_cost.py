@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.machines.ssh import connection
-from remediation.cli.group import main
 from tests.doubles.nodes.counted import Counted
 from tests.doubles.nodes.healthy import Healthy
 from tests.doubles.samples import ROOT

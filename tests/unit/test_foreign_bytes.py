@@ -32,15 +32,15 @@ import steps
 from docker_lxc_gate import commandline, doctor, facts, foreign, lint
 from docker_lxc_gate import machines as targets
 from docker_lxc_gate import verdict as gate
+from docker_lxc_gate.cli import printing
 from docker_lxc_gate.commandline.json_output import json_line
 from docker_lxc_gate.doctor import examine, upgrade
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import confinement, dockerd
 from docker_lxc_gate.facts.audit import audit_files, audit_records, audit_sources
-from docker_lxc_gate.facts.denial import denial_log, profile_text
+from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.facts.denial.denial_answers import (
     danger,
-    forbidding_rules,
     smallest_rule,
     wanted,
 )
@@ -49,8 +49,8 @@ from docker_lxc_gate.facts.prerequisites import affected
 from docker_lxc_gate.lint import fixes, formats, remote
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
+from docker_lxc_gate.lint.rules.parser import Parser
 from docker_lxc_gate.lint.rules.profile import is_for_containers
-from docker_lxc_gate.lint.rules.tools import Tools
 from docker_lxc_gate.machines import root
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import Read
@@ -58,7 +58,6 @@ from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Transport
 from remediation import docker_in_lxc
-from remediation.cli import printing
 from remediation.engine.journal import Journal
 from tests.doubles import patient, upgrading
 from tests.doubles.examples import examples, in_depth
@@ -161,14 +160,13 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     content = on.run(["bytes"]).stdout
     base, inside = ("/a", name) if Kind.PROFILE in kinds else ("", "")
     sources = [Source(f"/a/{name}", content, kind, base=base, inside=inside) for kind in kinds]
-    found = check(sources, Tools(on, is_for_containers))
+    found = check(sources, Parser(on, is_for_containers))
     for wanted_fixes in fixes.certain(found).values():
         fixes.edited(content, wanted_fixes)
     json_line(formats.as_json(found[:200], sources))
     json_line(formats.as_sarif(found[:200]))
     formats.summary(found, sources)
     for finding in found[:200]:
-        formats.as_github(finding)
         printing.finding(finding)
 
 
@@ -192,16 +190,12 @@ def explained(on: Transport) -> None:
 
 
 def log_file(on: Transport) -> None:
-    """Read the same file as a log and as a profile."""
+    """Read a file as a log."""
     with NamedTemporaryFile() as file:
         file.write(on.run(["x"]).stdout)
         file.flush()
         with audit_files.opened(Path(file.name)) as stream:
             list(audit_files.lines(stream))
-        (denial,) = audit_records.parse(
-            SAMPLES["docker_lxc_gate.facts.audit.audit_records.parse"].decode()
-        )
-        [*forbidding_rules(profile_text.read(Path(file.name), []), denial.fields)]
 
 
 def log_window(on: Transport) -> None:
@@ -247,9 +241,7 @@ FOUND: dict[str, Asked] = {
     "lint.container": partial(linted, "950.conf", (Kind.CONTAINER,)),
     "lint.lxc": partial(linted, "config", (Kind.LXC,)),
     "lint.profile": partial(linted, "lxc-docker", (Kind.PROFILE, Kind.CONTAINER)),
-    "lint.script": partial(linted, "a.sh", (Kind.SCRIPT,)),
     "lint.daemon": partial(linted, "daemon.json", (Kind.DAEMON, Kind.UNIT)),
-    "lint.description": partial(linted, "a.json", (Kind.DESCRIPTION, Kind.SCHEMA)),
     "docker_lxc_gate.lint.remote": of_a_target,
     "doctor.configuration": configured,
     "docker_lxc_gate.doctor.examine": lambda on: examine.examine(Pct(on), 950),

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from docker_lxc_gate import home
-from remediation.cli.group import main
+from docker_lxc_gate.cli.group import main
 from tests.doubles.samples import ROOT
 
 _NUMBER = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -27,11 +27,6 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def git(folder: Path, *words: str) -> str:
     said = ["-c", "user.name=A", "-c", "user.email=a@b.invalid"]
     return subprocess.check_output(["git", "-C", folder, *said, *words], text=True).strip()
-
-
-def test_home_of_a_clone_has_what_pytest_and_the_plan_need() -> None:
-    assert home.HOME == ROOT
-    assert all((home.HOME / name).is_dir() for name in ("features", "steps", "remediation"))
 
 
 def test_version_in_a_clone_names_the_commit_and_says_if_the_tree_has_changes(clone: Path) -> None:
@@ -65,9 +60,8 @@ def test_version_without_git_or_in_a_repository_without_commits_is_unknown(
     assert home.version() == "1.2.3 (commit unknown)"
 
 
-@pytest.mark.parametrize("module", ["docker_lxc_gate", "remediation"])
-def test_both_modules_are_the_one_command(module: str) -> None:
-    argv = [sys.executable, "-m", module, "--version"]
+def test_module_is_the_one_command() -> None:
+    argv = [sys.executable, "-m", "docker_lxc_gate", "--version"]
     said = subprocess.check_output(argv, cwd=ROOT, text=True)
     assert re.match(rf"docker-lxc-gate {re.escape(_NUMBER)} \(commit ", said)
 

@@ -23,14 +23,6 @@ _INSTALLS = {
 }
 
 
-def test_workflow_actions_are_pinned_by_commit_and_may_only_read() -> None:
-    text = (ROOT / ".github/workflows/ci.yml").read_text()
-    used = re.findall(r"uses: (\S+)", text)
-    assert used
-    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each) for each in used)
-    assert "permissions:\n  contents: read\n" in text
-
-
 def _commands() -> Iterator[tuple[str, str]]:
     """Yield each command of a script or a page, in one line, with its file."""
     for path in _SCRIPTS:
@@ -51,12 +43,3 @@ def _wrong(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def test_installing_commands_run_no_code_of_a_package() -> None:
     assert _wrong(_commands()) == []
-
-
-def test_developers_have_what_users_have_in_the_same_versions() -> None:
-    users, developers = (
-        set(re.findall(r"^[\w.-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("constraints.txt", "constraints-dev.txt")
-    )
-    assert users < developers
-    assert not {name for name in users if name.startswith(("hypothesis", "mypy", "ruff"))}

@@ -110,7 +110,7 @@ class Records:
 
 @foreign.parser()
 def state(node: Transport, log: str = "/var/log/audit/audit.log") -> AuditState:
-    """Return the state of a node's audit, in one round trip.
+    """Return the state of a node's audit.
 
     Raises FactError if the node has neither perl nor auditctl, or the kernel did not answer;
     TransportError if the node cannot be reached.

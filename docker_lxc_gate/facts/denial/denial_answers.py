@@ -1,7 +1,7 @@
-"""What is said of a denial: in words, the smallest rule that allows it, and deny rules against it.
+"""What is said of a denial: in words, and the smallest rule that allows it.
 
-That nothing is said of a rule's danger does not make it harmless. A deny wins over every rule that
-allows. Source: apparmor.d(5), "Rule Qualifiers"; the sources of each class are in its module.
+That nothing is said of a rule's danger does not make it harmless. The sources of each class are in
+its module.
 """
 
 from __future__ import annotations
@@ -26,12 +26,9 @@ from docker_lxc_gate.printable import one_line
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.audit.audit_records import Denial
-    from docker_lxc_gate.facts.denial.profile_text import Policy, Rule
 
 #: Each class, by what :func:`kind` calls its records; the first one that tells a record has it.
 _CLASSES = path_denials.CLASSES | process_denials.CLASSES
-#: The first words of rules that are about no file.
-_KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
 #: A process calls itself as it likes; what looks like words of a sentence is quoted.
 _NAME = patterns.compile(r"[\w.:/()\[\]+-]+")
 _CHOSEN = {
@@ -141,29 +138,6 @@ def _literal(value: str) -> str:
     )
     escaped = with_globs(escaped.replace("\0", r"\134"))
     return f'"{escaped}"' if patterns.search(r"[\s,#()=!]", value) else escaped
-
-
-def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
-    """Return the deny rules of a profile's file that forbid what a record says was denied."""
-    denying = [rule for rule in policy.of(fields.get("profile", "")) if rule.denies]
-    return [rule for rule in denying if _forbids(rule, policy, fields)]
-
-
-def _forbids(rule: Rule, policy: Policy, fields: Mapping[str, str]) -> bool:
-    text = policy.expanded(rule.bare)
-    text = text.replace("@{profile_name}", rule.profile)
-    owner = patterns.match(r"owner\s+", text)
-    if owner:
-        text = text[owner.end() :]
-        if fields.get("fsuid") != fields.get("ouid"):
-            return False
-    word = patterns.match(r"\w+", text)
-    if word and word[0] == "all":
-        return True
-    name = word[0] if word and word[0] in _KEYWORDS else "file"
-    rest = text[len(name) :] if name != "file" else patterns.sub(r"^file\b", "", text)
-    forbids = _class(fields).deny.get(name)
-    return forbids is not None and forbids(rest, Record(fields))
 
 
 def kind(fields: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """One class of what AppArmor mediates: all that is known of a denial of it stands in one value.
 
 Tables that several classes share are in ``known.toml``, which names its sources; a pattern there is
-one of a whole name. A deny rule's permissions and conditions are compared with a record here, too.
+one of a whole name.
 
 Sources: apparmor.d(5); kernel ``security/apparmor/include/audit.h`` (the operations), and
 ``security/apparmor/{mount,file,net,ipc,task}.c``, which write the fields.
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.facts.denial.profile_text import matches
 from docker_lxc_gate.tables import Row, table
 
 
@@ -33,7 +32,6 @@ class _Advice(Row, frozen=True):
 
 class _Known(Row, frozen=True):
     fields: dict[str, tuple[str, ...]]
-    conditions: dict[str, str]
     access: dict[str, str]
     verbs: dict[str, str]
     ptrace: dict[str, str]
@@ -84,10 +82,6 @@ def with_globs(name: str) -> str:
     return name
 
 
-#: A condition with its value or values, or a word.
-PART = patterns.compile(
-    r'(\w+)\s*(=|\s+in\s+)\s*(\([^)]*\)|"[^"]*"|\S+)|\(([^)]*)\)|("(?:[^"\\]|\\.)*"|->|(?:\\.|\S)+)'
-)
 #: How the profiles of LXC's, LXD's and Incus's containers begin.
 _CONTAINERS = ("lxc-", "lxd-", "incus-")
 
@@ -160,8 +154,6 @@ class DenialClass:
         rule: the smallest rule that allows it, without its comma. The names in the record are
             quoted for a profile. It raises KeyError of what the rule needs and the record lacks,
             and NoRule if none would help.
-        deny: what decides if a deny rule forbids it, by the rule's first word; it is given the
-            rest of the rule, and the record.
         danger: says why the rule is dangerous; empty: nothing is known.
         tells: whether a record is of it, if not by its operation, which is then the class's name.
         nests: whether the profile that LXC generates allows it if the container has nesting.
@@ -169,7 +161,6 @@ class DenialClass:
 
     wanted: Callable[[Record], str]
     rule: Callable[[Record], str]
-    deny: Mapping[str, Callable[[str, Record], bool]]
     danger: Callable[[Record], str] = lambda _: ""
     tells: Callable[[Record], bool] = lambda _: False
     nests: bool = False
@@ -183,58 +174,3 @@ def is_path(word: str) -> bool:
 def with_peer(parts: list[str], peer: list[str]) -> str:
     """Return a rule of its parts, and of the conditions of the other side, if there are any."""
     return " ".join([*parts, *([f"peer=({', '.join(peer)})"] if peer else [])])
-
-
-def parts_of(text: str) -> tuple[dict[str, tuple[str, str]], list[str], set[str]]:
-    """Return a rule's conditions with their signs, its words, and its permissions in brackets."""
-    conditions: dict[str, tuple[str, str]] = {}
-    words: list[str] = []
-    granted: set[str] = set()
-    for key, sign, value, brackets, word in PART.findall(text):
-        if key:
-            conditions[key] = (sign.strip(), value.strip("()"))
-        elif word:
-            words.append(word)
-        granted |= set(patterns.split(r"[\s,]+", brackets)) - {""}
-    return conditions, words, granted
-
-
-def all_hold(text: str, record: Record) -> bool:
-    """Whether a rule of permissions and conditions, as one of ptrace, is about a record."""
-    conditions, words, granted = parts_of(text)
-    return grants(words, granted, record) and hold(conditions, record)
-
-
-def grants(words: list[str], granted: set[str], record: Record) -> bool:
-    """Whether a rule's permissions are among those that were denied; none means all."""
-    permissions = granted | set(words)
-    denied = record.denied or record.get("mask", "")
-    return not permissions or bool(permissions & set(patterns.split(r"[\s,]+", denied)))
-
-
-def hold(conditions: Mapping[str, tuple[str, str]], record: Record) -> bool:
-    """Whether every condition holds: by the field of its name, unless the table has another one."""
-    known = {**dict(zip(record, record, strict=True)), **KNOWN.conditions}
-    for key, (_, value) in conditions.items():
-        if key == "peer":
-            if not _peer(value, record):
-                return False
-        elif key not in known or not _any(value, record.get(known[key], "")):
-            return False
-    return True
-
-
-def _peer(value: str, record: Record) -> bool:
-    """Whether the other side is meant: by its label alone, or by conditions of its own."""
-    label = record.get("peer") or record.get("peer_label") or record.get("peer_profile") or ""
-    conditions, _, _ = parts_of(value.replace(",", " "))
-    if not conditions:
-        return _any(value, label)
-    known = {"label": label, "addr": record.get("peer_addr", ""), "name": record.get("name", "")}
-    return all(_any(value, known.get(key, "")) for key, (_, value) in conditions.items())
-
-
-def _any(wanted: str, value: str) -> bool:
-    """Whether one of several patterns matches; a comma in braces does not part two."""
-    one = r"(?:\{(?:[^{}]|\{[^{}]*\})*\}|[^\s,])+"
-    return any(matches(each, value) for each in patterns.findall(one, wanted))

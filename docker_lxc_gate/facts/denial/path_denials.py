@@ -5,31 +5,23 @@ Sources: mount_namespaces(7); kernel ``security/apparmor/{file,mount}.c``.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from docker_lxc_gate import patterns
 from docker_lxc_gate.facts.denial.denial_class import (
     KNOWN,
-    PART,
     DenialClass,
     NoRule,
     Record,
-    hold,
     is_path,
-    parts_of,
 )
-from docker_lxc_gate.facts.denial.profile_text import matches
 
 #: A file's permissions as the kernel writes them, and as a profile does; in a profile's order.
 _GRANTED = {**{letter: letter for letter in "rwamkl"}, **dict.fromkeys("cd", "w"), "x": "ix"}
 _CHANGES = ("private", "slave", "shared", "unbindable")
 _RECURSIVE_CHANGES = frozenset(f"r{change}" for change in _CHANGES)
-_RECURSIVE = _RECURSIVE_CHANGES | {"rbind"}
 #: The flags by which AppArmor tells changes, bind mounts and moves from new mounts, which alone
 #: have a type.
 _CHANGED = _RECURSIVE_CHANGES.union(_CHANGES)
 _BOUND = frozenset({"bind", "rbind"})
-_ALONE = (_BOUND, frozenset({"move"}), _CHANGED)
 _WATCHED = patterns.compile(r"/(proc|sys|dev)(/|$)|/$")
 
 
@@ -69,25 +61,6 @@ def _file_danger(record: Record) -> str:
         if letters & set(access) and patterns.fullmatch(f"(?s){pattern}", name):
             return why
     return ""
-
-
-def _file_forbids(text: str, record: Record) -> bool:
-    words = [word for *_, word in PART.findall(text) if word]
-    paths = [word for word in words if word.startswith(("/", '"/', "@", "{"))]
-    if not paths:
-        return not words
-    letters = {letter for word in words if word.isalpha() for letter in word}
-    wanted = {_GRANTED[letter] if letter in "cd" else letter for letter in record.letters}
-    if "w" in letters:
-        letters.add("a")
-    return bool(wanted & letters) and matches(paths[0], record.get("name", ""))
-
-
-def _forbids_link(text: str, record: Record) -> bool:
-    name, _, target = patterns.sub(r"^\s*subset\s+", "", text).partition("->")
-    return matches(name.strip(), record.get("name", "")) and (
-        not target or matches(target.strip(), record.get("target", ""))
-    )
 
 
 def _mount_wanted(record: Record) -> str:
@@ -160,68 +133,12 @@ def _uncovers(record: Record) -> str:
     return "what this mount covers is seen again" if covered else ""
 
 
-def _mount_forbids(text: str, record: Record) -> bool:
-    conditions, words, _ = parts_of(text)
-    if not _flagged(conditions, record):
-        return False
-    if {"fstype", "vfstype"} & conditions.keys() and not record.get("fstype"):
-        return False  # such a rule is about new mounts alone
-    source, target = "", ""
-    if "->" in words:
-        at = words.index("->")
-        source, target = "".join(words[:at]), "".join(words[at + 1 :])
-    elif words:
-        source, target = ("", words[0]) if record.get("operation") == "umount" else (words[0], "")
-    return (
-        hold(conditions, record)
-        and (not source or matches(source, record.get("srcname", "")))
-        and (not target or matches(target, record.get("name", "")))
-    )
-
-
-def _flagged(
-    conditions: dict[str, tuple[str, str]], record: Record, named: frozenset[str] = frozenset()
-) -> bool:
-    """Take the options out of a rule's conditions; return whether a mount's flags are those.
-
-    What changes a mount, or mounts what is there, is compared by the flags that say so alone.
-    ``named`` is the flag that the rule's own name says.
-    """
-    options = conditions.pop("options", None) or conditions.pop("option", None)
-    if not options:
-        return True
-    sign, listed = options
-    flags = record.flags - {"rw"}
-    asked = {word.removeprefix("make-") for word in patterns.split(r"[\s,]+", listed)} - {""}
-    asked |= named
-    if sign != "=":  # each bit may be set or not: that of "ro", and that of what is recursive
-        asked |= {"ro"} if "rw" in asked else set()
-        return flags <= asked | {word[1:] for word in asked if word in _RECURSIVE}
-    alone = next((kind for kind in _ALONE if asked & kind and "remount" not in asked), asked)
-    return (asked & alone) - {"rw"} == flags
-
-
-def _forbids_place(text: str, record: Record) -> bool:
-    """A rule about one place: pivot_root, remount."""
-    conditions, words, _ = parts_of(text)
-    if not _flagged(conditions, record, frozenset({"remount"})):
-        return False
-    places = [word for word in words if word != "->"]
-    return hold(conditions, record) and (not places or matches(places[0], record.get("name", "")))
-
-
-def _forbids_remount(text: str, record: Record) -> bool:
-    return "remount" in record.get("flags", "") and _forbids_place(text, record)
-
-
 #: Also what no other class is about.
-FILE = DenialClass(_file_wanted, _file_rule, {"file": _file_forbids}, _file_danger)
+FILE = DenialClass(_file_wanted, _file_rule, _file_danger)
 CLASSES = {
-    "link": replace(FILE, deny={"link": _forbids_link}),
     "mount": DenialClass(
         _mount_wanted,
         _mount_rule,
-        {"mount": _mount_forbids, "remount": _forbids_remount},
         _mount_danger,
         nests=True,
     ),
@@ -230,21 +147,18 @@ CLASSES = {
         lambda record: (
             f"remount options=({record['flags'].replace(' ', '')}) {record.path('name')}"
         ),
-        {"remount": _forbids_place},
         _mount_danger,
         nests=True,
     ),
     "umount": DenialClass(
         lambda record: f"unmount {record.shown('name')}",
         lambda record: f"umount {record.path('name')}",
-        {"umount": _mount_forbids},
         _uncovers,
         nests=True,
     ),
     "pivotroot": DenialClass(
         lambda record: f"make {record.shown('name')} its root (pivot_root)",
         _pivot_root,
-        {"pivot_root": _forbids_place},
         nests=True,
     ),
 }

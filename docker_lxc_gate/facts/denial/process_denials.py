@@ -13,14 +13,9 @@ from docker_lxc_gate.facts.denial.denial_class import (
     KNOWN,
     DenialClass,
     Record,
-    all_hold,
-    grants,
-    hold,
-    parts_of,
     with_peer,
 )
 from docker_lxc_gate.facts.denial.path_denials import FILE
-from docker_lxc_gate.facts.denial.profile_text import matches
 
 _SIGNALS = {"exists": "no signal (a look whether it exists)"}
 #: No limit, as the kernel writes it; what the kernel's limit of nice and a rule's add up to.
@@ -52,11 +47,6 @@ def _peer_danger(record: Record) -> str:
     return f"it may {does} {whom}, as far as its user and namespaces let it"
 
 
-def _forbids_capability(text: str, record: Record) -> bool:
-    names = patterns.split(r"[\s,]+", text.strip())
-    return names == [""] or record.get("capname") in names
-
-
 def _change(record: Record) -> str:
     late = " at its next exec" if record.get("operation", "").endswith("_onexec") else ""
     target = record.target or record.shown("name")
@@ -68,11 +58,6 @@ def _change(record: Record) -> str:
 def _change_danger(record: Record) -> str:
     target = record.target or "another one"
     return f"it leaves this profile for {target}, whose rules hold from then on"
-
-
-def _forbids_change(text: str, record: Record, mark: str = "") -> bool:
-    _, arrow, target = text.partition("->")
-    return not arrow or matches(target.strip(), f"{mark}{record.target}")
 
 
 def _stack_rule(record: Record) -> str:
@@ -134,16 +119,6 @@ def _socket_danger(record: Record) -> str:
     return "" if known else "kernel code that neither systemd nor Docker needs"
 
 
-def _forbids_network(text: str, record: Record) -> bool:
-    conditions, words, granted = parts_of(text)
-    own = {record.get("family", ""), record.get("sock_type", "")}
-    return not conditions and not granted and set(words) <= own
-
-
-def _forbids_unix(text: str, record: Record) -> bool:
-    return record.get("family") == "unix" and all_hold(text, record)
-
-
 def _dbus_wanted(record: Record) -> str:
     bus, mask = f"the {record.get('bus', 'D-Bus')} bus", record.get("mask", "")
     if mask == "bind":
@@ -184,47 +159,28 @@ def _queue_rule(record: Record) -> str:
     return f"mqueue {record.access()} type=posix {record.path('name')}"
 
 
-def _forbids_queue(text: str, record: Record) -> bool:
-    conditions, words, granted = parts_of(text)
-    names = [word for word in words if patterns.match("/|[0-9]", word)]
-    sort = record.get("class", "").partition("_")[0]
-    if "type" in conditions and conditions.pop("type")[1] != sort:
-        return False
-    access = [word for word in words if not patterns.match("/|[0-9]", word)]
-    named = not names or matches(names[0], record.get("name", ""))
-    return named and grants(access, granted, record) and hold(conditions, record)
-
-
 _CHANGE = DenialClass(
     _change,
     lambda record: f"change_profile -> {record.target or record['name']}",
-    {"change_profile": _forbids_change},
     _change_danger,
 )
-_STACK = DenialClass(
-    _change,
-    _stack_rule,
-    {"change_profile": lambda text, record: _forbids_change(text, record, "&")},
-)
+_STACK = DenialClass(_change, _stack_rule)
 CLASSES = {
     "ptrace": DenialClass(
         _ptrace,
         lambda record: f"ptrace {record.access()} peer={record['peer']}",
-        {"ptrace": all_hold},
         _peer_danger,
         nests=True,
     ),
     "signal": DenialClass(
         _signal,
         lambda record: f"signal {record.access()} set=({record['signal']}) peer={record['peer']}",
-        {"signal": all_hold},
         _peer_danger,
         nests=True,
     ),
     "capable": DenialClass(
         lambda record: f"use the capability {record.shown('capname')}",
         lambda record: f"capability {record['capname']}",
-        {"capability": _forbids_capability},
         lambda record: KNOWN.capabilities.get(record.get("capname", ""), ""),
     ),
     "change_profile": _CHANGE,
@@ -239,7 +195,6 @@ CLASSES = {
     "userns_create": DenialClass(
         lambda _: "make a user namespace",
         lambda _: "userns create",
-        {"userns": lambda *_: True},
         lambda _: (
             "in a user namespace of its own a process has all capabilities, and reaches kernel "
             "code that is closed to it otherwise"
@@ -250,7 +205,6 @@ CLASSES = {
             f"set the limit {record.shown('rlimit')} to {record.get('value', 'another value')}"
         ),
         _limit_rule,
-        {"set": lambda text, record: text.split()[:2] == ["rlimit", record.get("rlimit", "")]},
     ),
     "policy": replace(
         FILE,
@@ -264,14 +218,12 @@ CLASSES = {
     "dbus": DenialClass(
         _dbus_wanted,
         _dbus_rule,
-        {"dbus": all_hold},
         _dbus_danger,
         tells=lambda record: record.get("operation", "").startswith("dbus_"),
     ),
     "mqueue": DenialClass(
         lambda record: f"{_denied(record)} the message queue {record.shown('name')}",
         _queue_rule,
-        {"mqueue": _forbids_queue},
         tells=lambda record: record.get("class", "").endswith("mqueue"),
     ),
     "io_uring": DenialClass(
@@ -279,7 +231,6 @@ CLASSES = {
         lambda record: " ".join(
             [f"io_uring {record.access()}", *record.conditions(label="tcontext")]
         ),
-        {"io_uring": all_hold},
         lambda _: "what io_uring does passes by seccomp's filter of system calls",
         lambda record: (
             record.get("class") == "io_uring" or record.get("operation", "").startswith("uring_")
@@ -288,7 +239,6 @@ CLASSES = {
     "network": DenialClass(
         _socket_wanted,
         _socket_rule,
-        {"network": _forbids_network, "unix": _forbids_unix},
         _socket_danger,
         lambda record: bool(record.get("family")),
     ),

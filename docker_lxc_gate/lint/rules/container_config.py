@@ -102,7 +102,7 @@ def _mount_entries(
             separator = "=" if "=" in lines[entry.line - 1].partition(":")[0] else ":"
             joined = f"lxc.mount.entry{' =' if separator == '=' else ':'} {' '.join(rest)}"
             fix = f"It was split at its spaces. Write one line: {joined}"
-            edit = Edit(entry.line, line - entry.line, (joined,))
+            edit = Edit(entry.line, line - entry.line, joined)
         elif fields == ["/dev/fuse"]:
             fix = f"Write lxc.mount.entry: {container_config.FUSE_ENTRY}"
         yield source.at("container-mount-entry-cut", entry.line, defect.cause, fix=fix, edit=edit)
@@ -131,7 +131,7 @@ def _unread(
             continue
         # What stands in a section is another matter.
         meant = _corrected(text, taken_keys) if end is None or line < end else ""
-        fix, edit = (f"Write '{meant}'.", Edit(line, 1, (meant,))) if meant else ("", None)
+        fix, edit = (f"Write '{meant}'.", Edit(line, 1, meant)) if meant else ("", None)
         if (read_as := proxmox.option(text)) and read_as[0].startswith("lxc."):
             fix = f"Did you mean '{defect.meant}'?" if defect.meant else _NOT_HANDED_ON
         yield source.at("container-line-dropped", line, defect.cause, fix=fix, edit=edit)
@@ -163,19 +163,18 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
             continue
         if defect.problem == "container-key-former":
             sure = "INDEX" not in defect.meant and defect.meant not in keys
-            edit = (
-                Edit(option.line, 1, (f"{defect.meant}{colon} {option.value}",)) if sure else None
-            )
+            new = f"{defect.meant}{colon} {option.value}"
+            edit = Edit(option.line, 1, new) if sure else None
             fix = f"Write {defect.meant}."
         elif defect.problem == "container-mount-target-absolute":
             what, target, *how = option.value.split()
             entry = f"lxc.mount.entry{colon} {' '.join([what, target.lstrip('/'), *how])}"
-            edit = Edit(option.line, 1, (entry,)) if target.strip("/") else None
+            edit = Edit(option.line, 1, entry) if target.strip("/") else None
             fix = f"Write {entry}" if edit else ""
         elif defect.meant:
             blanks = "".join(defect.meant.split()) == "".join(option.value.split())
             new = f"{option.key}{colon} {defect.meant}"
-            edit = Edit(option.line, 1, (new,)) if blanks else None
+            edit = Edit(option.line, 1, new) if blanks else None
             fix = f"Did you mean '{defect.meant}'?"
         made = source.at(defect.problem, option.line, defect.cause, fix=fix, edit=edit)
         severity = made.severity if defect.certain else Severity.ADVICE
@@ -238,5 +237,5 @@ def _separators(
     for option in equals:
         if is_option(option) and option.key in colons:
             said = f"{option.key} is written with '=' here, and with ':' in another line"
-            edit = Edit(option.line, 1, (f"{option.key}: {option.value}",))
+            edit = Edit(option.line, 1, f"{option.key}: {option.value}")
             yield source.at("container-separators-mixed", option.line, said, edit=edit)

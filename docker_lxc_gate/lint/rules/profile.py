@@ -6,7 +6,7 @@ Sources: apparmor.d(5), LXC's abstractions/start-container, apparmor_parser(8).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from docker_lxc_gate import patterns
@@ -216,16 +216,11 @@ def defined(sources: Sequence[Source]) -> dict[str, list[tuple[Source, Profile]]
     return dict(found)
 
 
-def agreement(
-    sources: Sequence[Source],
-    known: Mapping[str, Sequence[tuple[Source, Profile]]],
-    uses: Sequence[Assignment],
-    whole: bool,
-) -> Iterator[Finding]:
-    """Yield where the files do not agree; ``known`` is what :func:`defined` returns.
-
-    If a ``whole`` ``/etc/apparmor.d`` is among the files, what is not defined there is not loaded.
-    """
+def agreement(sources: Sequence[Source], uses: Sequence[Assignment]) -> Iterator[Finding]:
+    """Yield where the files do not agree."""
+    known = defined(sources)
+    # Of a whole /etc/apparmor.d, what no file defines is not loaded.
+    whole = any(source.base and not source.alone for source in sources)
     by_look = {alike(name): name for name in known}
     for use in uses:
         like = by_look.get(alike(use.name), "")

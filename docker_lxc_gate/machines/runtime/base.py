@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
@@ -78,18 +78,9 @@ class Runtime(ABC):
     def features(self, ctid: int) -> dict[str, str]:
         """Return the container's features, in the words of Proxmox's ``features``."""
 
-    @classmethod
-    @abstractmethod
-    def reads(cls, ctid: int) -> Read[CommandResult]:
-        """Return what :meth:`state` asks first."""
-
     @abstractmethod
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
-
-    def control_reads(self) -> tuple[Read[Any], ...]:
-        """Return what :meth:`require_control` asks."""
-        return ()
 
     def blocked(self) -> str:
         """Return why no container can be started or changed now, and what to do; empty if not."""
@@ -153,7 +144,7 @@ class Runtime(ABC):
 
     def _resolved(self, path: str, text: str) -> str:
         """Return a configuration with each ``lxc.include`` replaced by the included text."""
-        for _ in range(_NESTED + 1):  # one round trip a level
+        for _ in range(_NESTED + 1):  # one look a level
             includes = list(dict.fromkeys(_INCLUDE.findall(text)))
             if not includes:
                 return text

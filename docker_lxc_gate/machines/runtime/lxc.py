@@ -7,7 +7,6 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
@@ -70,14 +69,9 @@ class Lxc(Runtime):
         effective = self.effective(ctid)
         return container_config.granted(effective, self.seccomp_list(effective))
 
-    @classmethod
-    @override
-    def reads(cls, ctid: int) -> Read[CommandResult]:
-        return unparsed(*cls._info(ctid, "-s"))
-
     @override
     def state(self, ctid: int) -> str | None:
-        answer = self.node.ask(self.reads(ctid))
+        answer = self.node.look(self._info(ctid, "-s"))
         if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
             return None
         return answer.require().text.strip().lower()

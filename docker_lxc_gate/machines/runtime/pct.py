@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import override
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Busy, Elsewhere, FactError, TransportError
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.machines.read import ABSENT, Read, unparsed
+from docker_lxc_gate.machines.read import ABSENT, Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.printable import cut
@@ -137,18 +135,14 @@ class Pct(Runtime):
         """See :class:`Runtime`; a pending or snapshotted value does not count."""
         return container_config.features(self.configuration(ctid).current().get("features", ""))
 
-    @classmethod
-    @override
-    def reads(cls, ctid: int) -> Read[CommandResult]:
-        return unparsed("find", _CONFIG.format(ctid), "-exec", *cls._info(ctid, "-s"), ";")
-
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`.
 
         LXC's word counts if Proxmox has the container on this node: that starts no pct, a large
         program. If either is not so, pct is asked, which says what is wrong.
         """
-        seen = self.node.ask(self.reads(ctid))
+        listed = ["find", _CONFIG.format(ctid), "-exec", *self._info(ctid, "-s"), ";"]
+        seen = self.node.look(listed)
         if seen.ok and seen.text.strip() in _UP:
             return "running"
         never_started = b"doesn't exist" in seen.stdout + seen.stderr
@@ -164,10 +158,6 @@ class Pct(Runtime):
         if match is None:
             raise FactError(f"pct status {ctid} said {answer.text!r}")
         return match[1]
-
-    @override
-    def control_reads(self) -> tuple[Read[Any], ...]:
-        return (IN_CONTROL,)
 
     @override
     def blocked(self) -> str:

@@ -11,29 +11,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 from typing_extensions import override
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Dropped, TransportError, Unreachable
 from docker_lxc_gate.machines import process
 from docker_lxc_gate.machines.ssh.address import SshAddress
-from docker_lxc_gate.machines.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
-from docker_lxc_gate.machines.ssh.identity import (
-    agent_answers,
-    is_exposed,
-    searched,
-    usable,
-    why_unusable,
-)
-from docker_lxc_gate.machines.ssh.known_hosts import (
-    KnownHosts,
-    Refuse,
-    fingerprint,
-    require_not_revoked,
-)
-from docker_lxc_gate.machines.ssh.ssh_config import Hop, route
+from docker_lxc_gate.machines.ssh.identity import agent_answers, is_exposed, searched, why_unusable
+from docker_lxc_gate.machines.ssh.known_hosts import KnownHosts, fingerprint
+from docker_lxc_gate.machines.ssh.proxy import Proxy
+from docker_lxc_gate.machines.ssh.ssh_config import Route, route
 from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Machine, at_most, limit
 from docker_lxc_gate.printable import command
 
@@ -74,12 +65,13 @@ class Ssh(Machine):
         self.address = address
         self.machine = name or str(address)
         self._connect_timeout = connect_timeout
-        self._clients: list[paramiko.SSHClient] = []  # the jump hosts', then the machine's own
+        self._client = paramiko.SSHClient()  # a new one for each connection
+        self._proxy: Proxy | None = None
 
     @property
     @override
     def host_key(self) -> str:
-        transport = self._clients[-1].get_transport() if self._clients else None
+        transport = self._client.get_transport()
         if transport is None or not transport.is_active():
             return ""
         return fingerprint(transport.get_remote_server_key())
@@ -88,33 +80,30 @@ class Ssh(Machine):
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""
         self._shells.clear()
-        while self._clients:
-            self._clients.pop().close()
+        self._client.close()
+        if self._proxy:
+            self._proxy.close()
+            self._proxy = None
 
     def _connected(self) -> paramiko.Transport:
-        if self._clients:
-            transport = self._clients[-1].get_transport()
-            if transport is not None and transport.is_active():
-                return transport
+        transport = self._client.get_transport()
+        if transport is not None and transport.is_active():
+            return transport
         self.close()
-        *jumps, last = route(self.address)
-        through: paramiko.Transport | None = None
+        way = route(self.address)
         try:
-            for hop in jumps:
-                through = self._connect(hop, f"the jump host {hop} to {self.machine}", through)
-            via = f" through the jump host {jumps[-1]}" if jumps else ""
-            transport = self._connect(last, f"{self.machine}{via}", through)
-            self._require_silent(transport, last)
-            return transport  # noqa: TRY300 - what follows is of an error
-        except TransportError:
+            transport = self._connect(way)
+            self._require_silent(transport, way)
+        except BaseException:
             self.close()
             raise
+        return transport
 
-    def _require_silent(self, transport: paramiko.Transport, hop: Hop) -> None:
+    def _require_silent(self, transport: paramiko.Transport, way: Route) -> None:
         """Raise if the login shell adds output to a command's: bash reads .bashrc here, too."""
         word = secrets.token_hex(16)
         argv, timeout = ("echo", word), self._connect_timeout
-        shell = f"the login shell of {hop.user} on {self.machine}"
+        shell = f"the login shell of {way.user} on {self.machine}"
         try:
             echo = _Command(self._begun(transport, argv, timeout), self.machine, argv)
             with at_most(_CHUNK):
@@ -123,11 +112,11 @@ class Ssh(Machine):
             raise Unreachable(f"{shell} did not run echo within {timeout:g} s") from error
         except (TransportError, process.TooMuch, *_LOST) as error:
             raise Unreachable(
-                f"{shell} does not run the command that it is given: {words_of(error)}"
+                f"{shell} does not run the command that it is given: {_words_of(error)}"
             ) from error
         if out == f"{word}\n".encode():
             return
-        shown = first_line(out)
+        shown = _first_line(out.decode(errors="replace"))
         if word.encode() not in out:
             raise Unreachable(
                 f"{shell} does not run the command that it is given: it printed {shown!r} instead"
@@ -138,89 +127,72 @@ class Ssh(Machine):
             "interactive shells alone print it, as in: case $- in *i*) neofetch ;; esac"
         )
 
-    def _connect(
-        self, hop: Hop, name: str, through: paramiko.Transport | None
-    ) -> paramiko.Transport:
-        """Connect to one machine, directly or through the one before it, and keep the client."""
-        client = paramiko.SSHClient()
-        self._clients.append(client)
-        exposed = any(map(is_exposed, hop.offered))
-        known = KnownHosts(hop.known_hosts)
-        known.tell(client.get_host_keys())
-        client.set_missing_host_key_policy(Refuse(hop, known))
+    def _connect(self, way: Route) -> paramiko.Transport:
+        name = f"{self.machine} through {way.via}" if way.via else self.machine
+        known = KnownHosts(way, name)
+        keys = [file for file in way.identities if not is_exposed(file)]
+        self._client = client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(known)
         try:
-            host, port = hop.filed_under  # for the host key's name alone: sock is the connection
             client.connect(
-                host,
-                port=port,
-                username=hop.user,
-                key_filename=usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
-                allow_agent=hop.own_keys and agent_answers(),
-                look_for_keys=hop.own_keys and not exposed,
+                way.host,
+                username=way.user,
+                key_filename=keys,  # type: ignore[arg-type]  # a list, too
+                allow_agent=way.own_keys and agent_answers(),
+                look_for_keys=False,  # those in ~/.ssh are among them
                 timeout=self._connect_timeout,
                 banner_timeout=self._connect_timeout,
                 auth_timeout=self._connect_timeout,
-                sock=self._greeted(hop, through),  # type: ignore[arg-type]  # what is used of one
-                transport_factory=_Transport,  # type: ignore[arg-type]  # the stub is of paramiko 3
+                sock=self._stream(way),
+                transport_factory=partial(_Transport, known),
             )
-        except paramiko.BadHostKeyException as error:
-            require_not_revoked(known, hop.key_name, error.key)
-            raise TransportError(
-                f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
-                f"was reinstalled. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
-                f"-f {known.file_of(hop.key_name)}"
-            ) from error
         except _LOST as error:
-            raise Unreachable(self._refusal(error, client, hop, name)) from error
+            raise Unreachable(self._refusal(error, client, way, name)) from error
         transport = client.get_transport()
         if transport is None:
             raise TransportError(f"the connection to {name} is gone")
         transport.set_keepalive(_KEEPALIVE)
         return transport
 
-    def _refusal(self, error: Exception, client: paramiko.SSHClient, hop: Hop, name: str) -> str:
+    def _stream(self, way: Route) -> socket.socket:
+        if way.proxy:
+            with process.uninterrupted():
+                self._proxy = Proxy(way.proxy)
+            return self._proxy.socket
+        stream = socket.create_connection((way.host, way.port), self._connect_timeout)
+        # A command is several small packets: else one waits 40 ms for the last one's ACK.
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return stream
+
+    def _refusal(self, error: Exception, client: paramiko.SSHClient, way: Route, name: str) -> str:
         """Return the message about a failed connection, with the command to try."""
-        by_hand = f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
+        jump = f"-J {self.address.jump} " if self.address.jump else ""
+        where = f"-p {way.port} {way.user}@{self.address.host}"
+        by_hand = f"\ntry it by hand: ssh -o BatchMode=yes {jump}{where} true"
         transport = client.get_transport()  # there is none before the connection stands
         login = transport is not None and transport.is_active() and transport.initial_kex_done
         if isinstance(error, paramiko.AuthenticationException) or (
             login and isinstance(error, paramiko.SSHException)  # a key file that it cannot read
         ):
-            unusable = [f"\n{why}" for why in map(why_unusable, hop.offered) if why]
+            unusable = [f"\n{why}" for why in map(why_unusable, way.identities) if why]
             why = f"{name} accepts none of the SSH keys offered"
             if _NO_KEY in str(error) or not _refused(error):
-                why = f"no SSH key found to offer ({searched(hop)})"
-            said = f"login as {hop.user} on {name} failed: {why}. Password login is not attempted."
-            return f"{said}{''.join(unusable)}\n{by_hand}"
-        said = f"cannot reach {name} by SSH: "
-        # A reset means that the machine answered, unless a jump host sent it.
-        reset = isinstance(error, ConnectionResetError) and self._clients == [client]
-        if isinstance(error, NoServer) or (reset and transport is None):
-            return f"{said}it answers, but not as an SSH server ({words_of(error)})\n{by_hand}"
-        if transport is not None and _NO_SESSION in str(error):
-            silent = (
-                f"it greeted as an SSH server, then sent nothing for {self._connect_timeout:g} s"
-            )
-            return f"{said}{silent}\n{by_hand}"
-        return said + words_of(error)
-
-    def _greeted(self, hop: Hop, through: paramiko.Transport | None) -> Greeted:
-        """Return a connection whose other side has sent an SSH greeting."""
-        timeout = self._connect_timeout
-        where = (hop.host, hop.port)
-        stream: paramiko.Channel | socket.socket
-        if through:
-            here = ("127.0.0.1", 0)  # the origin, which servers do not check (RFC 4254, 7.2)
-            stream = through.open_channel("direct-tcpip", where, here, timeout=timeout)
-        else:
-            stream = socket.create_connection(where, timeout)
-            # A command is several small packets: else one waits 40 ms for the last one's ACK.
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            return Greeted(stream, greeting(stream, timeout))
-        except BaseException:
-            stream.close()
-            raise
+                why = f"no SSH key found to offer ({searched(way)})"
+            said = f"login as {way.user} on {name} failed: {why}. Password login is not attempted."
+            return f"{said}{''.join(unusable)}{by_hand}"
+        said, why = f"cannot reach {name} by SSH: ", _words_of(error)
+        if transport is None:
+            return said + why
+        late = _NO_SESSION in str(error) or isinstance(error.__context__, TimeoutError)
+        if late:
+            why = f"it did not answer as an SSH server within {self._connect_timeout:g} s"
+        elif not transport.remote_version:  # paramiko's words are not about the cause
+            cause = _first_line(_words_of(error.__context__ or error))
+            why = cause if self._proxy else f"it answers, but not as an SSH server ({cause})"
+        client.close()
+        if self._proxy and (words := self._proxy.close()):
+            why = f"{why}\n  {words}" if late else words
+        return f"{said}{why}{by_hand}"
 
     @override
     @contextmanager
@@ -234,7 +206,7 @@ class Ssh(Machine):
             self.close()
             raise Dropped(
                 f"the connection to {self.machine} dropped during {command(argv)}: "
-                f"{words_of(error)}; whether it ran is not known"
+                f"{_words_of(error)}; whether it ran is not known"
             ) from error
         except TransportError as error:
             transport.join(_GOING)
@@ -257,7 +229,7 @@ class Ssh(Machine):
     def _cut_after(self, seconds: float) -> Iterator[None]:
         """Cut the connection after a time: where the server reads nothing, no channel closes."""
         end = time.monotonic() + seconds
-        timer = threading.Timer(seconds, self._clients[0].close)  # what is behind it ends, too
+        timer = threading.Timer(seconds, self._client.close)
         timer.daemon = True
         timer.start()
         try:
@@ -282,18 +254,25 @@ class Ssh(Machine):
                     continue
                 raise TransportError(
                     f"{self.machine} opens no further session over this connection, so nothing "
-                    f"was run ({words_of(error)}): set MaxSessions in its sshd_config to 10, the "
+                    f"was run ({_words_of(error)}): set MaxSessions in its sshd_config to 10, the "
                     "default"
                 ) from error
 
 
 class _Transport(paramiko.Transport):
-    """A connection whose every error is paramiko's, of the socket or of its end.
+    """A connection that prefers known host keys.
+
+    Its every error is paramiko's, of the socket or of its end.
 
     paramiko reads a server's bytes in a thread of its own, and raises here what ended it: the bytes
     of a server that does not follow the protocol end it with any error of Python's. None of our
     code runs in that thread, so this hides no bug of ours.
     """
+
+    def __init__(self, known: KnownHosts, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        algorithms = self.get_security_options()
+        algorithms.key_types = known.known_first(algorithms.key_types)
 
     @override
     def get_exception(self) -> Exception | None:
@@ -412,3 +391,16 @@ def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
     if channel.recv_stderr_ready():
         err += channel.recv_stderr(_CHUNK)
     return len(out) + len(err) > before
+
+
+def _first_line(text: str) -> str:
+    """Return the first line with visible text, without terminal codes."""
+    lines = patterns.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).splitlines()
+    return next((line.strip() for line in lines if line.strip()), "")[:80]
+
+
+def _words_of(error: BaseException) -> str:
+    """Return an error's message, without its number."""
+    if isinstance(error, EOFError):
+        return "the other side closed the connection"
+    return patterns.sub(r"\[Errno \S+\] ", "", str(error)) or type(error).__name__

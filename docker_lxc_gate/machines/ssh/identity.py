@@ -11,26 +11,16 @@ from typing import TYPE_CHECKING
 import paramiko
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.ssh.ssh_config import Hop
+    from docker_lxc_gate.machines.ssh.ssh_config import Route
 
 
 def is_exposed(identity: str) -> bool:
     """Whether others may read a key's file; OpenSSH does not offer such a key."""
     try:
-        found = Path(identity).expanduser().stat()
-    except (OSError, RuntimeError):  # the latter: ~USER of an unknown user
+        found = Path(identity).stat()
+    except OSError:
         return False
     return found.st_uid == os.getuid() and bool(found.st_mode & 0o077)
-
-
-def usable(hop: Hop, *, exposed: bool) -> list[str]:
-    """Return the key files to offer, with those in ~/.ssh if paramiko may not search there."""
-    own = [file for file in hop.offered if Path(file).expanduser().is_file()] if exposed else []
-    return [
-        str(Path(file).expanduser())
-        for file in dict.fromkeys([*hop.identities, *own])
-        if not is_exposed(file)
-    ]
 
 
 def agent_answers() -> bool:
@@ -41,10 +31,10 @@ def agent_answers() -> bool:
     return False
 
 
-def searched(hop: Hop) -> str:
+def searched(route: Route) -> str:
     """Return the places where no key was found, for a message."""
-    stated = [f"none in {file}" for file in hop.identities]
-    if not hop.own_keys:
+    stated = [f"none in {file}" for file in route.identities]
+    if not route.own_keys:
         return ", ".join(stated) or "none was named"
     agent = "none in the agent" if agent_answers() else "no agent"
     return ", ".join([*stated, agent, "none in ~/.ssh"])
@@ -53,7 +43,7 @@ def searched(hop: Hop) -> str:
 def why_unusable(identity: str) -> str:
     """Return why a key's file was not offered; empty if it was, or does not exist."""
     try:
-        paramiko.PKey.from_path(Path(identity).expanduser())
+        paramiko.PKey.from_path(Path(identity))
     except TypeError:  # paramiko's error for a missing passphrase
         return (
             f"{identity} has a passphrase, and there is no prompt for it here: add the key to the "
@@ -64,7 +54,7 @@ def why_unusable(identity: str) -> str:
     except Exception:  # noqa: BLE001 - paramiko's, cryptography's, of kinds that are not told
         return f"{identity} is not a private key that paramiko can read"
     if is_exposed(identity):
-        mode = Path(identity).expanduser().stat().st_mode & 0o7777
+        mode = Path(identity).stat().st_mode & 0o7777
         return (
             f"{identity} was not offered: its mode is {mode:04o}, so others may read it (OpenSSH "
             f"refuses it, too): chmod 600 {identity}"

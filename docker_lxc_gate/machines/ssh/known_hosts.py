@@ -1,96 +1,78 @@
-"""The user's known host keys, from known_hosts files as OpenSSH reads them.
+"""Whose host keys are believed: ssh-keygen finds them in the known_hosts files.
 
-paramiko's own reader stops at the first unreadable line, and does not know markers.
-
-Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
+Source: ssh-keygen(1), ``-F``; sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry
+from typing_extensions import override
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.machines.transport import Local
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.ssh.ssh_config import Hop
-
-_CA, _REVOKED = "@cert-authority", "@revoked"
+    from docker_lxc_gate.machines.ssh.ssh_config import Route
 
 
-@dataclass(frozen=True)
-class HostKey:
-    """A key, its host names (or their hashes), and the line of the file."""
+class KnownHosts(paramiko.MissingHostKeyPolicy):
+    """Refuses every host key but a machine's known ones.
 
-    names: tuple[str, ...]
-    key: paramiko.PKey
-    file: str
-    line: int
-    revoked: bool = False
-
-
-class KnownHosts:
-    """The known and the revoked keys of all files.
-
-    Unreadable lines and files are skipped, as by OpenSSH. Unlike OpenSSH, this accepts no
-    certificate authority and no pattern (``*.example``), and a revoked key is revoked for every
-    host. So it refuses more, never less.
+    paramiko is told no key, so that it asks here about each: it would compare with a single key of
+    a kind. No certificate authority is accepted.
     """
 
-    def __init__(self, files: Sequence[str]) -> None:
-        self._entries = [entry for file in files for entry in _entries(file)]
+    def __init__(self, route: Route, machine: str) -> None:
+        self._name, self._machine = route.key_name, machine
+        self._first, *_ = (*route.known_hosts, "~/.ssh/known_hosts")
+        #: The file of each key, by its kind and its base64.
+        self._known: dict[tuple[str, ...], str] = {}
+        self._revoked: dict[tuple[str, ...], str] = {}
+        for file in route.known_hosts:
+            for marker, key in _found(self._name, file):
+                if marker != "@cert-authority":
+                    (self._revoked if marker else self._known).setdefault(key, file)
 
-    def tell(self, keys: paramiko.HostKeys) -> None:
-        """Add the known keys to ``keys``; a name may have several keys of one kind."""
-        _fill(keys, [entry for entry in self._entries if self.revoked(entry.key) is None])
+    def known_first(self, algorithms: Sequence[str]) -> list[str]:
+        """Return a host key's algorithms, first those of the known keys."""
+        kinds = {kind for kind, *_ in self._known}
+        rsa = {"rsa-sha2-512", "rsa-sha2-256"} if "ssh-rsa" in kinds else set()
+        return sorted(algorithms, key=lambda algorithm: algorithm not in kinds | rsa)
 
-    def revoked(self, key: paramiko.PKey) -> HostKey | None:
-        """Return the line that revokes a key, or None."""
-        return next((e for e in self._entries if e.revoked and e.key == key), None)
-
-    def file_of(self, name: str) -> str | None:
-        """Return the first file that knows a host by this name (``[HOST]:PORT``)."""
-        return next(
-            (e.file for e in self._entries if _fill(paramiko.HostKeys(), [e]).lookup(name)), None
-        )
-
-
-class Refuse(paramiko.MissingHostKeyPolicy):
-    """Refuses an unknown host key, with an error that says how to accept it."""
-
-    def __init__(self, hop: Hop, known: KnownHosts) -> None:
-        self._hop, self._known = hop, known
-
+    @override
     def missing_host_key(
-        self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
+        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
-        """Raise TransportError with the key, and how to accept it."""
-        require_not_revoked(self._known, hostname, key)
-        kind = key.get_name()
+        """Raise TransportError unless the key is known, and not revoked."""
+        kind, text = shown = key.get_name(), key.get_base64()
+        if shown in self._revoked:
+            raise TransportError(
+                f"the host key of {self._name} is revoked ({self._revoked[shown]}): "
+                f"{fingerprint(key)}"
+            )
+        if shown in self._known:
+            return
+        if self._known:
+            file = next(iter(self._known.values()))
+            raise TransportError(
+                f"the host key of {self._machine} has CHANGED: somebody may be in between, or the "
+                "machine was reinstalled. If you know why: "
+                f"ssh-keygen -R {shlex.quote(self._name)} -f {shlex.quote(file)}"
+            )
         word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
-        first, *_ = (*self._hop.known_hosts, "~/.ssh/known_hosts")
         raise TransportError(
-            f"the host key of {hostname} is not known: {fingerprint(key)}\n"
+            f"the host key of {self._name} is not known: {fingerprint(key)}\n"
             "compare it on the machine's own console "
             f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
-            f"to {first}:\n{hostname} {kind} {key.get_base64()}"
-        )
-
-
-def require_not_revoked(known: KnownHosts, name: str, key: paramiko.PKey) -> None:
-    """Raise TransportError if a host shows a key that is revoked."""
-    if where := known.revoked(key):
-        raise TransportError(
-            f"the host key of {name} is revoked ({where.file}, line {where.line}): "
-            f"{fingerprint(key)}"
+            f"to {self._first}:\n{self._name} {kind} {text}"
         )
 
 
@@ -100,68 +82,16 @@ def fingerprint(key: paramiko.PKey) -> str:
     return f"{key.get_name()} SHA256:{digest}"
 
 
-class _AnyOf:
-    """Several keys of one kind, equal to each of them: paramiko compares with a single key."""
-
-    def __init__(self, first: paramiko.PKey) -> None:
-        self.keys = [first]
-
-    def __eq__(self, other: object) -> bool:
-        return other in self.keys
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.keys))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.keys[0], name)
-
-
-def _fill(keys: paramiko.HostKeys, entries: Iterable[HostKey]) -> paramiko.HostKeys:
-    for entry in entries:
-        kind = entry.key.get_name()
-        for name in entry.names:
-            known: Any = keys.lookup(name) or {}
-            if kind not in known:
-                keys.add(name, kind, _AnyOf(entry.key))  # type: ignore[arg-type]
-            else:
-                known[kind].keys.append(entry.key)
-    return keys
-
-
-def _meant(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a line's names in lower case, without those that it excludes (``!name``)."""
-    names = [name if name.startswith("|") else name.lower() for name in names]
-    escaped = [patterns.escape(name[1:]) for name in names if name.startswith("!")]
-    not_meant = [each.replace(r"\*", ".*").replace(r"\?", ".") for each in escaped]
-    return tuple(
-        name
-        for name in names
-        if not name.startswith("!")
-        and not any(patterns.fullmatch(each, name) for each in not_meant)
-    )
-
-
-def _entries(file: str) -> Iterator[HostKey]:
-    try:
-        lines = Path(file).expanduser().read_bytes().splitlines()
-    except (OSError, RuntimeError):  # the latter: ~USER of an unknown user
+def _found(name: str, file: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each key that a file has for a host, its kind and its base64, after its marker."""
+    if not (Path(file).is_file() and os.access(file, os.R_OK)):  # ssh skips it, too
         return
-    for number, line in enumerate(lines, 1):
-        marker, *words = line.decode(errors="replace").split()[:4] or ["#"]
-        if marker == _CA or marker.startswith("#"):
-            continue
-        words = words if marker == _REVOKED else [marker, *words]
-        if (entry := _parsed(" ".join(words))) is not None:
-            names = _meant(entry.hostnames)
-            yield HostKey(names, entry.key, file, number, revoked=marker == _REVOKED)
-
-
-def _parsed(line: str) -> HostKeyEntry | None:
-    try:
-        entry = HostKeyEntry.from_line(line)
-        for name in entry.hostnames if entry else ():
-            if name.startswith("|"):
-                paramiko.HostKeys.hash_host("", name)  # raises where it is no hash
-    except Exception:  # noqa: BLE001 - any line that cannot be read
-        return None
-    return entry
+    argv = ["ssh-keygen", "-q", "-F", name, "-f", file]
+    answer = Local().run(argv)
+    if answer.exit_code not in {0, 1}:
+        said = answer.stderr.decode(errors="replace").strip()
+        raise TransportError(f"ssh-keygen cannot read {file}: {said}")
+    for line in answer.stdout.decode(errors="replace").splitlines():
+        words = line.split()
+        marker = words.pop(0) if words[0].startswith("@") else ""
+        yield marker, tuple(words[1:3])

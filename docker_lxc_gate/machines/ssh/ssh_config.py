@@ -1,14 +1,14 @@
-"""The way to a machine: what OpenSSH says of it (``ssh -G``), and its jump hosts.
+"""What OpenSSH says of the way to a machine (``ssh -G``).
 
 Source: ssh(1), ssh_config(5). Of the answer these are used: ``hostname``, ``user``, ``port``,
-``identityfile``, ``proxyjump``, ``hostkeyalias``, ``userknownhostsfile`` and
-``globalknownhostsfile``. What the target states wins: ssh gets it as options. ``proxycommand`` is
-refused: another machine might answer. ``stricthostkeychecking`` is not read: a host key is never
-accepted unseen.
+``identityfile``, ``proxycommand``, ``proxyjump``, ``hostkeyalias``, ``userknownhostsfile`` and
+``globalknownhostsfile``. What the target states wins: ssh gets it as options.
+``stricthostkeychecking`` is not read: a host key is never accepted unseen. A jump host is ssh's own
+business, and ssh reads :data:`_FILE` for it, too.
 
 ssh takes the home of passwd(5) for ``~``, and everything else here takes ``$HOME``. They differ
-in some CI systems and under some ways to become root. ``$HOME`` counts, so ssh is given
-:data:`_FILE`, whose Include is resolved by glob(3), which goes by ``$HOME``, too.
+in some CI systems and under some ways to become root. ``$HOME`` counts, so :data:`_FILE` names the
+defaults below it, and its Include is resolved by glob(3), which goes by ``$HOME``, too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import os
 import pwd
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
-from docker_lxc_gate.machines.ssh.address import SshAddress, in_brackets
+from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.transport import Local
 
 #: A machine as ssh's -J takes it; an IPv6 address stands in brackets, with its interface.
@@ -35,19 +35,21 @@ FORM = (
 )
 PORT = 22
 _CONFIG = "~/.ssh/config"
-#: The user's own file, and after it our defaults: of each option the first value counts.
+#: Our options, the user's own file, and our defaults: of each option the first value counts.
 _FILE = Path(__file__).with_name("defaults.conf")
-#: Where those are that look_for_keys has paramiko look for.
-_OWN_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
+#: The tokens of ProxyCommand and ProxyJump.
+_PROXYS = "[%hnpr]"
+#: How many jump hosts there may be.
+_HOPS = 8
 
 
 @dataclass(frozen=True)
-class Hop:
-    """One machine on the way, with nothing left open.
+class Route:
+    """Where and how to connect, with nothing left open.
 
     ``known_hosts`` are the files its host key is looked up in, by its ``alias`` if it has one;
-    with ``own_keys`` the user's agent and the keys in ``~/.ssh`` are offered after the
-    ``identities``.
+    with ``own_keys`` the keys of the user's agent are offered after the ``identities``. ``proxy``
+    is the program that carries the bytes, ``via`` what it is, for messages.
     """
 
     host: str
@@ -57,81 +59,64 @@ class Hop:
     known_hosts: tuple[str, ...]
     own_keys: bool
     alias: str = ""
-
-    def __str__(self) -> str:
-        """``user@host:port``, always with the port."""
-        return f"{self.user}@{in_brackets(self.host)}:{self.port}"
-
-    @property
-    def offered(self) -> tuple[str, ...]:
-        """The files of the keys that are offered, whether they are there or not."""
-        own = _OWN_KEYS if self.own_keys else ()
-        there = {Path(file).expanduser() for file in self.identities}
-        return (*self.identities, *(f for f in own if Path(f).expanduser() not in there))
-
-    @property
-    def filed_under(self) -> tuple[str, int]:
-        """Host and port by which known_hosts files know it; an alias stands there without port."""
-        return (self.alias, PORT) if self.alias else (self.host, self.port)
+    via: str = ""
+    proxy: tuple[str, ...] = ()
 
     @property
     def key_name(self) -> str:
-        """What the host key is filed under in a known_hosts file (sshd(8))."""
-        host, port = self.filed_under
-        return host if port == PORT else f"[{host}]:{port}"
+        """What the host key is filed under in a known_hosts file (sshd(8)): an alias alone."""
+        return self.alias or (self.host if self.port == PORT else f"[{self.host}]:{self.port}")
 
 
-def route(address: SshAddress) -> list[Hop]:
-    """Return the machines to connect to, one through the other; the last is the one meant.
+def route(address: SshAddress) -> Route:
+    """Return the way to a machine.
 
     With ``only_known`` the user's configuration is not looked at. Raises TransportError if ssh is
-    not installed or refuses the configuration, its jumps go in a circle, or it wants a
-    ProxyCommand.
+    not installed or refuses the configuration, or its jump hosts go in a circle.
     """
-    hops: list[Hop] = []
-    seen: set[tuple[str, int | None, str | None]] = set()
-    while True:
-        key = (address.host, address.port, address.user)
-        if key in seen:
-            raise TransportError(f"{_CONFIG}: the ProxyJump of {address.host} leads back to it")
-        seen.add(key)
-        said = {} if address.only_known else _asked(address)
-        if "proxycommand" in said and not address.jump:
-            raise TransportError(
-                f"{_CONFIG}: the ProxyCommand of {address.host} is not supported here; say "
-                "ProxyJump there, or jump in a target file"
-            )
-        *before, last = (address.jump or _jumps(address, said)).split(",")
-        jump = patterns.fullmatch(FORM, last)
-        if jump is None:
-            raise TransportError(
-                f"the ProxyJump of {address.host}, {last!r}: expected [USER@]HOST[:PORT]"
-            )
-        through = "" if last.lower() == "none" else jump["host"].strip("[]")
-        hops.insert(0, _hop(address, said, through))
-        if not through:
-            return hops
-        address = replace(
-            address,
-            host=through,
-            port=int(jump["port"]) if jump["port"] else None,
-            user=jump["user"],
-            identity=None,
-            jump=",".join(before),
-        )
+    known = [str(address.known_hosts)] if address.known_hosts else []
+    keys = [str(address.identity)] if address.identity else []
+    if address.only_known:
+        user, port = address.user or "root", address.port or PORT
+        return Route(address.host, port, user, tuple(keys), tuple(known), own_keys=False)
+    said = _asked(address)
+    jump = _jump(address, said)
+    tokens = _tokens(address, said, jump.host if jump else "")
+    via, proxy = "", list[str]()
+    if jump:
+        _require_end(address, jump)
+        via = f"the jump host {jump}"
+        proxy = _ssh(jump, "-W", f"[{said['hostname']}]:{said['port']}")
+    elif not address.jump and (command := said.get("proxycommand")):
+        via = "its ProxyCommand"
+        shell = os.environ.get("SHELL") or "/bin/sh"
+        proxy = [*_env(), shell, "-c", f"exec {_filled(command, tokens, _PROXYS)}"]
+    files = [_file(name, tokens) for name in said["identityfile"].splitlines()]
+    known += f"{said['userknownhostsfile']} {said['globalknownhostsfile']}".split()
+    return Route(
+        said["hostname"],
+        int(said["port"]),
+        said["user"],
+        identities=tuple(dict.fromkeys([*keys, *(file for file in files if Path(file).exists())])),
+        known_hosts=tuple(file for file in known if file != "none"),
+        own_keys=True,
+        alias=said.get("hostkeyalias", ""),
+        via=via,
+        proxy=tuple(proxy),
+    )
 
 
-def _jumps(address: SshAddress, said: Mapping[str, str]) -> str:
-    """Return the jump hosts that ssh names, with their tokens filled in: -G leaves them there.
+def _env() -> list[str]:
+    """Return what precedes ssh and a ProxyCommand, which are to open no window for a password."""
+    return ["env", f"HOME={Path.home()}", "SSH_ASKPASS_REQUIRE=never"]
 
-    Without the brackets that ssh puts around an IPv4 address, too.
-    """
-    hop = _hop(address, {**said, "identityfile": "none"}, "") if said else None
-    jumps = said.get("proxyjump", "none")
-    if hop is not None:
-        tokens = _tokens(hop, address.host, "")
-        jumps = patterns.sub(r"%([%hnpr])", lambda found: tokens[found[1]], jumps)
-    return patterns.sub(r"\[([0-9.]+)\]", lambda found: found[1], jumps)
+
+def _ssh(address: SshAddress, *options: str) -> list[str]:
+    """Return the command line of ssh with our file, and with what an address states."""
+    argv = [*_env(), "ssh", "-F", str(_FILE), "-T", *options]
+    for option, value in (("-l", address.user), ("-p", address.port), ("-J", address.jump)):
+        argv += [option, str(value)] if value else []
+    return [*argv, "--", address.host]
 
 
 def _asked(address: SshAddress) -> dict[str, str]:
@@ -141,10 +126,7 @@ def _asked(address: SshAddress) -> dict[str, str]:
             f"ssh is not installed on this machine; it reads {_CONFIG}. Run: "
             "apt-get install openssh-client"
         )
-    argv = ["ssh", "-G", "-T", "-F", str(_FILE)]
-    for option, value in (("-l", address.user), ("-p", address.port), ("-J", address.jump)):
-        argv += [option, str(value)] if value else []
-    answer = Local().run([*argv, "--", address.host])
+    answer = Local().run(_ssh(address, "-G"))
     if not answer.ok:
         *lines, last = answer.stderr.decode(errors="replace").strip().splitlines() or [""]
         why = "\n".join(lines if lines and ": terminating, " in last else [*lines, last])
@@ -159,62 +141,58 @@ def _asked(address: SshAddress) -> dict[str, str]:
     return said
 
 
-def _hop(address: SshAddress, said: Mapping[str, str], through: str) -> Hop:
-    files = [str(address.known_hosts)] if address.known_hosts else []
-    hop = Hop(
-        host=said.get("hostname", address.host),
-        port=address.port or int(said.get("port", PORT)),
-        user=address.user or said.get("user", "root"),
-        identities=(str(address.identity),) if address.identity else (),
-        known_hosts=(*files, *(_known(said) if said else ())),
-        own_keys=not address.only_known,
-        alias=said.get("hostkeyalias", ""),
+def _jump(address: SshAddress, said: Mapping[str, str]) -> SshAddress | None:
+    """Return the jump host next to a machine, if there is one; ``jump`` are those before it."""
+    jumps = _filled(said.get("proxyjump", ""), _tokens(address, said, ""), _PROXYS)
+    before, _, last = patterns.sub(r"\[([0-9.]+)\]", lambda ip: ip[1], jumps).rpartition(",")
+    match = patterns.fullmatch(FORM, last)
+    if match is None:
+        return None
+    port = int(match["port"]) if match["port"] else None
+    before = before.replace("%", "%%")  # ssh fills in tokens there, too
+    return SshAddress(match["host"].strip("[]"), port, match["user"], jump=before)
+
+
+def _require_end(address: SshAddress, jump: SshAddress | None) -> None:
+    """Raise if jump hosts lead back to one another: ssh would start one ssh for each, forever."""
+    for _ in range(_HOPS):
+        if jump is None:
+            return
+        jump = _jump(jump, _asked(jump))
+    raise TransportError(
+        f"{_CONFIG}: the ProxyJump of {address.host} leads through more than {_HOPS} hosts, or in "
+        "a circle"
     )
-    if address.identity or address.only_known:
-        return hop
-    tokens = _tokens(hop, address.host, through)
-    named = [_filled(file, tokens) for file in said["identityfile"].splitlines() if file != "none"]
-    return replace(hop, identities=tuple(file for file in named if Path(file).exists()))  # as ssh
 
 
-def _known(said: Mapping[str, str]) -> Iterator[str]:
-    """Yield the known_hosts files. ssh has put passwd's home for ``~`` there; $HOME counts."""
-    theirs = f"{pwd.getpwuid(os.getuid()).pw_dir.rstrip('/')}/.ssh/"
-    users = [
-        f"~/.ssh/{file.removeprefix(theirs)}" if file.startswith(theirs) else file
-        for file in said["userknownhostsfile"].split()
-    ]
-    files = [*users, *said["globalknownhostsfile"].split()]
-    yield from (file for file in files if file != "none")
-
-
-def _tokens(hop: Hop, asked: str, through: str) -> dict[str, str]:
-    """Return what ssh_config(5), TOKENS, stands for in an IdentityFile; -G leaves them there."""
+def _tokens(address: SshAddress, said: Mapping[str, str], jump: str) -> dict[str, str]:
+    """Return what ssh_config(5), TOKENS, stands for; ssh -G leaves the tokens in many options."""
     here, me = socket.gethostname(), pwd.getpwuid(os.getuid())
-    port = str(hop.port)
-    connection = f"{here}{hop.host}{port}{hop.user}{through}"
+    host, port, user = said["hostname"], said["port"], said["user"]
+    connection = f"{here}{host}{port}{user}{jump}"
     return {
         "%": "%",
         "C": hashlib.sha1(connection.encode(), usedforsecurity=False).hexdigest(),
         "d": str(Path.home()),
-        "h": hop.host,
+        "h": host,
         "i": str(me.pw_uid),
-        "j": through,
-        "k": hop.alias or asked,
+        "j": jump,
+        "k": said.get("hostkeyalias", address.host),
         "L": here.partition(".")[0],
         "l": here,
-        "n": asked,
+        "n": address.host,
         "p": port,
-        "r": hop.user,
+        "r": user,
         "u": me.pw_name,
     }
 
 
-def _filled(file: str, tokens: Mapping[str, str]) -> str:
+def _filled(text: str, tokens: Mapping[str, str], among: str = ".") -> str:
+    return patterns.sub(rf"%({among})", lambda found: tokens.get(found[1], found[0]), text)
+
+
+def _file(name: str, tokens: Mapping[str, str]) -> str:
     """Return a file's name with its ``~``, its tokens and its ``${VARIABLES}`` filled in."""
-    path = os.path.expanduser(file)  # noqa: PTH111 - it passes over ~somebody who is not there
-    return patterns.sub(
-        r"%(.)|\$\{(\w+)\}",
-        lambda found: (tokens if found[1] else os.environ).get(found[1] or found[2], found[0]),
-        path,
-    )
+    path = _filled(os.path.expanduser(name), tokens)  # noqa: PTH111 - it passes over ~nobody
+    there = {**os.environ, "HOME": tokens["d"]}
+    return patterns.sub(r"\$\{(\w+)\}", lambda found: there.get(found[1], found[0]), path)

@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from docker_lxc_gate import foreign
+from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import TransportError, UsageError
 from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.printable import counted, listed
 from docker_lxc_gate.verdict import comparison
 from docker_lxc_gate.verdict.bundle import archive
 from docker_lxc_gate.verdict.bundle.archive import MANIFEST, SEALS, SIGNATURE
-from docker_lxc_gate.verdict.record import HOLDS, MADE
+from docker_lxc_gate.verdict.record import HOLDS
 
 if TYPE_CHECKING:
     from docker_lxc_gate.verdict.record import Run
 
 RECORD, STATEMENT, PAGE = "verdict.json", "statement.json", "report/index.html"
+#: A file of Allure's results, as Allure names it.
+_RESULT = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: What a signature is for, as ssh-keygen's ``-n``.
 _NAMESPACE = "docker-lxc-gate"
 #: How many names a message lists.
@@ -53,7 +55,7 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     if path.name == RECORD:  # beside another name may be another run's
         others = {name: path.parent / name for name in ("summary.md", PAGE)}
     if named:  # else they may be another run's, too
-        others |= {f"allure-results/{each}": results / each for each in filter(MADE, there)}
+        others |= {f"allure-results/{each}": results / each for each in filter(_RESULT, there)}
     others = {name: at for name, at in others.items() if os.path.lexists(at)}
     read = {name: _read(at, archive.WHOLE) for name, at in others.items()}
     return run, {RECORD: record, STATEMENT: statement(record, run), **read}
@@ -61,7 +63,7 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
 
 def _read(path: Path, largest: int) -> bytes:
     try:
-        return regular_file.read(path, largest)[0]
+        return regular_file.read(path, largest)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: it cannot be bundled: {why}") from error

@@ -1,7 +1,7 @@
 """A page in Markdown from the record of a run, as for GitHub's job summary or a merge request.
 
 A guest's text stands in indented blocks alone, each line of it, so it is no link and no heading.
-Titles and names may be those of a record that was merged: :func:`plain` lets them be no markup.
+A name or title is no markup: :func:`plain` escapes it.
 """
 
 from __future__ import annotations

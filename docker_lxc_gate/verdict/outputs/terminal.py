@@ -151,7 +151,7 @@ class Screen:
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
         counts = f" ({run.counts})" if outcomes else ""
         self.line(f"verdict: {run.verdict}{counts}", **{"bold": True, colour: True})
-        selects = self._option.keyword or self._option.markexpr or self._option.merge
+        selects = self._option.keyword or self._option.markexpr
         if code == DIFFERS and (said := _of_the_included(outcomes, whole=not selects)):
             self.line(said)
 

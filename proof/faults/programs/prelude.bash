@@ -3,6 +3,8 @@
 # shellcheck disable=SC2034,SC2154 # injections use them; proof/faults/fault.py sets some
 
 ctid=$1 conf=/etc/pve/lxc/$1.conf dump=/var/lib/vz/dump
+# A replaced program leaves this file on its machine when it acts. A restart of the container keeps it.
+mark=/var/tmp/docker-lxc-gate-fault
 profiles="$file $repository/etc/apparmor/$profile"
 setup=$repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
 install=$repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
@@ -16,14 +18,10 @@ into() {
     rm /run/docker-lxc-gate.new
 }
 
-# Creates a container with an id, a name, and more options of pct; removes container 953.
+# Creates a container with an id, a name, and more options of pct.
 create() {
     pct create "$1" local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname "$2" \
         --rootfs local:1 --memory 256 --unprivileged 1 "${@:3}" >/dev/null
-}
-no_neighbour() {
-    pct stop 953
-    pct destroy 953
 }
 
 # Writes a unit of the container, from standard input, and starts it.
@@ -49,14 +47,22 @@ back() {
     rm /run/docker-lxc-gate.conf
 }
 
-# Saves files of the node, and restores them with their times. New files stay.
+# Saves files of the node, for `changed`.
 save() { tar -cPf /run/docker-lxc-gate.saved "$@"; }
-put_back() {
-    tar -xPf /run/docker-lxc-gate.saved
-    rm /run/docker-lxc-gate.saved
-}
 # shellcheck disable=SC2086 # two files
 save_profiles() { save $profiles; }
+
+# Ends an injection: fails if what `keep` or `save` has saved is as before.
+changed() {
+    if cmp -s /run/docker-lxc-gate.conf "$conf"; then
+        echo "$conf is as before" >&2
+        return 1
+    fi
+    if [ -e /run/docker-lxc-gate.saved ] && tar -dPf /run/docker-lxc-gate.saved >/dev/null 2>&1; then
+        echo "as before: $(tar -tPf /run/docker-lxc-gate.saved)" >&2
+        return 1
+    fi
+}
 
 # Saves a file of the container, and restores it.
 save_inside() { inside cp -p "$1" "$1.saved"; }
@@ -122,23 +128,19 @@ unconfine_docker() {
     inside systemctl restart containerd docker
 }
 
-confine_docker() {
-    rm "/etc/apparmor.d/local/$profile"
-    load
-    inside systemctl restart containerd docker
+# Prints a program that runs the shell $3 before the program $1, which is "$real" in it, if the
+# arguments match $2, with a blank before and after them. It then leaves the mark.
+wrapper() {
+    # shellcheck disable=SC2016 # the program expands them
+    printf '#!/bin/sh\nreal=%s\ncase " $* " in\n%s)\n: >%s\n%s\n;;\nesac\nexec "$real" "$@"\n' \
+        "$1" "$2" "$mark" "$3"
 }
 
-# Replaces a program by a script, in which "$real" is the original program.
+# Puts such a wrapper in place of the node's program $1: the shell $3, if the arguments match $2.
 wrap() {
-    real=$1.real
-    mv "$1" "$real"
-    printf '#!/bin/sh\nreal=%s\n%s\n' "$real" "$2" >"$1"
+    mv "$1" "$1.real"
+    wrapper "$1.real" "$2" "$3" >"$1"
     chmod 755 "$1"
-}
-
-# Runs the shell $2 before pct, if its arguments match $1; "$real" is the original pct.
-wrap_pct() {
-    wrap /usr/sbin/pct "case \"\$*\" in $1) $2 ;; esac; exec \"\$real\" \"\$@\""
 }
 
 restart_docker() { inside systemctl restart docker; }
@@ -163,12 +165,18 @@ no_vfs() {
     inside rm -r /var/lib/docker/vfs /var/lib/docker/image/vfs
 }
 
-# Replaces Docker's client by a shell program, from standard input.
+# Puts such a wrapper in place of Docker's client: the shell $2, if the arguments match $1.
 client() {
     inside mv /usr/bin/docker /usr/bin/docker.real
-    { echo '#!/bin/sh' && cat; } | into /usr/bin/docker 755
+    wrapper /usr/bin/docker.real "$1" "$2" | into /usr/bin/docker 755
 }
-put_back_client() { inside mv /usr/bin/docker.real /usr/bin/docker; }
+put_back_client() {
+    inside mv /usr/bin/docker.real /usr/bin/docker
+    inside rm -f "$mark"
+}
+
+# Whether a replaced program left its mark, on the node or in the container.
+marked() { [ -e "$mark" ] || inside test -e "$mark"; }
 
 # Starts a server on the node that answers like a healthy dockerd.
 fake_dockerd() {
@@ -212,8 +220,8 @@ denied_at_boot() {
     inside systemctl enable -q denied.service
 }
 
-# Runs the shell $1 when the container stops, and $2 after its denial at the next boot. $3: other
-# perl than the denied one.
+# Runs the shell $1 when the container stops, and $2 after its denial at the next boot, and leaves the
+# mark. $3: other perl than the denied one.
 meanwhile() {
     denied_at_boot "${3-}"
     cat >/root/trick <<END
@@ -224,6 +232,7 @@ $1
 until [ -e "/proc/\$(init)/root/run/denied" ]; do sleep 0.2; done
 sleep 1
 $2
+: >$mark
 END
     systemd-run -q --unit=trick bash /root/trick
 }

@@ -1,7 +1,7 @@
-"""A compiled AppArmor profile, asked as the kernel asks it: is this mount or file allowed?
+"""A compiled AppArmor profile, asked as the kernel asks it: is this mount allowed?
 
 Sources: kernel security/apparmor/policy_unpack.c, match.c (the tables of the automaton), mount.c
-(do_match_mnt, aa_bind_mount, aa_mount_change_type, aa_move_mount, aa_remount), file.c.
+(do_match_mnt, aa_bind_mount, aa_mount_change_type, aa_move_mount, aa_remount).
 """
 
 import struct
@@ -14,7 +14,6 @@ _ACCEPT, _BASE, _CHECK, _DEFAULT, _CLASSES, _NEXT = 1, 2, 3, 4, 5, 8
 _DIFFERENCE, _INDEX = 1 << 31, 0xFFFFFF
 _MOUNT = 7
 _MAY_MOUNT, _MAY_UMOUNT, _MAY_PIVOT = 0x2, 0x4, 0x1
-_MAY_READ = 0x4
 _ARRAY, _FIELDS = 11, 14
 #: The bits of mount(2), by the words that the kernel writes for them (audit_mnt_flags).
 FLAGS = {
@@ -78,12 +77,6 @@ def policy_of(rules: str) -> Automaton:
     """Return what a profile with these rules compiles to, without its rules of files."""
     blob = _compiled(rules)
     return _automaton(blob, blob.index(b"policydb\0"))
-
-
-def files_of(rules: str) -> Automaton:
-    """Return what the rules of files compile to."""
-    blob = _compiled(rules)
-    return _automaton(blob, blob.rindex(b"perms\0"))
 
 
 def _compiled(rules: str) -> bytes:
@@ -159,11 +152,3 @@ def allows_pivot(policy: Automaton, new: str, old: str) -> bool:
     for char in old.encode():
         state = policy.step(state, char)
     return policy.accepts(state, _MAY_PIVOT)
-
-
-def allows_reading(files: Automaton, name: str) -> bool:
-    """Whether a file may be read."""
-    state = 1
-    for char in name.encode():
-        state = files.step(state, char)
-    return files.accepts(state, _MAY_READ)

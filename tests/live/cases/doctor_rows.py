@@ -10,8 +10,8 @@ even with a parser.
 
 from dataclasses import dataclass
 
-from proof.faults.catalogue import chosen
-from proof.faults.states import WITHOUT_BACKUPS
+from proof.faults.catalogue import BY_ID
+from proof.faults.snapshots import WITHOUT_BACKUPS
 from tests.doubles.samples import sample
 
 
@@ -42,8 +42,7 @@ class Row:
 
 def _fault(name: str) -> str:
     """Return the script of a fault of the catalogue."""
-    (fault,) = chosen([name])
-    return fault.inject
+    return BY_ID[name].inject
 
 
 #: Runs an image that is there, and keeps the container, which does not start.

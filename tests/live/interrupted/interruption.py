@@ -262,7 +262,7 @@ def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
 
 def _drop(ssh: Ssh) -> None:
     """Take the connection away under its owner, who may connect anew."""
-    transport = ssh._clients[-1].get_transport()
+    transport = ssh._client.get_transport()
     if transport is not None:
         transport.sock.close()
         transport.join(10)

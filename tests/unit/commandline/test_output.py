@@ -27,7 +27,7 @@ def ended(command: str, to: int, home: Path, **more: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-COMMANDS = ["remediation --help", "docker_lxc_gate.lab status", "proof.faults --list"]
+COMMANDS = ["docker_lxc_gate --help", "docker_lxc_gate.lab status"]
 
 
 @pytest.mark.laws
@@ -48,7 +48,7 @@ def test_program_whose_reader_ends_early_keeps_its_verdict(unbuffered: str, tmp_
     """As ``| head -1`` does, on standard output and on standard error."""
     (tmp_path / "950.conf").write_text("nonsense\nrootfs: local:1\n" * 5000)
     shell = '"$@" 2>&1 | head -1; exit ${PIPESTATUS[0]}'
-    lint = [sys.executable, "-m", "remediation", "lint", str(tmp_path)]
+    lint = [sys.executable, "-m", "docker_lxc_gate", "lint", str(tmp_path)]
     done = subprocess.run(
         ["bash", "-c", shell, "bash", *lint],
         cwd=ROOT,
@@ -63,9 +63,8 @@ def test_program_whose_reader_ends_early_keeps_its_verdict(unbuffered: str, tmp_
 @pytest.mark.parametrize(
     "words",
     [
-        ["remediation", "plan", "--target", "n\u00f6"],  # click's own error
-        ["remediation", "lint", "\u00e9\U0001f600"],
-        ["proof.faults", "n\u00f6"],
+        ["docker_lxc_gate", "plan", "--target", "n\u00f6"],  # click's own error
+        ["docker_lxc_gate", "lint", "\u00e9\U0001f600"],
         ["pytest", "features/", "--target", "n\u00f6"],
         ["docker_lxc_gate.lab", "reset", "n\u00f6"],
     ],
@@ -86,7 +85,7 @@ def test_program_escapes_what_its_output_cannot_show(words: list[str], tmp_path:
 
 def test_json_whose_output_cannot_show_a_character_is_read_as_it_was_meant(tmp_path: Path) -> None:
     (tmp_path / "950.conf").write_text("\u00e9\U0001f600\n" + "rootfs: local:1\n")
-    argv = [sys.executable, "-m", "remediation", "lint", "--json", str(tmp_path)]
+    argv = [sys.executable, "-m", "docker_lxc_gate", "lint", "--json", str(tmp_path)]
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, check=False)
     said = [each["message"] for each in json.loads(done.stdout.decode("ascii"))["findings"]]

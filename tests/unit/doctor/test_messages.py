@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, messages
-from docker_lxc_gate.doctor.messages import FAMILIES, MESSAGES, Family
+from docker_lxc_gate.doctor.messages import MESSAGES, SIGNS, Message
 from docker_lxc_gate.lint.finding import Severity
 from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
 from tests.doubles.samples import sample
@@ -127,7 +127,7 @@ def test_line_around_a_message_is_searched_for_as_far_as_it_is_shown() -> None:
 
 
 def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> None:
-    of_docker = [each for each in MESSAGES if each.by == "docker"]
+    of_docker = [each for each in MESSAGES if each.docker]
     loud = 'level=info msg="fuse chown .{1,600} failed to start is mounted on error while"\n' * 5000
     log = loud + "".join(f"{each.text}\n" for each in of_docker)
     lines: set[str] = set()
@@ -138,16 +138,17 @@ def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> Non
     assert lines == {each.text for each in of_docker}
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda each: each.text)
-def test_family_takes_its_wordings_as_probable_and_leaves_a_near_one(family: Family) -> None:
-    sure = f"To make sure, {family.sure}. "
-    for text in family.takes:
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda each: each.text)
+def test_sign_takes_its_wordings_as_probable_and_leaves_a_near_one(sign: Message) -> None:
+    sure = f"To make sure, {sign.sure}. "
+    assert len(sign.takes) == len({*sign.takes, sign.leaves} - {""}) - 1 == 2
+    for text in sign.takes:
         found = messages.diagnose(f"{BEFORE}\n\x1b[31m{text}\x1b[0m\n")
-        assert [each.id for each in found.problems] == [family.problem]
-        assert found.problems[0].cause.startswith(f"probably {family.means.title}: ")
+        assert [each.id for each in found.problems] == [sign.problem]
+        assert found.problems[0].cause.startswith(f"probably {sign.means.title}: ")
         assert found.problems[0].fix.startswith(sure)
         assert (found.unseen, found.exit_code) == ((), 1)
-    found = messages.diagnose(family.leaves)
+    found = messages.diagnose(sign.leaves)
     assert not [each for each in found.problems if each.fix.startswith(sure)]
 
 
@@ -172,15 +173,15 @@ LONG = "storaged on the first node wants to begin: mounting nas:/export as nfs4\
         (LONG, "network-mount-refused"),
     ],
 )
-def test_family_of_the_innermost_refusal_counts_without_a_literal(text: str, problem: str) -> None:
+def test_sign_of_the_innermost_refusal_counts_without_a_literal(text: str, problem: str) -> None:
     found = messages.diagnose(text)
     assert [each.id for each in found.problems] == [problem]
 
 
 def test_table_has_a_text_once_and_only_problems_that_exist() -> None:
-    texts = [each.text for each in (*MESSAGES, *FAMILIES)]
+    texts = [each.text for each in (*MESSAGES, *SIGNS)]
     assert len(texts) == len(set(texts))
-    assert all(each.means for each in (*MESSAGES, *FAMILIES))
+    assert all(each.means for each in (*MESSAGES, *SIGNS))
 
 
 def test_message_that_keeps_a_docker_container_from_starting_is_a_problem() -> None:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from docker_lxc_gate.lab import recipe
@@ -17,11 +15,6 @@ def test_digest_depends_on_release_and_archives(digest: object) -> None:
     assert digest("trixie", HERE) in digests
 
 
-def test_apt_options_let_testing_be_past_its_date_and_stable_not() -> None:
-    assert recipe.APT.stale_release in recipe.apt_options("testing")
-    assert recipe.APT.stale_release not in recipe.apt_options("trixie")
-
-
 def test_trees_behind_a_proxy_name_it() -> None:
     proxied = Archives(HERE.main, HERE.security, ('Acquire::http::Proxy "http://localhost:1";',))
     for files in (recipe.node_tree(proxied), recipe.container_tree(proxied)):
@@ -35,9 +28,3 @@ def test_container_tree_with_networkd_keeps_it_on_proxmox() -> None:
     assert ours
     assert max(ours) < f"{presets}00-pve.preset"
     assert "/etc/network/.pve-ignore.interfaces" in files
-
-
-def test_recipe_names_no_mirror() -> None:
-    for path in Path(recipe.__file__).parent.rglob("*"):
-        if path.suffix in {".py", ".list", ".sources"}:
-            assert b"debian.org" not in path.read_bytes(), path

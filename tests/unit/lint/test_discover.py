@@ -37,17 +37,14 @@ def test_directory_is_searched_for_every_kind(tmp_path: Path) -> None:
         "git/config": b"[core]\n",
         "etc/apparmor/lxc-docker": PROFILE,
         "etc/apparmor/README": b"about\n",
-        "bin/a.sh": b"",
+        "bin/a.sh": b"#!/bin/sh\n",
         "bin/tool": b"#!/usr/bin/env bash\n",
-        "bin/other": b"#!/usr/bin/python3\n",
         "docker/daemon.json": b"{}",
         "docker.service.d/override.conf": b"[Service]\n",
         "system/docker.service": b"[Service]\n",
-        "etc/phoenix_lxc_configs.json": b"{}",
-        "etc/phoenix_lxc_configs.schema.json": b"{}",
         "package.json": b"{}",
-        ".git/hooks/a.sh": b"",
-        "node_modules/a/a.sh": b"",
+        ".git/950.conf": CONF,
+        "node_modules/a/950.conf": CONF,
     }.items():
         write(tmp_path / name, content)
     assert kinds(tmp_path) == {
@@ -55,13 +52,9 @@ def test_directory_is_searched_for_every_kind(tmp_path: Path) -> None:
         "copies/951.conf": Kind.CONTAINER,
         "var/lib/lxc/a/config": Kind.LXC,
         "etc/apparmor/lxc-docker": Kind.PROFILE,
-        "bin/a.sh": Kind.SCRIPT,
-        "bin/tool": Kind.SCRIPT,
         "docker/daemon.json": Kind.DAEMON,
         "docker.service.d/override.conf": Kind.UNIT,
         "system/docker.service": Kind.UNIT,
-        "etc/phoenix_lxc_configs.json": Kind.DESCRIPTION,
-        "etc/phoenix_lxc_configs.schema.json": Kind.SCHEMA,
     }
 
 
@@ -93,10 +86,8 @@ def test_apparmor_directory_is_known_by_its_parts(tmp_path: Path) -> None:
         (b"lxc.uts.name = a\n", Kind.LXC),
         (PROFILE, Kind.PROFILE),
         (b'{"debug": true}', Kind.DAEMON),
-        (b'{"lxc_configs": {}}', Kind.DESCRIPTION),
         (b'{"log-driver": "local", "log-opts": {"max-size": "1m"}, "x": 1}', Kind.DAEMON),
         (b'{"storage-driver": "vfs" "debug": true}', Kind.DAEMON),  # no JSON
-        (b"#!/bin/sh\n", Kind.SCRIPT),
     ],
 )
 def test_named_file_is_known_by_its_content(tmp_path: Path, content: bytes, kind: Kind) -> None:

@@ -5,7 +5,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +14,10 @@ from docker_lxc_gate.lab.guest.pct.config import Config, Section, network, seria
 from docker_lxc_gate.lint import discover
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
-from docker_lxc_gate.lint.rules.tools import Tools
+from docker_lxc_gate.lint.rules.parser import Parser
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_options
-from remediation.phoenix.description import described
-from remediation.phoenix.scripts import install_script, setup_script
 from tests.doubles.examples import examples
 from tests.doubles.nodes import proxmox_snapshots
 from tests.doubles.samples import ROOT
@@ -183,28 +180,15 @@ def test_configuration_that_the_plan_changed_has_no_finding(text: str) -> None:
     assert [(each.id, each.line, each.cause) for each in check([source, profile])] == []
 
 
-def test_files_of_this_project_have_no_finding() -> None:
+def test_profile_of_this_project_has_no_finding() -> None:
     found = discover.under(ROOT / "remediation/content/lxc-phoenix-v2")
-    assert check(found.sources, Tools(Local())) == []
-    for folder in ("scripts", "docker_lxc_gate/lab/guest/phoenix_hypervisor"):
-        found = discover.under(ROOT / folder)
-        assert len(found.sources) > 3
-        told = check(found.sources, Tools(Local()))
-        # LXC's abstractions are not on every machine: the profile that includes them is not parsed.
-        assert [each for each in told if each.id != "not-checked"] == []
+    assert check(found.sources, Parser(Local())) == []
 
 
-def test_phoenix_after_the_plan_has_no_finding(tmp_path: Path) -> None:
-    checkout = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
-    edits = {
-        phoenix.SETUP_SCRIPT: setup_script,
-        phoenix.INSTALL_SCRIPT: install_script,
-        phoenix.CONTAINERS: lambda text: described(text, 950),
-        phoenix.PROFILE: desired.profile,
-    }
-    for name, edit in edits.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(edit((checkout / name).read_bytes()))
-    found = discover.under(tmp_path)
-    assert len(found.sources) == len(edits)
-    assert check(found.sources, Tools(Local())) == []
+def test_profile_of_phoenix_has_no_finding_before_and_after_the_plan() -> None:
+    path = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor" / phoenix.PROFILE
+    (found,) = discover.under(path).sources
+    told = check([found], Parser(Local()))
+    # LXC's abstractions are not on every machine: the profile that includes them is not parsed.
+    assert [each for each in told if each.id != "not-checked"] == []
+    assert check([replace(found, content=desired.profile(found.content))], Parser(Local())) == []

@@ -1,21 +1,17 @@
-"""JSON by its places, against its schema, and as dockerd reads it."""
+"""JSON by its places, and as dockerd reads it."""
 
 import tracemalloc
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from docker_lxc_gate.lint import json_text
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
-from docker_lxc_gate.lint.phoenix import schema_errors
-from docker_lxc_gate.lint.phoenix.description import Unusable, mismatches
 
 
-def found(text: str | bytes, *more: Source, kind: Kind = Kind.DAEMON) -> list[tuple[str, int, int]]:
+def found(text: str | bytes, *more: Source) -> list[tuple[str, int, int]]:
     content = text.encode() if isinstance(text, str) else text
-    told = check([Source("/a/daemon.json", content, kind), *more])
+    told = check([Source("/a/daemon.json", content, Kind.DAEMON), *more])
     return [(each.id, each.line, each.column) for each in told]
 
 
@@ -25,7 +21,7 @@ def unit(text: str, name: str = "docker.service") -> Source:
 
 def test_places_are_those_of_keys_and_items() -> None:
     text = '{\n  "a": [1, {"b\\"c": 2}],\n  "d": {"e": ["x"]}, "a": 3\n}'
-    document, twice = json_text.read(Source("/a", text.encode(), Kind.SCHEMA))
+    document, twice = json_text.read(Source("/a", text.encode(), Kind.DAEMON))
     assert document is not None
     assert document.places == {
         ("a",): (3, 22),
@@ -128,126 +124,13 @@ def test_drop_in_takes_the_units_flags_back() -> None:
 @pytest.mark.parametrize(
     ("flag", "key", "value"),
     [
-        ("--storage-driver=vfs", "storage-driver", '"vfs"'),
         ("-s vfs", "storage-driver", '"vfs"'),
         ("--dns 8.8.8.8", "dns", '["8.8.8.8"]'),
-        ("--insecure-registry a", "insecure-registries", '["a"]'),
         ("--label a=b", "labels", '["a=b"]'),
         ("--log-opt a=b", "log-opts", '{"a": "b"}'),
-        ("--default-ulimit nofile=1", "default-ulimits", "{}"),
-        ("--feature a", "features", "{}"),
         ("-D", "debug", "true"),
     ],
 )
 def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> None:
     service = unit(f"[Service]\nExecStart=/usr/bin/dockerd {flag}\n")
     assert found(f'{{"{key}": {value}}}', service) == [("daemon-flag-conflict", 1, 2)]
-
-
-@pytest.mark.parametrize(
-    ("schema", "value", "places"),
-    [
-        ({"additionalProperties": {"type": "null"}}, {"950": 1, "951": None}, [("950",)]),
-        ({"items": {"type": "null"}}, [None, 1], [(1,)]),
-        (
-            {"patternProperties": {"^a": {}}, "additionalProperties": False},
-            {"ab": 1, "b": 1, "c": 1},
-            [("b",), ("c",)],
-        ),
-        ({"pattern": "^(?!.*--)[a-z-]+$"}, "a--b", [()]),
-        ({"pattern": "(?=a)(a|a)*$"}, "a" * 100_000 + "b", []),  # goes back too often
-        ({"pattern": "a?" * 1000 + "a" * 1000}, "a" * 100_000, []),
-        ({"pattern": "^(a|a)*$"}, "a" * 100_000 + "b", [()]),
-        ({"$ref": "https://example.org/x"}, 1, []),
-        ({"$ref": "file:///etc/passwd"}, 1, []),
-        ({"format": "email"}, "x", []),
-    ],
-)
-def test_schema_names_the_places_it_disallows(schema: Any, value: Any, places: list[Any]) -> None:
-    assert sorted(path for path, _ in mismatches(schema, value)) == places
-
-
-def test_enum_without_a_value_allows_none() -> None:
-    assert mismatches({"enum": []}, 1) == [((), "the schema allows no value here")]
-
-
-def _deep(levels: int) -> Any:
-    schema: Any = {"type": "null"}
-    for _ in range(levels):
-        schema = {"items": schema}
-    return schema
-
-
-#: Each level doubles the work.
-_DOUBLING = {
-    "$ref": "#/$defs/0",
-    "$defs": {
-        **{str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(30)},
-        "30": {"type": "null"},
-    },
-}
-
-
-@pytest.mark.parametrize(
-    ("schema", "why"),
-    [
-        (5, "the schema: .* is not of types"),
-        ({"items": {"minLength": "x"}}, "items.minLength: .* is not of type"),
-        ({"items": {"pattern": "("}}, 'items.pattern: the value is not a "regex"'),
-        ({"patternProperties": {"(": {}}}, 'patternProperties.*: the value is not a "regex"'),
-        ({"$ref": "#/nothing"}, "does not exist"),
-        (_deep(300), "Recursion limit"),
-        (_deep(2000), "too deep"),
-        (_DOUBLING, "too much time or memory"),
-    ],
-)
-def test_schema_that_cannot_be_used_says_why(schema: Any, why: str) -> None:
-    with pytest.raises(Unusable, match=why):
-        mismatches(schema, 1)
-
-
-def test_program_that_dies_is_taken_for_one_that_asks_for_too_much(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    dying = tmp_path / "dying.py"
-    dying.write_text("raise MemoryError")
-    monkeypatch.setattr(schema_errors, "__file__", str(dying))
-    with pytest.raises(Unusable, match="it asks for too much time or memory"):
-        mismatches({}, 1)
-
-
-@pytest.mark.parametrize(
-    ("schema", "more", "finding"),
-    [
-        (b'{"required": ["name"]}', '"lxc_configs": {}', ("json-schema", 1, 1)),
-        (b'{"required": ["name"]}', '"x-note": "\\ud800"', ("json-schema", 1, 1)),  # no Unicode
-        (b'{"type": "nonsense"}', '"lxc_configs": {}', ("not-checked", 0, 0)),
-    ],
-)
-def test_description_is_judged_by_the_schema_that_it_names(
-    schema: bytes, more: str, finding: tuple[str, int, int]
-) -> None:
-    text = f'{{"$schema": "./x.json", {more}}}'
-    named = Source("/s/x.json", schema, Kind.SCHEMA)
-    assert found(text, named, kind=Kind.DESCRIPTION) == [finding]
-    assert found(text, kind=Kind.DESCRIPTION) == []
-
-
-@pytest.mark.parametrize(
-    ("entry", "rule"),
-    [
-        ('"pct_features": ["nesting=1", "fusion=1"]', "container-features-invalid"),
-        ('"unprivileged": false', "container-privileged"),
-        (
-            '"lxc_options": ["lxc.tty.max: 1", "lxc.mount.entry: /dev/fuse"]',
-            "container-mount-entry-cut",
-        ),
-        ('"lxc_options": ["lxc.apparmor.profile = unconfined"]', "container-unconfined"),
-        ('"apparmor_profile": "unconfined"', ""),  # phoenix writes no line, and Proxmox generates
-        ('"unprivileged": true, "lxc_options": ["lxc.cap.drop ="]', ""),
-    ],
-)
-def test_description_is_judged_by_what_it_would_write(entry: str, rule: str) -> None:
-    text = f'{{"lxc_configs": {{\n"950": {{\n{entry}}}}}}}'
-    named = [(name, line) for name, line, _ in found(text, kind=Kind.DESCRIPTION)]
-    assert named == ([(rule, 3)] if rule else [])

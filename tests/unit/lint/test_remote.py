@@ -1,7 +1,6 @@
 """The files of a target, on a machine whose /etc is a directory of ours."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,6 @@ from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.naming import naming
 
-DATA = Path(__file__).parents[2] / "data/lint"
 CONF = "rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n"
 PHOENIX = "/srv/phoenix"
 
@@ -40,18 +38,13 @@ class Rooted(Transport):
         return CommandResult(tuple(argv), told.exit_code, out, told.stderr, "m", 0.0, 0.0)
 
     def _moved(self, word: str) -> str:
-        for place in ("/etc/", "/lib/systemd", "/var/lib/lxc", PHOENIX):
-            word = word.replace(place, f"{self.root}{place}")
-        return word
+        places = ("/etc/", "/lib/systemd", "/var/lib/lxc", PHOENIX)
+        return f"{self.root}{word}" if word.startswith(places) else word
 
-    def put(self, path: str, content: str | Path, mode: int = 0o644) -> None:
+    def put(self, path: str, content: str) -> None:
         place = Path(f"{self.root}{path}")
         place.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):
-            shutil.copy(content, place)
-        else:
-            place.write_text(content)
-        place.chmod(mode)
+        place.write_text(content)
 
 
 class Runtime(SimpleNamespace):
@@ -83,8 +76,8 @@ def runtime(tmp_path: Path) -> Any:
     made.node.put("/etc/apparmor.d/tunables/global", "@{PROC}=/proc/\n")
     made.node.put("/etc/apparmor.d/abstractions/base", "/dev/null rw,\n")
     made.node.put("/etc/apparmor.d/disable/x", "profile x {\n}\n")
-    made.node.put(f"{PHOENIX}/bin/lxc_setup/a.sh", "#!/bin/bash\n", 0o755)
-    made.node.put(f"{PHOENIX}/.git/hooks/b.sh", "#!/bin/bash\n")
+    for name in ("etc/apparmor/lxc-docker", "etc/.git/lxc-docker", "bin/lxc-docker"):
+        made.node.put(f"{PHOENIX}/{name}", "profile lxc-docker {\n  file,\n}\n")
     made.guest.put("/etc/docker/daemon.json", "{}")
     made.guest.put("/etc/docker/other.json", "{}")
     made.guest.put("/lib/systemd/system/docker.service", "[Service]\n")
@@ -93,37 +86,37 @@ def runtime(tmp_path: Path) -> Any:
 
 
 NODE = {
-    "/etc/apparmor.d/lxc-docker": (Kind.PROFILE, 0o644),
-    "/etc/apparmor.d/tunables/global": (Kind.TUNABLES, 0o644),
-    f"{PHOENIX}/bin/lxc_setup/a.sh": (Kind.SCRIPT, 0o755),
+    "/etc/apparmor.d/lxc-docker": Kind.PROFILE,
+    "/etc/apparmor.d/tunables/global": Kind.TUNABLES,
+    f"{PHOENIX}/etc/apparmor/lxc-docker": Kind.PROFILE,
 }
 GUEST = {
-    "container 950:/etc/docker/daemon.json": (Kind.DAEMON, 0o644),
-    "container 950:/lib/systemd/system/docker.service": (Kind.UNIT, 0o644),
-    "container 950:/etc/systemd/system/docker.service.d/a b.conf": (Kind.UNIT, 0o644),
+    "container 950:/etc/docker/daemon.json": Kind.DAEMON,
+    "container 950:/lib/systemd/system/docker.service": Kind.UNIT,
+    "container 950:/etc/systemd/system/docker.service.d/a b.conf": Kind.UNIT,
 }
 
 
-def found(of: remote.Found) -> dict[str, tuple[Kind, int]]:
-    return {each.path: (each.kind, each.mode) for each in of.sources}
+def found(of: remote.Found) -> dict[str, Kind]:
+    return {each.path: each.kind for each in of.sources}
 
 
 def test_container_is_linted_with_its_node_and_its_docker(runtime: Any) -> None:
     told = remote.of_container(runtime, 950, PHOENIX)
     assert told.findings == []
-    assert found(told) == {"/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644), **NODE, **GUEST}
-    assert {each.base for each in told.sources if "apparmor" in each.path} == {"/etc/apparmor.d"}
+    assert found(told) == {"/etc/pve/lxc/950.conf": Kind.CONTAINER, **NODE, **GUEST}
+    assert {each.base for each in told.sources if "apparmor.d" in each.path} == {"/etc/apparmor.d"}
 
 
 def test_node_is_linted_with_all_its_containers(runtime: Any) -> None:
-    confs = {f"/etc/pve/lxc/{ctid}.conf": (Kind.CONTAINER, 0o644) for ctid in (950, 951)}
+    confs = {f"/etc/pve/lxc/{ctid}.conf": Kind.CONTAINER for ctid in (950, 951)}
     assert found(remote.of_node(runtime, PHOENIX)) == {**confs, **NODE}
 
 
 def test_plain_lxc_has_another_place(tmp_path: Path) -> None:
     runtime: Any = Runtime(tmp_path, "lxc")
     runtime.node.put("/var/lib/lxc/950/config", "lxc.uts.name = a\n")
-    expected = {"/var/lib/lxc/950/config": (Kind.LXC, 0o644)}
+    expected = {"/var/lib/lxc/950/config": Kind.LXC}
     assert found(remote.of_node(runtime, PHOENIX)) == expected
     assert found(remote.of_container(runtime, 950, PHOENIX)) == expected
 
@@ -181,7 +174,7 @@ def test_guest_with_thousands_of_files_is_not_read(
         runtime.guest.put(f"/etc/systemd/system/docker.service.d/{number}.conf", "[Service]\n")
     told = remote.of_container(runtime, 950, PHOENIX)
     assert "there are more than 100 files to lint" in told.findings[0].cause
-    assert found(told) == {"/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644), **NODE}
+    assert found(told) == {"/etc/pve/lxc/950.conf": Kind.CONTAINER, **NODE}
     monkeypatch.setattr(remote, "MOST_BYTES", 3)
     with pytest.raises(FactError, match="more than 0 MiB to lint"):
         remote.of_node(runtime, PHOENIX)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.errors import Elsewhere
 from docker_lxc_gate.machines import connect
 from remediation import docker_in_lxc
-from remediation.cli.group import main
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from tests.doubles.flag import ON, Flag, journal, plan

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from docker_lxc_gate.cli.rollback import _applied
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import docker_in_lxc, plan_file
-from remediation.cli.rollback import _applied
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from docker_lxc_gate.cli import printing
 from docker_lxc_gate.errors import FactError, TransportError, UsageError
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
@@ -22,7 +23,6 @@ from docker_lxc_gate.machines.runtime.waiting import _BOOTED, wait_until_online
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.machines.transport import Local
 from remediation import docker_in_lxc, provision
-from remediation.cli import printing
 from remediation.engine import journal
 from remediation.engine.action import Drift
 from remediation.engine.errors import NotClean, RollbackFailed

@@ -139,6 +139,21 @@ def test_install_script_enters_but_for_one_names_it(pattern: str, new: str, told
         steps.install_script_enters(install(changed(INSTALL, pattern, new)), TARGET)
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("cat <<X; b\nc; d\nX\ne\n", "cat ; b\n\n\ne\n"),
+        ("cat <<-'X' >f | b\n\tc\n\tX\ne\n", "cat  >f | b\n\n\ne\n"),
+        ('cat <<X <<"Y"\nY\nX\nX\nY\ne\n', "cat  \n\n\n\n\ne\n"),
+        ("cat <<X\n\tX\nX\ne\n", "cat \n\n\ne\n"),
+        ("cat <<<x\nx\n", "cat <<<x\nx\n"),
+        ("y=$((1 << 2))\nz\n", "y=$((1 << 2))\nz\n"),
+    ],
+)
+def test_script_is_read_without_its_here_documents(text: str, left: str) -> None:
+    assert steps._without_documents(text) == left
+
+
 @pytest.mark.parametrize("ends", ["exit 0", "return", "exec true", "exit"])
 def test_install_script_installs_once_but_ends_before_that_is_red(ends: str) -> None:
     text = changed(INSTALL, "^set -e$", f"set -e\nexec 2>&1\n{ends}")

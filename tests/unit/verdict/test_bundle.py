@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.verdict import bundle, record
 from docker_lxc_gate.verdict.bundle import PAGE, RECORD, STATEMENT, archive
 from docker_lxc_gate.verdict.bundle.archive import MANIFEST, SIGNATURE, header, zstd
-from remediation.cli.group import main
 from tests.unit.verdict.conftest import Toy
 from tests.unit.verdict.test_comparison import GREEN, NO_RESULT, NOT_ASKED, RED, UNKNOWN, run
 

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict import comparison, record
 from docker_lxc_gate.verdict.comparison import Change, compared, decoded, unknown
 from docker_lxc_gate.verdict.record import JudgedTarget, Outcome, Run, Verdict
-from remediation.cli.group import main
 from tests.doubles.naming import naming
 from tests.unit.verdict.conftest import Toy
 

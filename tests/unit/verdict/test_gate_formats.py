@@ -1,23 +1,15 @@
-"""What is made from the record for other programs: CTRF, Prometheus, and GitHub's annotations."""
+"""What is made from the record for other programs: Prometheus, and GitHub's annotations."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
+from xml.etree import ElementTree as ET
 
-import jsonschema_rs
-import msgspec
 import pytest
 
-from docker_lxc_gate.verdict.outputs import oscal
-from docker_lxc_gate.verdict.record import Run, Verdict
+from docker_lxc_gate.verdict.record import Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from tests.doubles.samples import DATA
 from tests.unit.verdict.conftest import Toy
 
-OSCAL = jsonschema_rs.validator_for(
-    json.loads((DATA / "oscal-assessment-results-1.1.3.json").read_text()), validate_formats=True
-)
 _SERIES = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)')
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -38,115 +30,6 @@ def three(toy: Toy) -> Toy:
     toy.feature("Then an error in a Then", name="c", tags="@req:VAL-4")
     toy.feature("Then all is well", name="d", tags="@req:VAL-5")
     return toy
-
-
-def test_ctrf_has_other_for_undetermined_and_skipped_for_not_asked(three: Toy) -> None:
-    three.run("-k", "not test_d", "--ctrf", "out/ctrf.json")
-    whole = json.loads((three.path / "out/ctrf.json").read_text())
-    assert (whole["reportFormat"], whole["results"]["tool"]["name"]) == ("CTRF", "docker-lxc-gate")
-    assert [(each["name"], each["status"], each["rawStatus"]) for each in cases(whole)] == [
-        ("VAL-2 a", "failed", "not compliant"),
-        ("VAL-3 b", "passed", "compliant"),
-        ("VAL-4 c", "other", "undetermined"),
-        ("VAL-5 d", "skipped", "not asked"),
-    ]
-    assert cases(whole)[0]["message"].partition("\n")[0] == "the driver is overlay2"
-    assert (cases(whole)[0]["filePath"], cases(whole)[0]["line"]) == ("features/a.feature", 4)
-    summary = whole["results"]["summary"]
-    counted = {key: summary[key] for key in ("tests", "passed", "failed", "skipped", "other")}
-    assert [*counted.values()] == [4, 1, 1, 1, 1]
-    assert summary["start"] < summary["stop"]
-    assert summary["extra"]["verdict"] == "not compliant"
-
-
-def cases(whole: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = whole["results"]["tests"]
-    return found
-
-
-def test_oscal_has_findings_of_what_was_asked_and_excludes_the_rest(three: Toy) -> None:
-    three.feature("Then an error in a Then", name="e", tags="@id:odd @req:PRE-1")
-    waiver = {"scenario": '"odd"', "reason": '"w"', "owner": '"o"', "expires": "2999-12-31"}
-    lines = "\n".join(f"{key} = {value}" for key, value in waiver.items())
-    (three.path / "waivers.toml").write_text(f"[[waiver]]\n{lines}\n")
-    three.run("-k", "not test_d", "--waivers", "waivers.toml", "--oscal", "oscal.json")
-    [result] = assessed(three)
-    found = {
-        each["target"]["target-id"]: (*each["target"]["status"].values(), each["description"])
-        for each in result["findings"]
-    }
-    assert found == {
-        "PRE-1": (
-            "not-satisfied",
-            "other",
-            "    the answer has no driver",
-            "undetermined (waived)",
-        ),
-        "VAL-2": ("not-satisfied", "fail", found["VAL-2"][2], "not compliant"),
-        "VAL-3": ("satisfied", "pass", "compliant"),
-        "VAL-4": ("not-satisfied", "other", "    the answer has no driver", "undetermined"),
-    }
-    assert found["VAL-2"][2].startswith("    the driver is overlay2")
-    [selection] = result["reviewed-controls"]["control-selections"]
-    excluded = {each["control-id"] for each in selection["exclude-controls"]}
-    assert excluded == CATALOGUE.keys() - found.keys()
-    assert "    VAL-5: not asked, " in selection["remarks"]
-    [risk] = result["risks"]
-    assert (risk["status"], risk["deadline"][:10]) == ("deviation-approved", "2999-12-31")
-    assert risk["statement"] == "    until 2999-12-31 by o: w"
-    assert [each.get("related-risks") for each in result["findings"]] == [
-        *([{"risk-uuid": risk["uuid"]}], None, None, None)
-    ]
-
-
-def test_oscal_of_one_record_is_one_file_without_an_empty_or_dangling_part(three: Toy) -> None:
-    three.conftest("""
-@pytest.fixture(scope="session", params=["root@pve1/950", "root@pve1/951"], autouse=True)
-def target(request):
-    record.about(request.config, request.param)
-""")
-    three.run("--oscal", "oscal.json")
-    assert {each["title"] for each in assessed(three)} >= {"root@pve1/950", "root@pve1/951"}
-    text = (three.path / "oscal.json").read_text()
-    run = msgspec.json.decode((three.path / "reports/verdict.json").read_bytes(), type=Run)
-    assert oscal.encoded(run) == text
-    ids = re.findall(r'"uuid": "(.*)"', text)
-    assert len(ids) == len(set(ids)) > 8
-    assert set(re.findall(r'"(?:.*-uuid|href)": "#?([0-9a-f-]{36})"', text)) <= set(ids)
-
-
-def test_oscal_of_a_run_that_asked_nothing_excludes_every_clause(toy: Toy) -> None:
-    toy.compliant("a")
-    assert toy.run("-k", "nothing", "--oscal", "oscal.json").ret == 3
-    [result] = assessed(toy)
-    assert "findings" not in result
-    [selection] = result["reviewed-controls"]["control-selections"]
-    assert [each["control-id"] for each in selection["exclude-controls"]] == [*CATALOGUE]
-
-
-def test_oscal_has_what_a_guest_said_as_code_alone(toy: Toy) -> None:
-    hostile = "is bad\n\n# forged\n[a](http://b)"
-    toy.conftest(f"""
-@then("it is hostile")
-def _():
-    evidence.say({hostile!r})
-    assert False, {hostile!r}
-""")
-    toy.feature("Then it is hostile", tags="@req:VAL-1")
-    toy.run("--oscal", "oscal.json")
-    [result] = assessed(toy)
-    said = [result["findings"][0]["target"]["status"], result["observations"][0]]
-    lines = "\n".join(each["remarks"] for each in said).split("\n")
-    assert sum("forged" in line for line in lines) == 3
-    assert [line for line in lines if not line.startswith("    ")] == []
-
-
-def assessed(toy: Toy) -> list[dict[str, Any]]:
-    """Return the results of an OSCAL file, which is what NIST's schema allows."""
-    whole = json.loads((toy.path / "oscal.json").read_text())
-    OSCAL.validate(whole)
-    results: list[dict[str, Any]] = whole["assessment-results"]["results"]
-    return results
 
 
 def test_metrics_have_each_clause_with_one_verdict(three: Toy) -> None:
@@ -189,11 +72,11 @@ def test_metrics_of_the_last_run_stay_until_those_of_the_next_are_written(toy: T
 @pytest.fixture(autouse=True)
 def _there(request):
     assert request.config.rootpath.joinpath("gate.prom").exists()
-    assert not request.config.rootpath.joinpath("ctrf.json").exists()
+    assert not request.config.rootpath.joinpath("out.xml").exists()
 """)
     (toy.path / "gate.prom").write_text("old 1\n")
-    (toy.path / "ctrf.json").write_text("old")
-    assert toy.run("--metrics", "gate.prom", "--ctrf", "ctrf.json").ret == 0
+    (toy.path / "out.xml").write_text("old")
+    assert toy.run("--metrics", "gate.prom", "--junit-xml", "out.xml").ret == 0
     assert "old" not in (toy.path / "gate.prom").read_text()
 
 
@@ -213,25 +96,24 @@ BROKEN = "def pytest_sessionfinish(): raise ValueError('guest said:\\n::error::f
 
 
 @pytest.mark.parametrize(
-    ("more", "options", "status", "kind"),
+    ("more", "options", "kind"),
     [
-        ("", ["features", "test_plain.py"], "failed", "::error"),
-        (BROKEN, [], "other", "::warning"),
-        ("def pytest_unconfigure(): raise KeyboardInterrupt", [], "other", "::warning"),
-        ("", ["-k", "nothing"], "other", "::warning"),
+        ("", ["features", "test_plain.py"], "::error"),
+        (BROKEN, [], "::warning"),
+        ("def pytest_unconfigure(): raise KeyboardInterrupt", [], "::warning"),
+        ("", ["-k", "nothing"], "::warning"),
     ],
 )
 def test_what_no_scenario_tells_is_a_test_and_an_annotation(
-    toy: Toy, more: str, options: list[str], status: str, kind: str
+    toy: Toy, more: str, options: list[str], kind: str
 ) -> None:
     toy.feature("Then all is well")
     toy.conftest(f"\n\n{more}\n")
     (toy.path / "test_plain.py").write_text("def test(): assert False")
     toy.apart = True
-    done = toy.run(*options, "--format", "github", "--ctrf", "ctrf.json")
-    whole = json.loads((toy.path / "ctrf.json").read_text())
-    assert cases(whole)[-1]["suite"] == ["the run itself"]
-    assert cases(whole)[-1]["status"] == status
+    done = toy.run(*options, "--format", "github")
+    *_, last = ET.parse(toy.path / "reports/junit.xml").getroot()  # noqa: S314 - ours
+    assert (last.get("name"), last.get("errors")) == ("the run itself", "1")
     assert [line.partition(" ")[0] for line in commands(done)] == [kind]
 
 
@@ -262,10 +144,9 @@ def test_file_that_cannot_be_written_at_the_end_is_told_and_the_verdict_stays(to
 def _gone(request):
     request.config.rootpath.joinpath("out").rmdir()
 """)
-    done = toy.run("--metrics", "out/gate.prom", "--ctrf", "ctrf.json")
+    done = toy.run("--metrics", "out/gate.prom")
     assert done.ret == 1
     done.stdout.fnmatch_lines(["not written: *gate.prom*", "verdict: not compliant*"])
-    assert (toy.path / "ctrf.json").exists()
     assert (toy.path / "reports/junit.xml").exists()
 
 
@@ -277,7 +158,7 @@ def test_link_that_somebody_puts_in_the_place_of_a_file_during_the_run_is_replac
     toy.conftest("""
 @pytest.fixture(autouse=True)
 def _linked(request):
-    for name in ("gate.prom", "ctrf.json", "junit.xml"):
+    for name in ("gate.prom", "junit.xml"):
         request.config.rootpath.joinpath(name).symlink_to("victim")
 """)
     victim, chmod = toy.path / "victim", Path.chmod
@@ -291,22 +172,22 @@ def _linked(request):
         chmod(path, mode)
 
     monkeypatch.setattr(Path, "chmod", linked)
-    toy.run("--metrics", "gate.prom", "--ctrf", "ctrf.json", "--junit-xml", "junit.xml")
+    toy.run("--metrics", "gate.prom", "--junit-xml", "junit.xml")
     assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("v", 0o640)
-    modes = [(toy.path / each).lstat().st_mode & 0o777 for each in ("gate.prom", "ctrf.json")]
+    modes = [(toy.path / each).lstat().st_mode & 0o777 for each in ("gate.prom", "junit.xml")]
     assert modes == [0o644, 0o600]
 
 
 @pytest.mark.parametrize("name", ["a link", "reports/../reports/verdict.json"])
 def test_file_that_is_one_of_the_runs_by_another_name_is_refused(toy: Toy, name: str) -> None:
     toy.compliant("a")
-    toy.run("--ctrf", "ctrf.json")
+    toy.run("--junit-xml", "out.xml")
     (toy.path / "a link").symlink_to("reports/junit.xml")
     toy.apart = True
-    assert toy.run("--ctrf", "ctrf.json", "--metrics", "no").ret == 2
-    assert toy.run("--ctrf", name).ret == 2
+    assert toy.run("--junit-xml", "out.xml", "--metrics", "no").ret == 2
+    assert toy.run("--metrics", name).ret == 2
     assert not (toy.path / "reports/verdict.json").exists()
-    assert not (toy.path / "ctrf.json").exists()
+    assert not (toy.path / "out.xml").exists()
 
 
 @pytest.mark.parametrize(
@@ -314,13 +195,11 @@ def test_file_that_is_one_of_the_runs_by_another_name_is_refused(toy: Toy, name:
     [
         (["--metrics", "new/gate.prom"], "it cannot be written"),
         (["--metrics", "features"], "it cannot be written"),
-        (["--ctrf", "features"], "it cannot be written"),
-        (["--ctrf", "reports/.lock"], "it is another file of the run"),
-        (["--ctrf", "reports/junit.xml"], "it is another file of the run"),
+        (["--metrics", "reports/.lock"], "it is another file of the run"),
+        (["--metrics", "reports/junit.xml"], "it is another file of the run"),
         (["--metrics", "gate.txt"], "it does not end in .prom"),
-        (["--ctrf", "/proc/none/ctrf.json"], "it cannot be written"),
-        (["--ctrf", "reports/verdict.json"], "it is another file of the run"),
-        (["--junit-xml", "one.xml", "--ctrf", "one.xml"], "it is another file of the run"),
+        (["--metrics", "reports/verdict.json"], "it is another file of the run"),
+        (["--junit-xml", "one.xml", "--metrics", "one.xml"], "it is another file of the run"),
     ],
 )
 def test_file_that_cannot_be_is_a_usage_error_before_the_run(

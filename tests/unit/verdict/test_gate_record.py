@@ -1,5 +1,6 @@
 """The record of a run is whole however the run ends, and what is made from it says the same."""
 
+import re
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -190,3 +191,24 @@ def _(request):
     assert "evil" not in "".join(texts)
     assert "evil" in "".join(each.content for each in tokens if each.type == "code_block")
     assert [each.tag for each in tokens if each.type == "heading_open"] == ["h1", "h2"]
+
+
+def test_summary_with_hostile_names_has_them_in_one_line_and_as_no_markup(toy: Toy) -> None:
+    title = "A ![x](http://evil/t) <img src=y> `a` | b"
+    toy.conftest(r"""
+@pytest.fixture(scope="session", params=["b/9\n# x"])
+def target(request):
+    versions = {"Docker\nVerdict": "compliant", "K": "a\\"}
+    record.about(request.config, request.param).versions.update(versions)
+""")
+    toy.text(f"Feature: Toy\n  Scenario: {title}\n    Then an assertion in a Then")
+    assert toy.run().ret == 1
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert re.findall("(?m)^Verdict=(.*)", environment) == ["not compliant"]
+    assert "\nK=a\\\\\n" in environment
+    markdown = MarkdownIt("commonmark").enable("table")
+    tokens = markdown.parse((toy.path / "reports/summary.md").read_text())
+    assert [each.tag for each in tokens if each.type == "heading_open"] == ["h1", "h2"]
+    texts = [each for token in tokens for each in token.children or ()]
+    assert {each.type for each in texts} == {"text", "strong_open", "strong_close"}
+    assert [each.content for each in texts].count(title) == 2, "in the table, and above its cause"

@@ -80,7 +80,7 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
                 return target is THERE
             return files.get(read.argv[-1])
 
-        node = SimpleNamespace(ask=ask)
+        node = SimpleNamespace(ask=ask, read=files.get)
         return SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
 
     monkeypatch.setattr(connect, "connected", connected)
@@ -208,7 +208,6 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ((), "target 'x': "),
         (("--target-file", "a", "--target-file", "b"), "--target-file is given 2 times, and"),
         (("--plan", "plain", "--plan", "docker-in-lxc"), "--plan is given 2 times, and"),
-        (("--shard", "1/2", "--shard", "2/2"), "--shard is given 2 times, and"),
     ],
 )
 def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
@@ -241,44 +240,6 @@ def test_gate_with_an_unreachable_node_alone_has_a_record(tmp_path: Path) -> Non
     seen = ran(tmp_path, "--target", "x@127.0.0.1:1/all")
     assert (seen.returncode, "verdict: undetermined\n" in seen.stdout) == (3, True)
     assert json.loads((tmp_path / "verdict.json").read_text())["code"] == 3
-
-
-TWO_NODES = ("--target", "y@localhost:1/950", "--target", "x@127.0.0.1:1/950", "-k", "VAL-2")
-OF_TIME = {"began", "ended", "seconds", "files", "command"}
-
-
-def timeless(value: Any) -> Any:
-    """Return a record without times, names of files, and the command line."""
-    if isinstance(value, dict):
-        return {key: timeless(each) for key, each in value.items() if key not in OF_TIME}
-    return [*map(timeless, value)] if isinstance(value, list) else value
-
-
-def test_gate_in_shards_is_merged_to_the_record_of_a_whole_run(tmp_path: Path) -> None:
-    for name, more in (("whole", ()), ("1", ("--shard", "1/2")), ("2", ("--shard", "2/2"))):
-        assert ran(tmp_path / name, *TWO_NODES, *more).returncode == 3
-    argv = [sys.executable, "-m", "docker_lxc_gate", "merge", *(str(tmp_path / n) for n in "12")]
-    argv += ["--output", str(tmp_path / "merged"), "--no-color"]
-    seen = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (seen.returncode, seen.stderr) == (3, "")
-    records = [json.loads((tmp_path / n / "verdict.json").read_text()) for n in ("whole", "merged")]
-    assert timeless(records[0]) == timeless(records[1])
-    assert [each["name"] for each in records[1]["targets"]] == [*TWO_NODES[1:4:2]]
-    assert (tmp_path / "merged/junit.xml").is_file()
-
-
-def test_gate_in_a_shard_without_a_node_ends_with_0_having_judged_nothing(tmp_path: Path) -> None:
-    seen = ran(tmp_path, *TWO_NODES, "--shard", "3/3")
-    assert (seen.returncode, seen.stderr) == (0, "")
-    assert [line for line in seen.stdout.splitlines() if line] == [
-        "shard 3 of 3: 0 of 2 targets",
-        "no node in this shard: no scenario was run: nothing was judged",
-    ]
-    whole = json.loads((tmp_path / "verdict.json").read_text())
-    jsonschema_rs.validate(json.loads(SCHEMA.read_text()), whole)
-    assert (whole["verdict"], whole["targets"]) == ("no node in this shard", [])
-    shares = {each["name"]: each["shard"] for each in whole["shard"]["expected"]}
-    assert shares == {"y@localhost:1/950": 2, "x@127.0.0.1:1/950": 1}
 
 
 def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path) -> None:

@@ -9,14 +9,18 @@ import pytest
 from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
-from docker_lxc_gate.machines.ssh.ssh_config import Hop, route
+from docker_lxc_gate.machines.ssh.ssh_config import Route, route
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, Sshd
 
 
-def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:
+def configured(home: Path, text: str, address: SshAddress) -> Route:
     (home / ".ssh/config").write_text(text)
     return route(address)
+
+
+def place(way: Route) -> str:
+    return f"{way.user}@{way.host}:{way.port}"
 
 
 def test_alias_of_the_users_config_is_followed(home: Path, server: Sshd, tmp_path: Path) -> None:
@@ -47,11 +51,11 @@ def test_host_key_is_filed_under_its_alias(home: Path, server: Sshd) -> None:
 
 
 def test_route_without_configuration_has_opensshs_defaults(home: Path) -> None:
-    """The user is root, not the one who types; no key is named."""
-    (hop,) = route(SshAddress("PVE1"))
-    assert (str(hop), hop.identities, hop.own_keys) == ("root@pve1:22", (), True)
-    assert hop.known_hosts == (
-        *("~/.ssh/known_hosts", "~/.ssh/known_hosts2"),
+    """The user is root, not the one who types; the keys are those below $HOME."""
+    way, key = route(SshAddress("PVE1")), f"{home}/.ssh/id_ed25519"
+    assert (place(way), way.identities, way.own_keys) == ("root@pve1:22", (key,), True)
+    assert way.known_hosts == (
+        *(f"{home}/.ssh/known_hosts", f"{home}/.ssh/known_hosts2"),
         *("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"),
     )
 
@@ -70,8 +74,7 @@ def test_route_without_configuration_has_opensshs_defaults(home: Path) -> None:
 def test_openssh_reads_the_users_configuration(home: Path, text: str, where: str) -> None:
     """The user's: below $HOME, which here is not passwd's. No Host of an Include goes beyond it."""
     (home / ".ssh/one").write_text("User a\nHost other\n")
-    (hop,) = configured(home, text, SshAddress("pve1"))
-    assert str(hop) == where
+    assert place(configured(home, text, SshAddress("pve1"))) == where
 
 
 TOKENS = "%%-%C-%h-%i-%j-%k-%L-%l-%n-%p-%r-%u-${LANGUAGE}"
@@ -86,46 +89,63 @@ def test_tokens_of_a_keys_file_are_those_of_openssh(
     monkeypatch.chdir(home)
     monkeypatch.setenv("LANGUAGE", "de:en")
     text = f"{alias}HostName %h.example\nUserKnownHostsFile {TOKENS}\nIdentityFile {TOKENS}\n"
-    last = configured(home, f"Host pve1\n {text}", SshAddress("pve1", 33, "me", jump=jump))[-1]
-    assert last.identities == ()
-    Path(last.known_hosts[0]).write_text("a key")
-    assert route(SshAddress("pve1", 33, "me", jump=jump))[-1].identities == last.known_hosts[:1]
+    (home / ".ssh/id_ed25519").unlink()
+    way = configured(home, f"Host pve1\n {text}", SshAddress("pve1", 33, "me", jump=jump))
+    assert way.identities == ()
+    Path(way.known_hosts[0]).write_text("a key")
+    assert route(SshAddress("pve1", 33, "me", jump=jump)).identities == way.known_hosts[:1]
 
 
 def test_home_is_that_of_the_environment(home: Path) -> None:
     """ssh itself takes passwd's, which these tests must not read."""
-    (home / "a b").write_text("a key")
+    (home / ".ssh/id_ed25519").rename(home / "a b")
     text = (
         "IdentityFile %d/none\nIdentityFile ~/no\nIdentityFile ~nobody-here/x\n"
-        'IdentityFile "%d/a b"\nIdentityFile "~/a b"\n'
-        "UserKnownHostsFile ~/.ssh/mine /etc/mine\nGlobalKnownHostsFile none\n"
+        'IdentityFile "%d/a b"\nUserKnownHostsFile /etc/mine\nGlobalKnownHostsFile none\n'
     )
-    (hop,) = configured(home, text, SshAddress("pve1"))
-    assert hop.identities == (f"{home}/a b", f"{home}/a b")
-    assert hop.known_hosts == ("~/.ssh/mine", "/etc/mine")
+    way = configured(home, text, SshAddress("pve1"))
+    assert (way.identities, way.known_hosts) == ((f"{home}/a b",), ("/etc/mine",))
     assert pwd.getpwuid(os.getuid()).pw_dir != str(home)
 
 
 @pytest.mark.parametrize(
-    ("text", "jump", "hops"),
+    ("text", "jump", "via", "argv"),
     [
-        ("Host pve1\n ProxyJump a@10.0.0.1,b:7\n", "", ["a@10.0.0.1:22", "root@b:7"]),
-        ("Host pve1\n ProxyJump b\nHost b\n ProxyJump a\n", "", ["root@a:22", "root@b:22"]),
-        ("Host pve1\n ProxyJump [fe80::1%eth0]:7\n", "", ["root@[fe80::1%eth0]:7"]),
-        ("Host pve1\n ProxyJump a\n ProxyCommand false\n", "", ["root@a:22"]),
-        ("Host pve1\n ProxyJump %r@gw-%h\n", "", ["root@gw-pve1:22"]),
-        ("Host pve1\n ProxyJump none\nHost *\n ProxyJump a\n", "", []),
-        ("Host pve1\n ProxyCommand none\n ProxyJump a\n", "", []),
-        ("Host pve1\n ProxyCommand false\n", "a,b", ["root@a:22", "root@b:22"]),
-        ("Host pve1\n ProxyCommand false\n", "none", []),
-        ("Host a\n User me\n IdentityFile /dev/null\n", "a", ["me@a:22"]),
+        ("ProxyJump a@10.0.0.1,b:7\n", "", "b:7", "-W [pve1]:22 -p 7 -J a@10.0.0.1 -- b"),
+        ("ProxyJump [::1%lo]:7\n", "", "[::1%lo]:7", "-W [pve1]:22 -p 7 -- ::1%lo"),
+        ("ProxyJump a\n ProxyCommand false\n", "", "a", "-W [pve1]:22 -- a"),
+        ("ProxyJump %r@gw-%h\n Port 5\n", "", "root@gw-pve1", "-W [pve1]:5 -l root -- gw-pve1"),
+        ("ProxyCommand false\n", "a,b", "b", "-W [pve1]:22 -J a -- b"),
     ],
 )
-def test_jump_hosts(home: Path, text: str, jump: str, hops: list[str]) -> None:
-    found = configured(home, text, SshAddress("pve1", jump=jump, identity=Path("/x")))
-    assert [*map(str, found)] == [*hops, "root@pve1:22"]
-    assert found[-1].identities == ("/x",)
-    assert all("/x" not in hop.identities for hop in found[:-1])
+def test_jump_host_is_given_to_ssh(home: Path, text: str, jump: str, via: str, argv: str) -> None:
+    at = SshAddress("pve1", jump=jump, identity=Path("/x"))
+    way = configured(home, f"Host pve1\n {text}", at)
+    assert way.identities[0] == "/x"
+    assert way.via == f"the jump host {via}"
+    assert " ".join(way.proxy).partition(" -T ")[2] == argv
+
+
+@pytest.mark.parametrize(
+    ("text", "jump"),
+    [
+        ("ProxyJump none\nHost *\n ProxyJump a\n", ""),
+        ("ProxyCommand none\n ProxyJump a\n", ""),
+        ("ProxyCommand false\n", "none"),
+    ],
+)
+def test_no_jump_host_is_a_direct_connection(home: Path, text: str, jump: str) -> None:
+    way = configured(home, f"Host pve1\n {text}", SshAddress("pve1", jump=jump))
+    assert (way.via, way.proxy) == ("", ())
+
+
+def test_proxy_command_is_run_by_the_users_shell(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/bin/dash")
+    text = "Host pve1\n HostName 10.0.0.1\n ProxyCommand nc -X '%n %%' $HOME %h %p %r\n"
+    *_, shell, _, line = configured(home, text, SshAddress("pve1", 7)).proxy
+    assert (shell, line) == ("/bin/dash", "exec nc -X 'pve1 %' $HOME 10.0.0.1 7 root")
 
 
 def test_address_of_the_target_wins_over_the_configuration(home: Path, server: Sshd) -> None:
@@ -152,7 +172,7 @@ def test_labs_keys_are_all_that_counts_in_the_lab(home: Path, server: Sshd) -> N
 
 
 REFUSED = "OpenSSH does not accept the configuration of a (ssh -G): "
-OURS = "~/.ssh/config: the Proxy"
+CIRCLE = "~/.ssh/config: the ProxyJump of a leads through more than 8 hosts, or in a circle"
 
 
 @pytest.mark.parametrize(
@@ -162,12 +182,7 @@ OURS = "~/.ssh/config: the Proxy"
         ("Host\n", REFUSED + '{path} line 1: no argument after keyword "host"'),
         ("Host a\n ProxyJump a:b:c\n", REFUSED + '{path} line 2: Invalid ProxyJump "a:b:c"'),
         ("Nope 1\n", REFUSED + "{path}: line 1: Bad configuration option: nope"),
-        ("Host a\n ProxyJump b\nHost b\n ProxyJump a\n", OURS + "Jump of a leads back to it"),
-        (
-            "Host a\n ProxyUseFdpass yes\n ProxyCommand nc %h %p\n ProxyJump b\n",
-            OURS
-            + "Command of a is not supported here; say ProxyJump there, or jump in a target file",
-        ),
+        ("Host a\n ProxyJump b\nHost b\n ProxyJump a\n", CIRCLE),
     ],
 )
 def test_route_of_a_configuration_to_nowhere_fails(home: Path, text: str, said: str) -> None:
@@ -203,4 +218,4 @@ def test_ssh_that_is_not_installed(home: Path, monkeypatch: pytest.MonkeyPatch) 
         "ssh is not installed on this machine; it reads ~/.ssh/config. Run: apt-get install "
         "openssh-client"
     )
-    assert str(route(SshAddress("127.0.0.1", 7, only_known=True))[0]) == "root@127.0.0.1:7"
+    assert place(route(SshAddress("127.0.0.1", 7, only_known=True))) == "root@127.0.0.1:7"

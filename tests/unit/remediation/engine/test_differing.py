@@ -6,11 +6,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate.cli import printing
+from docker_lxc_gate.cli.group import Commands
 from docker_lxc_gate.formats.archive import FileState
 from remediation.actions.apparmor_profile import ProfileState
 from remediation.actions.container_options import OptionsState
-from remediation.cli import printing
-from remediation.cli.group import Commands
 from remediation.engine.action import Drift
 from remediation.engine.differing import differing
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed

@@ -1,0 +1,146 @@
+"""``docker-lxc-gate lint``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from docker_lxc_gate.cli import consent, options, printing
+from docker_lxc_gate.cli.options import opened
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import print_json, with_form
+from docker_lxc_gate.commandline.target_option import target_options
+from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.lint import discover, fixes, formats, remote
+from docker_lxc_gate.lint.check import check, few
+from docker_lxc_gate.lint.rules.parser import Parser
+from docker_lxc_gate.lint.rules.profile import is_for_containers
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.regular_file import LARGEST
+from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.printable import Notice, counted
+from remediation.engine.action import Drift
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.lint.discover import Found
+    from docker_lxc_gate.lint.finding import Finding
+
+#: What is linted on a node if nothing is named.
+_DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
+#: More findings than anybody reads: a file may be made for that.
+_MOST = 1000
+#: A container's id where no container is meant: a target has one.
+_ANY = 100
+
+
+@click.command(cls=Verb)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@with_form(
+    "sarif", meaning="How findings are printed: for people, for programs, or for code scanning."
+)
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Fix what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
+)
+@options.yes
+@target_options(", whose files are linted instead; without /CTID those of all its containers")
+def lint(
+    paths: tuple[Path, ...],
+    form: str,
+    *,
+    fix: bool,
+    yes: bool,
+    where: str | None,
+    file: Path | None,
+) -> None:
+    """Find what is wrong in files, before anything starts. Needs no target.
+
+    PATH is a directory or a file: an /etc/pve/lxc or a copy of one, an /etc/apparmor.d, a profile,
+    a daemon.json; or - for such a file on standard input. Without a PATH, lint takes /etc/pve/lxc
+    and /etc/apparmor.d, if they exist. With --target, these are the node's, with the profiles in
+    phoenix's checkout and Docker's settings in the container. docs/lint.md explains each finding.
+
+    Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
+    cannot be read (the others are linted); 3: the target cannot be reached or read, or --fix cannot
+    write.
+    """
+    if fix and discover.PASTED in paths:
+        raise UsageError("--fix changes files, and standard input is none")
+    if where is None and file is None:
+        found, findings = _linted(paths)
+    else:
+        if paths or fix:
+            raise UsageError("a target has no PATH, and --fix fixes files of this machine only")
+        found, findings = _linted_on(where, file)
+    if fix and _fix(found, findings, yes=yes):
+        found, findings = _linted(paths)
+    _print(list(few(findings)), found, form)
+    for why in found.refused:
+        printing.error(why)
+    wrong = any(not each.is_advice for each in findings)
+    sys.exit(2 if found.refused else int(wrong))
+
+
+def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
+    meant = paths or [Path(each) for each in _DEFAULT if Path(each).is_dir()]
+    if not meant:
+        raise UsageError(
+            "name what to lint, such as a copy of a container's file (docker-lxc-gate lint "
+            "950.conf); this is no Proxmox host, it has no /etc/pve/lxc"
+        )
+    pasted = options.standard_input().read(LARGEST + 1) if discover.PASTED in meant else b""
+    found = discover.under(*meant, pasted=pasted)
+    return found, [*found.findings, *check(found.sources, Parser(Local()))]
+
+
+def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Finding]]:
+    """Lint a target's files with its node's own apparmor_parser."""
+    whole = file is None and where is not None and "/" not in where
+    aim = target_file.find(f"{where}/{_ANY}" if whole else where, file)
+    with opened(aim) as runtime:
+        if whole:
+            found = remote.of_node(runtime, aim.repository)
+            parser = Parser(runtime.node)
+        else:
+            found = remote.of_container(runtime, aim.ctid, aim.repository)
+            parser = Parser(runtime.node, is_for_containers)
+        return found, [*found.findings, *check(found.sources, parser)]
+
+
+def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
+    """Fix what is certain, once the user has seen it and agreed; say whether anything was."""
+    wanted = fixes.certain(findings)
+    contents = {source.path: source.content for source in found.sources}
+    after = {path: fixes.edited(contents[path], each) for path, each in wanted.items()}
+    if not wanted:
+        printing.tell(Notice("nothing can be fixed with certainty"))
+        return False
+    for path, content in after.items():
+        drift = Drift("is fixed", contents[path], content)
+        printing.difference(formats.named(path), drift, "is now", "will be", to=printing.err)
+    if not (
+        yes or consent.agreed(f"fix {counted(len(wanted), 'file')}?", "files would be changed")
+    ):
+        return False
+    for path, content in after.items():
+        copy = fixes.write(path, contents[path], content)
+        printing.tell(Notice(f"{path} fixed; what was there is kept as {copy}"))
+    return True
+
+
+def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
+    if form == "json":
+        print_json(formats.as_json(findings, found.sources, found.refused))
+    elif form == "sarif":
+        print_json(formats.as_sarif(findings))
+    else:
+        for each in findings[:_MOST]:
+            printing.finding(each)
+        if left_out := len(findings[_MOST:]):
+            printing.line(f"… and {left_out} more findings: --format json has all of them")
+        printing.line(formats.summary(findings, found.sources))

@@ -1,0 +1,180 @@
+"""``docker-lxc-gate prove``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from docker_lxc_gate.cli import options, printing
+from docker_lxc_gate.cli.bundle import keep, output, sign
+from docker_lxc_gate.cli.consent import consent
+from docker_lxc_gate.cli.options import opened
+from docker_lxc_gate.commandline.exit_codes import Verb
+from docker_lxc_gate.commandline.json_output import json_text, print_json, with_form
+from docker_lxc_gate.commandline.output import SCREEN
+from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.home import HOME
+from docker_lxc_gate.machines import target_file
+from docker_lxc_gate.machines.process import uninterrupted
+from docker_lxc_gate.verdict.outputs.summary import plain
+from remediation import plan_file, provision
+from remediation.engine.apply import apply
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
+    from docker_lxc_gate.verdict.record import Run
+
+_DIFFERS = 5
+#: Scenarios that would judge the site, and why each may be not compliant here.
+_WAIVED = {
+    "container-backup": "a container that is thrown away needs no backup",
+    "node-backup": "what is changed on the node is rolled back, and that is checked",
+    "neighbours": "no other container is restarted",
+}
+#: What docs/versions.md has, by the first of these names that the record has.
+_VERSIONS = (
+    ("Proxmox",),
+    ("Kernel",),
+    ("LXC (Proxmox's)", "LXC"),
+    ("AppArmor",),
+    ("Root file system",),
+    ("Docker",),
+)
+
+
+@click.command(cls=Verb)
+@options.yes
+@with_form()
+@output
+@sign
+@options.with_plan
+def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | None) -> None:
+    """Try the plan on a node, in throw-away containers, and keep the proof.
+
+    The target file names the node, a template, and two reserved ids. The first becomes a container
+    with the plan, which the gate judges with --allow-mutation; the gate makes and destroys the
+    second, to try the rollback. At the end the node must be as before. The target's own container
+    is not touched.
+
+    It writes a bundle, and prints the row of docs/versions.md for it.
+
+    Exit code: the gate's; 1: also if apply failed; 5: also if the node is not as before.
+    """
+    features = plan_file.find(aim.plan).features
+    _, argv = provision.reserved(aim, features)
+    if len(aim.reserved) == 1:
+        raise UsageError("prove needs two ids: reserved = [990, 991] in the target file")
+    if output and os.path.lexists(output):
+        raise UsageError(f"{output} exists already: name a new file")
+    with opened(aim) as runtime, TemporaryDirectory(prefix="docker-lxc-gate-") as place:
+        folder = Path(place)
+        if there := [each for each in aim.reserved[:2] if runtime.state(each) is not None]:
+            raise FactError(f"container {there[0]} exists, and only a new one is ever destroyed")
+        consent(_effects(aim, argv), yes=yes)
+        before = _node(runtime.node)
+        with provision.thrown_away(runtime, aim, printing.tell, features=features) as ctid:
+            own = msgspec.structs.replace(aim, ctid=ctid, reserved=aim.reserved[1:])
+            apply(provision.planned(runtime, own, printing.tell))
+            code = _gate(own, folder)
+        differs = machine_state.differences(before, _node(runtime.node))
+        for each in differs:
+            printing.line(f"  {each}", "red", to=printing.err)
+        try:
+            if not (folder / "reports/verdict.json").exists():
+                raise FactError(f"the gate ended with {code}, and left no record of a verdict")
+            content = json_text({"node_differs": differs}).encode()
+            made, run = keep(folder / "reports", output, key, content, to=printing.err)
+        except RemediationError as error:
+            if differs:  # which is worse
+                printing.error(error)
+                sys.exit(_DIFFERS)
+            raise
+    if form == "json":
+        print_json({"bundle": str(made), "verdict": run.verdict, "node_differs": differs})
+    else:
+        printing.line(_row(run, differs, made))
+    sys.exit(_DIFFERS if differs else code)
+
+
+def _effects(aim: Target, argv: list[str]) -> list[str]:
+    """Return what will be done, for the user's consent."""
+    first, second = aim.reserved[:2]
+    return [
+        f"a container is created: {shlex.join(argv)}",
+        f"the plan {aim.plan} is applied to it and to the node, and rolled back at the end",
+        f"the gate changes it, runs an image that it pulls, makes and destroys container {second}",
+        f"container {first} is destroyed; all this takes ten minutes to an hour",
+    ]
+
+
+def _node(node: Transport) -> dict[str, str]:
+    """Return the state of the node that must be equal afterwards."""
+    printing.tell(f"recording the state of {node.machine}")
+    state = {f"node: {key}": fact for key, fact in machine_state.record(node).items()}
+    return machine_state.comparable_after_rollback(state)
+
+
+def _gate(own: Target, folder: Path) -> int:
+    """Run the gate, which writes its reports to the folder; return its exit code."""
+    until = datetime.now(UTC).date() + timedelta(days=1)
+    rows = (
+        f'[[waiver]]\nscenario = "{each}"\nreason = "{why}"\nowner = "docker-lxc-gate prove"\n'
+        f"expires = {until}\n"
+        for each, why in _WAIVED.items()
+    )
+    (folder / "waivers.toml").write_text("".join(rows))
+    if "/" in own.plan or own.plan.endswith(".toml"):
+        own = msgspec.structs.replace(own, plan=str(Path(own.plan).absolute()))
+    (folder / "targets.toml").write_text(target_file.written("own", own))
+    target = ("--target-file", "targets.toml", "--target", "own")
+    options = (*target, "--allow-mutation", "--waivers", "waivers.toml")
+    code = _run("docker_lxc_gate", "gate", *options, at=folder)
+    return code if code >= 0 else 3  # a signal ended it
+
+
+def _run(*module: str, at: Path) -> int:
+    """Run a program of ours in a folder, its output on standard error; return its exit code.
+
+    It is in a group of its own, so that Ctrl-C reaches it once. It ends what it began.
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), *filter(None, sys.path)])}
+    env |= {"NO_COLOR": "1"} if SCREEN.no_color else {}
+    program = None
+    try:
+        with uninterrupted():
+            argv = [sys.executable, "-P", "-m", *module]
+            program = subprocess.Popen(argv, cwd=at, stdout=2, env=env, process_group=0)
+        return program.wait()
+    except BaseException:
+        if program:
+            program.send_signal(signal.SIGTERM)  # SIGINT may be ignored, as below a shell's &
+            program.wait()
+        raise
+
+
+def _row(run: Run, differs: list[str], bundle: Path) -> str:
+    """Return the bundle's row in docs/versions.md."""
+    versions = run.targets[0].versions
+    changed = "" if run.clean else ", changed"
+    cells = [
+        f"{run.ended:%Y-%m-%d}",
+        f"{run.version} ({run.commit[:8]}{changed})",
+        *(next((versions[n] for n in names if n in versions), "") for names in _VERSIONS),
+        f"{run.verdict}; asked: {run.scope}",
+        f"{len(differs)} facts differ" if differs else "as before",
+        hashlib.sha256(bundle.read_bytes()).hexdigest(),
+    ]
+    return f"| {' | '.join(map(plain, cells))} |"

@@ -1,1 +1,0 @@
-"""phoenix's description of containers, and its schema: their rules, and what validates them."""

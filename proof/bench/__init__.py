@@ -1,1 +1,0 @@
-"""What ``scripts/bench`` asks of the project's own modules, and other tools' plays."""

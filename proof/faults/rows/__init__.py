@@ -1,1 +1,0 @@
-"""The rows of the catalogue, by what they break."""

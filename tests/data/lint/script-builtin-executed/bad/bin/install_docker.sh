@@ -1,5 +1,0 @@
-#!/bin/bash
-set -e
-
-CTID="$1"
-pct exec "$CTID" -- command -v docker

@@ -1,3 +1,0 @@
-#!/bin/bash
-set -e
-bash "$(dirname "$0")/feature.sh" "$1"

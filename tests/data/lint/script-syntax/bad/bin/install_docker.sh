@@ -1,6 +1,0 @@
-#!/bin/bash
-set -e
-
-CTID="$1"
-if true; then
-    echo "$CTID"

@@ -1,7 +1,0 @@
-#!/bin/bash
-set -e
-
-CTID="$1"
-if true; then
-    echo "$CTID"
-fi

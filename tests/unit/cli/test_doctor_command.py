@@ -1,0 +1,177 @@
+"""``docker-lxc-gate doctor``: exit codes, both formats, and a hostile guest."""
+
+import importlib
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from docker_lxc_gate.cli.group import main
+from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.case import Diagnosis
+from tests.doubles.patient import CTID, MAP, diagnosis
+from tests.doubles.upgrading import installed, plan, upgraded
+
+command: Any = importlib.import_module("docker_lxc_gate.cli.doctor")
+PAGE = Path(__file__).parents[3] / "docs/doctor.md"
+MISSED = 'failed to Lchown "/x" for UID 1000, GID 1000: lchown /x: invalid argument'
+HOLE = {
+    node_reads.id_maps(CTID): f"0 100000 1000\n1001 101001 64535\n==\n{MAP}",
+    messages.READ: MISSED,
+}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, *words: str) -> Result:
+    opened = nullcontext(SimpleNamespace(node=SimpleNamespace(machine="pve1")))
+    monkeypatch.setattr(command, "opened", lambda _: opened)
+    other = "examine" if "--upgrade" in words else "upgrade.examine"
+    asks = "upgrade.examine" if "--upgrade" in words else "examine"
+    monkeypatch.setattr(f"docker_lxc_gate.cli.doctor.{other}", None)
+    monkeypatch.setattr(
+        f"docker_lxc_gate.cli.doctor.{asks}", lambda _, ctid: found if ctid == CTID else None
+    )
+    asked = ["doctor", "--target", f"root@pve1/{CTID}", *words]
+    return CliRunner().invoke(main, asked, catch_exceptions=False)
+
+
+def test_doctor_of_a_healthy_container_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(monkeypatch, diagnosis())
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"container {CTID} on pve1: no problem named\n")
+    assert "problem:" not in done.stdout
+
+
+def test_doctor_of_the_pages_example_is_what_the_page_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run(monkeypatch, diagnosis(HOLE))
+    assert done.exit_code == 1
+    assert f"```text\n{done.stdout}```" in PAGE.read_text("utf-8")
+
+
+def test_doctor_that_could_not_see_says_each_reason_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = dict.fromkeys((guest_reads.DEVICES, guest_reads.UNIT), (9, "", "broken"))
+    done = run(monkeypatch, diagnosis(blind))  # type: ignore[arg-type]
+    assert done.exit_code == 3
+    assert done.stdout.count("(broken)") == 1
+    assert "no problem named" in done.stdout
+
+
+def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = {guest_reads.FAILED: (9, "", "x"), guest_reads.GUEST: (1, "degraded\n", "")}
+    done = run(monkeypatch, diagnosis({**HOLE, **blind}), "--format", "json")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert (told["ctid"], told["node"]) == (CTID, "pve1")
+    assert told["problems"][0]["id"] == "id-map-hole"
+    assert set(told["problems"][0]) == {"id", "severity", "message", "why", "fix"}
+    assert told["could_not_see"] == [
+        {"what": "whether units of the guest are refused", "why": "x", "matters": True}
+    ]
+
+
+OCTOBER = {
+    upgrade_reads.INSTALLED: installed(
+        "docker-ce 5:28.5.1-1~debian.13~trixie", "containerd.io 1.7.28-1~debian.13~trixie"
+    ),
+    upgrade_reads.PLAN: plan(
+        "containerd.io 1.7.28-1~debian.13~trixie 2.2.1-1~debian.13~trixie",
+        "docker-ce 5:28.5.1-1~debian.13~trixie 5:29.4.1-1~debian.13~trixie",
+    ),
+}
+PVE = {upgrade_reads.INSTALLED: installed("lxc-pve 6.0.5-1")}
+
+
+def test_upgrade_of_the_pages_example_is_what_the_page_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run(monkeypatch, upgraded(PVE, OCTOBER), "--upgrade")  # type: ignore[arg-type]
+    assert done.exit_code == 1
+    assert f"```text\n{done.stdout}```" in PAGE.read_text("utf-8")
+
+
+def test_upgrade_without_a_known_breakage_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    had = {upgrade_reads.INSTALLED: installed("docker.io 26.1.5", "runc 1.1.15")}
+    done = run(monkeypatch, upgraded({}, had), "--upgrade")  # type: ignore[arg-type]
+    assert done.exit_code == 0
+    assert done.stdout == f"container {CTID} on pve1: no breakage known\n"
+
+
+def test_upgrade_that_could_not_be_seen_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(monkeypatch, upgraded(runs=False), "--upgrade", "--format", "json")
+    assert done.exit_code == 3
+    told = json.loads(done.stdout)
+    assert told["could_not_see"][0]["what"] == "what apt would install in the container"
+
+
+def test_doctor_of_a_target_file_without_a_name_lists_its_names(tmp_path: Path) -> None:
+    (tmp_path / "targets.toml").write_text("[here]\nhost = 'local'\nctid = 100\n")
+    asked = ["doctor", "--target-file", str(tmp_path / "targets.toml")]
+    done = CliRunner().invoke(main, asked)
+    assert (done.exit_code, "it has: here" in done.stderr) == (2, True)
+
+
+CAPS = "docker: Error response from daemon: unable to apply caps: operation not permitted: unknown."
+
+
+def pasted(text: str | bytes, *words: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", "-", *words], input=text, catch_exceptions=False)
+
+
+def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "opened", None)
+    done = pasted(CAPS)
+    first = "problem: Docker gives a container a capability that the LXC container has dropped"
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{first}: {CAPS} [capabilities-dropped]\n    why: LXC drops")
+    assert "    fix: To make sure, on the node: pct config CTID | grep" in done.stdout
+    (tmp_path / "error.txt").write_bytes(CAPS.encode("utf-16"))
+    read = CliRunner().invoke(main, ["doctor", str(tmp_path / "error.txt")])
+    assert (read.exit_code, read.stdout) == (1, done.stdout)
+
+
+def test_doctor_of_a_message_as_json_has_the_members_of_a_container() -> None:
+    told = json.loads(pasted(CAPS, "--format", "json").stdout)
+    assert set(told) == {"ctid", "node", "problems", "could_not_see"}
+    assert (told["ctid"], told["node"], told["could_not_see"]) == (None, None, [])
+    assert set(told["problems"][0]) == {"id", "severity", "message", "why", "fix"}
+
+
+def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() -> None:
+    done = pasted("nobody knows this\n")
+    assert done.exit_code == 3
+    assert done.stdout.startswith("standard input: no problem named\n")
+    assert "--target root@pve1/950" in done.stdout
+    assert "docker-lxc-gate denials -" in done.stdout
+
+
+def test_doctor_of_a_message_prints_no_secret_and_no_control_character() -> None:
+    done = pasted(f"\x1b]52;c;eA==\x07PASSWORD=hunter2 {CAPS}\x1b[2J\u202everdict\xff")
+    assert done.exit_code == 1
+    assert "hunter2" not in done.output
+    assert not set("\x1b\u202e\x07") & set(done.output)
+
+
+def test_doctor_of_a_text_of_more_than_1_mib_says_what_it_did_not_read() -> None:
+    for more, code in ((f"{CAPS}\n", 1), ("", 3)):
+        done = pasted(more + "x" * ((1 << 20) + 1))
+        assert done.exit_code == code
+        assert "could not see" in done.stdout
+        assert "what comes after the first 1 MiB" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--target", "local/950"], ["--upgrade"]])
+def test_doctor_of_a_message_and_a_target_ends_with_2(words: list[str]) -> None:
+    assert pasted(CAPS, *words).exit_code == 2
+
+
+def test_doctor_of_a_message_that_cannot_be_read_ends_with_3_and_names_the_file() -> None:
+    done = CliRunner().invoke(main, ["doctor", "/no/such"], catch_exceptions=False)
+    assert done.exit_code == 3
+    assert "/no/such cannot be read: No such file or directory" in done.stderr

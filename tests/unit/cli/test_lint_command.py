@@ -1,0 +1,240 @@
+"""``docker-lxc-gate lint``: exit codes, formats, and --fix on the command line."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from docker_lxc_gate.cli import printing
+from docker_lxc_gate.cli.group import main
+from docker_lxc_gate.lint.discover import Found
+from docker_lxc_gate.lint.finding import Kind, Source
+from docker_lxc_gate.machines.target import Target
+from tests.doubles.canned import Machine
+
+command: Any = importlib.import_module("docker_lxc_gate.cli.lint")
+GOOD = "arch: amd64\nrootfs: local:1\nunprivileged: 1\n"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["lint", *words], catch_exceptions=False)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    path = tmp_path / "lxc/950.conf"
+    path.parent.mkdir()
+    path.write_text(GOOD)
+    return path
+
+
+def test_healthy_file_ends_with_0(conf: Path) -> None:
+    done = run(str(conf.parent))
+    assert done.exit_code == 0
+    assert done.stdout == "no finding in 1 file: 1 Proxmox container configuration\n"
+
+
+def test_advice_alone_ends_with_0(conf: Path) -> None:
+    conf.write_text(GOOD + "lxc.mount.entry: a b c d\nlxc.mount.entry = e f g h\n")
+    done = run(str(conf))
+    assert done.exit_code == 0
+    assert "advice" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_warning_ends_with_1_in_every_format(conf: Path, form: str) -> None:
+    conf.write_text(GOOD.replace("unprivileged: 1", "unprivileged: 0"))
+    done = run(str(conf), "--format", form)
+    assert done.exit_code == 1
+    assert "container-privileged" in done.stdout
+    if form in {"json", "sarif"}:
+        json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [("text", "ascii"), ("json", "latin-1"), ("sarif", "utf-8")],
+)
+def test_names_and_texts_that_are_no_utf8_are_linted_and_printed_in_any_encoding(
+    tmp_path: Path, form: str, encoding: str
+) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xff \xc3\xa9")
+    (folder / "lxc").mkdir(parents=True)
+    (folder / "lxc/950.conf").write_bytes(GOOD.encode() + b"lxc.mount.entry: \xff\xe9\n")
+    (folder / os.fsdecode(b"lxc-\xe9")).write_bytes(b"profile lxc-\xe9 {\n  netwurk \xff,\n}\n")
+    argv = [sys.executable, "-m", "docker_lxc_gate", "lint", "--format", form, str(folder)]
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(argv, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    said = done.stdout.decode(encoding)
+    for rule in ("container-mount-entry-cut", "profile-parse-error"):
+        assert rule in said
+    assert ("/lxc-%E9" if form == "sarif" else r"/lxc-\xe9") in said.replace("\\\\", "\\")
+
+
+def test_findings_beyond_the_limit_are_counted(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_MOST", 2)
+    conf.write_text(GOOD + "rubbish\n" * 5)
+    text = run(str(conf))
+    assert text.stdout.count("[container-line-dropped]") == 2
+    assert "… and 3 more findings" in text.stdout
+
+
+def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
+    done = run(str(tmp_path / "absent"))
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.count("error:") == 1
+    assert "No such file or directory" in done.stderr
+
+
+def test_path_that_does_not_exist_leaves_others_and_ends_with_2(conf: Path, tmp_path: Path) -> None:
+    conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
+    paths = str(tmp_path / "absent"), str(conf)
+    done, read = run(*paths), json.loads(run(*paths, "--json").stdout)
+    assert (done.exit_code, done.stdout) == (2, run(str(conf)).stdout)
+    assert done.stderr == f"error: {paths[0]} cannot be linted: No such file or directory\n"
+    assert (read["files"], len(read["refused"])) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rootfs: local:1\n", "standard input: warning: 'unprivileged' is not set"),
+        ('{"storage-driver": 3}', "standard input:1:2: error: 'storage-driver' has to be a string"),
+        ("#!/bin/sh\nif\n", "standard input cannot be linted: it is no Proxmox container"),
+        ("", "standard input cannot be linted: it is empty"),
+        ("x" * (1 << 20) + "x", "- cannot be linted: it is larger than 1 MiB"),
+    ],
+)
+def test_lint_of_standard_input_is_that_of_such_a_file(text: str, told: str) -> None:
+    done = CliRunner().invoke(main, ["lint", "-"], input=text)
+    assert (told in done.output, done.exit_code) == (True, 2 if "cannot" in told else 1)
+
+
+def test_fix_of_standard_input_is_refused() -> None:
+    assert "standard input is none" in run("-", "--fix").stderr
+
+
+def test_no_path_means_the_nodes_own_files(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_DEFAULT", (str(conf.parent), str(tmp_path / "absent")))
+    assert run().exit_code == 0
+    monkeypatch.setattr(command, "_DEFAULT", (str(tmp_path / "absent"),))
+    done = run()
+    assert done.exit_code == 2
+    assert "name what to lint" in done.stderr
+    assert "docker-lxc-gate lint 950.conf" in done.stderr
+
+
+def test_fix_shows_the_difference_and_keeps_a_copy(conf: Path) -> None:
+    conf.write_text(GOOD + "swap : 512\n")
+    done = run(str(conf), "--fix", "--yes")
+    assert done.exit_code == 0
+    assert "-swap : 512" in done.stderr
+    assert "+swap: 512" in done.stderr
+    assert conf.read_text() == GOOD + "swap: 512\n"
+    assert conf.with_name("950.conf.bak").read_text() == GOOD + "swap : 512\n"
+
+
+def test_fix_asks_and_without_a_terminal_changes_nothing(conf: Path) -> None:
+    conf.write_text(GOOD + "swap : 512\n")
+    done = run(str(conf), "--fix")
+    assert done.exit_code == 2
+    assert done.stderr.index("+swap: 512") < done.stderr.index("give --yes")
+    assert "give --yes" in done.stderr
+    assert conf.read_text() == GOOD + "swap : 512\n"
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_fix_does_what_the_user_says(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, *, agreed: bool
+) -> None:
+    def agreed_after(question: str, _: str) -> bool:
+        printing.tell(question)
+        return agreed
+
+    monkeypatch.setattr(command.consent, "agreed", agreed_after)
+    conf.write_text(GOOD + "swap : 512\n")
+    done = run(str(conf), "--fix")
+    assert done.exit_code == (0 if agreed else 1)
+    before, _, after = done.stderr.partition("fix 1 file?")
+    assert "-swap : 512" in before
+    assert "+swap: 512" in before
+    assert ("950.conf.bak" in after) == agreed
+    assert conf.read_text() == GOOD + ("swap: 512\n" if agreed else "swap : 512\n")
+    assert conf.with_name("950.conf.bak").exists() == agreed
+
+
+def test_fix_of_what_is_uncertain_ends_with_what_is_left(conf: Path) -> None:
+    conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
+    done = run(str(conf), "--fix", "--yes")
+    assert done.exit_code == 1
+    assert "nothing can be fixed with certainty" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["::error title=x::well", " ::debug::well", "##[error]well"])
+def test_lint_of_a_file_with_name_and_line_like_a_command_of_github_prints_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "950.conf").write_text(f"{GOOD}{name}\nfeatures: nesting=1, keyctl=1\n")
+    monkeypatch.chdir(tmp_path)
+    for done in (run("."), run(".", "--fix", "--yes")):
+        lines = [line for line in done.output.splitlines() if "well" in line]
+        assert lines
+        assert not [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
+
+
+# -- a target
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was opened, and of what: a runtime whose files are told here."""
+    said: list[str] = []
+
+    def of(aim: Target) -> Any:
+        said.append(str(aim))
+        return nullcontext(SimpleNamespace(node=Machine()))
+
+    def found(*words: object) -> Found:
+        said.append(" ".join(map(str, words[1:])))
+        return Found([Source("/etc/pve/lxc/950.conf", GOOD.encode(), Kind.CONTAINER)])
+
+    monkeypatch.setattr(command, "opened", of)
+    monkeypatch.setattr(command.remote, "of_node", found)
+    monkeypatch.setattr(command.remote, "of_container", found)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "looked"),
+    [
+        ("root@pve1/950", 0, ["950 /usr/local/phoenix_hypervisor"]),
+        ("root@pve1", 0, ["/usr/local/phoenix_hypervisor"]),
+        ("root@pve1/x", 2, []),
+    ],
+)
+def test_target_is_a_container_or_a_node(
+    opened: list[str], name: str, code: int, looked: list[str]
+) -> None:
+    assert run("--target", name).exit_code == code
+    assert opened[1:] == looked
+
+
+@pytest.mark.parametrize("more", ["--fix", "/etc"])
+def test_target_has_no_path_and_nothing_there_is_fixed(opened: list[str], more: str) -> None:
+    done = run("--target", "root@pve1/950", more)
+    assert done.exit_code == 2
+    assert "a target has no PATH" in done.stderr
+    assert opened == []

@@ -1,0 +1,302 @@
+"""What apparmor_parser says, and what is said where it is missing or cannot judge."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.lint.check import check
+from docker_lxc_gate.lint.finding import Kind, Source
+from docker_lxc_gate.lint.rules import parser
+from docker_lxc_gate.lint.rules.parser import Parser
+from docker_lxc_gate.machines.transport import Local, Transport
+from tests.doubles.answering import Answer, Answering
+from tests.doubles.naming import naming
+
+PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
+SAYS = "AppArmor parser error for /dev/stdin in profile"
+
+
+def machine(code: int = 0, err: str = "", *, error: Exception | None = None) -> Answering:
+    """Answers every command alike, or fails to run it."""
+
+    def answer(_: list[str]) -> Answer:
+        if error:
+            raise error
+        return code, b"", err.encode()
+
+    return Answering(answer, "a machine")
+
+
+def said(*sources: Source, on: Transport) -> list[tuple[str, str, int, str]]:
+    found = check(sources, Parser(on))
+    return [(each.id, each.path, each.line, each.cause) for each in found]
+
+
+def parser_says(text: str, source: Source = PROFILE) -> list[tuple[str, str, int, str]]:
+    return said(source, on=machine(1, f"{text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "cause"),
+    [
+        (f"{SAYS} /dev/stdin at line 3: syntax error", 3, "syntax error"),
+        (f"{SAYS} /e/b at line 5: c", 0, "the parser blames /e/b, line 5: c"),
+        (
+            "Cache read/write disabled\nProfile /dev/stdin has conflicting modifiers",
+            0,
+            "apparmor_parser refuses it: Profile /p/lxc-a has conflicting modifiers",
+        ),
+    ],
+)
+def test_parsers_error_is_at_the_place_that_it_names(text: str, line: int, cause: str) -> None:
+    assert parser_says(text) == [("profile-parse-error", "/p/lxc-a", line, cause)]
+
+
+def test_each_of_two_broken_profiles_is_an_error_of_its_own() -> None:
+    broken = [
+        Source(f"/p/lxc-{name}", f"profile lxc-{name} {{\n  {rule}\n}}\n".encode(), Kind.PROFILE)
+        for name, rule in (("a", "netwurk,"), ("b", "file,"), ("c", "mount fstype=,"))
+    ]
+    found = said(*broken, on=Local())
+    assert [each[:3] for each in found] == [
+        ("profile-parse-error", "/p/lxc-a", 2),
+        ("profile-parse-error", "/p/lxc-c", 2),
+    ]
+
+
+def test_include_of_another_machine_is_no_error_and_of_this_directory_is_one() -> None:
+    text = (
+        "AppArmor parser error for /dev/stdin in profile /dev/stdin at line 2: "
+        "Could not open 'abstractions/x'"
+    )
+    assert [each[0] for each in parser_says(text)] == ["not-checked"]
+    own = Source(PROFILE.path, PROFILE.content, PROFILE.kind, base="/p")
+    assert [each[0] for each in parser_says(text, own)] == ["profile-parse-error"]
+
+
+def test_tool_that_is_missing_is_said_once() -> None:
+    other = Source("/p/lxc-b", PROFILE.content.replace(b"lxc-a", b"lxc-b"), Kind.PROFILE)
+    assert said(PROFILE, other, on=machine(127)) == [
+        (
+            "not-checked",
+            "/p/lxc-a",
+            0,
+            "apparmor_parser is not installed here: it has not checked this file and 1 more",
+        )
+    ]
+
+
+def test_program_that_cannot_be_started_is_missing_too() -> None:
+    error = TransportError("cannot run")
+    error.__cause__ = FileNotFoundError()
+    assert [each[0] for each in said(PROFILE, on=machine(error=error))] == ["not-checked"]
+    with naming(TransportError, "gone"):
+        said(PROFILE, on=machine(error=TransportError("gone")))
+
+
+def test_parser_is_given_the_directory_that_a_profile_is_in(tmp_path: Path) -> None:
+    base = tmp_path
+    (base / "abstractions").mkdir()
+    (base / "abstractions/own").write_text("  network,\n")
+    text = b"profile lxc-a {\n  include <abstractions/own>\n}\n"
+    assert said(Source("/p/lxc-a", text, Kind.PROFILE, base=str(base)), on=Local()) == []
+    (base / "abstractions/own").write_text("  netwurk,\n")
+    ((rule, _, _, told),) = said(Source("/p/lxc-a", text, Kind.PROFILE, base=str(base)), on=Local())
+    assert rule == "profile-parse-error"
+    assert "abstractions/own, line 1" in told
+
+
+SLOW = "#!/bin/sh\nexec sleep 30\n"
+KILLED = "#!/bin/sh\nkill -KILL $$\n"
+NO_MEMORY = f'#!/bin/sh\necho "{parser._FULL.decode()}" >&2; exit 6\n'
+STOPPED = "apparmor_parser did not end within 1 s"
+LIMITED = "apparmor_parser reached its limit of 1 GiB or of 20 s"
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program in apparmor_parser's place."""
+
+    def put(text: str) -> None:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin/apparmor_parser").write_text(text)
+        (tmp_path / "bin/apparmor_parser").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("program", "rule", "why"),
+    [
+        (SLOW, "not-checked", STOPPED),
+        (KILLED, "not-checked", LIMITED),
+        (NO_MEMORY, "not-checked", LIMITED),
+        ("#!/bin/sh\nexit 1\n", "profile-parse-error", "refuses it: and says nothing"),
+    ],
+)
+def test_profile_that_the_parser_could_not_judge_is_said(
+    put: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, program: str, rule: str, why: str
+) -> None:
+    monkeypatch.setattr(parser, "_PATIENCE", 1.0 if program is SLOW else 20.0)
+    put(program)
+    ((told, _, _, cause),) = said(PROFILE, on=Local())
+    assert told == rule
+    assert why in cause
+
+
+def test_profiles_of_a_run_have_a_time_together_and_what_is_left_is_said(
+    put: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parser, "_PATIENCE", 1.0)
+    monkeypatch.setattr(parser, "_IN_ALL", 1.5)
+    put(SLOW)
+    profiles = [
+        Source(
+            f"/p/lxc-{at}", PROFILE.content.replace(b"lxc-a", f"lxc-{at}".encode()), Kind.PROFILE
+        )
+        for at in "abcd"
+    ]
+    found = said(*profiles, on=Local())
+    assert [(each[0], each[1]) for each in found] == [
+        ("not-checked", f"/p/lxc-{at}") for at in "abcd"
+    ]
+    assert found[0][3] == STOPPED
+    assert found[3][3].endswith("was not started: the profiles of a run have 1.5 s together")
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda how: how.name
+)
+def test_lint_that_is_ended_leaves_no_parser_running(
+    put: Callable[[str], None], tmp_path: Path, how: signal.Signals
+) -> None:
+    mark = tmp_path / "pid"
+    put(f"#!/bin/sh\necho $$ >{mark}.new; mv {mark}.new {mark}; exec sleep 60\n")
+    (tmp_path / "lxc-a").write_bytes(PROFILE.content)
+    argv = [sys.executable, "-m", "docker_lxc_gate", "lint", str(tmp_path / "lxc-a")]
+    # A job in the background of a script ignores SIGINT, and so do its children.
+    argv = ["env", "--default-signal", *argv]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as lint:
+        end = time.monotonic() + 30
+        while not mark.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        tool = Path(f"/proc/{mark.read_text().strip()}")
+        assert tool.exists()
+        lint.send_signal(how)
+        lint.wait(20)
+    end = time.monotonic() + 5
+    while tool.exists() and "Z" not in (tool / "stat").read_text().rpartition(")")[2]:
+        assert time.monotonic() < end, "apparmor_parser still runs"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('include "/etc/shadow"', "leads out"),
+        ("include /etc/shadow", "leads out"),
+        ('abi"/etc/shadow"', "leads out"),
+        ("abi</etc/shadow>", "leads out"),
+        ("abi/etc/shadow", "leads out"),
+        ('abi "abi/etc/shadow"', "leads out"),  # as what follows another name: "/x abi "abi/…
+        ("#include </etc/shadow>", "leads out"),
+        ("#include<../../etc/shadow>", "leads out"),
+        ("include if exists <../secret>", "leads out"),
+        ("#include if exists   </etc/shadow>", "leads out"),
+        ("include\n\n  </etc/shadow>", "leads out"),
+        ("mount #x, include </etc/shadow>", "leads out"),  # no comment, to the parser
+        ('"/a\n# b" r, include </etc/shadow>', "leads out"),
+        ("# include\ninclude </etc/shadow>", "leads out"),
+        ("include" + "\n" * 5000 + "</etc/shadow>", "leads out"),
+        ("include " + "./" * 600 + "../secret", "cannot be read"),
+        ("include if exists" + " " * 5000 + "</etc/shadow>", "leads out"),
+        ('include "\\057etc/shadow"', "cannot be read"),
+        ("include a,/../../secret", "cannot be read"),
+        ("abi </etc/shadow>,", "leads out"),
+        ("include <local/link>", "leads out"),
+        ("include <local/far/file>", "leads out"),
+        ("include <linked.d>", "leads to"),
+        ("include <local/pipe>", "no regular file"),
+        ("include <local/device>", "no regular file"),
+        ("include <local/more>", "leads out"),
+        ("include <local/large>", "1 MiB"),
+    ],
+)
+def test_parser_gets_no_profile_that_leads_outside(tmp_path: Path, text: str, why: str) -> None:
+    base = _base(tmp_path)
+    text = f"{text}\n" if text.startswith("abi") else f"profile lxc-a {{\n  {text}\n}}\n"
+    source = Source("/p/lxc-a", text.encode(), Kind.PROFILE, base=str(base))
+    (cause,) = [each[3] for each in said(source, on=Local()) if each[0] == "not-checked"]
+    assert cause.startswith("apparmor_parser did not get it: ")
+    assert why in cause
+
+
+def _base(tmp_path: Path) -> Path:
+    base = tmp_path / "apparmor.d"
+    (base / "local").mkdir(parents=True)
+    (base / "linked.d").mkdir()
+    (tmp_path / "secret").write_text("# it is not for you\n")
+    (base / "local/link").symlink_to(tmp_path / "secret")
+    (base / "linked.d/a").symlink_to(tmp_path / "secret")
+    (base / "local/far").symlink_to(tmp_path)
+    (base / "local/inner").symlink_to(base / "local/own")
+    (base / "local/own").write_text("  network,\n")
+    (base / "local/more").write_text("include <local/link>\n")
+    (base / "local/large").write_bytes(b"#" * ((1 << 20) + 1))
+    os.mkfifo(base / "local/pipe")
+    if os.geteuid() == 0:
+        os.mknod(base / "local/device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    else:
+        os.mkfifo(base / "local/device")
+    return base
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "include <local/own>",
+        "include if exists <local/absent>",
+        "#include <linked.d/../local/own>",
+        "include <local/inner>",  # a link that stays
+        "# We include the rules of others, and abi, too.\n  file,",
+        "/usr/include/** r,",
+    ],
+)
+def test_parser_gets_a_profile_that_stays_in_its_directory(tmp_path: Path, text: str) -> None:
+    base = _base(tmp_path)
+    source = Source("/p/lxc-a", f"profile lxc-a {{\n  {text}\n}}\n".encode(), Kind.PROFILE)
+    assert said(replace(source, base=str(base)), on=Local()) == []
+
+
+def test_parser_on_a_node_gets_no_profile_whose_own_names_lead_out() -> None:
+    names = b'profile lxc-a {\n  include "/etc/shadow"\n}\n'
+    ((rule, _, _, cause),) = said(replace(PROFILE, content=names), on=machine())
+    assert (rule, "leads out of /etc/apparmor.d" in cause) == ("not-checked", True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [("netwurk inet,", 4), ("capability x y,", 4), ("mount fstype=,", 4), ("file,\n  }", 6)],
+)
+def test_profile_is_parsed_where_lxcs_abstractions_are_not_installed(rule: str, line: int) -> None:
+    text = (
+        "#include <tunables/global>\nprofile lxc-a {\n"
+        "  #include <abstractions/lxc/container-base>\n  %s\n  file,\n}\n"
+    )
+    good = replace(PROFILE, content=(text % "network inet,").encode())
+    assert said(good, on=Local()) == []
+    found = said(replace(PROFILE, content=(text % rule).encode()), on=Local())
+    assert found
+    assert {each[0] for each in found} <= {"profile-parse-error", "profile-capability-unknown"}
+    assert found[0][2] == line
