@@ -87,19 +87,19 @@ def log_room(node: Transport, source: str) -> Room:
 #: Limit for the configurations of all containers of a node, with snapshots (bytes).
 _LONGEST = 16 << 20
 _EVERY_LINE = ("-exec", "grep", "-aH", "", "{}", "+")
-#: By runtime: where the configurations are, the name and line in what grep prints, and the states.
+#: By runtime: where the configurations are, and the name and line in what grep prints.
 _LISTS = {
     "pct": (
         ("find", "-L", "/etc/pve/lxc", "-name", "*.conf"),
         patterns.compile(r"(?m)^/etc/pve/lxc/([0-9]+)\.conf:(.*)$"),
-        ("pct", "list"),
     ),
     "lxc": (
         ("find", "-L", "/var/lib/lxc", "-mindepth", "2", "-maxdepth", "2", "-name", "config"),
         patterns.compile(r"(?m)^/var/lib/lxc/([^/]+)/config:(.*)$"),
-        ("lxc-ls", "-P", "/var/lib/lxc", "--fancy", "--fancy-format", "NAME,STATE"),
     ),
 }
+#: The names of the containers that run, frozen ones included: LXC asks the kernel.
+_RUNNING = ("lxc-ls", "-P", "/var/lib/lxc", "--active", "-1")
 
 
 @dataclass(frozen=True)
@@ -131,16 +131,14 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
     The container ``ctid`` exists. Raises FactError if the listing lacks it: it may lack others.
     """
     node, plain = runtime.node, runtime.kind == "lxc"
-    texts, states = _listed(runtime)
-    if str(ctid) not in texts.keys() & states.keys():  # the answers may be older than it
-        texts, states = _listed(runtime)
-    if str(ctid) not in texts.keys() & states.keys():
+    texts = _configurations(runtime)
+    if str(ctid) not in texts:
         raise FactError(
             f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
         )
-    running = denial_log.running_under(node, profile)
-    others = set() if plain else running - texts.keys()
-    states |= dict.fromkeys(others, "running")
+    under = denial_log.running_under(node, profile)
+    others = set() if plain else under - texts.keys()
+    running = {*node.look(_RUNNING).require().text.split(), *under}
     parse = container_config.parse_lxc if plain else container_config.parse
     found = []
     for name in [*sorted(texts, key=str if plain else int), *sorted(others)]:
@@ -148,20 +146,19 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
         given = {*container_config.given(config.current().get("features", ""))}
         if plain:
             given = {*container_config.granted(config, "")} - {"keyctl"}
-        under = config.current().get("lxc.apparmor.profile") == profile or name in running
-        if under or ("nesting" in given and given & {"keyctl", "fuse"}):
-            state = states.get(name, "in no known state")
-            found.append(Affected(denial_log.number(name) or name, state, under))
+        has_profile = config.current().get("lxc.apparmor.profile") == profile or name in under
+        if has_profile or ("nesting" in given and given & {"keyctl", "fuse"}):
+            state = "running" if name in running else "stopped"
+            found.append(Affected(denial_log.number(name) or name, state, has_profile))
     return tuple(found)
 
 
-def _listed(runtime: Runtime) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the configurations of a node's containers, and their states, by name."""
-    find, named, states_of = _LISTS[runtime.kind]
+def _configurations(runtime: Runtime) -> dict[str, str]:
+    """Return the configurations of a node's containers, by name."""
+    find, named = _LISTS[runtime.kind]
     with at_most(_LONGEST):
         lines = runtime.node.look([*find, *_EVERY_LINE]).require().text
     texts: dict[str, str] = {}
     for name, line in named.findall(lines):
         texts[name] = f"{texts.get(name, '')}{line}\n"
-    rows = [line.split() for line in runtime.node.look(states_of).require().text.splitlines()[1:]]
-    return texts, {row[0]: row[1].lower() for row in rows if len(row) > 1}
+    return texts

@@ -270,7 +270,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "docker info": json.dumps(_ENGINE),
     "/usr/sbin/dockerd": "configuration OK\n",
     "bash -n": "",
-    "pct list": "VMID Status Lock Name\n950 running  docker\n",
+    "lxc-ls -P /var/lib/lxc --active": "950\n",
     "sh processes": (
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
         f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"

@@ -14,7 +14,6 @@ from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Local
 from remediation.desired import PROFILE
 from tests.doubles.naming import naming
-from tests.doubles.nodes.behind_shell import Node
 from tests.doubles.scripted import Scripted
 
 
@@ -78,15 +77,9 @@ CONFIGURATIONS = f"""\
 /etc/pve/lxc/954.conf:[snap]
 /etc/pve/lxc/954.conf:lxc.apparmor.profile: {PROFILE}
 """
-LISTING = """\
-VMID       Status     Lock         Name                
-950        running                 ct950               
-951        running    backup       ct951               
-952        stopped                 ct952               
-953        running                 ct953               
-954        running                 ct954               
-"""  # noqa: W291 - as pct prints it
 FIND = ("find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-aH", "", "{}", "+")
+LXC_LS = ("lxc-ls", "-P", "/var/lib/lxc", "--active", "-1")
+ACTIVE = "950\n951\n953\n954\n"
 
 
 @pytest.fixture(autouse=True)
@@ -98,9 +91,9 @@ def running(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def reached(
-    configurations: str = CONFIGURATIONS, listing: str = LISTING
+    configurations: str = CONFIGURATIONS, active: str = ACTIVE
 ) -> tuple[prerequisites.Affected, ...]:
-    answers = {FIND: configurations, ("pct", "list"): listing}
+    answers = {FIND: configurations, LXC_LS: active}
     node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
     found = prerequisites.affected(Pct(node), PROFILE, 950)
     assert len(node.ran) == 2
@@ -113,9 +106,8 @@ def test_affected_containers_are_those_under_the_profile_or_made_for_docker() ->
         "951 (running, under the profile)",
         "952 (stopped, made for Docker)",
     ]
-    for files, listing in (("", LISTING), (CONFIGURATIONS, "")):
-        with naming(FactError, "container 950"):
-            reached(files, listing)
+    with naming(FactError, "container 950"):
+        reached("")
 
 
 def test_affected_containers_by_the_kernel_alone_are_among_them(running: set[str]) -> None:
@@ -135,10 +127,9 @@ def test_affected_containers_made_for_docker_have_its_features() -> None:
 /etc/pve/lxc/954.conf:features: nesting=0,keyctl=1
 /etc/pve/lxc/955.conf:features: nesting=1,keyctl=1
 """
-    listing = "VMID Status\n\n950 running\nlonely\n951 stopped\n"
-    assert list(map(str, reached(others, listing))) == [
-        "951 (stopped, made for Docker)",
-        "955 (in no known state, made for Docker)",
+    assert list(map(str, reached(others))) == [
+        "951 (running, made for Docker)",
+        "955 (stopped, made for Docker)",
     ]
 
 
@@ -154,39 +145,28 @@ OF_PLAIN = (
     *("find", "-L", "/var/lib/lxc", "-mindepth", "2", "-maxdepth", "2", "-name", "config"),
     *("-exec", "grep", "-aH", "", "{}", "+"),
 )
-LXC_LS = ("lxc-ls", "-P", "/var/lib/lxc", "--fancy", "--fancy-format", "NAME,STATE")
 
 
 def test_affected_plain_containers_are_those_under_the_profile_or_made_for_docker() -> None:
-    listing = (
-        "NAME   STATE   \n950    RUNNING \nweb    RUNNING \ndocker STOPPED \nother  RUNNING \n"
-    )
-
-    def found(listing: str) -> tuple[prerequisites.Affected, ...]:
-        node = Scripted({OF_PLAIN: (0, PLAIN.encode(), b""), LXC_LS: (0, listing.encode(), b"")})
+    def found(configurations: str) -> tuple[prerequisites.Affected, ...]:
+        answers = {OF_PLAIN: configurations, LXC_LS: "950\nother\nweb\n"}
+        node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
         return prerequisites.affected(Lxc(node), PROFILE, 950)
 
-    assert list(map(str, found(listing))) == [
+    assert list(map(str, found(PLAIN))) == [
         "950 (running, under the profile)",
         "docker (stopped, made for Docker)",
         "web (running, under the profile)",
     ]
-    assert found(listing)[0].ctid == 950
+    assert found(PLAIN)[0].ctid == 950
     with naming(FactError, "container 950"):
-        found("NAME STATE\n")
+        found("")
 
 
-@pytest.mark.parametrize("refused", [FIND, ("pct", "list")])
+@pytest.mark.parametrize("refused", [FIND, LXC_LS])
 def test_affected_where_something_cannot_be_listed_is_an_error(refused: tuple[str, ...]) -> None:
-    answers = {FIND: (0, CONFIGURATIONS), ("pct", "list"): (0, LISTING)}
+    answers = {FIND: (0, CONFIGURATIONS), LXC_LS: (0, ACTIVE)}
     answers[refused] = (1, answers[refused][1])
     node = Scripted({argv: (n, text.encode(), b"no") for argv, (n, text) in answers.items()})
     with pytest.raises(CommandFailed):
         prerequisites.affected(Pct(node), PROFILE, 950)
-
-
-def test_affected_are_listed_again_where_the_listing_is_older_than_the_container() -> None:
-    listings = iter([LISTING.replace("950 ", "949 ", 1), LISTING])
-    node = Node({}, {"find": CONFIGURATIONS, "pct list": lambda _: next(listings)})
-    assert prerequisites.affected(Pct(node), PROFILE, 950) == reached()
-    assert node.starts == 2
