@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what would change a target, unless that is allowed, and what it does not have."""
     items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
     for plan in dict.fromkeys(filter(None, map(_plan_of, items))):
         others = [i for i in items if _plan_of(i) == plan and not _is_of(i, plan)]
         why = f"not of the plan {plan.name}"

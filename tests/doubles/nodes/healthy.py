@@ -254,6 +254,9 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "apparmor_parser -S": b"policy",
     "apparmor_parser -N": f"{desired.PROFILE}\n",
     "systemctl is-enabled": "enabled\n",
+    "systemctl show apparmor -p ExecStart": "ExecStart={ path=/lib/apparmor/apparmor.systemd ; }\n",
+    "sh next-boot": "Id=system.slice\nLoadState=loaded\n",
+    "sh next-load": "1\n",
     "systemctl show apparmor": "Thu 1970-01-01 00:33:21.500000 UTC\n",
     "systemctl show docker": (
         "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// ; x }\n"
