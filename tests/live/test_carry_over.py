@@ -39,7 +39,7 @@ def filled(inside: Transport) -> None:
     load = ["sh", "-c", program("steps", "image.sh")]
     machine = inside.look(["uname", "-m"]).require().text.strip()
     inside.run(load, stdin=image.archive(machine), timeout=_PATIENCE).require()
-    change = program("steps", "change.pl")
+    change = program("steps", "workload.pl")
     fill = ["sh", "-c", _FILL, "fill", image.LOADED, image.COMMITTED, change, _WRITE]
     inside.run(fill, timeout=_PATIENCE).require()
 

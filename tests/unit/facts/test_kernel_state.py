@@ -294,8 +294,8 @@ def test_listed_files_with_flags_are_named(tmp_path: Path) -> None:
     argv = [
         "perl",
         "-e",
-        program("docker_lxc_gate.facts", "listed_files.pl"),
-        "--",
+        program("docker_lxc_gate.facts", "files.pl"),
+        "list",
         os.fsencode(tmp_path),
     ]
     (tmp_path / "one\n== files\nshadow\td 755 two").symlink_to("a\n/b\tf 600")

@@ -22,8 +22,7 @@ from tests.doubles.samples import sample
 SAID = sample("machine_state.txt")
 
 PROGRAMS = tuple(
-    program("docker_lxc_gate.facts", f"{name}.pl")
-    for name in ("listed_files", "kernel_state", "hashed_files")
+    program("docker_lxc_gate.facts", f"{name}.pl") for name in ("files", "kernel_state")
 )
 
 
@@ -96,7 +95,7 @@ def test_record_without_getfattr_has_no_attributes() -> None:
 def test_record_looks_at_all_but_these_places() -> None:
     node = asked()
     machine_state.record(node)
-    assert node.ran[0][11::4] == [*machine_state._TABLE.pruned]
+    assert node.ran[0][10::4] == [*machine_state._TABLE.pruned]
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -368,7 +367,7 @@ def test_file_that_was_exchanged_for_a_link_is_not_opened(tmp_path: Path) -> Non
     """Find lists what its owner exchanges before it is hashed: here by an action of find's own."""
     for name in ("kept", "odd\nname"):
         (tmp_path / name).write_text(name)
-    hashes = ["perl", "-e", program("docker_lxc_gate.facts", "hashed_files.pl"), "--", tmp_path]
+    hashes = ["perl", "-e", program("docker_lxc_gate.facts", "files.pl"), "hash", tmp_path]
     listed = [*hashes, "-type", "f", "-print0"]
     plain = Local().run([str(word) for word in listed])
     of = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("kept", "odd\nname")}

@@ -185,7 +185,9 @@ def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Pat
 def test_published_port_is_asked_at_the_own_address_if_there_is_one(tmp_path: Path) -> None:
     docker, script = "echo 0.0.0.0:32768", program("steps", "published.sh")
     shown = ran(tmp_path, script, "x", "print qq(@ARGV\\n)", docker=docker)
-    assert patterns.fullmatch(r"([0-9.]{7,15} 32768|the container has no IPv4 route .*)\n0", shown)
+    assert patterns.fullmatch(
+        r"(client [0-9.]{7,15} 32768|the container has no IPv4 route .*)\n0", shown
+    )
     assert "no IPv4 route" in ran(tmp_path, script, "x", "", docker=docker, perl="")
 
 

@@ -1,0 +1,39 @@
+# Runs in a Docker container of the image.
+# "change" changes files of the image's layers: what it leaves is the next layer.
+# "serve WORD" answers each connection to port 8080 with the word.
+# "write WORD" writes the word into the volume, says so, and waits.
+
+my ($task, $word) = @ARGV;
+sub change {
+    unlink "/gate/layers/8" or die "unlink: $!\n";
+    unlink "/gate/hidden/new" or die "unlink: $!\n";
+    rmdir "/gate/hidden" or die "rmdir: $!\n";
+    mkdir "/gate/hidden" or die "mkdir: $!\n";
+    for my $name ("hidden/newest", "last") {
+        open my $file, ">", "/gate/$name" or die "open $name: $!\n";
+        print $file "30";
+        close $file or die "close $name: $!\n";
+    }
+    chown 1001, 1001, "/gate/owned/changed" or die "chown: $!\n";
+}
+sub serve {
+    $SIG{TERM} = sub { exit };
+    socket my $server, 2, 1, 0 or die "socket: $!\n";
+    bind $server, pack "S n x12", 2, 8080 or die "bind: $!\n";
+    listen $server, 8 or die "listen: $!\n";
+    while (accept my $client, $server) {
+        syswrite $client, "$word\n";
+        close $client;
+    }
+}
+sub write_word {
+    $SIG{TERM} = sub { exit };
+    open my $file, ">>", "/gate/data/written" or die "open written: $!\n";
+    print $file "$word\n";
+    close $file or die "close written: $!\n";
+    syswrite STDOUT, "done\n";
+    sleep 1 while 1;
+}
+if ($task eq "change") { change() }
+elsif ($task eq "serve") { serve() }
+else { write_word() }
