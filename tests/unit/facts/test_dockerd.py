@@ -102,12 +102,6 @@ def test_info_of_a_hostile_dockerd_is_our_error(inside: Guest, answer: str, name
         daemon(inside).info()
 
 
-@pytest.mark.parametrize("driver", [b'"\xff"', b'"vfs", "Driver": "x"'])
-def test_info_of_an_odd_dockerd_is_a_value(inside: Guest, driver: bytes) -> None:
-    with inside.serving(SOCKET, http(f'{{"Driver": {driver.decode("latin-1")}}}')):
-        assert isinstance(daemon(inside).info().driver, str)
-
-
 def test_info_of_a_silent_dockerd_ends_at_the_deadline(
     inside: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,11 +178,6 @@ def test_question_of_another_form_is_never_asked() -> None:
         with pytest.raises(FactError):
             daemon(told).image(image)
     assert told.asked == []
-
-
-def test_image_with_another_id_than_was_asked_for_is_refused() -> None:
-    with naming(FactError, IMAGE):
-        daemon(Told(images=http({"Id": f"sha256:{'c' * 64}"}))).image(IMAGE)
 
 
 @pytest.mark.parametrize(
