@@ -96,11 +96,11 @@ def image_is_made(workload: CommandResult) -> CommandResult:
 @when("a Docker container lists the files of the image", target_fixture="listed")
 def files_are_listed(container: Transport, made: CommandResult) -> CommandResult:
     """Its own perl looks through the mount."""
-    run = [*_ALONE, "--rm", built.COMMITTED, *_perl("list.pl")]
+    run = [*_ALONE, "--rm", built.COMMITTED, *_perl("workload.pl", "list")]
     return _docker(container, run)[-1] if made.ok else made
 
 
-#: A line of ``list.pl``: the path, and all that it says of the file.
+#: A line of the task "list": the path, and all that it says of the file.
 _LISTED = patterns.compile(r"(\S{1,200}) (.{1,300})")
 
 

@@ -46,7 +46,7 @@ def filled(inside: Transport) -> None:
 
 def held(inside: Transport) -> set[str]:
     """Return what Docker holds: ids, histories, differences, and hashes of merged trees."""
-    words = ["sh", "-c", _HELD, "held", image.COMMITTED, program("steps", "list.pl")]
+    words = ["sh", "-c", _HELD, "held", image.COMMITTED, program("steps", "workload.pl")]
     said = inside.run(words, timeout=_PATIENCE).require().text.splitlines()
     inspect = ["sh", "-c", "docker inspect $(docker images -q) $(docker ps -aq)"]
     with at_most(1 << 24):
