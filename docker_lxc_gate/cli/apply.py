@@ -69,7 +69,7 @@ def apply(
         if with_backup:
             _back_up(the_plan, runtime, aim)
             seen = None  # a backup may take an hour: all is looked at again
-        with _watched(runtime.node, aim.audit) as tell:
+        with _watched(runtime.node) as tell:
             told = replace(the_plan, tell=tell)
             outcomes = apply_plan(told, seen, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
@@ -124,9 +124,7 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 
 
 @contextmanager
-def _watched(
-    node: Transport, source: str, often: float = _OFTEN
-) -> Iterator[Callable[[str], None]]:
+def _watched(node: Transport, often: float = _OFTEN) -> Iterator[Callable[[str], None]]:
     """Yield a ``tell`` that first prints AppArmor's denials since the log was last read.
 
     The log is watched from the first line on: apply tells it before its first change. It is read
@@ -139,7 +137,7 @@ def _watched(
     def tell(line: str) -> None:
         nonlocal window, begun, last
         if not begun:
-            begun, window, last = True, _opened(node, source, ends), time.monotonic()
+            begun, window, last = True, _opened(node, ends), time.monotonic()
         due = not line or time.monotonic() >= last + often
         try:
             for denial in window.new_denials() if window and due else ():
@@ -163,9 +161,9 @@ def _watched(
             tell("")
 
 
-def _opened(node: Transport, source: str, ends: ExitStack) -> audit_window.Window | None:
+def _opened(node: Transport, ends: ExitStack) -> audit_window.Window | None:
     try:
-        window = audit_window.Window(node, source)
+        window = audit_window.Window(node)
     except Exception as error:  # noqa: BLE001 - no error may stop apply here
         printing.tell(Notice(f"denials are not shown: {error}"))
         return None

@@ -35,9 +35,10 @@ _ENOUGH = 3
 _LONGEST = 300
 
 
-def script(name: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs one of ``programs/``."""
-    return ("sh", "-c", program("docker_lxc_gate.doctor", f"{name}.sh"), name, *arguments)
+def script(name: str, *arguments: str, begins: str = "") -> tuple[str, ...]:
+    """Return the command that runs one of ``programs/``, after the one that it ``begins`` with."""
+    texts = [program("docker_lxc_gate.doctor", f"{each}.sh") for each in (begins, name) if each]
+    return ("sh", "-c", "".join(texts), name, *arguments)
 
 
 def told(result: CommandResult) -> CommandResult:

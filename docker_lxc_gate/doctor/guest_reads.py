@@ -23,8 +23,8 @@ from docker_lxc_gate.facts.failed_units import properties
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandResult
 
-#: What a question to Docker ends with if Docker does not run.
-_DOWN = 3
+#: The program before each question to Docker, and its exit code if Docker does not run.
+_IF_DOCKER_RUNS, _DOWN = "if_docker_runs", 3
 _UNIT = ("LoadState", "ActiveState", "Result", "ExecStart")
 _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
@@ -244,9 +244,10 @@ def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
 
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
 INFO = Read(
-    script("docker_info"), lambda result: read(of_docker(result).stdout, _Info, "docker info")
+    script("docker_info", begins=_IF_DOCKER_RUNS),
+    lambda result: read(of_docker(result).stdout, _Info, "docker info"),
 )
-CONTAINERS = Read(script("docker_containers"), _containers)
+CONTAINERS = Read(script("docker_containers", begins=_IF_DOCKER_RUNS), _containers)
 #: The name and the exit code of each unit of the guest that failed.
 FAILED = Read(script("failed_units"), _failed)
 #: systemd's word for the whole guest: ``running``, ``degraded`` …
@@ -257,10 +258,14 @@ DEVICES = Read(script("devices"), _devices)
 OWN_APPARMOR = Read(script("own_apparmor"), lambda result: frozenset(told(result).text.split()))
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
-    script("drivers_with_images"), lambda result: tuple(sorted(of_docker(result).text.split()))[:8]
+    script("drivers_with_images", begins=_IF_DOCKER_RUNS),
+    lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
 )
 #: Docker's volumes that show as nobody's.
-VOLUMES = Read(script("volumes_of_nobody", str(_MOST_VOLUMES + 1), str(_NAMED)), _volumes)
+VOLUMES = Read(
+    script("volumes_of_nobody", str(_MOST_VOLUMES + 1), str(_NAMED), begins=_IF_DOCKER_RUNS),
+    _volumes,
+)
 SETTINGS = content_of("/etc/docker/daemon.json")
 RUNC = Read(("runc", "--version"), _runc)
 

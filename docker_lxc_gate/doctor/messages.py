@@ -8,6 +8,7 @@ colours, escaped quotes, and lines broken at the terminal's width.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
@@ -17,7 +18,6 @@ from msgspec import Meta
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen
-from docker_lxc_gate.formats import html_text
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 from docker_lxc_gate.tables import Row, table
 
@@ -211,9 +211,14 @@ _UNKNOWN = Unseen(
 )
 
 
+#: The number of no character. Python refuses to read one of thousands of digits.
+_NO_CHARACTER = patterns.compile("&#[0-9]{100,};?")
+
+
 def _plain(text: str) -> str:
     """Return a text without colours, escapes and prefixes."""
     for _ in range(3):  # msg="… error=\"…\\\"…"
         text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
-    text = html_text.unescaped(text.replace("\\n", "\n").replace("\\t", " "))
+    text = _NO_CHARACTER.sub("\ufffd", text.replace("\\n", "\n").replace("\\t", " "))
+    text = html.unescape(text)
     return _PREFIX.sub("", _COMMAND.sub("", text).translate(_PLAIN))

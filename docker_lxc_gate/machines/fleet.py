@@ -13,7 +13,6 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import guest_root
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 Argv = tuple[str, ...]
 
 ALL = "/all"
-_HAS_DOCKER = program("docker_lxc_gate.machines", "has_docker.pl")
 #: Where Docker's packages put dockerd, and what it leaves.
 _DOCKERS = (
     *("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/docker"),
@@ -88,11 +86,7 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
     answers = {each.argv: _answer(node, each.argv) for each in first.values()}
     pids = {ctid: read.parse(answers[read.argv]) for ctid, read in first.items()}
     stopped = [c for c, read in first.items() if not pids[c] and _is_stopped(answers[read.argv])]
-    looks = {
-        ctid: ("perl", "-MErrno", "-e", _HAS_DOCKER, pid, *_DOCKERS)
-        for ctid, pid in pids.items()
-        if pid
-    }
+    looks = {ctid: guest_root.look_command(pid, *_DOCKERS) for ctid, pid in pids.items() if pid}
     found = {argv: _answer(node, argv) for argv in looks.values()}
     without = [c for c, argv in looks.items() if found[argv].exit_code == guest_root.ABSENT]
     asked = [ctid for ctid in ctids if ctid not in {*without, *stopped}]

@@ -76,7 +76,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         repository: directory of phoenix's checkout on the node.
         backups: directory of the backups. Without it, ``pvesm`` names the storages.
         backup_age: highest age of a backup (hours).
-        audit: where denials are read: ``auditd``, ``kernel``, or ``auto``, which looks.
         image: image that Docker runs to show that it works; it must greet as hello-world does.
         registry: what precedes the image's name, as ``registry.example:5000/library``. Without it,
             Docker's own registry or its mirror.
@@ -102,7 +101,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repository: str = "/usr/local/phoenix_hypervisor"
     backups: str = ""
     backup_age: float = 24.0
-    audit: Literal["auto", "auditd", "kernel"] = "auto"
     image: str = "hello-world"
     registry: str = ""
     digest: str = ""

@@ -1,4 +1,3 @@
-# after docker_lxc_gate/doctor/programs/if_docker_runs.sh
 # Prints how many volumes there are, and of those of nobody the owner in the container, whether root
 # there may do everything with it, and the name.
 

@@ -649,7 +649,7 @@ Said = pytest.CaptureFixture[str]
 
 
 def test_denials_are_shown_as_they_come_and_stop_nothing(window: Listened, capsys: Said) -> None:
-    with _watched(ON, "auto", often=0) as tell:
+    with _watched(ON, often=0) as tell:
         for line in ("first", "second", "third"):
             tell(line)
     assert window.ended == 1
@@ -661,7 +661,7 @@ def test_denials_are_shown_as_they_come_and_stop_nothing(window: Listened, capsy
 
 def test_denials_between_small_changes_are_shown_at_the_end(window: Listened, capsys: Said) -> None:
     window.denied.append("exec")
-    with _watched(ON, "auto", often=3600) as tell:
+    with _watched(ON, often=3600) as tell:
         tell("first")
         tell("second")
         assert capsys.readouterr().err == "… first\n… second\n"
@@ -673,7 +673,7 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
 ) -> None:
     """What is told before it is rolled back would keep it from being rolled back."""
     monkeypatch.setattr(window, "new_denials", lambda: int("a literal"))
-    with _watched(ON, "auto", often=0) as tell:
+    with _watched(ON, often=0) as tell:
         tell("rolling back what was changed")
     said = capsys.readouterr().err
     assert "denials are no longer shown: invalid literal" in said
@@ -688,7 +688,7 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(window: Listened, capsys:
             raise OSError(errno.ENOSPC, text)
 
     window.denied += ["mount", "mount"]
-    with _watched(ON, "auto") as tell:
+    with _watched(ON) as tell:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stderr", Full())
             tell("first")
@@ -697,7 +697,7 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(window: Listened, capsys:
 
 
 def test_watch_ends_when_the_plan_fails_and_shows_denials(window: Listened, capsys: Said) -> None:
-    with suppress(FactError), _watched(ON, "auto", often=3600) as tell:
+    with suppress(FactError), _watched(ON, often=3600) as tell:
         tell("first")
         raise FactError("broken")
     assert window.ended == 1
@@ -708,7 +708,7 @@ def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(audit_window, "Window", lambda *_: pytest.fail("the log is watched"))
-    with _watched(ON, "auto"):
+    with _watched(ON):
         pass
 
 
@@ -717,6 +717,6 @@ def test_watch_that_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch, capsys
         raise audit_window.Unwatched("no perl")
 
     monkeypatch.setattr(audit_window, "Window", refused)
-    with _watched(ON, "auto") as tell:
+    with _watched(ON) as tell:
         tell("first")
     assert capsys.readouterr().err.endswith("denials are not shown: no perl\n… first\n")

@@ -270,7 +270,7 @@ def test_pipe_that_ends_is_reported_as_the_file_is(
 ) -> None:
     text = pack(CORPUS.read_bytes())
     parts = [pipe.write(text[at : at + 20_000]) for at in range(0, len(text), 20_000)]
-    told = pipe.ran(*words, each=[*parts, pipe.end, lambda: True, lambda: True])
+    told = pipe.ran(*words, each=[*parts, pipe.end, *[lambda: True] * 4])
     file = CliRunner().invoke(main, ["denials", str(CORPUS), *words])
     assert told.stdout == file.stdout.replace(f"{CORPUS}", "standard input")
     assert told.stderr == file.stderr.replace(f"{CORPUS}", "standard input")

@@ -185,7 +185,9 @@ def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Pat
 def test_published_port_is_asked_at_the_own_address_if_there_is_one(tmp_path: Path) -> None:
     docker, script = "echo 0.0.0.0:32768", program("steps", "published.sh")
     shown = ran(tmp_path, script, "x", "print qq(@ARGV\\n)", docker=docker)
-    assert patterns.fullmatch(r"([0-9.]{7,15} 32768|the container has no IPv4 route .*)\n0", shown)
+    assert patterns.fullmatch(
+        r"(client [0-9.]{7,15} 32768|the container has no IPv4 route .*)\n0", shown
+    )
     assert "no IPv4 route" in ran(tmp_path, script, "x", "", docker=docker, perl="")
 
 
@@ -279,9 +281,9 @@ def test_list_program_says_what_the_step_reads(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("same")
     (tmp_path / "two").hardlink_to(tmp_path / "one")
     (tmp_path / "one").chmod(0o640)
-    text = program("steps", "list.pl").replace("/gate/", f"{tmp_path}/")
+    text = program("steps", "workload.pl").replace("/gate/", f"{tmp_path}/")
     done = subprocess.run(
-        ["perl", "-e", text],
+        ["perl", "-e", text, "list"],
         capture_output=True,
         text=True,
         check=True,
