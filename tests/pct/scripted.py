@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker_lxc_gate.lab.guest.pct import poststop
-from docker_lxc_gate.lab.guest.pct.containers import LxcHost, Start
+from docker_lxc_gate.lab.guest.pct.host import Host, Start
 
 REAL = ("rm",)  # plain file work, done for real below the temporary root
 SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"
 
 
 @dataclass
-class ScriptedNode(LxcHost):
+class ScriptedNode(Host):
     """The containers of the lab's pct; ``calls`` is everything that was asked for."""
 
     root: str
