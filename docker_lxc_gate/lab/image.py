@@ -7,12 +7,11 @@ by the next one.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -38,8 +37,6 @@ _SAID = 64 << 20
 #: With its lists kept, a later apt-get update in the image finds all up to date.
 _KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
 _STATUS = "/var/lib/dpkg/status"
-#: The end of the name of a folder in which a process builds.
-_PARTIAL = ".partial-{}"
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -64,47 +61,26 @@ class NodeImage:
         return " ".join(words[:2])
 
 
-class Programs:
-    """The programs that build, in all threads: an interrupt in one of them ends those of all."""
-
-    def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
-        self._interrupted = False
-
-    @contextmanager
-    def ended_by_an_interrupt(self) -> Iterator[None]:
-        """End the other threads' programs if Ctrl-C or a signal ends the context."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self._interrupted = True
-            for child in [*self._running]:
-                process.end_group(child)
-            raise
-
-    def run(self, argv: Sequence[str], hint: str = "") -> None:
-        """Run a program to its end; its last lines are in the error if it fails."""
+def _run(argv: Sequence[str], hint: str = "") -> None:
+    """Run a program to its end; its last lines are in the error if it fails."""
+    child: subprocess.Popen[bytes] | None = None
+    try:
         with process.uninterrupted():
             child = process.start(argv)
-            self._running.append(child)
-        try:
-            if self._interrupted:
-                raise KeyboardInterrupt  # noqa: TRY301 - of another thread
-            deadline = time.monotonic() + _BUILD_TIMEOUT
-            out, err = process.converse(child, b"", deadline=deadline, limit=_SAID)
-        except BaseException as error:
+        deadline = time.monotonic() + _BUILD_TIMEOUT
+        out, err = process.converse(child, b"", deadline=deadline, limit=_SAID)
+    except BaseException as error:  # Ctrl-C, too
+        if child:
             process.end_group(child)
-            if isinstance(error, TimeoutError):
-                said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
-                raise ImageBuildFailed(said) from error
-            raise
-        finally:
-            self._running.remove(child)
-        if child.returncode:
-            lines = (out + err).decode(errors="replace").splitlines()[-12:]
-            last = "\n".join(f"  {line}" for line in lines)
-            said = f"{argv[0]} ended with {child.returncode}:\n{last}\n{hint}"
-            raise ImageBuildFailed(said.rstrip())
+        if isinstance(error, process.Late):
+            said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
+            raise ImageBuildFailed(said) from error
+        raise
+    if child.returncode:
+        lines = (out + err).decode(errors="replace").splitlines()[-12:]
+        last = "\n".join(f"  {line}" for line in lines)
+        said = f"{argv[0]} ended with {child.returncode}:\n{last}\n{hint}"
+        raise ImageBuildFailed(said.rstrip())
 
 
 @dataclass(frozen=True)
@@ -114,7 +90,6 @@ class Images:
     folder: Path
     archives: Archives
     steps: Steps
-    programs: Programs = field(default_factory=Programs, compare=False)
 
     def node_name(self, release: str) -> str:
         """Return what the node's image is called."""
@@ -163,18 +138,13 @@ class Images:
             return final
         require_programs("mmdebstrap", "mke2fs", "ssh-keygen", "zstd")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_partial()
+        for left in self.folder.glob("*.partial"):  # by an interrupted build
+            shutil.rmtree(left)
         require_space(self.folder)
         with _renamed_when_whole(final) as partial:
             build(partial)
         self._remove_superseded(final)
         return final
-
-    def _remove_partial(self) -> None:
-        """Remove what interrupted builds left; by the images' lock no other process builds now."""
-        for path in self.folder.glob("*.partial-*"):
-            if not path.name.endswith(_PARTIAL.format(os.getpid())):
-                shutil.rmtree(path)
 
     def _remove_superseded(self, final: Path) -> None:
         """Remove a template's earlier builds; a node's disk may still be some machine's."""
@@ -195,15 +165,13 @@ class Images:
         argv += [f"--aptopt={option}" for option in options]
         argv += [f"--dpkgopt={option}" for option in recipe.APT.dpkg]
         argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
-        self.programs.run(
-            argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)"
-        )
+        _run(argv, "mirror not reachable? name another: LAB_MIRROR=URL")
         listed.unlink()
 
     def _disk(self, into: Path) -> None:
         for name, comment in (("id_ed25519", "docker-lxc-gate"), ("host_ed25519", "lab")):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment]
-            self.programs.run([*argv, "-f", str(into / name)])
+            _run([*argv, "-f", str(into / name)])
         files = {**recipe.node_tree(self.archives), **_key_files(into)}
         disk, packed, whole = into / "disk.raw", into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
@@ -213,7 +181,7 @@ class Images:
         with disk.open("wb") as out:
             out.truncate(DISK)
         argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "lab", "-d", str(whole), str(disk)]
-        self.programs.run(argv)
+        _run(argv)
         packed.unlink()
         whole.unlink()
 
@@ -224,14 +192,13 @@ class Images:
         with packed.open("rb") as base, whole.open("wb") as out:
             files |= _cut_lists(base)
             tree.lay_over(base, files, recipe.CONTAINER.dropped, out)
-        self.programs.run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
+        _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
 
 
 @contextmanager
 def _renamed_when_whole(final: Path) -> Iterator[Path]:
-    partial = final.with_name(final.name + _PARTIAL.format(os.getpid()))
-    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process with our number
+    partial = final.with_name(f"{final.name}.partial")
     partial.mkdir()
     try:
         yield partial

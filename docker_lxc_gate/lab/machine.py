@@ -28,7 +28,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,22 +59,17 @@ class Lab:
 
     home: Path
     steps: progress.Steps
-    mirror: str = ""
 
     @classmethod
-    def open(
-        cls, home: Path | None = None, *, mirror: str = "", steps: progress.Steps | None = None
-    ) -> Self:
+    def open(cls, home: Path | None = None, *, steps: progress.Steps = progress.silent) -> Self:
         """Return the lab below ``home`` (default: $LAB_HOME, then the user's cache folder).
 
-        Nothing is started, built or written. ``mirror`` (default: $LAB_MIRROR) is a Debian
-        archive to use instead of this machine's own apt sources. ``steps`` reports long operations,
-        for instance ``progress.on(rich.console.Console(stderr=True))``.
+        Nothing is started, built or written. ``steps`` reports long operations, for instance
+        ``progress.on(rich.console.Console(stderr=True))``.
         """
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         chosen = home or Path(os.environ.get("LAB_HOME") or cache / "docker-lxc-gate")
-        named = mirror or os.environ.get("LAB_MIRROR", "")
-        return cls(chosen.absolute(), steps or progress.silent, named)
+        return cls(chosen.absolute(), steps)
 
     @property
     def _node(self) -> Node:
@@ -101,8 +95,9 @@ class Lab:
         return self._node.qemu.snapshots()
 
     def images(self) -> Images:
-        """Return the lab's images, built or not."""
-        return Images(self.home / "images", archives(self.mirror), self.steps)
+        """Return the lab's images, built or not, from $LAB_MIRROR or this machine's archives."""
+        found = archives(os.environ.get("LAB_MIRROR", ""))
+        return Images(self.home / "images", found, self.steps)
 
     def up(
         self,
@@ -161,22 +156,14 @@ class Lab:
             return True
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
-        name = images.node_name(release)
-        with ThreadPoolExecutor(1) as beside, images.programs.ended_by_an_interrupt():
-            # Each build keeps about one processor busy, and so does a boot.
-            building = beside.submit(self._wanted, images, name, container_releases)
-            image = images.node(release)
-            try:
-                state = self.state
-                if (state.image, state.hardware) != (image.name, hardware().fingerprint):
-                    self._node.qemu.stop()
-                    self._node.boot(image, release)
-                wanted = building.result()
-                self._start(image, wanted)
-                self._provision(wanted)
-            except BaseException:
-                self._node.qemu.stop()
-                raise
+        image = images.node(release)
+        wanted = self._wanted(images, image.name, container_releases)
+        try:
+            self._start(image, release, wanted)
+            self._provision(wanted)
+        except BaseException:
+            self._node.qemu.stop()
+            raise
         images.prune(keep={image.name, *self._needed_elsewhere()})
 
     def _wanted(self, images: Images, image: str, releases: Sequence[str]) -> Provisioning:
@@ -186,19 +173,20 @@ class Lab:
             templates |= images.templates(release)
         return Provisioning(recipe.guest_tree(), templates)
 
-    def _start(self, image: NodeImage, wanted: Provisioning) -> None:
+    def _start(self, image: NodeImage, release: str, wanted: Provisioning) -> None:
         """Make a machine of this image run: keep it, start it from a snapshot, or boot it."""
         node, state = self._node, self.state
-        if node.answers(ANSWER_TIMEOUT):
+        ours = (state.image, state.hardware) == (image.name, hardware().fingerprint)
+        if ours and node.answers(ANSWER_TIMEOUT):
             node.settle(ANSWER_TIMEOUT)
             return
         node.qemu.stop()
         useful = (READY, STOCKED) if state.provisioned == wanted.digest else (STOCKED,)
-        there = self.snapshots()
+        there = self.snapshots() if ours else []
         for name in (name for name in useful if name in there):
             with self.steps(f"continuing from snapshot {name}"), node.loaded(name):
                 return
-        node.boot(image, state.release)
+        node.boot(image, release)
 
     def _provision(self, wanted: Provisioning) -> None:
         """Make ``ready`` again unless it is up to date."""
@@ -272,7 +260,7 @@ class Lab:
             UsageError: there is nothing to copy, or ``home`` has a machine.
             NoSpace: the copy does not fit.
         """
-        node, other = self._node, Lab(home.absolute(), self.steps, self.mirror)
+        node, other = self._node, Lab(home.absolute(), self.steps)
         if not self.snapshots():
             raise UsageError(f"{self.home} has no machine to copy: docker-lxc-gate lab up")
         if other._node.folder.exists():

@@ -17,7 +17,7 @@ from docker_lxc_gate.errors import TransportError
 from docker_lxc_gate.lab import recipe
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.image import NodeImage, require_space
-from docker_lxc_gate.lab.qemu import PortTaken, Qemu, hardware
+from docker_lxc_gate.lab.qemu import Qemu, hardware
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 
@@ -30,7 +30,6 @@ STOCKED, READY = "stocked", "ready"
 BOOT_TIMEOUT = 300.0
 #: The limit for a restored machine to answer again (seconds).
 ANSWER_TIMEOUT = 60.0
-_PORTS_TRIED = 3
 #: QEMU's word for a machine whose processor it could not run on: it never answers.
 _STOPPED = "internal-error"
 #: QEMU's word for one that waits because a write to its disk failed. Source: qapi/run-state.json.
@@ -123,16 +122,9 @@ class Node:
             self._until_running(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
-        """Start the process on a free port, from a snapshot if one is named."""
-        port = state.port or free_port()
-        for tried in range(_PORTS_TRIED):
-            try:
-                self.qemu.start(image, hardware(), port, snapshot)
-                break
-            except PortTaken:
-                if tried == _PORTS_TRIED - 1:
-                    raise
-                port = free_port()
+        """Start the process on its former port if that is free, from a snapshot if one is named."""
+        port = free_port(state.port)
+        self.qemu.start(image, hardware(), port, snapshot)
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {image.host_key}\n")
         self.remember(replace(state, port=port))
 
@@ -242,8 +234,12 @@ def _greets(port: int) -> bool:
         return False
 
 
-def free_port() -> int:
-    """Return a loopback TCP port that is free now."""
+def free_port(wanted: int = 0) -> int:
+    """Return a loopback TCP port that is free now: the wanted one, or else any."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as QEMU's
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

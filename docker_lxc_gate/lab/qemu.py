@@ -41,11 +41,6 @@ _KERNEL_LINE = (
 #: Under emulation, a plain processor is faster than ``max`` by a sixth, whose further features are
 #: slow to emulate (five page levels, wide registers to save, byte-wise string copies).
 _EMULATED = "Nehalem"
-_TAKEN = "Could not set up host forwarding rule"
-
-
-class PortTaken(MachineFailed):
-    """Another process took the loopback port after it was chosen."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +156,7 @@ class Qemu:
             )
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
-            error = PortTaken if _TAKEN in said else MachineFailed
-            raise error(f"{PROGRAM} ended with {done.returncode}: {said}")
+            raise MachineFailed(f"{PROGRAM} ended with {done.returncode}: {said}")
 
     def _devices(self, port: int) -> list[str]:
         drive = f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={self.disk}"

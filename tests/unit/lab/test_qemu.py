@@ -2,12 +2,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.lab import qemu
-from docker_lxc_gate.lab.errors import LabError, MachineFailed
+from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
@@ -87,12 +88,17 @@ def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> No
     assert node.state == State()
 
 
-def test_only_one_while_held_is_refused_and_names_the_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with only_one(path, silent):
-        assert path.read_text() == f"{os.getpid()}\n"
-        with pytest.raises(LabError) as refused, only_one(path, silent, 0.1):
-            pass
-        assert str(os.getpid()) in str(refused.value)
-    with only_one(path, silent, 0.1):
+def test_only_one_while_held_waits_and_names_the_holder(tmp_path: Path) -> None:
+    path, said = tmp_path / "lock", []
+
+    @contextmanager
+    def steps(what: str) -> Iterator[None]:
+        said.append(what)
+        first.close()
+        yield
+
+    first = ExitStack()
+    first.enter_context(only_one(path, silent))
+    with only_one(path, steps):
         pass
+    assert said == [f"waiting for another lab command (pid {os.getpid()})"]
