@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -62,7 +61,7 @@ def up(lab: Lab, *, release: str, form: str) -> None:
 @with_form()
 @click.pass_obj
 def template(lab: Lab, *, release: str, form: str) -> None:
-    """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
+    """Make the node again, with the container templates of a Debian RELEASE as well."""
     lab.up(lab.state.release or DEFAULT_RELEASE, [release])
     _print(_state(lab), form)
 
@@ -102,17 +101,6 @@ def snapshot(lab: Lab, name: str) -> None:
     """Keep the node as it is now, under NAME."""
     with lab.steps(f"snapshot {name}"):
         lab.snapshot(name)
-
-
-@main.command()
-@click.argument("home", type=click.Path(path_type=Path))
-@click.pass_obj
-def copy(lab: Lab, home: Path) -> None:
-    """Stop the machine, and make a second lab below HOME with its snapshots.
-
-    The two run side by side: LAB_HOME=HOME selects the second. Images are shared.
-    """
-    lab.copy_to(home)
 
 
 @main.command()

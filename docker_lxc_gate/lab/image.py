@@ -126,10 +126,10 @@ class Images:
         folder = self._built(name, build)
         return {path.name: path for path in sorted(folder.glob("*.tar.zst"))}
 
-    def prune(self, keep: Collection[str]) -> None:
-        """Remove the node images except those named; only when no machine needs another."""
-        for path in self.folder.glob("node-*"):
-            if path.name not in keep:
+    def prune(self, keep: Collection[Path]) -> None:
+        """Remove all images but these; only when the machine needs no other."""
+        for path in self.folder.glob("*"):
+            if path.is_dir() and path not in keep:
                 shutil.rmtree(path)
 
     def _built(self, name: str, build: Callable[[Path], None]) -> Path:
@@ -143,16 +143,7 @@ class Images:
         require_space(self.folder)
         with _renamed_when_whole(final) as partial:
             build(partial)
-        self._remove_superseded(final)
         return final
-
-    def _remove_superseded(self, final: Path) -> None:
-        """Remove a template's earlier builds; a node's disk may still be some machine's."""
-        kind = final.name.rpartition("-")[0]
-        if kind.startswith("container-"):
-            for path in self.folder.glob(f"{kind}-*"):
-                if path != final:
-                    shutil.rmtree(path)
 
     def _bootstrap(
         self, into: Path, release: str, packages: Sequence[str], extra: Sequence[str]

@@ -124,9 +124,11 @@ class Qemu:
         return pid if os.fsencode(self._pid_file) in command.split(b"\0") else None
 
     def create_disk(self, image: NodeImage) -> None:
-        """Create the machine's disk, an empty overlay of the image's."""
-        self.disk.unlink(missing_ok=True)
-        base = ["-F", "raw", "-b", str(image.folder / "disk.raw")]
+        """Create the machine's disk, an empty overlay of the image's.
+
+        It names that by a relative path, so that the lab's home can be copied.
+        """
+        base = ["-F", "raw", "-b", os.path.relpath(image.folder / "disk.raw", self.folder)]
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.disk)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -138,9 +140,7 @@ class Qemu:
         The loopback ``port`` leads to the machine's SSH. With a ``snapshot`` the machine continues
         from that one instead of booting.
 
-        Raises:
-            PortTaken: another process has the port.
-            MachineFailed: QEMU failed to start; carries its message.
+        Raises MachineFailed with QEMU's message if it failed to start.
         """
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)

@@ -122,14 +122,14 @@ def test_node_is_built_with_its_options_and_archives(images: Images, mmdebstrap:
     assert mmdebstrap.with_name("mmdebstrap.sources").read_text() == lines
 
 
-def test_templates_of_a_new_recipe_replace_the_old_ones_of_the_release(images: Images) -> None:
-    images.templates("trixie")
-    other = images.templates("bookworm")
-    new = replace(images, archives=THERE).templates("trixie")
-    assert sorted(other) == [
-        recipe.template_name("bookworm", variant) for variant in sorted(recipe.VARIANTS)
+def test_prune_leaves_only_the_images_in_use(images: Images) -> None:
+    node, templates = images.node("trixie"), images.templates("trixie")
+    replace(images, archives=THERE).templates("trixie")
+    assert sorted(templates) == [
+        recipe.template_name("trixie", variant) for variant in sorted(recipe.VARIANTS)
     ]
-    kept = {path.parent for path in (*other.values(), *new.values())}
+    kept = {node.folder, *(path.parent for path in templates.values())}
+    images.prune(kept)
     assert {*images.folder.iterdir()} == kept
     assert len(kept) == 2
 

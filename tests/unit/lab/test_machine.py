@@ -2,18 +2,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.lab import image
-from docker_lxc_gate.lab.errors import MachineFailed, NoSpace
+from docker_lxc_gate.lab import recipe
+from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.image import Images, NodeImage
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
-from docker_lxc_gate.lab.qemu import Qemu
+from docker_lxc_gate.lab.provision import Provisioning
+from docker_lxc_gate.lab.qemu import Qemu, hardware
 
 
 class Touched(Exception):
@@ -49,55 +48,6 @@ def test_up_with_a_keep_file_leaves_a_running_machine_alone_and_shows_why(
 
 
 @pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """A lab with a machine that does not run."""
-    lab = Lab.open(tmp_path / "first")
-    (lab.home / "machine").mkdir(parents=True)
-    (lab.home / "images").mkdir()
-    (lab.home / "machine/disk.qcow2").write_bytes(b"all snapshots")
-    Node(lab.home / "machine", lab.home / "images", lab.steps).remember(
-        State("an-image", "trixie", 2222, "some hardware", "digest", {"hello": "1"})
-    )
-    monkeypatch.setattr(Qemu, "snapshots", lambda self: ["ready"] if self.disk.exists() else [])
-    return lab
-
-
-def test_copy_shares_the_images_and_has_no_port(stopped: Lab, tmp_path: Path) -> None:
-    copy = stopped.copy_to(tmp_path / "below/second")
-    assert (copy.home / "machine/disk.qcow2").read_bytes() == b"all snapshots"
-    assert copy.state == replace(stopped.state, port=0)
-    assert (copy.home / "images").resolve() == stopped.home / "images"
-    copy.destroy(images=True)
-    assert (stopped.home / "images").is_dir()
-
-
-def test_copy_over_a_machine_is_refused_and_changes_nothing(stopped: Lab, tmp_path: Path) -> None:
-    second = tmp_path / "second"
-    (second / "machine").mkdir(parents=True)
-    (second / "machine/disk.qcow2").write_bytes(b"work")
-    with pytest.raises(UsageError) as refused:
-        stopped.copy_to(second)
-    assert f"LAB_HOME={second} docker-lxc-gate lab destroy" in str(refused.value)
-    assert (second / "machine/disk.qcow2").read_bytes() == b"work"
-
-
-def test_copy_of_no_machine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as refused:
-        Lab.open(tmp_path / "first").copy_to(tmp_path / "second")
-    assert "docker-lxc-gate lab up" in str(refused.value)
-    assert not (tmp_path / "second").exists()
-
-
-def test_copy_without_room_is_refused(
-    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(image.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    with pytest.raises(NoSpace):
-        stopped.copy_to(tmp_path / "second")
-    assert not (tmp_path / "second/machine").exists()
-
-
-@pytest.fixture
 def booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stand-ins for what ``up`` does with images and a machine: ``boot`` and ``stop``, as noted."""
     done: list[str] = []
@@ -109,21 +59,21 @@ def booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-@pytest.mark.parametrize("which", ["first", "second"])
-@pytest.mark.usefixtures("booted")
-def test_up_keeps_the_image_of_the_other_lab_that_shares_it(
-    stopped: Lab, tmp_path: Path, which: str
+def test_up_keeps_a_machine_of_this_recipe_and_replaces_any_other(
+    tmp_path: Path, booted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its disk is an overlay of that image."""
-    second = stopped.copy_to(tmp_path / "second")
-    images, labs = stopped.home / "images", {"first": stopped, "second": second}
-    for name in ("node-its", "node-old"):
-        (images / name).mkdir()
-    chosen = labs.pop(which)
-    (other,) = labs.values()
-    other._node.remember(replace(other.state, image="node-its"))
-    chosen.up()
-    assert [path.name for path in images.glob("node-*")] == ["node-its"]
+    lab = Lab.open(tmp_path / "home")
+    lab._node.folder.mkdir(parents=True)
+    monkeypatch.setattr(Node, "answers", lambda *_: True)
+    monkeypatch.setattr(Node, "settle", lambda *_: None)
+    digest = Provisioning(recipe.guest_tree(), {}).digest
+    state = State("an-image", hardware=hardware().fingerprint, provisioned=digest)
+    lab._node.remember(state)
+    lab.up()
+    assert booted == []
+    lab._node.remember(replace(state, provisioned="of another checkout"))
+    lab.up()
+    assert booted == ["stop", "boot"]
 
 
 def test_up_that_cannot_provision_stops_the_node_that_it_booted(
