@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from docker_lxc_gate.lab import lists, recipe, tree
+from docker_lxc_gate.lab import recipe, tree
 from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
 from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
     import subprocess
@@ -35,8 +36,8 @@ _BUILD_TIMEOUT = 1800.0
 #: The limit for what a program prints (bytes).
 _SAID = 64 << 20
 #: With its lists kept, a later apt-get update in the image finds all up to date.
-_KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
-_STATUS = "/var/lib/dpkg/status"
+_KEEP_LISTS = "--skip=output/dev,cleanup/apt/lists"
+_CUT_LISTS = program("docker_lxc_gate.lab", "cut_lists.sh")
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -110,6 +111,8 @@ class Images:
     def templates(self, release: str) -> dict[str, Path]:
         """Return the container templates of a release by file name, built if need be."""
         name = f"container-{release}-{recipe.template_digest(release, self.archives)}"
+        later = " ".join((*recipe.CONTAINER.docker, *recipe.CONTAINER.later))
+        extra = (_KEEP_LISTS, f'--customize-hook=set -- "$1" {later}\n{_CUT_LISTS}')
 
         def build(into: Path) -> None:
             for variant in recipe.VARIANTS:
@@ -120,7 +123,7 @@ class Images:
                 network = recipe.CONTAINER.ifupdown if ifupdown else ()
                 packages = (*recipe.CONTAINER.packages, *network, *docker)
                 with self.steps(f"container template debian-{release}-{variant}"):
-                    self._bootstrap(into / "root.tar", release, packages, _KEEP_LISTS)
+                    self._bootstrap(into / "root.tar", release, packages, extra)
                     self._template(into, release, variant)
 
         folder = self._built(name, build)
@@ -181,7 +184,6 @@ class Images:
         files = recipe.container_tree(self.archives, variant)
         packed, whole = into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
-            files |= _cut_lists(base)
             tree.lay_over(base, files, recipe.CONTAINER.dropped, out)
         _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
@@ -218,15 +220,6 @@ def _keyring() -> list[str]:
     raise ImageBuildFailed(
         "Debian's archive keys are not installed\ninstall: apt-get install debian-archive-keyring"
     )
-
-
-def _cut_lists(base: IO[bytes]) -> dict[str, Entry]:
-    """Return apt's lists of packages in a root filesystem, without what nobody wants there."""
-    found = tree.contents(base, lambda path: path == _STATUS or path.endswith("_Packages"))
-    base.seek(0)
-    installed, container = lists.names(found.pop(_STATUS)), recipe.CONTAINER
-    roots = installed.union(container.docker, container.later)
-    return {path: tree.Entry(text) for path, text in lists.cut(found, roots).items()}
 
 
 def _key_files(into: Path) -> dict[str, Entry]:

@@ -119,7 +119,7 @@ def template_digest(release: str, archives: Archives) -> str:
 
 def _digest(kind: str, release: str, archives: Archives, *trees: tree.Tree) -> str:
     # The code that builds images, and the recipe: a change of them makes another image.
-    sources = ("image.py", "lists.py", "tree.py", "recipe.toml")
+    sources = ("image.py", "programs/cut_lists.sh", "tree.py", "recipe.toml")
     code = {name: tree.Entry((_HERE / name).read_bytes()) for name in sources}
     return tree.digest(kind, release, archives.lines(release), code, *trees)
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -103,14 +103,6 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
                 target.addfile(member, content)
         _append(target, tree)
     return boot
-
-
-def contents(base: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Return the content of the wanted files in an uncompressed tar archive, by absolute path."""
-    with tarfile.open(fileobj=base, mode="r:") as source:
-        paths = {member: f"/{member.name.removeprefix('./')}" for member in source}
-        files = {path: source.extractfile(member) for member, path in paths.items() if wanted(path)}
-        return {path: file.read() for path, file in files.items() if file}
 
 
 def _append(out: tarfile.TarFile, tree: Tree) -> None:
