@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.lab.guest.pct.__main__ import main
-from docker_lxc_gate.lab.guest.pct.host import Start
 
 from .cases import ALL, OFFLINE, comparable
 from .scripted import ScriptedNode
@@ -92,7 +91,7 @@ def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
     if "running" in case.state or name in ALSO_RUNNING:
         node.alive.add(ctid)
     node.expected |= set(TOLD.get(name, "").split())
-    node.starts[ctid] = Start(running=not case.exit, stderr=lxcs_words(case.stdout))
+    node.starts[ctid] = lxcs_words(case.stdout) if case.exit else None
     archive = next((w for w in case.argv if w.startswith("local:vztmpl/debian")), None)
     if archive:
         (tmp_path / "var/lib/vz/template/cache" / archive.rpartition("/")[2]).touch()

@@ -29,9 +29,9 @@ def start(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int:
         sys.stdout.write(generate(node, ctid, config.current))
         guest.personalise(volume(node, ctid), config.current)
         sys.stdout.flush()
-        started = node.start(ctid)
-        if not started.running:
-            sys.stdout.write(lxc.failure_lines(started.stderr))
+        failure = node.start(ctid)
+        if failure is not None:
+            sys.stdout.write(lxc.failure_lines(failure))
             raise PctError(f"startup for container '{ctid}' failed\n")
     return 0
 
