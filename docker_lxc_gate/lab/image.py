@@ -200,11 +200,11 @@ def _renamed_when_whole(final: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_space(folder: Path, needed: int = SPACE) -> None:
+def require_space(folder: Path) -> None:
     """Raise NoSpace if there is not room for a build below ``folder``."""
     free = shutil.disk_usage(folder).free
-    if free < needed:
-        has, needs = (f"{size / (1 << 30):.1f}" for size in (free, needed))
+    if free < SPACE:
+        has, needs = (f"{size / (1 << 30):.1f}" for size in (free, SPACE))
         raise NoSpace(
             f"{folder} has {has} GiB free, and the lab needs {needs}\n"
             "make room, or put the lab elsewhere: LAB_HOME=FOLDER"

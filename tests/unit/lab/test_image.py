@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.lab import errors, image, progress, recipe
-from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram
+from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram, NoSpace
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
 from tests.doubles.samples import sample
@@ -49,7 +49,7 @@ def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             root.addfile(tarfile.TarInfo(f"./{name}"), io.BytesIO())
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     monkeypatch.setattr(image, "_keyring", list)
-    monkeypatch.setattr(image, "require_space", lambda *_: None)
+    monkeypatch.setattr(image, "SPACE", 0)
     return tools / "mmdebstrap"
 
 
@@ -81,6 +81,31 @@ def test_node_whose_build_fails_leaves_nothing_and_shows_its_last_lines(
     assert "line30\n" in str(caught.value)
     assert "line5\n" not in str(caught.value)
     assert list(images.folder.iterdir()) == []
+
+
+def test_node_without_room_is_not_built(
+    images: Images, mmdebstrap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "SPACE", 1 << 60)
+    with pytest.raises(NoSpace, match="LAB_HOME"):
+        images.node("trixie")
+    assert calls(mmdebstrap) == []
+
+
+def test_lists_are_cut_to_what_is_installed_or_may_be_wanted(tmp_path: Path) -> None:
+    """With a chroot that says what dpkg-query and apt-cache do."""
+    lists = tmp_path / "var/lib/apt/lists"
+    lists.mkdir(parents=True)
+    (lists / "main_Packages").write_text("Package: a\nVersion: 1\n\nPackage: b\n\nPackage: c\n\n")
+    (tmp_path / "chroot").write_text(
+        "#!/bin/sh\n[ $2 = apt-cache ] || { echo a; exit; }\necho $* >$1/asked\n"
+        "printf 'a\\n  Depends: <v>\\n<v>\\n    c\\nc\\n'\n"
+    )
+    (tmp_path / "chroot").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", image._CUT_LISTS, "cut", str(tmp_path), "d"], check=True, env=env)
+    assert (lists / "main_Packages").read_text() == "Package: a\nVersion: 1\n\nPackage: c\n\n"
+    assert (tmp_path / "asked").read_text().endswith(" a d\n")
 
 
 #: Builds a node's image, with the stand-ins.
