@@ -19,6 +19,14 @@ _RAW = re.compile(r"(?a)(lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(.*?)\s*")
 _PLAIN = re.compile(r"(?a)([a-z][a-z_]*[0-9]*):\s*(.+?)\s*")
 #: What Perl's ``\\s`` takes for a blank, in text that it has not decoded.
 _BLANKS = " \t\n\r\f\v"
+_KEYS = frozenset(
+    """
+    arch cmode console cores cpulimit cpuunits debug delete description entrypoint env features
+    hookscript hostname lock memory nameserver onboot ostype parent protection rootfs searchdomain
+    snapstate snaptime startup swap tags template timezone tty unprivileged
+    """.split()  # noqa: SIM905 - as below
+)
+_NUMBERED = frozenset({"dev", "mp", "net", "unused"})
 _BOOLEANS = frozenset({"console", "debug", "onboot", "protection", "template", "unprivileged"})
 _INTEGERS = frozenset({"cores", "cpuunits", "memory", "snaptime", "swap", "tty"})
 _TRUTHS = {
@@ -139,26 +147,38 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
         elif line.strip(_BLANKS):
             option = _RAW.fullmatch(line) or _PLAIN.fullmatch(line)
             key, value = option.groups() if option else ("", "")
-            if complaint := _complaint(key, line, name):
-                complaints += f"vm {ctid} - {complaint.rstrip()}\n"
-            if key in _FORMER or not complaint:
+            complaint = _dropped(key, line, name)
+            if not complaint:
                 sections[name] = _with_line(section, key, value)
+                complaint = _doubted(key)
+            complaints += f"vm {ctid} - {complaint.rstrip()}\n" if complaint else ""
     current = sections.pop("").with_keys(snapstate=None)
     pending = sections.pop(PENDING, Section())
     return Config(current, pending, sections), complaints
 
 
-def _complaint(key: str, line: str, section: str) -> str:
-    """Proxmox's words about a line; it drops all of them but those with a former name."""
+def _dropped(key: str, line: str, section: str) -> str:
+    """Proxmox's words about a line that it drops; empty if it keeps it."""
     if key == "lxc.rootfs.path":
         return f"{key}: {key} is auto generated from rootfs"
-    if key in _FORMER:
-        return f"{key} is deprecated and was renamed to {_FORMER[key]}"
     if key == "delete" and section != PENDING:
         return f"property 'delete' is only allowed in [{PENDING}]"
-    handed_on = key in _RAW_KEYS or key.startswith(_RAW_PREFIXES)
+    handed_on = key in _RAW_KEYS or key in _FORMER or key.startswith(_RAW_PREFIXES)
     if not key or (key.startswith("lxc.") and not handed_on):
         return f"unable to parse config: {line}"
+    return ""
+
+
+def _doubted(key: str) -> str:
+    """Proxmox's words about a line that it keeps all the same; empty if it has none."""
+    if key in _FORMER:
+        return f"{key} is deprecated and was renamed to {_FORMER[key]}"
+    if (
+        not key.startswith("lxc.")
+        and key not in _KEYS
+        and key.rstrip("0123456789") not in _NUMBERED
+    ):
+        return f"unable to parse value of '{key}' - unknown setting '{key}'"
     return ""
 
 
