@@ -110,31 +110,21 @@ class Lab:
             release: Debian's release on the node.
             container_releases: releases whose templates the node must have, besides those that it
                 has.
-            keep: leave a running machine alone, even if it is outdated. A file ``keep`` below
-                ``home`` has the same effect for every checkout that shares the lab; its text is
-                shown.
+            keep: leave a running machine alone, even if it is outdated.
 
         Raises:
             UsageError: a release's name is invalid.
             LabError: the machine could not be started; this call left nothing running.
         """
         require_releases(release, *container_releases)
-        keep = keep or self._kept()
-        if not (keep and self.running):
-            self.images()  # NoSources, before anything is created
+        if keep and self.running:
+            return self
+        images = self.images()  # NoSources, before anything is created
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps):
-            if not (keep and self.running):
-                self._up(self.images(), release, container_releases)
+            if not (keep and self.running):  # another command may have started it
+                self._up(images, release, container_releases)
         return self
-
-    def _kept(self) -> bool:
-        try:
-            reason = (self.home / "keep").read_text().strip()
-        except FileNotFoundError:
-            return False
-        with self.steps(f"{self.home}/keep exists, so a running machine stays as it is: {reason}"):
-            return True
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
         image, node = images.node(release), self._node

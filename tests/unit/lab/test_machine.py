@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,38 +11,6 @@ from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
 from docker_lxc_gate.lab.provision import Provisioning
 from docker_lxc_gate.lab.qemu import Qemu, hardware
-
-
-class Touched(Exception):
-    """The lab was asked for its images."""
-
-
-def refuse(*_: object) -> None:
-    raise Touched
-
-
-def test_up_with_a_keep_file_leaves_a_running_machine_alone_and_shows_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = []
-
-    @contextmanager
-    def steps(what: str) -> Iterator[None]:
-        shown.append(what)
-        yield
-
-    monkeypatch.setattr(Lab, "images", refuse)
-    monkeypatch.setattr(Node, "running", True)
-    lab = Lab(tmp_path, steps)
-    with pytest.raises(Touched):
-        lab.up()
-    assert shown == []
-    (tmp_path / "keep").write_text("shared with older checkouts\n")
-    assert lab.up() is lab
-    assert "shared with older checkouts" in shown[0]
-    monkeypatch.setattr(Node, "running", False)
-    with pytest.raises(Touched):  # and one that does not run is started
-        lab.up()
 
 
 @pytest.fixture
@@ -73,6 +39,9 @@ def test_up_keeps_a_machine_of_this_recipe_and_replaces_any_other(
     assert booted == []
     lab._node.remember(replace(state, provisioned="of another checkout"))
     lab.up()
+    assert booted == ["stop", "boot"]
+    monkeypatch.setattr(Node, "running", True)
+    lab.up(keep=True)
     assert booted == ["stop", "boot"]
 
 
