@@ -32,7 +32,7 @@ def _current(**keys: str | None) -> Change:
 
 def _described(conf: Config) -> Config:
     """The older snapshot's description is changed."""
-    old = conf.snapshots["old"].with_option("description", "before it: all")
+    old = conf.snapshots["old"].with_description("before it: all")
     return replace(conf, snapshots={**conf.snapshots, "old": old})
 
 
