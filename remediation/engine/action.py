@@ -112,6 +112,10 @@ class Action(ABC, Generic[Before]):
         """Whether ``rollback`` has brought back all that it can."""
         return bool(self.capture(on) == before)
 
+    def remark(self, on: Transport, before: Before) -> str:
+        """Return what is back, but not byte for byte; empty if nothing."""
+        return ""
+
 
 @dataclass(frozen=True)
 class SideEffect:
@@ -162,7 +166,6 @@ class Step:
         machine_of: returns what tells the machine of a before-image from another one, empty if it
             is not known. A container's number may have been given to another one since.
         machine: asks the same of the machine that is there now, and nothing else.
-        remark: says, given a before-image, what is back but not byte for byte; empty if nothing.
     """
 
     action: Action[Any]
@@ -172,7 +175,6 @@ class Step:
     place: Place = Place.NODE
     machine_of: Callable[[Any], str] | None = None
     machine: Callable[[Transport], str] | None = None
-    remark: Callable[[Transport, Any], str] = lambda _on, _before: ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,8 +19,6 @@ from docker_lxc_gate import foreign, patterns
 from remediation.engine.action import Place
 
 VERSION = 3
-#: The last commit that rolls back a format that was never released.
-_LAST_READERS = {1: "e19cbb8", 2: "a7abfe3"}
 #: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
 _CUT = b'"kind":"cut"}'
 #: Before an attribute's name that is no text.
@@ -100,15 +98,8 @@ class OtherFormat(Exception):
     """A line of a format that is none of ours; says of which, and what to do."""
 
     def __init__(self, version: object) -> None:
-        what_to_do = "use the version that wrote it"
-        if isinstance(version, int) and version > VERSION:
-            what_to_do = "use a newer version"
-        elif type(version) is int and version in _LAST_READERS:
-            what_to_do = (
-                f"check out commit {_LAST_READERS[version]} and run rollback there; when its "
-                "status lists nothing to roll back, for any container, delete the journal's "
-                "directory"
-            )
+        newer = isinstance(version, int) and version > VERSION
+        what_to_do = "use a newer version" if newer else "use the version that wrote it"
         super().__init__(
             f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
         )
@@ -173,14 +164,40 @@ def as_json(content: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(content).decode()}
 
 
-def key(text: str) -> str:
+def stored(value: Any, beside: Callable[[bytes], dict[str, Any]]) -> Any:
+    """Return an image as JSON; ``beside`` returns what stands in it for a content."""
+    if isinstance(value, dict):
+        return {_key(key): stored(each, beside) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [stored(each, beside) for each in value]
+    if isinstance(value, bytes):
+        return beside(value)
+    return _name(value) if isinstance(value, str) else value
+
+
+def loaded(value: Any) -> Any:
+    """Return an image from :func:`stored`, with its contents in it; raises ValueError."""
+    match value:
+        case list():
+            return [loaded(each) for each in value]
+        case {"text": str(text)} if len(value) == 1:
+            return text.encode()
+        case {"base64": str(text)} if len(value) == 1:
+            return base64.b64decode(text, validate=True)
+        case {"name": str(text)} if len(value) == 1:
+            return base64.b64decode(text, validate=True).decode(errors="surrogateescape")
+        case dict():
+            return {_keyed(key): loaded(each) for key, each in value.items()}
+    return value
+
+
+def _key(text: str) -> str:
     """Return an attribute's name as JSON's, which cannot be an object."""
-    raw = name(text)
+    raw = _name(text)
     return raw if isinstance(raw, str) else f"{_BYTES}{raw['name']}"
 
 
-def keyed(text: str) -> str:
-    """Return an attribute's name from :func:`key`."""
+def _keyed(text: str) -> str:
     if not text.startswith(_BYTES):
         return text
     return base64.b64decode(text.removeprefix(_BYTES), validate=True).decode(
@@ -188,7 +205,7 @@ def keyed(text: str) -> str:
     )
 
 
-def name(text: str) -> str | dict[str, str]:
+def _name(text: str) -> str | dict[str, str]:
     """Return a text as it is, or, if it holds bytes that are none, those."""
     try:
         text.encode()

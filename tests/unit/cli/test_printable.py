@@ -36,7 +36,6 @@ from docker_lxc_gate.printable import cut, in_json, one_line, printable, without
 from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, Life
-from remediation.rehearsal import StageResult
 from steps.machines import teller
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
@@ -172,7 +171,8 @@ def journalled(text: str, *options: str) -> None:
 
 def exported(text: str) -> None:
     """Run ``journal export`` where a before-image has the text."""
-    read = SimpleNamespace(exported=lambda: [{"state": {"content": text}}])
+    line = {"state": {"content": text}}
+    read = SimpleNamespace(lines=lambda: [line], whole=lambda line: line)
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
         journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
 
@@ -194,10 +194,6 @@ def status(text: str, *, form: str) -> None:
 def outcomes(text: str, *, form: str) -> None:
     found = [StepOutcome("one", text, "VAL-1", changed=True, reason=text)]
     printing.outcomes(found, form)
-
-
-def stages(text: str, *, form: str) -> None:
-    printing.stages([StageResult("compare", 1.0, text, (text,))], form)
 
 
 def diagnosed(text: str, form: str) -> None:
@@ -236,8 +232,6 @@ EXITS: dict[str, Callable[[str], Any]] = {
     "outcomes in JSON": lambda text: outcomes(text, form="json"),
     "status": lambda text: status(text, form="text"),
     "status in JSON": lambda text: status(text, form="json"),
-    "rehearsal": lambda text: stages(text, form="text"),
-    "rehearsal in JSON": lambda text: stages(text, form="json"),
     "plan": plan,
     "plan in JSON": lambda text: plan(text, "--json"),
     "not checked": lambda text: printing.not_checked(_Plan(text)),  # type: ignore[arg-type]

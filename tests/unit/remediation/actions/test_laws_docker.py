@@ -410,7 +410,7 @@ def test_rollback_with_a_docker_that_does_not_start_fails(it: World) -> None:
     it.docker.broken = "overlay2"
     with naming(RollbackFailed, "journalctl -u docker"):
         roll_back(it.plan())
-    assert it.plan().journal.unfinished()
+    assert it.plan().journal.interrupted()
     it.docker.broken = ""
     roll_back(it.plan())
     assert it.look() == before

@@ -85,7 +85,7 @@ def test_rollback_of_a_file_changed_since_is_refused(applied: Path, how: str, wh
     assert caught.value.exit_code == 5
     assert look(applied / "here") == before
     assert journal(applied).lines() == lines
-    assert not journal(applied).unfinished()
+    assert not journal(applied).interrupted()
 
 
 @pytest.mark.parametrize("how", BY_HAND)
@@ -211,7 +211,7 @@ def test_rollback_of_an_unreadable_action_fails_and_stops_no_other(tmp_path: Pat
     apply(plan(tmp_path, blind, other))
     with naming(RollbackFailed, "no answer"):
         roll_back(plan(tmp_path, blind, other).only(["blind"]))
-    assert not journal(tmp_path).unfinished(), "nothing was begun"
+    assert not journal(tmp_path).interrupted(), "nothing was begun"
     for force in (False, True):
         with naming(RollbackFailed, "no answer") as caught:
             roll_back(plan(tmp_path, blind, other), force=force)

@@ -13,7 +13,7 @@ from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Drift, Place, Step
-from remediation.engine.apply import Seen, apply, apply_side_effects
+from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
@@ -32,7 +32,7 @@ def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Pat
     assert [name for name, _ in caught.value.failures] == ["the flag two"]
     assert (one.value, two.value, three.value) == ("old", "new", "old")
     assert [entry.action for entry in it.journal.entries()] == ["two"]
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
     two.fails_back = False
     assert [outcome.id for outcome in roll_back(it)] == ["two"]
     assert two.value == "old"
@@ -66,7 +66,7 @@ def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> 
             roll_back(it)
         assert (one.value, two.value) == ("old", "old")
         assert [entry.action for entry in it.journal.entries()] == ["one"]
-        assert it.journal.unfinished()
+        assert it.journal.interrupted()
         with pytest.raises(NotClean):
             apply(it)
     broken = False
@@ -74,7 +74,7 @@ def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> 
     assert (outcome.id, outcome.changed) == ("one", False)
     assert ran == ["reload", "runs", "runs", "reload", "reload", "reload"]
     assert it.journal.entries() == []
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
 
 
 def test_rollback_of_an_action_restored_by_hand_is_no_change(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_only_rolls_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
     apply(it)
     assert [outcome.id for outcome in roll_back(it.only(["STEP-1"]))] == ["one"]
     assert (one.value, two.value) == ("old", "new")
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
     assert [entry.action for entry in it.journal.entries()] == ["two"]
     assert [outcome.id for outcome in roll_back(it)] == ["two"]
     assert roll_back(it) == []
@@ -126,13 +126,13 @@ def test_rollback_of_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Pa
     for part, left in (("STEP-1", ["two", "three"]), ("STEP-3", ["two"])):
         roll_back(it.only([part]))
         assert [entry.action for entry in journal(tmp_path).entries()] == left
-        assert journal(tmp_path).unfinished()
+        assert journal(tmp_path).interrupted()
         with pytest.raises(NotClean):
             apply(plan(tmp_path, one, two, three))
     assert (one.value, two.value) == ("old", "half")
     roll_back(it.only(["STEP-2"]))
     assert two.value == "old"
-    assert not journal(tmp_path).unfinished()
+    assert not journal(tmp_path).interrupted()
 
 
 def test_rollback_of_the_incomplete_part_finishes_an_unfinished_run(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_rollback_of_the_incomplete_part_finishes_an_unfinished_run(tmp_path: Pa
     it.journal.complete("one", Place.NODE, "new")
     roll_back(it.only(["STEP-2"]))
     assert (one.value, two.value) == ("new", "old")
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
     assert [outcome.id for outcome in roll_back(it)] == ["one"]
 
 
@@ -181,7 +181,7 @@ def test_container_is_started_only_for_deferred_steps_that_are_asked_for(tmp_pat
     roll_back(deferred.only(["STEP-1.2"]))
     assert told == []
     assert list(map(str, rollback_side_effects(deferred))) == [
-        "container 950 is started, to roll back: the flag inside"
+        "localhost is started, to roll back: the flag inside"
     ]
     assert told == []
     assert [outcome.id for outcome in roll_back(deferred)] == ["inside"]
@@ -209,7 +209,7 @@ def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     )
     with pytest.raises(ChangedSince):
         roll_back(it)
-    assert (two.value, it.journal.unfinished()) == ("new", False)
+    assert (two.value, it.journal.interrupted()) == ("new", None)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +236,10 @@ def test_container_that_cannot_start_stops_no_others(tmp_path: Path, error: Exce
         roll_back(it)
     assert (one.value, inside.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["inside"]
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
     starts = True
     assert [outcome.id for outcome in roll_back(it)] == ["inside"]
-    assert (inside.value, it.journal.unfinished()) == ("old", False)
+    assert (inside.value, it.journal.interrupted()) == ("old", None)
 
 
 def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path)
     assert [outcome.id for outcome in roll_back(it)] == ["inside", "options"]
     assert ran == [True, True]
     assert not runs
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
 
 
 def test_before_images_that_cannot_be_read_stop_no_other_rollback(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_rollback_that_is_not_synced_is_not_in_the_journal(tmp_path: Path) -> No
     apply(it)
     with naming(RollbackFailed, "I/O error"):
         roll_back(it)
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
     full = False
     roll_back(it)
     assert it.journal.entries() == []
@@ -368,7 +368,7 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     ) in str(caught.value)
     assert "FileState" not in str(caught.value)
     assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
 
 
 def test_rollback_and_apply_of_an_entry_with_another_path_are_refused(tmp_path: Path) -> None:
@@ -420,6 +420,5 @@ def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "restart it first"):
         apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
-    assert list(map(str, apply_side_effects(Seen(it.drifts())))) == [
-        "apply would refuse to start: restart it first"
-    ]
+    with naming(FactError, "restart it first"):
+        apply_side_effects(it.drifts())
