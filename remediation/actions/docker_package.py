@@ -159,7 +159,7 @@ class DockerPackage(Action[EngineState]):
         """Take away what was not there, or move it aside where it is the user's."""
         data = [path for path in came if path.startswith(DATA)]
         others = [path for path in came if path not in data]
-        aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
+        aside = f"rolled-back-{time.time_ns()}"  # beside it, the same file system: only a rename
         pairs = [("delete" if path == KEY else "empty", path) for path in others]
         pairs += [(aside if held else "delete", path) for path in data]
         words = ["sh", "-c", _CLEAR, "clear", *chain(*pairs)]
@@ -199,7 +199,7 @@ class DockerPackage(Action[EngineState]):
         kinds = [kind for kind, folder in _FOLDERS.items() if folder not in there]
         if kinds and (held := docker.objects(on, kinds)):
             moved = (
-                f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
+                f"what Docker holds in {on.machine} is moved to {DATA[0]}.rolled-back-*, where no "
                 f"Docker shows it: {held}"
             )
             side_effects.append(SideEffect("move what Docker holds", moved))

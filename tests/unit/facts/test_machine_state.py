@@ -121,7 +121,7 @@ ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3"
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
-        ("taken-back-1/x\tf 644 0:0 7 ", "taken-back-1/x\tf 644 0:0 8 ", False),
+        ("rolled-back-1/x\tf 644 0:0 7 ", "rolled-back-1/x\tf 644 0:0 8 ", False),
         ("session-1.scope\tloaded active", "session-2.scope\tloaded active", False),
         ("hash of firefox\tdef", "hash of firefox\tghi", False),
         ("hash of lxc-phoenix-v2\tabc", "hash of lxc-phoenix-v2\tabd", True),

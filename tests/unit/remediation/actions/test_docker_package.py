@@ -164,7 +164,7 @@ class Guest(Apt):
     def tree(self) -> list[str]:
         """Everything that is there, but for what was moved aside."""
         found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
-        return sorted(path for path in found if "taken-back-" not in path)
+        return sorted(path for path in found if "rolled-back-" not in path)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_rollback_of_a_new_docker_removes_all_of_it(guest: Guest) -> None:
     assert "var/lib/docker/image" in guest.tree()
     ACTION.rollback(guest, before)
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
-    assert not list(guest.root.rglob("*taken-back-*"))  # there was nothing of a user's in it
+    assert not list(guest.root.rglob("*rolled-back-*"))  # there was nothing of a user's in it
     assert {name for name, status in guest.status.items() if status} == {"adduser"}  # see below
 
 
@@ -252,7 +252,7 @@ def test_rollback_of_a_half_unpacked_docker_keeps_former_data(guest: Guest) -> N
         "plugins/abc/config.json",
         "swarm/state.json",
         "image/fuse-overlayfs/imagedb/content/sha256/abc",
-        "taken-back-17/image/overlay2/imagedb/content/sha256/abc",
+        "rolled-back-17/image/overlay2/imagedb/content/sha256/abc",
         "compose/shop/data.db",
     ],
 )
@@ -262,7 +262,7 @@ def test_rollback_moves_the_users_new_data_aside(guest: Guest, made: str) -> Non
     guest.lay(f"var/lib/docker/{made}", "theirs")
     ACTION.rollback(guest, before)
     assert guest.tree() == looked
-    (aside,) = (guest.root / "var/lib").glob("docker.taken-back-*")
+    (aside,) = (guest.root / "var/lib").glob("docker.rolled-back-*")
     assert (aside / made).read_text() == "theirs"
 
 
@@ -456,7 +456,7 @@ def test_rollback_with_a_foreign_docker_is_refused_and_keeps_its_data(guest: Gue
     assert guest.status == installed  # their purge takes away the links that start it at boot
     assert "var/lib/docker/volumes/theirs/_data/file" in guest.tree()
     assert "docker" in guest.groups
-    assert not list(guest.root.rglob("*taken-back-*"))
+    assert not list(guest.root.rglob("*rolled-back-*"))
     guest.foreign = ""  # removed, as it was told
     ACTION.rollback(guest, before)
     assert ACTION.capture(guest) == before
@@ -478,7 +478,7 @@ def test_side_effects_of_a_rollback_name_what_is_moved_aside(guest: Guest) -> No
     said = "\n".join(map(str, ACTION.side_effects(guest, before)))
     assert "docker-cli" in said
     assert "restarted" in said
-    assert "taken-back" in said
+    assert "rolled-back" in said
 
 
 # -- the storage driver, where there is no Docker yet

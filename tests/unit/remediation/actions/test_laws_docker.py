@@ -75,7 +75,7 @@ class World:
         below = {
             name: facts
             for name, facts in look(self.folder / "root").items()
-            if not name.startswith("taken-back-") and name != "image"
+            if not name.startswith("rolled-back-") and name != "image"
         }
         return look(self.folder / "here"), below, self.docker.driver, self.docker.socket
 
@@ -271,7 +271,7 @@ def test_apply_carries_images_and_containers_over(it: World, tmp_path: Path) -> 
     (tmp_path / "root" / OURS / "mount/diff/file").write_text("newer")
     roll_back(it.plan())
     assert it.look() == before
-    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    (aside,) = (tmp_path / "root").glob("rolled-back-*")
     assert (aside / OURS / "mount/diff/file").read_text() == "newer"
     assert (aside / "containers/2-web/config.v2.json").read_text() == f'{{"Driver":"{OURS}"}}'
 
@@ -388,7 +388,7 @@ def test_rollback_moves_the_new_drivers_layers_aside(it: World, tmp_path: Path) 
     (tmp_path / "root" / OURS / "layer").write_text("theirs")
     (tmp_path / "root/image" / OURS / "repositories.json").write_text("{}")
     roll_back(it.plan())
-    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    (aside,) = (tmp_path / "root").glob("rolled-back-*")
     assert (aside / OURS / "layer").read_text() == "theirs"
     assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
     assert it.docker.driver == "overlay2"
@@ -520,7 +520,7 @@ def test_rollback_through_a_linked_data_root_moves_the_layers_aside(tmp_path: Pa
     assert (tmp_path / "elsewhere" / OURS).is_dir()
     roll_back(it.plan())
     there = sorted(each.name for each in (tmp_path / "elsewhere").iterdir())
-    assert [name for name in there if not name.startswith("taken-back-")] == ["image", "vfs"]
+    assert [name for name in there if not name.startswith("rolled-back-")] == ["image", "vfs"]
     assert [each.name for each in (tmp_path / "elsewhere/image").iterdir()] == ["vfs"]
 
 
@@ -532,7 +532,7 @@ def test_rollback_moves_images_without_layers_aside(tmp_path: Path) -> None:
     (tmp_path / "root" / OURS).rmdir()
     roll_back(it.plan())
     assert it.look() == before
-    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    (aside,) = (tmp_path / "root").glob("rolled-back-*")
     assert (aside / "image" / OURS).is_dir()
 
 
@@ -682,7 +682,7 @@ def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
     with naming(RollbackFailed, "/usr/bin/dockerd"):
         roll_back(it.plan())
     assert it.docker.driver == OURS
-    assert not list((tmp_path / "root").glob("taken-back-*"))
+    assert not list((tmp_path / "root").glob("rolled-back-*"))
 
 
 def test_rollback_keeps_a_later_change_of_the_units_enablement(it: World) -> None:
