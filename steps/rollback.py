@@ -119,7 +119,8 @@ def give_docker(inside: Transport, image: str) -> None:
     Raises CommandFailed if Docker could not be installed, or does not run the image.
     """
     if not inside.ask(docker.DAEMON):  # the template has no Docker: install it as most users do
-        DockerPackage("docker-engine", "Docker", "").apply(inside)
+        engine = DockerPackage("docker-engine", "Docker", "")
+        engine.apply(inside, engine.capture(inside))
     inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
     _keep_one_running(inside)
 

@@ -138,7 +138,7 @@ class ContainerOptions(Action[OptionsState]):
         self._file.require_reversible(on)
 
     @override
-    def apply(self, on: Transport) -> None:
+    def apply(self, on: Transport, before: OptionsState) -> None:
         state = self._file.capture(on)
         desired = self.edit(files.content(state))
         files.require_file(on, self.path, state)

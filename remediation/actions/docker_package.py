@@ -117,7 +117,6 @@ class DockerPackage(Action[EngineState]):
                 "Docker: install it yourself, or take that out; what it would bring there could "
                 "not be rolled back"
             )
-        self._packages.require_reversible(on)
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -125,8 +124,8 @@ class DockerPackage(Action[EngineState]):
         return drift if drift and on.ask(docker.DAEMON) in {"", *_DEBIANS} else None
 
     @override
-    def apply(self, on: Transport) -> None:
-        self._packages.apply(on)
+    def apply(self, on: Transport, before: EngineState) -> None:
+        self._packages.apply(on, before.packages)
         if not on.ask(_RUNS):  # its package starts it, unless a policy forbids that
             start_docker(on, timeout=_PATIENCE)
 

@@ -90,12 +90,6 @@ class Package(Action[PackageState]):
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
 
-    @override
-    def require_reversible(self, on: Transport) -> None:
-        """As far as apt knows now what would come."""
-        if (overtaken := _overtaken(on)) and (plan := self._simulated(on)).ok:
-            _refuse(on, overtaken, self._adds(on, plan.text))
-
     def _adds(self, on: Transport, plan: str) -> list[str]:
         """Return what a plan of apt's installs, without what is another package's to roll back."""
         theirs = on.ask(_simulation(*self.after)).require().text if self.after else ""
@@ -107,7 +101,7 @@ class Package(Action[PackageState]):
         status = _statuses(on, [self.package])[self.package]
         if _installed(status):
             return PackageState(status)
-        self._require_whole(on, {self.package: status})
+        _require_whole(on, {self.package: status})
         plan = self._simulated(on)
         if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
@@ -119,20 +113,14 @@ class Package(Action[PackageState]):
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
         adds = _statuses(on, self._adds(on, text))
-        self._require_whole(on, adds)
-        _refuse(on, _overtaken(on), adds)
+        _require_whole(on, adds)
+        _require_own_settings(on, adds)
         if patterns.search(r"(?m)^[1-9][0-9]* not fully installed or removed", text):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
                 "fix what dpkg --audit names first"
             )
         return PackageState(status, adds)
-
-    @staticmethod
-    def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
-        for name, status in statuses.items():
-            if status not in {"", "rc"}:
-                raise FactError(f"on {on.machine}: package {name} is {_trouble(name, status)}")
 
     def _simulated(self, on: Transport) -> CommandResult:
         return on.ask(_simulation(self.package, *self.beside))
@@ -144,13 +132,12 @@ class Package(Action[PackageState]):
         return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
 
     @override
-    def apply(self, on: Transport) -> None:
+    def apply(self, on: Transport, before: PackageState) -> None:
         install = ["sh", "-c", _CHOSEN, "install", self.package, *self.beside]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
-        before = _touches(self._simulated(on).text)
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if more := _touches(self._simulated(on).text) - before:
+        if more := set(self._adds(on, self._simulated(on).text)) - before.adds.keys():
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -261,18 +248,14 @@ def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[st
     return ", ".join(sorted({*done.text.split()})) if done.exit_code == _OTHERS else "", done
 
 
-def _overtaken(on: Transport) -> list[str]:
-    """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
-    found = on.ask(_SETTINGS_THERE).require().text.split()
-    if odd := [path for path in found if path not in SETTINGS]:
-        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
-    known = _statuses(on, SETTINGS.values()) if found else {}
-    return [path for path in found if not known[SETTINGS[path]]]
-
-
-def _refuse(on: Transport, overtaken: Iterable[str], adds: Iterable[str]) -> None:
+def _require_own_settings(on: Transport, adds: Iterable[str]) -> None:
     """Raise FactError if purging what comes would delete what was there before it came."""
-    if found := [path for path in overtaken if SETTINGS[path] in adds]:
+    there = on.ask(_SETTINGS_THERE).require().text.split()
+    if odd := [path for path in there if path not in SETTINGS]:
+        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
+    overtaken = [path for path in there if SETTINGS[path] in adds]
+    known = _statuses(on, SETTINGS.values()) if overtaken else {}
+    if found := [path for path in overtaken if not known[SETTINGS[path]]]:
         owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in found))
         raise FactError(
             f"in {on.machine} there is {', '.join(found)}, and {owners}, which would come, takes "
@@ -284,11 +267,6 @@ def _refuse(on: Transport, overtaken: Iterable[str], adds: Iterable[str]) -> Non
 def _installs(plan: str) -> set[str]:
     """Return what apt's plan installs: ``Inst NAME [OLD] (NEW`` is an upgrade, never purged."""
     return set(patterns.findall(r"(?m)^Inst (\S+) \(", plan))
-
-
-def _touches(plan: str) -> set[str]:
-    """Return what apt's plan installs or upgrades."""
-    return set(patterns.findall(r"(?m)^Inst (\S+) ", plan))
 
 
 def _simulation(*packages: str) -> Read[CommandResult]:
@@ -328,14 +306,11 @@ def _half_unpacked(status: str) -> bool:
     return status[2:] == "R"
 
 
-def _trouble(package: str, status: str) -> str:
-    """Return what is wrong with a package, and what to do first."""
-    if _half_unpacked(status):
-        way_out = f"apt-get install --reinstall {package}"
-    elif status[1] in "UFWt":
-        way_out = "dpkg --configure -a"
-    elif status[1] == "H":
-        way_out = f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"
-    else:  # held, or to be purged, or there for another architecture
-        return f"{status!r}, which no rollback brings back: install it, or purge it, yourself first"
-    return f"{status!r}, half-installed; fix that first: {way_out}"
+def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
+    for name, status in statuses.items():
+        if status not in {"", "rc"}:
+            raise FactError(
+                f"on {on.machine}: package {name} is {status!r}, half-installed or held, which no "
+                "rollback brings back: install it, or purge it, yourself first (dpkg --audit says "
+                "how)"
+            )

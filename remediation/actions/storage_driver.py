@@ -159,20 +159,16 @@ class StorageDriver(Action[DockerState]):
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
 
     @override
-    def apply(self, on: Transport) -> None:
-        self.apply_from(on, self.capture(on))
-
-    @override
-    def apply_from(self, on: Transport, before: DockerState) -> None:
+    def apply(self, on: Transport, before: DockerState) -> None:
         over = self._over(on.read(self.path))  # the plan leaves Docker's directory alone
         if docker.is_absent(on):
-            self._file.apply(on)
+            self._file.apply(on, before.settings)
             return
         if before.carried:  # first: one that systemd starts again would begin an empty store
             _stop(on)
         if before.saved:
             over.save(on)
-        self._file.apply(on)
+        self._file.apply(on, before.settings)
         if before.carried:
             over.link(on)
         start_docker(on, "restart docker")

@@ -63,12 +63,8 @@ class Action(ABC, Generic[Before]):
         """Return the drift, or None. Changes nothing."""
 
     @abstractmethod
-    def apply(self, on: Transport) -> None:
-        """Bring about the desired state."""
-
-    def apply_from(self, on: Transport, before: Before) -> None:
+    def apply(self, on: Transport, before: Before) -> None:
         """Bring about the desired state; ``before`` is what ``capture`` returned in this run."""
-        self.apply(on)
 
     @abstractmethod
     def rollback(self, on: Transport, before: Before) -> str | None:

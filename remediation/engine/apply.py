@@ -145,7 +145,7 @@ class _Run:
         plan.enter(Stage.APPLY, action)
         self.changes = True
         before = self.images[action.id]
-        action.apply_from(on, before)
+        action.apply(on, before)
         _require_applied(step, action.check(on))
         after = action.left(on)
         if not action.purges and action.changed_since(after, before, None):

@@ -196,10 +196,10 @@ def test_options_with_an_unwritable_file_leave_the_container_running(it: World, 
     step = it.step()
     before = step.action.capture(step.on)
     if back:
-        step.action.apply(step.on)
+        step.action.apply(step.on, step.action.capture(step.on))
     with naming(CommandFailed, "No space left"):
         on = Answering(full, behind=it.node)
-        step.action.rollback(on, before) if back else step.action.apply(on)
+        step.action.rollback(on, before) if back else step.action.apply(on, step.action.capture(on))
     assert it.node.effective is not None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
@@ -215,7 +215,7 @@ def test_options_whose_connection_drops_are_left_to_the_next_run(it: World) -> N
     step = it.step()
     before = step.action.capture(step.on)
     with naming(Dropped, "cut"):
-        step.action.apply(Answering(cut, behind=it.node))
+        step.action.apply(Answering(cut, behind=it.node), before)
     assert it.node.effective is None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)

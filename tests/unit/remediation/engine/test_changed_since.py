@@ -191,7 +191,7 @@ def test_rollback_of_a_cut_off_run_knows_its_own_content(tmp_path: Path, changed
     path.write_bytes(OLD)
     action = actions(tmp_path)[0]
     journal(tmp_path).record([("one", Place.NODE, action.capture(ON))])
-    action.apply(ON)
+    action.apply(ON, action.capture(ON))
     if changed:
         path.write_bytes(edit(OLD) + b"theirs\n")
         with naming(ChangedSince, path):
