@@ -91,7 +91,8 @@ def plan(
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
     if not every:
-        steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
+        steps = [step for step in steps if _is_of(step, wanted)]
+        inside = [step for step in inside if _is_of(step, wanted)]
     create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
     not_checked: tuple[str, ...] = ()
     if state is None:

@@ -13,7 +13,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.tables import table
@@ -54,10 +54,8 @@ _AGAIN = ("install", "--reinstall", "--no-install-recommends")
 #: What the packages that may come delete when they are purged, whoever wrote it.
 SETTINGS = table("remediation.actions", "settings", dict[str, str])
 _THERE = 'for path; do test ! -e "$path" -a ! -L "$path" || echo "$path"; done'
-_SETTINGS_THERE = unparsed("sh", "-c", _THERE, "there", *SETTINGS)
 #: Names those settings of the given packages that are not as the package brought them.
 _EDITED = program("remediation", "edited_settings.sh")
-_EDITED_SETTINGS = unparsed("sh", "-c", _EDITED, "edited", *sorted(set(SETTINGS.values())))
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,13 @@ class Package(Action[PackageState]):
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.package, *self.beside)
+
     def _adds(self, on: Transport, plan: str) -> list[str]:
         """Return what a plan of apt's installs, without what is another package's to roll back."""
-        theirs = on.ask(_simulation(*self.after)).require().text if self.after else ""
+        theirs = _simulated(on, self.after).require().text if self.after else ""
         return sorted(_installs(plan) - _installs(theirs))
 
     @override
@@ -102,10 +104,10 @@ class Package(Action[PackageState]):
         if _installed(status):
             return PackageState(status)
         _require_whole(on, {self.package: status})
-        plan = self._simulated(on)
+        plan = _simulated(on, self._names)
         if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            plan = self._simulated(on)
+            plan = _simulated(on, self._names)
         text = plan.require().text
         if gone := patterns.findall(r"(?m)^Remv (\S+)", text):
             raise FactError(
@@ -122,9 +124,6 @@ class Package(Action[PackageState]):
             )
         return PackageState(status, adds)
 
-    def _simulated(self, on: Transport) -> CommandResult:
-        return on.ask(_simulation(self.package, *self.beside))
-
     @override
     def check(self, on: Transport) -> Drift | None:
         if _installed(_statuses(on, [self.package])[self.package]):
@@ -133,11 +132,11 @@ class Package(Action[PackageState]):
 
     @override
     def apply(self, on: Transport, before: PackageState) -> None:
-        install = ["sh", "-c", _CHOSEN, "install", self.package, *self.beside]
+        install = ["sh", "-c", _CHOSEN, "install", *self._names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if more := set(self._adds(on, self._simulated(on).text)) - before.adds.keys():
+        if more := set(self._adds(on, _simulated(on, self._names).text)) - before.adds.keys():
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -209,7 +208,8 @@ class Package(Action[PackageState]):
     @override
     def current(self, on: Transport) -> Any:
         """Settings that were edited, by their paths."""
-        edited = on.ask(_EDITED_SETTINGS).require().text.splitlines()
+        owners = sorted(set(SETTINGS.values()))
+        edited = on.look(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
         return {path: on.read(path) for path in edited if path in SETTINGS}
 
     def changed_since(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
@@ -227,7 +227,7 @@ class Package(Action[PackageState]):
     @override
     def side_effects(self, on: Transport, before: PackageState | None) -> list[SideEffect]:
         if before is None:
-            plan = self._simulated(on)
+            plan = _simulated(on, self._names)
             if not plan.ok:
                 title = f"{self.package}: what it upgrades in {on.machine} is not known yet"
                 return [SideEffect(f"unknown upgrades for {self.package}", title)]
@@ -250,7 +250,7 @@ def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[st
 
 def _require_own_settings(on: Transport, adds: Iterable[str]) -> None:
     """Raise FactError if purging what comes would delete what was there before it came."""
-    there = on.ask(_SETTINGS_THERE).require().text.split()
+    there = on.look(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
     if odd := [path for path in there if path not in SETTINGS]:
         raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
     overtaken = [path for path in there if SETTINGS[path] in adds]
@@ -269,9 +269,9 @@ def _installs(plan: str) -> set[str]:
     return set(patterns.findall(r"(?m)^Inst (\S+) \(", plan))
 
 
-def _simulation(*packages: str) -> Read[CommandResult]:
-    """Read what apt would do to install packages."""
-    return unparsed("sh", "-c", _CHOSEN, "simulate", *packages)
+def _simulated(on: Transport, packages: Iterable[str]) -> CommandResult:
+    """Return what apt would do to install packages."""
+    return on.look(["sh", "-c", _CHOSEN, "simulate", *packages])
 
 
 def is_unpacked(on: Transport, package: str) -> bool:

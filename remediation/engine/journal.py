@@ -80,16 +80,10 @@ class Journal:
             whole = content[: content.rfind(b"\n") + 1]
             lines = []
             for number, text in enumerate(whole.split(b"\n")[:-1], 1):
-                where = f"{self.path}, line {number} on {self.machine}"
                 try:
                     line = journal_format.read(text)
-                except journal_format.Damaged as error:
-                    raise FactError(
-                        f"{where}: damaged ({error}); nothing was changed. Look at it (less "
-                        f"{self.path}); with that line taken out, what the others hold can be "
-                        "rolled back"
-                    ) from error
-                except journal_format.OtherFormat as error:
+                except journal_format.Unreadable as error:
+                    where = f"{self.path}, line {number} on {self.machine}"
                     raise FactError(f"{where}: {error}. Nothing was changed") from error
                 if line is not None:
                     lines.append(line)

@@ -94,44 +94,42 @@ class _Any(msgspec.Struct):
     v: Any = None
 
 
-class OtherFormat(Exception):
-    """A line of a format that is none of ours; says of which, and what to do."""
-
-    def __init__(self, version: object) -> None:
-        newer = isinstance(version, int) and version > VERSION
-        what_to_do = "use a newer version" if newer else "use the version that wrote it"
-        super().__init__(
-            f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
-        )
+class Unreadable(Exception):
+    """A line that is damaged, or that another version wrote; says why, and what to do."""
 
 
-class Damaged(Exception):
-    """A line that says nothing that any program wrote; says why."""
-
-
-@foreign.parser(raises=(Damaged, OtherFormat))
+@foreign.parser(raises=(Unreadable,))
 def read(line: bytes) -> Line | None:
     """Return what a line, without its end, says, or None of one that was cut off.
 
-    Raises Damaged if its sum is of something else, or it is none of our lines, and OtherFormat if
-    another version wrote it.
+    Raises Unreadable if its sum is of something else, or it is none of our lines.
     """
     end = _SUM.search(line)
     body = line[: end.start()] + b"}" if end else line
     if end and end[1] != _sum(body):
-        raise Damaged(
+        raise _damaged(
             f"its sum is {end[1].decode()}, that of what stands there {_sum(body).decode()}"
         )
     if body.endswith(_CUT):
         return None
     try:
         version = msgspec.json.decode(body, type=_Any).v
-        if version != VERSION:
-            raise OtherFormat(version)
-        found: Line = _DECODER.decode(body)
+        if version == VERSION:
+            found: Line = _DECODER.decode(body)
+            return found
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Damaged(str(error)) from error
-    return found
+        raise _damaged(str(error)) from error
+    newer = isinstance(version, int) and version > VERSION
+    what_to_do = "use a newer version" if newer else "use the version that wrote it"
+    raise Unreadable(
+        f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
+    )
+
+
+def _damaged(why: str) -> Unreadable:
+    return Unreadable(
+        f"damaged ({why}). With that line taken out, what the others hold can be rolled back"
+    )
 
 
 def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:

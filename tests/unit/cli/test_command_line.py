@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from remediation import backup, docker_in_lxc
-from remediation.engine.action import Drift, Place, SideEffect
+from remediation.engine.action import Place, SideEffect
 from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
 from tests.doubles.flag import ON, Flag, journal
@@ -70,8 +69,6 @@ def test_command_with_a_format_takes_json_for_its_format(command: str, tmp_path:
     ("typed", "completed"),
     [
         ("d", {"denials", "doctor"}),
-        ("--v", {"--version"}),
-        ("lint --fo", {"--format"}),
         ("lint --format s", {"sarif"}),
         ("lab d", {"down", "destroy"}),
     ],
@@ -139,10 +136,8 @@ def test_clause_without_an_action_is_refused_before_any_look(command: str, asked
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("-q", ""),
         ("--quiet", ""),
         ("-v", "… connecting\n… pve1: pct list ended with 7 after 1.2 s\n"),
-        ("-vq", ""),
         ("--no-color", "… connecting\n"),
     ],
 )
@@ -300,22 +295,6 @@ def test_apply_that_would_do_more_than_was_agreed_to_is_refused(
     assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
 
 
-def test_apply_looks_again_after_a_backup(
-    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing had drifted before it; an hour later, something has."""
-    flag = Flag("tunable", value="new")
-
-    def made(*_: object) -> object:
-        flag.value = "old"
-        return SimpleNamespace(container=[], etc=[])
-
-    monkeypatch.setattr(backup, "make_backup", made)
-    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, flag))
-    code, _ = ended("apply", "--yes", "--backup")
-    assert (code, flag.value) == (0, "new")
-
-
 def test_apply_as_json_says_beside_it_what_was_not_checked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,14 +364,6 @@ def test_nothing_is_let_go_unasked(
     assert (result[0], result[1]) == (code, "")
     assert result[2].endswith(said)
     assert journal(unfinished).lines() == before
-
-
-def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> None:
-    with taken(unfinished):
-        code, _, said = let_go("gone", "--yes")
-    assert code == 3
-    assert "is in use" in said
-    assert len(journal(unfinished).entries()) == 3
 
 
 def test_status_without_quorum_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,19 +446,6 @@ def test_json_has_the_keys_that_programs_read(folder: Path, command: str, keys: 
     assert _keys(json.loads(ran(*command.split(), "--json").stdout)) == keys
 
 
-def test_plan_names_an_action_by_its_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("tunable")))
-    (change,) = json.loads(ran("plan", "--json").stdout)["changes"]
-    assert change == {
-        "id": "tunable",
-        "title": "the flag tunable",
-        "requirement": "STEP-1.2",
-        "machine": "node",
-        "drift": "it is old",
-        "diff": "",
-    }
-
-
 def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished: Path) -> None:
     lives = [each["journal"] for each in asked()["pending_rollback"]]
     assert (lives, asked()["locked_by"]) == (["applied", "interrupted", "interrupted"], None)
@@ -540,27 +498,6 @@ def test_nobody_changes_the_node_while_it_is_backed_up(folder: Path, backups: li
     (told,) = backups
     assert "to back up container 950 before the plan is applied" in told
     assert not journal(folder).interrupted()
-
-
-def test_verb_with_quiet_hides_progress_and_says_where_copies_are_kept(
-    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Edited(Flag):
-        current = Flag.capture
-
-        def changed_since(self, now: str, *_: object) -> Drift:
-            return Drift("another value", now.encode())
-
-    def plan(*_: object, tell: Callable[[str], None], **__: object) -> object:
-        return replace(flags(folder, Edited("tunable", value="theirs")), tell=tell)
-
-    monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    said = ended("rollback", "--yes", "--quiet", "--force")[1]
-    (kept,) = re.findall("^… the flag tunable: .* is kept in (.*)\n$", said)
-    assert Path(kept).read_text() == "theirs"
-    said = ended("apply", "--yes", "--quiet", "--backup")[1]
-    assert said == "… the container's\n… /etc's\n"
-    assert backups
 
 
 @pytest.mark.parametrize(

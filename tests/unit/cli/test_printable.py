@@ -15,7 +15,6 @@ from unittest.mock import patch
 import click
 import pytest
 from click.testing import CliRunner
-from rich.text import Text
 
 from docker_lxc_gate.cli import doctor as doctor_verb
 from docker_lxc_gate.cli import journal as journal_verb
@@ -32,7 +31,7 @@ from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.masking import STARS
-from docker_lxc_gate.printable import cut, in_json, one_line, printable, without_commands
+from docker_lxc_gate.printable import one_line, printable, without_commands
 from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, Life
@@ -91,11 +90,6 @@ def test_text_of_several_lines_has_no_command_for_githubs_runner() -> None:
     assert error_text("a\n::b::c") == "a\n  " + r":\x3ab::c"
 
 
-def test_cut_says_how_much_it_left_out() -> None:
-    assert cut("abc", 3) == "abc"
-    assert cut("abcd", 3) == "abc… (1 more characters)"
-
-
 @pytest.mark.laws
 @pytest.mark.parametrize("what", ["x" * (1 << 20), "x\n" * (1 << 19)], ids=["a line", "lines"])
 def test_console_of_a_megabyte_shows_a_part(what: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,14 +111,6 @@ def test_diff_of_many_lines_is_not_made() -> None:
     said = printing.diff(Drift("x", many, many[::-1]), "is", "should be")
     assert time.process_time() - began < 10
     assert said == "--- is: 300000 lines\n+++ should be: 300001 lines, too many to compare"
-
-
-def test_in_json_is_the_same_value() -> None:
-    value = {"a\x9b": ["\u202e", "\x7f\n", "ü"]}
-    text = in_json(json.dumps(value, ensure_ascii=False, indent=2))
-    assert json.loads(text) == value
-    assert not OBEYED.search(text)
-    assert "ü" in text
 
 
 def drift(text: str) -> Drift:
@@ -364,12 +350,6 @@ def test_foreign_text_in_a_fault_of_our_own_is_not_raw(
     said = capfd.readouterr().err
     assert "ValueError" in said
     assert not looked.search(said)
-
-
-def test_console_keeps_its_own_styles() -> None:
-    to = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=40)
-    to.print(Text("red\x1b[2J", style="red"))
-    assert to.file.getvalue() == "\x1b[31mred\\x1b[2J\x1b[0m\n"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("stdin", [None, "closed"])

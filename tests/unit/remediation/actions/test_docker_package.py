@@ -1,6 +1,5 @@
 """Docker where there was none: what comes with it goes again, and nothing of the user's does."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -206,18 +205,6 @@ def test_capture_with_a_foreign_conffile_is_refused(guest: Guest, path: str) -> 
     assert ACTION.capture(guest).packages.status == "rc"
 
 
-def test_changed_since_names_an_edited_conffile(guest: Guest) -> None:
-    before = ACTION.capture(guest)
-    ACTION.apply(guest, ACTION.capture(guest))
-    assert ACTION.changed_since(ACTION.current(guest), before, None) is None
-    guest.status["fuse3"] = "ii"
-    guest.edited = ["/etc/default/docker", "/etc/fuse.conf"]  # that one is not of this action
-    guest.settings = dict.fromkeys(guest.edited, b"")
-    drift = ACTION.changed_since(ACTION.current(guest), before, None)
-    assert drift is not None
-    assert drift.summary == "/etc/default/docker of a package that is to go was changed"
-
-
 def test_rollback_keeps_docker_data_from_before_the_plan(guest: Guest) -> None:
     guest.lay("var/lib/docker/overlay2/layer", "precious")
     guest.lay("var/lib/docker/volumes/mine/data", "precious")
@@ -245,10 +232,6 @@ def test_rollback_of_a_half_unpacked_docker_keeps_former_data(guest: Guest) -> N
     "made",
     [
         "volumes/mine/data",
-        "containers/abc/config.v2.json",
-        "plugins/abc/config.json",
-        "swarm/state.json",
-        "image/fuse-overlayfs/imagedb/content/sha256/abc",
         "rolled-back-17/image/overlay2/imagedb/content/sha256/abc",
         "compose/shop/data.db",
     ],
@@ -304,46 +287,6 @@ def test_rollback_after_a_power_cut_removes_a_half_written_group(
     ACTION.rollback(guest, before)
     assert ACTION.restored(guest, before)
     assert (guest.groups, guest.shadow, guest.tree()) == (set(), set(), looked)
-
-
-def test_rollback_with_a_half_written_group_file_from_before_succeeds(guest: Guest) -> None:
-    guest.lay("etc/gshadow+")
-    before = ACTION.capture(guest)
-    ACTION.apply(guest, ACTION.capture(guest))
-    (guest.root / "etc/gshadow+").unlink()  # groupadd renames its own
-    ACTION.rollback(guest, before)
-    assert ACTION.restored(guest, before)
-
-
-@pytest.mark.parametrize(
-    ("answers", "code", "traces"),
-    [
-        ({}, 0, []),
-        ({"group": 0, "gshadow": 0}, 0, ["group", "gshadow"]),
-        ({"gshadow": 0}, 0, ["gshadow"]),
-        ({"group": 1}, 1, []),
-        ({"gshadow": 127}, 1, []),
-    ],
-)
-def test_traces_of_a_group_are_the_files_that_hold_it(
-    tmp_path: Path, answers: dict[str, int], code: int, traces: list[str]
-) -> None:
-    """By a getent of ours: what it cannot tell is no absence."""
-    cases = "".join(f"{db}) exit {answer} ;; " for db, answer in answers.items())
-    getent = tmp_path / "getent"
-    getent.write_text(
-        f'#!/bin/sh\n[ "$1 $2 $4" = "-s files docker" ] || exit 9\n'
-        f"case $3 in {cases}*) exit 2 ;; esac\n"
-    )
-    getent.chmod(0o755)
-    (tmp_path / "there").touch()
-    paths = [str(tmp_path / name) for name in ("there", "absent")]
-    path = f"PATH={tmp_path}:{os.environ['PATH']}"
-    said = Local().run(
-        ["env", path, "sh", "-c", docker_package._TRACES, "traces", "docker", *paths]
-    )
-    assert said.exit_code == code
-    assert said.text.split() == [*traces, paths[0]] or code
 
 
 def test_rollback_keeps_an_empty_file_and_a_link_from_before(guest: Guest) -> None:
@@ -507,13 +450,6 @@ def test_storage_driver_without_docker_writes_the_settings_first(guest: Guest) -
     driver.resume(guest, before)
     assert driver.capture(guest) == before
     assert not path.exists()
-
-
-def test_storage_driver_with_a_masked_unit_is_no_docker(guest: Guest) -> None:
-    guest.unit = "masked"
-    driver = storage(guest.root / "daemon.json")
-    driver.apply(guest, driver.capture(guest))
-    assert driver.check(guest) is None
 
 
 def test_is_in_the_kernel_sees_what_only_a_restart_removes(guest: Guest) -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.errors import FactError, RemediationError, too_late
+from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
-from remediation.actions.storage_driver import StorageDriver, start_again
+from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
@@ -287,17 +287,6 @@ def test_apply_whose_carrying_over_fails_is_rolled_back(it: World, tmp_path: Pat
     assert it.look() == before
 
 
-def test_apply_tells_which_containers_do_not_run_again(it: World) -> None:
-    it.give()
-    told: list[str] = []
-    plan = it.plan()
-    (step,) = plan.steps
-    it.docker.refuses = b"no /dev/fuse"
-    apply(replace(plan, steps=[replace(step, action=replace(step.action, tell=told.append))]))
-    assert it.docker.driver == OURS
-    assert "no /dev/fuse" in told[0]
-
-
 def test_containers_of_a_docker_that_stays_on_its_driver_run_again(it: World) -> None:
     """It chose the plan's driver itself, so it is restarted, and no restart policy is needed."""
     Laid(content=b"{}").at(it.folder / "here/daemon.json")
@@ -337,25 +326,6 @@ def test_units_that_need_docker_are_those_that_systemd_stops_with_it(
     (tmp_path / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert Local().ask(docker.NEEDING) == ("app.service", "last@1.service")
-
-
-def test_apply_does_not_wait_for_containers_that_start_slowly(
-    it: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    it.give()
-    told: list[str] = []
-    plan, answer = it.plan(), it.docker.answer
-    (step,) = plan.steps
-
-    def late(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
-        if words[:2] == ["docker", "start"]:
-            raise too_late("double", words, 180)
-        return answer(words, stdin)
-
-    monkeypatch.setattr(it.docker, "answer", late)
-    apply(replace(plan, steps=[replace(step, action=replace(step.action, tell=told.append))]))
-    assert it.docker.driver == OURS
-    assert "did not end within 180 s" in told[0]
 
 
 @pytest.mark.parametrize(
@@ -445,14 +415,6 @@ TOLD = {
         b"{ argv[]=/usr/sbin/dockerd -H fd:// --data-root=/srv/docker ; pid=0 }\n",
         "--data-root /srv/docker",
     ),
-    "by its unit, in short": (
-        b"{ argv[]=/usr/sbin/dockerd -g /srv/docker ; pid=0 }\n",
-        "-g /srv/docker",
-    ),
-    "by Debian's options": (
-        b"# DOCKER_OPTS=\nDOCKER_OPTS='--data-root /srv/docker'\n",
-        "--data-root /srv/docker",
-    ),
     "by options alone": (b'DOCKER_OPTS="--graph=/srv/docker"\n', "--graph /srv/docker"),
     "for other users": (
         b"{ argv[]=/usr/bin/dockerd --userns-remap=default ; pid=0 }\n",
@@ -461,10 +423,8 @@ TOLD = {
 }
 #: None of these is.
 UNTOLD = {
-    "a comment": b"#DOCKER_OPTS=--data-root=/srv/docker\n",
     "another option": b"{ argv[]=/usr/sbin/dockerd --group docker --log-level=-g ; pid=0 }\n",
     "the place of its settings": b"{ argv[]=/usr/sbin/dockerd --data-root=%s/ ; pid=0 }\n",
-    "no users": b"{ argv[]=/usr/sbin/dockerd --userns-remap= ; pid=0 }\n",
 }
 
 
@@ -503,13 +463,6 @@ def test_options_script_prints_the_unit_and_the_options_that_it_reads(tmp_path: 
     assert said("dockerd -H fd://") == "dockerd -H fd://\n"
     options.unlink()
     assert said("") == "\n"
-
-
-def test_apply_to_a_stopped_docker_with_userns_remap_is_refused(tmp_path: Path) -> None:
-    settings = Laid(content=b'{"userns-remap": "default"}')
-    it = world(str(tmp_path), settings, frozenset(), running=False)
-    with naming(FactError, "userns-remap default"):
-        apply(it.plan())
 
 
 def test_rollback_through_a_linked_data_root_moves_the_layers_aside(tmp_path: Path) -> None:
@@ -591,16 +544,6 @@ def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
     apply(it.plan())
 
 
-def test_rollback_after_docker_was_removed_has_no_containers_to_start(it: World) -> None:
-    it.docker.driver, it.docker.installed = "", False
-    told: list[str] = []
-    start_again(it.docker, ["1-database"], told.append)
-    assert told == []
-    it.docker.installed = True
-    start_again(it.docker, ["1-database"], told.append)
-    assert "journalctl -u docker" in told[0]
-
-
 def test_rollback_whose_containers_do_not_start_says_so_and_ends(it: World) -> None:
     """Their network is another one, perhaps: no second rollback would change that."""
     it.give()
@@ -666,14 +609,6 @@ def test_rollback_with_a_dockerd_without_a_unit_is_exact(tmp_path: Path) -> None
     assert it.look() == before
 
 
-def test_rollback_of_a_stopped_docker_with_a_unit_that_needs_its_socket_ends(it: World) -> None:
-    it.docker.driver, it.docker.socket = "", True
-    it.docker.needing = {"app.service"}
-    apply(it.plan())
-    roll_back(it.plan())
-    assert (it.docker.driver, it.docker.socket, it.docker.needing) == ("", True, {"app.service"})
-
-
 def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
     it = world(str(tmp_path), running=False, installed=False, layers=frozenset())
     apply(it.plan())
@@ -683,11 +618,3 @@ def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
         roll_back(it.plan())
     assert it.docker.driver == OURS
     assert not list((tmp_path / "root").glob("rolled-back-*"))
-
-
-def test_rollback_keeps_a_later_change_of_the_units_enablement(it: World) -> None:
-    apply(it.plan())
-    it.docker.boot = "disabled"
-    roll_back(it.plan())
-    assert it.docker.boot == "disabled"
-    assert it.plan().journal.entries() == []

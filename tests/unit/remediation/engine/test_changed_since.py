@@ -157,13 +157,6 @@ def test_changed_since_names_every_changed_action(applied: Path) -> None:
     assert "rollback --force" in str(caught.value)
 
 
-def test_rollback_of_a_part_ignores_changes_of_the_rest(applied: Path) -> None:
-    files(applied)[1].write_bytes(b"theirs")
-    one, two = actions(applied)
-    part = plan(applied, one, FileEdit("two", "two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
-    assert [outcome.id for outcome in roll_back(part)] == ["one"]
-
-
 def test_rollback_of_a_file_changed_between_two_applies_is_refused(applied: Path) -> None:
     """The second apply made it ours again: only the journal tells what somebody had written."""
     path, new = files(applied)

@@ -77,15 +77,6 @@ def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> 
     assert not it.journal.interrupted()
 
 
-def test_rollback_of_an_action_restored_by_hand_is_no_change(tmp_path: Path) -> None:
-    one = Flag("one")
-    it = plan(tmp_path, one)
-    apply(it)
-    one.value = "old"
-    (outcome,) = roll_back(it)
-    assert (outcome.changed, outcome.reason) == (False, "was as before already")
-
-
 def test_rollback_follows_the_plans_order_and_not_the_journals(tmp_path: Path) -> None:
     """An action that was right at first, and spoilt by an earlier one, is recorded last."""
     made = tmp_path / "made"
@@ -135,17 +126,6 @@ def test_rollback_of_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Pa
     assert not journal(tmp_path).interrupted()
 
 
-def test_rollback_of_the_incomplete_part_finishes_an_unfinished_run(tmp_path: Path) -> None:
-    one, two = Flag("one", "STEP-1.2", value="new"), Flag("two", "STEP-2.1", value="half")
-    it = plan(tmp_path, one, two)
-    it.journal.record([(name, Place.NODE, "old") for name in ("one", "two")])
-    it.journal.complete("one", Place.NODE, "new")
-    roll_back(it.only(["STEP-2"]))
-    assert (one.value, two.value) == ("new", "old")
-    assert not it.journal.interrupted()
-    assert [outcome.id for outcome in roll_back(it)] == ["one"]
-
-
 def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> None:
     one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-1.20")
     it = plan(tmp_path, one, two)
@@ -157,12 +137,6 @@ def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> No
     assert [outcome.id for outcome in roll_back(it.only(["one"]))] == ["one"]
     with naming(UsageError, "STEP-1.2, STEP-1.20, one, two"):
         it.only(["the flag two"])
-
-
-@pytest.mark.parametrize("unknown", ["STEP-9", "STEP", "STEP-1.", ""])
-def test_only_with_an_unknown_name_is_refused(tmp_path: Path, unknown: str) -> None:
-    with naming(UsageError, "STEP-1.2"):
-        plan(tmp_path, Flag("one")).only([unknown])
 
 
 def test_container_is_started_only_for_deferred_steps_that_are_asked_for(tmp_path: Path) -> None:
@@ -362,10 +336,8 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     apply(it)
     with pytest.raises(RollbackFailed) as caught:
         roll_back(it)
-    assert (
-        "the file: after the rollback it is not as before (content; time 1970-01-01 "
-        "00:00:00.250+00:00 -> 1970-01-01 00:00:01.500+00:00)"
-    ) in str(caught.value)
+    said = "the file: after the rollback it is not as before (content; time)"
+    assert said in str(caught.value)
     assert "FileState" not in str(caught.value)
     assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
     assert it.journal.interrupted()
