@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 
 import click
@@ -15,10 +13,8 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups
-from docker_lxc_gate.facts.audit import audit_window
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice
 from remediation import backup
 from remediation.engine.action import SideEffect
@@ -51,8 +47,6 @@ def apply(
 
     It may restart Docker and the container. If it changes the storage driver, it carries Docker's
     images and containers over, or says what is hidden until rollback. See docs/what-changes.md.
-
-    Denials of AppArmor, of anyone on the node, are shown at its end.
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
@@ -64,9 +58,7 @@ def apply(
             shown = agreed(the_plan.drifts())
         if with_backup:
             _back_up(the_plan, runtime, aim)
-        with _watched(runtime.node, aim.audit) as tell:
-            told = replace(the_plan, tell=tell)
-            outcomes = apply_plan(told, consent=partial(agreed, shown=shown))
+        outcomes = apply_plan(the_plan, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
 
@@ -115,40 +107,3 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
         made = backup.make_backup(runtime, aim.ctid, place, printing.tell, keep)
     for archive in (*made.container[:1], *made.etc[:1]):
         printing.tell(Notice(archive))
-
-
-@contextmanager
-def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
-    """Yield a ``tell``, and at the end print what AppArmor denied since its first line.
-
-    The log is watched from then on: apply tells it before its first change. It is read at the end,
-    also of an apply that failed. No error of it stops apply.
-    """
-    window: audit_window.Window | None = None
-    begun = False
-
-    def tell(line: str) -> None:
-        nonlocal window, begun
-        if not begun:
-            begun = True
-            try:
-                window = audit_window.Window(node, source)
-                ends.callback(window.end)
-            except Exception as error:  # noqa: BLE001 - as above
-                printing.tell(Notice(f"denials are not shown: {error}"))
-        printing.tell(line)
-
-    def show() -> None:
-        try:
-            for denial in window.new_denials() if window else ():
-                printing.tell(Notice(f"denied: {denial.summary}"), style="yellow")
-        except Exception as error:  # noqa: BLE001 - as above
-            printing.tell(Notice(f"denials are not shown: {error}"))
-
-    with ExitStack() as ends:
-        try:
-            yield tell
-        except Exception:
-            show()  # the reason why apply failed, perhaps
-            raise
-        show()

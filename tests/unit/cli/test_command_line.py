@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +16,8 @@ import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 
-from docker_lxc_gate.cli.apply import _watched
 from docker_lxc_gate.cli.group import VERBS, main
 from docker_lxc_gate.errors import FactError, RemediationError
-from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -187,9 +185,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    monkeypatch.setattr(
-        "docker_lxc_gate.cli.apply._watched", lambda *_: nullcontext(lambda _: None)
-    )
     apply(flags(tmp_path, Flag("tunable")))
     return tmp_path
 
@@ -535,70 +530,3 @@ def test_apply_without_quorum_exits_3_names_pvecm_and_changes_nothing(
     code, said = ended("apply", "--yes", *options)
     assert (code, "no quorum" in said, "pvecm status" in said) == (3, True, True)
     assert (it.look(), it.plan().journal.lines(), backups) == (before, [], [])
-
-
-class Listened:
-    """A window in which something was denied."""
-
-    def __init__(self, *denied: str) -> None:
-        self.denied, self.ended = list(denied), 0
-
-    def new_denials(self) -> list[audit_records.Denial]:
-        return audit_records.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
-
-    def end(self) -> None:
-        self.ended += 1
-
-
-@pytest.fixture
-def window(monkeypatch: pytest.MonkeyPatch) -> Listened:
-    """What a watched apply listens to."""
-    made = Listened("mount")
-    monkeypatch.setattr(audit_window, "Window", lambda *_: made)
-    return made
-
-
-Said = pytest.CaptureFixture[str]
-
-
-def test_denials_are_shown_at_the_end_of_apply(window: Listened, capsys: Said) -> None:
-    with _watched(ON, "auto") as tell:
-        tell("first")
-        assert capsys.readouterr().err == "… first\n"
-    assert capsys.readouterr().err == '… denied: operation="mount"\n'
-    assert window.ended == 1
-
-
-def test_nothing_ends_because_a_denial_cannot_be_shown(
-    window: Listened, monkeypatch: pytest.MonkeyPatch, capsys: Said
-) -> None:
-    monkeypatch.setattr(window, "new_denials", lambda: int("a literal"))
-    with _watched(ON, "auto") as tell:
-        tell("first")
-    assert "denials are not shown: invalid literal" in capsys.readouterr().err
-
-
-def test_watch_ends_when_the_plan_fails_and_shows_denials(window: Listened, capsys: Said) -> None:
-    with suppress(FactError), _watched(ON, "auto") as tell:
-        tell("first")
-        raise FactError("broken")
-    assert window.ended == 1
-    assert capsys.readouterr().err == '… first\n… denied: operation="mount"\n'
-
-
-def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(audit_window, "Window", lambda *_: pytest.fail("the log is watched"))
-    with _watched(ON, "auto"):
-        pass
-
-
-def test_watch_that_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
-    def refused(*_: object) -> None:
-        raise audit_window.Unwatched("no perl")
-
-    monkeypatch.setattr(audit_window, "Window", refused)
-    with _watched(ON, "auto") as tell:
-        tell("first")
-    assert capsys.readouterr().err.endswith("denials are not shown: no perl\n… first\n")
