@@ -186,13 +186,17 @@ def plan_is_applied(default_container: Existing, runtime: Runtime, target: Targe
 
 @when(
     "the plan is applied to it, rolled back, compared, and applied again",
-    target_fixture="differing",
+    target_fixture="compared",
 )
 def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
-) -> list[str]:
-    """Return what differs after the rollback; only if nothing does, apply the plan again."""
-    if not any(outcome.changed for outcome in apply(its_plan())):
+) -> tuple[int, list[str]]:
+    """Return how many facts were compared after the rollback, and which of them differ.
+
+    Only if none does, the plan is applied again.
+    """
+    applied = its_plan().journal.entries()
+    if applied or not any(outcome.changed for outcome in apply(its_plan())):
         raise FactError("the plan is applied already, so this run cannot roll it back")
     back = roll_back(its_plan())
     recorded, now = (
@@ -204,12 +208,15 @@ def plan_is_rehearsed(
         apply(its_plan())
     changed = sum(outcome.changed for outcome in back)
     evidence.say(f"{changed} actions applied and rolled back; {len(differing)} facts differ")
-    return differing
+    return len(recorded), differing
 
 
 @then("nothing differed when it was rolled back")
-def nothing_differed(differing: list[str]) -> None:
+def nothing_differed(compared: tuple[int, list[str]]) -> None:
     """Compare with the state that was recorded before the plan."""
+    facts, differing = compared
+    if not facts:
+        raise FactError("nothing was recorded before the plan, so nothing was compared")
     assert not differing, f"{len(differing)} thing(s) differ: " + "; ".join(differing[:10])
 
 

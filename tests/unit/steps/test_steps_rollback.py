@@ -49,9 +49,11 @@ def test_snapshot_name_is_that_of_one_hash() -> None:
 
 
 def test_nothing_differed_with_differences_is_not_compliant() -> None:
-    steps.nothing_differed([])
+    steps.nothing_differed((2, []))
     with not_compliant("a: 1 -> 2", "b: 1 -> absent"):
-        steps.nothing_differed(["a: 1 -> 2", "b: 1 -> absent"])
+        steps.nothing_differed((2, ["a: 1 -> 2", "b: 1 -> absent"]))
+    with pytest.raises(FactError):
+        steps.nothing_differed((0, []))
 
 
 SETUP, INSTALL, OWN, DESCRIBED = (

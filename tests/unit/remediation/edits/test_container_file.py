@@ -187,9 +187,7 @@ def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
 @pytest.mark.parametrize(
     ("own", "refused"),
     [
-        ("2\ndenylist\n[all]\nkexec_load errno 1\n", False),
         ("2\nblacklist\n[all]\nkeyctl errno 38\n", True),
-        ("2\nallowlist\n[all]\nread\nwrite\n", True),
         ("2\nwhitelist\n[all]\nread\nkeyctl\n", False),
     ],
 )
