@@ -24,7 +24,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.death import Death, Died, comes_back_wherever_killed
 from tests.doubles.examples import examples
-from tests.doubles.flag import Flag, fail, journal
+from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Docker
 from tests.doubles.on_disk import disk, tmp_path
@@ -515,23 +515,6 @@ def test_rollback_starts_the_containers_that_were_running(it: World) -> None:
     roll_back(it.plan())
     assert it.docker.containers == {"1-database", "2-web"}
     assert it.docker.started == ["1-database", "2-web"]  # one may need the network of an older
-
-
-def test_second_apply_that_fails_is_rolled_back_to_what_it_found(it: World, tmp_path: Path) -> None:
-    """Not what the first one found: somebody was there in between."""
-    it.docker.containers = it.docker.stored = {"1-former"}
-    apply(it.plan())
-    (tmp_path / "here/daemon.json").unlink()
-    for each in (tmp_path / "root", tmp_path / "root/image"):
-        (each / OURS).rmdir()
-    it.docker.driver = ""
-    it.docker.start()
-    it.docker.containers, it.docker.stored = {"2-new"}, {"1-former", "2-new"}
-    second = it.plan()
-    fails = Step(Flag("fails", on_apply=fail), second.steps[0].on)
-    with naming(RemediationError, "no"):
-        apply(replace(second, steps=[*second.steps, fails]))
-    assert it.docker.containers == {"2-new"}
 
 
 def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:

@@ -113,14 +113,6 @@ def test_entry_life_follows_the_kinds_of_its_lines(
         assert alone == (Life.APPLIED if entry.complete else Life.INTERRUPTED)
 
 
-def test_entries_list_a_new_entry_after_the_open_ones(tmp_path: Path) -> None:
-    it = journal(tmp_path)
-    it.record(BEFORE)
-    it.rolled_back(["one"], last=False, ended=False)
-    it.record(BEFORE[:1])
-    assert [entry.action for entry in journal(tmp_path).entries()] == ["two", "one"]
-
-
 @dataclass(frozen=True)
 class Image:
     """Bytes and texts, wherever an image may have them."""
@@ -167,14 +159,6 @@ def test_record_stores_a_large_content_once_beside_the_journal(tmp_path: Path) -
     assert stored.read_bytes() == LARGE
     assert len((tmp_path / "journal/journal.jsonl").read_bytes()) < 1500
     assert lines(tmp_path)[0]["state"]["content"] == {"sha256": stored.name, "size": len(LARGE)}
-
-
-def test_record_replaces_half_a_content_that_was_left_behind(tmp_path: Path) -> None:
-    stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
-    stored.parent.mkdir(parents=True)
-    stored.write_bytes(LARGE[:100])
-    journal(tmp_path).record([("one", Place.NODE, FileState("file", LARGE))])
-    assert first(journal(tmp_path), FileState) == FileState("file", LARGE)
 
 
 def test_journal_files_are_readable_by_root_only(tmp_path: Path) -> None:

@@ -361,27 +361,6 @@ def test_rollback_and_apply_of_an_entry_with_another_path_are_refused(tmp_path: 
     assert not (tmp_path / "then/script").exists()
 
 
-def test_rollback_with_an_unreadable_image_of_the_start_keeps_its_results(tmp_path: Path) -> None:
-    class Container(Local):
-        machine = "container 950"
-
-    def cannot_say() -> bool:
-        raise FactError("its before-image is damaged")
-
-    ran: list[str] = []
-    one = Flag("one")
-    then = (Consequence("Docker as before", "Docker as before", lambda _: ran.append("it")),)
-    it = Plan(
-        [Step(one, Container(), then, place=Place.CONTAINER)],
-        journal(tmp_path),
-        stopped_by_rollback=cannot_say,
-    )
-    apply(it)
-    with naming(RollbackFailed, "its before-image is damaged"):
-        roll_back(it)
-    assert (one.value, ran) == ("old", ["it", "it"])
-
-
 def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     class Irreversible(Flag):
         def require_reversible(self, _: Transport) -> None:
