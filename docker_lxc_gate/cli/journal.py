@@ -106,11 +106,11 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool, for
             raise UsageError(f"name the actions to keep, or give --all: {_quoted(ids)}")
         by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
         named = [by_title.get(each, each) for each in actions]
-        if unknown := [each for each in named if each not in entries]:
-            there = f"; there are: {_quoted(ids)}" if ids else ""
+        if ids and (unknown := [each for each in named if each not in entries]):
             raise UsageError(
                 f"{the_journal.path} on {the_journal.machine} holds nothing of container "
-                f"{aim.ctid} that is to be rolled back under the name {unknown[0]!r}{there}"
+                f"{aim.ctid} that is to be rolled back under the name {unknown[0]!r}; there are: "
+                f"{_quoted(ids)}"
             )
         chosen = [entry for entry in entries.values() if every or entry.action in named]
         consent([_stays(the_journal, entry) for entry in chosen], yes=yes)
