@@ -246,7 +246,7 @@ FOUND: dict[str, Asked] = {
     "denial_log.running_under": lambda on: denial_log.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,
     "confinement.widening_rules": widened,
-    "journal.lines": lambda on: Journal(on, 950).exported(),
+    "journal.lines": lambda on: Journal(on, 950).entries(),
     "lock.owner": lambda on: Lock.of(on).owner(),
     "root.sudo": lambda on: root.as_root(on, sudo=True).run(["id"]),
 }

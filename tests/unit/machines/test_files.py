@@ -30,7 +30,7 @@ def test_edit_of_a_file_keeps_its_mode_and_sets_the_time(tmp_path: Path, mode: i
         path.chmod(mode)
         os.utime(path, (0, 0))
     before = tmp_path.stat().st_mtime
-    edit(path).apply(ON)
+    edit(path).apply(ON, FileState())
     assert path.stat().st_mtime >= before - 2
     assert not mode or path.stat().st_mode & 0o7777 == mode
 
@@ -42,7 +42,7 @@ def test_edit_of_a_link_is_refused_and_restore_makes_it_again(tmp_path: Path) ->
     assert (state.kind, state.link) == ("link", "elsewhere")
     for other, kind in ((path, "link"), (tmp_path, "directory")):
         with naming(FactError, other, kind):
-            edit(other).apply(ON)
+            edit(other).apply(ON, FileState())
     path.unlink()
     files.restore(ON, str(path), state)
     assert path.readlink() == Path("elsewhere")
@@ -52,7 +52,7 @@ def test_edit_of_a_file_with_an_odd_name_is_rolled_back(tmp_path: Path) -> None:
     path = tmp_path / "-a 'b' $c\n"
     action = edit(path)
     before = action.capture(ON)
-    action.apply(ON)
+    action.apply(ON, before)
     assert path.read_bytes() == b"new\n"
     action.rollback(ON, before)
     assert not path.exists()
@@ -108,7 +108,10 @@ def test_change_of_a_flagged_file_names_the_way_out(tmp_path: Path, listed: str,
     path.write_text("theirs")
     on = fixed(listed.format(path=path, folder=tmp_path))
     state = files.capture(on, str(path))
-    for change in (lambda: edit(path).apply(on), lambda: files.restore(on, str(path), FileState())):
+    for change in (
+        lambda: edit(path).apply(on, state),
+        lambda: files.restore(on, str(path), FileState()),
+    ):
         with naming(FactError, path, flag, f"chattr -{flag[0]}"):
             change()
     assert files.capture(on, str(path)) == state
@@ -117,5 +120,5 @@ def test_change_of_a_flagged_file_names_the_way_out(tmp_path: Path, listed: str,
 def test_change_that_fails_without_a_flag_carries_the_commands_words(tmp_path: Path) -> None:
     for listed in ("--------------e------- {path}\n", ""):
         with pytest.raises(CommandFailed) as raised:
-            edit(tmp_path / "file").apply(fixed(listed))
+            edit(tmp_path / "file").apply(fixed(listed), FileState())
         assert raised.value.result.stderr == b"mv: Operation not permitted"
