@@ -36,8 +36,6 @@ from pytest_bdd import scenarios
 pytestmark = pytest.mark.usefixtures("target")
 scenarios({path!r})
 """
-#: The plan that asks a scenario, too, if the run's plan includes one; the steps set it.
-INCLUDED = pytest.StashKey[str]()
 #: Why a scenario is not asked: a word and a reason; whoever deselects it sets it.
 LEFT_OUT = pytest.StashKey[tuple[Verdict, str]]()
 _BY_HAND = Verdict.NOT_ASKED, "left out by the command line (-k, -m or --deselect)"
@@ -140,7 +138,6 @@ def expected(item: pytest.Item) -> Outcome | None:
         scenario.feature.name,
         requirements_of(item),
         f"{item.nodeid.partition('::')[0]}:{scenario.line_number}",
-        included=item.stash.get(INCLUDED, ""),
     )
 
 

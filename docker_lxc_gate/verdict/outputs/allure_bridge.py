@@ -26,7 +26,7 @@ from msgspec import structs
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
-from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, title_of
 from docker_lxc_gate.verdict.outputs.summary import block
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
@@ -42,29 +42,9 @@ STATUS = {
     Verdict.NOT_COMPLIANT: Status.FAILED,
     Verdict.UNDETERMINED: Status.BROKEN,
 }
-#: Prefixes of private fixtures: other plugins', and pytest-bdd's own.
-_PRIVATE = ("_", "pytestbdd_")
 #: The open step's id in the report, and the number of started steps.
 _OPEN = pytest.StashKey[str]()
 _BEGUN = pytest.StashKey[int]()
-
-
-class Tidy:
-    """Removes pytest's internal fixtures from the report's set-up and clean-up."""
-
-    @allure_commons.hookimpl(tryfirst=True)
-    def report_container(self, container: Any) -> None:
-        """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
-        befores, afters = (filter(_tells, each) for each in (container.befores, container.afters))
-        container.befores = [each for each in befores if not each.name.startswith(_PRIVATE)]
-        container.afters = [each for each in afters if not each.name.endswith("<lambda>")]
-        for each in container.afters:
-            each.name = each.name.partition("::")[0]
-
-
-def _tells(fixture: Any) -> bool:
-    """Whether a reader learns anything from a fixture of the report."""
-    return bool(fixture.attachments or fixture.steps or fixture.status != Status.PASSED)
 
 
 class MaskedFiles(AllureFileLogger):
@@ -105,13 +85,11 @@ def _masked(value: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Clean and mask Allure's files."""
+    """Mask Allure's files."""
     if not _allure(config):
         return
-    plugins, tidy = allure_commons.plugin_manager, Tidy()
-    plugins.register(tidy)
-    config.add_cleanup(lambda: plugins.unregister(tidy))
-    for each in [each for each in plugins.get_plugins() if type(each) is AllureFileLogger]:
+    plugins = allure_commons.plugin_manager.get_plugins()
+    for each in [each for each in plugins if type(each) is AllureFileLogger]:
         masked: Any = MaskedFiles(config.option.allure_report_dir)  # type: ignore[no-untyped-call]
         _exchange(each, masked)
         config.add_cleanup(partial(_exchange, masked, each))  # Allure unregisters its own
@@ -212,8 +190,11 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Name the scenario even if its set-up fails, outside Allure's wrapper, which names it, too."""
     scenario = scenario_of(item)
-    if scenario and _allure(item.config):
-        _parametrize(item)
+    if scenario and (reporter := _allure(item.config)):
+        # By default a parameter is the repr of an object: a target with all of its keys.
+        params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        its = (Parameter(name, value=str(value)) for name, value in params.items())
+        reporter.get_test(None).parameters += its
     try:
         yield
     finally:
@@ -260,23 +241,6 @@ def _attached(part: Any) -> Iterator[str]:
         yield from _attached(step)
 
 
-def _parametrize(item: pytest.Item) -> None:
-    """Identify the target by host and ctid, so that a history is of one container.
-
-    pytest's own parameters are objects, whose text may change between runs, so Allure would take
-    every run for another scenario.
-    """
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    shown = example_of(item)
-    for value in params.values():
-        names = (name for name in ("host", "ctid") if hasattr(value, name))
-        shown |= {name: str(getattr(value, name)) for name in names}
-    _allure(item.config).get_test(None).parameters += [
-        *(Parameter(name, value="", excluded=True, mode="hidden") for name in params),
-        *(Parameter(name, value=value) for name, value in shown.items()),
-    ]
-
-
 def _clauses(requirements: Sequence[str]) -> list[str]:
     """Return the clauses by which the report groups."""
     return [f"{each} {CATALOGUE[each]}" for each in requirements]
@@ -290,7 +254,6 @@ def not_asked(outcome: Outcome, ended: datetime, *, several: bool) -> dict[str, 
     labels += [("tag", each) for each in outcome.requirements]
     return {
         "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
-        "historyId": key,
         "name": f"{outcome.title} [{outcome.target}]" if several else outcome.title,
         "status": Status.SKIPPED,
         "statusDetails": {"message": f"{outcome.verdict}: {outcome.cause}"},

@@ -194,7 +194,8 @@ def test_file_that_is_one_of_the_runs_by_another_name_is_refused(toy: Toy, name:
     ("options", "why"),
     [
         (["--metrics", "new/gate.prom"], "it cannot be written"),
-        (["--metrics", "features"], "it cannot be written"),
+        (["--metrics", "features"], "it is no regular file"),
+        (["--junit-xml", "/dev/stdout"], "it is no regular file"),
         (["--metrics", "reports/.lock"], "it is another file of the run"),
         (["--metrics", "reports/junit.xml"], "it is another file of the run"),
         (["--metrics", "gate.txt"], "it does not end in .prom"),
