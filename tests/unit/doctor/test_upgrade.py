@@ -6,7 +6,7 @@ import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from docker_lxc_gate.doctor.guest_reads import OWN_APPARMOR, SETTINGS
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, ONLY, PAIRS, Pair
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, ONLY, PAIRS
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS, IPTABLES, KERNEL_HAS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
@@ -329,20 +329,6 @@ def test_every_row_of_the_table_is_shown_by_a_test() -> None:
     rows = {named for *_, named in (*BREAKS, *SAID, *BY_CONFIG)}
     rows |= {"upgrade-fuse-overlayfs-entries", "upgrade-lxc-7-keys"}
     assert {each.id for each in PAIRS} <= rows
-
-
-def test_row_says_what_fixes_it() -> None:
-    assert all(pair.fixed or pair.otherwise for pair in PAIRS)
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
-def test_fixed_version_of_a_row_is_not_a_broken_one(pair: Pair) -> None:
-    broken = {(side.where, each) for side in pair.broken for each in side.versions}
-    for side in pair.fixed:
-        for fixed in side.versions:
-            for where, each in broken:
-                same = (where, each.package) == (side.where, fixed.package)
-                assert not (same and is_within(fixed.since or "0", each.since, each.before))
 
 
 def test_ranges_of_the_table_go_forward_and_are_of_packages_that_are_asked_for() -> None:
