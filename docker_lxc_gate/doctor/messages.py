@@ -55,8 +55,6 @@ class Message(Row, frozen=True):
     fix: str = ""
     vague: bool = False
     refused: tuple[_Text, ...] = ()
-    takes: tuple[_Text, ...] = ()
-    leaves: str = ""
 
     @property
     def means(self) -> Problem:
