@@ -27,8 +27,8 @@ from docker_lxc_gate.machines.result import CommandResult
 _DOWN = 3
 _UNIT = ("LoadState", "ActiveState", "Result", "ExecStart")
 _NUMBER = "[0-9]{1,10}"
-#: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
-_LONGEST, _MOST = 2000, 1000
+#: Of a message that a guest chose, so much is looked at (characters).
+_LONGEST = 2000
 #: A node has no more devices of these kinds.
 _MOST_DEVICES = 100
 #: So many volumes are looked at, and so many of nobody's are named.
@@ -227,14 +227,6 @@ def _volumes(result: CommandResult) -> Volumes:
     found = [_VOLUME.fullmatch(line) for line in lines]
     owned = (Owned(int(m[1]), int(m[2]), m[3] == "yes", m[4]) for m in found if m)
     return Volumes(tuple(owned), int(number[1]) > _MOST_VOLUMES)
-
-
-def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
-    """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
-    return Read(
-        script("docker_messages", *patterns),
-        lambda said: tuple(line[:_LONGEST] for line in told(said).text.splitlines()[:_MOST]),
-    )
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
