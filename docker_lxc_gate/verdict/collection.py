@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 #: What a wrapper of pytest_cmdline_main is: it sees the exit code, and returns one.
 ExitCodes = Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]
-_EXAMPLE = "_pytest_bdd_example"
 #: A step asks for its fixtures when it runs; what is to be parametrised must be known before.
 _MODULE = """
 import pytest
@@ -119,22 +118,21 @@ def requirements_of(item: pytest.Item) -> tuple[str, ...]:
 
 
 def scenario_of(item: pytest.Item) -> Scenario | None:
-    """Return the scenario an item stands for, its example filled in; None for other tests."""
+    """Return the scenario an item stands for; None for other tests."""
     if not isinstance(item, pytest.Function) or not isinstance(item.parent, FeatureFile):
         return None
-    return scenario_wrapper_template_registry[item.obj].render(example_of(item))
+    return scenario_wrapper_template_registry[item.obj].render({})
 
 
 def expected(item: pytest.Item) -> Outcome | None:
     """Return what is known of a scenario before it runs; None for other tests."""
     if (scenario := scenario_of(item)) is None:
         return None
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     return Outcome(
         item.nodeid,
-        title_of(item, scenario),
+        scenario.name,
         next((t.removeprefix(IDENTITY) for t in scenario.tags if t.startswith(IDENTITY)), ""),
-        str(params.get("target", "")),
+        target_of(item),
         scenario.feature.name,
         requirements_of(item),
         f"{item.nodeid.partition('::')[0]}:{scenario.line_number}",
@@ -148,19 +146,9 @@ def left_out(item: pytest.Item) -> Outcome | None:
     return outcome and structs.replace(outcome, verdict=verdict, code=HOLDS, cause=why)
 
 
-def title_of(item: pytest.Item, scenario: Scenario, *, several: bool = False) -> str:
-    """Return what a reader calls a scenario; ``several``: of targets, which it then names."""
-    apart = [*example_of(item).values()]
-    if several and hasattr(item, "callspec"):
-        apart.insert(0, str(item.callspec.params.get("target", "")))
-    return f"{scenario.name} [{'-'.join(apart)}]" if apart else scenario.name
-
-
-def example_of(item: pytest.Item) -> dict[str, str]:
-    """Return the row of an outline's examples that an item runs; empty for a plain scenario."""
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    row: dict[str, str] = params.get(_EXAMPLE, {})
-    return row
+def target_of(item: pytest.Item) -> str:
+    """Return the name of an item's target; empty if it has none."""
+    return str(item.callspec.params.get("target", "")) if hasattr(item, "callspec") else ""
 
 
 def _walk(root: Path, skipped: list[str]) -> Iterator[Path]:

@@ -26,7 +26,7 @@ from msgspec import structs
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
-from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, target_of
 from docker_lxc_gate.verdict.outputs.summary import block
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
@@ -190,11 +190,9 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Name the scenario even if its set-up fails, outside Allure's wrapper, which names it, too."""
     scenario = scenario_of(item)
-    if scenario and (reporter := _allure(item.config)):
-        # By default a parameter is the repr of an object: a target with all of its keys.
-        params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        its = (Parameter(name, value=str(value)) for name, value in params.items())
-        reporter.get_test(None).parameters += its
+    if scenario and (reporter := _allure(item.config)) and (target := target_of(item)):
+        # By default it is the repr of the target, with all of its keys.
+        reporter.get_test(None).parameters.append(Parameter("target", value=target))
     try:
         yield
     finally:
@@ -268,7 +266,8 @@ def _describe(item: pytest.Item, scenario: Scenario) -> None:
     clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
     dynamic: Any = allure.dynamic  # untyped
     gate = item.config.pluginmanager.get_plugin("gate-session")
-    dynamic.title(title_of(item, scenario, several=bool(gate and gate.screen.several)))
+    target = target_of(item) if gate and gate.screen.several else ""
+    dynamic.title(f"{scenario.name} [{target}]" if target else scenario.name)
     dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
     dynamic.feature(scenario.feature.name)
     dynamic.suite(scenario.feature.name)

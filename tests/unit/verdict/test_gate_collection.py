@@ -71,12 +71,7 @@ def test_catalogue_is_that_of_the_plan() -> None:
         ("@id:x\nFeature: X\n Scenario: Y\n  Then all is well", 1, "@id:x: "),
         ("Feature: X\n @id:Two_words\n Scenario: Y\n  Then all is well", 2, "@id:Two_words: "),
         ("Feature: X\n Rule: R\n  @wip\n  Scenario: Y\n   Then all is well", 3, "@wip: "),
-        (
-            'Feature: X\n Scenario Outline: Y\n  Then it is "<v>"\n @node\n Examples:\n |v|\n |1|',
-            4,
-            "@node: ",
-        ),
-        ('Feature: X\n Scenario Outline: Y\n  Then the value is "<v>"', 2, '"Y" has no examples'),
+        ('Feature: X\n Scenario Outline: Y\n  Then the value is "<v>"', 2, '"Y" is an outline'),
         ("Feature: X\n Scenario: Y\n  Given a target\n  When a skip in a When", 2, '"Y" has no T'),
         (
             "Feature: X\n Scenario: Y\n  Then all is well\n Scenario: Y\n  Then all is well",
@@ -106,15 +101,6 @@ def test_gate_with_a_bad_feature_is_a_usage_error(toy: Toy) -> None:
     seen.stderr.fnmatch_lines(["ERROR: *features/bad.feature:2: @wip: the tags are *"])
     seen.stderr.no_fnmatch_line("*Traceback*")
     assert toy.run("features/good.feature").ret == 0
-
-
-def test_title_of_a_row_says_what_tells_it_apart(toy: Toy) -> None:
-    toy.text(
-        'Feature: X\n Scenario Outline: Row\n  Then the value is "<v>"\n'
-        " Examples:\n |v|\n |help|\n |hello|"
-    )
-    toy.run()
-    assert {each["name"] for each in toy.results()} == {"Row [help]", "Row [hello]"}
 
 
 def test_gate_leaves_other_tests_as_they_are(toy: Toy) -> None:
