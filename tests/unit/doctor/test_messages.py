@@ -179,12 +179,6 @@ def test_sign_of_the_innermost_refusal_counts_without_a_literal(text: str, probl
     assert [each.id for each in found.problems] == [problem]
 
 
-def test_table_has_a_text_once_and_only_problems_that_exist() -> None:
-    texts = [each.text for each in (*MESSAGES, *SIGNS)]
-    assert len(texts) == len(set(texts))
-    assert all(each.means for each in (*MESSAGES, *SIGNS))
-
-
 def test_message_that_keeps_a_docker_container_from_starting_is_a_problem() -> None:
     found = diagnosis({guest_reads.CONTAINERS: container(Error=RLIMIT)})
     assert problems(found) == ["rlimit-refused"]
