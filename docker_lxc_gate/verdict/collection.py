@@ -19,13 +19,18 @@ import pytest
 from msgspec import structs
 from pytest_bdd.scenario import scenario_wrapper_template_registry
 
-from docker_lxc_gate.verdict.lint import IDENTITY, REQUIREMENT, TAGS, problems
+from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict.record import HOLDS, Outcome, Verdict
 from docker_lxc_gate.verdict.requirements import in_order
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario
 
+#: The tags that are not requirements, and their meaning.
+TAGS = table("docker_lxc_gate.verdict", "tags", dict[str, str])
+REQUIREMENT = "req:"
+#: ``@id:driver`` is a scenario's name for programs: the faults use it, so a title may change.
+IDENTITY = "id:"
 #: What a wrapper of pytest_cmdline_main is: it sees the exit code, and returns one.
 ExitCodes = Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]
 #: A step asks for its fixtures when it runs; what is to be parametrised must be known before.
@@ -70,13 +75,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FeatureFil
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks, and refuse tags that mean nothing before anything runs."""
+    """Register the marks."""
     for name, meaning in TAGS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", "req(id): the scenario judges this requirement")
-    asked = (Path(os.path.relpath(path)) for path in feature_files(config))
-    if wrong := [problem for path in asked for problem in problems(path)]:
-        raise pytest.UsageError("\n".join(wrong))
 
 
 @pytest.hookimpl(tryfirst=True)
