@@ -196,13 +196,6 @@ def _describe(results: Path, run: record.Run) -> None:
         facts |= {f"{key}{on}": value for key, value in target.facts.items()}
     lines = (f"{_escaped(key, ' :=')}={_escaped(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
-    executor = {
-        "name": "docker-lxc-gate",
-        "type": "local",
-        "buildName": run.began.strftime("%Y-%m-%d %H:%M UTC"),
-        "reportName": "Docker in unprivileged LXC",
-    }
-    _write(results / "executor.json", json.dumps(executor))
     for each in run.scenarios:
         if not each.asked:
             result = allure_bridge.not_asked(each, run.ended, several=several)

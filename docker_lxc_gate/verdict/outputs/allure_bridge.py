@@ -42,9 +42,8 @@ STATUS = {
     Verdict.NOT_COMPLIANT: Status.FAILED,
     Verdict.UNDETERMINED: Status.BROKEN,
 }
-#: The open step's id in the report, and the number of started steps.
+#: The open step's id in the report.
 _OPEN = pytest.StashKey[str]()
-_BEGUN = pytest.StashKey[int]()
 
 
 class MaskedFiles(AllureFileLogger):
@@ -106,17 +105,6 @@ def _allure(config: pytest.Config) -> Any:
     return listener and listener.allure_logger
 
 
-def _start(reporter: Any, step: Step) -> str:
-    key = str(uuid.uuid4())
-    reporter.start_step(None, key, TestStepResult(name=f"{step.keyword} {step.name}", start=_now()))
-    return key
-
-
-def _stop(reporter: Any, key: str, status: str, cause: str = "") -> None:
-    details = StatusDetails(message=cause) if cause else None
-    reporter.stop_step(key, stop=_now(), status=status, statusDetails=details)
-
-
 def _now() -> int:
     return int(time.time() * 1000)
 
@@ -124,9 +112,10 @@ def _now() -> int:
 def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
     """Open a step."""
     item = request.node
-    item.stash[_BEGUN] = item.stash.get(_BEGUN, 0) + 1
     if reporter := _allure(item.config):
-        item.stash[_OPEN] = _start(reporter, step)
+        item.stash[_OPEN] = key = str(uuid.uuid4())
+        name = f"{step.keyword} {step.name}"
+        reporter.start_step(None, key, TestStepResult(name=name, start=_now()))
         if step.datatable:
             rows = "\n".join(",".join(map(str, row)) for row in step.datatable.raw())
             allure.attach(rows, "table", allure.attachment_type.CSV)
@@ -145,19 +134,17 @@ def pytest_bdd_step_error(request: pytest.FixtureRequest, exception: Exception) 
     _close(request.node, STATUS[judgement.verdict], judgement.cause)
 
 
-def pytest_bdd_after_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
-    """Close a skipped step, for which there is no hook, and show the steps that never ran."""
-    item = request.node
-    _close(item, Status.SKIPPED)
-    if reporter := _allure(item.config):
-        for step in scenario.steps[item.stash.get(_BEGUN, 0) :]:
-            _stop(reporter, _start(reporter, step), Status.SKIPPED)
+def pytest_bdd_after_scenario(request: pytest.FixtureRequest) -> None:
+    """Close a skipped step, for which there is no hook."""
+    _close(request.node, Status.SKIPPED)
 
 
 def _close(item: pytest.Item, status: str, cause: str = "") -> None:
     _attach(item)
     if _OPEN in item.stash:
-        _stop(_allure(item.config), item.stash[_OPEN], status, cause)
+        details = StatusDetails(message=cause) if cause else None
+        how: dict[str, Any] = {"stop": _now(), "status": status, "statusDetails": details}
+        _allure(item.config).stop_step(item.stash[_OPEN], **how)
         del item.stash[_OPEN]
 
 

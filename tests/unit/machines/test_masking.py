@@ -89,11 +89,6 @@ def test_mask_of_the_ends_of_many_keys_shows_no_line_of_one(key: str, more: int)
         assert _LINE not in shows
 
 
-def test_mask_of_a_bounded_text_leaves_it_as_it_is() -> None:
-    text = bounded(f"token={_LINE}\n" * 1000)
-    assert bounded(text) == text
-
-
 def test_mask_of_a_key_without_its_beginning_stars_its_lines_alone() -> None:
     assert mask(_KEY[200:]) == f"{STARS}-----END RSA PRIVATE KEY-----\n"
     for text in ("no -----END PRIVATE KEY-----", "a: b\n-----END PRIVATE KEY-----\n"):
