@@ -8,9 +8,7 @@ no mark: :mod:`proof.faults.scenarios` reads it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Generator, Iterator
-from fnmatch import fnmatch
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -103,9 +101,9 @@ def feature_files(config: pytest.Config) -> tuple[Path, ...]:
     """Return the feature files that the command line asks for; none means: not a gate run."""
     if _FILES not in config.stash:
         roots = [config.invocation_params.dir / arg.split("::")[0] for arg in config.args]
-        skipped = config.getini("norecursedirs")
-        found = {path for root in roots for path in _walk(root, skipped)}
-        config.stash[_FILES] = tuple(sorted(found))
+        files = {root for root in roots if root.suffix == ".feature" and root.is_file()}
+        files.update(path for root in roots for path in root.rglob("*.feature"))
+        config.stash[_FILES] = tuple(sorted(files))
     return config.stash[_FILES]
 
 
@@ -151,11 +149,3 @@ def left_out(item: pytest.Item) -> Outcome | None:
 def target_of(item: pytest.Item) -> str:
     """Return the name of an item's target; empty if it has none."""
     return str(item.callspec.params.get("target", "")) if hasattr(item, "callspec") else ""
-
-
-def _walk(root: Path, skipped: list[str]) -> Iterator[Path]:
-    if root.is_file() and root.suffix == ".feature":
-        yield root
-    for directory, names, files in os.walk(root):
-        names[:] = [name for name in names if not any(fnmatch(name, no) for no in skipped)]
-        yield from (Path(directory, name) for name in files if name.endswith(".feature"))
