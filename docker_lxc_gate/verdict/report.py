@@ -82,7 +82,7 @@ def _require_writable(option: str, path: Path, taken: Collection[Path]) -> None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.resolve() in taken:
         why = "it is another file of the run"
-    elif path.is_symlink() or (path.exists() and not path.is_file()):  # /dev/stdout is a link
+    elif (path.is_symlink() and not metric) or (path.exists() and not path.is_file()):
         why = "it is no regular file"
     elif not os.access(path if path.exists() else path.parent, os.W_OK):
         why = "it cannot be written"
