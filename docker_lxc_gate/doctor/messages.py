@@ -27,7 +27,7 @@ _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
 MOST, _AROUND = 1 << 20, 160
 #: Of what Docker said so many lines are looked at, and of each so much (characters).
-_MOST_LINES, _LONGEST = 1000, 2000
+_MOST_LINES, _LONGEST = 5000, 2000
 #: Where a terminal broke a line.
 _BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 #: A terminal's commands, as such and as ``cat -v`` and syslog write them.

@@ -4,6 +4,7 @@ import json
 import re
 import time
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from docker_lxc_gate.doctor import guest_reads, messages
 from docker_lxc_gate.doctor.messages import MESSAGES, SIGNS, Message
 from docker_lxc_gate.lint.finding import Severity
 from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import LIMIT, Local
 from tests.doubles.patient import DOWN, advice, container, diagnosis, problems
 from tests.doubles.samples import sample
 
@@ -125,6 +127,19 @@ def test_line_around_a_message_is_searched_for_as_far_as_it_is_shown() -> None:
     ):
         text = Watched(f"a\n{before}X{after}\nc")
         assert messages._around(text, 2 + len(before), 3 + len(before)) == shown
+
+
+def test_messages_of_a_docker_that_says_much_fit_in_a_look_and_end_with_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = f"yes 'level=info {'x' * 3000}' | head -n 5000; echo '{RLIMIT}'"
+    for name, script in (("systemctl", "echo 1a2b"), ("journalctl", loud)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    result = Local().run(messages.READ.argv)
+    assert len(result.stdout) < LIMIT
+    assert messages.READ.parse(result) == (RLIMIT,)
 
 
 def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> None:
