@@ -47,14 +47,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items, asked, why)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Note the plan that asks a scenario, too."""
-    plan = _plan_of(item)
-    alone = len(item.config.stash[machines.TARGETS]) == 1
-    if plan and plan.includes and alone and _is_of(item, plan.asked):
-        item.stash[collection.INCLUDED] = plan.includes
-
-
 def _plan_of(item: pytest.Item) -> PlanFile | None:
     target = machines.target_of(item)
     return plan_file.find(target.plan) if target else None

@@ -58,13 +58,10 @@ class Answers:
     ``otherwise`` says why a read that is not among them has no answer.
     """
 
-    def __init__(self, found: Mapping[Read[Any], object], otherwise: str = _NOT_ASKED) -> None:
+    def __init__(
+        self, found: Mapping[Read[Any], object], otherwise: str = "it was not asked"
+    ) -> None:
         self._found, self._otherwise = found, otherwise
-
-    def __or__(self, more: Answers) -> Answers:
-        """Return these answers, and those of the same machine to further reads."""
-        why = more._otherwise if self._otherwise == _NOT_ASKED else self._otherwise
-        return Answers({**self._found, **more._found}, why)
 
     def of(self, read: Read[T]) -> T:
         """Return the fact that a read found; raises RemediationError if it found none."""
