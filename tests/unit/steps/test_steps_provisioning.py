@@ -107,6 +107,8 @@ def test_container_is_restarted_is_shut_down_started_and_booted() -> None:
         shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
         start=lambda ctid: done.append(f"start {ctid}"),
     )
-    of_target.container_is_restarted(found, inside, 950)
+    proved = {"runs"}
+    of_target.container_is_restarted(found, inside, 950, proved)
+    assert proved == set()
     assert done == ["shutdown 950", "start 950"]
     assert inside.ran == [BOOTED]
