@@ -148,6 +148,7 @@ _LINES = {
     "volume": patterns.compile(rf"(?P<key>{_NAME}) (?P<value>{_NAME})"),
     "network": patterns.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})"),
     "state": patterns.compile(rf"/?(?P<key>{_NAME}) (?P<value>[\w :.+-]{{1,120}})"),
+    "settings": patterns.compile(rf"/?(?P<key>{_NAME}) (?P<value>[0-9a-f]{{16}})"),
 }
 _TIMEOUT = 360.0
 
@@ -156,9 +157,9 @@ _TIMEOUT = 360.0
 def record(inside: Transport) -> dict[str, str]:
     """Return Docker's containers, images, volumes and networks, and its processes.
 
-    These are ``docker KIND NAME`` with ids; ``process NAME`` with pid, start (microseconds since
-    the node's boot) and state, or with the start time of a Docker container. Raises FactError if
-    Docker runs, but a listing failed or cannot be read.
+    These are ``docker KIND NAME`` with ids, or with a hash of its settings; ``process NAME`` with
+    pid, start (microseconds since the node's boot) and state, or with the start time of a Docker
+    container. Raises FactError if Docker runs, but a listing failed or cannot be read.
     """
     answer = inside.look(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
     parts = dict(part.partition("\n")[::2] for part in ("\n" + answer.text).split("\n== ")[1:])

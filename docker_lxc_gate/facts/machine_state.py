@@ -31,7 +31,7 @@ _TIMEOUT, _LONGEST = 600.0, 128 << 20
 
 
 class _Exempt(Row, frozen=True):
-    """Facts that may differ after a change and its exact rollback, by their keys, and why."""
+    """Facts that may differ, by their keys, and why."""
 
     keys: tuple[str, ...]
     reason: str
@@ -44,20 +44,34 @@ class _Table(Row, frozen=True):
     units: str
     never_empty: tuple[str, ...]
     may_be_empty: tuple[str, ...]
+    not_compared: tuple[str, ...]
     written_at_start: tuple[str, ...]
+    by_itself: dict[str, tuple[_Exempt, ...]]
     may_differ: dict[str, tuple[_Exempt, ...]]
 
 
 _TABLE = table("docker_lxc_gate.facts", "machine_state", _Table)
 MAY_DIFFER = _TABLE.may_differ
 _ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
-_EXEMPT = [
-    (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
-    for place, rows in MAY_DIFFER.items()
-    for row in rows
-]
-_LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
 
+
+def _reasons(table: dict[str, tuple[_Exempt, ...]]) -> list[tuple[str, str]]:
+    """Return a pattern of whole keys for each row, and its reason."""
+    return [
+        (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
+        for place, rows in table.items()
+        for row in rows
+    ]
+
+
+_EXEMPT = _reasons(MAY_DIFFER)
+_LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
+_BY_ITSELF = patterns.compile("|".join(pattern for pattern, _ in _reasons(_TABLE.by_itself)))
+#: What no comparison looks at, in words.
+NOT_COMPARED = _TABLE.not_compared
+
+#: Files that no plan writes again.
+_OF_PROGRAMS = patterns.compile(r"(node: |container: )?file /(boot|usr/(bin|sbin|lib|libexec))/")
 #: Files that are written again, and of which the content is compared, but not the time.
 WRITTEN_AT_START = patterns.compile("|".join(_TABLE.written_at_start))
 
@@ -66,7 +80,7 @@ WRITTEN_AT_START = patterns.compile("|".join(_TABLE.written_at_start))
 def record(on: Transport) -> dict[str, str]:
     """Return the state of a machine, one fact a key, in words for a reader.
 
-    A file's fact ends in ``| time inode``. :func:`comparable_after_rollback` removes what may
+    A file's fact ends in ``| time inode ctime``. :func:`comparable_after_rollback` removes what may
     differ. Raises FactError if a part could not be read: a comparison would prove nothing.
     """
     argv = ["sh", "-c", _SCRIPT, "witness", _TABLE.hashed, _TABLE.all, _TABLE.units, *_PROGRAMS]
@@ -93,7 +107,7 @@ def record(on: Transport) -> dict[str, str]:
         ],
         "attributes of": _attributes(parts["attributes"]),
     }
-    for kind in (*_TABLE.never_empty[2:], *_TABLE.may_be_empty[1:]):
+    for kind in parts.keys() - {"files", "content", "attributes"}:
         rows["flags of" if kind == "flags" else kind] = _rows(parts[kind])
     found: dict[str, list[str]] = {}
     for kind, of_kind in rows.items():
@@ -134,6 +148,7 @@ def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     if not any(key.startswith("policy ") for key in node):  # a container may not see it
         raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be read")
     return {
+        **_cgroup(runtime.node, ctid),
         **{f"node: {key}": fact for key, fact in node.items()},
         **{f"container: {key}": fact for key, fact in container.items()},
         "configuration": text.decode(errors="replace"),
@@ -143,21 +158,44 @@ def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     }
 
 
+def _cgroup(node: Transport, ctid: int) -> dict[str, str]:
+    """Return the settings of a container's cgroup, which the node alone sees."""
+    places = (f"/sys/fs/cgroup/lxc/{ctid}", f"/sys/fs/cgroup/lxc.payload.{ctid}")
+    files = ("-maxdepth", "1", "-type", "f", "-perm", "-600")
+    said = node.look(["find", *places, *files, "-exec", "grep", "-sH", "", "{}", "+"]).text
+    found: dict[str, str] = {}
+    for name, value in patterns.findall(r"(?m)^/sys/fs/cgroup/[^:\n]*/([^/:\n]+):(.*)$", said):
+        key = f"node: cgroup {name}"
+        found[key] = f"{found[key]}; {value}" if key in found else value
+    return found or {"node: cgroup not seen": f"{' and '.join(places)} cannot be read"}
+
+
 def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that a read-only run must not change, inodes included.
 
-    Files that the machine writes all the time are left out: below /var only dpkg's status counts.
+    A file's ctime tells of each change, also of one that keeps size and time; where its content is
+    known, nothing more is asked. Left out is what the machine writes all the time: of files below
+    /var only dpkg's status counts.
     """
-    volatile = patterns.compile(r"(node|container): (file /var/|active |mount )")
     kept = {f"{machine}: file /var/lib/dpkg/status" for machine in ("node", "container")}
-    return {key: fact for key, fact in state.items() if key in kept or not volatile.match(key)}
+    return {
+        key: _without_ctime(fact) if key.replace("file ", "content of ", 1) in state else fact
+        for key, fact in state.items()
+        if key in kept or not _BY_ITSELF.fullmatch(key)
+    }
+
+
+def _without_ctime(fact: str) -> str:
+    facts, bar, times = fact.rpartition("|")
+    return facts + bar + " ".join(times.split()[:2])
 
 
 def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that must be equal after a change and its rollback.
 
     Inodes are left out, because rollback writes a new file. So are times of directories, whose
-    entries are compared themselves, and everything in ``machine_state.toml``.
+    entries are compared themselves, and everything in ``machine_state.toml``. Of programs, whose
+    content is not read, the ctime counts.
     """
     return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.fullmatch(key)}
 
@@ -183,7 +221,8 @@ def _stable(key: str, fact: str) -> str:
         return facts
     if facts.startswith("d"):  # its size, too
         return " ".join(facts.split()[:3])
-    return f"{facts} {time_and_inode.partition(' ')[0]}"
+    time, _, ctime = (*time_and_inode.split(), "", "")[:3]
+    return f"{facts} {time} {ctime if _OF_PROGRAMS.match(key) else ''}".rstrip()
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -203,6 +242,12 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
             f"{not_seen(before) or not_seen(after)}"
         )
     return [f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in keys]
+
+
+def kinds(state: dict[str, str]) -> str:
+    """Return how many facts of each kind a state has, for a reader."""
+    found = Counter(patterns.sub("^(node|container): ", "", key).split()[0] for key in state)
+    return ", ".join(f"{number} {kind}" for kind, number in found.most_common())
 
 
 def not_seen(state: dict[str, str]) -> str:

@@ -19,3 +19,9 @@ part image docker images -a --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}
 part volume docker volume ls --format '{{.Name}} {{.Driver}}'
 part network docker network ls --no-trunc --format '{{.ID}} {{.Name}}'
 part state sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1"' state "$state"
+# Of a container's settings, which may hold secrets, a hash.
+settings='{{.Name}} {{json .HostConfig}} {{json .Config}} {{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}'
+part settings sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1" |
+    while IFS=" " read -r name all; do
+        printf "%s %.16s\n" "$name" "$(printf %s "$all" | sha256sum)"
+    done' settings "$settings"

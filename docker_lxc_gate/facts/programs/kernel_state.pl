@@ -97,6 +97,33 @@ if (installed("ip")) {
     print "not seen\tip (package iproute2) is not installed\n";
 }
 
+part "route";
+# Routes of the kernel, of a lease and of a router follow the addresses.
+for my $what ("-4 route show table all", "-6 route show table all", "-4 rule show", "-6 rule show") {
+    for (installed("ip") ? said("ip $what") : ()) {
+        next if /\bdev $passing\b|\bproto (?:kernel|dhcp|ra)\b/;
+        print join(" ", substr($what, 1, 1), split), "\tthere\n";
+    }
+}
+part "parameter";
+for my $file ($node ? glob("/sys/module/*/parameters/*") : ()) {
+    my ($module, $name) = $file =~ m{/module/([^/]+)/parameters/([^/]+)$} or next;
+    my $value = (stat $file)[2] & 0400 ? content($file) : undef;
+    printf "%s/%s\t%s\n", $module, $name, join " ", split " ", $value if defined $value;
+}
+part "ipc";
+for my $kind (qw(shm msg sem)) {
+    my (undef, @all) = split /\n/, content("/proc/sysvipc/$kind") // "";
+    my %columns = (shm => [0, 2, 3, 7], msg => [0, 2, 7], sem => [0, 2, 3, 4]);
+    print join(" ", $kind, (split " ")[@{$columns{$kind}}]), "\tthere\n" for @all;
+}
+part "environment";
+/^(\w+)=(.*)/ and print "$1\t", digest($2), "\n" for said("systemctl show-environment");
+part "audit";
+for ($node && installed("auditctl") ? said("auditctl -l") : ()) {
+    print "$1\tloaded\n" if /^(-.*\S)/;
+}
+
 #: The rules of each chain, in their order; Docker's rules have none.
 my (%rules, %dockers, $table, $chain);
 my $host = qr{(?:[0-9]+(?:\.[0-9]+){3}(?:/32)?|[0-9a-f:]*:[0-9a-f:]*(?:/128)?)};

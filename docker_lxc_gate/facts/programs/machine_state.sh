@@ -11,7 +11,7 @@ files=$4 kernel=$5
 processes=$(echo /proc/[0-9]*)
 shift 5  # the rest is find's: what is pruned
 part files
-perl -e "$files" list $all -xdev "$@" -printf '%p\0%y %m %U:%G %s %l|%T@ %i\0' || exit 9
+perl -e "$files" list $all -xdev "$@" -printf '%p\0%y %m %U:%G %s %l|%T@ %i %C@\0' || exit 9
 part content
 perl -e "$files" hash $hashed -xdev "$@" -type f -print0 || exit 9
 part attributes
@@ -22,6 +22,16 @@ else
 fi
 part package
 dpkg-query -W -f '${Package}:${Architecture}\t${db:Status-Abbrev} ${Version}\n' || exit 9
+part mark
+test ! -e /var/lib/apt/extended_states ||
+    awk '/^Package:/ { name = $2 } /^Auto-Installed: 1/ { print name "\tauto" }' /var/lib/apt/extended_states || exit 9
+part diversion
+test ! -e /var/lib/dpkg/diversions || paste - - - </var/lib/dpkg/diversions || exit 9
+part volume
+test ! -d /var/lib/docker/volumes ||
+    find /var/lib/docker/volumes -mindepth 1 -maxdepth 3 -printf '%p\t%y %m %U:%G\n' || exit 9
+part runtime
+find /run -mindepth 1 -maxdepth 1 -printf '%p\t%y %m %U:%G\n' || exit 9
 part policy
 cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
     grep -H . -- */mode */raw_sha256 | sed -E 's|^(.*)\.[0-9]+/mode:|\1\t|;

@@ -29,6 +29,7 @@ LISTED = {
     "volume": "data local\n",
     "network": f"{ONE} bridge\n{TWO} mine\n",
     "state": "/web running since 2026-11-26T21:00:00.5Z\n/db restarted by Docker\n",
+    "settings": "/web 0123456789abcdef\n",
 }
 
 
@@ -47,6 +48,7 @@ def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
         f"docker image sha256:{ONE}": "hello:1, hello:latest",
         f"docker image sha256:{TWO}": "<none>:<none>",
         "docker volume data": "local",
+        "docker settings web": "0123456789abcdef",
         "docker network bridge": ONE,
         "docker network mine": TWO,
         "process of docker container web": "running since 2026-11-26T21:00:00.5Z",

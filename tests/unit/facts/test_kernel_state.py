@@ -44,6 +44,11 @@ GUEST = {
     "sys/class/net/br-0123456789ab/uevent": "DEVTYPE=bridge\nINTERFACE=br-0123456789ab\n",
     "bin/ip": ADDRESSES,
     "bin/nft": RULES,
+    "routes": "default via 192.0.2.1 dev eth0\n10.0.3.0/24 dev eth0 proto kernel src 10.0.3.5\n",
+    "sys/module/printk/parameters/time": "Y\n",
+    "proc/sysvipc/sem": "key semid perms nsems uid gid\n 4660 1 600 5 0 0 0 0 1 1\n",
+    "bin/systemctl": "LANG=C\n",
+    "bin/auditctl": "-w /etc -p wa\n",
 }
 
 
@@ -72,7 +77,9 @@ def state(root: Path, files: dict[str, str | None]) -> dict[str, str]:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
         if path.startswith("bin/"):
-            (root / path).write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+            routes = f'case "$*" in "-4 route"*) exec cat {root}/routes ;; -[46]*) exit ;; esac\n'
+            first = routes if path == "bin/ip" else ""
+            (root / path).write_text(f"#!/bin/sh\n{first}cat <<'END'\n{text}END\n")
             (root / path).chmod(0o755)
         if path.endswith(("/exe", "/ns/user")):
             (root / path).unlink()
@@ -137,6 +144,14 @@ def link(name: str) -> dict[str, str]:
         ({"sys/class/net/eth0/flags": "0x1002\n"}, "link eth0"),
         ({"sys/class/net/eth0/address": "bc:24:11:00:00:02\n"}, "link eth0"),
         ({"bin/ip": ADDRESSES.replace("dynamic ", "")}, "address eth0 inet"),
+        (
+            {"routes": f"{GUEST['routes']}198.51.100.0/24 dev lo\n"},
+            "route 4 198.51.100.0/24 dev lo",
+        ),
+        ({"sys/module/printk/parameters/time": "N\n"}, "parameter printk/time"),
+        ({"proc/sysvipc/sem": "key\n 4661 1 600 5 0 0\n"}, "ipc sem"),
+        ({"bin/systemctl": "LANG=C\nLEFT=1\n"}, "environment LEFT"),
+        ({"bin/auditctl": "-w /etc -p w\n"}, "audit -w /etc"),
         ({"bin/nft": f"{RULES}table inet mine {{\n\tchain x {{\n\t}}\n}}\n"}, "inet mine "),
         ({"bin/nft": RULES.replace("22 accept", "22 drop")}, "firewall inet filter input"),
         ({"bin/nft": re.sub(r"(.*22.*\n)(.*80 a.*\n)", r"\2\1", RULES)}, "inet filter input"),
@@ -191,6 +206,7 @@ def test_kernel_state_of_a_change_names_it_and_nothing_else(
         link("veth0a1b2c3") | link("veth950i0") | link("vethQ7dZxe") | link("fwbr950i0"),
         {"bin/ip": ADDRESSES.replace("3555", "3600").replace("10.0.3.5/", "10.0.3.6/")},
         {"bin/ip": re.sub(".*dynamic.*\n", "", ADDRESSES)},
+        {"routes": "default via 192.0.2.1 dev eth0\n10.0.9.0/24 dev eth0 proto kernel\n"},
         {"bin/nft": f"{RULES}table ip raw {{\n\tchain PREROUTING {{\n\t}}\n}}\n"},
         NFT | {"bin/iptables-save": f"{SAVED}*raw\n:PREROUTING ACCEPT [0:0]\n"},
         {"bin/ip": f"{ADDRESSES}2: eth0 inet6 fd00::9/64 scope global temporary dynamic \\\n"},

@@ -47,7 +47,7 @@ def test_record_of_a_name_with_another_line_separator_keeps_each_fact() -> None:
 
 def test_record_of_a_machine_has_every_part() -> None:
     found = record()
-    assert found["file /etc/link"] == "l 777 0:0 3 a b|12.5 4"
+    assert found["file /etc/link"] == "l 777 0:0 3 a b|12.5 4 9.5"
     assert found["content of /etc/hosts.allow"].startswith("0123")
     assert found["attributes of /etc/hosts.allow"] == "user.x=0x31\nuser.y=0x32"
     assert found["attributes of /etc/link"] == "user.z=0x33"
@@ -90,16 +90,16 @@ def test_record_of_what_cannot_be_seen_is_an_error(said: str, code: int) -> None
         record(said, code)
 
 
-ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3"
+ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3 9.5"
 
 
 @pytest.mark.parametrize(
     ("was", "is_", "differs"),
     [
-        (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.5 99", False),  # put back: another inode
-        (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.6 3", True),
-        (ALLOW, "/etc/hosts.allow\tf 600 0:0 7 |11.5 3", True),
-        (ALLOW, "/etc/hosts.allow\tl 777 0:0 7 elsewhere|11.5 3", True),
+        (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.5 99 8.5", False),  # put back: another inode
+        (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.6 3 9.5", True),
+        (ALLOW, "/etc/hosts.allow\tf 600 0:0 7 |11.5 3 9.5", True),
+        (ALLOW, "/etc/hosts.allow\tl 777 0:0 7 elsewhere|11.5 3 9.5", True),
         (ALLOW, f"{ALLOW}\n/etc/new\tf 644 0:0 0 |1.0 9", True),
         (ALLOW, "", True),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
@@ -194,12 +194,31 @@ def test_comparable_after_rollback_keeps_the_configuration_and_no_process() -> N
         ("node: file /var/lib/dpkg/status", True),
         ("container: file /var/lib/docker/x", False),
         ("node: file /etc/group-", True),
-        ("node: active docker.service", False),
-        ("container: mount /", False),
+        ("node: active docker.service", True),
+        ("node: active systemd-tmpfiles-clean.timer", True),
+        ("node: active systemd-tmpfiles-clean.service", False),
+        ("container: mount /mnt", True),
+        ("container: mount /run/user/0", False),
+        ("node: cgroup memory.high", True),
+        ("node: cgroup memory.peak", False),
     ],
 )
 def test_comparable_after_no_change_keeps_what_a_second_run_must_find(key: str, kept: bool) -> None:
     assert (machine_state.comparable_after_no_change({key: "x"}) == {key: "x"}) is kept
+
+
+def test_comparable_after_no_change_takes_ctime_of_files_whose_content_is_not_known() -> None:
+    state = {
+        "node: file /etc/a": "f 644 0:0 1 |2.5 3 4.5",
+        "node: content of /etc/a": "abc",
+        "node: file /usr/bin/b": "f 755 0:0 1 |2.5 3 4.5",
+    }
+    assert machine_state.comparable_after_no_change(state) == state | {
+        "node: file /etc/a": "f 644 0:0 1 |2.5 3"
+    }
+    rolled_back = machine_state.comparable_after_rollback(state)
+    assert rolled_back["node: file /etc/a"] == "f 644 0:0 1  2.5"
+    assert rolled_back["node: file /usr/bin/b"] == "f 755 0:0 1  2.5 4.5"
 
 
 def test_differences_of_two_records_are_told_both_ways() -> None:
@@ -252,13 +271,22 @@ SHOW = "sh docker-witness"
 DOCKER = "== unit\nId=docker.service\nMainPID=7\nended with 0\n\n== volume\nv local\nended with 0\n"
 
 
+PLACE = "/sys/fs/cgroup/lxc/950"
+CGROUP = (
+    f"find {PLACE} /sys/fs/cgroup/lxc.payload.950 -maxdepth 1 -type f -perm -600 "
+    "-exec grep -sH '' '{}' +"
+)
+
+
 def test_record_target_has_both_machines_and_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"pve1": {"policy x": "enforce", "file /a": "1"}, "container 950": {"file /a": "2"}}
     monkeypatch.setattr(machine_state, "record", lambda on: seen[on.machine])
     node = Machine(
-        {"/etc/pve/lxc/950.conf": "arch: amd64\n"}, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "9\n"}
+        {"/etc/pve/lxc/950.conf": "arch: amd64\n"},
+        {"lxc-info -P /var/lib/lxc -n 950 -p -H": "9\n", CGROUP: f"{PLACE}/memory.high:max\n"},
     )
     assert machine_state.record_target(Both(node), 950) == {
+        "node: cgroup memory.high": "max",
         "node: policy x": "enforce",
         "node: file /a": "1",
         "container: file /a": "2",
@@ -304,7 +332,9 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     parts = looked.text.split("\n== ")
     assert parts[2].startswith("flags\n")
     files, content = parts[1], parts[3]
-    assert re.search(rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+$", files, re.MULTILINE)
+    assert re.search(
+        rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+ [\d.]+$", files, re.MULTILINE
+    )
     seen = {line.split("\t")[0].removeprefix(f"{tmp_path}/etc") for line in files.split("\n")[1:]}
     assert seen - {""} == {
         *("/a", "/log2", "/log2/lrm_status"),

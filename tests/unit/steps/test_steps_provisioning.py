@@ -89,11 +89,11 @@ def test_docker_is_installed_by_any_package_with_a_client(package: str) -> None:
 
 
 def test_nothing_changed_names_what_a_second_run_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = {"node: file /etc/a": "1", "node: active x": "may differ"}
+    now = {"node: file /etc/a": "1", "node: file /var/x": "may differ"}
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: dict(now))
     nobody: Any = None
     recorded = steps.state_is_recorded(nobody, 950)
-    now["node: active x"] = "differs"
+    now["node: file /var/x"] = "differs"
     steps.nothing_changed(recorded, nobody, 950)
     now["node: file /etc/a"] = "2"
     with not_compliant("node: file /etc/a: 1 -> 2"):

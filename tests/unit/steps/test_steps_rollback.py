@@ -289,7 +289,8 @@ def test_as_before_where_something_differs_names_it(
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: {"a": "1"} | may)
     nobody: Any = None
     assert lines_of(steps.as_before, nobody, found) == (
-        "1 facts compared, none differs",
+        "1 facts compared, none differs: 1 a",
+        f"not compared: {'; '.join(machine_state.NOT_COMPARED)}",
         "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: now)
