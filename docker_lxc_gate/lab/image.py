@@ -19,10 +19,9 @@ from typing import IO, TYPE_CHECKING
 from docker_lxc_gate.lab import lists, recipe, tree
 from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
 from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.child import Late
 
 if TYPE_CHECKING:
-    import subprocess
-
     from docker_lxc_gate.lab.progress import Steps
     from docker_lxc_gate.lab.sources import Archives
     from docker_lxc_gate.lab.tree import Entry
@@ -68,7 +67,7 @@ class Programs:
     """The programs that build, in all threads: an interrupt in one of them ends those of all."""
 
     def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[process.Process] = []
         self._interrupted = False
 
     @contextmanager
@@ -79,31 +78,31 @@ class Programs:
         except KeyboardInterrupt:
             self._interrupted = True
             for child in [*self._running]:
-                process.end_group(child)
+                child.end_group()
             raise
 
     def run(self, argv: Sequence[str], hint: str = "") -> None:
         """Run a program to its end; its last lines are in the error if it fails."""
         with process.uninterrupted():
-            child = process.start(argv)
+            child = process.Process(argv)
             self._running.append(child)
         try:
             if self._interrupted:
                 raise KeyboardInterrupt  # noqa: TRY301 - of another thread
             deadline = time.monotonic() + _BUILD_TIMEOUT
-            out, err = process.converse(child, b"", deadline=deadline, limit=_SAID)
+            code, out, err = child.converse(b"", deadline, _SAID)
         except BaseException as error:
-            process.end_group(child)
-            if isinstance(error, TimeoutError):
+            child.end_group()
+            if isinstance(error, Late):
                 said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
                 raise ImageBuildFailed(said) from error
             raise
         finally:
             self._running.remove(child)
-        if child.returncode:
+        if code:
             lines = (out + err).decode(errors="replace").splitlines()[-12:]
             last = "\n".join(f"  {line}" for line in lines)
-            said = f"{argv[0]} ended with {child.returncode}:\n{last}\n{hint}"
+            said = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
             raise ImageBuildFailed(said.rstrip())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Command, Transport
 
 Answer = tuple[int, bytes, bytes]
 
@@ -35,12 +35,12 @@ class Scripted(Transport):
         self._answers = answers
         self.ran: list[tuple[str, ...]] = []
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        key = tuple(argv)
+    def execute(self, command: Command) -> CommandResult:
+        key = command.words
         if key not in self._answers:
-            key = by_name(argv)
+            key = by_name(key)
         if key not in self._answers:
-            raise Untold(f"nobody said what {tuple(argv)} answers")
+            raise Untold(f"nobody said what {command.words} answers")
         self.ran.append(key)
         code, out, err = self._answers[key]
-        return CommandResult(tuple(argv), code, out, err, self.machine, 0.0, 0.0)
+        return CommandResult(command.words, code, out, err, self.machine, 0.0, 0.0)

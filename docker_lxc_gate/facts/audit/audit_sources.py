@@ -89,7 +89,7 @@ class Records:
         self._file = f"/run/docker-lxc-gate.{secrets.token_hex(8)}"
         try:
             argv = ["perl", "-MIO::Handle", "-e", _NOTE, self._file, log]
-            self._notes: Hold = node.watch(argv, "noting")
+            self._notes: Hold = node.hold(argv, "noting")
         except CommandFailed as error:
             raise _untold(error.result) from error
 

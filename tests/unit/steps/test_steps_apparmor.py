@@ -2,7 +2,6 @@
 
 import hashlib
 import shlex
-from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.confinement import Process
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Command
 from remediation import desired, phoenix, plan_file
 from steps import apparmor as steps
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
@@ -137,14 +137,14 @@ def test_last_load_that_the_journal_lacks_is_undetermined(lost: str) -> None:
 
 def test_last_load_that_sync_brings_to_the_log_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = logged(STARTED, "100.0", by_systemd(201.000001))
-    run = machine.run
+    execute = machine.execute
 
-    def synchronising(argv: Sequence[str], **more: Any) -> CommandResult:
-        if tuple(argv) == ("journalctl", "--sync"):
+    def synchronising(command: Command) -> CommandResult:
+        if command.argv == ("journalctl", "--sync"):
             machine.answers[LOG] = STARTED + RELOADING + RELOADED
-        return run(argv, **more)
+        return execute(command)
 
-    monkeypatch.setattr(machine, "run", synchronising)
+    monkeypatch.setattr(machine, "execute", synchronising)
     steps.loaded_after_tunable(machine)
 
 

@@ -1,6 +1,6 @@
 """The container's configuration: what is written, what is in effect, and what can be opened."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,6 +14,7 @@ from docker_lxc_gate.formats.container_config import FUSE_ENTRY, LXC_REFUSES
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.transport import Command
 from remediation import plan_file
 from steps import configuration as steps
 from steps import target as of_target
@@ -198,9 +199,9 @@ class Asked(Machine):
         super().__init__({}, {program: answer})
         self.told: tuple[str, ...] = ()
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        self.told = tuple(argv)
-        return super().run(argv[:1])
+    def execute(self, command: Command) -> CommandResult:
+        self.told = command.words
+        return super().execute(Command(command.words[:1]))
 
 
 FUSE_DEVICE = guest_root.Inode("a character device", 10, 229)

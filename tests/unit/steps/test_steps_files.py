@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +9,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
+from docker_lxc_gate.machines.transport import Command
 from remediation import desired, phoenix
 from remediation.actions.storage_driver import DockerState
 from remediation.engine import journal
@@ -287,11 +287,11 @@ def test_daemon_json_with_a_byte_order_mark_is_read_as_dockerd_reads_it() -> Non
 class Journaled(Machine):
     """A node on which a journal can be written, and whatever else lies on it."""
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        if "journal.jsonl" in argv[2]:  # appended to
-            self.files[JOURNAL] = (self.files.get(JOURNAL) or "") + stdin.decode()
-            self.answers[shlex.join(argv)] = ""
-        return super().run(argv, stdin=stdin, timeout=timeout)
+    def execute(self, command: Command) -> CommandResult:
+        if "journal.jsonl" in command.argv[2]:  # appended to
+            self.files[JOURNAL] = (self.files.get(JOURNAL) or "") + command.stdin.decode()
+            self.answers[shlex.join(command.argv)] = ""
+        return super().execute(command)
 
 
 JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG
 from docker_lxc_gate.facts.audit.audit_sources import AuditLog
 from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Command, Local, Transport
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 from tests.unit.facts.audit.test_audit_window import Node
@@ -43,8 +43,8 @@ class OnDisk(Transport):
         self.asked: list[list[str]] = []
         self.before_read: Callable[[], object] = lambda: None
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        words = list(argv)
+    def execute(self, command: Command) -> CommandResult:
+        words = list(command.words)
         if words[0] == "find":
             found = Local().run([words[0], str(self.folder), *words[2:]])
             text = found.stdout.replace(f"{self.folder}/".encode(), b"/var/log/audit/")
@@ -218,15 +218,15 @@ def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> No
     node.grow(line(1))
     log.text()
     answer = CommandResult((), 0, b"docker-lxc-gate: another file\n", b"", "pve1", 0.0, 0.0)
-    real, asked = node.run, []
+    real, asked = node.execute, []
 
-    def run(argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0) -> CommandResult:
-        if "denials" not in argv:
-            return real(argv, stdin=stdin, timeout=timeout)
-        asked.append(argv)
+    def execute(command: Command) -> CommandResult:
+        if "denials" not in command.argv:
+            return real(command)
+        asked.append(command.argv)
         return answer
 
-    node.run = run  # type: ignore[method-assign]
+    node.execute = execute  # type: ignore[method-assign]
     with pytest.raises(FactError, match="renamed each time"):
         log.text()
     assert len(asked) == 3
@@ -286,11 +286,11 @@ class Watched(Node):
     def say(self, *lines: str) -> None:
         self.disk.grow(*(f"{each}\n" for each in lines))
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        if argv[0] == "find" or "denials" in argv[:4]:
+    def execute(self, command: Command) -> CommandResult:
+        if command.argv[0] == "find" or "denials" in command.argv[:4]:
             self.trips += 1
-            return self.disk.run(argv, stdin=stdin, timeout=timeout)
-        return super().run(argv, stdin=stdin, timeout=timeout)
+            return self.disk.execute(command)
+        return super().execute(command)
 
 
 def test_new_denials_of_a_rotated_file_that_is_written_on_come_once_each(node: OnDisk) -> None:

@@ -16,6 +16,7 @@ from docker_lxc_gate.facts.audit.audit_window import Unwatched
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Command
 from tests.doubles.apparmor.denials import canary
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
@@ -59,14 +60,14 @@ class Node(Machine):
             self.text += f"{line}\n"
             self.heard += f"{line}\n"
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
         self.trips += 1
-        line, path = shlex.join(argv), argv[-1]
-        if shlex.join(by_name(argv)) not in self.answers and path not in self.files:
+        argv = command.words
+        if shlex.join(by_name(argv)) not in self.answers and argv[-1] not in self.files:
             answer = self._said(list(argv))
             if answer is not None:
-                return Machine(answers={line: answer}).run(argv)
-        return super().run(argv)
+                return Machine(answers={shlex.join(argv): answer}).execute(command)
+        return super().execute(command)
 
     def _said(self, words: list[str]) -> Answer | None:
         logs = {LOG: self.text} | {f"{LOG}.{n}": t for n, t in enumerate(self.rotated, 1)}
