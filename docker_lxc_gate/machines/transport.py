@@ -1,7 +1,7 @@
 """Running argv and moving bytes on one machine.
 
-``run`` may change something and ``look`` never does; ``ask``, ``read`` and ``write`` are made of
-them. Each is a :class:`Command`, which goes through one method, ``execute``. :class:`Ssh` reaches a
+``run`` may change something and ``look`` never does; ``ask`` and ``read`` are made of ``look``.
+Each is a :class:`Command`, which goes through one method, ``execute``. :class:`Ssh` reaches a
 machine through paramiko, :class:`Local` is the machine itself, and a :class:`Layer` wraps any of
 them: :class:`Inside` reaches a container (see :mod:`docker_lxc_gate.machines.runtime.base`). Each
 command that may change something is a process of its own. Looks go to a shell that stays open
@@ -34,12 +34,6 @@ T = TypeVar("T")
 #: Names this process among those that work on a node: every command there carries it.
 RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
 
-#: Written by position, so that no path or content ever becomes part of a shell's text. fsync before
-#: rename, and of the directory after it: a crash leaves the old file or the new.
-_WRITE = (
-    'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
-    'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
-)
 #: How long each output of a command may be, unless its caller says otherwise (bytes).
 LIMIT = 1 << 20
 _limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
@@ -113,10 +107,6 @@ class Transport:
     def read(self, path: str) -> bytes | None:
         """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
         return self.ask(content_of(path))
-
-    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        """Replace a file's content atomically: the old one or the new one, never half."""
-        self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Start a command that says one word and runs until its standard input ends.

@@ -159,9 +159,7 @@ def asked(*says: str) -> list[Answer | None]:
         ("", None),
     ],
 )
-def test_answer_that_a_guest_forges_is_read_as_it_stands(
-    says: str, answer: Answer | None
-) -> None:
+def test_answer_that_a_guest_forges_is_read_as_it_stands(says: str, answer: Answer | None) -> None:
     (found,) = asked(says)
     if found:  # the mark is another one each time
         found = found[0], *(re.sub(rb"\b[0-9a-f]{32}\b", b"MARK", each) for each in found[1:])
