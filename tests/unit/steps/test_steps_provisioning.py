@@ -1,7 +1,6 @@
 """Provisioning: that it was from nothing, that it did something, and that twice is once."""
 
 import shlex
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from steps.docker import NO_DOCKER
-from tests.doubles.canned import BOOTED, PID, Answer, Host, Machine, Runtime
+from tests.doubles.canned import PID, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
 
@@ -39,13 +38,6 @@ def test_container_did_not_exist_where_it_did_is_undetermined() -> None:
     with pytest.raises(FactError):
         steps.container_did_not_exist(None)
     assert steps.provisioned(CREATED) is CREATED
-
-
-def test_provisioning_succeeded_where_it_failed_tells_its_last_lines() -> None:
-    steps.provisioning_succeeded(CREATED)
-    failed = Provisioned("phoenix create", ok=False, said=CREATED.said, seconds=3.0)
-    with not_compliant("phoenix create", "b / c / d"):
-        steps.provisioning_succeeded(failed)
 
 
 def test_container_exists_where_it_is_stopped_or_absent_is_red() -> None:
@@ -98,15 +90,3 @@ def test_nothing_changed_names_what_a_second_run_changed(monkeypatch: pytest.Mon
     now["node: file /etc/a"] = "2"
     with not_compliant("node: file /etc/a: 1 -> 2"):
         steps.nothing_changed(recorded, nobody, 950)
-
-
-def test_container_is_restarted_is_shut_down_started_and_booted() -> None:
-    done: list[str] = []
-    inside = Machine({}, {BOOTED: "degraded\ndegraded\n"})
-    found: Any = SimpleNamespace(
-        shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
-        start=lambda ctid: done.append(f"start {ctid}"),
-    )
-    of_target.container_is_restarted(found, inside, 950)
-    assert done == ["shutdown 950", "start 950"]
-    assert inside.ran == [BOOTED]
