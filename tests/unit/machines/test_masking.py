@@ -5,7 +5,6 @@ import tomllib
 
 import pytest
 
-from docker_lxc_gate import masking
 from docker_lxc_gate.masking import STARS, mask, mask_end, shown
 from docker_lxc_gate.verdict.evidence import bounded
 from tests.doubles.examples import in_depth
@@ -52,27 +51,9 @@ def test_mask_text_with_words_around_a_value_keeps_the_words(text: str, masked: 
 @pytest.mark.parametrize(
     "unit",
     [
-        *("a", "password", "password: ", "PASSWORD=", "pw=x ", "_pass", "secret: |\n x\n"),
-        *("://", "://a:", "login ", "<password ", "curl -u ", "docker login ", "eyJ", "eyJ-", "\\"),
-        *("--token '", "-----BEGIN PRIVATE KEY-----", "name: password\n", "password:\n- x\n", "密"),
-        *("password='a\n", "PASSWORD=\"a\n'", "db_password a1 ", "password=\\'a\n", "\u00a0"),
-        *(
-            "password: a b ",
-            "password: a\n",
-            "password=a,",
-            "://a:b/",
-            "- DB_PASSWORD=a ",
-            "echo a:b|",
-        ),
-        *(
-            "ldapadd ",
-            "smbclient -U ",
-            "chpasswd <<",
-            "echo a",
-            "lxc.environment=PASSWORD",
-            "net -U a%",
-        ),
-        *('"name":"password","value":"', '{"value":"x",', "passwords: [", "$6$", "basic a"),
+        *("a", "password: ", "secret: |\n x\n", "://a:", "curl -u ", "eyJ-", "\\", "密"),
+        *("-----BEGIN PRIVATE KEY-----", "password:\n- x\n", "password='a\n", "password=\\'a\n"),
+        *("chpasswd <<", "net -U a%", '"name":"password","value":"', "passwords: [", "$6$"),
     ],
 )
 def test_mask_hostile_text_takes_linear_time(unit: str) -> None:
@@ -90,14 +71,6 @@ def test_mask_of_a_cut_text_shows_no_half_secret() -> None:
         assert _SECRET[-6:] not in mask_end(text, 20 + before)
 
 
-def test_text_without_a_secret_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masking was a third of the gate's processor time when each rule searched each text."""
-    monkeypatch.setattr(masking, "_RULES", (None,))
-    assert mask("features: nesting=1,keyctl=1") == "features: nesting=1,keyctl=1"
-    with pytest.raises(AttributeError):
-        mask(f"password: {_SECRET}")
-
-
 _LINE = "MIIE" * 16
 _KEY = f"-----BEGIN RSA PRIVATE KEY-----\n{(_LINE + chr(10)) * 49}-----END RSA PRIVATE KEY-----\n"
 
@@ -109,11 +82,6 @@ def test_mask_of_the_ends_of_many_keys_shows_no_line_of_one(key: str, more: int)
     text = key * 12 + "x " * more
     for shows in (bounded(text), mask_end(text, 2000), mask_end(text, 20), shown(text)):
         assert _LINE not in shows
-
-
-def test_mask_of_a_bounded_text_leaves_it_as_it_is() -> None:
-    text = bounded(f"token={_LINE}\n" * 1000)
-    assert bounded(text) == text
 
 
 def test_mask_of_a_key_without_its_beginning_stars_its_lines_alone() -> None:
