@@ -306,16 +306,15 @@ class _Command:
                 rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
                 if not rest and not until:
                     channel.shutdown_write()
-            elif _drain(channel, out, err):
-                self._require_short(limit, out, err)
+            elif self._drained(limit, out, err):
                 if until and until(out, err):
                     return bytes(out), bytes(err)
             elif channel.exit_status_ready() and channel.eof_received:
                 break
             else:
                 time.sleep(_POLL)
-        while _drain(channel, out, err):  # what came with the very last packet
-            self._require_short(limit, out, err)
+        while self._drained(limit, out, err):  # what came with the very last packet
+            pass
         self._require_status(shell=until is not None)
         return bytes(out), bytes(err)
 
@@ -341,11 +340,20 @@ class _Command:
         self._channel.close()
         return code, out, err
 
-    def _require_short(self, limit: int, *outputs: bytearray) -> None:
-        """Raise if an output is too long; SIGPIPE then ends the command."""
-        if max(map(len, outputs)) > limit:
-            self._channel.close()
+    def _drained(self, limit: int, out: bytearray, err: bytearray) -> bool:
+        """Move the available output into the buffers; return whether there was any.
+
+        Raises TooMuch if an output is too long; SIGPIPE then ends the command.
+        """
+        channel, before = self._channel, len(out) + len(err)
+        if channel.recv_ready():
+            out += channel.recv(_CHUNK)
+        if channel.recv_stderr_ready():
+            err += channel.recv_stderr(_CHUNK)
+        if max(len(out), len(err)) > limit:
+            channel.close()
             raise TooMuch
+        return len(out) + len(err) > before
 
     def hang_up(self) -> None:
         self._channel.close()
@@ -366,16 +374,6 @@ def _refused(error: Exception) -> bool:
     """Whether the server refused the keys; else no readable key was found."""
     kinds = paramiko.AuthenticationException, paramiko.PasswordRequiredException
     return isinstance(error, kinds[0]) and not isinstance(error, kinds[1])
-
-
-def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
-    """Move the available output into the buffers; return whether there was any."""
-    before = len(out) + len(err)
-    if channel.recv_ready():
-        out += channel.recv(_CHUNK)
-    if channel.recv_stderr_ready():
-        err += channel.recv_stderr(_CHUNK)
-    return len(out) + len(err) > before
 
 
 def _first_line(text: str) -> str:

@@ -96,12 +96,6 @@ def test_creation_of_another_container_or_from_nothing_is_refused() -> None:
         Target("local", 100).creation(100)
 
 
-def test_reference_with_a_registry_begins_with_it() -> None:
-    assert Target("local", 950).reference == "hello-world"
-    mirror = Target("local", 950, registry="registry.example:5000/library")
-    assert mirror.reference == "registry.example:5000/library/hello-world"
-
-
 def test_target_digest_of_any_other_form_is_refused() -> None:
     digest = f"sha256:{'0' * 64}"
     assert Target("local", 950, digest=digest).digest == digest

@@ -520,5 +520,5 @@ def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.M
     Dockerd(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
     assert genuine(target=lab).endswith("as it has to be")
     pulled(f"r.example/other@{DIGEST}").runs(monkeypatch)
-    other = Target("lab", 950, image="other", registry="r.example")
+    other = Target("lab", 950, image="r.example/other")
     assert "any image" in genuine("r.example/other", other)
