@@ -1,6 +1,5 @@
 """One run at a time: who has the node, until when, and that nobody dead has it."""
 
-import errno
 import getpass
 import os
 import re
@@ -207,19 +206,6 @@ def test_lock_that_cannot_be_made_is_no_lock_that_is_held(tmp_path: Path) -> Non
     ):
         pass
     assert caught.value.__cause__ is None  # or our script would be shown
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-def test_lock_on_a_read_only_file_system_names_that_in_one_line(tmp_path: Path) -> None:
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(tmp_path)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
-        with naming(TransportError, os.strerror(errno.EROFS)) as caught:
-            Lock(ON, str(tmp_path / "gate.lock")).held("look").__enter__()
-        assert "\n" not in str(caught.value)
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b'{"user": "\xff"}', b"[" * 2_000])

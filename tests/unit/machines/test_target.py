@@ -1,18 +1,14 @@
 """What a user may write after --target, what a target says, and how its node is reached."""
 
 import shutil
-import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.testing import CliRunner
 
-from docker_lxc_gate.commandline.target_option import with_target
-from docker_lxc_gate.errors import FactError, TransportError, Unreachable, UsageError
+from docker_lxc_gate.errors import FactError, TransportError, UsageError
 from docker_lxc_gate.machines import connect, target_file
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -105,31 +101,6 @@ def test_target_digest_of_any_other_form_is_refused() -> None:
             Target("local", 950, digest=other)
 
 
-def test_target_option_of_a_command_gives_it_the_target(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("targets.toml").write_text("[here]\nhost = 'local'\nctid = 100\n")
-
-    @click.command()
-    @with_target
-    @click.option("--loud", is_flag=True)
-    def show(asked: Target, loud: bool) -> None:
-        click.echo(f"{asked} {loud}")
-
-    def run(*args: str) -> tuple[int, str]:
-        result = CliRunner().invoke(show, args)
-        return result.exit_code, result.output
-
-    assert run()[0] == UsageError.exit_code
-    assert run("--target", "lab/950") == (0, "lab/950 False\n")
-    assert run("--loud", "--target", "pve1/950") == (0, "pve1/950 True\n")
-    assert run("--target-file", "targets.toml", "--target", "here") == (0, "local/100 False\n")
-    code, said = run("--target", "nowhere", "--target-file", "targets.toml")
-    assert code == UsageError.exit_code
-    assert "'nowhere'" in said
-
-
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make this machine one that has these programs, and on which we are root."""
@@ -171,20 +142,3 @@ def test_runtime_on_a_node_is_the_wanted_one_or_pct_before_lxc_or_named_as_missi
 def test_opened_lab_without_a_way_to_it_is_a_usage_error() -> None:
     with naming(UsageError, "lab/950"), connect.opened(parse("lab/950")):
         pass
-
-
-def test_opened_lab_is_reached_where_the_caller_says() -> None:
-    told: list[str] = []
-
-    def lab(tell: Callable[[str], None]) -> SshAddress:
-        tell("booting the node")
-        with socket.socket() as probe:  # closed by the time that it is connected to
-            probe.bind(("127.0.0.1", 0))
-            return SshAddress("127.0.0.1", probe.getsockname()[1], "root", only_known=True)
-
-    with (
-        naming(Unreachable, "the lab's node"),
-        connect.opened(parse("lab/950"), lab=lab, tell=told.append),
-    ):
-        pass
-    assert told == ["booting the node"]

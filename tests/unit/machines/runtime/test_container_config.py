@@ -79,16 +79,6 @@ def test_granted_by_plain_lxc_follows_from_profile_entries_and_seccomp(
     assert found == dict.fromkeys(given, "1")
 
 
-def test_features_are_split_at_commas_and_the_first_equals_sign() -> None:
-    assert container_config.features("") == {}
-    assert container_config.features("nesting=1,mount=nfs;cifs,keyctl=0,,x") == {
-        "nesting": "1",
-        "mount": "nfs;cifs",
-        "keyctl": "0",
-        "x": "",
-    }
-
-
 WRITTEN = sample("container_config/written.conf")
 #: The same as pct writes it.
 ANEW = sample("container_config/written_by_pct.conf")
@@ -183,15 +173,6 @@ def test_parse_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str
     assert ([(o.key, o.value) for o in found.options], found.unreadable) == ([option], ())
 
 
-def test_parse_section_of_any_case_is_one_and_delete_belongs_into_pending() -> None:
-    found = container_config.parse("", "[PVE:Pending]\ndelete: net0\n[Pre-2_x]\narch: x\n")
-    assert [(o.key, o.section) for o in found.options] == [
-        ("delete", "PVE:Pending"),
-        ("arch", "Pre-2_x"),
-    ]
-    assert found.unreadable == ()
-
-
 def test_parse_lxc_reads_what_lxc_reads() -> None:
     found = container_config.parse_lxc(
         "", "  # x\n\n  lxc.include =/x \n[pre]\nlxc.arch: y\nlxc.z = a = b"
@@ -234,13 +215,6 @@ def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> Non
         "lxc.include": "/y",
     }
     assert [(o.key, o.section) for o in later.options if o.section] == [("net1", "pre")]
-
-
-def test_given_features_are_those_that_proxmox_turns_on() -> None:
-    assert container_config.given("nesting=yes,keyctl=ON,fuse=true,mknod=0,mount=nfs") == set(
-        DOCKERS
-    )
-    assert container_config.given("nesting=1,fusion=1") == set()
 
 
 @pytest.mark.parametrize(

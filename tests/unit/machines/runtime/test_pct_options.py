@@ -109,9 +109,3 @@ def test_value_beyond_a_limit_is_read_and_not_set(line: str, limit: str) -> None
     said = pct_options.beyond(key, value)
     assert limit in said
     assert bool(said) == bool(limit)
-
-
-def test_keys_that_proxmox_writes_for_an_oci_image_are_handed_on() -> None:
-    keys = "lxc.init.uid lxc.init.gid lxc.init.groups lxc.environment.runtime lxc.signal.halt"
-    assert all(map(pct_options.handed_on, keys.split()))
-    assert not any(map(pct_options.handed_on, ("lxc.rootfs.path", "lxc.nosuch", "lxc.cgroup3.x")))
