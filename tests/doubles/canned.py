@@ -54,15 +54,8 @@ class Machine(Transport):
         else:
             raise Untold(f"nobody said what {line} answers")
         code, out, err = (0, answer, "") if isinstance(answer, str) else answer
-        return CommandResult(
-            words,
-            code,
-            out.encode(errors="surrogateescape"),
-            err.encode(errors="surrogateescape"),
-            self.machine,
-            0.0,
-            0.0,
-        )
+        outputs = (each.encode(errors="surrogateescape") for each in (out, err))
+        return CommandResult(words, code, *outputs, self.machine, 0.0, 0.0)
 
 
 #: Docker's usual directory; and a disk that is mounted elsewhere.

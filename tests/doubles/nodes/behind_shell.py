@@ -18,7 +18,7 @@ _BEFORE = re.compile(
     r"^(timeout -k \S+ \S+ |env (?!-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
 )
 _PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown)\b")
-_STOPS = re.compile(r"(?<![\w/])pct (?:stop|shutdown)\b")
+_STOPS = re.compile(r"(?<![\w/])pct shutdown\b")
 _SCRIPT = ("sh", "-c", "the script")
 
 #: What a command answers: its standard output, or exit code, standard output and error.

@@ -193,7 +193,7 @@ def test_state_of_a_container_of_this_node_is_asked_without_pct(said: bytes, sta
     for answer in ((0, said, b""), (0, b"", said)) if b"exist" in said else ((0, said, b""),):
         node = Scripted({SEEN: answer})
         assert Pct(node).state(200) == state
-        assert node.ran == [SEEN]
+        assert node.ran == [[*SEEN]]
 
 
 @pytest.mark.parametrize("seen", [UNSEEN, (0, b"", b""), (0, b"ABORTING\n", b""), (127, b"", b"")])
