@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from typing import Any
-from unicodedata import normalize
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.printable import cut, one_line
@@ -17,19 +16,10 @@ from docker_lxc_gate.tables import Row, table
 STARS = "***"
 #: A secret that is cut off looks like none, so this much more is masked than is shown (characters).
 _MARGIN = 8192
-#: Maps full-width and mathematical letters, and blanks of all kinds, to ASCII, for matching.
-#: Invisible characters are dropped, because with them a name looks like another one.
-_PLAIN: dict[int, str | None] = {
-    code: plain
-    for code in (0xB, *range(0x80, 0x3001), *range(0xFF01, 0xFF5F), *range(0x1D400, 0x1D800))
-    if (plain := " " if chr(code).isspace() else normalize("NFKC", chr(code))).isascii()
-    and len(plain) == 1
-} | dict.fromkeys((0xAD, *range(0x200B, 0x200E), 0x2060, 0xFEFF))
 
 
 class _Forms(Row, frozen=True):
     rules: tuple[str, ...]
-    opens: str
     parts: dict[str, str | tuple[str, ...]]
 
 
@@ -53,7 +43,6 @@ for _name, _part in _FORMS.parts.items():
 _RULES = tuple(map(_compiled, _FORMS.rules))
 #: Whether a text has any secret. Most have none, and one search takes a fifth of the time of all.
 _ANY = _compiled("|".join(f"(?:{rule})" for rule in _FORMS.rules))
-_OPENS = _compiled(_FORMS.opens)
 #: What stands in a secret's place and is none: nothing, and words of sudoers.
 _HARMLESS = ("", "NOPASSWD", "NOPASSWD:ALL")
 
@@ -61,12 +50,10 @@ _HARMLESS = ("", "NOPASSWD", "NOPASSWD:ALL")
 @foreign.parser()
 def mask(text: str) -> str:
     """Return a text of any length with its secrets replaced by stars: for people, not programs."""
-    plain = text.translate(_PLAIN)
-    masked = _without_blocks(plain)
-    if _ANY.search(masked):
+    if _ANY.search(text):
         for pattern in _RULES:
-            masked = pattern.sub(_starred, masked)
-    return text if masked == plain else masked
+            text = pattern.sub(_starred, text)
+    return text
 
 
 def shown(text: str, most: int = 500) -> str:
@@ -90,26 +77,6 @@ def _starred(found: patterns.Match[str]) -> str:
     if found.string[start:end].rstrip(":,.") in _HARMLESS:
         return str(found[0])
     return f"{found.string[found.start() : start]}{STARS}{found.string[end : found.end()]}"
-
-
-def _without_blocks(text: str) -> str:
-    """Star each line of the blocks and lists that YAML has below a name of a secret."""
-    if "\n" not in text:
-        return text
-    lines = text.split("\n")
-    depth, block = -1, False
-    for number, line in enumerate(lines):
-        bare = line.lstrip(" \t")
-        at = len(line) - len(bare)
-        if depth >= 0 and bare:
-            listed = not block and at >= depth and bare.startswith("- ") and ": " not in bare
-            if listed or (block and at > depth):
-                lines[number] = line[:at] + "- " * listed + STARS
-                continue
-            depth = -1
-        if line.endswith((":", "|", ">", "-", "+", "\r", " ")) and (found := _OPENS.search(line)):
-            depth, block = at, found[1] is not None
-    return "\n".join(lines)
 
 
 def masked(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from docker_lxc_gate import errors
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
-from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, ONLY, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, ONLY, PAIRS, Pair, Side, Versions
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
@@ -100,6 +100,19 @@ def _versions(sides: Iterable[Any], word: str) -> str:
     return re.sub(r"( [≥<]|~)(?=[ ;\n]|$)", "", f"\n{word}\n".join(texts))
 
 
+def _ended(pair: Pair) -> Iterator[Side]:
+    """Yield the versions behind those that are broken, where all of a machine's have an end."""
+    for side in pair.broken:
+        versions = side.versions
+        if all(each.before for each in versions):
+            later = [
+                next((v.since for v in versions[at:] if v.package == each.package), "")
+                for at, each in enumerate(versions, 1)
+            ]
+            ends = zip(versions, later, strict=True)
+            yield Side(side.where, tuple(Versions(v.package, v.before, end) for v, end in ends))
+
+
 def _linked(sources: str) -> str:
     """Return sources with a link for each thread of a repository."""
     return re.sub(r"(\S+)#([0-9]+)", r"[\g<0>](https://github.com/\1/issues/\2)", sources)
@@ -114,7 +127,10 @@ def upgrade_pairs() -> str:
         ["advice" if pair.advice else "problem" for pair in PAIRS],
         [_versions(pair.broken, "and") for pair in PAIRS],
         [ONLY.get(pair.only, "") for pair in PAIRS],
-        [_versions(pair.fixed, "or") or pair.otherwise for pair in PAIRS],
+        [
+            _versions(pair.fixed, "or") or _versions(_ended(pair), "or") or pair.otherwise
+            for pair in PAIRS
+        ],
         [_linked("\n".join(pair.sources)) for pair in PAIRS],
     )
 

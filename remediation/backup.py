@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from docker_lxc_gate.formats.archive import FileState
     from docker_lxc_gate.machines.runtime.base import Runtime
 
-_MAKE_ETC = program("remediation", "backup_etc.sh")
-_MAKE_CONTAINER = program("remediation", "backup_container.sh")
+_PACK = program("remediation", "pack.sh")
+_MAKE_ETC = _PACK + program("remediation", "backup_etc.sh")
+_MAKE_CONTAINER = _PACK + program("remediation", "backup_container.sh")
 
 
 def make_backup(

@@ -19,7 +19,7 @@ from docker_lxc_gate.tables import table
 from remediation import desired, phoenix, plan_file
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import AppArmorProfile
-from remediation.actions.container_options import ContainerOptions
+from remediation.actions.container_options import MACHINE_ID, ContainerOptions
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
@@ -91,7 +91,8 @@ def plan(
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell, wanted) if state is not None else []
     if not every:
-        steps, inside = ([each for each in of if _is_of(each, wanted)] for of in (steps, inside))
+        steps = [step for step in steps if _is_of(step, wanted)]
+        inside = [step for step in inside if _is_of(step, wanted)]
     create = f"phoenix create {ctid}" if has_phoenix else "docker-lxc-gate create, same --target"
     not_checked: tuple[str, ...] = ()
     if state is None:
@@ -195,14 +196,12 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: P
         return bool(images[options.id].containers) and "docker-storage-driver" not in images
 
     back = Consequence("resume-docker-containers", what, resume, due)
-    machine_of = attrgetter("machine_id")
     return Step(
         options,
         runtime.node,
         (back,),
-        machine_of=machine_of,
-        machine=options.machine,
-        remark=options.remark,
+        machine_of=attrgetter("machine_id"),
+        machine=lambda _: container.ask(MACHINE_ID),
     )
 
 

@@ -16,7 +16,7 @@ from pytest_bdd import parsers, then
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import apparmor, confinement, repository
+from docker_lxc_gate.facts import apparmor, confinement, next_boot, repository
 from docker_lxc_gate.machines.read import Read, content_of, unparsed
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.printable import counted
@@ -197,12 +197,20 @@ def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"{name} in all three")
 
 
+#: The mode of AppArmor as a whole; an old kernel has no such file.
+_MODE = "/sys/module/apparmor/parameters/mode"
 _AT_BOOT = unparsed("systemctl", "is-enabled", "apparmor")
+_LOADS = unparsed("systemctl", "show", "apparmor", "-p", "ExecStart", "-p", "ExecReload")
 
 
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
 def kernel_enforces(node: Transport, name: str) -> None:
     """The message explains every other mode: complain confines nothing, kill does."""
+    whole = (node.read(_MODE) or b"").decode(errors="replace").strip()
+    assert whole in {"", "enforce"}, (
+        f"AppArmor itself is in mode '{whole}' ({_MODE}), whatever each profile says: it confines "
+        "nothing; echo enforce into it, and see the kernel's command line (apparmor.mode)"
+    )
     mode = apparmor.loaded_profiles(node).get(name)
     assert mode, (
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
@@ -218,6 +226,18 @@ def kernel_enforces(node: Transport, name: str) -> None:
         f"the kernel has the profile {name} now, but apparmor.service does not start at boot "
         f"({at_boot}): the node's next boot loses it; systemctl enable apparmor"
     )
+    if at_boot != "enabled":  # another program loads the profiles here
+        return
+    obstacle = next_boot.obstacle(node, "apparmor.service")
+    assert not obstacle, (
+        f"the kernel has the profile {name} now, but the node's next boot loads none: {obstacle}"
+    )
+    programs = patterns.findall(r" path=(\S+) ;", node.ask(_LOADS).require().text)
+    others = [path for path in programs if not path.endswith("/apparmor.systemd")]
+    assert not others, (
+        f"apparmor.service runs {others[0]} at its start or reload, not AppArmor's own "
+        "/lib/apparmor/apparmor.systemd, so it loads no profile: systemctl revert apparmor"
+    )
 
 
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
@@ -231,7 +251,12 @@ def policy_is_current(node: Transport, name: str) -> None:
         f"the kernel's policy for {name} is not what /etc/apparmor.d/{name} says (hash "
         f"{loaded[:12]}, file {compiled[:12]}): apparmor_parser -r /etc/apparmor.d/{name}"
     )
-    evidence.say(f"policy {loaded[:12]} in both")
+    defect = apparmor.next_load_defect(node, name, loaded)
+    assert not defect, (
+        f"the kernel's policy for {name} is what its file says, but the next load (at the "
+        f"node's boot, or systemctl reload apparmor) gives it another one: {defect}"
+    )
+    evidence.say(f"policy {loaded[:12]} in both, and after the next load")
 
 
 @then(parsers.parse('the container\'s first process runs under "{name}", enforced'))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what would change a target, unless that is allowed, and what it does not have."""
     items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
     for plan in dict.fromkeys(filter(None, map(_plan_of, items))):
         others = [i for i in items if _plan_of(i) == plan and not _is_of(i, plan)]
         why = f"not of the plan {plan.name}"
@@ -44,14 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         those = [target for target, tags in without.items() if tag in tags]
         asked = [i for i in items if i.get_closest_marker(tag) and machines.target_of(i) in those]
         _leave_out(config, items, asked, why)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Note the plan that asks a scenario, too."""
-    plan = _plan_of(item)
-    alone = len(item.config.stash[machines.TARGETS]) == 1
-    if plan and plan.includes and alone and _is_of(item, plan.asked):
-        item.stash[collection.INCLUDED] = plan.includes
 
 
 def _plan_of(item: pytest.Item) -> PlanFile | None:

@@ -25,11 +25,12 @@ from steps.docker import DockerRun, cause, said
 if TYPE_CHECKING:
     from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.machines.runtime.base import Runtime
-    from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
 
 #: Messages of a program that was refused something.
 _REFUSED = patterns.compile(r"(?i)permission denied|not permitted")
+#: The result of a complete window, for a reader.
+SEEN = "canary seen, none lost"
 
 
 @pytest.fixture
@@ -45,12 +46,11 @@ def process_watch(node: Transport, may_change: bool) -> Iterator[ProcessWatch | 
 def log_is_watched(
     runtime: Runtime,
     ctid: int,
-    target: Target,
     process_watch: ProcessWatch | None,  # noqa: ARG001 - starts the notes
     request: pytest.FixtureRequest,
 ) -> audit_window.Window:
-    """Find out where denials are recorded, and open a window."""
-    window = audit_window.Window(runtime.node, target.audit, subject(runtime, ctid))
+    """Open a window on the kernel's records."""
+    window = audit_window.Window(runtime.node, subject(runtime, ctid))
     request.addfinalizer(window.end)
     return window
 
@@ -115,17 +115,7 @@ def nothing_was_denied(
     )
     others = sorted({str(name) for d, owner in owners if (name := owner or named_container(d))})
     whose = f"; {len(denials)} of others ({', '.join(others) or 'the node'})" if denials else ""
-    evidence.say(f"{window.source}: {seen(window)}, no denial{whose}")
-
-
-def seen(window: audit_window.Window) -> str:
-    """Return the result of a complete window, for a reader."""
-    alone = (
-        f"; the kernel's own records could not be read: {window.kernel_unreadable}"
-        if window.kernel_unreadable
-        else ""
-    )
-    return f"canary seen, none lost{alone}"
+    evidence.say(f"{SEEN}, no denial{whose}")
 
 
 def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:

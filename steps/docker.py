@@ -12,7 +12,7 @@ from pytest_bdd import parsers, then
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import RemediationError
-from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.facts import dockerd, next_boot
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict import evidence
@@ -70,8 +70,8 @@ def run_docker(container: Transport, *words: str) -> CommandResult:
 
 
 @then("Docker is running and starts at boot")
-def docker_runs(container_host: Host, proved: set[str]) -> None:
-    """Ask systemd."""
+def docker_runs(container: Transport, container_host: Host, proved: set[str]) -> None:
+    """Ask systemd: "enabled" is a setting, and says little without what the boot does."""
     if _RUNS in proved:
         proved.remove(_RUNS)
         evidence.say("as the scenario before has shown")
@@ -83,6 +83,8 @@ def docker_runs(container_host: Host, proved: set[str]) -> None:
     assert at_boot == "enabled", (
         f"Docker runs, but does not start at boot ({at_boot}): systemctl enable docker"
     )
+    obstacle = next_boot.obstacle(container, next_boot.DOCKER)
+    assert not obstacle, f"Docker runs, but the next boot does not start it: {obstacle}"
     proved.add(_RUNS)
 
 
@@ -99,9 +101,6 @@ def _why_down(host: Host) -> str:
     return words[-1] if words else "journalctl -u docker"
 
 
-#: The command line that systemd would start, with variables unexpanded.
-_WOULD_START = patterns.compile(r"(?m)^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ")
-_UNIT = unparsed("systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload")
 _INFO = unparsed("docker", "info", "-f", "{{json .}}", timeout=PATIENCE)
 
 
@@ -131,7 +130,7 @@ def _require_driver(
 ) -> None:
     """Query dockerd from the node; ``docker info`` in the container must say the same."""
     wanted = " or ".join(map(repr, drivers))
-    unit, told = container.ask(_UNIT).text, _told(container)
+    told = _told(container)
     daemon = dockerd.find(runtime, ctid)
     assert daemon is not None, (
         f"docker info names the driver {told.driver!r}, but no dockerd runs in the container: "
@@ -149,7 +148,7 @@ def _require_driver(
     assert (different := _otherwise(engine, told)) == "", (
         f"Docker's storage driver is {engine.driver!r}{different}"
     )
-    changed = _changed_since(unit, daemon)
+    changed = next_boot.difference(container, daemon)
     assert not changed, (
         f"docker.service was changed since Docker was started: {changed}. The next boot starts "
         "another dockerd than the one that runs: systemctl daemon-reload, restart docker, then run "
@@ -167,23 +166,6 @@ def _told(container: Transport) -> dockerd.Info:
     told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
     assert told.driver, f"Docker does not answer: {cause(said(answer))}"
     return told
-
-
-def _changed_since(unit: str, daemon: dockerd.Daemon) -> str:
-    """Return how docker.service differs from the running dockerd; empty if it does not.
-
-    ``unit`` is what systemd shows of it. The values of variables are not known here, and another
-    program may start dockerd.
-    """
-    if "NeedDaemonReload=yes" in unit.splitlines():
-        return "systemd has not read its changed files yet"
-    if (found := _WOULD_START.search(unit)) is None:
-        return ""
-    words, runs = found[2].split(), iter(" ".join(daemon.argv).split())
-    there = all(word in runs for word in words if "$" not in word)
-    if there and ("$" in found[2] or next(runs, None) is None):
-        return ""
-    return f"it says '{found[2][:200]}', but '{' '.join(daemon.argv)[:200]}' runs"
 
 
 def _otherwise(engine: dockerd.Info, told: dockerd.Info) -> str:

@@ -20,7 +20,7 @@ from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.backup import make_backup, may_freeze, vzdump
 from remediation.docker_data import judged, shown
-from steps.audit import seen
+from steps.audit import SEEN
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.audit import audit_window
@@ -221,7 +221,7 @@ def others_are_safe(
 @then("its file system has room for the records of a start")
 def log_has_room(node: Transport, window: audit_window.Window) -> None:
     """At ``space_left`` auditd may stop writing, if it is configured so."""
-    room = prerequisites.log_room(node, window.source)
+    room = prerequisites.log_room(node, window.log)
     free, needed = room.free >> 20, room.needed >> 20
     assert room.free >= room.needed, (
         f"{room.place} on {node.machine} has {free} MiB left for {room.log}, but {needed} MiB are "
@@ -234,4 +234,5 @@ def log_has_room(node: Transport, window: audit_window.Window) -> None:
 def canary_shows(window: audit_window.Window) -> None:
     """A log that does not show the canary proves nothing: undetermined, not red."""
     window.close()
-    evidence.say(seen(window))
+    window.require_logged()
+    evidence.say(SEEN)

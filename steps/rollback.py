@@ -24,7 +24,7 @@ from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import DEFAULT, Target, parse
 from docker_lxc_gate.verdict import evidence, record
-from remediation import desired, docker_in_lxc, phoenix, rehearsal
+from remediation import desired, docker_in_lxc, phoenix
 from remediation.actions.docker_package import DockerPackage
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
     from remediation.engine.plan import Plan
-    from remediation.rehearsal import StageResult
 
 _APT_TIMEOUT = 600.0
 
@@ -120,7 +119,8 @@ def give_docker(inside: Transport, image: str) -> None:
     Raises CommandFailed if Docker could not be installed, or does not run the image.
     """
     if not inside.ask(docker.DAEMON):  # the template has no Docker: install it as most users do
-        DockerPackage("docker-engine", "Docker", "").apply(inside)
+        engine = DockerPackage("docker-engine", "Docker", "")
+        engine.apply(inside, engine.capture(inside))
     inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
     _keep_one_running(inside)
 
@@ -185,29 +185,38 @@ def plan_is_applied(default_container: Existing, runtime: Runtime, target: Targe
 
 
 @when(
-    "the plan is applied to it, rolled back, compared, and applied again", target_fixture="stages"
+    "the plan is applied to it, rolled back, compared, and applied again",
+    target_fixture="compared",
 )
 def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
-) -> list[StageResult]:
-    """Rehearse, as ``docker-lxc-gate rehearse`` does."""
-    ground = iter([existing.recorded])  # the other scenarios left it so
-    stages = list(
-        rehearsal.rehearse(
-            its_plan,
-            lambda: next(ground, None) or machine_state.record_target(runtime, existing.ctid),
-        )
+) -> tuple[int, list[str]]:
+    """Return how many facts were compared after the rollback, and which of them differ.
+
+    Only if none does, the plan is applied again.
+    """
+    applied = its_plan().journal.entries()
+    if applied or not any(outcome.changed for outcome in apply(its_plan())):
+        raise FactError("the plan is applied already, so this run cannot roll it back")
+    back = roll_back(its_plan())
+    recorded, now = (
+        machine_state.comparable_after_rollback(state)
+        for state in (existing.recorded, machine_state.record_target(runtime, existing.ctid))
     )
-    evidence.say(", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))
-    return stages
+    differing = [*machine_state.differences(recorded, now)]
+    if not differing:
+        apply(its_plan())
+    changed = sum(outcome.changed for outcome in back)
+    evidence.say(f"{changed} actions applied and rolled back; {len(differing)} facts differ")
+    return len(recorded), differing
 
 
 @then("nothing differed when it was rolled back")
-def nothing_differed(stages: list[StageResult]) -> None:
-    """Check the rehearsal's own comparison of states."""
-    if not any(stage.name == "compare" for stage in stages):
-        raise FactError("the rehearsal ended before it compared anything")
-    differing = [line for stage in stages for line in stage.differences]
+def nothing_differed(compared: tuple[int, list[str]]) -> None:
+    """Compare with the state that was recorded before the plan."""
+    facts, differing = compared
+    if not facts:
+        raise FactError("nothing was recorded before the plan, so nothing was compared")
     assert not differing, f"{len(differing)} thing(s) differ: " + "; ".join(differing[:10])
 
 

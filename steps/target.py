@@ -40,8 +40,11 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
 
 
 @when("the container is restarted")
-def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
+def container_is_restarted(
+    runtime: Runtime, container: Transport, ctid: int, proved: set[str]
+) -> None:
     """Stop, start, and wait until the guest has booted; a Then checks whether Docker runs."""
+    proved.clear()
     runtime.shutdown(ctid)
     startable.start(runtime, ctid)
     wait_until_booted(container)

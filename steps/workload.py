@@ -39,8 +39,11 @@ _WORD = secrets.token_hex(8)
 _UNMADE = 70
 
 
-def _perl(name: str) -> list[str]:
-    return ["perl", "-e", program("steps", name)]
+_REACH = program("steps", "reach.pl")
+
+
+def _perl(name: str, *words: str) -> list[str]:
+    return ["perl", "-e", program("steps", name), *words]
 
 
 def _docker(container: Transport, *commands: list[str]) -> list[CommandResult]:
@@ -79,7 +82,7 @@ def _made(container: Transport, archive: bytes) -> CommandResult:
             f"no image can be made of the programs of {container.machine}, which must have perl, "
             f"ldd, tar and sha256sum: {cause(said(loaded))}"
         )
-    change = [*_ALONE, "--name", _CHANGER, built.LOADED, *_perl("change.pl")]
+    change = [*_ALONE, "--name", _CHANGER, built.LOADED, *_perl("workload.pl", "change")]
     commit = ["docker", "commit", _CHANGER, built.COMMITTED]
     return _docker(container, change, commit)[-1] if loaded.ok else loaded
 
@@ -93,11 +96,11 @@ def image_is_made(workload: CommandResult) -> CommandResult:
 @when("a Docker container lists the files of the image", target_fixture="listed")
 def files_are_listed(container: Transport, made: CommandResult) -> CommandResult:
     """Its own perl looks through the mount."""
-    run = [*_ALONE, "--rm", built.COMMITTED, *_perl("list.pl")]
+    run = [*_ALONE, "--rm", built.COMMITTED, *_perl("workload.pl", "list")]
     return _docker(container, run)[-1] if made.ok else made
 
 
-#: A line of ``list.pl``: the path, and all that it says of the file.
+#: A line of the task "list": the path, and all that it says of the file.
 _LISTED = patterns.compile(r"(\S{1,200}) (.{1,300})")
 
 
@@ -169,17 +172,16 @@ def server_and_client_run(container: Transport, made: CommandResult) -> list[Com
     run = [*_RUN, "--network", _NETWORK]
     server = [*run, "-d", "--name", _SERVER, "-p", "0.0.0.0::8080", built.COMMITTED]
     client = " ".join([*run, "--rm", "--name", _ASKER, built.COMMITTED])
-    programs = [program("steps", name) for name in ("outside.pl", "client.pl")]
     return _docker(
         container,
         ["docker", "network", "create", _NETWORK],
-        [*server, *_perl("serve.pl"), _WORD],
-        ["sh", "-c", program("steps", "client.sh"), "client", client, *programs, _SERVER],
-        ["sh", "-c", program("steps", "published.sh"), "published", _SERVER, programs[1]],
+        [*server, *_perl("workload.pl", "serve", _WORD)],
+        ["sh", "-c", program("steps", "client.sh"), "client", client, _REACH, _SERVER],
+        ["sh", "-c", program("steps", "published.sh"), "published", _SERVER, _REACH],
     )
 
 
-#: A line of ``client.sh`` or ``client.pl``: who was reached, and how.
+#: A line of ``client.sh`` or ``reach.pl``: who was reached, and how.
 _REACHED = patterns.compile(r"(server|guest [0-9.]{7,15}|outside [0-9.]{7,15}) (.{1,100})")
 
 
@@ -249,7 +251,7 @@ def writer_is_killed(container: Transport, made: CommandResult) -> CommandResult
     health += ["--health-timeout", "60s"]
     return _docker(
         container,
-        [*run, *mount, *health, built.COMMITTED, *_perl("write.pl"), _WORD],
+        [*run, *mount, *health, built.COMMITTED, *_perl("workload.pl", "write", _WORD)],
         ["sh", "-c", program("steps", "until_written.sh"), "until", _WRITER],
         ["docker", "exec", "--user", "0:0", _WRITER, "sh", "-c", append],
         ["docker", "kill", _WRITER],

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 
 import click
@@ -16,20 +13,15 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups
-from docker_lxc_gate.facts.audit import audit_window
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice
 from remediation import backup
 from remediation.engine.action import SideEffect
-from remediation.engine.apply import Seen, apply_side_effects, require_reversible
+from remediation.engine.apply import Drifts, apply_side_effects
 from remediation.engine.apply import apply as apply_plan
 from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan
-
-#: The least time between two looks at the log while apply runs (seconds).
-_OFTEN = 10.0
 
 
 @click.command(cls=Verb)
@@ -55,30 +47,25 @@ def apply(
 
     It may restart Docker and the container. If it changes the storage driver, it carries Docker's
     images and containers over, or says what is hidden until rollback. See docs/what-changes.md.
-
-    Denials of AppArmor, of anyone on the node, are shown while it runs.
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
         agreed = partial(_agreed, the_plan, yes=yes)
-        seen, shown = None, None
+        shown = None
+        if with_backup:
+            backup.require_unfrozen(runtime, aim.ctid, aim.backups or backups.DUMP)
         if not yes or with_backup:  # nobody else waits for a person, or for a backup
-            if with_backup:
-                backup.require_unfrozen(runtime, aim.ctid, aim.backups or backups.DUMP)
-            shown = agreed(seen := Seen.with_journal(the_plan))
+            shown = agreed(the_plan.drifts())
         if with_backup:
             _back_up(the_plan, runtime, aim)
-            seen = None  # a backup may take an hour: all is looked at again
-        with _watched(runtime.node, aim.audit) as tell:
-            told = replace(the_plan, tell=tell)
-            outcomes = apply_plan(told, seen, consent=partial(agreed, shown=shown))
+        outcomes = apply_plan(the_plan, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
 
 
 def _agreed(
     the_plan: Plan,
-    seen: Seen,
+    found: Drifts,
     *,
     yes: bool,
     shown: Sequence[SideEffect | str] | None = None,
@@ -88,10 +75,9 @@ def _agreed(
     ``shown`` is what the user agreed to before the node was locked, if anyone was asked then.
     Raises FactError if there are others than the user agreed to. Under the lock nobody is asked.
     """
-    require_reversible(seen)
     # A mistyped id, perhaps.
     absent = () if the_plan.container_exists else the_plan.not_checked
-    side_effects: list[SideEffect | str] = [*absent, *apply_side_effects(seen)]
+    side_effects: list[SideEffect | str] = [*absent, *apply_side_effects(found)]
     new = [side_effect for side_effect in side_effects if side_effect not in (shown or ())]
     if new and shown is not None and not yes:
         raise FactError(
@@ -112,7 +98,7 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
     """
     journal = the_plan.journal
     with the_plan.exclusive(f"back up container {aim.ctid} before the plan is applied"):
-        journal.forget()
+        journal.lines(again=True)
         if (interrupted := journal.interrupted()) is not None:
             raise NotClean(f"nothing was backed up: {printing.cut_off(journal, interrupted)}")
         printing.tell(f"backing up container {aim.ctid} and /etc")
@@ -121,53 +107,3 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
         made = backup.make_backup(runtime, aim.ctid, place, printing.tell, keep)
     for archive in (*made.container[:1], *made.etc[:1]):
         printing.tell(Notice(archive))
-
-
-@contextmanager
-def _watched(
-    node: Transport, source: str, often: float = _OFTEN
-) -> Iterator[Callable[[str], None]]:
-    """Yield a ``tell`` that first prints AppArmor's denials since the log was last read.
-
-    The log is watched from the first line on: apply tells it before its first change. It is read
-    again at the next line after so many seconds, and at the end, also of an apply that failed. If
-    denials cannot be read, it says so once, and ``apply`` goes on.
-    """
-    window: audit_window.Window | None = None
-    begun, last, ends = False, 0.0, ExitStack()
-
-    def tell(line: str) -> None:
-        nonlocal window, begun, last
-        if not begun:
-            begun, window, last = True, _opened(node, source, ends), time.monotonic()
-        due = not line or time.monotonic() >= last + often
-        try:
-            for denial in window.new_denials() if window and due else ():
-                printing.tell(Notice(f"denied: {denial.summary}"), style="yellow")
-            last = time.monotonic() if due else last
-        except Exception as error:  # noqa: BLE001 - no error may stop apply here
-            ends.close()
-            window = None
-            printing.tell(Notice(f"denials are no longer shown: {error}"))
-        if line:
-            printing.tell(line)
-
-    with ends:
-        try:
-            yield tell
-        except Exception:
-            if begun:  # the reason why apply failed, perhaps
-                tell("")
-            raise
-        if begun:
-            tell("")
-
-
-def _opened(node: Transport, source: str, ends: ExitStack) -> audit_window.Window | None:
-    try:
-        window = audit_window.Window(node, source)
-    except Exception as error:  # noqa: BLE001 - no error may stop apply here
-        printing.tell(Notice(f"denials are not shown: {error}"))
-        return None
-    ends.callback(window.end)
-    return window

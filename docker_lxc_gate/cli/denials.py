@@ -9,7 +9,6 @@ import stat
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,9 +36,8 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.target import Target
 
-#: A pipe is taken for one that stays open once nothing came for so long, or once it is read for so
-#: long (seconds).
-_PAUSE, _LONG = 1.0, 10.0
+#: A pipe is taken for one that stays open once nothing came for so long (seconds).
+_PAUSE = 1.0
 _AGO = patterns.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
 _LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
@@ -168,7 +166,7 @@ def _read(
             raise
         return error
     by = piped.ended_by if piped else None
-    if isinstance(by, OSError) and not isinstance(by, BrokenPipeError):
+    if isinstance(by, OSError):
         raise by
     return KeyboardInterrupt() if interrupted_by() else doubt
 
@@ -186,13 +184,11 @@ class _Piped(io.RawIOBase):
 
     Then what is new is shown before each further read: all that came before is counted by then.
     ``show`` prints what is new, if anything is to be printed before the end. ``ended_by`` ended it
-    before its end: Ctrl-C while nothing came, an output that nobody reads any longer, or one that
-    cannot be written.
+    before its end: Ctrl-C while nothing came, or an output that cannot be written.
     """
 
     def __init__(self, descriptor: int, show: Callable[[], None] | None) -> None:
         self._descriptor, self._show = descriptor, show
-        self._begun, self._came = time.monotonic(), False
         self.stays_open = False
         self.ended_by: KeyboardInterrupt | OSError | None = None
 
@@ -204,46 +200,28 @@ class _Piped(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         try:
             self._wait()
-        except OSError as error:
-            self.ended_by = error
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, OSError) as error:
             if not self.stays_open:
                 raise
             self.ended_by = error
-        if self.ended_by is not None:
+        if self.ended_by is not None or is_dropped():
             return 0
-        self._came = True
         return os.readv(self._descriptor, [buffer])
 
     def _wait(self) -> None:
         """Wait for something to come; show what is new first if the pipe stays open."""
-        if not self.stays_open:
-            paused = not self._comes(_PAUSE)
-            self.stays_open = paused or time.monotonic() > self._begun + _LONG
-            if self.stays_open and self._came:
-                printing.tell("still reading; Ctrl-C ends it, and prints the report of all")
+        if not self.stays_open and not self._comes(_PAUSE):
+            self.stays_open = True
+            printing.tell("still reading; Ctrl-C ends it, and prints the report of all")
         if self.stays_open and self.ended_by is None:
             if self._show:
                 self._show()
-            self._comes(None)
+            if not is_dropped():
+                self._comes(None)
 
     def _comes(self, seconds: float | None) -> bool:
-        """Return whether something comes in time, or the end does.
-
-        Raises BrokenPipeError if nobody reads standard output any longer, which a program that
-        prints seldom would notice late. Source: poll(2), on POLLERR.
-        """
-        if is_dropped():
-            raise BrokenPipeError
-        asked = select.poll()
-        asked.register(self._descriptor, select.POLLIN)
-        with suppress(io.UnsupportedOperation):
-            asked.register(sys.stdout.fileno(), 0)
-        events = dict(asked.poll(None if seconds is None else seconds * 1000))
-        comes = events.pop(self._descriptor, 0) != 0
-        if any(event & select.POLLERR for event in events.values()):
-            raise BrokenPipeError
-        return comes
+        """Return whether something comes in time, or the end does."""
+        return bool(select.select([self._descriptor], [], [], seconds)[0])
 
 
 def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:

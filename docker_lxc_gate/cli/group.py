@@ -111,8 +111,6 @@ def main() -> None:
       docker-lxc-gate plan --target root@pve1/950      what would change
       docker-lxc-gate apply --target root@pve1/950
       docker-lxc-gate rollback --target root@pve1/950
-      docker-lxc-gate rehearse --target root@pve1/951
-          apply, roll back, compare, apply
       docker-lxc-gate create --target-file F --target NAME
       docker-lxc-gate lint /etc/pve/lxc                no target
       docker-lxc-gate denials -                        no target: paste
@@ -132,7 +130,7 @@ def main() -> None:
            undetermined; compare: incomparable
       4    gate: a waiver is expired or no longer needed
       5    not everything was rolled back, or somebody changed it since;
-           rehearse, prove: something differs
+           prove: something differs
       6    gate: a scenario has no result
       129  ended by SIGHUP; 130: by Ctrl-C; 143: by SIGTERM
     """  # noqa: D301 - click's mark for lines that are not to be wrapped

@@ -14,10 +14,11 @@ from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.commandline.exit_codes import VerbGroup
 from docker_lxc_gate.commandline.json_output import json_line, print_json, with_form
 from docker_lxc_gate.commandline.target_option import with_target
-from docker_lxc_gate.errors import UsageError
+from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.masking import masked
 from remediation import docker_in_lxc
+from remediation.engine.action import Place
 from remediation.engine.journal import Journal
 
 if TYPE_CHECKING:
@@ -69,7 +70,13 @@ def export(aim: Target, *, with_secrets: bool) -> None:
     --with-secrets.
     """
     with _journal(aim) as (the_journal, _):
-        lines = the_journal.exported()
+        try:
+            lines = [the_journal.whole(msgspec.to_builtins(line)) for line in the_journal.lines()]
+        except FactError as error:
+            raise FactError(
+                f"{error}\nNothing was exported. To copy everything, with the damage, run on "
+                f"{the_journal.machine}: tar -cf journal.tar -C {the_journal.directory} ."
+            ) from error
     for line in lines:
         click.echo(json_line(line if with_secrets else masked(line), exactly=True))
 
@@ -93,12 +100,19 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool, for
     doing = f"keep changes of container {aim.ctid}"
     # The lock also covers the question, so that the user confirms exactly these changes.
     with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
-        ids = [entry.action for entry in the_journal.entries()]
+        entries = {entry.action: entry for entry in the_journal.entries()}
+        ids = [*entries]
         if ids and not every and not actions:
             raise UsageError(f"name the actions to keep, or give --all: {_quoted(ids)}")
         by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
         named = [by_title.get(each, each) for each in actions]
-        chosen = the_journal.named(ids if every else named) if ids else []
+        if ids and (unknown := [each for each in named if each not in entries]):
+            raise UsageError(
+                f"{the_journal.path} on {the_journal.machine} holds nothing of container "
+                f"{aim.ctid} that is to be rolled back under the name {unknown[0]!r}; there are: "
+                f"{_quoted(ids)}"
+            )
+        chosen = [entry for entry in entries.values() if every or entry.action in named]
         consent([_stays(the_journal, entry) for entry in chosen], yes=yes)
         the_journal.accept(entry.action for entry in chosen)
         left = [entry.action for entry in the_journal.entries()]
@@ -117,7 +131,5 @@ def _quoted(names: Iterable[str]) -> str:
 
 def _stays(of: Journal, entry: JournalEntry) -> str:
     title = docker_in_lxc.title(entry.action, of.ctid)
-    return (
-        f"{title} (on {of.name(entry.place)}, changed {entry.at}): the change stays, and rollback "
-        "skips it"
-    )
+    machine = of.machine if entry.place is Place.NODE else f"container {of.ctid}"
+    return f"{title} (on {machine}, changed {entry.at}): the change stays, and rollback skips it"

@@ -8,9 +8,10 @@ from rich.text import Text
 from docker_lxc_gate.cli import options, printing
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.target import Target
 from remediation import plan_file
-from remediation.engine.apply import Seen, apply_side_effects
+from remediation.engine.apply import apply_side_effects
 
 
 @click.command(cls=Verb)
@@ -21,9 +22,13 @@ def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
     """Show what apply would change, as unified diffs. Changes nothing."""
     with options.planned(aim, only) as (_, make):
         the_plan = make()
-        found = Seen(the_plan.drifts())
-        side_effects = apply_side_effects(found)
-    drifts = [(step, drift) for step, drift in found.drifts if drift is not None]
+        drifts = [(step, drift) for step, drift in the_plan.drifts() if drift is not None]
+        side_effects: list[str] = []
+        for drifted in drifts:
+            try:
+                side_effects += map(str, apply_side_effects([drifted]))
+            except FactError as refused:
+                side_effects.append(f"apply would refuse to start: {refused}")
     if form == "json":
         print_json(
             {
@@ -37,7 +42,7 @@ def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
                     }
                     for step, drift in drifts
                 ],
-                "side_effects": [str(side_effect) for side_effect in side_effects],
+                "side_effects": side_effects,
                 "unchecked": list(the_plan.not_checked),
             }
         )

@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     from remediation.engine.action import Drift, Step, StepOutcome
     from remediation.engine.journal import Journal
     from remediation.engine.plan import Plan
-    from remediation.rehearsal import StageResult
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-#: The limit for printed differences.
-_MANY = 40
 #: The limit for a diff (lines): its time grows with the product, and a guest's file may exploit it.
 _COMPARED = 5000
 
@@ -203,17 +200,6 @@ def not_checked(plan: Plan, *, to: Console = out) -> None:
     """Print the parts of the plan that were not checked."""
     for what in plan.not_checked:
         line(f"not checked: {what}", "yellow", to=to)
-
-
-def stages(found: Sequence[StageResult], form: str) -> None:
-    """Print a rehearsal's stages and differences."""
-    if form == "json":
-        print_json(found)
-        return
-    rows = ((stage.name, f"{stage.seconds:.1f}", stage.said) for stage in found)
-    _print(("stage", "seconds", ""), rows)
-    for each in [each for stage in found for each in stage.differences][:_MANY]:
-        line(f"  differs: {each}", "red")
 
 
 def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:

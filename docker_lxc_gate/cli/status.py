@@ -31,7 +31,7 @@ def status(aim: Target, only: tuple[str, ...], form: str) -> None:
             entry.action: entry if busy else entry.without_a_run() for entry in journal.entries()
         }
         interrupted = journal.interrupted()
-        torn = journal.torn and not busy  # a run may be writing the line now
+        torn = bool(journal.torn) and not busy  # a run may be writing the line now
         if interrupted is not None and not busy:  # print this first: the checks below may fail
             printing.line(printing.cut_off(journal, interrupted), "yellow", to=printing.err)
         if torn:

@@ -5,7 +5,6 @@ Python, click, rich and pytest would exit with 1, which here means *not complian
 
 from __future__ import annotations
 
-import codecs
 import errno
 import io
 import os
@@ -126,33 +125,14 @@ def _to_nowhere(descriptor: int) -> None:
     os.close(nowhere)
 
 
-class _Ascii(io.TextIOWrapper):
-    """Text in ASCII. Click would write UTF-8 instead, so it is told of another encoding."""
-
-    encoding = "latin-1"
-
-
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    """Return what an encoding lacks as in JSON, which is read then as it was meant."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    lacking = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    units = (lacking[at : at + 2].hex() for at in range(0, len(lacking), 2))
-    return "".join(f"\\u{unit}" for unit in units), error.end
-
-
-codecs.register_error("docker_lxc_gate.json", _escape)
-
-
 def _safe(stream: Any) -> Any:
     """Return a standard stream that escapes what its encoding lacks, and may lose its reader."""
     try:
         raw = _Output(stream.fileno())
-        ascii_only = codecs.lookup(stream.encoding).name == "ascii"
-        return (_Ascii if ascii_only else io.TextIOWrapper)(
+        return io.TextIOWrapper(
             raw if stream.write_through else io.BufferedWriter(raw),
             stream.encoding,
-            "docker_lxc_gate.json",
+            "backslashreplace",
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,
         )

@@ -35,9 +35,10 @@ _ENOUGH = 3
 _LONGEST = 300
 
 
-def script(name: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs one of ``programs/``."""
-    return ("sh", "-c", program("docker_lxc_gate.doctor", f"{name}.sh"), name, *arguments)
+def script(name: str, *arguments: str, begins: str = "") -> tuple[str, ...]:
+    """Return the command that runs one of ``programs/``, after the one that it ``begins`` with."""
+    texts = [program("docker_lxc_gate.doctor", f"{each}.sh") for each in (begins, name) if each]
+    return ("sh", "-c", "".join(texts), name, *arguments)
 
 
 def told(result: CommandResult) -> CommandResult:
@@ -57,13 +58,10 @@ class Answers:
     ``otherwise`` says why a read that is not among them has no answer.
     """
 
-    def __init__(self, found: Mapping[Read[Any], object], otherwise: str = _NOT_ASKED) -> None:
+    def __init__(
+        self, found: Mapping[Read[Any], object], otherwise: str = "it was not asked"
+    ) -> None:
         self._found, self._otherwise = found, otherwise
-
-    def __or__(self, more: Answers) -> Answers:
-        """Return these answers, and those of the same machine to further reads."""
-        why = more._otherwise if self._otherwise == _NOT_ASKED else self._otherwise
-        return Answers({**self._found, **more._found}, why)
 
     def of(self, read: Read[T]) -> T:
         """Return the fact that a read found; raises RemediationError if it found none."""

@@ -103,18 +103,17 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
     Raises FactError if there is no such container, TransportError if the node cannot be reached.
     """
     path = runtime.config_path(ctid)
-    reads = [read for each in questions for read in each.node]
-    on_node = [read(ctid) if callable(read) else read for read in reads]
-    node = ask(runtime.node, (content_of(path), node_reads.lxc_state(ctid), *on_node))
-    content = node.of(content_of(path))
+    content = runtime.node.ask(content_of(path))
     if content is None:
         runtime.configuration(ctid)  # says where the container is instead
         raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
     parse = container_config.parse if runtime.kind == "pct" else container_config.parse_lxc
     config = parse(path, content.decode(errors="replace"))
     more = [each.by_config(config) for each in questions]
-    if of_node := [read for reads, _ in more for read in reads]:
-        node |= ask(runtime.node, of_node)
+    reads = [read for each in questions for read in each.node]
+    on_node = [read(ctid) if callable(read) else read for read in reads]
+    on_node += [read for reads, _ in more for read in reads]
+    node = ask(runtime.node, (node_reads.lxc_state(ctid), *on_node))
     case = Case(ctid, config, content, node, Answers({}))
     if not _is_up(case):
         how = "is frozen" if _state(case) in container.FROZEN_STATES else "does not run"

@@ -2,13 +2,12 @@
 
 The answers are the guest's: they are decoded into typed values of a limited size, and no part of
 one becomes part of a command outside of the container. A Docker that does not run is not asked: its
-socket would start it. The number of volumes is bounded, and their names are what Docker takes for
-one. Sources: systemctl(1), docker-inspect(1), moby's Engine API, volume/local and daemon/names.
+socket would start it. Sources: systemctl(1), docker-inspect(1), moby's Engine API.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +22,14 @@ from docker_lxc_gate.facts.failed_units import properties
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandResult
 
-#: What a question to Docker ends with if Docker does not run.
-_DOWN = 3
+#: The program before each question to Docker, and its exit code if Docker does not run.
+_IF_DOCKER_RUNS, _DOWN = "if_docker_runs", 3
 _UNIT = ("LoadState", "ActiveState", "Result", "ExecStart")
 _NUMBER = "[0-9]{1,10}"
-#: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
-_LONGEST, _MOST = 2000, 1000
+#: Of a message that a guest chose, so much is looked at (characters).
+_LONGEST = 2000
 #: A node has no more devices of these kinds.
 _MOST_DEVICES = 100
-#: So many volumes are looked at, and so many of nobody's are named.
-_MOST_VOLUMES, _NAMED = 500, 20
-_COUNT = patterns.compile("volumes ([0-9]{1,5})")
-_VOLUME = patterns.compile(
-    rf"({_NUMBER}) ({_NUMBER}) (yes|no) \./([A-Za-z0-9][A-Za-z0-9_.-]{{0,200}})/_data"
-)
 _TO_SECONDS = len("2026-11-26T21:00:00")
 #: The path goes into advice for the container's configuration, so it is a name of a driver's.
 _DEVICE = patterns.compile(
@@ -85,17 +78,6 @@ class Container(msgspec.Struct, frozen=True, rename="pascal"):
     started_at: Word = ""
 
 
-def writer(containers: Sequence[Container], given: Callable[[DockerMount], bool]) -> str:
-    """Return the name of a Docker container that may write to such a mount; empty if none may."""
-    names = (
-        each.name.removeprefix("/")
-        for each in containers
-        for mount in each.mounts or ()
-        if mount.rw and given(mount)
-    )
-    return next(names, "")
-
-
 def failures(containers: Sequence[Container]) -> list[str]:
     """Return why Docker's containers did not start, without what was fixed since.
 
@@ -138,23 +120,11 @@ class Given:
 
 @dataclass(frozen=True)
 class Owned:
-    """A directory in the container: its owner there, and whether root there may do everything.
-
-    ``name`` is that of a volume.
-    """
+    """A directory in the container: its owner there, and whether root there may do everything."""
 
     user: int
     group: int
     usable: bool
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Volumes:
-    """The volumes that show as nobody's, and whether there are more than were looked at."""
-
-    found: tuple[Owned, ...]
-    more: bool
 
 
 def of_docker(result: CommandResult) -> CommandResult:
@@ -219,24 +189,6 @@ def _runc(result: CommandResult) -> str:
     return found[1]
 
 
-def _volumes(result: CommandResult) -> Volumes:
-    count, *lines = of_docker(result).text.splitlines()[: _NAMED + 1] or [""]
-    number = _COUNT.fullmatch(count)
-    if number is None:
-        raise FactError(f"Docker's volumes cannot be read in {result.machine}")
-    found = [_VOLUME.fullmatch(line) for line in lines]
-    owned = (Owned(int(m[1]), int(m[2]), m[3] == "yes", m[4]) for m in found if m)
-    return Volumes(tuple(owned), int(number[1]) > _MOST_VOLUMES)
-
-
-def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
-    """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
-    return Read(
-        script("docker_messages", *patterns),
-        lambda said: tuple(line[:_LONGEST] for line in told(said).text.splitlines()[:_MOST]),
-    )
-
-
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
     """Read who owns each of these directories in the container; None for one that is not there."""
     return Read(script("owners", *places), _owned)
@@ -244,9 +196,10 @@ def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
 
 UNIT = Read(("systemctl", "show", "-p", ",".join(_UNIT), "docker"), _unit)
 INFO = Read(
-    script("docker_info"), lambda result: read(of_docker(result).stdout, _Info, "docker info")
+    script("docker_info", begins=_IF_DOCKER_RUNS),
+    lambda result: read(of_docker(result).stdout, _Info, "docker info"),
 )
-CONTAINERS = Read(script("docker_containers"), _containers)
+CONTAINERS = Read(script("docker_containers", begins=_IF_DOCKER_RUNS), _containers)
 #: The name and the exit code of each unit of the guest that failed.
 FAILED = Read(script("failed_units"), _failed)
 #: systemd's word for the whole guest: ``running``, ``degraded`` …
@@ -257,10 +210,9 @@ DEVICES = Read(script("devices"), _devices)
 OWN_APPARMOR = Read(script("own_apparmor"), lambda result: frozenset(told(result).text.split()))
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
-    script("drivers_with_images"), lambda result: tuple(sorted(of_docker(result).text.split()))[:8]
+    script("drivers_with_images", begins=_IF_DOCKER_RUNS),
+    lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
 )
-#: Docker's volumes that show as nobody's.
-VOLUMES = Read(script("volumes_of_nobody", str(_MOST_VOLUMES + 1), str(_NAMED)), _volumes)
 SETTINGS = content_of("/etc/docker/daemon.json")
 RUNC = Read(("runc", "--version"), _runc)
 

@@ -8,6 +8,7 @@ colours, escaped quotes, and lines broken at the terminal's width.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
@@ -16,14 +17,17 @@ from msgspec import Meta
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
-from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen
-from docker_lxc_gate.formats import html_text
+from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen, script, told
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
+from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.tables import Row, table
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
 MOST, _AROUND = 1 << 20, 160
+#: Of what Docker said so many lines are looked at, and of each so much (characters).
+_MOST_LINES, _LONGEST = 5000, 2000
 #: Where a terminal broke a line.
 _BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 #: A terminal's commands, as such and as ``cat -v`` and syslog write them.
@@ -55,8 +59,6 @@ class Message(Row, frozen=True):
     fix: str = ""
     vague: bool = False
     refused: tuple[_Text, ...] = ()
-    takes: tuple[_Text, ...] = ()
-    leaves: str = ""
 
     @property
     def means(self) -> Problem:
@@ -65,7 +67,7 @@ class Message(Row, frozen=True):
 
     @property
     def looked_for(self) -> str:
-        """What is looked for, in the words that grep -E and RE2 share."""
+        """What is looked for."""
         return self.pattern or self.text
 
 
@@ -111,12 +113,19 @@ _DONE = [
 ]
 #: The problems that Docker's own messages mean.
 OF_DOCKER = tuple(dict.fromkeys(each.problem for each in _OF_DOCKER))
-#: What Docker's present or last run said, a pattern for each problem. A gap that has a length takes
-#: grep seconds a line, and :func:`said` compares again.
-_JOINED = ("|".join(m.looked_for for m in _OF_DOCKER if m.problem == each) for each in OF_DOCKER)
-READ = guest_reads.messages(
-    tuple(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", each) for each in _JOINED)
+#: Whether a line may be one of them: a gap of any length takes less memory than one of a few.
+_ANY_OF_DOCKER = patterns.compile(
+    "|".join(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", each.looked_for) for each in _OF_DOCKER)
 )
+
+
+def _of_docker(result: CommandResult) -> tuple[str, ...]:
+    """Return what Docker's present or last run said, as far as it is known."""
+    lines = (line[:_LONGEST] for line in told(result).text.splitlines())
+    return tuple(line for line in lines if _ANY_OF_DOCKER.search(line))[-_MOST_LINES:]
+
+
+READ = Read(script("docker_messages"), _of_docker)
 
 
 def said(case: Case, *problems: str) -> Iterator[Said]:
@@ -211,9 +220,14 @@ _UNKNOWN = Unseen(
 )
 
 
+#: The number of no character. Python refuses to read one of thousands of digits.
+_NO_CHARACTER = patterns.compile("&#[0-9]{100,};?")
+
+
 def _plain(text: str) -> str:
     """Return a text without colours, escapes and prefixes."""
     for _ in range(3):  # msg="… error=\"…\\\"…"
         text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
-    text = html_text.unescaped(text.replace("\\n", "\n").replace("\\t", " "))
+    text = _NO_CHARACTER.sub("\ufffd", text.replace("\\n", "\n").replace("\\t", " "))
+    text = html.unescape(text)
     return _PREFIX.sub("", _COMMAND.sub("", text).translate(_PLAIN))

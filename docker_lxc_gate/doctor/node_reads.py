@@ -16,6 +16,8 @@ from docker_lxc_gate.formats.id_map import Range, parse
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 
+#: The program that finds the container's first process.
+_PID = "container_pid"
 _NUMBER = "[0-9]{1,10}"
 _PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")
 _OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER})\n")
@@ -93,17 +95,17 @@ def _owner(result: CommandResult) -> tuple[int, int]:
 
 def id_maps(ctid: int) -> Read[IdMaps]:
     """Read the container's map of user and group ids."""
-    return Read(script("id_maps", str(ctid)), _maps)
+    return Read(script("id_maps", str(ctid), begins=_PID), _maps)
 
 
 def confined(ctid: int) -> Read[Confined]:
     """Read what confines the container's first process."""
-    return Read(script("confined", str(ctid)), _confined)
+    return Read(script("confined", str(ctid), begins=_PID), _confined)
 
 
 def mounts(ctid: int) -> Read[tuple[mount_table.Mount, ...]]:
     """Read the container's mounts, as its first process has them."""
-    return Read(script("mounts", str(ctid)), _mounts)
+    return Read(script("mounts", str(ctid), begins=_PID), _mounts)
 
 
 def owner(path: str) -> Read[tuple[int, int]]:

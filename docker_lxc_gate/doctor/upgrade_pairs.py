@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from docker_lxc_gate.lint.finding import Problem, Severity
 from docker_lxc_gate.tables import Row, table
@@ -36,12 +36,25 @@ class Versions(Row, frozen=True):
     since: _Version = ""
     before: _Version = ""
 
+    @property
+    def of_packages(self) -> tuple[Versions, ...]:
+        """The same versions of the packages that there are: ``docker`` has two names."""
+        if self.package != "docker":
+            return (self,)
+        since, before = (each and f"5:{each}" for each in (self.since, self.before))
+        return Versions("docker-ce", since, before), Versions("docker.io", self.since, self.before)
+
 
 class Side(Row, frozen=True):
     """One machine, and the packages of which one must be in its range."""
 
     where: Where
     versions: Annotated[tuple[Versions, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        """Name the packages of Docker."""
+        versions = tuple(each for one in self.versions for each in one.of_packages)
+        structs.force_setattr(self, "versions", versions)
 
 
 class Pair(Row, frozen=True):

@@ -126,6 +126,47 @@ def compiled_policy(path: str) -> Read[str]:
     )
 
 
+#: Prints how many files define a profile, what the parser says of its cache, and the hash of what
+#: it would take from there. Nothing is loaded or written.
+_NEXT_LOAD = """
+conf=/etc/apparmor/parser.conf
+! grep -qsE '^[[:space:]]*(-S?-?)?skip-kernel-load' "$conf" || echo "$conf: skip-kernel-load"
+apparmor_parser -N -K "$1" | grep -cxF -- "$2"
+hit=$(apparmor_parser -Q -k -r -- "$1/$2" 2>&1) || { echo "$hit"; exit 1; }
+case $hit in *"Skipping profile"*) echo disabled ;; *"forcing complain"*) echo complain ;; esac
+hit=$(echo "$hit" | sed -n 's/^Cache hit: //p')
+[ -z "$hit" ] || sha256sum -- "$hit"
+"""
+
+
+@foreign.parser(..., "p", "f" * 64)
+def next_load_defect(on: Transport, profile: str, policy: str) -> str:
+    """Return why the next load of AppArmor's profiles gives the kernel another policy than now.
+
+    ``policy`` is the hash of the policy that the kernel has, and that the file compiles to. Empty
+    if the next load gives the same. A load takes all files of the directory, and a file's policy
+    from the cache. Raises CommandFailed if the parser refuses the file.
+    """
+    argv = ["sh", "-c", _NEXT_LOAD, "next-load", "/etc/apparmor.d", profile]
+    said = on.look(argv, timeout=PARSER_TIMEOUT).require().text
+    lines = said.splitlines()
+    if skips := [line for line in lines if line.endswith(": skip-kernel-load")]:
+        return f"{skips[0]}: AppArmor's parser loads nothing into the kernel"
+    if "disabled" in lines:
+        return f"/etc/apparmor.d/disable/{profile} keeps it from being loaded"
+    if "complain" in lines:
+        return f"/etc/apparmor.d/force-complain/{profile}: it would confine nothing"
+    if (files := next((line for line in lines if line.isdecimal()), "0")) != "1":
+        return (
+            f"{files} files in /etc/apparmor.d define it, and the last one that is loaded counts: "
+            f"grep -l {profile} /etc/apparmor.d/* shows them; remove the others"
+        )
+    cached = patterns.search(r"(?m)^([0-9a-f]{64})  (.*)$", said)
+    if cached and cached[1] != policy:
+        return f"its cache holds another policy, and is newer than its file: rm {cached[2]}"
+    return ""
+
+
 @foreign.parser(..., "p")
 def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the pids, on the node, of the processes that run under a profile."""

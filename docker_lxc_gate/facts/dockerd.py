@@ -24,8 +24,7 @@ from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.machines.runtime.base import Runtime
 
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
-_FIND = program("docker_lxc_gate.facts", "find_dockerd.pl")
-_ASK = program("docker_lxc_gate.facts", "ask_dockerd.pl")
+_DOCKERD = program("docker_lxc_gate.facts", "dockerd.pl")
 _FOUND = patterns.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) (\[.*\])")
 _LISTENER = patterns.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
 _STATUS = patterns.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
@@ -144,7 +143,7 @@ class Daemon:
     def _asked(self, question: str, kind: type[T]) -> T | None:
         node, pid = self.runtime.node, self.runtime.init_pid(self.ctid)
         what = "dockerd's socket cannot be queried"
-        result = guest_root.run(node, pid, _ASK, self.socket, question, what=what)
+        result = guest_root.run(node, pid, _DOCKERD, "ask", self.socket, question, what=what)
         if result.exit_code == guest_root.ABSENT:
             raise FactError(
                 f"dockerd's socket cannot be queried: {self.socket} is not in container {self.ctid}"
@@ -172,7 +171,7 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
     Raises FactError if the search failed or found several, TransportError if no container runs.
     """
     what = "cannot find out whether dockerd runs"
-    result = guest_root.run(runtime.node, runtime.init_pid(ctid), _FIND, what=what)
+    result = guest_root.run(runtime.node, runtime.init_pid(ctid), _DOCKERD, "find", what=what)
     lines = [_FOUND.fullmatch(line) for line in result.text.splitlines()]
     found = [(line[1], line[2], line[3] == "1", line[4]) for line in lines if line]
     if len(found) != len(lines) or result.exit_code:

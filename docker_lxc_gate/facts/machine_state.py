@@ -22,8 +22,7 @@ from docker_lxc_gate.tables import Row, table
 
 _SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
 _PROGRAMS = tuple(
-    program("docker_lxc_gate.facts", f"{name}.pl")
-    for name in ("listed_files", "kernel_state", "hashed_files")
+    program("docker_lxc_gate.facts", f"{name}.pl") for name in ("files", "kernel_state")
 )
 #: What could not be read of a machine; the fact says why.
 _NOT_SEEN = patterns.compile(r"(?:node: |container: )?[a-z ]{1,20} not seen")

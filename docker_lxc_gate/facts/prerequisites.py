@@ -68,7 +68,7 @@ def log_room(node: Transport, source: str) -> Room:
     """Return the free space for records; at ``space_left`` auditd may stop writing.
 
     The source is ``auditd`` or ``kernel``, as
-    :class:`docker_lxc_gate.facts.audit.audit_window.Window` finds it. Raises FactError if the
+    :attr:`docker_lxc_gate.facts.audit.audit_window.Window.log` tells it. Raises FactError if the
     answer cannot be read.
     """
     log, where = _LOGS[source]

@@ -19,18 +19,18 @@ from docker_lxc_gate.machines.transport import Transport
 #: How long an upstream may take to answer (seconds).
 _UPSTREAM_PATIENCE = 30
 
-_STATUS = program("docker_lxc_gate.facts", "git_status.sh")
-_HIDDEN = program("docker_lxc_gate.facts", "git_hidden.sh")
+_CHECKOUT = program("docker_lxc_gate.facts", "checkout.sh")
+_GIT = _CHECKOUT + program("docker_lxc_gate.facts", "git.sh")
+#: Runs a program as the owner on a file of the checkout. A link or a pipe may be in its place.
+_ON_FILE = f'{_CHECKOUT}file=$repository/$2; shift 2; as timeout 30 "$@" "$file"'
 #: The script's exit code if git must not run.
 _UNSAFE = 77
 #: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
 _FLAGS = frozenset({"h", "S", "s"})
-_OWNER = program("docker_lxc_gate.facts", "checkout_owner.sh")
 #: Prints a file and lets bash parse it; exits with 1 if bash cannot.
 _PARSED, _NO_FILE = 'cat -- "$1" || exit 3; exec bash -n -- "$1"', 3
-_UPSTREAM = program("docker_lxc_gate.facts", "git_upstream.sh")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Checkout:
 @foreign.parser(..., "/r")
 def checkout(node: Transport, path: str) -> Checkout | None:
     """Return the repository at a path; None if it is absent. Raises FactError if git cannot run."""
-    result = _require_safe(node.look(["sh", "-c", _STATUS, "status", path], timeout=120))
+    result = _require_safe(node.look(["sh", "-c", _GIT, "status", path], timeout=120))
     if result.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
         raise FactError(f"git is not installed on {node.machine}: apt-get install git")
     answer = result.require().stdout.decode(errors="surrogateescape")  # names are bytes of any kind
@@ -77,7 +77,7 @@ def checkout(node: Transport, path: str) -> Checkout | None:
         if kind == "2":  # a renamed file, followed by its former name
             changed.append(next(entries, ""))
     if hidden:
-        argv = ["sh", "-c", _HIDDEN, "hidden", path]
+        argv = ["sh", "-c", _GIT, "hidden", path]
         names = "".join(f"{each}\n" for each in hidden).encode(errors="surrogateescape")
         told = node.look(argv, stdin=names, timeout=120).require()
         changed += told.stdout.decode(errors="surrogateescape").split("\n")[:-1]
@@ -128,7 +128,7 @@ def script(path: str, name: str) -> Read[Script | None]:
 
 
 def _by_owner(path: str, name: str, *argv: str) -> tuple[str, ...]:
-    return ("sh", "-c", _OWNER, "owner", path, name, *argv)
+    return ("sh", "-c", _ON_FILE, "owner", path, name, *argv)
 
 
 def upstream_commit(node: Transport, found: Checkout) -> str:
@@ -136,7 +136,7 @@ def upstream_commit(node: Transport, found: Checkout) -> str:
 
     Raises FactError if the upstream did not answer, or has no such branch.
     """
-    argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
+    argv = ["sh", "-c", _GIT, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
     answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)
     said = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
     if not answer.ok:

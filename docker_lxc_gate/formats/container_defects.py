@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import container_config, pct_options, proxmox
-from docker_lxc_gate.formats.pct_options import AUTOMOUNTS, MOUNT_OPTIONS, similar
+from docker_lxc_gate.formats.pct_options import AUTOMOUNTS, MOUNT_OPTIONS, RAW_KEYS, similar
 
 if TYPE_CHECKING:
     from docker_lxc_gate.formats.container_config import ContainerConfig, Option
@@ -54,7 +54,6 @@ _TAKEN = {
     "boolean": "takes it for 1",
     "integer": "takes the number that it begins with, or 0",
     "number": "takes the number that it begins with, or 0",
-    "text": _AS_IT_IS,
 }
 _STARTS_NONE = "LXC starts no container with it"
 _READ_ONLY = {"readonly": "ro", "read-only": "ro"}
@@ -74,7 +73,7 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
         why = "no option" if written.plain else proxmox.unreadable(text)
         effect = _STARTS_NONE if written.plain else ""
         read_as = None if written.plain or number >= _MOST else proxmox.option(text)
-        meant = pct_options.similar_raw(read_as[0]) if read_as else ""
+        meant = similar(read_as[0], RAW_KEYS, 0.85) if read_as else ""
         cause = f"'{text}' is {why}"
         problem = "container-lxc-line" if written.plain else "container-line-dropped"
         yield Defect(problem, line, cause, effect, meant=meant, stops=written.plain)
@@ -175,15 +174,13 @@ def _former(written: ContainerConfig) -> Iterator[Defect]:
 def _value(option: Option) -> Iterator[Defect]:
     known = pct_options.known(option.key)
     why = pct_options.refusal(option.key, option.value)
-    problem = "container-features-invalid" if option.key == "features" else _VALUE
     if why is None:
-        if said := pct_options.beyond(option.key, option.value):
-            cause = f"'{option.key}: {option.value}': {said}"
-            effect = "pct set refuses such a value; Proxmox reads it from the file all the same"
-            yield Defect(problem, option.line, cause, effect, option, certain=False)
         return
+    problem = "container-features-invalid" if option.key == "features" else _VALUE
     stops = known is not None and known.stops
-    becomes = known.otherwise or _TAKEN[known.kind] if known else "does nothing with it"
+    becomes = (
+        known.otherwise or _TAKEN.get(known.form, _AS_IT_IS) if known else "does nothing with it"
+    )
     effect = _STOPS if stops else f"{_KEEPS} {becomes}"
     if not why.certain:
         effect += f"; one that is newer than pve-container {pct_options.VERSION} may know more"

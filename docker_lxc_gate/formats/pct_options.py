@@ -7,11 +7,8 @@ may know more: what is wrong only because the table lacks it is not :attr:`Refus
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.tables import Row, table
@@ -20,6 +17,8 @@ _BOOLEANS = {
     **dict.fromkeys(("1", "on", "yes", "true"), True),
     **dict.fromkeys(("0", "off", "no", "false"), False),
 }
+#: The forms that Proxmox calls types.
+_TYPES = frozenset({"boolean", "integer", "number"})
 #: No longer name, and no more of one value, are compared: a stranger's file may be made to be slow.
 _LONGEST, _MOST = 40, 20
 _NOT_DEFINED = (
@@ -27,22 +26,18 @@ _NOT_DEFINED = (
 )
 
 
-class Value(Row, frozen=True):
-    """How a value is read; ``pct_options.toml`` explains the fields."""
+class Property(Row, frozen=True):
+    """How a property is read; ``pct_options.toml`` explains the fields."""
 
-    kind: Literal["text", "boolean", "integer", "number"] = "text"
     form: str = ""
-    list: bool = False
-    among: tuple[str, ...] = ()
-    least: int | None = None
-    most: int | None = None
     required: bool = False
     unnamed: bool = False
 
 
-class OptionSchema(Value, frozen=True):
+class OptionSchema(Row, frozen=True):
     """A key, and what Proxmox does with a value that it cannot read."""
 
+    form: str = ""
     many: int = 0
     properties: tuple[str, ...] = ()
     stops: bool = False
@@ -60,19 +55,25 @@ class _Raw(Row, frozen=True):
 class _Table(Row, frozen=True):
     version: str
     option: dict[str, OptionSchema]
-    property: dict[str, dict[str, Value]]
+    property: dict[str, dict[str, Property]]
     form: dict[str, str]
     raw: _Raw
     former: dict[str, str]
 
 
 _TABLE = table("docker_lxc_gate.formats", "pct_options", _Table)
+_OPTIONS = {
+    f"{name}{number}": option
+    for name, option in _TABLE.option.items()
+    for number in (range(option.many) if option.many else ("",))
+}
 #: The version of pve-container that the table was read from.
 VERSION = _TABLE.version
 #: Keys of LXC from before LXC 3, and their present names.
 FORMER = _TABLE.former
-_RAW_KEYS = frozenset(f"lxc.{name}" for name in _TABLE.raw.keys.split())
-_RAW_FAMILIES = tuple(key for key in _RAW_KEYS if key.endswith("."))
+#: The keys of LXC that Proxmox hands on; a dot at the end begins a family.
+RAW_KEYS = frozenset(f"lxc.{name}" for name in _TABLE.raw.keys.split())
+_RAW_FAMILIES = tuple(key for key in RAW_KEYS if key.endswith("."))
 #: What ``lxc.mount.auto`` may hold, and the options of a mount entry that LXC knows.
 AUTOMOUNTS = frozenset(_TABLE.raw.automounts.split())
 MOUNT_OPTIONS = frozenset(_TABLE.raw.mount_options.split())
@@ -81,13 +82,6 @@ SINGLE = frozenset(f"lxc.{name}" for name in _TABLE.raw.single.split())
 #: The kernel's capabilities, by the names that AppArmor and LXC know.
 CAPABILITIES = frozenset(_TABLE.raw.capabilities.split())
 _FORMS = {name: patterns.compile(pattern) for name, pattern in _TABLE.form.items()}
-_ADDRESSES = {
-    "address": ("IPv4Address", "IPv6Address"),
-    "IPv4 address": ("IPv4Address",),
-    "IPv6 address": ("IPv6Address",),
-    "IPv4 address with its mask": ("IPv4Interface",),
-    "IPv6 address with its mask": ("IPv6Interface",),
-}
 
 
 @dataclass(frozen=True)
@@ -113,22 +107,13 @@ def boolean(value: str) -> bool | None:
 
 
 def known(key: str) -> OptionSchema | None:
-    """Return what is known of a key that is not LXC's own; None if Proxmox does not know it.
-
-    >>> known("net32"), known("mp"), known("cores").kind
-    (None, None, 'integer')
-    """
-    stem = key.rstrip("0123456789")
-    option, number = _TABLE.option.get(stem), key.removeprefix(stem)
-    if option is None or bool(number) != bool(option.many):
-        return None
-    right = not number or (len(number) <= len(str(option.many)) and number == str(int(number)))
-    return option if right and int(number or 0) < max(option.many, 1) else None
+    """Return what is known of a key that is not LXC's own; None if Proxmox does not know it."""
+    return _OPTIONS.get(key)
 
 
 def handed_on(key: str) -> bool:
     """Whether Proxmox hands a key of LXC on to it, under its present or a former name."""
-    return key in _RAW_KEYS or key in FORMER or key.startswith(_RAW_FAMILIES)
+    return key in RAW_KEYS or key in FORMER or key.startswith(_RAW_FAMILIES)
 
 
 @foreign.parser("net0", ...)
@@ -146,22 +131,10 @@ def refusal(key: str, value: str) -> Refusal | None:
         why = Refusal(f"unknown setting '{key}'", certain=bool(guess), guess=guess)
     elif option.properties:
         why = _properties(option, value)[1]
-    elif option.kind != "text" or option.form:
-        why = Refusal(_wrong(option, value, limits=False))
     else:
-        return None
+        why = Refusal(_wrong(option.form, value))
     words = f"unable to parse value of '{key}' - {why.words}"
     return Refusal(words, why.certain, why.guess) if why.words else None
-
-
-def beyond(key: str, value: str) -> str:
-    """Return why ``pct set`` refuses a value that Proxmox reads from the file, or empty text.
-
-    >>> beyond("memory", "8")
-    'value must have a minimum value of 16'
-    """
-    option = known(key)
-    return _wrong(option, value, limits=True) if option and not option.properties else ""
 
 
 def properties(key: str, value: str) -> dict[str, str]:
@@ -176,13 +149,13 @@ def properties(key: str, value: str) -> dict[str, str]:
 
 
 def _properties(option: OptionSchema, value: str) -> tuple[dict[str, str], Refusal]:
-    schema = _schema(option.properties)
+    schema = {
+        key: each for name in option.properties for key, each in _TABLE.property[name].items()
+    }
     unnamed = next((name for name, each in schema.items() if each.unnamed), "")
     found: dict[str, str] = {}
-    for part in value.split(","):
+    for part in filter(str.strip, value.split(",")):
         key, equals, setting = part.partition("=")
-        if not part.strip():
-            continue
         if equals and not (key and setting):
             return found, Refusal("missing key in comma-separated list property")
         if not equals:
@@ -192,15 +165,14 @@ def _properties(option: OptionSchema, value: str) -> tuple[dict[str, str], Refus
         if key in found:
             return found, Refusal(f"duplicate key in comma-separated list property: {key}")
         found[key] = setting
-    wrong = {
-        key: _wrong(schema[key], setting, limits=True) if key in schema else _NOT_DEFINED
-        for key, setting in found.items()
-    }
+    strange = [key for key in found if key not in schema]
+    wrong = dict.fromkeys(strange, _NOT_DEFINED)
     for key, each in schema.items():
-        if each.required and key not in found:
+        if key in found:
+            wrong[key] = _wrong(each.form, found[key])
+        elif each.required:
             wrong[key] = "property is missing and it is not optional"
     said = [f"{key}: {why}" for key, why in sorted(wrong.items()) if why]
-    strange = [key for key in found if key not in schema]
     guess = next(filter(None, (similar(key, schema, 0.6) for key in strange[:_MOST])), "")
     tidy = ",".join("=".join(map(str.strip, part.split("=", 1))) for part in value.split(","))
     if said and tidy != value and not _properties(option, tidy)[1].words:
@@ -210,63 +182,13 @@ def _properties(option: OptionSchema, value: str) -> tuple[dict[str, str], Refus
     return found, Refusal(f"format error: {'; '.join(said)}" if said else "", certain, guess)
 
 
-@cache
-def _schema(names: tuple[str, ...]) -> dict[str, Value]:
-    return {key: each for name in names for key, each in _TABLE.property[name].items()}
-
-
-def _wrong(value: Value, text: str, *, limits: bool) -> str:
+def _wrong(form: str, text: str) -> str:
     """Return what is wrong with one value, in Proxmox's words where it says what."""
-    if value.kind == "boolean":
-        ok = boolean(text) is not None
-    elif value.kind == "text":
-        return _wrong_text(value, text, limits=limits)
-    else:
-        ok = bool(_FORMS[value.kind].fullmatch(text))
-    if not ok:
-        return f"type check ('{value.kind}') failed - got '{text}'"
-    if limits and value.least is not None and float(text) < value.least:
-        return f"value must have a minimum value of {value.least}"
-    if limits and value.most is not None and float(text) > value.most:
-        return f"value must have a maximum value of {value.most}"
-    return ""
-
-
-def _wrong_text(value: Value, text: str, *, limits: bool) -> str:
-    if text in value.among:
+    if not form or _FORMS[form].fullmatch(text):
         return ""
-    if value.form:
-        each = text.replace(",", " ").replace(";", " ").split() if value.list else [text]
-        if all(_has_form(value.form, one) for one in each):
-            return ""
-        also = f", and none of {', '.join(value.among)}" if value.among else ""
-        return f"'{text}' is no {value.form}{also}"
-    if limits and value.among:
-        return f"value '{text}' does not have a value in the enumeration '{', '.join(value.among)}'"
-    return ""
-
-
-def _has_form(form: str, text: str) -> bool:
-    if form in _ADDRESSES:
-        return any(_is_address(name, text) for name in _ADDRESSES[form])
-    if form in {"path", "path below /dev"}:
-        first, *rest = text.split("/")
-        if {".", ".."} & set(rest) or (first == ".." and rest):
-            return False
-    return bool(_FORMS[form].fullmatch(text))
-
-
-def _is_address(name: str, text: str) -> bool:
-    address, slash, mask = text.partition("/")
-    if name.endswith("Interface"):
-        smallest = 8
-        if not (slash and mask.isdecimal() and mask.isascii() and int(mask[:4]) >= smallest):
-            return False
-    try:
-        getattr(ipaddress, name)(text)
-    except ValueError:
-        return False
-    return "%" not in address or address.lower().startswith("fe80:")
+    if form in _TYPES:
+        return f"type check ('{form}') failed - got '{text}'"
+    return f"'{text}' is no {form}"
 
 
 def _meant(key: str) -> str:
@@ -275,15 +197,6 @@ def _meant(key: str) -> str:
     number = key.removeprefix(stem)[:1] or "0"
     names = (f"{name}{number}" if each.many else name for name, each in _TABLE.option.items())
     return similar(key, names, 0.75)
-
-
-def similar_raw(key: str) -> str:
-    """Return the key of LXC that was meant by an unknown one; empty if none is similar.
-
-    >>> similar_raw("lxc.aparmor.profile"), similar_raw("lxc.nosuch")
-    ('lxc.apparmor.profile', '')
-    """
-    return similar(key, _RAW_KEYS, 0.85)
 
 
 def similar(name: str, names: Iterable[str], least: float) -> str:

@@ -189,10 +189,10 @@ def _read(text: str) -> tuple[dict[str, _Section], frozenset[str]]:
 
 def _value(key: str, value: str) -> str:
     known = pct_options.known(key)
-    kind = known.kind if known else ""
-    if kind == "boolean" and (truth := pct_options.boolean(value)) is not None:
+    form = known.form if known else ""
+    if form == "boolean" and (truth := pct_options.boolean(value)) is not None:
         return str(int(truth))
-    if kind == "integer" and value.isascii() and value.isdecimal():
+    if form == "integer" and value.isascii() and value.isdecimal():
         return value.lstrip("0") or "0"
     return value
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,12 +14,11 @@ from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.commandline.output import Console, run
 from docker_lxc_gate.lab import progress
 from docker_lxc_gate.lab.errors import require_programs
-from docker_lxc_gate.lab.machine import Lab, require_releases
+from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
-from docker_lxc_gate.lab.recipe import DEFAULT_RELEASE, NODE
+from docker_lxc_gate.lab.recipe import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.lab.image import Images
     from docker_lxc_gate.machines.ssh.address import SshAddress
 
     _Rows = Mapping[str, str | Sequence[str] | None]
@@ -35,19 +32,14 @@ class _Commands(exit_codes.ProgramGroup):
 
 
 @click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)
-@click.option(
-    "--mirror",
-    envvar="LAB_MIRROR",
-    default="",
-    help="Debian archive to build from (default: $LAB_MIRROR, then apt's).",
-)
 @click.pass_context
-def main(ctx: click.Context, mirror: str) -> None:
+def main(ctx: click.Context) -> None:
     """Build, boot and reset the nested-LXC CI VM.
 
-    Everything lies below $LAB_HOME (default: ~/.cache/docker-lxc-gate).
+    Everything lies below $LAB_HOME (default: ~/.cache/docker-lxc-gate). $LAB_MIRROR is the Debian
+    archive to build from (default: apt's).
     """
-    ctx.obj = Lab.open(mirror=mirror, steps=progress.on(Console(stderr=True)))
+    ctx.obj = Lab.open(steps=progress.on(Console(stderr=True)))
 
 
 @main.command()
@@ -56,19 +48,10 @@ def main(ctx: click.Context, mirror: str) -> None:
     default=DEFAULT_RELEASE,
     help=f"Debian release of the node (default: {DEFAULT_RELEASE}).",
 )
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Show what the node would be built from. Builds nothing, and uses no network.",
-)
 @with_form()
 @click.pass_obj
-def up(lab: Lab, *, release: str, dry_run: bool, form: str) -> None:
+def up(lab: Lab, *, release: str, form: str) -> None:
     """Start the machine. Builds what is missing, uses what exists."""
-    if dry_run:
-        require_releases(release)
-        _print(_recipe(lab.images(), release), form)
-        return
     lab.up(release)
     _print(_state(lab), form)
 
@@ -78,7 +61,7 @@ def up(lab: Lab, *, release: str, dry_run: bool, form: str) -> None:
 @with_form()
 @click.pass_obj
 def template(lab: Lab, *, release: str, form: str) -> None:
-    """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
+    """Make the node again, with the container templates of a Debian RELEASE as well."""
     lab.up(lab.state.release or DEFAULT_RELEASE, [release])
     _print(_state(lab), form)
 
@@ -121,17 +104,6 @@ def snapshot(lab: Lab, name: str) -> None:
 
 
 @main.command()
-@click.argument("home", type=click.Path(path_type=Path))
-@click.pass_obj
-def copy(lab: Lab, home: Path) -> None:
-    """Stop the machine, and make a second lab below HOME with its snapshots.
-
-    The two run side by side: LAB_HOME=HOME selects the second. Images are shared.
-    """
-    lab.copy_to(home)
-
-
-@main.command()
 @click.pass_obj
 def down(lab: Lab) -> None:
     """Stop the machine; the next "up" continues from "ready"."""
@@ -170,31 +142,13 @@ def _state(lab: Lab) -> _Rows:
     }
 
 
-def _recipe(images: Images, release: str) -> _Rows:
-    name = images.node_name(release)
-    there = (images.folder / name).is_dir()
-    return {
-        "machine": f"Debian {release}",
-        "image": f"{name} ({'exists' if there else 'would be built'})",
-        "from": "\n".join(images.archives.lines(release)),
-        "packages": NODE.packages,
-        "pct": "our front end over LXC",
-        "unchecked": "whether these archives answer, and have the packages: "
-        "a dry run uses no network",
-    }
-
-
 def _print(rows: _Rows, form: str) -> None:
     if form == "json":
         print_json(rows)
         return
     for name, value in rows.items():
-        if isinstance(value, str):
-            text = value
-        else:
-            listed = ", ".join(value or [_ABSENT.get(name, "none")])
-            text = textwrap.fill(listed, 80, break_on_hyphens=False)
-        click.echo(f"{name:<10} " + text.replace("\n", "\n" + " " * 11))
+        words = [value] if isinstance(value, str) else value or [_ABSENT.get(name, "none")]
+        click.echo(f"{name:<10} {', '.join(words)}")
 
 
 if __name__ == "__main__":

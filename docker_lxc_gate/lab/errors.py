@@ -7,7 +7,7 @@
     └── LabError
         ├── MissingProgram     a program is not installed; names the Debian package
         ├── NoSpace            too little room below the lab's home
-        ├── NoSources          this machine's apt names no Debian archive
+        ├── NoSources          this machine's apt has no list of Debian's packages
         ├── ImageBuildFailed   mmdebstrap or mke2fs failed; carries their last lines
         └── MachineFailed      QEMU did not start, boot or answer; carries the console's last lines
 """
@@ -36,7 +36,7 @@ class NoSpace(LabError):
 
 
 class NoSources(LabError):
-    """apt on this machine names no archive of Debian proper."""
+    """apt on this machine has fetched no list of packages of Debian proper."""
 
 
 class ImageBuildFailed(LabError):

@@ -7,19 +7,19 @@ by the next one.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from docker_lxc_gate.lab import lists, recipe, tree
+from docker_lxc_gate.lab import recipe, tree
 from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
 from docker_lxc_gate.machines import process
 from docker_lxc_gate.machines.child import Late
+from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.progress import Steps
@@ -35,10 +35,8 @@ _BUILD_TIMEOUT = 1800.0
 #: The limit for what a program prints (bytes).
 _SAID = 64 << 20
 #: With its lists kept, a later apt-get update in the image finds all up to date.
-_KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
-_STATUS = "/var/lib/dpkg/status"
-#: The end of the name of a folder in which a process builds.
-_PARTIAL = ".partial-{}"
+_KEEP_LISTS = "--skip=output/dev,cleanup/apt/lists"
+_CUT_LISTS = program("docker_lxc_gate.lab", "cut_lists.sh")
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -63,47 +61,26 @@ class NodeImage:
         return " ".join(words[:2])
 
 
-class Programs:
-    """The programs that build, in all threads: an interrupt in one of them ends those of all."""
-
-    def __init__(self) -> None:
-        self._running: list[process.Process] = []
-        self._interrupted = False
-
-    @contextmanager
-    def ended_by_an_interrupt(self) -> Iterator[None]:
-        """End the other threads' programs if Ctrl-C or a signal ends the context."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self._interrupted = True
-            for child in [*self._running]:
-                child.end_group()
-            raise
-
-    def run(self, argv: Sequence[str], hint: str = "") -> None:
-        """Run a program to its end; its last lines are in the error if it fails."""
+def _run(argv: Sequence[str], hint: str = "") -> None:
+    """Run a program to its end; its last lines are in the error if it fails."""
+    child: process.Process | None = None
+    try:
         with process.uninterrupted():
             child = process.Process(argv)
-            self._running.append(child)
-        try:
-            if self._interrupted:
-                raise KeyboardInterrupt  # noqa: TRY301 - of another thread
-            deadline = time.monotonic() + _BUILD_TIMEOUT
-            code, out, err = child.converse(b"", deadline, _SAID)
-        except BaseException as error:
+        deadline = time.monotonic() + _BUILD_TIMEOUT
+        code, out, err = child.converse(b"", deadline, _SAID)
+    except BaseException as error:  # Ctrl-C, too
+        if child:
             child.end_group()
-            if isinstance(error, Late):
-                said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
-                raise ImageBuildFailed(said) from error
-            raise
-        finally:
-            self._running.remove(child)
-        if code:
-            lines = (out + err).decode(errors="replace").splitlines()[-12:]
-            last = "\n".join(f"  {line}" for line in lines)
-            said = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
-            raise ImageBuildFailed(said.rstrip())
+        if isinstance(error, Late):
+            said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
+            raise ImageBuildFailed(said) from error
+        raise
+    if code:
+        lines = (out + err).decode(errors="replace").splitlines()[-12:]
+        last = "\n".join(f"  {line}" for line in lines)
+        said = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
+        raise ImageBuildFailed(said.rstrip())
 
 
 @dataclass(frozen=True)
@@ -113,7 +90,6 @@ class Images:
     folder: Path
     archives: Archives
     steps: Steps
-    programs: Programs = field(default_factory=Programs, compare=False)
 
     def node_name(self, release: str) -> str:
         """Return what the node's image is called."""
@@ -134,6 +110,8 @@ class Images:
     def templates(self, release: str) -> dict[str, Path]:
         """Return the container templates of a release by file name, built if need be."""
         name = f"container-{release}-{recipe.template_digest(release, self.archives)}"
+        later = " ".join((*recipe.CONTAINER.docker, *recipe.CONTAINER.later))
+        extra = (_KEEP_LISTS, f'--customize-hook=set -- "$1" {later}\n{_CUT_LISTS}')
 
         def build(into: Path) -> None:
             for variant in recipe.VARIANTS:
@@ -144,16 +122,16 @@ class Images:
                 network = recipe.CONTAINER.ifupdown if ifupdown else ()
                 packages = (*recipe.CONTAINER.packages, *network, *docker)
                 with self.steps(f"container template debian-{release}-{variant}"):
-                    self._bootstrap(into / "root.tar", release, packages, _KEEP_LISTS)
+                    self._bootstrap(into / "root.tar", release, packages, extra)
                     self._template(into, release, variant)
 
         folder = self._built(name, build)
         return {path.name: path for path in sorted(folder.glob("*.tar.zst"))}
 
-    def prune(self, keep: Collection[str]) -> None:
-        """Remove the node images except those named; only when no machine needs another."""
-        for path in self.folder.glob("node-*"):
-            if path.name not in keep:
+    def prune(self, keep: Collection[Path]) -> None:
+        """Remove all images but these; only when the machine needs no other."""
+        for path in self.folder.glob("*"):
+            if path.is_dir() and path not in keep:
                 shutil.rmtree(path)
 
     def _built(self, name: str, build: Callable[[Path], None]) -> Path:
@@ -162,26 +140,12 @@ class Images:
             return final
         require_programs("mmdebstrap", "mke2fs", "ssh-keygen", "zstd")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_partial()
+        for left in self.folder.glob("*.partial"):  # by an interrupted build
+            shutil.rmtree(left)
         require_space(self.folder)
         with _renamed_when_whole(final) as partial:
             build(partial)
-        self._remove_superseded(final)
         return final
-
-    def _remove_partial(self) -> None:
-        """Remove what interrupted builds left; by the images' lock no other process builds now."""
-        for path in self.folder.glob("*.partial-*"):
-            if not path.name.endswith(_PARTIAL.format(os.getpid())):
-                shutil.rmtree(path)
-
-    def _remove_superseded(self, final: Path) -> None:
-        """Remove a template's earlier builds; a node's disk may still be some machine's."""
-        kind = final.name.rpartition("-")[0]
-        if kind.startswith("container-"):
-            for path in self.folder.glob(f"{kind}-*"):
-                if path != final:
-                    shutil.rmtree(path)
 
     def _bootstrap(
         self, into: Path, release: str, packages: Sequence[str], extra: Sequence[str]
@@ -194,15 +158,13 @@ class Images:
         argv += [f"--aptopt={option}" for option in options]
         argv += [f"--dpkgopt={option}" for option in recipe.APT.dpkg]
         argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
-        self.programs.run(
-            argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)"
-        )
+        _run(argv, "mirror not reachable? name another: LAB_MIRROR=URL")
         listed.unlink()
 
     def _disk(self, into: Path) -> None:
         for name, comment in (("id_ed25519", "docker-lxc-gate"), ("host_ed25519", "lab")):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment]
-            self.programs.run([*argv, "-f", str(into / name)])
+            _run([*argv, "-f", str(into / name)])
         files = {**recipe.node_tree(self.archives), **_key_files(into)}
         disk, packed, whole = into / "disk.raw", into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
@@ -212,7 +174,7 @@ class Images:
         with disk.open("wb") as out:
             out.truncate(DISK)
         argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "lab", "-d", str(whole), str(disk)]
-        self.programs.run(argv)
+        _run(argv)
         packed.unlink()
         whole.unlink()
 
@@ -221,16 +183,14 @@ class Images:
         files = recipe.container_tree(self.archives, variant)
         packed, whole = into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
-            files |= _cut_lists(base)
             tree.lay_over(base, files, recipe.CONTAINER.dropped, out)
-        self.programs.run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
+        _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
 
 
 @contextmanager
 def _renamed_when_whole(final: Path) -> Iterator[Path]:
-    partial = final.with_name(final.name + _PARTIAL.format(os.getpid()))
-    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process with our number
+    partial = final.with_name(f"{final.name}.partial")
     partial.mkdir()
     try:
         yield partial
@@ -239,11 +199,11 @@ def _renamed_when_whole(final: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_space(folder: Path, needed: int = SPACE) -> None:
+def require_space(folder: Path) -> None:
     """Raise NoSpace if there is not room for a build below ``folder``."""
     free = shutil.disk_usage(folder).free
-    if free < needed:
-        has, needs = (f"{size / (1 << 30):.1f}" for size in (free, needed))
+    if free < SPACE:
+        has, needs = (f"{size / (1 << 30):.1f}" for size in (free, SPACE))
         raise NoSpace(
             f"{folder} has {has} GiB free, and the lab needs {needs}\n"
             "make room, or put the lab elsewhere: LAB_HOME=FOLDER"
@@ -259,15 +219,6 @@ def _keyring() -> list[str]:
     raise ImageBuildFailed(
         "Debian's archive keys are not installed\ninstall: apt-get install debian-archive-keyring"
     )
-
-
-def _cut_lists(base: IO[bytes]) -> dict[str, Entry]:
-    """Return apt's lists of packages in a root filesystem, without what nobody wants there."""
-    found = tree.contents(base, lambda path: path == _STATUS or path.endswith("_Packages"))
-    base.seek(0)
-    installed, container = lists.names(found.pop(_STATUS)), recipe.CONTAINER
-    roots = installed.union(container.docker, container.later)
-    return {path: tree.Entry(text) for path, text in lists.cut(found, roots).items()}
 
 
 def _key_files(into: Path) -> dict[str, Entry]:

@@ -8,14 +8,12 @@
     lab.snapshot("provisioned")
     node.close()                      # a restore cuts every connection
     lab.restore("ready")              # the node as `up` left it: clock set, SSH answering
-    lab.copy_to(Path("/tmp/second"))  # a second machine, with the same snapshots
     lab.down()                        # stopped; the next `up` continues from "ready"
     lab.destroy()                     # and its disk is gone; the images stay
 
-Two snapshots are the lab's own: ``stocked``, the node with its container templates and its
-registry, and ``ready``, the same with the guest's programs. When the files of
-:mod:`docker_lxc_gate.lab.provision` change, the lab makes ``ready`` again from ``stocked``, and
-drops the users' snapshots, because they are of another node.
+The snapshot ``ready`` is the lab's own: the node with its container templates, its registry and the
+guest's programs. When one of these changes, the lab boots a new node and makes ``ready`` again. The
+users' snapshots are then gone, because they are of another node.
 
 Everything raises a :class:`docker_lxc_gate.errors.RemediationError`:
 :class:`docker_lxc_gate.lab.errors.LabError` (exit code 3) when something could not be done,
@@ -28,7 +26,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,9 +33,9 @@ from typing import TYPE_CHECKING, Self
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab import progress, recipe
-from docker_lxc_gate.lab.image import Images, NodeImage, require_space
+from docker_lxc_gate.lab.image import Images, NodeImage
 from docker_lxc_gate.lab.lock import only_one
-from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node, State
+from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, Node, State
 from docker_lxc_gate.lab.provision import Provisioning
 from docker_lxc_gate.lab.qemu import hardware
 from docker_lxc_gate.lab.sources import archives
@@ -50,8 +47,6 @@ if TYPE_CHECKING:
 #: Not all digits: QEMU would take it for a snapshot's number.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
 _RELEASE = re.compile(r"[a-z]+")
-#: Lists, beside the images, the homes of a lab and of its copies, which share them.
-_SHARING = "shared-by"
 
 
 @dataclass(frozen=True)
@@ -60,22 +55,17 @@ class Lab:
 
     home: Path
     steps: progress.Steps
-    mirror: str = ""
 
     @classmethod
-    def open(
-        cls, home: Path | None = None, *, mirror: str = "", steps: progress.Steps | None = None
-    ) -> Self:
+    def open(cls, home: Path | None = None, *, steps: progress.Steps = progress.silent) -> Self:
         """Return the lab below ``home`` (default: $LAB_HOME, then the user's cache folder).
 
-        Nothing is started, built or written. ``mirror`` (default: $LAB_MIRROR) is a Debian
-        archive to use instead of this machine's own apt sources. ``steps`` reports long operations,
-        for instance ``progress.on(rich.console.Console(stderr=True))``.
+        Nothing is started, built or written. ``steps`` reports long operations, for instance
+        ``progress.on(rich.console.Console(stderr=True))``.
         """
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         chosen = home or Path(os.environ.get("LAB_HOME") or cache / "docker-lxc-gate")
-        named = mirror or os.environ.get("LAB_MIRROR", "")
-        return cls(chosen.absolute(), steps or progress.silent, named)
+        return cls(chosen.absolute(), steps)
 
     @property
     def _node(self) -> Node:
@@ -101,8 +91,9 @@ class Lab:
         return self._node.qemu.snapshots()
 
     def images(self) -> Images:
-        """Return the lab's images, built or not."""
-        return Images(self.home / "images", archives(self.mirror), self.steps)
+        """Return the lab's images, built or not, from $LAB_MIRROR or this machine's archives."""
+        found = archives(os.environ.get("LAB_MIRROR", ""))
+        return Images(self.home / "images", found, self.steps)
 
     def up(
         self,
@@ -113,126 +104,76 @@ class Lab:
     ) -> Self:
         """Bring the machine up and return self; a second call finds the first one's machine.
 
-        A machine that runs from the same recipe stays as it is. One of another recipe is
-        replaced; one that was provisioned otherwise is put back and provisioned anew.
+        A machine that runs from the same recipe stays as it is. One of another recipe is replaced.
 
         Args:
             release: Debian's release on the node.
-            container_releases: releases whose templates the node must have. Missing ones are added
-                to ``ready``; none are removed.
-            keep: leave a running machine alone, even if it is outdated. A file ``keep`` below
-                ``home`` has the same effect for every checkout that shares the lab; its text is
-                shown.
+            container_releases: releases whose templates the node must have, besides those that it
+                has.
+            keep: leave a running machine alone, even if it is outdated.
 
         Raises:
             UsageError: a release's name is invalid.
             LabError: the machine could not be started; this call left nothing running.
         """
         require_releases(release, *container_releases)
-        keep = keep or self._kept()
-        if not (keep and self.running):
-            self.images()  # NoSources, before anything is created
+        if keep and self.running:
+            return self
+        images = self.images()  # NoSources, before anything is created
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with only_one(self.home / "lock", self.steps), self._images_alone():
-            if not (keep and self.running):
-                self._up(self.images(), release, container_releases)
+        with only_one(self.home / "lock", self.steps):
+            if not (keep and self.running):  # another command may have started it
+                self._up(images, release, container_releases)
         return self
 
-    @contextmanager
-    def _images_alone(self) -> Iterator[None]:
-        """Hold the images, which a copy of a lab shares with it, and builds in, too."""
-        folder = (self.home / "images").resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        with only_one(folder / "lock", self.steps):
-            yield
-
-    def _needed_elsewhere(self) -> set[str]:
-        """Return the images of the machines that share ours: each disk is an overlay of one."""
-        sharing = self.home / "images" / _SHARING
-        homes = sharing.read_text().splitlines() if sharing.exists() else []
-        return {replace(self, home=Path(home)).state.image for home in homes}
-
-    def _kept(self) -> bool:
+    def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
+        image, node = images.node(release), self._node
+        had = node.state.templates if node.state.image == image.name else ()
+        releases = sorted({*container_releases, *had})
+        templates: dict[str, Path] = {}
+        for name in releases:
+            templates |= images.templates(name)
+        wanted = Provisioning(recipe.guest_tree(), templates)
         try:
-            reason = (self.home / "keep").read_text().strip()
-        except FileNotFoundError:
+            if not self._continued(image, wanted):
+                node.boot(image, release)
+                self._provision(wanted, releases)
+        except BaseException:
+            node.qemu.stop()
+            raise
+        images.prune({image.folder, *(path.parent for path in templates.values())})
+
+    def _continued(self, image: NodeImage, wanted: Provisioning) -> bool:
+        """Whether a machine of this recipe runs now: it did before, or ``ready`` was restored."""
+        node, state = self._node, self.state
+        recorded = (state.image, state.hardware, state.provisioned)
+        ours = recorded == (image.name, hardware().fingerprint, wanted.digest)
+        if ours and node.answers(ANSWER_TIMEOUT):
+            node.settle(ANSWER_TIMEOUT)
+            return True
+        node.qemu.stop()
+        if not (ours and READY in self.snapshots()):
             return False
-        with self.steps(f"{self.home}/keep exists, so a running machine stays as it is: {reason}"):
+        with self.steps(f"continuing from snapshot {READY}"), node.loaded(READY):
             return True
 
-    def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
-        name = images.node_name(release)
-        with ThreadPoolExecutor(1) as beside, images.programs.ended_by_an_interrupt():
-            # Each build keeps about one processor busy, and so does a boot.
-            building = beside.submit(self._wanted, images, name, container_releases)
-            image = images.node(release)
-            try:
-                state = self.state
-                if (state.image, state.hardware) != (image.name, hardware().fingerprint):
-                    self._node.qemu.stop()
-                    self._node.boot(image, release)
-                wanted = building.result()
-                self._start(image, wanted)
-                self._provision(wanted)
-            except BaseException:
-                self._node.qemu.stop()
-                raise
-        images.prune(keep={image.name, *self._needed_elsewhere()})
-
-    def _wanted(self, images: Images, image: str, releases: Sequence[str]) -> Provisioning:
-        had = self.state.templates if self.state.image == image else ()
-        templates: dict[str, Path] = {}
-        for release in sorted({*releases, *had}):
-            templates |= images.templates(release)
-        return Provisioning(recipe.guest_tree(), templates)
-
-    def _start(self, image: NodeImage, wanted: Provisioning) -> None:
-        """Make a machine of this image run: keep it, start it from a snapshot, or boot it."""
-        node, state = self._node, self.state
-        if node.answers(ANSWER_TIMEOUT):
-            node.settle(ANSWER_TIMEOUT)
-            return
-        node.qemu.stop()
-        useful = (READY, STOCKED) if state.provisioned == wanted.digest else (STOCKED,)
-        there = self.snapshots()
-        for name in (name for name in useful if name in there):
-            with self.steps(f"continuing from snapshot {name}"), node.loaded(name):
-                return
-        node.boot(image, state.release)
-
-    def _provision(self, wanted: Provisioning) -> None:
-        """Make ``ready`` again unless it is up to date."""
-        node, there = self._node, self.snapshots()
-        if self.state.provisioned == wanted.digest and READY in there:
-            return
-        node.remember(replace(self.state, provisioned=""))
-        if STOCKED in there:
-            with self.steps(f"restoring {STOCKED}"), node.loaded(STOCKED):
-                pass
-        for name in there:
-            if name != STOCKED:
-                node.qemu.monitor(f"delvm {name}")
-        if STOCKED not in there or self.state.stock != wanted.stock:
-            with node.connected() as connection:
-                wanted.fill(connection, self.state.stock, self.steps)
-            with self.steps(f"snapshot {STOCKED}"):
-                node.save(STOCKED)
-            node.remember(replace(self.state, stock=wanted.stock))
+    def _provision(self, wanted: Provisioning, releases: Sequence[str]) -> None:
+        node = self._node
         with node.connected() as connection:
             wanted.install(connection, self.steps)
         with self.steps(f"snapshot {READY}"):
             node.save(READY)
-        node.remember(replace(self.state, provisioned=wanted.digest))
+        node.remember(replace(node.state, provisioned=wanted.digest, templates=releases))
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot, which replaces an earlier one with that name.
 
         Raises UsageError if the name is the lab's own, or not a plain word.
         """
-        if name in {STOCKED, READY} or not _NAME.fullmatch(name):
+        if name == READY or not _NAME.fullmatch(name):
             raise UsageError(
                 f"not a name for a snapshot: {name!r}\n"
-                f"take letters, digits and hyphens, a letter first, not {STOCKED} or {READY}"
+                f"take letters, digits and hyphens, a letter first, not {READY}"
             )
         self._node.save(name)
 
@@ -261,36 +202,6 @@ class Lab:
         """Stop the machine in any state; its snapshots stay."""
         if self._node.folder.exists():
             self._node.qemu.stop()
-
-    def copy_to(self, home: Path) -> Lab:
-        """Stop the machine, and return another lab that starts from a copy of its snapshots.
-
-        Two machines work side by side then, each on its own disk. The images are shared: the
-        copy's ``images`` is a link. Stopped, because QEMU writes to the disk while it runs.
-
-        Raises:
-            UsageError: there is nothing to copy, or ``home`` has a machine.
-            NoSpace: the copy does not fit.
-        """
-        node, other = self._node, Lab(home.absolute(), self.steps, self.mirror)
-        if not self.snapshots():
-            raise UsageError(f"{self.home} has no machine to copy: docker-lxc-gate lab up")
-        if other._node.folder.exists():
-            raise UsageError(f"{home} has a machine: LAB_HOME={home} docker-lxc-gate lab destroy")
-        other.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with only_one(self.home / "lock", self.steps), self._images_alone():
-            self.down()
-            size = sum(path.stat().st_blocks * 512 for path in node.folder.iterdir())
-            require_space(other.home, size)
-            with self.steps(f"copying the machine to {home}"):
-                node.copy_to(other._node.folder)
-            ours, images = (self.home / "images").resolve(), other.home / "images"
-            with (ours / _SHARING).open("a") as homes:
-                homes.write(f"{self.home}\n{other.home}\n")
-            if not images.exists():
-                images.unlink(missing_ok=True)  # a link to images that are gone
-                images.symlink_to(ours)
-        return other
 
     def destroy(self, *, images: bool = False) -> None:
         """Stop the machine and remove its disk; with ``images``, all images, too."""

@@ -5,32 +5,29 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import TransportError
-from docker_lxc_gate.lab import recipe
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.image import NodeImage, require_space
-from docker_lxc_gate.lab.qemu import PortTaken, Qemu, hardware
+from docker_lxc_gate.lab.qemu import Qemu, hardware
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lab.progress import Steps
 
-#: The node with its templates and registry, and the same with the guest's programs.
-STOCKED, READY = "stocked", "ready"
+#: The snapshot of the node with its templates, its registry and the guest's programs.
+READY = "ready"
 #: The limit for a boot, even on slow machines (seconds).
 BOOT_TIMEOUT = 300.0
 #: The limit for a restored machine to answer again (seconds).
 ANSWER_TIMEOUT = 60.0
-_PORTS_TRIED = 3
 #: QEMU's word for a machine whose processor it could not run on: it never answers.
 _STOPPED = "internal-error"
 #: QEMU's word for one that waits because a write to its disk failed. Source: qapi/run-state.json.
@@ -41,8 +38,8 @@ _NO_DISK = "io-error"
 class State:
     """The recorded state of the machine.
 
-    ``hardware`` is that of its snapshots, ``stock`` the content of the snapshot ``stocked``,
-    ``provisioned`` the digest of ``ready``.
+    ``hardware`` is that of its snapshots, ``provisioned`` the digest of ``ready``,
+    ``templates`` the releases whose container templates it has.
     """
 
     image: str = ""
@@ -50,13 +47,7 @@ class State:
     port: int = 0
     hardware: str = ""
     provisioned: str = ""
-    stock: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def templates(self) -> list[str]:
-        """The releases whose container templates are in stock."""
-        names = [name for name in self.stock if name.endswith(recipe.TEMPLATE_SUFFIX)]
-        return sorted({name.split("-")[1] for name in names})
+    templates: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -123,36 +114,11 @@ class Node:
             self._until_running(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
-        """Start the process on a free port, from a snapshot if one is named."""
-        port = state.port or free_port()
-        for tried in range(_PORTS_TRIED):
-            try:
-                self.qemu.start(image, hardware(), port, snapshot)
-                break
-            except PortTaken:
-                if tried == _PORTS_TRIED - 1:
-                    raise
-                port = free_port()
+        """Start the process on its former port if that is free, from a snapshot if one is named."""
+        port = free_port(state.port)
+        self.qemu.start(image, hardware(), port, snapshot)
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {image.host_key}\n")
         self.remember(replace(state, port=port))
-
-    def copy_to(self, folder: Path) -> None:
-        """Copy the disk with its snapshots, and the record; the machine is stopped.
-
-        The record comes last and without the port, so that a copy that was cut off is no machine.
-        Raises MachineFailed if the disk cannot be copied.
-        """
-        folder.mkdir(mode=0o700)
-        # Unlike Python's, it keeps the disk's holes, or shares its blocks where the disk can.
-        argv = ["cp", "--preserve=mode", "--sparse=auto", "--reflink=auto", "--"]
-        argv += [str(self.qemu.disk), str(folder)]
-        with ExitStack() as failed:  # Ctrl-C, too
-            failed.callback(shutil.rmtree, folder)
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise MachineFailed(f"{self.qemu.disk} cannot be copied: {done.stderr.strip()}")
-            failed.pop_all()
-        Node(folder, self.images, self.steps).remember(replace(self.state, port=0))
 
     def save(self, name: str) -> None:
         """Take a snapshot. It stops the machine for a while, so the clock is set afterwards."""
@@ -242,8 +208,12 @@ def _greets(port: int) -> bool:
         return False
 
 
-def free_port() -> int:
-    """Return a loopback TCP port that is free now."""
+def free_port(wanted: int = 0) -> int:
+    """Return a loopback TCP port that is free now: the wanted one, or else any."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as QEMU's
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

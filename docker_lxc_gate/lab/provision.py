@@ -28,39 +28,27 @@ _COMMIT = program("docker_lxc_gate.lab", "commit.sh")
 
 @dataclass(frozen=True)
 class Provisioning:
-    """The content of a node: a stock that seldom changes, and the guest's programs.
-
-    What brings it there raises CommandFailed if a command on the node failed, TransportError if the
-    node does not answer.
-    """
+    """The content of a node: the guest's programs, and container templates by file name."""
 
     guest: tree.Tree
     templates: Mapping[str, Path]
 
     @property
-    def stock(self) -> dict[str, str]:
-        """The stock: name and build of each item; a template's folder names its build."""
-        built = {name: path.parent.name for name, path in self.templates.items()}
-        return {**built, hello.REFERENCE: hello.image_id()}
-
-    @property
     def digest(self) -> str:
-        """The digest of everything on a provisioned node."""
-        return tree.digest(self.guest, self.stock, _COMMIT)
-
-    def fill(self, node: Transport, had: Mapping[str, str], steps: Steps) -> None:
-        """Add the items that ``had`` lacks to the stock; may be repeated."""
-        lacking = self.stock.items() - had.items()
-        for name in sorted(name for name, _ in lacking if name in self.templates):
-            path = self.templates[name]
-            with steps(f"template {name} ({path.stat().st_size >> 20} MiB) onto the node"):
-                _upload(node, path, f"{TEMPLATES}/{name}")
-        if any(name == hello.REFERENCE for name, _ in lacking):
-            with steps("hello-world into the node's registry"):
-                _push_hello(node)
+        """The digest of everything on a provisioned node; a template's folder names its build."""
+        built = {name: path.parent.name for name, path in self.templates.items()}
+        return tree.digest(self.guest, built, hello.image_id(), _COMMIT)
 
     def install(self, node: Transport, steps: Steps) -> None:
-        """Install the guest's programs on a node that has none of them."""
+        """Bring it all to a node that has been booted.
+
+        Raises CommandFailed if a command on the node failed, TransportError if it does not answer.
+        """
+        for name, path in self.templates.items():
+            with steps(f"template {name} ({path.stat().st_size >> 20} MiB) onto the node"):
+                _upload(node, path, f"{TEMPLATES}/{name}")
+        with steps("hello-world into the node's registry"):
+            _push_hello(node)
         with steps("guest programs onto the node"):
             unpack = ["tar", "-xC", "/", "--no-overwrite-dir"]
             node.run(unpack, stdin=tree.archive(self.guest)).require()

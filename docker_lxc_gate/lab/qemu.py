@@ -41,11 +41,6 @@ _KERNEL_LINE = (
 #: Under emulation, a plain processor is faster than ``max`` by a sixth, whose further features are
 #: slow to emulate (five page levels, wide registers to save, byte-wise string copies).
 _EMULATED = "Nehalem"
-_TAKEN = "Could not set up host forwarding rule"
-
-
-class PortTaken(MachineFailed):
-    """Another process took the loopback port after it was chosen."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +124,11 @@ class Qemu:
         return pid if os.fsencode(self._pid_file) in command.split(b"\0") else None
 
     def create_disk(self, image: NodeImage) -> None:
-        """Create the machine's disk, an empty overlay of the image's."""
-        self.disk.unlink(missing_ok=True)
-        base = ["-F", "raw", "-b", str(image.folder / "disk.raw")]
+        """Create the machine's disk, an empty overlay of the image's.
+
+        It names that by a relative path, so that the lab's home can be copied.
+        """
+        base = ["-F", "raw", "-b", os.path.relpath(image.folder / "disk.raw", self.folder)]
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.disk)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -143,9 +140,7 @@ class Qemu:
         The loopback ``port`` leads to the machine's SSH. With a ``snapshot`` the machine continues
         from that one instead of booting.
 
-        Raises:
-            PortTaken: another process has the port.
-            MachineFailed: QEMU failed to start; carries its message.
+        Raises MachineFailed with QEMU's message if it failed to start.
         """
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
@@ -161,8 +156,7 @@ class Qemu:
             )
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
-            error = PortTaken if _TAKEN in said else MachineFailed
-            raise error(f"{PROGRAM} ended with {done.returncode}: {said}")
+            raise MachineFailed(f"{PROGRAM} ended with {done.returncode}: {said}")
 
     def _devices(self, port: int) -> list[str]:
         drive = f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={self.disk}"

@@ -108,25 +108,20 @@ def guest_tree() -> dict[str, tree.Entry]:
 
 def node_digest(release: str, archives: Archives) -> str:
     """Return the digest of the node image's recipe."""
-    about = (NODE.packages, NODE.options)
-    return _digest("node", release, archives, about, node_tree(archives))
+    return _digest("node", release, archives, node_tree(archives))
 
 
 def template_digest(release: str, archives: Archives) -> str:
     """Return the digest of the recipe of a release's templates."""
-    packages, docker, later = CONTAINER.packages, CONTAINER.docker, CONTAINER.later
-    about = (packages, CONTAINER.dropped, docker, CONTAINER.ifupdown, (*docker, *later))
     trees = (container_tree(archives, variant) for variant in VARIANTS)
-    return _digest("container", release, archives, about, *trees)
+    return _digest("container", release, archives, *trees)
 
 
-def _digest(
-    kind: str, release: str, archives: Archives, about: tuple[object, ...], *trees: tree.Tree
-) -> str:
-    where = (archives.lines(release), apt_options(release), APT.dpkg)
-    # The code that builds images: a change of it makes another image.
-    code = {f: tree.Entry((_HERE / f).read_bytes()) for f in ("image.py", "lists.py", "tree.py")}
-    return tree.digest(kind, code, *about, *where, *trees)
+def _digest(kind: str, release: str, archives: Archives, *trees: tree.Tree) -> str:
+    # The code that builds images, and the recipe: a change of them makes another image.
+    sources = ("image.py", "programs/cut_lists.sh", "tree.py", "recipe.toml")
+    code = {name: tree.Entry((_HERE / name).read_bytes()) for name in sources}
+    return tree.digest(kind, release, archives.lines(release), code, *trees)
 
 
 def template_name(release: str, variant: str) -> str:

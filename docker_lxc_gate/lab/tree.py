@@ -6,9 +6,9 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TypeAlias
 
 Tree: TypeAlias = "Mapping[str, Entry]"
@@ -71,8 +71,6 @@ def archive(tree: Tree) -> bytes:
 def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -> dict[str, bytes]:
     """Copy the tar archive ``base`` to ``out`` with the tree's files in place of its own.
 
-    Each follows the nearest of its folders, so that who looks for it need not read to the end.
-
     Names are written as plain bytes (GNU format): mke2fs cannot read the UTF-8 names of pax
     headers. The extended attributes that pax headers carry are lost with them; in these
     images that is the journal folder's ACL.
@@ -88,45 +86,23 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
         names (``vmlinuz``, ``initrd.img``), if it has them.
     """
     prefixes, boot = tuple(drop), {}
-    with tarfile.open(fileobj=base, mode="r:") as source:
-        folders = {_path(member) for member in source if member.isdir()}
-    base.seek(0)
-    ours: dict[str, dict[str, Entry]] = {}
-    for path, entry in tree.items():
-        nearest = next((str(p) for p in PurePosixPath(path).parents if str(p) in folders), "")
-        ours.setdefault(nearest, {})[path] = entry
     with (
         tarfile.open(fileobj=base, mode="r|") as source,
         tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as target,
     ):
         for member in source:
-            path, name = _path(member), member.name.removeprefix("./")
-            if path in tree or (prefixes and name.startswith(prefixes)):
+            name = member.name.removeprefix("./")
+            if f"/{name}" in tree or name.startswith(prefixes):
                 continue
             member.pax_headers = {}
             content = source.extractfile(member) if member.isreg() else None
             stem = name.removeprefix("boot/").partition("-")[0]
             if content and name.startswith("boot/") and stem in {"vmlinuz", "initrd.img"}:
                 boot[stem] = content.read()
-                continue
-            target.addfile(member, content)
-            if member.isdir():
-                _append(target, ours.pop(path, {}))
-        for rest in ours.values():
-            _append(target, rest)
+            else:
+                target.addfile(member, content)
+        _append(target, tree)
     return boot
-
-
-def _path(member: tarfile.TarInfo) -> str:
-    """Return a member's absolute path."""
-    return str(PurePosixPath("/", member.name))
-
-
-def contents(base: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Return the content of the wanted files in an uncompressed tar archive, by absolute path."""
-    with tarfile.open(fileobj=base, mode="r:") as source:
-        files = {_path(member): source.extractfile(member) for member in source if member.isreg()}
-        return {path: file.read() for path, file in files.items() if file and wanted(path)}
 
 
 def _append(out: tarfile.TarFile, tree: Tree) -> None:

@@ -13,7 +13,6 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import guest_root
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 ALL = "/all"
-_HAS_DOCKER = program("docker_lxc_gate.machines", "has_docker.pl")
 #: Where Docker's packages put dockerd, and what it leaves.
 _DOCKERS = (
     *("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/docker"),
@@ -87,7 +85,7 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
         first = runtime.first_process(ctid)
         answer = _answer(node, first.argv)
         pid = first.parse(answer)
-        has_docker = ("perl", "-MErrno", "-e", _HAS_DOCKER, pid, *_DOCKERS)
+        has_docker = guest_root.look_command(pid, *_DOCKERS)
         if not pid and (answer.ok or b"doesn't exist" in answer.stdout + answer.stderr):
             stopped.append(ctid)  # LXC found no process, or knows no container; else it failed
         elif pid and _answer(node, has_docker).exit_code == guest_root.ABSENT:

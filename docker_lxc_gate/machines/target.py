@@ -75,7 +75,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         repository: directory of phoenix's checkout on the node.
         backups: directory of the backups. Without it, ``pvesm`` names the storages.
         backup_age: highest age of a backup (hours).
-        audit: where denials are read: ``auditd``, ``kernel``, or ``auto``, which looks.
         image: image that Docker runs to show that it works; it must greet as hello-world does. Of
             another registry than Docker's: ``registry.example:5000/library/hello-world``.
         digest: digest that this image must have, ``sha256:…`` as ``docker pull`` shows it.
@@ -100,7 +99,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repository: str = "/usr/local/phoenix_hypervisor"
     backups: str = ""
     backup_age: float = 24.0
-    audit: Literal["auto", "auditd", "kernel"] = "auto"
     image: str = "hello-world"
     digest: str = ""
     plan: str = DEFAULT_PLAN

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from docker_lxc_gate.verdict.verdicts import Unanswerable
 _LOCK = ".lock"
 #: What a run replaces.
 OURS = (
-    *("verdict.json", "summary.md", "allure-results", "report", "junit.xml", "history.jsonl"),
+    *("verdict.json", "summary.md", "allure-results", "report", "junit.xml"),
     _LOCK,
 )
 #: The umask of a file that only its owner may read.
@@ -103,25 +102,13 @@ def claim(folder: Path, *, alone: bool) -> IO[bytes] | None:
 def not_own(folder: Path) -> str:
     """Return why a folder is none for results; empty if it is one.
 
-    A run closes it to others, and replaces files in it: behind a link it may be /etc. Others must
-    not exchange root's for such a link either; a user of sudo could be root anyhow. A job of CI is
-    often root in a directory of another user's, or in one that all may write to: its machine is
-    its own.
+    A run closes it to others, and replaces files in it: behind a link it may be /etc.
     """
-    trusted = {"0", os.environ.get("SUDO_UID")}
     with suppress(FileNotFoundError):
         if folder.is_symlink():
             return "it is a link"
         if (owner := folder.stat().st_uid) != os.geteuid():
             return f"it belongs to the user {owner}"
-    for above in folder.parents if os.geteuid() == 0 and not os.environ.get("CI") else ():
-        with suppress(FileNotFoundError):
-            its = above.lstat()
-            written = its.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if its.st_gid else 0))
-            if str(its.st_uid) not in trusted or (written and not its.st_mode & stat.S_ISVTX):
-                return (
-                    f"you are root, and others may exchange it, because they may write to {above}"
-                )
     return ""
 
 

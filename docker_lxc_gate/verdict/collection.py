@@ -8,9 +8,7 @@ no mark: :mod:`proof.faults.scenarios` reads it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Generator, Iterator
-from fnmatch import fnmatch
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,16 +17,20 @@ import pytest
 from msgspec import structs
 from pytest_bdd.scenario import scenario_wrapper_template_registry
 
-from docker_lxc_gate.verdict.lint import IDENTITY, REQUIREMENT, TAGS, problems
+from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict.record import HOLDS, Outcome, Verdict
 from docker_lxc_gate.verdict.requirements import in_order
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario
 
+#: The tags that are not requirements, and their meaning.
+TAGS = table("docker_lxc_gate.verdict", "tags", dict[str, str])
+REQUIREMENT = "req:"
+#: ``@id:driver`` is a scenario's name for programs: the faults use it, so a title may change.
+IDENTITY = "id:"
 #: What a wrapper of pytest_cmdline_main is: it sees the exit code, and returns one.
 ExitCodes = Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]
-_EXAMPLE = "_pytest_bdd_example"
 #: A step asks for its fixtures when it runs; what is to be parametrised must be known before.
 _MODULE = """
 import pytest
@@ -36,8 +38,6 @@ from pytest_bdd import scenarios
 pytestmark = pytest.mark.usefixtures("target")
 scenarios({path!r})
 """
-#: The plan that asks a scenario, too, if the run's plan includes one; the steps set it.
-INCLUDED = pytest.StashKey[str]()
 #: Why a scenario is not asked: a word and a reason; whoever deselects it sets it.
 LEFT_OUT = pytest.StashKey[tuple[Verdict, str]]()
 _BY_HAND = Verdict.NOT_ASKED, "left out by the command line (-k, -m or --deselect)"
@@ -73,13 +73,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FeatureFil
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks, and refuse tags that mean nothing before anything runs."""
+    """Register the marks."""
     for name, meaning in TAGS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", "req(id): the scenario judges this requirement")
-    asked = (Path(os.path.relpath(path)) for path in feature_files(config))
-    if wrong := [problem for path in asked for problem in problems(path)]:
-        raise pytest.UsageError("\n".join(wrong))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -104,9 +101,9 @@ def feature_files(config: pytest.Config) -> tuple[Path, ...]:
     """Return the feature files that the command line asks for; none means: not a gate run."""
     if _FILES not in config.stash:
         roots = [config.invocation_params.dir / arg.split("::")[0] for arg in config.args]
-        skipped = config.getini("norecursedirs")
-        found = {path for root in roots for path in _walk(root, skipped)}
-        config.stash[_FILES] = tuple(sorted(found))
+        files = {root for root in roots if root.suffix == ".feature" and root.is_file()}
+        files.update(path for root in roots for path in root.rglob("*.feature"))
+        config.stash[_FILES] = tuple(sorted(files))
     return config.stash[_FILES]
 
 
@@ -121,26 +118,24 @@ def requirements_of(item: pytest.Item) -> tuple[str, ...]:
 
 
 def scenario_of(item: pytest.Item) -> Scenario | None:
-    """Return the scenario an item stands for, its example filled in; None for other tests."""
+    """Return the scenario an item stands for; None for other tests."""
     if not isinstance(item, pytest.Function) or not isinstance(item.parent, FeatureFile):
         return None
-    return scenario_wrapper_template_registry[item.obj].render(example_of(item))
+    return scenario_wrapper_template_registry[item.obj].render({})
 
 
 def expected(item: pytest.Item) -> Outcome | None:
     """Return what is known of a scenario before it runs; None for other tests."""
     if (scenario := scenario_of(item)) is None:
         return None
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     return Outcome(
         item.nodeid,
-        title_of(item, scenario),
+        scenario.name,
         next((t.removeprefix(IDENTITY) for t in scenario.tags if t.startswith(IDENTITY)), ""),
-        str(params.get("target", "")),
+        target_of(item),
         scenario.feature.name,
         requirements_of(item),
         f"{item.nodeid.partition('::')[0]}:{scenario.line_number}",
-        included=item.stash.get(INCLUDED, ""),
     )
 
 
@@ -151,24 +146,6 @@ def left_out(item: pytest.Item) -> Outcome | None:
     return outcome and structs.replace(outcome, verdict=verdict, code=HOLDS, cause=why)
 
 
-def title_of(item: pytest.Item, scenario: Scenario, *, several: bool = False) -> str:
-    """Return what a reader calls a scenario; ``several``: of targets, which it then names."""
-    apart = [*example_of(item).values()]
-    if several and hasattr(item, "callspec"):
-        apart.insert(0, str(item.callspec.params.get("target", "")))
-    return f"{scenario.name} [{'-'.join(apart)}]" if apart else scenario.name
-
-
-def example_of(item: pytest.Item) -> dict[str, str]:
-    """Return the row of an outline's examples that an item runs; empty for a plain scenario."""
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    row: dict[str, str] = params.get(_EXAMPLE, {})
-    return row
-
-
-def _walk(root: Path, skipped: list[str]) -> Iterator[Path]:
-    if root.is_file() and root.suffix == ".feature":
-        yield root
-    for directory, names, files in os.walk(root):
-        names[:] = [name for name in names if not any(fnmatch(name, no) for no in skipped)]
-        yield from (Path(directory, name) for name in files if name.endswith(".feature"))
+def target_of(item: pytest.Item) -> str:
+    """Return the name of an item's target; empty if it has none."""
+    return str(item.callspec.params.get("target", "")) if hasattr(item, "callspec") else ""

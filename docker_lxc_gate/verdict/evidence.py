@@ -27,8 +27,6 @@ P = ParamSpec("P")
 
 #: The number of characters that are kept from either end of an output.
 KEPT = 8000
-#: What stands for the middle of a text.
-_LEFT_OUT = patterns.compile(r"\n\[\.\.\. [0-9]+ bytes left out \.\.\.\]\n").finditer
 _COLOURS = patterns.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -145,10 +143,9 @@ def bounded(text: str) -> str:
 
 
 def shortened(text: str, kept: int = KEPT) -> str:
-    """Return text; without its middle if it is longer than twice ``kept`` characters, and whole."""
-    middle, rest = text[kept:-kept], len(text) - kept
-    whole = not middle or any(m.start() <= kept and m.end() >= rest for m in _LEFT_OUT(text))
-    return text if whole else _parted(text[:kept], len(middle.encode()), text[-kept:])
+    """Return text; without its middle if it is longer than twice ``kept`` characters."""
+    middle = text[kept:-kept]
+    return _parted(text[:kept], len(middle.encode()), text[-kept:]) if middle else text
 
 
 def _parted(first: str, left_out: int, last: str) -> str:

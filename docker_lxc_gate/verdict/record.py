@@ -70,8 +70,7 @@ class Outcome(msgspec.Struct, frozen=True):
     exit code of a run of this scenario alone, 0 if it was not asked. ``shared``: the cause is that
     of a whole session, such as an unreachable target. ``said`` are lines of evidence; ``files``,
     among Allure's results, hold what was run and what came back. ``began`` and ``ended`` are null
-    until then. ``included`` is the plan that asks this scenario, too. ``waiver`` is one for its
-    verdict, if that is not compliant or undetermined.
+    until then. ``waiver`` is one for its verdict, if that is not compliant or undetermined.
     """
 
     nodeid: str
@@ -91,7 +90,6 @@ class Outcome(msgspec.Struct, frozen=True):
     began: datetime | None = None
     ended: datetime | None = None
     seconds: float = 0.0
-    included: str = ""
     waiver: Waiver | None = None
 
     @property

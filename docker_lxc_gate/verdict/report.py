@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Collection
@@ -27,9 +26,8 @@ from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics, summary
 
-#: What each file is made by: those of the run, and those for other programs; and which of the
-#: latter are links, pipes or devices.
-_FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any], set[Path]]]()
+#: What each file is made by: those of the run, and those for other programs.
+_FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any]]]()
 _SECONDS = 120.0
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
@@ -61,7 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
     taken = {(folder / name).resolve() for name in OURS}
     junits = {(at / xml.name).resolve() for at in (folder, reports)}
     others = {} if option.xmlpath else {xml: junit.encoded}
-    special = set[Path]()
     for name, given, encoded in (
         ("--junit-xml", option.xmlpath, junit.encoded),
         ("--metrics", option.metrics, metrics.encoded),
@@ -70,13 +67,11 @@ def pytest_configure(config: pytest.Config) -> None:
             path = Path(os.path.expandvars(given)).expanduser().absolute()
             _require_writable(name, path, taken - (junits if encoded is junit.encoded else set()))
             if encoded is not metrics.encoded:
-                if not path.is_symlink():  # /dev/stdout is one
-                    _remove(path)
-                special |= {path} if os.path.lexists(path) else set()
+                _remove(path)
             taken.add(path.resolve())
             others[path] = encoded
     option.xmlpath = None  # pytest's own has our traceback, and not what was not asked
-    config.stash[_FILES] = own, others, special
+    config.stash[_FILES] = own, others
 
 
 def _require_writable(option: str, path: Path, taken: Collection[Path]) -> None:
@@ -87,7 +82,9 @@ def _require_writable(option: str, path: Path, taken: Collection[Path]) -> None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.resolve() in taken:
         why = "it is another file of the run"
-    elif path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    elif (path.is_symlink() and not metric) or (path.exists() and not path.is_file()):
+        why = "it is no regular file"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
         why = "it cannot be written"
     elif metric and not (path.suffix == ".prom" and os.access(path.parent, os.W_OK)):
         why = "it does not end in .prom, or its folder cannot be written"
@@ -106,13 +103,11 @@ def write(config: pytest.Config, run: record.Run) -> None:
 
     One of the user's files that cannot be written is a problem of the run, and no end of it.
     """
-    own, others, special = config.stash[_FILES]
+    own, others = config.stash[_FILES]
     for path, encoded in others.items():
         try:
-            if path in special:
-                _write_to(path, encoded(run))
-            else:  # node_exporter has a user of its own
-                _write(path, encoded(run), for_all=encoded is metrics.encoded)
+            # node_exporter has a user of its own
+            _write(path, encoded(run), for_all=encoded is metrics.encoded)
         except OSError as error:
             run.problems.append(f"not written: {one_line(str(error))}")
     for path, encoded in own.items():
@@ -134,16 +129,6 @@ def _write(path: Path, text: str, *, for_all: bool = False) -> None:
             os.fchmod(file.fileno(), 0o644)
         file.write(text)
     new.replace(path)
-
-
-def _write_to(path: Path, text: str) -> None:
-    """Write to what a link leads to, or to a pipe or a device; close a regular file to others."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            with suppress(OSError):
-                os.fchmod(file.fileno(), 0o600)
-        file.write(text)
 
 
 def publish(config: pytest.Config, run: record.Run) -> str:
@@ -211,13 +196,6 @@ def _describe(results: Path, run: record.Run) -> None:
         facts |= {f"{key}{on}": value for key, value in target.facts.items()}
     lines = (f"{_escaped(key, ' :=')}={_escaped(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
-    executor = {
-        "name": "docker-lxc-gate",
-        "type": "local",
-        "buildName": run.began.strftime("%Y-%m-%d %H:%M UTC"),
-        "reportName": "Docker in unprivileged LXC",
-    }
-    _write(results / "executor.json", json.dumps(executor))
     for each in run.scenarios:
         if not each.asked:
             result = allure_bridge.not_asked(each, run.ended, several=several)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd.parser import FeatureParser
 from pytest_bdd.scenario import make_python_name
 
-from docker_lxc_gate.verdict.lint import IDENTITY
+from docker_lxc_gate.verdict.collection import IDENTITY
 
 if TYPE_CHECKING:
     from remediation.plan_file import PlanFile

@@ -46,7 +46,7 @@ def choose(config: pytest.Config) -> None:
     if workers > len(homes):
         raise pytest.UsageError(
             f"-n {workers} needs {workers} labs, and {HOMES} names {len(homes)}: "
-            f"{HOMES}=FOLDER{os.pathsep}FOLDER (docker_lxc_gate lab copy makes the second)"
+            f"{HOMES}=FOLDER{os.pathsep}FOLDER (docs/lab.md says how to copy one)"
         )
     if name := getattr(config, "workerinput", {}).get("workerid", ""):
         os.environ["LAB_HOME"] = homes[int(name.removeprefix("gw"))]

@@ -64,8 +64,8 @@ class AppArmorProfile(Action[ProfileState]):
         return None
 
     @override
-    def apply(self, on: Transport) -> None:
-        self._file.apply(on)
+    def apply(self, on: Transport, before: ProfileState) -> None:
+        self._file.apply(on, before.file)
         load(on, self.path)
 
     @override

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -29,7 +28,6 @@ DRIVERS = (
 )
 _CARRY_OVER = program("remediation", "carry_over.pl")
 _SAVE_IMAGES = program("remediation", "save_images.sh")
-_CHANGED = program("remediation", "changed_containers.sh")
 #: For each driver that layers can be linked for, the driver that has them.
 _FORMER = {"fuse-overlayfs": "overlay2", "overlay2": "fuse-overlayfs"}
 #: Those that run under the plan's profile, which "docker save" needs: vfs, and containerd's own.
@@ -41,7 +39,7 @@ _CARGO = patterns.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18})\n")
 
 @dataclass(frozen=True)
 class Cargo:
-    """What apply would carry over to the new driver, or why it carries nothing over.
+    """What apply would carry over to the new driver, and why it does not carry over the rest.
 
     ``copied`` is in bytes; ``saved`` is whether it is by ``docker save``, which keeps no container.
     """
@@ -49,9 +47,8 @@ class Cargo:
     images: int = 0
     containers: int = 0
     copied: int = 0
-    obstacle: str = ""
-    seconds: float = 0.0
     saved: bool = False
+    obstacle: str = "Docker does not keep them in its classic image store"
 
     def __bool__(self) -> bool:
         """Whether something is carried over."""
@@ -59,17 +56,15 @@ class Cargo:
 
     def __str__(self) -> str:
         """Return it in words."""
-        images, containers = counted(self.images, "image"), counted(self.containers, "container")
+        images, size = counted(self.images, "image"), f"{self.copied / (1 << 20):.1f} MiB"
         if self.saved:
             return (
-                f"{images} of {self.copied / (1 << 20):.1f} MiB are carried over by docker save "
-                "and docker load, some minutes for each GiB; they are missing while they are loaded"
+                f"{images} of {size} are carried over by docker save and docker load, some "
+                "minutes for each GiB; they are missing while they are loaded"
             )
         return (
-            f"{images} and {containers} are carried over: {self.copied / (1 << 20):.1f} MiB are "
-            "copied, and image layers are linked. Docker is stopped for at least "
-            f"{counted(math.ceil(self.seconds), 'second')}, as long as the look through all layers "
-            "took, and while files are copied and linked, which cannot be known before"
+            f"{images} and {counted(self.containers, 'container')} are carried over: {size} are "
+            "copied, and image layers are linked; Docker is stopped until that is done"
         )
 
 
@@ -115,10 +110,13 @@ class CarryOver:
         argv = self._saving("look") if saves else self._linking("look")
         try:
             cargo = on.ask(Read(argv, _cargo, _LOOK_TIMEOUT))
-            return replace(cargo, saved=saves and not cargo.obstacle)
         except LimitExceeded as error:
             late = f"it took longer than {_LOOK_TIMEOUT / 60:g} minutes to look through"
             return Cargo(obstacle=late if error.late else f"the look {error.passed}")
+        if saves and cargo:
+            keeps = "docker save keeps no containers; create them again, on the same volumes"
+            return replace(cargo, saved=True, obstacle=keeps)
+        return cargo
 
     def is_live(self, on: Transport, settings: bytes | None) -> bool:
         """Whether containers go on running while Docker restarts."""
@@ -147,30 +145,12 @@ class CarryOver:
     def told(self, on: Transport, cargo: Cargo) -> tuple[str, ...]:
         """Return what to say of what is carried over to the new driver, and of what is not."""
         told = (str(cargo),) if cargo else ()
-        held = docker.objects(on, ("container",) if cargo.saved else OF_A_DRIVER)
-        seen = driver_of(on.ask(docker.DRIVER_AND_ROOT)) == self.driver
-        if seen or not held or (cargo and not cargo.saved):
+        if driver_of(on.ask(docker.DRIVER_AND_ROOT)) == self.driver or (cargo and not cargo.saved):
             return told
-        why = cargo.obstacle or "Docker does not keep them in its classic image store"
-        if cargo.saved:
-            why = "docker save keeps no containers; create them again, on the same volumes"
-        hidden = f"{held} stay on disk, unseen until a rollback, and are not carried over: {why}"
-        return (*told, hidden)
-
-    def changed(self, on: Transport) -> tuple[str, ...]:
-        """Return what to say of the containers that were carried over and that changed files."""
-        unknown = "which containers changed files of their own since is not known: "
-        try:
-            result = on.look(("sh", "-c", _CHANGED, "changed", self.root), timeout=_LOOK_TIMEOUT)
-        except LimitExceeded as error:
-            return (f"{unknown}the look {error.passed}",)
-        if not result.ok:
-            stopped = result.exit_code == docker.NOT_RUNNING
-            return (f"{unknown}Docker does not {'run' if stopped else 'answer'}",)
-        names = sorted(result.text.split())
-        own = "its own" if len(names) == 1 else "their own"
-        moved = f"what {', '.join(names)} changed in files of {own} since is moved, too"
-        return (moved,) if names else ()
+        if not (left := docker.objects(on, ("container",) if cargo.saved else OF_A_DRIVER)):
+            return told
+        stay = "stay on disk, unseen until a rollback, and are not carried over"
+        return (*told, f"{left} {stay}: {cargo.obstacle}")
 
 
 def driver_of(answer: CommandResult) -> str:
@@ -182,7 +162,7 @@ def _cargo(result: CommandResult) -> Cargo:
     """Return what a program says before a change."""
     if numbers := _CARGO.fullmatch(result.text):
         images, containers, copied = map(int, numbers.groups())
-        return Cargo(images, containers, copied, seconds=result.seconds)
+        return Cargo(images, containers, copied)
     if result.ok and not result.text:
         return Cargo()
     said = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")

@@ -38,9 +38,7 @@ def _machine_id(result: CommandResult) -> str:
 
 
 #: Made at the first boot, and kept by a migration and in a backup. Source: machine-id(5).
-_MACHINE_ID = Read(content_of("/etc/machine-id").argv, _machine_id)
-#: What is asked in the container before a change.
-INSIDE = (docker.RUNNING, _MACHINE_ID, docker.REMOVED_WHEN_ENDED)
+MACHINE_ID = Read(content_of("/etc/machine-id").argv, _machine_id)
 
 
 @dataclass(frozen=True)
@@ -95,42 +93,21 @@ class ContainerOptions(Action[OptionsState]):
         """The file of the container's configuration."""
         return self.runtime.config_path(self.ctid)
 
-    def _running(self, on: Transport) -> bool:
-        return self.runtime.on(on).state(self.ctid) == "running"
-
-    def _effective(self, on: Transport) -> str:
-        """Return the configuration that the running container was started with."""
-        return self.runtime.on(on).started_with(self.ctid)
-
-    def _runs_as(self, on: Transport, now: FileState, before: OptionsState) -> bool:
-        """Whether it runs with what it ran with before; plain LXC shows no seccomp list."""
-        same = self._normalised or _seccomp_list(now) == _seccomp_list(before.file)
-        return same and self._effective(on) == before.effective
-
-    @property
-    def _normalised(self) -> bool:
-        """Whether every stop writes the file anew, in Proxmox's normal form."""
-        return self.runtime.kind == "pct"
-
     @override
     def capture(self, on: Transport) -> OptionsState:
         state = self.left(on)
         if not state.running:
             return state
-        inside = self.runtime.on(on).inside(self.ctid)
+        inside = self.runtime.inside(self.ctid)
         return replace(
-            state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
+            state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(MACHINE_ID)
         )
-
-    def machine(self, on: Transport) -> str:
-        """Return the running container's machine-id."""
-        return self.runtime.on(on).inside(self.ctid).ask(_MACHINE_ID)
 
     @override
     def left(self, on: Transport) -> OptionsState:
         """What the node says of it; nobody inside is asked."""
-        file, running = self._file.capture(on), self._running(on)
-        return OptionsState(file, running, self._effective(on) if running else "")
+        file, running = self._file.capture(on), self.runtime.state(self.ctid) == "running"
+        return OptionsState(file, running, self.runtime.started_with(self.ctid) if running else "")
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -143,49 +120,30 @@ class ContainerOptions(Action[OptionsState]):
     @override
     def require_reversible(self, on: Transport) -> None:
         """What is pending does not come back, either; and the container must start."""
-        self._require_list(on)
-        written = self._require_free(on)
-        if waits := self.pending(written):
+        if self.seccomp:
+            if not on.look(["test", "-f", self.seccomp]).ok:
+                raise FactError(
+                    f"the plan's seccomp list, {self.seccomp}, is absent on {on.machine}, or no "
+                    "file. The container would not start: write it there, or another path into "
+                    "the plan"
+                )
+            calls = (on.read(self.seccomp) or b"").decode(errors="replace")
+            if self.keyrings and container_config.refuses(calls):
+                raise FactError(
+                    f"the plan wants the feature keyctl, and its seccomp list, {self.seccomp}, "
+                    "refuses that system call: take keyctl out of one of them"
+                )
+        if waits := self.pending(_text(self.current(on).file.content)):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
         self._file.require_reversible(on)
 
-    def _require_list(self, on: Transport) -> None:
-        """Raise FactError if the plan's seccomp list is no file, or refuses what the plan wants."""
-        if not self.seccomp:
-            return
-        if not on.look(["test", "-f", self.seccomp]).ok:
-            raise FactError(
-                f"the plan's seccomp list, {self.seccomp}, is absent on {on.machine}, or no file. "
-                "The container would not start: write it there, or another path into the plan"
-            )
-        refuses = container_config.refuses((on.read(self.seccomp) or b"").decode(errors="replace"))
-        if self.keyrings and refuses:
-            raise FactError(
-                f"the plan wants the feature keyctl, and its seccomp list, {self.seccomp}, refuses "
-                "that system call: take keyctl out of one of them"
-            )
-
-    def _require_free(self, on: Transport) -> str:
-        """Return the configuration; raises Busy if it cannot be changed now.
-
-        It is that of the before-image, and not of an earlier read. Without quorum its mode is
-        another one, so that is asked first. A lock goes with its holder.
-        """
-        self.runtime.on(on).require_control(self.ctid)
-        written = _text(self._file.capture(on).content)
-        if lock := container_config.parse(self.path, written).current().get("lock"):
-            raise Busy(
-                f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
-                "work on it; wait until that has ended, and if it never will: pct unlock"
-            )
-        return written
-
     @override
-    def apply(self, on: Transport) -> None:
+    def apply(self, on: Transport, before: OptionsState) -> None:
         state = self._file.capture(on)
         desired = self.edit(files.content(state))
         files.require_file(on, self.path, state)
-        with self._stopped(on, due=self._running(on)):
+        due = self.runtime.state(self.ctid) == "running"
+        with _stopped(self.runtime, self.ctid, due=due, runs_after=due):
             files.write(on, self.path, state, desired)
 
     @override
@@ -194,20 +152,29 @@ class ContainerOptions(Action[OptionsState]):
         # only what the plan had put into it is taken out.
         now = self._file.capture(on)
         back = self._back(now, before.file)  # before a stop puts it in its form
-        runs = self._running(on)
-        due = runs and not (before.running and self._runs_as(on, now, before))
-        with self._stopped(on, due=due, runs_after=before.running and (due or not runs)):
+        runs = self.runtime.state(self.ctid) == "running"
+        due = runs and not (before.running and _runs_as(self.left(on), before, pct=self._pct))
+        runs_after = before.running and (due or not runs)
+        with _stopped(self.runtime, self.ctid, due=due, runs_after=runs_after):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
+    @override
     def current(self, on: Transport) -> OptionsState:
-        """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.
+        """The file; what runs in the container may not answer.
 
         Raises Busy if something is at work on it and would lose its lock, or it is not in our
-        control.
+        control. Without quorum the file's mode is another one, so that is asked first.
         """
-        self._require_free(on)
-        return OptionsState(self._file.capture(on), running=False, effective="")
+        self.runtime.require_control(self.ctid)
+        file = self._file.capture(on)
+        options = container_config.parse(self.path, _text(file.content)).current()
+        if lock := options.get("lock"):
+            raise Busy(
+                f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
+                "work on it; wait until that has ended, and if it never will: pct unlock"
+            )
+        return OptionsState(file, running=False, effective="")
 
     @override
     def changed_since(
@@ -216,31 +183,17 @@ class ContainerOptions(Action[OptionsState]):
         drift = self._file.changed_since(now.file, before.file, after.file if after else None)
         if drift is None or now.file.kind != "file":
             return drift
-        left = replace((after or before).file, content=now.file.content)
-        same = now.file.same(left) and any(
-            self._says_the_same(_text(now.file.content), _text(content))
-            for content in (drift.should, before.file.content)
-        )
-        if same:
-            return None
-        return self._compared(drift) if self._normalised else drift
-
-    def _compared(self, drift: Drift) -> Drift:
-        """Return a drift with the normal forms, and the lines that only the present file has."""
-        now, left = _text(drift.is_), _text(drift.should)
-        theirs = "".join(f"{line}\n" for line in sorted(dropped(now) - dropped(left)))
-        shown = normal_form(now) + theirs, normal_form(left)
-        is_, should = (each.encode(errors="surrogateescape") for each in shown)
-        return replace(drift, shown=(is_, should))
-
-    def _says_the_same(self, now: str, left: str) -> bool:
-        """Whether only Proxmox rewrote the file, apart from disks and snapshots."""
-        if not self._normalised:
-            return container_config.same_beside_volumes(now, left)
-        theirs = dropped(now) - dropped(left)  # gone at the next stop, and somebody's all the same
-        return not theirs and container_config.same_beside_volumes(
-            normal_form(now), normal_form(left)
-        )
+        text, left = _text(drift.is_), _text(drift.should)
+        same_file = now.file.same(replace((after or before).file, content=now.file.content))
+        for content in (left, _text(before.file.content)):
+            if same_file and _says_the_same(text, content, pct=self._pct):
+                return None
+        if not self._pct:
+            return drift
+        # In normal form, with the lines that only the present file has, and the next stop drops.
+        theirs = "".join(f"{line}\n" for line in sorted(dropped(text) - dropped(left)))
+        shown = _bytes(normal_form(text) + theirs), _bytes(normal_form(left))
+        return replace(drift, shown=shown)
 
     @override
     def restored(self, on: Transport, before: OptionsState) -> bool:
@@ -248,62 +201,42 @@ class ContainerOptions(Action[OptionsState]):
         # it was. Or in Proxmox's own form, if the container was stopped since. It is the node's to
         # say, whatever the guest answers by now.
         now = self.left(on)
-        if self._is_rewritten(now.file, before.file):
+        if self._pct and is_rewritten(now.file, before.file):
             now = replace(now, file=before.file)
         return now == replace(before, file=self._back(now.file, before.file))
 
+    @override
     def remark(self, on: Transport, before: OptionsState) -> str:
-        """Say that Proxmox rewrote the file; empty if it is as before, byte for byte."""
-        if not self._is_rewritten(self._file.capture(on), before.file):
+        if not (self._pct and is_rewritten(self._file.capture(on), before.file)):
             return ""
         return (
             f"{self.path} says what it said before; the container was stopped after `apply`. "
             "Proxmox rewrote the file in its own form"
         )
 
-    def _is_rewritten(self, now: FileState, before: FileState) -> bool:
-        return self._normalised and is_rewritten(now, before)
-
     @override
     def side_effects(self, on: Transport, before: OptionsState | None) -> list[SideEffect]:
-        if not self._running(on):
+        if self.runtime.state(self.ctid) != "running":
             return []
         if before is not None and not before.running:
             title = f"{self.title}: it is stopped, as it was before the plan"
             return [SideEffect(f"stop container {self.ctid}", title)]
-        if before is not None and self._runs_as(on, self._file.capture(on), before):
+        if before is not None and _runs_as(self.left(on), before, pct=self._pct):
             return []
         loses: tuple[str, ...] = ()
         if before is None:
-            loses = lost_when_ended(self.runtime.on(on).inside(self.ctid))
+            loses = lost_when_ended(self.runtime.inside(self.ctid))
         title = f"{self.title}: it is restarted"
         return [SideEffect(f"restart container {self.ctid}", title, loses)]
-
-    @contextmanager
-    def _stopped(
-        self, on: Transport, *, due: bool, runs_after: bool | None = None
-    ) -> Iterator[None]:
-        """Stop the container if that is due: it runs, and must not while its file is written.
-
-        Start it afterwards if it is to run (``runs_after``; None: if it was stopped here). What the
-        node answered before the stop is forgotten.
-        """
-        if due:
-            self.runtime.on(on).shutdown(self.ctid)
-        try:
-            yield
-        except Dropped:  # with the lock; whoever takes it next starts the container
-            raise
-        except RemediationError:
-            if due:  # a file that could not be written is no reason to leave it stopped
-                start(self.runtime, self.ctid)
-            raise
-        if due if runs_after is None else runs_after:
-            start(self.runtime, self.ctid)
 
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
+
+    @property
+    def _pct(self) -> bool:
+        """Whether every stop writes the file anew, in Proxmox's normal form."""
+        return self.runtime.kind == "pct"
 
     def _back(self, now: FileState, before: FileState) -> FileState:
         """Return what the file is on the way back: as before, but for newer disks and snapshots.
@@ -311,21 +244,54 @@ class ContainerOptions(Action[OptionsState]):
         A file that says this already stays: pct may have written it anew, in another order.
         """
         text, former = _text(now.content), _text(before.content)
-        if now.kind != "file" or self._volumes(text) == self._volumes(former):
+        form = normal_form if self._pct else str
+        volumes = container_config.volumes
+        if now.kind != "file" or volumes(form(text)) == volumes(form(former)):
             return before
         back = self.put_back(text, former)
         if container_config.same_beside_volumes(back, text):
             return now
-        return replace(now, content=back.encode(errors="surrogateescape"), mtime="")
+        return replace(now, content=_bytes(back), mtime="")
 
-    def _volumes(self, text: str) -> frozenset[tuple[str, str, str]]:
-        return container_config.volumes(normal_form(text) if self._normalised else text)
+
+@contextmanager
+def _stopped(runtime: Runtime, ctid: int, *, due: bool, runs_after: bool) -> Iterator[None]:
+    """Stop the container if that is due: it runs, and must not while its file is written.
+
+    Start it afterwards if it is to run.
+    """
+    if due:
+        runtime.shutdown(ctid)
+    try:
+        yield
+    except Dropped:  # with the lock; whoever takes it next starts the container
+        raise
+    except RemediationError:
+        if due:  # a file that could not be written is no reason to leave it stopped
+            start(runtime, ctid)
+        raise
+    if runs_after:
+        start(runtime, ctid)
 
 
 def start(runtime: Runtime, ctid: int) -> None:
     """Start a container, and wait until it has booted."""
     startable.start(runtime, ctid)
     wait_until_booted(runtime.inside(ctid))
+
+
+def _runs_as(now: OptionsState, before: OptionsState, *, pct: bool) -> bool:
+    """Whether it runs with what it ran with before; plain LXC shows no seccomp list."""
+    same = pct or _seccomp_list(now.file) == _seccomp_list(before.file)
+    return same and now.effective == before.effective
+
+
+def _says_the_same(now: str, left: str, *, pct: bool) -> bool:
+    """Whether only Proxmox rewrote the file, apart from disks and snapshots."""
+    if not pct:
+        return container_config.same_beside_volumes(now, left)
+    theirs = dropped(now) - dropped(left)  # gone at the next stop, and somebody's all the same
+    return not theirs and container_config.same_beside_volumes(normal_form(now), normal_form(left))
 
 
 def _seccomp_list(file: FileState) -> str | None:
@@ -335,3 +301,7 @@ def _seccomp_list(file: FileState) -> str | None:
 
 def _text(content: bytes) -> str:
     return content.decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")

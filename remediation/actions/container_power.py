@@ -15,9 +15,18 @@ if TYPE_CHECKING:
     from remediation.engine.journal import Journal
 
 
+def _before(journal: Journal) -> OptionsState | None:
+    """Return the container's before-image, or None if the plan has not changed its options."""
+    for entry in journal.entries():
+        if entry.action == "container-options":
+            before: OptionsState = journal.image(entry.before, OptionsState)
+            return before
+    return None
+
+
 def stopped_by_rollback(runtime: Runtime, ctid: int, journal: Journal) -> bool:
     """Whether the container is stopped because a rollback left it as it was before the plan."""
-    before: OptionsState | None = journal.before("container-options", OptionsState)
+    before = _before(journal)
     return before is not None and not before.running and runtime.state(ctid) == "stopped"
 
 
@@ -26,7 +35,7 @@ def started(
     runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
-    before: OptionsState | None = journal.before("container-options", OptionsState)
+    before = _before(journal)
     try:
         start(runtime, ctid, tell)
         yield

@@ -13,8 +13,6 @@ from typing_extensions import override
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import Read, unparsed
-from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import RESET, require_no_other, start_docker
@@ -117,7 +115,6 @@ class DockerPackage(Action[EngineState]):
                 "Docker: install it yourself, or take that out; what it would bring there could "
                 "not be rolled back"
             )
-        self._packages.require_reversible(on)
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -125,8 +122,8 @@ class DockerPackage(Action[EngineState]):
         return drift if drift and on.ask(docker.DAEMON) in {"", *_DEBIANS} else None
 
     @override
-    def apply(self, on: Transport) -> None:
-        self._packages.apply(on)
+    def apply(self, on: Transport, before: EngineState) -> None:
+        self._packages.apply(on, before.packages)
         if not on.ask(_RUNS):  # its package starts it, unless a policy forbids that
             start_docker(on, timeout=_PATIENCE)
 
@@ -138,7 +135,8 @@ class DockerPackage(Action[EngineState]):
         replace(self._packages, first=first).rollback(on, before.packages)
         require_no_other(on)
         came = _outermost(set(self._there(on)) - set(before.there))
-        held, traces = on.ask(_held()).require().text, _traces(on)
+        held = on.look(["sh", "-c", _HELD, "held", *DATA]).require().text
+        traces = _traces(on)
         if came:
             self._clear(on, came, held=bool(held))
         if not before.group:
@@ -152,14 +150,16 @@ class DockerPackage(Action[EngineState]):
         return group and there and self._packages.restored(on, before.packages)
 
     def _there(self, on: Transport) -> tuple[str, ...]:
-        return tuple(sorted(on.ask(_listing()).require().text.splitlines()))
+        return tuple(
+            sorted(on.look(["sh", "-c", _LIST, "list", *LEFT]).require().text.splitlines())
+        )
 
     @staticmethod
     def _clear(on: Transport, came: Sequence[str], *, held: bool) -> None:
         """Take away what was not there, or move it aside where it is the user's."""
         data = [path for path in came if path.startswith(DATA)]
         others = [path for path in came if path not in data]
-        aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
+        aside = f"rolled-back-{time.time_ns()}"  # beside it, the same file system: only a rename
         pairs = [("delete" if path == KEY else "empty", path) for path in others]
         pairs += [(aside if held else "delete", path) for path in data]
         words = ["sh", "-c", _CLEAR, "clear", *chain(*pairs)]
@@ -199,7 +199,7 @@ class DockerPackage(Action[EngineState]):
         kinds = [kind for kind, folder in _FOLDERS.items() if folder not in there]
         if kinds and (held := docker.objects(on, kinds)):
             moved = (
-                f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
+                f"what Docker holds in {on.machine} is moved to {DATA[0]}.rolled-back-*, where no "
                 f"Docker shows it: {held}"
             )
             side_effects.append(SideEffect("move what Docker holds", moved))
@@ -215,27 +215,13 @@ class DockerPackage(Action[EngineState]):
 
 def is_in_the_kernel(on: Transport) -> bool:
     """Whether a Docker that was removed left its bridge, or files of its run."""
-    left = unparsed("sh", "-c", " || ".join(f"test -e {path}" for path in _RUNNING))
-    return not on.ask(docker.DAEMON) and on.ask(left).ok
-
-
-def _listing() -> Read[CommandResult]:
-    """Read what there is of what Docker leaves."""
-    return unparsed("sh", "-c", _LIST, "list", *LEFT)
-
-
-def _held() -> Read[CommandResult]:
-    """Read whether Docker holds anything of its user's."""
-    return unparsed("sh", "-c", _HELD, "held", *DATA)
-
-
-def _traces_of_group() -> Read[CommandResult]:
-    return unparsed("sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN)
+    left = ["sh", "-c", " || ".join(f"test -e {path}" for path in _RUNNING)]
+    return not on.ask(docker.DAEMON) and on.look(left).ok
 
 
 def _traces(on: Transport) -> set[str]:
     """Return what there is of Docker's group: which of its files know it, what is half written."""
-    return set(on.ask(_traces_of_group()).require().text.split())
+    return set(on.look(["sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN]).require().text.split())
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

@@ -51,7 +51,7 @@ class FileEdit(Action[FileState]):
         return Drift(f"{self.path} {what}", content or b"", desired)
 
     @override
-    def apply(self, on: Transport) -> None:
+    def apply(self, on: Transport, before: FileState) -> None:
         state = files.capture(on, self.path)
         files.write(on, self.path, state, self.edit(files.content(state)))
 
@@ -109,7 +109,7 @@ class Directory(Action[bool]):
         return Drift(f"{self.path} is absent")
 
     @override
-    def apply(self, on: Transport) -> None:
+    def apply(self, on: Transport, before: bool) -> None:
         on.run(["mkdir", "-m", "755", "--", self.path]).require()
 
     @override

@@ -13,7 +13,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import Read, unparsed
+from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.tables import table
@@ -54,10 +54,8 @@ _AGAIN = ("install", "--reinstall", "--no-install-recommends")
 #: What the packages that may come delete when they are purged, whoever wrote it.
 SETTINGS = table("remediation.actions", "settings", dict[str, str])
 _THERE = 'for path; do test ! -e "$path" -a ! -L "$path" || echo "$path"; done'
-_SETTINGS_THERE = unparsed("sh", "-c", _THERE, "there", *SETTINGS)
 #: Names those settings of the given packages that are not as the package brought them.
 _EDITED = program("remediation", "edited_settings.sh")
-_EDITED_SETTINGS = unparsed("sh", "-c", _EDITED, "edited", *sorted(set(SETTINGS.values())))
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,13 @@ class Package(Action[PackageState]):
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
 
-    @override
-    def require_reversible(self, on: Transport) -> None:
-        """As far as apt knows now what would come."""
-        if (overtaken := _overtaken(on)) and (plan := self._simulated(on)).ok:
-            _refuse(on, overtaken, self._adds(on, plan.text))
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.package, *self.beside)
 
     def _adds(self, on: Transport, plan: str) -> list[str]:
         """Return what a plan of apt's installs, without what is another package's to roll back."""
-        theirs = on.ask(_simulation(*self.after)).require().text if self.after else ""
+        theirs = _simulated(on, self.after).require().text if self.after else ""
         return sorted(_installs(plan) - _installs(theirs))
 
     @override
@@ -107,11 +103,11 @@ class Package(Action[PackageState]):
         status = _statuses(on, [self.package])[self.package]
         if _installed(status):
             return PackageState(status)
-        self._require_whole(on, {self.package: status})
-        plan = self._simulated(on)
+        _require_whole(on, {self.package: status})
+        plan = _simulated(on, self._names)
         if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            plan = self._simulated(on)
+            plan = _simulated(on, self._names)
         text = plan.require().text
         if gone := patterns.findall(r"(?m)^Remv (\S+)", text):
             raise FactError(
@@ -119,23 +115,14 @@ class Package(Action[PackageState]):
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
         adds = _statuses(on, self._adds(on, text))
-        self._require_whole(on, adds)
-        _refuse(on, _overtaken(on), adds)
+        _require_whole(on, adds)
+        _require_own_settings(on, adds)
         if patterns.search(r"(?m)^[1-9][0-9]* not fully installed or removed", text):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
                 "fix what dpkg --audit names first"
             )
         return PackageState(status, adds)
-
-    @staticmethod
-    def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
-        for name, status in statuses.items():
-            if status not in {"", "rc"}:
-                raise FactError(f"on {on.machine}: package {name} is {_trouble(name, status)}")
-
-    def _simulated(self, on: Transport) -> CommandResult:
-        return on.ask(_simulation(self.package, *self.beside))
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -144,13 +131,12 @@ class Package(Action[PackageState]):
         return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
 
     @override
-    def apply(self, on: Transport) -> None:
-        install = ["sh", "-c", _CHOSEN, "install", self.package, *self.beside]
+    def apply(self, on: Transport, before: PackageState) -> None:
+        install = ["sh", "-c", _CHOSEN, "install", *self._names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
-        before = _touches(self._simulated(on).text)
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if more := _touches(self._simulated(on).text) - before:
+        if more := set(self._adds(on, _simulated(on, self._names).text)) - before.adds.keys():
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -222,7 +208,8 @@ class Package(Action[PackageState]):
     @override
     def current(self, on: Transport) -> Any:
         """Settings that were edited, by their paths."""
-        edited = on.ask(_EDITED_SETTINGS).require().text.splitlines()
+        owners = sorted(set(SETTINGS.values()))
+        edited = on.look(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
         return {path: on.read(path) for path in edited if path in SETTINGS}
 
     def changed_since(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
@@ -240,7 +227,7 @@ class Package(Action[PackageState]):
     @override
     def side_effects(self, on: Transport, before: PackageState | None) -> list[SideEffect]:
         if before is None:
-            plan = self._simulated(on)
+            plan = _simulated(on, self._names)
             if not plan.ok:
                 title = f"{self.package}: what it upgrades in {on.machine} is not known yet"
                 return [SideEffect(f"unknown upgrades for {self.package}", title)]
@@ -261,18 +248,14 @@ def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[st
     return ", ".join(sorted({*done.text.split()})) if done.exit_code == _OTHERS else "", done
 
 
-def _overtaken(on: Transport) -> list[str]:
-    """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
-    found = on.ask(_SETTINGS_THERE).require().text.split()
-    if odd := [path for path in found if path not in SETTINGS]:
-        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
-    known = _statuses(on, SETTINGS.values()) if found else {}
-    return [path for path in found if not known[SETTINGS[path]]]
-
-
-def _refuse(on: Transport, overtaken: Iterable[str], adds: Iterable[str]) -> None:
+def _require_own_settings(on: Transport, adds: Iterable[str]) -> None:
     """Raise FactError if purging what comes would delete what was there before it came."""
-    if found := [path for path in overtaken if SETTINGS[path] in adds]:
+    there = on.look(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
+    if odd := [path for path in there if path not in SETTINGS]:
+        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
+    overtaken = [path for path in there if SETTINGS[path] in adds]
+    known = _statuses(on, SETTINGS.values()) if overtaken else {}
+    if found := [path for path in overtaken if not known[SETTINGS[path]]]:
         owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in found))
         raise FactError(
             f"in {on.machine} there is {', '.join(found)}, and {owners}, which would come, takes "
@@ -286,14 +269,9 @@ def _installs(plan: str) -> set[str]:
     return set(patterns.findall(r"(?m)^Inst (\S+) \(", plan))
 
 
-def _touches(plan: str) -> set[str]:
-    """Return what apt's plan installs or upgrades."""
-    return set(patterns.findall(r"(?m)^Inst (\S+) ", plan))
-
-
-def _simulation(*packages: str) -> Read[CommandResult]:
-    """Read what apt would do to install packages."""
-    return unparsed("sh", "-c", _CHOSEN, "simulate", *packages)
+def _simulated(on: Transport, packages: Iterable[str]) -> CommandResult:
+    """Return what apt would do to install packages."""
+    return on.look(["sh", "-c", _CHOSEN, "simulate", *packages])
 
 
 def is_unpacked(on: Transport, package: str) -> bool:
@@ -328,14 +306,11 @@ def _half_unpacked(status: str) -> bool:
     return status[2:] == "R"
 
 
-def _trouble(package: str, status: str) -> str:
-    """Return what is wrong with a package, and what to do first."""
-    if _half_unpacked(status):
-        way_out = f"apt-get install --reinstall {package}"
-    elif status[1] in "UFWt":
-        way_out = "dpkg --configure -a"
-    elif status[1] == "H":
-        way_out = f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"
-    else:  # held, or to be purged, or there for another architecture
-        return f"{status!r}, which no rollback brings back: install it, or purge it, yourself first"
-    return f"{status!r}, half-installed; fix that first: {way_out}"
+def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
+    for name, status in statuses.items():
+        if status not in {"", "rc"}:
+            raise FactError(
+                f"on {on.machine}: package {name} is {status!r}, half-installed or held, which no "
+                "rollback brings back: install it, or purge it, yourself first (dpkg --audit says "
+                "how)"
+            )

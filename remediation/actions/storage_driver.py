@@ -159,20 +159,16 @@ class StorageDriver(Action[DockerState]):
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
 
     @override
-    def apply(self, on: Transport) -> None:
-        self.apply_from(on, self.capture(on))
-
-    @override
-    def apply_from(self, on: Transport, before: DockerState) -> None:
+    def apply(self, on: Transport, before: DockerState) -> None:
         over = self._over(on.read(self.path))  # the plan leaves Docker's directory alone
         if docker.is_absent(on):
-            self._file.apply(on)
+            self._file.apply(on, before.settings)
             return
         if before.carried:  # first: one that systemd starts again would begin an empty store
             _stop(on)
         if before.saved:
             over.save(on)
-        self._file.apply(on)
+        self._file.apply(on, before.settings)
         if before.carried:
             over.link(on)
         start_docker(on, "restart docker")
@@ -190,7 +186,7 @@ class StorageDriver(Action[DockerState]):
         if before.unit.endswith(docker.NOT_FOUND) and not docker.is_absent(on):
             require_no_other(on)
         root = self.root(files.content(before.settings))  # the plan leaves that one key alone
-        aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
+        aside = f"{root}/rolled-back-{time.time_ns()}"  # the same file system: only a rename
         if not docker.is_absent(on) or any(map(on.ask, _UNITS)):
             _stop(on)
         self._file.rollback(on, before.settings)
@@ -234,40 +230,43 @@ class StorageDriver(Action[DockerState]):
     def side_effects(self, on: Transport, before: DockerState | None) -> list[SideEffect]:
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
-        held, stays = docker.objects(on, OF_A_DRIVER), docker.objects(on, _SHARED)
+        stays = docker.objects(on, _SHARED)
         seen = (f"these stay, and are seen: {stays}",) if stays else ()
         known = before.needing if before else ()
         units = ", ".join(unit for unit in on.ask(docker.NEEDING) if unit not in known)
         what = "are restarted with it" if before is None else "stay stopped"
-        loses: tuple[str, ...] = (f"units that need Docker {what}: {units}",) if units else ()
-        if before is None:
-            settings = on.read(self.path)
-            over = self._over(settings)
-            cargo = over.look(on, settings)
-            if said := over.told(on, cargo):
-                loses += (*said, *seen)
-            loses += lost_when_ended(on)
-            restarted = f"Docker in {on.machine} is restarted on {self.driver}"
-            what = "carry over" if cargo else "restart"
-            found = [SideEffect(f"{what} Docker on {self.driver}", restarted, loses)]
-            if lacking := self.elsewhere(over.root):
-                found.append(SideEffect(f"no rules for {over.root}", lacking))
-            return found
-        if made := self._made(on, before):
-            root = self.root(files.content(before.settings))
-            kept = KEPT in made
-            new = dict.fromkeys(place.removeprefix("image/") for place in made if place != KEPT)
-            moved = f"what it has on {', '.join(new)}" if new else "what it has"
-            moved += f" is moved to {root}/taken-back-*"
-            if held and (kept or driver_of(on.ask(docker.DRIVER_AND_ROOT)) in new):
-                moved += f": {held}"
-            loses += (moved, *seen) if new or (kept and held) else seen
-            if kept or before.saved:
-                loses += ("images and containers from before apply come back as they were then",)
-            if kept and not before.saved:
-                loses += CarryOver(self.driver, root).changed(on)
-        restarted = f"Docker in {on.machine} is restarted on its former settings"
-        return [SideEffect("restart Docker on its former settings", restarted, loses)]
+        loses = (f"units that need Docker {what}: {units}",) if units else ()
+        if before is not None:
+            moved = self._moved(on, before)
+            restarted = f"Docker in {on.machine} is restarted on its former settings"
+            loses += (*moved[:1], *(seen if moved else ()), *moved[1:])
+            return [SideEffect("restart Docker on its former settings", restarted, loses)]
+        settings = on.read(self.path)
+        over = self._over(settings)
+        cargo = over.look(on, settings)
+        told = over.told(on, cargo)
+        loses += (*told, *(seen if told else ()), *lost_when_ended(on))
+        restarted = f"Docker in {on.machine} is restarted on {self.driver}"
+        what = "carry over" if cargo else "restart"
+        found = [SideEffect(f"{what} Docker on {self.driver}", restarted, loses)]
+        if lacking := self.elsewhere(over.root):
+            found.append(SideEffect(f"no rules for {over.root}", lacking))
+        return found
+
+    def _moved(self, on: Transport, before: DockerState) -> list[str]:
+        """Return what to say of what a rollback moves aside, and of what it brings back instead."""
+        if not (made := self._made(on, before)):
+            return []
+        kept, root = KEPT in made, self.root(files.content(before.settings))
+        new = dict.fromkeys(place.removeprefix("image/") for place in made if place != KEPT)
+        where = f" on {', '.join(new)}" if new else ""
+        said = [f"what it has{where} is moved to {root}/rolled-back-*"]
+        if kept or driver_of(on.ask(docker.DRIVER_AND_ROOT)) in new:
+            held = docker.objects(on, OF_A_DRIVER)
+            said[0] += f": {held}" if held else ""
+        if kept or before.saved:
+            said.append("images and containers from before apply come back as they were then")
+        return said
 
     def _over(self, settings: bytes | None) -> CarryOver:
         return CarryOver(self.driver, self.root(settings))

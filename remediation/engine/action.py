@@ -63,12 +63,8 @@ class Action(ABC, Generic[Before]):
         """Return the drift, or None. Changes nothing."""
 
     @abstractmethod
-    def apply(self, on: Transport) -> None:
-        """Bring about the desired state."""
-
-    def apply_from(self, on: Transport, before: Before) -> None:
+    def apply(self, on: Transport, before: Before) -> None:
         """Bring about the desired state; ``before`` is what ``capture`` returned in this run."""
-        self.apply(on)
 
     @abstractmethod
     def rollback(self, on: Transport, before: Before) -> str | None:
@@ -111,6 +107,10 @@ class Action(ABC, Generic[Before]):
     def restored(self, on: Transport, before: Before) -> bool:
         """Whether ``rollback`` has brought back all that it can."""
         return bool(self.capture(on) == before)
+
+    def remark(self, on: Transport, before: Before) -> str:
+        """Return what is back, but not byte for byte; empty if nothing."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,6 @@ class Step:
         machine_of: returns what tells the machine of a before-image from another one, empty if it
             is not known. A container's number may have been given to another one since.
         machine: asks the same of the machine that is there now, and nothing else.
-        remark: says, given a before-image, what is back but not byte for byte; empty if nothing.
     """
 
     action: Action[Any]
@@ -172,7 +171,6 @@ class Step:
     place: Place = Place.NODE
     machine_of: Callable[[Any], str] | None = None
     machine: Callable[[Transport], str] | None = None
-    remark: Callable[[Transport, Any], str] = lambda _on, _before: ""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.machines.process import say_later, uninterrupted
 from docker_lxc_gate.printable import Notice
 from remediation.engine import errors
@@ -15,35 +15,12 @@ from remediation.engine.action import Drift, SideEffect, Step, StepOutcome
 from remediation.engine.plan import Plan, Stage, another_machine, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 
-if TYPE_CHECKING:
-    from remediation.engine.journal_format import Line
+#: Each step with its drift, as found before a change.
+Drifts = Sequence[tuple[Step, Drift | None]]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What was found before a change: each drift, and the journal's lines if they were read."""
-
-    drifts: Sequence[tuple[Step, Drift | None]]
-    lines: Sequence[Line] | None = None
-
-    @classmethod
-    def with_journal(cls, plan: Plan) -> Seen:
-        """Read the journal, then check each step: a run in between shows in the journal."""
-        lines = tuple(plan.journal.lines())
-        return cls(plan.drifts(), lines)
-
-    def drifted(self) -> list[Step]:
-        """Return the steps that drifted."""
-        return [step for step, drift in self.drifts if drift is not None]
-
-
-def apply(
-    plan: Plan, seen: Seen | None = None, consent: Callable[[Seen], object] = lambda _: None
-) -> list[StepOutcome]:
+def apply(plan: Plan, consent: Callable[[Drifts], object] = lambda _: None) -> list[StepOutcome]:
     """Bring about every desired state, or roll back everything.
-
-    ``seen`` is what was found just before, with the journal. If nothing drifted, and the journal is
-    the same under the lock, no run has changed anything since: nothing is checked a second time.
 
     ``consent`` is called under the lock, before any change, with what was found. It refuses by an
     error. It must not wait for a person: other runs wait for the lock.
@@ -57,7 +34,7 @@ def apply(
         RemediationError: an action failed; everything is rolled back.
         RollbackFailed: an action failed, and the rollback failed, too.
     """
-    run = _Run(plan, seen, consent)
+    run = _Run(plan, consent)
     try:
         with plan.exclusive(f"apply the plan to container {plan.journal.ctid}"):
             return run.forward()
@@ -68,23 +45,20 @@ def apply(
         raise
 
 
-def apply_side_effects(seen: Seen) -> list[SideEffect]:
-    """Return each thing that apply would stop, hide, remove or refuse. Changes nothing."""
+def apply_side_effects(found: Drifts) -> list[SideEffect]:
+    """Return each thing that apply would stop, hide or remove. Changes nothing.
+
+    Raises FactError if apply would refuse to begin.
+    """
     side_effects: list[SideEffect] = []
-    for step in seen.drifted():
-        try:
-            step.action.require_reversible(step.on)
-            side_effects += step.action.side_effects(step.on, None)
-        except FactError as refused:
-            title = f"apply would refuse to start: {refused}"
-            side_effects.append(SideEffect(f"refusal {step.action.id}", title))
+    for step in _drifted(found):
+        step.action.require_reversible(step.on)
+        side_effects += step.action.side_effects(step.on, None)
     return side_effects
 
 
-def require_reversible(seen: Seen) -> None:
-    """Raise FactError if apply would refuse to begin. Changes nothing."""
-    for step in seen.drifted():
-        step.action.require_reversible(step.on)
+def _drifted(found: Drifts) -> list[Step]:
+    return [step for step, drift in found if drift is not None]
 
 
 @dataclass
@@ -98,31 +72,28 @@ class _Run:
     """
 
     plan: Plan
-    seen: Seen | None
-    consent: Callable[[Seen], object]
+    consent: Callable[[Drifts], object]
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
     images: dict[str, Any] = field(default_factory=dict)
 
     def forward(self) -> list[StepOutcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
-        plan, seen = self.plan, self.seen
-        plan.journal.forget()
+        plan = self.plan
+        plan.journal.lines(again=True)
         if (ctid := plan.journal.interrupted()) is not None:
             raise errors.NotClean(
                 f"{plan.journal.path} holds the before-images of a run for container {ctid} that "
                 f"did not end. Roll it back first: {errors.ROLLBACK}"
                 + ("" if ctid == plan.journal.ctid else f", but container {ctid}")
             )
-        if seen and not seen.drifted() and tuple(plan.journal.lines()) == seen.lines:
-            return [_already_so(step) for step in plan.steps]
-        found = Seen(plan.drifts())
+        found = plan.drifts()
         self.consent(found)
         # All before-images first: an action may change what another one is about to look at.
-        self._record(found.drifted())
+        self._record(_drifted(found))
         outcomes: list[StepOutcome] = []
         changed: list[Step] = []
-        for step, drift in found.drifts:
+        for step, drift in found:
             outcomes.append(self._apply_one(step, drift))
             if outcomes[-1].changed:
                 changed.append(step)
@@ -137,7 +108,7 @@ class _Run:
             _require_applied(step, left)
         if changed:
             plan.enter(Stage.FINISH)
-            plan.journal.finish()
+            plan.journal.note("finished")
         return outcomes
 
     def _record(self, steps: Sequence[Step]) -> None:
@@ -174,7 +145,7 @@ class _Run:
         plan.enter(Stage.APPLY, action)
         self.changes = True
         before = self.images[action.id]
-        action.apply_from(on, before)
+        action.apply(on, before)
         _require_applied(step, action.check(on))
         after = action.left(on)
         if not action.purges and action.changed_since(after, before, None):
@@ -223,7 +194,7 @@ class _Run:
 
     def _mine(self) -> set[str]:
         """Return the actions that this run has begun, as the journal says now."""
-        self.plan.journal.forget()
+        self.plan.journal.lines(again=True)
         return {
             entry.action
             for entry in self.plan.journal.entries()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from docker_lxc_gate.formats.archive import FileState
@@ -12,7 +11,6 @@ from remediation.engine.action import Drift
 
 #: More than this of a value is no use to a reader (characters).
 _LONG = 200
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def differing(before: Any, now: Any, path: str = "") -> tuple[list[str], list[Drift]]:
@@ -48,7 +46,7 @@ def _of_files(before: FileState, now: FileState, path: str) -> tuple[list[str], 
         words.append(f"link {_shown(before.link)} -> {_shown(now.link)}")
     words += unlike(now, before)
     if before.mtime != now.mtime:
-        words.append(f"time {_time(before.mtime)} -> {_time(now.mtime)}")
+        words.append("time")
     return words, _drifts(before, now, path)
 
 
@@ -60,14 +58,6 @@ def _drifts(before: FileState, now: FileState, path: str) -> list[Drift]:
     if before.content == now.content:
         return []
     return [Drift(path or "its content", before.content, now.content)]
-
-
-def _time(mtime: str) -> str:
-    """Return a Unix time as people read it; what is no time of theirs as it is."""
-    try:
-        return (_EPOCH + timedelta(seconds=float(mtime))).isoformat(" ", "milliseconds")
-    except (ValueError, OverflowError):
-        return mtime or "none"
 
 
 def _shown(value: object) -> str:

@@ -20,24 +20,15 @@ from remediation.engine.journal_format import (
 
 
 class Life(StrEnum):
-    """The life of an entry, from the before-image of its action to the rollback.
+    """The life of an open entry, from the before-image of its action to the rollback.
 
-    The arrows are the lines of the journal::
+    The lines of the journal change it::
 
-                        before                        rolled_back
-             (nothing) ────────▶ PENDING ────────────────────────────▶ ROLLED_BACK
-                                 │  ▲  │                                ▲   ▲
-              rolling_back,      │  │  │ after                          │   │
-              finished, or the   │  │  ▼                                │   │
-              lock is free       │  │  APPLIED ─────────────────────────┘   │
-                                 │  │  └─▶ before (a further run): PENDING  │
-                                 ▼  │ before (a further run)                │
-                                 INTERRUPTED ───────────────────────────────┘
-
-    PENDING, APPLIED and INTERRUPTED are open: there is something to roll back. From each of them
-    ``accepted`` leads to ACCEPTED, and from INTERRUPTED ``after`` to APPLIED. ``rolled_back`` with
-    ``last`` takes away the image of the last run, and if an earlier run left one, the entry is
-    APPLIED again. After ROLLED_BACK and ACCEPTED a ``before`` begins a new entry.
+        before                        (nothing), APPLIED, INTERRUPTED → PENDING
+        after                         PENDING, INTERRUPTED → APPLIED
+        rolling_back, finished        PENDING → INTERRUPTED
+        rolled_back, accepted         each of them → (nothing)
+        rolled_back with last         the image of the last run goes; an earlier one: → APPLIED
 
     A line cannot tell that the program which wrote it is gone. The lock can: where nobody holds it,
     PENDING is INTERRUPTED (:meth:`JournalEntry.without_a_run`).
@@ -48,13 +39,6 @@ class Life(StrEnum):
     PENDING = "pending"
     APPLIED = "applied"
     INTERRUPTED = "interrupted"
-    ROLLED_BACK = "rolled_back"
-    ACCEPTED = "accepted"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is something to roll back."""
-        return self in {Life.PENDING, Life.APPLIED, Life.INTERRUPTED}
 
 
 @dataclass(frozen=True)
@@ -108,13 +92,15 @@ def entries(lines: Sequence[Line], ctid: int) -> list[JournalEntry]:
         if isinstance(line, RollingBack | Finished):
             found = {action: entry.without_a_run() for action, entry in found.items()}
         elif isinstance(line, Before | After | RolledBack | Accepted):
-            entry = found.get(line.action)
-            if entry is not None and entry.life.is_open:
-                found[line.action] = _next(entry, line)
-            elif isinstance(line, Before):
-                found.pop(line.action, None)  # a new entry is younger than those that are open
-                found[line.action] = _new(line, number)
-    return [entry for entry in found.values() if entry.life.is_open]
+            if line.action in found:
+                entry = _next(found[line.action], line)
+            else:
+                entry = _new(line, number) if isinstance(line, Before) else None
+            if entry is not None:
+                found[line.action] = entry
+            else:
+                found.pop(line.action, None)
+    return list(found.values())
 
 
 def _new(line: Before, number: int) -> JournalEntry:
@@ -124,26 +110,33 @@ def _new(line: Before, number: int) -> JournalEntry:
     )
 
 
-def _next(entry: JournalEntry, line: Before | After | RolledBack | Accepted) -> JournalEntry:
-    """Return an open entry after one more line: the arrows of :class:`Life`."""
+def _next(entry: JournalEntry, line: Before | After | RolledBack | Accepted) -> JournalEntry | None:
+    """Return an entry after one more line, as :class:`Life` says; None if that ends it."""
     *earlier, last = entry.images
     match line:
-        case Before() if entry.complete:
-            images = (*entry.images, JournalImage(line.state))
-            return replace(entry, place=line.machine, images=images, life=Life.PENDING)
         case Before():
-            return replace(entry, place=line.machine, life=Life.PENDING)
+            images = (*entry.images, JournalImage(line.state)) if entry.complete else entry.images
+            return replace(entry, place=line.machine, images=images, life=Life.PENDING)
         case After():
             images = (*earlier, replace(last, after=line.state))
             return replace(entry, images=images, life=Life.APPLIED)
         case RolledBack() if line.last and earlier:
             return replace(entry, images=tuple(earlier), life=Life.APPLIED)
-        case RolledBack():
-            return replace(entry, life=Life.ROLLED_BACK)
-    return replace(entry, life=Life.ACCEPTED)
+    return None
 
 
 def unfinished(lines: Sequence[Line], ctid: int) -> bool:
-    """Whether a run or a rollback of a container began, did not end, and left an open entry."""
+    """Whether a run or a rollback of a container began, did not end, and left an open entry.
+
+    A line without its end adds nothing: what was changed before it stands in whole lines, and they
+    leave the run open.
+    """
     mine = [line for line in lines if line.ctid == ctid]
     return bool(entries(lines, ctid)) and not isinstance(mine[-1], Finished)
+
+
+def newer(lines: Sequence[Line], ctid: int) -> list[int]:
+    """Return the containers whose plans were applied after this one's and still are."""
+    found = {each: entries(lines, each) for each in dict.fromkeys(line.ctid for line in lines)}
+    began = {each: min(entry.line for entry in held) for each, held in found.items() if held}
+    return [each for each, at in began.items() if ctid in began and at > began[ctid]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,8 +19,6 @@ from docker_lxc_gate import foreign, patterns
 from remediation.engine.action import Place
 
 VERSION = 3
-#: The last commit that rolls back a format that was never released.
-_LAST_READERS = {1: "e19cbb8", 2: "a7abfe3"}
 #: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
 _CUT = b'"kind":"cut"}'
 #: Before an attribute's name that is no text.
@@ -96,51 +94,42 @@ class _Any(msgspec.Struct):
     v: Any = None
 
 
-class OtherFormat(Exception):
-    """A line of a format that is none of ours; says of which, and what to do."""
-
-    def __init__(self, version: object) -> None:
-        what_to_do = "use the version that wrote it"
-        if isinstance(version, int) and version > VERSION:
-            what_to_do = "use a newer version"
-        elif type(version) is int and version in _LAST_READERS:
-            what_to_do = (
-                f"check out commit {_LAST_READERS[version]} and run rollback there; when its "
-                "status lists nothing to roll back, for any container, delete the journal's "
-                "directory"
-            )
-        super().__init__(
-            f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
-        )
+class Unreadable(Exception):
+    """A line that is damaged, or that another version wrote; says why, and what to do."""
 
 
-class Damaged(Exception):
-    """A line that says nothing that any program wrote; says why."""
-
-
-@foreign.parser(raises=(Damaged, OtherFormat))
+@foreign.parser(raises=(Unreadable,))
 def read(line: bytes) -> Line | None:
     """Return what a line, without its end, says, or None of one that was cut off.
 
-    Raises Damaged if its sum is of something else, or it is none of our lines, and OtherFormat if
-    another version wrote it.
+    Raises Unreadable if its sum is of something else, or it is none of our lines.
     """
     end = _SUM.search(line)
     body = line[: end.start()] + b"}" if end else line
     if end and end[1] != _sum(body):
-        raise Damaged(
+        raise _damaged(
             f"its sum is {end[1].decode()}, that of what stands there {_sum(body).decode()}"
         )
     if body.endswith(_CUT):
         return None
     try:
         version = msgspec.json.decode(body, type=_Any).v
-        if version != VERSION:
-            raise OtherFormat(version)
-        found: Line = _DECODER.decode(body)
+        if version == VERSION:
+            found: Line = _DECODER.decode(body)
+            return found
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Damaged(str(error)) from error
-    return found
+        raise _damaged(str(error)) from error
+    newer = isinstance(version, int) and version > VERSION
+    what_to_do = "use a newer version" if newer else "use the version that wrote it"
+    raise Unreadable(
+        f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
+    )
+
+
+def _damaged(why: str) -> Unreadable:
+    return Unreadable(
+        f"damaged ({why}). With that line taken out, what the others hold can be rolled back"
+    )
 
 
 def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:
@@ -173,14 +162,40 @@ def as_json(content: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(content).decode()}
 
 
-def key(text: str) -> str:
+def stored(value: Any, beside: Callable[[bytes], dict[str, Any]]) -> Any:
+    """Return an image as JSON; ``beside`` returns what stands in it for a content."""
+    if isinstance(value, dict):
+        return {_key(key): stored(each, beside) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [stored(each, beside) for each in value]
+    if isinstance(value, bytes):
+        return beside(value)
+    return _name(value) if isinstance(value, str) else value
+
+
+def loaded(value: Any) -> Any:
+    """Return an image from :func:`stored`, with its contents in it; raises ValueError."""
+    match value:
+        case list():
+            return [loaded(each) for each in value]
+        case {"text": str(text)} if len(value) == 1:
+            return text.encode()
+        case {"base64": str(text)} if len(value) == 1:
+            return base64.b64decode(text, validate=True)
+        case {"name": str(text)} if len(value) == 1:
+            return base64.b64decode(text, validate=True).decode(errors="surrogateescape")
+        case dict():
+            return {_keyed(key): loaded(each) for key, each in value.items()}
+    return value
+
+
+def _key(text: str) -> str:
     """Return an attribute's name as JSON's, which cannot be an object."""
-    raw = name(text)
+    raw = _name(text)
     return raw if isinstance(raw, str) else f"{_BYTES}{raw['name']}"
 
 
-def keyed(text: str) -> str:
-    """Return an attribute's name from :func:`key`."""
+def _keyed(text: str) -> str:
     if not text.startswith(_BYTES):
         return text
     return base64.b64decode(text.removeprefix(_BYTES), validate=True).decode(
@@ -188,7 +203,7 @@ def keyed(text: str) -> str:
     )
 
 
-def name(text: str) -> str | dict[str, str]:
+def _name(text: str) -> str | dict[str, str]:
     """Return a text as it is, or, if it holds bytes that are none, those."""
     try:
         text.encode()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate.errors import Busy, FactError, RemediationError
 from docker_lxc_gate.printable import Notice
-from remediation.engine import errors
+from remediation.engine import errors, journal_entries
 from remediation.engine.action import Consequence, Drift, Place, SideEffect, Step, StepOutcome
 from remediation.engine.differing import differing
 from remediation.engine.plan import Plan, Stage, another_machine, elsewhere, lost, once
@@ -48,8 +48,8 @@ def roll_back(plan: Plan, *, force: bool = False) -> list[StepOutcome]:
     """
     journal = plan.journal
     with plan.exclusive(f"roll back the plan from container {journal.ctid}"):
-        journal.forget()
-        if newer := journal.newer():
+        lines = journal.lines(again=True)
+        if newer := journal_entries.newer(lines, journal.ctid):
             raise errors.NotClean(
                 f"the plan was applied to container {newer[-1]} after it was to {journal.ctid}, "
                 f"and they share the node. Roll that back first: {errors.ROLLBACK} of container "
@@ -75,18 +75,18 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
     side_effects: list[SideEffect] = []
     entries = plan.journal.entries()
     for entry in reversed(entries):
-        step, title = plan.step(entry.action), plan.title(entry.action)
-        machine = plan.journal.name(entry.place)
+        if (step := plan.step(entry.action)) is None:
+            continue
+        action, machine = step.action, step.on.machine
         if step in plan.deferred:
-            started = f"{machine} is started, to roll back: {title}"
-            side_effects.append(SideEffect(f"start for {entry.action}", started))
-        elif step is not None:
-            try:
-                before = _image(plan, step, entry.before)
-                side_effects += step.action.side_effects(step.on, before)
-            except Exception as error:  # noqa: BLE001 - the others can be rolled back
-                unknown = f"{title}: what is stopped for it is unknown: {_as_ours(error, machine)}"
-                side_effects.append(SideEffect(f"unknown of {entry.action}", unknown))
+            started = f"{machine} is started, to roll back: {action.title}"
+            side_effects.append(SideEffect(f"start for {action.id}", started))
+            continue
+        try:
+            side_effects += action.side_effects(step.on, _image(plan, step, entry.before))
+        except Exception as error:  # noqa: BLE001 - the others can be rolled back
+            why = f"what is stopped for it is unknown: {_as_ours(error, machine)}"
+            side_effects.append(SideEffect(f"unknown of {action.id}", f"{action.title}: {why}"))
     return side_effects
 
 
@@ -121,7 +121,7 @@ class _Rollback:
             entries = [entry for entry in entries if entry.action not in self.failures]
             if entries:  # else nothing is begun, and so nothing is to be ended
                 plan.enter(Stage.BEGIN)
-                plan.journal.roll_back()
+                plan.journal.note("rolling_back")
             # The plan's order, in which an action that it does not know is first: the journal's is
             # another one if an action drifted later than its successors.
             order = {step.action.id: at for at, step in enumerate(plan.all_steps)}
@@ -305,7 +305,7 @@ class _Rollback:
                     what = f" ({'; '.join(words)})" if words else ""
                     said = f"after the rollback it is not as before{what}"
                     raise errors.VerifyFailed(said, drifts)
-                if remark := step.remark(step.on, before):
+                if remark := step.action.remark(step.on, before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
                 back.append(step.action.id)

@@ -1,6 +1,5 @@
-# after remediation/programs/pack.sh
 # Archives a container in vzdump's layout: the configuration first, then the root file system.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154 # pack.sh comes first
 
 [ -d "$3" ] || { echo "$3 is no directory" >&2; exit 2; }
 name=$1/vzdump-lxc-$2-$now scratch=$(mktemp -d)

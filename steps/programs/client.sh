@@ -1,8 +1,7 @@
-# Runs a client: $1 are the words that start a Docker container, $2 the program that finds out
-# who answers this machine and how, $3 the client's program, $4 the name of the server.
+# Runs a client: $1 are the words that start a Docker container, $2 is reach.pl, $3 the name of the server.
 # shellcheck disable=SC2086 # words
 
-guest=$(perl -e "$2")
+guest=$(perl -e "$2" outside)
 [ -z "$guest" ] || echo "$guest"
 outside=$(echo "$guest" | cut -d ' ' -f 2)
-exec $1 perl -e "$3" "$4" 8080 $outside
+exec $1 perl -e "$2" client "$3" 8080 $outside

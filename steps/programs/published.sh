@@ -1,4 +1,4 @@
-# Reaches, with the client's program $2, the port that the Docker container $1 is published at. The
+# Reaches, with reach.pl ($2), the port that the Docker container $1 is published at. The
 # container's own address is that of its route to the outside: no packet is sent to find it.
 
 port=$(docker port "$1" 8080 | sed -n '1s/.*://p')
@@ -8,4 +8,4 @@ own=$(perl -e '
     print join ".", unpack "x4 C4", getsockname $peer;
 ')
 [ -n "$own" ] || { echo "the container has no IPv4 route to the outside"; exit; }
-exec perl -e "$2" "$own" "$port"
+exec perl -e "$2" client "$own" "$port"

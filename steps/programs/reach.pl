@@ -1,5 +1,8 @@
-# Connects to a TCP port. It loads no module, because the image has none: 2 is AF_INET, 111
+# Connects to TCP ports. It loads no module, because the image has none: 2 is AF_INET, 111
 # ECONNREFUSED. A refusal is an answer, too, but another one.
+# "client SERVER PORT ADDRESS…" reaches the server, and then the addresses.
+# "outside" prints how some addresses outside answer this machine: its gateway and its name servers. Whoever
+# refuses is named only if nobody does more, because a firewall refuses, too.
 
 sub reach {
     my ($host, $port, $listen) = @_;
@@ -27,3 +30,31 @@ sub reach_soon {
     }
     return $heard;
 }
+sub client {
+    my ($server, $port, @outside) = @_;
+    print "server ", reach_soon($server, $port, 1), "\n";
+    print "outside $_ ", reach($_, 53), "\n" for @outside;
+}
+sub outside {
+    my (@found, %seen, %heard);
+    if (open my $file, "<", "/proc/net/route") {
+        while (<$file>) {
+            my (undef, $to, $by) = split;
+            push @found, join ".", unpack "C4", pack "L", hex $by if $to eq "00000000" and $by =~ /[^0]/;
+        }
+    }
+    for my $name ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf") {
+        open my $file, "<", $name or next;
+        while (<$file>) { push @found, $1 if /^nameserver\s+([0-9]+(?:\.[0-9]+){3})\s*$/ and $1 !~ /^127/ }
+    }
+    my @asked = splice @{[grep { !$seen{$_}++ } @found]}, 0, 4;
+    $heard{$_} = reach($_, 53) for @asked;
+    for my $word ("answered", "refused") {
+        my @those = grep { $heard{$_} eq $word } @asked or next;
+        print "guest $_ $word\n" for @those;
+        last;
+    }
+}
+my $task = shift @ARGV;
+if ($task eq "client") { client(@ARGV) }
+else { outside() }

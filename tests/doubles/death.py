@@ -119,7 +119,7 @@ def comes_back_wherever_killed(
 def comes_back(it: M, look: Callable[[M], Any], before: object, way: object) -> None:
     """A fresh program finds the truth, refuses to go on, and rolls everything back."""
     again = it.plan()
-    if again.journal.unfinished():
+    if again.journal.interrupted():
         with pytest.raises(NotClean):
             apply(it.plan())
     elif again.journal.entries():  # killed after its last word, or before the first of a rollback
@@ -128,7 +128,7 @@ def comes_back(it: M, look: Callable[[M], Any], before: object, way: object) -> 
         assert look(it) == before, way
     roll_back(it.plan())
     assert look(it) == before, way
-    assert not it.plan().journal.unfinished()
+    assert not it.plan().journal.interrupted()
     assert roll_back(it.plan()) == []
 
 

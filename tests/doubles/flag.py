@@ -37,7 +37,7 @@ class Flag(Action[str]):
     def check(self, _: Transport) -> Drift | None:
         return None if self.value == "new" else Drift("it is old")
 
-    def apply(self, _: Transport) -> None:
+    def apply(self, _: Transport, before: str) -> None:
         self.on_apply(self)
 
     def rollback(self, _: Transport, before: str) -> None:

@@ -142,7 +142,7 @@ def laws(action: Action[Any], on: Transport) -> str:
     try:
         drift = action.check(on)
         if drift is not None:
-            action.apply(on)
+            action.apply(on, before)
     except RemediationError:
         assert action.capture(on) == before
         action.rollback(on, before)

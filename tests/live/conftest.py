@@ -2,7 +2,8 @@
 
 Two labs share the tests out between them::
 
-    docker-lxc-gate lab copy /tmp/second
+    docker-lxc-gate lab down
+    cp -a ~/.cache/docker-lxc-gate /tmp/second
     LAB_HOMES=~/.cache/docker-lxc-gate:/tmp/second \\
         pytest -n 2 --dist worksteal --max-worker-restart 0 tests/live/
 """

@@ -39,14 +39,14 @@ def filled(inside: Transport) -> None:
     load = ["sh", "-c", program("steps", "image.sh")]
     machine = inside.look(["uname", "-m"]).require().text.strip()
     inside.run(load, stdin=image.archive(machine), timeout=_PATIENCE).require()
-    change = program("steps", "change.pl")
+    change = program("steps", "workload.pl")
     fill = ["sh", "-c", _FILL, "fill", image.LOADED, image.COMMITTED, change, _WRITE]
     inside.run(fill, timeout=_PATIENCE).require()
 
 
 def held(inside: Transport) -> set[str]:
     """Return what Docker holds: ids, histories, differences, and hashes of merged trees."""
-    words = ["sh", "-c", _HELD, "held", image.COMMITTED, program("steps", "list.pl")]
+    words = ["sh", "-c", _HELD, "held", image.COMMITTED, program("steps", "workload.pl")]
     said = inside.run(words, timeout=_PATIENCE).require().text.splitlines()
     inspect = ["sh", "-c", "docker inspect $(docker images -q) $(docker ps -aq)"]
     with at_most(1 << 24):

@@ -51,7 +51,7 @@ def _half_created(node: Ssh) -> bool:
 
 
 def _half_applied(node: Ssh) -> bool:
-    return Journal(node, CTID).unfinished()
+    return Journal(node, CTID).interrupted() is not None
 
 
 @pytest.mark.parametrize("come", [_half_created, _half_applied], ids=["created", "applied"])

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from docker_lxc_gate.lab.guest.pct import poststop
-from docker_lxc_gate.lab.guest.pct.containers import LxcHost, Start
+from docker_lxc_gate.lab.guest.pct.host import Host
 
 REAL = ("rm",)  # plain file work, done for real below the temporary root
 SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"
 
 
 @dataclass
-class ScriptedNode(LxcHost):
+class ScriptedNode(Host):
     """The containers of the lab's pct; ``calls`` is everything that was asked for."""
 
     root: str
     name: str = "pvetest"
     alive: set[str] = field(default_factory=set)
-    starts: dict[str, Start] = field(default_factory=dict)
+    starts: dict[str, str | None] = field(default_factory=dict)
     guest: dict[str, bytes] | None = None
     expected: set[str] = field(default_factory=set)
     calls: list[tuple[object, ...]] = field(default_factory=list)
@@ -42,12 +42,12 @@ class ScriptedNode(LxcHost):
     def become(self, argv: list[str]) -> None:
         self.told("become", *argv)
 
-    def start(self, ctid: str) -> Start:
+    def start(self, ctid: str) -> str | None:
         self.told("start", ctid)
-        outcome = self.starts.pop(ctid)
-        if outcome.running:
+        failure = self.starts.pop(ctid)
+        if failure is None:
             self.alive.add(ctid)
-        return outcome
+        return failure
 
     def kill(self, ctid: str) -> None:
         self.told("kill", ctid)

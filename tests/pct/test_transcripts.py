@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.lab.guest.pct.__main__ import main
-from docker_lxc_gate.lab.guest.pct.containers import Start
 
 from .cases import ALL, OFFLINE, comparable
 from .scripted import ScriptedNode
@@ -22,7 +21,6 @@ NAMED = "lxc.apparmor.profile: lxc-phoenix-v2\n"
 # What the file holds before the call, by the words of the transcript's `state` or by its name.
 BY_NAME = {
     "create": "",
-    "create: unknown feature": "",
     "list: none again": "",
     "config: malformed lines": AFTER_SET.replace("600", "640") + MALFORMED,
     "set: deletes malformed lines": AFTER_SET.replace("600", "640") + MALFORMED,
@@ -37,7 +35,6 @@ ALSO_RUNNING = ("stop: named profile",)
 TOLD = {
     "exec: locked": "become",
     "push: directory missing": "enter",
-    "push: bad mode": "enter",
     "start": "start",
     "start: profile not loaded": "start",
     "start: mount entry cut short": "start",
@@ -94,7 +91,7 @@ def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
     if "running" in case.state or name in ALSO_RUNNING:
         node.alive.add(ctid)
     node.expected |= set(TOLD.get(name, "").split())
-    node.starts[ctid] = Start(running=not case.exit, stderr=lxcs_words(case.stdout))
+    node.starts[ctid] = lxcs_words(case.stdout) if case.exit else None
     archive = next((w for w in case.argv if w.startswith("local:vztmpl/debian")), None)
     if archive:
         (tmp_path / "var/lib/vz/template/cache" / archive.rpartition("/")[2]).touch()
@@ -148,3 +145,26 @@ def test_destroy_and_a_create_that_fails_leave_neither_file_nor_volume(
     assert main(prepare(node, name, tmp_path), node) == code
     assert not node.conf(ctid).exists()
     assert not (tmp_path / "var/lib/vz/images" / ctid).exists()
+
+
+def test_stop_brings_what_is_pending_into_effect_and_writes_the_normal_form(
+    node: ScriptedNode, tmp_path: Path
+) -> None:
+    argv = prepare(node, "stop", tmp_path)
+    keys = [line for line in ONE.splitlines() if not line.startswith("#")]
+    pending = "\n[pve:pending]\ndelete: swap\nonboot: 1\n"
+    edited = ["", "# von Hand: Büro", "nonsense", "  memory: 600", *reversed(keys), pending]
+    node.conf().write_text("\n".join(edited))
+    assert main(argv, node) == 0
+    later = sorted(line for line in [*keys, "onboot: 1"] if not line.startswith("swap"))
+    assert node.conf().read_text().splitlines() == ["# von Hand%3A B%C3%BCro", *later]
+
+
+def test_start_with_a_feature_that_proxmox_does_not_know_fails_in_its_words(
+    node: ScriptedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = prepare(node, "start", tmp_path)
+    node.conf().write_text(ONE.replace("fuse=1", "fusion=1"))
+    assert main(argv, node) == 255
+    assert capsys.readouterr().err.startswith("format error\nfusion: property is not defined in")
+    assert not node.calls

@@ -37,7 +37,7 @@ from docker_lxc_gate.commandline.json_output import json_line
 from docker_lxc_gate.doctor import examine, upgrade
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import confinement, dockerd
-from docker_lxc_gate.facts.audit import audit_files, audit_records, audit_sources
+from docker_lxc_gate.facts.audit import audit_files, audit_sources
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.facts.denial.denial_answers import (
     danger,
@@ -198,13 +198,6 @@ def log_file(on: Transport) -> None:
             list(audit_files.lines(stream))
 
 
-def log_window(on: Transport) -> None:
-    """Read auditd's log of a window twice."""
-    log = audit_sources.AuditLog(on, "11", 4)
-    for _ in range(2):
-        audit_records.parse(log.text())
-
-
 def of_docker(on: Transport) -> None:
     """Read what the engine says."""
     for kind in (dockerd.Info, dockerd.ContainerRecord):
@@ -248,13 +241,12 @@ FOUND: dict[str, Asked] = {
     "upgrade.examine": lambda on: upgrade.examine(Lxc(on), 950),
     "denial_groups.Tally": explained,
     "audit_files.opened": log_file,
-    "audit_sources.AuditLog": log_window,
     "audit_sources.text": lambda on: audit_sources.Records(on).text(),
     "docker_lxc_gate.facts.prerequisites.affected_plain": lambda on: affected(Lxc(on), "p", 950),
     "denial_log.running_under": lambda on: denial_log.running_under(on, "lxc-phoenix-v2"),
     "dockerd.read": of_docker,
     "confinement.widening_rules": widened,
-    "journal.lines": lambda on: Journal(on, 950).exported(),
+    "journal.lines": lambda on: Journal(on, 950).entries(),
     "lock.owner": lambda on: Lock.of(on).owner(),
     "root.sudo": lambda on: root.as_root(on, sudo=True).run(["id"]),
 }

@@ -1,25 +1,21 @@
-"""What nobody in the container owns: ids without a map, bind mounts, volumes, graphics cards.
+"""What nobody in the container owns: ids without a map, bind mounts, graphics cards.
 
 Of bind mounts only those of the container's configuration: Proxmox gives a volume that it makes
-itself to the container. Of Docker's volumes the container itself looks: no path of the guest is
-followed from the node. An owner that shows as 65534 may be the container's own nobody; root in the
-container may do everything with that one's files, and nothing with a stranger's. Sources: pct(1) on
-mount points, ``idmap`` (pve-container 6.1.6) and ``dev[n]``, mount_setattr(2), user_namespaces(7),
-capabilities(7).
+itself to the container. No path of the guest is followed from the node. An owner that shows as
+65534 may be the container's own nobody; root in the container may do everything with that one's
+files, and nothing with a stranger's. Sources: pct(1) on mount points, ``idmap`` (pve-container
+6.1.6) and ``dev[n]``, mount_setattr(2), user_namespaces(7), capabilities(7).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, Reads, here
-from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.container_config import ContainerConfig, mount_points
 from docker_lxc_gate.formats.id_map import MANY, NEEDED, Range, holes, in_words, missed
 from docker_lxc_gate.lint.finding import Finding, Severity
-from docker_lxc_gate.printable import listed
 
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
@@ -75,19 +71,17 @@ def bind_mounts(case: Case) -> Iterator[Finding]:
             unmapped.append(f"group {group}")
         if not unmapped:
             continue
-        writer = guest_reads.writer(containers, partial(_is_below, place=place))
+        writer = _writer(containers, place)
         said = (
             f"{place} in the container is {source} on the node, of {' and '.join(unmapped)}, "
             f"which the container does not have: it shows as {owned.user}:{owned.group}"
         )
         fix = _fix_mount(case, user, group, maps.users)
-        yield _strange("bind-mount-of-nobody", said, fix, "" if owned.usable else writer)
-
-
-def _strange(problem: str, said: str, fix: str, writer: str) -> Finding:
-    if writer:
-        said += f"; the Docker container {writer} is to write there, and cannot"
-    return here(problem, said, fix=fix, severity=Severity.PROBLEM if writer else None)
+        refused = writer and not owned.usable
+        if refused:
+            said += f"; the Docker container {writer} is to write there, and cannot"
+        severity = Severity.PROBLEM if refused else None
+        yield here("bind-mount-of-nobody", said, fix=fix, severity=severity)
 
 
 def _is_unmapped(owned: guest_reads.Owned) -> bool:
@@ -95,9 +89,16 @@ def _is_unmapped(owned: guest_reads.Owned) -> bool:
     return owned.user == OVERFLOW or (owned.group == OVERFLOW and not owned.usable)
 
 
-def _is_below(mount: guest_reads.DockerMount, place: str) -> bool:
-    within = mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
-    return mount.type == "bind" and within
+def _writer(containers: Sequence[guest_reads.Container], place: str) -> str:
+    """Return the name of a Docker container that may write below a place; empty if none may."""
+    names = (
+        each.name.removeprefix("/")
+        for each in containers
+        for mount in each.mounts or ()
+        if mount.rw and mount.type == "bind"
+        if mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
+    )
+    return next(names, "")
 
 
 def _fix_mount(case: Case, user: int, group: int, users: Sequence[Range]) -> str:
@@ -113,56 +114,6 @@ def _fix_mount(case: Case, user: int, group: int, users: Sequence[Range]) -> str
             f"or later)."
         )
     return f"{chown}. Or keep the owner, and add idmap=container to the mount entry's options."
-
-
-#: Of more ranges a reader needs no more.
-_MANY = 3
-_ROOT = "/var/lib/docker"
-
-
-@Examination(
-    "whether a volume belongs to nobody",
-    ("volume-of-nobody",),
-    node=(node_reads.id_maps,),
-    guest=(guest_reads.VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
-    of_docker=True,
-)
-def volumes(case: Case) -> Iterator[Finding]:
-    """Yield each volume that nobody owns; a problem if a Docker container writes there."""
-    volumes = case.guest.of(guest_reads.VOLUMES)
-    strange = [each for each in volumes.found if not each.usable]
-    if strange:
-        users = case.node.of(node_reads.id_maps(case.ctid)).users
-        has = [f"{each.outside} to {each.outside + each.count - 1}" for each in users]
-        containers = case.guest.maybe(guest_reads.CONTAINERS, ())
-        info = case.guest.maybe(guest_reads.INFO, None)
-        fix = _fix_volume(case, (info.docker_root_dir if info else "") or _ROOT)
-        for each in strange:
-            writer = guest_reads.writer(containers, partial(_is_volume, name=each.name))
-            said = (
-                f"the volume {each.name} shows as {each.user}:{each.group} in the "
-                f"container: its owner on the node is none of the ids "
-                f"{listed(has, _MANY, 'more ranges')}, which the container has"
-            )
-            yield _strange("volume-of-nobody", said, fix, writer)
-    if volumes.more:
-        raise FactError("Docker has too many volumes to look at all of them")
-
-
-def _is_volume(mount: guest_reads.DockerMount, name: str) -> bool:
-    return mount.type == "volume" and mount.source.endswith(f"/{name}/_data")
-
-
-def _fix_volume(case: Case, root: str) -> str:
-    fix, points = PROBLEMS["volume-of-nobody"].fix, mount_points(case.config)
-    over = [place for place in points if f"{root}/".startswith(f"{place}/")]
-    if not case.pct or not over:
-        return f"{fix} Otherwise copy its files into a new volume, with ids that are mapped."
-    point, _ = points[max(over, key=len)]
-    return (
-        f"{fix} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
-        "(pve-container 6.1.6 or later)."
-    )
 
 
 #: Rights to read and write.

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Case, Examination, here
+from docker_lxc_gate.facts.apt import is_within
 from docker_lxc_gate.formats.apparmor_profile import profiles
 from docker_lxc_gate.formats.mount_table import Mount, below
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding
 
-#: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
-_KERNEL, _ZFS = (5, 11), (2, 2)
 _COSTS = {
     "fuse-overlayfs": "fuse-overlayfs, which passes every access to a file through a daemon",
     "vfs": "vfs, which copies every layer whole: much disk, and slow",
 }
 _OVERLAY = patterns.compile(r"mount\b.{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
-_VERSION = patterns.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
 @Examination(
@@ -99,12 +97,11 @@ def overlay_obstacles(
     mount: Mount, versions: Mapping[str, str], confined: node_reads.Confined
 ) -> Iterator[str]:
     """Yield what keeps native overlay from being mounted where Docker's data lies."""
-    kernel = _version(versions.get("kernel", ""))
-    if kernel is None or kernel < _KERNEL:
-        yield f"the node's kernel is {versions.get('kernel') or 'unknown'}, and 5.11 is needed"
-    zfs = _version(versions.get("zfs", ""))
-    if mount.type == "zfs" and (zfs is None or zfs < _ZFS):
-        yield f"ZFS is {versions.get('zfs') or 'of an unknown version'}, and 2.2 is needed"
+    kernel, zfs = versions.get("kernel", ""), versions.get("zfs", "")
+    if not is_within(kernel, "5.11", ""):  # overlay may be mounted in a user namespace
+        yield f"the node's kernel is {kernel or 'unknown'}, and 5.11 is needed"
+    if mount.type == "zfs" and not is_within(zfs.removeprefix("zfs-"), "2.2", ""):
+        yield f"ZFS is {zfs or 'of an unknown version'}, and 2.2 is needed"
     elif mount.type not in {"ext4", "xfs", "btrfs", "zfs"}:
         yield f"{mount.type[:40]} is not known to hold an overlay's upper layer"
     if not allows_overlay(confined):
@@ -122,8 +119,3 @@ def allows_overlay(confined: node_reads.Confined) -> bool:
         for rule in profile.rules
         if not rule.denies
     )
-
-
-def _version(text: str) -> tuple[int, int] | None:
-    found = _VERSION.match(text.removeprefix("zfs-"))
-    return (int(found[1]), int(found[2])) if found else None

@@ -1,4 +1,3 @@
-# after docker_lxc_gate/doctor/programs/container_pid.sh
 # Prints the label, then the file of a named profile, then the abstraction that LXC's own profiles
 # include. The name is the kernel's; one with other characters has no file of its own.
 # shellcheck disable=SC2154

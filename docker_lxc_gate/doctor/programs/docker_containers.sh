@@ -1,4 +1,3 @@
-# after docker_lxc_gate/doctor/programs/if_docker_runs.sh
 # Prints Docker's containers, at most 200, each as JSON in a line.
 
 ids=$(asked ps -aq --no-trunc) || exit

@@ -1,4 +1,3 @@
-# after docker_lxc_gate/doctor/programs/if_docker_runs.sh
 # Names the storage drivers that have images, each with a list of more than none. Where apply carried
 # images over, the former ones are what its rollback needs, and nobody misses them.
 

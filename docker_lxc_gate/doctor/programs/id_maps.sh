@@ -1,4 +1,3 @@
-# after docker_lxc_gate/doctor/programs/container_pid.sh
 # Prints the map of user ids, and that of group ids.
 
 cat "/proc/${pid:?}/uid_map" && echo '==' && cat "/proc/$pid/gid_map"

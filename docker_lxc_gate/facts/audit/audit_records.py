@@ -39,8 +39,6 @@ _MAY_BE_HEX = frozenset(
     {"name", "comm", "profile", "srcname", "peer", "target", "namespace", "fstype", "tcontext"}
     | {"label"}
 )
-#: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
-_HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
 
 
 @dataclass(frozen=True)
@@ -141,23 +139,17 @@ def serial(denial: Denial) -> str:
     return found[1] if found else denial.line
 
 
-def restarts(line: str) -> bool:
-    """Whether a line is auditd's record of its own start, end or reconfiguration."""
-    found = patterns.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
-    return bool(found) and found[1] not in _HARMLESS  # type: ignore[index]
-
-
-def reconfigures(line: str, *, auditd: bool) -> bool:
-    """Whether a line is the kernel's record of a change that may have hidden a denial.
+def reconfigures(remark: str) -> bool:
+    """Whether a remark is the kernel's record of a change that may have hidden a denial.
 
     A setting with the same value as before hides nothing, nor does a rule of another list than
-    ``exclude``. A change of the receiving process matters only if the records come from auditd.
+    ``exclude``, nor another process that receives the records.
     """
-    if not patterns.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
+    if not remark.startswith("changed "):
         return False
-    if found := SET.search(line):
+    if found := SET.search(remark):
         name, now, was = found.groups()
-        return now != was and name != "lost" and (auditd or name != "audit_pid")
-    if rule := _RULE.search(line):
-        return rule[1] == _EXCLUDE and " res=0" not in line
+        return now != was and name not in {"lost", "audit_pid"}
+    if rule := _RULE.search(remark):
+        return rule[1] == _EXCLUDE and " res=0" not in remark
     return True

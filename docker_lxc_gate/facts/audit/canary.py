@@ -19,8 +19,7 @@ NAME = "canary"
 #: The order of the attempts.
 ATTEMPTED = ("profile", "user", "root")
 _NAME = patterns.compile(rf"{NAME}[0-9a-f]{{16}}({'|'.join(ATTEMPTED)})")
-_ATTEMPTS = program("docker_lxc_gate.facts", "canary.pl")
-_PROVOKE = program("docker_lxc_gate.facts", "provoke.sh")
+_PROVOKE = program("docker_lxc_gate.facts", "canary.pl")
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ def is_canary(denial: Denial) -> bool:
 def provoke(node: Transport, who: Subject) -> Canaries:
     """Provoke a denial under the container's profile, one of its user, and last one of root.
 
-    A profile that is not loaded, or does not enforce, gives no canary. It is a look: it changes
-    nothing but the log, which nobody reads ahead.
+    A profile that is not loaded, or does not enforce, gives no canary. It changes
+    nothing but the log.
     """
     nonce = f"{NAME}{secrets.token_hex(8)}"
-    argv = ["sh", "-c", _PROVOKE, "provoke", nonce, str(who.uid), str(who.gid), who.profile]
-    result = node.look([*argv, _ATTEMPTS])
+    argv = ["perl", "-e", _PROVOKE, nonce, str(who.uid), str(who.gid), who.profile]
+    result = node.look(argv)
     words = dict(line.split(" ", 1) for line in result.text.splitlines() if " " in line)
     refused = {each for each, what in words.items() if what.startswith("refused")} | {"root"}
     return Canaries(

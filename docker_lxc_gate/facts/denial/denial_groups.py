@@ -26,14 +26,12 @@ from docker_lxc_gate.facts.audit.audit_records import (
     when,
 )
 from docker_lxc_gate.facts.denial.denial_class import KNOWN, PLACES, alike
-from docker_lxc_gate.formats import html_text
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.denial.denial_log import Owner
 
 #: What colours a terminal's text, also as cat -v and rsyslog write it.
 _COLOUR = patterns.compile(r"(?:\x1b|\^\[|#033)\[[0-9;]{0,40}[mK]")
-_CURLY = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\uff02\u00ab\u00bb", '"'))
 #: What stands in front if no denial is meant: a field next to the journal's message, a command, a
 #: record of another type, in which a process may have chosen the words.
 _OTHER = patterns.compile(
@@ -76,15 +74,6 @@ def _plain(text: str) -> str:
         return text
     if not patterns.search("DENIED|KILLED", text):
         return ""
-    bare = text.replace('\\"', '"')
-    for turned in (
-        text.translate(_CURLY),
-        bare if "\\" not in bare else "",  # of others, nobody knows how often they were escaped
-        html_text.unescaped(text),
-        text.replace('""', '"'),
-    ):
-        if DENIED.search(turned):
-            return turned
     if patterns.search(
         "apparmor=(?:DENIED|KILLED)", text
     ):  # where a value ends that a process chose, nobody knows

@@ -186,7 +186,7 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
     cannot be read, TransportError if the node cannot be reached.
     """
     when = "" if since is None else f"{int(since)}"
-    asked = [audit_sources.ASK, AUDIT_LOG, audit_sources.STATE, when, f"{_LOG}"]
+    asked = [audit_sources.AUDIT, AUDIT_LOG, when, f"{_LOG}"]
     with at_most(_LONGEST):
         told = node.look(["sh", "-c", _READ, "denials", *asked], timeout=_PATIENCE)
     parts = _parts_of(told.stdout)

@@ -1,4 +1,3 @@
-# after docker_lxc_gate/machines/programs/guest_root.pl
 # A program of the node makes the attempts. It enters the profile of the container's first process
 # and its network, user and mount namespaces, as its root. It runs none of the container's programs,
 # because they could lie. Each attempt runs in a child, which a profile in kill mode kills; the

@@ -7,13 +7,13 @@ there() { for each; do test ! -d "$each" || printf '%s\n' "$each"; done; }
 hashed=$(there $1)
 all=$(there $2)
 units=$(there $3)
-list=$4 kernel=$5 hashes=$6
+files=$4 kernel=$5
 processes=$(echo /proc/[0-9]*)
-shift 6  # the rest is find's: what is pruned
+shift 5  # the rest is find's: what is pruned
 part files
-perl -e "$list" -- $all -xdev "$@" -printf '%p\0%y %m %U:%G %s %l|%T@ %i\0' || exit 9
+perl -e "$files" list $all -xdev "$@" -printf '%p\0%y %m %U:%G %s %l|%T@ %i\0' || exit 9
 part content
-perl -e "$hashes" -- $hashed -xdev "$@" -type f -print0 || exit 9
+perl -e "$files" hash $hashed -xdev "$@" -type f -print0 || exit 9
 part attributes
 if command -v getfattr >/dev/null; then
     find $hashed -xdev -exec getfattr -h -d -m - -e hex --absolute-names -- {} + || exit 9

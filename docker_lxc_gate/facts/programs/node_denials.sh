@@ -1,13 +1,12 @@
 # Prints a node's denials from where it keeps them, below headings, and what it knows of its
-# processes: whose each is, and since when. Arguments: the script that asks who takes the kernel's
-# records, auditd's log, an argument of that script, the first second of the journal that is read
-# (empty: all of it), and how many bytes of the log are read.
+# processes: whose each is, and since when. Arguments: audit.pl, auditd's log, the first second of the
+# journal that is read (empty: all of it), and how many bytes of the log are read.
 # Of other records nothing leaves the node, as command lines are among them: of a system call that
 # was denied something, its number and its process's parent.
 
-state=$(sh -c "$1" audit "$2" "$3") || { echo '== unread'; state=; }
+state=$(perl -e "$1" state) || { echo '== unread'; state=; }
 printf '%s\n' '== state' "$state"
-most=$5
+most=$4
 pick() {
     LC_ALL=C grep -aE -A 1 'apparmor="(DENIED|KILLED|STATUS)"' | LC_ALL=C sed -n '
         /apparmor="\(DENIED\|KILLED\)"/p
@@ -19,7 +18,7 @@ folder=${2%/*}
 case "$state
 " in
 *"
-process "?" "*" auditd
+process "?" auditd
 "*)
     [ -e "$2" ] || echo "auditd takes the records, and $2 is not there" >&2
     echo '== auditd'
@@ -33,7 +32,7 @@ process "?" "*" auditd
 *)
     echo '== kernel'
     if command -v journalctl >/dev/null; then
-        journalctl -q --no-pager -o short-unix _TRANSPORT=kernel ${4:+--since "@$4"}
+        journalctl -q --no-pager -o short-unix _TRANSPORT=kernel ${3:+--since "@$3"}
     else dmesg; fi | pick ;;
 esac
 

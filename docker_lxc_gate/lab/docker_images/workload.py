@@ -1,7 +1,7 @@
 """The image of the workload: 28 layers of small files, between what the guest and Docker add.
 
 The guest makes the lowest layer of its own perl and sh (``steps/programs/image.sh``), and Docker
-the highest, from what ``steps/programs/change.pl`` changed. Format: docker-save(1), OCI's layers.
+the highest, from what ``steps/programs/workload.pl`` changed. Format: docker-save(1), OCI's layers.
 """
 
 from __future__ import annotations

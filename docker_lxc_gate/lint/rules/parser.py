@@ -16,7 +16,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.lint import includes
 from docker_lxc_gate.machines.process import ENDS_WITH_ITS_PARENT, MEMORY, SECONDS, limited
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Transport
 
 if TYPE_CHECKING:
     from docker_lxc_gate.lint.finding import Finding, Source
@@ -60,7 +60,8 @@ class Parser:
         """Yield what the parser says of a profile, with the includes in its ``base``."""
         if not self._parsed(source):
             return
-        if why := includes.refused(source, here=isinstance(self._on, Local)):
+        if name := includes.leading_out(source):
+            why = f"the include '{name}' leads out of {source.base or includes.OWN}"
             yield source.at("not-checked", 0, f"apparmor_parser did not get it: {why}")
             return
         if self._unparsed:

@@ -8,17 +8,11 @@ from importlib import resources
 from docker_lxc_gate import patterns
 
 _HEADER = patterns.compile(r"(?:#.*\n)*")
-_AFTER = patterns.compile(r"# after (\S+)/programs/(\S+)\n")
 
 
 @cache
 def program(package: str, name: str) -> str:
-    """Return the text of ``PACKAGE/programs/NAME``, without the comment at its top.
-
-    If the file's first line is ``# after PACKAGE/programs/NAME``, that program's text comes first.
-    """
+    """Return the text of ``PACKAGE/programs/NAME``, without the comment at its top."""
     text = (resources.files(package) / "programs" / name).read_text("utf-8")
     header = _HEADER.match(text)
-    body = text[header.end() :] if header else text
-    after = _AFTER.match(text)
-    return program(after[1].replace("/", "."), after[2]) + body if after else body
+    return text[header.end() :] if header else text

@@ -1,4 +1,4 @@
-# The beginning of each program that looks below a container's root. `refuse` prints the cause and
+# The beginning of each program that guest_root.py runs. `refuse` prints the cause and
 # exits. `below` returns the descriptor of a path. `own` tells whether a process is in the
 # container's own pid and user namespaces; processes of the node or of a Docker container are not.
 # `$process` is a handle: a later process with the same pid cannot be mistaken for it. Limits and

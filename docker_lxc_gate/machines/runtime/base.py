@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
@@ -34,10 +34,6 @@ class Runtime(ABC):
 
     def __init__(self, node: Transport) -> None:
         self.node = node
-
-    def on(self, node: Transport) -> Self:
-        """Return the same runtime of a node that is reached otherwise."""
-        return type(self)(node)
 
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""

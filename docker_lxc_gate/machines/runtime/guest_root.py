@@ -22,6 +22,7 @@ from docker_lxc_gate.machines.transport import Transport
 MOST, PATIENCE = 1 << 19, 30
 #: The program's exit code if the path is absent.
 ABSENT = 4
+_BEGINNING = program("docker_lxc_gate.machines", "guest_root.pl")
 _LOOK = program("docker_lxc_gate.machines", "look.pl")
 _KINDS = {
     "100000": "a file",
@@ -48,18 +49,29 @@ class Inode:
         return f"{self.kind}{numbers}"
 
 
+def command(program: str, pid: int | str, *words: str) -> tuple[str, ...]:
+    """Return the command that runs a perl program after ``programs/guest_root.pl``.
+
+    Its exit code is 0 or :data:`ABSENT`, unless it failed. The ``pid`` is that of the container's
+    first process, on the node; the ``words`` are never unchecked text of the guest.
+    """
+    return ("perl", "-MErrno", "-e", _BEGINNING + program, str(pid), *words)
+
+
+def look_command(pid: int | str, *paths: str) -> tuple[str, ...]:
+    """Return the command that looks for the first of these paths below a container's root."""
+    return command(_LOOK, pid, *paths)
+
+
 def run(
     node: Transport, pid: int, program: str, *words: str, what: str = "its root cannot be seen"
 ) -> CommandResult:
-    """Run a perl program that begins with ``programs/guest_root.pl`` on the node of a container.
+    """Run a :func:`command` on the node of a container.
 
-    Its exit code is 0 or :data:`ABSENT`. The ``pid`` is that of the container's first process, on
-    the node; the ``words`` are never unchecked text of the guest. Raises TransportError if the node
-    cannot be reached, and FactError if the program failed, for example because the node has no
-    perl; it says ``what`` the consequence is.
+    Raises TransportError if the node cannot be reached, and FactError if the program failed, for
+    example because the node has no perl; it says ``what`` the consequence is.
     """
-    argv = ["perl", "-MErrno", "-e", program, str(pid), *words]
-    result = node.look(argv, timeout=PATIENCE + 15)
+    result = node.look(command(program, pid, *words), timeout=PATIENCE + 15)
     if result.exit_code in {0, ABSENT} and len(result.stdout) <= 2 * MOST:
         return result
     # Not with the command: a reader of the verdict need not read our program.

@@ -26,7 +26,7 @@ from msgspec import structs
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
-from docker_lxc_gate.verdict.collection import example_of, requirements_of, scenario_of, title_of
+from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, target_of
 from docker_lxc_gate.verdict.outputs.summary import block
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE
@@ -42,29 +42,8 @@ STATUS = {
     Verdict.NOT_COMPLIANT: Status.FAILED,
     Verdict.UNDETERMINED: Status.BROKEN,
 }
-#: Prefixes of private fixtures: other plugins', and pytest-bdd's own.
-_PRIVATE = ("_", "pytestbdd_")
-#: The open step's id in the report, and the number of started steps.
+#: The open step's id in the report.
 _OPEN = pytest.StashKey[str]()
-_BEGUN = pytest.StashKey[int]()
-
-
-class Tidy:
-    """Removes pytest's internal fixtures from the report's set-up and clean-up."""
-
-    @allure_commons.hookimpl(tryfirst=True)
-    def report_container(self, container: Any) -> None:
-        """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
-        befores, afters = (filter(_tells, each) for each in (container.befores, container.afters))
-        container.befores = [each for each in befores if not each.name.startswith(_PRIVATE)]
-        container.afters = [each for each in afters if not each.name.endswith("<lambda>")]
-        for each in container.afters:
-            each.name = each.name.partition("::")[0]
-
-
-def _tells(fixture: Any) -> bool:
-    """Whether a reader learns anything from a fixture of the report."""
-    return bool(fixture.attachments or fixture.steps or fixture.status != Status.PASSED)
 
 
 class MaskedFiles(AllureFileLogger):
@@ -105,13 +84,11 @@ def _masked(value: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Clean and mask Allure's files."""
+    """Mask Allure's files."""
     if not _allure(config):
         return
-    plugins, tidy = allure_commons.plugin_manager, Tidy()
-    plugins.register(tidy)
-    config.add_cleanup(lambda: plugins.unregister(tidy))
-    for each in [each for each in plugins.get_plugins() if type(each) is AllureFileLogger]:
+    plugins = allure_commons.plugin_manager.get_plugins()
+    for each in [each for each in plugins if type(each) is AllureFileLogger]:
         masked: Any = MaskedFiles(config.option.allure_report_dir)  # type: ignore[no-untyped-call]
         _exchange(each, masked)
         config.add_cleanup(partial(_exchange, masked, each))  # Allure unregisters its own
@@ -128,17 +105,6 @@ def _allure(config: pytest.Config) -> Any:
     return listener and listener.allure_logger
 
 
-def _start(reporter: Any, step: Step) -> str:
-    key = str(uuid.uuid4())
-    reporter.start_step(None, key, TestStepResult(name=f"{step.keyword} {step.name}", start=_now()))
-    return key
-
-
-def _stop(reporter: Any, key: str, status: str, cause: str = "") -> None:
-    details = StatusDetails(message=cause) if cause else None
-    reporter.stop_step(key, stop=_now(), status=status, statusDetails=details)
-
-
 def _now() -> int:
     return int(time.time() * 1000)
 
@@ -146,9 +112,10 @@ def _now() -> int:
 def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
     """Open a step."""
     item = request.node
-    item.stash[_BEGUN] = item.stash.get(_BEGUN, 0) + 1
     if reporter := _allure(item.config):
-        item.stash[_OPEN] = _start(reporter, step)
+        item.stash[_OPEN] = key = str(uuid.uuid4())
+        name = f"{step.keyword} {step.name}"
+        reporter.start_step(None, key, TestStepResult(name=name, start=_now()))
         if step.datatable:
             rows = "\n".join(",".join(map(str, row)) for row in step.datatable.raw())
             allure.attach(rows, "table", allure.attachment_type.CSV)
@@ -167,19 +134,17 @@ def pytest_bdd_step_error(request: pytest.FixtureRequest, exception: Exception) 
     _close(request.node, STATUS[judgement.verdict], judgement.cause)
 
 
-def pytest_bdd_after_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
-    """Close a skipped step, for which there is no hook, and show the steps that never ran."""
-    item = request.node
-    _close(item, Status.SKIPPED)
-    if reporter := _allure(item.config):
-        for step in scenario.steps[item.stash.get(_BEGUN, 0) :]:
-            _stop(reporter, _start(reporter, step), Status.SKIPPED)
+def pytest_bdd_after_scenario(request: pytest.FixtureRequest) -> None:
+    """Close a skipped step, for which there is no hook."""
+    _close(request.node, Status.SKIPPED)
 
 
 def _close(item: pytest.Item, status: str, cause: str = "") -> None:
     _attach(item)
     if _OPEN in item.stash:
-        _stop(_allure(item.config), item.stash[_OPEN], status, cause)
+        details = StatusDetails(message=cause) if cause else None
+        how: dict[str, Any] = {"stop": _now(), "status": status, "statusDetails": details}
+        _allure(item.config).stop_step(item.stash[_OPEN], **how)
         del item.stash[_OPEN]
 
 
@@ -212,8 +177,9 @@ def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any,
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Name the scenario even if its set-up fails, outside Allure's wrapper, which names it, too."""
     scenario = scenario_of(item)
-    if scenario and _allure(item.config):
-        _parametrize(item)
+    if scenario and (reporter := _allure(item.config)) and (target := target_of(item)):
+        # By default it is the repr of the target, with all of its keys.
+        reporter.get_test(None).parameters.append(Parameter("target", value=target))
     try:
         yield
     finally:
@@ -260,23 +226,6 @@ def _attached(part: Any) -> Iterator[str]:
         yield from _attached(step)
 
 
-def _parametrize(item: pytest.Item) -> None:
-    """Identify the target by host and ctid, so that a history is of one container.
-
-    pytest's own parameters are objects, whose text may change between runs, so Allure would take
-    every run for another scenario.
-    """
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    shown = example_of(item)
-    for value in params.values():
-        names = (name for name in ("host", "ctid") if hasattr(value, name))
-        shown |= {name: str(getattr(value, name)) for name in names}
-    _allure(item.config).get_test(None).parameters += [
-        *(Parameter(name, value="", excluded=True, mode="hidden") for name in params),
-        *(Parameter(name, value=value) for name, value in shown.items()),
-    ]
-
-
 def _clauses(requirements: Sequence[str]) -> list[str]:
     """Return the clauses by which the report groups."""
     return [f"{each} {CATALOGUE[each]}" for each in requirements]
@@ -290,7 +239,6 @@ def not_asked(outcome: Outcome, ended: datetime, *, several: bool) -> dict[str, 
     labels += [("tag", each) for each in outcome.requirements]
     return {
         "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
-        "historyId": key,
         "name": f"{outcome.title} [{outcome.target}]" if several else outcome.title,
         "status": Status.SKIPPED,
         "statusDetails": {"message": f"{outcome.verdict}: {outcome.cause}"},
@@ -305,7 +253,8 @@ def _describe(item: pytest.Item, scenario: Scenario) -> None:
     clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
     dynamic: Any = allure.dynamic  # untyped
     gate = item.config.pluginmanager.get_plugin("gate-session")
-    dynamic.title(title_of(item, scenario, several=bool(gate and gate.screen.several)))
+    target = target_of(item) if gate and gate.screen.several else ""
+    dynamic.title(f"{scenario.name} [{target}]" if target else scenario.name)
     dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
     dynamic.feature(scenario.feature.name)
     dynamic.suite(scenario.feature.name)

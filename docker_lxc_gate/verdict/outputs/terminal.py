@@ -41,7 +41,6 @@ class Screen:
         self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin(
             "terminalreporter"
         )
-        self._option = config.option
         self._feature = ""
         self.several = False
         self._ended = False
@@ -151,9 +150,6 @@ class Screen:
         colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
         counts = f" ({run.counts})" if outcomes else ""
         self.line(f"verdict: {run.verdict}{counts}", **{"bold": True, colour: True})
-        selects = self._option.keyword or self._option.markexpr
-        if code == DIFFERS and (said := _of_the_included(outcomes, whole=not selects)):
-            self.line(said)
 
     def _print(self, what: Table | Text | Padding) -> None:
         if self._reporter is None:
@@ -169,32 +165,6 @@ class Screen:
             console.print(what)
         lines = (line.rstrip() for line in captured.get().splitlines())
         self._reporter.write("\n".join(lines) + "\n")
-
-
-#: The clauses without which nobody knows whether Docker works, confined.
-_WORKS = frozenset({"STEP-2.2", "VAL-2", "VAL-3", "VAL-4"})
-#: It says nothing of Docker, and cannot be judged before the plan is applied.
-_AGAIN = "VAL-5"
-
-
-def _of_the_included(outcomes: list[Outcome], *, whole: bool) -> str:
-    """Return what a run says of the plan that its own includes; empty if that is not compliant.
-
-    Of a scenario without a result, nobody knows whether the other plan has it.
-    """
-    if not all(each.ended for each in outcomes):
-        return ""
-    asked = [each for each in outcomes if each.included]
-    left = [each for each in asked if each.code != HOLDS]
-    if not asked or any(each.code != UNKNOWN or _AGAIN not in each.requirements for each in left):
-        return ""
-    plan = f"--plan {asked[0].included} is compliant"
-    judged = {clause for each in asked for clause in each.requirements}
-    if whole and judged >= _WORKS:
-        but = ", except that no second provisioning was judged" * bool(left)
-        return f"Docker works here, confined: {plan}{but}"
-    more = "; to see Docker run, add --allow-mutation" * (whole and "VAL-3" not in judged)
-    return f"Only what this plan alone asks is red: {plan}, as far as it was asked{more}"
 
 
 def _heading(sharing: list[Outcome]) -> str:

@@ -60,7 +60,6 @@ _ARCHIVE = f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.tar.zst"
 _ETC = f"{_DUMP}/etc-pve1-2026_11_27-01_00_00.tar.zst"
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _ENGINE = {"Driver": "fuse-overlayfs", "ServerVersion": "26.1.5", "ID": "engine"}
-_AUDIT = "/var/log/audit/audit.log"
 
 
 @functools.cache
@@ -98,9 +97,9 @@ class Healthy(Node):
         self.machine = name or "pve1"
         self._log, self._inside = "", False
         self.says = {
-            "sh provoke": self._provoked,
-            "sh audit": lambda _: "lost 0\nreader 383\nprocess S 1495 auditd\nlog 11 4\n",
-            "sh denials": lambda _: self._log,
+            "perl canary": self._provoked,
+            "perl state": "lost 0\nreader 383\nprocess S auditd\n",
+            "grep -asqF": lambda words: "" if words[2] in self._log else (1, "", ""),
             **self.says,
         }
 
@@ -111,7 +110,7 @@ class Healthy(Node):
         return super()._asked(argv, stdin)
 
     def _provoked(self, words: list[str]) -> Answer:
-        nonce, uid, profile = words[4], words[5], words[7]
+        nonce, uid, profile = words[3], words[4], words[6]
         attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
         for each in attempts:
             self._log += f"{canary(nonce + each)}\n"
@@ -208,7 +207,7 @@ def _perl(words: list[str]) -> Answer:
         return "20000 10 229\n"
     if "/run/docker.sock" in arguments:
         return _http(words)
-    if '"dockerd\\n"' in program:
+    if arguments[1:] == ["find"]:
         return '4243 4242 1 ["/usr/sbin/dockerd", "-H", "fd://"]\n'
     if "gid_map" in program:
         return "0 100000 65536\n==\n0 100000 65536\n"
@@ -245,7 +244,6 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
     "find /sys/kernel/security": _kernel,
     "find -L /etc/pve/lxc": _configurations,
-    "find /var/log/audit": f"11 {_AUDIT}\n",
     "find -L": f"{_INCLUDED}\0lxc.tty.max = 4\n",
     "test -d": "",
     "findmnt -no": "ext4\n",
@@ -254,6 +252,9 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "apparmor_parser -S": b"policy",
     "apparmor_parser -N": f"{desired.PROFILE}\n",
     "systemctl is-enabled": "enabled\n",
+    "systemctl show apparmor -p ExecStart": "ExecStart={ path=/lib/apparmor/apparmor.systemd ; }\n",
+    "sh next-boot": "Id=system.slice\nLoadState=loaded\n",
+    "sh next-load": "1\n",
     "systemctl show apparmor": "Thu 1970-01-01 00:33:21.500000 UTC\n",
     "systemctl show docker": (
         "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// ; x }\n"

@@ -12,7 +12,7 @@ def taken(config: Config, name: str, time: int, description: str) -> Config:
     """Return a copy with a snapshot of the section in effect; pending values are not part of it."""
     kept = {k: v for k, v in config.current.keys.items() if k not in _NOT_IN_SNAPSHOTS}
     new = Section({**kept, "snaptime": str(time)}, config.current.raw)
-    snapshots = {**config.snapshots, name: new.with_option("description", description)}
+    snapshots = {**config.snapshots, name: new.with_description(description)}
     return replace(config, current=config.current.with_keys(parent=name), snapshots=snapshots)
 
 

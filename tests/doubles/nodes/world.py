@@ -1,10 +1,9 @@
 """A node with one container: its configuration is a real file, and so is the journal."""
 
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.runtime.pct import Pct
@@ -50,11 +49,6 @@ class OfFolder(Pct):
     def __init__(self, node: Transport, config: Path, inside: Transport) -> None:
         super().__init__(node)
         self.config, self._inside = config, inside
-
-    def on(self, node: Transport) -> Self:
-        other = copy(self)
-        other.node = node
-        return other
 
     def config_path(self, ctid: int) -> str:
         assert ctid == self.ctid
@@ -109,8 +103,7 @@ class World:
             container_options,
             partial(put_back, keys=OPTIONS),
         )
-        action = replace(options, **changes)
-        return Step(action, on, remark=action.remark)
+        return Step(replace(options, **changes), on)
 
     def plan(self, death: Death | None = None, **changes: Any) -> Plan:
         step = self.step(death, **changes)

@@ -124,14 +124,6 @@ ROWS = (
     ),
     Row(
         9,
-        "volume-of-nobody",
-        "inside docker create --name writer -v data:/data hello-world; "
-        'pid=$(lxc-info -n "$ctid" -p -H); '
-        'chown 1000:1000 "/proc/$pid/root/var/lib/docker/volumes/data/_data"',
-        ("the volume data shows as 65534:65534", "the Docker container writer is to write there"),
-    ),
-    Row(
-        9,
         "bind-mount-of-nobody",
         _DATA,
         ("/data in the container is /srv/data on the node, of user 1000 and group 1000",),

@@ -202,7 +202,7 @@ def _answer(results: list[CommandResult]) -> CommandResult:
 
 def _beginning(plain: str) -> str:
     """Return how a command begins: what tells it from others, and is the same in every run."""
-    return re.sub(r"taken-back-\d+", "taken-back-*", plain)[:60]
+    return re.sub(r"rolled-back-\d+", "rolled-back-*", plain)[:60]
 
 
 def _inside(seconds: float, stdin: bytes) -> tuple[float, ...]:

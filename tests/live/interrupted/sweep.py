@@ -241,7 +241,7 @@ class Sweep:
             self._start(Pct(self._ssh))
         again = self._plan()
         assert roll_back(again) == [], "a second rollback found something"
-        assert not again.journal.unfinished(), "unfinished after the rollback"
+        assert not again.journal.interrupted(), "unfinished after the rollback"
         differing = self._differences()
         if case.point.stage == Stage.CONSEQUENCE and self.action != OPTIONS:
             differing = [each for each in differing if not _WRITTEN_AT_A_STOP.fullmatch(each)]
@@ -256,7 +256,7 @@ class Sweep:
         assert not owner, owner
 
     def _judge_journal(self, case: Case, ended: int, plan: Plan) -> None:
-        unfinished = plan.journal.unfinished()
+        unfinished = plan.journal.interrupted()
         # Done, or in the journal as not done, or not in it at all: anything else is a lie.
         held = any(entry.action == self.action for entry in plan.journal.entries())
         begun = case.way == "apply" or case.point.stage != Stage.BEGIN

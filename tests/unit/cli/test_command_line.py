@@ -1,15 +1,12 @@
 """The command line as a user meets it, as far as that needs no node."""
 
 import base64
-import errno
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,16 +16,14 @@ import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 
-from docker_lxc_gate.cli.apply import _watched
 from docker_lxc_gate.cli.group import VERBS, main
 from docker_lxc_gate.errors import FactError, RemediationError
-from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.runtime import pct
 from remediation import backup, docker_in_lxc
-from remediation.engine.action import Drift, Place, SideEffect
+from remediation.engine.action import Place, SideEffect
 from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
 from tests.doubles.flag import ON, Flag, journal
@@ -73,8 +68,6 @@ def test_command_with_a_format_takes_json_for_its_format(command: str, tmp_path:
     ("typed", "completed"),
     [
         ("d", {"denials", "doctor"}),
-        ("--v", {"--version"}),
-        ("lint --fo", {"--format"}),
         ("lint --format s", {"sarif"}),
         ("lab d", {"down", "destroy"}),
     ],
@@ -142,10 +135,8 @@ def test_clause_without_an_action_is_refused_before_any_look(command: str, asked
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("-q", ""),
         ("--quiet", ""),
         ("-v", "… connecting\n… pve1: pct list ended with 7 after 1.2 s\n"),
-        ("-vq", ""),
         ("--no-color", "… connecting\n"),
     ],
 )
@@ -196,9 +187,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    monkeypatch.setattr(
-        "docker_lxc_gate.cli.apply._watched", lambda *_: nullcontext(lambda _: None)
-    )
     apply(flags(tmp_path, Flag("tunable")))
     return tmp_path
 
@@ -304,22 +292,6 @@ def test_apply_that_would_do_more_than_was_agreed_to_is_refused(
     assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
 
 
-def test_apply_looks_again_after_a_backup(
-    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing had drifted before it; an hour later, something has."""
-    flag = Flag("tunable", value="new")
-
-    def made(*_: object) -> object:
-        flag.value = "old"
-        return SimpleNamespace(container=[], etc=[])
-
-    monkeypatch.setattr(backup, "make_backup", made)
-    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, flag))
-    code, _ = ended("apply", "--yes", "--backup")
-    assert (code, flag.value) == (0, "new")
-
-
 def test_apply_as_json_says_beside_it_what_was_not_checked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,26 +300,6 @@ def test_apply_as_json_says_beside_it_what_was_not_checked(
     result = ran("apply", "--yes", "--json")
     assert json.loads(result.stdout)
     assert "not checked: it is stopped" in result.stderr
-
-
-def test_rehearse_locks_stage_by_stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An apply that fails then releases it, which waits for its last command."""
-    held: list[str] = []
-    lock = Lock(ON, str(folder / "gate.lock"))
-
-    def look(*_: object) -> dict[str, str]:
-        held.append(lock.owner())
-        return {}
-
-    def stages(_: object, look: Callable[[], object]) -> Iterator[object]:
-        look()
-        held.append(lock.owner())
-        return iter(())
-
-    monkeypatch.setattr("docker_lxc_gate.cli.rehearse.machine_state.record_target", look)
-    monkeypatch.setattr("docker_lxc_gate.cli.rehearse.rehearsal.rehearse", stages)
-    assert ended("rehearse", "--yes")[0] == 0
-    assert ["rehearse" in owner for owner in held] == [True, False]
 
 
 GONE = [("gone", Place.CONTAINER, "old"), ("Docker's root", Place.CONTAINER, "old")]
@@ -409,14 +361,6 @@ def test_nothing_is_let_go_unasked(
     assert (result[0], result[1]) == (code, "")
     assert result[2].endswith(said)
     assert journal(unfinished).lines() == before
-
-
-def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> None:
-    with taken(unfinished):
-        code, _, said = let_go("gone", "--yes")
-    assert code == 3
-    assert "is in use" in said
-    assert len(journal(unfinished).entries()) == 3
 
 
 def test_status_without_quorum_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,19 +443,6 @@ def test_json_has_the_keys_that_programs_read(folder: Path, command: str, keys: 
     assert _keys(json.loads(ran(*command.split(), "--json").stdout)) == keys
 
 
-def test_plan_names_an_action_by_its_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("tunable")))
-    (change,) = json.loads(ran("plan", "--json").stdout)["changes"]
-    assert change == {
-        "id": "tunable",
-        "title": "the flag tunable",
-        "requirement": "STEP-1.2",
-        "machine": "node",
-        "drift": "it is old",
-        "diff": "",
-    }
-
-
 def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished: Path) -> None:
     lives = [each["journal"] for each in asked()["pending_rollback"]]
     assert (lives, asked()["locked_by"]) == (["applied", "interrupted", "interrupted"], None)
@@ -563,28 +494,7 @@ def test_nobody_changes_the_node_while_it_is_backed_up(folder: Path, backups: li
     assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
     (told,) = backups
     assert "to back up container 950 before the plan is applied" in told
-    assert not journal(folder).unfinished()
-
-
-def test_verb_with_quiet_hides_progress_and_says_where_copies_are_kept(
-    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Edited(Flag):
-        current = Flag.capture
-
-        def changed_since(self, now: str, *_: object) -> Drift:
-            return Drift("another value", now.encode())
-
-    def plan(*_: object, tell: Callable[[str], None], **__: object) -> object:
-        return replace(flags(folder, Edited("tunable", value="theirs")), tell=tell)
-
-    monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    said = ended("rollback", "--yes", "--quiet", "--force")[1]
-    (kept,) = re.findall("^… the flag tunable: .* is kept in (.*)\n$", said)
-    assert Path(kept).read_text() == "theirs"
-    said = ended("apply", "--yes", "--quiet", "--backup")[1]
-    assert said == "… the container's\n… /etc's\n"
-    assert backups
+    assert not journal(folder).interrupted()
 
 
 @pytest.mark.parametrize(
@@ -622,103 +532,3 @@ def test_apply_without_quorum_exits_3_names_pvecm_and_changes_nothing(
     code, said = ended("apply", "--yes", *options)
     assert (code, "no quorum" in said, "pvecm status" in said) == (3, True, True)
     assert (it.look(), it.plan().journal.lines(), backups) == (before, [], [])
-
-
-class Listened:
-    """A window in which something was denied, until its log goes."""
-
-    def __init__(self, *denied: str) -> None:
-        self.denied, self.ended = list(denied), 0
-
-    def new_denials(self) -> list[audit_records.Denial]:
-        if not self.denied:
-            raise CommandFailed(CommandResult(("find",), 1, b"", b"it is gone", "pve1", 0.0, 0.0))
-        return audit_records.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
-
-    def end(self) -> None:
-        self.ended += 1
-
-
-@pytest.fixture
-def window(monkeypatch: pytest.MonkeyPatch) -> Listened:
-    """What a watched apply listens to."""
-    made = Listened("mount")
-    monkeypatch.setattr(audit_window, "Window", lambda *_: made)
-    return made
-
-
-Said = pytest.CaptureFixture[str]
-
-
-def test_denials_are_shown_as_they_come_and_stop_nothing(window: Listened, capsys: Said) -> None:
-    with _watched(ON, "auto", often=0) as tell:
-        for line in ("first", "second", "third"):
-            tell(line)
-    assert window.ended == 1
-    said = capsys.readouterr().err
-    assert '… denied: operation="mount"\n… first\n' in said
-    assert said.count("denials are no longer shown") == 1
-    assert said.endswith("… second\n… third\n")
-
-
-def test_denials_between_small_changes_are_shown_at_the_end(window: Listened, capsys: Said) -> None:
-    window.denied.append("exec")
-    with _watched(ON, "auto", often=3600) as tell:
-        tell("first")
-        tell("second")
-        assert capsys.readouterr().err == "… first\n… second\n"
-    assert capsys.readouterr().err == '… denied: operation="mount"\n'
-
-
-def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
-    window: Listened, monkeypatch: pytest.MonkeyPatch, capsys: Said
-) -> None:
-    """What is told before it is rolled back would keep it from being rolled back."""
-    monkeypatch.setattr(window, "new_denials", lambda: int("a literal"))
-    with _watched(ON, "auto", often=0) as tell:
-        tell("rolling back what was changed")
-    said = capsys.readouterr().err
-    assert "denials are no longer shown: invalid literal" in said
-    assert said.endswith("… rolling back what was changed\n")
-
-
-def test_nothing_ends_because_a_denial_cannot_be_shown(window: Listened, capsys: Said) -> None:
-    """Standard error goes to a full disk: the plan is rolled back, or goes on, all the same."""
-
-    class Full(io.StringIO):
-        def write(self, text: str, /) -> int:
-            raise OSError(errno.ENOSPC, text)
-
-    window.denied += ["mount", "mount"]
-    with _watched(ON, "auto") as tell:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "stderr", Full())
-            tell("first")
-        tell("second")
-    assert "… second\n" in capsys.readouterr().err
-
-
-def test_watch_ends_when_the_plan_fails_and_shows_denials(window: Listened, capsys: Said) -> None:
-    with suppress(FactError), _watched(ON, "auto", often=3600) as tell:
-        tell("first")
-        raise FactError("broken")
-    assert window.ended == 1
-    assert capsys.readouterr().err == '… first\n… denied: operation="mount"\n'
-
-
-def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(audit_window, "Window", lambda *_: pytest.fail("the log is watched"))
-    with _watched(ON, "auto"):
-        pass
-
-
-def test_watch_that_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
-    def refused(*_: object) -> None:
-        raise audit_window.Unwatched("no perl")
-
-    monkeypatch.setattr(audit_window, "Window", refused)
-    with _watched(ON, "auto") as tell:
-        tell("first")
-    assert capsys.readouterr().err.endswith("denials are not shown: no perl\n… first\n")

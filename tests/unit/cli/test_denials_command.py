@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -94,17 +93,6 @@ def test_denials_show_lines_that_cannot_be_read_and_what_to_change() -> None:
     assert "whole line" in unread["what_to_change"]
 
 
-@pytest.mark.parametrize("comm", ["::error::passed", "##[error]x"])
-def test_denials_have_no_command_for_githubs_runner(comm: str) -> None:
-    text = MOUNT.replace("fuse-overlayfs", comm).encode()
-    told = ran("-", stdin=text).output
-    assert "wanted to mount" in told
-    read = ran("-", "--json", stdin=text).stdout
-    assert json.loads(read)["denials"][0]["programs"] == [comm]
-    lines = [line.lstrip() for line in (told + read).splitlines()]
-    assert [line for line in lines if line.startswith("::") or "##[" in line] == []
-
-
 def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -> None:
     (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(MOUNT.encode()))
     (tmp_path / "audit.log").write_text(MOUNT)
@@ -132,16 +120,6 @@ def test_denials_that_are_suggested_are_rules_alone_that_apparmors_parser_takes(
     done = parse_profile(f"abi <abi/4.0>,\ninclude <tunables/global>\nprofile x {{\n{rules}\n}}\n")
     assert done.returncode == 0, done.stderr
     assert "that no rule would allow" in result.stderr
-
-
-def test_denials_as_json_are_all_members_of_each_kind() -> None:
-    told = json.loads(ran(str(CORPUS), "--format", "json").stdout)
-    assert told["total"] == sum(each["count"] for each in told["denials"])
-    (kcore,) = [each for each in told["denials"] if each["count"] == 2]
-    assert kcore["rule"] == "/proc/kcore r,"
-    assert kcore["dangerous"]
-    assert kcore["fields"]["operation"] == "open"
-    assert kcore["container"] is None
 
 
 @pytest.mark.parametrize(
@@ -181,15 +159,6 @@ def test_denials_of_a_file_that_is_not_there_end_with_3(tmp_path: Path) -> None:
     result = ran(str(tmp_path / "nothing"))
     assert (result.exit_code, "cannot be read: No such file" in result.stderr) == (3, True)
     assert result.stdout == "", "it says nothing of a log that was not read"
-
-
-@pytest.mark.parametrize("when", ["999999w", "0001-01-02"])
-def test_denials_since_before_any_clock_are_all(tmp_path: Path, when: str) -> None:
-    (tmp_path / "log").write_text(MOUNT)
-    result = ran(str(tmp_path / "log"), "--since", when)
-    assert (result.exit_code, "1 denial of 1 kind" in result.stdout) == (0, True)
-    context, option = click.Context(denials.denials), denials.denials.params[1]
-    assert denials._since(context, option, when) == 0.0
 
 
 def test_denials_show_no_control_character_of_whoever_was_denied(tmp_path: Path) -> None:
@@ -270,7 +239,7 @@ def test_pipe_that_ends_is_reported_as_the_file_is(
 ) -> None:
     text = pack(CORPUS.read_bytes())
     parts = [pipe.write(text[at : at + 20_000]) for at in range(0, len(text), 20_000)]
-    told = pipe.ran(*words, each=[*parts, pipe.end, lambda: True, lambda: True])
+    told = pipe.ran(*words, each=[*parts, pipe.end, *[lambda: True] * 4])
     file = CliRunner().invoke(main, ["denials", str(CORPUS), *words])
     assert told.stdout == file.stdout.replace(f"{CORPUS}", "standard input")
     assert told.stderr == file.stderr.replace(f"{CORPUS}", "standard input")
@@ -301,12 +270,6 @@ def test_pipe_shows_a_line_that_cannot_be_read_as_it_comes_and_ends_with_3(pipe:
     assert told.stdout.startswith(f"{explained()}\na line that may be a denial: type=AVC ")
     assert told.stdout.count("a line that may be a denial: ") == 2
     assert (told.exit_code, "2 lines may hold a denial" in told.stderr) == (3, True)
-
-
-def test_pipe_without_a_pause_is_explained(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denials, "_LONG", -1.0)
-    told = pipe.ran(each=[pipe.write(mount()), lambda: True, pipe.write(mount(7)), pipe.end])
-    assert told.stdout.startswith(f"{explained()}\n2 denials of 1 kind\n")
 
 
 @pytest.mark.parametrize("words", [["--suggest"], ["--format", "json"]])
@@ -366,13 +329,6 @@ def test_ctrl_c_while_lines_are_counted_ends_with_the_report_and_130(
         assert (read["total"], read["incomplete"]) == (1, "interrupted")
     else:
         assert told.stdout.endswith(f"1 denial of 1 kind\n\n{explained()}")
-
-
-def test_ctrl_c_within_what_is_compressed_ends_with_the_report_and_3(pipe: Pipe) -> None:
-    packed = gzip.compress(mount() + os.urandom(5000))
-    told = pipe.ran(each=[pipe.write(packed[:1000]), pause])
-    assert (told.exit_code, told.stdout.endswith(explained())) == (3, True)
-    assert "standard input cannot be read to its end" in told.stderr
 
 
 @pytest.mark.parametrize("words", [[], ["--format", "json"], ["--suggest"]])
@@ -436,17 +392,18 @@ def test_process_explains_a_new_kind_and_ends_on_ctrl_c(number: signal.Signals, 
     assert b"Traceback" not in errors
 
 
-@pytest.mark.parametrize("words", [[], ["--format", "json"], ["--fail-on-denial"]])
-def test_process_whose_reader_is_gone_ends_in_silence_with_its_verdict(words: list[str]) -> None:
-    with begun(*words) as child:
+def test_process_whose_reader_is_gone_ends_in_silence() -> None:
+    with begun() as child:
         assert child.stdin
         assert child.stdout
         assert child.stderr
         child.stdin.write(mount())
-        read_until(child.stderr, b"prints the report of all\n")
+        read_until(child.stdout, b"\n\n")
         child.stdout.close()
-        verdict = int("--fail-on-denial" in words)
-        assert (child.stderr.read(), child.wait()) == (b"", verdict)
+        child.stdin.write(OTHER)
+        child.stdin.write(mount(7))
+        assert child.wait() == 0
+        assert child.stderr.read().endswith(b"prints the report of all\n")
 
 
 def test_denials_of_a_standard_input_that_is_closed_end_with_3() -> None:
@@ -462,12 +419,8 @@ def test_denials_of_a_standard_input_that_is_closed_end_with_3() -> None:
     ("begin", "reader"),
     [
         (b"\xfd7zXZ\0", "xzcat"),
-        (b"\x28\xb5\x2f\xfd", "zstdcat"),
-        (b"BZh9", "bzcat"),
-        (b"PK\x03\x04", "unzip -p"),
         (b"LPKSHHRH", "journalctl -k --file"),
         ("\ufeffa".encode("utf-16-le"), "iconv -f utf16"),
-        ("text".encode("utf-16-le"), "iconv -f utf16"),
     ],
 )
 def test_denials_of_what_is_no_text_name_what_turns_it_into_text(

@@ -101,20 +101,6 @@ def test_upgrade_without_a_known_breakage_ends_with_0(monkeypatch: pytest.Monkey
     assert done.stdout == f"container {CTID} on pve1: no breakage known\n"
 
 
-def test_upgrade_that_could_not_be_seen_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run(monkeypatch, upgraded(runs=False), "--upgrade", "--format", "json")
-    assert done.exit_code == 3
-    told = json.loads(done.stdout)
-    assert told["could_not_see"][0]["what"] == "what apt would install in the container"
-
-
-def test_doctor_of_a_target_file_without_a_name_lists_its_names(tmp_path: Path) -> None:
-    (tmp_path / "targets.toml").write_text("[here]\nhost = 'local'\nctid = 100\n")
-    asked = ["doctor", "--target-file", str(tmp_path / "targets.toml")]
-    done = CliRunner().invoke(main, asked)
-    assert (done.exit_code, "it has: here" in done.stderr) == (2, True)
-
-
 CAPS = "docker: Error response from daemon: unable to apply caps: operation not permitted: unknown."
 
 
@@ -134,13 +120,6 @@ def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
     (tmp_path / "error.txt").write_bytes(CAPS.encode("utf-16"))
     read = CliRunner().invoke(main, ["doctor", str(tmp_path / "error.txt")])
     assert (read.exit_code, read.stdout) == (1, done.stdout)
-
-
-def test_doctor_of_a_message_as_json_has_the_members_of_a_container() -> None:
-    told = json.loads(pasted(CAPS, "--format", "json").stdout)
-    assert set(told) == {"ctid", "node", "problems", "could_not_see"}
-    assert (told["ctid"], told["node"], told["could_not_see"]) == (None, None, [])
-    assert set(told["problems"][0]) == {"id", "severity", "message", "why", "fix"}
 
 
 def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() -> None:

@@ -17,16 +17,11 @@ OWN = ["pytest", "-c", f"{HOME}/pyproject.toml", f"{HOME}/features"]
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        (["--target", "a/1"], ["--target=a/1"]),
         (["-k", "VAL-4", "--target", "a/1", "-x"], ["--target=a/1", "-k", "VAL-4", "-x"]),
         (["--target=a/1", "--target=b/2"], ["--target=a/1", "--target=b/2"]),
         (
             ["--target-file", "t.toml", "--target", "x", "--no-report", "--allow-mutation"],
             ["--target-file=t.toml", "--target=x", "--no-report", "--allow-mutation"],
-        ),
-        (
-            ["--target", "a/1", "--junit-xml", "f", "-rA"],
-            ["--target=a/1", "--junit-xml", "f", "-rA"],
         ),
     ],
 )
@@ -39,7 +34,7 @@ def test_gate_passes_its_options_and_pytests_and_ends_with_pytests_code(
     assert sys.argv == [*OWN, *asked]
 
 
-@pytest.mark.parametrize("words", [[], ["-k", "VAL-4"], ["--target-file", "targets.toml"]])
+@pytest.mark.parametrize("words", [[], ["-k", "VAL-4"]])
 def test_gate_without_a_target_ends_with_2_and_says_what_to_type(words: list[str]) -> None:
     done = CliRunner().invoke(main, ["gate", *words], prog_name="docker-lxc-gate")
     assert done.exit_code == 2

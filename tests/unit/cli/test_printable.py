@@ -15,7 +15,6 @@ from unittest.mock import patch
 import click
 import pytest
 from click.testing import CliRunner
-from rich.text import Text
 
 from docker_lxc_gate.cli import doctor as doctor_verb
 from docker_lxc_gate.cli import journal as journal_verb
@@ -32,11 +31,10 @@ from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.masking import STARS
-from docker_lxc_gate.printable import cut, in_json, one_line, printable, without_commands
+from docker_lxc_gate.printable import one_line, printable, without_commands
 from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, Life
-from remediation.rehearsal import StageResult
 from steps.machines import teller
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
@@ -92,11 +90,6 @@ def test_text_of_several_lines_has_no_command_for_githubs_runner() -> None:
     assert error_text("a\n::b::c") == "a\n  " + r":\x3ab::c"
 
 
-def test_cut_says_how_much_it_left_out() -> None:
-    assert cut("abc", 3) == "abc"
-    assert cut("abcd", 3) == "abc… (1 more characters)"
-
-
 @pytest.mark.laws
 @pytest.mark.parametrize("what", ["x" * (1 << 20), "x\n" * (1 << 19)], ids=["a line", "lines"])
 def test_console_of_a_megabyte_shows_a_part(what: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,14 +111,6 @@ def test_diff_of_many_lines_is_not_made() -> None:
     said = printing.diff(Drift("x", many, many[::-1]), "is", "should be")
     assert time.process_time() - began < 10
     assert said == "--- is: 300000 lines\n+++ should be: 300001 lines, too many to compare"
-
-
-def test_in_json_is_the_same_value() -> None:
-    value = {"a\x9b": ["\u202e", "\x7f\n", "ü"]}
-    text = in_json(json.dumps(value, ensure_ascii=False, indent=2))
-    assert json.loads(text) == value
-    assert not OBEYED.search(text)
-    assert "ü" in text
 
 
 def drift(text: str) -> Drift:
@@ -172,7 +157,8 @@ def journalled(text: str, *options: str) -> None:
 
 def exported(text: str) -> None:
     """Run ``journal export`` where a before-image has the text."""
-    read = SimpleNamespace(exported=lambda: [{"state": {"content": text}}])
+    line = {"state": {"content": text}}
+    read = SimpleNamespace(lines=lambda: [line], whole=lambda line: line)
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
         journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
 
@@ -194,10 +180,6 @@ def status(text: str, *, form: str) -> None:
 def outcomes(text: str, *, form: str) -> None:
     found = [StepOutcome("one", text, "VAL-1", changed=True, reason=text)]
     printing.outcomes(found, form)
-
-
-def stages(text: str, *, form: str) -> None:
-    printing.stages([StageResult("compare", 1.0, text, (text,))], form)
 
 
 def diagnosed(text: str, form: str) -> None:
@@ -236,8 +218,6 @@ EXITS: dict[str, Callable[[str], Any]] = {
     "outcomes in JSON": lambda text: outcomes(text, form="json"),
     "status": lambda text: status(text, form="text"),
     "status in JSON": lambda text: status(text, form="json"),
-    "rehearsal": lambda text: stages(text, form="text"),
-    "rehearsal in JSON": lambda text: stages(text, form="json"),
     "plan": plan,
     "plan in JSON": lambda text: plan(text, "--json"),
     "not checked": lambda text: printing.not_checked(_Plan(text)),  # type: ignore[arg-type]
@@ -370,12 +350,6 @@ def test_foreign_text_in_a_fault_of_our_own_is_not_raw(
     said = capfd.readouterr().err
     assert "ValueError" in said
     assert not looked.search(said)
-
-
-def test_console_keeps_its_own_styles() -> None:
-    to = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=40)
-    to.print(Text("red\x1b[2J", style="red"))
-    assert to.file.getvalue() == "\x1b[31mred\\x1b[2J\x1b[0m\n"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("stdin", [None, "closed"])

@@ -1,6 +1,5 @@
 """A container is asked if it answers; the lab's problems are doctor's own."""
 
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,17 +7,14 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import node_reads, upgrade
-from docker_lxc_gate.doctor.case import FOLLOWS, PROBLEMS
+from docker_lxc_gate.doctor.case import FOLLOWS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, examine
 from docker_lxc_gate.errors import FactError, TransportError, Unreachable
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
-from docker_lxc_gate.lint.finding import Severity
-from proof.faults.fault import PRELUDE
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.patient import CONFIG, CTID, DATA
-from tests.live.cases.doctor_rows import ROWS, Row
 
 BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
 
@@ -120,35 +116,3 @@ def test_consequences_and_their_causes_are_problems_that_exist() -> None:
     assert {*FOLLOWS, *(cause for causes in FOLLOWS.values() for cause in causes)} <= known
     of_docker = ("daemon-", "json-key", "json-syntax")
     assert FOLLOWS["docker-down"] >= {each for each in OF_FILES if each.startswith(of_docker)}
-
-
-def test_every_examination_names_what_it_finds_out_and_its_problems() -> None:
-    ids = [kind for each in EXAMINATIONS for kind in each.kinds if kind != "lint"]
-    assert len(ids) == len(set(ids))
-    assert all(each.what and each.kinds for each in EXAMINATIONS)
-
-
-_KINDS = {kind: PROBLEMS[kind] for each in EXAMINATIONS for kind in each.kinds}
-
-
-def name(row: Row) -> str:
-    return f"{row.number}-{row.id}"
-
-
-@pytest.mark.parametrize("row", ROWS, ids=name)
-def test_row_is_of_a_problem_that_doctor_knows(row: Row) -> None:
-    assert row.id in _KINDS
-    assert row.advice <= (_KINDS[row.id].severity is Severity.ADVICE)
-    assert row.words
-    assert {_KINDS[each].severity for each in row.beside} <= {Severity.ADVICE}
-    assert row.id not in row.beside
-
-
-@pytest.mark.parametrize("row", ROWS, ids=name)
-def test_script_of_a_row_parses(row: Row) -> None:
-    script = PRELUDE + row.inject
-    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    argv = ["shellcheck", "-s", "bash", "-S", "warning", "-e", "SC2034", "-"]
-    done = subprocess.run(argv, input=script, text=True, capture_output=True, check=False)
-    assert done.stdout == ""

@@ -64,11 +64,6 @@ def test_processes_without_a_filter_or_in_strict_mode_are_defects() -> None:
     assert found.defect("another", {}) == label_defect(found.label, "another", {}) != ""
 
 
-def test_processes_of_which_one_has_ended_leave_it_out() -> None:
-    said = threads((7, "systemd", "x (enforce)")) + "/proc/90/comm:sh\nalive 7\n"
-    assert [each.pid for each in confinement.processes(node((123, said, "")), 7)] == [7]
-
-
 @pytest.mark.parametrize(
     ("said", "named"),
     [
@@ -120,7 +115,6 @@ def test_filter_files_are_named_if_they_were_changed_since_the_start(tmp_path: P
         ("0::/lxc.payload.950/init.scope", "/lxc.payload.950"),
         ("0::/lxc/950/ns/lxc/951/init.scope", "/lxc/950"),
         ("0::/lxc/950/lxc.payload.950/x", "/lxc/950"),
-        ("1:name=systemd:/lxc/950/lxc/1", "/lxc/950"),
     ],
 )
 def test_processes_script_reads_the_containers_cgroup(line: str, path: str, tmp_path: Path) -> None:
@@ -136,38 +130,27 @@ def test_processes_script_reads_the_containers_cgroup(line: str, path: str, tmp_
     [
         (f"{NAME} (enforce)", NAME, ""),
         (f"{NAME}//&docker-default (enforce)", NAME, ""),
-        (f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined (mixed)", NAME, ""),
         (f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined", NAME, ""),
         ("unconfined", NAME, "unconfined"),
-        ("unconfined (enforce)", NAME, "unconfined"),
         (f"{NAME} (complain)", NAME, "complain mode"),
         (f"{NAME} (kill)", NAME, "kill mode, which confines"),
         (f"{NAME} (unconfined)", NAME, "unconfined mode"),
-        (f"{NAME} (user)", NAME, "prompt mode"),
-        (f"{NAME} (mixed)", NAME, "mixed mode"),
         (f"complaining//&{NAME} (mixed)", NAME, ""),
         (f"{NAME}//&complaining (mixed)", "complaining", "complain mode"),
         ("complaining//&:lxc-950_<-var-lib-lxc>:a//&b (mixed)", "complaining", "complain mode"),
-        (f"{NAME}//&unknown (mixed)", "unknown", "unknown mode"),
         (NAME, NAME, "unknown mode"),
-        (f"{NAME}//&docker-default (complain)", NAME, "complain mode"),
         (f"{NAME}//wide (enforce)", NAME, "a child"),
         ("docker-default (enforce)", NAME, "another profile"),
         (f"{NAME}-b (enforce)", NAME, "another profile"),
-        (":other:unconfined", NAME, "another profile"),
         (f"other//&:lxc-950_<-var-lib-lxc>:{NAME} (enforce)", NAME, "another profile"),
         (f"other//&:lxc-950_<-var-lib-lxc>:a//&{NAME} (enforce)", NAME, "another profile"),
-        (f"{NAME}//&:lxc-950_<-var-lib-lxc>:a//&b (enforce)", NAME, ""),
-        ("", NAME, "another profile"),
         # where any profile will do
         ("any (enforce)", "", ""),
         ("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined", "", ""),
         ("any (complain)", "", "complain mode"),
-        (f"complaining//&{NAME} (mixed)", "", ""),
         ("complaining//&:lxc-950_<-var-lib-lxc>:a (mixed)", "", "complain mode"),
         ("unconfined", "", "unconfined"),
         ("unconfined//&:lxc-950_<-var-lib-lxc>:unconfined", "", "unconfined"),
-        ("any//&:lxc-950_<-var-lib-lxc>:unconfined (-)", "", "- mode"),
     ],
 )
 def test_label_defect_names_the_mode_or_profile(label: str, profile: str, named: str) -> None:
@@ -186,12 +169,6 @@ def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, .
 @pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "200 0"}])
 def test_attempts_where_all_are_refused_are_not_allowed(change: dict[str, str]) -> None:
     assert allowed(REFUSED | change) == ()
-
-
-def test_attempts_without_firmware_on_the_node_leave_it_out() -> None:
-    said = "".join(f"{name} {'200' if name == 'firmware' else '13'} 0\n" for name in ATTEMPTS)
-    attempts = confinement.attempts(Runtime(Machine({}, {PID: "7", ATTEMPT: said})), 950)
-    assert [*attempts] == [what for name, what in ATTEMPTS.items() if name != "firmware"]
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
@@ -310,21 +287,15 @@ def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:
     [
         ("gate-attempt", "sh"),
         ('name="unconfined"', 'name="lxc-container-default"'),
-        ('"/proc/tty/"', '"/srv/"'),
         ('"/proc/"', '"10.0.0.1:/evil"'),
         ('"rw, rbind"', '"rw, rbind" fstype="nfs"'),
-        ('"rw, rbind"', '"rw"'),
         ('requested_mask="r"', 'requested_mask="wr"'),
         ("acpi/", "efi/efivars/"),
-        ("acpi/", "fdt"),
         ('"raw"', '"dgram"'),
-        ('"xdp"', '"vsock"'),
         ("change_onexec", "change_profile"),
         ('"label not found"', '"x"'),
         ('profile="unconfined"', 'profile="lxc-phoenix-v2"'),
         ('profile="unconfined"', 'namespace="root//lxc-950_<-x>" profile="unconfined"'),
-        ("abcdef", "abcde"),
-        ("root", "x"),
     ],
 )
 def test_caused_by_attempt_and_is_canary_know_the_gates_own_alone(own: str, imitated: str) -> None:
@@ -366,22 +337,16 @@ def test_widening_rules_of_a_narrow_profile_are_none(rules: tuple[str, ...], loc
     "rule",
     [
         "change_profile -> **,",
-        "allow change_profile,",
         "/usr/bin/dockerd Ux,",
-        "/usr/bin/{dockerd,containerd} rUx,",
         "/usr/bin/x ux,",
-        "/usr/bin/x pux,",
-        "/usr/bin/x PUx,",
         "/usr/bin/x rpix -> other,",
         "/usr/bin/x Cx -> wide,",
         "ux /usr/bin/x,",
         "mount,",
-        "audit mount,",
         "mount fstype=tmpfs -> /**,",
         "network,",
         "all,",
         "include <abstractions/lxc/container-base>",
-        "#include <abstractions/lxc/container-base>",
     ],
 )
 def test_widening_rules_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:

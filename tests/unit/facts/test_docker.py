@@ -54,11 +54,6 @@ def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
     }
 
 
-def test_record_of_listings_in_another_order_is_the_same() -> None:
-    turned = {k: "".join(reversed(t.splitlines(keepends=True))) for k, t in LISTED.items()}
-    assert record(**{k: t for k, t in turned.items() if k != "unit"}) == record()
-
-
 NOT_LISTED = [f"{ONE} \x1b[2J", "x web", f"{ONE} a b", ONE, "\N{FULLWIDTH DIGIT FIVE}" * 64 + " a"]
 
 

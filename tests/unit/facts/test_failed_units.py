@@ -51,7 +51,6 @@ def test_failed_unit_that_is_started_again_has_the_time_of_its_program() -> None
     "shown",
     [
         "",
-        SHOWN.replace("Id=b.service", "Id=c.service"),
         SHOWN.replace("Thu 1970-01-01 00:03:40.000000 UTC", ""),
         SHOWN.replace("Thu 1970-01-01 00:01:40.000000 UTC", "n/a"),
     ],
@@ -109,13 +108,10 @@ def test_log_that_cannot_be_read_is_an_error(answer: Answer) -> None:
         (Log(1.0, rules=("-a always,exclude",)), "-a always,exclude"),
         (Log(1.0, gaps=(100.4, 102.1)), ""),
         (Log(1.0, gaps=(100.5,)), "lost"),
-        (Log(1.0, gaps=(102.0,)), "lost"),
-        (Log(1.0, restarts=((99.0, True),)), ""),
         (Log(1.0, restarts=((100.0, True), (99.0, False))), ""),
         (Log(1.0, restarts=((101.5, False),)), ""),
         (Log(1.0, restarts=((99.0, True), (100.0, False))), "auditd"),
         (Log(1.0, restarts=((100.5, True),)), "auditd"),
-        (Log(1.0, restarts=((101.0, False),)), "auditd"),
     ],
 )
 def test_gap_cause_in_a_units_time_names_what_may_hide_a_denial(said: Log, named: str) -> None:

@@ -132,23 +132,17 @@ def link(name: str) -> dict[str, str]:
     ("change", "named"),
     [
         ({"proc/sys/net/ipv4/ip_forward": "0\n"}, "sysctl net/ipv4/ip_forward"),
-        ({"proc/sys/net/ipv4/conf/eth0/rp_filter": "0\n"}, "sysctl net/ipv4/conf/eth0/rp_filter"),
-        ({"proc/sys/vm/swappiness": "10\n"}, "sysctl vm/swappiness"),
         ({"proc/modules": f"dummy 1 0 - Live 0x0\n{GUEST['proc/modules']}"}, "module dummy"),
         (link("dummy0"), "link dummy0"),
         ({"sys/class/net/eth0/flags": "0x1002\n"}, "link eth0"),
-        ({"sys/class/net/eth0/mtu": "1400\n"}, "link eth0"),
         ({"sys/class/net/eth0/address": "bc:24:11:00:00:02\n"}, "link eth0"),
-        ({"bin/ip": ADDRESSES.replace("fd00::2", "fd00::3")}, "address eth0 inet6"),
         ({"bin/ip": ADDRESSES.replace("dynamic ", "")}, "address eth0 inet"),
         ({"bin/nft": f"{RULES}table inet mine {{\n\tchain x {{\n\t}}\n}}\n"}, "inet mine "),
-        ({"bin/nft": f"{RULES}table inet mine {{\n}}\n"}, "firewall inet mine itself"),
         ({"bin/nft": RULES.replace("22 accept", "22 drop")}, "firewall inet filter input"),
         ({"bin/nft": re.sub(r"(.*22.*\n)(.*80 a.*\n)", r"\2\1", RULES)}, "inet filter input"),
         ({"bin/nft": RULES.replace("input priority filter; policy accept", "x")}, "filter input"),
         ({"bin/nft": re.sub(".*return\n", "", RULES)}, "firewall Docker's ip nat"),
         (NFT | {"bin/iptables-save": SAVED.replace("INPUT ACCEPT", "INPUT DROP")}, "filter INPUT"),
-        (NFT | {"bin/iptables-save": SAVED.replace("22", "23")}, "firewall ip filter INPUT"),
         (NFT | {"bin/iptables-save": SAVED.replace("-i docker0 ", "")}, "Docker's ip nat"),
         (
             NFT | {"bin/iptables-save": f"{SAVED}-A DOCKER-USER -s 192.0.2.1/32 -j DROP\n"},
@@ -158,23 +152,17 @@ def link(name: str) -> dict[str, str]:
             (NFT | {"bin/iptables-save": f"{SAVED}-A {rule}\n"}, f"firewall ip filter {named}")
             for rule, named in (
                 ("INPUT -i veth950i0 -j ACCEPT", "INPUT"),
-                ("FORWARD -i veth950i0 -j ACCEPT", "FORWARD"),
                 ("INPUT -i docker0 -j ACCEPT", "INPUT"),
-                ("FORWARD -s 192.0.2.1/32 -i docker0 -j ACCEPT", "FORWARD"),
                 ("FORWARD -i docker0 -p tcp --dport 22 -j ACCEPT", "FORWARD"),
                 ("MY-DOCKER -j ACCEPT", "MY-DOCKER"),
-                ("xf2b-sshd -j ACCEPT", "xf2b-sshd"),
                 ("PREROUTING -d 192.0.2.1/32 -j DROP", "PREROUTING"),
-                ("POSTROUTING -s 192.0.2.1/32 -d 192.0.2.2/32 -j MASQUERADE", "POSTROUTING"),
             )
         ),
         ({"bin/nft": RULES.replace("22 accept", '22 iifname "veth1i0" accept')}, "filter input"),
         *(
             (process(8, command, exe=exe), f"running x.service {name}")
             for command, exe, name in (
-                ("sshdX\0", "/usr/local/bin/sshdX", "sshdX"),
                 ("sshd: root@notty\0", "/home/sshd", "sshd:"),
-                ("sleep\0/kvm\0", "/usr/bin/sleep", "sleep"),
                 ("[lxc monitor] /var/lib/lxc 952\0", "/usr/bin/sleep", "[lxc"),
                 ("task UPID:sleep\0", "/usr/bin/perl", "task"),
             )
@@ -205,7 +193,6 @@ def test_kernel_state_of_a_change_names_it_and_nothing_else(
         {"bin/ip": re.sub(".*dynamic.*\n", "", ADDRESSES)},
         {"bin/nft": f"{RULES}table ip raw {{\n\tchain PREROUTING {{\n\t}}\n}}\n"},
         NFT | {"bin/iptables-save": f"{SAVED}*raw\n:PREROUTING ACCEPT [0:0]\n"},
-        {"bin/ip": ADDRESSES.replace("fe80::1", "fe80::2")},
         {"bin/ip": f"{ADDRESSES}2: eth0 inet6 fd00::9/64 scope global temporary dynamic \\\n"},
         {"sys/class/net/br-0123456789ab/address": "02:42:00:00:00:01\n"},
         {"bin/nft": RULES.replace("172.17.0.2", "172.17.0.3")},
@@ -217,7 +204,6 @@ def test_kernel_state_of_a_change_names_it_and_nothing_else(
                 '\t\tip6 daddr fd00::2 oifname "docker0" accept\n\t\tiifname "docker0"',
             )
         },
-        {"bin/nft": f"# Warning: managed by iptables-nft\n{RULES}"},
         NFT | {"bin/iptables-save": SAVED.replace("7:420", "8:500").replace("5:6", "0:0")},
         NFT | {"bin/iptables-save": re.sub(r".*172\.17\.0\.2.*\n", "", SAVED)},
         GUEST
@@ -231,18 +217,13 @@ def test_kernel_state_of_a_change_names_it_and_nothing_else(
                 (SHIM.format("0af9"), "/usr/bin/containerd-shim-runc-v2"),
                 ("sshd: root@notty\0", "/usr/sbin/sshd (deleted)"),
                 ("sshd-session: root [priv]\0", "/usr/lib/openssh/sshd-session"),
-                ("/bin/login -p --\0", "/bin/login"),
-                ("tmux\0new\0", "/usr/bin/tmux"),
                 ("/usr/bin/kvm\0-id\x00100\0", "/usr/bin/qemu-system-x86_64"),
-                ("swtpm\0socket\0", "/usr/bin/swtpm"),
-                ("/usr/libexec/virtiofsd\0--fd=9\0", "/usr/libexec/virtiofsd"),
                 ("/usr/bin/conmon\0-c\0", "/usr/bin/conmon"),
                 ("[lxc monitor] /var/lib/lxc 952\0", "/usr/bin/lxc-start"),
                 ("task UPID:pve1:0012AB34:01C2D3E4:6926F0A1:vncshell::root@pam:", "/usr/bin/perl"),
             )
         ),
         process(8, "/usr/bin/python3\0/usr/lib/ubuntu/x\0", "system.slice/apt-news.service"),
-        process(8, "/usr/bin/python3\0/usr/lib/ubuntu/x\0", "system.slice/esm-cache.service"),
         process(8, "/lib/systemd/systemd\0--user\0", "user.slice/user@0.service/init.scope"),
         process(8, "/usr/libexec/packagekitd\0", "system.slice/packagekit.service"),
         {"proc/modules": f"tcp_diag 1 0 - Live 0x0\n{GUEST['proc/modules']}"},
@@ -256,15 +237,6 @@ def test_kernel_state_of_what_a_machine_does_by_itself_is_equal(
 ) -> None:
     was, now = healthy(nft="bin/iptables-save" not in change), state(tmp_path, NODE | change)
     assert machine_state.differences(was, now) == []
-
-
-def test_kernel_state_of_a_timers_process_is_equal(tmp_path: Path) -> None:
-    """A timer of this machine's own: its unit may run or not."""
-    timers = [*Path("/usr/lib/systemd/system").glob("[!@]*[!@].timer")]
-    if not timers:
-        pytest.skip("this machine has no timer")
-    job = process(8, "job\0", f"system.slice/{timers[0].stem}.service")
-    assert healthy(nft=True) == state(tmp_path / "t", NODE | job)
 
 
 def test_kernel_state_of_a_guest_has_its_own_settings_and_no_modules(tmp_path: Path) -> None:
@@ -294,8 +266,8 @@ def test_listed_files_with_flags_are_named(tmp_path: Path) -> None:
     argv = [
         "perl",
         "-e",
-        program("docker_lxc_gate.facts", "listed_files.pl"),
-        "--",
+        program("docker_lxc_gate.facts", "files.pl"),
+        "list",
         os.fsencode(tmp_path),
     ]
     (tmp_path / "one\n== files\nshadow\td 755 two").symlink_to("a\n/b\tf 600")

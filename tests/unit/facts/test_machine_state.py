@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import threading
 import tomllib
 from pathlib import Path
 
@@ -22,8 +21,7 @@ from tests.doubles.samples import sample
 SAID = sample("machine_state.txt")
 
 PROGRAMS = tuple(
-    program("docker_lxc_gate.facts", f"{name}.pl")
-    for name in ("listed_files", "kernel_state", "hashed_files")
+    program("docker_lxc_gate.facts", f"{name}.pl") for name in ("files", "kernel_state")
 )
 
 
@@ -40,13 +38,6 @@ def after_rollback(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Return the differences that a rollback leaves."""
     comparable = machine_state.comparable_after_rollback
     return machine_state.differences(comparable(before), comparable(after))
-
-
-@pytest.mark.parametrize("name", ["files", "content", "nobody's"])
-def test_record_with_a_part_more_is_an_error(name: str) -> None:
-    """What a name of somebody's file may look like."""
-    with pytest.raises(FactError, match="one name"):
-        record(SAID.replace("\n\n== content\n", f"\n\n== {name}\n\n== content\n"))
 
 
 def test_record_of_a_name_with_another_line_separator_keeps_each_fact() -> None:
@@ -93,12 +84,6 @@ def test_record_without_getfattr_has_no_attributes() -> None:
     assert machine_state.not_seen(attributes) == "attributes: no getfattr"
 
 
-def test_record_looks_at_all_but_these_places() -> None:
-    node = asked()
-    machine_state.record(node)
-    assert node.ran[0][11::4] == [*machine_state._TABLE.pruned]
-
-
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
 def test_record_of_what_cannot_be_seen_is_an_error(said: str, code: int) -> None:
     with naming(FactError, "pve1"):
@@ -114,31 +99,21 @@ ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3"
         (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.5 99", False),  # put back: another inode
         (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.6 3", True),
         (ALLOW, "/etc/hosts.allow\tf 600 0:0 7 |11.5 3", True),
-        (ALLOW, "/etc/hosts.allow\tf 644 0:1 7 |11.5 3", True),
         (ALLOW, "/etc/hosts.allow\tl 777 0:0 7 elsewhere|11.5 3", True),
         (ALLOW, f"{ALLOW}\n/etc/new\tf 644 0:0 0 |1.0 9", True),
         (ALLOW, "", True),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
-        ("taken-back-1/x\tf 644 0:0 7 ", "taken-back-1/x\tf 644 0:0 8 ", False),
+        ("rolled-back-1/x\tf 644 0:0 7 ", "rolled-back-1/x\tf 644 0:0 8 ", False),
         ("session-1.scope\tloaded active", "session-2.scope\tloaded active", False),
         ("hash of firefox\tdef", "hash of firefox\tghi", False),
-        ("hash of lxc-phoenix-v2\tabc", "hash of lxc-phoenix-v2\tabd", True),
         ("lxc-phoenix-v2\tenforce", "lxc-phoenix-v2\tcomplain", True),
         ("user.y=0x32", "user.y=0x33", True),
-        ("ii  5.2", "ii  5.3", True),
-        ("l /lib/docker.service", "l /dev/null", True),
-        ("overlay overlay rw", "overlay overlay ro", True),
         ("/etc/motd\ti", "/etc/motd\ta", True),
         ("vm/swappiness\t60", "vm/swappiness\t10", True),
-        ("dummy\tloaded\n", "", True),
         ("dummy\tloaded\n", "dummy\tloaded\noverlay\tloaded\n", False),
-        ("eth0\tlink up", "eth0\tlink down", True),
-        ("eth0 inet\t192.0.2.6/24", "eth0 inet\t192.0.2.7/24", True),
-        ("FORWARD\t1 line(s), abc", "FORWARD\t1 line(s), abd", True),
         ("ip nat\t2 line(s), def", "ip nat\t3 line(s), def", False),
-        ("sshd\t1 with abc", "sshd\t2 with abc", True),
     ],
 )
 def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
@@ -160,14 +135,11 @@ WRITTEN, LINK = "f 644 0:0 9 |12.5 4", "l 777 0:0 9 there|12.5 4"
     [
         (f"container: file {PRESET}", WRITTEN, "f 644 0:0 9 |78.5 9", False),
         (f"container: file {PRESET}", WRITTEN, "f 600 0:0 9 |12.5 4", True),
-        (f"container: content of {PRESET}", "0123", "4567", True),
         (f"container: file {GETTY}", LINK, "l 777 0:0 9 there|78.5 9", False),
         (f"container: file {GETTY}", LINK, "l 777 0:0 9 elsewhere|12.5 4", True),
-        ("container: file /fastboot", WRITTEN, "f 644 0:0 9 |78.5 9", False),
         (f"container: file {PRESET}.mine", WRITTEN, "f 644 0:0 9 |78.5 9", True),
         (f"node: file {PRESET}", WRITTEN, "f 644 0:0 9 |78.5 9", True),
         ("node: file /etc/resolv.conf", WRITTEN, "f 644 0:0 9 |78.5 9", False),
-        ("node: content of /etc/resolv.conf", "0123", "4567", True),
         ("node: file /etc/two", "", "x", True),  # a name with a line feed: find prints two lines
     ],
 )
@@ -220,13 +192,10 @@ def test_comparable_after_rollback_keeps_the_configuration_and_no_process() -> N
     ("key", "kept"),
     [
         ("node: file /var/lib/dpkg/status", True),
-        ("container: file /var/lib/dpkg/status-old", False),
         ("container: file /var/lib/docker/x", False),
         ("node: file /etc/group-", True),
         ("node: active docker.service", False),
         ("container: mount /", False),
-        ("node: policy hash of firefox", True),
-        ("file /var/x", True),
     ],
 )
 def test_comparable_after_no_change_keeps_what_a_second_run_must_find(key: str, kept: bool) -> None:
@@ -350,25 +319,11 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     assert hashed[f"{tmp_path}/etc/a"] == hashlib.sha256(b"a").hexdigest()
 
 
-def test_record_target_reads_both_machines_simultaneously(monkeypatch: pytest.MonkeyPatch) -> None:
-    meet = threading.Barrier(2, timeout=300)
-
-    def record(on: Transport) -> dict[str, str]:
-        meet.wait()
-        if on.machine == "container 950":
-            raise FactError("container 950 could not be read")
-        return {"policy x": "enforce"}
-
-    monkeypatch.setattr(machine_state, "record", record)
-    with naming(FactError, "container 950"):
-        machine_state.record_target(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)
-
-
 def test_file_that_was_exchanged_for_a_link_is_not_opened(tmp_path: Path) -> None:
     """Find lists what its owner exchanges before it is hashed: here by an action of find's own."""
     for name in ("kept", "odd\nname"):
         (tmp_path / name).write_text(name)
-    hashes = ["perl", "-e", program("docker_lxc_gate.facts", "hashed_files.pl"), "--", tmp_path]
+    hashes = ["perl", "-e", program("docker_lxc_gate.facts", "files.pl"), "hash", tmp_path]
     listed = [*hashes, "-type", "f", "-print0"]
     plain = Local().run([str(word) for word in listed])
     of = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("kept", "odd\nname")}

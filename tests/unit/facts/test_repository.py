@@ -78,13 +78,6 @@ def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, 
     assert read(repository).changed == ()
 
 
-def test_checkout_with_its_work_tree_elsewhere_is_seen(repository: Path, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "-q", str(repository), "elsewhere")
-    git(repository, "config", "core.worktree", str(tmp_path / "elsewhere"))
-    (repository / "other file").write_text("theirs\n")
-    assert read(repository).changed == ("other file",)
-
-
 def _owned_by_somebody(repository: Path, upstream: Path) -> Path:
     """Give the checkout to nobody (65534), with a filter and a transport that say who runs them."""
     ran = repository / "ran"
@@ -313,16 +306,6 @@ def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Pa
     assert checkout(Local(), str(tmp_path / "nothing")) is None
     within = repository / "bin"  # a directory within another checkout is none
     assert read(within) == Checkout(str(within), "")
-
-
-def test_checkout_without_git_is_an_error(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/sh").symlink_to("/bin/sh")
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
-    with naming(FactError, "git"):
-        read(repository)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")

@@ -25,7 +25,6 @@ def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
         ("features: nesting=1,fusion=1\n", "'features'"),
         ("arch: amd64\nlxc.aa_profile: x\n", f"lxc.apparmor.profile ({CONF}, line 2)"),
         ("lxc.apparmor.profile: lxc-other\n", "lxc-other"),
-        ("lxc.apparmor.profile: lxc_phoenix_v2\n", "lxc_phoenix_v2"),
         ("lock: backup\n", "locked (backup)"),
         ("template: yes\n", "pct clone"),
     ],
@@ -42,7 +41,6 @@ def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: 
         ("arch: amd64\n[pre]\nfeatures: fusion=1\nlxc.aa_profile: x\n", LOADED + STARTER),
         ("lxc.apparmor.profile: lxc-phoenix-v2\n", LOADED + STARTER),
         ("lxc.apparmor.profile: generated\n", LOADED + STARTER),
-        ("lxc.apparmor.profile: unconfined\n", LOADED + STARTER),
         ("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED),
     ],
 )

@@ -36,19 +36,6 @@ def test_lab_with_wrong_arguments_ends_with_2(arguments: list[str]) -> None:
     assert done.exit_code == 2, done.output
 
 
-def test_up_dry_run_says_what_and_from_where_and_does_nothing(home: Path) -> None:
-    done = CliRunner().invoke(main, ["--mirror", "http://a.example/debian", "up", "--dry-run"])
-    assert done.exit_code == 0, done.output
-    rows = done.output.splitlines()
-    assert rows[0] == "machine    Debian trixie"
-    assert rows[1].startswith("image      node-trixie-")
-    assert rows[1].endswith(" (would be built)")
-    assert "from       deb http://a.example/debian trixie main" in rows
-    assert "linux-image-cloud-amd64" in done.output
-    assert [row.split()[0] for row in rows[-2:]] == ["pct", "unchecked"]
-    assert not home.exists()
-
-
 def test_lab_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise MachineFailed("http://u:hunter2@p \x1b[2J\nlab: all is well")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.lab import errors, image, progress, recipe
-from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram
+from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram, NoSpace
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
 from tests.doubles.samples import sample
@@ -49,7 +49,7 @@ def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             root.addfile(tarfile.TarInfo(f"./{name}"), io.BytesIO())
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     monkeypatch.setattr(image, "_keyring", list)
-    monkeypatch.setattr(image, "require_space", lambda *_: None)
+    monkeypatch.setattr(image, "SPACE", 0)
     return tools / "mmdebstrap"
 
 
@@ -69,7 +69,7 @@ def test_node_built_once_is_found_again(images: Images, mmdebstrap: Path) -> Non
     assert built.host_key == "ssh-ed25519 AAAA"
     assert images.node("trixie") == built
     (call,) = calls(mmdebstrap)
-    assert f"/{built.name}.partial-{os.getpid()}/root.tar" in call
+    assert f"/{built.name}.partial/root.tar" in call
 
 
 def test_node_whose_build_fails_leaves_nothing_and_shows_its_last_lines(
@@ -83,31 +83,56 @@ def test_node_whose_build_fails_leaves_nothing_and_shows_its_last_lines(
     assert list(images.folder.iterdir()) == []
 
 
-#: Builds in a second thread, as the lab does, and is interrupted in the first one.
-TWO_BUILDS = sample("programs/two_builds")
+def test_node_without_room_is_not_built(
+    images: Images, mmdebstrap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "SPACE", 1 << 60)
+    with pytest.raises(NoSpace, match="LAB_HOME"):
+        images.node("trixie")
+    assert calls(mmdebstrap) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_builds_that_are_interrupted_end_their_programs_and_leave_nothing(
+def test_lists_are_cut_to_what_is_installed_or_may_be_wanted(tmp_path: Path) -> None:
+    """With a chroot that says what dpkg-query and apt-cache do."""
+    lists = tmp_path / "var/lib/apt/lists"
+    lists.mkdir(parents=True)
+    (lists / "main_Packages").write_text("Package: a\nVersion: 1\n\nPackage: b\n\nPackage: c\n\n")
+    (tmp_path / "chroot").write_text(
+        "#!/bin/sh\n[ $2 = apt-cache ] || { echo a; exit; }\necho $* >$1/asked\n"
+        "printf 'a\\n  Depends: <v>\\n<v>\\n    c\\nc\\n'\n"
+    )
+    (tmp_path / "chroot").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", image._CUT_LISTS, "cut", str(tmp_path), "d"], check=True, env=env)
+    assert (lists / "main_Packages").read_text() == "Package: a\nVersion: 1\n\nPackage: c\n\n"
+    assert (tmp_path / "asked").read_text().endswith(" a d\n")
+
+
+#: Builds a node's image, with the stand-ins.
+BUILD = sample("programs/build")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_build_that_is_interrupted_ends_its_programs_and_leaves_nothing(
     images: Images, mmdebstrap: Path, number: signal.Signals
 ) -> None:
     """Of mmdebstrap each process ends: its parent waits for a child that removes its folder."""
     mmdebstrap.write_text("#!/bin/sh\ntrap : TERM\necho $$ >>$0.calls\nsleep 60 | cat\n")
-    argv = ["env", "--default-signal", sys.executable, "-c", TWO_BUILDS, str(images.folder)]
+    argv = ["env", "--default-signal", sys.executable, "-c", BUILD, str(images.folder)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True) as child:
-        while len(calls(mmdebstrap)) < 2:
+        while not calls(mmdebstrap):
             assert child.poll() is None
             time.sleep(0.05)
         child.send_signal(number)
         assert child.stderr
         assert child.stderr.read().splitlines()[-1] == b"KeyboardInterrupt"
     assert list(images.folder.iterdir()) == []
-    for pid in calls(mmdebstrap):
-        assert not Path("/proc", pid).exists()
+    (pid,) = calls(mmdebstrap)
+    assert not Path("/proc", pid).exists()
 
 
 def test_node_after_a_killed_build_removes_what_that_left(images: Images) -> None:
-    left = images.folder / "node-x-1.partial-4242"
+    left = images.folder / "node-x-1.partial"
     left.mkdir(parents=True)
     built = images.node("trixie")
     assert list(images.folder.iterdir()) == [built.folder]
@@ -122,14 +147,14 @@ def test_node_is_built_with_its_options_and_archives(images: Images, mmdebstrap:
     assert mmdebstrap.with_name("mmdebstrap.sources").read_text() == lines
 
 
-def test_templates_of_a_new_recipe_replace_the_old_ones_of_the_release(images: Images) -> None:
-    images.templates("trixie")
-    other = images.templates("bookworm")
-    new = replace(images, archives=THERE).templates("trixie")
-    assert sorted(other) == [
-        recipe.template_name("bookworm", variant) for variant in sorted(recipe.VARIANTS)
+def test_prune_leaves_only_the_images_in_use(images: Images) -> None:
+    node, templates = images.node("trixie"), images.templates("trixie")
+    replace(images, archives=THERE).templates("trixie")
+    assert sorted(templates) == [
+        recipe.template_name("trixie", variant) for variant in sorted(recipe.VARIANTS)
     ]
-    kept = {path.parent for path in (*other.values(), *new.values())}
+    kept = {node.folder, *(path.parent for path in templates.values())}
+    images.prune(kept)
     assert {*images.folder.iterdir()} == kept
     assert len(kept) == 2
 

@@ -1,207 +1,60 @@
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from threading import Event
-from types import SimpleNamespace
 
 import pytest
 
-from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.lab import image, machine
-from docker_lxc_gate.lab.errors import ImageBuildFailed, LabError, MachineFailed, NoSpace
+from docker_lxc_gate.lab import recipe
+from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.image import Images, NodeImage
-from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
-from docker_lxc_gate.lab.qemu import Qemu
-
-
-class Touched(Exception):
-    """The lab was asked for its images."""
-
-
-def refuse(*_: object) -> None:
-    raise Touched
-
-
-def test_up_with_a_keep_file_leaves_a_running_machine_alone_and_shows_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = []
-
-    @contextmanager
-    def steps(what: str) -> Iterator[None]:
-        shown.append(what)
-        yield
-
-    monkeypatch.setattr(Lab, "images", refuse)
-    monkeypatch.setattr(Node, "running", True)
-    lab = Lab(tmp_path, steps)
-    with pytest.raises(Touched):
-        lab.up()
-    assert shown == []
-    (tmp_path / "keep").write_text("shared with older checkouts\n")
-    assert lab.up() is lab
-    assert "shared with older checkouts" in shown[0]
-    monkeypatch.setattr(Node, "running", False)
-    with pytest.raises(Touched):  # and one that does not run is started
-        lab.up()
+from docker_lxc_gate.lab.provision import Provisioning
+from docker_lxc_gate.lab.qemu import Qemu, hardware
 
 
 @pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """A lab with a machine that does not run."""
-    lab = Lab.open(tmp_path / "first")
-    (lab.home / "machine").mkdir(parents=True)
-    (lab.home / "images").mkdir()
-    (lab.home / "machine/disk.qcow2").write_bytes(b"all snapshots")
-    Node(lab.home / "machine", lab.home / "images", lab.steps).remember(
-        State("an-image", "trixie", 2222, "some hardware", "digest", {"hello": "1"})
-    )
-    monkeypatch.setattr(Qemu, "snapshots", lambda self: ["ready"] if self.disk.exists() else [])
-    return lab
+def booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand-ins for what ``up`` does with images and a machine: ``boot`` and ``stop``, as noted."""
+    done: list[str] = []
+    monkeypatch.setattr(Images, "node", lambda *_: NodeImage(tmp_path / "an-image"))
+    monkeypatch.setattr(Images, "templates", lambda *_: {})
+    monkeypatch.setattr(Node, "boot", lambda *_: done.append("boot"))
+    monkeypatch.setattr(Qemu, "stop", lambda _: done.append("stop"))
+    monkeypatch.setattr(Lab, "_provision", lambda *_: None)
+    return done
 
 
-def test_copy_shares_the_images_and_has_no_port(stopped: Lab, tmp_path: Path) -> None:
-    copy = stopped.copy_to(tmp_path / "below/second")
-    assert (copy.home / "machine/disk.qcow2").read_bytes() == b"all snapshots"
-    assert copy.state == replace(stopped.state, port=0)
-    assert (copy.home / "images").resolve() == stopped.home / "images"
-    copy.destroy(images=True)
-    assert (stopped.home / "images").is_dir()
-
-
-def test_copy_over_a_machine_is_refused_and_changes_nothing(stopped: Lab, tmp_path: Path) -> None:
-    second = tmp_path / "second"
-    (second / "machine").mkdir(parents=True)
-    (second / "machine/disk.qcow2").write_bytes(b"work")
-    with pytest.raises(UsageError) as refused:
-        stopped.copy_to(second)
-    assert f"LAB_HOME={second} docker-lxc-gate lab destroy" in str(refused.value)
-    assert (second / "machine/disk.qcow2").read_bytes() == b"work"
-
-
-def test_copy_of_no_machine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as refused:
-        Lab.open(tmp_path / "first").copy_to(tmp_path / "second")
-    assert "docker-lxc-gate lab up" in str(refused.value)
-    assert not (tmp_path / "second").exists()
-
-
-def test_copy_without_room_is_refused(
-    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_up_keeps_a_machine_of_this_recipe_and_replaces_any_other(
+    tmp_path: Path, booted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    with pytest.raises(NoSpace):
-        stopped.copy_to(tmp_path / "second")
-    assert not (tmp_path / "second/machine").exists()
+    lab = Lab.open(tmp_path / "home")
+    lab._node.folder.mkdir(parents=True)
+    monkeypatch.setattr(Node, "answers", lambda *_: True)
+    monkeypatch.setattr(Node, "settle", lambda *_: None)
+    digest = Provisioning(recipe.guest_tree(), {}).digest
+    state = State("an-image", hardware=hardware().fingerprint, provisioned=digest)
+    lab._node.remember(state)
+    lab.up()
+    assert booted == []
+    lab._node.remember(replace(state, provisioned="of another checkout"))
+    lab.up()
+    assert booted == ["stop", "boot"]
+    monkeypatch.setattr(Node, "running", True)
+    lab.up(keep=True)
+    assert booted == ["stop", "boot"]
 
 
-def test_copy_takes_no_more_room_than_the_disk(stopped: Lab, tmp_path: Path) -> None:
-    """QEMU makes holes where the node discards what it wrote."""
-    disk = stopped.home / "machine/disk.qcow2"
-    os.truncate(disk, 64 << 20)
-    copy = stopped.copy_to(tmp_path / "second").home / "machine/disk.qcow2"
-    assert copy.stat().st_size == 64 << 20
-    assert copy.stat().st_blocks <= disk.stat().st_blocks + 8
-
-
-def test_copy_that_cannot_be_made_says_why_and_is_no_machine(
-    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_up_that_cannot_provision_stops_the_node_that_it_booted(
+    tmp_path: Path, booted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = tmp_path / "cp"
-    full.write_text("#!/bin/sh\necho 'cp: No space left on device' >&2\nexit 1\n")
-    full.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(MachineFailed, match="No space left"):
-        stopped.copy_to(tmp_path / "second")
-    assert Lab.open(tmp_path / "second").state == State()
+    def fails(*_: object) -> None:
+        raise MachineFailed("no answer")
 
-
-def test_copy_over_a_link_to_images_that_are_gone_shares_ours(stopped: Lab, tmp_path: Path) -> None:
-    (tmp_path / "second").mkdir()
-    (tmp_path / "second/images").symlink_to(tmp_path / "gone")
-    copy = stopped.copy_to(tmp_path / "second")
-    assert (copy.home / "images").resolve() == stopped.home / "images"
-
-
-class Overlap:
-    """Stand-ins for what ``up`` does with images and a machine."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        self.booted, self.stopped = Event(), Event()
-        monkeypatch.setattr(Images, "node", lambda *_: NodeImage(tmp_path / "an-image"))
-        monkeypatch.setattr(Images, "templates", lambda _, release: self.templates(release))
-        monkeypatch.setattr(Node, "boot", lambda *_: self.booted.set())
-        monkeypatch.setattr(Node, "answers", lambda *_: True)
-        monkeypatch.setattr(Node, "settle", lambda *_: None)
-        monkeypatch.setattr(Qemu, "stop", lambda _: self.stopped.set())
-        monkeypatch.setattr(Lab, "_provision", lambda *_: None)
-
-    def templates(self, release: str) -> dict[str, Path]:
-        """Built only while the node boots."""
-        if not self.booted.wait(300):
-            raise ImageBuildFailed(f"the node did not boot beside the template of {release}")
-        return {}
-
-
-def test_up_boots_the_node_while_the_templates_are_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    overlap = Overlap(monkeypatch, tmp_path)
-    assert Lab.open(tmp_path / "home").up().home == tmp_path / "home"
-    assert overlap.booted.is_set()
-
-
-@pytest.mark.parametrize("which", ["first", "second"])
-def test_up_keeps_the_image_of_the_other_lab_that_shares_it(
-    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
-) -> None:
-    """Its disk is an overlay of that image."""
-    second = stopped.copy_to(tmp_path / "second")
-    images, labs = stopped.home / "images", {"first": stopped, "second": second}
-    for name in ("node-its", "node-old"):
-        (images / name).mkdir()
-    chosen = labs.pop(which)
-    (other,) = labs.values()
-    other._node.remember(replace(other.state, image="node-its"))
-    Overlap(monkeypatch, tmp_path)
-    chosen.up()
-    assert [path.name for path in images.glob("node-*")] == ["node-its"]
-
-
-def test_up_waits_for_another_lab_that_builds_in_the_same_images(
-    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = stopped.copy_to(tmp_path / "second")
-    Overlap(monkeypatch, tmp_path)
-    monkeypatch.setattr(machine, "only_one", partial(only_one, patience=0.1))
-    with only_one(stopped.home / "images/lock", silent), pytest.raises(LabError, match="waited"):
-        second.up()
-
-
-def test_up_whose_template_cannot_be_built_stops_the_node_that_it_booted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    overlap = Overlap(monkeypatch, tmp_path)
-
-    def booted(*_: object) -> None:
-        overlap.stopped.clear()  # what was there before is stopped, too
-        overlap.booted.set()
-
-    def templates(*_: object) -> dict[str, Path]:
-        overlap.booted.wait(300)
-        raise ImageBuildFailed("mmdebstrap ended with 7")
-
-    monkeypatch.setattr(Node, "boot", booted)
-    monkeypatch.setattr(Images, "templates", templates)
-    with pytest.raises(ImageBuildFailed):
+    monkeypatch.setattr(Lab, "_provision", fails)
+    with pytest.raises(MachineFailed):
         Lab.open(tmp_path / "home").up()
-    assert overlap.stopped.is_set()
+    assert booted == ["stop", "boot", "stop"]
 
 
 def test_machine_whose_disk_is_full_says_so_at_once(

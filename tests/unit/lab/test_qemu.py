@@ -1,13 +1,16 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.lab import qemu
-from docker_lxc_gate.lab.errors import LabError, MachineFailed
+from docker_lxc_gate.lab.errors import MachineFailed
+from docker_lxc_gate.lab.image import NodeImage
 from docker_lxc_gate.lab.lock import only_one
 from docker_lxc_gate.lab.node import Node, State
 from docker_lxc_gate.lab.progress import silent
@@ -78,21 +81,37 @@ def test_virtualises_tells_hardware_from_software_by_flags(flags: str, expected:
 def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> None:
     node = Node(tmp_path, tmp_path, silent)
     assert node.state == State()
-    stock = {"debian-trixie-docker_amd64.tar.zst": "x", "library/hello-world:latest": "y"}
-    state = State("node-x", "trixie", 2222, "h", "p", stock)
+    state = State("node-x", "trixie", 2222, "h", "p", ["trixie"])
     node.remember(state)
     assert node.state == state
-    assert node.state.templates == ["trixie"]
     (tmp_path / "machine.json").write_text('{"image": "x", "unknown": 1}')
     assert node.state == State()
 
 
-def test_only_one_while_held_is_refused_and_names_the_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with only_one(path, silent):
-        assert path.read_text() == f"{os.getpid()}\n"
-        with pytest.raises(LabError) as refused, only_one(path, silent, 0.1):
-            pass
-        assert str(os.getpid()) in str(refused.value)
-    with only_one(path, silent, 0.1):
+def test_only_one_while_held_waits_and_names_the_holder(tmp_path: Path) -> None:
+    path, said = tmp_path / "lock", []
+
+    @contextmanager
+    def steps(what: str) -> Iterator[None]:
+        said.append(what)
+        first.close()
+        yield
+
+    first = ExitStack()
+    first.enter_context(only_one(path, silent))
+    with only_one(path, steps):
         pass
+    assert said == [f"waiting for another lab command (pid {os.getpid()})"]
+
+
+def test_disk_of_a_copied_lab_is_over_the_copied_image(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    (first / "images/node").mkdir(parents=True)
+    (first / "machine").mkdir()
+    (first / "images/node/disk.raw").write_bytes(bytes(1 << 20))
+    Qemu(first / "machine").create_disk(NodeImage(first / "images/node"))
+    shutil.copytree(first, second)
+    shutil.rmtree(first)
+    assert Qemu(second / "machine").snapshots() == []
+    argv = ["qemu-img", "check", "-q", str(second / "machine/disk.qcow2")]
+    subprocess.run(argv, check=True)

@@ -38,51 +38,30 @@ def fixed(text: str) -> str:
     ("lines", "expected"),
     [
         ("lxc.mount.entry: a b c\n", ["mount-entry-cut"]),
-        ("lxc.mount.entry: a b c d\n", []),
         ("lxc.mount.entry:\n", []),  # an empty value clears the list
         ("lxc.cgroup.relative: 0\nlxc.cgroup.dir.container: x\n", []),
-        ("lxc.cgroup.devices.allow: c 1:2 rwm\nlxc.cgroup2.devices.allow: c 1:2 rwm\n", []),
         ("lxc.cgroup2.devices.allow: a *:* rwm\n", ["devices-all"]),
-        ("lxc.cgroup2.devices.allow: a rwm\n", ["value-invalid"]),
-        ("lxc.cgroup2.devices.allow: c *:* rwm\n", []),
         (f"{ALLOW} c *:* rwm\n{ALLOW} b *:* rwm\n", ["devices-all"]),
         (f"{ALLOW} c 10:200 rwm\n", ["device-not-given"]),
-        (f"{ALLOW} c 226:0 rwm\n{ALLOW} c 226:128 rwm\n", ["device-not-given"]),
         (f"{ALLOW} c 10:200 rwm\ndev0: /dev/net/tun\n", []),
         (f"{ALLOW} c 10:200 rwm\nlxc.mount.entry: /dev/net a none bind\n", []),
-        (f"{ALLOW} c 10:200 rwm\nlxc.mount.entry: /a a none bind\n", ["device-not-given"]),
         (f"{ALLOW} c 10:229 rwm\n{ALLOW} c 1:3 rwm\n", []),
         (f"{ALLOW} c 10:200 rwm\nunprivileged: 0\n", ["option-twice", "privileged"]),
-        ("lxc.seccomp.profile:\nlxc.seccomp.profile: /a\n", ["option-twice"]),
-        ("lxc.mount.auto: cgroup:rww\n", ["value-invalid"]),
         ("[pve:pending]\ncores: two\n", ["value-invalid"]),
         ("lxc.cap.drop:\nlxc.cap.drop: sys_time\n", []),
         ("lxc.cap.drop: sys_time\nlxc.cap.drop =\n", ["separators-mixed"]),
-        ("lxc.cap.drop: sys_time mac_admin 40\nlxc.cap.keep: none\n", []),
         ("lxc.cap.drop: sys_time CAP_SYS_RAWIO none\n", ["capability-unknown"] * 2),
-        ("lxc.cap.keep: none setuid sys_rawi\n", ["capability-unknown"]),
         ("lxc.apparmor.profile = unconfined\n", ["unconfined"]),
-        ("lxc.apparmor.profile:unconfined\n", ["unconfined"]),
-        ("lxc.apparmor.profile: Unconfined\n", ["unconfined"]),
-        ('lxc.apparmor.profile: "unconfined"\n', ["unconfined"]),
-        ("lxc.apparmor.profile: unchanged\n", ["unconfined"]),
         ("lxc.aa_profile = unconfined\n", ["key-former", "unconfined"]),
         ("lxc.apparmor.profile: unconfined\n" + NAMED, ["option-twice"]),
-        (NAMED + "lxc.apparmor.profile: unconfined\n", ["option-twice", "unconfined"]),
         ("lxc.apparmor.profile: :lxc-950:unconfined\n", []),
         (
             "lxc.apparmor.profile: generated\nlxc.apparmor.allow_nesting: 1\n",
             ["features-overridden"],
         ),
         ("lxc.apparmor.profile: lxc-container-default-cgns\n", ["features-overridden"]),
-        ("lxc.apparmor.profile: lxc-container-default-with-nesting\n", []),
         ("lxc.include: /usr/share/lxc/config/nesting.conf\n" + NAMED, []),
-        (NAMED + "lxc.include: /usr/share/lxc/config/common.conf\n", []),
-        ("lxc.tty.max: 2\nlxc.tty.max: 2\n", []),
-        ("lxc.tty.max: 2\nlxc.tty.max: 4\n", ["option-twice"]),
         ("lxc.mount.entry: a b c d\nlxc.mount.entry: e f g h\n", []),
-        ("features: nesting=maybe\n", ["option-twice", "features-invalid"]),
-        ("lxc.rootfs.path: /x\n", ["line-dropped"]),
     ],
 )
 def test_lines_in_effect_are_found_or_left_alone(lines: str, expected: list[str]) -> None:
@@ -101,13 +80,10 @@ def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
     [
         (["u 0 100000 65536"], ["idmap-hole"]),  # no group at all
         (["u 0 100000 1000", "g 0 100000 65536"], ["idmap-hole"]),
-        (["u 1 100001 65535", "g 0 100000 65536"], ["idmap-hole"]),
         (["u 0 100000 65536", "u 65536 200000 1", "g 0 100000 65536"], []),
         (["u 0 100000 65536", "u 0 200000 1", "g 0 100000 65536"], ["idmap-overlap"]),
-        (["u 0 100000 2", "u 2 100001 65534", "g 0 200000 65536"], ["idmap-overlap"]),
         (["u 0 1000 65536", "g 0 0 65536"], ["idmap-root"]),
         (["u 0 100000"], ["idmap-invalid"]),
-        (["u 0 100000 99999999999"], ["idmap-invalid"]),
     ],
 )
 def test_id_maps_are_judged_for_users_and_groups(maps: list[str], expected: list[str]) -> None:
@@ -160,8 +136,6 @@ def test_file_without_unprivileged_is_privileged_unless_it_maps_ids() -> None:
     [
         ("swap: 1\n".encode("utf-16"), "iconv -f UTF-16 -t"),
         ("swap: 1\n".encode("utf-16-le"), "iconv -f UTF-16LE -t"),
-        ("swap: 1\n".encode("utf-16-be"), "iconv -f UTF-16BE -t"),
-        (bytes(300), "null bytes"),
         (b"swap: 1\n\0", "null bytes"),
     ],
 )
@@ -193,11 +167,9 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
     [
         ("swap : 1\n", "swap: 1\n"),
         ("  swap: 1\n", "swap: 1\n"),
-        ("swap = 1\n", "swap: 1\n"),
         ("  # a word\n", "# a word\n"),
         ("lxc.aa_profile = lxc-docker\n", "lxc.apparmor.profile: lxc-docker\n"),
         ("lxc.mount.entry = /a  /a none bind\n", "lxc.mount.entry: /a a none bind\n"),
-        ("lxc.mount.entry: a\nb\nnone\nbind\n0\n0\n", "lxc.mount.entry: a b none bind 0 0\n"),
         ("lxc.mount.entry = a\nb\nnone\nbind\n", "lxc.mount.entry = a b none bind\n"),
         (
             "".join(f"lxc.mount.entry: {field}\n" for field in ("a", "b", "none", "bind")),
@@ -205,7 +177,6 @@ def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
         ),
         ("mp0: local:1, mp = /a b\n", "mp0: local:1,mp=/a b\n"),
         ("\ufeffswap: 1\n", "swap: 1\n"),
-        ("swap : 1", "swap: 1"),
         ("swap : 1\r\n", "swap: 1\r\n"),
     ],
 )
@@ -218,13 +189,9 @@ def test_certain_fix_changes_its_lines_only(before: str, after: str) -> None:
     "line",
     [
         "lxc.mount.entry: /dev/fuse\n",  # which target was meant, nobody knows
-        "arch : i386\n",  # it is set already
         "colour : red\n",  # no key of Proxmox's
         "lxc.network.type: veth\n",
-        "lxc.cgroup.devices.allow: c 1:3 rwm\n",
-        "rubbish\n",
         "lxc.mount.entry: a\nb\nc\nd\n",  # no options that anybody writes
-        "[2024]\n",
         "[before]\nswap : 1\n",
     ],
 )

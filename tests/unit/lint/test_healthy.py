@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.lab.guest.pct import formats, lines
+from docker_lxc_gate.formats import pct_options
 from docker_lxc_gate.lab.guest.pct.config import Config, Section, network, serialise
 from docker_lxc_gate.lint import discover
 from docker_lxc_gate.lint.check import check
@@ -30,21 +30,9 @@ _mac = "BC:24:11:37:F6:C8"
 _values = {
     "boolean": st.sampled_from(["0", "1"]),
     "integer": _numbers,
-    "string": _words,
-}
-#: The texts that have a form of their own.
-_texts = {
-    "cpulimit": st.sampled_from(["1", "0.5", "2.25"]),
-    "cmode": st.sampled_from(["shell", "console", "tty"]),
-    "hookscript": st.just("local:snippets/hook.sh"),
-    "hostname": st.sampled_from(["docker", "ct-1.example.org"]),
-    "lock": st.sampled_from(["backup", "mounted"]),
-    "nameserver": st.sampled_from(["192.0.2.1", "192.0.2.1 2001:db8::1"]),
-    "ostype": st.sampled_from(["debian", "unmanaged"]),
-    "searchdomain": st.just("example.org lan"),
-    "startup": st.sampled_from(["7", "order=2,up=30", "down=5"]),
-    "tags": st.just("a;docker-host"),
-    "tty": st.sampled_from(["0", "6"]),
+    "number": st.sampled_from(["1", "0.5", "2.25"]),
+    "": _words,
+    "volume of a storage": st.just("local:snippets/hook.sh"),
 }
 _volumes = st.builds(
     lambda name, size, more: f"local-lvm:vm-{name}-disk-0,size={size}G{more}",
@@ -56,8 +44,8 @@ _mounts = st.lists(st.sampled_from(["nfs", "cifs", "ext4"]), min_size=1, unique=
 _features = st.fixed_dictionaries(
     {},
     optional={
-        name: st.sampled_from(["0", "1"]) if kind == formats.BOOLEAN else _mounts
-        for name, kind in formats.FEATURES.items()
+        name: st.sampled_from(["0", "1"]) if value.form == "boolean" else _mounts
+        for name, value in pct_options._TABLE.property["features"].items()
     },
 ).map(lambda given: ",".join(f"{name}={value}" for name, value in given.items()))
 _networks = st.builds(
@@ -112,28 +100,14 @@ _PROFILES = ((), (("lxc.apparmor.profile", "lxc-phoenix-v2"),))
 @st.composite
 def sections(draw: st.DrawFn) -> Section:
     """A section with any of the keys that pct knows, and raw lines of people's own."""
+    apart = {"delete", "description", "env", "unprivileged", "snaptime", "snapstate", "parent"}
     known = {
-        name: kind
-        for name, kind in lines._KINDS.items()
-        if name
-        not in {
-            "delete",
-            "env",
-            "features",
-            "unprivileged",
-            "snaptime",
-            "snapstate",
-            "parent",
-            "rootfs",
-        }
-        and name.rstrip("0123456789") not in {"net", "mp", "unused", "dev"}
+        name: option.form
+        for name, option in pct_options._TABLE.option.items()
+        if name not in apart and not option.properties
     }
     names = draw(st.lists(st.sampled_from(sorted(known)), max_size=8, unique=True))
-    keys = {
-        name: draw(_texts.get(name, _values[known[name]]))
-        for name in names
-        if name != "description"
-    }
+    keys = {name: draw(_values[known[name]]) for name in names}
     keys |= {"rootfs": draw(_volumes), "unprivileged": "1", "arch": "amd64", "ostype": "debian"}
     if features := draw(_features):
         keys["features"] = features

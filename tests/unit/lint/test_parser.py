@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -202,87 +201,31 @@ def test_lint_that_is_ended_leaves_no_parser_running(
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('include "/etc/shadow"', "leads out"),
-        ("include /etc/shadow", "leads out"),
-        ('abi"/etc/shadow"', "leads out"),
-        ("abi</etc/shadow>", "leads out"),
-        ("abi/etc/shadow", "leads out"),
-        ('abi "abi/etc/shadow"', "leads out"),  # as what follows another name: "/x abi "abi/…
-        ("#include </etc/shadow>", "leads out"),
-        ("#include<../../etc/shadow>", "leads out"),
-        ("include if exists <../secret>", "leads out"),
-        ("#include if exists   </etc/shadow>", "leads out"),
-        ("include\n\n  </etc/shadow>", "leads out"),
-        ("mount #x, include </etc/shadow>", "leads out"),  # no comment, to the parser
-        ('"/a\n# b" r, include </etc/shadow>', "leads out"),
-        ("# include\ninclude </etc/shadow>", "leads out"),
-        ("include" + "\n" * 5000 + "</etc/shadow>", "leads out"),
-        ("include " + "./" * 600 + "../secret", "cannot be read"),
-        ("include if exists" + " " * 5000 + "</etc/shadow>", "leads out"),
-        ('include "\\057etc/shadow"', "cannot be read"),
-        ("include a,/../../secret", "cannot be read"),
-        ("abi </etc/shadow>,", "leads out"),
-        ("include <local/link>", "leads out"),
-        ("include <local/far/file>", "leads out"),
-        ("include <linked.d>", "leads to"),
-        ("include <local/pipe>", "no regular file"),
-        ("include <local/device>", "no regular file"),
-        ("include <local/more>", "leads out"),
-        ("include <local/large>", "1 MiB"),
-    ],
+    "name", ['"/etc/shadow"', "/etc/shadow", "</etc/shadow>", "if exists <../secret>"]
 )
-def test_parser_gets_no_profile_that_leads_outside(tmp_path: Path, text: str, why: str) -> None:
-    base = _base(tmp_path)
-    text = f"{text}\n" if text.startswith("abi") else f"profile lxc-a {{\n  {text}\n}}\n"
-    source = Source("/p/lxc-a", text.encode(), Kind.PROFILE, base=str(base))
-    (cause,) = [each[3] for each in said(source, on=Local()) if each[0] == "not-checked"]
+@pytest.mark.parametrize("on", [Local(), machine()], ids=["here", "a node"])
+def test_parser_gets_no_profile_that_names_a_file_outside(name: str, on: Transport) -> None:
+    text = f"profile lxc-a {{\n  include {name}\n}}\n".encode()
+    ((rule, _, _, cause),) = said(replace(PROFILE, content=text), on=on)
+    assert rule == "not-checked"
     assert cause.startswith("apparmor_parser did not get it: ")
-    assert why in cause
-
-
-def _base(tmp_path: Path) -> Path:
-    base = tmp_path / "apparmor.d"
-    (base / "local").mkdir(parents=True)
-    (base / "linked.d").mkdir()
-    (tmp_path / "secret").write_text("# it is not for you\n")
-    (base / "local/link").symlink_to(tmp_path / "secret")
-    (base / "linked.d/a").symlink_to(tmp_path / "secret")
-    (base / "local/far").symlink_to(tmp_path)
-    (base / "local/inner").symlink_to(base / "local/own")
-    (base / "local/own").write_text("  network,\n")
-    (base / "local/more").write_text("include <local/link>\n")
-    (base / "local/large").write_bytes(b"#" * ((1 << 20) + 1))
-    os.mkfifo(base / "local/pipe")
-    if os.geteuid() == 0:
-        os.mknod(base / "local/device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    else:
-        os.mkfifo(base / "local/device")
-    return base
+    assert "leads out of /etc/apparmor.d" in cause
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "include <local/own>",
         "include if exists <local/absent>",
         "#include <linked.d/../local/own>",
-        "include <local/inner>",  # a link that stays
         "# We include the rules of others, and abi, too.\n  file,",
-        "/usr/include/** r,",
     ],
 )
 def test_parser_gets_a_profile_that_stays_in_its_directory(tmp_path: Path, text: str) -> None:
-    base = _base(tmp_path)
+    (tmp_path / "local").mkdir()
+    (tmp_path / "linked.d").mkdir()
+    (tmp_path / "local/own").write_text("  network,\n")
     source = Source("/p/lxc-a", f"profile lxc-a {{\n  {text}\n}}\n".encode(), Kind.PROFILE)
-    assert said(replace(source, base=str(base)), on=Local()) == []
-
-
-def test_parser_on_a_node_gets_no_profile_whose_own_names_lead_out() -> None:
-    names = b'profile lxc-a {\n  include "/etc/shadow"\n}\n'
-    ((rule, _, _, cause),) = said(replace(PROFILE, content=names), on=machine())
-    assert (rule, "leads out of /etc/apparmor.d" in cause) == ("not-checked", True)
+    assert said(replace(source, base=str(tmp_path)), on=Local()) == []
 
 
 @pytest.mark.parametrize(

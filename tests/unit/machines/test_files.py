@@ -29,7 +29,7 @@ def test_edit_of_a_link_is_refused_and_restore_makes_it_again(tmp_path: Path) ->
     assert (state.kind, state.link) == ("link", "elsewhere")
     for other, kind in ((path, "link"), (tmp_path, "directory")):
         with naming(FactError, other, kind):
-            edit(other).apply(ON)
+            edit(other).apply(ON, FileState())
     path.unlink()
     files.restore(ON, str(path), state)
     assert path.readlink() == Path("elsewhere")
@@ -85,7 +85,10 @@ def test_change_of_a_flagged_file_names_the_way_out(tmp_path: Path, listed: str,
     path.write_text("theirs")
     on = fixed(listed.format(path=path, folder=tmp_path))
     state = files.capture(on, str(path))
-    for change in (lambda: edit(path).apply(on), lambda: files.restore(on, str(path), FileState())):
+    for change in (
+        lambda: edit(path).apply(on, state),
+        lambda: files.restore(on, str(path), FileState()),
+    ):
         with naming(FactError, path, flag, f"chattr -{flag[0]}"):
             change()
     assert files.capture(on, str(path)) == state
@@ -94,5 +97,5 @@ def test_change_of_a_flagged_file_names_the_way_out(tmp_path: Path, listed: str,
 def test_change_that_fails_without_a_flag_carries_the_commands_words(tmp_path: Path) -> None:
     for listed in ("--------------e------- {path}\n", ""):
         with pytest.raises(CommandFailed) as raised:
-            edit(tmp_path / "file").apply(fixed(listed))
+            edit(tmp_path / "file").apply(fixed(listed), FileState())
         assert raised.value.result.stderr == b"mv: Operation not permitted"

@@ -264,7 +264,7 @@ def test_plan_that_lost_the_lock_rolls_back_under_a_new_one(tmp_path: Path, path
     assert (one.value, two.value) == ("old", "old")
     assert "roll back what failed in container 950" in held
     assert not any("apply: two" in doing for doing in held)
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
     assert free(path)
 
 
@@ -300,7 +300,7 @@ def test_plan_after_ctrl_c_rolls_back_when_its_last_command_has_ended(
     left = subprocess.run(["pgrep", "-af", run], capture_output=True, text=True, check=False)
     assert (len(run), left.stdout) == (32, "")
     assert log.read_text().split("\n") == ["begun", "ended", "rolled back", ""]
-    assert not journal(tmp_path).unfinished()
+    assert not journal(tmp_path).interrupted()
     assert free(str(tmp_path / "gate.lock"))
 
 

@@ -37,7 +37,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         reserved = [951, 952]
         storage = "local-lvm"
         backup_age = 12
-        audit = "kernel"
 
         [here]
         host = "local"
@@ -54,7 +53,7 @@ def test_find_target_by_its_name_has_what_its_table_says(file: Path) -> None:
         "pve1.example.com", 2222, "admin", identity, jump="bastion,me@inner:2200"
     )
     assert (found.sudo, found.runtime, found.reserved) == (True, "pct", (951, 952))
-    assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "kernel")
+    assert (found.storage, found.backup_age) == ("local-lvm", 12.0)
     assert str(found) == "admin@pve1.example.com:2222/950"
     assert target_file.find("here", file) == parse("local/100")
 

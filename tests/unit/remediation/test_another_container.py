@@ -37,7 +37,7 @@ def test_apply_to_another_container_of_the_same_number_is_refused(tmp_path: Path
     ):
         apply(whole.plan())
     assert Path(whole.on_node.below("/etc/pve/lxc/950.conf")).read_bytes() == _CONFIGURATION
-    assert not whole.plan().journal.unfinished()
+    assert not whole.plan().journal.interrupted()
     left = whole.plan().journal
     kept = {"container-options", *(e.action for e in left.entries() if e.place is Place.CONTAINER)}
     left.accept(kept)

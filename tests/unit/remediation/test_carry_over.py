@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,7 @@ class Tree:
         """Move aside what is there, as the action does."""
         places = [f"image/{self.new}", self.new, "docker-lxc-gate"]
         made = [place for place in places if (self.root / place).exists()]
-        self.aside = self.root / f"taken-back-{len(list(self.root.glob('taken-back-*')))}"
+        self.aside = self.root / f"rolled-back-{len(list(self.root.glob('rolled-back-*')))}"
         text = change(program("remediation", "move_aside.sh")).replace("systemctl", self.systemctl)
         return Local().run(["sh", "-c", text, "aside", str(self.root), str(self.aside), *made])
 
@@ -150,7 +149,7 @@ class Tree:
         return {
             path: (*facts, (self.root / path).lstat().st_nlink)
             for path, facts in look(self.root).items()
-            if not path.startswith("taken-back-") and "/" + path not in {"/image", "/"}
+            if not path.startswith("rolled-back-") and "/" + path not in {"/image", "/"}
         }
 
 
@@ -433,30 +432,3 @@ def test_rollback_killed_at_any_command_is_brought_to_its_end_by_the_next(tmp_pa
             (it.root / "containers").mkdir(exist_ok=True)
             it.roll_back().require()
             assert it.look() == before, (turn, at)
-
-
-def test_changed_containers_are_those_with_files_newer_than_apply(tmp_path: Path) -> None:
-    it = Tree(tmp_path)
-    it.run("carry").require()
-    answer = ""
-    for name in ("still", "new", "busy"):
-        it.write(it.root / FUSE / name / "diff/file")
-        answer += f"id-{name} /{name} {it.root}/{FUSE}/{name}/diff\n"
-        if name != "new":
-            (it.root / f"docker-lxc-gate/former/containers/id-{name}").mkdir()
-        if name == "still":  # the kernel's clock of files has ticks
-            time.sleep(0.05)
-            os.utime(it.root / "docker-lxc-gate")
-            time.sleep(0.05)
-        it.write(it.root / FUSE / name / "diff/.pivot_root1")
-    it.write(tmp_path / "answer", answer)
-    docker = (
-        f"systemctl() {{ :; }}\ndocker() {{ echo x; }}\nxargs() {{ cat '{tmp_path}/answer'; }}\n"
-    )
-    text = docker + program("remediation", "changed_containers.sh")
-    said = Local().run(["sh", "-c", text, "changed", str(it.root)]).require()
-    assert said.text.split() == ["busy"]
-    stopped = text.replace("systemctl() { :; }", "systemctl() { return 3; }")
-    assert Local().run(["sh", "-c", stopped, "changed", str(it.root)]).exit_code == 3
-    silent = text.replace("echo x", "return 1")
-    assert Local().run(["sh", "-c", silent, "changed", str(it.root)]).exit_code == 4

@@ -21,8 +21,6 @@ def test_clauses_are_those_of_the_whole_plan() -> None:
     )
     plan = it.plan(Pct(node), 950, tell=lambda _: None)
     assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
-    (options,) = (step for step in plan.steps if step.action.id == "container-options")
-    assert (options.remark, options.machine) == (options.action.remark, options.action.machine)
 
 
 def test_plan_of_a_moved_container_is_refused_unless_of_the_node() -> None:

@@ -47,7 +47,7 @@ def test_apply_whose_container_does_not_start_is_rolled_back_whole(
         apply(whole.plan())
     assert node.effective == before
     assert whole.plan().journal.entries() == []
-    assert not whole.plan().journal.unfinished()
+    assert not whole.plan().journal.interrupted()
 
 
 @pytest.mark.parametrize("runs", [True, False])

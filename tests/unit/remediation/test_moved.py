@@ -77,7 +77,7 @@ def test_nodes_part_is_rolled_back_and_the_containers_stays_journalled(cluster: 
     assert [line.strip() for line in beside.splitlines()] == ["side effects:", LEFT]
     assert cluster.values() == ["old", "old", "new", "new"]
     assert cluster.left() == ["features", "driver"]
-    assert not journal(cluster.folder).unfinished()
+    assert not journal(cluster.folder).interrupted()
     assert ran("rollback", "--yes")[:2] == (3, "nothing to roll back here\n")
 
 

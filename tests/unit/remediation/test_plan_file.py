@@ -66,19 +66,12 @@ def test_plan_of_a_file_has_an_identity_by_what_it_says(file: Path) -> None:
     ("before", "after", "named"),
     [
         ('["overlay2"]', '["vfs"]', ("line 5: drivers[0]", "'vfs'", "fuse-overlayfs")),
-        ('["overlay2"]', '"overlay2"', ("line 5: drivers", 'drivers = ["TEXT"]')),
-        ('["overlay2"]', "[]", ("line 5: drivers", "empty")),
         ("profile", "profil", ("line 6", "did you mean profile?")),
         ('"generated"', '"unconfined"', ("line 6: profile", "generated")),
-        *(
-            ('"VAL"', f'"{clause}"', ("line 7: clauses", f"'{clause}'"))
-            for clause in ("VAL-99", "VAL-9", "STEP-2.9", "VA", "")
-        ),
+        ('"VAL"', '"VA"', ("line 7: clauses", "'VA'")),
         ('"t"', '"t"\nincludes = "plain"', ("includes", "delete the line")),
-        ("version = 1", 'version = "1"', ("line 3: version", "version = NUMBER")),
         ("version = 1\n", "", ("version", "NUMBER")),
         ('"mine"', '"plain"', ("'plain'", "shipped")),
-        ('"mine"', '"My plan"', ("line 2: name", "my-plan")),
         ('"t"', '"t"\nfeatures = ["nestin"]', ("line 5: features", "nestin")),
         ('"t"', '"t"\nseccomp = "own"', ("line 5: seccomp", "'own'", "/etc/lxc/own.seccomp")),
         ("drivers", "[drivers", ("TOML", "line 5")),

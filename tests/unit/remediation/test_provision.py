@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from docker_lxc_gate.machines.transport import Local
 from remediation import docker_in_lxc, provision
 from remediation.engine import journal
 from remediation.engine.action import Drift
-from remediation.engine.errors import NotClean, RollbackFailed
+from remediation.engine.errors import NotClean
 from remediation.engine.journal_format import VERSION, written
 from remediation.phoenix import CONTAINERS
 from remediation.provision import boot_created, create, reserved, thrown_away
@@ -267,13 +266,6 @@ def test_provision_with_a_failing_create_returns_the_failure(plan: FakePlan) -> 
     assert plan.applied == []
 
 
-@pytest.mark.parametrize("error", [RollbackFailed([]), TransportError("gone")])
-def test_provision_with_an_error_of_the_plan_raises_it(plan: FakePlan, error: Exception) -> None:
-    plan.error = error
-    with pytest.raises(type(error)):
-        run(Pve())
-
-
 @pytest.mark.parametrize(
     ("machine", "path", "goes"),
     [
@@ -292,13 +284,6 @@ def test_provision_with_entries_of_a_former_container_is_refused(
     with nullcontext() if goes else naming(NotClean, "container 950", "journal accept 'an action'"):
         run(node)
     assert ("pct create 950" in node.changed) == goes
-
-
-def test_provision_without_a_template_is_refused(plan: FakePlan) -> None:
-    node = Pve()
-    with naming(FactError, "template"):
-        run(node, Target("pve1", 950))
-    assert (node.changed, plan.applied) == ([], [])
 
 
 _ARGV = ("pct", "create", "950", "t.tar", "--password", "hunter2 and hunter3", "--storage=x")
@@ -417,15 +402,6 @@ def test_boot_created_that_cannot_be_destroyed_names_it() -> None:
     assert node.containers == {"950": "stopped"}
 
 
-def test_boot_created_without_a_network_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provision, "wait_until_online", partial(wait_until_online, patience=0.1))
-    node = Pve()
-    node.containers["950"], node.route = "stopped", b""
-    with naming(TransportError, "DHCP"):
-        boot_created(Pct(node), 950)
-    assert node.containers == {"950": "running"}
-
-
 def test_thrown_away_that_cannot_destroy_the_container_names_it() -> None:
     node, told = Pve(), list[str]()
     with pytest.raises(CommandFailed), thrown_away(Pct(node), TARGET, told.append):
@@ -463,10 +439,7 @@ def packed(archive: Path, *names: str) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [
-        *("./0 ./etc ./srv", "0 etc", "etc", ".", "./0 etc", "0 ./etc"),
-        *("./0 ./srv", "0 srv"),  # it is in other places only
-    ],
+    ["./0 ./etc ./srv", "etc", "0 srv"],  # in the last one it is in other places only
 )
 def test_of_template_returns_the_files_content_or_nothing(template: Path, names: str) -> None:
     packed(template, *names.split())
@@ -474,7 +447,7 @@ def test_of_template_returns_the_files_content_or_nothing(template: Path, names:
     assert provision.of_template(Local(), VOLUME, DAEMON) == content
 
 
-@pytest.mark.parametrize("part", [0.01, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("part", [0.01, 0.6])
 def test_of_template_that_is_cut_off_is_an_error(template: Path, part: float) -> None:
     packed(template, "./0", "./srv")
     whole = template.read_bytes()
@@ -483,16 +456,7 @@ def test_of_template_that_is_cut_off_is_an_error(template: Path, part: float) ->
         provision.of_template(Local(), VOLUME, DAEMON)
 
 
-@pytest.mark.usefixtures("template")
-def test_of_template_that_is_absent_names_its_path() -> None:
-    with naming(CommandFailed, "/var/lib/vz/template/cache/none.tar.zst"):
-        provision.of_template(Local(), VOLUME.replace("debian", "none"), DAEMON)
-
-
-@pytest.mark.parametrize(
-    "volume",
-    ["local:backup/a.tar.zst", "local-lvm:vm-9-disk-0", "local:vztmpl/../a", "/a", "local:vztmpl/"],
-)
+@pytest.mark.parametrize("volume", ["local:backup/a.tar.zst", "local:vztmpl/../a"])
 def test_of_template_of_another_volume_is_refused(volume: str) -> None:
     with naming(FactError, "no template"):
         provision.of_template(Local(), volume, DAEMON)

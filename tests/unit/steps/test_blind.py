@@ -103,7 +103,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "process_watch": None,
         "request": request(),
         "recorded": {},
-        "stages": [],
+        "compared": (0, []),
         "existing": Existing(950, machine, "", "", [], {}),
         "restarted": ended,
         "workload": ended,

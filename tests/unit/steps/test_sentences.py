@@ -73,8 +73,10 @@ def test_clause_that_a_scenario_carries_is_known() -> None:
 
 
 @pytest.mark.parametrize("path", FEATURES, ids=lambda path: path.stem)
-def test_scenario_of_a_feature_has_at_most_seven_sentences(path: Path) -> None:
-    feature = Parser().parse(path.read_text())["feature"]
-    for child in feature["children"]:
-        if "scenario" in child:
-            assert len(child["scenario"]["steps"]) <= 7, child["scenario"]["name"]
+def test_scenario_of_a_feature_has_a_name_of_its_own_a_then_and_seven_sentences(path: Path) -> None:
+    children = Parser().parse(path.read_text())["feature"]["children"]
+    scenarios = [child["scenario"] for child in children if "scenario" in child]
+    assert len({each["name"] for each in scenarios}) == len(scenarios)
+    for each in scenarios:
+        assert "Outcome" in {step["keywordType"] for step in each["steps"]}, each["name"]
+        assert len(each["steps"]) <= 7, each["name"]

@@ -192,7 +192,15 @@ ATTACH = shlex.join(
         *("-regex", f"{PLACE}/attach", "-exec", "grep", "-H", "", "{}", ";"),
     ]
 )
-BY_NAME: dict[str, Answer] = {ATTACH: f"/policy/{NAME}.3/attach:{NAME}\n", AT_BOOT: "enabled\n"}
+MODE = "/sys/module/apparmor/parameters/mode"
+SERVICE = "systemctl show apparmor -p ExecStart -p ExecReload"
+NEXT_BOOT = "sh next-boot apparmor.service"
+BY_NAME: dict[str, Answer] = {
+    ATTACH: f"/policy/{NAME}.3/attach:{NAME}\n",
+    AT_BOOT: "enabled\n",
+    NEXT_BOOT: "Id=-.mount\nLoadState=loaded\n",
+    SERVICE: "ExecStart={ path=/lib/apparmor/apparmor.systemd ; x }\n",
+}
 LOADED = "docker-default (enforce)\nlxc-phoenix-v2 (enforce)\n"
 
 
@@ -239,20 +247,36 @@ def test_one_name_where_there_is_another_names_its_place(
             {ATTACH: f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/usr/bin/factor\n"},
             "'/usr/bin/factor'",
         ),
+        (LOADED, {NEXT_BOOT: "a.service: AssertPathExists=/x failed.\n"}, "AssertPathExists=/x"),
+        (LOADED, {SERVICE: "ExecReload={ path=/bin/true ; x }\n"}, "/bin/true"),
     ],
 )
 def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red(
     kernel: str, answers: dict[str, Answer], named: str
 ) -> None:
-    steps.kernel_enforces(Machine({PROFILES: LOADED}, BY_NAME), NAME)
+    steps.kernel_enforces(Machine({PROFILES: LOADED, MODE: "enforce\n"}, BY_NAME), NAME)
     with not_compliant(named):
-        steps.kernel_enforces(Machine({PROFILES: kernel}, BY_NAME | answers), NAME)
+        steps.kernel_enforces(Machine({PROFILES: kernel, MODE: None}, BY_NAME | answers), NAME)
+    with not_compliant("AppArmor itself"):
+        steps.kernel_enforces(Machine({PROFILES: LOADED, MODE: "complain\n"}, BY_NAME), NAME)
 
 
 def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
     digest = hashlib.sha256(b"binary").hexdigest()
     loaded = f"{NAME}.3\n/policy/{NAME}.3/raw_sha256:{digest}\n"
-    steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "binary"}), NAME)
+    next_load = f"sh next-load /etc/apparmor.d {NAME}"
+    same = {FIND: loaded, COMPILE: "binary"}
+    for said in ("1\n", f"1\n{digest}  /var/cache/apparmor/1.0/{NAME}\n"):
+        steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
+    for said, named in (
+        ("/etc/apparmor/parser.conf: skip-kernel-load\n1\n", "skip-kernel-load"),
+        ("0\ndisabled\n", f"disable/{NAME}"),
+        ("1\ncomplain\n", f"force-complain/{NAME}"),
+        ("2\n", "2 files"),
+        (f"1\n{'0' * 64}  /var/cache/apparmor/1.0/{NAME}\n", f"rm /var/cache/apparmor/1.0/{NAME}"),
+    ):
+        with not_compliant("the next load", named):
+            steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
     with not_compliant(FILE):
         steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "newer"}), NAME)
     with naming(FactError, NAME):

@@ -38,14 +38,13 @@ def judge(
     ran: CommandResult = RAN,
     notes: ProcessNotes = NOTES,
     doubt: str = "",
-    kernel_unreadable: str = "",
 ) -> str:
     def close() -> list[audit_records.Denial]:
         if doubt:
             raise audit_window.Unwatched(doubt, denials)
         return list(denials)
 
-    window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable=kernel_unreadable)
+    window: Any = SimpleNamespace(close=close)
     process_watch: Any = SimpleNamespace(notes=lambda: notes)
     given = (window, 950, DockerRun("gate-1", ran), process_watch)
     (line,) = lines_of(steps.nothing_was_denied, *given)
@@ -53,7 +52,7 @@ def judge(
 
 
 def test_nothing_was_denied_in_a_quiet_window_is_green() -> None:
-    assert judge() == "auditd: canary seen, none lost, no denial"
+    assert judge() == "canary seen, none lost, no denial"
 
 
 def test_nothing_was_denied_where_the_container_was_names_the_smallest_rule() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from docker_lxc_gate.errors import FactError, TransportError
-from docker_lxc_gate.facts import dockerd
+from docker_lxc_gate.facts import dockerd, next_boot
 from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
@@ -67,13 +67,20 @@ def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning:
     assert meaning in steps.cause(said)
 
 
-def test_docker_runs_but_not_after_a_boot_is_red() -> None:
-    steps.docker_runs(Host(running=("docker",), answers={ENABLED: "enabled\n"}), set())
+def test_docker_runs_but_not_after_a_boot_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    obstacles = {"": ""}
+    monkeypatch.setattr(next_boot, "obstacle", lambda *_: obstacles[""])
+    steps.docker_runs(Machine(), Host(running=("docker",), answers={ENABLED: "enabled\n"}), set())
     with not_compliant(steps.NO_DOCKER):
-        steps.docker_runs(Host(answers={ENABLED: "enabled\n"}), set())
+        steps.docker_runs(Machine(), Host(answers={ENABLED: "enabled\n"}), set())
     for answer in ("disabled\n", "enabled-runtime\n", ""):
         with not_compliant("boot"):
-            steps.docker_runs(Host(running=("docker",), answers={ENABLED: answer}), set())
+            host = Host(running=("docker",), answers={ENABLED: answer})
+            steps.docker_runs(Machine(), host, set())
+    obstacles[""] = "the default target is rescue.target"
+    with not_compliant("next boot", "rescue.target"):
+        host = Host(running=("docker",), answers={ENABLED: "enabled\n"})
+        steps.docker_runs(Machine(), host, set())
 
 
 @pytest.mark.parametrize(
@@ -91,11 +98,11 @@ def test_docker_runs_where_it_is_down_names_the_cause(state: str, log: str, why:
     }
     down = Host(programs=("dockerd",), answers=answers)
     with not_compliant(why) as raised:
-        steps.docker_runs(down, set())
+        steps.docker_runs(Machine(), down, set())
     assert steps.NO_DOCKER not in str(raised.value)
 
 
-SHOW = "systemctl show docker -p ExecStart -p NeedDaemonReload"
+SHOW = "systemctl show docker -pExecStart -pNeedDaemonReload -pEnvironment -pEnvironmentFiles"
 UNIT = (
     "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS ; "
     "ignore_errors=no ; start_time=[n/a] ; pid=7 }\nNeedDaemonReload=no\n"

@@ -150,7 +150,7 @@ def test_log_has_room_by_the_need(free: int, enough: bool, monkeypatch: pytest.M
     room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
     monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
     node: Any = SimpleNamespace(machine="pve1")
-    window: Any = SimpleNamespace(source="auditd")
+    window: Any = SimpleNamespace(log="auditd")
     if enough:
         steps.log_has_room(node, window)
         return

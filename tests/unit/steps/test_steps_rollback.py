@@ -13,7 +13,6 @@ from docker_lxc_gate.machines.target import Target
 from remediation import desired, phoenix
 from remediation.engine.action import Drift
 from remediation.engine.errors import ChangedSince
-from remediation.rehearsal import StageResult
 from steps import rollback as steps
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, not_compliant
@@ -36,17 +35,12 @@ def existing(
     return steps.Existing(951, Machine({}, answers or {}), driver, held, [*running], {"a": "1"})
 
 
-def stage(name: str, *differences: str) -> StageResult:
-    return StageResult(name, 1.0, "", differences)
-
-
-def test_nothing_differed_without_a_comparison_is_undetermined() -> None:
-    steps.nothing_differed([stage("before"), stage("compare"), stage("apply again")])
+def test_nothing_differed_with_differences_is_not_compliant() -> None:
+    steps.nothing_differed((2, []))
     with not_compliant("a: 1 -> 2", "b: 1 -> absent"):
-        steps.nothing_differed([stage("compare", "a: 1 -> 2", "b: 1 -> absent")])
-    for stages in ([], [stage("before"), stage("apply")]):
-        with pytest.raises(FactError):
-            steps.nothing_differed(stages)
+        steps.nothing_differed((2, ["a: 1 -> 2", "b: 1 -> absent"]))
+    with pytest.raises(FactError):
+        steps.nothing_differed((0, []))
 
 
 SETUP, INSTALL, OWN, DESCRIBED = (

@@ -234,9 +234,9 @@ def test_list_program_says_what_the_step_reads(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("same")
     (tmp_path / "two").hardlink_to(tmp_path / "one")
     (tmp_path / "one").chmod(0o640)
-    text = program("steps", "list.pl").replace("/gate/", f"{tmp_path}/")
+    text = program("steps", "workload.pl").replace("/gate/", f"{tmp_path}/")
     done = subprocess.run(
-        ["perl", "-e", text],
+        ["perl", "-e", text, "list"],
         capture_output=True,
         text=True,
         check=True,

@@ -1,10 +1,7 @@
 """Feature files are collected as they are, and what they must not say is a usage error."""
 
-from pathlib import Path
-
 import pytest
 
-from docker_lxc_gate.verdict.lint import problems
 from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 from tests.unit.verdict.conftest import Toy
 
@@ -61,60 +58,6 @@ def test_results_carry_requirements_in_the_order_of_the_plan(toy: Toy) -> None:
 def test_catalogue_is_that_of_the_plan() -> None:
     assert len(CATALOGUE) == 5 + 4 + 3 + 3 + 3 + 5
     assert in_order({"VAL-1", "PRE-5", "NO-1"}) == ("PRE-5", "VAL-1")
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "named"),
-    [
-        ("@node @mutate\nFeature: X\n Scenario: Y\n  Then all is well", 1, "@mutate: "),
-        ("Feature: X\n @req:VAL-9\n Scenario: Y\n  Then all is well", 2, "@req:VAL-9: "),
-        ("@id:x\nFeature: X\n Scenario: Y\n  Then all is well", 1, "@id:x: "),
-        ("Feature: X\n @id:Two_words\n Scenario: Y\n  Then all is well", 2, "@id:Two_words: "),
-        ("Feature: X\n Rule: R\n  @wip\n  Scenario: Y\n   Then all is well", 3, "@wip: "),
-        (
-            'Feature: X\n Scenario Outline: Y\n  Then it is "<v>"\n @node\n Examples:\n |v|\n |1|',
-            4,
-            "@node: ",
-        ),
-        ('Feature: X\n Scenario Outline: Y\n  Then the value is "<v>"', 2, '"Y" has no examples'),
-        ("Feature: X\n Scenario: Y\n  Given a target\n  When a skip in a When", 2, '"Y" has no T'),
-        (
-            "Feature: X\n Scenario: Y\n  Then all is well\n Scenario: Y\n  Then all is well",
-            4,
-            '"Y"',
-        ),
-        ("Feature: X\n Scenario: Y\n  Then all is well\n  Perhaps", 4, "Perhaps"),
-        ("# nothing\n", 1, ""),
-    ],
-)
-def test_problems_of_a_wrong_feature_name_line_and_cause(
-    tmp_path: Path, text: str, line: int, named: str
-) -> None:
-    path = tmp_path / "x.feature"
-    path.write_text(text)
-    [problem] = problems(path)
-    assert problem.startswith(f"{path}:{line}: ")
-    assert named in problem
-
-
-def test_gate_with_a_bad_feature_is_a_usage_error(toy: Toy) -> None:
-    toy.apart = True
-    toy.feature("Then all is well", name="good")
-    toy.feature("Then all is well", name="bad", tags="@wip")
-    seen = toy.run()
-    assert seen.ret == 2
-    seen.stderr.fnmatch_lines(["ERROR: *features/bad.feature:2: @wip: the tags are *"])
-    seen.stderr.no_fnmatch_line("*Traceback*")
-    assert toy.run("features/good.feature").ret == 0
-
-
-def test_title_of_a_row_says_what_tells_it_apart(toy: Toy) -> None:
-    toy.text(
-        'Feature: X\n Scenario Outline: Row\n  Then the value is "<v>"\n'
-        " Examples:\n |v|\n |help|\n |hello|"
-    )
-    toy.run()
-    assert {each["name"] for each in toy.results()} == {"Row [help]", "Row [hello]"}
 
 
 def test_gate_leaves_other_tests_as_they_are(toy: Toy) -> None:

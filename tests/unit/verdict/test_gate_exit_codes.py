@@ -4,7 +4,6 @@ import fcntl
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -59,40 +58,6 @@ def test_gate_where_reports_are_another_programs_deletes_nothing(toy: Toy, place
     assert seen.ret == 3
     assert "it has the results of another program" in seen.errlines[0]
     assert result.exists()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's folder is worth an exchange")
-@pytest.mark.parametrize(
-    ("owner", "group", "mode", "refused"),
-    [
-        (65534, 0, 0o755, True),
-        (0, 0, 0o777, True),
-        (0, 65534, 0o775, True),
-        (0, 65534, 0o1777, False),
-        (0, 0, 0o775, False),
-    ],
-)
-def test_claim_of_roots_in_a_directory_in_which_others_may_exchange_it_is_refused(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: int,
-    group: int,
-    mode: int,
-    *,
-    refused: bool,
-) -> None:
-    reports = (above := tmp_path / "above") / "in it" / "reports"
-    reports.parent.mkdir(parents=True)
-    os.chown(above, owner, group)
-    above.chmod(mode)
-    monkeypatch.delenv("CI", raising=False)
-    said = naming(Unanswerable, reports, f"to {above}.", "--alluredir")
-    with said if refused else nullcontext(), claim(reports, alone=True) or nullcontext():
-        pass
-    assert reports.exists() is not refused
-    monkeypatch.setenv("CI", "true")
-    with claim(reports, alone=True) or nullcontext():
-        assert reports.exists()
 
 
 def test_claim_with_a_link_in_the_place_of_its_lock_is_refused(tmp_path: Path) -> None:

@@ -112,14 +112,6 @@ def test_record_where_an_ordinary_test_fails_says_so(toy: Toy) -> None:
     assert toy.verdict()["problems"] == ["a test that is no scenario failed"]
 
 
-def test_record_is_replaced_wherever_the_junit_file_goes(toy: Toy) -> None:
-    toy.compliant("a")
-    toy.run()
-    toy.feature("Then an assertion in a Then", name="b")
-    assert toy.run("--junit-xml", "out.xml").ret == 1
-    assert (toy.verdict()["code"], (toy.path / "out.xml").is_file()) == (1, True)
-
-
 def test_record_takes_the_place_of_a_link_and_not_of_what_it_leads_to(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run()

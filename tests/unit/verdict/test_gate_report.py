@@ -33,32 +33,31 @@ def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, st
     assert "echo given" not in then
     [said] = step(result, "all is well")["steps"]
     assert said["name"] == "the driver is fuse-overlayfs"
-    [before] = [each for one in toy.results("container") for each in one.get("befores", [])]
-    assert before["name"] == "machine"
+    befores = [each for one in toy.results("container") for each in one.get("befores", [])]
+    [before] = [each for each in befores if each["name"] == "machine"]
     assert "$ echo set-up" in toy.attached(before)[0]
     assert "$ echo clean-up" in toy.attached(result)[0]
 
 
-def test_results_show_steps_that_never_ran_or_broke(toy: Toy, step: Step) -> None:
+def test_results_show_a_step_that_was_skipped_or_broke(toy: Toy, step: Step) -> None:
     toy.feature("Given a skip in a Given", "When a skip in a When", "Then all is well", name="a")
     toy.feature("Given an assertion in a Given", "Then all is well", name="b")
     toy.run()
     skipped, broken = sorted(toy.results(), key=lambda result: str(result["name"]))
-    assert [each["status"] for each in skipped["steps"]] == ["skipped"] * 3
+    assert [each["status"] for each in skipped["steps"]] == ["skipped"]
     assert "skipped: no audit log here" in skipped["statusDetails"]["message"]
     assert step(broken, "assertion")["status"] == "broken"
 
 
-def test_results_of_two_targets_have_two_histories(toy: Toy) -> None:
+def test_results_of_two_targets_are_two_and_name_the_target(toy: Toy) -> None:
     toy.conftest("""
 from dataclasses import dataclass
 @dataclass
 class Target:
     host: str
     ctid: int
-    noise: object
     def __str__(self): return f"{self.host}/{self.ctid}"
-TARGETS = [Target("pve1", 950, object()), Target("pve1", 951, object())]
+TARGETS = [Target("pve1", 950), Target("pve1", 951)]
 def pytest_generate_tests(metafunc):
     ids = ["pve1-950", "pve1-951"]
     metafunc.parametrize("target", TARGETS, ids=ids, indirect=True, scope="session")
@@ -67,17 +66,10 @@ def target(request): return request.param
 """)
     toy.feature("Then all is well")
     toy.run()
-    before = {each["name"]: each["historyId"] for each in toy.results()}
-    assert set(before) == {"toy [pve1/950]", "toy [pve1/951]"}
-    assert len(set(before.values())) == 2
-    toy.conftest("\nTARGETS[0].noise = TARGETS[1].noise = 'other'\n")
-    toy.run()
-    assert {each["name"]: each["historyId"] for each in toy.results()} == before
-    shown = [
-        {one["name"]: one["value"] for one in each["parameters"] if one.get("mode") != "hidden"}
-        for each in toy.results()
-    ]
-    assert {"host": "pve1", "ctid": "951"} in shown
+    assert {each["name"] for each in toy.results()} == {"toy [pve1/950]", "toy [pve1/951]"}
+    assert len({each["historyId"] for each in toy.results()}) == 2
+    shown = [(one["name"], one["value"]) for each in toy.results() for one in each["parameters"]]
+    assert sorted(shown) == [("target", "pve1/950"), ("target", "pve1/951")]
     environment = (toy.path / "reports/allure-results/environment.properties").read_text()
     assert "\npve1/951=compliant\n" in environment
 
@@ -149,7 +141,7 @@ def _(machine):
     junit = toy.path / "elsewhere" / "junit.xml"
     junit.write_text("of another run")
     junit.chmod(0o644)
-    (toy.path / "kept" / "executor.json").write_text("of another run")
+    (toy.path / "kept" / "environment.properties").write_text("of another run")
     done = toy.run("--alluredir=kept", "--junit-xml=elsewhere/junit.xml")
     assert done.ret == 0
     files = [*(toy.path / "kept").iterdir(), junit]
@@ -167,27 +159,6 @@ def test_results_in_new_folders_are_closed_to_others(toy: Toy, given: str | None
     where = Path(os.path.expandvars(given)) if given else Path("reports/junit.xml")
     files = [toy.path / where, toy.path / "new/results", *(toy.path / "new/results").iterdir()]
     assert [path.name for path in files if path.stat().st_mode & 0o077] == []
-
-
-def test_junit_file_that_is_a_pipe_stays_one(toy: Toy) -> None:
-    toy.compliant("a")
-    pipe = toy.path / "pipe"
-    os.mkfifo(pipe, 0o644)
-    opened = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
-    assert toy.run("--junit-xml=pipe").ret == 0
-    assert b"testsuite" in os.read(opened, 1000)
-    os.close(opened)
-    assert pipe.stat().st_mode & 0o777 == 0o644
-
-
-def test_junit_file_that_is_a_link_is_written_where_it_leads_to(toy: Toy) -> None:
-    toy.compliant("a")
-    (toy.path / "real.xml").write_text("of another run")
-    (toy.path / "link.xml").symlink_to("real.xml")
-    assert toy.run("--junit-xml=link.xml").ret == 0
-    assert (toy.path / "link.xml").is_symlink()
-    assert "testsuite" in (toy.path / "real.xml").read_text()
-    assert (toy.path / "real.xml").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.verdict.requirements import CATALOGUE
 from tests.unit.verdict.conftest import Toy
 
 
@@ -254,45 +253,6 @@ def test_terminal_has_colours_only_where_asked_for(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
     assert "\x1b" not in toy.run().stdout.str()
     assert "\x1b[" in toy.run("--color=yes").stdout.str()
-
-
-_FAR = """
-@pytest.fixture(scope="session")
-def far():
-    raise errors.TransportError("cannot reach root@pve1: " + "nobody-answers/there " * 9 + "end")
-
-@given("what is far")
-def _(far): raise NotImplementedError
-"""
-
-
-@pytest.mark.laws
-@pytest.mark.parametrize("alone", [True, False])
-def test_terminal_breaks_a_shared_cause_between_words(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch, alone: bool
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    toy.conftest(_FAR)
-    if not alone:
-        toy.feature("Then all is well", name="a")
-    toy.feature("Given what is far", "Then all is well", name="b")
-    said = toy.run().outlines
-    assert max(map(len, said)) <= 80
-    words = " ".join(said).split()
-    assert words.count("nobody-answers/there") == 9
-
-
-@pytest.mark.laws
-@pytest.mark.parametrize("columns", [80, 120])
-def test_terminal_lines_fit_the_columns(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
-    toy.feature("Then all is well", tags="@req:" + " @req:".join(CATALOGUE), name="other")
-    lines = toy.run("-k", "long").stdout.lines
-    assert "  1 (PRE-1, PRE-2," in "\n".join(lines)
-    assert max(map(len, lines)) <= columns
 
 
 def test_what_a_scenario_left_is_let_go_before_the_next_one_begins(toy: Toy) -> None:

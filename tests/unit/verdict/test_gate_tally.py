@@ -1,16 +1,12 @@
 """What a run ends with: nothing that is missing, broken or interrupted may end in 0."""
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from docker_lxc_gate.verdict.outputs.terminal import _of_the_included
 from docker_lxc_gate.verdict.record import Outcome, Verdict
 from docker_lxc_gate.verdict.tally import OutcomeTally
-
-NOW = datetime.now(UTC)
 
 
 def report(nodeid: str, code: int = 0, when: str = "teardown", duration: float = 1.0) -> Any:
@@ -71,31 +67,6 @@ def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
     assert (outcome.verdict, outcome.code, outcome.cause) == (Verdict.UNDETERMINED, 1, "c")
     assert outcome.seconds == 6.0
     assert outcome.began <= outcome.ended
-
-
-@pytest.mark.parametrize(
-    ("codes", "words"),
-    [
-        ({}, "Docker works here, confined: --plan plain is compliant"),
-        ({"VAL-5": 3}, "Docker works here, confined: --plan plain is compliant, except that"),
-        ({"VAL-3": None}, "Only what this plan alone asks is red: --plan plain is compliant, as"),
-        *(({clause: code}, "") for clause in ("VAL-2", "VAL-3") for code in (1, 3, 6)),
-        ({"VAL-5": 1}, ""),
-    ],
-)
-def test_verdict_red_by_its_own_plan_says_so(codes: dict[str, int | None], words: str) -> None:
-    clauses = ("STEP-2.2", "VAL-2", "VAL-3", "VAL-4", "VAL-5")
-    own = Outcome("own", "own", requirements=("STEP-1.2",), code=1, ended=NOW)
-    both = [
-        Outcome(each, each, requirements=(each,), code=code, included="plain", ended=NOW)
-        for each in clauses
-        if (code := codes.get(each, 0)) is not None
-    ]
-    said = _of_the_included([own, *both], whole=True)
-    assert said.startswith(words) if words else not said
-    assert _of_the_included([own], whole=True) == ""
-    assert not _of_the_included([own, *both, Outcome("late", "late")], whole=True)
-    assert "Docker works" not in _of_the_included([own, *both], whole=False)
 
 
 def test_tally_says_why_a_scenario_has_no_result() -> None:

@@ -1,17 +1,45 @@
-"""Finds the command and runs it; see the package's docstring for why imports come late."""
+"""Reads the command line, and runs the command."""
 
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from . import options, quick
+from . import commands, lifecycle
 from .errors import PctError
+from .host import Host
 
-USAGE = "USAGE: pct <COMMAND> [ARGS] [OPTIONS]\n\n\n\n\n\n"
+
+@dataclass(frozen=True)
+class Command:
+    """What runs, how many arguments it takes (None: any number), and its options."""
+
+    run: Callable[[Host, list[str], Mapping[str, str]], int]
+    arguments: int | None
+    options: tuple[str, ...] = ()
 
 
-def main(argv: list[str], node: quick.Host | None = None) -> int:
+_CREATE = ("description", "features", "hostname", "memory", "net0", "rootfs", "unprivileged")
+_COMMANDS = {
+    "config": Command(commands.config, 1, ("current",)),
+    "create": Command(commands.create, 2, _CREATE),
+    "destroy": Command(commands.destroy, 1),
+    "exec": Command(commands.execute, None, ("keep-env",)),
+    "list": Command(commands.list_all, 0),
+    "push": Command(commands.push, 3, ("perms",)),
+    "set": Command(commands.set_options, 1, ("delete", "features", "memory")),
+    "shutdown": Command(lifecycle.shutdown, 1, ("timeout", "forceStop")),
+    "start": Command(lifecycle.start, 1),
+    "status": Command(commands.status, 1),
+    "stop": Command(lifecycle.stop, 1),
+}
+#: Options without a value.
+_FLAGS = frozenset({"current"})
+
+
+def main(argv: list[str], node: Host | None = None) -> int:
     """Run one ``pct`` command line and return its exit code."""
     try:
-        return run(argv[1:], node)
+        return _run(argv[1], argv[2:], node or Host())
     except PctError as error:
         sys.stdout.flush()
         sys.stderr.write(str(error))
@@ -22,19 +50,29 @@ def main(argv: list[str], node: quick.Host | None = None) -> int:
         return 255
 
 
-def run(words: list[str], node: quick.Host | None) -> int:
-    """The same, with errors raised."""
-    if not words:
-        raise PctError(f"ERROR: no command specified\n{USAGE}")
-    command, *rest = words
-    if command not in options.COMMANDS:
-        raise PctError(f"ERROR: unknown command 'pct {command}'\n{USAGE}")
-    if command == "exec":
-        return quick.execute(rest, node or quick.Host())
-    if command == "status":
-        return quick.status(rest, node or quick.Host())
-    from .commands import table  # noqa: PLC0415 - the two above must not pay for these
-    from .containers import LxcHost  # noqa: PLC0415
+def _run(name: str, words: list[str], node: Host) -> int:
+    if name not in _COMMANDS:
+        raise PctError(f"ERROR: unknown command 'pct {name}'\n")
+    command = _COMMANDS[name]
+    positional, chosen = _split(words, command.options)
+    if command.arguments not in {None, len(positional)}:
+        raise PctError(f"400 pct {name} takes {command.arguments} arguments\n", 2)
+    return command.run(node, positional, chosen)
 
-    positional, chosen = options.parse(command, rest)
-    return table.BY_NAME[command](node or LxcHost(), positional, chosen)
+
+def _split(words: list[str], known: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments and the options, which stand anywhere before ``--``, as in Perl."""
+    positional: list[str] = []
+    chosen: dict[str, str] = {}
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            positional += left
+        elif not word.startswith("-"):
+            positional.append(word)
+        else:
+            name, equals, value = word.lstrip("-").partition("=")
+            if name not in known:
+                raise PctError(f"Unknown option: {name}\n400 unable to parse option\n", 2)
+            chosen[name] = "1" if name in _FLAGS else value if equals else next(left, "")
+    return positional, chosen

@@ -1,4 +1,8 @@
-"""``/etc/pve/lxc/<ctid>.conf``: parsed, changed and written as Proxmox does. Pure."""
+"""``/etc/pve/lxc/<ctid>.conf``: parsed, changed and written as Proxmox does. Pure.
+
+A reader that skips or repairs what Proxmox would not is of no use to a gate: a line after a
+snapshot's header and a key of LXC that Proxmox does not know each mean exactly one thing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,47 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from . import lines
-
+PENDING = "pve:pending"
 #: Proxmox keeps these lines together, as its key ``env``.
 ENVIRONMENT = "lxc.environment.runtime"
+
+_HEADER = re.compile(r"(?ai)\[(pve:pending|[a-z][a-z0-9_-]+)\]\s*")
+_RAW = re.compile(r"(?a)(lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(.*?)\s*")
+_PLAIN = re.compile(r"(?a)([a-z][a-z_]*[0-9]*):\s*(.+?)\s*")
+#: What Perl's ``\\s`` takes for a blank, in text that it has not decoded.
+_BLANKS = " \t\n\r\f\v"
+_KEYS = frozenset(
+    """
+    arch cmode console cores cpulimit cpuunits debug delete description entrypoint env features
+    hookscript hostname lock memory nameserver onboot ostype parent protection rootfs searchdomain
+    snapstate snaptime startup swap tags template timezone tty unprivileged
+    """.split()  # noqa: SIM905 - as below
+)
+_NUMBERED = frozenset({"dev", "mp", "net", "unused"})
+_BOOLEANS = frozenset({"console", "debug", "onboot", "protection", "template", "unprivileged"})
+_INTEGERS = frozenset({"cores", "cpuunits", "memory", "snaptime", "swap", "tty"})
+_TRUTHS = {
+    **dict.fromkeys(("1", "on", "yes", "true"), "1"),
+    **dict.fromkeys(("0", "off", "no", "false"), "0"),
+}
+_RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.")
+_RAW_KEYS = frozenset(
+    "lxc." + name
+    for name in """
+    apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
+    selinux.context include arch uts.name signal.halt signal.reboot signal.stop init.cmd pty.max
+    init.cwd init.gid init.groups init.uid console.logfile console.path tty.max devtty.dir
+    hook.autodev autodev kmsg mount.fstab mount.entry mount.auto rootfs.mount cap.drop cap.keep
+    seccomp.profile seccomp.notify.proxy
+    seccomp.notify.cookie idmap hook.pre-start hook.pre-mount hook.mount hook.start hook.stop
+    hook.post-stop hook.clone hook.destroy hook.version log.level log.file start.auto start.delay
+    start.order group environment environment.runtime environment.hooks sysctl.fs.mqueue
+    sysctl.kernel.msgmax sysctl.kernel.msgmnb sysctl.kernel.msgmni sysctl.kernel.sem
+    sysctl.kernel.shmall sysctl.kernel.shmmax sysctl.kernel.shmmni sysctl.kernel.shm_rmid_forced
+    """.split()  # noqa: SIM905 - sixty quoted words are harder to read
+)
+#: Of the names from before LXC 3 the one that is used on the lab: LXC refuses it at the start.
+_FORMER = {"lxc.aa_profile": "lxc.apparmor.profile"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +70,9 @@ class Section:
         merged = {**self.keys, **changes}
         return replace(self, keys={k: v for k, v in merged.items() if v is not None})
 
-    def with_option(self, name: str, value: str | None) -> Section:
-        """A copy with one option set or removed; the description is one, too."""
-        if name == "description":
-            text = (value or "").rstrip("\n")
-            return replace(self, description=text and f"{text}\n")
-        return self.with_keys(**{name: value})
+    def with_description(self, text: str) -> Section:
+        """A copy with this description."""
+        return replace(self, description=text and text.rstrip("\n") + "\n")
 
     def printed(self) -> str:
         """As ``pct config`` prints it: options sorted, the description encoded."""
@@ -67,13 +105,9 @@ class Config:
 
     def wanted(self) -> Section:
         """The section as it will be once everything pending is applied."""
-        section = self.current
-        for name in filter(None, self.pending.get("delete").split(",")):
-            section = section.with_option(name, None)
-        for name in self.pending.keys:
-            if name != "delete":
-                section = section.with_option(name, self.pending.get(name))
-        return section
+        gone = dict.fromkeys(filter(None, self.pending.get("delete").split(",")))
+        new = {name: value for name, value in self.pending.keys.items() if name != "delete"}
+        return self.current.with_keys(**gone | new)
 
     def applied(self) -> Config:
         """A copy with everything pending applied."""
@@ -93,26 +127,73 @@ def decode(text: str) -> str:
     return decoded.decode("utf-8", "replace")
 
 
+def truth(word: str) -> str:
+    """``1`` or ``0`` for a word that Proxmox takes for a boolean, else an empty string."""
+    return _TRUTHS.get(word.lower(), "")
+
+
 def parse(ctid: str, text: str) -> tuple[Config, str]:
     """The configuration, and the warnings Proxmox prints while it reads it."""
-    name, sections = "", {"": Section()}
+    name, sections, complaints = "", {"": Section()}, ""
     for line in text.split("\n"):
-        kind, key, value, _complaint = lines.read(line, name)
         section = sections[name]
-        if kind == lines.SECTION:
-            name, section = key, Section()
-        elif kind == lines.TEXT:
-            section = replace(section, description=section.description + decode(value))
-        elif kind == lines.RAW and key == ENVIRONMENT:
-            section = section.with_keys(env="\0".join([*filter(None, [section.get("env")]), value]))
-        elif kind == lines.RAW:
-            section = replace(section, raw=(*section.raw, (key, value)))
-        elif kind == lines.KEY:
-            section = section.with_keys(**{key: value})
-        sections[name] = section
+        if line.startswith("#"):
+            sections[name] = replace(
+                section, description=f"{section.description}{decode(line[1:])}\n"
+            )
+        elif header := _HEADER.fullmatch(line):
+            name = PENDING if header[1].lower() == PENDING else header[1]
+            sections[name] = Section()
+        elif line.strip(_BLANKS):
+            option = _RAW.fullmatch(line) or _PLAIN.fullmatch(line)
+            key, value = option.groups() if option else ("", "")
+            complaint = _dropped(key, line, name)
+            if not complaint:
+                sections[name] = _with_line(section, key, value)
+                complaint = _doubted(key)
+            complaints += f"vm {ctid} - {complaint.rstrip()}\n" if complaint else ""
     current = sections.pop("").with_keys(snapstate=None)
-    pending = sections.pop(lines.PENDING, Section())
-    return Config(current, pending, sections), lines.warnings(ctid, text)
+    pending = sections.pop(PENDING, Section())
+    return Config(current, pending, sections), complaints
+
+
+def _dropped(key: str, line: str, section: str) -> str:
+    """Proxmox's words about a line that it drops; empty if it keeps it."""
+    if key == "lxc.rootfs.path":
+        return f"{key}: {key} is auto generated from rootfs"
+    if key == "delete" and section != PENDING:
+        return f"property 'delete' is only allowed in [{PENDING}]"
+    handed_on = key in _RAW_KEYS or key in _FORMER or key.startswith(_RAW_PREFIXES)
+    if not key or (key.startswith("lxc.") and not handed_on):
+        return f"unable to parse config: {line}"
+    return ""
+
+
+def _doubted(key: str) -> str:
+    """Proxmox's words about a line that it keeps all the same; empty if it has none."""
+    if key in _FORMER:
+        return f"{key} is deprecated and was renamed to {_FORMER[key]}"
+    if (
+        not key.startswith("lxc.")
+        and key not in _KEYS
+        and key.rstrip("0123456789") not in _NUMBERED
+    ):
+        return f"unable to parse value of '{key}' - unknown setting '{key}'"
+    return ""
+
+
+def _with_line(section: Section, key: str, value: str) -> Section:
+    if key == "description":
+        return replace(section, description=section.description + decode(value))
+    if key == ENVIRONMENT:
+        return section.with_keys(env="\0".join([*filter(None, [section.get("env")]), value]))
+    if key.startswith("lxc."):
+        return replace(section, raw=(*section.raw, (key, value)))
+    if key in _INTEGERS and value.isascii() and value.isdecimal():
+        value = str(int(value))
+    elif key in _BOOLEANS:
+        value = truth(value) or value
+    return section.with_keys(**{key: value})
 
 
 def serialise(config: Config) -> str:
@@ -122,7 +203,7 @@ def serialise(config: Config) -> str:
     left = {key: None for key in keys if key.startswith("unused") and keys[key] in used}
     text = config.current.with_keys(**left).written()
     if config.pending.keys or config.pending.raw or config.pending.description:
-        text += f"\n[{lines.PENDING}]\n{config.pending.written()}"
+        text += f"\n[{PENDING}]\n{config.pending.written()}"
     for name in sorted(config.snapshots):
         text += f"\n[{name}]\n{config.snapshots[name].written()}"
     return text

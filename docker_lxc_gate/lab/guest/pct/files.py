@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,17 +13,21 @@ from pathlib import Path
 from . import config as pve
 from .config import Config
 from .errors import PctError
-from .quick import Host
-
-LOCK_TIMEOUT = 10.0
+from .host import Host
 
 
 def load(node: Host, ctid: str, code: int = 2, *, quiet: bool = False) -> Config:
-    """A container's configuration; ``code`` is that of `Host.text`.
+    """A container's configuration.
 
+    The ``code`` of the PctError if there is none is 255 where Proxmox finds out inside a task.
     ``quiet`` shows no warnings: `pct set` drops the lines that do not parse without a word.
     """
-    config, warnings = pve.parse(ctid, node.text(ctid, code))
+    try:
+        text = config_path(node, ctid).read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        missing = f"Configuration file 'nodes/{node.name}/lxc/{ctid}.conf' does not exist\n"
+        raise PctError(missing, code) from None
+    config, warnings = pve.parse(ctid, text)
     sys.stderr.write("" if quiet else warnings)
     return config
 
@@ -102,34 +105,17 @@ def _replace(path: Path, text: str, mode: int, rootfs: Path | None = None) -> No
             os.fchmod(number, mode)
             if rootfs:
                 _give(temporary, rootfs)
-            file.flush()
-            os.fsync(number)
         temporary.replace(path)
     except OSError:  # on a full disk, for example: Proxmox leaves none behind (file_set_contents)
         temporary.unlink()
         raise
-    directory = os.open(path.parent, os.O_DIRECTORY)
-    os.fsync(directory)
-    os.close(directory)
 
 
 @contextmanager
 def locked(node: Host, ctid: str) -> Iterator[None]:
-    """Hold the container's lock file while it is changed; PctError if another has it for 10 s."""
+    """Hold the container's lock file while it is changed."""
     path = Path(f"{node.root}/run/lock/lxc/pct-{ctid}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        deadline = time.monotonic() + LOCK_TIMEOUT
-        while not _taken(file.fileno()):
-            if time.monotonic() > deadline:
-                raise PctError(f"can't lock file '{path}' - got timeout\n")
-            time.sleep(0.1)
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _taken(number: int) -> bool:
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

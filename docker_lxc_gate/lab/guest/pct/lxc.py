@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import re
 
-from . import formats
-from .config import Section, properties
+from .config import Section, properties, truth
 from .errors import PctError
 
 INCLUDES = "/usr/share/lxc/config"
 ID_BASE, ID_COUNT = 100000, 65536
 MIB = 1024 * 1024
+#: The features, and the one of them that is no boolean.
+_FEATURES = frozenset({"force_rw_sys", "fuse", "keyctl", "mknod", "mount", "nesting"})
+_MOUNT = "mount"
+_UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
+#: What the lab's containers do not have.
 _UNSUPPORTED_KEYS = re.compile(
     r"(mp|dev)[0-9]+|hookscript|cores|cpulimit|cpuunits|entrypoint|env|cmode|console|searchdomain"
     r"|timezone"
@@ -32,10 +36,13 @@ def seccomp(section: Section, common: str) -> str:
 
 
 def features(section: Section) -> dict[str, str]:
-    """The features, booleans as ``1`` and ``0``; PctError if Proxmox cannot parse them."""
-    found, said = formats.features(section.get("features"))
-    if said:
-        raise PctError(said)
+    """The features, booleans as ``1`` and ``0``; PctError if Proxmox does not know one."""
+    found = {}
+    for part in filter(None, section.get("features").split(",")):
+        key, _, value = part.partition("=")
+        found[key] = value if key == _MOUNT else truth(value)
+    if wrong := sorted(found.keys() - _FEATURES):
+        raise PctError("format error\n" + "".join(f"{key}: {_UNKNOWN}\n" for key in wrong))
     return found
 
 
@@ -74,7 +81,12 @@ def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
         *section.raw,
     ]
     text = "".join(f"{key} = {value}\n" for key, value in pairs)
-    return text, overridden(section)
+    off = [name for name in ("fuse", "nesting", "mount") if wanted.get(name, "0") != "0"]
+    if not (off and _explicit(section)):
+        return text, ""
+    names = ", ".join(f"features:{name}" for name in off)
+    said = "explicitly configured lxc.apparmor.profile overrides the following settings: "
+    return text, f"{said}{names}\n"
 
 
 def require_supported(section: Section) -> None:
@@ -151,15 +163,6 @@ def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
         }
         lines += [(f"lxc.net.{index}.{name}", value) for name, value in values.items()]
     return lines
-
-
-def overridden(section: Section) -> str:
-    """Proxmox's warning about what an explicit profile switches off; none: nothing is."""
-    wanted, _said = formats.features(section.get("features"))
-    used = [name for name in ("fuse", "nesting", "mount") if wanted.get(name, "0") != "0"]
-    names = ", ".join(f"features:{name}" for name in used)
-    said = "explicitly configured lxc.apparmor.profile overrides the following settings: "
-    return f"{said}{names}\n" if names and _explicit(section) else ""
 
 
 def failure_lines(stderr: str) -> str:

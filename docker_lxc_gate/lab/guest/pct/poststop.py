@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sys
 
-from .commands.lifecycle import generate
-from .containers import LxcHost
 from .errors import PctError
 from .files import config_path, load, store
+from .host import Host
+from .lifecycle import generate
 
 
-def main(argv: list[str], node: LxcHost | None = None) -> int:
+def main(argv: list[str], node: Host | None = None) -> int:
     """Apply what is pending, write the container's file and LXC's configuration anew.
 
     LXC runs this as its hooks: ``argv[1]`` is the container. No lock is taken: ``pct`` holds it
     while it waits for this. The container's file is written even if a value cannot be parsed.
     """
-    node, ctid = node or LxcHost(), argv[1]
+    node, ctid = node or Host(), argv[1]
     try:
         if config_path(node, ctid).exists():
             config = load(node, ctid, quiet=True).applied()

@@ -1,7 +1,7 @@
 
 set -e
 run="docker run --pull never --mount source=kept,target=/kept"
-docker run --pull never --network none --name changer "$1" perl -e "$3"
+docker run --pull never --network none --name changer "$1" perl -e "$3" change
 docker commit changer "$2"
 docker rm changer
 docker network create theirs

@@ -11,5 +11,5 @@ for name in $(docker images -q --no-trunc | sort -u); do
     docker history --no-trunc --format '{{.ID}} {{.Size}} {{.CreatedBy}}' $name
 done
 docker save "$1" | tar -xf - --to-command='echo "$TAR_FILENAME $(sha256sum)"' | sort
-docker exec running perl -e "$2"
+docker exec running perl -e "$2" list
 find /var/lib/docker/volumes/kept -printf '%P %s %t\n' | sort

@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import struct
@@ -57,7 +56,7 @@ class Held(Local):
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         assert argv[3].count(self.change[0]) == 1 or self.change == ("", "")
-        self.file = Path(argv[4])
+        self.file = Path(argv[5])
         if self.full:
             self.file.symlink_to("/dev/full")
         self.held = super().hold([*argv[:3], argv[3].replace(*self.change), *argv[4:]], word)
@@ -74,9 +73,9 @@ def held() -> Held:
     return Held()
 
 
-def _records(held: Held, log: str = "/nosuch") -> audit_sources.Records:
+def _records(held: Held) -> audit_sources.Records:
     try:
-        return audit_sources.Records(held, log)
+        return audit_sources.Records(held)
     except FactError as error:
         _skip(str(error))
         raise
@@ -183,31 +182,14 @@ def _ended(records: audit_sources.Records, held: Held) -> None:
     records.close()
 
 
-def test_records_note_a_log_that_shrinks_and_none_that_is_replaced(tmp_path: Path) -> None:
-    log = tmp_path / "audit.log"
-    log.write_text("x" * 100)
-    records = _records(Held(), str(log))
-    log.rename(tmp_path / "audit.log.1")
-    log.write_text("x" * 50)
-    time.sleep(0.8)
-    assert "shrank" not in records.text()
-    log.write_text("x" * 10)
-    _await(records, f"{audit_sources.REMARK}shrank 50 ")  # to 0, or to the 10 bytes after that
-    records.close()
-
-
-def test_state_of_this_machine_has_the_numbers_of_the_kernel(tmp_path: Path) -> None:
-    log = tmp_path / "audit.log"
-    log.write_text("four")
+def test_state_of_this_machine_has_the_numbers_of_the_kernel() -> None:
     try:
-        told = audit_sources.state(Local(), str(log))
+        told = audit_sources.state(Local())
     except FactError as error:
         _skip(str(error))
         raise
     assert told.lost == _status()[6], "the seventh number of struct audit_status"
     assert told.reader == _status()[3], "the fourth"
-    assert (told.inode, told.size) == (str(log.stat().st_ino), 4)
-    assert audit_sources.state(Local(), "/nosuch").inode == ""
 
 
 #: Lets the program's socket answer with files, one after the other.
@@ -233,9 +215,9 @@ class _Kernel(Local):
         self.answers = " ".join(map(str, answers))
 
     def execute(self, command: Command) -> CommandResult:
-        *ask, program = command.argv
-        answers = ("env", f"ANSWERS={self.answers}")
-        return super().execute(replace(command, argv=(*answers, *ask, _ANSWERS + program)))
+        perl, option, program, task = command.argv
+        argv = ("env", f"ANSWERS={self.answers}", perl, option, _ANSWERS + program, task)
+        return super().execute(replace(command, argv=argv))
 
 
 def _rule(place: int, *fields: tuple[int, int, int], words: bytes = b"") -> bytes:
@@ -259,7 +241,7 @@ def test_state_of_the_kernels_answers_words_rules_as_auditctl_does(tmp_path: Pat
     files = [tmp_path / f"{number}" for number in range(len(answers))]
     for file, answer in zip(files, answers, strict=True):
         file.write_bytes(answer)
-    told = audit_sources.state(_Kernel(*files), "/nosuch")
+    told = audit_sources.state(_Kernel(*files))
     assert (told.lost, told.reader) == (107, 104)
     assert told.rules == (
         "-a always,exclude -F msgtype=AVC -F uid=100000",
@@ -267,41 +249,14 @@ def test_state_of_the_kernels_answers_words_rules_as_auditctl_does(tmp_path: Pat
     )
 
 
-_AUDITCTL = """#!/bin/sh
-case $1 in
--s) printf 'enabled 1\\npid %s\\nlost 3\\nbacklog 0\\n' "$READER" ;;
--l) printf '%s\\n' '-w /etc/passwd -p wa' '-a always,exclude -F msgtype=AVC' '-a never,task' ;;
-esac
-"""
-
-
-def test_state_without_perl_is_by_auditctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sed", "cat", "stat", "sh"):
-        (tmp_path / name).symlink_to(shutil.which(name) or name)
-    auditctl = tmp_path / "auditctl"
-    auditctl.write_text(_AUDITCTL)
-    auditctl.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("READER", str(os.getpid()))
-    told = audit_sources.state(Local(), str(auditctl))
-    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    assert (told.lost, told.reader, told.started) == (3, os.getpid(), started)
-    assert told.name == Path("/proc/self/comm").read_text().strip()
-    assert told.rules == ("-a always,exclude -F msgtype=AVC",)
-    assert told.size == len(_AUDITCTL)
-    auditctl.unlink()
-    with naming(FactError, "localhost"):
-        audit_sources.state(Local(), "/nosuch")
-
-
 def _told(text: str) -> Answering:
     return Answering(lambda _: text.encode(), "pve1")
 
 
 def test_state_of_an_answer_has_its_fields() -> None:
-    text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T 1495 a b\nlog 11 5\n"
+    text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T a b\n"
     rules = ("-a always,exclude -F uid=1",)
-    expected = audit_sources.AuditState(4, 383, "a b", "T", "1495", "11", 5, rules)
+    expected = audit_sources.AuditState(4, 383, "a b", "T", rules)
     assert audit_sources.state(_told(text)) == expected
     assert expected.suspended
     assert audit_sources.state(_told("lost 4\n")) == audit_sources.AuditState(4)

@@ -29,14 +29,15 @@ SYSCALL = (
     "type=SYSCALL msg=audit(1000.5:%d): arch=c000003e syscall=257 success=no ppid=%d pid=7 "
     'comm="cat" exe="/usr/bin/cat" key="secret"'
 )
-#: What docker_lxc_gate/facts/audit/audit_sources.py asks, as a node with auditd answers it.
-AUDITD = "printf 'lost 0\\nreader 7\\nrule -F uid=1\\nprocess S 12 auditd\\nlog 5 100\\n'"
-ANOTHER = "printf 'lost 0\\nreader 7\\nprocess S 12 go-audit\\nlog 5 100\\n'"
+#: In place of audit.pl: what a node with auditd answers, with another program, and with none.
+AUDITD = 'print "lost 0\\nreader 7\\nrule -F uid=1\\nprocess S auditd\\n"'
+ANOTHER = 'print "lost 0\\nreader 7\\nprocess S go-audit\\n"'
+NOBODY = 'print "lost 0\\nreader 0\\n"'
 
 
 def script(state: str, folder: Path) -> CommandResult:
     """Run what the node runs, here, over a folder of our own."""
-    argv = ["sh", "-c", denial_log._READ, "denials", state, f"{folder}/audit.log", "", "", "99999"]
+    argv = ["sh", "-c", denial_log._READ, "denials", state, f"{folder}/audit.log", "", "99999"]
     return Local().run(argv)
 
 
@@ -90,7 +91,7 @@ def test_read_of_the_kernels_log_knows_the_parent_and_no_command_line(
     (tmp_path / "journalctl").write_text(f"#!/bin/sh\ncat {LAB_PRINTED}\n")
     (tmp_path / "journalctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    told = script("printf 'lost 0\\nreader 0\\n'", tmp_path)
+    told = script(NOBODY, tmp_path)
     found = denial_log._parsed(denial_log._parts_of(told.stdout), "")
     denied, _system_call, command_line = LAB_PRINTED.read_bytes().splitlines()
     assert found.lines == (denied,)
@@ -101,7 +102,7 @@ def test_read_of_the_kernels_log_knows_the_parent_and_no_command_line(
     assert "up to three of one denial" in found.note
 
 
-@pytest.mark.parametrize("state", ["printf 'lost 0\\nreader 0\\n'", ANOTHER, "exit 1"])
+@pytest.mark.parametrize("state", [NOBODY, ANOTHER, "exit 1"])
 def test_read_without_auditd_is_of_the_kernels_log(
     state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.errors import FactError, RemediationError, too_late
+from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local
 from remediation import desired
-from remediation.actions.storage_driver import StorageDriver, start_again
+from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
@@ -24,7 +24,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.death import Death, Died, comes_back_wherever_killed
 from tests.doubles.examples import examples
-from tests.doubles.flag import Flag, fail, journal
+from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Docker
 from tests.doubles.on_disk import disk, tmp_path
@@ -75,7 +75,7 @@ class World:
         below = {
             name: facts
             for name, facts in look(self.folder / "root").items()
-            if not name.startswith("taken-back-") and name != "image"
+            if not name.startswith("rolled-back-") and name != "image"
         }
         return look(self.folder / "here"), below, self.docker.driver, self.docker.socket
 
@@ -271,7 +271,7 @@ def test_apply_carries_images_and_containers_over(it: World, tmp_path: Path) -> 
     (tmp_path / "root" / OURS / "mount/diff/file").write_text("newer")
     roll_back(it.plan())
     assert it.look() == before
-    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    (aside,) = (tmp_path / "root").glob("rolled-back-*")
     assert (aside / OURS / "mount/diff/file").read_text() == "newer"
     assert (aside / "containers/2-web/config.v2.json").read_text() == f'{{"Driver":"{OURS}"}}'
 
@@ -285,17 +285,6 @@ def test_apply_whose_carrying_over_fails_is_rolled_back(it: World, tmp_path: Pat
     with naming(CommandFailed, "mount/merged is mounted"):
         apply(it.plan())
     assert it.look() == before
-
-
-def test_apply_tells_which_containers_do_not_run_again(it: World) -> None:
-    it.give()
-    told: list[str] = []
-    plan = it.plan()
-    (step,) = plan.steps
-    it.docker.refuses = b"no /dev/fuse"
-    apply(replace(plan, steps=[replace(step, action=replace(step.action, tell=told.append))]))
-    assert it.docker.driver == OURS
-    assert "no /dev/fuse" in told[0]
 
 
 def test_containers_of_a_docker_that_stays_on_its_driver_run_again(it: World) -> None:
@@ -339,25 +328,6 @@ def test_units_that_need_docker_are_those_that_systemd_stops_with_it(
     assert Local().ask(docker.NEEDING) == ("app.service", "last@1.service")
 
 
-def test_apply_does_not_wait_for_containers_that_start_slowly(
-    it: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    it.give()
-    told: list[str] = []
-    plan, answer = it.plan(), it.docker.answer
-    (step,) = plan.steps
-
-    def late(words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
-        if words[:2] == ["docker", "start"]:
-            raise too_late("double", words, 180)
-        return answer(words, stdin)
-
-    monkeypatch.setattr(it.docker, "answer", late)
-    apply(replace(plan, steps=[replace(step, action=replace(step.action, tell=told.append))]))
-    assert it.docker.driver == OURS
-    assert "did not end within 180 s" in told[0]
-
-
 @pytest.mark.parametrize(
     ("settings", "options", "carries"),
     [
@@ -388,7 +358,7 @@ def test_rollback_moves_the_new_drivers_layers_aside(it: World, tmp_path: Path) 
     (tmp_path / "root" / OURS / "layer").write_text("theirs")
     (tmp_path / "root/image" / OURS / "repositories.json").write_text("{}")
     roll_back(it.plan())
-    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    (aside,) = (tmp_path / "root").glob("rolled-back-*")
     assert (aside / OURS / "layer").read_text() == "theirs"
     assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
     assert it.docker.driver == "overlay2"
@@ -410,7 +380,7 @@ def test_rollback_with_a_docker_that_does_not_start_fails(it: World) -> None:
     it.docker.broken = "overlay2"
     with naming(RollbackFailed, "journalctl -u docker"):
         roll_back(it.plan())
-    assert it.plan().journal.unfinished()
+    assert it.plan().journal.interrupted()
     it.docker.broken = ""
     roll_back(it.plan())
     assert it.look() == before
@@ -445,14 +415,6 @@ TOLD = {
         b"{ argv[]=/usr/sbin/dockerd -H fd:// --data-root=/srv/docker ; pid=0 }\n",
         "--data-root /srv/docker",
     ),
-    "by its unit, in short": (
-        b"{ argv[]=/usr/sbin/dockerd -g /srv/docker ; pid=0 }\n",
-        "-g /srv/docker",
-    ),
-    "by Debian's options": (
-        b"# DOCKER_OPTS=\nDOCKER_OPTS='--data-root /srv/docker'\n",
-        "--data-root /srv/docker",
-    ),
     "by options alone": (b'DOCKER_OPTS="--graph=/srv/docker"\n', "--graph /srv/docker"),
     "for other users": (
         b"{ argv[]=/usr/bin/dockerd --userns-remap=default ; pid=0 }\n",
@@ -461,10 +423,8 @@ TOLD = {
 }
 #: None of these is.
 UNTOLD = {
-    "a comment": b"#DOCKER_OPTS=--data-root=/srv/docker\n",
     "another option": b"{ argv[]=/usr/sbin/dockerd --group docker --log-level=-g ; pid=0 }\n",
     "the place of its settings": b"{ argv[]=/usr/sbin/dockerd --data-root=%s/ ; pid=0 }\n",
-    "no users": b"{ argv[]=/usr/sbin/dockerd --userns-remap= ; pid=0 }\n",
 }
 
 
@@ -505,13 +465,6 @@ def test_options_script_prints_the_unit_and_the_options_that_it_reads(tmp_path: 
     assert said("") == "\n"
 
 
-def test_apply_to_a_stopped_docker_with_userns_remap_is_refused(tmp_path: Path) -> None:
-    settings = Laid(content=b'{"userns-remap": "default"}')
-    it = world(str(tmp_path), settings, frozenset(), running=False)
-    with naming(FactError, "userns-remap default"):
-        apply(it.plan())
-
-
 def test_rollback_through_a_linked_data_root_moves_the_layers_aside(tmp_path: Path) -> None:
     it = world(str(tmp_path), layers=frozenset({"vfs"}), running=False)
     (tmp_path / "root").rename(tmp_path / "elsewhere")
@@ -520,7 +473,7 @@ def test_rollback_through_a_linked_data_root_moves_the_layers_aside(tmp_path: Pa
     assert (tmp_path / "elsewhere" / OURS).is_dir()
     roll_back(it.plan())
     there = sorted(each.name for each in (tmp_path / "elsewhere").iterdir())
-    assert [name for name in there if not name.startswith("taken-back-")] == ["image", "vfs"]
+    assert [name for name in there if not name.startswith("rolled-back-")] == ["image", "vfs"]
     assert [each.name for each in (tmp_path / "elsewhere/image").iterdir()] == ["vfs"]
 
 
@@ -532,7 +485,7 @@ def test_rollback_moves_images_without_layers_aside(tmp_path: Path) -> None:
     (tmp_path / "root" / OURS).rmdir()
     roll_back(it.plan())
     assert it.look() == before
-    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    (aside,) = (tmp_path / "root").glob("rolled-back-*")
     assert (aside / "image" / OURS).is_dir()
 
 
@@ -564,23 +517,6 @@ def test_rollback_starts_the_containers_that_were_running(it: World) -> None:
     assert it.docker.started == ["1-database", "2-web"]  # one may need the network of an older
 
 
-def test_second_apply_that_fails_is_rolled_back_to_what_it_found(it: World, tmp_path: Path) -> None:
-    """Not what the first one found: somebody was there in between."""
-    it.docker.containers = it.docker.stored = {"1-former"}
-    apply(it.plan())
-    (tmp_path / "here/daemon.json").unlink()
-    for each in (tmp_path / "root", tmp_path / "root/image"):
-        (each / OURS).rmdir()
-    it.docker.driver = ""
-    it.docker.start()
-    it.docker.containers, it.docker.stored = {"2-new"}, {"1-former", "2-new"}
-    second = it.plan()
-    fails = Step(Flag("fails", on_apply=fail), second.steps[0].on)
-    with naming(RemediationError, "no"):
-        apply(replace(second, steps=[*second.steps, fails]))
-    assert it.docker.containers == {"2-new"}
-
-
 def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
     """What ran before the plan would be recorded as nothing, and stopped by a rollback."""
     it = world(str(tmp_path), running=False)
@@ -589,16 +525,6 @@ def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
         apply(it.plan())
     it.docker.boots = False
     apply(it.plan())
-
-
-def test_rollback_after_docker_was_removed_has_no_containers_to_start(it: World) -> None:
-    it.docker.driver, it.docker.installed = "", False
-    told: list[str] = []
-    start_again(it.docker, ["1-database"], told.append)
-    assert told == []
-    it.docker.installed = True
-    start_again(it.docker, ["1-database"], told.append)
-    assert "journalctl -u docker" in told[0]
 
 
 def test_rollback_whose_containers_do_not_start_says_so_and_ends(it: World) -> None:
@@ -666,14 +592,6 @@ def test_rollback_with_a_dockerd_without_a_unit_is_exact(tmp_path: Path) -> None
     assert it.look() == before
 
 
-def test_rollback_of_a_stopped_docker_with_a_unit_that_needs_its_socket_ends(it: World) -> None:
-    it.docker.driver, it.docker.socket = "", True
-    it.docker.needing = {"app.service"}
-    apply(it.plan())
-    roll_back(it.plan())
-    assert (it.docker.driver, it.docker.socket, it.docker.needing) == ("", True, {"app.service"})
-
-
 def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
     it = world(str(tmp_path), running=False, installed=False, layers=frozenset())
     apply(it.plan())
@@ -682,12 +600,4 @@ def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
     with naming(RollbackFailed, "/usr/bin/dockerd"):
         roll_back(it.plan())
     assert it.docker.driver == OURS
-    assert not list((tmp_path / "root").glob("taken-back-*"))
-
-
-def test_rollback_keeps_a_later_change_of_the_units_enablement(it: World) -> None:
-    apply(it.plan())
-    it.docker.boot = "disabled"
-    roll_back(it.plan())
-    assert it.docker.boot == "disabled"
-    assert it.plan().journal.entries() == []
+    assert not list((tmp_path / "root").glob("rolled-back-*"))

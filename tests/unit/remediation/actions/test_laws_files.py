@@ -128,7 +128,7 @@ def test_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
 
 def test_rollback_of_a_directory_with_a_foreign_file_is_refused(tmp_path: Path) -> None:
     action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
-    action.apply(ON)
+    action.apply(ON, action.capture(ON))
     (tmp_path / "d/theirs").write_text("theirs")
     with naming(RemediationError, tmp_path / "d"):
         action.rollback(ON, before=False)

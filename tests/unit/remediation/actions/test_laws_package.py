@@ -16,7 +16,7 @@ from docker_lxc_gate.machines.transport import Local
 from remediation.actions import package
 from remediation.actions.package import Package
 from remediation.engine.action import Step
-from remediation.engine.apply import Seen, apply, apply_side_effects
+from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
@@ -150,7 +150,7 @@ def test_rollback_of_a_half_unpacked_package_purges_it(tmp_path: Path, status: s
 def test_rollback_of_a_package_that_cannot_be_reinstalled_names_the_way_out(without: str) -> None:
     apt = Apt(NEEDS, {})
     before = ACTION.capture(apt)
-    ACTION.apply(apt)
+    ACTION.apply(apt, ACTION.capture(apt))
     apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
     setattr(apt, without, False)
     with naming(CommandFailed, "fuse3", "apt-get update"):
@@ -169,7 +169,7 @@ def test_rollback_of_a_package_that_apt_left_half_unpacked_quotes_apt() -> None:
 
     apt = Says(NEEDS, {})
     before = ACTION.capture(apt)
-    ACTION.apply(apt)
+    ACTION.apply(apt, ACTION.capture(apt))
     apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
     with naming(RemediationError, "Reinstallation of fuse3 is"):
         ACTION.rollback(apt, before)
@@ -194,19 +194,10 @@ def test_rollback_after_a_dpkg_cut_off_at_a_trigger_ends_it(tmp_path: Path) -> N
     assert known(apt) == {}
 
 
-@pytest.mark.parametrize(
-    ("status", "way_out"),
-    [
-        ("iF", "dpkg --configure -a"),
-        ("iHR", "apt-get install --reinstall fuse-overlayfs"),
-        ("pH", "apt-get purge fuse-overlayfs"),
-        ("rH", "apt-get remove fuse-overlayfs"),
-        ("iH", "apt-get remove fuse-overlayfs"),
-    ],
-)
-def test_capture_of_a_half_installed_package_names_the_way_out(status: str, way_out: str) -> None:
+@pytest.mark.parametrize("status", ["iF", "iHR", "pH"])
+def test_capture_of_a_half_installed_package_names_the_way_out(status: str) -> None:
     apt = Apt(NEEDS, {"fuse-overlayfs": status, "fuse3": "ii", "libfuse3-4": "ii"})
-    with naming(FactError, "fuse-overlayfs", way_out):
+    with naming(FactError, "fuse-overlayfs", "dpkg --audit"):
         ACTION.capture(apt)
     assert ACTION.check(apt) is not None
 
@@ -251,11 +242,8 @@ def test_apply_with_a_foreign_conffile_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))
     assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
-    (said,) = map(str, apply_side_effects(Seen(plan(tmp_path, apt).drifts())))
-    refused = "apply would refuse to start: in double there is /etc/fuse.conf, and fuse3, "
-    assert said.startswith(refused)
     apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
-    (said,) = map(str, apply_side_effects(Seen(plan(tmp_path, apt).drifts())))
+    (said,) = map(str, apply_side_effects(plan(tmp_path, apt).drifts()))
     assert "what it upgrades in double is not known" in said
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))

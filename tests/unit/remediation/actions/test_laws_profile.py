@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError, RemediationError
-from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation import desired, docker_in_lxc
 from remediation.actions.apparmor_profile import AppArmorProfile
@@ -159,15 +158,6 @@ def test_rollback_of_a_profile_in_use_fails_and_keeps_it_loaded(tmp_path: Path) 
     it.kernel.users = []
     roll_back(it.plan())
     assert it.look() == before
-
-
-def test_check_of_a_profile_that_does_not_compile_is_an_error(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
-    broken = AppArmorProfile(
-        "p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n"
-    )
-    with naming(CommandFailed, tmp_path / "here" / NAME, "syntax error"):
-        broken.check(it.kernel)
 
 
 def test_apply_where_the_kernel_exports_no_policy_is_refused(tmp_path: Path) -> None:

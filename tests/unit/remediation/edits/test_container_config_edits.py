@@ -11,10 +11,6 @@ KEYS = ("features", "lxc.apparmor.profile")
 @pytest.mark.parametrize(
     ("before", "text", "after"),
     [
-        ("", "", ""),
-        ("", "features: ours\n", ""),
-        ("features: a", "", "features: a\n"),
-        ("features: a", "arch: x", "features: a\narch: x"),
         ("arch: x\nfeatures: a", "#1\narch: x", "#1\narch: x\nfeatures: a\n"),
         ("arch: x\r\nfeatures: a\r\n", "arch: x\r\n\r\n", "arch: x\r\nfeatures: a\r\n\r\n"),
         ("a: 1\nb: 1\nfeatures: a\n", "b: 2\na: 1\n\n", "b: 2\na: 1\nfeatures: a\n\n"),
@@ -34,11 +30,6 @@ KEYS = ("features", "lxc.apparmor.profile")
             "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
             "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = ours\n",
             "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
-        ),
-        (
-            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = old\n",
-            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = ours\n",
-            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = old\n",
         ),
     ],
 )

@@ -131,13 +131,6 @@ def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused(
         action.require_reversible(node)
 
 
-@pytest.mark.parametrize("line", ["memory: 1024", "features: nesting=1,keyctl=1,fuse=1,mknod=1"])
-def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str) -> None:
-    done = container_options(CONF.encode()).decode().partition("\n[pre]")[0]
-    action, node = options_of(f"{done}\n[pve:pending]\n{line}\n")
-    assert action.check(node) is None
-
-
 @pytest.mark.parametrize(
     ("line", "named"),
     [("features: nesting=1,fusion=1", "format error: fusion"), ("lxc.aa_profile: x", "LXC 3")],
@@ -145,14 +138,6 @@ def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str)
 def test_container_options_with_an_option_that_bars_a_start_name_it(line: str, named: str) -> None:
     with naming(FactError, "line 2", f"'{line}'", named):
         container_options(f"arch: amd64\n{line}\n".encode())
-
-
-def test_options_of_a_file_without_a_final_newline() -> None:
-    changed = container_options(b"arch: amd64").decode()
-    assert changed == (
-        "arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\n"
-        f"lxc.apparmor.profile: {desired.PROFILE}\n"
-    )
 
 
 PLAIN = """# ours
@@ -202,9 +187,7 @@ def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
 @pytest.mark.parametrize(
     ("own", "refused"),
     [
-        ("2\ndenylist\n[all]\nkexec_load errno 1\n", False),
         ("2\nblacklist\n[all]\nkeyctl errno 38\n", True),
-        ("2\nallowlist\n[all]\nread\nwrite\n", True),
         ("2\nwhitelist\n[all]\nread\nkeyctl\n", False),
     ],
 )
@@ -214,22 +197,6 @@ def test_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool) -
     assert [o.value for o in used] == [
         container_config.COMMON_SECCOMP if refused else "/etc/lxc/own.seccomp"
     ]
-
-
-@pytest.mark.parametrize(
-    ("lines", "given"),
-    [
-        ("lxc.apparmor.profile = generated", "keyctl"),
-        ("lxc.apparmor.profile = lxc-container-default-cgns", "keyctl"),
-        ("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1", "nesting keyctl"),
-        ("lxc.apparmor.profile = ours", "nesting keyctl"),
-        ("lxc.mount.entry = /dev/fuse", "keyctl"),
-        ("lxc.mount.entry = /dev/fuse /dev/fuse none bind", "keyctl"),
-        ("lxc.mount.entry = /dev/fuse dev/fuse none bind", "keyctl fuse"),
-    ],
-)
-def test_plain_lxc_options_that_are_granted_are_known(lines: str, given: str) -> None:
-    assert " ".join(container_config.granted(container_config.parse("", lines), "")) == given
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_rollback_of_a_file_changed_since_is_refused(applied: Path, how: str, wh
     assert caught.value.exit_code == 5
     assert look(applied / "here") == before
     assert journal(applied).lines() == lines
-    assert not journal(applied).unfinished()
+    assert not journal(applied).interrupted()
 
 
 @pytest.mark.parametrize("how", BY_HAND)
@@ -157,13 +157,6 @@ def test_changed_since_names_every_changed_action(applied: Path) -> None:
     assert "rollback --force" in str(caught.value)
 
 
-def test_rollback_of_a_part_ignores_changes_of_the_rest(applied: Path) -> None:
-    files(applied)[1].write_bytes(b"theirs")
-    one, two = actions(applied)
-    part = plan(applied, one, FileEdit("two", "two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
-    assert [outcome.id for outcome in roll_back(part)] == ["one"]
-
-
 def test_rollback_of_a_file_changed_between_two_applies_is_refused(applied: Path) -> None:
     """The second apply made it ours again: only the journal tells what somebody had written."""
     path, new = files(applied)
@@ -191,7 +184,7 @@ def test_rollback_of_a_cut_off_run_knows_its_own_content(tmp_path: Path, changed
     path.write_bytes(OLD)
     action = actions(tmp_path)[0]
     journal(tmp_path).record([("one", Place.NODE, action.capture(ON))])
-    action.apply(ON)
+    action.apply(ON, action.capture(ON))
     if changed:
         path.write_bytes(edit(OLD) + b"theirs\n")
         with naming(ChangedSince, path):
@@ -211,7 +204,7 @@ def test_rollback_of_an_unreadable_action_fails_and_stops_no_other(tmp_path: Pat
     apply(plan(tmp_path, blind, other))
     with naming(RollbackFailed, "no answer"):
         roll_back(plan(tmp_path, blind, other).only(["blind"]))
-    assert not journal(tmp_path).unfinished(), "nothing was begun"
+    assert not journal(tmp_path).interrupted(), "nothing was begun"
     for force in (False, True):
         with naming(RollbackFailed, "no answer") as caught:
             roll_back(plan(tmp_path, blind, other), force=force)

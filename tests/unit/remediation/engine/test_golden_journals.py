@@ -176,4 +176,4 @@ def test_golden_journal_rolls_back_to_the_state_before(tmp_path: Path, golden: P
     assert _but(_all(tmp_path / "here", whole), stays) == _but(before, stays)
     again = whole.plan()
     assert roll_back(again) == []
-    assert (again.journal.entries(), again.journal.unfinished()) == ([], False)
+    assert (again.journal.entries(), again.journal.interrupted()) == ([], None)

@@ -112,7 +112,7 @@ def test_apply_signalled_while_it_rolls_back_ends_after_the_rollback_and_says_so
     it = plan(tmp_path, flag)
     with process.ended_as_by_ctrl_c(), pytest.raises(KeyboardInterrupt) as ended:
         apply(it)
-    assert (flag.value, it.journal.unfinished()) == ("old", False)
+    assert (flag.value, it.journal.interrupted()) == ("old", None)
     assert capfd.readouterr().err.startswith(f"… {second.name}: this ends when what was begun is ")
     assert isinstance(ended.value.__context__, RemediationError) is (first is None)
 

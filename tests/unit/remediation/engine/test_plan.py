@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.errors import LockedError, RemediationError
-from docker_lxc_gate.machines.transport import Transport
-from remediation.engine.action import Consequence, Drift, Place
-from remediation.engine.apply import Seen, apply
+from remediation.engine.action import Consequence, Place
+from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
@@ -30,50 +29,12 @@ def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
     assert roll_back(it) == []
 
 
-class Checked(Flag):
-    """A flag that counts how often it is checked."""
-
-    checks = 0
-
-    def check(self, on: Transport) -> Drift | None:
-        self.checks += 1
-        return super().check(on)
-
-
-def test_apply_of_what_was_seen_without_drift_is_not_checked_a_second_time(tmp_path: Path) -> None:
-    one = Checked("one", value="new")
-    it = plan(tmp_path, one)
-    (outcome,) = apply(it, Seen.with_journal(it))
-    assert (outcome.id, outcome.changed, outcome.reason) == ("one", False, "already so")
-    assert one.checks == 1
-
-
-def test_apply_after_another_run_since_it_was_seen_checks_again(tmp_path: Path) -> None:
-    one = Checked("one")
-    apply(plan(tmp_path, one))
-    it = plan(tmp_path, one)
-    seen = Seen.with_journal(it)
-    roll_back(plan(tmp_path, one))
-    assert one.value == "old"
-    assert [outcome.changed for outcome in apply(it, seen)] == [True]
-    assert one.value == "new"
-
-
-def test_apply_after_a_run_that_was_cut_off_since_it_was_seen_is_refused(tmp_path: Path) -> None:
-    one = Checked("one", value="new")
-    it = plan(tmp_path, one)
-    seen = Seen.with_journal(it)
+def test_apply_reads_the_journal_again_under_the_lock(tmp_path: Path) -> None:
+    it = plan(tmp_path, Flag("one"))
+    assert it.journal.entries() == []
     journal(tmp_path, 951).record([("other", Place.NODE, "old")])
     with pytest.raises(NotClean):
-        apply(it, seen)
-
-
-def test_apply_of_what_was_seen_with_drift_checks_under_the_lock(tmp_path: Path) -> None:
-    one = Checked("one")
-    it = plan(tmp_path, one)
-    seen = Seen.with_journal(it)
-    one.value = "new"  # somebody else did it in between
-    assert [outcome.changed for outcome in apply(it, seen)] == [False]
+        apply(it)
 
 
 def test_apply_stores_every_before_image_before_the_first_change(tmp_path: Path) -> None:
@@ -103,7 +64,7 @@ def test_apply_with_an_error_rolls_all_back(tmp_path: Path, error: Callable[[Fla
     with naming((RemediationError, ZeroDivisionError), "no"):
         apply(it)
     assert one.value == "old"
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
 
 
 def test_apply_with_drift_that_stays_fails_and_rolls_back(tmp_path: Path) -> None:
@@ -146,7 +107,7 @@ def test_second_apply_that_fails_restores_the_state_before_it(tmp_path: Path) ->
         apply(it)
     assert (one.value, two.value, three.value) == ("drifted", "new", "drifted")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
     assert [outcome.id for outcome in roll_back(plan(tmp_path, one, two, three))] == ["two", "one"]
     assert (one.value, two.value, three.value) == ("old", "old", "drifted")
 
@@ -167,7 +128,7 @@ def test_second_apply_that_cannot_write_its_journal_changes_nothing(tmp_path: Pa
         apply(it)
     assert (one.value, two.value) == ("drifted", "new")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
 
 
 @pytest.mark.parametrize("applied", [False, True], ids=["nothing was changed", "one was"])
@@ -183,7 +144,7 @@ def test_apply_on_a_disk_that_fills_up_tells_it(tmp_path: Path, applied: bool) -
             if not applied:
                 raise RemediationError("no space left")
 
-        def roll_back(self) -> None:
+        def note(self, _: object) -> None:
             assert self.full
             raise RemediationError("no space left")
 
@@ -197,7 +158,7 @@ def test_apply_on_a_disk_that_fills_up_tells_it(tmp_path: Path, applied: bool) -
     assert any(line.startswith("Nothing was changed, but") for line in told) != applied
     later = plan(tmp_path, one, two)
     roll_back(later)
-    assert (one.value, later.journal.unfinished()) == ("old", False)
+    assert (one.value, later.journal.interrupted()) == ("old", None)
 
 
 def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:

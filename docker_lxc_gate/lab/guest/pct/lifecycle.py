@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import guest, lxc, storage
-from ..config import Config, Section
-from ..containers import LxcHost
-from ..errors import PctError
-from ..files import load, locked, replace_file, store
-
-SHUTDOWN_TIMEOUT = "60"
+from . import guest, lxc
+from .config import Config, Section
+from .errors import PctError
+from .files import load, locked, replace_file, store
+from .host import Host
 
 
-def start(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
+def start(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int:
     """Apply what is pending, generate LXC's configuration, start."""
     (ctid,) = positional
     if node.running(ctid):
@@ -29,16 +27,16 @@ def start(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
             store(node, ctid, config)
         lxc.require_supported(config.current)
         sys.stdout.write(generate(node, ctid, config.current))
-        guest.personalise(storage.directory(node, ctid, config.current), config.current)
+        guest.personalise(volume(node, ctid), config.current)
         sys.stdout.flush()
-        started = node.start(ctid)
-        if not started.running:
-            sys.stdout.write(lxc.failure_lines(started.stderr))
+        failure = node.start(ctid)
+        if failure is not None:
+            sys.stdout.write(lxc.failure_lines(failure))
             raise PctError(f"startup for container '{ctid}' failed\n")
     return 0
 
 
-def stop(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
+def stop(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int:
     """Stop hard."""
     (ctid,) = positional
     with _stopping(node, ctid):
@@ -46,10 +44,10 @@ def stop(node: LxcHost, positional: list[str], _chosen: dict[str, str]) -> int:
     return 0
 
 
-def shutdown(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> int:
+def shutdown(node: Host, positional: list[str], chosen: Mapping[str, str]) -> int:
     """Ask the container's init to halt."""
     (ctid,) = positional
-    timeout = chosen.get("timeout", SHUTDOWN_TIMEOUT)
+    timeout = chosen.get("timeout", "60")
     with _stopping(node, ctid):
         if not node.shutdown(ctid, float(timeout)):
             if chosen.get("forceStop") != "1":
@@ -58,14 +56,18 @@ def shutdown(node: LxcHost, positional: list[str], chosen: dict[str, str]) -> in
     return 0
 
 
-def generate(node: LxcHost, ctid: str, section: Section) -> str:
+def volume(node: Host, ctid: str) -> Path:
+    """Where a container's root file system is: ``local``, the only storage, has directories."""
+    return Path(f"{node.root}/var/lib/vz/images/{ctid}/subvol-{ctid}-disk-0.subvol")
+
+
+def generate(node: Host, ctid: str, section: Section) -> str:
     """Write ``/var/lib/lxc/<ctid>`` anew: LXC's configuration, and its seccomp rules.
 
     Returns what an explicit profile overrides. Nothing is written, and PctError raised, if Proxmox
     cannot parse a value.
     """
-    rootfs = storage.directory(node, ctid, section)
-    text, overridden = lxc.generate(ctid, section, str(rootfs))
+    text, overridden = lxc.generate(ctid, section, str(volume(node, ctid)))
     common = Path(f"{node.root}{lxc.INCLUDES}/common.seccomp").read_text(encoding="utf-8")
     folder = Path(f"{node.root}/var/lib/lxc/{ctid}")
     replace_file(folder / "config", text)
@@ -80,7 +82,7 @@ def check_lock(config: Config) -> None:
 
 
 @contextmanager
-def _stopping(node: LxcHost, ctid: str) -> Iterator[None]:
+def _stopping(node: Host, ctid: str) -> Iterator[None]:
     """Hold the lock of a running container."""
     if not node.running(ctid):
         raise PctError(f"CT {ctid} not running\n")

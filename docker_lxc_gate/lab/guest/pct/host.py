@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import os
-import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import lxc
 from .errors import PctError
-from .quick import Host
 
 POLL = 0.1
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 60.0
+#: What Proxmox sets for all that it starts.
+_PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
 _TAR = ("--totals", "--numeric-owner", "--xattrs", "--xattrs-include=security.capability")
 
 
-@dataclass(frozen=True)
-class Start:
-    """How a start went, with LXC's words on standard error."""
-
-    running: bool
-    stderr: str
-
-
-class LxcHost(Host):
+class Host:
     """Debian's LXC on this machine, and its programs."""
 
-    def start(self, ctid: str) -> Start:
-        """Start a container from /var/lib/lxc/<ctid>/config; wait until it runs or has failed.
+    def __init__(self, root: str = "", name: str = "") -> None:
+        self.root = root
+        self.name = name or os.uname().nodename.partition(".")[0]
+
+    def running(self, ctid: str) -> bool:
+        """Whether the container's monitor lives: it listens on an abstract socket of this name.
+
+        Proxmox asks in the same way; it costs no process.
+        """
+        sockets = Path("/proc/net/unix").read_bytes()
+        return f"@/var/lib/lxc/{ctid}/command\n".encode() in sockets
+
+    def become(self, argv: list[str]) -> None:
+        """Turn into lxc-attach, with the caller's own environment and signals.
+
+        Python has changed both by now: it adds LC_CTYPE where the locale is C, and ignores
+        SIGPIPE. The command inside must see neither.
+        """
+        given = {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execve("/usr/bin/lxc-attach", argv, {**given, "PATH": _PATH})  # noqa: S606 - no shell
+
+    def start(self, ctid: str) -> str | None:
+        """Start a container from /var/lib/lxc/<ctid>/config; LXC's words if it failed, else None.
 
         In the foreground, as Proxmox's unit does: with ``-d`` LXC closes standard error, and what
         is left to show of a failure is another text.
@@ -51,52 +63,45 @@ class LxcHost(Host):
                 start_new_session=True,  # it must outlive the session that called us
                 cwd="/",
             )
-        return Start(self._runs(ctid, child), words.read_text(errors="replace"))
-
-    def _runs(self, ctid: str, child: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + START_TIMEOUT
         while child.poll() is None:
             if self._info(ctid, "-s") == "RUNNING":
-                return True
+                return None
             if time.monotonic() > deadline:
                 child.kill()
             time.sleep(POLL)
-        return False
+        return words.read_text(errors="replace")
 
     def kill(self, ctid: str) -> None:
         """Stop it hard; wait until it is gone, and its post-stop hook has run."""
-        with self._monitor(ctid) as gone:
-            self.run(["lxc-stop", "-n", ctid, "--kill"])
-            if not gone(STOP_TIMEOUT):
-                raise PctError(f"container '{ctid}' did not stop\n")
+        monitor = self._monitor(ctid)
+        self.run(["lxc-stop", "-n", ctid, "--kill"])
+        if not self._gone(ctid, monitor):
+            raise PctError(f"container '{ctid}' did not stop\n")
 
     def shutdown(self, ctid: str, timeout: float) -> bool:
         """Ask its init to halt; whether it was gone within ``timeout`` seconds."""
+        monitor = self._monitor(ctid)
         argv = ["lxc-stop", "-n", ctid, "--nokill", "--timeout", str(int(timeout))]
-        with self._monitor(ctid) as gone:
-            halted = subprocess.run(argv, check=False).returncode == 0
-            return halted and gone(STOP_TIMEOUT)
+        return subprocess.run(argv, check=False).returncode == 0 and self._gone(ctid, monitor)
 
-    @contextmanager
-    def _monitor(self, ctid: str) -> Iterator[Callable[[float], bool]]:
-        """Watch the monitor: yields what waits, for so many seconds, until it has ended.
+    def _monitor(self, ctid: str) -> int | None:
+        """The monitor, as the parent of the container's init; None if one of them has ended."""
+        try:
+            status = Path(f"/proc/{self._info(ctid, '-p')}/status").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        (parent,) = [line.split()[1] for line in status.splitlines() if line.startswith("PPid:")]
+        return int(parent) if parent != "1" else None
+
+    def _gone(self, ctid: str, monitor: int | None) -> bool:
+        """Wait until a container's monitor has ended; whether it did.
 
         Only then has the post-stop hook run, and can the container start again: its command
         socket is closed before.
         """
-        pid = _monitors_pid(self._info(ctid, "-p"))
-        if pid is None:  # its init has ended already
-            yield partial(self._gone, ctid)
-            return
-        monitor = os.pidfd_open(pid)
-        try:
-            yield lambda timeout: bool(select.select([monitor], [], [], timeout)[0])
-        finally:
-            os.close(monitor)
-
-    def _gone(self, ctid: str, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        while self.running(ctid):
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while self.running(ctid) or (monitor and Path(f"/proc/{monitor}").exists()):
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL)
@@ -143,14 +148,3 @@ class LxcHost(Host):
         ended = subprocess.run(argv, check=False, stdin=stdin, stderr=subprocess.STDOUT)
         if ended.returncode:
             raise PctError(f"command '{' '.join(argv)}' failed: exit code {ended.returncode}\n")
-
-
-def _monitors_pid(init: str) -> int | None:
-    """The monitor, as the parent of a container's init; None: there is no such process."""
-    try:
-        status = Path(f"/proc/{init}/status").read_text(encoding="utf-8")
-        (parent,) = [line.split()[1] for line in status.splitlines() if line.startswith("PPid:")]
-        command = Path(f"/proc/{parent}/cmdline").read_bytes()
-    except OSError:
-        return None
-    return int(parent) if b"lxc" in command else None

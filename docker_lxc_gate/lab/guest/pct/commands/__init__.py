@@ -1,1 +1,0 @@
-"""The commands that a run calls seldom; `pct exec` and `pct status` are in ``quick``."""

@@ -1,0 +1,89 @@
+"""What the next boot starts, from systemd's own words; proof/faults/rows/next_boot.toml is real."""
+
+import pytest
+
+from docker_lxc_gate.facts import next_boot
+from docker_lxc_gate.facts.dockerd import Daemon
+from tests.doubles.canned import Machine, Runtime
+from tests.doubles.scripted import Scripted
+
+SHOW = "systemctl show docker -pExecStart -pNeedDaemonReload -pEnvironment -pEnvironmentFiles"
+UNIT = (
+    "ExecStart={{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd {} ; ignore_errors=no }}\n"
+    "NeedDaemonReload=no\n"
+)
+FILES = "Environment=TERM=linux\nEnvironmentFiles=/etc/default/docker (ignore_errors=yes)\n"
+
+
+def difference(unit: str, runs: str, file: str = "", environ: str = "") -> str:
+    inside = Machine({"/etc/default/docker": file}, {SHOW: unit})
+    names = "TERM|DOCKER_OPTS" if "DOCKER_OPTS" in file else "TERM"
+    node = Machine(answers={f"grep -azE '^({names})=' /proc/7/environ": environ})
+    argv = ("/usr/sbin/dockerd", *runs.split())
+    return next_boot.difference(inside, Daemon(Runtime(node), 950, 7, argv))
+
+
+def test_what_the_unit_would_start_is_what_runs() -> None:
+    options = UNIT.format("-H fd:// $DOCKER_OPTS") + FILES
+    assert difference("", "-s vfs") == ""  # no unit: nothing is known
+    assert difference(options, "-H fd://", environ="TERM=linux\0") == ""
+    file, environ = 'DOCKER_OPTS="--debug -s vfs"', "TERM=linux\0DOCKER_OPTS=--debug -s vfs\0"
+    assert difference(options, "-H fd:// --debug -s vfs", file, environ) == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "runs", "file", "environ", "named"),
+    [
+        (UNIT.format("-H fd://").replace("=no\n", "=yes\n"), "-H fd://", "", "", "not read"),
+        (UNIT.format("-H fd:// -s vfs"), "-H fd://", "", "", "-s vfs', but"),
+        (UNIT.format("$DOCKER_OPTS") + FILES, "", "DOCKER_OPTS=-s vfs", "", "-s vfs"),
+        (UNIT.format("-x") + FILES, "-x", "DOCKER_OPTS=y", "TERM=linux\0", "lacks its DOCKER_OPTS"),
+        (UNIT.format("-x") + FILES, "-x", "", "TERM=dumb\0", "lacks its TERM"),
+    ],
+)
+def test_another_command_line_or_environment_is_a_difference(
+    unit: str, runs: str, file: str, environ: str, named: str
+) -> None:
+    assert named in difference(unit, runs, file, environ)
+
+
+def test_environment_files_are_read_as_systemd_reads_them() -> None:
+    text = '# A=1\n;B=2\n C = x y \nD=\'a "b"\'\nE="1 \\\n2"\nC=last\n2F=no\nG=\'open\nH=\n'
+    assert next_boot.assignments(text) == {
+        "C": "last",
+        "D": 'a "b"',
+        "E": "1 2",
+        "G": "'open",
+        "H": "",
+    }
+
+
+MASKED = "\nId=containerd.service\nLoadState=masked\n"
+LOADED = "Id=docker.socket\nLoadState=loaded\n\nId=docker.service\nLoadState=loaded\n"
+
+
+@pytest.mark.parametrize(
+    ("unit", "said", "named"),
+    [
+        ("", LOADED, ""),
+        ("", f"docker.service: ConditionPathExists=/x failed.\n{LOADED}", "ConditionPathExists=/x"),
+        ("", f"rescue.target does not start it\n{LOADED}", "rescue.target"),
+        ("", LOADED.replace("loaded", "masked", 1), "docker.socket, which is masked"),
+        (
+            "--containerd=/run/x",
+            LOADED + MASKED,
+            "containerd",
+        ),
+    ],
+)
+def test_obstacle_names_what_keeps_a_boot_from_starting_docker(
+    unit: str, said: str, named: str
+) -> None:
+    words = ("docker.service", "containerd.service") if unit else ("docker.service",)
+    answers = {
+        tuple(SHOW.split()): (0, UNIT.format(unit).encode(), b""),
+        ("sh", "next-boot", *words): (0, said.encode(), b""),
+    }
+    found = next_boot.obstacle(Scripted(answers), next_boot.DOCKER)
+    assert named in found
+    assert bool(named) == bool(found)
