@@ -156,7 +156,8 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
         return f"/etc/apparmor.d/disable/{profile} keeps it from being loaded"
     if "complain" in lines:
         return f"/etc/apparmor.d/force-complain/{profile}: it would confine nothing"
-    if (files := next((line for line in lines if line.isdecimal()), "0")) != "1":
+    if "1" not in lines:
+        files = next((line for line in lines if patterns.fullmatch("[0-9]+", line)), "no")
         return (
             f"{files} files in /etc/apparmor.d define it, and the last one that is loaded counts: "
             f"grep -l {profile} /etc/apparmor.d/* shows them; remove the others"

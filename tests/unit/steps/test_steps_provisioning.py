@@ -1,6 +1,7 @@
 """Provisioning: that it was from nothing, that it did something, and that twice is once."""
 
 import shlex
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from steps.docker import NO_DOCKER
-from tests.doubles.canned import PID, Answer, Host, Machine, Runtime
+from tests.doubles.canned import BOOTED, PID, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
 
@@ -90,3 +91,17 @@ def test_nothing_changed_names_what_a_second_run_changed(monkeypatch: pytest.Mon
     now["node: file /etc/a"] = "2"
     with not_compliant("node: file /etc/a: 1 -> 2"):
         steps.nothing_changed(recorded, nobody, 950)
+
+
+def test_container_is_restarted_is_shut_down_started_and_booted() -> None:
+    done: list[str] = []
+    inside = Machine({}, {BOOTED: "degraded\ndegraded\n"})
+    found: Any = SimpleNamespace(
+        shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
+        start=lambda ctid: done.append(f"start {ctid}"),
+    )
+    proved = {"runs"}
+    of_target.container_is_restarted(found, inside, 950, proved)
+    assert proved == set()
+    assert done == ["shutdown 950", "start 950"]
+    assert inside.ran == [BOOTED]

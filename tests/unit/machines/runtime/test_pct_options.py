@@ -70,6 +70,13 @@ def test_value_that_proxmox_reads_is_refused_by_nobody(line: str) -> None:
         ("net0: name=e,gw=192.0.2.1/24", "gw: '192.0.2.1/24' is no IPv4 address"),
         ("net0: name=e,hwaddr=01:00:00:00:00:00", "is no MAC address"),
         ("net0: bridge=vmbr0", "name: property is missing and it is not optional"),
+        ("net0: name=e,mtu=63", "mtu: '63' is no MTU from 64 to 65535"),
+        ("net0: name=e,tag=4095", "tag: '4095' is no VLAN from 1 to 4094"),
+        ("net0: name=e,type=x", "type: 'x' is no veth"),
+        ("net0: name=e,gw=192.0.2.256", "is no IPv4 address"),
+        ("mp0: /a,mp=/b/../c", "mp: '/b/../c' is no path without . and .."),
+        ("mp0: /a,mp=/b,idmap=u:1", "idmap: 'u:1' is no id map"),
+        ("rootfs: local:a,mountoptions=x", "is no list of mount options"),
         ("unused0: nowhere", "volume: 'nowhere' is no volume of a storage"),
     ],
 )
