@@ -238,7 +238,7 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
                 tell(f"{changed}: rolled back by force, with a copy in the journal's kept/")
                 roll_back(plan(), force=True)
         if runtime.state(ctid) == "running":
-            runtime.stop(ctid)
+            runtime.shutdown(ctid)
         if runtime.state(ctid) is not None:
             runtime.destroy(ctid)
     except BaseException:

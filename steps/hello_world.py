@@ -41,7 +41,7 @@ _UNREACHABLE = patterns.compile(
 @pytest.fixture(scope="session")
 def image(target: Target) -> str:
     """The image that Docker pulls and runs."""
-    return target.reference
+    return target.image
 
 
 def _pull(
@@ -164,7 +164,7 @@ def image_is_genuine(
         "image under that name"
     )
     pulled = {each.partition("@")[2] for each in digests}
-    ours = target.place == "lab" and target.reference == "hello-world"
+    ours = target.place == "lab" and target.image == "hello-world"
     wanted = target.digest or (hello.image_id() if ours and record.image not in pulled else "")
     assert not wanted or wanted in {record.image, *pulled}, (
         f"the image that ran is not {wanted}, but {digests[0]} (image {record.image}): "

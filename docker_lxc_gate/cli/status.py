@@ -10,6 +10,7 @@ from docker_lxc_gate.cli import options, printing
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.machines.lock import Lock
+from docker_lxc_gate.machines.runtime import pct
 from docker_lxc_gate.machines.target import Target
 
 
@@ -35,7 +36,7 @@ def status(aim: Target, only: tuple[str, ...], form: str) -> None:
             printing.line(printing.cut_off(journal, interrupted), "yellow", to=printing.err)
         if torn:
             printing.say_if_torn(journal)
-        if why := runtime.blocked():
+        if why := pct.blocked(runtime.node):
             printing.line(why, "yellow", to=printing.err)
         drifts = the_plan.drifts()
     printing.status(

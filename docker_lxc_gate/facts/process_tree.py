@@ -73,7 +73,7 @@ class ProcessWatch:
         self._program: Hold | None = None
         self._notes = ProcessNotes()
         try:
-            self._program = node.watch(["perl", "-e", _NOTE, self._file], "noting")
+            self._program = node.hold(["perl", "-e", _NOTE, self._file], "noting")
         except RemediationError:
             return
 

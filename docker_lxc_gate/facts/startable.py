@@ -9,6 +9,7 @@ from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig
 from docker_lxc_gate.formats.container_defects import stopping
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.runtime.pct import blocked
 
 #: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
 #: enter. Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
@@ -20,7 +21,7 @@ def start_obstacle(runtime: Runtime, ctid: int) -> str:
     try:
         written = runtime.configuration(ctid)
         loaded = apparmor.loaded_profiles(runtime.node)
-        return obstacle(written, loaded) or _now(written) or runtime.blocked()
+        return obstacle(written, loaded) or _now(written) or blocked(runtime.node)
     except RemediationError:
         return ""
 
@@ -48,7 +49,7 @@ def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
 
 def start_advice(runtime: Runtime, ctid: int, obstacle: str) -> str:
     """Return the advice to start a container, given its obstacle; empty: it has none."""
-    command = runtime.start_command(ctid)
+    command = f"{runtime.start_command} {ctid}"
     return f"correct that, then start it ({command})" if obstacle else f"start it ({command})"
 
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate.lab import recipe, tree
 from docker_lxc_gate.lab.errors import ImageBuildFailed, NoSpace, require_programs
 from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.child import Late
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    import subprocess
-
     from docker_lxc_gate.lab.progress import Steps
     from docker_lxc_gate.lab.sources import Archives
     from docker_lxc_gate.lab.tree import Entry
@@ -64,23 +63,23 @@ class NodeImage:
 
 def _run(argv: Sequence[str], hint: str = "") -> None:
     """Run a program to its end; its last lines are in the error if it fails."""
-    child: subprocess.Popen[bytes] | None = None
+    child: process.Process | None = None
     try:
         with process.uninterrupted():
-            child = process.start(argv)
+            child = process.Process(argv)
         deadline = time.monotonic() + _BUILD_TIMEOUT
-        out, err = process.converse(child, b"", deadline=deadline, limit=_SAID)
+        code, out, err = child.converse(b"", deadline, _SAID)
     except BaseException as error:  # Ctrl-C, too
         if child:
-            process.end_group(child)
-        if isinstance(error, process.Late):
+            child.end_group()
+        if isinstance(error, Late):
             said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
             raise ImageBuildFailed(said) from error
         raise
-    if child.returncode:
+    if code:
         lines = (out + err).decode(errors="replace").splitlines()[-12:]
         last = "\n".join(f"  {line}" for line in lines)
-        said = f"{argv[0]} ended with {child.returncode}:\n{last}\n{hint}"
+        said = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
         raise ImageBuildFailed(said.rstrip())
 
 

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+#: How long a released command may take to end: it may have to wait for another one (seconds).
+RELEASE_TIMEOUT = 3600.0
+#: An exit code, standard output and standard error.
+Answer = tuple[int, bytes, bytes]
 #: Given both outputs so far, whether they are whole.
 Until = Callable[[bytearray, bytearray], bool]
+
+
+class TooMuch(Exception):
+    """An output is longer than its limit."""
+
+    def __str__(self) -> str:
+        return "its output is too long"
+
+
+class Late(Exception):
+    """A deadline has passed."""
 
 
 class Hold(Protocol):
@@ -20,23 +35,22 @@ class Hold(Protocol):
 
 
 class Child(Hold, Protocol):
-    """A command that was started. Deadlines are on the monotonic clock (seconds).
+    """A command that was started.
 
-    Its methods raise Late and TooMuch of :mod:`docker_lxc_gate.machines.process`.
+    A ``deadline`` is on the monotonic clock (seconds), a ``limit`` is each output's (bytes). Raises
+    Late if the command, or another one that holds its outputs open, did not end in time, and
+    TooMuch if an output is longer.
     """
 
-    def first_line(self, deadline: float) -> bytes:
-        """Return its first line with its line feed, or its output if it ended without one."""
-
     def exchange(
-        self, line: bytes, deadline: float, limit: int, until: Until
+        self, line: bytes, deadline: float, limit: int, until: Until | None = None
     ) -> tuple[bytes, bytes]:
-        """Feed it and return both outputs, when ``until`` accepts them, or when it has ended.
+        """Feed it and return both outputs, when ``until`` accepts them, or at their end.
 
-        The ``limit`` is each output's (bytes).
+        Its input stays open for more if there is an ``until``.
         """
 
-    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
+    def converse(self, stdin: bytes, deadline: float, limit: int) -> Answer:
         """Feed it, read both outputs to their end, and return them after its exit code."""
 
     def hang_up(self) -> None:

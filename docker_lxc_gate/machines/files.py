@@ -19,7 +19,8 @@ from docker_lxc_gate.machines.read import ABSENT, Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 
-_CREATE = (
+#: Writes a path, with all that :class:`FileState` holds.
+CREATE = (
     *("env", "LC_ALL=C", "tar", "--create", "--file=-", "--format=posix"),
     *("--xattrs", "--xattrs-include=*", "--acls"),
     *("--no-recursion", "--numeric-owner", "--absolute-names", "--"),
@@ -43,11 +44,6 @@ def content(state: FileState) -> bytes | None:
     return state.content if state.kind == "file" else None
 
 
-def archive_of(path: str) -> Read[CommandResult]:
-    """Read a path, with all that :class:`FileState` holds, as tar writes it."""
-    return Read((*_CREATE, path), lambda result: result, limit=LARGEST + _HEADERS)
-
-
 @foreign.parser(..., "/etc/x")
 def capture(on: Transport, path: str) -> FileState:
     """Return the state of ``path``.
@@ -57,7 +53,7 @@ def capture(on: Transport, path: str) -> FileState:
     invalid archive.
     """
     try:
-        result = on.ask(archive_of(path))
+        result = on.ask(Read((*CREATE, path), lambda said: said, limit=LARGEST + _HEADERS))
     except LimitExceeded as error:
         if error.late:
             raise

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
 
-Argv = tuple[str, ...]
-
 ALL = "/all"
 #: Where Docker's packages put dockerd, and what it leaves.
 _DOCKERS = (
@@ -82,14 +80,18 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
         files = {ctid: node.read(runtime.config_path(ctid)) or b"" for ctid in ctids}
         tagged = [ctid for ctid, content in files.items() if tag in _tags(content)]
         return Listing(name, tuple(tagged), tuple(sorted({*ctids} - {*tagged})))
-    first = {ctid: runtime.first_process(ctid) for ctid in ctids}
-    answers = {each.argv: _answer(node, each.argv) for each in first.values()}
-    pids = {ctid: read.parse(answers[read.argv]) for ctid, read in first.items()}
-    stopped = [c for c, read in first.items() if not pids[c] and _is_stopped(answers[read.argv])]
-    looks = {ctid: guest_root.look_command(pid, *_DOCKERS) for ctid, pid in pids.items() if pid}
-    found = {argv: _answer(node, argv) for argv in looks.values()}
-    without = [c for c, argv in looks.items() if found[argv].exit_code == guest_root.ABSENT]
-    asked = [ctid for ctid in ctids if ctid not in {*without, *stopped}]
+    asked, without, stopped = list[int](), list[int](), list[int]()
+    for ctid in ctids:
+        first = runtime.first_process(ctid)
+        answer = _answer(node, first.argv)
+        pid = first.parse(answer)
+        has_docker = guest_root.look_command(pid, *_DOCKERS)
+        if not pid and (answer.ok or b"doesn't exist" in answer.stdout + answer.stderr):
+            stopped.append(ctid)  # LXC found no process, or knows no container; else it failed
+        elif pid and _answer(node, has_docker).exit_code == guest_root.ABSENT:
+            without.append(ctid)
+        else:
+            asked.append(ctid)
     return Listing(name, tuple(asked), tuple(without), tuple(stopped))
 
 
@@ -99,16 +101,11 @@ def targets(node: Target, listing: Listing) -> Iterator[Target]:
         yield structs.replace(node, ctid=ctid, reserved=())
 
 
-def _answer(node: Transport, argv: Argv) -> CommandResult:
+def _answer(node: Transport, argv: tuple[str, ...]) -> CommandResult:
     try:
         return node.look(argv)
     except LimitExceeded as error:  # of one container: the others are still listed
         return CommandResult(argv, _NO_ANSWER, b"", str(error).encode(), node.machine, 0.0, 0.0)
-
-
-def _is_stopped(answer: CommandResult) -> bool:
-    """Whether lxc-info found no process, or knows no container; else it failed."""
-    return answer.ok or b"doesn't exist" in answer.stdout + answer.stderr
 
 
 def _ctids(runtime: Runtime) -> list[int]:

@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from docker_lxc_gate.machines.child import RELEASE_TIMEOUT, Answer, Late, TooMuch, Until
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -28,18 +30,8 @@ MEMORY, SECONDS = 1 << 30, 20
 _CHUNK = 1 << 16
 _POLL = 0.02
 _TURNS = 16
-
-
-class TooMuch(Exception):
-    """An output is longer than its limit."""
-
-    def __str__(self) -> str:
-        return "its output is too long"
-
-
-class Late(Exception):
-    """A deadline has passed."""
-
+#: How long a shell whose pipes are closed may take to end (seconds).
+_MOMENT = 1.0
 
 #: These end a program: all that it started ends first.
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -131,62 +123,110 @@ def limited(*argv: str) -> list[str]:
     return [*ENDS_WITH_ITS_PARENT, "prlimit", *limits, "--", *argv]
 
 
-def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a process with three pipes, in a session of its own; raises OSError."""
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        list(argv), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-    )
+class Process:
+    """A process on this machine, in a session of its own: a child of a machine.
 
-
-def converse(
-    process: subprocess.Popen[bytes], stdin: bytes, *, deadline: float, limit: int
-) -> tuple[bytes, bytes]:
-    """Feed a process, read both its outputs to their end, and return them after its exit.
-
-    The ``deadline`` is on the monotonic clock (seconds), the ``limit`` is each output's (bytes).
-    Raises Late if the process, or another one that holds its outputs open, did not end in time, and
-    TooMuch if an output is longer.
+    To start it raises OSError.
     """
-    outputs = exchange(process, stdin, deadline=deadline, limit=limit)
-    try:
-        process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
-        raise Late from error
-    return outputs
 
+    def __init__(self, argv: Sequence[str]) -> None:
+        pipe = subprocess.PIPE
+        self._child = subprocess.Popen(
+            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
 
-def exchange(
-    process: subprocess.Popen[bytes],
-    stdin: bytes,
-    *,
-    deadline: float,
-    limit: int,
-    until: Callable[[bytearray, bytearray], bool] | None = None,
-) -> tuple[bytes, bytes]:
-    """Feed a process and return both its outputs, when ``until`` accepts them, or at their end.
+    def exchange(
+        self, line: bytes, deadline: float, limit: int, until: Until | None = None
+    ) -> tuple[bytes, bytes]:
+        """See :class:`docker_lxc_gate.machines.child.Child`."""
+        out, err, rest = bytearray(), bytearray(), _Rest(line)
+        with selectors.DefaultSelector() as waiting:
+            for stream, said in ((self._child.stdout, out), (self._child.stderr, err)):
+                if not _there(stream).closed:
+                    heard = partial(_heard, said=said, limit=limit)
+                    waiting.register(_there(stream), selectors.EVENT_READ, heard)
+            given = _there(self._child.stdin)
+            os.set_blocking(given.fileno(), False)
+            waiting.register(given, selectors.EVENT_WRITE, rest.sent)
+            while waiting.get_map() and not (until and until(out, err)):
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise Late
+                for key, _ in waiting.select(left):
+                    if key.data(key.fd):
+                        continue
+                    waiting.unregister(key.fileobj)
+                    if key.fileobj is not given or until is None:
+                        _there(key.fileobj).close()
+        return bytes(out), bytes(err)
 
-    Its input stays open for more if there is an ``until``. Raises as :func:`converse`.
-    """
-    out, err, rest = bytearray(), bytearray(), _Rest(stdin)
-    with selectors.DefaultSelector() as waiting:
-        for stream, said in ((process.stdout, out), (process.stderr, err)):
-            if not _there(stream).closed:
-                heard = partial(_heard, said=said, limit=limit)
-                waiting.register(_there(stream), selectors.EVENT_READ, heard)
-        given = _there(process.stdin)
-        os.set_blocking(given.fileno(), False)
-        waiting.register(given, selectors.EVENT_WRITE, rest.sent)
-        while waiting.get_map() and not (until and until(out, err)):
-            if (left := deadline - time.monotonic()) <= 0:
-                raise Late
-            for key, _ in waiting.select(left):
-                if key.data(key.fd):
-                    continue
-                waiting.unregister(key.fileobj)
-                if key.fileobj is not given or until is None:
-                    _there(key.fileobj).close()
-    return bytes(out), bytes(err)
+    def converse(self, stdin: bytes, deadline: float, limit: int) -> Answer:
+        """See :class:`docker_lxc_gate.machines.child.Child`."""
+        outputs = self.exchange(stdin, deadline, limit)
+        try:
+            code = self._child.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise Late from error
+        return code if code >= 0 else 128 - code, *outputs
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._child.poll() is None
+
+    def release(self) -> None:
+        """End its input and wait for its end."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.communicate(timeout=RELEASE_TIMEOUT)
+
+    def hang_up(self) -> None:
+        """Close a shell's input and outputs, and wait a moment for its end; then terminate it."""
+        self._close()
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(_MOMENT)
+            return
+        end_group(self._child, _MOMENT)
+
+    def end(self, patience: float) -> None:
+        """Terminate it with SIGTERM, which ``timeout`` passes on; then kill its group.
+
+        If it has ended, the signals go to the processes that hold its outputs open. Their output is
+        read and discarded, so that none blocks on a full pipe. Between SIGTERM and SIGKILL pass
+        ``patience`` seconds at most.
+        """
+        outputs = (self._child.stdout, self._child.stderr)
+        streams = [each for each in outputs if each and not each.closed]
+        for stream in streams:
+            os.set_blocking(stream.fileno(), False)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, PermissionError):  # sudo's process is root's
+                if number == signal.SIGTERM and not self._ended():
+                    os.kill(self._child.pid, number)
+                else:
+                    os.killpg(self._child.pid, number)
+            last = time.monotonic() + patience
+            while (streams or not self._ended()) and time.monotonic() < last:
+                streams = [each for each in streams if not _drained(each.fileno())]
+                time.sleep(_POLL)
+            if not streams and self._ended():
+                break
+        with suppress(subprocess.TimeoutExpired):  # root's, which ends at its own deadline
+            self._child.wait(patience)
+        self._close()
+
+    def end_group(self) -> None:
+        """As the function: another thread may read its output and wait for it."""
+        end_group(self._child)
+
+    def _ended(self) -> bool:
+        """Whether it ended. It is not reaped, so that its group id is not reused."""
+        if self._child.returncode is not None:
+            return True
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._child.pid, how) is not None
+
+    def _close(self) -> None:
+        for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
+            with suppress(OSError):  # input that it did not read
+                _there(stream).close()
 
 
 class _Rest:
@@ -205,24 +245,6 @@ class _Rest:
         return bool(self._rest)
 
 
-def first_line(process: subprocess.Popen[bytes], *, deadline: float) -> bytes:
-    """Return a process's first line with its line feed, or its output if it ended without one.
-
-    Raises Late if neither came in time.
-    """
-    said, stream = bytearray(), _there(process.stdout)
-    with selectors.DefaultSelector() as streams:
-        streams.register(stream, selectors.EVENT_READ)
-        while b"\n" not in said and len(said) < _CHUNK:
-            left = deadline - time.monotonic()
-            if left <= 0 or not streams.select(left):
-                raise Late
-            if not (chunk := os.read(stream.fileno(), _CHUNK)):
-                break
-            said += chunk
-    return bytes(said)
-
-
 def _there(stream: Any) -> Any:
     if stream is None:
         raise TypeError("a process without its pipes")
@@ -238,48 +260,6 @@ def _heard(descriptor: int, said: bytearray, limit: int) -> bool:
     return bool(chunk)
 
 
-def end(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Terminate a process with SIGTERM, which ``timeout`` passes on; then kill its group.
-
-    If the process has ended, the signals go to the processes that hold its outputs open. Their
-    output is read and discarded, so that none blocks on a full pipe. Between SIGTERM and SIGKILL
-    pass ``patience`` seconds at most.
-    """
-    streams = [each for each in (process.stdout, process.stderr) if each and not each.closed]
-    for stream in streams:
-        os.set_blocking(stream.fileno(), False)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):  # sudo's process is root's
-            if number == signal.SIGTERM and not _ended(process):
-                os.kill(process.pid, number)
-            else:
-                os.killpg(process.pid, number)
-        last = time.monotonic() + patience
-        while (streams or not _ended(process)) and time.monotonic() < last:
-            streams = [each for each in streams if not _drained(each.fileno())]
-            time.sleep(_POLL)
-        if not streams and _ended(process):
-            break
-    with suppress(subprocess.TimeoutExpired):  # root's, which ends at its own deadline
-        process.wait(patience)
-    for each in (process.stdin, process.stdout, process.stderr):
-        if each is not None:
-            with suppress(OSError):  # input that it did not read
-                each.close()
-
-
-def hang_up(process: subprocess.Popen[bytes]) -> None:
-    """Close a shell's input and outputs, and wait a moment for its end; then terminate it."""
-    for stream in (process.stdin, process.stdout, process.stderr):
-        _there(stream).close()
-    for number in (0, signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):  # sudo's process is root's
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
-            return
-
-
 def end_group(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
     """Terminate a group's processes, which then remove what they made; then kill them.
 
@@ -287,18 +267,10 @@ def end_group(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
     for it.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # sudo's process is root's
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the process ended. It is not reaped, so that its group id is not reused."""
-    if process.returncode is not None:
-        return True
-    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    return os.waitid(os.P_PID, process.pid, how) is not None
 
 
 def _drained(descriptor: int) -> bool:

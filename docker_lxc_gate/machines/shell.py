@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError
-from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.child import TooMuch
 from docker_lxc_gate.machines.programs import program
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.child import Child
+    from docker_lxc_gate.machines.child import Answer, Child
 
 _LOOK = program("docker_lxc_gate.machines", "look.sh")
 #: The node ends a shell after so many seconds, and the look that hangs in it, if we are gone.
@@ -37,10 +37,6 @@ MOST = 3
 _GRACE = 10.0
 #: Room for what stands around an answer (bytes).
 _AROUND = 4096
-
-
-#: An exit code, standard output and standard error.
-Answer = tuple[int, bytes, bytes]
 
 
 class Shell:
@@ -61,7 +57,7 @@ class Shell:
 
         None, too, if something was said since the last look: a process that an earlier look left
         behind might speak into this one. Raises Late and TooMuch of
-        :mod:`docker_lxc_gate.machines.process`; then the shell is to be ended.
+        :mod:`docker_lxc_gate.machines.child`; then the shell is to be ended.
         """
         mark = secrets.token_hex(16)
         line = shlex.join(("look", mark, *argv)) + "\n"
@@ -82,17 +78,17 @@ class Shell:
             return None
         (out, _, code), (err, _, _) = (each.rpartition(end) for each in answers)
         if max(len(out), len(err)) > limit:
-            raise process.TooMuch
+            raise TooMuch
         if b"+" in code:
             self._ends = 0.0
         return _code(code), out, err
 
-    def last_words(self) -> tuple[int, bytes, bytes]:
+    def last_words(self, limit: int) -> Answer:
         """Return how a shell that did not answer ended: its exit code, and all that it said.
 
         Raises TransportError if it ended as if all were well.
         """
-        code, out, err = self.child.converse(b"", time.monotonic() + _GRACE)
+        code, out, err = self.child.converse(b"", time.monotonic() + _GRACE, limit)
         if not code:
             raise TransportError("a shell for looks ended without an answer")
         return code, self._said[0] + out, self._said[1] + err

@@ -38,7 +38,6 @@ _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _NAME = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG, _DIGEST = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}"
 _IMAGE = patterns.compile(rf"(?:{_DOMAIN}/)?{_NAME}(?::{_TAG})?(?:@{_DIGEST})?")
-_REGISTRY = patterns.compile(rf"{_DOMAIN}(?:/{_NAME})?")
 _HOST = 'a host name, an alias of ~/.ssh/config, "local" or "lab"'
 #: Keys that may not be empty, and their meaning.
 _NEVER_EMPTY = {
@@ -76,9 +75,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         repository: directory of phoenix's checkout on the node.
         backups: directory of the backups. Without it, ``pvesm`` names the storages.
         backup_age: highest age of a backup (hours).
-        image: image that Docker runs to show that it works; it must greet as hello-world does.
-        registry: what precedes the image's name, as ``registry.example:5000/library``. Without it,
-            Docker's own registry or its mirror.
+        image: image that Docker runs to show that it works; it must greet as hello-world does. Of
+            another registry than Docker's: ``registry.example:5000/library/hello-world``.
         digest: digest that this image must have, ``sha256:…`` as ``docker pull`` shows it.
             Without it, any image of that name counts.
         plan: the plan by which it is judged: a shipped one's name, or a TOML file.
@@ -102,7 +100,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backups: str = ""
     backup_age: float = 24.0
     image: str = "hello-world"
-    registry: str = ""
     digest: str = ""
     plan: str = DEFAULT_PLAN
 
@@ -127,11 +124,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         """Return the target as written on a command line."""
         return f"{self.address or self.host}/{self.ctid}"
-
-    @property
-    def reference(self) -> str:
-        """The image that Docker pulls and runs to show that it works."""
-        return f"{self.registry}/{self.image}" if self.registry else self.image
 
     def provisioning(self) -> list[str]:
         """Return the argv of the target's own that provisions the container; empty without one."""
@@ -220,8 +212,6 @@ def _wrong_places(target: Target) -> Iterator[tuple[str, str]]:
             yield key, f"{path!r} is not absolute; expected a directory of the node, as /srv/{key}"
     if target.image.strip() and not _IMAGE.fullmatch(target.image):
         yield "image", f"{target.image!r} is no reference of an image; expected NAME[:TAG][@DIGEST]"
-    if target.registry and not _REGISTRY.fullmatch(target.registry):
-        yield "registry", f"{target.registry!r}: expected HOST[:PORT][/PATH]"
 
 
 def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:

@@ -1,57 +1,70 @@
 """Running argv and moving bytes on one machine.
 
-A transport is anything with ``run``, ``look`` and ``write``: the first may change something, the
-second never does, and ``ask`` and ``read`` are made of it. :class:`Ssh` reaches a machine
-through paramiko, :class:`Local` is the machine itself, and a :class:`Layer` wraps any of them:
-:class:`Inside` reaches a container (see :mod:`docker_lxc_gate.machines.runtime.base`). Each command
-that may change something is a process of its own. Looks go to a shell that stays open
+``run`` may change something and ``look`` never does; ``ask`` and ``read`` are made of ``look``.
+Each is a :class:`Command`, which goes through one method, ``execute``. :class:`Ssh` reaches a
+machine through paramiko, :class:`Local` is the machine itself, and a :class:`Layer` wraps any of
+them: :class:`Inside` reaches a container (see :mod:`docker_lxc_gate.machines.runtime.base`). Each
+command that may change something is a process of its own. Looks go to a shell that stays open
 (:mod:`docker_lxc_gate.machines.shell`).
 """
 
 from __future__ import annotations
 
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
 from docker_lxc_gate.errors import LimitExceeded, TransportError, misheard, too_late, too_much
 from docker_lxc_gate.machines import process, shell
+from docker_lxc_gate.machines.child import Late, TooMuch
 from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.child import Child, Hold
+    from docker_lxc_gate.machines.child import Answer, Child, Hold
 
 T = TypeVar("T")
 
 #: Names this process among those that work on a node: every command there carries it.
 RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
 
-#: Written by position, so that no path or content ever becomes part of a shell's text. fsync before
-#: rename, and of the directory after it: a crash leaves the old file or the new.
-_WRITE = (
-    'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
-    'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
-)
 #: How long each output of a command may be, unless its caller says otherwise (bytes).
 LIMIT = 1 << 20
 _limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
 #: As ``timeout`` ends if the time has passed.
 _LATE = frozenset({124, 137})
-#: How long a held command may take to begin; and, once released, to end: it may have to wait
-#: for another one (seconds).
-HOLD_TIMEOUT, RELEASE_TIMEOUT = 60.0, 3600.0
+#: How long a held command may take to begin (seconds).
+HOLD_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command for a machine; ``changes`` is whether it may change something.
+
+    ``via`` is the argv that leads from here to the machine on which a look runs, as in ``pct exec
+    950 --``: each has a shell of its own.
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    timeout: float = 60
+    changes: bool = True
+    via: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The whole argv, as a process of its own is started with."""
+        return (*self.via, *self.argv)
 
 
 class Transport:
-    """Runs argv and moves bytes on one machine: all in terms of ``run`` and ``look``."""
+    """Runs argv and moves bytes on one machine: all in terms of ``execute``."""
 
     #: What a reader calls the machine.
     machine = ""
@@ -71,22 +84,20 @@ class Transport:
         an output was longer than ``LIMIT`` (see :func:`at_most`), and TransportError if it could
         not be run, or nobody can say how it ended.
         """
-        raise NotImplementedError
+        return self.execute(Command(tuple(argv), stdin, timeout))
 
     def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        via: Sequence[str] = (),
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
     ) -> CommandResult:
         """Run argv that changes nothing; else as :meth:`run`.
 
-        It may be asked once more if its shell had ended. ``via`` is the argv that leads from here
-        to the machine on which it runs, as in ``pct exec 950 --``: each has a shell of its own.
+        It may be asked once more if its shell had ended.
         """
-        return self.run([*via, *argv], stdin=stdin, timeout=timeout)
+        return self.execute(Command(tuple(argv), stdin, timeout, changes=False))
+
+    def execute(self, command: Command) -> CommandResult:
+        """Run a command; see :meth:`run` and :meth:`look`. A layer changes it and passes it on."""
+        raise NotImplementedError
 
     def ask(self, read: Read[T]) -> T:
         """Return what a read's command answers, parsed; raises as :meth:`look` and its parser."""
@@ -97,10 +108,6 @@ class Transport:
         """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
         return self.ask(content_of(path))
 
-    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        """Replace a file's content atomically: the old one or the new one, never half."""
-        self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
-
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Start a command that says one word and runs until its standard input ends.
 
@@ -110,10 +117,6 @@ class Transport:
         TransportError if it could not be run, said something else, or said nothing in time.
         """
         raise NotImplementedError
-
-    def watch(self, argv: Sequence[str], word: str) -> Hold:
-        """Start a command that only notes what it sees; else as :meth:`hold`."""
-        return self.hold(argv, word)
 
 
 @contextmanager
@@ -161,48 +164,36 @@ class Machine(Transport):
         try:
             with self._started(argv, timeout, child) as begun:
                 yield begun
-        except process.TooMuch as error:
+        except TooMuch as error:
             raise too_much(self.machine, argv, most) from error
-        except process.Late as error:
+        except Late as error:
             raise late from error
 
     @override
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
+        words, timeout = command.words, command.timeout
+        late = too_late(self.machine, words, timeout)
         started, clock = time.time(), time.monotonic()
-        with self._working(argv, timeout, too_late(self.machine, argv, timeout)) as child:
-            answer = child.converse(stdin, clock + timeout)
-        seconds = time.monotonic() - clock
-        return CommandResult(tuple(argv), *answer, self.machine, started, seconds)
-
-    @override
-    def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        via: Sequence[str] = (),
-    ) -> CommandResult:
-        words = (*via, *argv)
-        if stdin or not via or timeout > shell.LONGEST:
-            return self.run(words, stdin=stdin, timeout=timeout)
-        started, clock = time.time(), time.monotonic()
-        answer = self._answer(tuple(via), argv, timeout)
+        if command.changes or command.stdin or not command.via or timeout > shell.LONGEST:
+            with self._working(words, timeout, late) as child:
+                answer = child.converse(command.stdin, clock + timeout, limit())
+        else:
+            answer = self._answer(command, late)
         seconds = time.monotonic() - clock
         if answer[0] in _LATE and seconds >= timeout:
-            raise too_late(self.machine, words, timeout)
+            raise late
         return CommandResult(words, *answer, self.machine, started, seconds)
 
-    def _answer(self, via: tuple[str, ...], argv: Sequence[str], timeout: float) -> shell.Answer:
+    def _answer(self, look: Command, late: TransportError) -> Answer:
         """Return exit code and outputs of a look, from the shell behind ``via``.
 
         A shell ends with its container. Then a new one is asked, once.
         """
-        words, late = (*via, *argv), too_late(self.machine, (*via, *argv), timeout)
+        via, timeout = look.via, look.timeout
 
-        def ask(one: shell.Shell) -> shell.Answer | None:
-            with self._working(words, timeout, late, one.child):
-                return one.ask(argv, timeout, limit())
+        def ask(one: shell.Shell) -> Answer | None:
+            with self._working(look.words, timeout, late, one.child):
+                return one.ask(look.argv, timeout, limit())
 
         if kept := self._shells.pop(via, None):
             if kept.lasts(timeout) and (answer := ask(kept)):
@@ -214,7 +205,8 @@ class Machine(Transport):
         if answer := ask(new):
             self._keep(via, new)
             return answer
-        return new.last_words()
+        with self._working(look.words, timeout, late, new.child):
+            return new.last_words(limit())
 
     def _keep(self, via: tuple[str, ...], used: shell.Shell) -> None:
         """Keep a shell open, and close the one that was used longest ago if there are too many."""
@@ -225,18 +217,17 @@ class Machine(Transport):
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         started, clock = time.time(), time.monotonic()
+        deadline, most = clock + HOLD_TIMEOUT, limit()
         late = misheard(self.machine, argv, word, HOLD_TIMEOUT)
         with self._working(argv, HOLD_TIMEOUT, late) as child:
-            line = child.first_line(clock + HOLD_TIMEOUT)
+            line, said = child.exchange(b"", deadline, most, lambda out, _: b"\n" in out)
             if line == f"{word}\n".encode():
                 return child
-            code, out, err = child.converse(b"", clock + HOLD_TIMEOUT)
+            code, out, err = child.converse(b"", deadline, most)
         if b"\n" in line:
             raise misheard(self.machine, argv, word, HOLD_TIMEOUT, line)
-        seconds = time.monotonic() - clock
-        raise CommandFailed(
-            CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
-        )
+        answer, seconds = (code, line + out, said + err), time.monotonic() - clock
+        raise CommandFailed(CommandResult(tuple(argv), *answer, self.machine, started, seconds))
 
 
 class Local(Machine):
@@ -247,60 +238,22 @@ class Local(Machine):
     @override
     @contextmanager
     def _started(self, argv: Sequence[str], timeout: float, child: Child | None) -> Iterator[Child]:
-        begun: _Process | None = None
+        begun: process.Process | None = None
         try:
             if child:
                 yield child
                 return
             with process.uninterrupted():
-                begun = _Process(process.start(argv))
+                begun = process.Process(argv)
             yield begun
         except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
             if begun:
-                begun.end()
+                begun.end(2 * Inside.GRACE)
             elif child:
                 child.hang_up()
             if isinstance(error, OSError):
                 raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
             raise
-
-
-class _Process:
-    """A command on this machine."""
-
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self._process = child
-
-    def first_line(self, deadline: float) -> bytes:
-        return process.first_line(self._process, deadline=deadline)
-
-    def exchange(
-        self,
-        line: bytes,
-        deadline: float,
-        limit: int,
-        until: Callable[[bytearray, bytearray], bool],
-    ) -> tuple[bytes, bytes]:
-        return process.exchange(self._process, line, deadline=deadline, limit=limit, until=until)
-
-    def converse(self, stdin: bytes, deadline: float) -> shell.Answer:
-        out, err = process.converse(self._process, stdin, deadline=deadline, limit=limit())
-        code = self._process.returncode
-        return code if code >= 0 else 128 - code, out, err
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def release(self) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.communicate(timeout=RELEASE_TIMEOUT)
-
-    def hang_up(self) -> None:
-        process.hang_up(self._process)
-
-    def end(self) -> None:
-        """End it, and wait until it has ended."""
-        process.end(self._process, 2 * Inside.GRACE)
 
 
 class Layer(Transport):
@@ -315,27 +268,12 @@ class Layer(Transport):
         return self._inner.host_key
 
     @override
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        return self._inner.run(argv, stdin=stdin, timeout=timeout)
-
-    @override
-    def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        via: Sequence[str] = (),
-    ) -> CommandResult:
-        return self._inner.look(argv, stdin=stdin, timeout=timeout, via=via)
+    def execute(self, command: Command) -> CommandResult:
+        return self._inner.execute(command)
 
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         return self._inner.hold(argv, word)
-
-    @override
-    def watch(self, argv: Sequence[str], word: str) -> Hold:
-        return self._inner.watch(argv, word)
 
 
 class Inside(Layer):
@@ -360,74 +298,54 @@ class Inside(Layer):
         marked: bool = False,
     ) -> None:
         super().__init__(outer, machine)
-        self._prefix, self._examine = list(prefix), examine
-        self._mark = ["env", f"{RUN_MARK}={RUN_ID}", "LC_ALL=C.UTF-8"] if marked else []
+        self._prefix, self._examine = tuple(prefix), examine
+        self._mark = ("env", f"{RUN_MARK}={RUN_ID}", "LC_ALL=C.UTF-8") if marked else ()
         # Not in a command's order: the lock waits for commands, and not for a shell.
-        self._shell = [*self._prefix, *self._mark, *(_deadline(shell.LASTS) if marked else ())]
+        self._shell = (*self._prefix, *self._mark, *(_deadline(shell.LASTS) if marked else ()))
 
     @override
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        """Run argv with its deadline, which is kept inside as well.
+    def execute(self, command: Command) -> CommandResult:
+        """Run a command with its deadline, which is kept inside as well.
 
         Ending the outer command leaves the inner one running (pct, lxc-attach and sshd all do).
+        Errors of the outer command name the inner one.
         """
-        bounded = [*self._prefix, *_deadline(timeout), *self._mark, *argv]
-        with self._as_its_own(argv, timeout):
-            outer = self._inner.run(bounded, stdin=stdin, timeout=timeout + 4 * self.GRACE)
-        return self._own(outer, argv, timeout)
-
-    @override
-    def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        via: Sequence[str] = (),
-    ) -> CommandResult:
-        words = [*via, *argv]
-        if stdin:
-            return self.run(words, stdin=stdin, timeout=timeout)
-        with self._as_its_own(words, timeout):
-            # The node's shell has a deadline of its own, which spares it a program a look.
-            bounded = argv if self._mark else [*_deadline(timeout), *argv]
-            outer = self._inner.look(bounded, timeout=timeout, via=[*self._shell, *via])
-        return self._own(outer, words, timeout)
-
-    @contextmanager
-    def _as_its_own(self, argv: Sequence[str], timeout: float) -> Iterator[None]:
-        """Let errors of the outer command name the inner one."""
-        late, clock = too_late(self.machine, argv, timeout), time.monotonic()
+        late = too_late(self.machine, command.words, command.timeout)
+        clock = time.monotonic()
         try:
-            yield
+            outer = self._inner.execute(self._outer(command))
         except LimitExceeded as error:
             if error.late:
                 raise late from None
-            raise LimitExceeded(self.machine, argv, error.passed, late=False) from None
+            raise LimitExceeded(self.machine, command.words, error.passed, late=False) from None
         except TransportError as error:
             # timeout's last resort ends itself, too: SSH then knows of no exit status.
-            if time.monotonic() - clock >= timeout:
+            if time.monotonic() - clock >= command.timeout:
                 raise late from error
             raise
-
-    def _own(self, outer: CommandResult, argv: Sequence[str], timeout: float) -> CommandResult:
-        if outer.exit_code in _LATE and outer.seconds >= timeout:
-            raise too_late(self.machine, argv, timeout)
+        if outer.exit_code in _LATE and outer.seconds >= command.timeout:
+            raise late
         self._examine(outer)
-        return replace(outer, argv=tuple(argv), machine=self.machine)
+        return replace(outer, argv=command.words, machine=self.machine)
+
+    def _outer(self, command: Command) -> Command:
+        """Return the command that runs this one from outside: looks go to a shell there."""
+        if command.changes or command.stdin:
+            bounded = (*_deadline(command.timeout), *self._mark, *command.words)
+            longer = command.timeout + 4 * self.GRACE
+            return replace(command, argv=(*self._prefix, *bounded), timeout=longer, via=())
+        # The node's shell has a deadline of its own, which spares it a program a look.
+        bounded = command.argv if self._mark else (*_deadline(command.timeout), *command.argv)
+        return replace(command, argv=bounded, via=(*self._shell, *command.via))
 
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Hold it without a deadline."""
         return self._inner.hold([*self._prefix, *argv], word)
 
-    @override
-    def watch(self, argv: Sequence[str], word: str) -> Hold:
-        return self._inner.watch([*self._prefix, *argv], word)
 
-
-def _deadline(seconds: float) -> list[str]:
-    return ["timeout", "-k", f"{Inside.GRACE:g}", f"{seconds:g}"]
+def _deadline(seconds: float) -> tuple[str, ...]:
+    return ("timeout", "-k", f"{Inside.GRACE:g}", f"{seconds:g}")
 
 
 class Recorded(Layer):
@@ -438,20 +356,7 @@ class Recorded(Layer):
         self._listener = listener
 
     @override
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
-        self._listener(result)
-        return result
-
-    @override
-    def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        via: Sequence[str] = (),
-    ) -> CommandResult:
-        result = self._inner.look(argv, stdin=stdin, timeout=timeout, via=via)
+    def execute(self, command: Command) -> CommandResult:
+        result = self._inner.execute(command)
         self._listener(result)
         return result

@@ -1,9 +1,9 @@
 """A machine whose answers come from one function."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Command, Transport
 
 #: Standard output, with exit code 0; or exit code, standard output and error.
 Answer = bytes | tuple[int, bytes, bytes]
@@ -26,14 +26,14 @@ class Answering(Transport):
         self.timeouts: list[float] = []
         self.stdin = b""
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        words = list(argv)
+    def execute(self, command: Command) -> CommandResult:
+        words = list(command.words)
         self.ran.append(words)
-        self.timeouts.append(timeout)
-        self.stdin = stdin
+        self.timeouts.append(command.timeout)
+        self.stdin = command.stdin
         answer = self.answer(words)
         if answer is None:
             assert self.behind is not None, f"nobody said what {words} answers"
-            return self.behind.run(argv, stdin=stdin, timeout=timeout)
+            return self.behind.execute(command)
         whole = (0, answer, b"") if isinstance(answer, bytes) else answer
-        return CommandResult(tuple(argv), *whole, self.machine, 0.0, 0.0)
+        return CommandResult(command.words, *whole, self.machine, 0.0, 0.0)

@@ -2,7 +2,6 @@
 
 import hashlib
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import _BOOTED
-from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Command, Transport
 from remediation.desired import DAEMON_JSON
 from tests.doubles.scripted import Untold, by_name
 
@@ -36,10 +35,10 @@ class Machine(Transport):
         self.files, self.answers, self.machine = files or {}, answers or {}, machine
         self.ran: list[str] = []
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        words, line = tuple(argv), shlex.join(argv)
+    def execute(self, command: Command) -> CommandResult:
+        words, line = command.words, shlex.join(command.words)
         self.ran.append(line)
-        short = by_name(argv)
+        short = by_name(words)
         named, path = shlex.join(short), words[2] if words[:2] == _CAT else ""
         if short[:2] == ("sh", "owner") and len(short) > 5:  # of a checkout's file
             path = f"{short[2]}/{short[3]}"
@@ -55,15 +54,8 @@ class Machine(Transport):
         else:
             raise Untold(f"nobody said what {line} answers")
         code, out, err = (0, answer, "") if isinstance(answer, str) else answer
-        return CommandResult(
-            words,
-            code,
-            out.encode(errors="surrogateescape"),
-            err.encode(errors="surrogateescape"),
-            self.machine,
-            0.0,
-            0.0,
-        )
+        outputs = (each.encode(errors="surrogateescape") for each in (out, err))
+        return CommandResult(words, code, *outputs, self.machine, 0.0, 0.0)
 
 
 #: Docker's usual directory; and a disk that is mounted elsewhere.

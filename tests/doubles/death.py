@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Layer, Transport
+from docker_lxc_gate.machines.transport import Command, Layer, Transport
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan
@@ -142,33 +142,24 @@ class _Mortal(Layer):
         super().__init__(inner)
         self._death = death
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
+        """To die in a read is to die before the next change."""
         if self._death.dead:
             raise Died
-        self._death.ran.append((list(argv), stdin))
+        if not command.changes:
+            return self._inner.execute(command)
+        argv, stdin = list(command.argv), command.stdin
+        self._death.ran.append((argv, stdin))
         if len(self._death.ran) != self._death.nth:
-            return self._inner.run(argv, stdin=stdin, timeout=timeout)
+            return self._inner.execute(command)
         self._death.dead = True
         match self._death.how:
             case "after":
-                self._inner.run(argv, stdin=stdin, timeout=timeout)
+                self._inner.execute(command)
             case "half":
-                self._inner.run(argv, stdin=stdin[: len(stdin) // 2], timeout=timeout)
+                self._inner.execute(replace(command, stdin=stdin[: len(stdin) // 2]))
             case int(statement) if statements := _statements(argv):
                 statements.insert(statement, "kill -9 $$")
                 killed = [*argv[:2], "; ".join(statements), *argv[3:]]
                 assert self._inner.run(killed, stdin=stdin).exit_code == 137
         raise Died
-
-    def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60.0,
-        via: Sequence[str] = (),
-    ) -> CommandResult:
-        """To die in a read is to die before the next change."""
-        if self._death.dead:
-            raise Died
-        return self._inner.look(argv, stdin=stdin, timeout=timeout, via=via)

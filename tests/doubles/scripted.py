@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Transport
+from tests.doubles.answering import Answering
 
 Answer = tuple[int, bytes, bytes]
 
@@ -26,21 +25,17 @@ def by_name(argv: Sequence[str]) -> tuple[str, ...]:
     return words
 
 
-class Scripted(Transport):
+class Scripted(Answering):
     """Answers each argv from a table; an argv that is not in it is an error of the test."""
 
-    machine = "scripted"
-
     def __init__(self, answers: dict[tuple[str, ...], Answer]) -> None:
+        super().__init__(self._told, "scripted")
         self._answers = answers
-        self.ran: list[tuple[str, ...]] = []
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        key = tuple(argv)
+    def _told(self, words: list[str]) -> Answer:
+        key = tuple(words)
         if key not in self._answers:
-            key = by_name(argv)
+            key = by_name(words)
         if key not in self._answers:
-            raise Untold(f"nobody said what {tuple(argv)} answers")
-        self.ran.append(key)
-        code, out, err = self._answers[key]
-        return CommandResult(tuple(argv), code, out, err, self.machine, 0.0, 0.0)
+            raise Untold(f"nobody said what {words} answers")
+        return self._answers[key]

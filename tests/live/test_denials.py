@@ -26,6 +26,7 @@ from docker_lxc_gate.facts.audit.audit_files import STATUS
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.runtime.base import Runtime
 from proof.faults.fault import CTID
+from tests.doubles.put import put
 from tests.live.cases import denial_rows
 from tests.live.cases.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
 from tests.live.running import ROOT, TARGET, compliant, remediation
@@ -163,7 +164,7 @@ def runtime(lab: Lab) -> Iterator[Runtime]:
 def copy(runtime: Runtime) -> str:
     """The copy's text; what it needs is on the node."""
     node = runtime.node
-    node.write(_PROGRAMS, (Path(__file__).parent / "cases/denied_programs.py").read_bytes())
+    put(node, _PROGRAMS, (Path(__file__).parent / "cases/denied_programs.py").read_bytes())
     node.run(["sh", "-c", f"aa-features-abi --extract >/etc/apparmor.d/abi/{NAME}"]).require()
     capabilities = node.read(f"{_FEATURES}/caps/mask") or b""
     return denial_rows.profile(capabilities.decode().split())

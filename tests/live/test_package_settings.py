@@ -17,6 +17,7 @@ from remediation.engine.errors import ChangedSince
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
+from tests.doubles.put import put
 from tests.live.interrupted.interruption import Points, connected, one_action
 from tests.live.running import DOCKER, PLAIN, bare, facts
 
@@ -51,7 +52,7 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
     with connected(machine) as ssh:
         runtime = Pct(ssh)
         inside = runtime.inside(CTID)
-        inside.write(_SETTINGS, b"user_allow_other\n")
+        put(inside, _SETTINGS, b"user_allow_other\n")
         before = facts(runtime, CTID)
         with pytest.raises(FactError, match=f"there is {_SETTINGS}, and fuse3, which would come"):
             apply(_plan(ssh))
@@ -62,7 +63,7 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         apply(_plan(ssh))
         settings = inside.read(_SETTINGS)
         assert settings is not None
-        inside.write(_SETTINGS, settings + b"user_allow_other\n")
+        put(inside, _SETTINGS, settings + b"user_allow_other\n")
         with pytest.raises(
             ChangedSince, match=f"{_SETTINGS} of a package that is to go was changed"
         ):

@@ -28,6 +28,7 @@ from proof.faults.fault import APPLIED, CTID
 from proof.faults.scenarios import scenarios
 from remediation.backup import make_backup
 from steps import rollback
+from tests.doubles.put import put
 from tests.live.interrupted.interruption import connected
 from tests.live.running import ROOT, compliant, gate, restore
 
@@ -84,7 +85,7 @@ class Place:
         """Run the gate there; return each scenario's status by its title."""
         options = ["--target-file", "targets.toml", "--target", "here", "--allow-mutation", *asked]
         with connected(lab) as node:
-            node.write(_CREATE, _PLAIN.encode(), 0o755)
+            put(node, _CREATE, _PLAIN.encode(), 0o755)
             if self.host == "local":
                 return self._on_the_node(node, results, options)
         results.mkdir()
@@ -96,7 +97,7 @@ class Place:
 
     def _on_the_node(self, node: Ssh, results: Path, options: list[str]) -> dict[str, str]:
         _installed(node, results)
-        node.write(f"{PLACE}/targets.toml", self.table.encode())
+        put(node, f"{PLACE}/targets.toml", self.table.encode())
         argv = [*options, "--no-report", "--alluredir", "results"]
         done = node.run(["sh", "-c", _RUN, "gate", *argv], timeout=_TIMEOUT)
         assert done.exit_code == 0, done.text + done.stderr.decode(errors="replace")
@@ -135,9 +136,9 @@ def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path
     with connected(lab) as node:
         _installed(node, tmp_path)
         node.run(["mkdir", "-p", "/root/.local/bin", f"{_UNITS}/{_SERVICE}.d", _METRICS]).require()
-        node.write("/root/.local/bin/docker-lxc-gate", _PROGRAM.encode(), 0o755)
+        put(node, "/root/.local/bin/docker-lxc-gate", _PROGRAM.encode(), 0o755)
         for unit in (_SERVICE, _TIMER):
-            node.write(f"{_UNITS}/{unit}", (ROOT / "docs/recipes" / unit).read_bytes())
+            put(node, f"{_UNITS}/{unit}", (ROOT / "docs/recipes" / unit).read_bytes())
         node.run(["systemctl", "enable", "--now", _TIMER]).require()
         assert _TIMER in node.run(["systemctl", "list-timers"]).text
 
@@ -147,7 +148,7 @@ def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path
 
         assert "\ndocker_lxc_gate_exit_code{} 0\n" in judged()
         node.run(["pct", "exec", str(CTID), "rm", "/etc/docker/daemon.json"]).require()
-        node.write(f"{_UNITS}/{_SERVICE}.d/kept.conf", b"[Service]\nEnvironment=KEPT=1\n")
+        put(node, f"{_UNITS}/{_SERVICE}.d/kept.conf", b"[Service]\nEnvironment=KEPT=1\n")
         node.run(["systemctl", "daemon-reload"]).require()
         drifted = judged()
         assert "\ndocker_lxc_gate_exit_code{} 1\n" in drifted

@@ -23,6 +23,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
+from tests.doubles.put import put
 from tests.live.running import facts
 
 IMAGE = "hello-world"
@@ -78,7 +79,7 @@ def test_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -> 
     """Restarted, it would not come back: that is how the plan's authors lost theirs."""
     path = plain.config_path(CTID)
     text = plain.node.read(path) or b""
-    plain.node.write(path, text + b"lxc.mount.entry = /dev/fuse\n")
+    put(plain.node, path, text + b"lxc.mount.entry = /dev/fuse\n")
     pid = plain.init_pid(CTID)
     with pytest.raises(FactError, match=r"'/dev/fuse' lacks target, type, options"):
         apply(_plan(plain))

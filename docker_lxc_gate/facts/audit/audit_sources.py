@@ -71,7 +71,7 @@ class Records:
         self._file = f"/run/docker-lxc-gate.{secrets.token_hex(8)}"
         try:
             argv = ["perl", "-MIO::Handle", "-e", AUDIT, "notes", self._file]
-            self._notes: Hold = node.watch(argv, "noting")
+            self._notes: Hold = node.hold(argv, "noting")
         except CommandFailed as error:
             raise _unreadable(error.result) from error
 

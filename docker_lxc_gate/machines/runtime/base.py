@@ -7,9 +7,8 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
@@ -29,15 +28,12 @@ class Runtime(ABC):
 
     #: The kind of containers: Proxmox's, or plain LXC's.
     kind: ClassVar[Literal["pct", "lxc"]]
+    #: What starts a container, given its id, for a reader to type.
+    start_command: ClassVar[str]
     _LXC_PATH = "/var/lib/lxc"
-    _START: ClassVar[str]
 
     def __init__(self, node: Transport) -> None:
         self.node = node
-
-    def on(self, node: Transport) -> Self:
-        """Return the same runtime of a node that is reached otherwise."""
-        return type(self)(node)
 
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""
@@ -66,9 +62,8 @@ class Runtime(ABC):
         content = self.node.read(path)
         if content is None:
             raise FactError(f"{path} does not exist on {self.node.machine}")
-        return container_config.parse_lxc(
-            path, self._resolved(path, content.decode(errors="replace"))
-        )
+        text = _resolved(self.node, path, content.decode(errors="replace"))
+        return container_config.parse_lxc(path, text)
 
     @abstractmethod
     def started_with(self, ctid: int) -> str:
@@ -82,28 +77,16 @@ class Runtime(ABC):
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
 
-    def blocked(self) -> str:
-        """Return why no container can be started or changed now, and what to do; empty if not."""
-        return ""
-
     def require_control(self, ctid: int) -> None:  # noqa: B027 - plain LXC has no such program
         """Raise Busy if the container cannot be changed, stopped and started by us now."""
-
-    def start_command(self, ctid: int) -> str:
-        """Return the command that starts the container, for a reader to type."""
-        return f"{self._START} {ctid}"
 
     @abstractmethod
     def start(self, ctid: int) -> None:
         """Start the container; raises CommandFailed with what the runtime said."""
 
     @abstractmethod
-    def stop(self, ctid: int) -> None:
-        """Stop the container immediately."""
-
-    @abstractmethod
     def shutdown(self, ctid: int) -> None:
-        """Shut the container down cleanly."""
+        """Shut the container down cleanly; one that has not ended after a minute is killed."""
 
     @abstractmethod
     def destroy(self, ctid: int) -> None:
@@ -129,7 +112,7 @@ class Runtime(ABC):
         if not said:
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
-                f"start it ({self.start_command(ctid)}), then run this again"
+                f"start it ({self.start_command} {ctid}), then run this again"
             )
         return int(said)
 
@@ -142,32 +125,28 @@ class Runtime(ABC):
         """Return LXC's own configuration file, which :meth:`effective` reads."""
         return f"{cls._LXC_PATH}/{ctid}/config"
 
-    def _resolved(self, path: str, text: str) -> str:
-        """Return a configuration with each ``lxc.include`` replaced by the included text."""
-        for _ in range(_NESTED + 1):  # one look a level
-            includes = list(dict.fromkeys(_INCLUDE.findall(text)))
-            if not includes:
-                return text
-            if odd := [place for place in includes if not place.startswith("/")]:
-                raise FactError(f"{path}: lxc.include = {odd[0]}: expected an absolute path")
-            files = self._included(includes)
-            text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
-        raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
-
     def seccomp_list(self, effective: container_config.ContainerConfig) -> str:
         """Return the text of a seccomp list; if the file is absent, LXC starts no container."""
         path = effective.current().get("lxc.seccomp.profile", "")
         return (self.node.read(path) or b"").decode(errors="replace") if path else ""
 
-    def _included(self, places: Sequence[str]) -> dict[str, str]:
-        """Return the content of these files, and of the files in these directories."""
-        found = ("find", "-L", *places, "-maxdepth", "1", "-type", "f")
-        shown = self.node.look([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
+
+def _resolved(node: Transport, path: str, text: str) -> str:
+    """Return a configuration with each ``lxc.include`` replaced by the included text."""
+    for _ in range(_NESTED + 1):  # one look a level
+        includes = list(dict.fromkeys(_INCLUDE.findall(text)))
+        if not includes:
+            return text
+        if odd := [place for place in includes if not place.startswith("/")]:
+            raise FactError(f"{path}: lxc.include = {odd[0]}: expected an absolute path")
+        found = ("find", "-L", *includes, "-maxdepth", "1", "-type", "f")
+        shown = node.look([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
         files: dict[str, str] = {}
         for line in shown.text.split("\n"):
             name, _, content = line.partition("\0")
             files[name] = f"{files[name]}\n{content}" if name in files else content
-        return files
+        text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
+    raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
 
 
 def _of(place: str, files: dict[str, str]) -> str:

@@ -19,7 +19,7 @@ class Lxc(Runtime):
     """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
 
     kind = "lxc"
-    _START = "lxc-start -n"
+    start_command = "lxc-start -n"
 
     @override
     def _enter(self, ctid: int) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class Lxc(Runtime):
                 raise TransportError(self._absent(ctid))
             raise TransportError(
                 f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
-                f"start it: {self.start_command(ctid)}"
+                f"start it: {self.start_command} {ctid}"
             )
 
     def _absent(self, ctid: int) -> str:
@@ -79,10 +79,6 @@ class Lxc(Runtime):
     @override
     def start(self, ctid: int) -> None:
         self._lxc(ctid, "lxc-start")
-
-    @override
-    def stop(self, ctid: int) -> None:
-        self._lxc(ctid, "lxc-stop", "-k")
 
     @override
     def shutdown(self, ctid: int) -> None:

@@ -10,6 +10,7 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import ABSENT, Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import cut
 from docker_lxc_gate.tables import table
 
@@ -59,11 +60,19 @@ def _in_control(answer: CommandResult) -> tuple[bool, str]:
 IN_CONTROL = Read(("sh", "-c", _IN_CONTROL, "control"), _in_control)
 
 
+def blocked(node: Transport) -> str:
+    """Return why no container of a node can be started or changed now, and what to do, or ``""``.
+
+    A node of plain LXC is never blocked.
+    """
+    return "" if node.ask(IN_CONTROL)[0] else NO_QUORUM
+
+
 class Pct(Runtime):
     """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
 
     kind = "pct"
-    _START = "pct start"
+    start_command = "pct start"
 
     @override
     def _enter(self, ctid: int) -> tuple[str, ...]:
@@ -159,10 +168,6 @@ class Pct(Runtime):
             raise FactError(f"pct status {ctid} said {answer.text!r}")
         return match[1]
 
-    @override
-    def blocked(self) -> str:
-        return "" if self.node.ask(IN_CONTROL)[0] else NO_QUORUM
-
     def require_control(self, ctid: int) -> None:
         """See :class:`Runtime`: the cluster has quorum, and HA does not manage the container.
 
@@ -192,19 +197,10 @@ class Pct(Runtime):
         self._pct("start", ctid)
 
     @override
-    def stop(self, ctid: int) -> None:
-        self.require_control(ctid)
-        self._pct("stop", ctid)
-        self._require_ended(ctid)
-
-    @override
     def shutdown(self, ctid: int) -> None:
         self.require_control(ctid)
         self._pct("shutdown", ctid, "--timeout", "60", "--forceStop", "1")
-        self._require_ended(ctid)
-
-    def _require_ended(self, ctid: int) -> None:
-        """Wait until the container's unit ends: its last hook rewrites the container's file."""
+        # The last hook of the container's unit rewrites the container's file.
         unit = f"pve-container@{ctid}.service"
         self.node.look(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
             f"{unit} is still active after the stop: journalctl -u {unit} says why"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import stamina
 
 from docker_lxc_gate import patterns
@@ -57,23 +59,20 @@ def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
 
     Raises TransportError if it got none within ``patience`` (seconds).
     """
+    deadline = time.monotonic() + patience
+    while not _has_default_route(container):
+        if time.monotonic() > deadline:
+            raise TransportError(
+                f"{container.machine} has no default route within {patience:g} s: is there DHCP on "
+                "its bridge (bridge in the target file)?"
+            )
+        time.sleep(0.5)
 
-    @stamina.retry(on=_NotYet, timeout=patience, attempts=None, wait_max=2.0)
-    def routed() -> None:
-        four = (container.read("/proc/net/route") or b"").splitlines()
-        six = (container.read("/proc/net/ipv6_route") or b"").splitlines()
-        # Source: proc(5); in both, the destination's bits are all zero, and "lo" leads nowhere.
-        found = any(line.split()[1:2] == [b"00000000"] for line in four)
-        found = found or any(
-            patterns.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
-        )
-        if not found:
-            raise _NotYet
 
-    try:
-        routed()
-    except _NotYet as error:
-        raise TransportError(
-            f"{container.machine} has no default route within {patience:g} s: is there DHCP on its "
-            "bridge (bridge in the target file)?"
-        ) from error
+def _has_default_route(container: Transport) -> bool:
+    """Source: proc(5); in both files, the destination's bits are zero, and "lo" leads nowhere."""
+    four = (container.read("/proc/net/route") or b"").splitlines()
+    six = (container.read("/proc/net/ipv6_route") or b"").splitlines()
+    return any(line.split()[1:2] == [b"00000000"] for line in four) or any(
+        patterns.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
+    )

@@ -6,11 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-def in_brackets(host: str) -> str:
-    """Return a host as written before a port: an IPv6 address in brackets."""
-    return f"[{host}]" if ":" in host else host
-
-
 @dataclass(frozen=True)
 class SshAddress:
     """A machine's address, login and host keys.
@@ -34,4 +29,5 @@ class SshAddress:
         """Return ``[user@]host[:port]``, without the default port."""
         user = f"{self.user}@" if self.user else ""
         port = f":{self.port}" if self.port not in {None, 22} else ""
-        return f"{user}{in_brackets(self.host)}{port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # of IPv6
+        return f"{user}{host}{port}"

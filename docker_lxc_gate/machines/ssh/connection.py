@@ -20,16 +20,17 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Dropped, TransportError, Unreachable
 from docker_lxc_gate.machines import process
+from docker_lxc_gate.machines.child import RELEASE_TIMEOUT, Late, TooMuch
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.identity import agent_answers, is_exposed, searched, why_unusable
 from docker_lxc_gate.machines.ssh.known_hosts import KnownHosts, fingerprint
 from docker_lxc_gate.machines.ssh.proxy import Proxy
 from docker_lxc_gate.machines.ssh.ssh_config import Route, route
-from docker_lxc_gate.machines.transport import RELEASE_TIMEOUT, Machine, at_most, limit
+from docker_lxc_gate.machines.transport import Machine
 from docker_lxc_gate.printable import command
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.child import Child, Until
+    from docker_lxc_gate.machines.child import Answer, Child, Until
 
 # paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -106,11 +107,10 @@ class Ssh(Machine):
         shell = f"the login shell of {way.user} on {self.machine}"
         try:
             echo = _Command(self._begun(transport, argv, timeout), self.machine, argv)
-            with at_most(_CHUNK):
-                _, out, _ = echo.converse(b"", time.monotonic() + timeout)
-        except process.Late as error:
+            _, out, _ = echo.converse(b"", time.monotonic() + timeout, _CHUNK)
+        except Late as error:
             raise Unreachable(f"{shell} did not run echo within {timeout:g} s") from error
-        except (TransportError, process.TooMuch, *_LOST) as error:
+        except (TransportError, TooMuch, *_LOST) as error:
             raise Unreachable(
                 f"{shell} does not run the command that it is given: {_words_of(error)}"
             ) from error
@@ -290,23 +290,8 @@ class _Command:
     def __init__(self, channel: paramiko.Channel, machine: str, argv: Sequence[str]) -> None:
         self._channel, self._machine, self._argv = channel, machine, argv
 
-    def first_line(self, deadline: float) -> bytes:
-        channel, line = self._channel, bytearray()
-        channel.settimeout(max(0.0, deadline - time.monotonic()))
-        try:
-            while b"\n" not in line and len(line) < _CHUNK and (more := channel.recv(_CHUNK)):
-                line += more
-        except TimeoutError as error:
-            channel.close()
-            raise process.Late from error
-        return bytes(line)
-
     def exchange(
-        self,
-        line: bytes,
-        deadline: float,
-        limit: int,
-        until: Until | None,
+        self, line: bytes, deadline: float, limit: int, until: Until | None = None
     ) -> tuple[bytes, bytes]:
         """Feed it and read both streams in turn: reading one to its end stalls the other."""
         channel = self._channel
@@ -316,21 +301,20 @@ class _Command:
         while not channel.closed:
             if time.monotonic() > deadline:
                 channel.close()
-                raise process.Late
+                raise Late
             if rest and channel.send_ready():
                 rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
                 if not rest and not until:
                     channel.shutdown_write()
-            elif _drain(channel, out, err):
-                self._require_short(limit, out, err)
+            elif self._drained(limit, out, err):
                 if until and until(out, err):
                     return bytes(out), bytes(err)
             elif channel.exit_status_ready() and channel.eof_received:
                 break
             else:
                 time.sleep(_POLL)
-        while _drain(channel, out, err):  # what came with the very last packet
-            self._require_short(limit, out, err)
+        while self._drained(limit, out, err):  # what came with the very last packet
+            pass
         self._require_status(shell=until is not None)
         return bytes(out), bytes(err)
 
@@ -350,17 +334,26 @@ class _Command:
             "whether it did its work is not known"
         )
 
-    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
-        out, err = self.exchange(stdin, deadline, limit(), None)
+    def converse(self, stdin: bytes, deadline: float, limit: int) -> Answer:
+        out, err = self.exchange(stdin, deadline, limit)
         code = self._channel.recv_exit_status()
         self._channel.close()
         return code, out, err
 
-    def _require_short(self, limit: int, *outputs: bytearray) -> None:
-        """Raise if an output is too long; SIGPIPE then ends the command."""
-        if max(map(len, outputs)) > limit:
-            self._channel.close()
-            raise process.TooMuch
+    def _drained(self, limit: int, out: bytearray, err: bytearray) -> bool:
+        """Move the available output into the buffers; return whether there was any.
+
+        Raises TooMuch if an output is too long; SIGPIPE then ends the command.
+        """
+        channel, before = self._channel, len(out) + len(err)
+        if channel.recv_ready():
+            out += channel.recv(_CHUNK)
+        if channel.recv_stderr_ready():
+            err += channel.recv_stderr(_CHUNK)
+        if max(len(out), len(err)) > limit:
+            channel.close()
+            raise TooMuch
+        return len(out) + len(err) > before
 
     def hang_up(self) -> None:
         self._channel.close()
@@ -381,16 +374,6 @@ def _refused(error: Exception) -> bool:
     """Whether the server refused the keys; else no readable key was found."""
     kinds = paramiko.AuthenticationException, paramiko.PasswordRequiredException
     return isinstance(error, kinds[0]) and not isinstance(error, kinds[1])
-
-
-def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
-    """Move the available output into the buffers; return whether there was any."""
-    before = len(out) + len(err)
-    if channel.recv_ready():
-        out += channel.recv(_CHUNK)
-    if channel.recv_stderr_ready():
-        err += channel.recv_stderr(_CHUNK)
-    return len(out) + len(err) > before
 
 
 def _first_line(text: str) -> str:

@@ -13,7 +13,6 @@ defaults below it, and its Include is resolved by glob(3), which goes by ``$HOME
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import shutil
@@ -80,8 +79,7 @@ def route(address: SshAddress) -> Route:
         user, port = address.user or "root", address.port or PORT
         return Route(address.host, port, user, tuple(keys), tuple(known), own_keys=False)
     said = _asked(address)
-    jump = _jump(address, said)
-    tokens = _tokens(address, said, jump.host if jump else "")
+    jump, tokens = _jump(address, said), _tokens(address, said)
     via, proxy = "", list[str]()
     if jump:
         _require_end(address, jump)
@@ -143,7 +141,7 @@ def _asked(address: SshAddress) -> dict[str, str]:
 
 def _jump(address: SshAddress, said: Mapping[str, str]) -> SshAddress | None:
     """Return the jump host next to a machine, if there is one; ``jump`` are those before it."""
-    jumps = _filled(said.get("proxyjump", ""), _tokens(address, said, ""), _PROXYS)
+    jumps = _filled(said.get("proxyjump", ""), _tokens(address, said), _PROXYS)
     before, _, last = patterns.sub(r"\[([0-9.]+)\]", lambda ip: ip[1], jumps).rpartition(",")
     match = patterns.fullmatch(FORM, last)
     if match is None:
@@ -165,24 +163,19 @@ def _require_end(address: SshAddress, jump: SshAddress | None) -> None:
     )
 
 
-def _tokens(address: SshAddress, said: Mapping[str, str], jump: str) -> dict[str, str]:
-    """Return what ssh_config(5), TOKENS, stands for; ssh -G leaves the tokens in many options."""
+def _tokens(address: SshAddress, said: Mapping[str, str]) -> dict[str, str]:
+    """Return the TOKENS of ssh_config(5) that name a file; ssh -G leaves them in many options."""
     here, me = socket.gethostname(), pwd.getpwuid(os.getuid())
-    host, port, user = said["hostname"], said["port"], said["user"]
-    connection = f"{here}{host}{port}{user}{jump}"
     return {
         "%": "%",
-        "C": hashlib.sha1(connection.encode(), usedforsecurity=False).hexdigest(),
         "d": str(Path.home()),
-        "h": host,
+        "h": said["hostname"],
         "i": str(me.pw_uid),
-        "j": jump,
-        "k": said.get("hostkeyalias", address.host),
         "L": here.partition(".")[0],
         "l": here,
         "n": address.host,
-        "p": port,
-        "r": user,
+        "p": said["port"],
+        "r": said["user"],
         "u": me.pw_name,
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.machines.transport import Command, Transport
 from tests.doubles.scripted import by_name
 
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
@@ -18,7 +18,7 @@ _BEFORE = re.compile(
     r"^(timeout -k \S+ \S+ |env (?!-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
 )
 _PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown)\b")
-_STOPS = re.compile(r"(?<![\w/])pct (?:stop|shutdown)\b")
+_STOPS = re.compile(r"(?<![\w/])pct shutdown\b")
 _SCRIPT = ("sh", "-c", "the script")
 
 #: What a command answers: its standard output, or exit code, standard output and error.
@@ -47,26 +47,15 @@ class Node(Transport):
         self.starts = 0
         self._shells: set[tuple[str, ...]] = set()
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        line = shlex.join(argv)
+    def execute(self, command: Command) -> CommandResult:
+        line = shlex.join(command.argv)
         self.starts += len(_PCT.findall(line))
-        if _STOPS.search(line):
+        if command.via not in self._shells:
+            self._shells.add(command.via)
+            self.starts += len(_PCT.findall(shlex.join(command.via)))
+        if command.changes and _STOPS.search(line):
             self._shells.clear()
-        return self._asked(list(argv), stdin)
-
-    def look(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60,
-        via: Sequence[str] = (),
-    ) -> CommandResult:
-        if tuple(via) not in self._shells:
-            self._shells.add(tuple(via))
-            self.starts += len(_PCT.findall(shlex.join(via)))
-        self.starts += len(_PCT.findall(shlex.join(argv)))
-        return self._asked([*via, *argv], stdin)
+        return self._asked(list(command.words), command.stdin)
 
     def _asked(self, argv: list[str], stdin: bytes) -> CommandResult:
         self.trips.append(shlex.join(argv))

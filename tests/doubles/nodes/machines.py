@@ -4,13 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from docker_lxc_gate.facts import apparmor, docker
 from docker_lxc_gate.lab.guest.pct import config as pct_config
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Command, Local, Transport
 from remediation.engine.rollback import SYNC
 from tests.doubles.samples import DATA
 
@@ -29,8 +28,8 @@ class Stateful(Transport):
 
     machine = "double"
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        words = list(argv)
+    def execute(self, command: Command) -> CommandResult:
+        words, stdin = list(command.words), command.stdin
         if words[:2] == ["sh", "-c"] and words[2].startswith(_RESET):
             words = words[2].removeprefix(_RESET).split()
         answer = self.answer(words, stdin)
@@ -39,7 +38,7 @@ class Stateful(Transport):
         if answer is None and words[:2] == ["perl", "-e"] and words[3] == "look":
             answer = 0, b"", b""  # Docker has no image and no container
         if answer is None and _of_files(words):
-            return Local().run(words, stdin=stdin, timeout=timeout)
+            return Local().run(words, stdin=stdin, timeout=command.timeout)
         if answer is None:
             raise AssertionError(f"nobody said what {words} answers")
         code, out, err = answer

@@ -26,6 +26,7 @@ from remediation.engine.rollback import SYNC, roll_back
 from remediation.plan_file import PlanFile
 from tests.doubles.nodes.machines import COMMANDS, FILES, SCRIPTS, Container, Kernel, Stateful
 from tests.doubles.nodes.world import OfFolder
+from tests.doubles.put import put
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 CTID = 950
@@ -154,7 +155,7 @@ def history(whole: Whole) -> None:
     apply(whole.plan())
     path = desired.TUNABLE_PATH
     as_left = files.capture(whole.on_node, path)
-    whole.on_node.write(path, b"somebody's")
+    put(whole.on_node, path, b"somebody's")
 
     def fails(stage: str, _: str) -> None:
         if stage == "finish":

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -27,7 +27,7 @@ from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.ssh.connection import Ssh
-from docker_lxc_gate.machines.transport import Layer, Transport
+from docker_lxc_gate.machines.transport import Command, Layer, Transport
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
@@ -133,45 +133,43 @@ class Points(Layer):
         if stage != self._stage:
             self._stage, self._count, self._failed = stage, 0, ()
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
         """Pass it on, unless this is the point."""
-        if not self._stage:
-            return self._inner.run(argv, stdin=stdin, timeout=timeout)
-        plain = _inner_command(" ".join(argv))
+        if not (self._stage and command.changes):
+            return self._inner.execute(command)
+        plain = _inner_command(" ".join(command.argv))
         # Input that is given again is a change of its own: the journal's next line.
-        if stdin or tuple(argv) != self._failed:
+        if command.stdin or command.argv != self._failed:
             self._count += 1
             self._began, self._first = time.monotonic(), len(self.seen)
         here, chosen = Point(self._stage, self._count, command=_beginning(plain)), self._chosen
         if chosen and chosen.is_at(here):
             if chosen.share:
-                return self._let_through(chosen, argv, stdin, timeout)
+                return self._let_through(chosen, command)
             self._chosen = None  # a stage may come twice: once is enough
             self._damage()
-        result = self._passed_on(argv, stdin, timeout)
+        result = self._passed_on(command)
         here = replace(here, seconds=time.monotonic() - self._began)
-        shares = (0.0, *_inside(here.seconds, stdin))
+        shares = (0.0, *_inside(here.seconds, command.stdin))
         self.seen[self._first :] = [replace(here, share=share) for share in shares]
         return result
 
-    def _passed_on(self, argv: Sequence[str], stdin: bytes, timeout: float) -> CommandResult:
+    def _passed_on(self, command: Command) -> CommandResult:
         """Pass it on, and keep whether it failed, or had no answer at all."""
-        self._failed = tuple(argv)
-        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._failed = command.argv
+        result = self._inner.execute(command)
         if result.ok:
             self._failed = ()
         return result
 
-    def _let_through(
-        self, chosen: Point, argv: Sequence[str], stdin: bytes, timeout: float
-    ) -> CommandResult:
+    def _let_through(self, chosen: Point, command: Command) -> CommandResult:
         """Let the node have a share of the command, of its input or of its time; then damage.
 
         What fails before that is its caller's to ask again: then that is cut.
         """
-        if stdin:
-            part = stdin[: int(len(stdin) * chosen.share)]
-            self._inner.run(argv, stdin=part, timeout=timeout)
+        if command.stdin:
+            part = command.stdin[: int(len(command.stdin) * chosen.share)]
+            self._inner.execute(replace(command, stdin=part))
             self._chosen = None
             self._damage()
             raise TransportError(_CUT_OFF)
@@ -179,19 +177,19 @@ class Points(Layer):
 
         def run() -> None:
             with suppress(RemediationError, OSError):
-                results.append(self._passed_on(argv, b"", timeout))
+                results.append(self._passed_on(command))
 
-        command = threading.Thread(target=run, daemon=True)
-        command.start()
+        running = threading.Thread(target=run, daemon=True)
+        running.start()
         left = self._began + chosen.seconds * chosen.share - time.monotonic()
-        command.join(max(left, 0.0))
-        if not command.is_alive():
+        running.join(max(left, 0.0))
+        if not running.is_alive():
             if self._failed:
                 return _answer(results)
             print(f"{ENDED} {time.monotonic() - self._began:.2f} s", file=sys.stderr, flush=True)
         self._chosen = None
         self._damage()
-        command.join(_LAST_WORDS)  # it closes the connection that it has lost, and no later one
+        running.join(_LAST_WORDS)  # it closes the connection that it has lost, and no later one
         raise TransportError(_CUT_OFF)
 
 

@@ -21,6 +21,7 @@ from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.runtime import pct
 from remediation import backup, docker_in_lxc
 from remediation.engine.action import Place, SideEffect
 from remediation.engine.apply import apply
@@ -178,8 +179,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
         return replace(flags(tmp_path, Flag("tunable", value="new")), exclusive=exclusive)
 
-    opened = nullcontext(SimpleNamespace(node=ON, blocked=lambda: BLOCKED[-1]))
+    opened = nullcontext(SimpleNamespace(node=ON))
     monkeypatch.setattr(connect, "opened", lambda *_, **__: opened)
+    monkeypatch.setattr(pct, "blocked", lambda _: BLOCKED[-1])
     monkeypatch.setattr(
         "docker_lxc_gate.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid)
     )

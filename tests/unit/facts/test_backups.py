@@ -4,8 +4,9 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.proxmox import normal_form
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Command, Local
 from remediation.backup import make_backup, may_freeze, require_unfrozen
 from remediation.desired import DAEMON_JSON
 from remediation.engine.errors import VerifyFailed
@@ -41,9 +42,9 @@ class Rooted(Local):
     def __init__(self, root: Path, dump: Path) -> None:
         self.root, self.dump = root, dump
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
         places = {place: f"{self.root}{place}" for place in ("/", "/etc/pve", backup.DUMP)}
-        return super().run([places.get(a, a) for a in argv], stdin=stdin, timeout=timeout)
+        return super().execute(replace(command, argv=tuple(places.get(a, a) for a in command.argv)))
 
 
 class Plain:

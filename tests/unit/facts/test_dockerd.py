@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.transport import Command
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
@@ -103,12 +105,13 @@ def test_info_of_a_hostile_dockerd_is_our_error(inside: Guest, answer: str, name
 def test_info_of_a_silent_dockerd_ends_at_the_deadline(
     inside: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = inside.node.run
+    execute = inside.node.execute
 
-    def soon(argv: Sequence[str], **more: Any) -> CommandResult:
-        return run([word.replace("alarm $patience;", "alarm 1;") for word in argv], **more)
+    def soon(command: Command) -> CommandResult:
+        words = (word.replace("alarm $patience;", "alarm 1;") for word in command.argv)
+        return execute(replace(command, argv=tuple(words)))
 
-    monkeypatch.setattr(inside.node, "run", soon)
+    monkeypatch.setattr(inside.node, "execute", soon)
     with inside.serving(SOCKET, ""), pytest.raises(FactError):
         daemon(inside).info()
 

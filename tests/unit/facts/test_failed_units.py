@@ -1,8 +1,6 @@
 """Whether AppArmor made a unit fail: by the time, the log, and the unit's own words."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +9,7 @@ from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.failed_units import FailedUnit, Log
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Command, Local
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
@@ -28,8 +26,9 @@ class Systemd(Machine):
     def __init__(self, shown: str) -> None:
         super().__init__({}, {"systemctl show -- a.mount b.service": shown})
 
-    def run(self, argv: Sequence[str], **more: Any) -> CommandResult:
-        return super().run([*argv[:2], *argv[argv.index("--") :]], **more)
+    def execute(self, command: Command) -> CommandResult:
+        argv = command.argv
+        return super().execute(Command((*argv[:2], *argv[argv.index("--") :])))
 
 
 def test_failed_units_have_times_programs_and_places() -> None:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from docker_lxc_gate.facts import backups, repository
 from docker_lxc_gate.machines import target
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Command, Local, Transport
 from proof.faults.catalogue import BY_ID, written
 from proof.faults.fault import CTID, PRELUDE, RED
 from proof.faults.run import STRICT
@@ -99,9 +99,9 @@ class Below(Transport):
     def __init__(self, root: Path) -> None:
         self.root, self.local = root, Local()
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        moved = [re.sub("^/(?=usr/local/)", f"{self.root}/", word) for word in argv]
-        return self.local.run(moved, stdin=stdin, timeout=timeout)
+    def execute(self, command: Command) -> CommandResult:
+        moved = [re.sub("^/(?=usr/local/)", f"{self.root}/", word) for word in command.argv]
+        return self.local.execute(replace(command, argv=tuple(moved)))
 
 
 SCRIPTS = ["F54", "F55", "F55-check", "F55-syntax", "F55-exit", "F55-text", "F55-function"]

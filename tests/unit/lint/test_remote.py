@@ -1,7 +1,6 @@
 """The files of a target, on a machine whose /etc is a directory of ours."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,7 @@ from docker_lxc_gate.lint import remote
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Command, Local, Transport
 from tests.doubles.naming import naming
 
 CONF = "rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n"
@@ -29,13 +28,14 @@ class Rooted(Transport):
         self.root, self.broken = root, ""
         root.mkdir(parents=True)
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
+        argv = command.words
         if self.broken and self.broken in argv:
-            return CommandResult(tuple(argv), 1, b"", b"find: unrecognized: -size", "m", 0.0, 0.0)
+            return CommandResult(argv, 1, b"", b"find: unrecognized: -size", "m", 0.0, 0.0)
         here = [self._moved(word) for word in argv]
-        told = Local().run(here, stdin=stdin, timeout=timeout)
+        told = Local().run(here, stdin=command.stdin, timeout=command.timeout)
         out = told.stdout.replace(os.fsencode(self.root), b"")
-        return CommandResult(tuple(argv), told.exit_code, out, told.stderr, "m", 0.0, 0.0)
+        return CommandResult(argv, told.exit_code, out, told.stderr, "m", 0.0, 0.0)
 
     def _moved(self, word: str) -> str:
         places = ("/etc/", "/lib/systemd", "/var/lib/lxc", PHOENIX)
@@ -162,7 +162,7 @@ def test_node_that_is_gone_is_an_error(runtime: Any, monkeypatch: pytest.MonkeyP
     def gone(*_: object, **__: object) -> CommandResult:
         raise TransportError("gone")
 
-    monkeypatch.setattr(runtime.node, "run", gone)
+    monkeypatch.setattr(runtime.node, "execute", gone)
     with naming(TransportError, "gone"):
         remote.of_node(runtime, PHOENIX)
 

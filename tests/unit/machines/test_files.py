@@ -22,19 +22,6 @@ def edit(path: Path, content: bytes = b"new\n") -> FileEdit:
     return FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: content)
 
 
-@pytest.mark.parametrize("mode", [None, 0o4755])
-def test_edit_of_a_file_keeps_its_mode_and_sets_the_time(tmp_path: Path, mode: int | None) -> None:
-    path = tmp_path / "file"
-    if mode:
-        path.touch()
-        path.chmod(mode)
-        os.utime(path, (0, 0))
-    before = tmp_path.stat().st_mtime
-    edit(path).apply(ON, FileState())
-    assert path.stat().st_mtime >= before - 2
-    assert not mode or path.stat().st_mode & 0o7777 == mode
-
-
 def test_edit_of_a_link_is_refused_and_restore_makes_it_again(tmp_path: Path) -> None:
     path = tmp_path / "link"
     path.symlink_to("elsewhere")
@@ -46,16 +33,6 @@ def test_edit_of_a_link_is_refused_and_restore_makes_it_again(tmp_path: Path) ->
     path.unlink()
     files.restore(ON, str(path), state)
     assert path.readlink() == Path("elsewhere")
-
-
-def test_edit_of_a_file_with_an_odd_name_is_rolled_back(tmp_path: Path) -> None:
-    path = tmp_path / "-a 'b' $c\n"
-    action = edit(path)
-    before = action.capture(ON)
-    action.apply(ON, before)
-    assert path.read_bytes() == b"new\n"
-    action.rollback(ON, before)
-    assert not path.exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])

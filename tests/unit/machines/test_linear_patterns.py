@@ -43,7 +43,7 @@ def test_pattern_that_is_escaped_fits_its_text_alone(text: str) -> None:
     assert not patterns.fullmatch(patterns.escape(text), text + "a")
 
 
-@pytest.mark.parametrize("pattern", ["(", r"(?=a)", r"(a)\1", "(?:a{1000}){1000}"])
+@pytest.mark.parametrize("pattern", ["(", r"(?=a)", "(?:a{1000}){1000}"])
 def test_pattern_that_is_none_or_too_large_is_invalid(pattern: str) -> None:
     with pytest.raises(patterns.Invalid):
         patterns.compile(pattern)

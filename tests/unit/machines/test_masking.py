@@ -5,7 +5,6 @@ import tomllib
 
 import pytest
 
-from docker_lxc_gate import masking
 from docker_lxc_gate.masking import STARS, mask, mask_end, shown
 from docker_lxc_gate.verdict.evidence import bounded
 from tests.doubles.examples import in_depth
@@ -47,10 +46,9 @@ def test_mask_text_with_words_around_a_value_keeps_the_words(text: str, masked: 
 @pytest.mark.parametrize(
     "unit",
     [
-        *("a", "password: ", "PASSWORD=", "_pass", "secret: |\n x\n", "://a:", "curl -u "),
-        *("docker login ", "eyJ-", "\\", "--token '", "-----BEGIN PRIVATE KEY-----", "echo a:b|"),
-        *("name: password\n", "password='a\n", "password=\\'a\n", "lxc.environment=PASSWORD"),
-        *('"name":"password","value":"', '{"value":"x",', "$6$", "basic a"),
+        *("a", "password: ", "secret: |\n x\n", "://a:", "curl -u ", "eyJ-", "\\", "密"),
+        *("-----BEGIN PRIVATE KEY-----", "password:\n- x\n", "password='a\n", "password=\\'a\n"),
+        *("chpasswd <<", "net -U a%", '"name":"password","value":"', "passwords: [", "$6$"),
     ],
 )
 def test_mask_hostile_text_takes_linear_time(unit: str) -> None:
@@ -66,14 +64,6 @@ def test_mask_of_a_cut_text_shows_no_half_secret() -> None:
         text = f"{'x' * before} {key} DB_PASSWORD={_SECRET}"
         assert _SECRET[:6] not in shown(text + " y" * 10_000, 50)
         assert _SECRET[-6:] not in mask_end(text, 20 + before)
-
-
-def test_text_without_a_secret_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masking was a third of the gate's processor time when each rule searched each text."""
-    monkeypatch.setattr(masking, "_RULES", (None,))
-    assert mask("features: nesting=1,keyctl=1") == "features: nesting=1,keyctl=1"
-    with pytest.raises(AttributeError):
-        mask(f"password: {_SECRET}")
 
 
 _LINE = "MIIE" * 16

@@ -34,7 +34,7 @@ def test_as_root_with_sudo_puts_it_before_the_deadline_and_asks_once() -> None:
     node = as_root(raw, sudo=True)
     assert node.run(["true"]).argv == ("true",)
     node.run(["true"])
-    assert raw.ran.count((*SUDO_SHELL, "id", "-u")) == 1
+    assert raw.ran.count([*SUDO_SHELL, "id", "-u"]) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")

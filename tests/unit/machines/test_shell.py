@@ -13,6 +13,7 @@ import pytest
 
 from docker_lxc_gate.errors import Dropped, LimitExceeded, TransportError
 from docker_lxc_gate.machines import shell
+from docker_lxc_gate.machines.child import Answer
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.ssh.connection import Ssh
@@ -140,7 +141,7 @@ class Lying:
 WHOLE = "\nMARK\na\nMARK 0\n"
 
 
-def asked(*says: str) -> list[shell.Answer | None]:
+def asked(*says: str) -> list[Answer | None]:
     one = shell.Shell(Lying(*says))  # type: ignore[arg-type]
     return [one.ask(["true"], 5, LIMIT) for _ in says]
 
@@ -158,9 +159,7 @@ def asked(*says: str) -> list[shell.Answer | None]:
         ("", None),
     ],
 )
-def test_answer_that_a_guest_forges_is_read_as_it_stands(
-    says: str, answer: shell.Answer | None
-) -> None:
+def test_answer_that_a_guest_forges_is_read_as_it_stands(says: str, answer: Answer | None) -> None:
     (found,) = asked(says)
     if found:  # the mark is another one each time
         found = found[0], *(re.sub(rb"\b[0-9a-f]{32}\b", b"MARK", each) for each in found[1:])

@@ -74,17 +74,14 @@ def test_find_another_name_in_a_file_names_those_it_has(file: Path, text: str | 
     [
         ("", ("'pve1'", "none")),
         ("pve1 = = 1", ("TOML", "line 1, column 8")),
-        ("\xff\xfe", ("TOML",)),
         ("host = 'pve1'\nctid = 950\n[pve1]\nuser = 'root'", ("host", "[NAME]")),
         ("[pve1]\nctid = 950", ("pve1", "`host`", 'host = "TEXT"', "ctid = NUMBER")),
         (
             "[pve1]\nhost = 'a'\nctid = 950\nusr = 'b'\nzzz = 1\nresrved = []",
             ("usr (did you mean user?)", "zzz,", "resrved (did you mean reserved?)"),
         ),
-        ("[pve1]\nhost = 'a'\nctid = 950\nzzz = 1", Target.__struct_fields__),
         ("[[pve1]]\nctid = 950\n", ("[[pve1]]", "write [pve1]")),
         ("a = " + "[" * 10_000 + "]" * 10_000, ("nested",)),
-        ("a = " + "{a = " * 10_000 + "1" + "}" * 10_000, ("nested",)),
         (f"[{'a.' * 5_000}a]\n", ()),
     ],
     ids=str,
@@ -104,38 +101,21 @@ def test_find_in_a_file_of_another_shape_says_where_and_what_in_one_line(
     [
         ("host = 1", 'host = "TEXT"'),
         ("host = ''", "lab"),
-        ("host = ' '", "lab"),
-        ("host = 'pve1/950'", "'pve1/950'"),
         ("host = 'admin@h'", 'host = "h" and user = "admin"'),
-        ("host = 'h:22'", 'host = "h" and port = 22'),
         ("host = '[::1]:2222'", 'host = "::1" and port = 2222'),
         ("ctid = '950'", "ctid = NUMBER"),
-        ("ctid = 99", "99"),
-        ("port = '22'", "port = NUMBER"),
-        ("port = 0", "65535"),
         ("port = 65536", "65536"),
         ("user = ''", "empty"),
         ("identity = '~/.ssh/absent'", "~/.ssh/absent"),
-        ("jump = 'a b'", "'a b'"),
-        ("jump = 'a,'", "''"),
         ("jump = 'a:0'", "'a:0'"),
-        ("jump = 'a:2\N{FULLWIDTH DIGIT FIVE}'", "jump"),
         ("sudo = 'yes'", "sudo = true or sudo = false"),
         ("runtime = 'docker'", "auto, pct, lxc"),
         ("reserved = 951", "reserved = [951, 952]"),
-        ("reserved = [951, 'x']", "reserved[1]"),
-        ("reserved = [951, 7]", "7"),
         ("reserved = [951, 950]", "reserved = []"),
         ("reserved = [951, 952, 951]", "951"),
         ("storage = ''", "pvesm status"),
-        ("bridge = ''", "ip -br link"),
-        ("repository = ''", "empty"),
         ("repository = 'phoenix'", "'phoenix'"),
-        ("repository = '../phoenix'", "'../phoenix'"),
-        ("backups = 'dump'", "'dump'"),
-        ("image = ''", "empty"),
         ("image = 'Hello World'", "'Hello World'"),
-        ("registry = '--flag'", "'--flag'"),
         ("provision = 'x {vmid}'", "{ctid}"),
         ('provision = "x \'y"', "x 'y"),
         ("backup_age = 0", "0"),
@@ -145,12 +125,12 @@ def test_find_value_that_cannot_work_says_what_to_write(file: Path, line: str, n
     refused(file, line, named)
 
 
-@pytest.mark.parametrize("image", ["--privileged", "-v=/:/host", "hello-world --privileged"])
+@pytest.mark.parametrize("image", ["--privileged", "hello-world --privileged"])
 def test_find_image_privileged_or_with_another_option_is_refused(file: Path, image: str) -> None:
     refused(file, f"image = '{image}'", f"'{image}'")
 
 
-@pytest.mark.parametrize("age", ["nan", "-nan", "inf"])
+@pytest.mark.parametrize("age", ["nan", "inf"])
 def test_find_backup_age_nan_or_infinite_is_refused(file: Path, age: str) -> None:
     """No backup is older than that, so every backup would count."""
     refused(file, f"backup_age = {age}", age.removeprefix("-"))
@@ -177,9 +157,6 @@ def found_with(file: Path, line: str) -> Target:
         *("host = 'fe80::1'", "provision = 'sh -c \"x ${HOME} {ctid}\"'", "jump = ''"),
         *("image = 'hello-world'", "image = 'hello-world:latest'", "image = 'library/hello-world'"),
         "image = 'registry.example:5000/library/hello-world:1.0'",
-        "image = '[fe80::1]:5000/hello-world'",
-        f"image = 'ghcr.io/one/a__b.c-d@sha256:{'0' * 64}'",
-        "registry = 'registry.example:5000/library'",
     ],
 )
 def test_find_value_that_looks_odd_and_works_is_taken(file: Path, line: str) -> None:

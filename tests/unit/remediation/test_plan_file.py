@@ -19,6 +19,7 @@ from remediation.engine.rollback import roll_back
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 from tests.doubles.nodes.whole import CTID, Whole
+from tests.doubles.put import put
 
 GOOD = """
 name = "mine"
@@ -94,7 +95,7 @@ def test_plain_applies_the_least_is_journalled_and_any_plan_rolls_it_back(tmp_pa
     assert _drifts(whole, plain) == ["docker-engine"]
     conf = whole.on_node.read(whole.config_path(whole.ctid)) or b""
     poor = conf.replace(b"nesting=1", b"keyctl=1")
-    whole.on_node.write(whole.config_path(whole.ctid), poor)
+    put(whole.on_node, whole.config_path(whole.ctid), poor)
     assert _drifts(whole, plain) == ["container-options", "docker-engine"]
     apply(whole.plan(plain))
     assert whole.on_node.read(whole.config_path(whole.ctid)) == poor.replace(
@@ -116,12 +117,12 @@ def test_plan_with_a_seccomp_list_refuses_an_absent_one_or_assigns_it(tmp_path: 
     with naming(FactError, "/etc/own.seccomp", "is absent"):
         apply(whole.plan(mine))
     assert (whole.on_node.read(conf), whole.plan(mine).journal.entries()) == (before, [])
-    whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\n")
+    put(whole.on_node, "/etc/own.seccomp", b"2\ndenylist\n")
     keyrings = replace(mine, features=("nesting", "keyctl"))
-    whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\nkeyctl errno 38\n")
+    put(whole.on_node, "/etc/own.seccomp", b"2\ndenylist\nkeyctl errno 38\n")
     with naming(FactError, "keyctl", "/etc/own.seccomp"):
         apply(whole.plan(keyrings))
-    whole.on_node.write("/etc/own.seccomp", b"2\ndenylist\n")
+    put(whole.on_node, "/etc/own.seccomp", b"2\ndenylist\n")
     apply(whole.plan(mine))
     assert whole.on_node.read(conf) == before + b"lxc.seccomp.profile: /etc/own.seccomp\n"
     assert _drifts(whole, mine) == []
@@ -133,7 +134,7 @@ def test_plain_that_was_cut_off_is_rolled_back_by_its_own_plan(tmp_path: Path) -
     whole, plain = Whole(tmp_path), plan_file.find("plain")
     conf = whole.on_node.read(whole.config_path(whole.ctid)) or b""
     poor = conf.replace(b"nesting=1", b"keyctl=1")
-    whole.on_node.write(whole.config_path(whole.ctid), poor)
+    put(whole.on_node, whole.config_path(whole.ctid), poor)
     apply(whole.plan(plain))
     lines = (whole.journal / "journal.jsonl").read_text().splitlines(keepends=True)
     begun = [line for line in lines if '"kind":"before"' in line]

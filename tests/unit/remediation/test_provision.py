@@ -96,7 +96,7 @@ class Pve(Answering):
                 if self.cut_off:
                     raise KeyboardInterrupt
                 return 0, b"", b""
-            case ["pct", "stop", ctid]:
+            case ["pct", "shutdown", ctid, *_]:
                 self.containers[ctid] = "stopped"
                 return 0, b"", b""
             case ["pct", "destroy", ctid]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.process_tree import ProcessNotes
@@ -136,13 +135,6 @@ def test_subject_of_a_container_is_its_root(config: str | None, expected: Subjec
     assert steps.subject(runtime, 950) == expected
 
 
-@pytest.mark.parametrize("line", ["u 0 100000", "x 0 1 2", "u 0 1 2 3", "u 0 a 1", "u"])
-def test_subject_of_an_id_map_that_is_none_is_undetermined(line: str) -> None:
-    runtime = Runtime(Machine({"/var/lib/lxc/950/config": f"lxc.idmap = {line}\n"}))
-    with naming(FactError, f"'{line}'"):
-        steps.subject(runtime, 950)
-
-
 def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -> None:
     refused = replace(
         RAN, exit_code=126, stdout=b"", stderr=b"open /proc/x: permission denied: unknown\n"
@@ -153,18 +145,3 @@ def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -
         judge(denial(), ran=refused)
     judge(ran=replace(refused, stderr=b"no space left on device"))
     judge(ran=replace(RAN, stderr=b"warning: x: permission denied\n"))  # it ran
-
-
-def test_log_is_watched_until_the_scenario_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    window, finalizers, asked = SimpleNamespace(end=lambda: None), list[object](), list[object]()
-
-    def opened(*args: object) -> object:
-        asked.extend(args)
-        return window
-
-    monkeypatch.setattr(audit_window, "Window", opened)
-    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
-    runtime = Runtime(Machine({"/var/lib/lxc/950/config": STARTED.format(OURS)}))
-    assert steps.log_is_watched(runtime, 950, None, request) is window
-    assert asked == [runtime.node, Subject(100000, 100001, OURS, RANGES)]
-    assert finalizers == [window.end]

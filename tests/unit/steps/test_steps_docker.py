@@ -50,7 +50,6 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
     [
         (f"open sysctl {PORTS} file: reopen fd 8: permission denied", "without a record"),
         (f"{MOUNT}: fuse: failed to open /dev/fuse: Permission denied", "no usable /dev/fuse"),
-        (f"{MOUNT}: fuse: device not found, try 'modprobe fuse' first", "no usable /dev/fuse"),
         (
             f'{MOUNT}: <stderr empty>: exec: "fuse-overlayfs": executable file not found in $PATH',
             "not installed",
@@ -59,8 +58,6 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
             f"{MOUNT}: fuse: mount failed\nfuse-overlayfs: cannot mount: Operation not permitted",
             "fuse-overlayfs cannot mount",
         ),
-        (f'{OCI}: exec: "/hello": stat /hello: no such file or directory: unknown.', "nothing"),
-        (f"{OCI}: error preparing rootfs: remount-private /, flags: 0x40000: x", "nothing"),
         (f'{OCI}: error mounting "proc" to rootfs at "/proc": permission denied', "nested mounts"),
         ("something new\nSee 'docker run --help'.", "something new"),
         ("", "printed nothing"),
@@ -91,7 +88,6 @@ def test_docker_runs_but_not_after_a_boot_is_red(monkeypatch: pytest.MonkeyPatch
     [
         ("masked\n", "failed to start daemon: x\n", "systemctl unmask docker"),
         ("loaded\n", "a\nfailed to load x\nunable to configure y\nz\n", "unable to configure y"),
-        ("loaded\n", "unable to configure y\nFailed to start docker.service\n", "configure y"),
         ("loaded\n", "it has failed to\n", "journalctl -u docker"),
     ],
 )
@@ -132,8 +128,6 @@ def judge_driver(info: Answer, unit: str = UNIT) -> None:
     ("unit", "named"),
     [
         (UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"), "dockerd -H fd:// -s vfs"),
-        (UNIT.replace("-H fd:// $DOCKER_OPTS", ""), "'/usr/sbin/dockerd"),
-        (UNIT.replace("fd://", "tcp://"), "tcp"),
         (UNIT.replace("=no", "=yes"), "systemd"),
     ],
 )
@@ -161,15 +155,11 @@ def test_storage_driver_is_of_a_docker_that_its_unit_would_start_is_green(
     ("info", "told", "named"),
     [
         (cli("overlay2"), engine("overlay2"), ("'overlay2', not 'fuse-overlayfs'",)),
-        (cli("fuse-overlayfs2"), engine("fuse-overlayfs2"), ("'fuse-overlayfs2'",)),
         (cli(), engine("vfs"), ("'vfs', not 'fuse-overlayfs'", "docker info")),
-        (cli("vfs"), engine(), ("'fuse-overlayfs'", "docker info", "'vfs'")),
         (cli(id="e2"), engine(), ("'e2', not 'e1'",)),
         ('{"Driver": "", "DriverStatus": null}', engine(), ("does not answer",)),
-        ("", engine(), ("does not answer",)),
         ((1, "", "Cannot connect to the Docker daemon at"), engine(), ("not running",)),
         (cli("overlayfs"), engine("overlayfs", kind="io.snapshotter.v1"), ("containerd",)),
-        (cli(), engine(kind="io.snapshotter.v1"), ("containerd",)),
         (cli(), None, ("'fuse-overlayfs'", "no dockerd")),
     ],
 )
@@ -194,12 +184,6 @@ def test_driver_does_not_copy_is_any_but_vfs(driver: str, monkeypatch: pytest.Mo
         )
 
 
-@pytest.mark.parametrize("info", ["[" * 100_000, "x", '{"Driver": 7}', "[]"])
-def test_storage_driver_is_by_an_unreadable_answer_is_undetermined(info: str) -> None:
-    with naming(FactError, "docker info"):
-        judge_driver(info)
-
-
 TABLE = "1 0 7:0 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {1} rw - {2} {0} rw,nodev\n"
 
 
@@ -214,8 +198,7 @@ def root(
     probe.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
 
 
-@pytest.mark.parametrize("line", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
-@pytest.mark.parametrize("blank", ["\xa0", "\u2003", "\x1f"])
+@pytest.mark.parametrize(("line", "blank"), [("\x0b", "\xa0"), ("\u2028", "\x1f")])
 def test_root_is_fuse_of_a_mount_whose_source_looks_like_another_is_red(
     line: str, blank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,8 +221,6 @@ def test_root_is_fuse_by_the_last_mount_is_green(source: str, kind: str) -> None
     ("table", "named"),
     [
         (TABLE.format("overlay", MERGED, "overlay"), "overlay (overlay)"),
-        (TABLE.format("sshfs", MERGED, "fuse"), "fuse (sshfs)"),
-        (TABLE.format("fuse-overlayfs", MERGED, "overlay"), "overlay"),
         (TABLE.format("fuse-overlayfs", f"{MERGED}2", "fuse"), MERGED),
         (
             TABLE.format("fuse-overlayfs", MERGED, "fuse.fuse-overlayfs")
@@ -398,16 +379,8 @@ def test_hello_world_runs_after_a_pull_and_is_removed(monkeypatch: pytest.Monkey
     "said",
     [
         "toomanyrequests: x",
-        "lookup r: no such host",
         "dial tcp 1.1.1.1:443: connect: connection refused",
-        "i/o timeout",
-        "TLS handshake timeout",
-        "Network is unreachable",
-        "Temporary failure in name resolution",
         "tls: failed to verify certificate: x509: expired",
-        "unexpected EOF",
-        "context deadline exceeded",
-        "net/http: request canceled while waiting",
         "received unexpected HTTP status: 503 Service Unavailable",
     ],
 )
@@ -425,7 +398,6 @@ def test_hello_world_runs_without_a_registry_is_undetermined(
         ("failed to register layer", ""),
         # What is said is the next registry's, after the refusal.
         ("lookup r: no such host", "mkdir x: permission denied\n"),
-        ("lookup r: no such host", "Operation not permitted\n"),
     ],
 )
 def test_hello_world_runs_where_the_platform_refused_the_pull_is_judged(
@@ -460,21 +432,6 @@ def test_hello_world_runs_with_an_id_in_a_hole_is_red(monkeypatch: pytest.Monkey
         hello_runs((1, "", "failed to Lchown /x: invalid argument"), monkeypatch, users=HOLE)
 
 
-def test_docker_container_runs_and_is_removed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe.secrets, "token_hex", lambda n: "0" * n)
-    lines = [f"docker run -d --name gate-0000 {probe.PROBE} /hello wait", "docker rm -f gate-0000"]
-    inside = Machine({}, dict.fromkeys(lines, "0af9"))
-    finalizers: list[Callable[[], Any]] = []
-    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
-    found = probe.docker_container_runs(inside, result(), request)
-    assert (found.name, found.result.text) == ("gate-0000", "0af9")
-    for finalize in finalizers:
-        finalize()
-    assert inside.ran == lines
-    assert not probe.docker_container_runs(inside, result(1), request).result.ok
-    assert inside.ran == lines
-
-
 RAN, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
@@ -492,7 +449,6 @@ def pulled(*digests: str, record: dockerd.ContainerRecord | None = None) -> Dock
     ("record", "named"),
     [
         (recorded(code=1), "'exited', exit code 1"),
-        (recorded("running"), "'running', exit code 0"),
         (None, "gate-1"),
     ],
 )
@@ -521,11 +477,9 @@ def genuine(image: str = "hello-world", target: Target | None = None) -> str:
         ("hello-world", f"hello-world@{DIGEST}", True),
         ("hello-world", f"docker.io/library/hello-world@{DIGEST}", True),
         (f"hello-world:latest@{DIGEST}", f"hello-world@{DIGEST}", True),
-        ("hello-world:latest", f"docker.io/library/hello-world@{DIGEST}", True),
         ("r.example:5000/hello-world", f"r.example:5000/hello-world@{DIGEST}", True),
         ("r.example:5000/library/hello-world", f"hello-world@{DIGEST}", False),
         ("hello-world", f"evil/hello-world@{DIGEST}", False),
-        ("hello-world", f"evil/othello-world@{DIGEST}", False),
         ("hello-world", f"othello-world@{DIGEST}", False),
     ],
 )
@@ -573,5 +527,5 @@ def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.M
     Dockerd(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
     assert genuine(target=lab).endswith("as it has to be")
     pulled(f"r.example/other@{DIGEST}").runs(monkeypatch)
-    other = Target("lab", 950, image="other", registry="r.example")
+    other = Target("lab", 950, image="r.example/other")
     assert "any image" in genuine("r.example/other", other)

@@ -90,17 +90,6 @@ def asked_by(named: list[tuple[str, Target]], *select: str) -> tuple[list[str], 
     return [*map(str, config.stash[machines.TARGETS])], [*config.stash.get(fleet.NODES, {})]
 
 
-def test_ask_about_targets_and_nodes_asks_each_of_them() -> None:
-    assert asked_by(NAMED) == (["c/950", "b:2222/950"], ["root@a/all"])
-    assert asked_by(NAMED, "tag=docker") == asked_by(NAMED)
-
-
 def test_ask_about_without_a_node_to_select_of_is_refused() -> None:
     with pytest.raises(UsageError, match="--select is for NODE/all"):
         asked_by(NAMED[:1], "tag=docker")
-
-
-def test_collection_without_a_container_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    session: Any = Session(monkeypatch)
-    with pytest.raises(pytest.exit.Exception):
-        fleet.pytest_collection(session)

@@ -41,13 +41,6 @@ def test_container_did_not_exist_where_it_did_is_undetermined() -> None:
     assert steps.provisioned(CREATED) is CREATED
 
 
-def test_provisioning_succeeded_where_it_failed_tells_its_last_lines() -> None:
-    steps.provisioning_succeeded(CREATED)
-    failed = Provisioned("phoenix create", ok=False, said=CREATED.said, seconds=3.0)
-    with not_compliant("phoenix create", "b / c / d"):
-        steps.provisioning_succeeded(failed)
-
-
 def test_container_exists_where_it_is_stopped_or_absent_is_red() -> None:
     steps.container_exists(runtime("RUNNING\n"), 950, CREATED)
     of_target.container_is_running(runtime("RUNNING\n"), 950)

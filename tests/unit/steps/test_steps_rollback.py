@@ -1,10 +1,7 @@
 """What is compared after a rollback, and that no comparison is made of nothing."""
 
 import hashlib
-import re
 import shlex
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +9,13 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, docker, machine_state
 from docker_lxc_gate.machines.result import CommandFailed
-from docker_lxc_gate.machines.target import DEFAULT, Target, parse
+from docker_lxc_gate.machines.target import Target
 from remediation import desired, phoenix
 from remediation.engine.action import Drift
 from remediation.engine.errors import ChangedSince
 from steps import rollback as steps
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
-from tests.doubles.naming import lines_of, naming, not_compliant
+from tests.doubles.naming import lines_of, not_compliant
 
 DRIVER = "docker info -f '{{.Driver}}'"
 CONTAINERS, IMAGES, VOLUMES = (
@@ -36,16 +33,6 @@ def existing(
     running: tuple[str, ...] = ("lasting",),
 ) -> steps.Existing:
     return steps.Existing(951, Machine({}, answers or {}), driver, held, [*running], {"a": "1"})
-
-
-def test_create_makes_the_labs_first_reserved_container() -> None:
-    assert parse(DEFAULT).reserved[0] == steps.CTID
-    assert steps.CREATE[:3] == ["pct", "create", str(steps.CTID)]
-    assert steps.CREATE[-2:] == ["--features", "nesting=1"]
-
-
-def test_snapshot_name_is_that_of_one_hash() -> None:
-    assert re.fullmatch("other-[0-9a-f]{12}", steps.snapshot())
 
 
 def test_nothing_differed_with_differences_is_not_compliant() -> None:
@@ -234,16 +221,6 @@ def test_letter_is_worse_where_docker_starts_all_the_same_is_red(said: str) -> N
             letter(loaded=loaded)
 
 
-def test_letter_of_the_plan_that_cannot_be_followed_is_undetermined() -> None:
-    removed = f"rm {desired.DAEMON_JSON}"
-    purged = "env DEBIAN_FRONTEND=noninteractive apt-get purge -y fuse-overlayfs"
-    good: dict[str, Answer] = {removed: "", purged: "", "systemctl restart docker": (1, "", "")}
-    assert not steps.letter_of_the_plan(existing(good)).ok
-    for line in (removed, purged):
-        with pytest.raises(CommandFailed):
-            steps.letter_of_the_plan(existing(good | {line: (1, "", "it is held")}))
-
-
 def test_rolled_back_by_force_without_refusal_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     forced: list[bool] = []
 
@@ -258,24 +235,6 @@ def test_rolled_back_by_force_without_refusal_is_red(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(steps, "roll_back", lambda _, **__: None)
     with not_compliant():
         steps.rolled_back_by_force(lambda: None)
-
-
-def test_part_is_applied_and_rolled_back_counts_actions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "apply", lambda one: one.applied)
-    monkeypatch.setattr(steps, "roll_back", lambda one: one.back)
-    changed, same = SimpleNamespace(changed=True), SimpleNamespace(changed=False)
-    chosen: list[list[str]] = []
-
-    def part(applied: list[Any], back: list[Any]) -> Callable[[], Any]:
-        one = SimpleNamespace(applied=applied, back=back)
-        return lambda: SimpleNamespace(only=lambda ids: chosen.append(ids) or one)
-
-    both = part([same, changed], [changed, same, changed])
-    lines = lines_of(steps.part_is_applied_and_rolled_back, both, "STEP-1")
-    assert lines == ("2 actions applied and rolled back",)
-    assert chosen == [["STEP-1"]]
-    with naming(FactError, "STEP-1"):
-        steps.part_is_applied_and_rolled_back(part([same, same], []), "STEP-1")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,9 @@
 import platform
 from pathlib import Path
 
-import pytest
-
-from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.transport import Local
 from steps import witness
 from tests.doubles.foreign import Foreign
-from tests.doubles.naming import naming
 
 
 def test_host_of_this_machine_answers_as_testinfra_does(tmp_path: Path) -> None:
@@ -28,12 +24,3 @@ def test_answer_of_a_guest_is_decoded_by_no_codec_of_the_guests() -> None:
     """testinfra would ask the guest's python3 for the codec."""
     machine = Foreign([(0, b"rot13\xff", b"")])
     assert witness.host(machine).run("x").stdout == "rot13\ufffd"
-
-
-@pytest.mark.parametrize("said", [b"", b"Plan9\n", b"\xff"])
-def test_guest_of_a_system_that_testinfra_does_not_know_is_undetermined(said: bytes) -> None:
-    host = witness.host(Foreign([(0, said, b""), (1, b"", b"")]))
-    with naming(FactError, "a machine", "service"):
-        _ = host.service
-    with pytest.raises(AttributeError):
-        _ = host.no_module

@@ -1,7 +1,5 @@
 """What people use Docker for: what the image, the network and the volume must show."""
 
-import io
-import json
 import os
 import subprocess
 import tarfile
@@ -9,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lab.docker_images import workload as built
 from docker_lxc_gate.machines.programs import program
@@ -33,29 +30,6 @@ def listed(**changed: str | None) -> CommandResult:
     gone = {path for path, line in changed.items() if line is None}
     lines = [f"{path} {line}" for path, line in files.items() if path not in gone]
     return result("\n".join(lines) + "\n")
-
-
-def test_image_has_30_layers_and_its_files_are_those_that_no_later_layer_removed() -> None:
-    with tarfile.open(fileobj=io.BytesIO(built.archive("x86_64"))) as opened:
-        config = json.load(opened.extractfile("config.json") or io.BytesIO())
-        names = opened.getnames()
-    assert len(config["rootfs"]["diff_ids"]) + 1 == built.COUNT == 30
-    assert len([name for name in names if name.endswith(".tar")]) == 28  # the guest adds one
-    files = built.files()
-    assert not {"removed", "folder/below", "hidden/old", "hidden/new", "layers/8"} & files.keys()
-    assert (files["last"].content, files["owned/changed"].owner) == ("30", (1001, 1001))
-
-
-def test_layer_holds_owner_mode_hard_link_and_attribute() -> None:
-    found = {}
-    with tarfile.open(fileobj=io.BytesIO(built.archive("x86_64"))) as opened:
-        for number in (2, 3, 4):
-            with tarfile.open(fileobj=opened.extractfile(f"{number}.tar")) as layer:
-                found |= {member.name: member for member in layer}
-    setuid = found["gate/owned/setuid"]
-    assert (setuid.uid, setuid.gid, setuid.mode) == (33, 33, 0o4755)
-    assert found["gate/linked/two"].linkname == "gate/linked/one"
-    assert found["gate/attribute"].pax_headers["SCHILY.xattr.user.gate"] == "kept"
 
 
 def test_files_as_built_are_compliant() -> None:
@@ -88,13 +62,6 @@ def test_file_that_a_later_layer_removed_is_red_and_one_of_a_folder_made_again_i
     with evidence.collecting() as collector:
         steps.removed_files_are_gone(listed(**{"hidden/new": "0644 0:0 1:hidden/new - new"}))
     assert "advice: where a build removes a directory" in collector.drain().lines[0]
-
-
-def test_list_that_cannot_be_read_is_undetermined_and_one_that_was_not_made_red() -> None:
-    with naming(FactError, "cannot be read"):
-        steps.files_are_as_built(result("nothing\n"))
-    with not_compliant("/dev/fuse"):
-        steps.files_are_as_built(BROKEN)
 
 
 WORD = steps._WORD
@@ -182,15 +149,6 @@ def test_image_holds_each_path_that_ldd_prints_and_all_may_read_it(tmp_path: Pat
     assert {modes["."], modes["./usr"]} == {0o755}
 
 
-def test_published_port_is_asked_at_the_own_address_if_there_is_one(tmp_path: Path) -> None:
-    docker, script = "echo 0.0.0.0:32768", program("steps", "published.sh")
-    shown = ran(tmp_path, script, "x", "print qq(@ARGV\\n)", docker=docker)
-    assert patterns.fullmatch(
-        r"(client [0-9.]{7,15} 32768|the container has no IPv4 route .*)\n0", shown
-    )
-    assert "no IPv4 route" in ran(tmp_path, script, "x", "", docker=docker, perl="")
-
-
 def test_volume_with_only_what_the_restarted_writer_wrote_lost_its_text(tmp_path: Path) -> None:
     docker = f"echo {tmp_path}"
     kept = program("steps", "kept.sh"), "volume", steps._KEPT_WORD
@@ -243,11 +201,6 @@ KEPT = ". 1000:1000\nfirst 1000:1000\nwritten 1000:1000\n2\n"
 
 def kept(text: str, code: int = 0) -> Answering:
     return Answering(lambda _: (code, text.encode(), b""))
-
-
-def test_volume_with_its_files_and_owner_is_compliant() -> None:
-    with evidence.collecting():
-        steps.volume_is_kept(kept(KEPT), result())
 
 
 def test_volume_of_another_owner_or_without_the_word_is_red() -> None:

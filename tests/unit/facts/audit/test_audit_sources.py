@@ -9,8 +9,8 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +18,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Command, Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 
@@ -214,10 +214,10 @@ class _Kernel(Local):
     def __init__(self, *answers: Path) -> None:
         self.answers = " ".join(map(str, answers))
 
-    def run(self, argv: Sequence[str], **more: Any) -> CommandResult:
-        perl, execute, program, task = argv
-        answers = ("env", f"ANSWERS={self.answers}")
-        return super().run([*answers, perl, execute, _ANSWERS + program, task], **more)
+    def execute(self, command: Command) -> CommandResult:
+        perl, option, program, task = command.argv
+        argv = ("env", f"ANSWERS={self.answers}", perl, option, _ANSWERS + program, task)
+        return super().execute(replace(command, argv=argv))
 
 
 def _rule(place: int, *fields: tuple[int, int, int], words: bytes = b"") -> bytes:

@@ -16,6 +16,7 @@ from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Command
 from tests.doubles.apparmor.denials import canary
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
@@ -48,12 +49,12 @@ class Node(Machine):
         """Let the kernel record something."""
         self.heard += "".join(f"{line}\n" for line in lines)
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def execute(self, command: Command) -> CommandResult:
         self.trips += 1
-        answer = self._answer(list(by_name(argv)))
+        answer = self._answer(list(by_name(command.words)))
         if answer is None:
-            return super().run(argv)
-        return Machine(answers={shlex.join(argv): answer}).run(argv)
+            return super().execute(command)
+        return Machine(answers={shlex.join(command.words): answer}).execute(command)
 
     def _answer(self, words: list[str]) -> Answer | None:
         match words:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.machines.runtime.guest_root import Inode
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Command, Local
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import Guest, guest
@@ -94,8 +95,8 @@ def test_look_below_a_process_that_has_ended_names_it(
 class Perl(Machine):
     """A node whose perl says what it was told."""
 
-    def run(self, argv, *, stdin=b"", timeout=60.0):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        return super().run(argv[:1], stdin=stdin, timeout=timeout)
+    def execute(self, command: Command) -> CommandResult:
+        return super().execute(Command(command.argv[:1]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What Proxmox makes of a container's file at a stop, held to the lab's front end."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,21 +44,3 @@ def test_normal_form_has_the_environment_before_other_lxc_lines_and_no_volume_tw
         "ipmanagehost: yes\nmp0: local:a,mp=/a\nunused1: local:b\nlxc.environment.runtime: A=1\n"
         "lxc.environment.runtime: C=\nlxc.init.uid: 7\n\n[old]\nunused0: x\n"
     )
-
-
-@pytest.mark.parametrize("lines", [[""], ["0"], ["", ""], ["A=1", ""], ["", "A=1"]])
-def test_normal_form_of_empty_variables_is_its_own(lines: list[str]) -> None:
-    once = normal_form("".join(f"lxc.environment.runtime: {each}\n" for each in lines))
-    assert normal_form(once) == once
-    assert bool(once) == ("A=1" in lines)
-
-
-def test_normal_form_of_comments_is_encoded_as_on_a_node() -> None:
-    assert normal_form("arch: amd64\n# von Hand: Büro\n") == (
-        "# von Hand%3A B%C3%BCro\narch: amd64\n"
-    )
-
-
-@pytest.mark.parametrize("line", ["arch : x", "rubbish", "lxc.foo: 1", "[2024]", "delete: net0"])
-def test_dropped_lines_are_those_that_proxmox_cannot_read(line: str) -> None:
-    assert dropped(f"arch: amd64\n\n# c\n{line}\n[old]\n") == {line}

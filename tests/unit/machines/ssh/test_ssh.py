@@ -1,12 +1,10 @@
 """SSH as it is: a real server on loopback, and what a reader is told when something is wrong."""
 
-import base64
 import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -16,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.errors import Dropped, LimitExceeded, TransportError, Unreachable
+from docker_lxc_gate.errors import Dropped, TransportError, Unreachable
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.ssh import connection
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import parse
-from docker_lxc_gate.machines.transport import RUN_ID, Inside
 from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
@@ -66,33 +63,6 @@ def test_key_with_a_passphrase_is_named(
     said = str(raised.value)
     assert said.count("has a passphrase") == 1
     assert f"\n{key} has a passphrase, and there is no prompt for it here: add the key " in said
-
-
-def test_login_with_a_public_key_is_refused(home: Path, server: Sshd) -> None:
-    key = home / ".ssh/id_ed25519"
-    key.unlink()
-    with naming(TransportError, "id_ed25519.pub", "paramiko"):
-        Ssh(SshAddress("127.0.0.1", server.port, ME, key.with_suffix(".pub"))).run(["true"])
-
-
-def test_key_of_a_kind_that_paramiko_cannot_use_is_named(home: Path, server: Sshd) -> None:
-    """A hardware key's file. Source: OpenSSH's PROTOCOL.key and PROTOCOL.u2f."""
-
-    def packed(*parts: bytes) -> bytes:
-        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-    kind = b"sk-ssh-ed25519@openssh.com"
-    public = packed(kind, b"\1" * 32, b"ssh:")
-    private = b"\0" * 8 + public + b"\1" + packed(b"handle", b"", b"comment")
-    private += bytes(range(1, 1 + -len(private) % 8))
-    whole = b"openssh-key-v1\0" + packed(b"none", b"none", b"") + b"\0\0\0\1"
-    text = base64.encodebytes(whole + packed(public, private)).decode()
-    (home / ".ssh/id_ed25519").unlink()
-    (home / ".ssh/sk").write_text(
-        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n"
-    )
-    with naming(TransportError, ".ssh/sk", "paramiko"):
-        Ssh(SshAddress("127.0.0.1", server.port, ME, home / ".ssh/sk")).run(["true"])
 
 
 def test_ssh_to_a_closed_port_names_the_address(home: Path) -> None:
@@ -206,12 +176,6 @@ def test_ssh_with_the_name_of_an_agent_that_is_gone_leaves_no_socket_open(
     assert [str(each.message) for each in seen] == []
 
 
-def test_ssh_sends_small_packets_at_once(ssh: Ssh) -> None:
-    assert ssh.run(["true"]).ok
-    stream = ssh._client.get_transport().sock  # type: ignore[union-attr]
-    assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
 def test_ssh_with_no_key_says_where_it_looked(home: Path, server: Sshd) -> None:
     (home / ".ssh/id_ed25519").unlink()
     with pytest.raises(TransportError) as raised:
@@ -240,39 +204,6 @@ def test_ssh_offers_no_key_that_others_may_read(home: Path, server: Sshd, stated
     key.chmod(0o600)
     assert ssh.run(["true"]).ok
     ssh.close()
-
-
-def test_ssh_with_one_key_that_others_may_read_offers_the_others(home: Path, server: Sshd) -> None:
-    argv = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(home / ".ssh/id_ecdsa")]
-    subprocess.run(argv, check=True)
-    (home / ".ssh/id_ecdsa").chmod(0o640)
-    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
-    assert ssh.run(["true"]).ok
-    ssh.close()
-
-
-def test_log_of_paramiko_is_not_told_twice(home: Path, no_ssh: Callable[[str], int]) -> None:
-    """In a process of its own: pytest itself has a log's handler."""
-    code = (
-        "from docker_lxc_gate.machines.ssh.address import SshAddress\n"
-        "from docker_lxc_gate.machines.ssh.connection import Ssh\n"
-        f"Ssh(SshAddress('127.0.0.1', {no_ssh(CLOSED)}, 'x')).run(['true'])"
-    )
-    argv = [sys.executable, "-c", code]
-    root = Path(__file__).parents[4]
-    seen = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
-    assert "docker_lxc_gate.errors.Unreachable: cannot reach" in seen.stderr
-    assert "Exception (client)" not in seen.stderr
-
-
-def test_name_that_nobody_knows_is_unreachable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object, **__: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(TransportError) as raised:
-        Ssh(SshAddress("pve1")).run(["true"])
-    assert str(raised.value) == "cannot reach pve1 by SSH: Name or service not known"
 
 
 def test_key_that_only_the_agent_has_is_used(
@@ -338,27 +269,6 @@ def test_deadline_holds_where_the_server_takes_no_more_input(
     assert ssh.run(["echo", "again"]).stdout == b"again\n"
 
 
-def test_deadline_kills_a_command_that_ignores_sigterm(
-    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = as_root(ssh, sudo=False)
-    monkeypatch.setattr(Inside, "GRACE", 1.0)
-    pid = tmp_path / "pid"
-    with naming(LimitExceeded, "3 s") as raised:
-        node.run(["sh", "-c", f"trap '' TERM; echo $$ >{pid}; sleep 300; sleep 300"], timeout=3)
-    assert raised.value.late
-    assert not alive(int(pid.read_text()))
-
-
-def test_nodes_processes_name_the_run_and_the_evidence_does_not(ssh: Ssh) -> None:
-    node = as_root(ssh, sudo=False)
-    result = node.run(["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline"], timeout=60)
-    assert result.text.startswith(
-        f"timeout -k 5 60 env DOCKER_LXC_GATE_RUN={RUN_ID} LC_ALL=C.UTF-8 sh -c "
-    )
-    assert result.argv[0] == "sh"
-
-
 def test_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
     log, pid = tmp_path / "log", tmp_path / "pid"
     argv = ["sh", "-c", f"echo once >>{log}; echo $$ >{pid}; exec sleep 300"]
@@ -374,19 +284,6 @@ def test_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path
     os.kill(int(pid.read_text()), signal.SIGKILL)
     assert ssh.run(["true"]).ok  # the next command connects anew
     assert log.read_text() == "once\n"
-
-
-def test_connection_that_drops_during_a_script_is_told_with_its_beginning_alone(
-    ssh: Ssh, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut(*_: object, **__: object) -> None:
-        raise EOFError
-
-    assert ssh.run(["true"]).ok
-    monkeypatch.setattr("paramiko.Transport.open_session", cut)
-    with pytest.raises(TransportError, match=r"'true true .* more characters\): the oth") as raised:
-        ssh.run(["sh", "-c", "true\n" * 4000])
-    assert len(str(raised.value)) < 800
 
 
 def test_connection_that_drops_before_the_command_is_not_resent_either(

@@ -1,6 +1,6 @@
 """Docker where there was none: what comes with it goes again, and nothing of the user's does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Local
+from docker_lxc_gate.machines.transport import Command, Local
 from remediation.actions import docker_package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
@@ -58,9 +58,9 @@ class Guest(Apt):
     def docker(self) -> bool:
         return self.status.get("docker.io") == "ii"
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
-        self.ran.append(list(argv))
-        return super().run(argv, stdin=stdin, timeout=timeout)
+    def execute(self, command: Command) -> CommandResult:
+        self.ran.append(list(command.argv))
+        return super().execute(command)
 
     def answer(self, words: list[str], stdin: bytes) -> Answer | None:
         told = self._told(words)

@@ -69,9 +69,8 @@ def test_started_container_stopped_again_leaves_the_file(
     assert _look(node.config) == before
 
 
-@pytest.mark.parametrize("act", ["stop", "shutdown"])
 @pytest.mark.parametrize("ended", [True, False])
-def test_pct_stop_waits_for_the_hook_that_writes_the_file(act: str, ended: bool) -> None:
+def test_pct_shutdown_waits_for_the_hook_that_writes_the_file(ended: bool) -> None:
     def pve(words: list[str]) -> Answer:
         match words:
             case ["sh", "-c", _, "control"]:
@@ -83,8 +82,8 @@ def test_pct_stop_waits_for_the_hook_that_writes_the_file(act: str, ended: bool)
 
     node = Answering(pve)
     if ended:
-        getattr(Pct(node), act)(950)
+        Pct(node).shutdown(950)
         assert [words[0] for words in node.ran][-2:] == ["pct", "sh"]
         return
     with naming(CommandFailed, "journalctl -u pve-container@950.service"):
-        getattr(Pct(node), act)(950)
+        Pct(node).shutdown(950)

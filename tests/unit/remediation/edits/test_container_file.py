@@ -108,7 +108,7 @@ def options_of(text: str) -> tuple[ContainerOptions, Machine]:
 
 def captured(action: ContainerOptions) -> str:
     """Return the command that captures the container's file."""
-    return shlex.join(files.archive_of(action.path).argv)
+    return shlex.join((*files.CREATE, action.path))
 
 
 def packed(state: FileState) -> str:
