@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from docker_lxc_gate.errors import UsageError
 from proof.faults.fault import HELPER, Fault
 from proof.faults.scenarios import scenarios
 
@@ -47,6 +49,19 @@ def sample(day: str, faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
     killers = ([f for f in quick if name in f.kills] for name in scenarios())
     drawn = {min(its, key=lambda f: _number(day + f.id)).id for its in killers if its}
     return tuple(fault for fault in quick if fault.id in drawn)
+
+
+def part(text: str, faults: Iterable[Fault] = FAULTS) -> tuple[Fault, ...]:
+    """Return one of several parts of some faults: ``2/3`` is the second of three.
+
+    The hash of a fault's id says which part it belongs to, so parts that were run on different days
+    add up, whatever rows were added. Raises UsageError if there is no such part.
+    """
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    number, of = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= of:
+        raise UsageError(f"--part {text}: expected N/M, such as 1/2, with N from 1 to M")
+    return tuple(fault for fault in faults if _number(fault.id) % of == number - 1)
 
 
 def _number(text: str) -> int:

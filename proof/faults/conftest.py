@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="YYYY-MM-DD",
         help="the date that --sample is of (default: today, in UTC)",
     )
+    add("--part", metavar="N/M", help="the N-th of M parts, the same on every day")
     add("--all", action="store_true", help="ask all scenarios after each fault")
     add(
         "--prepare",
@@ -59,6 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
         faults = tuple(fault for fault in faults if fault.rollback)
     if config.getoption("--sample", default=False):
         faults = catalogue.sample(config.getoption("--date"), faults)
+    if part := config.getoption("--part", default=None):
+        try:
+            faults = catalogue.part(part, faults)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
     config.stash[_FAULTS] = faults
 
 

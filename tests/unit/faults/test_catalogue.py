@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from proof.faults.catalogue import BY_ID, FAULTS, SLOW, sample
+from docker_lxc_gate.errors import UsageError
+from proof.faults.catalogue import BY_ID, FAULTS, SLOW, part, sample
 from proof.faults.fault import HEALTHY, HELPER, PRELUDE, RED, UNDETERMINED
 from proof.faults.scenarios import read_only, scenarios
 from tests.doubles.samples import ROOT
@@ -104,6 +105,22 @@ def test_sample_of_a_day_kills_each_scenario_that_is_not_slow(day: str) -> None:
 
 def test_samples_of_several_days_are_more_than_one() -> None:
     assert len({fault.id for day in DAYS for fault in sample(day)}) > 2 * len(sample(DAYS[0]))
+
+
+@pytest.mark.parametrize("of", [1, 2, 5])
+def test_parts_have_each_fault_once_and_keep_it_if_a_row_is_new(of: int) -> None:
+    parts = [part(f"{number}/{of}") for number in range(1, of + 1)]
+    assert sorted(fault.id for few in parts for fault in few) == sorted(BY_ID)
+    assert all(len(few) > len(FAULTS) / of / 2 for few in parts)
+    before = part(f"1/{of}", FAULTS[1:])
+    assert [fault for fault in parts[0] if fault is not FAULTS[0]] == [*before]
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "٣/٤", "1/99999"])
+def test_part_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        part(text)
+    assert "N/M" in str(refused.value)
 
 
 def test_in_turn_takes_every_false_alarm() -> None:
