@@ -209,7 +209,7 @@ def kernel_enforces(node: Transport, name: str) -> None:
     whole = (node.read(_MODE) or b"").decode(errors="replace").strip()
     assert whole in {"", "enforce"}, (
         f"AppArmor itself is in mode '{whole}' ({_MODE}), whatever each profile says: it confines "
-        "nothing; echo enforce into it, and see the kernel's command line (apparmor.mode)"
+        "nothing; printf enforce into it, and see the kernel's command line (apparmor.mode)"
     )
     mode = apparmor.loaded_profiles(node).get(name)
     assert mode, (
