@@ -33,6 +33,8 @@ RECORD, STATEMENT, PAGE = "verdict.json", "statement.json", "report/index.html"
 _RESULT = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: What a signature is for, as ssh-keygen's ``-n``.
 _NAMESPACE = "docker-lxc-gate"
+#: ssh-keygen may take so long over a stranger's signature (seconds).
+_PATIENCE = 30.0
 #: How many names a message lists.
 _LISTED = 4
 
@@ -139,6 +141,7 @@ def verified(bundle: Path, signers: Path | None) -> Verification:
     """
     try:
         with bundle.open("rb") as file:
+            archive.require_one_frame(file)
             digests, kept = archive.read(file, {RECORD, STATEMENT, *SEALS})
     except archive.Unsound as error:
         return Verification([f"it is no whole bundle: {error}"])
@@ -187,6 +190,20 @@ def _signature(signature: bytes | None, sums: bytes, signers: Path | None) -> tu
     """Return what ssh-keygen says of a good signature, or else what is wrong with it."""
     if signature is None:
         return "", "it is not signed" if signers else ""
+    try:
+        tries = _tries(signature, sums, signers)
+    except subprocess.TimeoutExpired:
+        return "", f"ssh-keygen did not read its signature within {_PATIENCE:g} s"
+    for done in tries:
+        if not done.returncode:
+            return _line(done.stdout), ""
+    return "", f"its signature is not good, or not by an allowed key: {_line(tries[0].stderr)}"
+
+
+def _tries(
+    signature: bytes, sums: bytes, signers: Path | None
+) -> list[subprocess.CompletedProcess[bytes]]:
+    """Verify a signature, once for each principal whose key made it."""
     with NamedTemporaryFile() as file:
         file.write(signature)
         file.flush()
@@ -194,20 +211,19 @@ def _signature(signature: bytes | None, sums: bytes, signers: Path | None) -> tu
             about = ("-s", file.name, "-f", str(signers))
             known = _keygen("find-principals", *about)
             names = known.stdout.decode(errors="replace").splitlines()
-            tries = [_keygen("verify", *about, "-I", each, stdin=sums) for each in names] or [known]
-        else:
-            tries = [_keygen("check-novalidate", "-s", file.name, stdin=sums)]
-    for done in tries:
-        if not done.returncode:
-            return _line(done.stdout), ""
-    return "", f"its signature is not good, or not by an allowed key: {_line(tries[0].stderr)}"
+            return [_keygen("verify", *about, "-I", each, stdin=sums) for each in names] or [known]
+        return [_keygen("check-novalidate", "-s", file.name, stdin=sums)]
 
 
 def _keygen(verb: str, *options: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run ``ssh-keygen -Y``, which asks for a passphrase on the terminal; raises TransportError."""
+    """Run ``ssh-keygen -Y``; raises TransportError, and TimeoutExpired over a stranger's file.
+
+    To sign, it asks for a passphrase on the terminal, and waits for it.
+    """
     argv = ["ssh-keygen", "-Y", verb, "-n", _NAMESPACE, *options]
     try:
-        return subprocess.run(argv, input=stdin, capture_output=True, check=False)
+        limit = None if verb == "sign" else _PATIENCE
+        return subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=limit)
     except OSError as error:
         why = f"ssh-keygen cannot be run: {error.strerror}"
         raise TransportError(f"{why}: install openssh-client") from error

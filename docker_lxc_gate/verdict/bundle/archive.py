@@ -8,6 +8,7 @@ an extension of tar have another one.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import sys
 from collections.abc import Container, Iterable
@@ -23,8 +24,9 @@ else:
     from backports import zstd
 
 MANIFEST, SIGNATURE = SEALS = ("SHA256SUMS", "SHA256SUMS.sig")  # last, as they are about the others
-#: Limits: all of it, and a file that is read as a whole (bytes); the number of files.
-WHOLE, LARGEST, MOST = 1 << 30, 1 << 26, 200_000
+#: Limits: all of it, and a file that is read as a whole (bytes); the number of files; a signature,
+#: which is some hundred bytes long.
+WHOLE, LARGEST, MOST, _SIGNATURE = 1 << 30, 1 << 26, 200_000, 1 << 16
 TOO_MUCH = f"more than {WHOLE >> 20} MiB or {MOST} files"
 #: No hidden file, none that leads elsewhere, and none that is longer than tar's own field.
 NAME = patterns.compile(r"(?:[a-z][a-z-]{0,28}/)?[A-Za-z0-9][\w.-]{0,68}")
@@ -72,6 +74,19 @@ def entry(head: bytes) -> tuple[str, int]:
     raise Unsound(f"{name!r} is no regular file with a plain name: a link, a device, another path")
 
 
+def require_one_frame(file: IO[bytes]) -> None:
+    """Raise Unsound unless a file is one whole frame of zstd: each further one has its own limits.
+
+    Its length and its blocks' heads are looked at, and nothing is decompressed.
+    """
+    try:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+            if zstd.get_frame_size(whole) != len(whole):
+                raise Unsound("it is more than one frame of zstd")
+    except (zstd.ZstdError, ValueError) as error:  # mmap's, of an empty file
+        raise Unsound(str(error)) from error
+
+
 def read(file: IO[bytes], wanted: Container[str]) -> tuple[dict[str, str], dict[str, bytes]]:
     """Return the SHA-256 of each file by its name, and the content of those wanted."""
     try:
@@ -95,7 +110,8 @@ def _read(tar: zstd.ZstdFile, wanted: Container[str]) -> tuple[dict[str, str], d
         if (place := (name in SEALS, name)) <= last:
             raise Unsound(f"{name} occurs twice, or out of order")
         last, room = place, room - size - 2 * _BLOCK
-        if room < 0 or len(digests) == MOST or (name in wanted and size > LARGEST):
+        most = _SIGNATURE if name == SIGNATURE else LARGEST
+        if room < 0 or len(digests) == MOST or (name in wanted and size > most):
             raise Unsound(f"it has {TOO_MUCH}")
         digest = hashlib.sha256()
         for at in range(0, size, _PIECE):

@@ -233,6 +233,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, **more: Any) -> bytes:
         (header("b", 0) + header("a", 0), "a occurs twice, or out of order"),
         (header("a", 1 << 31), "it has more than 1024 MiB"),
         (header(RECORD, archive.LARGEST + 1), "it has more than"),
+        (header(SIGNATURE, 1 << 17), "it has more than"),
         (bytes(512) + b"x" * 512, "something follows its end"),
         (bytes(1024) + header("a", 0), "something follows its end"),
     ],
@@ -271,6 +272,22 @@ def test_archive_with_any_byte_lost_or_changed_is_refused_or_holds_the_same(sign
         for content in (whole[:at], flipped, whole + whole[at:]):
             with contextlib.suppress(archive.Unsound):
                 assert archive.read(io.BytesIO(content), {RECORD}) == held != content == flipped
+
+
+def test_bundle_of_two_frames_or_of_a_slow_signature_does_not_verify(
+    signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = tmp_path / "two"
+    two.write_bytes(signed.read_bytes() + zstd.compress(b""))
+    assert bundle.verified(two, None).problems == [
+        "it is no whole bundle: it is more than one frame of zstd"
+    ]
+    (tmp_path / "ssh-keygen").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "ssh-keygen").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(bundle, "_PATIENCE", 0.2)
+    (problem,) = bundle.verified(signed, None).problems
+    assert "did not read its signature within" in problem
 
 
 @pytest.mark.parametrize("verdict", [RED, UNKNOWN, NO_RESULT, (UNKNOWN, 5), GREEN, None])
