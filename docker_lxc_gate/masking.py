@@ -20,6 +20,8 @@ _MARGIN = 8192
 
 class _Forms(Row, frozen=True):
     rules: tuple[str, ...]
+    harmless: str
+    harmless_with_name: str
     parts: dict[str, str | tuple[str, ...]]
 
 
@@ -43,13 +45,23 @@ for _name, _part in _FORMS.parts.items():
 _RULES = tuple(map(_compiled, _FORMS.rules))
 #: Whether a text has any secret. Most have none, and one search takes a fifth of the time of all.
 _ANY = _compiled("|".join(f"(?:{rule})" for rule in _FORMS.rules))
-#: What stands in a secret's place and is none: nothing, and words of sudoers.
-_HARMLESS = ("", "NOPASSWD", "NOPASSWD:ALL")
+_HARMLESS = _compiled(_FORMS.harmless)
+_HARMLESS_WITH_NAME = _compiled(_FORMS.harmless_with_name)
+#: What a terminal acts upon, and no reader sees: it may stand within a secret's name.
+_CONTROLS = patterns.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])?"
+    r"|[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
 
 
 @foreign.parser()
 def mask(text: str) -> str:
-    """Return a text of any length with its secrets replaced by stars: for people, not programs."""
+    """Return a text of any length with its secrets replaced by stars: for people, not programs.
+
+    Sequences of a terminal and control characters are dropped.
+    """
+    if _CONTROLS.search(text):
+        text = _CONTROLS.sub("", text)
     if _ANY.search(text):
         for pattern in _RULES:
             text = pattern.sub(_starred, text)
@@ -74,7 +86,8 @@ def mask_end(text: str, most: int) -> str:
 def _starred(found: patterns.Match[str]) -> str:
     groups = [found.span(number) for number in range(1, len(found.groups()) + 1)] or [found.span()]
     start, end = next((span for span in groups if span[0] >= 0), (0, 0))
-    if found.string[start:end].rstrip(":,.") in _HARMLESS:
+    before, value = found.string[max(found.start() - 4, 0) : start], found.string[start:end]
+    if _HARMLESS.fullmatch(value) or _HARMLESS_WITH_NAME.fullmatch(f"\n{before}{value}"):
         return str(found[0])
     return f"{found.string[found.start() : start]}{STARS}{found.string[end : found.end()]}"
 
