@@ -12,7 +12,7 @@ from typing_extensions import override
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import Busy, Dropped, FactError, RemediationError
 from docker_lxc_gate.facts import docker, startable
-from docker_lxc_gate.formats import container_config
+from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.formats.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from docker_lxc_gate.formats.proxmox import dropped, is_rewritten, normal_form
 from docker_lxc_gate.machines import files
@@ -133,7 +133,14 @@ class ContainerOptions(Action[OptionsState]):
                     f"the plan wants the feature keyctl, and its seccomp list, {self.seccomp}, "
                     "refuses that system call: take keyctl out of one of them"
                 )
-        if waits := self.pending(_text(self.current(on).file.content)):
+        text = _text(self.current(on).file.content)
+        options = container_config.parse(self.path, text).current()
+        if pct_options.boolean(options.get("template", "")):
+            raise FactError(
+                f"container {self.ctid} is a template, which never starts: pct clone makes a "
+                f"container of it ({self.path})"
+            )
+        if waits := self.pending(text):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
         self._file.require_reversible(on)
 

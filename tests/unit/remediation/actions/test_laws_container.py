@@ -106,6 +106,16 @@ def test_rollback_of_a_locked_container_is_refused(it: World, tmp_path: Path, fo
     assert (it.look(), flag.value) == (before, "old")
 
 
+def test_apply_to_a_template_is_refused_before_anything_is_written(
+    it: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "here/config"
+    path.write_bytes(template := b"template: 1\n" + path.read_bytes())
+    with naming(FactError, "template", "pct clone"):
+        apply(it.plan())
+    assert (path.read_bytes(), it.plan().journal.lines()) == (template, [])
+
+
 def test_apply_with_pending_changes_is_refused_and_rollback_is_not(it: World) -> None:
     """What waits is somebody's decision: apply asks for it before it begins."""
     before = it.look()
