@@ -58,14 +58,15 @@ _CONTROLS = patterns.compile(
 def mask(text: str) -> str:
     """Return a text of any length with its secrets replaced by stars: for people, not programs.
 
-    Sequences of a terminal and control characters are dropped.
+    Sequences of a terminal and control characters are dropped from a text with a secret: one may
+    stand within its name, as of ``grep --color``.
     """
-    if _CONTROLS.search(text):
-        text = _CONTROLS.sub("", text)
-    if _ANY.search(text):
-        for pattern in _RULES:
-            text = pattern.sub(_starred, text)
-    return text
+    plain = _CONTROLS.sub("", text) if _CONTROLS.search(text) else text
+    if not _ANY.search(plain):
+        return text
+    for pattern in _RULES:
+        plain = pattern.sub(_starred, plain)
+    return plain
 
 
 def shown(text: str, most: int = 500) -> str:

@@ -120,9 +120,18 @@ def read_lines(text: str, *, lxc: bool = False) -> Iterator[Option]:
             section = header
             yield Option(HEADER, section, number, section)
         elif option := (_lxc_option if lxc else proxmox.option)(bare):
-            yield Option(*option, number, section)
+            key, value = option
+            yield Option(
+                key, _unquoted(value) if key.startswith("lxc.") else value, number, section
+            )
         else:
             yield Option(_NEITHER, line.rstrip("\r\n"), number, section)
+
+
+def _unquoted(value: str) -> str:
+    """Return a value as LXC takes it: without quotes around it. Source: confile.c, parse_line."""
+    quoted = len(value) > 1 and value[0] in "\"'" and value[0] == value[-1]
+    return value[1:-1] if quoted else value
 
 
 def _lxc_option(line: str) -> tuple[str, str] | None:

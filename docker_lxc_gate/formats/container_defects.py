@@ -181,6 +181,10 @@ def _value(option: Option) -> Iterator[Defect]:
     becomes = (
         known.otherwise or _TAKEN.get(known.form, _AS_IT_IS) if known else "does nothing with it"
     )
+    number = patterns.match(r"([0-9]+)\s", option.value)
+    taken = bool(known and known.form in {"integer", "number"} and number)
+    if taken and number:
+        becomes = f"takes {number[1]}, the number that it begins with"
     effect = _STOPS if stops else f"{_KEEPS} {becomes}"
     if not why.certain:
         effect += f"; one that is newer than pve-container {pct_options.VERSION} may know more"
@@ -188,5 +192,5 @@ def _value(option: Option) -> Iterator[Defect]:
         problem if known else "container-key-unknown",
         *(option.line, why.words, effect, option, why.guess),
         stops=stops and why.certain,
-        certain=why.certain and (stops or becomes != _AS_IT_IS),
+        certain=why.certain and (stops or (becomes != _AS_IT_IS and not taken)),
     )

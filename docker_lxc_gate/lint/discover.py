@@ -34,6 +34,11 @@ PARTS = {
 _OF_CONTAINER = patterns.compile(
     rb"(?m)^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]"
 )
+#: Keys that a virtual machine's configuration has, and a container's has not.
+_OF_MACHINE = patterns.compile(
+    rb"(?m)^(?:(?:scsi|virtio|sata|ide|efidisk|tpmstate|hostpci)[0-9]+|scsihw|bios|vga|machine|boot"
+    rb"|bootdisk|sockets|kvm|smbios1|vmgenid)[ \t]*:"
+)
 _OF_LXC = patterns.compile(rb"(?m)^[ \t]*lxc\.[a-z0-9_.]+[ \t]*=")
 _OF_PROFILE = patterns.compile(
     rb"(?m)^[ \t]*(?:profile[ \t]+\S|abi[ \t]+<|#?include[ \t]+<tunables/)"
@@ -135,6 +140,8 @@ def _named(shown: str, real: Path, content: bytes) -> Source:
     kind = next(iter(parts), kind) or _sniffed(real.name, content)
     if kind is None:
         said = not_text(content) or ("" if content.strip() else "it is empty")
+        if _OF_MACHINE.search(content):
+            said = said or "it is the configuration of a virtual machine (qm), not of a container"
         said = said or "it is no " + ", ".join(Kind)
         raise UsageError(f"{shown} cannot be linted: {said}")
     return Source(shown, content, kind, base, real.name if base else "", alone=True)
@@ -179,7 +186,7 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
         Kind.UNIT: name == "docker.service"
         or (folder == "docker.service.d" and name.endswith(".conf")),
         Kind.CONTAINER: bool(CONTAINER_FILE.fullmatch(name))
-        and (folder == "lxc" or (folder != "qemu-server" and _OF_CONTAINER.search(content))),
+        and (folder == "lxc" or (folder != "qemu-server" and _is_containers(content))),
         Kind.LXC: name == "config" and bool(_OF_LXC.search(content)),
         Kind.PROFILE: ("apparmor" in folder or name.startswith(("lxc-", "lxc_")))
         and "." not in name
@@ -188,13 +195,19 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
     return next((kind for kind, fits in by_name.items() if fits), None)
 
 
+def _is_containers(content: bytes) -> bool:
+    """Whether a file is a container's configuration: a virtual machine's has some of its keys."""
+    own = patterns.search(rb"(?m)^(?:rootfs|lxc\.[a-z.]+)[ \t]*[:=]", content)
+    return bool(_OF_CONTAINER.search(content)) and bool(own or not _OF_MACHINE.search(content))
+
+
 def _sniffed(name: str, content: bytes) -> Kind | None:
     """Return the kind of a file that a user named, whatever it is called."""
     if content.lstrip()[:1] in (b"{", b"["):
         return Kind.DAEMON if "daemon" in name or daemon_json.is_likely(content) else None
     if _OF_PROFILE.search(content):
         return Kind.PROFILE
-    if _OF_CONTAINER.search(content):
+    if _is_containers(content):
         plain = patterns.search(rb"(?m)^[a-z]+[0-9]*:", content)
         return Kind.CONTAINER if plain or not _OF_LXC.search(content) else Kind.LXC
     return None

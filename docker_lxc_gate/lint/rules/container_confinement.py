@@ -186,7 +186,10 @@ def id_map(source: Source) -> Iterator[Finding]:
 def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> Iterator[Finding]:
     name = _OF_IDS[kind]
     if not ranges:
-        yield source.at("container-idmap-hole", last, f"no {name} id is mapped")
+        yield source.at("container-idmap-invalid", last, f"no {name} id is mapped")
+        return
+    if empty := [each for each in ranges if not each.count]:
+        yield source.at("container-idmap-invalid", empty[0].line, f"it maps 0 {name} ids")
         return
     clash = _clash(ranges, "inside") or _clash(ranges, "outside")
     if clash:

@@ -97,6 +97,7 @@ def test_path_that_does_not_exist_leaves_others_and_ends_with_2(conf: Path, tmp_
         ('{"storage-driver": 3}', "standard input:1:2: error: 'storage-driver' has to be a string"),
         ("#!/bin/sh\nif\n", "standard input cannot be linted: it is no Proxmox container"),
         ("", "standard input cannot be linted: it is empty"),
+        ("bios: ovmf\nostype: l26\nscsi0: a:1\n", "cannot be linted: it is the configuration of"),
         ("x" * (1 << 20) + "x", "- cannot be linted: it is larger than 1 MiB"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lint.check import check
-from docker_lxc_gate.lint.finding import Edit, Kind, Source
+from docker_lxc_gate.lint.finding import Edit, Kind, Severity, Source
 from docker_lxc_gate.lint.fixes import certain, edited, write
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
@@ -78,7 +78,8 @@ def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
 @pytest.mark.parametrize(
     ("maps", "expected"),
     [
-        (["u 0 100000 65536"], ["idmap-hole"]),  # no group at all
+        (["u 0 100000 65536"], ["idmap-invalid"]),  # no group at all
+        (["u 0 100000 0", "g 0 100000 65536"], ["idmap-invalid"]),
         (["u 0 100000 1000", "g 0 100000 65536"], ["idmap-hole"]),
         (["u 0 100000 65536", "u 65536 200000 1", "g 0 100000 65536"], []),
         (["u 0 100000 65536", "u 0 200000 1", "g 0 100000 65536"], ["idmap-overlap"]),
@@ -325,3 +326,10 @@ def test_write_to_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Pat
     with naming(FactError, pipe, "no regular file"):
         write(str(pipe), b"", b"b")
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_number_with_a_comment_is_taken_by_proxmox_and_is_advice() -> None:
+    for value, severity in (("16384  # 16 GB", Severity.ADVICE), ("much", Severity.ERROR)):
+        source = Source("101.conf", f"memory: {value}\nrootfs: a:1\n".encode(), Kind.CONTAINER)
+        (found,) = [each for each in check([source]) if each.line == 1]
+        assert found.severity is severity

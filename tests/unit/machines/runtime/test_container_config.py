@@ -244,3 +244,14 @@ def test_today_of_a_former_key_is_what_lxc_calls_it_now(key: str, name: str) -> 
 def test_unreadable_names_the_cause_and_who_deletes_the_line(line: str, named: str) -> None:
     assert named in proxmox.unreadable(line)
     assert "pct set" in proxmox.unreadable(line)
+
+
+def test_quotes_around_a_value_of_lxc_are_stripped_as_lxc_does() -> None:
+    text = 'lxc.apparmor.profile: "generated"\nlxc.mount.auto: \'sys:ro"\ndescription: "x"\n'
+    assert container_config.parse("p", text).current() == {
+        "lxc.apparmor.profile": "generated",
+        "lxc.mount.auto": "'sys:ro\"",
+        "description": '"x"',
+    }
+    plain = container_config.parse_lxc("p", "lxc.uts.name = 'a'\n").current()
+    assert plain == {"lxc.uts.name": "a"}
