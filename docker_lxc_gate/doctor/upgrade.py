@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KINDS = ("upgrade-removes", "upgrade-order", "upgrade-fixes", "upgrade-unknown")
 _WHERES: tuple[Where, ...] = ("node", "container")
 _IN = {"node": "on the node", "container": "in the container"}
-#: Of more packages a reader needs no more.
+#: A message names at most so many packages.
 _MANY = 6
 
 

@@ -19,7 +19,7 @@ _NUMBER = "[0-9]{1,10}"
 _RANGE = patterns.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})")
 _WRITTEN = patterns.compile(rf"\s*([ugb])\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
 _MISSED = patterns.compile(r"[Ll]chown .* for UID ([0-9]{1,10}), GID ([0-9]{1,10})")
-#: Of more holes a reader needs no more.
+#: A message names at most so many holes.
 MANY = 4
 
 
