@@ -74,9 +74,8 @@ def _plain(text: str) -> str:
         return text
     if not patterns.search("DENIED|KILLED", text):
         return ""
-    if patterns.search(
-        "apparmor=(?:DENIED|KILLED)", text
-    ):  # where a value ends that a process chose, nobody knows
+    if patterns.search("apparmor=(?:DENIED|KILLED)", text):
+        # A process chose some values, and without quotes their ends cannot be seen.
         raise Unreadable("names stand here without quotes: use ausearch without -i")
     raise Unreadable(f"a denial is a whole line with {MARK}, as the log itself has it")
 
