@@ -206,12 +206,14 @@ _LOADS = unparsed("systemctl", "show", "apparmor", "-p", "ExecStart", "-p", "Exe
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
 def kernel_enforces(node: Transport, name: str) -> None:
     """The message explains every other mode: complain confines nothing, kill does."""
+    loaded = apparmor.loaded_profiles(node)
     whole = (node.read(_MODE) or b"").decode(errors="replace").strip()
     assert whole in {"", "enforce"}, (
-        f"AppArmor itself is in mode '{whole}' ({_MODE}), whatever each profile says: it confines "
-        "nothing; printf enforce into it, and see the kernel's command line (apparmor.mode)"
+        f"AppArmor itself is in mode '{whole[:40]}' ({_MODE}), whatever each profile says "
+        f"({confinement.mode_meaning(whole[:40])}): printf enforce into it, and see the kernel's "
+        "command line (apparmor.mode)"
     )
-    mode = apparmor.loaded_profiles(node).get(name)
+    mode = loaded.get(name)
     assert mode, (
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
     )
@@ -234,8 +236,9 @@ def kernel_enforces(node: Transport, name: str) -> None:
     )
     programs = patterns.findall(r" path=(\S+) ;", node.ask(_LOADS).require().text)
     others = [path for path in programs if not path.endswith("/apparmor.systemd")]
-    assert not others, (
-        f"apparmor.service runs {others[0]} at its start or reload, not AppArmor's own "
+    wrong = [*others, "nothing"][0] if others or not programs else ""
+    assert not wrong, (
+        f"apparmor.service runs {wrong} at its start or reload, not AppArmor's own "
         "/lib/apparmor/apparmor.systemd, so it loads no profile: systemctl revert apparmor"
     )
 

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.target import Target
 
-#: A pipe is taken for one that stays open once nothing came for so long (seconds).
-_PAUSE = 1.0
+#: A pipe is taken for one that stays open once nothing came for so long, or once it is read for so
+#: long (seconds).
+_PAUSE, _LONG = 1.0, 10.0
 _AGO = patterns.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
 _LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
@@ -189,7 +190,7 @@ class _Piped(io.RawIOBase):
 
     def __init__(self, descriptor: int, show: Callable[[], None] | None) -> None:
         self._descriptor, self._show = descriptor, show
-        self.stays_open = False
+        self.stays_open, self._begun = False, time.monotonic()
         self.ended_by: KeyboardInterrupt | OSError | None = None
 
     @override
@@ -210,7 +211,9 @@ class _Piped(io.RawIOBase):
 
     def _wait(self) -> None:
         """Wait for something to come; show what is new first if the pipe stays open."""
-        if not self.stays_open and not self._comes(_PAUSE):
+        if not self.stays_open and (
+            not self._comes(_PAUSE) or time.monotonic() > self._begun + _LONG
+        ):
             self.stays_open = True
             printing.tell("still reading; Ctrl-C ends it, and prints the report of all")
         if self.stays_open and self.ended_by is None:

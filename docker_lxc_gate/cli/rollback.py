@@ -51,6 +51,7 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bo
             whole = make(of_node=True, wanted=None)
             left = _left(whole, runtime.node, moved)
         the_plan = whole.only(only)
+        the_plan.journal.lines()
         printing.say_if_torn(the_plan.journal)
         consent([*rollback_side_effects(the_plan), *left], yes=yes)
         outcomes = roll_back(the_plan, force=force)

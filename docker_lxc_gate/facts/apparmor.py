@@ -127,12 +127,13 @@ def compiled_policy(path: str) -> Read[str]:
 
 
 #: Prints how many files define a profile, what the parser says of its cache, and the hash of what
-#: it would take from there. Nothing is loaded or written.
+#: it would take from there. Nothing is loaded or written, whatever parser.conf says of write-cache.
 _NEXT_LOAD = """
 conf=/etc/apparmor/parser.conf
 ! grep -qsE '^[[:space:]]*(-S?-?)?skip-kernel-load' "$conf" || echo "$conf: skip-kernel-load"
 apparmor_parser -N -K "$1" | grep -cxF -- "$2"
-hit=$(apparmor_parser -Q -k -r -- "$1/$2" 2>&1) || { echo "$hit"; exit 1; }
+hit=$(grep -sv write-cache "$conf" |
+    apparmor_parser --config-file=/dev/stdin -Q -k -r -- "$1/$2" 2>&1) || { echo "$hit"; exit 1; }
 case $hit in *"Skipping profile"*) echo disabled ;; *"forcing complain"*) echo complain ;; esac
 hit=$(echo "$hit" | sed -n 's/^Cache hit: //p')
 [ -z "$hit" ] || sha256sum -- "$hit"

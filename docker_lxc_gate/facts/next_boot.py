@@ -9,10 +9,12 @@ Sources: systemd-analyze(1) (condition), systemctl(1) (list-dependencies), syste
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.printable import cut, listed
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.dockerd import Daemon
@@ -28,13 +30,23 @@ systemctl list-dependencies --plain --full -- "$target" | tr -d ' ' | grep -qxF 
 needs=$(systemctl show "$@" -p Requires -p Requisite -p BindsTo --value)
 systemctl show -p Id -p LoadState -- $needs "$@"
 """
-_LOADED = patterns.compile(r"Id=(\S+)\nLoadState=(masked|not-found)")
-_FAILED = patterns.compile(r"(?m)^\S+: (\S+) failed\.$")
+_STATES = patterns.compile(r"Id=(\S+)\nLoadState=(\S+)")
+_STARTABLE = frozenset({"loaded", "merged"})
+#: Whether all conditions together fail: of some one is enough. Then each that fails is named.
+_FAIL = patterns.compile(r"(?m)^(?:Conditions|Asserts) failed\.$")
+_FAILED = patterns.compile(r"(?m)^\S+: ((?:Condition|Assert)\w+=.*) failed\.$")
+#: The option with which packages let dockerd use the containerd of its own unit.
+_WITH_CONTAINERD = patterns.compile(r"--containerd[= ]/run/containerd/containerd\.sock\b")
 #: The command line that systemd would start, with variables unexpanded.
 _WOULD_START = patterns.compile(r"(?m)^\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ")
-_UNIT = ("ExecStart", "NeedDaemonReload", "Environment", "EnvironmentFiles")
-_ASSIGNMENT = patterns.compile(r"(?m)^\s*([A-Za-z_][A-Za-z0-9_]{0,99})[ \t]*=[ \t]*(.*?)\s*$")
-_VARIABLE = patterns.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_UNIT = ("ExecStart", "NeedDaemonReload", "Environment", "UnsetEnvironment", "EnvironmentFiles")
+#: A variable in quotes without escapes, or without quotes.
+_ASSIGNMENT = patterns.compile(
+    r"""(?m)^[ \t]*([A-Za-z_][A-Za-z0-9_]{0,99})[ \t]*=[ \t]*"""
+    r"""(?:"([^"\\\n]*)"|'([^'\n]*)'|([^\s"'\\](?:[^\n"'\\]*[^\s"'\\])?)?)[ \t]*$"""
+)
+#: How many names a message lists.
+_NAMED = 4
 
 
 @foreign.parser(..., DOCKER)
@@ -46,17 +58,19 @@ def obstacle(on: Transport, service: str) -> str:
     """
     needs = (service, _CONTAINERD) if _names_containerd(on, service) else (service,)
     said = on.look(["sh", "-c", _NEXT, "next-boot", *needs], timeout=120).require().text
-    if failed := _FAILED.search(said):
-        return f"{failed[1]} of {service} fails now"
+    if _FAIL.search(said):
+        failed = ", ".join(_FAILED.findall(said)) or "a condition"
+        return f"{cut(failed)} of {service} fails now"
     if found := patterns.search(r"(?m)^(\S+) does not start it$", said):
-        return f"the default target is {found[1]}, which does not start {service}"
-    if lacking := _LOADED.search(said):
-        return f"{service} needs {lacking[1]}, which is {lacking[2]}"
+        return f"the default target is {cut(found[1])}, which does not start {service}"
+    for unit, state in _STATES.findall(said):
+        if state not in _STARTABLE:
+            return f"{service} needs {cut(unit)}, which is {cut(state)}"
     return ""
 
 
 def _names_containerd(on: Transport, service: str) -> bool:
-    return service == DOCKER and "--containerd" in _unit(on)["ExecStart"]
+    return service == DOCKER and bool(_WITH_CONTAINERD.search(_unit(on)["ExecStart"]))
 
 
 def _unit(container: Transport) -> dict[str, str]:
@@ -78,30 +92,29 @@ def difference(container: Transport, daemon: Daemon) -> str:
     found = _WOULD_START.search(unit["ExecStart"])
     if found is None:
         return ""
-    environment = _environment(container, unit)
-    would = _expanded(found[2], environment)
-    runs = " ".join(daemon.argv).split()
-    if would != runs:
-        return f"it says '{' '.join(would)[:200]}', but '{' '.join(runs)[:200]}' runs"
-    has = _running(daemon, tuple(environment))
-    changed = sorted(name for name, value in environment.items() if has.get(name) != value)
-    return f"the running dockerd lacks its {', '.join(changed[:4])}" if changed else ""
+    runs, environment = " ".join(daemon.argv).split(), _environment(container, unit)
+    if not _fits(found[2].split(), environment, runs):
+        said = f"it says '{cut(found[2])}', but '{cut(' '.join(runs))}' runs"
+        return f"{said} (variables: {_listed(environment)})" if environment else said
+    has = _running(daemon, environment)
+    changed = [name for name, value in environment.items() if has.get(name) != value]
+    return f"the running dockerd lacks its {_listed(changed)}" if changed else ""
 
 
 def _environment(container: Transport, unit: dict[str, str]) -> dict[str, str]:
     """Return the variables that the unit and its files set; the last one of a name counts."""
     variables = assignments("\n".join(_words(unit["Environment"])))
     for file in unit["EnvironmentFiles"].splitlines():
-        content = container.read(file.partition(" (ignore_errors=")[0])
-        variables |= assignments((content or b"").decode(errors="replace"))
-    return variables
+        path = file.partition(" (ignore_errors=")[0]
+        variables |= assignments((container.read(path) or b"").decode(errors="replace"))
+    unset = unit["UnsetEnvironment"].split()
+    return {name: value for name, value in variables.items() if name not in unset}
 
 
 @foreign.parser()
 def assignments(text: str) -> dict[str, str]:
-    """Return the variables of an environment file."""
-    found = _ASSIGNMENT.findall(text.replace("\\\n", ""))
-    return {name: " ".join(_words(v)) if v[:1] in {'"', "'"} else v for name, v in found}
+    """Return the variables of an environment file, those alone whose value is plain to see."""
+    return {name: one or two or plain for name, one, two, plain in _ASSIGNMENT.findall(text)}
 
 
 def _words(text: str) -> list[str]:
@@ -112,20 +125,27 @@ def _words(text: str) -> list[str]:
         return [text]
 
 
-def _expanded(line: str, environment: dict[str, str]) -> list[str]:
-    """Return the words of a command line, with its variables expanded as systemd does."""
+def _fits(line: list[str], environment: dict[str, str], runs: list[str]) -> bool:
+    """Whether systemd makes a command line of these words.
 
-    def value(name: patterns.Match[str]) -> str:
-        return environment.get(name[1] or name[2], "")
+    A variable that is a word by itself becomes the words of its value. Of any other, and of one
+    that the unit does not set, nothing is known: then the words without one must be there.
+    """
+    if all("$" not in word or environment.get(word[1:]) is not None for word in line):
+        values = (environment[word[1:]] if "$" in word else word for word in line)
+        return [word for value in values for word in value.split()] == runs
+    left = iter(runs)
+    return all(word in left for word in line if "$" not in word)
 
-    return _VARIABLE.sub(value, line).replace("$$", "$").split()
+
+def _listed(names: Iterable[str]) -> str:
+    return listed(sorted(names), _NAMED)
 
 
-def _running(daemon: Daemon, names: tuple[str, ...]) -> dict[str, str]:
+def _running(daemon: Daemon, names: Iterable[str]) -> dict[str, str]:
     """Return those variables of the running dockerd, read from the node; no other is looked at."""
-    if not names:
+    if not (wanted := "|".join(names)):
         return {}
-    wanted = "|".join(map(patterns.escape, names))
     argv = ["grep", "-azE", f"^({wanted})=", f"/proc/{daemon.pid}/environ"]
     entries = daemon.runtime.node.look(argv).text.split("\0")
     return {name: value for name, _, value in (entry.partition("=") for entry in entries)}

@@ -135,8 +135,9 @@ class Package(Action[PackageState]):
         install = ["sh", "-c", _CHOSEN, "install", *self._names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
+        known = _touches(_simulated(on, self._names).text) | before.adds.keys()
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if more := set(self._adds(on, _simulated(on, self._names).text)) - before.adds.keys():
+        if more := _touches(_simulated(on, self._names).text) - known:
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -262,6 +263,11 @@ def _require_own_settings(on: Transport, adds: Iterable[str]) -> None:
             "it for its own: a rollback would delete it. Move it away (what a removed Docker left: "
             f"apt-get purge docker-ce containerd.io), or install {owners} yourself first"
         )
+
+
+def _touches(plan: str) -> set[str]:
+    """Return what a plan of apt's installs or upgrades."""
+    return set(patterns.findall(r"(?m)^Inst (\S+) ", plan))
 
 
 def _installs(plan: str) -> set[str]:

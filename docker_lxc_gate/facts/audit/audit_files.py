@@ -128,6 +128,8 @@ def lines(stream: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
 
     Raises OSError for a pipe without line ends, which may have no end.
     """
+    # gzip says that it can seek, whatever it reads from.
+    source: Any = stream.fileobj if isinstance(stream, gzip.GzipFile) else stream
     while piece := stream.peek(1):
         sign = _SIGN.search(piece)
         others = piece.rfind(b"\n", 0, sign.start() if sign else len(piece)) + 1
@@ -135,7 +137,7 @@ def lines(stream: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
         if others and not sign:
             continue
         line = stream.readline(_LONGEST_LINE)
-        if len(line) == _LONGEST_LINE and not stream.seekable():
+        if len(line) == _LONGEST_LINE and not source.seekable():
             size = f"{_LONGEST_LINE >> 20} MiB"
             raise OSError(f"no line ends in {size}, so it is no log; {_NAME_A_LOG}")
         if _SIGN.search(line):

@@ -21,7 +21,8 @@ part network docker network ls --no-trunc --format '{{.ID}} {{.Name}}'
 part state sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1"' state "$state"
 # Of a container's settings, which may hold secrets, a hash.
 settings='{{.Name}} {{json .HostConfig}} {{json .Config}} {{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}'
-part settings sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1" |
-    while IFS=" " read -r name all; do
-        printf "%s %.16s\n" "$name" "$(printf %s "$all" | sha256sum)"
+part settings sh -c 'ids=$(docker ps -aq --no-trunc) || exit
+    all=$(test -z "$ids" || docker inspect -f "$1" $ids) || exit
+    test -z "$all" || printf "%s\n" "$all" | while IFS=" " read -r name rest; do
+        printf "%s %.16s\n" "$name" "$(printf %s "$rest" | sha256sum)"
     done' settings "$settings"

@@ -98,10 +98,11 @@ if (installed("ip")) {
 }
 
 part "route";
-# Routes of the kernel, of a lease and of a router follow the addresses.
+# Routes of the kernel, of a lease and of a router follow the addresses; those of daemons come and go.
 for my $what ("-4 route show table all", "-6 route show table all", "-4 rule show", "-6 rule show") {
     for (installed("ip") ? said("ip $what") : ()) {
-        next if /\bdev $passing\b|\bproto (?:kernel|dhcp|ra)\b/;
+        next if /\bdev $passing\b|\bproto (?:kernel|dhcp|ra|zebra|bgp|ospf|isis|rip|eigrp|babel|bird|openfabric|1[89][0-9])\b/;
+        s/ (?:nhid [0-9]+|expires [0-9]+sec)//g;
         print join(" ", substr($what, 1, 1), split), "\tthere\n";
     }
 }

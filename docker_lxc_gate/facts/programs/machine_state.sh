@@ -29,9 +29,9 @@ part diversion
 test ! -e /var/lib/dpkg/diversions || paste - - - </var/lib/dpkg/diversions || exit 9
 part volume
 test ! -d /var/lib/docker/volumes ||
-    find /var/lib/docker/volumes -mindepth 1 -maxdepth 3 -printf '%p\t%y %m %U:%G\n' || exit 9
+    find /var/lib/docker/volumes -ignore_readdir_race -mindepth 1 -maxdepth 3 -printf '%p\t%y %m %U:%G\n' || exit 9
 part runtime
-find /run -mindepth 1 -maxdepth 1 -printf '%p\t%y %m %U:%G\n' || exit 9
+find /run -ignore_readdir_race -mindepth 1 -maxdepth 1 -printf '%p\t%y %m %U:%G\n' || exit 9
 part policy
 cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
     grep -H . -- */mode */raw_sha256 | sed -E 's|^(.*)\.[0-9]+/mode:|\1\t|;
@@ -40,8 +40,14 @@ part unit
 test -n "$units" || exit 9  # find would look where it stands
 find $units -printf '%p\t%y %l\n' || exit 9
 part active
+# A service that a timer starts comes and goes.
 systemctl list-units --full --plain --no-legend --type=service,socket,timer --state=active,failed |
-    sed 's/  */\t/'
+    awk '{ unit[$1] = $0 } END {
+        for (name in unit) {
+            timer = name; sub(/(@.*)?\.service$/, ".timer", timer)
+            if (timer == name || !(timer in unit)) print unit[name]
+        }
+    }' | sed 's/  */\t/'
 part mount
 sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
 perl -e "$kernel" -- $processes || exit 9  # those that still run

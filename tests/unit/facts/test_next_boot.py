@@ -7,7 +7,10 @@ from docker_lxc_gate.facts.dockerd import Daemon
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.scripted import Scripted
 
-SHOW = "systemctl show docker -pExecStart -pNeedDaemonReload -pEnvironment -pEnvironmentFiles"
+SHOW = (
+    "systemctl show docker -pExecStart -pNeedDaemonReload -pEnvironment -pUnsetEnvironment "
+    "-pEnvironmentFiles"
+)
 UNIT = (
     "ExecStart={{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd {} ; ignore_errors=no }}\n"
     "NeedDaemonReload=no\n"
@@ -36,7 +39,8 @@ def test_what_the_unit_would_start_is_what_runs() -> None:
     [
         (UNIT.format("-H fd://").replace("=no\n", "=yes\n"), "-H fd://", "", "", "not read"),
         (UNIT.format("-H fd:// -s vfs"), "-H fd://", "", "", "-s vfs', but"),
-        (UNIT.format("$DOCKER_OPTS") + FILES, "", "DOCKER_OPTS=-s vfs", "", "-s vfs"),
+        (UNIT.format("$DOCKER_OPTS") + FILES, "", "DOCKER_OPTS=-s vfs", "", "$DOCKER_OPTS', but"),
+        (UNIT.format("-x $DOCKER_OPTS") + FILES, "-y", "", "", "-x $DOCKER_OPTS', but"),
         (UNIT.format("-x") + FILES, "-x", "DOCKER_OPTS=y", "TERM=linux\0", "lacks its DOCKER_OPTS"),
         (UNIT.format("-x") + FILES, "-x", "", "TERM=dumb\0", "lacks its TERM"),
     ],
@@ -48,14 +52,10 @@ def test_another_command_line_or_environment_is_a_difference(
 
 
 def test_environment_files_are_read_as_systemd_reads_them() -> None:
-    text = '# A=1\n;B=2\n C = x y \nD=\'a "b"\'\nE="1 \\\n2"\nC=last\n2F=no\nG=\'open\nH=\n'
-    assert next_boot.assignments(text) == {
-        "C": "last",
-        "D": 'a "b"',
-        "E": "1 2",
-        "G": "'open",
-        "H": "",
-    }
+    text = '# A=1\n;B=2\n C = x y \nD=\'a "b"\'\nE="1 2"\nC=last\n2F=no\nH=\n'
+    odd = "G='open\nI=a\\ b\nJ=\"1 \\\n2\"\nK=a'b'\n"  # systemd reads them; we do not try
+    plain = {"C": "last", "D": 'a "b"', "E": "1 2", "H": ""}
+    assert next_boot.assignments(text + odd) == plain
 
 
 MASKED = "\nId=containerd.service\nLoadState=masked\n"
@@ -66,7 +66,14 @@ LOADED = "Id=docker.socket\nLoadState=loaded\n\nId=docker.service\nLoadState=loa
     ("unit", "said", "named"),
     [
         ("", LOADED, ""),
-        ("", f"docker.service: ConditionPathExists=/x failed.\n{LOADED}", "ConditionPathExists=/x"),
+        (
+            "",
+            f"docker.service: ConditionX=/x y failed.\nConditions failed.\n{LOADED}",
+            "ConditionX=/x y",
+        ),
+        ("", f"docker.service: ConditionX=|/x failed.\n{LOADED}", ""),  # another one is enough
+        ("", LOADED.replace("loaded", "bad-setting"), "bad-setting"),
+        ("--containerd=/run/k3s/x", LOADED, ""),
         ("", f"rescue.target does not start it\n{LOADED}", "rescue.target"),
         ("", LOADED.replace("loaded", "masked", 1), "docker.socket, which is masked"),
         (
@@ -79,7 +86,11 @@ LOADED = "Id=docker.socket\nLoadState=loaded\n\nId=docker.service\nLoadState=loa
 def test_obstacle_names_what_keeps_a_boot_from_starting_docker(
     unit: str, said: str, named: str
 ) -> None:
-    words = ("docker.service", "containerd.service") if unit else ("docker.service",)
+    words = (
+        ("docker.service", "containerd.service")
+        if "/run/containerd/" in unit
+        else ("docker.service",)
+    )
     answers = {
         tuple(SHOW.split()): (0, UNIT.format(unit).encode(), b""),
         ("sh", "next-boot", *words): (0, said.encode(), b""),

@@ -247,7 +247,11 @@ def test_one_name_where_there_is_another_names_its_place(
             {ATTACH: f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/usr/bin/factor\n"},
             "'/usr/bin/factor'",
         ),
-        (LOADED, {NEXT_BOOT: "a.service: AssertPathExists=/x failed.\n"}, "AssertPathExists=/x"),
+        (
+            LOADED,
+            {NEXT_BOOT: "a.service: AssertPathExists=/x failed.\nAsserts failed.\n"},
+            "AssertPathExists=/x",
+        ),
         (LOADED, {SERVICE: "ExecReload={ path=/bin/true ; x }\n"}, "/bin/true"),
     ],
 )

@@ -102,7 +102,10 @@ def test_docker_runs_where_it_is_down_names_the_cause(state: str, log: str, why:
     assert steps.NO_DOCKER not in str(raised.value)
 
 
-SHOW = "systemctl show docker -pExecStart -pNeedDaemonReload -pEnvironment -pEnvironmentFiles"
+SHOW = (
+    "systemctl show docker -pExecStart -pNeedDaemonReload -pEnvironment -pUnsetEnvironment "
+    "-pEnvironmentFiles"
+)
 UNIT = (
     "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS ; "
     "ignore_errors=no ; start_time=[n/a] ; pid=7 }\nNeedDaemonReload=no\n"
