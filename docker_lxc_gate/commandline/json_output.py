@@ -6,6 +6,8 @@ A program that prints a value of it prints neither a secret nor a control charac
 from __future__ import annotations
 
 import functools
+import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +40,12 @@ def print_json(value: object, *, exactly: bool = False) -> None:
     """Print a value as JSON, indented; see :func:`json_line`."""
     if context := click.get_current_context(silent=True):
         context.meta.pop(_WANTED, None)
-    print(json_text(value, exactly=exactly))
+    text = json_text(value, exactly=exactly)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = "".join(each if each.isascii() else json.dumps(each)[1:-1] for each in text)
+    print(text)
 
 
 def print_json_error(context: click.Context, error: object) -> None:

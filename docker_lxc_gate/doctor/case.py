@@ -49,9 +49,6 @@ def told(result: CommandResult) -> CommandResult:
     raise FactError(said or f"on {result.machine}, the question ended with {result.exit_code}")
 
 
-_NOT_ASKED = "it was not asked"
-
-
 class Answers:
     """What a machine answered, by read: the fact or the error.
 

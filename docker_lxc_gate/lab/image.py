@@ -130,6 +130,8 @@ class Images:
 
     def prune(self, keep: Collection[Path]) -> None:
         """Remove all images but these; only when the machine needs no other."""
+        if self.folder.is_symlink():  # another lab's
+            return
         for path in self.folder.glob("*"):
             if path.is_dir() and path not in keep:
                 shutil.rmtree(path)

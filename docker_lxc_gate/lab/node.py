@@ -72,7 +72,8 @@ class Node:
     def state(self) -> State:
         """Its recorded state; empty if the record is missing or unreadable."""
         try:
-            return State(**json.loads((self.folder / "machine.json").read_text()))
+            said = json.loads((self.folder / "machine.json").read_text())
+            return State(**{key: said[key] for key in said if key in State.__dataclass_fields__})
         except (OSError, ValueError, TypeError):
             return State()
 
@@ -114,9 +115,18 @@ class Node:
             self._until_running(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
-        """Start the process on its former port if that is free, from a snapshot if one is named."""
+        """Start the process on its former port if that is free, from a snapshot if one is named.
+
+        A copied machine has the same former port: another process may take it in between.
+        """
         port = free_port(state.port)
-        self.qemu.start(image, hardware(), port, snapshot)
+        try:
+            self.qemu.start(image, hardware(), port, snapshot)
+        except MachineFailed as error:
+            if _PORT_TAKEN not in str(error):
+                raise
+            port = free_port()
+            self.qemu.start(image, hardware(), port, snapshot)
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {image.host_key}\n")
         self.remember(replace(state, port=port))
 
@@ -188,6 +198,7 @@ class Node:
                 raise MachineFailed(f"the node is {said.text.strip()} after its boot:\n{failed}")
 
 
+_PORT_TAKEN = "Could not set up host forwarding rule"  #: QEMU's words
 #: Sets the node's clock, but not back by what the way here took: a container that was started just
 #: before would seem to be older than its files.
 _SET_CLOCK = """

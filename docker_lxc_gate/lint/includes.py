@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.formats.apparmor_profile import Profile, Statement, is_skipped, statements
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.machines.regular_file import read
@@ -136,9 +137,16 @@ def _opened(source: Source, name: str) -> Source | None:
 OWN = "/etc/apparmor.d"
 
 
+#: A file that the parser opens: an include's, also a second one of a line, or that of an abi.
+_NAMED = patterns.compile(
+    r"(?:^|\s)#?(?:include(?: if exists)?|abi) ?(?:<([^>]*)>|\"([^\"]*)\"|([^\s<\"]+))"
+)
+
+
 def leading_out(source: Source) -> str:
     """Return what a profile includes from outside of its apparmor.d; empty if it does not."""
     base = source.base or OWN
-    names = (said.included for said in statements(source.text) if said.kind == "include")
+    found = (_NAMED.findall(said.text) for said in statements(source.text))
+    names = ("".join(name) for names in found for name in names)
     places = ((name, posixpath.normpath(posixpath.join(base, name))) for name in names)
     return next((name for name, place in places if not place.startswith(f"{base}/")), "")

@@ -19,7 +19,7 @@ from pytest_bdd.scenario import scenario_wrapper_template_registry
 
 from docker_lxc_gate.tables import table
 from docker_lxc_gate.verdict.record import HOLDS, Outcome, Verdict
-from docker_lxc_gate.verdict.requirements import in_order
+from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario
@@ -89,6 +89,8 @@ def pytest_bdd_apply_tag(tag: str, function: Callable[..., Any]) -> Any:
         return function
     if not tag.startswith(REQUIREMENT):
         return None
+    if tag.removeprefix(REQUIREMENT) not in CATALOGUE:
+        raise pytest.UsageError(f"@{tag}: there is no such requirement")
     return pytest.mark.req(id=tag.removeprefix(REQUIREMENT))(function)
 
 

@@ -43,7 +43,7 @@ def test_lab_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Lab, "down", fails)
     done = CliRunner().invoke(main, ["down"])
     assert done.exit_code == MachineFailed.exit_code
-    assert done.stderr.startswith("error: http://u:***@p \\x1b[2J\n  lab: all")
+    assert done.stderr.startswith("error: http://u:***@p \n  lab: all")
 
 
 def test_open_takes_lab_home_then_the_cache(

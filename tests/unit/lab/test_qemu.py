@@ -84,7 +84,9 @@ def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> No
     state = State("node-x", "trixie", 2222, "h", "p", ["trixie"])
     node.remember(state)
     assert node.state == state
-    (tmp_path / "machine.json").write_text('{"image": "x", "unknown": 1}')
+    (tmp_path / "machine.json").write_text('{"image": "x", "of another version": 1}')
+    assert node.state == State("x")
+    (tmp_path / "machine.json").write_text("{")
     assert node.state == State()
 
 
