@@ -72,7 +72,6 @@ class Window:
 
     def __init__(self, node: Transport, subject: canary.Subject | None = None) -> None:
         self._node, self._subject = node, subject or canary.Subject()
-        self._returned = 0
         try:
             self._records = audit_sources.Records(node)
         except FactError as error:
@@ -114,20 +113,6 @@ class Window:
             look()
         except _NotYet:
             raise Unwatched(self._without_canary(AUDIT_LOG, self._opened)) from None
-
-    def new_denials(self) -> list[Denial]:
-        """Return the denials since the window opened, or since the last call.
-
-        Raises Unwatched if the kernel's records cannot be read.
-        """
-        denials = [
-            denial
-            for denial in audit_records.parse(self._read())
-            if self._opened.nonce not in denial.line
-        ]
-        new = denials[self._returned :]
-        self._returned = len(denials)
-        return new
 
     def close(self) -> list[Denial]:
         """End the window and return its denials, without the canaries.

@@ -118,13 +118,9 @@ def opened(**more: Any) -> tuple[Node, Window]:
     return node, Window(node, **more)
 
 
-def test_new_denials_and_close_return_the_denials_of_the_window() -> None:
+def test_close_returns_the_denials_of_the_window() -> None:
     node, window = opened()
-    node.say(f"{DENIED} n=1", f"{DENIED} n=2")
-    assert [each.fields["n"] for each in window.new_denials()] == ["1", "2"]
-    assert window.new_denials() == []
-    node.say(f"{DENIED} n=3")
-    assert [each.fields["n"] for each in window.new_denials()] == ["3"]
+    node.say(*(f"{DENIED} n={n}" for n in (1, 2, 3)))
     assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in (1, 2, 3)]
     assert node.held == 0
 
@@ -176,11 +172,11 @@ def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> No
     assert [each.line for each in raised.value.denials] == [named, DENIED, DENIED]
 
 
-def test_new_denials_of_a_program_that_has_ended_are_undetermined() -> None:
+def test_window_of_a_program_that_has_ended_is_undetermined() -> None:
     node, window = opened()
     node.held = 0
     with naming(Unwatched, "pve1"):
-        window.new_denials()
+        window.close()
 
 
 def test_window_on_a_kernel_that_cannot_be_read_is_undetermined() -> None:
