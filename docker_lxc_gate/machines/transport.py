@@ -47,8 +47,8 @@ HOLD_TIMEOUT = 60.0
 class Command:
     """A command for a machine; ``changes`` is whether it may change something.
 
-    ``via`` is the argv that leads from here to the machine on which a look runs, as in ``pct exec
-    950 --``: each has a shell of its own.
+    ``via`` is the argv that leads from here to the machine on which a look runs, as in
+    ``lxc-attach -n 950 --``: each has a shell of its own.
     """
 
     argv: tuple[str, ...]
@@ -279,10 +279,10 @@ class Layer(Transport):
 class Inside(Layer):
     """Another machine, through a transport: only argv is rewritten.
 
-    ``prefix`` is the argv that leads to it, as in ``pct exec 950 --``; ``examine``, given the outer
-    result, raises TransportError if the inner command did not run. If ``marked``, the process that
-    keeps a command's deadline carries ``RUN_ID`` in its argv, so that what a killed run left behind
-    can be told from everything else, and its shell ends by itself.
+    ``prefix`` is the argv that leads to it, as in ``lxc-attach -n 950 --``; ``examine``, given the
+    outer result, raises TransportError if the inner command did not run. If ``marked``, the process
+    that keeps a command's deadline carries ``RUN_ID`` in its argv, so that what a killed run left
+    behind can be told from everything else, and its shell ends by itself.
     """
 
     #: ``timeout -k`` ends the command this long after it was asked to end (seconds).

@@ -1,7 +1,7 @@
 """The runtime of a node, and the parts that Proxmox's ``pct`` and LXC's own tools share.
 
 A container is a transport wrapped in a transport: ``Pct(node).inside(950)`` only rewrites
-argv to ``pct exec 950 -- …`` and hands it to the node's transport.
+argv to ``lxc-attach -n 950 -- …`` and hands it to the node's transport.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Inside, Transport
+from docker_lxc_gate.printable import cut
 
-#: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
+#: ``lxc-attach`` sets no HOME, and takes over no locale, so both are set here.
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INCLUDE = patterns.compile(r"(?m)^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$")
 _NESTED = 8  #: the limit for nested includes
 
@@ -36,18 +38,29 @@ class Runtime(ABC):
         self.node = node
 
     def inside(self, ctid: int) -> Transport:
-        """Return a transport whose commands run in the container."""
-        enter = [*self._enter(ctid), *ENVIRONMENT]
-        examine = partial(self._examine, ctid)
-        return Inside(self.node, f"container {ctid}", enter, examine)
+        """Return a transport whose commands run in the container.
+
+        By lxc-attach, which is all that ``pct exec`` becomes after half a second. Source:
+        pve-container, PVE::CLI::pct.
+        """
+        attach = ("lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env", "-v", _PATH)
+        examine = partial(self._examine_attach, ctid)
+        return Inside(self.node, f"container {ctid}", [*attach, "--", *ENVIRONMENT], examine)
+
+    def _examine_attach(self, ctid: int, result: CommandResult) -> None:
+        """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
+        said = result.stderr.decode(errors="replace")
+        if result.exit_code and patterns.search(rf"(?m)^lxc-attach: {ctid}: .*init pid", said):
+            if self.node.read(self.config_path(ctid)) is None:
+                raise TransportError(self._absent(ctid))
+            raise TransportError(
+                f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
+                f"start it: {self.start_command} {ctid}"
+            )
 
     @abstractmethod
-    def _enter(self, ctid: int) -> tuple[str, ...]:
-        """Return what stands before the argv of a command in the container."""
-
-    @abstractmethod
-    def _examine(self, ctid: int, result: CommandResult) -> None:
-        """Raise TransportError for an error of the runtime's own, not of the command."""
+    def _absent(self, ctid: int) -> str:
+        """Return the message about a container that this node does not have."""
 
     @abstractmethod
     def configuration(self, ctid: int) -> container_config.ContainerConfig:

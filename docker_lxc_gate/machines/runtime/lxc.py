@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from docker_lxc_gate import patterns
-from docker_lxc_gate.errors import FactError, TransportError
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.base import Runtime
-from docker_lxc_gate.printable import cut
 
 #: Prints a process's profile, and the mounts that LXC made for it.
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
@@ -22,23 +19,6 @@ class Lxc(Runtime):
     start_command = "lxc-start -n"
 
     @override
-    def _enter(self, ctid: int) -> tuple[str, ...]:
-        attach = ("lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env")
-        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return (*attach, "-v", path, "--")
-
-    @override
-    def _examine(self, ctid: int, result: CommandResult) -> None:
-        """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
-        said = result.stderr.decode(errors="replace")
-        if result.exit_code and patterns.search(rf"(?m)^lxc-attach: {ctid}: .*init pid", said):
-            if self.node.read(self.config_path(ctid)) is None:
-                raise TransportError(self._absent(ctid))
-            raise TransportError(
-                f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
-                f"start it: {self.start_command} {ctid}"
-            )
-
     def _absent(self, ctid: int) -> str:
         return (
             f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "

@@ -74,13 +74,8 @@ class Pct(Runtime):
     kind = "pct"
     start_command = "pct start"
 
-    @override
-    def _enter(self, ctid: int) -> tuple[str, ...]:
-        return ("pct", "exec", str(ctid), "--keep-env", "0", "--")
-
-    @override
     def _examine(self, ctid: int, result: CommandResult) -> None:
-        """Raise for pct's own errors; a command may have the same exit codes, 2 and 255."""
+        """Raise TransportError for an error that pct can say what to do about."""
         if not result.exit_code:
             return
         said = result.stderr.decode(errors="replace")
@@ -99,8 +94,8 @@ class Pct(Runtime):
         found = patterns.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
         return found[1] if found else ""
 
+    @override
     def _absent(self, ctid: int) -> str:
-        """Return the message about a container that this node does not have."""
         if name := self._elsewhere(ctid):
             return (
                 f"container {ctid} is not on {self.node.machine} but on {name}, a node of the same "

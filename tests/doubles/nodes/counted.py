@@ -11,9 +11,12 @@ from docker_lxc_gate.machines.transport import RUN_MARK
 from tests.doubles.nodes.behind_shell import Node
 from tests.doubles.nodes.whole import CTID, Whole
 
-_INSIDE = f"pct exec {CTID} --keep-env 0 -- env HOME=/root LC_ALL=C.UTF-8 "
+_INSIDE = "lxc-attach -P "
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
-_BEFORE = re.compile(rf"^(timeout -k \S+ \S+ |env {RUN_MARK}=\S+ LC_ALL=\S+ |{_INSIDE})+")
+_BEFORE = re.compile(
+    rf"^(timeout -k \S+ \S+ |env {RUN_MARK}=\S+ LC_ALL=\S+ |"
+    rf"{_INSIDE}.*? -n {CTID} .*? -- env HOME=/root LC_ALL=C.UTF-8 )+"
+)
 
 
 class Counted(Node):

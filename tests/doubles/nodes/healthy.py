@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +103,7 @@ class Healthy(Node):
         }
 
     def _asked(self, argv: list[str], stdin: bytes) -> CommandResult:
-        self._inside = "pct exec" in shlex.join(argv[:16])
+        self._inside = "lxc-attach" in argv[:16]
         if argv[-1].startswith("/run/docker-lxc-gate."):
             self.files[argv[-1]] = self._log.encode()
         return super()._asked(argv, stdin)

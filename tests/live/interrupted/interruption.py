@@ -213,9 +213,9 @@ def _inside(seconds: float, stdin: bytes) -> tuple[float, ...]:
 
 
 def _inner_command(command: str) -> str:
-    """Return what ``pct exec`` runs, without what it is wrapped in."""
+    """Return what ``lxc-attach`` runs, without what it is wrapped in."""
     on_node = r"^timeout -k \S+ \S+ env \S+ "
-    inside = r"^pct exec \d+ --keep-env 0 -- env \S+ \S+ timeout -k \S+ \S+ "
+    inside = r"^lxc-attach .*? -- env \S+ \S+ timeout -k \S+ \S+ "
     bare = re.sub(inside, "", re.sub(on_node, "", command))
     # Of a change that brings looks, the change.
     with_looks = r"(?s)^sh -c \nmark=.*?\nrun timeout -k \S+ \S+ (.*?)\none timeout .*"

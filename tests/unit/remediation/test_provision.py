@@ -105,11 +105,11 @@ class Pve(Answering):
             case ["pct", "start", ctid]:
                 self.containers[ctid] = "running"
                 return 0, b"", b""
-            case ["pct", "exec", *_, "sh", "-c", waits] if waits == _BOOTED:
+            case ["lxc-attach", *_, "sh", "-c", waits] if waits == _BOOTED:
                 return 0, b"running\n", b""
-            case ["pct", "exec", *_, "/proc/net/route"]:
+            case ["lxc-attach", *_, "/proc/net/route"]:
                 return 0, self.route, b""
-            case ["pct", "exec", *_, "/proc/net/ipv6_route"]:
+            case ["lxc-attach", *_, "/proc/net/ipv6_route"]:
                 return 0, self.route6, b""
             case ["test", "-d", _]:
                 return 1, b"", b""
@@ -141,8 +141,7 @@ class Pve(Answering):
 
     @property
     def changed(self) -> list[str]:
-        looks = ("status", "exec")
-        return [" ".join(w[:3]) for w in self.ran if w[0] == "pct" and w[1] not in looks]
+        return [" ".join(w[:3]) for w in self.ran if w[0] == "pct" and w[1] != "status"]
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +21,11 @@ from tests.doubles.scripted import Answer, Scripted
 TRANSCRIPTS = json.loads((Path(__file__).parents[3] / "pct/transcripts.json").read_text())["cases"]
 CASES = {case["name"]: case for case in TRANSCRIPTS}
 ENV = ("env", "HOME=/root", "LC_ALL=C.UTF-8", "timeout", "-k", "5", "60")
-TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
+ATTACH = (
+    *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
+    *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),
+)
+NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed to get init pid\n"
 
 CAT = ("cat", "--", "/etc/pve/lxc/200.conf")
 SEEN = (
@@ -32,6 +35,7 @@ SEEN = (
 UNSEEN: Answer = (1, b"", b"find: '/etc/pve/lxc/200.conf': No such file or directory\n")
 FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
 NOWHERE: Answer = (0, b"", b"")
+ABSENT: Answer = (1, b"", b"cat: the configuration: No such file or directory")
 CONTROL = ("sh", "control")
 ALONE: Answer = (0, b"755\n", b"")
 
@@ -47,17 +51,18 @@ def saying(code: int, said: str, *argv: str) -> Pct:
 
 
 @pytest.mark.parametrize(
-    ("name", "named"),
-    [
-        ("exec: absent", ("container 200", "/etc/pve/lxc/200.conf", "pct list")),
-        ("exec: stopped", (shlex.join(TRUE), "container '200'", "pct start 200")),
-    ],
+    ("runtime", "started", "listed"),
+    [(Pct, "pct start", "pct list"), (Lxc, "lxc-start -n", "lxc-ls")],
 )
 def test_inside_container_that_cannot_be_entered_names_it_and_what_to_do(
-    name: str, named: tuple[str, ...]
+    runtime: type[Pct | Lxc], started: str, listed: str
 ) -> None:
-    with naming(TransportError, "scripted", *named):
-        answering(name, TRUE).inside(200).run(["true"])
+    """Of one that is not running, and of none."""
+    config = ("cat", "--", runtime.config_path(runtime(Scripted({})), 200))
+    for content, advice in (((0, b"a = b\n", b""), f"{started} 200"), (ABSENT, listed)):
+        node = Scripted({ATTACH: (1, b"", NO_INIT), config: content, FIND: NOWHERE})
+        with naming(TransportError, "200", "scripted", advice):
+            runtime(node).inside(200).run(["true"])
 
 
 @pytest.mark.parametrize(
@@ -72,8 +77,9 @@ def test_inside_container_that_cannot_be_entered_names_it_and_what_to_do(
 )
 def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) -> None:
     absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/200.conf' does not exist\n")
-    argvs = [TRUE, ("pct", "status", "200"), ("pct", "start", "200")]
+    argvs = [("pct", "status", "200"), ("pct", "start", "200")]
     answers: dict[tuple[str, ...], Answer] = dict.fromkeys(argvs, absent)
+    answers[ATTACH] = (1, b"", NO_INIT)
     answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
     answers[SEEN] = UNSEEN
     answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
@@ -159,14 +165,14 @@ def test_start_that_fails_carries_the_containers_words() -> None:
     assert raised.value.result.stderr.decode() == case["stderr"]
 
 
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [("exec: true", 0), ("exec: exit 7", 7), ("exec: not found", 127), ("exec: locked", 0)],
-)
-def test_inside_command_keeps_its_own_exit_code(name: str, code: int) -> None:
-    result = answering(name, TRUE).inside(200).run(["true"])
-    assert result.exit_code == code
-    assert result.argv == ("true",)
+@pytest.mark.parametrize("name", ["exec: true", "exec: exit 7", "exec: not found", "exec: locked"])
+def test_inside_command_keeps_its_own_exit_code(name: str) -> None:
+    case = CASES[name]
+    answer = (case["exit"], case["stdout"].encode(), case["stderr"].encode())
+    result = Pct(Scripted({ATTACH: answer})).inside(200).run(["true"])
+    assert (result.exit_code, result.argv) == (case["exit"], ("true",))
+    said = b"grep: init pid: No such file or directory\n"
+    assert Lxc(Scripted({ATTACH: (1, b"", said)})).inside(200).run(["true"]).exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -275,29 +281,7 @@ def test_effective_include_of_no_absolute_path_is_an_error(here: Path, place: st
             Lxc(Local()).effective(200)
 
 
-ATTACH = (
-    *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
-    *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),
-)
 CAT_PLAIN = ("cat", "--", "/var/lib/lxc/200/config")
-ABSENT: Answer = (1, b"", b"cat: /var/lib/lxc/200/config: No such file or directory")
-NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed to get init pid\n"
-
-
-@pytest.mark.parametrize(
-    ("config", "advice"),
-    [((0, b"lxc.uts.name = a\n", b""), "lxc-start -n 200"), (ABSENT, "lxc-ls")],
-)
-def test_inside_plain_lxc_that_cannot_be_entered_names_what_to_do(
-    config: Answer, advice: str
-) -> None:
-    with naming(TransportError, "200", "scripted", advice):
-        Lxc(Scripted({ATTACH: (1, b"", NO_INIT), CAT_PLAIN: config})).inside(200).run(["true"])
-
-
-def test_inside_plain_lxc_command_keeps_its_own_exit_code() -> None:
-    said = b"grep: init pid: No such file or directory\n"
-    assert Lxc(Scripted({ATTACH: (1, b"", said)})).inside(200).run(["true"]).exit_code == 1
 
 
 def boots(*answers: str | Exception) -> Answering:
