@@ -58,6 +58,13 @@ class MaskedFiles(AllureFileLogger):
             super()._report_item(_masked(item))  # type: ignore[no-untyped-call]
 
     @allure_commons.hookimpl
+    def report_container(self, container: Any) -> None:
+        """Write a fixture, if there is something to show: most do not run a command."""
+        parts = (*container.befores, *container.afters)
+        if any(part.attachments or part.steps or part.status != Status.PASSED for part in parts):
+            super().report_container(container)  # type: ignore[no-untyped-call]
+
+    @allure_commons.hookimpl
     def report_attached_data(self, body: str | bytes, file_name: str) -> None:
         """Write an attachment."""
         text = body if isinstance(body, str) else body.decode(errors="replace")
