@@ -1,7 +1,7 @@
 """An open shell, for looks: a line in, an answer out.
 
-To start ``pct`` takes half a second, and a session over SSH some round trips, which is longer than
-most looks take. So each machine has one ``sh`` that answers them in turn (``programs/look.sh``).
+To enter a container starts a program or two, and a session over SSH takes some round trips: longer
+than most looks. So each machine has one ``sh`` that answers them in turn (``programs/look.sh``).
 
 Every look has a mark of its own. It goes to the shell's standard input when the look is made, so
 nothing that is read holds it by chance, and no list of processes shows it. Root in the container

@@ -15,7 +15,7 @@ from tests.doubles.scripted import by_name
 
 #: What the layers above put before a command: the deadline, the run's mark, the way inside.
 _BEFORE = re.compile(r"^(timeout -k \S+ \S+ |env (?!-u)|[A-Z_]+=\S* |lxc-attach .*? -- )+")
-_PCT = re.compile(r"(?<![\w/])pct (?:status|list|config|start|shutdown)\b")
+_PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config|start|shutdown)\b")
 _STOPS = re.compile(r"(?<![\w/])pct shutdown\b")
 _SCRIPT = ("sh", "-c", "the script")
 
