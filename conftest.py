@@ -62,6 +62,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find the targets; a wrong one is a usage error before anything runs."""
+    for option in ("--hosts", "--connection"):
+        if config.getoption(option):
+            raise pytest.UsageError(f"{option} is testinfra's, and not the gate's: name a --target")
     for option in ("--target-file", "--plan"):
         if (times := len(config.getoption(option))) > 1:
             raise pytest.UsageError(f"{option} is given {times} times, and takes one value")

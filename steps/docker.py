@@ -70,16 +70,16 @@ def run_docker(container: Transport, *words: str) -> CommandResult:
 
 
 @then("Docker is running and starts at boot")
-def docker_runs(container: Transport, container_host: Host, proved: set[str]) -> None:
+def docker_runs(container: Transport, host: Host, proved: set[str]) -> None:
     """Ask systemd: "enabled" is a setting, and says little without what the boot does."""
     if _RUNS in proved:
         proved.remove(_RUNS)
         evidence.say("as the scenario before has shown")
         return
-    runs = container_host.service("docker").is_running
-    assert runs or container_host.exists("dockerd"), NO_DOCKER
-    assert runs, f"Docker is not running in the container: {_why_down(container_host)}"
-    at_boot = container_host.run("systemctl is-enabled docker.service").stdout.strip()
+    runs = host.service("docker").is_running
+    assert runs or host.exists("dockerd"), NO_DOCKER
+    assert runs, f"Docker is not running in the container: {_why_down(host)}"
+    at_boot = host.run("systemctl is-enabled docker.service").stdout.strip()
     assert at_boot == "enabled", (
         f"Docker runs, but does not start at boot ({at_boot}): systemctl enable docker"
     )

@@ -155,11 +155,11 @@ def install_script_enters(node: Transport, target: Target) -> None:
 
 
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
-def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
+def package_is_inside(host: Host, node_host: Host, package: str) -> None:
     """Ask testinfra on both sides; dpkg itself proves that the node's packages can be read."""
     if not node_host.package("dpkg").is_installed:
         raise FactError("the node's packages cannot be read: not even dpkg is listed")
-    inside = container_host.package(package)
+    inside = host.package(package)
     assert inside.is_installed, f"{package} is not installed in the container"
     assert not node_host.package(package).is_installed, (
         f"{package} is installed on the node: the step for the container ran on the hypervisor"
@@ -168,12 +168,12 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 
 
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
-def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
+def daemon_json_names(host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
     """Docker reads this file at its start, and does not start if it cannot read it."""
     daemon = dockerd.find(runtime, ctid)
     if elsewhere := _read_elsewhere(daemon):
         raise AssertionError(elsewhere)
-    found = _settings(container_host).get("storage-driver")
+    found = _settings(host).get("storage-driver")
     assert found == driver, f"{desired.DAEMON_JSON} names the storage driver {found!r}"
     refused = _refused_settings(daemon, runtime, ctid)
     assert not refused, (
@@ -204,12 +204,12 @@ def _validation(argv: tuple[str, ...]) -> list[Read[CommandResult]]:
     return [unparsed(*argv, "--validate")] if named == "dockerd" else []
 
 
-def _settings(container_host: Host) -> dict[str, Any]:
+def _settings(host: Host) -> dict[str, Any]:
     """Return daemon.json's settings; an absent or unreadable file is not compliant."""
-    file = container_host.file(desired.DAEMON_JSON)
+    file = host.file(desired.DAEMON_JSON)
     assert file.exists, f"{desired.DAEMON_JSON} is absent in the container"
     content: bytes = file.content
-    _require_readable_mark(container_host, content)
+    _require_readable_mark(host, content)
     try:
         settings: dict[str, Any] = parse(content)
     except ValueError as error:
@@ -225,11 +225,11 @@ def _settings(container_host: Host) -> dict[str, Any]:
     return settings
 
 
-def _require_readable_mark(container_host: Host, content: bytes) -> None:
+def _require_readable_mark(host: Host, content: bytes) -> None:
     """Fail if the file begins with a byte order mark that this Docker does not read."""
     if not mark(content):
         return
-    said = container_host.run("dockerd --version").stdout.strip()
+    said = host.run("dockerd --version").stdout.strip()
     major = patterns.match(r"Docker version ([0-9]{1,6})\.", said)
     if major is None:
         raise FactError(
@@ -243,16 +243,14 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
 
 
 @then("daemon.json kept the user's other settings")
-def daemon_json_kept(
-    container_host: Host, node: Transport, runtime: Runtime, target: Target
-) -> None:
+def daemon_json_kept(host: Host, node: Transport, runtime: Runtime, target: Target) -> None:
     """The plan must keep the settings from before it, for example a registry mirror."""
     if elsewhere := _read_elsewhere(dockerd.find(runtime, target.ctid)):
         raise FactError(f"{elsewhere}, so it does not hold Docker's settings")
     applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
     if after is None:  # take the present file as the plan's result
-        file = container_host.file(desired.DAEMON_JSON)
+        file = host.file(desired.DAEMON_JSON)
         if not file.exists:
             raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
         after = file.content

@@ -199,6 +199,6 @@ def node_host(node: Transport) -> Host:
 
 
 @pytest.fixture(scope="session")
-def container_host(container: Transport) -> Host:
+def host(container: Transport) -> Host:
     """The container through testinfra: a second witness."""
     return witness.host(container)

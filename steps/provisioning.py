@@ -57,12 +57,12 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
 
 
 @then("Docker is installed in the container")
-def docker_is_installed(container_host: Host) -> None:
+def docker_is_installed(host: Host) -> None:
     """A failed feature script leaves a container without Docker."""
-    packages = [container_host.package(name) for name in _DOCKERS]
+    packages = [host.package(name) for name in _DOCKERS]
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
-    assert found or container_host.exists("dockerd"), NO_DOCKER
-    assert container_host.exists("docker"), "the container has no docker client"
+    assert found or host.exists("dockerd"), NO_DOCKER
+    assert host.exists("docker"), "the container has no docker client"
     evidence.say(found[0] if found else "Docker is from an unknown package")
 
 

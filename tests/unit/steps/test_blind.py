@@ -26,7 +26,7 @@ from remediation import plan_file
 from remediation.provision import Provisioned
 from steps.docker import DockerRun
 from steps.rollback import Existing
-from steps.witness import TransportBackend
+from steps.witness import Looking
 from tests.doubles.answering import Answering
 from tests.unit.steps.test_sentences import matching, sentences
 
@@ -76,7 +76,7 @@ def _no_patience() -> Iterator[None]:
 
 def host(machine: Transport) -> Host:
     """Return testinfra's host, which need not ask what kind of machine it is."""
-    found = Host(TransportBackend(machine))
+    found = Host(Looking(machine))
     kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
     found.system_info.__dict__["sysinfo"] = kind
     return found
@@ -91,7 +91,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "node": machine,
         "container": machine,
         "node_host": host(machine),
-        "container_host": host(machine),
+        "host": host(machine),
         "ctid": 950,
         "target": Target("pve1", 950),
         "proved": set(),
