@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 import steps
+from docker_lxc_gate import home
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import fleet as every
 from docker_lxc_gate.machines import target_file
@@ -84,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _named(config: pytest.Config, file: Path | None) -> list[str | None]:
     """Return what the command line names; ``all`` is every table of the target file."""
+    if home.INSTALLED and not config.getoption("--target"):
+        raise UsageError(f"name the container that is meant: --target {EXPECTED}")
     named: list[str | None] = config.getoption("--target") or [None]
     return [*target_file.names(file)] if file and named == ["all"] else named
 

@@ -15,6 +15,8 @@ _PACKAGE = Path(__file__).resolve().parent
 _CARRIED = _PACKAGE / "checkout"
 #: Has features/, steps/ and remediation/. An installed package carries it; a clone is one itself.
 HOME = _CARRIED if _CARRIED.is_dir() else _PACKAGE.parent
+#: Whether this is an installed package, which starts no lab that nobody named.
+INSTALLED = HOME == _CARRIED
 #: The file of a package, below :data:`HOME`, that names the commit.
 COMMIT = "commit"
 

@@ -8,8 +8,8 @@ import sys
 import click
 import pytest
 
+from docker_lxc_gate import home
 from docker_lxc_gate.commandline import target_option
-from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines.target import EXPECTED
 
 #: An option that goes to pytest as often as it is given.
@@ -65,7 +65,8 @@ _given = functools.partial(click.option, multiple=True)
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.
 
-    It looks at the container as it stands, and is read-only without --allow-mutation. Results and
+    It looks at the container as it stands, and is read-only without --allow-mutation. In a clone,
+    without --target, it builds and boots the lab, and judges the plan there. Results and
     report are written to ./reports. Pytest's options work, too: -k VAL-4 runs the scenarios of a
     clause, -m "not container" those of the node; -x stops at the first failure; --collect-only
     lists the scenarios.
@@ -73,9 +74,9 @@ def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 4: a waiver
     is expired or no longer needed; 130: interrupted; docs/verdicts.md has all.
     """
-    if not given["target"]:
+    if home.INSTALLED and not given["target"]:
         target_option.named(None, None)
-    sys.argv = ["pytest", "-c", str(HOME / "pyproject.toml"), str(HOME / "features")]
+    sys.argv = ["pytest", "-c", str(home.HOME / "pyproject.toml"), str(home.HOME / "features")]
     for name, values in given.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(values, bool):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from docker_lxc_gate import home
 from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.home import HOME
 
@@ -23,6 +24,7 @@ OWN = ["pytest", "-c", f"{HOME}/pyproject.toml", f"{HOME}/features"]
             ["--target-file", "t.toml", "--target", "x", "--no-report", "--allow-mutation"],
             ["--target-file=t.toml", "--target=x", "--no-report", "--allow-mutation"],
         ),
+        (["-k", "VAL-4"], ["-k", "VAL-4"]),  # in a clone: the lab
     ],
 )
 def test_gate_passes_its_options_and_pytests_and_ends_with_pytests_code(
@@ -35,7 +37,10 @@ def test_gate_passes_its_options_and_pytests_and_ends_with_pytests_code(
 
 
 @pytest.mark.parametrize("words", [[], ["-k", "VAL-4"]])
-def test_gate_without_a_target_ends_with_2_and_says_what_to_type(words: list[str]) -> None:
+def test_installed_gate_without_a_target_ends_with_2_and_says_what_to_type(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "INSTALLED", True)
     done = CliRunner().invoke(main, ["gate", *words], prog_name="docker-lxc-gate")
     assert done.exit_code == 2
     assert "\n  docker-lxc-gate gate --target root@pve1/950 " in done.output
