@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.cli import options, printing
 from docker_lxc_gate.cli.options import opened
 from docker_lxc_gate.commandline.exit_codes import Verb
@@ -15,16 +18,26 @@ from docker_lxc_gate.commandline.target_option import named, target_options
 from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_files import read_errors
 from docker_lxc_gate.lint.formats import finding_as_json
+from docker_lxc_gate.machines import fleet
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.masking import shown
 
+if TYPE_CHECKING:
+    from docker_lxc_gate.lint.finding import Finding
+    from docker_lxc_gate.machines.runtime.base import Runtime
+
+#: A target in place of a message.
+_TARGET = patterns.compile(r"[^\s/]+/(?:all|[0-9]+)")
+_NOTHING, _NO_BREAKAGE = "no problem named", "no breakage known"
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000
 
 
 @click.command(cls=Verb)
-@click.argument("message", required=False, metavar="[MESSAGE]")
+@click.argument("message", required=False, metavar="[MESSAGE|TARGET]")
 @with_form()
 @click.option(
     "--upgrade",
@@ -48,7 +61,9 @@ def doctor(
     first. What could not be seen is listed, too. docs/doctor.md lists all problems.
 
     MESSAGE is a file, or - for standard input, with an error of Docker, of LXC or of systemd, as
-    you would paste it: its cause is named, and the command that makes sure. No node is asked.
+    you would paste it: its cause is named, and the command that makes sure. No node is asked. In
+    its place may stand a target. NODE/all is each container of a node that has Docker, as it is and
+    after an upgrade.
 
     With --upgrade, asks what apt would install, and compares it with a table of versions that are
     known not to go together. A version that the table does not know is named, and is no problem.
@@ -56,35 +71,95 @@ def doctor(
     Exit code 0: no problem, or advice only; 1: a problem is named; 3: the target cannot be asked,
     or no problem is named and something could not be seen, such as the cause of a MESSAGE.
     """
-    ctid, machine, nothing = None, None, "no problem named"
+    if message and where is None and _TARGET.fullmatch(message) and not Path(message).exists():
+        where, message = message, None
     if message is not None:
         if where is not None or file is not None or before_upgrade:
             raise click.UsageError("a MESSAGE is read without a target: leave one of them out")
         name = "standard input" if message == "-" else message
         found = _of_message(message, name)
-    else:
-        aim = named(where, file)
-        ctid = aim.ctid
-        with opened(aim) as runtime:
-            machine = runtime.node.machine
-            found = upgrade.examine(runtime, ctid) if before_upgrade else examine(runtime, ctid)
-        name = f"container {ctid} on {machine}"
-        nothing = "no breakage known" if before_upgrade else nothing
+        if form == "json":
+            print_json(_as_json(None, None, found))
+        else:
+            _print(name, found, _NOTHING)
+        sys.exit(found.exit_code)
+    if where and (node := fleet.node_of(where, file)):
+        _of_node(node, where, form, before_upgrade=before_upgrade)
+        return
+    aim = named(where, file)
+    with opened(aim) as runtime:
+        machine = runtime.node.machine
+        asks = upgrade.examine if before_upgrade else examine
+        found = asks(runtime, aim.ctid)
     if form == "json":
-        print_json(
-            {
-                "ctid": ctid,
-                "node": machine,
-                "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
-                "could_not_see": [
-                    {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
-                    for each in found.unseen
-                ],
-            }
-        )
+        print_json(_as_json(aim.ctid, machine, found))
     else:
-        _print(name, found, nothing)
+        nothing = _NO_BREAKAGE if before_upgrade else _NOTHING
+        _print(f"container {aim.ctid} on {machine}", found, nothing)
     sys.exit(found.exit_code)
+
+
+def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[str, Any]:
+    return {
+        "ctid": ctid,
+        "node": machine,
+        "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
+        "could_not_see": [
+            {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
+            for each in found.unseen
+        ],
+    }
+
+
+def _of_node(node: Target, where: str, form: str, *, before_upgrade: bool) -> NoReturn:
+    """Examine each container of a node that has Docker: what is wrong, and what would be."""
+    with opened(node) as runtime:
+        machine, listing = runtime.node.machine, fleet.listed(runtime, where)
+        found = {ctid: _now_and_later(runtime, ctid, before_upgrade) for ctid in listing.asked}
+    if form == "json":
+        print_json([_as_json(ctid, machine, each) for ctid, each in found.items()])
+    else:
+        printing.line(str(listing))
+        for ctids, alike in _alike(found).items():
+            containers = "container" if len(ctids) == 1 else "containers"
+            name = f"{containers} {', '.join(map(str, ctids))} on {machine}"
+            if alike.problems:
+                printing.line(f"{name}:")
+            _print(name, alike, _NOTHING)
+    sys.exit(_together(found.values()).exit_code)
+
+
+def _now_and_later(runtime: Runtime, ctid: int, before_upgrade: bool) -> Diagnosis:
+    try:
+        later = upgrade.examine(runtime, ctid)
+        return later if before_upgrade else _together((examine(runtime, ctid), later))
+    except FactError as error:  # the other containers are still examined
+        return Diagnosis((), (Unseen(f"container {ctid}", str(error)),))
+
+
+def _together(found: Iterable[Diagnosis]) -> Diagnosis:
+    """Return several diagnoses as one, in which each finding stands once."""
+    parts = [*found]
+    problems = dict.fromkeys(problem for each in parts for problem in each.problems)
+    unseen = dict.fromkeys(unseen for each in parts for unseen in each.unseen)
+    return Diagnosis(tuple(problems), tuple(unseen))
+
+
+def _alike(found: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
+    """Return what containers have in common, then what each has alone."""
+    shared: dict[tuple[int, ...], tuple[list[Finding], list[Unseen]]] = {}
+    together = _together(found.values())
+    for problem in together.problems:
+        having = tuple(ctid for ctid, each in found.items() if problem in each.problems)
+        shared.setdefault(having, ([], []))[0].append(problem)
+    for unseen in together.unseen:
+        having = tuple(ctid for ctid, each in found.items() if unseen in each.unseen)
+        shared.setdefault(having, ([], []))[1].append(unseen)
+    healthy = tuple(ctid for ctid, each in found.items() if each == Diagnosis((), ()))
+    if healthy:
+        shared[healthy] = ([], [])
+    ordered = sorted(shared, key=lambda ctids: (-len(ctids), ctids))
+    return {ctids: Diagnosis(*(tuple(kind) for kind in shared[ctids])) for ctids in ordered}
 
 
 def _of_message(message: str, name: str) -> Diagnosis:

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
 from docker_lxc_gate.doctor.case import Diagnosis
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.machines.fleet import Listing
 from tests.doubles.patient import CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
 
@@ -154,3 +156,48 @@ def test_doctor_of_a_message_that_cannot_be_read_ends_with_3_and_names_the_file(
     done = CliRunner().invoke(main, ["doctor", "/no/such"], catch_exceptions=False)
     assert done.exit_code == 3
     assert "/no/such cannot be read: No such file or directory" in done.stderr
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A node with two containers that have Docker, and what is found in each, by id."""
+    one = SimpleNamespace(node=SimpleNamespace(machine="pve1"), found={})
+    monkeypatch.setattr(command, "opened", lambda _: nullcontext(one))
+    listing = Listing("root@pve1/all", (CTID, CTID + 1), (7,))
+    monkeypatch.setattr("docker_lxc_gate.machines.fleet.listed", lambda *_: listing)
+    healthy = diagnosis()
+    for asks, later in (("examine", {}), ("upgrade.examine", one.found)):
+        monkeypatch.setattr(
+            f"docker_lxc_gate.cli.doctor.{asks}", lambda _, ctid, by=later: by.get(ctid, healthy)
+        )
+    return one
+
+
+def test_doctor_of_a_node_examines_each_container_with_docker_now_and_after_an_upgrade(
+    node: SimpleNamespace,
+) -> None:
+    done = CliRunner().invoke(main, ["doctor", "root@pve1/all"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"root@pve1/all: asked: {CTID}, {CTID + 1}; left out: 7\n")
+    node.found |= {ctid: diagnosis(HOLE) for ctid in (CTID, CTID + 1)}
+    alike = CliRunner().invoke(main, ["doctor", "root@pve1/all"], catch_exceptions=False)
+    assert alike.exit_code == 1
+    assert alike.stdout.count("[id-map-hole]") == 1
+    assert f"containers {CTID}, {CTID + 1} on pve1:\n" in alike.stdout
+    del node.found[CTID]
+    words = ["doctor", "root@pve1/all", "--format", "json"]
+    alone = json.loads(CliRunner().invoke(main, words, catch_exceptions=False).stdout)
+    named = [{problem["id"] for problem in each["problems"]} for each in alone]
+    assert named[1] - named[0] == {"id-map-hole"}
+
+
+def test_doctor_of_a_container_that_cannot_be_examined_says_so(
+    node: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise FactError("there is no container")
+
+    monkeypatch.setattr("docker_lxc_gate.cli.doctor.upgrade.examine", gone)
+    done = CliRunner().invoke(main, ["doctor", "root@pve1/all"], catch_exceptions=False)
+    assert done.exit_code == 3
+    assert done.stdout.count("there is no container") == 2
