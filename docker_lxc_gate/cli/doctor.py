@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,7 +27,6 @@ from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.masking import shown
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.lint.finding import Finding
     from docker_lxc_gate.machines.runtime.base import Runtime
 
 #: A target in place of a message.
@@ -147,19 +147,19 @@ def _together(found: Iterable[Diagnosis]) -> Diagnosis:
 
 def _alike(found: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
     """Return what containers have in common, then what each has alone."""
-    shared: dict[tuple[int, ...], tuple[list[Finding], list[Unseen]]] = {}
-    together = _together(found.values())
-    for problem in together.problems:
-        having = tuple(ctid for ctid, each in found.items() if problem in each.problems)
-        shared.setdefault(having, ([], []))[0].append(problem)
-    for unseen in together.unseen:
-        having = tuple(ctid for ctid, each in found.items() if unseen in each.unseen)
-        shared.setdefault(having, ([], []))[1].append(unseen)
-    healthy = tuple(ctid for ctid, each in found.items() if each == Diagnosis((), ()))
-    if healthy:
-        shared[healthy] = ([], [])
+    alone = {ctid: _parts(each) or [Diagnosis((), ())] for ctid, each in found.items()}
+    shared: dict[tuple[int, ...], list[Diagnosis]] = {}
+    for part in dict.fromkeys(chain.from_iterable(alone.values())):
+        having = tuple(ctid for ctid, parts in alone.items() if part in parts)
+        shared.setdefault(having, []).append(part)
     ordered = sorted(shared, key=lambda ctids: (-len(ctids), ctids))
-    return {ctids: Diagnosis(*(tuple(kind) for kind in shared[ctids])) for ctids in ordered}
+    return {ctids: _together(shared[ctids]) for ctids in ordered}
+
+
+def _parts(found: Diagnosis) -> list[Diagnosis]:
+    """Return each finding of a diagnosis as one of its own."""
+    problems = [Diagnosis((each,), ()) for each in found.problems]
+    return problems + [Diagnosis((), (each,)) for each in found.unseen]
 
 
 def _of_message(message: str, name: str) -> Diagnosis:
