@@ -364,12 +364,3 @@ _bounded = lru_cache(4096)(bounded)
 def encoded(run: Run) -> str:
     """Return the file's content."""
     return msgspec.json.format(msgspec.json.encode(run), indent=1).decode() + "\n"
-
-
-def schema() -> str:
-    """Return the JSON schema of the file."""
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(Run)
-    for each in whole["$defs"].values():
-        if "properties" in each:  # all are always written
-            each["required"] = [*each["properties"]]
-    return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"

@@ -35,7 +35,7 @@ from tests.doubles.states import Laid
 FILES = {"bundle", "compare", "verify", "waivers"}
 #: All that need a target.
 TARGETED = [
-    *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate"}),
+    *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate", "messages"}),
     *("journal show", "journal export", "journal accept", "doctor --upgrade"),
 ]
 
@@ -86,7 +86,9 @@ def test_help_imports_neither_paramiko_nor_the_plan() -> None:
     assert not modules & {"paramiko", "invoke", "asyncio", "remediation.docker_in_lxc"}
 
 
-@pytest.mark.parametrize("command", sorted({*VERBS} - {*FILES, "gate", "journal", "lint", "lab"}))
+@pytest.mark.parametrize(
+    "command", sorted({*VERBS} - {*FILES, "gate", "journal", "lint", "lab", "messages"})
+)
 def test_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
