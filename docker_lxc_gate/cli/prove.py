@@ -28,6 +28,7 @@ from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.process import uninterrupted
+from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.verdict.outputs.summary import plain
 from remediation import plan_file, provision
 from remediation.engine.apply import apply
@@ -111,10 +112,10 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
 
 def _effects(aim: Target, argv: list[str]) -> list[str]:
     """Return what will be done, for the user's consent."""
-    first, second = aim.reserved[:2]
+    (first, second), plan = aim.reserved[:2], plan_file.find(aim.plan).name
     return [
         f"a container is created: {shlex.join(argv)}",
-        f"the plan {aim.plan} is applied to it and to the node, and rolled back at the end",
+        f"the plan {plan} is applied to it and to the node, and rolled back at the end",
         f"the gate changes it, runs an image that it pulls, makes and destroys container {second}",
         f"container {first} is destroyed; all this takes ten minutes to an hour",
     ]
@@ -136,8 +137,10 @@ def _gate(own: Target, folder: Path) -> int:
         for each, why in _WAIVED.items()
     )
     (folder / "waivers.toml").write_text("".join(rows))
-    if "/" in own.plan or own.plan.endswith(".toml"):
-        own = msgspec.structs.replace(own, plan=str(Path(own.plan).absolute()))
+    plan = own.plan or DEFAULT_PLAN
+    if "/" in plan or plan.endswith(".toml"):
+        plan = str(Path(plan).absolute())
+    own = msgspec.structs.replace(own, plan=plan)
     (folder / "targets.toml").write_text(target_file.written("own", own))
     target = ("--target-file", "targets.toml", "--target", "own")
     options = (*target, "--allow-mutation", "--waivers", "waivers.toml")

@@ -207,6 +207,7 @@ GUEST = Read(("systemctl", "is-system-running"), _guest)
 SYSCTLS = Read(script("network_switches"), _sysctls)
 DEVICES = Read(script("devices"), _devices)
 #: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
+#: A parser is also hidden where its package is installed.
 OWN_APPARMOR = Read(script("own_apparmor"), lambda result: frozenset(told(result).text.split()))
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
@@ -214,6 +215,12 @@ WITH_IMAGES = Read(
     lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
 )
 SETTINGS = content_of("/etc/docker/daemon.json")
+#: The packages with runc that apt holds back. Source: dpkg-query(1).
+_WITH_RUNC = ("containerd.io", "moby-runc", "runc")
+HELD = Read(
+    ("dpkg-query", "-W", "-f", "${db:Status-Want} ${Package}\\n", *_WITH_RUNC),
+    lambda result: tuple(each for each in _WITH_RUNC if f"hold {each}" in result.text.splitlines()),
+)
 RUNC = Read(("runc", "--version"), _runc)
 
 

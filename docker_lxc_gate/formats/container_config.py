@@ -37,6 +37,8 @@ LXC_REFUSES = ["kexec_load", "open_by_handle_at", "init_module", "finit_module",
 _LETS = ("allow", "notify", "log", "trace")
 #: What is no profile of a file: LXC generates one, sets none, or keeps its own.
 NO_PROFILE = frozenset({"", "generated", "unchanged", "unconfined"})
+#: Where Docker asks whether there is AppArmor, below the container's root.
+_SWITCH = "sys/module/apparmor/parameters/enabled"
 #: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
 _NOT_NESTING = patterns.compile(r"(generated|lxc-container-default(-cgns)?)?")
 
@@ -313,6 +315,22 @@ def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
         "fuse": any(map(gives_fuse, effective.all("lxc.mount.entry"))),
     }
     return {name: "1" for name, is_given in given.items() if is_given}
+
+
+def hides_apparmor(entry: Option) -> bool:
+    """Whether a mount entry lays another file over the one by which Docker finds AppArmor."""
+    return entry.value.split()[1:2] == [_SWITCH]
+
+
+def hiding_apparmor(written: ContainerConfig) -> tuple[Option, ...]:
+    """Return the mount entries that keep Docker from profiles of its own.
+
+    Under a named profile the container has no AppArmor namespace, so that Docker can load none
+    anyway, and an entry takes nothing away.
+    """
+    if written.current().get("lxc.apparmor.profile", "") not in NO_PROFILE:
+        return ()
+    return tuple(filter(hides_apparmor, written.all("lxc.mount.entry")))
 
 
 def gives_fuse(entry: Option) -> bool:

@@ -141,12 +141,13 @@ class Requirement(msgspec.Struct, frozen=True):
 class JudgedTarget(msgspec.Struct):
     """What was asked about, by its name on a command line.
 
-    ``plan`` is the name, version and hash of its plan, of which ``clauses`` apply; ``host_key`` the
-    key that the node showed over SSH.
+    ``plan`` is the name, version and hash of its plan, of which ``clauses`` apply; ``because`` says
+    why it is that one, if none was named; ``host_key`` is the key that the node showed over SSH.
     """
 
     name: str
     plan: str = ""
+    because: str = ""
     clauses: tuple[str, ...] = tuple(CATALOGUE)
     host_key: str = ""
     versions: dict[str, str] = {}
@@ -154,7 +155,8 @@ class JudgedTarget(msgspec.Struct):
     @property
     def facts(self) -> dict[str, str]:
         """All of it, as lines for a reader."""
-        facts = {"Target": self.name, "Plan": self.plan, "Host key": self.host_key} | self.versions
+        plan = f"{self.plan}, because {self.because}" if self.because else self.plan
+        facts = {"Target": self.name, "Plan": plan, "Host key": self.host_key} | self.versions
         return {key: value for key, value in facts.items() if value}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Case, Examination, here
+from docker_lxc_gate.doctor.examinations.confinement import on_new_lxc
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config
@@ -146,6 +147,10 @@ def _is_own_fuse(mount: Mount) -> bool:
 _MANY, _LONGEST = 10, 400
 
 
+#: What a node with an older LXC needs, so that its upgrade comes first.
+_CURES = frozenset({"container-apparmor-hidden", "container-unconfined"})
+
+
 @Examination("what is wrong in the container's configuration", ("lint",))
 def configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
@@ -158,7 +163,7 @@ def configuration(case: Case) -> Iterator[Finding]:
     }
     for each in _found(Source(case.config.path, case.content, kind)):
         if not known.get(each.id):
-            yield each
+            yield on_new_lxc(case, each) if each.id in _CURES else each
 
 
 @Examination(

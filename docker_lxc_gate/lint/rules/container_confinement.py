@@ -52,6 +52,9 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     """
     written = read(source)
     yield from _weak(source, written)
+    for entry in container_config.hiding_apparmor(written):
+        said = f"'{entry.key}: {entry.value}' hides AppArmor from Docker"
+        yield source.at("container-apparmor-hidden", entry.line, said)
     profile = next(
         (o for o in reversed(written.options) if o.key in _PROFILE_KEYS and not o.section), None
     )

@@ -200,7 +200,8 @@ def taken(folder: Path) -> AbstractContextManager[None]:
 
 def ran(*words: str, asked: str = "") -> Result:
     """Return what a command of several words says of the target."""
-    return CliRunner().invoke(main, [*words, "--target", "root@pve1/950"], input=asked)
+    plan = ["--plan", "docker-in-lxc"] if words[0] in {"plan", "apply", "status"} else []
+    return CliRunner().invoke(main, [*words, *plan, "--target", "root@pve1/950"], input=asked)
 
 
 def ended(*words: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from docker_lxc_gate.doctor.guest_reads import (
     DEVICES,
     FAILED,
     GUEST,
+    HELD,
     OWN_APPARMOR,
     RUNC,
     SETTINGS,
@@ -124,8 +125,13 @@ BAD: list[tuple[Answers, str, str]] = [
     ({STATE: "FREEZING\n"}, "container-frozen", "FREEZING"),
     ({SETTINGS: "{,", guest_reads.UNIT: DOWN}, "json-syntax", "daemon.json"),
 ]
+GENERATES = CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")
+MASKED = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
+HIDDEN: Answers = {CONFINED: confined(GENERATED), OWN_APPARMOR: "parser\nhidden\n"}
 #: As above, of another configuration.
 BAD_CONFIG: list[tuple[Answers, str, str, str]] = [
+    ({CONFINED: confined(GENERATED)}, "container-apparmor-hidden", "/dev/null", GENERATES + MASKED),
+    (HIDDEN, "apparmor-parser-hidden", "is installed", GENERATES),
     (
         OF_ANOTHER | {CONTAINERS: binding("/data/www")},
         "bind-mount-of-nobody",
@@ -189,7 +195,9 @@ HEALTHY_CONFIG: list[tuple[Answers, str]] = [
     ({}, f"{CONFIG}[before]\nfeatures: nesting=0\nlxc.apparmor.profile: lxc-gone\n"),
     ({guest_reads.INFO: OVERLAY}, f"{CONFIG}[pve:pending]\nfeatures: nesting=1\n"),
     ({apparmor.PROFILES: (1, "", "No such file or directory")}, CONFIG),
-    ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
+    ({CONFINED: confined(GENERATED)}, GENERATES),
+    (HIDDEN | {OWN_APPARMOR: "parser\n"}, GENERATES),
+    ({OWN_APPARMOR: "parser\nhidden\n"}, CONFIG + MASKED),  # Docker could load none anyway
     ({OF_DATA[0]: "101000 101000\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
     # read-only data of somebody else
     (OF_ANOTHER | {OF_DATA[0]: "0 0\n", CONTAINERS: binding("/data", writes=False)}, DATA),
@@ -320,6 +328,35 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
 
 
 @pytest.mark.parametrize(
+    ("lxc", "fix"),
+    [
+        ("lxc-pve 7.0.0-2", "Safe to unhold: your lxc-pve is 7.0.0-2. Type"),
+        ("lxc 1:6.0.4-4+deb13u4", "Safe to unhold: your lxc is 1:6.0.4-4+deb13u4."),
+        ("lxc 7.0.0", "Safe to unhold"),
+        (
+            "lxc-pve 6.0.5-1",
+            "Upgrade lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2 or later first",
+        ),
+        ("lxc 6.0.4", "Upgrade lxc on the node (it is 6.0.4) to 6.0.6 or 7.0"),
+        ("zfs 2", "of an unknown version"),
+    ],
+)
+def test_what_is_left_of_the_cure_says_which_lxc_comes_first(lxc: str, fix: str) -> None:
+    said = {
+        **HIDDEN,
+        HELD: "hold containerd.io\n",
+        VERSIONS: f"kernel 7.0\n{lxc}\n",
+    }
+    found = {each.id: each for each in diagnosis(said, config=GENERATES + MASKED).problems}
+    assert fix in found["runc-held"].fix
+    for each in ("container-apparmor-hidden", "apparmor-parser-hidden"):
+        assert found[each].fix.startswith("Upgrade lxc") is ("Safe" not in fix)
+    older = diagnosis({**said, RUNC: "runc version 1.1.15+ds1\n"}, config=GENERATES)
+    assert "Upgrade" not in older.problems[0].fix
+    assert "docker-confinement" not in found
+
+
+@pytest.mark.parametrize(
     ("rule", "allowed"),
     [
         ("mount,", True),
@@ -410,6 +447,17 @@ ADVICE: list[tuple[Answers, str, tuple[str, ...]]] = [
         ("no seccomp filter",),
     ),
     (secured("null", "environment\n"), "docker-confinement", ("container=",)),
+    ({HELD: "hold containerd.io\ninstall runc\n"}, "runc-held", ("apt holds containerd.io in",)),
+    ({HELD: (1, "install runc\n", "no packages found")}, "runc-held", ()),
+    (
+        {
+            HELD: "hold runc\n",
+            CONFINED: confined("lxc-mine (enforce)", BASED, BASE),
+            RUNC: "runc version 1.1.15\n",
+        },
+        "runc-held",
+        (),
+    ),
     ({MOUNTED: FUSE}, "backup-may-hang", ("/var/lib/docker/m",)),
     ({MOUNTED: LXCFS}, "backup-may-hang", ()),
 ]
