@@ -35,7 +35,7 @@ from tests.doubles.states import Laid
 FILES = {"bundle", "compare", "verify", "waivers"}
 #: All that need a target.
 TARGETED = [
-    *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate", "messages"}),
+    *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate", "guard", "messages"}),
     *("journal show", "journal export", "journal accept", "doctor --upgrade"),
 ]
 
