@@ -38,16 +38,8 @@ def gate(aim: Target, folder: Path, *options: str) -> int:
         plan = str(Path(plan).absolute())
     own = msgspec.structs.replace(aim, plan=plan)
     (folder / "targets.toml").write_text(target_file.written("own", own))
-    code = _run(
-        "docker_lxc_gate",
-        "gate",
-        "--target-file",
-        "targets.toml",
-        "--target",
-        "own",
-        *options,
-        at=folder,
-    )
+    aimed = ("--target-file", "targets.toml", "--target", "own")
+    code = _run("docker_lxc_gate", "gate", *aimed, *options, at=folder)
     return code if code >= 0 else 3  # a signal ended it
 
 
