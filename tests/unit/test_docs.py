@@ -103,6 +103,7 @@ def require(command: click.Command, words: list[str]) -> None:
         below = command.get_command(click.Context(command), words.pop(0))
         assert below, command.name
         command = below
+    words = words[: words.index("--")] if "--" in words else words  # guard's own command
     options = {name for param in command.params for name in param.opts} | {"-", "-h", "--help"}
     assert {word for word in words if word.startswith("-")} <= options, (command.name, words)
 
