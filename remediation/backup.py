@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _PACK = program("remediation", "pack.sh")
 _MAKE_ETC = _PACK + program("remediation", "backup_etc.sh")
 _MAKE_CONTAINER = _PACK + program("remediation", "backup_container.sh")
+#: Prints the log of the container's backup that began after the newest one of /etc.
+_NEW_LOG = """
+etc=$(ls -t -- "$1"/etc-*.tar.* | head -n 1) &&
+    find "$1" -maxdepth 1 -name "vzdump-lxc-$2-*.log" -newer "$etc" | tail -n 1
+"""
 
 
 def make_backup(
@@ -64,16 +69,17 @@ def make_backup(
     if lost:
         raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
     argv = _container_argv(runtime, ctid, directory)
+    copy = ""
     if keep and argv[0] == "vzdump" and normal_form(written) != written:
         copy = keep(before.content)
-        tell(Notice(f"a copy of {path}, which vzdump makes Proxmox rewrite, is in {copy}"))
+        said = f"vzdump makes Proxmox rewrite {path}; until that is restored, a copy is in {copy}"
+        tell(Notice(said))
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
         with at_most(LONGEST):
             archived = node.run(argv, timeout=PATIENCE)
-        archived.require(
-            f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log"
-        )
+        if not archived.ok:
+            archived.require(_log_of(node, ctid, directory))
     except BaseException:
         try:
             _put_back(node, path, before)
@@ -81,7 +87,8 @@ def make_backup(
             said = f"{path} was not restored, and may be in Proxmox's form now: {error}"
             tell(Notice(said))
         raise
-    _put_back(node, path, before)
+    if _put_back(node, path, before) and copy:
+        node.run(["rm", "-f", "--", copy]).require()
     made = backups.find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
@@ -100,10 +107,22 @@ def make_backup(
     return made
 
 
-def _put_back(node: Transport, path: str, before: FileState) -> None:
-    """Restore the container's file if Proxmox rewrote it, and nobody else changed it."""
-    if is_rewritten(files.capture(node, path), before):
+def _log_of(node: Transport, ctid: int, directory: str) -> str:
+    """Return where the log of a backup that just failed is; empty if it failed before it had one.
+
+    Older backups have logs, too; that of /etc was made just before.
+    """
+    log = node.look(["sh", "-c", _NEW_LOG, "log", directory, str(ctid)]).text.strip()
+    return f"the log beside the archive says why: {log}" if log else ""
+
+
+def _put_back(node: Transport, path: str, before: FileState) -> bool:
+    """Restore the container's file if Proxmox rewrote it; return whether it is as before."""
+    now = files.capture(node, path)
+    rewritten = is_rewritten(now, before)
+    if rewritten:
         files.restore(node, path, before)
+    return rewritten or now == before
 
 
 def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> None:

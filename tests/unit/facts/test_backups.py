@@ -338,6 +338,20 @@ def test_make_backup_leaves_the_containers_file_as_its_author_wrote_it(
     assert config.read_text() == (rewritten if edited else written)
     assert (config.stat().st_mtime_ns == 10**18 + 1) is not edited
     assert [str(kept) in line for line in told] == [True]
+    assert kept.exists() is (fails or edited)
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_make_backup_that_failed_names_a_log_only_if_there_is_one(
+    node: Rooted, program: Program, began: bool
+) -> None:
+    node.dump.mkdir(parents=True)
+    node.dump.joinpath("vzdump-lxc-950-2026_11_29-04_00_00.log").touch()  # an earlier backup's
+    log = node.dump / "vzdump-lxc-950-2026_12_01-04_00_00.log"
+    program("vzdump", f"#!/bin/sh\n{f'touch {log}' if began else ''}\nexit 5\n")
+    with pytest.raises(CommandFailed) as failed:
+        make_backup(cast("Any", Plain(node)), 950, str(node.dump))
+    assert (".log" in str(failed.value), str(log) in str(failed.value)) == (began, began)
 
 
 def test_make_backup_that_cannot_restore_says_why_it_failed(node: Rooted, program: Program) -> None:
