@@ -76,10 +76,7 @@ def make_backup(
         tell(Notice(said))
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
-        with at_most(LONGEST):
-            archived = node.run(argv, timeout=PATIENCE)
-        if not archived.ok:
-            archived.require(_log_of(node, ctid, directory))
+        _archive(node, argv, ctid, directory)
     except BaseException:
         try:
             _put_back(node, path, before)
@@ -107,13 +104,13 @@ def make_backup(
     return made
 
 
-def _log_of(node: Transport, ctid: int, directory: str) -> str:
-    """Return where the log of a backup that just failed is; empty if it failed before it had one.
-
-    Older backups have logs, too; that of /etc was made just before.
-    """
-    log = node.look(["sh", "-c", _NEW_LOG, "log", directory, str(ctid)]).text.strip()
-    return f"the log beside the archive says why: {log}" if log else ""
+def _archive(node: Transport, argv: list[str], ctid: int, directory: str) -> None:
+    """Archive the container, just after /etc; raises CommandFailed with the log, if there is one."""
+    with at_most(LONGEST):
+        archived = node.run(argv, timeout=PATIENCE)
+    if not archived.ok:
+        log = node.look(["sh", "-c", _NEW_LOG, "log", directory, str(ctid)]).text.strip()
+        archived.require(f"the log beside the archive says why: {log}" if log else "")
 
 
 def _put_back(node: Transport, path: str, before: FileState) -> bool:
