@@ -105,7 +105,7 @@ def make_backup(
 
 
 def _archive(node: Transport, argv: list[str], ctid: int, directory: str) -> None:
-    """Archive the container, just after /etc; raises CommandFailed with the log, if there is one."""
+    """Archive the container, after /etc; raises CommandFailed with the log, if there is one."""
     with at_most(LONGEST):
         archived = node.run(argv, timeout=PATIENCE)
     if not archived.ok:
