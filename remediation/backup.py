@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import backups
-from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
+from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, expected, left_out
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.proxmox import is_rewritten, normal_form
 from docker_lxc_gate.machines import files
@@ -87,7 +87,8 @@ def make_backup(
     if _put_back(node, path, before) and copy:
         node.run(["rm", "-f", "--", copy]).require()
     made = backups.find(node, ctid, directory)
-    for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
+    container = expected(made.container[:1], runtime, ctid)
+    for what, found in ((f"container {ctid}", container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
         if backup is None:
             raise VerifyFailed(
