@@ -82,7 +82,6 @@ def _without_documents(text: str) -> str:
 
 #: Commands that end a script, unless they stand in a condition.
 _ENDS = patterns.compile(r"(?m)^(?:exit|return)\b.*$|^exec[ \t]+[^\s<>0-9&{].*$")
-_FUNCTION = patterns.compile(r"(?m)^[ \t]*(?:function[ \t]+)?([\w-]+)[ \t]*\(\)")
 #: The commands of the plan's lines; a function of such a name would replace them.
 _RUN = frozenset({"apt-get", "dpkg-query", "pct", "systemctl", "jq", "echo"})
 
@@ -161,12 +160,13 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
-    meant = _meant(shell_commands(text))
+    commands = shell_commands(text)
+    meant = _meant(commands)
     assert meant, "the install script installs and restarts nothing"
     outside = [each.text for each in meant if not patterns.match(r"(inside|pct exec)\b", each.text)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
-    defined = _FUNCTION.findall(text)
+    defined = [each.defines for each in commands if each.defines]
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (
         f"the install script redefines {', '.join(twice)}, so its lines run that function: give it "

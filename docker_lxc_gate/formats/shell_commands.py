@@ -6,8 +6,10 @@ of quoting, lists, compound commands, command substitution, and the option ``-e`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from docker_lxc_gate import foreign, patterns
 
@@ -18,11 +20,13 @@ _TOKENS = patterns.compile(
 _ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n"})
 #: Words that begin a condition, in which ``-e`` does not count, and that end one.
 _CONDITION, _BODY = frozenset({"if", "elif", "while", "until"}), frozenset({"then", "else", "do"})
+#: Commands that succeed, and end nothing.
+_GO_ON = frozenset({"true", ":", "echo", "printf"})
 _DEFINED = patterns.compile(r"(?:function[ \t]+)?([\w-]+)[ \t]*(?:\([ \t]*\))?[ \t\n]*")
-
-
 #: A word that may be a reserved one, and the beginning of a function, have fewer tokens.
 _SHORT = 8
+#: How many functions that call one another are followed.
+_DEEPEST = 100
 
 
 @dataclass(frozen=True)
@@ -155,23 +159,25 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
     functions and groups there: of these, the call is returned. Each with why.
     """
     functions: set[str] = set()
-    holding = {each.start for each in meant}
+    ours, holding = set(meant), sorted(each.start for each in meant)
 
     def holds(command: ShellCommand) -> bool:
-        return any(command.start <= start <= command.end for start in holding)
+        at = bisect_left(holding, command.start)
+        return at < len(holding) and holding[at] <= command.end
 
-    definitions, before = [each for each in commands if each.defines], -1
-    while len(functions) > before:  # a function that calls such a function is one, too
-        before = len(functions)
-        functions |= {each.defines for each in definitions if holds(each)}
-        holding |= {each.start for each in commands if _name(each) in functions}
+    for _ in range(_DEEPEST):  # a function that calls such a function is one, too
+        more = {each.defines for each in commands if each.defines and holds(each)} - functions
+        if not more:
+            break
+        functions |= more
+        holding = sorted({*holding, *(each.start for each in commands if _name(each) in more)})
     pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
     found, is_on = list[str](), True
     for at, each in enumerate(commands):
         if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", each.bare):
             is_on = switch[1] == "-"
         called = _name(each) in functions or (each.text[:1] in {"(", "{"} and holds(each))
-        if each.defines or not (called or each in meant):
+        if each.defines or not (called or each in ours):
             continue
         why = "" if is_on else "behind set +e"
         if each.then in {"|", "|&"} and not pipefail:
@@ -181,33 +187,34 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
         elif called:
             why = why or _ignored(each)
         elif each.then in {"&&", "||"} and not each.condition:
-            why = why or _in_a_list(commands[at:])
+            why = why or _in_a_list(islice(commands, at, None))
         found += [f"{each.text} ({why})"] if why else []
     return found
 
 
 def _ignored(call: ShellCommand) -> str:
-    """Return why bash ignores ``set -e`` within a call or a group; empty if it does not."""
-    if call.substituted:
-        return "bash ignores set -e in a command substitution"
-    if call.condition:
-        return "bash ignores set -e in a condition"
-    return f"bash ignores set -e before {call.then}" if call.then in {"&&", "||"} else ""
+    """Return where bash ignores ``set -e`` within a call or a group; empty if it does not."""
+    place = "in a condition" if call.condition else ""
+    place = "in a command substitution" if call.substituted else place
+    place = f"before {call.then}" if not place and call.then in {"&&", "||"} else place
+    return place and f"bash ignores set -e {place}"
 
 
 def _name(command: ShellCommand) -> str:
     return command.text.partition(" ")[0]
 
 
-def _in_a_list(commands: Sequence[ShellCommand]) -> str:
+def _in_a_list(commands: Iterator[ShellCommand]) -> str:
     """Return why a failure of the first one, which begins a list, is ignored; empty if not."""
-    before = ""
+    first = next(commands)
+    before = first.then
     for each in commands:
-        if each.part != commands[0].part:
+        if each.part != first.part:
             continue
         if before == "||":
-            return f"|| {each.text} ignores its failure" if each.text in {"true", ":"} else ""
-        if each is not commands[0] and before not in {"&&", "|"}:
+            goes_on = _name(each) in _GO_ON and each.then not in {"&&", "||"}
+            return f"|| {each.text} ignores its failure" if goes_on else ""
+        if before not in {"&&", "|"}:
             break
         before = each.then
     return "bash ignores a failure before &&"

@@ -119,6 +119,8 @@ IN_MAIN = f"{changed(INSTALL, '^set -e$', 'set -e' + chr(10) + 'main() {')}}}\n"
         ("main &", "background"),
         ("set +e; main", "set +e"),
         ("inside apt-get update || true", "|| true"),
+        ("inside apt-get update || echo 'no update'", "|| echo"),
+        ("inside apt-get update || { echo no; exit 1; }", ""),
         ("inside apt-get update && inside apt-get install -y jq", "&&"),
         ("inside apt-get update && inside apt-get install -y jq || exit 1", ""),
         ("if ! inside apt-get update; then exit 1; fi", ""),
