@@ -25,8 +25,8 @@ _GO_ON = frozenset({"true", ":", "echo", "printf"})
 _DEFINED = patterns.compile(r"(?:function[ \t]+)?([\w-]+)[ \t]*(?:\([ \t]*\))?[ \t\n]*")
 #: A word that may be a reserved one, and the beginning of a function, have fewer tokens.
 _SHORT = 8
-#: How many functions that call one another are followed.
-_DEEPEST = 100
+#: How many functions that call one another are followed, and how many commands are named.
+_DEEPEST, _MOST = 100, 10
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,31 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
     Of a condition, and of all but the last part of a list, bash ignores failures, also within the
     functions and groups there: of these, the call is returned. Each with why.
     """
+    calls, ours = _calls(commands, meant), set(meant)
+    pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
+    found, is_on = list[str](), True
+    for at, each in enumerate(commands):
+        if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", each.bare):
+            is_on = switch[1] == "-"
+        if len(found) == _MOST or not (each in calls or each in ours):
+            continue
+        why = "" if is_on else "behind set +e"
+        if each.then in {"|", "|&"} and not pipefail:
+            why = "in a pipeline, without pipefail"
+        elif each.then == "&":
+            why = "in the background"
+        elif each in calls:
+            why = why or _ignored(each)
+        elif each.then in {"&&", "||"} and not each.condition:
+            why = why or _in_a_list(islice(commands, at, None))
+        found += [f"{each.text} ({why})"] if why else []
+    return found
+
+
+def _calls(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> set[ShellCommand]:
+    """Return the groups that hold one of the ``meant`` commands, and the calls of such functions."""
     functions: set[str] = set()
-    ours, holding = set(meant), sorted(each.start for each in meant)
+    holding = sorted(each.start for each in meant)
 
     def holds(command: ShellCommand) -> bool:
         at = bisect_left(holding, command.start)
@@ -171,25 +194,8 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
             break
         functions |= more
         holding = sorted({*holding, *(each.start for each in commands if _name(each) in more)})
-    pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
-    found, is_on = list[str](), True
-    for at, each in enumerate(commands):
-        if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", each.bare):
-            is_on = switch[1] == "-"
-        called = _name(each) in functions or (each.text[:1] in {"(", "{"} and holds(each))
-        if each.defines or not (called or each in ours):
-            continue
-        why = "" if is_on else "behind set +e"
-        if each.then in {"|", "|&"} and not pipefail:
-            why = "in a pipeline, without pipefail"
-        elif each.then == "&":
-            why = "in the background"
-        elif called:
-            why = why or _ignored(each)
-        elif each.then in {"&&", "||"} and not each.condition:
-            why = why or _in_a_list(islice(commands, at, None))
-        found += [f"{each.text} ({why})"] if why else []
-    return found
+    groups = {each for each in commands if each.text[:1] in {"(", "{"} and holds(each)}
+    return groups | {each for each in commands if _name(each) in functions and not each.defines}
 
 
 def _ignored(call: ShellCommand) -> str:
