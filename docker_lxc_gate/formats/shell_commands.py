@@ -180,7 +180,7 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
 
 
 def _calls(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> set[ShellCommand]:
-    """Return the groups that hold one of the ``meant`` commands, and the calls of such functions."""
+    """Return the groups that hold a ``meant`` command, and the calls of functions that do."""
     functions: set[str] = set()
     holding = sorted(each.start for each in meant)
 
