@@ -198,15 +198,24 @@ def thrown_away(
         if not exists:
             try:
                 create(runtime, ctid, argv, begun.append)
-            except CommandFailed as failed:
-                if b"already exists" in failed.result.stderr:  # somebody was quicker
-                    begun.clear()
-                raise
+            except CommandFailed as failed:  # pct removes what it began: what is there is another's
+                begun.clear()
+                raise CommandFailed(failed.result, _not_ours(runtime, ctid)) from failed
             boot(runtime, ctid)
         yield ctid
     finally:
         if begun or exists:
             _throw_away(runtime, target, ctid, tell)
+
+
+def _not_ours(runtime: Runtime, ctid: int) -> str:
+    """Return the message about a container that is there after its creation failed."""
+    if runtime.state(ctid) is None:
+        return ""
+    return (
+        f"container {ctid} is on {runtime.node.machine} now, and stays, because somebody else may "
+        "have made it. If nobody did, destroy it"
+    )
 
 
 def reserved(target: Target, features: Iterable[str] = ()) -> tuple[int, list[str]]:
