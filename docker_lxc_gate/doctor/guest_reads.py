@@ -173,6 +173,11 @@ def _devices(result: CommandResult) -> tuple[Given, ...]:
     )
 
 
+def _groups(result: CommandResult) -> dict[str, int]:
+    found = patterns.findall(rf"(?m)^(\w+):[^:\n]*:({_NUMBER}):", result.text)
+    return {name: int(number) for name, number in found}
+
+
 def _owned(result: CommandResult) -> tuple[Owned | None, ...]:
     lines = result.text.splitlines()
     found: list[Owned | None] = []
@@ -206,6 +211,8 @@ FAILED = Read(script("failed_units"), _failed)
 GUEST = Read(("systemctl", "is-system-running"), _guest)
 SYSCTLS = Read(script("network_switches"), _sysctls)
 DEVICES = Read(script("devices"), _devices)
+#: The ids of the groups that may use graphics cards, by name; those that the guest has.
+GROUPS = Read(("grep", "-E", "^(render|video):", "/etc/group"), _groups)
 #: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
 #: A parser is also hidden where its package is installed.
 OWN_APPARMOR = Read(script("own_apparmor"), lambda result: frozenset(told(result).text.split()))

@@ -264,6 +264,21 @@ def _unread(text: str) -> set[str]:
     return {o.value for o in read_lines(text) if o.key == _NEITHER}
 
 
+def missing_keys(written: ContainerConfig) -> tuple[str, ...]:
+    """Return the keys without which Proxmox starts no container. Source: update_lxc_config."""
+    current = written.current()
+    is_template = pct_options.boolean(current.get("template", ""))
+    wanted = ("rootfs",) if is_template else ("rootfs", "arch", "ostype")
+    return tuple(key for key in wanted if not current.get(key))
+
+
+def mount_entries(written: ContainerConfig) -> list[tuple[Option, list[str]]]:
+    """Return the whole mount entries in effect, each with its fields; an empty one clears them."""
+    entries = [(entry, entry.value.split()) for entry in written.all("lxc.mount.entry")]
+    begin = max((number for number, (_, fields) in enumerate(entries) if not fields), default=-1)
+    return [each for each in entries[begin + 1 :] if len(each[1]) >= len(MOUNT_ENTRY_FIELDS)]
+
+
 def missing_fields(entry: str) -> tuple[str, ...]:
     """Return the names of the fields that a mount entry lacks.
 
