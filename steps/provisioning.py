@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
+from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.verdict import evidence
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
-
-#: The packages that may hold Docker.
-_DOCKERS = ("docker.io", "docker-ce", "moby-engine")
 
 
 @given("the container did not exist")
@@ -59,7 +57,7 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
 @then("Docker is installed in the container")
 def docker_is_installed(container_host: Host) -> None:
     """A failed feature script leaves a container without Docker."""
-    packages = [container_host.package(name) for name in _DOCKERS]
+    packages = [container_host.package(name) for name in DOCKERS]
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
     assert found or container_host.exists("dockerd"), NO_DOCKER
     assert container_host.exists("docker"), "the container has no docker client"

@@ -15,9 +15,11 @@ from docker_lxc_gate.commandline.target_option import named, target_options
 from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
+from docker_lxc_gate.doctor.upgrade_pairs import AS_OF
 from docker_lxc_gate.facts.audit.audit_files import read_errors
 from docker_lxc_gate.lint.formats import finding_as_json
 from docker_lxc_gate.masking import shown
+from docker_lxc_gate.printable import Notice
 
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000
@@ -75,6 +77,7 @@ def doctor(
             {
                 "ctid": ctid,
                 "node": machine,
+                "versions_read": str(AS_OF) if before_upgrade else None,
                 "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
                 "could_not_see": [
                     {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
@@ -84,6 +87,8 @@ def doctor(
         )
     else:
         _print(name, found, nothing)
+        if before_upgrade:
+            printing.tell(Notice(f"the table of versions was read on {AS_OF}"))
     sys.exit(found.exit_code)
 
 
