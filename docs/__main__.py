@@ -19,7 +19,7 @@ from docker_lxc_gate.commandline.json_output import schema
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
-from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, ONLY, PAIRS, Pair, Side, Versions
+from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KNOWN, ONLY, PAIRS, Pair, Side, Versions
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
@@ -101,9 +101,17 @@ def _problems(kinds: Iterable[str]) -> str:
 
 
 def _versions(sides: Iterable[Any], word: str) -> str:
-    """Return what one of must be installed on each machine; a range's last ``~`` is not shown."""
+    """Return what one of must be installed on each machine; a range's last ``~`` is not shown.
+
+    The packages of Docker are one, without their epochs.
+    """
     texts = (
-        f"{side.where}: {'; '.join(f'{v.package} ≥{v.since} <{v.before}' for v in side.versions)}"
+        f"{side.where}: "
+        + "; ".join(
+            f"{'Docker' if v.package in DOCKERS else v.package} ≥{v.since} <{v.before}"
+            for v in side.versions
+            if v.package not in DOCKERS or v.package == "docker.io"
+        )
         for side in sides
     )
     return re.sub(r"( [≥<]|~)(?=[ ;\n]|$)", "", f"\n{word}\n".join(texts))
@@ -157,9 +165,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "upgrade-known": lambda: _table(
         "package|unknown from|source of the newest one that is known",
         "{0.package}|{1}|{2}",
-        KNOWN,
-        [known.before.removesuffix("~") for known in KNOWN],
-        [_linked(known.source) for known in KNOWN],
+        rows := [known for known in KNOWN if known.package not in DOCKERS[1:]],
+        [known.before.removesuffix("~") for known in rows],
+        [_linked(known.source) for known in rows],
     ),
     "upgrade-pairs": upgrade_pairs,
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.printable import cut
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
-
-#: The packages that may hold Docker.
-_DOCKERS = ("docker.io", "docker-ce", "moby-engine")
 
 
 @given("the container did not exist")
@@ -82,7 +80,7 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
 @then("Docker is installed in the container")
 def docker_is_installed(host: Host) -> None:
     """A failed feature script leaves a container without Docker."""
-    packages = [host.package(name) for name in _DOCKERS]
+    packages = [host.package(name) for name in DOCKERS]
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
     assert found or host.exists("dockerd"), NO_DOCKER
     assert host.exists("docker"), "the container has no docker client"

@@ -107,6 +107,14 @@ def docker(case: Case) -> Iterator[Finding]:
     yield here("docker-down", f"docker.service is {unit.active[:40]}{result}{last}")
 
 
+@Examination("whether the container has an init", ("container-application",))
+def application(case: Case) -> Iterator[Finding]:
+    """Yield the entrypoint of an OCI image. Source: PVE::LXC::Create, restore_oci_archive."""
+    runs = case.config.current().get("entrypoint", "/sbin/init")
+    if case.pct and runs.split()[:1] != ["/sbin/init"]:
+        yield here("container-application", f"'entrypoint: {runs[:200]}' runs instead of an init")
+
+
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 
 

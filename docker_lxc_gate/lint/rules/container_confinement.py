@@ -38,6 +38,8 @@ _NODES = {
     "226:0": "/dev/dri/card0",
     "226:128": "/dev/dri/renderD128",
 }
+#: What maps root to itself on the disk of a mount point.
+_OF_ROOT = patterns.compile("passthrough|u:0:0:[0-9]+")
 _MADE = ("1", "5", "136")
 _ALLOWED = patterns.compile(r"[bc]\s(?P<numbers>(?P<major>[0-9]+):[0-9*]+)\s.*")
 #: The numbers of a device that is mounted into a container. Source: kernel devices.txt.
@@ -116,9 +118,23 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     yield from _refused(source, written, privileged=privileged)
     if source.kind is Kind.CONTAINER:
         yield from _features(source, written, privileged=privileged)
+        if not privileged:
+            yield from _passthrough(source, written)
     if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
         said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
         yield source.at("container-privileged", values[0].line if values else 0, said)
+
+
+def _passthrough(source: Source, written: ContainerConfig) -> Iterator[Finding]:
+    """Yield the bind mounts in which the container's root is the disk's."""
+    points = dict(container_config.mount_points(written).values())
+    for option in written.options:
+        given = {} if option.section else points.get(option.key, {})
+        volume = given.get("volume") or next((key for key, word in given.items() if not word), "")
+        maps = given.get("idmap", "").split(";")
+        if volume.startswith("/") and any(map(_OF_ROOT.fullmatch, maps)):
+            said = f"'{option.key}' maps the container's root to the root of {volume}"
+            yield source.at("container-mount-passthrough", option.line, said)
 
 
 def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:

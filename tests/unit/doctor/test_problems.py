@@ -70,6 +70,12 @@ UNCHECKED = (
 )
 
 
+FORWARDING = (
+    "failed to start daemon: Error initializing network controller: IPv4 forwarding is disabled: "
+    "check your host's firewalling and set sysctl net.ipv4.ip_forward=1"
+)
+
+
 def binding(source: str, *, writes: bool = True) -> str:
     return container(Mounts=[{"Type": "bind", "Source": source, "RW": writes}])
 
@@ -102,6 +108,12 @@ BAD: list[tuple[Answers, str, str]] = [
         "refused",
     ),
     ({SYSCTLS: "ip_forward 0\n"}, "ip-forward-off", "ip_forward is 0"),
+    (
+        {SYSCTLS: "ip_forward 0\n", SETTINGS: '{"firewall-backend": "nftables"}'},
+        "ip-forward-nftables",
+        "ip_forward is 0",
+    ),
+    ({LOG: FORWARDING, guest_reads.UNIT: DOWN}, "ip-forward-nftables", "forwarding is disabled"),
     ({SETTINGS: '{"userland-proxy": false}'}, "route-localnet-off", "docker0"),
     ({CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}])}, "tun-missing", "web"),
     ({DEVICES: "65534 65534 660 /dev/dri/renderD128\n"}, "gpu-of-nobody", "/dev/dri/renderD128"),
@@ -469,6 +481,13 @@ def test_advice_leaves_the_exit_code(said: Answers, name: str, words: tuple[str,
     causes = [each.cause for each in found.problems if each.id == name and each.is_advice]
     assert len(causes) == bool(words)
     assert [word for word in words if word not in causes[0]] == []
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize("runs", ["/usr/bin/redis-server --save 60 1", "/sbin/init --x", ""])
+def test_container_of_an_oci_image_is_advice(runs: str) -> None:
+    found = diagnosis(config=f"{CONFIG}entrypoint: {runs}\n" if runs else CONFIG)
+    assert ("container-application" in advice(found)) is ("redis" in runs)
     assert found.exit_code == 0
 
 
