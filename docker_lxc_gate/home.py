@@ -32,7 +32,7 @@ def require_packages(program: str, *names: str) -> None:
 
 
 def version() -> str:
-    """Return the version and the commit, as in ``0.1.0 (commit 1a2b3c…, with changes)``."""
+    """Return the version and the commit, as in ``0.2.0 (commit 1a2b3c…, with changes)``."""
     return f"{number()} (commit {commit() or 'unknown'})"
 
 

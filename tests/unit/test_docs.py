@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,12 @@ def test_links_anchors_and_files_of_a_page_exist(path: Path) -> None:
     for token in texts(path, "code_inline"):
         if name := FILE.match(token.content):
             assert list(ROOT.glob(name[0])), token.content
+
+
+def test_changelog_has_a_section_for_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    sections = re.findall(r"(?m)^## \[(.+)\] - 20\d\d-", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+    assert version == sections[0], "move what is Unreleased to a section of the version"
 
 
 _FAULTS = ROOT / "proof/faults/conftest.py"
