@@ -16,7 +16,7 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.proxmox import is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice
 from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
@@ -107,8 +107,7 @@ def make_backup(
 
 def _archive(node: Transport, argv: list[str], ctid: int, directory: str) -> None:
     """Archive the container, after /etc; raises CommandFailed with the log, if there is one."""
-    with at_most(LONGEST):
-        archived = node.run(argv, timeout=PATIENCE)
+    archived = node.run(argv, timeout=PATIENCE, limit=LONGEST)
     if not archived.ok:
         log = node.look(["sh", "-c", _NEW_LOG, "log", directory, str(ctid)]).text.strip()
         archived.require(f"the log beside the archive says why: {log}" if log else "")

@@ -16,7 +16,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.base import Runtime
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 
 #: How long an archive may take to be written or read to its end (seconds).
 PATIENCE = 6 * 3600.0
@@ -136,8 +136,7 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
 
 
 def _log(node: Transport, backup: Backup) -> list[str] | None:
-    with at_most(LONGEST):
-        content = node.read(_log_path(backup))
+    content = node.read(_log_path(backup), limit=LONGEST)
     if content is None:
         return None
     return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
@@ -159,8 +158,7 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
-    with at_most(LONGEST):
-        listed = node.look(argv, timeout=PATIENCE)
+    listed = node.look(argv, timeout=PATIENCE, limit=LONGEST)
     said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
     if any(
         patterns.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said
