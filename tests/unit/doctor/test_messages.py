@@ -182,6 +182,12 @@ def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> Non
     assert found == tuple(of_docker)
 
 
+def test_megabyte_of_refusals_is_read_in_bounded_time() -> None:
+    began = time.process_time()
+    messages.diagnose("error " * ((1 << 20) // 6))
+    assert time.process_time() - began < 9
+
+
 WORDINGS = {each["text"]: each for each in tomllib.loads(sample("signs.toml"))["sign"]}
 
 

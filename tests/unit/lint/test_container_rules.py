@@ -4,6 +4,7 @@ Fixing is exact, keeps what was there, and overwrites nothing that changed since
 """
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,14 @@ def test_id_map_with_two_holes_names_both() -> None:
         (7, "the group id 0 is not mapped"),
         (8, "the group ids 11 to 19 are not mapped"),
     ]
+
+
+@pytest.mark.parametrize("line", ["lxc.cap.drop: " + "xx " * 90_000, "a:\n" * 90_000])
+def test_file_full_of_what_nobody_knows_is_judged_in_bounded_time(line: str) -> None:
+    began = time.process_time()
+    found = ids(HEAD + line)
+    assert time.process_time() - began < 9
+    assert found[0] in {"capability-unknown", "not-checked"}
 
 
 def test_snapshots_with_what_was_in_effect_then_are_left_alone() -> None:
