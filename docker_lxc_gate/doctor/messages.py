@@ -164,10 +164,11 @@ def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
 
 def _likely(text: str) -> Said | None:
     """Return the sign of what was refused: the first one in LXC's log, elsewhere the last."""
-    lines = [_around(text, *each.span(), 3 * _AROUND) for each in _REFUSED.finditer(text)]
-    lines = [each for each in dict.fromkeys(lines) if not patterns.search(_TABLE.harmless, each)]
     order = 1 if patterns.search(_TABLE.innermost_first, text) else -1
-    for line in lines[::order][:_AROUND]:
+    places = [each.span() for each in _REFUSED.finditer(text)][::order][:_MOST_LINES]
+    lines = dict.fromkeys(_around(text, *each, 3 * _AROUND) for each in places)
+    harmful = [each for each in lines if not patterns.search(_TABLE.harmless, each)]
+    for line in harmful[:_AROUND]:
         near: dict[int, Said] = {}
         for sign, done, refused in _DONE:
             for match in done.finditer(line):
@@ -214,7 +215,7 @@ def diagnose(text: str) -> Diagnosis:
     unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
     kernel = [each for each in named if each.message.problem == _OF_KERNEL]
     if all(each.message.problem == _OF_HOOK for each in certain) and not kernel:
-        tried = hooks[-1:] if certain else [plain, unbroken]
+        tried = hooks[-1:] if certain else dict.fromkeys((plain, unbroken))
         if likely := next(filter(None, map(_likely, tried)), None):
             cause = f"probably {likely.message.means.title}: {likely.line}"
             return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())

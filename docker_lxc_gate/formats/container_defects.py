@@ -73,11 +73,13 @@ _DEVICE = patterns.compile(
 _LIKE_DEVICE = patterns.compile(r"([abc])\s+([0-9]+|\*)[\s:,.]+([0-9]+|\*)[\s:]+([rwm]{1,3})")
 #: So many unknown keys are compared: a stranger's file may be made to be slow.
 _MOST = 50
+#: So many lines that cannot be read are judged.
+MOST_UNREAD = 50_000
 
 
 def defects(written: ContainerConfig) -> Iterator[Defect]:
     """Yield the defects of the lines in effect, and of all lines that are not read."""
-    for number, (line, text) in enumerate(written.unreadable):
+    for number, (line, text) in enumerate(written.unreadable[:MOST_UNREAD]):
         why = "no option" if written.plain else proxmox.unreadable(text)
         effect = _STARTS_NONE if written.plain else ""
         read_as = None if written.plain or number >= _MOST else proxmox.option(text)

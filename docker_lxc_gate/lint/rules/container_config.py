@@ -23,7 +23,7 @@ from docker_lxc_gate.formats.container_config import (
     is_option,
     is_pending,
 )
-from docker_lxc_gate.formats.container_defects import Defect, defects
+from docker_lxc_gate.formats.container_defects import MOST_UNREAD, Defect, defects
 from docker_lxc_gate.lint.finding import Edit, Finding, Kind, Severity, Source
 
 #: What Proxmox calls a container's file.
@@ -64,6 +64,9 @@ def check(source: Source) -> Iterator[Finding]:
         held = f"no line '{missing[0]}'" if written.options else "no option at all"
         kind = "container-rootfs-missing" if "rootfs" in missing else "container-arch-missing"
         yield source.at(kind, 0, f"there is {held}")
+    if (more := len(written.unreadable) - MOST_UNREAD) > 0:
+        said = f"{more} more lines that cannot be read are not judged"
+        yield source.at("not-checked", 0, said)
     yield from _sections(source, written)
     yield from _twice(source, written)
     yield from _separators(source, written, lines)
@@ -84,12 +87,12 @@ def _mount_entries(
     taken: set[int],
 ) -> Iterator[Finding]:
     """Yield the entries that are cut; ``taken`` gets the lines that are the rest of one."""
-    left = {line: text.split() for line, text in written.unreadable}
     cut = [
         (each, each.option)
         for each in found
         if each.option and each.problem == "container-mount-entry-cut"
     ]
+    left = {line: text.split() for line, text in written.unreadable} if cut else {}
     left |= {entry.line: entry.value.split() for _, entry in cut}
     for defect, entry in cut:
         fields = entry.value.split()
@@ -122,10 +125,11 @@ def _unread(
 ) -> Iterator[Finding]:
     headers = (o.line for o in container_config.read_lines(source.text) if o.key == HEADER)
     end, known = next(headers, None), [o.key for o in written.options]
-    meant_by = [found["key"] for _, text in written.unreadable if (found := _MEANT.fullmatch(text))]
+    texts = [text for _, text in written.unreadable[:MOST_UNREAD]]
+    meant_by = [found["key"] for text in texts if (found := _MEANT.fullmatch(text))]
     known += [key for key, times in Counter(meant_by).items() if times > 1]
     taken_keys = frozenset(known)
-    for (line, text), defect in zip(written.unreadable, unreadable, strict=True):
+    for (line, text), defect in zip(written.unreadable, unreadable, strict=False):
         if line in taken:
             continue
         if text.startswith("["):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
@@ -41,6 +41,8 @@ _NODES = {
 #: What maps root to itself on the disk of a mount point.
 _OF_ROOT = patterns.compile("passthrough|u:0:0:[0-9]+")
 _MADE = ("1", "5", "136")
+#: So many unknown names are compared: a stranger's file may be made to be slow.
+_MOST = 200
 _ALLOWED = patterns.compile(r"[bc]\s(?P<numbers>(?P<major>[0-9]+):[0-9*]+)\s.*")
 #: The numbers of a device that is mounted into a container. Source: kernel devices.txt.
 _NUMBERS = [
@@ -107,9 +109,8 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         # Without privileges, capabilities hold in the container's own namespace alone.
         if not option.value and privileged:
             yield source.at("container-capabilities-kept", option.line, "no capability is dropped")
-    for option in current:
-        if option.key in {"lxc.cap.drop", "lxc.cap.keep"}:
-            yield from _capabilities(source, option)
+    of_caps = (o for o in current if o.key in {"lxc.cap.drop", "lxc.cap.keep"})
+    yield from islice(chain.from_iterable(_capabilities(source, o) for o in of_caps), _MOST)
     for option in written.all("lxc.seccomp.profile")[-1:]:
         if not option.value:
             said = f"'{option.key}' is emptied: no system call is refused"

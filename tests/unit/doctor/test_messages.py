@@ -4,6 +4,7 @@ import json
 import re
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,20 @@ def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> Non
     found = messages.READ.parse(CommandResult(("x",), 0, log.encode(), b"", "c", 0.0, 0.0))
     assert time.process_time() - began < 5
     assert found == tuple(of_docker)
+
+
+def test_refusals_by_the_ten_thousand_are_looked_at_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    around, looked = messages._around, Counter[str]()
+
+    def counting(*given: Any) -> str:
+        looked["at"] += 1
+        return around(*given)
+
+    monkeypatch.setattr(messages, "_around", counting)
+    messages.diagnose("error " * 20_000)
+    assert 0 < looked["at"] <= 5000
 
 
 WORDINGS = {each["text"]: each for each in tomllib.loads(sample("signs.toml"))["sign"]}

@@ -153,6 +153,14 @@ def test_id_map_with_two_holes_names_both() -> None:
     ]
 
 
+def test_file_full_of_what_nobody_knows_is_judged_up_to_a_bound() -> None:
+    assert ids(f"{HEAD}lxc.cap.drop: {'xx ' * 1000}\n") == ["capability-unknown"] * 200
+    first, *others = check([Source(PATH, b"a:\n" * 50_007, Kind.CONTAINER)])
+    assert (first.id, first.cause.split()[0]) == ("container-rootfs-missing", "there")
+    assert sum("7 more lines" in each.cause for each in others) == 1
+    assert len(others) == 50_001
+
+
 def test_snapshots_with_what_was_in_effect_then_are_left_alone() -> None:
     taken = "\n[a1]\n" + HEAD + NAMED + "\n[b2]\n" + HEAD
     assert ids(HEAD + taken) == []  # the profile was there once, and was taken away since
