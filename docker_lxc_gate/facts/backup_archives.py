@@ -37,7 +37,7 @@ _LIST = program("docker_lxc_gate.facts", "list_archive.sh")
 _FILES = program("docker_lxc_gate.facts", "archived_files.sh")
 #: What a container may have that its backup must hold, too.
 _MEMBERS = (
-    *("/usr", "/root", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
+    *("/usr", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
     *("/var/lib/dpkg/status", "/var/lib/rpm", "/lib/apk/db/installed"),
 )
 #: Less than this part of the container's files is no backup of it: upgrades change their number.
