@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154,SC2164 # prelude.bash sets them, and -e
 umask 077; mkdir -p "$dump" /tmp/backup; cd "$dump"
 name=vzdump-lxc-$ctid-$(date +%Y_%m_%d-%H_%M_%S) host=$(uname -n)
-root=$(sed -n 's/^lxc.rootfs.path = dir://p' /var/lib/lxc/"$ctid"/config)
+root=$(sed -n 's/^lxc.rootfs.path = \(dir:\)\?//p' /var/lib/lxc/"$ctid"/config)
 cd "$root"
 cp -a --attributes-only --parents etc usr var/lib/dpkg/status /tmp/backup/
 cd "$dump"
