@@ -169,7 +169,9 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     if not listed.ok:
         yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
         return
-    *missing, files = listed.text.split()
+    *missing, files = listed.text.split() or [""]
+    if not patterns.fullmatch("[0-9]{1,15}", files):
+        raise FactError(f"on {node.machine}: what {backup.path} holds is not known: {files!r:.200}")
     if missing:
         yield f"can be read to its end, but does not hold {', '.join(sorted(missing))}"
     elif int(files) < backup.files * _SHARE:
