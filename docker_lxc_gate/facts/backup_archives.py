@@ -37,7 +37,7 @@ _LIST = program("docker_lxc_gate.facts", "list_archive.sh")
 _FILES = program("docker_lxc_gate.facts", "archived_files.sh")
 #: What a container may have that its backup must hold, too.
 _MEMBERS = (
-    *("/usr", "/root", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
+    *("/usr", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
     *("/var/lib/dpkg/status", "/var/lib/rpm", "/lib/apk/db/installed"),
 )
 #: Less than this part of the container's files is no backup of it: upgrades change their number.
@@ -167,7 +167,9 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     if not listed.ok:
         yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
         return
-    *missing, files = listed.text.split()
+    *missing, files = listed.text.split() or [""]
+    if not patterns.fullmatch("[0-9]{1,15}", files):
+        raise FactError(f"on {node.machine}: what {backup.path} holds is not known: {files!r:.200}")
     if missing:
         yield f"can be read to its end, but does not hold {', '.join(sorted(missing))}"
     elif int(files) < backup.files * _SHARE:

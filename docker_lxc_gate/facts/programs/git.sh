@@ -43,8 +43,8 @@ status)
     [ -n "$files" ] || exit 0
     # In the place of anything but a file, git would wait for a pipe, or follow a link.
     hashes=$(printf '%s\n' "$files" | cut -f2- | while IFS= read -r name; do
-        [ -f "$repository/$name" ] && [ ! -L "$repository/$name" ] || name=/dev/null
-        printf '%s\n' "$name"
+        [ -f "$repository/$name" ] && [ ! -L "$repository/$name" ] && name=./$name || name=/dev/null
+        printf '%s\n' "$name" # git would unquote a name that begins with a quote
     done | ask hash-object --no-filters --stdin-paths) || exit
     printf '%s\n' "$hashes" '' "$files" | awk -F '\t' '
         !split_at && $0 == "" { split_at = NR; next }

@@ -2,10 +2,10 @@
 # shellcheck disable=SC2154,SC2164 # prelude.bash sets them, and -e
 umask 077; mkdir -p "$dump" /tmp/backup; cd "$dump"
 name=vzdump-lxc-$ctid-$(date +%Y_%m_%d-%H_%M_%S) host=$(uname -n)
-root=$(sed -n 's/^lxc.rootfs.path = dir://p' /var/lib/lxc/"$ctid"/config)
-cp -a --attributes-only "$root/etc" "$root/usr" "$root/root" /tmp/backup/
-cp -a --attributes-only --parents "$root"/var/lib/dpkg/status /tmp/backup/
-mv /tmp/backup"$root"/var /tmp/backup/
+root=$(sed -n 's/^lxc.rootfs.path = \(dir:\)\?//p' /var/lib/lxc/"$ctid"/config)
+cd "$root"
+cp -a --attributes-only --parents etc usr var/lib/dpkg/status /tmp/backup/
+cd "$dump"
 mkdir -p /tmp/backup/etc/vzdump
 cp "$conf" /tmp/backup/etc/vzdump/pct.conf
 tar --create --zstd --file="$name.tar.zst" -C /tmp/backup ./etc/vzdump/pct.conf .

@@ -281,7 +281,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh changed": "",
     "sh storages": f"local dir active {_DUMP}\n",
     "sh find": _archives,
-    "sh list": "",
+    "sh list": "20000\n",
     "sh configuration": _CONF,
     "sh status": (f"# branch.oid {_COMMIT}\0# branch.head main\0# branch.upstream origin/main\0"),
     "sh upstream": f"{_COMMIT}\trefs/heads/main\n",

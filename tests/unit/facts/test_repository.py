@@ -254,7 +254,7 @@ def test_checkout_of_two_users_is_refused(repository: Path, tmp_path: Path) -> N
 
 
 def test_change_of_a_file_whose_name_is_no_utf8_is_named_by_its_bytes(repository: Path) -> None:
-    name = os.fsdecode(b"other \xff")
+    name = os.fsdecode(b'"other \xff')
     (repository / name).write_text("x\n")
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "two")

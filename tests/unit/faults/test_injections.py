@@ -192,7 +192,7 @@ def test_configuration_is_red_in_the_rows_words_and_rolled_back(root: Path, iden
 @pytest.fixture
 def backed_up(root: Path) -> Path:
     """The same, with backups that a snapshot has aged."""
-    for folder in ("tmp", "ct/etc", "ct/usr", "ct/root", "ct/var/lib/dpkg", f"var/lib/lxc/{CTID}"):
+    for folder in ("tmp", "ct/etc", "ct/usr", "ct/var/lib/dpkg", f"var/lib/lxc/{CTID}"):
         (root / folder).mkdir(parents=True)
     (root / "ct/var/lib/dpkg/status").touch()
     (root / f"var/lib/lxc/{CTID}/config").write_text(f"lxc.rootfs.path = dir:{root}/ct\n")
