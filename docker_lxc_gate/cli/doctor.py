@@ -128,7 +128,7 @@ def _of_node(node: Target, where: str, form: str, *, before_upgrade: bool) -> No
         for ctids, alike in _alike(found).items():
             containers = "container" if len(ctids) == 1 else "containers"
             name = f"{containers} {', '.join(map(str, ctids))} on {machine}"
-            if alike.problems:
+            if any(not each.is_advice for each in alike.problems):
                 printing.line(f"{name}:")
             _print(name, alike, _NOTHING)
     sys.exit(_together(found.values()).exit_code)
