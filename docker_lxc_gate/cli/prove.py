@@ -28,7 +28,6 @@ from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.process import uninterrupted
-from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.verdict.outputs.summary import plain
 from remediation import plan_file, provision
 from remediation.engine.apply import apply
@@ -137,10 +136,8 @@ def _gate(own: Target, folder: Path) -> int:
         for each, why in _WAIVED.items()
     )
     (folder / "waivers.toml").write_text("".join(rows))
-    plan = own.plan or DEFAULT_PLAN
-    if "/" in plan or plan.endswith(".toml"):
-        plan = str(Path(plan).absolute())
-    own = msgspec.structs.replace(own, plan=plan)
+    if own.plan and ("/" in own.plan or own.plan.endswith(".toml")):
+        own = msgspec.structs.replace(own, plan=str(Path(own.plan).absolute()))
     (folder / "targets.toml").write_text(target_file.written("own", own))
     target = ("--target-file", "targets.toml", "--target", "own")
     options = (*target, "--allow-mutation", "--waivers", "waivers.toml")
