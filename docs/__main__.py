@@ -165,9 +165,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "upgrade-known": lambda: _table(
         "package|unknown from|source of the newest one that is known",
         "{0.package}|{1}|{2}",
-        rows := [known for known in KNOWN if known.package not in DOCKERS[1:]],
-        [known.before.removesuffix("~") for known in rows],
-        [_linked(known.source) for known in rows],
+        KNOWN,
+        [known.before.removesuffix("~") for known in KNOWN],
+        [_linked(known.source) for known in KNOWN],
     ),
     "upgrade-pairs": upgrade_pairs,
 }

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.machines.read import is_directory
-from docker_lxc_gate.machines.target import DEFAULT_PLAN
+from docker_lxc_gate.machines.target import DEFAULT_PLAN, Target
 from docker_lxc_gate.machines.transport import Transport
 from remediation import desired, plan_file
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
-
-if TYPE_CHECKING:
-    from docker_lxc_gate.machines.target import Target
 
 
 @foreign.parser()

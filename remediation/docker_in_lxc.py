@@ -191,12 +191,7 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: P
         runtime,
         ctid,
         partial(container_options if pct else partial(lxc_options, runtime.node), plan=wanted),
-        partial(
-            put_back,
-            keys=desired.OPTIONS if pct else desired.LXC_OPTIONS,
-            lxc=not pct,
-            fuse=not pct,
-        ),
+        partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
         partial(taken_away, ctid, wanted) if pct else lambda _: "",
         partial(_too_early, runtime, ctid, wanted),
         wanted.seccomp,
@@ -228,9 +223,8 @@ def _too_early(runtime: Runtime, ctid: int, wanted: PlanFile, text: str) -> str:
     runc = ""
     with suppress(RemediationError):  # it may be stopped
         runc = runtime.inside(ctid).ask(RUNC)
-    if not (first := first_upgrade(runtime.node.ask(VERSIONS), runc)):
-        return ""
-    return (
+    first = first_upgrade(runtime.node.ask(VERSIONS), runc)
+    return first and (
         f"{first} first. Until then, the profile that LXC generates for container {ctid} refuses "
         f"what runc {runc or '1.3.3 and later'} opens, and no Docker container would start"
     )

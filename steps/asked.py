@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,12 +99,7 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
 
 def _without(config: pytest.Config, target: Target) -> frozenset[str]:
     """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
-    collector = evidence.of(config)
-    mark = collector.mark()
-    try:
+    with evidence.of_no_scenario(config), suppress(RemediationError):
         runtime = machines.opened(config, target)
         return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
-    except RemediationError:
-        return frozenset()
-    finally:
-        collector.drain(mark)  # of no scenario
+    return frozenset()

@@ -72,8 +72,8 @@ def pytest_collection(session: pytest.Session) -> None:
                     machines.ask_about(config, target)
     if not config.stash.get(machines.TARGETS, ()):
         pytest.exit("no container was listed to ask about", returncode=3)
-    if config.getoption("--target") and not config.option.collectonly:
-        machines.choose_plans(config)
+    asking = bool(config.getoption("--target")) and not config.option.collectonly
+    machines.choose_plans(config, asking=asking)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,12 +92,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def _listing(config: pytest.Config, name: str, node: Target) -> fleet.Listing | None:
     """Return what a node has, or None: then the run has a problem of its own."""
     tag = "".join(config.getoption("--select")).removeprefix(_TAG)
-    collector = evidence.of(config)
-    mark = collector.mark()
     try:
-        return fleet.listed(machines.opened(config, node), name, tag)
+        with evidence.of_no_scenario(config):
+            return fleet.listed(machines.opened(config, node), name, tag)
     except RemediationError as error:
         gate.not_judged(config, f"{name}: {error}")
         return None
-    finally:
-        collector.drain(mark)  # of no scenario

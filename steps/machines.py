@@ -46,38 +46,41 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def ask_about(config: pytest.Config, target: Target) -> None:
     """Ask about a target, too, by its plan; raises UsageError if there is no such plan."""
+    plan_file.find(target.plan)
     config.stash.setdefault(TARGETS, []).append(target)
-    _say_plan(config, target)
 
 
-def _say_plan(config: pytest.Config, target: Target, because: str = "") -> None:
-    plan, about = plan_file.find(target.plan), record.about(config, str(target))
-    about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
-    about.because = because
+def choose_plans(config: pytest.Config, *, asking: bool) -> None:
+    """Note the plan of each target; one that names none gets the one that counts there.
 
-
-def choose_plans(config: pytest.Config) -> None:
-    """Give each target that names no plan the one that counts there; say which, and why."""
-    targets = config.stash.get(TARGETS, [])
+    Unless ``asking`` the node is allowed, that is the default one. Say which it is, and why.
+    """
+    targets = config.stash[TARGETS]
     for number, target in enumerate(targets):
-        if target.plan is not None:
-            continue
-        collector = evidence.of(config)
-        mark = collector.mark()
-        try:
-            runtime = opened(config, target)
-            name, why = applied.plan_of(runtime.node, target)
-        except TransportError:
-            continue  # nothing will be judged
-        except RemediationError as error:
-            name, why = "plain", str(error)
-        finally:
-            collector.drain(mark)  # of no scenario
-        targets[number] = chosen = structs.replace(target, plan=name)
-        if target in config.stash.get(_OPENED, {}):
-            config.stash[_OPENED][chosen] = config.stash[_OPENED][target]
-        _say_plan(config, chosen, one_line(evidence.redact(why)))
-        teller(config)(f"{target} is judged by the plan {name}, because {why}")
+        chosen, why = target, ""
+        if asking and target.plan is None:
+            chosen, why = _chosen(config, target)
+            targets[number] = chosen
+        plan, about = plan_file.find(chosen.plan), record.about(config, str(target))
+        about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
+        about.because = one_line(evidence.redact(why))
+        if why:
+            teller(config)(f"{target} is judged by the plan {plan.name}, because {why}")
+
+
+def _chosen(config: pytest.Config, target: Target) -> tuple[Target, str]:
+    """Return a target with its plan, and why it is that one; of one that is out of reach, none."""
+    try:
+        with evidence.of_no_scenario(config):
+            name, why = applied.plan_of(opened(config, target).node, target)
+    except TransportError:
+        return target, ""
+    except RemediationError as error:
+        name, why = "plain", str(error)
+    chosen = structs.replace(target, plan=name)
+    runtimes = config.stash.get(_OPENED, {})
+    runtimes |= {chosen: runtimes[target]} if target in runtimes else {}
+    return chosen, why
 
 
 def opened(config: pytest.Config, target: Target) -> Runtime:

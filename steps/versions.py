@@ -5,6 +5,8 @@ PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from docker_lxc_gate.machines.read import Read, unparsed
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
@@ -16,18 +18,16 @@ def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
 
     def parse(query: CommandResult) -> dict[str, str]:
         found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
-        shown = {
-            name: [
-                found[each] + f" ({each})" * (each != packages.split()[0])
-                for each in packages.split()
-                if found.get(each)
-            ]
-            for name, packages in named.items()
-        }
-        return {name: ", ".join(versions) for name, versions in shown.items() if versions}
+        shown = {}
+        for name, (first, *others) in packages.items():
+            said = [f"{found[each]} ({each})" for each in others if found.get(each)]
+            if versions := [*filter(None, [found.get(first)]), *said]:
+                shown[name] = ", ".join(versions)
+        return shown
 
-    packages = " ".join(named.values()).split()
-    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages), parse)
+    packages = {name: each.split() for name, each in named.items()}
+    asked = chain.from_iterable(packages.values())
+    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *asked), parse)
 
 
 _NAMES = table("steps", "versions", dict[str, dict[str, str]])

@@ -18,7 +18,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.home import HOME
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.process import uninterrupted
-from docker_lxc_gate.machines.target import DEFAULT_PLAN, Target
+from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.verdict import comparison
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ def read_only(aim: Target) -> Run:
 
 def gate(aim: Target, folder: Path, *options: str) -> int:
     """Run the gate on a target, which writes ``reports/`` to the folder; return its exit code."""
-    plan = aim.plan or DEFAULT_PLAN
-    if "/" in plan or plan.endswith(".toml"):
-        plan = str(Path(plan).absolute())
-    own = msgspec.structs.replace(aim, plan=plan)
+    own = aim
+    if aim.plan and ("/" in aim.plan or aim.plan.endswith(".toml")):
+        own = msgspec.structs.replace(aim, plan=str(Path(aim.plan).absolute()))
     (folder / "targets.toml").write_text(target_file.written("own", own))
     aimed = ("--target-file", "targets.toml", "--target", "own")
     code = _run("docker_lxc_gate", "gate", *aimed, *options, at=folder)

@@ -105,8 +105,7 @@ def planned(
 ) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
     """Open the target; yield its runtime, and a function that makes a new plan.
 
-    A target that names no plan gets the one that counts there, and the user is told, or, unless
-    ``choose``, the default one.
+    Unless ``choose`` is off, a target without a plan gets the one that counts there, and says so.
     """
     with opened(aim) as runtime:
         if choose and aim.plan is None:

@@ -113,7 +113,11 @@ PAIRS = _TABLE.pair
 #: Each condition in words.
 ONLY = _TABLE.only
 #: What is newer is said to be unknown.
-KNOWN = _TABLE.known
+KNOWN = tuple(
+    structs.replace(row, package=each.package, before=each.before)
+    for row in _TABLE.known
+    for each in Versions(row.package, before=row.before).of_packages
+)
 #: The date of the table: of what was not read again for the longest time.
 AS_OF = min(each.read for each in KNOWN)
 #: Of each of these, Docker needs one; a plan that leaves none is a problem.

@@ -38,7 +38,7 @@ _PATIENCE = 300.0
 #: Of the lines that a machine answers, so many are read, and of each so many characters.
 _MOST, _LONGEST = 400, 400
 _NAMES = "|".join(map(patterns.escape, WATCHED)) + f"|({'|'.join(_KERNELS)})[0-9][^ ]*"
-MODULES = ("ip_set", "ip_set_hash_net", "iptable_raw", "xt_set")
+RAW = "iptable_raw"
 _VERSION = "[0-9A-Za-z.+:~-]{1,80}"
 _NAME = "[a-z0-9][a-z0-9.+~-]{1,100}"
 #: ``Inst NAME [OLD] (NEW SUITES [ARCH]) …`` and ``Remv NAME [OLD] …``; a foreign architecture is
@@ -133,10 +133,10 @@ INSTALLED = Read(
 )
 #: Why what apt plans may not be what it would do, as far as its lists tell.
 LISTS = Read(script("apt_lists", str(_MOST)), _doubt)
-#: Which of :data:`MODULES` the node's running kernel has.
+#: Whether the node's running kernel has that module.
 KERNEL_HAS = Read(
-    script("kernel_has", *MODULES),
-    lambda result: frozenset(told(result).text.split()) & set(MODULES),
+    script("kernel_has", RAW),
+    lambda result: frozenset(told(result).text.split()) & {RAW},
 )
 #: Which iptables the container has: ``legacy``, ``nf_tables``, or another word.
 IPTABLES = Read(
@@ -194,11 +194,6 @@ def _first_cgroup_keys(case: Case) -> bool:
     return any(key.split(".")[2] not in {"dir", "relative"} for key in keys)  # of both versions
 
 
-def _has(case: Case, *modules: str) -> bool:
-    """Whether the node's kernel has all of some modules."""
-    return case.node.of(KERNEL_HAS).issuperset(modules)
-
-
 def _legacy(case: Case) -> bool:
     return case.guest.of(IPTABLES) == "legacy"
 
@@ -209,13 +204,9 @@ CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
     "container-base": lambda case: (
         not _confined(case).is_generated and confinement.denies(_confined(case))
     ),
-    "no-parser": lambda case: (
-        case.guest.of(guest_reads.OWN_APPARMOR) & {"parser", "kernel"} == {"parser"}
-    ),
     "own-profiles": lambda case: confinement.has(case, "apparmor"),
     "own-profiles-refused": _own_profiles_refused,
-    "no-ipset": lambda case: not _has(case, "ip_set", "ip_set_hash_net", "xt_set"),
-    "no-raw-table": lambda case: _legacy(case) and not _has(case, "iptable_raw"),
+    "no-raw-table": lambda case: _legacy(case) and RAW not in case.node.of(KERNEL_HAS),
     "iptables-legacy": _legacy,
     "fresh-without-driver": _fresh_without_driver,
     "socket-given": _socket_given,

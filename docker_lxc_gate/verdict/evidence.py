@@ -152,6 +152,17 @@ def _parted(first: str, left_out: int, last: str) -> str:
     return f"{first}\n[... {left_out} bytes left out ...]\n{last}"
 
 
+@contextmanager
+def of_no_scenario(config: pytest.Config) -> Iterator[None]:
+    """Forget what is asked meanwhile, before or between scenarios."""
+    collector = of(config)
+    mark = collector.mark()
+    try:
+        yield
+    finally:
+        collector.drain(mark)
+
+
 def explanation(why: Callable[P, str]) -> Callable[P, str]:
     """Wrap a function that explains a red verdict: its own failure must not change the verdict."""
 

@@ -56,8 +56,9 @@ def _is_unconfined(options: dict[str, str]) -> bool:
 def _revealed(text: str, *, lxc: bool = False) -> str:
     """Return a configuration without the mount entries that hide AppArmor from Docker."""
     config = (container_config.parse_lxc if lxc else container_config.parse)("", text)
-    hides = container_config.hiding_apparmor(config)
-    return put_back(text, "", (), lxc=lxc) if hides else text
+    hiding = {each.line for each in container_config.hiding_apparmor(config)}
+    lines = enumerate(container_config.split_lines(text), 1)
+    return "".join(line for number, line in lines if number not in hiding)
 
 
 def takes_the_cure_away(text: str, plan: PlanFile, *, lxc: bool) -> bool:

@@ -21,7 +21,7 @@ GENERATED = confined("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfine
 ON_NODE: dict[Read[Any], Raw] = {
     node_reads.VERSIONS: "kernel 6.12.57+deb13-amd64\nlxc 6.0.4\nzfs \n",
     node_reads.confined(CTID): GENERATED,
-    upgrade_reads.KERNEL_HAS: "".join(f"{each}\n" for each in upgrade_reads.MODULES),
+    upgrade_reads.KERNEL_HAS: f"{upgrade_reads.RAW}\n",
     upgrade_reads.LISTS: LISTS,
     upgrade_reads.PLAN: NOTHING,
     upgrade_reads.INSTALLED: "apparmor ii  4.1.0-1\nlxc ii  1:6.0.4-4+deb13u3\n",

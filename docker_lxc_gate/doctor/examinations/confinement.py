@@ -1,7 +1,5 @@
 """What confines the container and Docker's own containers: profiles, seccomp, runc's reopening.
 
-What people did in November 2025 to live with that stays behind where nobody takes it away.
-
 runc's fix for CVE-2025-52881 reopens a sysctl through a detached mount, whose path AppArmor sees
 without /proc. A quiet ``deny`` then refuses it, and no log has a record. Sources: opencontainers,
 runc issue 4968, lxc 6.0.6, lxc-pve 6.0.5-2, moby daemon/apparmor_default.go and profiles/apparmor,
@@ -69,11 +67,10 @@ def held(case: Case) -> Iterator[Finding]:
     if not packages or denies(confined):
         return  # under such a profile every version of LXC refuses a newer runc
     names, versions = " ".join(packages), case.node.of(node_reads.VERSIONS)
-    unhold = f"in the container: apt-mark unhold {names}"
     first = first_upgrade(versions)
-    fix = f"{first} first. Then {unhold}" if first else ""
-    safe = f"Safe to unhold: your {' is '.join(lxc(versions))}. Type {unhold}"
-    yield here("runc-held", f"apt holds {names} in the container", fix=fix or safe)
+    when = f"{first} first" if first else f"Safe to unhold: your {' is '.join(lxc(versions))}"
+    fix = f"{when}. Then, in the container: apt-mark unhold {names}"
+    yield here("runc-held", f"apt holds {names} in the container", fix=fix)
 
 
 @Examination(
@@ -159,11 +156,6 @@ def first_upgrade(versions: Mapping[str, str], runc: str = "") -> str:
     """Return the upgrade of the node without which a generated profile refuses runc; or nothing.
 
     A ``runc`` of an unknown version may be of today.
-
-    >>> first_upgrade({"lxc-pve": "6.0.5-1"})
-    'Upgrade lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2 or later'
-    >>> first_upgrade({"lxc": "1:6.0.4-4+deb13u4"}), first_upgrade({"lxc": "7.0.0"})
-    ('', '')
     """
     if runc and not has_fix(runc):
         return ""

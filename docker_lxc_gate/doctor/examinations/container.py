@@ -155,10 +155,6 @@ def _is_own_fuse(mount: Mount) -> bool:
 _MANY, _LONGEST = 10, 400
 
 
-#: What a node with an older LXC needs, so that its upgrade comes first.
-_CURES = frozenset({"container-apparmor-hidden", "container-unconfined"})
-
-
 @Examination("what is wrong in the container's configuration", ("lint",))
 def configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
@@ -171,7 +167,8 @@ def configuration(case: Case) -> Iterator[Finding]:
     }
     for each in _found(Source(case.config.path, case.content, kind)):
         if not known.get(each.id):
-            yield on_new_lxc(case, each) if each.id in _CURES else each
+            cure = each.id in {"container-apparmor-hidden", "container-unconfined"}
+            yield on_new_lxc(case, each) if cure else each
 
 
 @Examination(

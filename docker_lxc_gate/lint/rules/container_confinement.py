@@ -128,14 +128,12 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
 
 def _passthrough(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     """Yield the bind mounts in which the container's root is the disk's."""
-    points = dict(container_config.mount_points(written).values())
-    for option in written.options:
-        given = {} if option.section else points.get(option.key, {})
+    for key, given in container_config.mount_points(written).values():
         volume = given.get("volume") or next((key for key, word in given.items() if not word), "")
-        maps = given.get("idmap", "").split(";")
-        if volume.startswith("/") and any(map(_OF_ROOT.fullmatch, maps)):
-            said = f"'{option.key}' maps the container's root to the root of {volume}"
-            yield source.at("container-mount-passthrough", option.line, said)
+        maps = given.get("idmap", "").split(";") if volume.startswith("/") else []
+        if any(map(_OF_ROOT.fullmatch, maps)):
+            said = f"'{key}' maps the container's root to the root of {volume}"
+            yield source.at("container-mount-passthrough", written.all(key)[-1].line, said)
 
 
 def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:

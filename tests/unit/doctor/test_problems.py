@@ -342,7 +342,7 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
 @pytest.mark.parametrize(
     ("lxc", "fix"),
     [
-        ("lxc-pve 7.0.0-2", "Safe to unhold: your lxc-pve is 7.0.0-2. Type"),
+        ("lxc-pve 7.0.0-2", "Safe to unhold: your lxc-pve is 7.0.0-2. Then"),
         ("lxc 1:6.0.4-4+deb13u4", "Safe to unhold: your lxc is 1:6.0.4-4+deb13u4."),
         ("lxc 7.0.0", "Safe to unhold"),
         (

@@ -64,10 +64,8 @@ BREAKS: list[tuple[Answers, Answers, str]] = [
         NEWER,
         "upgrade-runc-reopen-base",
     ),
-    ({}, {**docker("23.0.0"), OWN_APPARMOR: "parser\n"}, "upgrade-docker-23-parser"),
-    ({KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), "upgrade-docker-28-ipset"),
     (
-        {KERNEL_HAS: "ip_set\nip_set_hash_net\nxt_set\n"},
+        {KERNEL_HAS: ""},
         {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"},
         "upgrade-docker-28-raw",
     ),
@@ -108,7 +106,6 @@ FINE: list[tuple[Answers, Answers]] = [
     ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, NEWER),
     # a profile of its own, which states no rule about /proc/sys
     (mine("mount"), NEWER),
-    ({}, {**docker("23.0.0"), OWN_APPARMOR: "parser\nkernel\n"}),
     ({}, {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"}),
     (mine("umount"), docker("29.4.3")),
     # a Docker that was there before keeps its driver, and a new one takes the one that is named

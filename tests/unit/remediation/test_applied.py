@@ -93,7 +93,7 @@ def test_gate_judges_by_that_plan_and_says_why(
     named = Target("pve1", 951, plan="plain")
     for target in (AIM, named):
         machines.ask_about(config, target)
-    machines.choose_plans(config)
+    machines.choose_plans(config, asking=True)
     assert [each.plan for each in config.stash[machines.TARGETS]] == [plan, "plain"]
     about = record.about(config, str(AIM))
     assert (about.plan, why in about.because) == (plan_file.find(plan).identity, True)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.errors import Elsewhere
 from docker_lxc_gate.machines import connect
-from remediation import docker_in_lxc
+from remediation import applied, docker_in_lxc
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from tests.doubles.flag import ON, Flag, journal, plan
@@ -57,6 +57,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     opened = nullcontext(SimpleNamespace(node=ON))
     monkeypatch.setattr(connect, "opened", lambda *_, **__: opened)
     monkeypatch.setattr(docker_in_lxc, "plan", made.plan)
+    monkeypatch.setattr(applied, "plan_of", lambda *_: ("docker-in-lxc", "it was applied"))
     apply(made.plan())
     made.away = True
     return made
@@ -127,4 +128,4 @@ def test_container_in_which_a_run_was_cut_off_has_to_come_back_first(cluster: Cl
 def test_everything_else_names_the_other_node(cluster: Cluster, command: str) -> None:
     code, said, beside = ran(command)
     assert (code, said) == (3, "")
-    assert beside == "error: container 950 is not on pve1 but on pve2\n"
+    assert beside.endswith("\nerror: container 950 is not on pve1 but on pve2\n")

@@ -1,8 +1,10 @@
 """The two laws for a container's options: its file, whether it runs, and with what."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from docker_lxc_gate.errors import Busy, Dropped, FactError
 from docker_lxc_gate.facts.docker import REMOVED_WHEN_ENDED
 from docker_lxc_gate.machines.result import CommandFailed
+from remediation import plan_file
+from remediation.edits.container_file import container_options
 from remediation.engine.action import Step
 from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
@@ -126,6 +130,23 @@ def test_apply_with_pending_changes_is_refused_and_rollback_is_not(it: World) ->
     with naming(FactError, "the next stop takes away fuse"):
         apply(waits)
     roll_back(waits)
+    assert it.look() == before
+
+
+def test_cure_of_runc_is_taken_away_and_comes_back_exactly(tmp_path: Path) -> None:
+    text = (
+        b"arch: amd64\nfeatures: nesting=1\nlxc.apparmor.profile: unconfined\nlxc.mount.entry: "
+        b"/dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
+    )
+    it = world(str(tmp_path), Laid(content=text), running=True)
+    before = it.look()
+    given: Any = {"edit": partial(container_options, plan=plan_file.find("plain"))}
+    with naming(FactError, "upgrade lxc-pve first"):
+        apply(it.plan(**given, too_early=lambda _: "upgrade lxc-pve first"))
+    assert (it.look(), it.plan().journal.lines()) == (before, [])
+    apply(it.plan(**given))
+    assert it.config.read_bytes() == b"arch: amd64\nfeatures: nesting=1\n"
+    roll_back(it.plan(**given))
     assert it.look() == before
 
 
