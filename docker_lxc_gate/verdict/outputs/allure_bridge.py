@@ -7,7 +7,6 @@ or a fixture are attached to it. Compliant is *passed*, not compliant is *failed
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from collections.abc import Generator, Iterator, Sequence
@@ -53,8 +52,8 @@ _RED = "docs/troubleshooting.md#frequent-red-verdicts"
 CAUSES = (
     # name, words, clauses, the page about it
     ("Version of runc", "runc version", "", "https://github.com/opencontainers/runc/issues/4968"),
-    ("Confinement and denials", "AppArmor|confined|a record", "STEP-[12]|VAL-4", "docs/denials.md"),
-    ("Configuration", "features|mount entry", "VAL-1|STEP-3.1", "docs/lint.md"),
+    ("Confinement and denials", "AppArmor|confined|a record", "STEP-[12]|VAL-4", _RED),
+    ("Configuration", "features|mount entry", "VAL-1|STEP-3.1", _RED),
     ("Docker does not run", "Docker (is not|does not|runs, but)", "", "docs/doctor.md"),
     ("Storage", "storage driver|fuse|image store|is mounted at", "VAL-2", _RED),
     ("Other causes", "", "^", _RED),
@@ -159,11 +158,6 @@ def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
         item.stash[_OPEN] = key = str(uuid.uuid4())
         name = f"{step.keyword} {step.name}"
         reporter.start_step(None, key, TestStepResult(name=name, start=_now()))
-        if step.datatable:
-            rows = "\n".join(",".join(map(str, row)) for row in step.datatable.raw())
-            allure.attach(rows, "table", allure.attachment_type.CSV)
-        if step.docstring:
-            allure.attach(step.docstring, "text", allure.attachment_type.TEXT)
 
 
 def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
@@ -278,7 +272,7 @@ def cause(judgement: Judgement, requirements: Sequence[str]) -> tuple[str, str]:
     message, clauses = judgement.cause[:500], " ".join(requirements)
     said = (row for row in CAUSES if row[1] and patterns.search(row[1], message))
     asked = (row for row in CAUSES if row[2] and patterns.search(row[2], clauses))
-    name, *_, page = next(itertools.chain(said, asked))
+    name, *_, page = [*said, *asked][0]
     return name, page
 
 
