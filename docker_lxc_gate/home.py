@@ -9,7 +9,9 @@ import importlib.util
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _CARRIED = _PACKAGE / "checkout"
@@ -38,7 +40,18 @@ def version() -> str:
 
 def number() -> str:
     """Return the version alone."""
-    return str(tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["version"])
+    return str(_project()["version"])
+
+
+@cache
+def documentation() -> str:
+    """Return the address of docs/, with a slash at its end, if the project names one."""
+    return str(_project().get("urls", {}).get("Documentation", ""))
+
+
+def _project() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
+    return found
 
 
 def commit() -> str:

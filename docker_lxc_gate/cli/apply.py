@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import click
+from msgspec import structs
 
 from docker_lxc_gate.cli import judged, options, printing
 from docker_lxc_gate.cli.consent import consent
@@ -59,6 +60,8 @@ def apply(
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
+        # Both runs by the plan that is applied, whatever the node shows meanwhile.
+        aim = structs.replace(aim, plan=aim.plan or the_plan.journal.plan.partition(" ")[0])
         before = judged.read_only(aim) if or_back else None
         agreed = partial(_agreed, the_plan, yes=yes)
         shown = None

@@ -21,7 +21,7 @@ import pytest
 
 from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import one_line
-from docker_lxc_gate.verdict import record
+from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
 from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics, summary
@@ -29,6 +29,12 @@ from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics, summa
 #: What each file is made by: those of the run, and those for other programs.
 _FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any]]]()
 _SECONDS = 120.0
+#: Where a run of GitHub, GitLab or Jenkins is, by what they set.
+_BUILDS = (
+    "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID",
+    "$CI_JOB_URL",
+    "$BUILD_URL",
+)
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
 _TRACKER = patterns.compile(
@@ -196,6 +202,9 @@ def _describe(results: Path, run: record.Run) -> None:
         facts |= {f"{key}{on}": value for key, value in target.facts.items()}
     lines = (f"{_escaped(key, ' :=')}={_escaped(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
+    builds = map(os.path.expandvars, _BUILDS)
+    build = next((each for each in builds if each.startswith("http") and "$" not in each), "")
+    _write(results / "executor.json", json.dumps({"buildUrl": evidence.redact(build)}))
     for each in run.scenarios:
         if not each.asked:
             result = allure_bridge.not_asked(each, run.ended, several=several)

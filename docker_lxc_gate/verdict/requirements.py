@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from docker_lxc_gate.tables import table
 
 #: Id to clause, in the plan's own order, which is also the order of every table.
 CATALOGUE: Mapping[str, str] = table("docker_lxc_gate.verdict", "requirements", dict[str, str])
+
+
+def severity(ids: Sequence[str]) -> str:
+    """Return what Allure calls severity, of the heaviest of these clauses.
+
+    Without VAL and STEP-3 no Docker works. The profile, and an exact rollback, are what the plan
+    promises beyond that. PRE, and the tunable that no profile reads, break nothing by themselves.
+    """
+    if any(each.startswith(("VAL", "STEP-3")) for each in ids):
+        return "blocker"
+    confined = any(each.startswith(("STEP-1.4", "STEP-2", "BACK")) for each in ids)
+    return "critical" if confined else "normal"
 
 
 def in_order(ids: set[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from docker_lxc_gate.cli.group import main as remediation
 from docker_lxc_gate.commandline.json_output import schema
+from docker_lxc_gate.verdict.outputs.allure_bridge import CAUSES, CLAUSES
 from docs.__main__ import PAGES, SCHEMAS, regenerated
 
 ROOT = PAGES.parent
@@ -71,6 +72,12 @@ def test_links_anchors_and_files_of_a_page_exist(path: Path) -> None:
     for token in texts(path, "code_inline"):
         if name := FILE.match(token.content):
             assert list(ROOT.glob(name[0])), token.content
+
+
+@pytest.mark.parametrize("page", sorted({CLAUSES, *(row[-1] for row in CAUSES)}))
+def test_page_about_a_cause_exists(page: str) -> None:
+    file, _, anchor = page.partition("#")
+    assert page.startswith("https:") or not anchor or anchor in anchors(ROOT / file)
 
 
 def test_changelog_has_a_section_for_the_version() -> None:

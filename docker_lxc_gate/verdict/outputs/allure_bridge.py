@@ -14,34 +14,53 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import allure
 import allure_commons
 import attrs
 import pytest
 from allure_commons.logger import AllureFileLogger
-from allure_commons.model2 import Label, Parameter, Status, StatusDetails, TestStepResult
+from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestStepResult
 from msgspec import structs
 
+from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, target_of
 from docker_lxc_gate.verdict.outputs.summary import block
 from docker_lxc_gate.verdict.record import MOST, Verdict
-from docker_lxc_gate.verdict.requirements import CATALOGUE
+from docker_lxc_gate.verdict.requirements import CATALOGUE, severity
 from docker_lxc_gate.verdict.verdicts import JUDGEMENT, SAID, in_then, judge
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario, Step
 
     from docker_lxc_gate.verdict.record import Outcome
+    from docker_lxc_gate.verdict.verdicts import Judgement
 
 STATUS = {
     Verdict.COMPLIANT: Status.PASSED,
     Verdict.NOT_COMPLIANT: Status.FAILED,
     Verdict.UNDETERMINED: Status.BROKEN,
 }
+CLAUSES = "docs/plan.md#clauses-scenarios-actions"
+_RED = "docs/troubleshooting.md#frequent-red-verdicts"
+#: allurerc.mjs makes categories of these causes: of what is not compliant the first one whose words
+#: its message has, else the first one of its clauses. No link is made of a message.
+CAUSES = (
+    # name, words, clauses, the page about it
+    ("Version of runc", "runc version", "", "https://github.com/opencontainers/runc/issues/4968"),
+    ("Confinement and denials", "AppArmor|confined|a record", "STEP-[12]|VAL-4", _RED),
+    ("Configuration", "features|mount entry", "VAL-1|STEP-3.1", _RED),
+    ("Docker does not run", "Docker (is not|does not|runs, but)", "", "docs/doctor.md"),
+    ("Storage", "storage driver|fuse|image store|is mounted at", "VAL-2", _RED),
+    ("Other causes", "", "^", _RED),
+)
+_UNKNOWN = "Could not tell", "docs/troubleshooting.md#frequent-undetermined-verdicts"
+#: Of what stands so in a step's title, Allure's page makes a link.
+_ADDRESS = patterns.compile(r"(?:https?|ftp|mailto):|www\.")
 #: The open step's id in the report.
 _OPEN = pytest.StashKey[str]()
 
@@ -60,9 +79,9 @@ class MaskedFiles(AllureFileLogger):
     @allure_commons.hookimpl
     def report_container(self, container: Any) -> None:
         """Write a fixture, if there is something to show: most are pytest-bdd's own."""
-        parts = (*container.befores, *container.afters)
-        ended_well = (Status.PASSED, None)  # allure-pytest gives a clean-up that passed no status
-        if any(part.attachments or part.steps or part.status not in ended_well for part in parts):
+        for parts in (container.befores, container.afters):
+            parts[:] = filter(_shows, parts)
+        if container.befores or container.afters:
             super().report_container(container)  # type: ignore[no-untyped-call]
 
     @allure_commons.hookimpl
@@ -78,6 +97,11 @@ class MaskedFiles(AllureFileLogger):
         self.report_attached_data(Path(source).read_bytes(), file_name)
 
 
+def _shows(part: Any) -> bool:
+    """Whether a fixture has something to show; a clean-up that passed has no status."""
+    return part.attachments or part.steps or part.status not in {Status.PASSED, None}
+
+
 def _masked(value: Any) -> Any:
     """Return a value of Allure's model with every text in it masked."""
     if isinstance(value, str):
@@ -86,8 +110,18 @@ def _masked(value: Any) -> Any:
         return [_masked(each) for each in value]
     if attrs.has(type(value)):
         fields = [each.name for each in attrs.fields(type(value))]
-        return attrs.evolve(value, **{name: _masked(getattr(value, name)) for name in fields})
+        masked = attrs.evolve(value, **{name: _masked(getattr(value, name)) for name in fields})
+        if isinstance(masked, TestStepResult):
+            masked.name = _unlinked(masked.name)
+        if isinstance(masked, StatusDetails):  # the title of a step that Allure adds
+            masked.message = _unlinked(masked.message)
+        return masked
     return value
+
+
+def _unlinked(title: str | None) -> str:
+    """Return a step's title without addresses, of which Allure makes links: some are a guest's."""
+    return _ADDRESS.sub(lambda match: f"{match[0][:-1]}[{match[0][-1]}]", title or "")
 
 
 @pytest.hookimpl(trylast=True)
@@ -124,11 +158,6 @@ def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
         item.stash[_OPEN] = key = str(uuid.uuid4())
         name = f"{step.keyword} {step.name}"
         reporter.start_step(None, key, TestStepResult(name=name, start=_now()))
-        if step.datatable:
-            rows = "\n".join(",".join(map(str, row)) for row in step.datatable.raw())
-            allure.attach(rows, "table", allure.attachment_type.CSV)
-        if step.docstring:
-            allure.attach(step.docstring, "text", allure.attachment_type.TEXT)
 
 
 def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
@@ -219,12 +248,38 @@ def pytest_runtest_makereport(
             test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
         files = tuple(_attached(test))[:MOST]
         report.gate = structs.replace(report.gate, files=files)  # type: ignore[attr-defined]
+        if report.when != "teardown":
+            return report
+        if judgement.code:
+            name, page = cause(judgement, requirements_of(item))
+            test.labels.append(Label("cause", name))
+            test.links += _links(page)
+            test.description = f"{test.description}\n\n{name}: see `{page}`".strip()
         waiver, today = report.gate.waiver, datetime.now(UTC).date()
-        if waiver and waiver.holds_on(today) and report.when == "teardown":
+        if waiver and waiver.holds_on(today):
             test.name += " (waived)"
-            test.labels.append(Label("tag", "waived"))
+            test.labels += [Label("tag", "waived"), Label("owner", waiver.owner)]
+            if test.statusDetails:
+                test.statusDetails.known = True
             test.description = f"Waived:\n\n{block(waiver.terms)}\n\n{test.description}"
     return report
+
+
+def cause(judgement: Judgement, requirements: Sequence[str]) -> tuple[str, str]:
+    """Return where a verdict comes from, as a category, and the page about it."""
+    if judgement.verdict is Verdict.UNDETERMINED:
+        return _UNKNOWN
+    message, clauses = judgement.cause[:500], " ".join(requirements)
+    said = (row for row in CAUSES if row[1] and patterns.search(row[1], message))
+    asked = (row for row in CAUSES if row[2] and patterns.search(row[2], clauses))
+    name, *_, page = [*said, *asked][0]
+    return name, page
+
+
+def _links(page: str) -> list[Link]:
+    """Return a link to a page, if it has an address: Allure 3 makes a link of no other one."""
+    url = urljoin(home.documentation(), page.removeprefix("docs/"))
+    return [Link("link", url, page)] if url.startswith("http") else []
 
 
 def _attached(part: Any) -> Iterator[str]:
@@ -234,17 +289,17 @@ def _attached(part: Any) -> Iterator[str]:
         yield from _attached(step)
 
 
-def _clauses(requirements: Sequence[str]) -> list[str]:
-    """Return the clauses by which the report groups."""
-    return [f"{each} {CATALOGUE[each]}" for each in requirements]
+def _labels(feature: str, requirements: Sequence[str]) -> list[Label]:
+    """Return by what the report groups (epic), sorts and filters."""
+    labels = [Label("epic", f"{each} {CATALOGUE[each]}") for each in requirements]
+    labels += [Label("feature", feature), Label("suite", feature)]
+    labels += [Label("tag", each) for each in requirements]
+    return [*labels, Label("severity", severity(requirements))]
 
 
 def not_asked(outcome: Outcome, ended: datetime, *, several: bool) -> dict[str, Any]:
     """Return Allure's result of a scenario that was not asked: *skipped*, with the reason."""
     at, key = ended.timestamp() * 1000, f"{outcome.target} {outcome.nodeid}"
-    labels = [("epic", each) for each in _clauses(outcome.requirements)]
-    labels += [("feature", outcome.feature), ("suite", outcome.feature)]
-    labels += [("tag", each) for each in outcome.requirements]
     return {
         "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
         "name": f"{outcome.title} [{outcome.target}]" if several else outcome.title,
@@ -252,19 +307,17 @@ def not_asked(outcome: Outcome, ended: datetime, *, several: bool) -> dict[str, 
         "statusDetails": {"message": f"{outcome.verdict}: {outcome.cause}"},
         "start": at,
         "stop": at,
-        "labels": [{"name": name, "value": value} for name, value in labels],
+        "labels": [*map(attrs.asdict, _labels(outcome.feature, outcome.requirements))],
     }
 
 
 def _describe(item: pytest.Item, scenario: Scenario) -> None:
     requirements = requirements_of(item)
     clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
-    dynamic: Any = allure.dynamic  # untyped
+    test = _allure(item.config).get_test(None)
     gate = item.config.pluginmanager.get_plugin("gate-session")
     target = target_of(item) if gate and gate.screen.several else ""
-    dynamic.title(f"{scenario.name} [{target}]" if target else scenario.name)
-    dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
-    dynamic.feature(scenario.feature.name)
-    dynamic.suite(scenario.feature.name)
-    dynamic.epic(*_clauses(requirements))
-    dynamic.tag(*requirements)
+    test.name = f"{scenario.name} [{target}]" if target else scenario.name
+    test.description = "\n\n".join([*clauses, scenario.description]).strip()
+    test.labels += _labels(scenario.feature.name, requirements)
+    test.links += _links(CLAUSES)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order
+from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order, severity
 from tests.unit.verdict.conftest import Toy
 
 _TWO = """
@@ -57,6 +57,20 @@ def test_results_carry_requirements_in_the_order_of_the_plan(toy: Toy) -> None:
 
 def test_catalogue_is_that_of_the_plan() -> None:
     assert len(CATALOGUE) == 5 + 4 + 3 + 3 + 3 + 5
+
+
+@pytest.mark.parametrize(
+    ("clauses", "heaviest"),
+    [
+        (("PRE-1", "STEP-1.2"), "normal"),
+        (("STEP-1.4",), "critical"),
+        (("BACK-1",), "critical"),
+        (("STEP-2.2", "VAL-2"), "blocker"),
+        ((), "normal"),
+    ],
+)
+def test_severity_is_that_of_the_heaviest_clause(clauses: tuple[str, ...], heaviest: str) -> None:
+    assert severity(clauses) == heaviest
     assert in_order({"VAL-1", "PRE-5", "NO-1"}) == ("PRE-5", "VAL-1")
 
 

@@ -13,10 +13,14 @@ import pytest
 from docker_lxc_gate import home
 from docker_lxc_gate.verdict import report
 from docker_lxc_gate.verdict.evidence import redact, shortened
+from docker_lxc_gate.verdict.outputs import allure_bridge
+from docker_lxc_gate.verdict.record import Verdict
+from docker_lxc_gate.verdict.verdicts import Judgement
 from tests.unit.verdict.conftest import Toy
 
 Step = Callable[[dict[str, Any], str], dict[str, Any]]
-_OURS = Path(__file__).parents[3] / "node_modules/.bin"
+_ROOT = Path(__file__).parents[3]
+_OURS = _ROOT / "node_modules/.bin"
 ALLURE = shutil.which("allure", path=f"{_OURS}{os.pathsep}{os.environ['PATH']}")
 
 
@@ -35,6 +39,7 @@ def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, st
     assert said["name"] == "the driver is fuse-overlayfs"
     befores = [each for one in toy.results("container") for each in one.get("befores", [])]
     [before] = [each for each in befores if each["name"] == "machine"]
+    assert not [one for each in toy.results("container") for one in each.get("afters", [])]
     assert "$ echo set-up" in toy.attached(before)[0]
     assert "$ echo clean-up" in toy.attached(result)[0]
 
@@ -83,6 +88,7 @@ def test_results_have_what_was_not_asked_and_why(toy: Toy) -> None:
     assert left["name"] == "a"
     assert left["statusDetails"]["message"].startswith("not asked: left out by the command line")
     assert left["labels"][0]["value"].startswith("VAL-2 ")
+    assert {"name": "severity", "value": "blocker"} in left["labels"]
 
 
 def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> None:
@@ -97,6 +103,8 @@ def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> No
     assert {"name": "feature", "value": "Storage"} in result["labels"]
     clause = "VAL-2 Docker's storage driver is fuse-overlayfs"
     assert {"name": "epic", "value": clause} in result["labels"]
+    assert {"name": "severity", "value": "blocker"} in result["labels"]
+    assert not [each for each in result["labels"] if each["name"] == "cause"]
     environment = (toy.path / "reports/allure-results/environment.properties").read_text()
     assert "Coverage=1 of 23 clauses asked" in environment
     assert re.search(r"(?m)^Judged=20\S+ [0-9:]{8} to 20\S+ [0-9:]{8} UTC$", environment)
@@ -104,6 +112,113 @@ def test_results_are_those_of_this_run_and_describe_the_scenario(toy: Toy) -> No
     junit = (toy.path / "reports" / "junit.xml").read_text()
     assert junit.count('<property name="verdict" value="compliant" />') == 1
     assert junit.count('<property name="requirement" value="VAL-2" />') == 1
+
+
+def test_result_that_is_not_compliant_has_its_cause_and_the_page_about_it(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.feature("Then an assertion in a Then", tags="@req:VAL-2")
+    page = "docs/troubleshooting.md#frequent-red-verdicts"
+    for address, links in (
+        ("", []),
+        ("https://d.example/docs/", ["plan.md", "troubleshooting.md"]),
+    ):
+        monkeypatch.setattr(home, "documentation", lambda address=address: address)
+        toy.run()
+        [result] = toy.results()
+        assert {"name": "cause", "value": "Storage"} in result["labels"]
+        assert result["description"].endswith(f"Storage: see `{page}`")
+        found = [each["url"].partition("#")[0] for each in result.get("links", [])]
+        assert found == [f"{address}{each}" for each in links]
+
+
+@pytest.mark.parametrize(
+    ("name", "requirement", "message"),
+    [
+        (
+            "Version of runc",
+            "VAL-3",
+            "the profile refuses that without a record; it has runc version 1.3.3",
+        ),
+        (
+            "Confinement and denials",
+            "VAL-3",
+            "hello-world was refused without a record: ended with 1",
+        ),
+        ("Confinement and denials", "STEP-2.2", "user 1000 of container 950 is the node's root"),
+        ("Configuration", "VAL-3", "nested mounts are refused (features: nesting=1, or …)"),
+        ("Configuration", "VAL-1", "'nesting 1' is no option"),
+        ("Docker does not run", "VAL-2", "Docker is not running in the container: it is masked"),
+        ("Storage", "VAL-3", "hello-world ended with 1: fuse-overlayfs cannot mount"),
+        ("Storage", "STEP-3.1", "daemon.json names the storage driver 'vfs'"),
+        ("Other causes", "PRE-1", "there is no backup of container 950 that counts"),
+    ],
+)
+def test_cause_is_that_of_the_message_else_that_of_the_clause(
+    name: str, requirement: str, message: str
+) -> None:
+    red = Judgement(Verdict.NOT_COMPLIANT, 1, message)
+    assert allure_bridge.cause(red, [requirement])[0] == name
+    unknown = Judgement(Verdict.UNDETERMINED, 3, message)
+    assert allure_bridge.cause(unknown, [requirement])[0] == "Could not tell"
+
+
+def test_causes_are_the_categories_of_the_page() -> None:
+    [listed] = re.findall(r"(?s)causes = \[(.*?)\];", (_ROOT / "allurerc.mjs").read_text())
+    assert re.findall(r'"(.+?)"', listed) == [
+        *(name for name, *_ in allure_bridge.CAUSES),
+        "Could not tell",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("build", "variables"),
+    [
+        ("", {"GITHUB_SERVER_URL": "https://g.example"}),
+        ("", {"BUILD_URL": "javascript:alert(1)"}),
+        (
+            "https://j.example/job/1/?token=***",
+            {"BUILD_URL": "https://j.example/job/1/?token=hunter2"},
+        ),
+        ("https://l.example/-/jobs/1", {"CI_JOB_URL": "https://l.example/-/jobs/1"}),
+        (
+            "https://g.example/o/r/actions/runs/7",
+            {
+                "GITHUB_SERVER_URL": "https://g.example",
+                "GITHUB_REPOSITORY": "o/r",
+                "GITHUB_RUN_ID": "7",
+            },
+        ),
+    ],
+)
+def test_results_name_the_build_that_made_them(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, build: str, variables: dict[str, str]
+) -> None:
+    for name in ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "CI_JOB_URL", "BUILD_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    toy.feature("Then all is well")
+    toy.run()
+    executor = (toy.path / "reports/allure-results/executor.json").read_text()
+    assert json.loads(executor) == {"buildUrl": build}
+
+
+def test_results_give_allure_no_address_to_make_a_link_of(toy: Toy) -> None:
+    toy.conftest("""
+@then("a guest says an address")
+def _():
+    evidence.say("version https://evil.example/a")
+    assert False, "not www.evil.example, but https://evil.example/b"
+""")
+    toy.feature("Then a guest says an address")
+    toy.run()
+    [result] = toy.results()
+    [step] = result["steps"]
+    assert step["steps"][0]["name"] == "version https[:]//evil.example/a"
+    for each in (result, step):  # the same, or Allure shows both
+        message = each["statusDetails"]["message"]
+        assert "not www[.]evil.example, but https[:]//evil.example/b" in message
 
 
 @pytest.mark.laws

@@ -67,6 +67,8 @@ def test_waived_red_scenario_ends_with_0_and_stays_red(red: Toy, by: dict[str, s
     assert f"not compliant, waived until {TODAY} by ops" in junit
     (result,) = [each for each in red.results() if each["name"] == "a (waived)"]
     assert {"name": "tag", "value": "waived"} in result["labels"]
+    assert {"name": "owner", "value": "ops"} in result["labels"]
+    assert result["statusDetails"]["known"] is True
     assert result["description"].startswith(f"Waived:\n\n    until {TODAY} by ops")
 
 
@@ -86,6 +88,7 @@ def test_waiver_that_does_not_hold_waives_nothing_and_is_told(
     done = red.run(*waive(red, waiver))
     assert (done.ret, uses(red)) == (code, [use])
     assert "waived" not in red.verdict()["verdict"]
+    assert not any(each.get("statusDetails", {}).get("known") for each in red.results())
     assert f": {use}, until" in done.stdout.str()
 
 
