@@ -60,9 +60,10 @@ def apply(
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
-        # Both runs by the plan that is applied, whatever the node shows meanwhile.
-        aim = structs.replace(aim, plan=aim.plan or the_plan.journal.plan.partition(" ")[0])
-        before = judged.read_only(aim) if or_back else None
+        before = None
+        if or_back:  # both runs by the plan that is applied, whatever the node shows meanwhile
+            aim = structs.replace(aim, plan=aim.plan or the_plan.journal.plan.partition(" ")[0])
+            before = judged.read_only(aim)
         agreed = partial(_agreed, the_plan, yes=yes)
         shown = None
         if with_backup:
