@@ -1,8 +1,8 @@
 """``python -m docs``: rewrite the parts of the pages that follow from the code.
 
 Such a part stands between two comments, ``<!-- generated: NAME -->`` and ``<!-- end -->``; NAME is
-a key of :data:`PARTS`. Everything else on a page is written by hand. The schema of ``verdict.json``
-is generated as a whole.
+a key of :data:`PARTS`. Everything else on a page is written by hand. The JSON
+schemas are generated as a whole.
 """
 
 from __future__ import annotations
@@ -11,23 +11,32 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docker_lxc_gate import errors
+from docker_lxc_gate.cli.messages import Known
+from docker_lxc_gate.commandline.json_output import schema
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
-from docker_lxc_gate.doctor.upgrade_pairs import KNOWN, ONLY, PAIRS, Pair, Side, Versions
+from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KNOWN, ONLY, PAIRS, Pair, Side, Versions
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
-from docker_lxc_gate.verdict import record
+from docker_lxc_gate.verdict.record import Run
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation.docker_in_lxc import ACTIONS
 from remediation.engine import errors as engine_errors
 
+if TYPE_CHECKING:
+    from msgspec import Struct
+
 PAGES = Path(__file__).parent
-SCHEMA = PAGES / "verdict.schema.json"
+#: A schema's file, by the type that it describes.
+SCHEMAS: dict[type[Struct], Path] = {
+    Run: PAGES / "verdict.schema.json",
+    Known: PAGES / "messages.schema.json",
+}
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -92,9 +101,17 @@ def _problems(kinds: Iterable[str]) -> str:
 
 
 def _versions(sides: Iterable[Any], word: str) -> str:
-    """Return what one of must be installed on each machine; a range's last ``~`` is not shown."""
+    """Return what one of must be installed on each machine; a range's last ``~`` is not shown.
+
+    The packages of Docker are one, without their epochs.
+    """
     texts = (
-        f"{side.where}: {'; '.join(f'{v.package} ≥{v.since} <{v.before}' for v in side.versions)}"
+        f"{side.where}: "
+        + "; ".join(
+            f"{'Docker' if v.package in DOCKERS else v.package} ≥{v.since} <{v.before}"
+            for v in side.versions
+            if v.package not in DOCKERS or v.package == "docker.io"
+        )
         for side in sides
     )
     return re.sub(r"( [≥<]|~)(?=[ ;\n]|$)", "", f"\n{word}\n".join(texts))
@@ -148,9 +165,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "upgrade-known": lambda: _table(
         "package|unknown from|source of the newest one that is known",
         "{0.package}|{1}|{2}",
-        KNOWN,
-        [known.before.removesuffix("~") for known in KNOWN],
-        [_linked(known.source) for known in KNOWN],
+        rows := [known for known in KNOWN if known.package not in DOCKERS[1:]],
+        [known.before.removesuffix("~") for known in rows],
+        [_linked(known.source) for known in rows],
     ),
     "upgrade-pairs": upgrade_pairs,
 }
@@ -164,4 +181,5 @@ def regenerated(page: str) -> str:
 if __name__ == "__main__":
     for page in PAGES.glob("*.md"):
         page.write_text(regenerated(page.read_text("utf-8")), "utf-8")
-    SCHEMA.write_text(record.schema(), "utf-8")
+    for kind, file in SCHEMAS.items():
+        file.write_text(schema(kind), "utf-8")

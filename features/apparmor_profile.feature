@@ -39,6 +39,7 @@ Feature: The container is confined by the profile it is given
     Given the container is running
     Then its seccomp list refuses what LXC's own list refuses
     And what LXC mounts read-only by default is read-only in the container
+    And nothing hides AppArmor from Docker
 
   @id:refused @default_plan @node @container @req:STEP-2.2
   Scenario: The profile refuses what a container must not do

@@ -8,5 +8,5 @@ Feature: Provisioning twice is provisioning once
     Given the container is running
     And the state of node and container is recorded
     When it is provisioned again
-    Then provisioning succeeded
+    Then provisioning succeeded again, also by what it printed
     And node and container are as they were recorded

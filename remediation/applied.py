@@ -1,12 +1,20 @@
-"""Traces of an earlier ``apply`` on a node."""
+"""Traces of an earlier ``apply`` on a node, and which plan they mean."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from docker_lxc_gate import foreign
+from docker_lxc_gate.errors import FactError, UsageError
+from docker_lxc_gate.machines.read import is_directory
+from docker_lxc_gate.machines.target import DEFAULT_PLAN
 from docker_lxc_gate.machines.transport import Transport
-from remediation import desired
+from remediation import desired, plan_file
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.machines.target import Target
 
 
 @foreign.parser()
@@ -15,6 +23,28 @@ def is_on(node: Transport) -> bool:
     if node.read(desired.TUNABLE_PATH) == desired.TUNABLE:
         return True
     return node.read(desired.PROFILE_PATH) == desired.profile(None)
+
+
+def plan_of(node: Transport, target: Target) -> tuple[str, str]:
+    """Return the plan that counts for a target that names none, and why.
+
+    Raises FactError if the journal cannot be read, or names a plan whose file is not known.
+    """
+    if entries := Journal(node, target.ctid).entries():
+        name = entries[-1].plan.partition(" ")[0] or DEFAULT_PLAN
+        try:
+            plan_file.find(name)
+        except UsageError as error:
+            raise FactError(
+                f"the journal of {node.machine} says that the plan {name!r} was applied to "
+                f"container {target.ctid}: name its file (--plan FILE), or another plan"
+            ) from error
+        return name, "the journal says that it was applied"
+    if node.ask(is_directory(target.repository)):
+        return DEFAULT_PLAN, f"its checkout is on the node, {target.repository}"
+    if node.read(desired.PROFILE_PATH) is not None:
+        return DEFAULT_PLAN, f"its profile is on the node, {desired.PROFILE_PATH}"
+    return "plain", "nothing of another plan is on the node"
 
 
 @foreign.parser(..., 950)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import backups
-from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, left_out
+from docker_lxc_gate.facts.backup_archives import HOUR, LONGEST, PATIENCE, expected, left_out
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.proxmox import is_rewritten, normal_form
 from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import Notice
 from remediation.docker_data import judged, shown
 from remediation.engine.errors import VerifyFailed
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _PACK = program("remediation", "pack.sh")
 _MAKE_ETC = _PACK + program("remediation", "backup_etc.sh")
 _MAKE_CONTAINER = _PACK + program("remediation", "backup_container.sh")
+#: Prints the log of the container's backup that began after the newest one of /etc.
+_NEW_LOG = """
+etc=$(ls -t -- "$1"/etc-*.tar.* | head -n 1) &&
+    find "$1" -maxdepth 1 -name "vzdump-lxc-$2-*.log" -newer "$etc" | tail -n 1
+"""
 
 
 def make_backup(
@@ -64,16 +69,14 @@ def make_backup(
     if lost:
         raise FactError(f"nothing was changed, because a backup of container {ctid} {lost}")
     argv = _container_argv(runtime, ctid, directory)
+    copy = ""
     if keep and argv[0] == "vzdump" and normal_form(written) != written:
         copy = keep(before.content)
-        tell(Notice(f"a copy of {path}, which vzdump makes Proxmox rewrite, is in {copy}"))
+        said = f"vzdump makes Proxmox rewrite {path}; until that is restored, a copy is in {copy}"
+        tell(Notice(said))
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
-        with at_most(LONGEST):
-            archived = node.run(argv, timeout=PATIENCE)
-        archived.require(
-            f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log"
-        )
+        _archive(node, argv, ctid, directory)
     except BaseException:
         try:
             _put_back(node, path, before)
@@ -81,9 +84,11 @@ def make_backup(
             said = f"{path} was not restored, and may be in Proxmox's form now: {error}"
             tell(Notice(said))
         raise
-    _put_back(node, path, before)
+    if _put_back(node, path, before) and copy:
+        node.run(["rm", "-f", "--", copy]).require()
     made = backups.find(node, ctid, directory)
-    for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
+    container = expected(made.container[:1], runtime, ctid)
+    for what, found in ((f"container {ctid}", container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
         if backup is None:
             raise VerifyFailed(
@@ -100,10 +105,21 @@ def make_backup(
     return made
 
 
-def _put_back(node: Transport, path: str, before: FileState) -> None:
-    """Restore the container's file if Proxmox rewrote it, and nobody else changed it."""
-    if is_rewritten(files.capture(node, path), before):
+def _archive(node: Transport, argv: list[str], ctid: int, directory: str) -> None:
+    """Archive the container, after /etc; raises CommandFailed with the log, if there is one."""
+    archived = node.run(argv, timeout=PATIENCE, limit=LONGEST)
+    if not archived.ok:
+        log = node.look(["sh", "-c", _NEW_LOG, "log", directory, str(ctid)]).text.strip()
+        archived.require(f"the log beside the archive says why: {log}" if log else "")
+
+
+def _put_back(node: Transport, path: str, before: FileState) -> bool:
+    """Restore the container's file if Proxmox rewrote it; return whether it is as before."""
+    now = files.capture(node, path)
+    rewritten = is_rewritten(now, before)
+    if rewritten:
         files.restore(node, path, before)
+    return rewritten or now == before
 
 
 def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> None:

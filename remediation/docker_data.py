@@ -17,7 +17,7 @@ from docker_lxc_gate.facts import docker
 from docker_lxc_gate.facts.backup_archives import LONGEST
 from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from remediation import desired
 from remediation.edits.daemon_json import data_root
 
@@ -104,9 +104,8 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
 @foreign.parser(..., "/a.tar", ("/srv",))
 def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[list[str], str]:
     """Return which of these places have data by the settings in a container's archive."""
-    with at_most(LONGEST):
-        argv = ["sh", "-c", _IN_ARCHIVE, "in", archive, str(_MOST)]
-        told = node.look(argv, timeout=_PATIENCE)
+    argv = ["sh", "-c", _IN_ARCHIVE, "in", archive, str(_MOST)]
+    told = node.look(argv, timeout=_PATIENCE, limit=LONGEST)
     if told.exit_code == _TOO_MANY:
         raise _too_many(f"on {node.machine}: {archive}", places)
     words = told.require().stdout.decode(errors="replace").split("\0")

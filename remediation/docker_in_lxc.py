@@ -7,11 +7,16 @@ profile. Here they have an action, under the clause that they serve.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from docker_lxc_gate.doctor.examinations.confinement import first_upgrade
+from docker_lxc_gate.doctor.guest_reads import RUNC
+from docker_lxc_gate.doctor.node_reads import VERSIONS
+from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import is_directory
@@ -26,7 +31,12 @@ from remediation.actions.package import Package
 from remediation.actions.storage_driver import StorageDriver, start_again
 from remediation.data_root import profile_elsewhere
 from remediation.edits.container_config import put_back
-from remediation.edits.container_file import container_options, lxc_options, taken_away
+from remediation.edits.container_file import (
+    container_options,
+    lxc_options,
+    taken_away,
+    takes_the_cure_away,
+)
 from remediation.edits.daemon_json import daemon_json, data_root
 from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
@@ -181,8 +191,14 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: P
         runtime,
         ctid,
         partial(container_options if pct else partial(lxc_options, runtime.node), plan=wanted),
-        partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
+        partial(
+            put_back,
+            keys=desired.OPTIONS if pct else desired.LXC_OPTIONS,
+            lxc=not pct,
+            fuse=not pct,
+        ),
         partial(taken_away, ctid, wanted) if pct else lambda _: "",
+        partial(_too_early, runtime, ctid, wanted),
         wanted.seccomp,
         "keyctl" in wanted.features,
     )
@@ -202,6 +218,21 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None], wanted: P
         (back,),
         machine_of=attrgetter("machine_id"),
         machine=lambda _: container.ask(MACHINE_ID),
+    )
+
+
+def _too_early(runtime: Runtime, ctid: int, wanted: PlanFile, text: str) -> str:
+    """Return which LXC must come before a container is given the profile that LXC generates."""
+    if not takes_the_cure_away(text, wanted, lxc=runtime.kind == "lxc"):
+        return ""
+    runc = ""
+    with suppress(RemediationError):  # it may be stopped
+        runc = runtime.inside(ctid).ask(RUNC)
+    if not (first := first_upgrade(runtime.node.ask(VERSIONS), runc)):
+        return ""
+    return (
+        f"{first} first. Until then, the profile that LXC generates for container {ctid} refuses "
+        f"what runc {runc or '1.3.3 and later'} opens, and no Docker container would start"
     )
 
 

@@ -99,12 +99,13 @@ def _is_below(clause: str, asked: str) -> bool:
 
 
 @cache
-def find(text: str = DEFAULT_PLAN) -> PlanFile:
-    """Return a shipped plan by its name, or the one of a file.
+def find(text: str | None = None) -> PlanFile:
+    """Return a shipped plan by its name, or the one of a file; None is the default one.
 
     Raises UsageError if there is none, or the file is wrong; names the file, line, key, and what to
     write instead.
     """
+    text = text or DEFAULT_PLAN
     if "/" not in text and not text.endswith(".toml"):
         names = sorted(each.name.removesuffix(".toml") for each in _SHIPPED.iterdir())
         if text not in names:

@@ -17,7 +17,7 @@ from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted, wait_until_online
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from remediation import docker_in_lxc, phoenix, plan_file
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
@@ -58,8 +58,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     """
     if argv := target.provisioning() or _by_phoenix(runtime.node, target):
         tell(shlex.join(argv))
-        with at_most(_LONGEST):
-            result = runtime.node.run(argv, timeout=PATIENCE)
+        result = runtime.node.run(argv, timeout=PATIENCE, limit=_LONGEST)
         said = result.text + result.stderr.decode(errors="replace")
         return Provisioned(shlex.join(argv), result.ok, said, result.seconds)
     started, how = time.monotonic(), "the plan"
@@ -128,8 +127,7 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
             raise UsageError(f"container {ctid} exists already, and is {state}: it was not changed")
         _require_no_former(runtime, ctid)
         tell(shlex.join(argv))
-        with at_most(_LONGEST):
-            runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
+        runtime.node.run(argv, timeout=_CREATE_PATIENCE, limit=_LONGEST).require()
 
 
 def _require_no_former(runtime: Runtime, ctid: int) -> None:
@@ -198,15 +196,24 @@ def thrown_away(
         if not exists:
             try:
                 create(runtime, ctid, argv, begun.append)
-            except CommandFailed as failed:
-                if b"already exists" in failed.result.stderr:  # somebody was quicker
-                    begun.clear()
-                raise
+            except CommandFailed as failed:  # pct removes what it began: what is there is another's
+                begun.clear()
+                raise CommandFailed(failed.result, _not_ours(runtime, ctid)) from failed
             boot(runtime, ctid)
         yield ctid
     finally:
         if begun or exists:
             _throw_away(runtime, target, ctid, tell)
+
+
+def _not_ours(runtime: Runtime, ctid: int) -> str:
+    """Return the message about a container that is there after its creation failed."""
+    if runtime.state(ctid) is None:
+        return ""
+    return (
+        f"container {ctid} is on {runtime.node.machine} now, and stays, because somebody else may "
+        "have made it. If nobody did, destroy it"
+    )
 
 
 def reserved(target: Target, features: Iterable[str] = ()) -> tuple[int, list[str]]:

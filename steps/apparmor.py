@@ -23,7 +23,7 @@ from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation import desired
 from remediation.plan_file import GENERATED, PlanFile
-from steps.configuration import said_by
+from steps.configuration import after_upgrade, said_by
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -304,6 +304,7 @@ def every_process_is_confined(
         name = (assigned[-1] if assigned else "") or _UNASSIGNED  # LXC takes a blank one for none
         assert name not in {"unconfined", "unchanged"}, (
             f"container {ctid} is unconfined: its configuration assigns the profile '{name}'"
+            f"{after_upgrade(runtime)}"
         )
     _require_confined(runtime, ctid, f"lxc-{ctid}_</var/lib/lxc>" if name == GENERATED else name)
 

@@ -18,6 +18,7 @@ from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.facts.denial.denial_log import attribute, named_container, number
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
+from docker_lxc_gate.facts.startable import STARTER
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence
 from steps.docker import DockerRun, cause, said
@@ -102,7 +103,8 @@ def nothing_was_denied(
     )
     if doubt:
         raise doubt
-    unknown = [denial for denial, owner in owners if owner is None and _might_be_of(ctid, denial)]
+    nobodys = [denial for denial, owner in owners if owner is None]
+    unknown = [denial for denial in nobodys if _might_be_of(ctid, denial, notes)]
     if unknown:
         raise audit_window.Unwatched(
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; "
@@ -129,10 +131,13 @@ def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
     )
 
 
-def _might_be_of(ctid: int, denial: audit_records.Denial) -> bool:
+def _might_be_of(ctid: int, denial: audit_records.Denial, notes: ProcessNotes) -> bool:
     """Whether a denial of nobody may be the container's: LXC enters lxc-*, or its own namespace.
 
-    A record without a profile may be anybody's.
+    A record without a profile may be anybody's, and one of lxc-start's may be of a hook, unless the
+    notes are whole.
     """
     named = named_container(denial)
+    if denial.profile == STARTER and notes.lost:
+        return True
     return named == str(ctid) if named else (denial.profile or "lxc-").startswith("lxc-")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import parsers, then
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.doctor import guest_reads, node_reads
+from docker_lxc_gate.doctor.examinations.confinement import first_upgrade
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox
@@ -230,6 +232,39 @@ def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
         f"default{said_by(runtime, ctid, 'lxc.mount.auto')}"
     )
     evidence.say(f"read-only: {', '.join(places)}")
+
+
+@then("nothing hides AppArmor from Docker")
+def apparmor_is_not_hidden(runtime: Runtime, container: Transport, ctid: int) -> None:
+    """What was the cure for runc 1.3.3 of November 2025 takes Docker's own profiles away.
+
+    Under a named profile Docker can load none, so that nothing is taken away there.
+    """
+    effective = runtime.effective(ctid)
+    if not effective.options:
+        raise FactError(f"{effective.path} holds no option at all, so nothing is known of it")
+    if effective.current().get("lxc.apparmor.profile", "") not in container_config.NO_PROFILE:
+        evidence.say("under a named profile, Docker loads none of its own")
+        return
+    hidden = [
+        f"{config.path}, line {each.line}: '{each.key}: {each.value}'"
+        for config in (runtime.configuration(ctid), effective)
+        for each in container_config.hiding_apparmor(config)
+    ]
+    if "hidden" in container.ask(guest_reads.OWN_APPARMOR):
+        hidden.append("the package apparmor is installed there, without its apparmor_parser")
+    assert not hidden, (
+        f"AppArmor is hidden from Docker in container {ctid}, so Docker's containers have no "
+        f"profile of their own: {hidden[0]}{after_upgrade(runtime)}"
+    )
+
+
+@evidence.explanation
+def after_upgrade(runtime: Runtime) -> str:
+    """Return what must come before the cure for runc 1.3.3 is taken away."""
+    first = first_upgrade(runtime.node.ask(node_reads.VERSIONS))
+    before = f". {first} first" if first else ""
+    return f"{before}. docker-lxc-gate doctor, with the same --target, says how to undo it"
 
 
 @evidence.explanation

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
@@ -15,6 +16,7 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
+from docker_lxc_gate.formats.shell_commands import ShellCommand, shell_commands, unheeded
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
@@ -80,7 +82,6 @@ def _without_documents(text: str) -> str:
 
 #: Commands that end a script, unless they stand in a condition.
 _ENDS = patterns.compile(r"(?m)^(?:exit|return)\b.*$|^exec[ \t]+[^\s<>0-9&{].*$")
-_FUNCTION = patterns.compile(r"(?m)^[ \t]*(?:function[ \t]+)?([\w-]+)[ \t]*\(\)")
 #: The commands of the plan's lines; a function of such a name would replace them.
 _RUN = frozenset({"apt-get", "dpkg-query", "pct", "systemctl", "jq", "echo"})
 
@@ -110,6 +111,22 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
 
 
+#: The commands of the plan's lines, and those that may run them although they stand in quotes.
+_PLANS = patterns.compile(r"\b(?:apt-get (?:update|install)|systemctl restart)\b")
+_RUNS = patterns.compile(
+    r"(?:\S*/)?(?:bash|chroot|env|eval|exec|inside|lxc-attach|nice|nsenter|pct|sh|sudo|timeout)\b"
+)
+
+
+def _meant(commands: Sequence[ShellCommand]) -> list[ShellCommand]:
+    """Return the commands that are meant for the container; a message may name them, too."""
+    return [
+        each
+        for each in commands
+        if _PLANS.search(each.text if _RUNS.match(each.text) else each.bare)
+    ]
+
+
 @then("the install script stops at the first error")
 def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` must come before the first command that could fail."""
@@ -118,6 +135,9 @@ def install_script_stops(node: Transport, target: Target) -> None:
     assert patterns.match(r"set -\w*e", first), (
         f"the install script begins with '{first}', not 'set -e'"
     )
+    commands = shell_commands(text)
+    goes_on = unheeded(commands, _meant(commands))
+    assert not goes_on, f"the install script goes on after an error of {'; '.join(goes_on)}"
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
@@ -140,13 +160,13 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
-    meant = patterns.findall(r"(?m)^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text)
+    commands = shell_commands(text)
+    meant = _meant(commands)
     assert meant, "the install script installs and restarts nothing"
-    enters = patterns.compile(r"^[ \t]*(if\s+)?(!\s*)?(inside|pct exec)\b")
-    outside = [line.strip() for line in meant if not enters.match(line)]
+    outside = [each.text for each in meant if not patterns.match(r"(inside|pct exec)\b", each.text)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
-    defined = _FUNCTION.findall(text)
+    defined = [each.defines for each in commands if each.defines]
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (
         f"the install script redefines {', '.join(twice)}, so its lines run that function: give it "

@@ -72,6 +72,8 @@ def pytest_collection(session: pytest.Session) -> None:
                     machines.ask_about(config, target)
     if not config.stash.get(machines.TARGETS, ()):
         pytest.exit("no container was listed to ask about", returncode=3)
+    if config.getoption("--target") and not config.option.collectonly:
+        machines.choose_plans(config)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,14 +10,15 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
-from docker_lxc_gate.errors import TransportError
+from docker_lxc_gate.errors import RemediationError, TransportError
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict.requirements import CATALOGUE
-from remediation import plan_file
+from remediation import applied, plan_file
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, planned, provision
 from steps import rollback, versions, witness
@@ -46,8 +47,37 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def ask_about(config: pytest.Config, target: Target) -> None:
     """Ask about a target, too, by its plan; raises UsageError if there is no such plan."""
     config.stash.setdefault(TARGETS, []).append(target)
+    _say_plan(config, target)
+
+
+def _say_plan(config: pytest.Config, target: Target, because: str = "") -> None:
     plan, about = plan_file.find(target.plan), record.about(config, str(target))
     about.plan, about.clauses = plan.identity, tuple(filter(plan.applies, CATALOGUE))
+    about.because = because
+
+
+def choose_plans(config: pytest.Config) -> None:
+    """Give each target that names no plan the one that counts there; say which, and why."""
+    targets = config.stash.get(TARGETS, [])
+    for number, target in enumerate(targets):
+        if target.plan is not None:
+            continue
+        collector = evidence.of(config)
+        mark = collector.mark()
+        try:
+            runtime = opened(config, target)
+            name, why = applied.plan_of(runtime.node, target)
+        except TransportError:
+            continue  # nothing will be judged
+        except RemediationError as error:
+            name, why = "plain", str(error)
+        finally:
+            collector.drain(mark)  # of no scenario
+        targets[number] = chosen = structs.replace(target, plan=name)
+        if target in config.stash.get(_OPENED, {}):
+            config.stash[_OPENED][chosen] = config.stash[_OPENED][target]
+        _say_plan(config, chosen, one_line(evidence.redact(why)))
+        teller(config)(f"{target} is judged by the plan {name}, because {why}")
 
 
 def opened(config: pytest.Config, target: Target) -> Runtime:

@@ -15,7 +15,7 @@ from pytest_bdd import given, then
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
 from docker_lxc_gate.facts import prerequisites, repository
-from docker_lxc_gate.facts.backup_archives import left_out
+from docker_lxc_gate.facts.backup_archives import expected, left_out
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.backup import make_backup, may_freeze, vzdump
@@ -74,7 +74,10 @@ def container_is_backed_up(
     ctid = target.ctid
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     hours = target.backup_age
-    found, defects = backup.newest_sound(node, backups.container, hours, ours, read=reads_archives)
+    of_container = backups.container
+    if reads_archives:
+        of_container = expected(of_container, runtime, ctid)
+    found, defects = backup.newest_sound(node, of_container, hours, ours, read=reads_archives)
     if found is None:
         mode = "stop" if may_freeze(ours) else "snapshot"
         how = shlex.join(vzdump(ctid, _place(backups), mode))

@@ -16,9 +16,18 @@ def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
 
     def parse(query: CommandResult) -> dict[str, str]:
         found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
-        return {name: found[package] for name, package in named.items() if found.get(package)}
+        shown = {
+            name: [
+                found[each] + f" ({each})" * (each != packages.split()[0])
+                for each in packages.split()
+                if found.get(each)
+            ]
+            for name, packages in named.items()
+        }
+        return {name: ", ".join(versions) for name, versions in shown.items() if versions}
 
-    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *named.values()), parse)
+    packages = " ".join(named.values()).split()
+    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages), parse)
 
 
 _NAMES = table("steps", "versions", dict[str, dict[str, str]])

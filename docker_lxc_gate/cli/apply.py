@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 
 import click
 
-from docker_lxc_gate.cli import options, printing
+from docker_lxc_gate.cli import judged, options, printing
 from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
@@ -22,6 +23,7 @@ from remediation.engine.apply import Drifts, apply_side_effects
 from remediation.engine.apply import apply as apply_plan
 from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 
 
 @click.command(cls=Verb)
@@ -34,6 +36,12 @@ from remediation.engine.plan import Plan
     is_flag=True,
     help="First back up the container and the node's /etc, and read the archives to their end.",
 )
+@click.option(
+    "--or-rollback",
+    "or_back",
+    is_flag=True,
+    help="Run the read-only gate before and afterwards; roll back if a scenario broke (exit 1).",
+)
 @options.with_plan
 def apply(
     aim: Target,
@@ -42,6 +50,7 @@ def apply(
     yes: bool,
     form: str,
     with_backup: bool,
+    or_back: bool,
 ) -> None:
     """Apply the plan. On an error, roll back what was changed.
 
@@ -50,6 +59,7 @@ def apply(
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
+        before = judged.read_only(aim) if or_back else None
         agreed = partial(_agreed, the_plan, yes=yes)
         shown = None
         if with_backup:
@@ -61,6 +71,11 @@ def apply(
         outcomes = apply_plan(the_plan, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
+        if before and (code := judged.compared(before, judged.read_only(aim))):
+            if code == 1:
+                printing.line("a scenario broke: all is rolled back", "red", to=printing.err)
+                roll_back(make())
+            sys.exit(code)
 
 
 def _agreed(

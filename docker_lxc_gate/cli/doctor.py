@@ -19,12 +19,14 @@ from docker_lxc_gate.commandline.target_option import named, target_options
 from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
+from docker_lxc_gate.doctor.upgrade_pairs import AS_OF
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_files import read_errors
 from docker_lxc_gate.lint.formats import finding_as_json
 from docker_lxc_gate.machines import fleet
 from docker_lxc_gate.machines.target import Target
 from docker_lxc_gate.masking import shown
+from docker_lxc_gate.printable import Notice
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -96,6 +98,8 @@ def doctor(
     else:
         nothing = _NO_BREAKAGE if before_upgrade else _NOTHING
         _print(f"container {aim.ctid} on {machine}", found, nothing)
+        if before_upgrade:
+            printing.tell(Notice(f"the table of versions was read on {AS_OF}"))
     sys.exit(found.exit_code)
 
 
@@ -103,6 +107,7 @@ def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[st
     return {
         "ctid": ctid,
         "node": machine,
+        "versions_read": str(AS_OF),
         "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
         "could_not_see": [
             {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}

@@ -21,7 +21,7 @@ from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.printable import Notice, command
-from remediation import docker_in_lxc, plan_file
+from remediation import applied, docker_in_lxc, plan_file
 from remediation.engine.plan import Plan, require_known
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
 
 _P = ParamSpec("_P")
-_PLAN_HELP = "The plan: docker-in-lxc, plain, or a TOML file.  [default: the target's]"
+_PLAN_HELP = (
+    "The plan: docker-in-lxc, plain, or a TOML file.  [default: the target's, or the node's]"
+)
 
 
 def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ def with_plan(verb: Callable[Concatenate[Target, _P], None]) -> Callable[_P, Non
     def found(aim: Target, *args: _P.args, **kwargs: _P.kwargs) -> None:
         plan = kwargs.pop("plan_name") or aim.plan
         try:
-            plan_file.find(str(plan))
+            plan_file.find(plan)
         except UsageError as error:
             raise click.UsageError(str(error)) from error
         verb(structs.replace(aim, plan=plan), *args, **kwargs)
@@ -98,9 +100,19 @@ def _show(result: CommandResult) -> None:
 
 
 @contextmanager
-def planned(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
-    """Open the target; yield its runtime, and a function that makes a new plan."""
+def planned(
+    aim: Target, only: Sequence[str] = (), *, choose: bool = True
+) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
+    """Open the target; yield its runtime, and a function that makes a new plan.
+
+    A target that names no plan gets the one that counts there, and the user is told, or, unless
+    ``choose``, the default one.
+    """
     with opened(aim) as runtime:
+        if choose and aim.plan is None:
+            name, why = applied.plan_of(runtime.node, aim)
+            printing.tell(Notice(f"the plan is {name}, because {why}"))
+            aim = structs.replace(aim, plan=name)
 
         def plan(**part: Any) -> Plan:
             wanted = plan_file.find(aim.plan)

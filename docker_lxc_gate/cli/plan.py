@@ -10,7 +10,6 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.target import Target
-from remediation import plan_file
 from remediation.engine.apply import apply_side_effects
 
 
@@ -33,7 +32,7 @@ def plan(aim: Target, only: tuple[str, ...], form: str) -> None:
         print_json(
             {
                 "ctid": aim.ctid,
-                "plan": plan_file.find(aim.plan).identity,
+                "plan": the_plan.journal.plan,
                 "changes": [
                     {
                         **printing.identity(step),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import signal
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,18 +14,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from docker_lxc_gate.cli import options, printing
+from docker_lxc_gate.cli import judged, options, printing
 from docker_lxc_gate.cli.bundle import keep, output, sign
 from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.cli.options import opened
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import json_text, print_json, with_form
-from docker_lxc_gate.commandline.output import SCREEN
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
-from docker_lxc_gate.home import HOME
-from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.process import uninterrupted
 from docker_lxc_gate.verdict.outputs.summary import plain
 from remediation import plan_file, provision
 from remediation.engine.apply import apply
@@ -93,8 +87,7 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
         for each in differs:
             printing.line(f"  {each}", "red", to=printing.err)
         try:
-            if not (folder / "reports/verdict.json").exists():
-                raise FactError(f"the gate ended with {code}, and left no record of a verdict")
+            judged.record(folder, code)
             content = json_text({"node_differs": differs}).encode()
             made, run = keep(folder / "reports", output, key, content, to=printing.err)
         except RemediationError as error:
@@ -111,10 +104,10 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
 
 def _effects(aim: Target, argv: list[str]) -> list[str]:
     """Return what will be done, for the user's consent."""
-    first, second = aim.reserved[:2]
+    (first, second), plan = aim.reserved[:2], plan_file.find(aim.plan).name
     return [
         f"a container is created: {shlex.join(argv)}",
-        f"the plan {aim.plan} is applied to it and to the node, and rolled back at the end",
+        f"the plan {plan} is applied to it and to the node, and rolled back at the end",
         f"the gate changes it, runs an image that it pulls, makes and destroys container {second}",
         f"container {first} is destroyed; all this takes ten minutes to an hour",
     ]
@@ -136,33 +129,7 @@ def _gate(own: Target, folder: Path) -> int:
         for each, why in _WAIVED.items()
     )
     (folder / "waivers.toml").write_text("".join(rows))
-    if "/" in own.plan or own.plan.endswith(".toml"):
-        own = msgspec.structs.replace(own, plan=str(Path(own.plan).absolute()))
-    (folder / "targets.toml").write_text(target_file.written("own", own))
-    target = ("--target-file", "targets.toml", "--target", "own")
-    options = (*target, "--allow-mutation", "--waivers", "waivers.toml")
-    code = _run("docker_lxc_gate", "gate", *options, at=folder)
-    return code if code >= 0 else 3  # a signal ended it
-
-
-def _run(*module: str, at: Path) -> int:
-    """Run a program of ours in a folder, its output on standard error; return its exit code.
-
-    It is in a group of its own, so that Ctrl-C reaches it once. It ends what it began.
-    """
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), *filter(None, sys.path)])}
-    env |= {"NO_COLOR": "1"} if SCREEN.no_color else {}
-    program = None
-    try:
-        with uninterrupted():
-            argv = [sys.executable, "-P", "-m", *module]
-            program = subprocess.Popen(argv, cwd=at, stdout=2, env=env, process_group=0)
-        return program.wait()
-    except BaseException:
-        if program:
-            program.send_signal(signal.SIGTERM)  # SIGINT may be ignored, as below a shell's &
-            program.wait()
-        raise
+    return judged.gate(own, folder, "--allow-mutation", "--waivers", "waivers.toml")
 
 
 def _row(run: Run, differs: list[str], bundle: Path) -> str:

@@ -42,7 +42,7 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, form: str, force: bo
     and the exit code is 3, because the container's part is left.
     """
     left: list[str] = []
-    with options.planned(aim) as (runtime, make):
+    with options.planned(aim, choose=False) as (runtime, make):
         try:
             whole = make(wanted=None)
             if (wanted := _applied(whole.journal, aim)) != plan_file.find():

@@ -173,6 +173,11 @@ def _devices(result: CommandResult) -> tuple[Given, ...]:
     )
 
 
+def _groups(result: CommandResult) -> dict[str, int]:
+    found = patterns.findall(rf"(?m)^(\w+):[^:\n]*:({_NUMBER}):", result.text)
+    return {name: int(number) for name, number in found}
+
+
 def _owned(result: CommandResult) -> tuple[Owned | None, ...]:
     lines = result.text.splitlines()
     found: list[Owned | None] = []
@@ -206,7 +211,10 @@ FAILED = Read(script("failed_units"), _failed)
 GUEST = Read(("systemctl", "is-system-running"), _guest)
 SYSCTLS = Read(script("network_switches"), _sysctls)
 DEVICES = Read(script("devices"), _devices)
+#: The ids of the groups that may use graphics cards, by name; those that the guest has.
+GROUPS = Read(("grep", "-E", "^(render|video):", "/etc/group"), _groups)
 #: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
+#: A parser is also hidden where its package is installed.
 OWN_APPARMOR = Read(script("own_apparmor"), lambda result: frozenset(told(result).text.split()))
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
@@ -214,6 +222,12 @@ WITH_IMAGES = Read(
     lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
 )
 SETTINGS = content_of("/etc/docker/daemon.json")
+#: The packages with runc that apt holds back. Source: dpkg-query(1).
+_WITH_RUNC = ("containerd.io", "moby-runc", "runc")
+HELD = Read(
+    ("dpkg-query", "-W", "-f", "${db:Status-Want} ${Package}\\n", *_WITH_RUNC),
+    lambda result: tuple(each for each in _WITH_RUNC if f"hold {each}" in result.text.splitlines()),
+)
 RUNC = Read(("runc", "--version"), _runc)
 
 

@@ -18,6 +18,8 @@ from msgspec import Meta
 from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen, script, told
+from docker_lxc_gate.facts.audit import audit_records
+from docker_lxc_gate.facts.denial.denial_answers import wanted, who
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
@@ -34,6 +36,12 @@ _BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 _COMMAND = patterns.compile(
     r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
 )
+#: A line in which Podman or compose warns of something: the cause is in another one.
+_WARNS = patterns.compile(r"(?m)^(?:WARN|INFO|DEBU)\[[0-9]{4,}\].*\n?")
+#: What a hook of LXC's said; of several, the last one ended the start.
+_HOOK_SAID = patterns.compile(r"produced output: (.{1,300})")
+#: The problems that are guessed at no more once the kernel's own line names one.
+_OF_KERNEL, _OF_HOOK = "denied-lately", "hook-failed"
 #: What compose writes before each line.
 _PREFIX = patterns.compile(r"(?m)^[\w.-]{1,80} {0,40}\| ")
 _PLAIN = str.maketrans(
@@ -191,6 +199,7 @@ def diagnose(text: str) -> Diagnosis:
     A message may be broken at a terminal's width, with or without a blank at the break.
     """
     plain = _plain(text)
+    plain = without if (without := _WARNS.sub("", plain)).strip() else plain
     indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
     joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
     found: dict[str, Said] = {}
@@ -198,18 +207,28 @@ def diagnose(text: str) -> Diagnosis:
         for each in _found(variant):
             found.setdefault(each.message.text, each)
     named = [found[each.text] for each in MESSAGES if each.text in found]
+    hooks = _HOOK_SAID.findall(plain)
+    if "ERROR" in plain and "Script exited" not in plain:  # the hook ended well
+        named = [each for each in named if each.message.problem != _OF_HOOK]
     certain = [each for each in named if not each.message.vague]
     unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
-    if not certain and (likely := _likely(plain) or _likely(unbroken)):
-        cause = f"probably {likely.message.means.title}: {likely.line}"
-        return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())
-    named = certain or named[:1]
-    problems = {
-        each.message.problem: each.finding(
-            f"{each.message.means.title}: {each.line}", Severity.SEEN
-        )
-        for each in reversed(named)
-    }
+    kernel = [each for each in named if each.message.problem == _OF_KERNEL]
+    if all(each.message.problem == _OF_HOOK for each in certain) and not kernel:
+        tried = hooks[-1:] if certain else [plain, unbroken]
+        if likely := next(filter(None, map(_likely, tried)), None):
+            cause = f"probably {likely.message.means.title}: {likely.line}"
+            return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())
+    named = certain or kernel or named[:1]
+    problems = {}
+    for each in reversed(named):
+        line = each.line
+        if hooks and each.message.problem == _OF_HOOK:
+            line = f"it said: {hooks[-1]}"
+        elif each in kernel and (records := audit_records.parse(plain)):
+            fields = records[-1].fields
+            line = f"{who([fields.get('comm', 'a process')])} wanted to {wanted(fields)}"
+        cause = f"{each.message.means.title}: {line}"
+        problems[each.message.problem] = each.finding(cause, Severity.SEEN)
     return Diagnosis(tuple(reversed(problems.values())), () if certain else (_UNKNOWN,))
 
 

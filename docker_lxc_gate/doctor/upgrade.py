@@ -16,7 +16,16 @@ from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
 from docker_lxc_gate.doctor.case import Answers, Case, Diagnosis, Examination, State, here
 from docker_lxc_gate.doctor.examine import asked
 from docker_lxc_gate.doctor.examine import diagnose as judged
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS, Pair, Side, Where
+from docker_lxc_gate.doctor.upgrade_pairs import (
+    DOCKERS,
+    KERNEL,
+    KNOWN,
+    NEEDED,
+    PAIRS,
+    Pair,
+    Side,
+    Where,
+)
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within, order
 from docker_lxc_gate.printable import listed
@@ -157,8 +166,8 @@ def _removed(case: Case) -> Iterator[Finding]:
     if gone:
         yield here("upgrade-removes", f"apt would remove {', '.join(gone)}")
     inside = case.after.get("container")
-    if inside is not None and not inside.keys() & {"docker-ce", "docker.io"}:
-        raise FactError("no package docker-ce or docker.io is installed")
+    if inside is not None and not inside.keys() & {*DOCKERS}:
+        raise FactError(f"none of these packages is installed: {', '.join(DOCKERS)}")
 
 
 def _unknown(case: Case) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ What no pair names is no promise: see :data:`KNOWN`.
 
 from __future__ import annotations
 
+from datetime import date  # noqa: TC003 - the table is read by its types
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, structs
@@ -29,6 +30,10 @@ _Source: TypeAlias = Annotated[
 ]
 
 
+#: The packages of dockerd: Docker's, Debian's, and Azure's. podman-docker is none: it runs podman.
+DOCKERS = ("docker-ce", "docker.io", "moby-engine")
+
+
 class Versions(Row, frozen=True):
     """The versions of one package from ``since`` up to, and without, ``before``; empty: no end."""
 
@@ -38,11 +43,12 @@ class Versions(Row, frozen=True):
 
     @property
     def of_packages(self) -> tuple[Versions, ...]:
-        """The same versions of the packages that there are: ``docker`` has two names."""
+        """The same versions of the packages that there are: ``docker`` has several names."""
         if self.package != "docker":
             return (self,)
         since, before = (each and f"5:{each}" for each in (self.since, self.before))
-        return Versions("docker-ce", since, before), Versions("docker.io", self.since, self.before)
+        others = (structs.replace(self, package=each) for each in DOCKERS[1:])
+        return Versions(DOCKERS[0], since, before), *others
 
 
 class Side(Row, frozen=True):
@@ -85,6 +91,7 @@ class Known(Row, frozen=True):
     package: _Text
     before: Annotated[_Version, Meta(min_length=1)]
     source: _Source
+    read: date
 
 
 class _Needed(Row, frozen=True):
@@ -107,5 +114,7 @@ PAIRS = _TABLE.pair
 ONLY = _TABLE.only
 #: What is newer is said to be unknown.
 KNOWN = _TABLE.known
+#: The date of the table: of what was not read again for the longest time.
+AS_OF = min(each.read for each in KNOWN)
 #: Of each of these, Docker needs one; a plan that leaves none is a problem.
 NEEDED = tuple((row.where, row.packages) for row in _TABLE.needed)

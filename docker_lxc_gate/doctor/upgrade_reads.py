@@ -19,7 +19,7 @@ from docker_lxc_gate.doctor import guest_reads, node_reads
 from docker_lxc_gate.doctor.case import Case, Reads, script, told
 from docker_lxc_gate.doctor.examinations import confinement, storage
 from docker_lxc_gate.doctor.examinations.ownership import points
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, KNOWN
+from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KERNEL, KNOWN
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import LOOKING
 from docker_lxc_gate.formats.container_config import given
@@ -172,7 +172,7 @@ def _own_profiles_refused(case: Case) -> bool:
 
 
 def _fresh_without_driver(case: Case) -> bool:
-    if {"docker-ce", "docker.io"} & case.before.get("container", {}).keys():
+    if {*DOCKERS} & case.before.get("container", {}).keys():
         return False
     return "storage-driver" not in _settings(case) and not storage.allows_overlay(_confined(case))
 

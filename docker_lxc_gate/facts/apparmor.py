@@ -12,7 +12,7 @@ from docker_lxc_gate import foreign, patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import Read, content_of, unparsed
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 #: The shipped profiles include abstractions; a compile takes seconds under emulation.
@@ -109,8 +109,7 @@ def loaded_binary(on: Transport, profile: str) -> bytes:
     places = on.ask(loaded_versions(profile))
     if not places:
         return b""
-    with at_most(_LONGEST):
-        content = on.read(f"{_newest(places)}/raw_data")
+    content = on.read(f"{_newest(places)}/raw_data", limit=_LONGEST)
     if not content:
         raise FactError(f"the kernel of {on.machine} does not export its policy (raw_data)")
     return content

@@ -1,21 +1,22 @@
 """One archive of a backup, and its defects.
 
-An archive counts if it is recent and has the required members. If it is to be read, it must be
-readable to its end. One of vzdump's must also have a log that says it was finished. Source:
-vzdump(1), tar(1), transcripts.
+An archive counts if it is recent. If it is to be read, it must be readable to its end, and have the
+required members; a running container's must have about as many files as the container. One of
+vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(1), transcripts.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.transport import Transport
 
 #: How long an archive may take to be written or read to its end (seconds).
 PATIENCE = 6 * 3600.0
@@ -33,6 +34,14 @@ _NO_SIZE = 1
 #: Limit for vzdump's output and log, and for tar's messages (bytes).
 LONGEST = 64 << 20
 _LIST = program("docker_lxc_gate.facts", "list_archive.sh")
+_FILES = program("docker_lxc_gate.facts", "archived_files.sh")
+#: What a container may have that its backup must hold, too.
+_MEMBERS = (
+    *("/usr", "/root", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
+    *("/var/lib/dpkg/status", "/var/lib/rpm", "/lib/apk/db/installed"),
+)
+#: Less than this part of the container's files is no backup of it: upgrades change their number.
+_SHARE = 0.5
 _CONFIGURATION = program("docker_lxc_gate.facts", "archived_configuration.sh")
 
 
@@ -41,7 +50,8 @@ class Backup:
     """One archive.
 
     ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the required
-    members; ``finished`` is a line that its log must have.
+    members; ``finished`` is a line that its log must have. ``files`` is how many files the
+    container has in /etc and /usr, 0 if that is not known.
     """
 
     path: str
@@ -49,10 +59,28 @@ class Backup:
     age: float
     holds: tuple[str, ...]
     finished: str = ""
+    files: int = 0
 
     def __str__(self) -> str:
         """Return its path, age and size."""
         return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
+
+
+def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Backup, ...]:
+    """Return the archives of a container with what they must hold, as it says if it runs.
+
+    Raises FactError if it does not say so.
+    """
+    if not found or runtime.state(ctid) != "running":
+        return tuple(found)
+    answer = (
+        runtime.inside(ctid).look(["sh", "-c", _FILES, "files", *_MEMBERS], timeout=180).require()
+    )
+    *paths, files = answer.text.splitlines() or [""]
+    if not patterns.fullmatch("[0-9]{1,15}", files) or "/usr" not in paths:
+        raise FactError(f"{answer.machine} does not say which files it has: {answer.text!r:.200}")
+    named = [f".{path}" for path in _MEMBERS if path in paths]
+    return tuple(replace(each, holds=(*each.holds, *named), files=int(files)) for each in found)
 
 
 def defects(
@@ -67,10 +95,10 @@ def defects(
     yield from listed_defects(backup, hours)
     if backup.finished:
         yield from _log_defects(node, backup)
-    if read:
-        yield from _archive_defects(node, backup)
     if of:
         yield from _anothers(node, backup, of)
+    if read:
+        yield from _archive_defects(node, backup)
 
 
 def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
@@ -108,8 +136,7 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
 
 
 def _log(node: Transport, backup: Backup) -> list[str] | None:
-    with at_most(LONGEST):
-        content = node.read(_log_path(backup))
+    content = node.read(_log_path(backup), limit=LONGEST)
     if content is None:
         return None
     return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
@@ -131,19 +158,23 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
-    with at_most(LONGEST):
-        listed = node.look(argv, timeout=PATIENCE)
+    listed = node.look(argv, timeout=PATIENCE, limit=LONGEST)
     said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
     if any(
         patterns.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said
     ):
         raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
-    if missing := [
-        m[1] for s in said if (m := patterns.match(r"tar: (.+): Not found in archive", s))
-    ]:
-        yield f"can be read to its end, but does not hold {', '.join(missing)}"
-    elif not listed.ok:
+    if not listed.ok:
         yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
+        return
+    *missing, files = listed.text.split()
+    if missing:
+        yield f"can be read to its end, but does not hold {', '.join(sorted(missing))}"
+    elif int(files) < backup.files * _SHARE:
+        yield (
+            f"can be read to its end, but holds {files} files of /etc and /usr, and the container "
+            f"has {backup.files}"
+        )
 
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:

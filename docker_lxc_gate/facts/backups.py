@@ -23,6 +23,8 @@ DUMP = "/var/lib/vz/dump"
 
 _STORAGES = program("docker_lxc_gate.facts", "backup_storages.sh")
 _FIND = program("docker_lxc_gate.facts", "find_backups.sh")
+#: What the archive of a container holds, whatever is in the container.
+_HOLDS = ("./etc/vzdump/pct.conf", "./etc", "./usr")
 #: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
 #: size. Source: PVE::Storage::PBSPlugin.
 _VOLUME = patterns.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
@@ -80,7 +82,7 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
                 etc.append(Backup(*common, ("etc", *pve)))
             else:
                 finished = f"Finished Backup of VM {ctid}"
-                container.append(Backup(*common, ("./etc/vzdump/pct.conf", "./etc"), finished))
+                container.append(Backup(*common, _HOLDS, finished))
     except (ValueError, OverflowError, StopIteration) as error:
         why = f"on {node.machine}: the list of backups cannot be read: {answer!r:.500}"
         raise FactError(why) from error

@@ -17,7 +17,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.base import Runtime
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.tables import Row, table
 
 _SCRIPT = program("docker_lxc_gate.facts", "machine_state.sh")
@@ -86,8 +86,7 @@ def record(on: Transport) -> dict[str, str]:
     argv = ["sh", "-c", _SCRIPT, "witness", _TABLE.hashed, _TABLE.all, _TABLE.units, *_PROGRAMS]
     for path in _TABLE.pruned:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
-    with at_most(_LONGEST):
-        result = on.look(argv, timeout=_TIMEOUT)
+    result = on.look(argv, timeout=_TIMEOUT, limit=_LONGEST)
     text = result.stdout.decode(errors="surrogateescape")  # names of different bytes differ
     pieces = [part.partition("\n")[::2] for part in text.split("\n== ")[1:]]
     parts = dict(pieces)

@@ -14,7 +14,7 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.runtime.base import Runtime
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 
 #: Prints the user's id, its name, and who called sudo.
 WHO = unparsed("sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"')
@@ -156,8 +156,7 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
 def _configurations(runtime: Runtime) -> dict[str, str]:
     """Return the configurations of a node's containers, by name."""
     find, named = _LISTS[runtime.kind]
-    with at_most(_LONGEST):
-        lines = runtime.node.look([*find, *_EVERY_LINE]).require().text
+    lines = runtime.node.look([*find, *_EVERY_LINE], limit=_LONGEST).require().text
     texts: dict[str, str] = {}
     for name, line in named.findall(lines):
         texts[name] = f"{texts.get(name, '')}{line}\n"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import one_line
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class ProcessWatch:
         if self._program is not None:
             self._program.release()
             self._program = None
-            with at_most(_LONGEST):
-                noted = self._node.run(["sh", "-c", _TAKE, "take", self._file])
+            noted = self._node.run(["sh", "-c", _TAKE, "take", self._file], limit=_LONGEST)
             self._notes = parse(noted.text)
         return self._notes

@@ -25,10 +25,9 @@ _GIT = _CHECKOUT + program("docker_lxc_gate.facts", "git.sh")
 _ON_FILE = f'{_CHECKOUT}file=$repository/$2; shift 2; as timeout 30 "$@" "$file"'
 #: The script's exit code if git must not run.
 _UNSAFE = 77
-#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
-_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
-#: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
-_FLAGS = frozenset({"h", "S", "s"})
+#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2); "=" is
+#: our own, of a file whose content is another one than the commit's.
+_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0, "=": 0}
 #: Prints a file and lets bash parse it; exits with 1 if bash cannot.
 _PARSED, _NO_FILE = 'cat -- "$1" || exit 3; exec bash -n -- "$1"', 3
 
@@ -64,23 +63,16 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     if not answer:
         raise FactError(f"on {node.machine}: git status printed nothing about {path}")
     entries = iter(answer.rstrip("\0").split("\0"))
-    heads, changed, hidden = {}, [], []
+    heads, changed = {}, []
     for entry in entries:
         kind, _, rest = entry.partition(" ")
         if kind == "#":
             key, _, value = rest.partition(" ")
             heads[key] = value
-        elif kind in _FLAGS:
-            hidden.append(rest)
         elif kind in _FIELDS:
             changed.append(rest.split(" ", _FIELDS[kind])[-1])
         if kind == "2":  # a renamed file, followed by its former name
             changed.append(next(entries, ""))
-    if hidden:
-        argv = ["sh", "-c", _GIT, "hidden", path]
-        names = "".join(f"{each}\n" for each in hidden).encode(errors="surrogateescape")
-        told = node.look(argv, stdin=names, timeout=120).require()
-        changed += told.stdout.decode(errors="surrogateescape").split("\n")[:-1]
     return Checkout(
         path,
         heads.get("branch.oid", ""),

@@ -13,7 +13,7 @@ from docker_lxc_gate.machines.runtime.pct import blocked
 
 #: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
 #: enter. Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
-_STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
+STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
 
 
 def start_obstacle(runtime: Runtime, ctid: int) -> str:
@@ -39,7 +39,7 @@ def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
         return ""
     if profile not in loaded:
         return f"the kernel does not know its profile {profile}"
-    if _STARTER in loaded and not profile.startswith(_ENTERED):
+    if STARTER in loaded and not profile.startswith(_ENTERED):
         return (
             f"its profile {profile} cannot be entered: AppArmor lets lxc-start enter profiles "
             f"whose name begins with 'lxc-' ({written.path})"

@@ -37,6 +37,8 @@ LXC_REFUSES = ["kexec_load", "open_by_handle_at", "init_module", "finit_module",
 _LETS = ("allow", "notify", "log", "trace")
 #: What is no profile of a file: LXC generates one, sets none, or keeps its own.
 NO_PROFILE = frozenset({"", "generated", "unchanged", "unconfined"})
+#: Where Docker asks whether there is AppArmor, below the container's root.
+_SWITCH = "sys/module/apparmor/parameters/enabled"
 #: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
 _NOT_NESTING = patterns.compile(r"(generated|lxc-container-default(-cgns)?)?")
 
@@ -262,6 +264,21 @@ def _unread(text: str) -> set[str]:
     return {o.value for o in read_lines(text) if o.key == _NEITHER}
 
 
+def missing_keys(written: ContainerConfig) -> tuple[str, ...]:
+    """Return the keys without which Proxmox starts no container. Source: update_lxc_config."""
+    current = written.current()
+    is_template = pct_options.boolean(current.get("template", ""))
+    wanted = ("rootfs",) if is_template else ("rootfs", "arch", "ostype")
+    return tuple(key for key in wanted if not current.get(key))
+
+
+def mount_entries(written: ContainerConfig) -> list[tuple[Option, list[str]]]:
+    """Return the whole mount entries in effect, each with its fields; an empty one clears them."""
+    entries = [(entry, entry.value.split()) for entry in written.all("lxc.mount.entry")]
+    begin = max((number for number, (_, fields) in enumerate(entries) if not fields), default=-1)
+    return [each for each in entries[begin + 1 :] if len(each[1]) >= len(MOUNT_ENTRY_FIELDS)]
+
+
 def missing_fields(entry: str) -> tuple[str, ...]:
     """Return the names of the fields that a mount entry lacks.
 
@@ -313,6 +330,22 @@ def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
         "fuse": any(map(gives_fuse, effective.all("lxc.mount.entry"))),
     }
     return {name: "1" for name, is_given in given.items() if is_given}
+
+
+def hides_apparmor(entry: Option) -> bool:
+    """Whether a mount entry lays another file over the one by which Docker finds AppArmor."""
+    return entry.value.split()[1:2] == [_SWITCH]
+
+
+def hiding_apparmor(written: ContainerConfig) -> tuple[Option, ...]:
+    """Return the mount entries that keep Docker from profiles of its own.
+
+    Under a named profile the container has no AppArmor namespace, so that Docker can load none
+    anyway, and an entry takes nothing away.
+    """
+    if written.current().get("lxc.apparmor.profile", "") not in NO_PROFILE:
+        return ()
+    return tuple(filter(hides_apparmor, written.all("lxc.mount.entry")))
 
 
 def gives_fuse(entry: Option) -> bool:

@@ -1,16 +1,18 @@
 """What is wrong with the lines of a container's configuration, and what becomes of each.
 
 The gate asserts that there is no certain defect, a start names those that stop it, and lint and
-doctor add what to do. Sources: PVE::LXC::Config (parse_pct_config) and PVE::LXC (update_lxc_config)
-of pve-container 6.1, and LXC 6.0 and 7.0: conf.c (mount_entry_on_absolute_rootfs, mount_opt),
-confile.c (set_config_mount_auto), cgroups/cgfsng.c (device_cgroup_rule_parse).
+doctor add what to do. Sources: PVE::LXC::Config (parse_pct_config), PVE::LXC (update_lxc_config)
+and lxc-pve-autodev-hook of pve-container 6.1, and LXC 6.0 and 7.0: conf.c
+(mount_entry_on_absolute_rootfs, mount_opt), confile.c (set_config_mount_auto), cgroups/cgfsng.c
+(device_cgroup_rule_parse).
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from itertools import accumulate, islice, takewhile
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
@@ -58,6 +60,12 @@ _TAKEN = {
 _STARTS_NONE = "LXC starts no container with it"
 _READ_ONLY = {"readonly": "ro", "read-only": "ro"}
 _IGNORED = "LXC hands it to the kernel, which ignores it for a bind mount"
+#: Options by which a file system of a server or of FAT gives its files an owner and a mode.
+_OF_OWNER = patterns.compile("([ug]id|[fd]?mask|umask|(file|dir)_mode)=.*")
+#: The longest path of the kernel (PATH_MAX).
+_LONGEST = 4096
+_PASSED_ON = patterns.compile("dev[0-9]+")
+_EXISTS = "Proxmox's hook cannot make it again (status 17), and the container does not start"
 #: A device as LXC reads it, and nearly so.
 _DEVICE = patterns.compile(
     r"a|[abc]\s([0-9]+|\*):([0-9]+|\*)\s([rwm]{0,2}|[rwm]{3}.*)|/\S+ +[rwm]{1,3}( .*)?"
@@ -84,6 +92,7 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
     yield from islice(_raw_values(written), _MOST)
     yield from _former(written)
     if not written.plain:
+        yield from _given_twice(written)
         counting = (o for o in written.options if not o.section or container_config.is_pending(o))
         current = {(o.section, o.key): o for o in counting}
         own = [option for option in current.values() if not option.key.startswith("lxc.")]
@@ -122,10 +131,40 @@ def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:
         yield Defect("container-mount-target-absolute", entry.line, cause, effect, entry)
 
 
+def _given_twice(written: ContainerConfig) -> Iterator[Defect]:
+    """Yield the devices that the container has already when Proxmox's hook makes them.
+
+    LXC mounts its entries first. One that is optional and makes no place for itself may fail.
+    """
+    current = written.current()
+    fuse = "fuse" in container_config.given(current.get("features", ""))
+    taken = {"/dev/fuse": "fuse=1"} if fuse else {}
+    below: dict[str, str] = {}
+    for entry, (source, target, _, options, *_) in container_config.mount_entries(written):
+        place = posixpath.normpath(f"/{target}")
+        if "optional" not in options or "create=" in options:
+            taken.setdefault(place, f"line {entry.line}")
+            if posixpath.normpath(source) == place:
+                below.setdefault(place, f"line {entry.line}")
+    last = {o.key: o for o in written.options if _PASSED_ON.fullmatch(o.key) and not o.section}
+    for option in last.values() if current.get("lxc.autodev") != "0" else ():
+        path = posixpath.normpath(pct_options.properties(option.key, option.value).get("path", ""))
+        parents = accumulate(path[: path.rfind("/")].split("/"), "{}/{}".format)
+        if not path.startswith("/dev/") or len(path) > _LONGEST:
+            continue
+        if other := taken.get(path) or next((below[each] for each in parents if each in below), ""):
+            cause = f"{option.key} gives the container {path}, and so does {other}"
+            yield Defect("device-given-twice", option.line, cause, _EXISTS, option, stops=True)
+        taken[path] = option.key
+
+
 def _raw_values(written: ContainerConfig) -> Iterator[Defect]:
     """Yield the values that LXC does not know, with what was meant."""
     for entry, name in islice(_strange_options(written), _MOST):
-        if meant := _READ_ONLY.get(name) or similar(name, MOUNT_OPTIONS, 0.8):
+        if _OF_OWNER.fullmatch(name):
+            cause = f"'{name}' changes no owner of the bind mount '{entry.value}': use chown"
+            yield Defect(_VALUE, entry.line, cause, _IGNORED, entry)
+        elif meant := _READ_ONLY.get(name) or similar(name, MOUNT_OPTIONS, 0.8):
             cause = f"LXC does not know the option '{name}' of the mount entry '{entry.value}'"
             yield replace(_unknown(entry, cause, name, meant), effect=_IGNORED, stops=False)
     for option in written.all("lxc.mount.auto"):

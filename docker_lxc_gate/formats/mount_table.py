@@ -1,6 +1,7 @@
 """The mounts that a process sees, and which of them a path lies on.
 
-Source: proc_pid_mountinfo(5).
+Sources: proc_pid_mountinfo(5), user_namespaces(7); FS_USERNS_MOUNT in the kernel's fs/,
+drivers/android/binderfs.c and ipc/mqueue.c (6.12), and in openzfs, zpl_super.c.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from docker_lxc_gate.errors import FactError
 
 #: The fields of a line before its hyphen, without the optional ones, and after it.
 _BEFORE, _AFTER = 6, 3
+#: The types that the root of a user namespace may mount: overlay since Linux 5.11, fuse since 4.18,
+#: binfmt_misc since 6.7, zfs since 2.2.
+BY_GUESTS = frozenset(
+    {"binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "devpts", "fuse", "mqueue", "overlay"}
+    | {"proc", "ramfs", "shiftfs", "sysfs", "tmpfs", "zfs"}
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.machines.read import ABSENT
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.runtime.base import Runtime
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import cut
 
 _BASE = "/etc/apparmor.d"
@@ -119,8 +119,7 @@ def _listed(on: Transport, place: str, depth: int, names: str) -> list[str]:
     """Return the path of each regular file below a place; none if it is absent."""
     argv = ["find", "-H", place, "-maxdepth", str(depth), "-type", "f", "-name", names]
     argv += ["-size", f"-{LARGEST // 512}", "-print0"]
-    with at_most(_LONGEST):
-        told = on.run(["env", "LC_ALL=C", *argv])
+    told = on.run(["env", "LC_ALL=C", *argv], limit=_LONGEST)
     if not told.ok and ABSENT not in told.stderr:
         said = cut(told.stderr.decode(errors="replace").strip(), 200)
         raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {said}")

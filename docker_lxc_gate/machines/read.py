@@ -24,7 +24,7 @@ class Read(Generic[T_co]):
 
     ``parse`` turns the result, whatever its exit code, into the fact; it raises RemediationError.
     The command is ended after ``timeout`` seconds. Each output may be ``limit`` bytes long; None:
-    as in :func:`docker_lxc_gate.machines.transport.at_most`.
+    as in :meth:`docker_lxc_gate.machines.transport.Transport.run`.
     """
 
     argv: tuple[str, ...]

@@ -79,7 +79,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             another registry than Docker's: ``registry.example:5000/library/hello-world``.
         digest: digest that this image must have, ``sha256:…`` as ``docker pull`` shows it.
             Without it, any image of that name counts.
-        plan: the plan by which it is judged: a shipped one's name, or a TOML file.
+        plan: the plan by which it is judged: a shipped one's name, or a TOML file. Without it,
+            the node decides.
     """
 
     host: str
@@ -101,7 +102,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backup_age: float = 24.0
     image: str = "hello-world"
     digest: str = ""
-    plan: str = DEFAULT_PLAN
+    plan: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values beyond their types; raises ValueError with the key and a proposal."""

@@ -13,8 +13,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,9 +33,9 @@ T = TypeVar("T")
 #: Names this process among those that work on a node: every command there carries it.
 RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
 
-#: How long each output of a command may be, unless its caller says otherwise (bytes).
+#: How long each output of a command may be, unless its caller says otherwise (bytes): what a guest
+#: says lies in the memory of whoever asks.
 LIMIT = 1 << 20
-_limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
 #: As ``timeout`` ends if the time has passed.
 _LATE = frozenset({124, 137})
 #: How long a held command may take to begin (seconds).
@@ -54,6 +53,7 @@ class Command:
     argv: tuple[str, ...]
     stdin: bytes = b""
     timeout: float = 60
+    limit: int = LIMIT
     changes: bool = True
     via: tuple[str, ...] = ()
 
@@ -74,26 +74,28 @@ class Transport:
         """Kind and fingerprint of the key that the machine showed; empty if it showed none."""
         return ""
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60) -> CommandResult:
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60, limit: int = LIMIT
+    ) -> CommandResult:
         """Run argv without a shell, and return the result, whatever the exit code.
 
         ``stdin`` are bytes for its standard input, which is then closed; after ``timeout`` seconds
-        it is given up and ended.
+        it is given up and ended. Each of its outputs has ``limit`` bytes at most.
 
         Raises LimitExceeded if it was ended at its deadline, what it left open included, or since
-        an output was longer than ``LIMIT`` (see :func:`at_most`), and TransportError if it could
-        not be run, or nobody can say how it ended.
+        an output was too long, and TransportError if it could not be run, or nobody can say how it
+        ended.
         """
-        return self.execute(Command(tuple(argv), stdin, timeout))
+        return self.execute(Command(tuple(argv), stdin, timeout, limit))
 
     def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60, limit: int = LIMIT
     ) -> CommandResult:
         """Run argv that changes nothing; else as :meth:`run`.
 
         It may be asked once more if its shell had ended.
         """
-        return self.execute(Command(tuple(argv), stdin, timeout, changes=False))
+        return self.execute(Command(tuple(argv), stdin, timeout, limit, changes=False))
 
     def execute(self, command: Command) -> CommandResult:
         """Run a command; see :meth:`run` and :meth:`look`. A layer changes it and passes it on."""
@@ -101,12 +103,12 @@ class Transport:
 
     def ask(self, read: Read[T]) -> T:
         """Return what a read's command answers, parsed; raises as :meth:`look` and its parser."""
-        with nullcontext() if read.limit is None else at_most(read.limit):
-            return read.parse(self.look(read.argv, timeout=read.timeout))
+        limit = LIMIT if read.limit is None else read.limit
+        return read.parse(self.look(read.argv, timeout=read.timeout, limit=limit))
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, limit: int = LIMIT) -> bytes | None:
         """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
-        return self.ask(content_of(path))
+        return self.ask(replace(content_of(path), limit=limit))
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Start a command that says one word and runs until its standard input ends.
@@ -117,24 +119,6 @@ class Transport:
         TransportError if it could not be run, said something else, or said nothing in time.
         """
         raise NotImplementedError
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Let each output of a command in the context be ``size`` bytes long, instead of ``LIMIT``.
-
-    What a guest says lies in the memory of whoever asks.
-    """
-    token = _limit.set(size)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
-
-
-def limit() -> int:
-    """Return how long each output of a command may be here (bytes)."""
-    return _limit.get()
 
 
 class Machine(Transport):
@@ -157,15 +141,19 @@ class Machine(Transport):
 
     @contextmanager
     def _working(
-        self, argv: Sequence[str], timeout: float, late: TransportError, child: Child | None = None
+        self,
+        argv: Sequence[str],
+        timeout: float,
+        limit: int,
+        late: TransportError,
+        child: Child | None = None,
     ) -> Iterator[Child]:
         """As :meth:`_started`; raises ``late`` if its time passes, LimitExceeded if it floods."""
-        most = limit()
         try:
             with self._started(argv, timeout, child) as begun:
                 yield begun
         except TooMuch as error:
-            raise too_much(self.machine, argv, most) from error
+            raise too_much(self.machine, argv, limit) from error
         except Late as error:
             raise late from error
 
@@ -175,8 +163,8 @@ class Machine(Transport):
         late = too_late(self.machine, words, timeout)
         started, clock = time.time(), time.monotonic()
         if command.changes or command.stdin or not command.via or timeout > shell.LONGEST:
-            with self._working(words, timeout, late) as child:
-                answer = child.converse(command.stdin, clock + timeout, limit())
+            with self._working(words, timeout, command.limit, late) as child:
+                answer = child.converse(command.stdin, clock + timeout, command.limit)
         else:
             answer = self._answer(command, late)
         seconds = time.monotonic() - clock
@@ -189,24 +177,24 @@ class Machine(Transport):
 
         A shell ends with its container. Then a new one is asked, once.
         """
-        via, timeout = look.via, look.timeout
+        via, timeout, limit = look.via, look.timeout, look.limit
 
         def ask(one: shell.Shell) -> Answer | None:
-            with self._working(look.words, timeout, late, one.child):
-                return one.ask(look.argv, timeout, limit())
+            with self._working(look.words, timeout, limit, late, one.child):
+                return one.ask(look.argv, timeout, limit)
 
         if kept := self._shells.pop(via, None):
             if kept.lasts(timeout) and (answer := ask(kept)):
                 self._keep(via, kept)
                 return answer
             kept.child.hang_up()
-        with self._working((*via, "sh"), timeout, late) as child:
+        with self._working((*via, "sh"), timeout, limit, late) as child:
             new = shell.Shell(child)
         if answer := ask(new):
             self._keep(via, new)
             return answer
-        with self._working(look.words, timeout, late, new.child):
-            return new.last_words(limit())
+        with self._working(look.words, timeout, limit, late, new.child):
+            return new.last_words(limit)
 
     def _keep(self, via: tuple[str, ...], used: shell.Shell) -> None:
         """Keep a shell open, and close the one that was used longest ago if there are too many."""
@@ -217,13 +205,13 @@ class Machine(Transport):
     @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         started, clock = time.time(), time.monotonic()
-        deadline, most = clock + HOLD_TIMEOUT, limit()
+        deadline = clock + HOLD_TIMEOUT
         late = misheard(self.machine, argv, word, HOLD_TIMEOUT)
-        with self._working(argv, HOLD_TIMEOUT, late) as child:
-            line, said = child.exchange(b"", deadline, most, lambda out, _: b"\n" in out)
+        with self._working(argv, HOLD_TIMEOUT, LIMIT, late) as child:
+            line, said = child.exchange(b"", deadline, LIMIT, lambda out, _: b"\n" in out)
             if line == f"{word}\n".encode():
                 return child
-            code, out, err = child.converse(b"", deadline, most)
+            code, out, err = child.converse(b"", deadline, LIMIT)
         if b"\n" in line:
             raise misheard(self.machine, argv, word, HOLD_TIMEOUT, line)
         answer, seconds = (code, line + out, said + err), time.monotonic() - clock

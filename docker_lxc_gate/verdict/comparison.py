@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import MAXYEAR
 from enum import StrEnum
 from pathlib import Path
 
@@ -89,9 +90,12 @@ def decoded(content: bytes, of: object) -> Run:
         raise UsageError(f"{of}: it has more than {_MOST // 2} names and texts")
     try:
         msgspec.json.decode(content, type=_Format)
-        return msgspec.json.decode(content, type=Run)
+        run = msgspec.json.decode(content, type=Run)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{of}: it is no record of this version's format: {error}") from error
+    if MAXYEAR in {run.began.year, run.ended.year}:  # no later day can be named
+        raise UsageError(f"{of}: it is of the year {MAXYEAR}, so a clock was wrong: run it again")
+    return run
 
 
 class _Format(msgspec.Struct):

@@ -141,12 +141,13 @@ class Requirement(msgspec.Struct, frozen=True):
 class JudgedTarget(msgspec.Struct):
     """What was asked about, by its name on a command line.
 
-    ``plan`` is the name, version and hash of its plan, of which ``clauses`` apply; ``host_key`` the
-    key that the node showed over SSH.
+    ``plan`` is the name, version and hash of its plan, of which ``clauses`` apply; ``because`` says
+    why it is that one, if none was named; ``host_key`` is the key that the node showed over SSH.
     """
 
     name: str
     plan: str = ""
+    because: str = ""
     clauses: tuple[str, ...] = tuple(CATALOGUE)
     host_key: str = ""
     versions: dict[str, str] = {}
@@ -154,7 +155,8 @@ class JudgedTarget(msgspec.Struct):
     @property
     def facts(self) -> dict[str, str]:
         """All of it, as lines for a reader."""
-        facts = {"Target": self.name, "Plan": self.plan, "Host key": self.host_key} | self.versions
+        plan = f"{self.plan}, because {self.because}" if self.because else self.plan
+        facts = {"Target": self.name, "Plan": plan, "Host key": self.host_key} | self.versions
         return {key: value for key, value in facts.items() if value}
 
 
@@ -364,12 +366,3 @@ _bounded = lru_cache(4096)(bounded)
 def encoded(run: Run) -> str:
     """Return the file's content."""
     return msgspec.json.format(msgspec.json.encode(run), indent=1).decode() + "\n"
-
-
-def schema() -> str:
-    """Return the JSON schema of the file."""
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(Run)
-    for each in whole["$defs"].values():
-        if "properties" in each:  # all are always written
-            each["required"] = [*each["properties"]]
-    return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"

@@ -76,6 +76,8 @@ class ContainerOptions(Action[OptionsState]):
         keyrings: whether it wants the feature ``keyctl``.
         pending: returns, in words with the way out, what the next stop would change of a
             configuration that is as desired; empty if nothing.
+        too_early: returns, in words, what must be done before a configuration is edited; empty if
+            nothing.
     """
 
     runtime: Runtime = field(compare=False)
@@ -83,6 +85,7 @@ class ContainerOptions(Action[OptionsState]):
     edit: Callable[[bytes | None], bytes] = field(compare=False)
     put_back: Callable[[str, str], str] = field(compare=False)
     pending: Callable[[str], str] = field(default=lambda _: "", compare=False)
+    too_early: Callable[[str], str] = field(default=lambda _: "", compare=False)
     seccomp: str = ""
     keyrings: bool = False
 
@@ -142,6 +145,8 @@ class ContainerOptions(Action[OptionsState]):
             )
         if waits := self.pending(text):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
+        if first := self.too_early(text):
+            raise FactError(first)
         self._file.require_reversible(on)
 
     @override

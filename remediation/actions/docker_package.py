@@ -49,6 +49,10 @@ _NUKES = f"/usr/share/docker.io/contrib/{_NUKE}"
 
 _LIST = program("remediation", "listed.sh")
 _CLEAR = program("remediation", "clear.sh")
+#: Docker's directory of temporary files. Source: moby daemon (prepareTempDir).
+_TEMPORARY = "tmp"
+#: Moves what is in a directory into a new one. The first one stays, for its mode and owner.
+_SPARE = 'set -e; mkdir -m 700 -- "$2"; find "$1" -mindepth 1 -maxdepth 1 -exec mv -t "$2" -- {} +'
 _SOMEBODYS = 3
 _HELD = program("remediation", "docker_held.sh")
 #: Where Docker keeps what it holds, below its directory.
@@ -123,6 +127,9 @@ class DockerPackage(Action[EngineState]):
 
     @override
     def apply(self, on: Transport, before: EngineState) -> None:
+        if _in_tmp(on):
+            aside = f"{_tmp()}.rolled-back-{time.time_ns()}"
+            on.run(["sh", "-c", _SPARE, "aside", _tmp(), aside]).require()
         self._packages.apply(on, before.packages)
         if not on.ask(_RUNS):  # its package starts it, unless a policy forbids that
             start_docker(on, timeout=_PATIENCE)
@@ -188,7 +195,12 @@ class DockerPackage(Action[EngineState]):
     @override
     def side_effects(self, on: Transport, before: EngineState | None) -> list[SideEffect]:
         if before is None:
-            return self._packages.side_effects(on, None)
+            moved = (
+                f"what lies in {_tmp()} in {on.machine}, which Docker empties when it starts, is "
+                f"moved to {_tmp()}.rolled-back-*"
+            )
+            theirs = [SideEffect("move what Docker would delete", moved)] if _in_tmp(on) else []
+            return [*self._packages.side_effects(on, None), *theirs]
         goes = f"Docker goes from {on.machine}, which is restarted if Docker left something running"
         side_effects = [
             *self._packages.side_effects(on, before.packages),
@@ -211,6 +223,16 @@ class DockerPackage(Action[EngineState]):
         # client is a package of its own, and no image is pulled without certificates.
         beside = ("docker-cli", "ca-certificates")
         return Package(self.id, self.title, self.requirement, "docker.io", beside, self.after)
+
+
+def _tmp() -> str:
+    return f"{DATA[0]}/{_TEMPORARY}"
+
+
+def _in_tmp(on: Transport) -> bool:
+    """Whether something lies where Docker keeps temporary files, and there is no Docker."""
+    found = on.look(["find", _tmp(), "-mindepth", "1", "-print", "-quit"])
+    return not on.ask(docker.DAEMON) and bool(found.text)
 
 
 def is_in_the_kernel(on: Transport) -> bool:

@@ -12,6 +12,7 @@ from docker_lxc_gate.formats.container_config import (
     ContainerConfig,
     features,
     gives_fuse,
+    hides_apparmor,
     is_option,
     is_pending,
     parse,
@@ -84,27 +85,33 @@ def with_lxc_options(text: str, raw: dict[str, str], *, fuse: bool = True) -> st
     return "".join(lines)
 
 
-def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = False) -> str:
+def put_back(
+    text: str, before: str, keys: Collection[str], *, lxc: bool = False, fuse: bool = False
+) -> str:
     """Return the present configuration with the earlier lines of some keys that are in effect.
 
     These lines go to their earlier places, after the same neighbour. All other lines stay. Pending
-    changes of these keys are removed, because they would override the lines. ``fuse`` is whether
-    it is plain LXC's; then the mount entries for ``/dev/fuse`` are restored, too.
+    changes of these keys are removed, because they would override the lines. The mount entries that
+    hide AppArmor are restored, too, and with ``fuse`` those for ``/dev/fuse``. ``lxc`` is whether
+    it is plain LXC's.
     """
 
     def meant(lines: list[str]) -> set[int]:
         return {
             o.line - 1
-            for o in read_lines("".join(lines), lxc=fuse)
+            for o in read_lines("".join(lines), lxc=lxc)
             if (not o.section or is_pending(o))
-            and (o.key in keys or (fuse and o.key == "lxc.mount.entry" and gives_fuse(o)))
+            and (
+                o.key in keys
+                or (o.key == "lxc.mount.entry" and (hides_apparmor(o) or (fuse and gives_fuse(o))))
+            )
         }
 
-    lines, (former, _) = split_lines(text), _parted(split_lines(before), lxc=fuse)
+    lines, (former, _) = split_lines(text), _parted(split_lines(before), lxc=lxc)
     out = meant(lines)
-    head, rest = _parted([line for n, line in enumerate(lines) if n not in out], lxc=fuse)
+    head, rest = _parted([line for n, line in enumerate(lines) if n not in out], lxc=lxc)
     for place in sorted(meant(former)):
-        at = _after(head, former[:place], former[place], lxc=fuse)
+        at = _after(head, former[:place], former[place], lxc=lxc)
         if at and not head[at - 1].endswith("\n"):
             head[at - 1] += "\n"
         head.insert(at, former[place] if former[place].endswith("\n") else former[place] + "\n")

@@ -39,7 +39,7 @@ def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
         kept = put_back(written, "", (_PROFILE,))
     raw = {_PROFILE: plan.profile} if plan.profile not in {"", GENERATED} else {}
     raw |= {_SECCOMP: plan.seccomp} if plan.seccomp else {}
-    changed = with_options(kept, dict.fromkeys(plan.features, "1"), raw)
+    changed = _revealed(with_options(kept, dict.fromkeys(plan.features, "1"), raw))
     if changed != written and (waiting := container_config.waiting(written)):
         raise FactError(
             f"changes to the container wait for its next start ({'; '.join(waiting)}), and a "
@@ -51,6 +51,20 @@ def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
 
 def _is_unconfined(options: dict[str, str]) -> bool:
     return options.get(_PROFILE) in _CONFINE_NOTHING
+
+
+def _revealed(text: str, *, lxc: bool = False) -> str:
+    """Return a configuration without the mount entries that hide AppArmor from Docker."""
+    config = (container_config.parse_lxc if lxc else container_config.parse)("", text)
+    hides = container_config.hiding_apparmor(config)
+    return put_back(text, "", (), lxc=lxc) if hides else text
+
+
+def takes_the_cure_away(text: str, plan: PlanFile, *, lxc: bool) -> bool:
+    """Whether the plan removes what Docker needs on a node whose LXC refuses today's runc."""
+    config = (container_config.parse_lxc if lxc else container_config.parse)("", text)
+    cured = _is_unconfined(config.current()) or container_config.hiding_apparmor(config)
+    return plan.profile in {"", GENERATED} and bool(cured)
 
 
 def taken_away(ctid: int, plan: PlanFile, text: str) -> str:
@@ -79,9 +93,8 @@ def lxc_options(node: Transport, text: bytes | None, plan: PlanFile = DEFAULT) -
         wanted[_SECCOMP] = plan.seccomp
     elif container_config.refuses(read.decode(errors="replace")):
         wanted[_SECCOMP] = container_config.COMMON_SECCOMP
-    return with_lxc_options(written, wanted, fuse="fuse" in plan.features).encode(
-        errors="surrogateescape"
-    )
+    changed = with_lxc_options(written, wanted, fuse="fuse" in plan.features)
+    return _revealed(changed, lxc=True).encode(errors="surrogateescape")
 
 
 def _whole(

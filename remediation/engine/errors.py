@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from docker_lxc_gate.errors import RemediationError
 from remediation.engine.action import Drift
@@ -60,11 +60,16 @@ class ChangedSince(RemediationError):
 
 
 class RollbackFailed(RemediationError):
-    """Not everything could be rolled back; ``failures`` names each step that failed."""
+    """Not everything could be rolled back; ``failures`` names each step that failed.
+
+    Those named in ``restored`` failed after the former state was restored.
+    """
 
     exit_code = 5
 
-    def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
+    def __init__(
+        self, failures: Sequence[tuple[str, Exception]], restored: Collection[str] = ()
+    ) -> None:
         self.failures = tuple(failures)
         #: The differing files of each failed action, by the action's name.
         self.changes = [
@@ -73,9 +78,9 @@ class RollbackFailed(RemediationError):
             if isinstance(error, VerifyFailed)
             for drift in error.drifts
         ]
-        lines = [f"  {name}: {error}" for name, error in self.failures]
-        super().__init__(
-            "these changes are still in place:\n"
-            + "\n".join(lines)
-            + f"\nRun rollback again. To leave a change in place for good: {ACCEPT}"
-        )
+        left = [f"  {name}: {error}" for name, error in self.failures if name not in restored]
+        after = [f"  {name}: {error}" for name, error in self.failures if name in restored]
+        lines = ["these changes are still in place:", *left] if left else []
+        lines += ["this is rolled back, but something failed afterwards:", *after] if after else []
+        keep = f" To leave a change in place for good: {ACCEPT}" if left else ""
+        super().__init__("\n".join([*lines, f"Run rollback again.{keep}"]))

@@ -19,7 +19,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import content_of
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
-from docker_lxc_gate.machines.transport import LIMIT, Transport, at_most
+from docker_lxc_gate.machines.transport import LIMIT, Transport
 from remediation.engine import journal_entries, journal_format
 from remediation.engine.action import Place
 from remediation.engine.journal_format import VERSION, Line
@@ -208,8 +208,9 @@ class Journal:
             case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
                 path, content = f"{self.directory}/contents/{digest}", self._contents.get(digest)
                 if content is None:
-                    with at_most(max(size, LIMIT)):  # what an earlier version kept may be larger
-                        content = self._node.read(path)
+                    content = self._node.read(
+                        path, limit=max(size, LIMIT)
+                    )  # an earlier version kept more
                 if content is None or hashlib.sha256(content).hexdigest() != digest:
                     what = "is missing" if content is None else "is damaged"
                     raise FactError(

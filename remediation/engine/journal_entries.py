@@ -125,6 +125,20 @@ def _next(entry: JournalEntry, line: Before | After | RolledBack | Accepted) -> 
     return None
 
 
+def never_begun(entries: Sequence[JournalEntry]) -> set[str]:
+    """Return the actions in the container that a run recorded, and was cut off before it began.
+
+    All of the node's actions come before those in the container.
+    """
+    if all(entry.complete for entry in entries if entry.place is Place.NODE):
+        return set()
+    return {
+        entry.action
+        for entry in entries
+        if entry.place is Place.CONTAINER and not entry.complete and len(entry.images) == 1
+    }
+
+
 def unfinished(lines: Sequence[Line], ctid: int) -> bool:
     """Whether a run or a rollback of a container began, did not end, and left an open entry.
 

@@ -79,6 +79,8 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
             continue
         action, machine = step.action, step.on.machine
         if step in plan.deferred:
+            if action.id in journal_entries.never_begun(entries):
+                continue
             started = f"{machine} is started, to roll back: {action.title}"
             side_effects.append(SideEffect(f"start for {action.id}", started))
             continue
@@ -96,7 +98,8 @@ class _Rollback:
 
     ``force`` overwrites what somebody changed since, keeping a copy; ``last`` is only of what the
     last run did. ``failures`` holds each error, by the id of its action, or by words if it is of
-    none; ``remarks`` holds, by the action's id, what is back but not byte for byte.
+    none; ``remarks`` holds, by the action's id, what is back but not byte for byte; ``back`` the
+    ids of those whose before-image is back, whether or not what follows succeeds.
     """
 
     plan: Plan
@@ -104,6 +107,7 @@ class _Rollback:
     last: bool = False
     failures: dict[str, Exception] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    back: set[str] = field(default_factory=set)
 
     def run(self, actions: set[str]) -> list[StepOutcome]:
         """Roll back what the journal holds for these actions; see :func:`roll_back`."""
@@ -112,6 +116,11 @@ class _Rollback:
         if not entries:
             return []
         deferred = [entry for entry in entries if plan.step(entry.action) in plan.deferred]
+        never_begun = journal_entries.never_begun(plan.journal.entries())
+        skipped = [entry for entry in deferred if entry.action in never_begun]
+        deferred = [entry for entry in deferred if entry not in skipped]
+        recorded = {entry.action for entry in entries}
+        entries = [entry for entry in entries if entry not in skipped]
         changed = self._changed_since([entry for entry in entries if entry not in deferred])
         with ExitStack() as stack:
             if deferred and self._start_container(stack, [entry.action for entry in deferred]):
@@ -127,10 +136,13 @@ class _Rollback:
             order = {step.action.id: at for at, step in enumerate(plan.all_steps)}
             entries.sort(key=lambda entry: order.get(entry.action, -1), reverse=True)
             outcomes, restored = self._restore(entries)
-            self._close(self._follow_and_verify(restored))
+            done = self._follow_and_verify(restored)
+            self._close([*done, *(entry.action for entry in skipped)])
             if self.failures:
-                failed = self.failures.items()
-                raise errors.RollbackFailed([(plan.title(what), error) for what, error in failed])
+                failed = [(plan.title(what), error) for what, error in self.failures.items()]
+                left = recorded - self.back
+                after = [plan.title(what) for what in self.failures if what not in left]
+                raise errors.RollbackFailed(failed, after)
             said = self.remarks
             return [replace(each, reason=said.get(each.id, each.reason)) for each in outcomes]
 
@@ -217,8 +229,15 @@ class _Rollback:
                 with self._noting(entry.action, step.on.machine):
                     image = entry.images[-1] if self.last else entry.images[0]
                     before = _image(self.plan, step, image.before)
-                    outcomes.append(self._restore_one(step, before))
+                    try:
+                        outcomes.append(self._restore_one(step, before))
+                    except Exception:
+                        with suppress(Exception):  # else what is there is not known
+                            if step.action.restored(step.on, before):
+                                self.back.add(entry.action)
+                        raise
                     restored.append((step, before))
+                    self.back.add(entry.action)
         return outcomes, restored
 
     def _restore_one(self, step: Step, before: Any) -> StepOutcome:
@@ -303,6 +322,7 @@ class _Rollback:
                     now = step.action.capture(step.on)
                     words, drifts = differing(before, now, step.action.path)
                     what = f" ({'; '.join(words)})" if words else ""
+                    self.back.discard(step.action.id)
                     said = f"after the rollback it is not as before{what}"
                     raise errors.VerifyFailed(said, drifts)
                 if remark := step.action.remark(step.on, before):

@@ -19,4 +19,10 @@ for root; do
             ! -name 'io.containerd.*' ! -name lost+found ! -name opt ! -name rootfs
     ) || exit
     test -z "$each" || { echo "$each"; exit; }
+    # In these Docker and containerd have no other files; an unfinished download may be left in tmp.
+    for each in tmp opt network; do
+        [ -d "$root/$each" ] || continue
+        ! find "$root/$each" ! -type d ! -path "$root/network/files/local-kv.db" \
+            ! -path "$root/tmp/GetImageBlob*" | grep -m 1 . || exit 0
+    done
 done

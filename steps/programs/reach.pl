@@ -1,9 +1,24 @@
 # Connects to TCP ports. It loads no module, because the image has none: 2 is AF_INET, 111
 # ECONNREFUSED. A refusal is an answer, too, but another one.
-# "client SERVER PORT ADDRESS…" reaches the server, and then the addresses.
+# "client SERVER PORT ADDRESS…" reaches the server, which says a word and sends back what it gets, and then the
+# addresses. A network that loses large packets lets the word through.
 # "outside" prints how some addresses outside answer this machine: its gateway and its name servers. Whoever
 # refuses is named only if nobody does more, because a firewall refuses, too.
 
+my $large = 30000;
+sub exchanged {
+    my ($peer, $word) = @_;
+    my $back = "";
+    eval {
+        local $SIG{PIPE} = "IGNORE";
+        my $sent = 0;
+        $sent += syswrite $peer, "-" x ($large - $sent) or die "$!\n" while $sent < $large;
+        shutdown $peer, 1;
+        1 while sysread $peer, $back, 65536, length $back;
+    };
+    return $word if length $back == $large;
+    die "it says $word, and then " . length($back) . " of $large bytes come back\n";
+}
 sub reach {
     my ($host, $port, $listen) = @_;
     my $heard = eval {
@@ -13,7 +28,10 @@ sub reach {
         socket my $peer, 2, 1, 0 or die "socket: $!\n";
         my $done = connect $peer, pack "S n a4 x8", 2, $port, $address;
         die "$!\n" if !$done and $listen || $! != 111;
-        my $line = $listen ? readline $peer : $done ? "answered" : "refused";
+        my $line = $listen ? "" : $done ? "answered" : "refused";
+        1 while $listen and $line !~ /\n/ and sysread $peer, $line, 1, length $line;
+        die "no word\n" if $listen and $line !~ /\n/;
+        $line = exchanged($peer, $line =~ s/\n//r) if $listen;
         alarm 0;
         $line;
     };

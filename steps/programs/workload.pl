@@ -2,7 +2,7 @@
 # "change" changes files of the image's layers: what it leaves is the next layer.
 # "list" lists the files below /gate: path, mode, owner, group, links, the first path of the same inode, an
 # extended attribute and the content. The image's environment has the number of getxattr(2).
-# "serve WORD" answers each connection to port 8080 with the word.
+# "serve WORD" answers each connection to port 8080 with the word, and then with what it gets.
 # "write WORD" writes the word into the volume, says so, and waits.
 
 my ($task, $word) = @ARGV;
@@ -43,11 +43,13 @@ sub list_folder {
 }
 sub serve {
     $SIG{TERM} = sub { exit };
+    $SIG{PIPE} = "IGNORE";
     socket my $server, 2, 1, 0 or die "socket: $!\n";
     bind $server, pack "S n x12", 2, 8080 or die "bind: $!\n";
     listen $server, 8 or die "listen: $!\n";
     while (accept my $client, $server) {
         syswrite $client, "$word\n";
+        while (sysread $client, my $part, 65536) { syswrite $client, $part }
         close $client;
     }
 }

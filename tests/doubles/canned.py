@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from docker_lxc_gate.facts.backup_archives import _MEMBERS
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import _BOOTED
@@ -21,6 +22,10 @@ BOOTED = shlex.join(["sh", "-c", _BOOTED])
 PID = "lxc-info -P /var/lib/lxc -n 950 -p -H"
 FIRST_PROCESS: dict[str, Answer] = {PID: "7\n"}
 _CAT = ("cat", "--")
+
+
+#: What asks a container for the files that its backup must hold.
+HELD = shlex.join(["sh", "files", *_MEMBERS])
 
 
 class Machine(Transport):
@@ -74,6 +79,7 @@ def guest(
             "sh": f"overlay2 {root}" if up else (3, "", ""),
             f"sh places {root} /var/lib/containerd": f"{places}\n\n{table}",
             "systemctl is-enabled docker": "enabled",
+            HELD: "/usr\n/etc/hostname\n2\n",
         },
     )
 

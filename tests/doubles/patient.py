@@ -19,7 +19,7 @@ CTID = 950
 PROFILE = (Path(__file__).parents[2] / "remediation/content/lxc-phoenix-v2").read_text("utf-8")
 CONFIG = (
     "arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\nhostname: docker\nmemory: 2048\n"
-    "rootfs: local:950/vm-950-disk-0.raw,size=8G\nunprivileged: 1\n"
+    "ostype: debian\nrootfs: local:950/vm-950-disk-0.raw,size=8G\nunprivileged: 1\n"
     "lxc.apparmor.profile: lxc-phoenix-v2\nlxc.apparmor.allow_nesting: 1\n"
 )
 MAP = "         0     100000      65536\n"

@@ -9,7 +9,7 @@ from docker_lxc_gate.lab.docker_images import workload as image
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 from steps.rollback import CTID
 from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
@@ -49,8 +49,8 @@ def held(inside: Transport) -> set[str]:
     words = ["sh", "-c", _HELD, "held", image.COMMITTED, program("steps", "workload.pl")]
     said = inside.run(words, timeout=_PATIENCE).require().text.splitlines()
     inspect = ["sh", "-c", "docker inspect $(docker images -q) $(docker ps -aq)"]
-    with at_most(1 << 24):
-        objects = json.loads(inside.look(inspect, timeout=_PATIENCE).require().text)
+    inspected = inside.look(inspect, timeout=_PATIENCE, limit=1 << 24)
+    objects = json.loads(inspected.require().text)
     return {_LINKS.sub(" ", line) for line in said} | {
         f"{each['Id']} {key}: {json.dumps(value)}"
         for each in objects

@@ -23,7 +23,6 @@ from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import DEFAULT, parse
-from docker_lxc_gate.machines.transport import at_most
 from proof.faults.fault import APPLIED, CTID
 from proof.faults.scenarios import scenarios
 from remediation.backup import make_backup
@@ -101,8 +100,8 @@ class Place:
         argv = [*options, "--no-report", "--alluredir", "results"]
         done = node.run(["sh", "-c", _RUN, "gate", *argv], timeout=_TIMEOUT)
         assert done.exit_code == 0, done.text + done.stderr.decode(errors="replace")
-        with at_most(256 << 20):
-            found = node.run(["tar", "--create", "-C", f"{PLACE}/results", "."]).require()
+        argv = ["tar", "--create", "-C", f"{PLACE}/results", "."]
+        found = node.run(argv, limit=256 << 20).require()
         with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
             files = [archive.extractfile(each) for each in archive if "-result." in each.name]
             read = [json.loads(file.read()) for file in files if file is not None]

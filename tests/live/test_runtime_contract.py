@@ -17,7 +17,7 @@ from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
-from docker_lxc_gate.machines.transport import Inside, Transport, at_most
+from docker_lxc_gate.machines.transport import Inside, Transport
 from proof.faults.fault import CTID
 from proof.faults.snapshots import WITHOUT_BACKUPS
 from remediation.desired import FEATURES, PROFILE
@@ -90,15 +90,14 @@ def test_environment_inside_is_not_the_callers(runtime: Pct | Lxc) -> None:
 def test_bytes_pass_unchanged_both_ways(inside: Transport) -> None:
     """All of them, and many."""
     for content in (bytes(range(256)), b"\r\n\x04\x03\xff", LARGE):
-        with at_most(len(LARGE)):
-            assert inside.run(["cat"], stdin=content).require().stdout == content
+        echoed = inside.run(["cat"], stdin=content, limit=len(LARGE))
+        assert echoed.require().stdout == content
 
 
 def test_both_streams_at_once(inside: Transport) -> None:
     """Neither waits for the other, and they are kept apart."""
     script = "for _ in 1 2 3; do head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; done"
-    with at_most(3_000_000):
-        result = inside.run(["sh", "-c", script]).require()
+    result = inside.run(["sh", "-c", script], limit=3_000_000).require()
     assert (len(result.stdout), len(result.stderr)) == (3_000_000, 3_000_000)
     assert inside.run(["cat"]).stdout == b"", "standard input is not closed"
 

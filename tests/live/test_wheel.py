@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from docker_lxc_gate.home import number
 from docker_lxc_gate.lab.machine import Lab
 from steps.rollback import CTID
 from tests.live.running import DOCKER, ROOT, bare
@@ -89,6 +90,39 @@ def test_installed_program_judges_files(program: Path, commit: Path, tmp_path: P
     assert "[json-syntax]" in _run(program, "lint", "daemon.json", at=tmp_path, code=1)
     log = ROOT / "tests/data/denials/example.log"
     assert "denial" in _run(program, "denials", log, at=tmp_path)
+
+
+#: The machine, with nothing in the folders that install.sh writes to.
+_APART = """set -eu
+mount -t tmpfs none /opt
+mount -t tmpfs none /usr/local/bin
+bash "$1/install.sh"
+cd "$2"
+docker-lxc-gate --version
+docker-lxc-gate gate && exit 1
+bash "$1/install.sh" --uninstall
+ls -A /opt /usr/local/bin
+"""
+
+
+@pytest.mark.parametrize("of", ["checkout", "wheel"])
+def test_install_script_installs_one_command_and_leaves_nothing(
+    of: str, commit: Path, wheel: Path, tmp_path: Path
+) -> None:
+    head = _run("git", "rev-parse", "HEAD", at=commit).strip()
+    release = commit
+    if of == "wheel":
+        release = tmp_path / "release"
+        release.mkdir()
+        for file in (wheel, commit / "install.sh", commit / "constraints.txt"):
+            (release / file.name).write_bytes(file.read_bytes())
+    apart = ("unshare", "--mount", "--map-root-user", "sh", "-c", _APART, "install")
+    said = _run(*apart, release, tmp_path, at=tmp_path)
+    version = f"docker-lxc-gate {number()} (commit {head})"
+    assert said == (
+        f"installed: {version}; next: docker-lxc-gate doctor local/all\n"
+        f"{version}\n/opt:\n\n/usr/local/bin:\n"
+    )
 
 
 def test_installed_program_judges_and_changes_the_lab(

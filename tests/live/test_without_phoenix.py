@@ -18,6 +18,7 @@ ctid = 960
 reserved = [961]
 template = "local:vztmpl/debian-trixie-standard_amd64.tar.zst"
 bridge = "lxcbr0"
+plan = "docker-in-lxc"
 """
 
 

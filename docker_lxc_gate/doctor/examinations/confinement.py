@@ -1,5 +1,7 @@
 """What confines the container and Docker's own containers: profiles, seccomp, runc's reopening.
 
+What people did in November 2025 to live with that stays behind where nobody takes it away.
+
 runc's fix for CVE-2025-52881 reopens a sysctl through a detached mount, whose path AppArmor sees
 without /proc. A quiet ``deny`` then refuses it, and no log has a record. Sources: opencontainers,
 runc issue 4968, lxc 6.0.6, lxc-pve 6.0.5-2, moby daemon/apparmor_default.go and profiles/apparmor,
@@ -8,7 +10,8 @@ containerd pkg/apparmor (HostSupports), the kernel's security/apparmor (aa_polic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
@@ -31,20 +34,46 @@ _MISSING = {
 
 @Examination(
     "whether AppArmor confines the container, and whether Docker can load its own profile",
-    ("docker-default-not-loaded", "container-runs-unconfined"),
-    node=(node_reads.confined,),
-    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
+    ("docker-default-not-loaded", "container-runs-unconfined", "apparmor-parser-hidden"),
+    node=(node_reads.confined, node_reads.VERSIONS),
+    guest=(messages.READ, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR, guest_reads.RUNC),
 )
 def profiles(case: Case) -> Iterator[Finding]:
-    """Yield what Docker said of its own profile, and what confines the container."""
+    """Yield what Docker said of its own profile, and what confines the container.
+
+    Under a named profile Docker can load none, so a hidden parser takes nothing away.
+    """
     confined = case.node.of(node_reads.confined(case.ctid))
     if confined.confines_nothing:
-        yield here(
-            "container-runs-unconfined", f"the container's first process runs {confined.label}"
-        )
-    said = next(messages.said(case, "docker-default-not-loaded"), None)
-    if said and "parser" not in case.guest.maybe(guest_reads.OWN_APPARMOR, frozenset()):
-        yield here("docker-default-not-loaded", f"Docker says: {said.line[:400]}")
+        said = f"the container's first process runs {confined.label}"
+        yield on_new_lxc(case, here("container-runs-unconfined", said))
+    lacks = case.guest.maybe(guest_reads.OWN_APPARMOR, frozenset())
+    if "hidden" in lacks and (confined.is_generated or confined.confines_nothing):
+        said = "the package apparmor is installed, and /usr/sbin/apparmor_parser is not there"
+        yield on_new_lxc(case, here("apparmor-parser-hidden", said))
+    found = next(messages.said(case, "docker-default-not-loaded"), None)
+    if found and "parser" not in lacks:
+        yield here("docker-default-not-loaded", f"Docker says: {found.line[:400]}")
+
+
+@Examination(
+    "whether apt holds runc back",
+    ("runc-held",),
+    node=(node_reads.confined, node_reads.VERSIONS),
+    guest=(guest_reads.HELD,),
+)
+def held(case: Case) -> Iterator[Finding]:
+    """Say of a held package whether what it was held for is over."""
+    packages = case.guest.of(guest_reads.HELD)
+    confined = case.node.of(node_reads.confined(case.ctid))
+    if not packages or denies(confined):
+        return  # under such a profile every version of LXC refuses a newer runc
+    names, versions = " ".join(packages), case.node.of(node_reads.VERSIONS)
+    unhold = f"in the container: apt-mark unhold {names}"
+    first = first_upgrade(versions)
+    fix = f"{first} first. Then {unhold}" if first else ""
+    safe = f"Safe to unhold: your {' is '.join(lxc(versions))}. Type {unhold}"
+    yield here("runc-held", f"apt holds {names} in the container", fix=fix or safe)
 
 
 @Examination(
@@ -104,13 +133,9 @@ def has(case: Case, name: str) -> bool:
     return any(each.partition(",")[0] == f"name={name}" for each in options)
 
 
+_ROW = next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
 #: runc's releases with the fix.
-_FIXED = [
-    each
-    for side in next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen").broken
-    for each in side.versions
-    if each.package == "runc"
-]
+_FIXED = [each for side in _ROW.broken for each in side.versions if each.package == "runc"]
 _SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
 
 
@@ -122,6 +147,42 @@ def has_fix(version: str) -> bool:
     """
     as_debian = patterns.sub(r"[-~+.]?rc\.?", "~rc", version)
     return any(is_within(as_debian, each.since, each.before) for each in _FIXED)
+
+
+def lxc(versions: Mapping[str, str]) -> tuple[str, str]:
+    """Return the package of the node's LXC, and its version; empty: not known."""
+    name = "lxc-pve" if versions.get("lxc-pve") else "lxc"
+    return name, versions.get(name, "")[:40]
+
+
+def first_upgrade(versions: Mapping[str, str], runc: str = "") -> str:
+    """Return the upgrade of the node without which a generated profile refuses runc; or nothing.
+
+    A ``runc`` of an unknown version may be of today.
+
+    >>> first_upgrade({"lxc-pve": "6.0.5-1"})
+    'Upgrade lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2 or later'
+    >>> first_upgrade({"lxc": "1:6.0.4-4+deb13u4"}), first_upgrade({"lxc": "7.0.0"})
+    ('', '')
+    """
+    if runc and not has_fix(runc):
+        return ""
+    name, have = lxc(versions)
+    as_package = have if name == "lxc-pve" or ":" in have else f"1:{have}"
+    fixed = (each for side in _ROW.fixed for each in side.versions if each.package == name)
+    if have and any(is_within(as_package, each.since, each.before) for each in fixed):
+        return ""
+    wanted = (
+        "6.0.5-2 or later" if name == "lxc-pve" else "6.0.6 or 7.0 (Debian 13: 6.0.4-4+deb13u4)"
+    )
+    return f"Upgrade {name} on the node (it is {have or 'of an unknown version'}) to {wanted}"
+
+
+def on_new_lxc(case: Case, found: Finding) -> Finding:
+    """Return a finding whose fix begins with the node's LXC, where that is too old for it."""
+    runc = case.guest.maybe(guest_reads.RUNC, "")
+    first = first_upgrade(case.node.maybe(node_reads.VERSIONS, {}), runc)
+    return replace(found, fix=f"{first} first. {found.fix}") if first else found
 
 
 @Examination(
@@ -136,7 +197,7 @@ def reopening(case: Case) -> Iterator[Finding]:
     found = next(messages.said(case, "runc-reopen-refused"), None)
     runc = case.guest.maybe(guest_reads.RUNC, "")
     versions = case.node.maybe(node_reads.VERSIONS, {})
-    fix = _fix(confined, versions, pct=case.pct)
+    fix = _fix(confined, versions)
     what = f"runc {runc or 'of an unknown version'} under {confined.label[:120]}"
     if found:
         yield here("runc-reopen-refused", f"{what}: {found.line[-300:]}", fix=fix)
@@ -154,15 +215,13 @@ def denies(confined: node_reads.Confined) -> bool:
     )
 
 
-def _fix(confined: node_reads.Confined, versions: dict[str, str], *, pct: bool) -> str:
+def _fix(confined: node_reads.Confined, versions: Mapping[str, str]) -> str:
     if not confined.is_generated:
         return (
             f"The profile {confined.name[:80]} must state its own rules instead of including "
             "abstractions/lxc/container-base, as the plan's profile does (docker-lxc-gate "
             "plan). Or let LXC generate the profile."
         )
-    have = versions.get("lxc-pve") or versions.get("lxc") or "of an unknown version"
-    which = f" on the node (it is {have[:40]})"
-    if pct:
-        return f"Upgrade lxc-pve{which} to 6.0.5-2 or later; restart the container."
-    return f"Upgrade LXC{which} to 6.0.6 or 7.0; restart the container."
+    if first := first_upgrade(versions):
+        return f"{first}; restart the container."
+    return "Restart the container: its profile is made at its start, and LXC on the node is new."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import Case, Examination, here
+from docker_lxc_gate.doctor.examinations.confinement import on_new_lxc
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, startable
 from docker_lxc_gate.formats import container_config
@@ -106,6 +107,14 @@ def docker(case: Case) -> Iterator[Finding]:
     yield here("docker-down", f"docker.service is {unit.active[:40]}{result}{last}")
 
 
+@Examination("whether the container has an init", ("container-application",))
+def application(case: Case) -> Iterator[Finding]:
+    """Yield the entrypoint of an OCI image. Source: PVE::LXC::Create, restore_oci_archive."""
+    runs = case.config.current().get("entrypoint", "/sbin/init")
+    if case.pct and runs.split()[:1] != ["/sbin/init"]:
+        yield here("container-application", f"'entrypoint: {runs[:200]}' runs instead of an init")
+
+
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 
 
@@ -146,6 +155,10 @@ def _is_own_fuse(mount: Mount) -> bool:
 _MANY, _LONGEST = 10, 400
 
 
+#: What a node with an older LXC needs, so that its upgrade comes first.
+_CURES = frozenset({"container-apparmor-hidden", "container-unconfined"})
+
+
 @Examination("what is wrong in the container's configuration", ("lint",))
 def configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
@@ -158,7 +171,7 @@ def configuration(case: Case) -> Iterator[Finding]:
     }
     for each in _found(Source(case.config.path, case.content, kind)):
         if not known.get(each.id):
-            yield each
+            yield on_new_lxc(case, each) if each.id in _CURES else each
 
 
 @Examination(

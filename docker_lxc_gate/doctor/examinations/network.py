@@ -14,6 +14,8 @@ from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, here
 from docker_lxc_gate.lint.finding import Finding, Severity
 
+#: Docker's own nftables rules, in place of iptables'. Source: dockerd(8).
+_NFT = "--firewall-backend=nftables"
 #: Where a module's own name in /proc/modules may be another one that does the same.
 _ALSO = {"xt_DNAT": "xt_nat"}
 
@@ -61,7 +63,9 @@ def sysctls(case: Case) -> Iterator[Finding]:
     unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
     own = settings.get("ip-forward") is False or "--ip-forward=false" in options
     if said.get("ip_forward") == "0" and not unused and not own:
-        yield here("ip-forward-off", "net.ipv4.ip_forward is 0 in the container, and Docker runs")
+        nft = settings.get("firewall-backend") == "nftables" or _NFT in options
+        cause = "net.ipv4.ip_forward is 0 in the container, and Docker runs"
+        yield here("ip-forward-nftables" if nft else "ip-forward-off", cause)
     without = settings.get("userland-proxy") is False or "--userland-proxy=false" in options
     if said.get("route_localnet") == "0" and without and settings.get("iptables") is not False:
         yield here(

@@ -9,7 +9,7 @@ files, and nothing with a stranger's. Sources: pct(1) on mount points, ``idmap``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Examination, Reads, here
@@ -121,20 +121,41 @@ _OWNER, _GROUP, _OTHERS = 0o600, 0o060, 0o006
 
 
 @Examination(
-    "whether a graphics device can be opened", ("gpu-of-nobody",), guest=(guest_reads.DEVICES,)
+    "whether a graphics device can be opened",
+    ("gpu-of-nobody",),
+    guest=(guest_reads.DEVICES, guest_reads.GROUPS),
 )
 def devices(case: Case) -> Iterator[Finding]:
-    """Yield each device that nobody in the container may open."""
+    """Yield each device that nobody in the container may open, or another group than is meant."""
+    groups = case.guest.maybe(guest_reads.GROUPS, {})
+    meant = " and ".join(f"{name} is {number}" for name, number in sorted(groups.items()))
     for each in case.guest.of(guest_reads.DEVICES):
         is_gpu = each.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
+        fix = _fix_device(each) if case.pct else _OF_LXC
         if is_gpu and not _may_be_opened(each):
-            fix = _fix_device(each) if case.pct else _OF_LXC
             yield here(
                 "gpu-of-nobody",
                 f"{each.path} belongs to {each.user}:{each.group} in the container, "
                 f"with permissions {each.mode:o}: its owner there is nobody",
                 fix=fix,
             )
+        elif is_gpu and groups and _is_of_another_group(each, groups):
+            said = f"{each.path} belongs to group {each.group} in the container, where {meant}"
+            yield PROBLEMS["gpu-of-nobody"].here(
+                said, why=_ANOTHER_GROUP, fix=fix, severity=Severity.ADVICE
+            )
+
+
+def _is_of_another_group(device: guest_reads.Given, groups: Mapping[str, int]) -> bool:
+    """Whether the right to a device is a group's, which is none of these."""
+    granted = device.mode & _GROUP == _GROUP and device.mode & _OTHERS != _OTHERS
+    return granted and device.group not in {0, OVERFLOW, *groups.values()}
+
+
+_ANOTHER_GROUP = (
+    "A program that is a member of render or video has no right to it: the number on the node is "
+    "another one. Root of the container has one only if it owns the device."
+)
 
 
 def _may_be_opened(device: guest_reads.Given) -> bool:

@@ -32,6 +32,30 @@ _SIGN = patterns.compile(
         ("DENIED", "KILLED", "STATUS", 'D" operation="', *BYTES, '"MESSAGE"(?::null| : )')
     ).encode()
 )
+_RECORD = patterns.compile(b'apparmor="(?:DENIED|KILLED)"')
+#: The fields of AppArmor's records. Source: kernel security/apparmor, dbus-daemon.
+_FIELD = (
+    b"(?:apparmor|operation|class|info|error|profile|label|namespace|name|pid|comm|(?:requested|denied)"
+    b"(?:_mask)?|fsuid|ouid|family|sock_type|protocol|addr|peer(?:_[a-z]+)?|fstype|srcname|flags|"
+    b"target|capability|capname|signal|rlimit|value|bus|path|interface|member|mask|tcontext)="
+)
+#: The rest of a record where its line was broken: what is left of a word, or of a value within
+#: quotes, and fields.
+_RESTS = {
+    is_open: patterns.compile(
+        b"[ \\t]*" + broken + b"(?:" + _FIELD + b'(?:"[^"\n]*"?|[^\\s"]*)[ \\t]*)*[a-z_]*\\s*'
+    )
+    for is_open, broken in (
+        (True, b'(?:[^"\n]*"[ \\t]*|[^\\s"]+)'),
+        (False, b'(?:"[^"\n]*"?|[^\\s="]*(?:="[^"\n]*"?|=[^\\s"]*)?)[ \\t]*'),
+    )
+}
+_WHOLE, _BEGINS = patterns.compile(b'(?:"|=[^\\s"=]+)$'), patterns.compile(_FIELD)
+_KEY = patterns.compile(b"[A-Za-z0-9_]+=")
+#: Nothing longer is a record (bytes).
+_LONGEST_RECORD = 1 << 14
+#: How wide terminals are (characters), which break a line within a word.
+_WIDTHS = (79, 80, 100, 120, 132)
 #: How much is searched for a sign at once (bytes): little enough for a processor's cache.
 _PIECE = 1 << 18
 #: The longest line (bytes); of a file, a longer one is read in parts.
@@ -130,15 +154,57 @@ def lines(stream: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
     """
     # gzip says that it can seek, whatever it reads from.
     source: Any = stream.fileobj if isinstance(stream, gzip.GzipFile) else stream
-    while piece := stream.peek(1):
-        sign = _SIGN.search(piece)
-        others = piece.rfind(b"\n", 0, sign.start() if sign else len(piece)) + 1
-        stream.read(others)
-        if others and not sign:
-            continue
-        line = stream.readline(_LONGEST_LINE)
-        if len(line) == _LONGEST_LINE and not source.seekable():
-            size = f"{_LONGEST_LINE >> 20} MiB"
-            raise OSError(f"no line ends in {size}, so it is no log; {_NAME_A_LOG}")
+    line, left = b"", 0
+    while line or (piece := stream.peek(1)):
+        if not line:
+            sign = _SIGN.search(piece)
+            others = piece.rfind(b"\n", 0, sign.start() if sign else len(piece)) + 1
+            stream.read(others)
+            if others and not sign:
+                continue
+            line = _line(stream, source)
+            left = len(piece) - others - len(line)
+        after = b""
+        # A pipe may stay open, and is not waited for.
+        while _RECORD.search(line) and (left > 0 or source.seekable()):
+            after = _line(stream, source)
+            left -= len(after)
+            if not (whole := _joined(line, after)):
+                break
+            line, after = whole, b""
         if _SIGN.search(line):
             yield line.removesuffix(b"\n")
+        line = after
+
+
+def _line(stream: io.BufferedReader | gzip.GzipFile, source: Any) -> bytes:
+    line = stream.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE and not source.seekable():
+        size = f"{_LONGEST_LINE >> 20} MiB"
+        raise OSError(f"no line ends in {size}, so it is no log; {_NAME_A_LOG}")
+    return line
+
+
+def _joined(line: bytes, after: bytes) -> bytes:
+    """Return a record and its rest, where a terminal or a mail broke it; empty if it is no rest.
+
+    A terminal breaks anywhere and drops nothing. A mail breaks at a blank, and drops it. The kernel
+    writes a name with a blank in hexadecimal.
+    """
+    margin = line[: len(line) - len(line.lstrip(b" \t>|"))]
+    begin, rest = line.rstrip(b"\r\n"), after.removeprefix(margin).rstrip(b"\r\n")
+    record = begin[begin.rfind(b"apparmor=") :]
+    is_open = record.count(b'"') % 2 == 1
+    if not rest or len(line) > _LONGEST_RECORD or not _RESTS[is_open].fullmatch(rest):
+        return b""
+    if not (is_open or b"=" in rest or begin.endswith(b"=") or rest.isdigit()):
+        return b""
+    if is_open:
+        words = record.rpartition(b'="')[0].endswith(b"info") and len(begin) not in _WIDTHS
+        blank = (begin.endswith(b",") or words) and not rest.startswith(b" ")
+    else:
+        blank = bool(_WHOLE.search(begin) and _BEGINS.match(rest))
+    whole = begin + b" " * blank + rest
+    keys = _KEY.findall(whole[begin.rfind(b" ") + 1 :])
+    known = all(map(_BEGINS.fullmatch, keys))
+    return whole if known and (keys or is_open) else b""

@@ -17,7 +17,7 @@ from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.child import Hold
@@ -77,8 +77,7 @@ class Records:
 
     def text(self) -> str:
         """Return the notes: a line a denial, and REMARKs; raises FactError if the program ended."""
-        with at_most(2 * _ROOM):
-            noted = self._node.read(self._file)
+        noted = self._node.read(self._file, limit=2 * _ROOM)
         if noted is None or not self._notes.alive():
             raise FactError(
                 f"on {self._node.machine} the program that reads the kernel's audit has ended"

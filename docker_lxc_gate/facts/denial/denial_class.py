@@ -21,13 +21,16 @@ from docker_lxc_gate.tables import Row, table
 class _Advice(Row, frozen=True):
     """A text of profiles: all, or those that a container has ``inside``.
 
-    One that ``nests`` is about the classes that are allowed with nesting alone.
+    One that ``nests`` is about the classes that are allowed with nesting alone, and one with a
+    ``peer`` or a ``family`` about the records that have it.
     """
 
     profile: str
     text: str
     inside: bool = False
     nests: bool = False
+    peer: str = ""
+    family: str = ""
 
 
 class _Known(Row, frozen=True):
@@ -60,6 +63,7 @@ def advice(rows: tuple[_Advice, ...], fields: Mapping[str, str], *, nests: bool)
     inside = bool(fields.get("namespace"))
     for row in rows:
         fits = (nests or not row.nests) and (inside or not row.inside)
+        fits &= row.peer in {"", fields.get("peer")} and row.family in {"", fields.get("family")}
         if fits and patterns.fullmatch(f"(?s){row.profile}", profile):
             return row.text.format(profile=profile)
     return ""

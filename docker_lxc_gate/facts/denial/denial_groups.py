@@ -44,6 +44,16 @@ _BROKEN = patterns.compile(
 )
 
 
+#: A line of aa-log (apparmor.d), pkg/logs/logs.go: what has no name there, and then fields.
+_AA_LOG = patterns.compile(
+    r'DENIED +(?P<profile>"[^"]+"|[^\s"=]+) (?P<operation>[a-z_]+)(?P<owner> owner)?'
+    r'(?: (?P<name>"[^"]+"|[^\s"=]+))?(?: -> (?P<target>"[^"]+"|[^\s"=]+))?'
+    r'(?: (?P<mask>send|receive|bind|eavesdrop))?(?P<rest>(?: [a-z_]+=(?:"[^"]*"|[^\s"]+))+) *'
+)
+#: The variables that stand there for one directory each; others stand for several.
+_OF_AA_LOG = {"@{PROC}": "/proc", "@{sys}": "/sys", "@{run}": "/run"}
+
+
 class Unreadable(Exception):
     """A line may hold a denial that cannot be read; the text says what to change."""
 
@@ -66,6 +76,8 @@ def restored(line: str) -> str:
 
 def _plain(text: str) -> str:
     head, found, _ = text.lower().partition("apparmor")
+    if match := _AA_LOG.fullmatch(text):
+        return _of_aa_log(match)
     if not found and _BROKEN.match(text):
         raise Unreadable(f"the line was broken within {MARK}: join it with the line before")
     if not found or _OTHER.search(head):
@@ -78,6 +90,20 @@ def _plain(text: str) -> str:
         # A process chose some values, and without quotes their ends cannot be seen.
         raise Unreadable("names stand here without quotes: use ausearch without -i")
     raise Unreadable(f"a denial is a whole line with {MARK}, as the log itself has it")
+
+
+def _of_aa_log(line: patterns.Match[str]) -> str:
+    """Return a line of aa-log as the kernel's record."""
+    rest = patterns.findall(r'([a-z_]+)=("[^"]*"|\S+)', line["rest"])
+    named = [(key, line[key]) for key in ("operation", "profile", "name", "target", "mask")]
+    fields = {key: value.strip('"') for key, value in (*named, *rest) if value}
+    for key in PLACES:
+        for variable, directory in _OF_AA_LOG.items() if key in fields else ():
+            fields[key] = fields[key].replace(variable, directory)
+        if "@{" in fields.get(key, ""):
+            fields["info"] = "aa-log wrote a variable"
+    fields |= {"fsuid": "0", "ouid": "0"} if line["owner"] else {}
+    return MARK + "".join(f' {key}="{value}"' for key, value in fields.items())
 
 
 def _of_json(text: str) -> list[str]:

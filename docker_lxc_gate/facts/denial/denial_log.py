@@ -18,7 +18,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.transport import Transport, at_most
+from docker_lxc_gate.machines.transport import Transport
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.process_tree import ProcessNotes
@@ -54,9 +54,8 @@ def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str 
 
 def running_under(node: Transport, profile: str) -> frozenset[str]:
     """Return the names of the containers that have a process under a profile."""
-    with at_most(_ALL_CGROUPS):
-        argv = ["sh", "-c", _UNDER, "cgroups", patterns.escape(profile)]
-        told = node.look(argv).require().text
+    argv = ["sh", "-c", _UNDER, "cgroups", patterns.escape(profile)]
+    told = node.look(argv, limit=_ALL_CGROUPS).require().text
     return frozenset(name for _, name in _CGROUP.findall(told))
 
 
@@ -187,8 +186,7 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
     """
     when = "" if since is None else f"{int(since)}"
     asked = [audit_sources.AUDIT, AUDIT_LOG, when, f"{_LOG}"]
-    with at_most(_LONGEST):
-        told = node.look(["sh", "-c", _READ, "denials", *asked], timeout=_PATIENCE)
+    told = node.look(["sh", "-c", _READ, "denials", *asked], timeout=_PATIENCE, limit=_LONGEST)
     parts = _parts_of(told.stdout)
     if "end" not in parts:
         why = told.stderr.decode(errors="replace").strip() or f"exit code {told.exit_code}"

@@ -13,6 +13,7 @@ from docker_lxc_gate.facts.denial.denial_class import (
     Record,
     is_path,
 )
+from docker_lxc_gate.formats.mount_table import BY_GUESTS
 
 #: A file's permissions as the kernel writes them, and as a profile does; in a profile's order.
 _GRANTED = {**{letter: letter for letter in "rwamkl"}, **dict.fromkeys("cd", "w"), "x": "ix"}
@@ -95,7 +96,7 @@ def _mount_rule(record: Record) -> str:
     parts = ["mount", f"options=({','.join(flags)})"]
     new = not (_CHANGED | {"remount"}) & set(flags)
     if new and not (_BOUND | {"move"}) & set(flags) and (fstype := record.get("fstype")):
-        if record.of_container and fstype.partition(".")[0] not in KNOWN.file_systems["by_guests"]:
+        if record.of_container and fstype.partition(".")[0] not in BY_GUESTS:
             kept = "kernels" if fstype in KNOWN.file_systems["kernels"] else "others"
             raise NoRule(KNOWN.not_by_guests[kept].format(fstype=fstype))
         parts.append(f"fstype={fstype}")

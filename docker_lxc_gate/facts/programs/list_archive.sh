@@ -1,5 +1,7 @@
-# Lists the required members, and so reads to the end. tar does not notice if an uncompressed
-# archive is cut off, so the script checks that the last two blocks are zero, as tar writes them.
+# Reads an archive to its end. Prints each required member that it lacks, then how many members it has
+# below ./etc and ./usr. Arguments: the archive, and the required members, which have no blanks. tar does
+# not notice if an uncompressed archive is cut off, so the script checks that the last two blocks are zero,
+# as tar writes them.
 
 case $1 in *.tar)
     [ "$(tail -c 1024 -- "$1" | tr -d '\0' | wc -c)" -eq 0 ] || {
@@ -8,4 +10,13 @@ case $1 in *.tar)
     }
 esac
 file=$1; shift
-LC_ALL=C exec nice -n 19 tar --list --no-recursion --force-local --file="$file" -- "$@"
+# The exit code comes after a line that is no name: tar quotes control characters.
+{ LC_ALL=C nice -n 19 tar --list --quoting-style=escape --force-local --file="$file"; printf '\001\n%s\n' $?; } |
+    LC_ALL=C awk -v required="$*" '
+        BEGIN { split(required, names, " "); for (each in names) lacks[names[each]] }
+        at_end { exit $0 }
+        $0 == "\001" { at_end = 1; next }
+        { sub("/$", ""); delete lacks[$0] }
+        /^\.\/(etc|usr)\// { files++ }
+        END { for (each in lacks) print each; print files + 0 }
+    '

@@ -1,6 +1,7 @@
 # Notes the container of each process until its input ends; then writes the notes to a file. It
 # reads the cgroup of each process at the beginning, at the end, and when a process runs another
-# program; a child inherits its parent's container. "?" is a process that was seen in no container:
+# program; a child inherits its parent's container. What root's lxc-start starts for a container, such as a
+# hook, is that container's before it enters its cgroup. "?" is a process that was seen in no container:
 # one of the node, or one that the node began in a container. The parent of such a process, and by
 # CLONE_PARENT of its children, is a process of the node. A pid that the kernel used again has the
 # containers of all its processes. Without the kernel's process events,
@@ -17,8 +18,20 @@ sub note { my ($pid, $home) = @_; $now{$pid} = $home; $ever{$pid}{$home} = 1 if 
 sub look {
     my ($pid) = @_;
     my ($home) = content("/proc/$pid/cgroup") =~ m{^[0-9]+:[^:\n]*:/lxc(?:\.payload\.|/)([^/\s]+)}m;
+    $home //= starts($pid) if ($now{$pid} // "?") eq "?";
     return $now{$pid} //= "?" unless defined $home;
     note($pid, $home);
+}
+sub starts {
+    my ($pid) = @_;
+    return undef if (readlink("/proc/$pid/exe") // "") ne "/usr/bin/lxc-start" or (stat "/proc/$pid")[4];
+    my @words = split /\0/, content("/proc/$pid/cmdline");
+    return $1 if "@words" =~ /^\[lxc monitor\] \S+ (\S+)/;
+    for my $at (0 .. $#words) {
+        return $words[$at + 1] if $words[$at] =~ /^(?:-n|--name)\z/;
+        return $1 if $words[$at] =~ /^(?:-n|--name=)([^\s-]\S*)\z/;
+    }
+    return undef;
 }
 sub look_around { opendir my $all, "/proc" or return; look($_) for grep /^[0-9]+$/, readdir $all }
 my $events;

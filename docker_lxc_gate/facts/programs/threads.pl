@@ -67,20 +67,25 @@ sub look {
     else { $seen{$thread} //= undef }
 }
 sub entries {
-    opendir my $folder, $_[0] or return $!{ENAMETOOLONG} ? undef : ();
+    opendir my $folder, $_[0] or return;
     return grep !/^\./, readdir $folder;
+}
+sub too_deep {
+    print STDERR "the container's cgroups are nested too deeply to be read\n";
+    exit 4;
 }
 sub in_cgroups {
     my @todo = grep -d, map "$_$path", "/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd";
     while (defined(my $group = pop @todo)) {
+        too_deep() if !lstat "$group/cgroup.threads" and $!{ENAMETOOLONG};
         look($_) for map /^[0-9]+$/mg, map content("$group/$_") // "", "cgroup.threads", "tasks";
+        my ($below, $unknown) = (0, 0);
         for (entries($group)) {
-            unless (defined) {
-                print STDERR "the container's cgroups are nested too deeply to be read\n";
-                exit 4;
-            }
-            push @todo, "$group/$_" if not -l "$group/$_" and -d _;
+            if (lstat "$group/$_") { ++$below, push @todo, "$group/$_" if -d _ }
+            else { $unknown ||= $!{ENAMETOOLONG} }
         }
+        # A group has two links, and one more for each group in it. Other names are of its settings.
+        too_deep() if $unknown and $below < ((lstat $group)[3] // 0) - 2;
     }
 }
 sub in_namespaces {

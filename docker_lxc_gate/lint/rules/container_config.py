@@ -59,9 +59,11 @@ def check(source: Source) -> Iterator[Finding]:
     yield from _unread(source, written, unreadable, taken)
     of_lxc = [o.key.startswith("lxc.") for o in written.options]
     snippet = of_lxc and all(of_lxc)
-    if CONTAINER_FILE.fullmatch(source.name) and not (snippet or written.all("rootfs")):
-        held = "no line 'rootfs'" if written.options else "no option at all"
-        yield source.at("container-rootfs-missing", 0, f"there is {held}")
+    missing = container_config.missing_keys(written)
+    if CONTAINER_FILE.fullmatch(source.name) and missing and not snippet:
+        held = f"no line '{missing[0]}'" if written.options else "no option at all"
+        kind = "container-rootfs-missing" if "rootfs" in missing else "container-arch-missing"
+        yield source.at(kind, 0, f"there is {held}")
     yield from _sections(source, written)
     yield from _twice(source, written)
     yield from _separators(source, written, lines)
@@ -179,13 +181,24 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
         made = source.at(defect.problem, option.line, defect.cause, fix=fix, edit=edit)
         severity = made.severity if defect.certain else Severity.ADVICE
         yield replace(made, severity=severity, why=f"{defect.effect}.")
+    allowed = set(map(_of_kind, written.all("lxc.cgroup2.devices.allow")))
     for option in current:
         found = _CGROUP.fullmatch(option.key)
         is_place = option.key.startswith("lxc.cgroup.dir.")
         # Both hierarchies in one file are on purpose: for nodes with the one or the other.
-        if found and not is_place and f"lxc.cgroup2.{found['key']}" not in keys:
+        both = found and f"lxc.cgroup2.{found['key']}" in keys
+        if both and option.key == "lxc.cgroup.devices.allow":
+            kind = _of_kind(option)
+            both = not allowed.isdisjoint({kind, "a", f"{kind[:1]} *"})
+        if found and not is_place and not both:
             said = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
             yield source.at("container-key-without-effect", option.line, said)
+
+
+def _of_kind(device: Option) -> str:
+    """Return the type and major number of a device that is allowed, or all of it."""
+    found = patterns.match(r"[abc]\s+([0-9]+|\*)", device.value)
+    return " ".join(found[0].split()) if found else device.value
 
 
 def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
@@ -226,6 +239,15 @@ def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
             )
             yield source.at("container-option-twice", former.line, said)
         last[option.key] = option
+    covered: dict[str, tuple[Option, str]] = {}
+    for entry, (what, target, _, options, *_) in container_config.mount_entries(written):
+        place = target.strip("/")
+        former, before = covered.get(place, (entry, what))
+        # An optional one may not be there, and a remount changes the one before it.
+        if before != what and not {"optional", "remount"} & {*options.split(",")}:
+            said = f"what '{former.value}' mounts is hidden by line {entry.line}, '{entry.value}'"
+            yield source.at("container-option-twice", former.line, said)
+        covered[place] = entry, what
 
 
 def _separators(

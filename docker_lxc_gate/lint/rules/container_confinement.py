@@ -15,6 +15,7 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
+from docker_lxc_gate.formats.mount_table import BY_GUESTS
 from docker_lxc_gate.lint.finding import Finding, Kind, Source
 from docker_lxc_gate.lint.rules.container_config import read
 
@@ -37,8 +38,30 @@ _NODES = {
     "226:0": "/dev/dri/card0",
     "226:128": "/dev/dri/renderD128",
 }
+#: What maps root to itself on the disk of a mount point.
+_OF_ROOT = patterns.compile("passthrough|u:0:0:[0-9]+")
 _MADE = ("1", "5", "136")
 _ALLOWED = patterns.compile(r"[bc]\s(?P<numbers>(?P<major>[0-9]+):[0-9*]+)\s.*")
+#: The numbers of a device that is mounted into a container. Source: kernel devices.txt.
+_NUMBERS = [
+    (patterns.compile(path), numbers)
+    for path, numbers in (
+        ("/dev/net(/tun)?", "10:200"),
+        ("/dev/kvm", "10:232"),
+        ("/dev/dri/(?:card|renderD)([0-9]{1,3})", "226:{}"),
+        ("/dev/dri", "226:*"),
+        ("/dev/ttyUSB([0-9]{1,3})", "188:{}"),
+        ("/dev/ttyACM([0-9]{1,3})", "166:{}"),
+        ("/dev/nvidia([0-9]{1,3})", "195:{}"),
+        ("/dev/nvidiactl", "195:255"),
+    )
+]
+#: What may give a right that the file does not show.
+_MAY_ALLOW = patterns.compile(r"hookscript|lxc\.hook\..*")
+#: What LXC lets a privileged container use is a list; Proxmox refuses nothing to another one.
+_LISTS_DEVICES = patterns.compile(r"(.*/)?([a-z]+\.)?common\.conf")
+_WANTS_DOCKER = patterns.compile(r"(?i)(.*[^a-z])?(docker|podman|portainer)([^a-z].*)?")
+_OF_DEVICES = patterns.compile(r"lxc\.cgroup2?\.devices\.allow")
 _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
 _MOUNT_RULE = patterns.compile(r"mount\b|all$")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
@@ -52,6 +75,9 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     """
     written = read(source)
     yield from _weak(source, written)
+    for entry in container_config.hiding_apparmor(written):
+        said = f"'{entry.key}: {entry.value}' hides AppArmor from Docker"
+        yield source.at("container-apparmor-hidden", entry.line, said)
     profile = next(
         (o for o in reversed(written.options) if o.key in _PROFILE_KEYS and not o.section), None
     )
@@ -89,9 +115,26 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
             said = f"'{option.key}' is emptied: no system call is refused"
             yield source.at("container-seccomp-off", option.line, said)
     yield from _devices(source, written, privileged=privileged)
+    yield from _refused(source, written, privileged=privileged)
+    if source.kind is Kind.CONTAINER:
+        yield from _features(source, written, privileged=privileged)
+        if not privileged:
+            yield from _passthrough(source, written)
     if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
         said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
         yield source.at("container-privileged", values[0].line if values else 0, said)
+
+
+def _passthrough(source: Source, written: ContainerConfig) -> Iterator[Finding]:
+    """Yield the bind mounts in which the container's root is the disk's."""
+    points = dict(container_config.mount_points(written).values())
+    for option in written.options:
+        given = {} if option.section else points.get(option.key, {})
+        volume = given.get("volume") or next((key for key, word in given.items() if not word), "")
+        maps = given.get("idmap", "").split(";")
+        if volume.startswith("/") and any(map(_OF_ROOT.fullmatch, maps)):
+            said = f"'{option.key}' maps the container's root to the root of {volume}"
+            yield source.at("container-mount-passthrough", option.line, said)
 
 
 def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
@@ -113,6 +156,64 @@ def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> I
             said = f"'{option.value}' is allowed, and no line gives the container the device"
             yield source.at("container-device-not-given", option.line, said, fix=f"{fix}.")
             return
+
+
+def _refused(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
+    """Yield the devices that are mounted into a container whose list of devices lacks them.
+
+    Sources: LXC's common.conf and userns.conf; lxc-pve-userns.conf of pve-container (allow = a).
+    """
+    current = [o for o in written.options if not o.section]
+    includes = written.all("lxc.include")
+    if source.kind is Kind.CONTAINER:
+        listed = privileged and bool(written.all("rootfs"))
+        others = list(includes)
+    else:
+        others = [o for o in includes if not _LISTS_DEVICES.fullmatch(o.value)]
+        listed = privileged and len(others) < len(includes)
+    for option in current:
+        if option.key in {"lxc.cgroup2.devices.allow", "lxc.cgroup2.devices.deny"}:
+            listed = option.key.endswith("deny") if option.value == "a" else listed
+    if not listed or others or any(_MAY_ALLOW.fullmatch(o.key) for o in current):
+        return
+    allowed = [o.value.split() for o in current if _OF_DEVICES.fullmatch(o.key)]
+    numbers = {each[1] if len(each) > 1 else "*:*" for each in allowed if each}
+    for entry, fields in container_config.mount_entries(written):
+        found = ((form, p.fullmatch(fields[0])) for p, form in _NUMBERS)
+        for wanted in (form.format(*match.groups()) for form, match in found if match):
+            major, _, minor = wanted.partition(":")
+            if minor == "*":
+                right = any(each.startswith((f"{major}:", "*:")) for each in numbers)
+            else:
+                right = bool({wanted, f"{major}:*", "*:*"} & numbers)
+            if not right:
+                said = f"{fields[0]} is mounted, and no line allows the device: c {wanted}"
+                yield source.at("container-device-refused", entry.line, said)
+
+
+def _features(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
+    """Yield a feature without effect, and the nesting that Docker lacks, if it is wanted."""
+    current = written.current()
+    features = pct_options.properties("features", current.get("features", ""))
+    line = next((o.line for o in reversed(written.all("features"))), 0)
+    types = patterns.split(r"[;, ]+", features.get("mount", ""))
+    refused = [each for each in types if each and each not in BY_GUESTS]
+    if refused and not privileged and (current.get("unprivileged") or written.all("lxc.idmap")):
+        said = f"mount={features['mount']}: an unprivileged container mounts no {refused[0]}"
+        yield source.at("container-feature-without-effect", line, said)
+    named = [f"{key}: {current[key]}" for key in ("hostname", "tags") if current.get(key)]
+    wanted = next((each for each in named if _WANTS_DOCKER.fullmatch(each)), "")
+    if "/var/lib/docker" in container_config.mount_points(written):
+        wanted = "a mount point at /var/lib/docker"
+    own = any(o.key in {*_PROFILE_KEYS, "lxc.include"} for o in written.options if not o.section)
+    if wanted and "rootfs" in current and not own and not _nests(features, current):
+        said = f"'features' has no nesting=1, and Docker seems to be wanted ({wanted})"
+        yield source.at("container-nesting-off", line, said)
+
+
+def _nests(features: Mapping[str, str], current: Mapping[str, str]) -> bool:
+    given = (features.get("nesting", ""), current.get("lxc.apparmor.allow_nesting", ""))
+    return any(map(pct_options.boolean, given))
 
 
 def _capabilities(source: Source, option: Option) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from tests.doubles.nodes.behind_shell import Answer, Node
 PID = 4242
 _PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 _CONF = f"""arch: amd64
+ostype: debian
 features: nesting=1,keyctl=1,fuse=1
 hostname: docker
 rootfs: local:950/vm-950-disk-0.raw,size=8G

@@ -35,7 +35,7 @@ from tests.doubles.states import Laid
 FILES = {"bundle", "compare", "verify", "waivers"}
 #: All that need a target.
 TARGETED = [
-    *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate"}),
+    *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate", "guard", "messages"}),
     *("journal show", "journal export", "journal accept", "doctor --upgrade"),
 ]
 
@@ -86,7 +86,9 @@ def test_help_imports_neither_paramiko_nor_the_plan() -> None:
     assert not modules & {"paramiko", "invoke", "asyncio", "remediation.docker_in_lxc"}
 
 
-@pytest.mark.parametrize("command", sorted({*VERBS} - {*FILES, "gate", "journal", "lint", "lab"}))
+@pytest.mark.parametrize(
+    "command", sorted({*VERBS} - {*FILES, "gate", "journal", "lint", "lab", "messages"})
+)
 def test_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
@@ -198,7 +200,8 @@ def taken(folder: Path) -> AbstractContextManager[None]:
 
 def ran(*words: str, asked: str = "") -> Result:
     """Return what a command of several words says of the target."""
-    return CliRunner().invoke(main, [*words, "--target", "root@pve1/950"], input=asked)
+    plan = ["--plan", "docker-in-lxc"] if words[0] in {"plan", "apply", "status"} else []
+    return CliRunner().invoke(main, [*words, *plan, "--target", "root@pve1/950"], input=asked)
 
 
 def ended(*words: str) -> tuple[int, str]:

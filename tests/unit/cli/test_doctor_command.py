@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads, upgrade_reads
 from docker_lxc_gate.doctor.case import Diagnosis
+from docker_lxc_gate.doctor.upgrade_pairs import AS_OF
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.fleet import Listing
 from tests.doubles.patient import CTID, MAP, diagnosis
@@ -101,6 +102,7 @@ def test_upgrade_without_a_known_breakage_ends_with_0(monkeypatch: pytest.Monkey
     done = run(monkeypatch, upgraded({}, had), "--upgrade")  # type: ignore[arg-type]
     assert done.exit_code == 0
     assert done.stdout == f"container {CTID} on pve1: no breakage known\n"
+    assert done.stderr == f"… the table of versions was read on {AS_OF}\n"
 
 
 CAPS = "docker: Error response from daemon: unable to apply caps: operation not permitted: unknown."

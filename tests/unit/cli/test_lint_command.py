@@ -21,7 +21,7 @@ from docker_lxc_gate.machines.target import Target
 from tests.doubles.canned import Machine
 
 command: Any = importlib.import_module("docker_lxc_gate.cli.lint")
-GOOD = "arch: amd64\nrootfs: local:1\nunprivileged: 1\n"
+GOOD = "arch: amd64\nostype: debian\nrootfs: local:1\nunprivileged: 1\n"
 
 
 def run(*words: str) -> Result:

@@ -122,7 +122,7 @@ def raised(error: Exception, because: Exception | None = None) -> None:
 
 
 class _Plan:
-    journal = SimpleNamespace(ctid=950)
+    journal = SimpleNamespace(ctid=950, plan="")
     container_exists = True
 
     def __init__(self, text: str) -> None:

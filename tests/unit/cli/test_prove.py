@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from docker_lxc_gate.cli import prove
+from docker_lxc_gate.cli import judged, prove
 from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.target import Target
@@ -43,7 +43,7 @@ class Node:
         monkeypatch.setattr(prove, "opened", lambda _: nullcontext(self))
         monkeypatch.setattr(prove.machine_state, "record", lambda _: self.states.pop(0))
         monkeypatch.setattr(prove, "apply", lambda _: self.did.append("applied"))
-        monkeypatch.setattr(prove, "_run", self.ran)
+        monkeypatch.setattr(judged, "_run", self.ran)
         monkeypatch.setattr(provision, "planned", lambda *_: None)
         monkeypatch.setattr(provision, "thrown_away", self.thrown_away)
 
@@ -165,11 +165,11 @@ def test_a_child_ends_what_it_began_before_its_parent_ends(tmp_path: Path) -> No
         "signal.signal(signal.SIGTERM, end); open('began', 'w').close(); time.sleep(60)\n"
     )
     run = (
-        "import sys; from pathlib import Path; from docker_lxc_gate.cli import prove; "
+        "import sys; from pathlib import Path; from docker_lxc_gate.cli import judged; "
         "from docker_lxc_gate.machines.process import ended_as_by_ctrl_c\n"
         f"sys.path.append({str(tmp_path)!r})\n"
         "with ended_as_by_ctrl_c():\n"
-        f"    prove._run('child', at=Path({str(tmp_path)!r}))"
+        f"    judged._run('child', at=Path({str(tmp_path)!r}))"
     )
     ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", run]
     parent = subprocess.Popen(ignoring, stderr=subprocess.DEVNULL)

@@ -102,6 +102,36 @@ def test_id_of_a_file_tells_a_hole_from_an_image_above_the_map(ids: str, problem
     assert [each.id for each in messages.diagnose(said).problems] == [problem]
 
 
+HOOK = "Script exec /usr/share/lxc/hooks/lxc-pve-prestart-hook 105 lxc pre-start produced output:"
+DENIED = 'apparmor="DENIED" operation="mount" profile="lxc-105_</x>" name="/a/" comm="runc" {}'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "said"),
+    [
+        (f"{HOOK} a\n{HOOK} no subvol 7\nScript exited with status 2\n", "hook-failed", "subvol 7"),
+        (
+            f"{HOOK} mount: /dev/loop7: can't read superblock\nScript exited with status 255\n",
+            "container-disk-damaged",
+            "superblock",
+        ),
+        (f"{HOOK} odd\nERROR start - an odd end\n", "", ""),  # that hook ended well
+        (
+            "mkdir: cannot create directory '/config/x': Permission denied\n"
+            + DENIED.format('fstype="tmpfs" flags="rw"'),
+            "denied-lately",
+            "runc wanted to mount a file system of type tmpfs on /a/ (rw)",
+        ),
+    ],
+)
+def test_words_of_a_hook_and_of_the_kernel_count_for_more_than_a_guess(
+    text: str, problem: str, said: str
+) -> None:
+    found = messages.diagnose(text)
+    assert [each.id for each in found.problems] == [problem] * bool(problem)
+    assert all(said in each.cause for each in found.problems)
+
+
 class Watched(str):
     """A text of which no long part is searched."""
 

@@ -13,6 +13,7 @@ from docker_lxc_gate.doctor.guest_reads import (
     DEVICES,
     FAILED,
     GUEST,
+    HELD,
     OWN_APPARMOR,
     RUNC,
     SETTINGS,
@@ -69,6 +70,12 @@ UNCHECKED = (
 )
 
 
+FORWARDING = (
+    "failed to start daemon: Error initializing network controller: IPv4 forwarding is disabled: "
+    "check your host's firewalling and set sysctl net.ipv4.ip_forward=1"
+)
+
+
 def binding(source: str, *, writes: bool = True) -> str:
     return container(Mounts=[{"Type": "bind", "Source": source, "RW": writes}])
 
@@ -101,6 +108,12 @@ BAD: list[tuple[Answers, str, str]] = [
         "refused",
     ),
     ({SYSCTLS: "ip_forward 0\n"}, "ip-forward-off", "ip_forward is 0"),
+    (
+        {SYSCTLS: "ip_forward 0\n", SETTINGS: '{"firewall-backend": "nftables"}'},
+        "ip-forward-nftables",
+        "ip_forward is 0",
+    ),
+    ({LOG: FORWARDING, guest_reads.UNIT: DOWN}, "ip-forward-nftables", "forwarding is disabled"),
     ({SETTINGS: '{"userland-proxy": false}'}, "route-localnet-off", "docker0"),
     ({CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}])}, "tun-missing", "web"),
     ({DEVICES: "65534 65534 660 /dev/dri/renderD128\n"}, "gpu-of-nobody", "/dev/dri/renderD128"),
@@ -124,8 +137,13 @@ BAD: list[tuple[Answers, str, str]] = [
     ({STATE: "FREEZING\n"}, "container-frozen", "FREEZING"),
     ({SETTINGS: "{,", guest_reads.UNIT: DOWN}, "json-syntax", "daemon.json"),
 ]
+GENERATES = CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")
+MASKED = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
+HIDDEN: Answers = {CONFINED: confined(GENERATED), OWN_APPARMOR: "parser\nhidden\n"}
 #: As above, of another configuration.
 BAD_CONFIG: list[tuple[Answers, str, str, str]] = [
+    ({CONFINED: confined(GENERATED)}, "container-apparmor-hidden", "/dev/null", GENERATES + MASKED),
+    (HIDDEN, "apparmor-parser-hidden", "is installed", GENERATES),
     (
         OF_ANOTHER | {CONTAINERS: binding("/data/www")},
         "bind-mount-of-nobody",
@@ -189,7 +207,9 @@ HEALTHY_CONFIG: list[tuple[Answers, str]] = [
     ({}, f"{CONFIG}[before]\nfeatures: nesting=0\nlxc.apparmor.profile: lxc-gone\n"),
     ({guest_reads.INFO: OVERLAY}, f"{CONFIG}[pve:pending]\nfeatures: nesting=1\n"),
     ({apparmor.PROFILES: (1, "", "No such file or directory")}, CONFIG),
-    ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
+    ({CONFINED: confined(GENERATED)}, GENERATES),
+    (HIDDEN | {OWN_APPARMOR: "parser\n"}, GENERATES),
+    ({OWN_APPARMOR: "parser\nhidden\n"}, CONFIG + MASKED),  # Docker could load none anyway
     ({OF_DATA[0]: "101000 101000\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
     # read-only data of somebody else
     (OF_ANOTHER | {OF_DATA[0]: "0 0\n", CONTAINERS: binding("/data", writes=False)}, DATA),
@@ -320,6 +340,35 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
 
 
 @pytest.mark.parametrize(
+    ("lxc", "fix"),
+    [
+        ("lxc-pve 7.0.0-2", "Safe to unhold: your lxc-pve is 7.0.0-2. Type"),
+        ("lxc 1:6.0.4-4+deb13u4", "Safe to unhold: your lxc is 1:6.0.4-4+deb13u4."),
+        ("lxc 7.0.0", "Safe to unhold"),
+        (
+            "lxc-pve 6.0.5-1",
+            "Upgrade lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2 or later first",
+        ),
+        ("lxc 6.0.4", "Upgrade lxc on the node (it is 6.0.4) to 6.0.6 or 7.0"),
+        ("zfs 2", "of an unknown version"),
+    ],
+)
+def test_what_is_left_of_the_cure_says_which_lxc_comes_first(lxc: str, fix: str) -> None:
+    said = {
+        **HIDDEN,
+        HELD: "hold containerd.io\n",
+        VERSIONS: f"kernel 7.0\n{lxc}\n",
+    }
+    found = {each.id: each for each in diagnosis(said, config=GENERATES + MASKED).problems}
+    assert fix in found["runc-held"].fix
+    for each in ("container-apparmor-hidden", "apparmor-parser-hidden"):
+        assert found[each].fix.startswith("Upgrade lxc") is ("Safe" not in fix)
+    older = diagnosis({**said, RUNC: "runc version 1.1.15+ds1\n"}, config=GENERATES)
+    assert "Upgrade" not in older.problems[0].fix
+    assert "docker-confinement" not in found
+
+
+@pytest.mark.parametrize(
     ("rule", "allowed"),
     [
         ("mount,", True),
@@ -410,6 +459,17 @@ ADVICE: list[tuple[Answers, str, tuple[str, ...]]] = [
         ("no seccomp filter",),
     ),
     (secured("null", "environment\n"), "docker-confinement", ("container=",)),
+    ({HELD: "hold containerd.io\ninstall runc\n"}, "runc-held", ("apt holds containerd.io in",)),
+    ({HELD: (1, "install runc\n", "no packages found")}, "runc-held", ()),
+    (
+        {
+            HELD: "hold runc\n",
+            CONFINED: confined("lxc-mine (enforce)", BASED, BASE),
+            RUNC: "runc version 1.1.15\n",
+        },
+        "runc-held",
+        (),
+    ),
     ({MOUNTED: FUSE}, "backup-may-hang", ("/var/lib/docker/m",)),
     ({MOUNTED: LXCFS}, "backup-may-hang", ()),
 ]
@@ -421,6 +481,13 @@ def test_advice_leaves_the_exit_code(said: Answers, name: str, words: tuple[str,
     causes = [each.cause for each in found.problems if each.id == name and each.is_advice]
     assert len(causes) == bool(words)
     assert [word for word in words if word not in causes[0]] == []
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize("runs", ["/usr/bin/redis-server --save 60 1", "/sbin/init --x", ""])
+def test_container_of_an_oci_image_is_advice(runs: str) -> None:
+    found = diagnosis(config=f"{CONFIG}entrypoint: {runs}\n" if runs else CONFIG)
+    assert ("container-application" in advice(found)) is ("redis" in runs)
     assert found.exit_code == 0
 
 
@@ -457,6 +524,31 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
     found = [each for each in found if not each.is_advice]
     assert [each.id for each in found] == ["gpu-of-nobody"]
     assert "/dev/dri/renderD128" in found[0].fix
+
+
+@pytest.mark.parametrize(
+    ("device", "groups", "said"),
+    [
+        (
+            "0 104 660",
+            "video:x:44:\nrender:x:992:a,b\n",
+            "group 104 in the container, where render",
+        ),
+        ("65534 104 660", "render:x:992:\n", "where render is 992"),
+        ("0 992 660", "video:x:44:\nrender:x:992:\n", ""),
+        ("0 44 660", "video:x:44:\n", ""),
+        ("0 0 660", "video:x:44:\n", ""),  # only root opens it, which may be meant
+        ("0 104 666", "video:x:44:\n", ""),
+        ("0 104 660", (1, "", ""), ""),
+    ],
+)
+def test_device_of_another_group_than_the_guests_is_advice(
+    device: str, groups: str | tuple[int, str, str], said: str
+) -> None:
+    answers = {DEVICES: f"{device} /dev/dri/renderD128\n", guest_reads.GROUPS: groups}
+    found = [each for each in diagnosis(answers).problems if each.id == "gpu-of-nobody"]
+    assert [each.severity for each in found] == [Severity.ADVICE] * bool(said)
+    assert all(said in each.cause for each in found)
 
 
 def test_devices_by_the_thousand_are_no_more_than_a_node_has() -> None:

@@ -315,16 +315,41 @@ def test_conditions_are_those_that_rows_have() -> None:
 def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> None:
     node: Answers = {
         INSTALLED: installed("lxc-pve 6.0.5-2"),
-        PLAN: plan("lxc-pve 6.0.5-2 7.0.1-1", "linux-image-7.2.1+deb14-amd64 7.2.1-1"),
+        PLAN: plan("lxc-pve 6.0.5-2 7.1.1-1", "linux-image-7.2.1+deb14-amd64 7.2.1-1"),
         VERSIONS: "kernel 6.12.57+deb13-amd64\n",
     }
     found = upgraded(node, {**docker("30.0.0"), guest_reads.INFO: WITHOUT})
     assert problems(found) == []
     said = first(found, "upgrade-unknown")
-    assert "lxc-pve 6.0.5-2 → 7.0.1-1 on the node" in said.cause
+    assert "lxc-pve 6.0.5-2 → 7.1.1-1 on the node" in said.cause
     assert "kernel 6.12.57+deb13-amd64 → 7.2.1+deb14-amd64 on the node" in said.cause
     assert "→ 5:30.0.0-1 in the container" in said.cause
     assert found.exit_code == 0
+
+
+def test_what_proxmox_9_2_and_docker_29_ship_is_not_unknown() -> None:
+    node: Answers = {
+        INSTALLED: installed("lxc-pve 6.0.5-2", "pve-container 6.1.2"),
+        PLAN: plan(
+            *("lxc-pve 6.0.5-2 7.0.0-2", "pve-container 6.1.2 6.1.14"),
+            "proxmox-kernel-7.0.14-17-pve-signed 7.0.14-17",
+        ),
+    }
+    inside = at(
+        "docker-ce 5:29.4.3-1, containerd.io 2.2.1-1, runc 1.3.6",
+        *(
+            "docker-ce 5:29.4.3-1 5:29.10.0-1",
+            "containerd.io 2.2.1-1 2.3.4-1",
+            "runc 1.3.6 1.5.1-1",
+        ),
+    )
+    assert "upgrade-unknown" not in advice(upgraded(node, inside))
+
+
+def test_azures_docker_is_judged_as_docker() -> None:
+    found = upgraded({}, at("moby-engine 28.5.1-1, runc 1.1.15", "moby-engine 28.5.1-1 29.4.2-1"))
+    assert "upgrade-docker-29-socketcall" in advice(found)
+    assert all("is installed" not in each.why for each in found.unseen)
 
 
 def test_unknown_version_that_is_installed_already_is_not_said_again() -> None:

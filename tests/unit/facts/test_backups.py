@@ -9,13 +9,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
-from docker_lxc_gate.facts.backup_archives import Backup
+from docker_lxc_gate.facts.backup_archives import Backup, expected
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.proxmox import normal_form
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -25,7 +26,7 @@ from remediation.backup import make_backup, may_freeze, require_unfrozen
 from remediation.desired import DAEMON_JSON
 from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
-from tests.doubles.canned import DATA, SRV, Machine, guest
+from tests.doubles.canned import DATA, HELD, SRV, Machine, guest
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
@@ -72,7 +73,7 @@ class Plain:
 @pytest.fixture
 def node(tmp_path: Path) -> Rooted:
     root = tmp_path / "root"
-    for directory in ("etc/pve/lxc", "images/950/etc", "var/lib/vz"):
+    for directory in ("etc/pve/lxc", "images/950/etc", "images/950/usr", "var/lib/vz"):
         (root / directory).mkdir(parents=True)
     (root / "etc/hostname").write_text("node\n")
     (root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
@@ -235,6 +236,39 @@ def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backup
             of_guest(node, inside, made)
 
 
+@pytest.mark.parametrize(
+    ("container", "said"),
+    [
+        ("/usr\n/etc/hostname\n2\n", ""),
+        ("/usr\n/etc/hostname\n/var/lib/dpkg/status\n2\n", "not hold ./var/lib/dpkg/status"),
+        ("/usr\n20000\n", "holds 2 files of /etc and /usr, and the container has 20000"),
+    ],
+)
+def test_backed_up_by_an_archive_without_most_of_the_container_is_red(
+    node: Rooted, made: backup.Backups, container: str, said: str
+) -> None:
+    inside = guest()
+    inside.answers[HELD] = container
+    with not_compliant(said) if said else nullcontext():
+        of_guest(node, inside, made)
+    inside.answers[HELD] = "no\n"
+    with naming(FactError, "which files"):
+        of_guest(node, inside, made)
+
+
+def test_backed_up_by_an_archive_of_etc_alone_is_red(node: Rooted) -> None:
+    (node.root / "images/950/usr").rmdir()
+    with naming(VerifyFailed, "does not hold ./usr"):
+        back_up(node)
+
+
+def test_files_of_this_machine_are_told() -> None:
+    here = cast("Any", SimpleNamespace(state=lambda _: "running", inside=lambda _: Local()))
+    (archive,) = expected([Backup("a", 2, 0, ("./usr",))], here, 950)
+    assert {"./usr", "./etc/passwd"} <= {*archive.holds}
+    assert archive.files > 1000
+
+
 def test_backed_up_says_what_it_lacks_and_how_it_knows(node: Rooted, made: backup.Backups) -> None:
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
     *_, line = of_guest(node, guest("/opt", up=False, settings='{"data-root": "/opt"}'), made)
@@ -338,6 +372,20 @@ def test_make_backup_leaves_the_containers_file_as_its_author_wrote_it(
     assert config.read_text() == (rewritten if edited else written)
     assert (config.stat().st_mtime_ns == 10**18 + 1) is not edited
     assert [str(kept) in line for line in told] == [True]
+    assert kept.exists() is (fails or edited)
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_make_backup_that_failed_names_a_log_only_if_there_is_one(
+    node: Rooted, program: Program, began: bool
+) -> None:
+    node.dump.mkdir(parents=True)
+    node.dump.joinpath("vzdump-lxc-950-2026_11_29-04_00_00.log").touch()  # an earlier backup's
+    log = node.dump / "vzdump-lxc-950-2026_12_01-04_00_00.log"
+    program("vzdump", f"#!/bin/sh\n{f'touch {log}' if began else ''}\nexit 5\n")
+    with pytest.raises(CommandFailed) as failed:
+        make_backup(cast("Any", Plain(node)), 950, str(node.dump))
+    assert (".log" in str(failed.value), str(log) in str(failed.value)) == (began, began)
 
 
 def test_make_backup_that_cannot_restore_says_why_it_failed(node: Rooted, program: Program) -> None:
@@ -464,7 +512,7 @@ def test_find_leaves_out_what_is_no_archive_of_the_two(node: Rooted) -> None:
 def test_newest_sound_without_the_unpacker_is_an_error(
     node: Rooted, made: backup.Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for program in ("sh", "nice", "tar", "env", "cat"):
+    for program in ("sh", "nice", "tar", "env", "cat", "awk"):
         found = subprocess.run(["which", program], check=True, capture_output=True, text=True)
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / program).symlink_to(found.stdout.strip())

@@ -401,17 +401,52 @@ def first_child(pid: int) -> int:
 
 def threads_of(init: int, tmp_path: Path) -> dict[str, str]:
     """Return the threads by id, with their names; this test is in a group of the container's."""
+    said = listed_threads(init, tmp_path)
+    assert said.returncode == 0
+    return dict(re.findall(r"^/proc/([0-9]+)/comm:(.*)$", said.stdout, re.MULTILINE))
+
+
+def listed_threads(init: int, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     (tmp_path / "cgroup").write_text("0::/lxc/950/init.scope\n")
-    (below := tmp_path / "groups/lxc/950/ns/system.slice").mkdir(parents=True)
+    (below := tmp_path / "groups/lxc/950/ns/system.slice").mkdir(parents=True, exist_ok=True)
     (below / "cgroup.threads").write_text(f"{os.getpid()}\n")
     (below.parent / "cgroup.threads").write_text("")
+    (below / "link").unlink(missing_ok=True)
     (below / "link").symlink_to("..")
     asks = confinement._THREADS.replace("/proc/$init/cgroup", f"{tmp_path}/cgroup")
     asks = asks.replace('"/sys/fs/cgroup"', f'"{tmp_path}/groups"')
     asks = asks.replace('"attr/apparmor/current" : "attr/current"', '"comm" : "comm"')
     argv = ["perl", "-e", asks, "--", str(init)]
-    said = subprocess.run(argv, capture_output=True, check=True, text=True).stdout
-    return dict(re.findall(r"^/proc/([0-9]+)/comm:(.*)$", said, re.MULTILINE))
+    return subprocess.run(argv, capture_output=True, check=False, text=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")
+@pytest.mark.parametrize(
+    ("above", "length", "read"), [(3900, 4080, True), (3900, 4081, False), (4000, 4200, False)]
+)
+def test_threads_in_a_group_whose_path_is_too_long_are_an_error(
+    tmp_path: Path, above: int, length: int, read: bool
+) -> None:
+    """Such a group's list of threads cannot be opened by its path, which the guest chose."""
+    (top := tmp_path / "groups/lxc/950").mkdir(parents=True)
+    at, was = len(str(top)), os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(top)
+        for end in (*range(at + 200, above, 200), above, length):
+            Path(name := "x" * (end - at - 1)).mkdir()
+            os.chdir(name)
+            at = end
+            Path("memory.swap.events.of.its.own").touch()
+        Path("cgroup.threads").write_text(f"{os.getppid()}\n")
+    finally:
+        os.fchdir(was)
+        os.close(was)
+    with container("-U") as (first, _):
+        said = listed_threads(first, tmp_path)
+    assert (said.returncode, "nested too deeply" in said.stderr) == (
+        (0, False) if read else (4, True)
+    )
+    assert (f"/proc/{os.getppid()}/" in said.stdout) is read
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes these namespaces everywhere")

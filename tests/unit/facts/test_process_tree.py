@@ -89,6 +89,32 @@ def test_notes_of_processes_have_their_containers_by_cgroup_and_by_parent(tmp_pa
     assert found.containers == whose | dict.fromkeys((6, 71), frozenset({"951"}))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's lxc-start counts")
+@pytest.mark.parametrize(
+    ("exe", "argv", "owner", "known"),
+    [
+        ("/usr/bin/lxc-start", "/usr/bin/lxc-start -F -n 950", 0, True),
+        ("/usr/bin/lxc-start", "[lxc monitor] /var/lib/lxc 950", 0, True),
+        ("/usr/bin/lxc-start", "lxc-start --name=950", 0, True),
+        ("/usr/bin/lxc-start", "lxc-start -F -n 950", 65534, False),
+        ("/usr/bin/perl", "/usr/bin/lxc-start -F -n 950", 0, False),
+    ],
+)
+def test_notes_of_a_hook_have_the_container_that_lxc_start_starts(
+    tmp_path: Path, exe: str, argv: str, owner: int, known: bool
+) -> None:
+    kernel = Kernel(tmp_path, {7: NODE})
+    kernel.say(FORK, 7, 70)
+    kernel.enter(70, NODE)
+    (folder := tmp_path / "proc/70").joinpath("exe").symlink_to(exe)
+    (folder / "cmdline").write_text(argv if argv[0] == "[" else argv.replace(" ", "\0") + "\0")
+    os.chown(folder, owner, owner)
+    kernel.say(EXEC, 70)
+    kernel.say(FORK, 70, 71)
+    kernel.say(EXEC, 71)
+    assert kernel.notes().containers.get(71) == (frozenset({"950"}) if known else None)
+
+
 @pytest.mark.parametrize(
     ("forks", "had"),
     [

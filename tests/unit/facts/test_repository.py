@@ -78,6 +78,35 @@ def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, 
     assert read(repository).changed == ()
 
 
+@pytest.mark.parametrize("how", ["a clean filter", "replace", "a pipe"])
+def test_checkout_with_a_change_that_git_status_does_not_see_names_the_file(
+    repository: Path, how: str
+) -> None:
+    file = repository / "other file"
+    assert read(repository).changed == ()
+    if how == "a clean filter":
+        git(repository, "config", "filter.x.clean", "echo x")
+        (repository / ".git/info/attributes").write_text("* filter=x\n")
+        file.write_text("theirs\n")
+        (repository / INSTALL_SCRIPT).write_text("x\n")
+        git(repository, "update-index", "--assume-unchanged", INSTALL_SCRIPT)
+        assert read(repository).changed == (INSTALL_SCRIPT, "other file")
+        (repository / INSTALL_SCRIPT).write_text("#!/bin/bash\n")
+    elif how == "replace":
+        head = git(repository, "rev-parse", "HEAD")
+        file.write_text("theirs\n")
+        git(repository, "commit", "-q", "-a", "-m", "two")
+        theirs = git(repository, "rev-parse", "HEAD")
+        git(repository, "update-ref", "refs/heads/main", head)
+        git(repository, "replace", head, theirs)
+        assert git(repository, "status", "--porcelain") == ""
+    else:
+        git(repository, "update-index", "--assume-unchanged", "other file")
+        file.unlink()
+        os.mkfifo(file)
+    assert read(repository).changed == ("other file",)
+
+
 def _owned_by_somebody(repository: Path, upstream: Path) -> Path:
     """Give the checkout to nobody (65534), with a filter and a transport that say who runs them."""
     ran = repository / "ran"

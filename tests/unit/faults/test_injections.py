@@ -69,7 +69,7 @@ def root(tmp_path: Path) -> Path:
 
 def ran(root: Path, script: str) -> subprocess.CompletedProcess[str]:
     """Run shell on the copies: every absolute path of a node's is below ``root``."""
-    moved = r"(?<![\w$.\"'/])/(usr/local|etc|root|var/lib/vz|var/tmp|srv|tmp|run)/"
+    moved = r"(?<![\w$.\"'/])/(usr/local|etc|root|var/lib/vz|var/lib/lxc|var/tmp|srv|tmp|run)/"
     there = re.sub(moved, rf"{root}/\1/", PRELUDE + DOUBLES + script)
     there = there.replace("-C / etc", f"-C {root} etc")
     argv = ["bash", "-c", there, "fault", str(CTID)]
@@ -104,7 +104,10 @@ class Below(Transport):
         return self.local.execute(replace(command, argv=tuple(moved)))
 
 
-SCRIPTS = ["F54", "F55", "F55-check", "F55-syntax", "F55-exit", "F55-text", "F55-function"]
+SCRIPTS = [
+    *("F54", "F55", "F55-check", "F55-syntax", "F55-exit", "F55-text", "F55-function"),
+    *("F54-substituted", "F55-main"),
+]
 SETUPS = ["F24", "F24-twice", "F24-late"]
 
 
@@ -189,7 +192,10 @@ def test_configuration_is_red_in_the_rows_words_and_rolled_back(root: Path, iden
 @pytest.fixture
 def backed_up(root: Path) -> Path:
     """The same, with backups that a snapshot has aged."""
-    (root / "tmp").mkdir()
+    for folder in ("tmp", "ct/etc", "ct/usr", "ct/root", "ct/var/lib/dpkg", f"var/lib/lxc/{CTID}"):
+        (root / folder).mkdir(parents=True)
+    (root / "ct/var/lib/dpkg/status").touch()
+    (root / f"var/lib/lxc/{CTID}/config").write_text(f"lxc.rootfs.path = dir:{root}/ct\n")
     run(root, program("proof.faults", "back_up.bash"))
     dump = root / "var/lib/vz/dump"
     for file in dump.iterdir():

@@ -34,6 +34,7 @@ ENTRY = "lxc.mount.entry:"
         (f"{ENTRY} /a b none bind,creat=dir", "value-invalid", "option 'creat=dir'", False, True),
         (f"{ENTRY} /a b none rbind,optinal", "value-invalid", "ignores it", False, True),
         (f"{ENTRY} /a b none bind,readonly", "value-invalid", "ignores it", False, True),
+        (f"{ENTRY} /a b none bind,uid=7", "value-invalid", "use chown", False, True),
         (f"{ENTRY} a b tmpfs create=dirs", "value-invalid", "option 'create=dirs'", False, True),
     ],
 )
@@ -66,11 +67,36 @@ def test_defect_of_a_line_says_what_becomes_of_it(
             f"lxc.cgroup2.devices.allow: {each}\n"
             for each in ("", "a", "a *:* rwm", "b 7:* rw", "/dev/null rw", "c 1:3 rwm # a")
         ),
+        f"{ENTRY} //nas/a b cifs uid=7,gid=7\n",
         f"{ENTRY} a b tmpfs size=1,optinal,noauto\n{ENTRY} /a b none rbind,rslave,create=dir,x=1\n",
     ],
 )
 def test_line_that_does_what_it_says_has_no_defect(text: str) -> None:
     assert list(defects(parse("", text))) == []
+
+
+DRI = f"dev0: /dev/dri/card0\n{ENTRY} /dev/dri dev/dri none"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dev0: /dev/kvm\ndev7: path=/dev//kvm,gid=9\n", "dev7 gives the container /dev/kvm"),
+        ("features: fuse=1\ndev0: /dev/fuse\n", "so does fuse=1"),
+        (f"{DRI} bind,optional,create=dir\n", "so does line 2"),
+        (f"dev0: /dev/kvm\n{ENTRY} /dev/kvm dev/kvm none bind,create=file\n", "so does line 2"),
+        (f"{DRI} bind,optional\n", ""),  # there is no place for it, so LXC leaves it out
+        (f"{DRI} rbind,create=dir\n{ENTRY}\n", ""),  # an empty one clears the list
+        (f"{DRI} bind,create=dir\nlxc.autodev: 0\n", ""),
+        (f"dev0: /dev/dri/card0\n{ENTRY} /srv/dri dev/dri none bind,create=dir\n", ""),
+        (f"features: fuse=0\ndev0: /dev/fuse\n{ENTRY} {FUSE_ENTRY}\n{ENTRY}\n", ""),
+        ("dev0: /dev/kvm\ndev0: /dev/kvm\ndev1: /dev/dri/card0\n", ""),  # one line counts
+        ("dev0: kvm\ndev1: kvm\n[pre]\ndev2: /dev/kvm\ndev3: /dev/kvm\n", ""),
+    ],
+)
+def test_device_that_is_given_twice_stops_the_container(text: str, said: str) -> None:
+    found = [each for each in stopping(parse("", text)) if each.problem == "device-given-twice"]
+    assert [said in each.cause for each in found] == [True] * bool(said)
 
 
 def test_defects_of_plain_lxc_are_those_of_lxc() -> None:

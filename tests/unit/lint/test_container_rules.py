@@ -17,7 +17,7 @@ from docker_lxc_gate.lint.fixes import certain, edited, write
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
-HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
+HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nostype: debian\nrootfs: local:1\nunprivileged: 1\n"
 PATH = "/etc/pve/lxc/950.conf"
 ALLOW = "lxc.cgroup2.devices.allow:"
 NAMED = "lxc.apparmor.profile: lxc-docker\n"
@@ -68,6 +68,59 @@ def test_lines_in_effect_are_found_or_left_alone(lines: str, expected: list[str]
     assert sorted(ids(HEAD + lines)) == sorted(expected)
 
 
+TUN = "lxc.mount.entry: /dev/net/tun dev/net/tun none bind,create=file\n"
+DRI = "lxc.mount.entry: /dev/dri dev/dri none bind,create=dir\n"
+UNPRIVILEGED = "unprivileged: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        (TUN, True),
+        (f"{TUN}{ALLOW} c 10:201 rwm\n", True),
+        (f"{TUN}{ALLOW} c 10:200 rwm\n", False),
+        (f"{TUN}{ALLOW} c 10:* rwm\n", False),
+        (f"{DRI}{ALLOW} c 226:128 rwm\n", False),
+        (DRI, True),
+        ("lxc.mount.entry: /dev/ttyUSB0 dev/ttyUSB0 none bind,optional,create=file\n", True),
+        (f"{TUN}lxc.hook.pre-start: /srv/allow\n", False),
+        (f"{TUN}lxc.cgroup.devices.allow: c 10:200 rwm\n", False),  # that has a finding of its own
+        ("lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file\n", False),
+        (UNPRIVILEGED + TUN, False),  # Proxmox refuses it no device
+        (f"{UNPRIVILEGED}lxc.cgroup2.devices.deny: a\n{TUN}", True),
+    ],
+)
+def test_device_without_its_right_is_found_where_lxc_has_a_list(lines: str, refused: bool) -> None:
+    assert ("device-refused" in ids(HEAD.replace(UNPRIVILEGED, "") + lines)) is refused
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("hostname: web-docker\nfeatures: fuse=1\n", ["nesting-off"]),
+        ("tags: a;docker\nfeatures: fuse=1\n", ["nesting-off"]),
+        ("mp0: local:2,mp=/var/lib/docker\nfeatures: fuse=1\n", ["nesting-off"]),
+        ("hostname: docker\n", []),
+        ("hostname: dockerless\nfeatures: fuse=1\n", []),
+        (f"hostname: docker\nfeatures: fuse=1\n{NAMED}", []),  # its rules then decide
+        ("hostname: docker\nfeatures: fuse=1\nlxc.include: /srv/nesting.conf\n", []),
+        ("features: nesting=1,mount=nfs\n", ["feature-without-effect"]),
+        ("features: nesting=1,mount=fuse;overlay\n", []),
+        ("lxc.mount.entry: /a d none bind\nlxc.mount.entry: /b d none bind\n", ["option-twice"]),
+        ("lxc.mount.entry: /a d none bind\nlxc.mount.entry: /a d none bind,remount,ro\n", []),
+        ("lxc.mount.entry: /a d none bind\nlxc.mount.entry: /b d none bind,optional\n", []),
+        (
+            f"lxc.cgroup.devices.allow: c 10:200 rwm\ndev0: /dev/kvm\n{ALLOW} c 226:0 rwm\n",
+            ["key-without-effect"],
+        ),
+        (f"lxc.cgroup.devices.allow: c 226:* rwm\ndev0: /dev/kvm\n{ALLOW} c 226:0 rwm\n", []),
+    ],
+)
+def test_lines_together_are_found_or_left_alone(lines: str, expected: list[str]) -> None:
+    head = HEAD.replace("features: nesting=1,fuse=1\n", "") if "features" in lines else HEAD
+    assert ids(head + lines) == expected
+
+
 def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
     emptied = "lxc.uts.name = a\nlxc.cap.drop =\n"
     assert ids(emptied, kind=Kind.LXC) == ["capabilities-kept"]
@@ -95,8 +148,8 @@ def test_id_map_with_two_holes_names_both() -> None:
     maps = "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 1 100001 10\nlxc.idmap: g 20 100020 65516\n"
     found = check([Source(PATH, (HEAD + maps).encode(), Kind.CONTAINER)])
     assert [(each.line, each.cause) for each in found] == [
-        (6, "the group id 0 is not mapped"),
-        (7, "the group ids 11 to 19 are not mapped"),
+        (7, "the group id 0 is not mapped"),
+        (8, "the group ids 11 to 19 are not mapped"),
     ]
 
 

@@ -40,7 +40,7 @@ _volumes = st.builds(
     st.integers(1, 99),
     st.sampled_from(["", ",acl=1", ",mountoptions=noatime", ",replicate=0", ",quota=1"]),
 )
-_mounts = st.lists(st.sampled_from(["nfs", "cifs", "ext4"]), min_size=1, unique=True).map(";".join)
+_mounts = st.sampled_from(["fuse", "overlay;fuse", "tmpfs"])
 _features = st.fixed_dictionaries(
     {},
     optional={
@@ -66,10 +66,11 @@ _devices = st.sampled_from(
     )
 )
 _binds = st.sampled_from(("/srv/data", "/mnt/pve/nfs/media,ro=1", "/tank/backup,backup=0,shared=1"))
-#: Lines that people add by hand, each healthy.
+#: Lines that people add by hand, each healthy; one gives what a devN line may give, too.
+_DRI = ("lxc.mount.entry", "/dev/dri dev/dri none bind,optional,create=dir")
 _RAW = (
     ("lxc.mount.entry", "/dev/fuse dev/fuse none bind,create=file 0 0"),
-    ("lxc.mount.entry", "/dev/dri dev/dri none bind,optional,create=dir"),
+    _DRI,
     ("lxc.mount.entry", "/srv/with\\040blank srv none bind 0 0"),
     ("lxc.cgroup2.devices.deny", "c 226:128 rwm"),
     ("lxc.cgroup2.memory.high", "512M"),
@@ -114,11 +115,12 @@ def sections(draw: st.DrawFn) -> Section:
     for index in range(draw(st.integers(0, 3))):
         keys[f"net{index}"] = draw(_networks)
         keys[f"mp{index}"] = f"{draw(_volumes)},mp=/srv/{index}"
-    for index in range(draw(st.integers(0, 2))):
-        keys[f"dev{index}"] = draw(_devices)
+    for index, device in enumerate(draw(st.lists(_devices, max_size=2, unique=True))):
+        keys[f"dev{index}"] = device
         keys[f"unused{index}"] = f"local-lvm:vm-950-disk-{index + 4}"
         keys[f"mp{index + 10}"] = f"{draw(_binds)},mp=/bound/{index}"
     raw = draw(st.lists(st.sampled_from(_RAW), max_size=6, unique=True))
+    raw = [each for each in raw if each != _DRI or not any("/dri/" in v for v in keys.values())]
     about = draw(st.text(st.characters(codec="utf-8"), max_size=40))
     raw += [*draw(st.sampled_from(_MAPS)), *draw(st.sampled_from(_PROFILES))]
     return Section(keys, tuple(raw), about and f"{about}\n")

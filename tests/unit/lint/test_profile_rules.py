@@ -11,7 +11,8 @@ from tests.doubles.apparmor.apparmor_parser import compiled
 
 CONF = Source(
     "/etc/pve/lxc/950.conf",
-    b"rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n",
+    b"arch: amd64\nostype: debian\nrootfs: local:1\nunprivileged: 1\n"
+    b"lxc.apparmor.profile: lxc-docker\n",
     Kind.CONTAINER,
 )
 
@@ -136,7 +137,7 @@ def test_rule_with_an_effect_is_left_alone(one: str, other: str) -> None:
 
 HEADER = "profile lxc-docker {\n"
 ALL = "  file,\n  capability,\n  network,\n  mount,\n  ptrace,\n  signal,\n"
-GIVEN = "rootfs: local:1\nunprivileged: 1\nfeatures: nesting=1\nlxc.apparmor.profile: lxc-docker\n"
+GIVEN = CONF.text + "features: nesting=1\n"
 
 
 @pytest.fixture

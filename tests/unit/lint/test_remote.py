@@ -15,7 +15,10 @@ from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Command, Local, Transport
 from tests.doubles.naming import naming
 
-CONF = "rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n"
+CONF = (
+    "arch: amd64\nostype: debian\nrootfs: local:1\nunprivileged: 1\n"
+    "lxc.apparmor.profile: lxc-docker\n"
+)
 PHOENIX = "/srv/phoenix"
 
 

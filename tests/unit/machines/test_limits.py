@@ -11,7 +11,7 @@ from docker_lxc_gate.machines import files
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.ssh.connection import Ssh
-from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Transport, at_most
+from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Transport
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
@@ -46,8 +46,7 @@ def test_run_that_floods_is_ended_at_the_limit(on: Transport, tmp_path: Path, to
 def test_run_of_large_input_and_outputs_loses_nothing(on: Transport) -> None:
     """Reading one output to its end would stall the other past 2 MiB."""
     sent = bytes(range(256)) * 20_000
-    with at_most(len(sent)):
-        result = on.run(["sh", "-c", "tee /dev/stderr"], stdin=sent)
+    result = on.run(["sh", "-c", "tee /dev/stderr"], stdin=sent, limit=len(sent))
     digests = [hashlib.sha256(each).digest() for each in (sent, result.stdout, result.stderr)]
     assert len(set(digests)) == 1
 
@@ -56,18 +55,19 @@ def test_run_at_the_limit_is_whole_and_above_it_is_ended(on: Transport) -> None:
     assert len(on.run(["head", "-c", str(LIMIT), "/dev/zero"]).stdout) == LIMIT
     with pytest.raises(LimitExceeded):
         on.run(["head", "-c", str(LIMIT + 1), "/dev/zero"])
-    with at_most(LIMIT + 1):
-        assert len(on.run(["head", "-c", str(LIMIT + 1), "/dev/zero"]).stdout) == LIMIT + 1
-    with at_most(10), naming(LimitExceeded, "10 bytes"):
-        on.run(["echo", "more than ten"])
+    longer = on.run(["head", "-c", str(LIMIT + 1), "/dev/zero"], limit=LIMIT + 1)
+    assert len(longer.stdout) == LIMIT + 1
+    with naming(LimitExceeded, "10 bytes"):
+        on.run(["echo", "more than ten"], limit=10)
 
 
 @pytest.mark.laws
 def test_run_that_never_stops_printing_ends_at_the_deadline(on: Transport, tmp_path: Path) -> None:
     """Something comes at every turn: the time is looked at all the same."""
     pid = tmp_path / "pid"
-    with at_most(1 << 40), pytest.raises(LimitExceeded) as raised:
-        on.run(["sh", "-c", f"echo $$ >{pid}; while :; do echo a || exit; done"], timeout=8)
+    script = f"echo $$ >{pid}; while :; do echo a || exit; done"
+    with pytest.raises(LimitExceeded) as raised:
+        on.run(["sh", "-c", script], timeout=8, limit=1 << 40)
     assert raised.value.late
     assert gone(int(pid.read_text()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import LimitExceeded, TransportError
-from docker_lxc_gate.machines.transport import Inside, Local, at_most
+from docker_lxc_gate.machines.transport import Inside, Local
 from tests.doubles.naming import naming
 from tests.doubles.programs.processes import gone
 from tests.doubles.samples import ROOT
@@ -70,8 +70,8 @@ def test_local_run_that_ignores_its_deadline_is_killed(
 ) -> None:
     monkeypatch.setattr(Inside, "GRACE", 0.5)
     pid = tmp_path / "pid"
-    with at_most(1 << 40), pytest.raises(LimitExceeded) as raised:
-        ON.run(["sh", "-c", script, str(pid)], timeout=3)
+    with pytest.raises(LimitExceeded) as raised:
+        ON.run(["sh", "-c", script, str(pid)], timeout=3, limit=1 << 40)
     assert raised.value.late
     assert gone(int(pid.read_text()))
 

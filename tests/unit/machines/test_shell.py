@@ -17,7 +17,7 @@ from docker_lxc_gate.machines.child import Answer
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.root import as_root
 from docker_lxc_gate.machines.ssh.connection import Ssh
-from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Machine, Transport, at_most
+from docker_lxc_gate.machines.transport import LIMIT, Inside, Local, Machine, Transport
 from tests.doubles.naming import naming
 from tests.doubles.programs.processes import gone
 from tests.doubles.programs.sshd import Sshd
@@ -78,8 +78,8 @@ def test_look_that_floods_is_ended_and_the_next_one_answers(guest: Transport) ->
     with naming(LimitExceeded, "container 950", "cat /dev/zero", "1 MiB"):
         guest.look(["cat", "/dev/zero"])
     assert len(guest.look(["head", "-c", str(LIMIT), "/dev/zero"]).stdout) == LIMIT
-    with at_most(10), naming(LimitExceeded, "10 bytes"):
-        guest.look(["echo", "more than ten"])
+    with naming(LimitExceeded, "10 bytes"):
+        guest.look(["echo", "more than ten"], limit=10)
 
 
 def test_look_that_never_ends_is_ended_at_its_deadline(guest: Transport, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Pve(Answering):
         phoenix: bool = False,
         others: bool = False,
         cut_off: bool = False,
-        at_once: bool = False,
+        at_once: str = "",
     ) -> None:
         super().__init__(self.told, "pve1")
         self.containers: dict[str, str] = {}
@@ -88,11 +88,7 @@ class Pve(Answering):
                 assert self.locked, "somebody else may be at work"
                 self.containers[ctid] = "stopped"
                 if self.at_once:
-                    return (
-                        255,
-                        b"",
-                        b"unable to create CT 951 - CT 951 already exists on node 'a'\n",
-                    )
+                    return 255, b"", self.at_once.encode()
                 if self.cut_off:
                     raise KeyboardInterrupt
                 return 0, b"", b""
@@ -355,18 +351,24 @@ def test_thrown_away_destroys_the_container_at_the_end(ours: bool) -> None:
     assert (node.containers, told) == ({}, ["throwing away container 951"])
 
 
+STOPPED = {"951": "stopped"}
+
+
 @pytest.mark.parametrize(
     ("how", "there", "error", "said", "left"),
     [
         ({"others": True}, {}, UsageError, ("container 951", "running"), {"951": "running"}),
-        ({"at_once": True}, {}, CommandFailed, ("already exists",), {"951": "stopped"}),
+        *(
+            ({"at_once": said}, {}, CommandFailed, (said, "951 is on pve1", "stays"), STOPPED)
+            for said in ("CT 951 already exists on node 'a'", "can't lock file 'pve-config-951'")
+        ),
         ({}, {"951": "stopped"}, FactError, ("container 951",), {"951": "stopped"}),
         ({"cut_off": True}, {}, KeyboardInterrupt, (), {}),
     ],
-    ids=["another gate's", "made in the same moment", "an existing one", "interrupted"],
+    ids=["another gate's", "made just before", "being made", "an existing one", "interrupted"],
 )
 def test_thrown_away_keeps_what_is_anothers_and_leaves_nothing_of_its_own(
-    how: dict[str, bool],
+    how: dict[str, Any],
     there: dict[str, str],
     error: type[BaseException],
     said: tuple[str, ...],

@@ -138,7 +138,11 @@ MAKES = {
 THENS = [sentence for kind, sentence in SENTENCES if kind == "then"]
 #: Sentences that a silent command which ends with 0 makes true, since its end is what was asked
 #: for; blind is then the machine on which it ends otherwise.
-BY_EXIT_CODE = {"its former container starts", "provisioning succeeded"}
+BY_EXIT_CODE = {
+    "its former container starts",
+    "provisioning succeeded",
+    "provisioning succeeded again, also by what it printed",
+}
 
 
 def passes(sentence: str, code: int) -> bool:

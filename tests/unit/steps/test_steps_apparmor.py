@@ -382,7 +382,7 @@ def test_every_process_is_confined_by_the_profile_of_the_plan_or_that_of_the_con
     monkeypatch.setattr(confinement, "processes", lambda *_: (Process(7, "systemd", label),))
     effective = f"lxc.apparmor.profile = {assigned}\n" if assigned else ""
     files = {CONF: "", FILE: None, LOCAL: None, STARTED_WITH: effective}
-    node = Machine(files, FIRST_PROCESS)
+    node = Machine(files, {**FIRST_PROCESS, "sh versions": "lxc 7.0.0\n"})
     wanted = replace(plan_file.find("plain"), profile=profile)
     with not_compliant("950", why) if why else nullcontext():
         steps.every_process_is_confined(Runtime(node), 950, wanted, set())

@@ -9,6 +9,7 @@ import pytest
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.process_tree import ProcessNotes
+from docker_lxc_gate.facts.startable import STARTER
 from docker_lxc_gate.machines.result import CommandResult
 from steps import audit as steps
 from steps.docker import DockerRun
@@ -111,6 +112,15 @@ def test_nothing_was_denied_with_notes_that_are_not_whole_is_undetermined(ours: 
     with not_compliant("container 950 1 time", "lxc-950_"):
         judge(*audit_records.parse(STACK), notes=unsure)
     assert judge(denial("/usr/bin/man", "pid=10"), notes=unsure).endswith("1 of others (the node)")
+
+
+def test_nothing_was_denied_but_a_hook_of_lxc_start_is_of_the_container_that_it_starts() -> None:
+    with not_compliant("container 950 1 time"):
+        judge(denial(STARTER, "pid=8"))
+    assert judge(denial(STARTER, "pid=7")).endswith("1 of others (951)")
+    assert judge(denial(STARTER, "pid=10")).endswith("1 of others (the node)")
+    with naming(audit_window.Unwatched, "more than 200000 processes started"):
+        judge(denial(STARTER), notes=replace(NOTES, lost="more than 200000 processes started"))
 
 
 STARTED = """lxc.apparmor.profile = {}

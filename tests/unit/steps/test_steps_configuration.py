@@ -294,6 +294,28 @@ def mounted(table: str, auto: str = "sys:mixed", conf: str = "arch: x\n") -> tup
     return lines_of(steps.mounts_are_read_only, Runtime(node), node, 950)
 
 
+MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("profile", "mask", "parser", "named"),
+    [
+        ("generated", MASK, "", f"{CONF}, line 1: '{MASK.strip()}'"),
+        ("unconfined", "", "parser\nhidden\n", "without its apparmor_parser"),
+        ("generated", "", "parser\n", ""),
+        ("lxc-mine", MASK, "parser\nhidden\n", ""),
+    ],
+)
+def test_apparmor_that_is_hidden_from_docker_is_red_unless_the_profile_is_named(
+    profile: str, mask: str, parser: str, named: str
+) -> None:
+    files = {CONF: f"{mask}{PROFILE}: {profile}\n", STARTED: f"{PROFILE} = {profile}\n"}
+    runtime = Runtime(Machine({**files}, {"sh versions": "lxc-pve 6.0.5-1\n"}))
+    inside = Machine({}, {"sh own_apparmor": parser})
+    with not_compliant("950", named, "to 6.0.5-2 or later first") if named else nullcontext():
+        steps.apparmor_is_not_hidden(runtime, inside, 950)
+
+
 READ_ONLY_SYS = " /proc/sys ro"
 
 

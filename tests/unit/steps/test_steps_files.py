@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from contextlib import nullcontext
 
 import pytest
 
@@ -97,6 +98,42 @@ def test_install_script_stops_unless_its_first_command_is_another(first: str) ->
         steps.install_script_stops(install(changed(INSTALL, "^set -e\n", first)), TARGET)
 
 
+IN_MAIN = f"{changed(INSTALL, '^set -e$', 'set -e' + chr(10) + 'main() {')}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ("main", ""),
+        ('main "$@"; exit', ""),
+        ("true && main", ""),
+        ("{ main; }", ""),
+        ("main || fail 'it failed'", "||"),
+        ("main && echo done", "&&"),
+        ("if ! main; then exit 1; fi", "a condition"),
+        ("main | tee /var/log/install", "pipefail"),
+        ('said="$(main)"', "substitution"),
+        ("{ main; } || exit 1", "||"),
+        ("(main) || exit 1", "||"),
+        ("other() { main; }\nother || exit 1", "||"),
+        ("main &", "background"),
+        ("set +e; main", "set +e"),
+        ("inside apt-get update || true", "|| true"),
+        ("inside apt-get update || echo 'no update'", "|| echo"),
+        ("inside apt-get update || { echo no; exit 1; }", ""),
+        ("inside apt-get update && inside apt-get install -y jq", "&&"),
+        ("inside apt-get update && inside apt-get install -y jq || exit 1", ""),
+        ("if ! inside apt-get update; then exit 1; fi", ""),
+        ("inside apt-get update ||\n    fail 'apt-get update failed'", ""),
+        ("set +e; inside true; set -e; main", ""),
+    ],
+)
+def test_install_script_stops_unless_bash_ignores_set_e(call: str, why: str) -> None:
+    text = f"{IN_MAIN}{call}\n"
+    with not_compliant("goes on after an error", why) if why else nullcontext():
+        steps.install_script_stops(install(text), TARGET)
+
+
 @pytest.mark.parametrize(
     ("pattern", "new", "named"),
     [
@@ -126,8 +163,13 @@ def test_install_script_installs_once_or_names_why_not(pattern: str, new: str, n
             )
         ),
         *(
-            (r"\Z", f"{command}\n", command)
-            for command in ('echo "{}" > /etc/docker/daemon.json', "outside apt-get install x")
+            (r"\Z", f"{command}\n", command if "install x" not in command else "apt-get install x")
+            for command in (
+                'echo "{}" > /etc/docker/daemon.json',
+                "outside apt-get install x",
+                *('inside sh -c "$(apt-get install x)"', "inside true && apt-get install x"),
+                *("inside cat <(apt-get install x)", 'bash -c "apt-get install x"'),
+            )
         ),
     ],
 )
@@ -156,6 +198,8 @@ def test_install_script_enters_by_a_command_of_its_own_is_red(name: str) -> None
 def test_install_script_enters_by_pct_too_and_one_that_does_nothing_is_red() -> None:
     steps.install_script_enters(install("if ! inside apt-get update; then\nfi\n"), TARGET)
     steps.install_script_enters(install('  pct exec "$1" -- systemctl restart docker\n'), TARGET)
+    for quoted in ("'apt-get install x; echo $(id)'", "'\napt-get install x\n'"):
+        steps.install_script_enters(install(f"inside sh -c {quoted}\n"), TARGET)
     with not_compliant("nothing"):
         steps.install_script_enters(install("set -e\n# apt-get install x\n"), TARGET)
 

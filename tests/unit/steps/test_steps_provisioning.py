@@ -1,6 +1,8 @@
 """Provisioning: that it was from nothing, that it did something, and that twice is once."""
 
 import shlex
+from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +41,32 @@ def test_container_did_not_exist_where_it_did_is_undetermined() -> None:
     with pytest.raises(FactError):
         steps.container_did_not_exist(None)
     assert steps.provisioned(CREATED) is CREATED
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("error: Docker could not be enabled", True),
+        ("[ERROR] no driver", True),
+        ("E: Unable to locate package docker.io", True),
+        ("install.sh: line 12: jq: command not found", True),
+        ("cp: cannot stat 'x': No such file or directory", True),
+        ("Failed to restart docker.service: Unit docker.service not found.", True),
+        ("0 errors, error handling is on: fine", False),
+        (
+            "bash: warning: setlocale: LC_ALL: cannot change locale (C): No such file or directory",
+            False,
+        ),
+        ("dpkg-preconfigure: unable to re-open stdin: No such file or directory", False),
+        ("explicitly configured lxc.apparmor.profile overrides the following settings", False),
+        ("Docker is already installed in container 950.", False),
+    ],
+)
+def test_provisioning_again_that_prints_an_error_and_exits_0_is_red(line: str, error: bool) -> None:
+    said = replace(CREATED, said=f"phoenix: feature docker\n{line}\nphoenix: done\n")
+    steps.provisioning_succeeded(said)
+    with not_compliant("exited 0", line) if error else nullcontext():
+        steps.provisioning_succeeded_again(said)
 
 
 def test_container_exists_where_it_is_stopped_or_absent_is_red() -> None:

@@ -1,8 +1,10 @@
 """What people use Docker for: what the image, the network and the volume must show."""
 
 import os
+import socket
 import subprocess
 import tarfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,31 @@ def test_server_that_is_not_reached_is_red() -> None:
         steps.port_answers(met(published="server another\n"))
     with not_compliant("/dev/fuse"):
         steps.port_answers([MADE[0], BROKEN])
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_server_that_loses_large_packets_is_heard_and_not_reached(loses: bool) -> None:
+    """As by a network whose MTU is too large: the word comes, and nothing after it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    server = program("steps", "workload.pl").replace("8080", port)
+    if loses:
+        server = server.replace("syswrite $client, $part", "")
+    with subprocess.Popen(["perl", "-e", server, "serve", WORD]) as serving:
+        argv = [
+            "perl",
+            "-e",
+            steps._REACH.replace("time + 50", "time"),
+            "client",
+            "127.0.0.1",
+            port,
+        ]
+        told = ""
+        while not told or "refused" in told:
+            told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        serving.terminate()
+    with not_compliant("0 of 30000 bytes") if loses else nullcontext():
+        steps.server_is_reached(met(told))
 
 
 @pytest.mark.parametrize("heard", ["- no answer", "refused"])

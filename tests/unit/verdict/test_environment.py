@@ -1,5 +1,8 @@
 """The versions in the report's environment."""
 
+import pytest
+
+from docker_lxc_gate.machines.result import CommandResult
 from steps import versions
 from tests.doubles.answering import Answer, Answering
 
@@ -22,3 +25,17 @@ def test_versions_of_a_proxmox_node_name_its_lxc_and_pve_container() -> None:
         "Proxmox": "9.1.4",
         "pve-container": "6.1.10",
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("docker.io 26.1.5\nrunc 1.1.15\n", {"Docker": "26.1.5", "runc": "1.1.15"}),
+        ("docker-ce 5:29.4.3-1\ndocker.io \n", {"Docker": "5:29.4.3-1 (docker-ce)"}),
+        ("containerd.io 2.2.1-1\n", {"containerd": "2.2.1-1 (containerd.io)"}),
+        ("podman-docker 5.4.2\n", {"Docker": "5.4.2 (podman-docker)"}),
+    ],
+)
+def test_versions_name_whichever_docker_there_is(said: str, shown: dict[str, str]) -> None:
+    answer = CommandResult(versions.INSIDE.argv, 1, said.encode(), b"", "950", 0.0, 0.0)
+    assert versions.INSIDE.parse(answer) == shown

@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import textwrap
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_files
+from docker_lxc_gate.facts.audit.audit_records import parse
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
-from tests.doubles.examples import examples
+from tests.doubles.examples import examples, in_depth
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -152,3 +154,40 @@ def test_lines_that_are_typed_end_with_the_first_end_of_input() -> None:
     finally:
         os.close(ours)
     assert lines == [LINE]
+
+
+HEAD = '[12.5] audit: type=1400 audit(1764000000.123:456): apparmor="DENIED" operation="'
+WRAPPED = (
+    HEAD
+    + 'mount" class="mount" info="failed flags match" error=-13 profile="lxc-105_</var/lib/lxc>" '
+    'name="/var/lib/docker/overlay2/0123456789abcdef0123456789abcdef0123456789abcdef/merged/proc/" '
+    'pid=777 comm="runc:[2:INIT]" fstype="mqueue" srcname="mqueue" flags="rw, nosuid, noexec"',
+    HEAD + 'open" class="file" profile="docker-default" name="/proc/sys/net/ipv4/conf" pid=12345 '
+    'comm="node" requested_mask="wc" denied_mask="wc" fsuid=100000 ouid=0',
+)
+#: What may stand below a record, and is none of it.
+BELOW = (
+    "[13.5] usb 1-1: new device",
+    "----",
+    'time="2026-12-01T10:00:00Z" level=error msg="x" name="y"',
+    "PATH=/usr/bin",
+    "type=SYSCALL msg=audit(1.5:6): arch=c000003e name=x",
+    WRAPPED[1],
+)
+
+
+@pytest.mark.parametrize("below", BELOW)
+@pytest.mark.parametrize("record", WRAPPED)
+def test_lines_that_were_broken_at_any_width_are_one_record(record: str, below: str) -> None:
+    for width in range(len(HEAD), 200, 1 if in_depth() else 3):
+        soft = textwrap.wrap(record, width, break_long_words=False, break_on_hyphens=False)
+        for pieces in (
+            [record],
+            [record[at : at + width] for at in range(0, len(record), width)],
+            soft,
+            [f"> {each}" for each in soft],
+        ):
+            text = "\n".join([*pieces, below, ""]).encode()
+            first, *_ = audit_files.lines(io.BufferedReader(io.BytesIO(text)))  # type: ignore[arg-type]
+            got, wanted = (parse(each)[0].fields for each in (first.decode(), record))
+            assert {**got, "info": ""} == {**wanted, "info": ""}

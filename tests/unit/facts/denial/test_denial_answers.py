@@ -170,6 +170,23 @@ def test_answer_without_a_rule_names_the_cause(profile: str, record: str, cause:
     assert not (found.no_rule and (found.where or found.try_first or found.dangerous))
 
 
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ('operation="signal" denied_mask="receive" signal=kill peer="snap.docker.dockerd"', "two"),
+        ('operation="create" class="net" family="unix" sock_type="stream"', "29.4.3"),
+        ('operation="create" class="net" family="inet" sock_type="raw"', ""),
+        ('operation="signal" denied_mask="receive" signal=kill peer="unconfined"', ""),
+    ],
+)
+def test_answer_of_dockers_own_profile_knows_the_snap_and_the_kernels_unix_sockets(
+    record: str, said: str
+) -> None:
+    found = answer(denial(record, "docker-default"))
+    assert said in found.try_first
+    assert bool(found.try_first) is bool(said)
+
+
 HEAD = "abi <abi/4.0>,\ninclude <tunables/global>\n"
 _LAYER, _BUILT = "3f" * 32, "k1x" * 8 + "z"
 #: Records as kernels write them, and the answers; a long warning by its begin. What the lab's

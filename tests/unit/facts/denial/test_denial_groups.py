@@ -264,6 +264,32 @@ def test_restored_of_every_record_by_the_journals_json_is_that_record() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "suggested"),
+    [
+        (
+            "DENIED  lxc-a open @{PROC}/sys/x comm=cat requested_mask=r denied_mask=r",
+            "/proc/sys/x r,",
+        ),
+        ("DENIED  lxc-a open owner /x comm=cat denied_mask=w error=-13", "owner /x w,"),
+        (
+            "DENIED  lxc-a ptrace comm=ps requested_mask=read denied_mask=read peer=unconfined",
+            "ptrace (read) peer=unconfined,",
+        ),
+        ("DENIED  lxc-a open @{bin}/x comm=cat denied_mask=r", "aa-log wrote a variable"),
+        (
+            'DENIED  lxc-a file_inherit comm=x family=unix sock_type=stream denied_mask="send"',
+            "network unix stream,",
+        ),
+    ],
+)
+def test_restored_of_a_line_of_aa_log_is_a_record_unless_a_name_was_shortened(
+    shown: str, suggested: str
+) -> None:
+    (denial,) = parse(restored(f"\x1b[1;31m{shown}\x1b[0m"))
+    assert suggested in smallest_rule(denial)
+
+
+@pytest.mark.parametrize(
     ("line", "advice"),
     [
         (INTERPRETED, "ausearch without -i"),

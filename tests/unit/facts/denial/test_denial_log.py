@@ -228,6 +228,6 @@ def test_running_under_a_profile_is_its_processes_containers(
         told = Local().run([each.replace("/proc", f"{tmp_path}/proc") for each in argv])
         return CommandResult(**{**vars(told), "stdout": told.stdout.replace(bytes(tmp_path), b"")})
 
-    monkeypatch.setattr(Local, "look", lambda _, argv: look(argv))
+    monkeypatch.setattr(Local, "look", lambda _, argv, **__: look(argv))
     assert running_under(Local(), NAME) == {"950", "web"}
     assert running_under(Local(), "lxc-nobody") == frozenset()

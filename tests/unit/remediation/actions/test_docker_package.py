@@ -137,7 +137,12 @@ class Guest(Apt):
             self.add_group("docker")
             self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
             self.lay("var/lib/docker/volumes/metadata.db")
-            self.lay("var/lib/containerd/opt/file")
+            self.lay("var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db")
+            self.lay("var/lib/docker/network/files/local-kv.db")
+            for empty in ("docker/tmp", "containerd/opt/bin"):
+                (self.root / "var/lib" / empty).mkdir(parents=True, exist_ok=True)
+            for left in (self.root / "var/lib/docker/tmp").iterdir():  # dockerd's start does so
+                left.unlink()
             self.lay("etc/docker/key.json")
             (self.root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
         return answer
@@ -234,6 +239,8 @@ def test_rollback_of_a_half_unpacked_docker_keeps_former_data(guest: Guest) -> N
         "volumes/mine/data",
         "rolled-back-17/image/overlay2/imagedb/content/sha256/abc",
         "compose/shop/data.db",
+        "tmp/mine",
+        "network/mine.json",
     ],
 )
 def test_rollback_moves_the_users_new_data_aside(guest: Guest, made: str) -> None:
@@ -244,6 +251,28 @@ def test_rollback_moves_the_users_new_data_aside(guest: Guest, made: str) -> Non
     assert guest.tree() == looked
     (aside,) = (guest.root / "var/lib").glob("docker.rolled-back-*")
     assert (aside / made).read_text() == "theirs"
+
+
+def test_rollback_moves_a_users_file_in_containerds_directory_aside(guest: Guest) -> None:
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest, ACTION.capture(guest))
+    guest.lay("var/lib/containerd/opt/bin/mine", "theirs")
+    ACTION.rollback(guest, before)
+    assert guest.tree() == looked
+    (aside,) = (guest.root / "var/lib").glob("containerd.rolled-back-*")
+    assert (aside / "opt/bin/mine").read_text() == "theirs"
+
+
+def test_apply_moves_aside_what_dockers_first_start_would_delete(guest: Guest) -> None:
+    guest.lay("var/lib/docker/tmp/mine", "theirs")
+    before = ACTION.capture(guest)
+    assert any("var/lib/docker/tmp" in str(each) for each in ACTION.side_effects(guest, None))
+    ACTION.apply(guest, before)
+    (aside,) = (guest.root / "var/lib/docker").glob("tmp.rolled-back-*")
+    assert (aside / "mine").read_text() == "theirs"
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
+    assert (aside / "mine").read_text() == "theirs"
 
 
 @pytest.mark.parametrize("path", ["etc/cni/net.d/mine.conf", "etc/networks"])

@@ -82,7 +82,7 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back
         keys = OPTIONS
         applied = with_options(before, {"fuse": "1"}, dict.fromkeys(OPTIONS[1:], "ours"))
         today = _grown(applied, size, disk, snapshot)
-    back = put_back(today, before, keys, fuse=plain)
+    back = put_back(today, before, keys, lxc=plain, fuse=plain)
     assert [line.rstrip() for line in _in_effect(back) if not _of_the_plan(line, keys)] == [
         line.rstrip() for line in _in_effect(today) if not _of_the_plan(line, keys)
     ]
@@ -91,7 +91,7 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back
     former = container_config.parse("", before).current()
     found = container_config.parse("", back).current()
     assert [found.get(key) for key in keys] == [former.get(key) for key in keys]
-    assert put_back(back, before, keys, fuse=plain) == back
+    assert put_back(back, before, keys, lxc=plain, fuse=plain) == back
     assert container_config.volumes(back) == container_config.volumes(today)
 
 

@@ -41,17 +41,17 @@ def test_some_keys_are_put_back_to_where_they_were(before: str, text: str, after
 def test_of_mount_entries_those_that_give_fuse_are_put_back() -> None:
     other = "lxc.mount.entry = /srv srv none bind\n"
     added = with_lxc_options(other, {})
-    assert put_back(added, other, (), fuse=True) == other
+    assert put_back(added, other, (), lxc=True, fuse=True) == other
     assert put_back(added, other, ()) == added
     own = f"lxc.mount.entry = /dev/fuse dev/fuse none bind,optional\n{other}"
-    assert put_back(added, own, (), fuse=True) == own
+    assert put_back(added, own, (), lxc=True, fuse=True) == own
 
 
 def test_put_back_an_indented_option_of_plain_lxc_is_as_it_was() -> None:
     before = "lxc.x = 1\n  lxc.apparmor.profile = own\nlxc.y = 1\n"
     changed = with_lxc_options(before, {"lxc.apparmor.profile": "ours"})
     assert "own" not in changed
-    assert put_back(changed, before, KEYS, fuse=True) == before
+    assert put_back(changed, before, KEYS, lxc=True, fuse=True) == before
 
 
 @pytest.mark.parametrize("line", ["features : nesting=1", "features = fuse=1", " features: fuse=1"])

@@ -17,7 +17,7 @@ from remediation import docker_in_lxc as it
 from remediation.actions.container_options import ContainerOptions
 from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
-from tests.doubles.canned import Machine
+from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
@@ -71,6 +71,56 @@ def test_lxc_options_of_plain_give_nesting_and_leave_a_profile(text: str, left: 
     now = container_config.parse_lxc("", changed).current()
     assert (now.get("lxc.apparmor.profile"), "fuse" in changed) == (left, False)
     assert now["lxc.apparmor.allow_nesting"] == "1"
+
+
+MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
+CURED = f"arch: amd64\nfeatures: nesting=1\nlxc.apparmor.profile: unconfined\n{MASK}"
+
+
+@pytest.mark.parametrize("profile", ["unconfined", "generated", ""])
+def test_cure_of_runc_is_taken_away_by_plain_and_comes_back_exactly(profile: str) -> None:
+    line = f"lxc.apparmor.profile: {profile}\n" if profile else ""
+    text = CURED.replace("lxc.apparmor.profile: unconfined\n", line)
+    for plan in (
+        plan_file.find("plain"),
+        structs.replace(plan_file.find("plain"), profile="generated"),
+    ):
+        changed = container_options(text.encode(), plan).decode()
+        assert "enabled" not in changed
+        assert "unconfined" not in changed
+        assert container_options(changed.encode(), plan).decode() == changed
+        action = it._options(Pct(Scripted({})), 950, print, plan).action
+        assert isinstance(action, ContainerOptions)
+        assert action.put_back(changed, text) == text
+        plain = lxc_options(Machine({}), text.replace(":", " =").encode(), plan).decode()
+        assert "enabled" not in plain
+        assert lxc_options(Machine({}), plain.encode(), plan).decode() == plain
+
+
+def test_cure_of_runc_stays_under_a_profile_that_is_named() -> None:
+    text = CURED.replace("unconfined", "lxc-mine")
+    assert container_options(text.encode(), plan_file.find("plain")).decode() == text
+    assert MASK in container_options(CURED.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "lxc", "runc", "refused"),
+    [
+        (CURED, "lxc-pve 6.0.5-1", "1.3.3", "lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2"),
+        (CURED, "lxc 6.0.4", "", "what runc 1.3.3 and later opens"),
+        (CURED, "lxc-pve 6.0.5-1", "1.1.15", ""),
+        (CURED, "lxc-pve 7.0.0-2", "1.3.3", ""),
+        ("arch: amd64\n", "lxc-pve 6.0.5-1", "1.3.3", ""),
+    ],
+)
+def test_cure_of_runc_is_not_taken_away_before_lxc_is_new(
+    text: str, lxc: str, runc: str, refused: str
+) -> None:
+    node = Machine({}, {"sh versions": f"kernel 7.0\n{lxc}\n"})
+    inside = Machine({}, {"runc --version": f"runc version {runc}" if runc else (7, "", "stopped")})
+    told = it._too_early(Runtime(node, inside), 950, plan_file.find("plain"), text)
+    assert refused in told
+    assert bool(told) is bool(refused)
 
 
 @pytest.mark.parametrize("old", ["", "lxc.seccomp.profile = /etc/lxc/own.seccomp\n"])

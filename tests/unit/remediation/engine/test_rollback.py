@@ -259,6 +259,56 @@ def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path)
     assert not it.journal.interrupted()
 
 
+def test_rollback_that_fails_after_the_state_is_back_does_not_say_it_is_in_place(
+    tmp_path: Path,
+) -> None:
+    """The container is configured as before, but did not boot in time."""
+
+    class Options(Flag):
+        def rollback(self, on: Transport, before: str) -> None:
+            super().rollback(on, before)
+            raise RemediationError("has not booted within 180 s")
+
+    one, stuck = Options("one"), Flag("stuck", fails_back=True)
+    apply(plan(tmp_path, one))
+    with naming(RollbackFailed, "the flag one", "afterwards", "not booted", "Run rollback") as said:
+        roll_back(plan(tmp_path, one))
+    assert "in place" not in str(said.value)
+    apply(plan(tmp_path / "both", one, stuck))
+    with pytest.raises(RollbackFailed) as failed:
+        roll_back(plan(tmp_path / "both", one, stuck))
+    left, _, after = str(failed.value).partition("afterwards:")
+    assert ("flag stuck" in left, "flag one" in left, "flag one" in after) == (True, False, True)
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_rollback_starts_a_container_only_if_something_was_begun_in_it(
+    tmp_path: Path, began: bool
+) -> None:
+    """The run was killed while it had the container stopped, or later, inside of it."""
+    options, inside = Flag("options", value="new"), Flag("inside", value="new" if began else "old")
+    starts: list[str] = []
+
+    @contextmanager
+    def start_container() -> Iterator[None]:
+        starts.append("started")
+        yield
+
+    it = replace(
+        plan(tmp_path, options),
+        deferred=[Step(inside, ON, place=Place.CONTAINER)],
+        start_container=start_container,
+    )
+    it.journal.record([("options", Place.NODE, "old"), ("inside", Place.CONTAINER, "old")])
+    if began:
+        it.journal.complete("options", Place.NODE, "new")
+    assert ["started" in str(each) for each in rollback_side_effects(it)] == [True] * began
+    roll_back(it)
+    assert starts == ["started"] * began
+    assert (options.value, inside.value) == ("old", "old")
+    assert (it.journal.entries(), it.journal.interrupted()) == ([], None)
+
+
 def test_before_images_that_cannot_be_read_stop_no_other_rollback(tmp_path: Path) -> None:
     one = FileEdit("one", "one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"1" * 5000)
     two = FileEdit("two", "two", "STEP-1.2", str(tmp_path / "two"), lambda _: b"2")

@@ -1,0 +1,226 @@
+"""The commands of a shell script, each with its place among the others; nothing is run.
+
+Enough of bash to say where a command runs, and whether ``set -e`` counts for it. Source: bash(1),
+of quoting, lists, compound commands, command substitution, and the option ``-e``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from docker_lxc_gate import foreign, patterns
+
+_TOKENS = patterns.compile(
+    r"""\\[\s\S]|[ \t]\#[^\n]*|'[^']*'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)"""
+    r"""|&&|\|\||\|&|[(){};`|&\n]|[^\\ \t'"<>&$(){};`|\n]+|[\s\S]"""
+)
+_ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n"})
+#: Words that begin a condition, in which ``-e`` does not count, and that end one.
+_CONDITION, _BODY = frozenset({"if", "elif", "while", "until"}), frozenset({"then", "else", "do"})
+#: Commands that succeed, and end nothing.
+_GO_ON = frozenset({"true", ":", "echo", "printf"})
+_DEFINED = patterns.compile(r"(?:function[ \t]+)?([\w-]+)[ \t]*(?:\([ \t]*\))?[ \t\n]*")
+#: A word that may be a reserved one, and the beginning of a function, have fewer tokens.
+_SHORT = 8
+#: How many functions that call one another are followed, and how many commands are named.
+_DEEPEST, _MOST = 100, 10
+
+
+@dataclass(frozen=True)
+class ShellCommand:
+    """A simple command, a group in brackets, or a function, from ``start`` to ``end``.
+
+    ``text`` is without reserved words before it; ``bare`` is what of it stands in no quotes.
+    ``then`` is the operator behind it. ``condition`` is whether it is a condition, and
+    ``substituted`` whether it stands in a command substitution. ``defines`` is a function's name.
+    Commands with the same ``part`` follow each other.
+    """
+
+    text: str
+    bare: str
+    start: int
+    end: int
+    then: str
+    part: int
+    condition: bool = False
+    substituted: bool = False
+    defines: str = ""
+
+
+@dataclass
+class _Part:
+    """The script, or what stands in a pair of brackets, and the command that is read there."""
+
+    number: int
+    closed_by: str = ""
+    substituted: bool = False
+    text: list[str] = field(default_factory=list)
+    bare: list[str] = field(default_factory=list)
+    start: int = -1
+    quoted: bool = False
+    brackets: int = 0
+    in_condition: bool = False
+    negated: bool = False
+    defines: str = ""
+
+    def at_start(self) -> bool:
+        """Whether no word of a command was read yet, apart from reserved words, which go."""
+        word = "".join(self.text[:_SHORT]).strip() if len(self.text) < _SHORT else "more"
+        if word in _CONDITION | _BODY | {"!", "time", ""}:
+            self.in_condition = word in _CONDITION or (self.in_condition and word not in _BODY)
+            self.negated |= word == "!"
+            self.text, self.bare = [], []
+        return not self.text
+
+    def add(self, token: str, at: int, *, bare: bool = False) -> None:
+        if (self.at_start() and not token.isspace()) or self.start < 0:
+            self.start = at
+        self.text.append(token)
+        if bare:
+            self.bare.append(token)
+
+    def ended(self, at: int, then: str) -> ShellCommand | None:
+        """Return the command that ends here, if there is one."""
+        empty = self.at_start()
+        text, bare = "".join(self.text).strip(), "".join(self.bare).strip()
+        condition = self.in_condition or self.negated
+        found = ShellCommand(
+            *(text, bare, self.start, at, then, self.number),
+            *(condition, self.substituted, self.defines),
+        )
+        self.text, self.bare, self.start, self.negated, self.defines = [], [], -1, False, ""
+        return None if empty else found
+
+
+#: What opens a substitution, and what closes it.
+_SUBSTITUTIONS = {"$(": ")", "<(": ")", ">(": ")", "`": "`"}
+
+
+@foreign.parser()
+def shell_commands(script: str) -> list[ShellCommand]:
+    """Return the commands of a script without here-documents, in the order in which they end."""
+    found: list[ShellCommand | None] = []
+    parts, opened = [_Part(0)], 0
+    for match in _TOKENS.finditer(script):
+        word, at, part = match[0], match.start(), parts[-1]
+        closes = word == part.closed_by and not part.brackets and (word != "}" or part.at_start())
+        if closes and not (part.quoted and word != "`"):
+            found.append(part.ended(at, word))
+            parts.pop()
+            parts[-1].add(word, at)
+        elif closed_by := _opened(part, word):
+            part.add(word, at)
+            opened += 1
+            substituted = part.substituted or word in _SUBSTITUTIONS
+            parts.append(_Part(opened, closed_by, substituted))
+        elif _ends(part, word):
+            found.append(part.ended(at, word))
+        else:
+            part.quoted ^= word == '"'
+            if not part.quoted:
+                part.brackets += {"(": 1, "$((": 2, ")": -1}.get(word, 0)
+            bare = not part.quoted and word[0] not in "'\"\\"
+            part.add(" " if word == "\\\n" else word, at, bare=bare)
+    found += [part.ended(len(script), "\n") for part in reversed(parts)]
+    return [command for command in found if command]
+
+
+def _opened(part: _Part, word: str) -> str:
+    """Return what closes the part that a word opens; empty if it opens none."""
+    if part.quoted:
+        return _SUBSTITUTIONS[word] if word in {"$(", "`"} else ""
+    if word in {"(", "{"} and (part.at_start() or _defines(part)):
+        return ")" if word == "(" else "}"
+    return _SUBSTITUTIONS.get(word, "")
+
+
+def _ends(part: _Part, word: str) -> bool:
+    """Whether a word ends a command: a comment does so, too, and ``)`` of a pattern of ``case``."""
+    if part.quoted or (word == "\n" and _defines(part)):
+        return False
+    return word in _ENDS or (word == ")" and not part.brackets) or word[:2] in {" #", "\t#"}
+
+
+def _defines(part: _Part) -> bool:
+    """Whether what was read begins the definition of a function."""
+    text = "".join(part.text[:_SHORT])
+    name = _DEFINED.fullmatch(text) if "(" in text or text.startswith("function") else None
+    part.defines = name[1] if name else part.defines
+    return bool(name)
+
+
+def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> list[str]:
+    """Return each of the ``meant`` commands whose failure does not end a script with ``set -e``.
+
+    Of a condition, and of all but the last part of a list, bash ignores failures, also within the
+    functions and groups there: of these, the call is returned. Each with why.
+    """
+    calls, ours = _calls(commands, meant), set(meant)
+    pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
+    found, is_on = list[str](), True
+    for at, each in enumerate(commands):
+        if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", each.bare):
+            is_on = switch[1] == "-"
+        if len(found) == _MOST or not (each in calls or each in ours):
+            continue
+        why = "" if is_on else "behind set +e"
+        if each.then in {"|", "|&"} and not pipefail:
+            why = "in a pipeline, without pipefail"
+        elif each.then == "&":
+            why = "in the background"
+        elif each in calls:
+            why = why or _ignored(each)
+        elif each.then in {"&&", "||"} and not each.condition:
+            why = why or _in_a_list(islice(commands, at, None))
+        found += [f"{each.text} ({why})"] if why else []
+    return found
+
+
+def _calls(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> set[ShellCommand]:
+    """Return the groups that hold a ``meant`` command, and the calls of functions that do."""
+    functions: set[str] = set()
+    holding = sorted(each.start for each in meant)
+
+    def holds(command: ShellCommand) -> bool:
+        at = bisect_left(holding, command.start)
+        return at < len(holding) and holding[at] <= command.end
+
+    for _ in range(_DEEPEST):  # a function that calls such a function is one, too
+        more = {each.defines for each in commands if each.defines and holds(each)} - functions
+        if not more:
+            break
+        functions |= more
+        holding = sorted({*holding, *(each.start for each in commands if _name(each) in more)})
+    groups = {each for each in commands if each.text[:1] in {"(", "{"} and holds(each)}
+    return groups | {each for each in commands if _name(each) in functions and not each.defines}
+
+
+def _ignored(call: ShellCommand) -> str:
+    """Return where bash ignores ``set -e`` within a call or a group; empty if it does not."""
+    place = "in a condition" if call.condition else ""
+    place = "in a command substitution" if call.substituted else place
+    place = f"before {call.then}" if not place and call.then in {"&&", "||"} else place
+    return place and f"bash ignores set -e {place}"
+
+
+def _name(command: ShellCommand) -> str:
+    return command.text.partition(" ")[0]
+
+
+def _in_a_list(commands: Iterator[ShellCommand]) -> str:
+    """Return why a failure of the first one, which begins a list, is ignored; empty if not."""
+    first = next(commands)
+    before = first.then
+    for each in commands:
+        if each.part != first.part:
+            continue
+        if before == "||":
+            goes_on = _name(each) in _GO_ON and each.then not in {"&&", "||"}
+            return f"|| {each.text} ignores its failure" if goes_on else ""
+        if before not in {"&&", "|"}:
+            break
+        before = each.then
+    return "bash ignores a failure before &&"
