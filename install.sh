@@ -21,9 +21,8 @@ esac
 
 work=$(mktemp -d) failed=
 ended() {  # a failed installation leaves what was there before
-    [[ -z $failed ]] || rm -rf "$place"
-    [[ -z $failed || ! -d $work/before ]] || mv "$work/before" "$place"
-    rm -rf "$work"
+    if [[ -n $failed ]]; then rm -rf "$place" && mv "$place.before" "$place" 2>/dev/null; fi
+    rm -rf "$work" "$place.before"
 }
 trap ended EXIT
 from=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,8 +32,8 @@ if [[ -n ${RELEASE-} ]]; then
         curl -fsSLO "$RELEASE/${name#\*}"
     done <SHA256SUMS && sha256sum --check --quiet SHA256SUMS) || fail "no release at $RELEASE"
 fi
+[[ ! -d $place ]] || mv -T "$place" "$place.before"
 failed=yes
-[[ ! -d $place ]] || mv "$place" "$work/before"
 "$PYTHON" -m venv "$place"
 pins=(-r "$from/constraints.txt")
 if wheel=$(compgen -G "$from/docker_lxc_gate-*.whl"); then
@@ -49,12 +48,13 @@ if [[ -z $wheel ]]; then  # the layout of a wheel
     mkdir "$packages/docker_lxc_gate/checkout"
     cp -R "$from"/{allurerc.mjs,conftest.py,features,pyproject.toml,remediation,steps} \
         "$packages/docker_lxc_gate/checkout"
-    printf %s "$(git -C "$from" rev-parse HEAD 2>/dev/null)" >"$packages/docker_lxc_gate/checkout/commit"
+    (cd "$from" && "$place/bin/python" -c 'from docker_lxc_gate import home; print(home.commit(), end="")') \
+        >"$packages/docker_lxc_gate/checkout/commit"
     install -m 755 /dev/stdin "$place/bin/docker-lxc-gate" <<END
 #!$place/bin/python
 from docker_lxc_gate.__main__ import main; main()
 END
 fi
-failed=
+version=$("$place/bin/docker-lxc-gate" --version) && failed=
 ln -sfn "$place/bin/docker-lxc-gate" "$link"
-echo "installed: $("$link" --version); next: docker-lxc-gate doctor local/all"
+echo "installed: $version; next: docker-lxc-gate doctor local/all"

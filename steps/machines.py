@@ -17,6 +17,7 @@ from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, record
+from docker_lxc_gate.verdict import session as gate
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import applied, plan_file
 from remediation.engine.apply import apply
@@ -77,6 +78,7 @@ def _chosen(config: pytest.Config, target: Target) -> tuple[Target, str]:
         return target, ""
     except RemediationError as error:
         name, why = "plain", str(error)
+        gate.not_judged(config, f"{target} by a plan of its own: {error}")
     chosen = structs.replace(target, plan=name)
     runtimes = config.stash.get(_OPENED, {})
     runtimes |= {chosen: runtimes[target]} if target in runtimes else {}

@@ -24,7 +24,7 @@ from remediation.engine.apply import Drifts, apply_side_effects
 from remediation.engine.apply import apply as apply_plan
 from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan
-from remediation.engine.rollback import roll_back
+from remediation.engine.rollback import roll_back_last_run
 
 
 @click.command(cls=Verb)
@@ -75,10 +75,14 @@ def apply(
         outcomes = apply_plan(the_plan, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
+        changed = {each.id for each in outcomes if each.changed}
         if before and (code := judged.compared(before, judged.read_only(aim))):
-            if code == 1:
-                printing.line("a scenario broke: all is rolled back", "red", to=printing.err)
-                roll_back(make())
+            if code == 1 and changed:
+                again = make()
+                with again.exclusive(f"roll back what broke container {aim.ctid}"):
+                    again.journal.lines(again=True)
+                    roll_back_last_run(again, changed)
+                printing.line("a scenario broke: rolled back", "red", to=printing.err)
             sys.exit(code)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -121,17 +121,22 @@ def _of_node(node: Target, where: str, form: str, *, before_upgrade: bool) -> No
     with opened(node) as runtime:
         machine, listing = runtime.node.machine, fleet.listed(runtime, where)
         found = {ctid: _now_and_later(runtime, ctid, before_upgrade) for ctid in listing.asked}
+    why = "it is stopped, so whether it has Docker is not known"
+    found |= {c: Diagnosis((), (Unseen(f"container {c}", why),)) for c in listing.stopped}
     if form == "json":
         print_json([_as_json(ctid, machine, each) for ctid, each in found.items()])
     else:
         printing.line(str(listing))
         for ctids, alike in _alike(found).items():
-            containers = "container" if len(ctids) == 1 else "containers"
-            name = f"{containers} {', '.join(map(str, ctids))} on {machine}"
-            if any(not each.is_advice for each in alike.problems):
-                printing.line(f"{name}:")
-            _print(name, alike, _NOTHING)
+            printing.line(f"{_containers(ctids)} on {machine}:")
+            _print_findings(alike)
+        if healthy := [ctid for ctid in listing.asked if found[ctid].exit_code == 0]:
+            printing.line(f"{_containers(healthy)} on {machine}: {_NOTHING}", "green")
     sys.exit(_together(found.values()).exit_code)
+
+
+def _containers(ctids: Sequence[int]) -> str:
+    return f"container{'s' * (len(ctids) > 1)} {', '.join(map(str, ctids))}"
 
 
 def _now_and_later(runtime: Runtime, ctid: int, before_upgrade: bool) -> Diagnosis:
@@ -152,7 +157,7 @@ def _together(found: Iterable[Diagnosis]) -> Diagnosis:
 
 def _alike(found: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
     """Return what containers have in common, then what each has alone."""
-    alone = {ctid: _parts(each) or [Diagnosis((), ())] for ctid, each in found.items()}
+    alone = {ctid: _parts(each) for ctid, each in found.items()}
     shared: dict[tuple[int, ...], list[Diagnosis]] = {}
     for part in dict.fromkeys(chain.from_iterable(alone.values())):
         having = tuple(ctid for ctid, parts in alone.items() if part in parts)
@@ -189,6 +194,10 @@ def _print(name: str, found: Diagnosis, nothing: str) -> None:
     if not named:
         style = "yellow" if found.unseen else "green"
         printing.line(f"{name}: {nothing}", style)
+    _print_findings(found)
+
+
+def _print_findings(found: Diagnosis) -> None:
     for each in found.problems:
         printing.finding(each, _LONGEST)
     by_reason: dict[str, list[str]] = {}

@@ -29,7 +29,17 @@ _ELSEWHERE = {
 
 
 #: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = ("compare", "waivers", "bundle", "verify", "denials", "lint", "doctor", "lab")
+_WITHOUT_PLAN = (
+    "compare",
+    "waivers",
+    "bundle",
+    "verify",
+    "denials",
+    "lint",
+    "doctor",
+    "lab",
+    "messages",
+)
 
 
 class Commands(exit_codes.ProgramGroup):

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import structs
 
 from docker_lxc_gate.cli import judged, options, printing
 from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.facts import startable
+from remediation import applied, backup
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.verdict.record import Run
 
 #: What a storage says that can make no snapshot. Source: PVE::AbstractConfig, snapshot_create.
-_NO_SNAPSHOT = "snapshot feature is not available"
+_NOT_AVAILABLE = "snapshot feature is not available"
 #: A snapshot copies no data, but waits for the container's file systems (seconds).
 _PATIENCE = 600
 
@@ -34,60 +38,79 @@ def guard(aim: Target, yes: bool, command: tuple[str, ...]) -> None:
 
     COMMAND runs on this machine, as in: guard --target local/950 -- pct exec 950 -- apt-get -y
     upgrade. Before it, the read-only gate judges the container, and Proxmox makes a snapshot of it,
-    if the container's storage can. Afterwards the gate judges again. If something broke, the
-    container goes back to the snapshot: what was written there since, in volumes, too, is lost.
+    if the container's storage can. Afterwards the gate judges again. If a scenario broke, Proxmox
+    rolls the container back to the snapshot: what was written there since is lost, in volumes, too.
 
-    Exit code 0: nothing broke; 1: something broke, and the container was taken back, or what to
-    type is said; 3: the two runs cannot be compared, and the snapshot stays; else COMMAND's own.
+    Exit code 0: nothing broke, and COMMAND ended with 0; 1: a scenario broke; 3: it is not known
+    whether one broke, or COMMAND failed; the snapshot then stays.
     """
     if not command:
         raise click.UsageError("name the command, after --: guard --target T -- COMMAND...")
+    if shutil.which(command[0]) is None:
+        raise click.UsageError(f"there is no program {command[0]} here")
     with options.opened(aim) as runtime:
+        runtime.require_control(aim.ctid)
+        aim = structs.replace(aim, plan=aim.plan or applied.plan_of(runtime.node, aim)[0])
         before = judged.read_only(aim)
-        snapshot = _snapshot(runtime, aim.ctid)
-        consent([_effect(aim, command, snapshot)], yes=yes)
-        printing.tell(shlex.join(command))
-        ended = subprocess.run(command, check=False).returncode
-        code = judged.compared(before, judged.read_only(aim))
-        if code == 1:
-            _back(runtime, aim.ctid, snapshot)
-        elif snapshot and code:
-            printing.line(f"the snapshot {snapshot} stays", "yellow", to=printing.err)
-        elif snapshot:
-            _pct(runtime, "delsnapshot", str(aim.ctid), snapshot)
-    sys.exit(code or ended)
+        consent([_effect(aim.ctid, command)], yes=yes)
+        snapshot, why_not = _snapshot(runtime, aim.ctid)
+        try:
+            if not snapshot:
+                consent([f"there is no way back from it: {why_not}"], yes=yes)
+            sys.exit(_guarded(runtime, aim, before, command, snapshot))
+        finally:
+            if snapshot and f"[{snapshot}]" in _configuration(runtime, aim.ctid):
+                said = f"the snapshot stays: pct delsnapshot {aim.ctid} {snapshot}"
+                printing.line(said, "yellow", to=printing.err)
 
 
-def _effect(aim: Target, command: tuple[str, ...], snapshot: str) -> str:
-    what = f"{shlex.join(command)} is run"
-    if snapshot:
-        return f"{what}; if something broke, container {aim.ctid} goes back to {snapshot}"
-    return f"{what}; container {aim.ctid} has no snapshot, and packages have no way back"
+def _guarded(
+    runtime: Runtime, aim: Target, before: Run, command: tuple[str, ...], snapshot: str
+) -> int:
+    """Run the command, judge again, and go back if a scenario broke; return the exit code."""
+    printing.tell(shlex.join(command))
+    ended = subprocess.run(command, check=False).returncode
+    code = judged.compared(before, judged.read_only(aim))
+    if code == 1 and snapshot:
+        _pct(runtime, "rollback", str(aim.ctid), snapshot)
+        if runtime.state(aim.ctid) == "stopped":
+            startable.start(runtime, aim.ctid)
+        printing.line(f"container {aim.ctid} is as it was at {snapshot}", "yellow", to=printing.err)
+    elif code == 1:
+        said = "there is no snapshot: see docker-lxc-gate doctor, or restore a backup"
+        printing.line(said, "red", to=printing.err)
+    elif ended:
+        printing.line(f"{command[0]} ended with {ended}", "red", to=printing.err)
+    if snapshot and (code == 1 or not (code or ended)):
+        _pct(runtime, "delsnapshot", str(aim.ctid), snapshot)
+    return code or (3 if ended else 0)
+
+
+def _effect(ctid: int, command: tuple[str, ...]) -> str:
+    """Return what will be done, for the user's consent."""
+    return (
+        f"{shlex.join(command)} runs; if a scenario breaks, container {ctid} is rolled back to a "
+        "snapshot, and what was written there since is lost"
+    )
+
+
+def _configuration(runtime: Runtime, ctid: int) -> str:
+    return (runtime.node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
+
+
+def _snapshot(runtime: Runtime, ctid: int) -> tuple[str, str]:
+    """Make a snapshot of a container; return its name, or an empty one and why there is none."""
+    if runtime.kind != "pct":
+        return "", "plain LXC makes no snapshot of a running container"
+    if backup.may_freeze(_configuration(runtime, ctid)) and runtime.state(ctid) == "running":
+        return "", "the container is given /dev/fuse, and a snapshot might freeze it forever"
+    name = f"guard{datetime.now(UTC):%Y%m%d%H%M%S}"
+    made = runtime.node.run(["pct", "snapshot", str(ctid), name], timeout=_PATIENCE)
+    if _NOT_AVAILABLE in made.stderr.decode(errors="replace"):
+        return "", "its storage can make no snapshot"
+    made.require()
+    return name, ""
 
 
 def _pct(runtime: Runtime, *words: str) -> None:
     runtime.node.run(["pct", *words], timeout=_PATIENCE).require()
-
-
-def _snapshot(runtime: Runtime, ctid: int) -> str:
-    """Make a snapshot of a container, and return its name; empty if its storage can make none."""
-    if runtime.kind != "pct":
-        return ""
-    name = f"guard{datetime.now(UTC):%Y%m%d%H%M%S}"
-    made = runtime.node.run(["pct", "snapshot", str(ctid), name], timeout=_PATIENCE)
-    if _NO_SNAPSHOT in made.stderr.decode(errors="replace"):
-        return ""
-    made.require()
-    return name
-
-
-def _back(runtime: Runtime, ctid: int, snapshot: str) -> None:
-    """Take a container back to its snapshot, and start it; say so, or what to do without one."""
-    if not snapshot:
-        printing.line("there is no snapshot: restore a backup (pct restore), or see doctor", "red")
-        return
-    _pct(runtime, "rollback", str(ctid), snapshot)
-    if runtime.state(ctid) == "stopped":
-        startable.start(runtime, ctid)
-    _pct(runtime, "delsnapshot", str(ctid), snapshot)
-    printing.line(f"container {ctid} is as before {snapshot}; run the gate again", "yellow")

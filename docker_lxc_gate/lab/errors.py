@@ -49,6 +49,11 @@ class MachineFailed(LabError):
 
 def require_programs(*programs: str) -> None:
     """Raise MissingProgram naming every one of ``programs`` that is not in PATH."""
+    if shutil.which("pveversion"):
+        raise MissingProgram(
+            "this is a Proxmox host: the lab would replace its QEMU by Debian's. Name your "
+            "container (--target local/950), or run the lab on another machine"
+        )
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         packages = sorted({PACKAGES[program] for program in missing})

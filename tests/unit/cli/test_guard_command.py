@@ -28,19 +28,36 @@ class Node:
         self.node = self
         self.did: list[str] = []
         self.refuses = b""
+        self.snapshots: list[str] = []
+        self.config = b"unprivileged: 1\n"
         self.verdicts: list[Run] = []
         monkeypatch.setattr(guard.options, "opened", lambda _: nullcontext(self))
         monkeypatch.setattr(judged, "read_only", lambda _: self.verdicts.pop(0))
+        monkeypatch.setattr(guard.applied, "plan_of", lambda *_: ("plain", "nothing else is there"))
         monkeypatch.setattr(startable, "start", lambda *_: self.did.append("start"))
 
     def run(self, argv: Sequence[str], **_: Any) -> CommandResult:
+        assert self.controlled
         words = [word for word in argv if not word.startswith("guard")]
         self.did.append(" ".join(words[1:]))
+        if words[1] == "snapshot" and not self.refuses:
+            self.snapshots.append(argv[-1])
+        if words[1] == "delsnapshot":
+            self.snapshots.remove(argv[-1])
         failed = self.refuses if words[1] == "snapshot" else b""
         return CommandResult(tuple(argv), 255 if failed else 0, b"", failed, "pve1", 0.0, 0.0)
 
     def state(self, _: int) -> str:
-        return "stopped"
+        return "stopped" if "rollback 950" in self.did else "running"
+
+    def read(self, _: str) -> bytes:
+        return self.config + "".join(f"[{name}]\n" for name in self.snapshots).encode()
+
+    def config_path(self, ctid: int) -> str:
+        return f"/etc/pve/lxc/{ctid}.conf"
+
+    def require_control(self, _: int) -> None:
+        self.controlled = True
 
     def guarded(self, before: Verdict, after: Verdict, *command: str) -> Result:
         self.verdicts = [run({"a": before}), run({"a": after}, LATER)]
@@ -56,7 +73,26 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
 def test_guard_of_a_command_that_breaks_nothing_removes_its_snapshot(node: Node) -> None:
     assert node.guarded(GREEN, GREEN).exit_code == 0
     assert node.did == ["snapshot 950", "delsnapshot 950"]
-    assert node.guarded(RED, RED, "sh", "-c", "exit 7").exit_code == 7
+
+
+def test_guard_of_a_command_that_fails_ends_with_3_and_keeps_the_snapshot(node: Node) -> None:
+    done = node.guarded(RED, RED, "sh", "-c", "exit 7")
+    assert done.exit_code == 3
+    assert node.did == ["snapshot 950"]
+    assert "sh ended with 7" in done.output
+
+
+@pytest.mark.parametrize("command", ["nosuchprogram", "/nosuch/program"])
+def test_guard_of_no_program_does_nothing(node: Node, command: str) -> None:
+    assert node.guarded(GREEN, GREEN, command).exit_code == 2
+    assert node.did == []
+
+
+def test_guard_makes_no_snapshot_that_might_freeze_the_container(node: Node) -> None:
+    node.config += b"features: fuse=1,nesting=1\n"
+    done = node.guarded(GREEN, RED)
+    assert node.did == []
+    assert "/dev/fuse" in done.output
 
 
 def test_guard_takes_the_container_back_if_something_broke(node: Node) -> None:
@@ -71,8 +107,8 @@ def test_guard_without_a_snapshot_says_so_before_and_afterwards(node: Node) -> N
     done = node.guarded(GREEN, RED)
     assert done.exit_code == 1
     assert node.did == ["snapshot 950"]
-    assert "packages have no way back" in done.output
-    assert "pct restore" in done.output
+    assert "no way back from it: its storage" in done.output
+    assert "restore a backup" in done.output
 
 
 def test_guard_keeps_the_snapshot_if_nobody_can_tell_whether_something_broke(node: Node) -> None:

@@ -87,7 +87,9 @@ def test_gate_judges_by_that_plan_and_says_why(
         return Pct(found)
 
     told: list[str] = []
+    unjudged: list[str] = []
     monkeypatch.setattr(machines, "opened", opened)
+    monkeypatch.setattr(machines.gate, "not_judged", lambda _, why: unjudged.append(why))
     monkeypatch.setattr(machines, "teller", lambda _: told.append)
     config: Any = Config()
     named = Target("pve1", 951, plan="plain")
@@ -99,6 +101,7 @@ def test_gate_judges_by_that_plan_and_says_why(
     assert (about.plan, why in about.because) == (plan_file.find(plan).identity, True)
     assert (about.because in about.facts["Plan"], bool(told)) == (True, plan is not None)
     assert all(why in each and f"plan {plan}" in each for each in told)
+    assert bool(unjudged) == (why == "name its file")  # at best undetermined
     assert record.about(config, str(named)).because == ""
 
 
