@@ -15,10 +15,12 @@ from docker_lxc_gate.facts import apparmor, confinement, failed_units, startable
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.formats import id_map, pct_options
 from docker_lxc_gate.machines.read import unparsed
-from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
 from docker_lxc_gate.verdict import evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from docker_lxc_gate.facts.audit import audit_records
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
@@ -46,6 +48,26 @@ def container_is_restarted(
     """Stop, start, and wait until the guest has booted; a Then checks whether Docker runs."""
     proved.clear()
     runtime.shutdown(ctid)
+    startable.start(runtime, ctid)
+    wait_until_booted(container)
+
+
+@when("the container is started anew, on the lab after a boot of the node")
+def started_anew(
+    runtime: Runtime,
+    container: Transport,
+    ctid: int,
+    *,
+    proved: set[str],
+    lab_snapshot: Callable[[str], None] | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Shut it down and start it; a node of the user's own keeps running."""
+    proved.clear()
+    runtime.shutdown(ctid)
+    if lab_snapshot:
+        tell("booting the lab's node once more")
+        reboot(runtime.node)
     startable.start(runtime, ctid)
     wait_until_booted(container)
 

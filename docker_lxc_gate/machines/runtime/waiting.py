@@ -1,8 +1,9 @@
-"""Waiting until a started container has booted, or is online."""
+"""Waiting until a started machine has booted, or is online."""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import stamina
 
@@ -52,6 +53,28 @@ def wait_until_booted(container: Transport) -> None:
             f"{container.machine} has not booted within {_BOOT:g} s: its systemd is in state "
             f"'{error}'"
         ) from error
+
+
+#: How long a node may take to shut down and boot under emulation (seconds), and what tells a boot.
+_NODE_BOOT, _BOOT_ID = 600.0, "/proc/sys/kernel/random/boot_id"
+
+
+def reboot(node: Transport) -> None:
+    """Boot a machine once more, and wait until its systemd has finished; raises TransportError."""
+    former = node.look(["cat", _BOOT_ID]).require().text
+    with suppress(TransportError):  # it may go before it answers
+        node.run(["systemctl", "reboot"])
+
+    @stamina.retry(on=(_NotYet, TransportError), timeout=_NODE_BOOT, attempts=None, wait_max=5.0)
+    def booted() -> None:
+        if node.look(["cat", _BOOT_ID], timeout=20).text in {former, ""}:
+            raise _NotYet("shutting down")
+
+    try:
+        booted()
+    except _NotYet as error:
+        raise TransportError(f"{node.machine} has not booted within {_NODE_BOOT:g} s") from error
+    wait_until_booted(node)
 
 
 def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:

@@ -11,7 +11,7 @@ from docker_lxc_gate.errors import Busy, FactError, RemediationError, TransportE
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct, blocked
-from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
+from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
@@ -308,6 +308,14 @@ def test_wait_until_booted_on_a_node_that_is_gone_ends_at_once() -> None:
     with pytest.raises(Unreachable):
         wait_until_booted(booting)
     assert len(booting.ran) == 2
+
+
+def test_reboot_waits_until_the_node_has_another_boot_id_and_has_booted() -> None:
+    gone = TransportError("the connection dropped")
+    booting = boots("one\n", gone, "one\n", gone, "two\n", "degraded")
+    reboot(booting)
+    assert booting.ran[1] == ["systemctl", "reboot"]
+    assert len(booting.ran) == 6
 
 
 @pytest.mark.parametrize("pid", ["", "9" * 5000, "4711 4712", "\u0664\u0667"])
