@@ -28,6 +28,7 @@ _COMMANDS = {
     "push": Command(commands.push, 3, ("perms",)),
     "set": Command(commands.set_options, 1, ("delete", "features", "memory")),
     "shutdown": Command(lifecycle.shutdown, 1, ("timeout", "forceStop")),
+    "snapshot": Command(commands.snapshot, 2),
     "start": Command(lifecycle.start, 1),
     "status": Command(commands.status, 1),
     "stop": Command(lifecycle.stop, 1),

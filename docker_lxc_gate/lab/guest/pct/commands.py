@@ -46,6 +46,12 @@ def status(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int
     return 0
 
 
+def snapshot(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int:
+    """A directory can hold no snapshot, as Proxmox says of such a storage, too."""
+    load(node, positional[0])
+    raise PctError("snapshot feature is not available\n")
+
+
 def list_all(node: Host, _positional: list[str], _chosen: Mapping[str, str]) -> int:
     """All containers, or nothing at all, not even a header."""
     files = Path(f"{node.root}/etc/pve/lxc").glob("[0-9]*.conf")
