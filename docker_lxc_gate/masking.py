@@ -36,7 +36,7 @@ def _compiled(pattern: str) -> patterns.Pattern[str]:
 
 def _whole(pattern: str) -> str:
     """Return a pattern with its parts in their places."""
-    return _PART.sub(lambda found: _PARTS[found[1]], pattern)
+    return _PART.sub(lambda match: _PARTS[match[1]], pattern)
 
 
 for _name, _part in _FORMS.parts.items():
@@ -84,13 +84,13 @@ def mask_end(text: str, most: int) -> str:
     return mask(margin + end)[len(mask(margin)) :][-most:] or STARS * bool(end)
 
 
-def _starred(found: patterns.Match[str]) -> str:
-    groups = [found.span(number) for number in range(1, len(found.groups()) + 1)] or [found.span()]
+def _starred(match: patterns.Match[str]) -> str:
+    groups = [match.span(number) for number in range(1, len(match.groups()) + 1)] or [match.span()]
     start, end = next((span for span in groups if span[0] >= 0), (0, 0))
-    before, value = found.string[max(found.start() - 4, 0) : start], found.string[start:end]
+    before, value = match.string[max(match.start() - 4, 0) : start], match.string[start:end]
     if _HARMLESS.fullmatch(value) or _HARMLESS_WITH_NAME.fullmatch(f"\n{before}{value}"):
-        return str(found[0])
-    return f"{found.string[found.start() : start]}{STARS}{found.string[end : found.end()]}"
+        return str(match[0])
+    return f"{match.string[match.start() : start]}{STARS}{match.string[end : match.end()]}"
 
 
 def masked(value: Any) -> Any:
@@ -98,9 +98,9 @@ def masked(value: Any) -> Any:
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, list):
-        return [masked(each) for each in value]
+        return [masked(item) for item in value]
     if isinstance(value, dict):
-        return {key: _masked_member(key, each) for key, each in value.items()}
+        return {key: _masked_member(key, item) for key, item in value.items()}
     return value
 
 

@@ -89,25 +89,25 @@ class Pattern(Generic[AnyStr]):
     def finditer(self, text: AnyStr) -> Iterator[Match[AnyStr]]:
         """Yield each place where the pattern fits."""
         last = None
-        for found in self._compiled.finditer(_for_re2(text)):
-            if last != (last := found.span()):  # google-re2 tells some empty matches twice
-                yield self._match(text, found)
+        for raw in self._compiled.finditer(_for_re2(text)):
+            if last != (last := raw.span()):  # google-re2 tells some empty matches twice
+                yield self._match(text, raw)
 
     def findall(self, text: AnyStr) -> list[Any]:
         """Return the groups of each match: all if there are several, or the match itself."""
         empty = text[:0]
         if self._groups > 1:
-            return [found.groups(empty) for found in self.finditer(text)]
-        return [found[self._groups] or empty for found in self.finditer(text)]
+            return [place.groups(empty) for place in self.finditer(text)]
+        return [place[self._groups] or empty for place in self.finditer(text)]
 
     def split(self, text: AnyStr) -> list[Any]:
         """Return what is between the matches, and the groups of each match."""
         pieces: list[Any] = []
         end = 0
-        for found in self.finditer(text):
-            pieces.append(text[end : found.start()])
-            pieces.extend(found.groups())
-            end = found.end()
+        for place in self.finditer(text):
+            pieces.append(text[end : place.start()])
+            pieces.extend(place.groups())
+            end = place.end()
         pieces.append(text[end:])
         return pieces
 
@@ -117,20 +117,20 @@ class Pattern(Generic[AnyStr]):
         """Return the text with its matches replaced, or the first ones if there is a count."""
         pieces: list[AnyStr] = []
         end = 0
-        for number, found in enumerate(self.finditer(text), 1):
-            pieces += (text[end : found.start()], new(found) if callable(new) else new)
-            end = found.end()
+        for number, place in enumerate(self.finditer(text), 1):
+            pieces += (text[end : place.start()], new(place) if callable(new) else new)
+            end = place.end()
             if number == count:
                 break
         pieces.append(text[end:])
         return text[:0].join(pieces)
 
-    def _found(self, text: AnyStr, found: Any) -> Match[AnyStr] | None:
-        return None if found is None else self._match(text, found)
+    def _found(self, text: AnyStr, raw: Any) -> Match[AnyStr] | None:
+        return None if raw is None else self._match(text, raw)
 
-    def _match(self, text: AnyStr, found: Any) -> Match[AnyStr]:
+    def _match(self, text: AnyStr, raw: Any) -> Match[AnyStr]:
         # span() asks for the number of groups each time, which takes four times as long.
-        return Match(text, found._spans, self._names)  # noqa: SLF001
+        return Match(text, raw._spans, self._names)  # noqa: SLF001
 
 
 _kept: Any = lru_cache(maxsize=512)(Pattern)

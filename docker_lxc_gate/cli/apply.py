@@ -75,7 +75,7 @@ def apply(
         outcomes = apply_plan(the_plan, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
-        changed = {each.id for each in outcomes if each.changed}
+        changed = {outcome.id for outcome in outcomes if outcome.changed}
         if before and (code := judged.compared(before, judged.read_only(aim))):
             if code == 1 and changed:
                 again = make()
@@ -88,7 +88,7 @@ def apply(
 
 def _agreed(
     the_plan: Plan,
-    found: Drifts,
+    drifts: Drifts,
     *,
     yes: bool,
     shown: Sequence[SideEffect | str] | None = None,
@@ -100,7 +100,7 @@ def _agreed(
     """
     # A mistyped id, perhaps.
     absent = () if the_plan.container_exists else the_plan.not_checked
-    side_effects: list[SideEffect | str] = [*absent, *apply_side_effects(found)]
+    side_effects: list[SideEffect | str] = [*absent, *apply_side_effects(drifts)]
     new = [side_effect for side_effect in side_effects if side_effect not in (shown or ())]
     if new and shown is not None and not yes:
         raise FactError(

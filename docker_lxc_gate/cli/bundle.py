@@ -90,8 +90,8 @@ def verify(bundle: Path, signers: Path | None, form: str) -> None:
     Exit code 0: the bundle is verified, whatever the verdict in it; 1: it is not as it was made or
     signed; 2: wrong usage; 3: there is no ssh-keygen.
     """
-    found = bundles.verified(bundle, signers)
-    run, ok = found.run, not found.problems
+    result = bundles.verified(bundle, signers)
+    run, ok = result.run, not result.problems
     about: dict[str, str] = {}
     if ok and run:
         gate = f"docker-lxc-gate {run.version}, commit {run.commit or 'unknown'}"
@@ -99,13 +99,13 @@ def verify(bundle: Path, signers: Path | None, form: str) -> None:
             "verdict": f"{run.verdict}; asked: {run.scope} ({run.counts})",
             "targets": ", ".join(f"{t.name} ({t.plan})" for t in run.targets if t.name),
             "judged": f"{run.began:%Y-%m-%d %H:%M:%S} UTC by {run.user} on {run.machine}, {gate}",
-            "signature": found.signature if signers else "",
+            "signature": result.signature if signers else "",
         }
     if form == "json":
         trusted = ok and signers is not None
-        print_json({"verified": ok, "trusted": trusted, "problems": found.problems, **about})
+        print_json({"verified": ok, "trusted": trusted, "problems": result.problems, **about})
     else:
-        rows = [("problem", each, "red") for each in found.problems]
+        rows = [("problem", problem, "red") for problem in result.problems]
         rows += [(name, text, "") for name, text in about.items()]
         head, style = ("verified", "green") if ok else ("NOT VERIFIED", "bold red")
         printing.entry(f"{bundle}: {head}", style, rows)

@@ -65,8 +65,8 @@ def text(report: Report) -> None:
         printing.line("")
         count, imitable = _many(report.tally.provoked, "denial"), report.tally.imitable
         may_be = f"; {imitable:,} of them under a profile, where a guest can imitate the gate"
-        said = f"{count} provoked on purpose by the gate left out{may_be * bool(imitable)}"
-        printing.line(said, "yellow" if imitable else "dim")
+        notice = f"{count} provoked on purpose by the gate left out{may_be * bool(imitable)}"
+        printing.line(notice, "yellow" if imitable else "dim")
     for line, advice in report.tally.unread.items():
         printing.line("")
         _show_unread(line, advice)
@@ -90,7 +90,7 @@ def _explain(group: Group) -> None:
         ("count", times(group), ""),
         ("profile", profile if group.readable else "", ""),
         ("container", f"{owner.container}, by its {owner.by}" if owner else _UNKNOWN, ""),
-        *((name.replace("_", " "), said, _STYLES[name]) for name, said in answers),
+        *((name.replace("_", " "), value, _STYLES[name]) for name, value in answers),
     )
     printing.entry(sentence(group), "bold", rows, **_LAYOUT)
 
@@ -141,22 +141,22 @@ def suggest(report: Report) -> None:
     by_profile: dict[str, dict[str, Answer]] = {}
     without = 0
     for group in report.tally.groups():
-        found = _answer(group)
-        if not found.rule:
+        advice = _answer(group)
+        if not advice.rule:
             without += 1
             continue
-        by_profile.setdefault(_name(group), {})[found.rule] = found
+        by_profile.setdefault(_name(group), {})[advice.rule] = advice
     for profile, rules in by_profile.items():
         _plain(f"# {one_line(profile)}")
         headings = [
-            *(f"# try first: {each.try_first}" for each in rules.values() if each.try_first),
-            *(f"# where: {each.where}" for each in rules.values() if each.where),
+            *(f"# try first: {advice.try_first}" for advice in rules.values() if advice.try_first),
+            *(f"# where: {advice.where}" for advice in rules.values() if advice.where),
         ]
         for heading in dict.fromkeys(headings):
             _plain(one_line(heading))
-        for rule, found in rules.items():
-            if found.dangerous:
-                _plain(f"# dangerous: {one_line(found.dangerous)}")
+        for rule, advice in rules.items():
+            if advice.dangerous:
+                _plain(f"# dangerous: {one_line(advice.dangerous)}")
             _plain(rule)
     if without:
         printing.line(
@@ -201,7 +201,7 @@ def members(group: Group) -> dict[str, Any]:
     A masked rule is another rule, so the rules stay as they are, and the record that they follow
     from. All sentences are masked.
     """
-    found, fields = _answer(group), group.denial.fields
+    advice, fields = _answer(group), group.denial.fields
     return {
         "sentence": shown(sentence(group)),
         "count": group.count,
@@ -211,8 +211,8 @@ def members(group: Group) -> dict[str, Any]:
         "attributed_by": group.owner.by if group.owner else None,
         "profile": group.denial.profile or None,
         "programs": group.programs,
-        **{name: shown(said) or None for name, said in vars(found).items()},
-        "rule": found.rule or None,
+        **{name: shown(value) or None for name, value in vars(advice).items()},
+        "rule": advice.rule or None,
         "readable": group.readable,
         "whole": group.denial.whole,
         "merged": group.merged,

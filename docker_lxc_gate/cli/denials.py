@@ -58,8 +58,8 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     if ago := _AGO.fullmatch(text):
         return max(0.0, time.time() - int(ago[1]) * _SECONDS[ago[2]])
     try:
-        said = datetime.fromisoformat(text)
-        return max(0.0, (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp())
+        when = datetime.fromisoformat(text)
+        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text!r} is no time; write 2h, 30min or 3d (ago), or 2026-11-26 or "
@@ -230,12 +230,12 @@ class _Piped(io.RawIOBase):
 def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:
     """Count the denials of a node, wherever they are; also return what they were read from."""
     with opened(aim) as runtime:
-        found = denial_log.read(runtime.node, since)
+        log = denial_log.read(runtime.node, since)
         machine = runtime.node.machine
-    tally = Tally(found.owner, since, by_process=True)
-    tally.count(found.lines)
-    if found.note:
-        printing.line(found.note, "yellow", to=printing.err)
-    name = _LOGS[found.source]
-    doubt = FactError(f"{name} on {machine}: {found.unread}") if found.unread else None
+    tally = Tally(log.owner, since, by_process=True)
+    tally.count(log.lines)
+    if log.note:
+        printing.line(log.note, "yellow", to=printing.err)
+    name = _LOGS[log.source]
+    doubt = FactError(f"{name} on {machine}: {log.unread}") if log.unread else None
     return f"{name} on {machine}", tally, doubt

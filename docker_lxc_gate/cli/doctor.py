@@ -79,12 +79,12 @@ def doctor(
         if where is not None or file is not None or before_upgrade:
             raise click.UsageError("a MESSAGE is read without a target: leave one of them out")
         name = "standard input" if message == "-" else message
-        found = _of_message(message, name)
+        diagnosis = _of_message(message, name)
         if form == "json":
-            print_json(_as_json(None, None, found))
+            print_json(_as_json(None, None, diagnosis))
         else:
-            _print(name, found, _NOTHING)
-        sys.exit(found.exit_code)
+            _print(name, diagnosis, _NOTHING)
+        sys.exit(diagnosis.exit_code)
     if where and (node := fleet.node_of(where, file)):
         _of_node(node, where, form, before_upgrade=before_upgrade)
         return
@@ -92,26 +92,26 @@ def doctor(
     with opened(aim) as runtime:
         machine = runtime.node.machine
         asks = upgrade.examine if before_upgrade else examine
-        found = asks(runtime, aim.ctid)
+        diagnosis = asks(runtime, aim.ctid)
     if form == "json":
-        print_json(_as_json(aim.ctid, machine, found))
+        print_json(_as_json(aim.ctid, machine, diagnosis))
     else:
         nothing = _NO_BREAKAGE if before_upgrade else _NOTHING
-        _print(f"container {aim.ctid} on {machine}", found, nothing)
+        _print(f"container {aim.ctid} on {machine}", diagnosis, nothing)
         if before_upgrade:
             printing.tell(Notice(f"the table of versions was read on {AS_OF}"))
-    sys.exit(found.exit_code)
+    sys.exit(diagnosis.exit_code)
 
 
-def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[str, Any]:
+def _as_json(ctid: int | None, machine: str | None, diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "ctid": ctid,
         "node": machine,
         "versions_read": str(AS_OF),
-        "problems": [finding_as_json(each, _LONGEST) for each in found.problems],
+        "problems": [finding_as_json(finding, _LONGEST) for finding in diagnosis.problems],
         "could_not_see": [
-            {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
-            for each in found.unseen
+            {"what": unseen.what, "why": shown(unseen.why, _LONGEST), "matters": unseen.matters}
+            for unseen in diagnosis.unseen
         ],
     }
 
@@ -120,19 +120,19 @@ def _of_node(node: Target, where: str, form: str, *, before_upgrade: bool) -> No
     """Examine each container of a node that has Docker: what is wrong, and what would be."""
     with opened(node) as runtime:
         machine, listing = runtime.node.machine, fleet.listed(runtime, where)
-        found = {ctid: _now_and_later(runtime, ctid, before_upgrade) for ctid in listing.asked}
+        diagnoses = {ctid: _now_and_later(runtime, ctid, before_upgrade) for ctid in listing.asked}
     why = "it is stopped, so whether it has Docker is not known"
-    found |= {c: Diagnosis((), (Unseen(f"container {c}", why),)) for c in listing.stopped}
+    diagnoses |= {c: Diagnosis((), (Unseen(f"container {c}", why),)) for c in listing.stopped}
     if form == "json":
-        print_json([_as_json(ctid, machine, each) for ctid, each in found.items()])
+        print_json([_as_json(ctid, machine, diagnosis) for ctid, diagnosis in diagnoses.items()])
     else:
         printing.line(str(listing))
-        for ctids, alike in _alike(found).items():
+        for ctids, alike in _alike(diagnoses).items():
             printing.line(f"{_containers(ctids)} on {machine}:")
             _print_findings(alike)
-        if healthy := [ctid for ctid in listing.asked if found[ctid].exit_code == 0]:
+        if healthy := [ctid for ctid in listing.asked if diagnoses[ctid].exit_code == 0]:
             printing.line(f"{_containers(healthy)} on {machine}: {_NOTHING}", "green")
-    sys.exit(_together(found.values()).exit_code)
+    sys.exit(_together(diagnoses.values()).exit_code)
 
 
 def _containers(ctids: Sequence[int]) -> str:
@@ -147,17 +147,17 @@ def _now_and_later(runtime: Runtime, ctid: int, before_upgrade: bool) -> Diagnos
         return Diagnosis((), (Unseen(f"container {ctid}", str(error)),))
 
 
-def _together(found: Iterable[Diagnosis]) -> Diagnosis:
+def _together(diagnoses: Iterable[Diagnosis]) -> Diagnosis:
     """Return several diagnoses as one, in which each finding stands once."""
-    parts = [*found]
-    problems = dict.fromkeys(problem for each in parts for problem in each.problems)
-    unseen = dict.fromkeys(unseen for each in parts for unseen in each.unseen)
+    parts = [*diagnoses]
+    problems = dict.fromkeys(problem for part in parts for problem in part.problems)
+    unseen = dict.fromkeys(unseen for part in parts for unseen in part.unseen)
     return Diagnosis(tuple(problems), tuple(unseen))
 
 
-def _alike(found: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
+def _alike(diagnoses: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
     """Return what containers have in common, then what each has alone."""
-    alone = {ctid: _parts(each) for ctid, each in found.items()}
+    alone = {ctid: _parts(diagnosis) for ctid, diagnosis in diagnoses.items()}
     shared: dict[tuple[int, ...], list[Diagnosis]] = {}
     for part in dict.fromkeys(chain.from_iterable(alone.values())):
         having = tuple(ctid for ctid, parts in alone.items() if part in parts)
@@ -166,10 +166,10 @@ def _alike(found: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
     return {ctids: _together(shared[ctids]) for ctids in ordered}
 
 
-def _parts(found: Diagnosis) -> list[Diagnosis]:
+def _parts(diagnosis: Diagnosis) -> list[Diagnosis]:
     """Return each finding of a diagnosis as one of its own."""
-    problems = [Diagnosis((each,), ()) for each in found.problems]
-    return problems + [Diagnosis((), (each,)) for each in found.unseen]
+    problems = [Diagnosis((finding,), ()) for finding in diagnosis.problems]
+    return problems + [Diagnosis((), (unseen,)) for unseen in diagnosis.unseen]
 
 
 def _of_message(message: str, name: str) -> Diagnosis:
@@ -182,26 +182,26 @@ def _of_message(message: str, name: str) -> Diagnosis:
                 content = text_file.read(messages.MOST + 1)
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell writes a file
     text = content[: messages.MOST].decode("utf-16" if wide else "utf-8", errors="replace")
-    found = messages.diagnose(text)
+    diagnosis = messages.diagnose(text)
     if len(content) <= messages.MOST:
-        return found
+        return diagnosis
     rest = Unseen("what comes after the first 1 MiB", "no more of a text is read")
-    return Diagnosis(found.problems, (*found.unseen, rest))
+    return Diagnosis(diagnosis.problems, (*diagnosis.unseen, rest))
 
 
-def _print(name: str, found: Diagnosis, nothing: str) -> None:
-    named = [each for each in found.problems if not each.is_advice]
+def _print(name: str, diagnosis: Diagnosis, nothing: str) -> None:
+    named = [finding for finding in diagnosis.problems if not finding.is_advice]
     if not named:
-        style = "yellow" if found.unseen else "green"
+        style = "yellow" if diagnosis.unseen else "green"
         printing.line(f"{name}: {nothing}", style)
-    _print_findings(found)
+    _print_findings(diagnosis)
 
 
-def _print_findings(found: Diagnosis) -> None:
-    for each in found.problems:
-        printing.finding(each, _LONGEST)
+def _print_findings(diagnosis: Diagnosis) -> None:
+    for finding in diagnosis.problems:
+        printing.finding(finding, _LONGEST)
     by_reason: dict[str, list[str]] = {}
-    for unseen in found.unseen:
+    for unseen in diagnosis.unseen:
         by_reason.setdefault(unseen.why, []).append(unseen.what)
     for why, what in by_reason.items():
         printing.line(f"could not see {'; '.join(what)} ({shown(why, _LONGEST)})", "yellow")

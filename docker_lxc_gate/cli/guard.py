@@ -60,8 +60,8 @@ def guard(aim: Target, yes: bool, command: tuple[str, ...]) -> None:
             sys.exit(_guarded(runtime, aim, before, command, snapshot))
         finally:
             if snapshot and f"[{snapshot}]" in _configuration(runtime, aim.ctid):
-                said = f"the snapshot stays: pct delsnapshot {aim.ctid} {snapshot}"
-                printing.line(said, "yellow", to=printing.err)
+                notice = f"the snapshot stays: pct delsnapshot {aim.ctid} {snapshot}"
+                printing.line(notice, "yellow", to=printing.err)
 
 
 def _guarded(
@@ -77,8 +77,8 @@ def _guarded(
             startable.start(runtime, aim.ctid)
         printing.line(f"container {aim.ctid} is as it was at {snapshot}", "yellow", to=printing.err)
     elif code == 1:
-        said = "there is no snapshot: see docker-lxc-gate doctor, or restore a backup"
-        printing.line(said, "red", to=printing.err)
+        notice = "there is no snapshot: see docker-lxc-gate doctor, or restore a backup"
+        printing.line(notice, "red", to=printing.err)
     elif ended:
         printing.line(f"{command[0]} ended with {ended}", "red", to=printing.err)
     if snapshot and (code == 1 or not (code or ended)):

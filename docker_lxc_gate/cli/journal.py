@@ -104,9 +104,9 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool, for
         ids = [*entries]
         if ids and not every and not actions:
             raise UsageError(f"name the actions to keep, or give --all: {_quoted(ids)}")
-        by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
-        named = [by_title.get(each, each) for each in actions]
-        if ids and (unknown := [each for each in named if each not in entries]):
+        by_title = {docker_in_lxc.title(action, aim.ctid): action for action in ids}
+        named = [by_title.get(name, name) for name in actions]
+        if ids and (unknown := [name for name in named if name not in entries]):
             raise UsageError(
                 f"{the_journal.path} on {the_journal.machine} holds nothing of container "
                 f"{aim.ctid} that is to be rolled back under the name {unknown[0]!r}; there are: "

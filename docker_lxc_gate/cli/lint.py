@@ -72,30 +72,30 @@ def lint(
     if fix and discover.PASTED in paths:
         raise UsageError("--fix changes files, and standard input is none")
     if where is None and file is None:
-        found, findings = _linted(paths)
+        discovery, findings = _linted(paths)
     else:
         if paths or fix:
             raise UsageError("a target has no PATH, and --fix fixes files of this machine only")
-        found, findings = _linted_on(where, file)
-    if fix and _fix(found, findings, yes=yes):
-        found, findings = _linted(paths)
-    _print(list(few(findings)), found, form)
-    for why in found.refused:
+        discovery, findings = _linted_on(where, file)
+    if fix and _fix(discovery, findings, yes=yes):
+        discovery, findings = _linted(paths)
+    _print(list(few(findings)), discovery, form)
+    for why in discovery.refused:
         printing.error(why)
-    wrong = any(not each.is_advice for each in findings)
-    sys.exit(2 if found.refused else int(wrong))
+    wrong = any(not finding.is_advice for finding in findings)
+    sys.exit(2 if discovery.refused else int(wrong))
 
 
 def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
-    meant = paths or [Path(each) for each in _DEFAULT if Path(each).is_dir()]
+    meant = paths or [Path(path) for path in _DEFAULT if Path(path).is_dir()]
     if not meant:
         raise UsageError(
             "name what to lint, such as a copy of a container's file (docker-lxc-gate lint "
             "950.conf); this is no Proxmox host, it has no /etc/pve/lxc"
         )
     pasted = options.standard_input().read(LARGEST + 1) if discover.PASTED in meant else b""
-    found = discover.under(*meant, pasted=pasted)
-    return found, [*found.findings, *check(found.sources, Parser(Local()))]
+    discovery = discover.under(*meant, pasted=pasted)
+    return discovery, [*discovery.findings, *check(discovery.sources, Parser(Local()))]
 
 
 def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Finding]]:
@@ -104,19 +104,19 @@ def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Findin
     aim = target_file.find(f"{where}/{_ANY}" if whole else where, file)
     with opened(aim) as runtime:
         if whole:
-            found = remote.of_node(runtime, aim.repository)
+            discovery = remote.of_node(runtime, aim.repository)
             parser = Parser(runtime.node)
         else:
-            found = remote.of_container(runtime, aim.ctid, aim.repository)
+            discovery = remote.of_container(runtime, aim.ctid, aim.repository)
             parser = Parser(runtime.node, is_for_containers)
-        return found, [*found.findings, *check(found.sources, parser)]
+        return discovery, [*discovery.findings, *check(discovery.sources, parser)]
 
 
-def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
+def _fix(discovery: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
     """Fix what is certain, once the user has seen it and agreed; say whether anything was."""
     wanted = fixes.certain(findings)
-    contents = {source.path: source.content for source in found.sources}
-    after = {path: fixes.edited(contents[path], each) for path, each in wanted.items()}
+    contents = {source.path: source.content for source in discovery.sources}
+    after = {path: fixes.edited(contents[path], edits) for path, edits in wanted.items()}
     if not wanted:
         printing.tell(Notice("nothing can be fixed with certainty"))
         return False
@@ -133,14 +133,14 @@ def _fix(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
     return True
 
 
-def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
+def _print(findings: Sequence[Finding], discovery: Found, form: str) -> None:
     if form == "json":
-        print_json(formats.as_json(findings, found.sources, found.refused))
+        print_json(formats.as_json(findings, discovery.sources, discovery.refused))
     elif form == "sarif":
         print_json(formats.as_sarif(findings))
     else:
-        for each in findings[:_MOST]:
-            printing.finding(each)
+        for finding in findings[:_MOST]:
+            printing.finding(finding)
         if left_out := len(findings[_MOST:]):
             printing.line(f"… and {left_out} more findings: --format json has all of them")
-        printing.line(formats.summary(findings, found.sources))
+        printing.line(formats.summary(findings, discovery.sources))

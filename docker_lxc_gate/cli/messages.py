@@ -46,11 +46,11 @@ class Known(msgspec.Struct, frozen=True):
 def all_known() -> Known:
     """Return the problems and messages, in the order in which they are looked for."""
     problems = (
-        msgspec.convert(each, KnownProblem, from_attributes=True) for each in PROBLEMS.values()
+        msgspec.convert(row, KnownProblem, from_attributes=True) for row in PROBLEMS.values()
     )
     messages = (
-        msgspec.convert(each, KnownMessage, from_attributes=True)
-        for each in (*known.MESSAGES, *known.SIGNS)
+        msgspec.convert(row, KnownMessage, from_attributes=True)
+        for row in (*known.MESSAGES, *known.SIGNS)
     )
     return Known(tuple(problems), tuple(messages))
 
@@ -66,7 +66,7 @@ def messages(form: str) -> None:
     if form == "json":
         print_json(everything, exactly=True)
         return
-    for each in everything.messages:
+    for row in everything.messages:
         printing.entry(
-            each.text, "", [("means", f"{PROBLEMS[each.problem].title} [{each.problem}]", "")]
+            row.text, "", [("means", f"{PROBLEMS[row.problem].title} [{row.problem}]", "")]
         )

@@ -74,7 +74,7 @@ def with_plan(verb: Callable[Concatenate[Target, _P], None]) -> Callable[_P, Non
     A plan that is none ends the program with 2.
     """
 
-    def found(aim: Target, *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def wrapper(aim: Target, *args: _P.args, **kwargs: _P.kwargs) -> None:
         plan = kwargs.pop("plan_name") or aim.plan
         try:
             plan_file.find(plan)
@@ -83,7 +83,7 @@ def with_plan(verb: Callable[Concatenate[Target, _P], None]) -> Callable[_P, Non
         verb(structs.replace(aim, plan=plan), *args, **kwargs)
 
     option = click.option("--plan", "plan_name", metavar="NAME|FILE", help=_PLAN_HELP)
-    named: Any = functools.wraps(verb)(found)
+    named: Any = functools.wraps(verb)(wrapper)
     return option(with_target(named))
 
 

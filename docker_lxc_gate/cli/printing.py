@@ -62,11 +62,11 @@ def entry(
             line(f"{'':{indent}}{name + ':':<{width}} {text}", style_of_row)
 
 
-def finding(found: Finding, longest: int = 500) -> None:
+def finding(problem: Finding, longest: int = 500) -> None:
     """Print a finding; foreign text up to ``longest`` characters."""
-    rows = (("why", found.why, ""), ("fix", shown(found.fix, longest), ""))
-    head = f"{heading(found)}: {shown(found.cause, longest)} [{found.id}]"
-    entry(head, STYLES.get(found.severity, "red"), rows)
+    rows = (("why", problem.why, ""), ("fix", shown(problem.fix, longest), ""))
+    head = f"{heading(problem)}: {shown(problem.cause, longest)} [{problem.id}]"
+    entry(head, STYLES.get(problem.severity, "red"), rows)
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
@@ -107,15 +107,15 @@ def identity(step: Step) -> dict[str, str]:
     }
 
 
-def outcomes(found: Sequence[StepOutcome], form: str) -> None:
+def outcomes(steps: Sequence[StepOutcome], form: str) -> None:
     """Print the outcome of each action."""
     if form == "json":
-        print_json(found)
+        print_json(steps)
         return
     changed, unchanged = Text("changed", style="yellow"), Text("unchanged", style="dim")
     rows = (
-        (each.requirement, each.title, changed if each.changed else unchanged, each.reason)
-        for each in found
+        (step.requirement, step.title, changed if step.changed else unchanged, step.reason)
+        for step in steps
     )
     _print(("clause", "action", "", "why"), rows)
 
@@ -208,10 +208,10 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
         line(f"{path} is empty: nothing was changed here")
         return
     rows = []
-    for each in lines:
-        kind = each["kind"].replace("_", " ")
-        title = docker_in_lxc.title(each.get("action", ""), each["ctid"])
-        rows.append((each["at"], each["ctid"], kind, title, each.get("machine", "")))
+    for record in lines:
+        kind = record["kind"].replace("_", " ")
+        title = docker_in_lxc.title(record.get("action", ""), record["ctid"])
+        rows.append((record["at"], record["ctid"], kind, title, record.get("machine", "")))
     _print(("at", "container", "", "action", "machine"), rows)
 
 
@@ -241,6 +241,6 @@ def _print(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")  # a cut path is useless
     for row in rows:
-        cells = (each if isinstance(each, Text) else Text(shown(str(each), LONG)) for each in row)
+        cells = (cell if isinstance(cell, Text) else Text(shown(str(cell), LONG)) for cell in row)
         table.add_row(*cells)
     (out if out.is_terminal else Console(width=240, highlight=False)).print(table)

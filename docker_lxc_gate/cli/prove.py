@@ -75,7 +75,7 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
         raise UsageError(f"{output} exists already: name a new file")
     with opened(aim) as runtime, TemporaryDirectory(prefix="docker-lxc-gate-") as place:
         folder = Path(place)
-        if there := [each for each in aim.reserved[:2] if runtime.state(each) is not None]:
+        if there := [ctid for ctid in aim.reserved[:2] if runtime.state(ctid) is not None]:
             raise FactError(f"container {there[0]} exists, and only a new one is ever destroyed")
         consent(_effects(aim, argv), yes=yes)
         before = _node(runtime.node)
@@ -84,8 +84,8 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
             apply(provision.planned(runtime, own, printing.tell))
             code = _gate(own, folder)
         differs = machine_state.differences(before, _node(runtime.node))
-        for each in differs:
-            printing.line(f"  {each}", "red", to=printing.err)
+        for difference in differs:
+            printing.line(f"  {difference}", "red", to=printing.err)
         try:
             judged.record(folder, code)
             content = json_text({"node_differs": differs}).encode()
@@ -124,9 +124,9 @@ def _gate(own: Target, folder: Path) -> int:
     """Run the gate, which writes its reports to the folder; return its exit code."""
     until = datetime.now(UTC).date() + timedelta(days=1)
     rows = (
-        f'[[waiver]]\nscenario = "{each}"\nreason = "{why}"\nowner = "docker-lxc-gate prove"\n'
+        f'[[waiver]]\nscenario = "{scenario}"\nreason = "{why}"\nowner = "docker-lxc-gate prove"\n'
         f"expires = {until}\n"
-        for each, why in _WAIVED.items()
+        for scenario, why in _WAIVED.items()
     )
     (folder / "waivers.toml").write_text("".join(rows))
     return judged.gate(own, folder, "--allow-mutation", "--waivers", "waivers.toml")

@@ -71,7 +71,7 @@ def _applied(journal: Journal, aim: Target) -> PlanFile:
     """
     identities = {entry.plan for entry in journal.entries()}
     known = (plan_file.find(aim.plan), plan_file.find("plain"))
-    return next((each for each in known if each.identity in identities), plan_file.find())
+    return next((plan for plan in known if plan.identity in identities), plan_file.find())
 
 
 def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:

@@ -47,14 +47,14 @@ def _first_file(run: Run) -> str:
     Its reasons and owners are empty, so the gate refuses it until somebody has filled them in.
     """
     known: dict[tuple[str, str], Outcome] = {}
-    for each in run.asked:
-        if each.verdict is Verdict.NOT_COMPLIANT and each.id:
-            known.setdefault((each.id, each.target), each)
+    for outcome in run.asked:
+        if outcome.verdict is Verdict.NOT_COMPLIANT and outcome.id:
+            known.setdefault((outcome.id, outcome.target), outcome)
     what = "Write a reason and an owner for each waiver, and delete the others."
     text = f"# {what if known else 'Nothing was not compliant, so there is nothing to waive.'}\n"
-    for each in known.values():
-        text += f"\n# {one_line(f'{each.title}: {each.cause}')}\n[[waiver]]\n"
-        for key, value in (("scenario", each.id), ("target", each.target)):
+    for outcome in known.values():
+        text += f"\n# {one_line(f'{outcome.title}: {outcome.cause}')}\n[[waiver]]\n"
+        for key, value in (("scenario", outcome.id), ("target", outcome.target)):
             quoted = msgspec.json.encode(value).decode()
             text += f"{key} = {quoted}\n".replace("\x7f", r"\u007F")  # which TOML asks for
         text += f'reason = ""\nowner = ""\nexpires = {run.ended.date() + _FIRST}\n'

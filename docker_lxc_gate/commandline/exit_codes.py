@@ -32,11 +32,11 @@ class _Once(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
             _, _, given = self.make_parser(ctx).parse_args([*args])
-            for each in given:
-                single = isinstance(each, click.Option) and not each.multiple and not each.is_flag
-                if single and (times := given.count(each)) > 1:
+            for param in given:
+                once = isinstance(param, click.Option) and not param.multiple and not param.is_flag
+                if once and (times := given.count(param)) > 1:
                     advice = f"run {ctx.command_path} once for each"
-                    raise click.UsageError(f"{each.opts[0]} is given {times} times: {advice}")
+                    raise click.UsageError(f"{param.opts[0]} is given {times} times: {advice}")
         return super().parse_args(ctx, args)
 
 
@@ -85,7 +85,7 @@ class Verb(_Once):
 
     def __init__(self, name: str | None, **more: Any) -> None:
         super().__init__(name, **more)
-        if any(each.name == "where" for each in self.params):
+        if any(param.name == "where" for param in self.params):
             self.params.append(
                 screen_option("--verbose", "-v", help="Print each command that is run.")
             )

@@ -44,16 +44,16 @@ def print_json(value: object, *, exactly: bool = False) -> None:
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = "".join(each if each.isascii() else json.dumps(each)[1:-1] for each in text)
+        text = "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
     print(text)
 
 
 def schema(kind: type[msgspec.Struct]) -> str:
     """Return the JSON schema of a type whose values are always written whole."""
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(kind)
-    for each in whole["$defs"].values():
-        if "properties" in each:
-            each["required"] = [*each["properties"]]
+    for definition in whole["$defs"].values():
+        if "properties" in definition:
+            definition["required"] = [*definition["properties"]]
     return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"
 
 
@@ -103,10 +103,10 @@ def with_texts(
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list | tuple):
-        return [with_texts(each, change, change_key) for each in value]
+        return [with_texts(item, change, change_key) for item in value]
     if isinstance(value, dict):
         return {
-            change_key(key): with_texts(each, change, change_key) for key, each in value.items()
+            change_key(key): with_texts(item, change, change_key) for key, item in value.items()
         }
     return value
 

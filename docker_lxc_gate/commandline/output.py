@@ -172,7 +172,7 @@ def run(command_line: click.Command, name: str) -> None:
             command_line(prog_name=name)
     except Exception:  # noqa: BLE001 - no exception may end as a verdict
         with suppress(OSError):
-            said = without_commands(printable(mask(traceback.format_exc())))
-            print(said, file=sys.stderr, end="")
+            text = without_commands(printable(mask(traceback.format_exc())))
+            print(text, file=sys.stderr, end="")
             print(f"error: {name} itself failed: this is a bug, and no verdict", file=sys.stderr)
         sys.exit(LOST)

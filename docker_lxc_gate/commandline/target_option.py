@@ -50,7 +50,7 @@ def named(where: str | None, file: Path | None) -> Target:
     """Return the target that both options mean; none ends the program with 2, and what to type."""
     if where is None and file is None:
         called = click.get_current_context().command_path
-        tries = "".join(f"\n  {called} --target {each}" for each in _TRIES)
+        tries = "".join(f"\n  {called} --target {target}" for target in _TRIES)
         raise click.UsageError(f"name the container that is meant, by a --target:{tries}")
     return aimed(where, file)
 
@@ -59,8 +59,8 @@ def with_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P
     """Give a function below ``@command()`` both options, and its target first, as :func:`named`."""
 
     @functools.wraps(command)
-    def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> None:
         where, file = kwargs.pop("where"), kwargs.pop("file")
         command(named(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
 
-    return target_options(".  [required]")(found)
+    return target_options(".  [required]")(wrapper)

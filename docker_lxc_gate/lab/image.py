@@ -73,14 +73,14 @@ def _run(argv: Sequence[str], hint: str = "") -> None:
         if child:
             child.end_group()
         if isinstance(error, Late):
-            said = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
-            raise ImageBuildFailed(said) from error
+            message = f"{argv[0]} did not end within {_BUILD_TIMEOUT:.0f} s\n{hint}"
+            raise ImageBuildFailed(message) from error
         raise
     if code:
         lines = (out + err).decode(errors="replace").splitlines()[-12:]
         last = "\n".join(f"  {line}" for line in lines)
-        said = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
-        raise ImageBuildFailed(said.rstrip())
+        message = f"{argv[0]} ended with {code}:\n{last}\n{hint}"
+        raise ImageBuildFailed(message.rstrip())
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ class Lab:
 
     def images(self) -> Images:
         """Return the lab's images, built or not, from $LAB_MIRROR or this machine's archives."""
-        found = archives(os.environ.get("LAB_MIRROR", ""))
-        return Images(self.home / "images", found, self.steps)
+        source = archives(os.environ.get("LAB_MIRROR", ""))
+        return Images(self.home / "images", source, self.steps)
 
     def up(
         self,

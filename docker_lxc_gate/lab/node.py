@@ -72,8 +72,8 @@ class Node:
     def state(self) -> State:
         """Its recorded state; empty if the record is missing or unreadable."""
         try:
-            said = json.loads((self.folder / "machine.json").read_text())
-            return State(**{key: said[key] for key in said if key in State.__dataclass_fields__})
+            state = json.loads((self.folder / "machine.json").read_text())
+            return State(**{key: state[key] for key in state if key in State.__dataclass_fields__})
         except (OSError, ValueError, TypeError):
             return State()
 
@@ -188,14 +188,14 @@ class Node:
         """Wait until systemd has finished booting, so that the snapshot is of a quiet node."""
         with self.connected() as node:
             try:
-                said = node.run(["systemctl", "is-system-running", "--wait"], timeout=within)
+                answer = node.run(["systemctl", "is-system-running", "--wait"], timeout=within)
             except TransportError as error:
                 raise MachineFailed(f"{error}\n{self.qemu.console_tail()}") from error
-            if said.text.strip() != "running":
+            if answer.text.strip() != "running":
                 failed = node.run(
                     ["systemctl", "--failed", "--full", "--plain", "--no-legend"]
                 ).text
-                raise MachineFailed(f"the node is {said.text.strip()} after its boot:\n{failed}")
+                raise MachineFailed(f"the node is {answer.text.strip()} after its boot:\n{failed}")
 
 
 _PORT_TAKEN = "Could not set up host forwarding rule"  #: QEMU's words

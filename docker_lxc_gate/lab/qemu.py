@@ -72,11 +72,11 @@ class Hardware:
 def hardware() -> Hardware:
     """Return the hardware for this machine: half its memory up to 6 GiB, and up to 4 cores."""
     require_programs(PROGRAM, "qemu-img")
-    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
+    answer = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     kvm = _kvm_works()
     return Hardware(
-        version=said.stdout.partition("\n")[0],
+        version=answer.stdout.partition("\n")[0],
         accelerator="kvm" if kvm else "tcg",
         memory=min(total // 2, 6 << 30) >> 20,
         cpus=min(len(os.sched_getaffinity(0)), 4),
@@ -155,8 +155,8 @@ class Qemu:
                 argv, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
             )
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
-            raise MachineFailed(f"{PROGRAM} ended with {done.returncode}: {said}")
+            message = done.stderr.decode(errors="replace").strip()
+            raise MachineFailed(f"{PROGRAM} ended with {done.returncode}: {message}")
 
     def _devices(self, port: int) -> list[str]:
         drive = f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={self.disk}"
@@ -223,9 +223,9 @@ class Qemu:
 
     def monitor(self, line: str) -> None:
         """Run one command of the human monitor; raises MachineFailed if it says something."""
-        said = self.execute("human-monitor-command", {"command-line": line})
-        if said:
-            raise MachineFailed(f"{line}: {said.strip()}")
+        message = self.execute("human-monitor-command", {"command-line": line})
+        if message:
+            raise MachineFailed(f"{line}: {message.strip()}")
 
     def snapshots(self) -> list[str]:
         """Return the names of the disk's snapshots, running or not."""
@@ -236,7 +236,7 @@ class Qemu:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MachineFailed(f"cannot read the snapshots of {self.disk}: {done.stderr.strip()}")
-        return [each["name"] for each in json.loads(done.stdout).get("snapshots", ())]
+        return [snapshot["name"] for snapshot in json.loads(done.stdout).get("snapshots", ())]
 
     def console_tail(self) -> str:
         """Return the last lines of the console."""

@@ -65,12 +65,12 @@ def archives(mirror: str = "") -> Archives:
 
 def of_kind(listing: str, kind: str = _MAIN) -> tuple[str, ...]:
     """Return the archives of one kind in apt's listing, without a slash at the end."""
-    found: dict[str, None] = {}
+    uris: dict[str, None] = {}
     for line in listing.splitlines():
         of, _, uri = line.rpartition(" ")
         if of == kind:
-            found.update(dict.fromkeys(_fetched(uri)))
-    return tuple(found)
+            uris.update(dict.fromkeys(_fetched(uri)))
+    return tuple(uris)
 
 
 def _fetched(uri: str) -> Iterable[str]:
@@ -81,16 +81,16 @@ def _fetched(uri: str) -> Iterable[str]:
         mirrors = [line.split()[0] for line in lines if line.strip()[:1] not in {"", "#"}]
     else:
         mirrors = [uri]
-    return (each.rstrip("/") for each in mirrors if each.startswith(_FETCHED))
+    return (mirror.rstrip("/") for mirror in mirrors if mirror.startswith(_FETCHED))
 
 
 def _settings() -> tuple[str, ...]:
     """Return apt's proxies on this machine, as sorted lines of apt.conf."""
-    found = re.findall(r'(?m)^(Acquire::https?::Proxy\b.* "[^"]+";)$', _said("apt-config", "dump"))
-    if not found:
+    lines = re.findall(r'(?m)^(Acquire::https?::Proxy\b.* "[^"]+";)$', _said("apt-config", "dump"))
+    if not lines:
         pairs = ((scheme, os.environ.get(f"{scheme}_proxy", "")) for scheme in ("http", "https"))
-        found = [f'Acquire::{scheme}::Proxy "{proxy}";' for scheme, proxy in pairs if proxy]
-    return tuple(sorted(found))
+        lines = [f'Acquire::{scheme}::Proxy "{proxy}";' for scheme, proxy in pairs if proxy]
+    return tuple(sorted(lines))
 
 
 def _said(*argv: str) -> str:

@@ -38,14 +38,14 @@ def folder(source: Path, at: str) -> dict[str, Entry]:
 
     Of a file's mode only "executable by its owner" is kept, as git does.
     """
-    found = {}
+    entries = {}
     for path in sorted(source.rglob("*")):
         inner = path.relative_to(source)
         if path.is_dir() or _LEFTOVERS.intersection(inner.parts):
             continue
         mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-        found[f"{at}/{inner}"] = Entry(path.read_bytes(), mode)
-    return found
+        entries[f"{at}/{inner}"] = Entry(path.read_bytes(), mode)
+    return entries
 
 
 def digest(*parts: object) -> str:

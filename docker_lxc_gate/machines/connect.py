@@ -77,11 +77,11 @@ def runtime_on(
     programs = _PROGRAMS[target.runtime]
     finding = " || ".join(f"command -v {name}" for name in programs)
     node = Recorded(as_root(raw, sudo=target.sudo), listener)
-    found = node.look(["sh", "-c", finding])
-    if not found.ok:
+    answer = node.look(["sh", "-c", finding])
+    if not answer.ok:
         tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
         raise TransportError(
             f"{tried} was found on {node.machine}: is it the machine that manages the containers? "
             f"(runtime is {target.runtime!r})"
         )
-    return Pct(node) if found.text.strip().endswith("/pct") else Lxc(node)
+    return Pct(node) if answer.text.strip().endswith("/pct") else Lxc(node)

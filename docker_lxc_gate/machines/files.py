@@ -53,7 +53,7 @@ def capture(on: Transport, path: str) -> FileState:
     invalid archive.
     """
     try:
-        result = on.ask(Read((*CREATE, path), lambda said: said, limit=LARGEST + _HEADERS))
+        result = on.ask(Read((*CREATE, path), lambda answer: answer, limit=LARGEST + _HEADERS))
     except LimitExceeded as error:
         if error.late:
             raise
@@ -61,7 +61,7 @@ def capture(on: Transport, path: str) -> FileState:
     if result.exit_code and b"Cannot stat: " + ABSENT in result.stderr:
         return FileState()
     try:
-        found = archive.only_member(result.require().stdout, largest=LARGEST)
+        member = archive.only_member(result.require().stdout, largest=LARGEST)
     except archive.TooLarge:
         raise _too_large(on, path) from None
     except archive.UnreadableArchive as error:
@@ -69,9 +69,9 @@ def capture(on: Transport, path: str) -> FileState:
             f"on {on.machine}: {path} cannot be captured: the archive that tar there wrote cannot "
             f"be read ({error}). Is it GNU tar?"
         ) from error
-    if found is None:
+    if member is None:
         raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
-    name, state = found
+    name, state = member
     if name.rstrip("/") != path.rstrip("/"):
         raise FactError(f"on {on.machine}: tar was asked for {path}, and sent {name!r:.200}")
     return state

@@ -45,8 +45,8 @@ class Listing(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         parts = (("asked", self.asked), ("left out", self.left_out), ("stopped", self.stopped))
-        said = (f"{what}: {', '.join(map(str, ids))}" for what, ids in parts if ids)
-        return f"{self.node}: {'; '.join(said) or 'no container'}"
+        groups = (f"{what}: {', '.join(map(str, ids))}" for what, ids in parts if ids)
+        return f"{self.node}: {'; '.join(groups) or 'no container'}"
 
     def changes(self, later: Listing) -> Iterator[str]:
         """Yield what became of the containers since, as sentences."""
@@ -117,8 +117,8 @@ def _ctids(runtime: Runtime) -> list[int]:
 @foreign.parser()
 def _ids(text: str) -> set[int]:
     """Return the ids in paths of configurations; other containers of plain LXC have names."""
-    found = patterns.findall(r"(?m)/([1-9][0-9]{2,8})(?:\.conf|/config)$", text)
-    return {int(each) for each in found}
+    matches = patterns.findall(r"(?m)/([1-9][0-9]{2,8})(?:\.conf|/config)$", text)
+    return {int(ctid) for ctid in matches}
 
 
 @foreign.parser()

@@ -57,8 +57,8 @@ def say_later(number: int) -> None:
         f"(kill -KILL {os.getpid()} ends it now, and leaves it as it is)\n"
     )
     with suppress(OSError):  # a terminal that is gone
-        for each in _STDERR:
-            os.write(each, line.encode())
+        for descriptor in _STDERR:
+            os.write(descriptor, line.encode())
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
     stderr = [os.dup(2)] if sys.__stderr__ else []  # else 2 is closed
     _STDERR[:] = stderr
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {each: how for each in _INTERRUPTS if (how := signal.getsignal(each)) in usual}
+    before = {number: how for number in _INTERRUPTS if (how := signal.getsignal(number)) in usual}
     for number in before:
         signal.signal(number, _interrupt)
     try:
@@ -76,8 +76,8 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _STDERR.clear()
-        for each in stderr:
-            os.close(each)
+        for descriptor in stderr:
+            os.close(descriptor)
 
 
 def interrupted_by() -> int:
@@ -92,7 +92,7 @@ def uninterrupted(say: Callable[[int], None] = lambda _: None) -> Iterator[None]
     An interrupt in the middle of a process's start would leave it running, and no terminal would
     end it. The handler calls ``say`` with the number of a signal that came.
     """
-    handlers = {each: signal.getsignal(each) for each in _INTERRUPTS}
+    handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
     if _CAME or threading.current_thread() is not threading.main_thread():
         before = {}  # nothing interrupts what ends already, nor what runs beside the main thread
@@ -102,13 +102,13 @@ def uninterrupted(say: Callable[[int], None] = lambda _: None) -> Iterator[None]
         came.append((number, frame))
         say(number)
 
-    for each in before:
-        signal.signal(each, later)
+    for interrupt in before:
+        signal.signal(interrupt, later)
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for interrupt, handler in before.items():
+            signal.signal(interrupt, handler)
         for number, frame in came[:1]:
             before[signal.Signals(number)](number, frame)
 
@@ -141,9 +141,9 @@ class Process:
         """See :class:`docker_lxc_gate.machines.child.Child`."""
         out, err, rest = bytearray(), bytearray(), _Rest(line)
         with selectors.DefaultSelector() as waiting:
-            for stream, said in ((self._child.stdout, out), (self._child.stderr, err)):
+            for stream, output in ((self._child.stdout, out), (self._child.stderr, err)):
                 if not _there(stream).closed:
-                    heard = partial(_heard, said=said, limit=limit)
+                    heard = partial(_heard, output=output, limit=limit)
                     waiting.register(_there(stream), selectors.EVENT_READ, heard)
             given = _there(self._child.stdin)
             os.set_blocking(given.fileno(), False)
@@ -193,7 +193,7 @@ class Process:
         ``patience`` seconds at most.
         """
         outputs = (self._child.stdout, self._child.stderr)
-        streams = [each for each in outputs if each and not each.closed]
+        streams = [output for output in outputs if output and not output.closed]
         for stream in streams:
             os.set_blocking(stream.fileno(), False)
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -204,7 +204,7 @@ class Process:
                     os.killpg(self._child.pid, number)
             last = time.monotonic() + patience
             while (streams or not self._ended()) and time.monotonic() < last:
-                streams = [each for each in streams if not _drained(each.fileno())]
+                streams = [stream for stream in streams if not _drained(stream.fileno())]
                 time.sleep(_POLL)
             if not streams and self._ended():
                 break
@@ -251,11 +251,11 @@ def _there(stream: Any) -> Any:
     return stream
 
 
-def _heard(descriptor: int, said: bytearray, limit: int) -> bool:
+def _heard(descriptor: int, output: bytearray, limit: int) -> bool:
     """Append the available output; return False at its end."""
     chunk = os.read(descriptor, _CHUNK)
-    said += chunk
-    if len(said) > limit:
+    output += chunk
+    if len(output) > limit:
         raise TooMuch
     return bool(chunk)
 

@@ -51,9 +51,9 @@ class CommandFailed(RemediationError):
 
     def __init__(self, result: CommandResult, hint: str = "") -> None:
         self.result = result
-        said = result.stderr.decode(errors="replace").strip() or (
+        message = result.stderr.decode(errors="replace").strip() or (
             result.stdout.decode(errors="replace").strip()
         )
         text = f"on {result.machine}: {result.command} ended with {result.exit_code}"
-        text += f": {mask_end(said, 2000)}" if said else " and said nothing"
+        text += f": {mask_end(message, 2000)}" if message else " and said nothing"
         super().__init__(f"{text}\n{hint}" if hint else text)

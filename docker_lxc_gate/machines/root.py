@@ -29,9 +29,9 @@ def as_root(raw: Transport, *, sudo: bool) -> Transport:
     prefix = ["sudo", "-n", "--"] if sudo else []
 
     def examine(result: CommandResult) -> None:
-        said = result.stderr.decode(errors="replace")
-        if sudo and result.exit_code and _REFUSED.search(said):
-            raise _refused(raw, said)
+        stderr = result.stderr.decode(errors="replace")
+        if sudo and result.exit_code and _REFUSED.search(stderr):
+            raise _refused(raw, stderr)
 
     node = Inside(raw, raw.machine, prefix, examine, marked=True)
     who = node.look(["id", "-u"])
@@ -45,15 +45,15 @@ def as_root(raw: Transport, *, sudo: bool) -> Transport:
     return node
 
 
-def _refused(raw: Transport, said: str) -> TransportError:
+def _refused(raw: Transport, message: str) -> TransportError:
     user = raw.look(["id", "-un"]).text.strip()
-    if patterns.search(r"\bsudo\b.*not found|No such file", said) or not _USER.fullmatch(user):
+    if patterns.search(r"\bsudo\b.*not found|No such file", message) or not _USER.fullmatch(user):
         return TransportError(
-            f"on {raw.machine}: nothing runs by sudo there: {said.strip()}\n"
+            f"on {raw.machine}: nothing runs by sudo there: {message.strip()}\n"
             "log in as root, and leave sudo out of the target file"
         )
     return TransportError(
-        f"on {raw.machine}: sudo does not make {user} root: {said.strip()}\n"
+        f"on {raw.machine}: sudo does not make {user} root: {message.strip()}\n"
         f"allow it (visudo -f /etc/sudoers.d/docker-lxc-gate): {user} ALL=(root) NOPASSWD: ALL\n"
         "or log in as root"
     )

@@ -61,7 +61,7 @@ class Shell:
         """
         mark = secrets.token_hex(16)
         line = shlex.join(("look", mark, *argv)) + "\n"
-        begin, end = (f"\n{mark}{each}".encode() for each in ("\n", " "))
+        begin, end = (f"\n{mark}{tail}".encode() for tail in ("\n", " "))
 
         def ended(*outputs: bytes | bytearray) -> bool:
             return all(each[-1:] == b"\n" and end in each[-len(end) - 5 :] for each in outputs)
@@ -72,11 +72,11 @@ class Shell:
         self._said = self.child.exchange(text, deadline, limit + _AROUND, ended)
         if not ended(*self._said):
             return None
-        before, answers = zip(*(each.partition(begin)[::2] for each in self._said), strict=True)
+        before, answers = zip(*(output.partition(begin)[::2] for output in self._said), strict=True)
         if any(before) and not fresh:
             self.child.hang_up()
             return None
-        (out, _, code), (err, _, _) = (each.rpartition(end) for each in answers)
+        (out, _, code), (err, _, _) = (answer.rpartition(end) for answer in answers)
         if max(len(out), len(err)) > limit:
             raise TooMuch
         if b"+" in code:
@@ -94,7 +94,7 @@ class Shell:
         return code, self._said[0] + out, self._said[1] + err
 
 
-def _code(said: bytes) -> int:
+def _code(status: bytes) -> int:
     """Return an exit code; one that cannot be read is a failure."""
-    digits = patterns.fullmatch(rb"([0-9]{1,3})\+?\n", said)
+    digits = patterns.fullmatch(rb"([0-9]{1,3})\+?\n", status)
     return int(digits[1]) if digits else 255

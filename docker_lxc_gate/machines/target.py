@@ -187,8 +187,8 @@ def _wrong(target: Target) -> Iterator[tuple[str, str]]:
         value: str | None = getattr(target, key)
         if value is not None and not value.strip():
             yield key, f"is empty; expected {meaning}"
-    if said := _no_host(target.host):
-        yield "host", said
+    if why := _no_host(target.host):
+        yield "host", why
     yield from _wrong_numbers(target)
     yield from _wrong_places(target)
     if target.digest and not patterns.fullmatch(r"sha256:[0-9a-f]{64}", target.digest):
@@ -217,7 +217,7 @@ def _wrong_places(target: Target) -> Iterator[tuple[str, str]]:
 
 def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
     reserved = target.reserved
-    for key, ctid in (("ctid", target.ctid), *(("reserved", each) for each in reserved)):
+    for key, ctid in (("ctid", target.ctid), *(("reserved", ctid) for ctid in reserved)):
         if ctid not in _CTIDS:
             yield key, f"{ctid} is no container id; expected {_CTIDS[0]} to {_CTIDS[-1]}"
     if target.ctid in reserved:
@@ -234,8 +234,8 @@ def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
 def _no_host(host: str) -> str:
     """Return why a text is no host name, and what to write instead; empty if it is one."""
     if match := patterns.fullmatch(ssh_config.FORM, host):
-        said = {"user": match["user"] and f'"{match["user"]}"', "port": match["port"]}
-        more = [f"{key} = {value}" for key, value in said.items() if value]
+        parts = {"user": match["user"] and f'"{match["user"]}"', "port": match["port"]}
+        more = [f"{key} = {value}" for key, value in parts.items() if value]
         alone = match["host"].strip("[]")
         write = " and ".join([f'host = "{alone}"', *more])
         return f"{host!r} is more than a host; write {write}" if more or alone != host else ""

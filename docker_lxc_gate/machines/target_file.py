@@ -45,17 +45,17 @@ def find(text: str | None, file: Path | None = None) -> Target:
         return parse(DEFAULT if text is None else text)
     tables = _tables(file)
     if text in tables:
-        found = _converted(f"{file}: {text}", tables[text], Target)
-        if said := _no_identity(found.identity):
-            raise UsageError(f"{file}: {text}.identity: {said}")
-        return found
+        target = _converted(f"{file}: {text}", tables[text], Target)
+        if why := _no_identity(target.identity):
+            raise UsageError(f"{file}: {text}.identity: {why}")
+        return target
     if text and "/" in text:  # of which the file says nothing: it would be left unread in silence
         raise UsageError(
             f"--target-file is given, but {text!r} is not one of its names: "
             f"{', '.join(tables) or 'none'}"
         )
-    said = f"no target is called {text!r}" if text else "say which target is meant (--target NAME)"
-    raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
+    why = f"no target is called {text!r}" if text else "say which target is meant (--target NAME)"
+    raise UsageError(f"{file}: {why}; it has: {', '.join(tables) or 'none'}")
 
 
 def written(name: str, target: Target) -> str:
@@ -84,9 +84,9 @@ def several(file: Path, name: str, kind: type[_T]) -> tuple[_T, ...]:
     """Return a file that is a list of tables ``[[name]]`` alone; see :func:`one`."""
     content = _toml(file)
     tables = content.pop(name, [])
-    if said := _unknown(content, [name]):
-        raise UsageError(f"{file}: {said}")
-    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+    if why := _unknown(content, [name]):
+        raise UsageError(f"{file}: {why}")
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UsageError(f"{file}: {name}: is no list of tables; write a line [[{name}]] for each")
     lines = _content(file).decode().splitlines()
     bare = ["".join(line.split()) for line in lines]
@@ -106,8 +106,8 @@ def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _
         lines = [*takewhile(lambda each: not each[1].lstrip().startswith("[["), lines)]
         at = [n for n, line in lines if named and line.split("=")[0].strip() == named[1]]
         if line := at[0] if at else first:
-            said = str(error).removeprefix(str(file)).lstrip(".: ")
-            raise UsageError(f"{file}, line {line}: {said}") from error
+            why = str(error).removeprefix(str(file)).lstrip(".: ")
+            raise UsageError(f"{file}, line {line}: {why}") from error
         raise
 
 
@@ -146,16 +146,16 @@ def _content(file: Path) -> bytes:
 
 
 def _converted(where: str, table: dict[str, object], kind: type[_T]) -> _T:
-    if said := _unknown(table, kind.__struct_fields__):
-        raise UsageError(f"{where}: {said}")
+    if why := _unknown(table, kind.__struct_fields__):
+        raise UsageError(f"{where}: {why}")
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
+        message, _, path = str(error).partition(" - at `$")
         if isinstance(error.__cause__, ValueError):  # our own, which begins with the key
-            raise UsageError(f"{where}.{said}") from error
+            raise UsageError(f"{where}.{message}") from error
         path = path.removesuffix("`")
-        raise UsageError(f"{where}{path}: {said}{_advice(said, path, kind)}") from error
+        raise UsageError(f"{where}{path}: {message}{_advice(message, path, kind)}") from error
 
 
 def _no_identity(path: str) -> str:
@@ -173,24 +173,24 @@ def _no_identity(path: str) -> str:
 
 def _unknown(keys: Iterable[str], known: Sequence[str]) -> str:
     """Return the unknown keys with proposals; empty if all keys are known."""
-    said = []
-    for key in (each for each in keys if each not in known):
+    unknown = []
+    for key in (key for key in keys if key not in known):
         meant = get_close_matches(key, known, 1)
-        said.append(f"{key} (did you mean {meant[0]}?)" if meant else key)
-    return f"no such key: {', '.join(said)}; the keys are: {', '.join(known)}" if said else ""
+        unknown.append(f"{key} (did you mean {meant[0]}?)" if meant else key)
+    return f"no such key: {', '.join(unknown)}; the keys are: {', '.join(known)}" if unknown else ""
 
 
-def _advice(said: str, path: str, kind: type[msgspec.Struct]) -> str:
+def _advice(message: str, path: str, kind: type[msgspec.Struct]) -> str:
     """Return what to write instead of a value that msgspec refuses at ``.reserved[1]``, say."""
     key = patterns.sub(r"\W.*", "", path[1:])
-    if "missing required field" in said:
+    if "missing required field" in message:
         needs = (_written(f.name, f.type) for f in structs.fields(kind) if f.required)
         return f"; it has at least {' and '.join(needs)}"
     hint = get_type_hints(kind).get(key)
-    if "enum value" in said:
+    if "enum value" in message:
         of = get_args(hint)
         return f"; expected one of: {', '.join(get_args(of[0]) or of)}"
-    return f"; write {_written(key, hint)}" if said.startswith("Expected `") else ""
+    return f"; write {_written(key, hint)}" if message.startswith("Expected `") else ""
 
 
 def _written(key: str, hint: Any) -> str:

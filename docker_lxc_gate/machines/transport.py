@@ -208,13 +208,13 @@ class Machine(Transport):
         deadline = clock + HOLD_TIMEOUT
         late = misheard(self.machine, argv, word, HOLD_TIMEOUT)
         with self._working(argv, HOLD_TIMEOUT, LIMIT, late) as child:
-            line, said = child.exchange(b"", deadline, LIMIT, lambda out, _: b"\n" in out)
+            line, stderr = child.exchange(b"", deadline, LIMIT, lambda out, _: b"\n" in out)
             if line == f"{word}\n".encode():
                 return child
             code, out, err = child.converse(b"", deadline, LIMIT)
         if b"\n" in line:
             raise misheard(self.machine, argv, word, HOLD_TIMEOUT, line)
-        answer, seconds = (code, line + out, said + err), time.monotonic() - clock
+        answer, seconds = (code, line + out, stderr + err), time.monotonic() - clock
         raise CommandFailed(CommandResult(tuple(argv), *answer, self.machine, started, seconds))
 
 

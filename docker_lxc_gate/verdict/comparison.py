@@ -115,15 +115,15 @@ def compared(before: Run, after: Run) -> list[ComparedScenario]:
     other = _others(before, after)
     rows = [_row(old.get(key), new.get(key), other[key[0]]) for key in {**new, **old}]
     order = [*Change]
-    found = [row for row in rows if row]
-    return sorted(found, key=lambda row: (not row.fails, order.index(row.change)))
+    asked = [row for row in rows if row]
+    return sorted(asked, key=lambda row: (not row.fails, order.index(row.change)))
 
 
 def unknown(before: Run, after: Run, rows: list[ComparedScenario]) -> Iterator[str]:
     """Yield why something of the two runs is not known, besides what cannot be compared."""
     for when, run in (("before", before), ("after", after)):
         waivers = {*map(str, run.waivers)}  # they change no verdict
-        yield from (f"{when}: {said}" for said in run.own_problems if said not in waivers)
+        yield from (f"{when}: {problem}" for problem in run.own_problems if problem not in waivers)
     if not {row.change for row in rows} & {Change.BROKEN, Change.FIXED, Change.UNCHANGED}:
         yield "no scenario has a verdict of both runs that can be compared"
     changes: dict[str, set[Change]] = {}
@@ -170,20 +170,20 @@ def _others(before: Run, after: Run) -> Mapping[str, str]:
 def _other(old: JudgedTarget | None, new: JudgedTarget | None) -> str:
     if (old and old.plan) != (new and new.plan):
         return "it was judged by another plan"
-    keys = {each.host_key for each in (old, new) if each and each.host_key}
+    keys = {target.host_key for target in (old, new) if target and target.host_key}
     return "another node answered: it has another host key" if len(keys) > 1 else ""
 
 
 def _row(before: Outcome | None, after: Outcome | None, other: str) -> ComparedScenario | None:
-    asked = [each for each in (after, before) if each and each.asked]
+    asked = [outcome for outcome in (after, before) if outcome and outcome.asked]
     if not asked:
         return None
-    was, now = (each.verdict if each else Verdict.NOT_ASKED for each in (before, after))
+    was, now = (outcome.verdict if outcome else Verdict.NOT_ASKED for outcome in (before, after))
     is_red = bool(after and after.code in BAD)
     change, why = Change.UNCHANGED, after.cause if after else "the later run does not know it"
     if other:
         change, why = Change.INCOMPARABLE, other
-    elif undecided := [each for each in asked if each.code not in {HOLDS, *BAD}]:
+    elif undecided := [outcome for outcome in asked if outcome.code not in {HOLDS, *BAD}]:
         change, why = Change.INCOMPARABLE, undecided[0].cause
     elif not (after and after.asked):
         change = Change.GONE

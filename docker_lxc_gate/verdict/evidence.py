@@ -167,10 +167,10 @@ def explanation(why: Callable[P, str]) -> Callable[P, str]:
     """Wrap a function that explains a red verdict: its own failure must not change the verdict."""
 
     @wraps(why)
-    def said(*args: P.args, **kwargs: P.kwargs) -> str:
+    def explain(*args: P.args, **kwargs: P.kwargs) -> str:
         try:
             return why(*args, **kwargs)
         except RemediationError as error:
             return f" (the cause could not be found: {error})"
 
-    return said
+    return explain

@@ -192,13 +192,13 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def asked(self) -> list[Outcome]:
         """The scenarios that were asked."""
-        return [each for each in self.scenarios if each.asked]
+        return [scenario for scenario in self.scenarios if scenario.asked]
 
     @property
     def own_problems(self) -> list[str]:
         """The problems of the run itself: at least one if no scenario tells of its exit code."""
-        problems = self.problems + [str(each) for each in self.waivers if each.use.is_wrong]
-        told = not self.code or any(each.counts_as for each in self.scenarios)
+        problems = self.problems + [str(waiver) for waiver in self.waivers if waiver.use.is_wrong]
+        told = not self.code or any(scenario.counts_as for scenario in self.scenarios)
         return problems or [f"the run is {self.verdict}"] * (not told)
 
     @property
@@ -210,9 +210,9 @@ class Run(msgspec.Struct, kw_only=True):
     def causes(self) -> dict[str, list[Outcome]]:
         """The scenarios that are not compliant by cause: an unreachable target is one cause."""
         causes: dict[str, list[Outcome]] = {}
-        for each in self.asked:
-            if each.counts_as != HOLDS:
-                causes.setdefault(each.cause, []).append(each)
+        for scenario in self.asked:
+            if scenario.counts_as != HOLDS:
+                causes.setdefault(scenario.cause, []).append(scenario)
         return causes
 
     @property
@@ -223,13 +223,13 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def coverage(self) -> str:
         """How many clauses of the plans were asked, of how many, on all targets."""
-        its = [each for each in self.requirements if each.verdict is not Verdict.NOT_APPLICABLE]
-        return f"{sum(each.asked > 0 for each in its)} of {counted(len(its), 'clause')}"
+        its = [row for row in self.requirements if row.verdict is not Verdict.NOT_APPLICABLE]
+        return f"{sum(row.asked > 0 for row in its)} of {counted(len(its), 'clause')}"
 
     @property
     def counts(self) -> str:
         """How many scenarios have which verdict."""
-        words = [each.word for each in self.scenarios]
+        words = [scenario.word for scenario in self.scenarios]
         order = (word + waived for word in Verdict for waived in ("", WAIVED))
         return ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
 
@@ -239,9 +239,9 @@ class Run(msgspec.Struct, kw_only=True):
         rows, by_name = [], _by_target(self.asked)
         for target in self.targets:
             its = by_name[target.name]
-            code = min((each.counts_as for each in its), key=PRECEDENCE.index, default=UNKNOWN)
-            word = WORDS[code] + WAIVED * (not code and any(each.code for each in its))
-            clauses = in_order({one for each in its if each.code for one in each.requirements})
+            code = min((o.counts_as for o in its), key=PRECEDENCE.index, default=UNKNOWN)
+            word = WORDS[code] + WAIVED * (not code and any(o.code for o in its))
+            clauses = in_order({clause for o in its if o.code for clause in o.requirements})
             rows.append((target.name, word, ", ".join(clauses)))
         return rows
 
@@ -249,15 +249,15 @@ class Run(msgspec.Struct, kw_only=True):
     def left_out(self) -> list[tuple[str, str]]:
         """Why scenarios were not asked; and how many, and of which clauses."""
         groups: dict[str, list[Outcome]] = {}
-        for each in self.scenarios:
-            if not each.asked:
-                on = f"{each.target}: " if len(self.targets) > 1 else ""
-                groups.setdefault(f"{on}{each.cause}", []).append(each)
+        for scenario in self.scenarios:
+            if not scenario.asked:
+                on = f"{scenario.target}: " if len(self.targets) > 1 else ""
+                groups.setdefault(f"{on}{scenario.cause}", []).append(scenario)
         return [(why, _counted(those)) for why, those in groups.items()]
 
 
 def _counted(outcomes: list[Outcome]) -> str:
-    clauses = in_order({clause for each in outcomes for clause in each.requirements})
+    clauses = in_order({clause for outcome in outcomes for clause in outcome.requirements})
     return f"{len(outcomes)}" + f" ({', '.join(clauses)})" * bool(clauses)
 
 
@@ -295,8 +295,8 @@ def begun(config: pytest.Config) -> Run:
 
 def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     """Return a run's record as it is written: complete, in order, masked and bounded."""
-    for each in outcomes:
-        about(config, each.target)
+    for scenario in outcomes:
+        about(config, scenario.target)
     targets = config.stash.get(TARGETS, {})
     names, clauses = {name: at for at, name in enumerate(targets)}, [*CATALOGUE]
 
@@ -312,22 +312,22 @@ def completed(run: Run, config: pytest.Config, outcomes: list[Outcome]) -> Run:
     its = _by_target(run.scenarios)
     run.requirements = [_judged(on, one, its[on.name]) for on in run.targets for one in clauses]
     run.waivers = used(config, outcomes)
-    if run.code == HOLDS and any(each.is_waived for each in outcomes):
+    if run.code == HOLDS and any(outcome.is_waived for outcome in outcomes):
         run.verdict += ", but for what is waived"
     clean = with_texts(msgspec.to_builtins(run), _bounded, lambda key: _bounded(one_line(key)))
     return msgspec.convert(clean, Run)
 
 
 def _by_target(outcomes: list[Outcome]) -> defaultdict[str, list[Outcome]]:
-    found = defaultdict[str, list[Outcome]](list)
-    for each in outcomes:
-        found[each.target].append(each)
-    return found
+    by_target = defaultdict[str, list[Outcome]](list)
+    for outcome in outcomes:
+        by_target[outcome.target].append(outcome)
+    return by_target
 
 
 def _judged(target: JudgedTarget, clause: str, outcomes: list[Outcome]) -> Requirement:
-    its = [each for each in outcomes if clause in each.requirements]
-    asked = [each for each in its if each.asked]
+    its = [outcome for outcome in outcomes if clause in outcome.requirements]
+    asked = [outcome for outcome in its if outcome.asked]
     verdict, cause, waived = Verdict.NOT_ASKED, "no scenario of this clause was collected", False
     if not outcomes and target.name:
         verdict, cause = Verdict.UNDETERMINED, "the target was not judged"
@@ -338,7 +338,7 @@ def _judged(target: JudgedTarget, clause: str, outcomes: list[Outcome]) -> Requi
         verdict, cause, waived = worst.verdict, worst.cause, worst.is_waived
         if verdict is Verdict.COMPLIANT and len(asked) < len(its):
             cause = f"only {len(asked)} of its {counted(len(its), 'scenario')} were asked"
-    nodeids = tuple(each.nodeid for each in its)
+    nodeids = tuple(outcome.nodeid for outcome in its)
     about = clause, CATALOGUE[clause], target.name
     return Requirement(*about, verdict, cause, len(asked), nodeids, waived)
 
@@ -349,14 +349,14 @@ def used(config: pytest.Config, outcomes: list[Outcome]) -> list[Used]:
 
     def use(waiver: Waiver) -> Use:
         its = [o for o in outcomes if waiver.applies(o.target, o.id, o.requirements)]
-        its = [each for each in its if each.verdict is not Verdict.NOT_APPLICABLE]
+        its = [outcome for outcome in its if outcome.verdict is not Verdict.NOT_APPLICABLE]
         if not waiver.holds_on(today):
             return Use.EXPIRED
         if its and "*" not in waiver.target and all(o.asked and o.code == HOLDS for o in its):
             return Use.UNNEEDED
-        return Use.MATCHED if any(each.waiver for each in its) else Use.UNUSED
+        return Use.MATCHED if any(outcome.waiver for outcome in its) else Use.UNUSED
 
-    return [Used(each, use(each)) for each in config.stash.get(GIVEN, ())]
+    return [Used(waiver, use(waiver)) for waiver in config.stash.get(GIVEN, ())]
 
 
 #: Masking a text takes a tenth of a millisecond, and most of them occur often.

@@ -184,8 +184,8 @@ def _generate(results: Path, page: Path) -> str:
         return " ".join(str(error).split())
     if done.returncode == 0:
         return "" if page.exists() else "Allure wrote no page"
-    said = (done.stderr or done.stdout).decode(errors="replace").split("\n")
-    return next((line.strip() for line in said if line.strip()), f"exit {done.returncode}")
+    lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
+    return next((line.strip() for line in lines if line.strip()), f"exit {done.returncode}")
 
 
 def _describe(results: Path, run: record.Run) -> None:
@@ -203,11 +203,11 @@ def _describe(results: Path, run: record.Run) -> None:
     lines = (f"{_escaped(key, ' :=')}={_escaped(value)}" for key, value in facts.items())
     _write(results / "environment.properties", "\n".join(lines) + "\n")
     builds = map(os.path.expandvars, _BUILDS)
-    build = next((each for each in builds if each.startswith("http") and "$" not in each), "")
+    build = next((url for url in builds if url.startswith("http") and "$" not in url), "")
     _write(results / "executor.json", json.dumps({"buildUrl": evidence.redact(build)}))
-    for each in run.scenarios:
-        if not each.asked:
-            result = allure_bridge.not_asked(each, run.ended, several=several)
+    for outcome in run.scenarios:
+        if not outcome.asked:
+            result = allure_bridge.not_asked(outcome, run.ended, several=several)
             _write(results / f"{result['uuid']}-result.json", json.dumps(result))
 
 

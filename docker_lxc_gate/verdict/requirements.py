@@ -16,9 +16,9 @@ def severity(ids: Sequence[str]) -> str:
     Without VAL and STEP-3 no Docker works. The profile, and an exact rollback, are what the plan
     promises beyond that. PRE, and the tunable that no profile reads, break nothing by themselves.
     """
-    if any(each.startswith(("VAL", "STEP-3")) for each in ids):
+    if any(clause.startswith(("VAL", "STEP-3")) for clause in ids):
         return "blocker"
-    confined = any(each.startswith(("STEP-1.4", "STEP-2", "BACK")) for each in ids)
+    confined = any(clause.startswith(("STEP-1.4", "STEP-2", "BACK")) for clause in ids)
     return "critical" if confined else "normal"
 
 

@@ -71,7 +71,7 @@ class Gate:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Expect a result from every selected scenario."""
         self.tally.expect(filter(None, map(expected, session.items)))
-        self.screen.several = len({each.target for each in self.tally.outcomes.values()}) > 1
+        self.screen.several = len({outcome.target for outcome in self.tally.outcomes.values()}) > 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count unreadable files: their scenarios have no result."""
@@ -137,12 +137,12 @@ class Gate:
             gc.collect()
             code = self.tally.code(exitstatus)
             waivers = record.used(self.config, self.tally.settled())
-            if code in {UNKNOWN, HOLDS} and any(each.use.is_wrong for each in waivers):
+            if code in {UNKNOWN, HOLDS} and any(waiver.use.is_wrong for waiver in waivers):
                 code = WAIVER
             session.exitstatus = code
             if files := self.tally.unreadable:
                 self.run.problems.append(f"{counted(files, 'file')} could not be read")
-            if code == DIFFERS not in {each.counts_as for each in self.tally.outcomes.values()}:
+            if code == DIFFERS not in {o.counts_as for o in self.tally.outcomes.values()}:
                 self.run.problems.append("a test that is no scenario failed")
             self._conclude(self.written(code))
         elif exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -157,10 +157,10 @@ class Gate:
         return run
 
     def _conclude(self, run: record.Run) -> None:
-        for each in run.asked:
-            if not each.ended:  # Allure has no page for it, so the front page shows it
+        for scenario in run.asked:
+            if not scenario.ended:  # Allure has no page for it, so the front page shows it
                 allure_commons.plugin_manager.hook.global_error(
-                    message=f"{each.title}: {each.cause}", trace=""
+                    message=f"{scenario.title}: {scenario.cause}", trace=""
                 )
         self.screen.conclude(run)
         if run.code != USAGE and (before := self.config.stash.get(comparison.BASELINE, None)):

@@ -34,7 +34,7 @@ class OutcomeTally:
 
     def expect(self, outcomes: Iterable[Outcome]) -> None:
         """Note scenarios that will run, and those that are left out."""
-        self.outcomes = {each.nodeid: each for each in outcomes} | self.outcomes
+        self.outcomes = {outcome.nodeid: outcome for outcome in outcomes} | self.outcomes
 
     def begin(self, nodeid: str) -> Outcome | None:
         """Note a scenario's start, and return it; None for other tests."""
@@ -61,10 +61,10 @@ class OutcomeTally:
         """Return every outcome; a scenario that did not end has "no result"."""
         missing = {"verdict": _BLANK.verdict, "code": _BLANK.code, "waiver": None}
         return [
-            each
-            if each.ended or not each.asked
-            else structs.replace(each, **missing, cause=self._why(each))
-            for each in self.outcomes.values()
+            outcome
+            if outcome.ended or not outcome.asked
+            else structs.replace(outcome, **missing, cause=self._why(outcome))
+            for outcome in self.outcomes.values()
         ]
 
     def _why(self, missing: Outcome) -> str:
@@ -77,13 +77,13 @@ class OutcomeTally:
         """Return the session's exit code; ``exitstatus`` is pytest's own."""
         if self.interrupted:
             return interrupted_by() or INTERRUPTED
-        asked = [each for each in self.settled() if each.asked]
-        codes = {each.counts_as for each in asked} or {UNKNOWN}
+        asked = [outcome for outcome in self.settled() if outcome.asked]
+        codes = {outcome.counts_as for outcome in asked} or {UNKNOWN}
         if self.unreadable or exitstatus == pytest.ExitCode.INTERRUPTED:
             codes.add(INCOMPLETE)
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR or self.not_judged:
             codes.add(UNKNOWN)
-        told = not self.beside and any(each.code for each in asked)  # that is waived
+        told = not self.beside and any(outcome.code for outcome in asked)  # that is waived
         if exitstatus == pytest.ExitCode.TESTS_FAILED and not any(codes) and not told:
             codes.add(DIFFERS)
         return first(codes)

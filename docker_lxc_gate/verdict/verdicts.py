@@ -71,7 +71,7 @@ def judge(error: BaseException, *, in_then: bool) -> Judgement:
     ``in_then`` is whether a Then's own function raised it.
     """
     if isinstance(error, BaseExceptionGroup):
-        return _worst(*(judge(each, in_then=in_then) for each in error.exceptions))
+        return _worst(*(judge(member, in_then=in_then) for member in error.exceptions))
     if isinstance(error, pytest.skip.Exception):
         return Judgement(Verdict.UNDETERMINED, UNKNOWN, f"skipped: {error}")
     if isinstance(error, RemediationError):
@@ -79,8 +79,8 @@ def judge(error: BaseException, *, in_then: bool) -> Judgement:
         verdict = Verdict.NOT_COMPLIANT if code == DIFFERS else Verdict.UNDETERMINED
         return Judgement(verdict, code, redact(str(error)))
     if in_then and isinstance(error, (AssertionError, pytest.fail.Exception)):
-        said = redact(str(error) or "the assertion fails")
-        return Judgement(Verdict.NOT_COMPLIANT, DIFFERS, said)
+        message = redact(str(error) or "the assertion fails")
+        return Judgement(Verdict.NOT_COMPLIANT, DIFFERS, message)
     cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return Judgement(Verdict.UNDETERMINED, UNKNOWN, redact(cause))
 
@@ -147,7 +147,7 @@ def pytest_runtest_makereport(
     judgement = Judgement()
     if call.excinfo is not None:
         error = call.excinfo.value
-        shared = any(error is each for each in item.session.stash.get(_SHARED, []))
+        shared = any(error is known for known in item.session.stash.get(_SHARED, []))
         judgement = judge(error, in_then=call.when == "call" and in_then(item))
         judgement = replace(judgement, shared=shared)
         if report.failed:
@@ -186,8 +186,8 @@ def _waiver(item: pytest.Item, outcome: Outcome, judgement: Judgement) -> Waiver
     if judgement.code not in {DIFFERS, UNKNOWN} or item.stash.get(_NO_WAIVER, False):
         return None
     about = outcome.target, outcome.id, outcome.requirements
-    given = (each for each in item.config.stash.get(GIVEN, ()) if each.applies(*about))
-    return max(given, key=lambda each: each.expires, default=None)
+    given = (waiver for waiver in item.config.stash.get(GIVEN, ()) if waiver.applies(*about))
+    return max(given, key=lambda waiver: waiver.expires, default=None)
 
 
 def _worst(*judgements: Judgement) -> Judgement:

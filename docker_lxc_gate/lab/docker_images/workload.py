@@ -53,15 +53,15 @@ COUNT = 1 + len(_LAYERS) + 1
 
 def files() -> dict[str, File]:
     """Return what a Docker container must find, by path."""
-    found: dict[str, File] = {}
+    expected: dict[str, File] = {}
     for layer in (*_LAYERS, _TABLE.changed):
         for path in layer:
             folder, _, name = path.rpartition(_WHITEOUT)
             gone = folder.removesuffix(_WHITEOUT) if path.endswith(_OPAQUE) else folder + name
             if _WHITEOUT in path:
-                found = {each: file for each, file in found.items() if not each.startswith(gone)}
-        found |= {path: file for path, file in layer.items() if _WHITEOUT not in path}
-    return found
+                expected = {key: file for key, file in expected.items() if not key.startswith(gone)}
+        expected |= {path: file for path, file in layer.items() if _WHITEOUT not in path}
+    return expected
 
 
 def archive(machine: str) -> bytes:
@@ -78,7 +78,7 @@ def archive(machine: str) -> bytes:
         "os": "linux",
         "created": "2025-01-01T00:00:00Z",
         "config": {"Env": ["PATH=/bin", f"GETXATTR={getxattr}"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{each}" for each in digests]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
         "history": [{"created": "2025-01-01T00:00:00Z"} for _ in names],
     }
     manifest = [{"Config": "config.json", "RepoTags": [LOADED], "Layers": names}]

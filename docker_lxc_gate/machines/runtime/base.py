@@ -49,12 +49,12 @@ class Runtime(ABC):
 
     def _examine_attach(self, ctid: int, result: CommandResult) -> None:
         """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
-        said = result.stderr.decode(errors="replace")
-        if result.exit_code and patterns.search(rf"(?m)^lxc-attach: {ctid}: .*init pid", said):
+        stderr = result.stderr.decode(errors="replace")
+        if result.exit_code and patterns.search(rf"(?m)^lxc-attach: {ctid}: .*init pid", stderr):
             if self.node.read(self.config_path(ctid)) is None:
                 raise TransportError(self._absent(ctid))
             raise TransportError(
-                f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
+                f"container {ctid} on {result.machine} is not running: {cut(stderr.strip())}\n"
                 f"start it: {self.start_command} {ctid}"
             )
 
@@ -121,13 +121,13 @@ class Runtime(ABC):
 
     def init_pid(self, ctid: int) -> int:
         """Return the pid, on the node, of the first process; raises TransportError if stopped."""
-        said = self.node.ask(self.first_process(ctid))
-        if not said:
+        pid = self.node.ask(self.first_process(ctid))
+        if not pid:
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
                 f"start it ({self.start_command} {ctid}), then run this again"
             )
-        return int(said)
+        return int(pid)
 
     @abstractmethod
     def config_path(self, ctid: int) -> str:
@@ -152,8 +152,8 @@ def _resolved(node: Transport, path: str, text: str) -> str:
             return text
         if odd := [place for place in includes if not place.startswith("/")]:
             raise FactError(f"{path}: lxc.include = {odd[0]}: expected an absolute path")
-        found = ("find", "-L", *includes, "-maxdepth", "1", "-type", "f")
-        shown = node.look([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
+        search = ("find", "-L", *includes, "-maxdepth", "1", "-type", "f")
+        shown = node.look([*search, "-exec", "grep", "-aHZ", "", "{}", "+"])
         files: dict[str, str] = {}
         for line in shown.text.split("\n"):
             name, _, content = line.partition("\0")

@@ -75,10 +75,10 @@ def run(
     if result.exit_code in {0, ABSENT} and len(result.stdout) <= 2 * MOST:
         return result
     # Not with the command: a reader of the verdict need not read our program.
-    said = result.stderr.decode(errors="replace").strip()[:500]
+    message = result.stderr.decode(errors="replace").strip()[:500]
     raise FactError(
         f"on {node.machine}, for the container with process {pid}: {what}: "
-        f"{said or f'perl ended with {result.exit_code}'}"
+        f"{message or f'perl ended with {result.exit_code}'}"
     )
 
 
@@ -93,9 +93,9 @@ def look(runtime: Runtime, ctid: int, path: str) -> Inode | None:
     result = run(runtime.node, runtime.init_pid(ctid), _LOOK, path, what=what)
     if result.exit_code == ABSENT:
         return None
-    found = patterns.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)
-    if found is None:
+    match = patterns.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)
+    if match is None:
         raise FactError(
             f"{runtime.node.machine}: the type of {path} cannot be read: {result.text[:80]!r}"
         )
-    return Inode(_KINDS.get(found[1], "of an unknown kind"), int(found[2]), int(found[3]))
+    return Inode(_KINDS.get(match[1], "of an unknown kind"), int(match[2]), int(match[3]))

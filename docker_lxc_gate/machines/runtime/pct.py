@@ -78,21 +78,21 @@ class Pct(Runtime):
         """Raise TransportError for an error that pct can say what to do about."""
         if not result.exit_code:
             return
-        said = result.stderr.decode(errors="replace")
-        if patterns.search(_PCT_ABSENT, said):
+        text = result.stderr.decode(errors="replace")
+        if patterns.search(_PCT_ABSENT, text):
             raise TransportError(self._absent(ctid))
         for pattern, advice in _PCT_ERRORS.items():
-            if found := patterns.search(f"(?m){pattern}", said):
+            if match := patterns.search(f"(?m){pattern}", text):
                 raise TransportError(
-                    f"on {result.machine}: {result.command}: {cut(said[found.start() :].strip())}\n"
+                    f"on {result.machine}: {result.command}: {cut(text[match.start() :].strip())}\n"
                     + advice.format(ctid=ctid)
                 )
 
     def _elsewhere(self, ctid: int) -> str:
         """Return the other node of the cluster that has the container, if one has."""
         search = ["find", "/etc/pve/nodes", "-path", f"*/lxc/{ctid}.conf"]
-        found = patterns.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
-        return found[1] if found else ""
+        match = patterns.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
+        return match[1] if match else ""
 
     @override
     def _absent(self, ctid: int) -> str:
@@ -173,10 +173,10 @@ class Pct(Runtime):
         quorate, written = self.node.ask(IN_CONTROL)
         if not quorate:
             raise Busy(f"on {self.node.machine}, {NO_QUORUM}")
-        found = patterns.search(_HA_SECTION.format(ctid), written)
-        if found is None:
+        section = patterns.search(_HA_SECTION.format(ctid), written)
+        if section is None:
             return
-        stated = patterns.search(r"(?m)^[ \t]+state[ \t]+(\S+)", found[1])
+        stated = patterns.search(r"(?m)^[ \t]+state[ \t]+(\S+)", section[1])
         state = stated[1] if stated else "started"
         if state != "ignored":
             raise Busy(

@@ -41,8 +41,8 @@ def wait_until_booted(container: Transport) -> None:
 
     @stamina.retry(on=_may_come, timeout=_BOOT, attempts=None, wait_max=2.0)
     def settled() -> None:
-        said = container.look(["sh", "-c", _BOOTED]).text.split()
-        state = said[-1] if said else ""
+        words = container.look(["sh", "-c", _BOOTED]).text.split()
+        state = words[-1] if words else ""
         if state not in {"running", "degraded"}:
             raise _NotYet(state)
 

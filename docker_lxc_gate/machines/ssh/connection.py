@@ -178,11 +178,11 @@ class Ssh(Machine):
             why = f"{name} accepts none of the SSH keys offered"
             if _NO_KEY in str(error) or not _refused(error):
                 why = f"no SSH key found to offer ({searched(way)})"
-            said = f"login as {way.user} on {name} failed: {why}. Password login is not attempted."
-            return f"{said}{''.join(unusable)}{by_hand}"
-        said, why = f"cannot reach {name} by SSH: ", _words_of(error)
+            head = f"login as {way.user} on {name} failed: {why}. Password login is not attempted."
+            return f"{head}{''.join(unusable)}{by_hand}"
+        head, why = f"cannot reach {name} by SSH: ", _words_of(error)
         if transport is None:
-            return said + why
+            return head + why
         late = _NO_SESSION in str(error) or isinstance(error.__context__, TimeoutError)
         if late:
             why = f"it did not answer as an SSH server within {self._connect_timeout:g} s"
@@ -192,7 +192,7 @@ class Ssh(Machine):
         client.close()
         if self._proxy and (words := self._proxy.close()):
             why = f"{why}\n  {words}" if late else words
-        return f"{said}{why}{by_hand}"
+        return f"{head}{why}{by_hand}"
 
     @override
     @contextmanager
@@ -279,9 +279,9 @@ class _Transport(paramiko.Transport):
         error = super().get_exception()
         if error is None or isinstance(error, (paramiko.SSHException, OSError, EOFError)):
             return error
-        said = paramiko.SSHException(f"it does not follow the protocol of SSH ({error!r})")
-        said.__cause__ = error
-        return said
+        failure = paramiko.SSHException(f"it does not follow the protocol of SSH ({error!r})")
+        failure.__cause__ = error
+        return failure
 
 
 class _Command:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def is_exposed(identity: str) -> bool:
     """Whether others may read a key's file; OpenSSH does not offer such a key."""
     try:
-        found = Path(identity).stat()
+        status = Path(identity).stat()
     except OSError:
         return False
-    return found.st_uid == os.getuid() and bool(found.st_mode & 0o077)
+    return status.st_uid == os.getuid() and bool(status.st_mode & 0o077)
 
 
 def agent_answers() -> bool:

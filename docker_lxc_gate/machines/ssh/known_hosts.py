@@ -89,8 +89,8 @@ def _found(name: str, file: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     argv = ["ssh-keygen", "-q", "-F", name, "-f", file]
     answer = Local().run(argv)
     if answer.exit_code not in {0, 1}:
-        said = answer.stderr.decode(errors="replace").strip()
-        raise TransportError(f"ssh-keygen cannot read {file}: {said}")
+        message = answer.stderr.decode(errors="replace").strip()
+        raise TransportError(f"ssh-keygen cannot read {file}: {message}")
     for line in answer.stdout.decode(errors="replace").splitlines():
         words = line.split()
         marker = words.pop(0) if words[0].startswith("@") else ""

@@ -45,8 +45,8 @@ class Proxy:
         """End it and all that it started, and return its last words."""
         self.socket.close()
         self._reader.join(_PATIENCE)
-        said = self._said
+        words = self._said
         if self._child.returncode is None:
             process.end_group(self._child, _PATIENCE)
-        lines = printable(said.decode(errors="surrogateescape")).splitlines()
+        lines = printable(words.decode(errors="surrogateescape")).splitlines()
         return "\n  ".join([line for line in lines if line.strip()][-_LINES:])

@@ -78,27 +78,27 @@ def route(address: SshAddress) -> Route:
     if address.only_known:
         user, port = address.user or "root", address.port or PORT
         return Route(address.host, port, user, tuple(keys), tuple(known), own_keys=False)
-    said = _asked(address)
-    jump, tokens = _jump(address, said), _tokens(address, said)
+    options = _asked(address)
+    jump, tokens = _jump(address, options), _tokens(address, options)
     via, proxy = "", list[str]()
     if jump:
         _require_end(address, jump)
         via = f"the jump host {jump}"
-        proxy = _ssh(jump, "-W", f"[{said['hostname']}]:{said['port']}")
-    elif not address.jump and (command := said.get("proxycommand")):
+        proxy = _ssh(jump, "-W", f"[{options['hostname']}]:{options['port']}")
+    elif not address.jump and (command := options.get("proxycommand")):
         via = "its ProxyCommand"
         shell = os.environ.get("SHELL") or "/bin/sh"
         proxy = [*_env(), shell, "-c", f"exec {_filled(command, tokens, _PROXYS)}"]
-    files = [_file(name, tokens) for name in said["identityfile"].splitlines()]
-    known += f"{said['userknownhostsfile']} {said['globalknownhostsfile']}".split()
+    files = [_file(name, tokens) for name in options["identityfile"].splitlines()]
+    known += f"{options['userknownhostsfile']} {options['globalknownhostsfile']}".split()
     return Route(
-        said["hostname"],
-        int(said["port"]),
-        said["user"],
+        options["hostname"],
+        int(options["port"]),
+        options["user"],
         identities=tuple(dict.fromkeys([*keys, *(file for file in files if Path(file).exists())])),
         known_hosts=tuple(file for file in known if file != "none"),
         own_keys=True,
-        alias=said.get("hostkeyalias", ""),
+        alias=options.get("hostkeyalias", ""),
         via=via,
         proxy=tuple(proxy),
     )
@@ -132,16 +132,16 @@ def _asked(address: SshAddress) -> dict[str, str]:
             f"OpenSSH does not accept the configuration of {address.host} (ssh -G): "
             f"{why or f'it ended with {answer.exit_code}'}"
         )
-    said: dict[str, str] = {}
+    options: dict[str, str] = {}
     for line in answer.stdout.decode(errors="surrogateescape").splitlines():
         key, _, value = line.partition(" ")
-        said[key] = f"{said[key]}\n{value}" if key in said else value
-    return said
+        options[key] = f"{options[key]}\n{value}" if key in options else value
+    return options
 
 
-def _jump(address: SshAddress, said: Mapping[str, str]) -> SshAddress | None:
+def _jump(address: SshAddress, options: Mapping[str, str]) -> SshAddress | None:
     """Return the jump host next to a machine, if there is one; ``jump`` are those before it."""
-    jumps = _filled(said.get("proxyjump", ""), _tokens(address, said), _PROXYS)
+    jumps = _filled(options.get("proxyjump", ""), _tokens(address, options), _PROXYS)
     before, _, last = patterns.sub(r"\[([0-9.]+)\]", lambda ip: ip[1], jumps).rpartition(",")
     match = patterns.fullmatch(FORM, last)
     if match is None:
@@ -163,29 +163,29 @@ def _require_end(address: SshAddress, jump: SshAddress | None) -> None:
     )
 
 
-def _tokens(address: SshAddress, said: Mapping[str, str]) -> dict[str, str]:
+def _tokens(address: SshAddress, options: Mapping[str, str]) -> dict[str, str]:
     """Return the TOKENS of ssh_config(5) that name a file; ssh -G leaves them in many options."""
     here, me = socket.gethostname(), pwd.getpwuid(os.getuid())
     return {
         "%": "%",
         "d": str(Path.home()),
-        "h": said["hostname"],
+        "h": options["hostname"],
         "i": str(me.pw_uid),
         "L": here.partition(".")[0],
         "l": here,
         "n": address.host,
-        "p": said["port"],
-        "r": said["user"],
+        "p": options["port"],
+        "r": options["user"],
         "u": me.pw_name,
     }
 
 
 def _filled(text: str, tokens: Mapping[str, str], among: str = ".") -> str:
-    return patterns.sub(rf"%({among})", lambda found: tokens.get(found[1], found[0]), text)
+    return patterns.sub(rf"%({among})", lambda match: tokens.get(match[1], match[0]), text)
 
 
 def _file(name: str, tokens: Mapping[str, str]) -> str:
     """Return a file's name with its ``~``, its tokens and its ``${VARIABLES}`` filled in."""
     path = _filled(os.path.expanduser(name), tokens)  # noqa: PTH111 - it passes over ~nobody
     there = {**os.environ, "HOME": tokens["d"]}
-    return patterns.sub(r"\$\{(\w+)\}", lambda found: there.get(found[1], found[0]), path)
+    return patterns.sub(r"\$\{(\w+)\}", lambda match: there.get(match[1], match[0]), path)

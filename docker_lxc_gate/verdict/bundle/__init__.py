@@ -48,8 +48,8 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     record = _read(path, archive.LARGEST)
     run, results = comparison.decoded(record, path), path.with_name("allure-results")
     results = results if results.is_dir() else path.parent
-    there = {each.name for each in results.iterdir()}
-    named = {name for each in run.scenarios for name in each.files}
+    there = {entry.name for entry in results.iterdir()}
+    named = {name for scenario in run.scenarios for name in scenario.files}
     if missing := sorted(named - there):
         lacks = f"{results} lacks {counted(len(missing), 'file')} of evidence that {path} names"
         raise UsageError(f"{lacks}, such as {missing[0]}: name the folder that the run wrote")
@@ -57,7 +57,7 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
     if path.name == RECORD:  # beside another name may be another run's
         others = {name: path.parent / name for name in ("summary.md", PAGE)}
     if named:  # else they may be another run's, too
-        others |= {f"allure-results/{each}": results / each for each in filter(_RESULT, there)}
+        others |= {f"allure-results/{name}": results / name for name in filter(_RESULT, there)}
     others = {name: at for name, at in others.items() if os.path.lexists(at)}
     read = {name: _read(at, archive.WHOLE) for name, at in others.items()}
     return run, {RECORD: record, STATEMENT: statement(record, run), **read}
@@ -76,12 +76,12 @@ def statement(record: bytes, run: Run) -> bytes:
 
     A bundle has what this returned when it was made, and has to verify still.
     """
-    green = [each.nodeid for each in run.asked if each.code == HOLDS]
-    other = [each.nodeid for each in run.asked if each.code != HOLDS]
+    green = [scenario.nodeid for scenario in run.asked if scenario.code == HOLDS]
+    other = [scenario.nodeid for scenario in run.asked if scenario.code != HOLDS]
     gate: dict[str, Any] = {"name": _NAMESPACE, "content": run.version.encode()}
     if run.commit:
         gate["digest"] = {"gitCommit": run.commit}
-    plans = [{"name": each.name, "content": each.plan.encode()} for each in run.targets]
+    plans = [{"name": target.name, "content": target.plan.encode()} for target in run.targets]
     subject = {
         "name": RECORD,
         "digest": {"sha256": _digest(record)},
@@ -149,29 +149,29 @@ def verified(bundle: Path, signers: Path | None) -> Verification:
         raise UsageError(f"{bundle}: it cannot be read: {error.strerror}") from error
     if missing := sorted({RECORD, STATEMENT, MANIFEST} - kept.keys()):
         return Verification([f"missing or empty: {listed(missing, _LISTED)}"])
-    found = Verification(changed(kept[MANIFEST], digests))
+    result = Verification(changed(kept[MANIFEST], digests))
     try:
-        found.run = comparison.decoded(kept[RECORD], RECORD)
-        found.problems += _differing(kept[STATEMENT], statement(kept[RECORD], found.run))
+        result.run = comparison.decoded(kept[RECORD], RECORD)
+        result.problems += _differing(kept[STATEMENT], statement(kept[RECORD], result.run))
     except UsageError as error:
-        found.problems.append(str(error))
-    found.signature, problem = _signature(kept.get(SIGNATURE), kept[MANIFEST], signers)
-    found.problems += [problem] * bool(problem)
-    return found
+        result.problems.append(str(error))
+    result.signature, problem = _signature(kept.get(SIGNATURE), kept[MANIFEST], signers)
+    result.problems += [problem] * bool(problem)
+    return result
 
 
 @foreign.parser(..., {RECORD: "0" * 64})
 def changed(sums: bytes, digests: dict[str, str]) -> list[str]:
     """Return which files are not those of the list of checksums, by what became of them."""
-    found = {name: digest for name, digest in digests.items() if name not in SEALS}
-    if sums == _manifest(found):
+    actual = {name: digest for name, digest in digests.items() if name not in SEALS}
+    if sums == _manifest(actual):
         return []
     lines = (line.partition("  ") for line in sums.decode(errors="replace").splitlines())
     given = {name: digest for digest, _, name in lines}
     groups = {
-        "changed": [name for name in found if given.get(name, found[name]) != found[name]],
-        "missing": sorted(given.keys() - found),
-        "added": sorted(found.keys() - given),
+        "changed": [name for name in actual if given.get(name, actual[name]) != actual[name]],
+        "missing": sorted(given.keys() - actual),
+        "added": sorted(actual.keys() - given),
     }
     told = [f"{what}: {listed(names, _LISTED)}" for what, names in groups.items() if names]
     return told or [f"{MANIFEST} is not as it was written"]
@@ -181,7 +181,7 @@ def _differing(given: bytes, made: bytes) -> list[str]:
     """Return what a statement says that one about the record does not, and the other way round."""
     texts = (text.decode(errors="replace").replace('"', "") for text in (given, made))
     theirs, ours = ({line.strip(" ,[]{}") for line in text.splitlines()} for text in texts)
-    says, not_said = (listed(sorted(each), _LISTED) for each in (theirs - ours, ours - theirs))
+    says, not_said = (listed(sorted(lines), _LISTED) for lines in (theirs - ours, ours - theirs))
     told = f"it says {says or 'nothing else'}, and not {not_said or 'in this form'}"
     return [f"{STATEMENT} is not about this {RECORD}: {told}"] * (given != made)
 
@@ -211,7 +211,7 @@ def _tries(
             about = ("-s", file.name, "-f", str(signers))
             known = _keygen("find-principals", *about)
             names = known.stdout.decode(errors="replace").splitlines()
-            return [_keygen("verify", *about, "-I", each, stdin=sums) for each in names] or [known]
+            return [_keygen("verify", *about, "-I", name, stdin=sums) for name in names] or [known]
         return [_keygen("check-novalidate", "-s", file.name, stdin=sums)]
 
 
@@ -229,8 +229,8 @@ def _keygen(verb: str, *options: str, stdin: bytes = b"") -> subprocess.Complete
         raise TransportError(f"{why}: install openssh-client") from error
 
 
-def _line(said: bytes) -> str:
-    return " ".join(said.decode(errors="replace").split())
+def _line(output: bytes) -> str:
+    return " ".join(output.decode(errors="replace").split())
 
 
 def _digest(content: bytes) -> str:

@@ -109,7 +109,7 @@ def _masked(value: Any) -> Any:
     if isinstance(value, list):
         return [_masked(each) for each in value]
     if attrs.has(type(value)):
-        fields = [each.name for each in attrs.fields(type(value))]
+        fields = [field.name for field in attrs.fields(type(value))]
         masked = attrs.evolve(value, **{name: _masked(getattr(value, name)) for name in fields})
         if isinstance(masked, TestStepResult):
             masked.name = _unlinked(masked.name)
@@ -130,10 +130,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _allure(config):
         return
     plugins = allure_commons.plugin_manager.get_plugins()
-    for each in [each for each in plugins if type(each) is AllureFileLogger]:
+    for plugin in [plugin for plugin in plugins if type(plugin) is AllureFileLogger]:
         masked: Any = MaskedFiles(config.option.allure_report_dir)  # type: ignore[no-untyped-call]
-        _exchange(each, masked)
-        config.add_cleanup(partial(_exchange, masked, each))  # Allure unregisters its own
+        _exchange(plugin, masked)
+        config.add_cleanup(partial(_exchange, masked, plugin))  # Allure unregisters its own
 
 
 def _exchange(out: object, into: object) -> None:
@@ -270,9 +270,9 @@ def cause(judgement: Judgement, requirements: Sequence[str]) -> tuple[str, str]:
     if judgement.verdict is Verdict.UNDETERMINED:
         return _UNKNOWN
     message, clauses = judgement.cause[:500], " ".join(requirements)
-    said = (row for row in CAUSES if row[1] and patterns.search(row[1], message))
-    asked = (row for row in CAUSES if row[2] and patterns.search(row[2], clauses))
-    name, *_, page = [*said, *asked][0]
+    by_message = (row for row in CAUSES if row[1] and patterns.search(row[1], message))
+    by_clause = (row for row in CAUSES if row[2] and patterns.search(row[2], clauses))
+    name, *_, page = [*by_message, *by_clause][0]
     return name, page
 
 
@@ -284,16 +284,16 @@ def _links(page: str) -> list[Link]:
 
 def _attached(part: Any) -> Iterator[str]:
     """Yield the names of the files that are attached to a test or step, and to its steps."""
-    yield from (each.source for each in part.attachments)
+    yield from (attachment.source for attachment in part.attachments)
     for step in part.steps:
         yield from _attached(step)
 
 
 def _labels(feature: str, requirements: Sequence[str]) -> list[Label]:
     """Return by what the report groups (epic), sorts and filters."""
-    labels = [Label("epic", f"{each} {CATALOGUE[each]}") for each in requirements]
+    labels = [Label("epic", f"{clause} {CATALOGUE[clause]}") for clause in requirements]
     labels += [Label("feature", feature), Label("suite", feature)]
-    labels += [Label("tag", each) for each in requirements]
+    labels += [Label("tag", clause) for clause in requirements]
     return [*labels, Label("severity", severity(requirements))]
 
 
@@ -313,7 +313,7 @@ def not_asked(outcome: Outcome, ended: datetime, *, several: bool) -> dict[str, 
 
 def _describe(item: pytest.Item, scenario: Scenario) -> None:
     requirements = requirements_of(item)
-    clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
+    clauses = [f"**{clause}** {CATALOGUE[clause]}" for clause in requirements]
     test = _allure(item.config).get_test(None)
     gate = item.config.pluginmanager.get_plugin("gate-session")
     target = target_of(item) if gate and gate.screen.several else ""

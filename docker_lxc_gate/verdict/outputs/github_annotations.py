@@ -41,7 +41,7 @@ def _lines(run: Run) -> Iterator[str]:
     """Yield commands, the worst first: what is wrong are errors, what is not known warnings."""
 
     def worst(those: list[Outcome]) -> int:
-        return min(PRECEDENCE.index(each.code) for each in those)
+        return min(PRECEDENCE.index(outcome.code) for outcome in those)
 
     causes = sorted(run.causes.values(), key=worst)
     bad = [those for those in causes if PRECEDENCE[worst(those)] in BAD]
@@ -54,12 +54,12 @@ def _lines(run: Run) -> Iterator[str]:
 
 def _shown(kind: str, causes: list[list[Outcome]]) -> Iterator[str]:
     fits = len(causes) <= _SHOWN
-    for each, *others in causes if fits else causes[: _SHOWN - 1]:
-        file, line = each.place
+    for first, *others in causes if fits else causes[: _SHOWN - 1]:
+        file, line = first.place
         also = f" (and {len(others)} more)" if others else ""
-        words = [each.target, *each.requirements, f"{each.title}: {each.verdict}{also}"]
+        words = [first.target, *first.requirements, f"{first.title}: {first.verdict}{also}"]
         title = " ".join(filter(None, words))
-        yield for_github(kind, shortened(each.cause, _CAUSE), file=file, line=line, title=title)
+        yield for_github(kind, shortened(first.cause, _CAUSE), file=file, line=line, title=title)
     if not fits:
         rest = f"{len(causes) - _SHOWN + 1} more: see verdict.json"
         yield for_github(kind, rest, title="docker-lxc-gate")

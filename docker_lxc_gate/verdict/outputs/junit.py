@@ -13,9 +13,9 @@ def encoded(run: Run) -> str:
     for target in run.targets:
         suite = ET.SubElement(suites, "testsuite", name=target.name or "gate")
         _properties(suite, *target.facts.items())
-        for each in run.scenarios:
-            if each.target == target.name:
-                _add(suite, each)
+        for outcome in run.scenarios:
+            if outcome.target == target.name:
+                _add(suite, outcome)
     if problems := run.own_problems:
         suite = ET.SubElement(suites, "testsuite", name="the run itself")
         for problem in problems:
@@ -40,7 +40,7 @@ _COUNTED = {
 def _add(suite: ET.Element, outcome: Outcome) -> None:
     name, seconds = " ".join([*outcome.requirements, outcome.title]), f"{outcome.seconds:.3f}"
     case = ET.SubElement(suite, "testcase", classname=outcome.feature, name=name, time=seconds)
-    clauses = (("requirement", each) for each in outcome.requirements)
+    clauses = (("requirement", clause) for clause in outcome.requirements)
     _properties(case, ("verdict", outcome.word), *clauses)
     line = " ".join(outcome.cause.split())
     if outcome.waiver and outcome.is_waived:

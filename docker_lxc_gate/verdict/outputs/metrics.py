@@ -14,26 +14,26 @@ def encoded(run: Run) -> str:
         "requirement": (
             "Whether a clause of the plan has this verdict.",
             [
-                (_of(each) | {"verdict": verdict.value}, int(verdict is each.verdict))
-                for each in run.requirements
+                (_of(clause) | {"verdict": verdict.value}, int(verdict is clause.verdict))
+                for clause in run.requirements
                 for verdict in Verdict
             ],
         ),
         "requirement_waived": (
             "Whether the verdict of a clause is waived.",
-            [(_of(each), int(each.waived)) for each in run.requirements],
+            [(_of(clause), int(clause.waived)) for clause in run.requirements],
         ),
         "requirement_scenarios": (
             "How many scenarios a clause has.",
-            [(_of(each), len(each.scenarios)) for each in run.requirements],
+            [(_of(clause), len(clause.scenarios)) for clause in run.requirements],
         ),
         "requirement_scenarios_asked": (
             "How many scenarios of a clause were asked.",
-            [(_of(each), each.asked) for each in run.requirements],
+            [(_of(clause), clause.asked) for clause in run.requirements],
         ),
         "info": (
             "The gate and the plan that judged.",
-            [({"target": each.name, "plan": each.plan} | gate, 1) for each in run.targets],
+            [({"target": target.name, "plan": target.plan} | gate, 1) for target in run.targets],
         ),
         "exit_code": ("Exit code of the last run, 0 if compliant.", [({}, run.code)]),
         "end_time_seconds": ("When the last run ended.", [({}, run.ended.timestamp())]),

@@ -21,14 +21,14 @@ _MARKUP = {ord(char): f"\\{char}" for char in "\\`*_[]<>!|#~&"}
 def encoded(run: Run) -> str:
     """Return the page; the worst causes first, and those that have no room are counted."""
     page = "\n\n".join([f"# Docker in unprivileged LXC: {run.verdict}", *_front(run)])
-    causes = [each for each in run.asked if each.code != HOLDS]
-    causes.sort(key=lambda each: PRECEDENCE.index(each.code))
-    for number, each in enumerate(causes):
+    causes = [outcome for outcome in run.asked if outcome.code != HOLDS]
+    causes.sort(key=lambda outcome: PRECEDENCE.index(outcome.code))
+    for number, outcome in enumerate(causes):
         if len(page.encode()) > _ROOM:
             return f"{page}\n\n{len(causes) - number} more causes: see verdict.json\n"
-        cause = block(shortened(each.cause, _CAUSE))
-        title = f"{each.target}: {each.title}" if len(run.targets) > 1 else each.title
-        page += f"\n\n**{plain(title)}**: {each.word} ({plain(each.where)})\n\n{cause}"
+        cause = block(shortened(outcome.cause, _CAUSE))
+        title = f"{outcome.target}: {outcome.title}" if len(run.targets) > 1 else outcome.title
+        page += f"\n\n**{plain(title)}**: {outcome.word} ({plain(outcome.where)})\n\n{cause}"
     return f"{page}\n"
 
 
@@ -50,9 +50,9 @@ def _front(run: Run) -> Iterator[str]:
         yield f"## {plain(target.name) or 'Scenarios'}"
         yield block("\n".join(f"{key}: {one_line(text)}" for key, text in target.facts.items()))
         rows = (
-            f"| {plain(', '.join(each.requirements))} | {plain(each.title)} | {each.word} |"
-            for each in run.scenarios
-            if each.target == target.name
+            f"| {plain(', '.join(o.requirements))} | {plain(o.title)} | {o.word} |"
+            for o in run.scenarios
+            if o.target == target.name
         )
         yield "\n".join(["| clause | scenario | verdict |", "| --- | --- | --- |", *rows])
 

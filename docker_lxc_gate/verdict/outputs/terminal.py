@@ -118,11 +118,11 @@ class Screen:
         """Print the table, the causes, what was not asked, and the verdict of the run."""
         outcomes, code = run.asked, run.code
         if code == USAGE:
-            cause = next(each.cause for each in outcomes if each.code == USAGE)
+            cause = next(outcome.cause for outcome in outcomes if outcome.code == USAGE)
             self._print(Padding(Text(f"usage: {indented(cause)}", style="red"), (1, 0, 0, 0)))
             return
         causes = run.causes
-        untold = (each for each in outcomes if each.cause not in self._told)
+        untold = (outcome for outcome in outcomes if outcome.cause not in self._told)
         # One that was not started, for a cause that it shares with others, needs no row.
         if self.several:  # of a fleet the table of all scenarios would be pages long
             self._print(_targets(run))
@@ -134,7 +134,7 @@ class Screen:
                 self.line(f"{many} undetermined: see above", bold=True)
                 self.line("")
                 continue
-            targets = [*dict.fromkeys(each.target for each in sharing)]
+            targets = [*dict.fromkeys(outcome.target for outcome in sharing)]
             on = f"{listed(targets, _NAMED)}: " if self.several else ""
             self._print(Text(on + _heading(sharing), style="bold"))
             self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
@@ -190,12 +190,12 @@ def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding
     table.add_column("scenario", ratio=4, overflow="fold")
     table.add_column("verdict", no_wrap=True)
     table.add_column("evidence", ratio=5, overflow="fold")
-    for each in outcomes:
+    for outcome in outcomes:
         table.add_row(
-            "\n".join(each.requirements),
-            Text(each.title),
-            Text(each.word.replace(" (", "\n("), style=_STYLES.get(each.word, "yellow")),
-            Text(_evidence(each, causes)),
+            "\n".join(outcome.requirements),
+            Text(outcome.title),
+            Text(outcome.word.replace(" (", "\n("), style=_STYLES.get(outcome.word, "yellow")),
+            Text(_evidence(outcome, causes)),
         )
     return Padding(table, (0, 0, 1, 0))
 
