@@ -90,6 +90,21 @@ def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_firs
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "950: ERROR start - ../src/lxc/start.c:lxc_init:845 - "
+        'Failed to run lxc.hook.pre-start for container "950"',
+        "run_buffer: 325 Script terminated by signal 9\nlxc_init: 845 Failed to run lxc.hook.pre-start"
+        " for container \"950\"\nTASK ERROR: startup for container '950' failed",
+        "ERROR utils - ../src/lxc/utils.c:run_buffer:566 - Script terminated by signal 9",
+        "ERROR conf - ../src/lxc/conf.c:lxc_setup:4400 - Failed to run autodev hooks",
+    ],
+)
+def test_hook_that_failed_is_named_without_its_status(text: str) -> None:
+    assert "hook-failed" in [each.id for each in messages.diagnose(text).problems]
+
+
+@pytest.mark.parametrize(
     ("ids", "problem"),
     [
         ("UID 1000, GID 44", "id-map-hole"),
@@ -117,6 +132,7 @@ DENIED = 'apparmor="DENIED" operation="mount" profile="lxc-105_</x>" name="/a/" 
             "superblock",
         ),
         (f"{HOOK} odd\nERROR start - an odd end\n", "", ""),  # that hook ended well
+        (f"{HOOK} odd\nERROR start - Failed to run lxc.hook.post-stop\n", "", ""),
         (
             "mkdir: cannot create directory '/config/x': Permission denied\n"
             + DENIED.format('fstype="tmpfs" flags="rw"'),
