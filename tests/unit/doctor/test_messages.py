@@ -105,6 +105,35 @@ def test_hook_that_failed_is_named_without_its_status(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "gpg-agent[9]: can't create socket: Permission denied",
+        "avahi-daemon[9]: Failed to create socket: Permission denied",
+        "creating raw socket: failed to create socket: permission denied",
+        "php: failed to create socket: Permission denied",
+    ],
+)
+def test_refused_socket_that_may_be_of_any_kind_is_not_of_docker_default(text: str) -> None:
+    found = messages.diagnose(text).problems
+    assert "docker-default-refuses" not in [each.id for each in found]
+
+
+def test_refused_unix_socket_is_certain_only_where_the_program_names_the_call() -> None:
+    dialled = "dial unix /var/run/docker.sock: socket: permission denied"
+    found = messages.diagnose(dialled)
+    assert ([each.id for each in found.problems], found.unseen) == (["docker-default-refuses"], ())
+    # Programs say the same of bind(2), which a directory's mode refuses.
+    found = messages.diagnose("x: failed to create unix socket: permission denied")
+    assert ([each.id for each in found.problems], len(found.unseen)) == (
+        ["docker-default-refuses"],
+        1,
+    )
+    fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
+    found = messages.diagnose(f"x: failed to create unix socket: permission denied\n{fd}")
+    assert [each.id for each in found.problems] == ["runc-reopen-refused"]
+
+
+@pytest.mark.parametrize(
     ("ids", "problem"),
     [
         ("UID 1000, GID 44", "id-map-hole"),
