@@ -61,15 +61,19 @@ def profiles(case: Case) -> Iterator[Finding]:
     guest=(guest_reads.HELD,),
 )
 def held(case: Case) -> Iterator[Finding]:
-    """Say of a held package whether what it was held for is over."""
+    """Say of a held package whether what it was held for is over.
+
+    A container runs under the profile that LXC made at its start, which may be before the upgrade.
+    """
     packages = case.guest.of(guest_reads.HELD)
     confined = case.node.of(node_reads.confined(case.ctid))
     if not packages or denies(confined):
         return  # under such a profile every version of LXC refuses a newer runc
     names, versions = " ".join(packages), case.node.of(node_reads.VERSIONS)
     first = first_upgrade(versions)
-    when = f"{first} first" if first else f"Safe to unhold: your {' is '.join(lxc(versions))}"
-    fix = f"{when}. Then, in the container: apt-mark unhold {names}"
+    when = f"{first} first" if first else f"New enough: your {' is '.join(lxc(versions))}"
+    restart = "Restart the container once since that upgrade"
+    fix = f"{when}. {restart}. Then, in the container: apt-mark unhold {names}"
     yield here("runc-held", f"apt holds {names} in the container", fix=fix)
 
 
