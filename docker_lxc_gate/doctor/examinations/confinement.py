@@ -137,6 +137,8 @@ def has(case: Case, name: str) -> bool:
 _ROW = next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
 #: runc's releases with the fix.
 _FIXED = [each for side in _ROW.broken for each in side.versions if each.package == "runc"]
+#: The release that has the fix in an older series of a package.
+_STABLE = {"lxc-pve": "Proxmox VE 8", "lxc": "Debian 13"}
 _SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
 
 
@@ -165,13 +167,14 @@ def first_upgrade(versions: Mapping[str, str], runc: str = "") -> str:
         return ""
     name, have = lxc(versions)
     as_package = have if name == "lxc-pve" or ":" in have else f"1:{have}"
-    fixed = (each for side in _ROW.fixed for each in side.versions if each.package == name)
+    fixed = [each for side in _ROW.fixed for each in side.versions if each.package == name]
     if have and any(is_within(as_package, each.since, each.before) for each in fixed):
         return ""
-    wanted = (
-        "6.0.5-2 or later" if name == "lxc-pve" else "6.0.6 or 7.0 (Debian 13: 6.0.4-4+deb13u4)"
-    )
-    return f"Upgrade {name} on the node (it is {have or 'of an unknown version'}) to {wanted}"
+    since = {each.before: each.since.rpartition(":")[2].rstrip("~") for each in fixed}
+    wanted = [f"({_STABLE[name]}: {first})" for end, first in since.items() if end]
+    wanted.insert(0, f"{since['']} or later")
+    it_is = f"it is {have or 'of an unknown version'}"
+    return f"Upgrade {name} on the node ({it_is}) to {' '.join(wanted)}"
 
 
 def on_new_lxc(case: Case, found: Finding) -> Finding:

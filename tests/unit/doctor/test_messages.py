@@ -77,25 +77,25 @@ def test_message_in_another_form_names_the_same_problem(form: str) -> None:
 
 def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_first_is() -> None:
     sync = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
-    hook = 'Failed to run lxc.hook.pre-start for container "950"'
     entry = 'mount_entry: 2200 No such file or directory - Failed to mount "/dev/fuse" on "/x"'
-    found = messages.diagnose(f"{sync}\n{hook}\n")
+    found = messages.diagnose(f"{sync}\n{PRE_START}\n")
     assert ([each.id for each in found.problems], len(found.unseen)) == (["hook-failed"], 1)
-    found = messages.diagnose(f"{entry}\n{sync}\n{hook}\n")
+    found = messages.diagnose(f"{entry}\n{sync}\n{PRE_START}\n")
     assert [each.id for each in found.problems] == ["container-mount-entry-cut"]
     assert found.unseen == ()
     warning = "explicitly configured lxc.apparmor.profile overrides the following settings: fuse"
-    found = messages.diagnose(f"{warning}\n{hook}\n")
+    found = messages.diagnose(f"{warning}\n{PRE_START}\n")
     assert [each.id for each in found.problems] == ["hook-failed"]
+
+
+PRE_START = 'Failed to run lxc.hook.pre-start for container "950"'
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "950: ERROR start - ../src/lxc/start.c:lxc_init:845 - "
-        'Failed to run lxc.hook.pre-start for container "950"',
-        "run_buffer: 325 Script terminated by signal 9\nlxc_init: 845 Failed to run lxc.hook.pre-start"
-        " for container \"950\"\nTASK ERROR: startup for container '950' failed",
+        f"950: ERROR start - ../src/lxc/start.c:lxc_init:845 - {PRE_START}",
+        f"run_buffer: 325 Script terminated by signal 9\nlxc_init: 845 {PRE_START}\nTASK ERROR: x",
         "ERROR utils - ../src/lxc/utils.c:run_buffer:566 - Script terminated by signal 9",
         "ERROR conf - ../src/lxc/conf.c:lxc_setup:4400 - Failed to run autodev hooks",
     ],

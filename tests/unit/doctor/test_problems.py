@@ -324,7 +324,7 @@ def test_runc_has_the_fix_since_a_release_of_each_series() -> None:
     ("label", "pct", "fix"),
     [
         (GENERATED, True, "lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2"),
-        (GENERATED, False, "6.0.6 or 7.0"),
+        (GENERATED, False, "6.0.6 or later"),
         ("lxc-mine (enforce)", True, "container-base"),
     ],
 )
@@ -353,9 +353,12 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
         ("lxc 7.0.0", "Restart the container once since"),
         (
             "lxc-pve 6.0.5-1",
-            "Upgrade lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2 or later first",
+            "on the node (it is 6.0.5-1) to 6.0.5-2 or later (Proxmox VE 8: 6.0.0-2) first",
         ),
-        ("lxc 6.0.4", "Upgrade lxc on the node (it is 6.0.4) to 6.0.6 or 7.0"),
+        (
+            "lxc 6.0.4",
+            "(it is 6.0.4) to 6.0.6 or later (Debian 13: 6.0.4-4+deb13u4) first",
+        ),
         ("zfs 2", "of an unknown version"),
     ],
 )
