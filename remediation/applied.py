@@ -26,7 +26,8 @@ def plan_of(node: Transport, target: Target) -> tuple[str, str]:
     Raises FactError if the journal cannot be read, or names a plan whose file is not known.
     """
     if entries := Journal(node, target.ctid).entries():
-        name = entries[-1].plan.partition(" ")[0] or DEFAULT_PLAN
+        last = max((entry.images[-1] for entry in entries), key=lambda image: image.line)
+        name = last.plan.partition(" ")[0] or DEFAULT_PLAN
         try:
             plan_file.find(name)
         except UsageError as error:

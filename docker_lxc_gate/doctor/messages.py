@@ -209,8 +209,10 @@ def diagnose(text: str) -> Diagnosis:
             found.setdefault(each.message.text, each)
     named = [found[each.text] for each in MESSAGES if each.text in found]
     hooks = _HOOK_SAID.findall(plain)
-    if "ERROR" in plain and "Script exited" not in plain:  # the hook ended well
-        named = [each for each in named if each.message.problem != _OF_HOOK]
+    of_hook = [each for each in named if each.message.problem == _OF_HOOK]
+    failed = "Script exited" in plain or any(each.message.vague for each in of_hook)
+    if "ERROR" in plain and not failed:  # the hook ended well
+        named = [each for each in named if each not in of_hook]
     certain = [each for each in named if not each.message.vague]
     unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
     kernel = [each for each in named if each.message.problem == _OF_KERNEL]

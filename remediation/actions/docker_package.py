@@ -51,8 +51,13 @@ _LIST = program("remediation", "listed.sh")
 _CLEAR = program("remediation", "clear.sh")
 #: Docker's directory of temporary files. Source: moby daemon (prepareTempDir).
 _TEMPORARY = "tmp"
-#: Moves what is in a directory into a new one. The first one stays, for its mode and owner.
-_SPARE = 'set -e; mkdir -m 700 -- "$2"; find "$1" -mindepth 1 -maxdepth 1 -exec mv -t "$2" -- {} +'
+#: Moves what is in a directory into a new one of its mode and owner. The first one stays: a file
+#: system may be mounted there.
+_SPARE = (
+    'set -e; mkdir -m 700 -- "$2"; chown --reference="$1" -- "$2"; chmod --reference="$1" -- "$2"; '
+    'find "$1" -mindepth 1 -maxdepth 1 -exec mv -t "$2" -- {} +'
+)
+_PUT_BACK = program("remediation", "put_back.sh")
 _SOMEBODYS = 3
 _HELD = program("remediation", "docker_held.sh")
 #: Where Docker keeps what it holds, below its directory.
@@ -128,14 +133,14 @@ class DockerPackage(Action[EngineState]):
     @override
     def apply(self, on: Transport, before: EngineState) -> None:
         if _in_tmp(on):
-            aside = f"{_tmp()}.rolled-back-{time.time_ns()}"
+            aside = f"{_tmp()}.rolled-back-{time.time_ns()}-by-apply"
             on.run(["sh", "-c", _SPARE, "aside", _tmp(), aside]).require()
         self._packages.apply(on, before.packages)
         if not on.ask(_RUNS):  # its package starts it, unless a policy forbids that
             start_docker(on, timeout=_PATIENCE)
 
     @override
-    def rollback(self, on: Transport, before: EngineState) -> None:
+    def rollback(self, on: Transport, before: EngineState) -> str | None:
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         first = f"{RESET}; rm -f -- {' '.join(sorted(nukes))}"
         require_no_other(on)  # to purge docker.io removes the links that start another one at boot
@@ -148,6 +153,11 @@ class DockerPackage(Action[EngineState]):
             self._clear(on, came, held=bool(held))
         if not before.group:
             self._remove_group(on, traces)
+        if _tmp() not in before.there:
+            return None
+        left = on.run(["sh", "-c", _PUT_BACK, "put_back", _tmp()]).require().text.splitlines()
+        what = f"what has a newer file in its place in {_tmp()} in {on.machine} stays"
+        return f"{what} in {', '.join(left)}" if left else None
 
     @override
     def restored(self, on: Transport, before: EngineState) -> bool:
@@ -197,7 +207,7 @@ class DockerPackage(Action[EngineState]):
         if before is None:
             moved = (
                 f"what lies in {_tmp()} in {on.machine}, which Docker empties when it starts, is "
-                f"moved to {_tmp()}.rolled-back-*"
+                f"moved to {_tmp()}.rolled-back-* until rollback"
             )
             theirs = [SideEffect("move what Docker would delete", moved)] if _in_tmp(on) else []
             return [*self._packages.side_effects(on, None), *theirs]

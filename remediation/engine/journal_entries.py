@@ -43,10 +43,15 @@ class Life(StrEnum):
 
 @dataclass(frozen=True)
 class JournalImage:
-    """What an action found, and what it left, or None if it did not come to its end."""
+    """What an action found, and what it left, or None if it did not come to its end.
+
+    ``plan`` is the identity of the plan of the run, ``line`` where the run's before-image stands.
+    """
 
     before: Any
     after: Any = None
+    plan: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class JournalEntry:
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
     come to its end leaves its image to the next one. ``action`` is the action's id, ``at`` is when
-    it was first changed, ``path`` the file that it is about, if it is about one, ``plan`` the
-    identity of its plan, ``line`` where the first of its images stands.
+    it was first changed, ``path`` the file that it is about, if it is about one, ``line`` where the
+    first of its images stands.
     """
 
     action: str
@@ -65,8 +70,12 @@ class JournalEntry:
     life: Life = Life.PENDING
     at: str = field(default="", compare=False)
     path: str = field(default="", compare=False)
-    plan: str = field(default="", compare=False)
     line: int = field(default=0, compare=False)
+
+    @property
+    def plan(self) -> str:
+        """The identity of the plan that changed it last."""
+        return self.images[-1].plan
 
     @property
     def before(self) -> Any:
@@ -93,7 +102,7 @@ def entries(lines: Sequence[Line], ctid: int) -> list[JournalEntry]:
             found = {action: entry.without_a_run() for action, entry in found.items()}
         elif isinstance(line, Before | After | RolledBack | Accepted):
             if line.action in found:
-                entry = _next(found[line.action], line)
+                entry = _next(found[line.action], line, number)
             else:
                 entry = _new(line, number) if isinstance(line, Before) else None
             if entry is not None:
@@ -104,18 +113,22 @@ def entries(lines: Sequence[Line], ctid: int) -> list[JournalEntry]:
 
 
 def _new(line: Before, number: int) -> JournalEntry:
-    image = JournalImage(line.state)
+    image = JournalImage(line.state, plan=line.plan, line=number)
     return JournalEntry(
-        line.action, line.machine, (image,), at=line.at, path=line.path, plan=line.plan, line=number
+        line.action, line.machine, (image,), at=line.at, path=line.path, line=number
     )
 
 
-def _next(entry: JournalEntry, line: Before | After | RolledBack | Accepted) -> JournalEntry | None:
+def _next(
+    entry: JournalEntry, line: Before | After | RolledBack | Accepted, number: int
+) -> JournalEntry | None:
     """Return an entry after one more line, as :class:`Life` says; None if that ends it."""
     *earlier, last = entry.images
     match line:
         case Before():
-            images = (*entry.images, JournalImage(line.state)) if entry.complete else entry.images
+            if entry.complete:
+                earlier, last = [*entry.images], JournalImage(line.state)
+            images = (*earlier, replace(last, plan=line.plan, line=number))
             return replace(entry, place=line.machine, images=images, life=Life.PENDING)
         case After():
             images = (*earlier, replace(last, after=line.state))

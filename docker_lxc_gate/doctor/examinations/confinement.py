@@ -61,15 +61,19 @@ def profiles(case: Case) -> Iterator[Finding]:
     guest=(guest_reads.HELD,),
 )
 def held(case: Case) -> Iterator[Finding]:
-    """Say of a held package whether what it was held for is over."""
+    """Say of a held package whether what it was held for is over.
+
+    A container runs under the profile that LXC made at its start, which may be before the upgrade.
+    """
     packages = case.guest.of(guest_reads.HELD)
     confined = case.node.of(node_reads.confined(case.ctid))
     if not packages or denies(confined):
         return  # under such a profile every version of LXC refuses a newer runc
     names, versions = " ".join(packages), case.node.of(node_reads.VERSIONS)
     first = first_upgrade(versions)
-    when = f"{first} first" if first else f"Safe to unhold: your {' is '.join(lxc(versions))}"
-    fix = f"{when}. Then, in the container: apt-mark unhold {names}"
+    when = f"{first} first" if first else f"New enough: your {' is '.join(lxc(versions))}"
+    restart = "Restart the container once since that upgrade"
+    fix = f"{when}. {restart}. Then, in the container: apt-mark unhold {names}"
     yield here("runc-held", f"apt holds {names} in the container", fix=fix)
 
 
@@ -133,6 +137,8 @@ def has(case: Case, name: str) -> bool:
 _ROW = next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
 #: runc's releases with the fix.
 _FIXED = [each for side in _ROW.broken for each in side.versions if each.package == "runc"]
+#: The release that has the fix in an older series of a package.
+_STABLE = {"lxc-pve": "Proxmox VE 8", "lxc": "Debian 13"}
 _SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
 
 
@@ -161,13 +167,14 @@ def first_upgrade(versions: Mapping[str, str], runc: str = "") -> str:
         return ""
     name, have = lxc(versions)
     as_package = have if name == "lxc-pve" or ":" in have else f"1:{have}"
-    fixed = (each for side in _ROW.fixed for each in side.versions if each.package == name)
+    fixed = [each for side in _ROW.fixed for each in side.versions if each.package == name]
     if have and any(is_within(as_package, each.since, each.before) for each in fixed):
         return ""
-    wanted = (
-        "6.0.5-2 or later" if name == "lxc-pve" else "6.0.6 or 7.0 (Debian 13: 6.0.4-4+deb13u4)"
-    )
-    return f"Upgrade {name} on the node (it is {have or 'of an unknown version'}) to {wanted}"
+    since = {each.before: each.since.rpartition(":")[2].rstrip("~") for each in fixed}
+    wanted = [f"({_STABLE[name]}: {first})" for end, first in since.items() if end]
+    wanted.insert(0, f"{since['']} or later")
+    it_is = f"it is {have or 'of an unknown version'}"
+    return f"Upgrade {name} on the node ({it_is}) to {' '.join(wanted)}"
 
 
 def on_new_lxc(case: Case, found: Finding) -> Finding:

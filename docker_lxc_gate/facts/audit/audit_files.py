@@ -52,8 +52,8 @@ _RESTS = {
 }
 _WHOLE, _BEGINS = patterns.compile(b'(?:"|=[^\\s"=]+)$'), patterns.compile(_FIELD)
 _KEY = patterns.compile(b"[A-Za-z0-9_]+=")
-#: Nothing longer is a record (bytes).
-_LONGEST_RECORD = 1 << 14
+#: To a longer record (bytes), or one of so many lines, no rest is joined.
+_LONGEST_RECORD, _MOST_PIECES = 1 << 12, 12
 #: How wide terminals are (characters), which break a line within a word.
 _WIDTHS = (79, 80, 100, 120, 132)
 #: How much is searched for a sign at once (bytes): little enough for a processor's cache.
@@ -164,9 +164,10 @@ def lines(stream: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
                 continue
             line = _line(stream, source)
             left = len(piece) - others - len(line)
-        after = b""
+        after, pieces = b"", 1
         # A pipe may stay open, and is not waited for.
-        while _RECORD.search(line) and (left > 0 or source.seekable()):
+        while _RECORD.search(line) and pieces < _MOST_PIECES and (left > 0 or source.seekable()):
+            pieces += 1
             after = _line(stream, source)
             left -= len(after)
             if not (whole := _joined(line, after)):

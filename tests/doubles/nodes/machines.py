@@ -15,7 +15,7 @@ from tests.doubles.samples import DATA
 
 #: What is run on real files: scripts by their names, programs with ``LC_ALL=C``, and others.
 SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
-SCRIPTS |= {"list", "held", "clear", "aside"}
+SCRIPTS |= {"list", "held", "clear", "aside", "put_back"}
 FILES = {"tar"}
 COMMANDS = {"cat", "sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
 _CACHE = "/var/cache/apparmor"

@@ -34,7 +34,7 @@ from docker_lxc_gate.masking import STARS
 from docker_lxc_gate.printable import one_line, printable, without_commands
 from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
-from remediation.engine.journal_entries import JournalEntry, Life
+from remediation.engine.journal_entries import JournalEntry, JournalImage, Life
 from steps.machines import teller
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
@@ -165,7 +165,7 @@ def exported(text: str) -> None:
 
 def status(text: str, *, form: str) -> None:
     stands = _Plan(text)
-    entries = {text: JournalEntry(text, Place.NODE, (), Life.APPLIED)}
+    entries = {text: JournalEntry(text, Place.NODE, (JournalImage(None),), Life.APPLIED)}
     printing.status(
         stands.drifts(),
         entries,

@@ -77,16 +77,60 @@ def test_message_in_another_form_names_the_same_problem(form: str) -> None:
 
 def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_first_is() -> None:
     sync = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
-    hook = 'Failed to run lxc.hook.pre-start for container "950"'
     entry = 'mount_entry: 2200 No such file or directory - Failed to mount "/dev/fuse" on "/x"'
-    found = messages.diagnose(f"{sync}\n{hook}\n")
+    found = messages.diagnose(f"{sync}\n{PRE_START}\n")
     assert ([each.id for each in found.problems], len(found.unseen)) == (["hook-failed"], 1)
-    found = messages.diagnose(f"{entry}\n{sync}\n{hook}\n")
+    found = messages.diagnose(f"{entry}\n{sync}\n{PRE_START}\n")
     assert [each.id for each in found.problems] == ["container-mount-entry-cut"]
     assert found.unseen == ()
     warning = "explicitly configured lxc.apparmor.profile overrides the following settings: fuse"
-    found = messages.diagnose(f"{warning}\n{hook}\n")
+    found = messages.diagnose(f"{warning}\n{PRE_START}\n")
     assert [each.id for each in found.problems] == ["hook-failed"]
+
+
+PRE_START = 'Failed to run lxc.hook.pre-start for container "950"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"950: ERROR start - ../src/lxc/start.c:lxc_init:845 - {PRE_START}",
+        f"run_buffer: 325 Script terminated by signal 9\nlxc_init: 845 {PRE_START}\nTASK ERROR: x",
+        "ERROR utils - ../src/lxc/utils.c:run_buffer:566 - Script terminated by signal 9",
+        "ERROR conf - ../src/lxc/conf.c:lxc_setup:4400 - Failed to run autodev hooks",
+    ],
+)
+def test_hook_that_failed_is_named_without_its_status(text: str) -> None:
+    assert "hook-failed" in [each.id for each in messages.diagnose(text).problems]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gpg-agent[9]: can't create socket: Permission denied",
+        "avahi-daemon[9]: Failed to create socket: Permission denied",
+        "creating raw socket: failed to create socket: permission denied",
+        "php: failed to create socket: Permission denied",
+    ],
+)
+def test_refused_socket_that_may_be_of_any_kind_is_not_of_docker_default(text: str) -> None:
+    found = messages.diagnose(text).problems
+    assert "docker-default-refuses" not in [each.id for each in found]
+
+
+def test_refused_unix_socket_is_certain_only_where_the_program_names_the_call() -> None:
+    dialled = "dial unix /var/run/docker.sock: socket: permission denied"
+    found = messages.diagnose(dialled)
+    assert ([each.id for each in found.problems], found.unseen) == (["docker-default-refuses"], ())
+    # Programs say the same of bind(2), which a directory's mode refuses.
+    found = messages.diagnose("x: failed to create unix socket: permission denied")
+    assert ([each.id for each in found.problems], len(found.unseen)) == (
+        ["docker-default-refuses"],
+        1,
+    )
+    fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
+    found = messages.diagnose(f"x: failed to create unix socket: permission denied\n{fd}")
+    assert [each.id for each in found.problems] == ["runc-reopen-refused"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +161,7 @@ DENIED = 'apparmor="DENIED" operation="mount" profile="lxc-105_</x>" name="/a/" 
             "superblock",
         ),
         (f"{HOOK} odd\nERROR start - an odd end\n", "", ""),  # that hook ended well
+        (f"{HOOK} odd\nERROR start - Failed to run lxc.hook.post-stop\n", "", ""),
         (
             "mkdir: cannot create directory '/config/x': Permission denied\n"
             + DENIED.format('fstype="tmpfs" flags="rw"'),

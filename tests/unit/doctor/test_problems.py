@@ -324,7 +324,7 @@ def test_runc_has_the_fix_since_a_release_of_each_series() -> None:
     ("label", "pct", "fix"),
     [
         (GENERATED, True, "lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2"),
-        (GENERATED, False, "6.0.6 or 7.0"),
+        (GENERATED, False, "6.0.6 or later"),
         ("lxc-mine (enforce)", True, "container-base"),
     ],
 )
@@ -342,14 +342,23 @@ def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: 
 @pytest.mark.parametrize(
     ("lxc", "fix"),
     [
-        ("lxc-pve 7.0.0-2", "Safe to unhold: your lxc-pve is 7.0.0-2. Then"),
-        ("lxc 1:6.0.4-4+deb13u4", "Safe to unhold: your lxc is 1:6.0.4-4+deb13u4."),
-        ("lxc 7.0.0", "Safe to unhold"),
+        (
+            "lxc-pve 7.0.0-2",
+            "your lxc-pve is 7.0.0-2. Restart the container once since that upgrade. Then",
+        ),
+        (
+            "lxc 1:6.0.4-4+deb13u4",
+            "your lxc is 1:6.0.4-4+deb13u4. Restart the container once since",
+        ),
+        ("lxc 7.0.0", "Restart the container once since"),
         (
             "lxc-pve 6.0.5-1",
-            "Upgrade lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2 or later first",
+            "on the node (it is 6.0.5-1) to 6.0.5-2 or later (Proxmox VE 8: 6.0.0-2) first",
         ),
-        ("lxc 6.0.4", "Upgrade lxc on the node (it is 6.0.4) to 6.0.6 or 7.0"),
+        (
+            "lxc 6.0.4",
+            "(it is 6.0.4) to 6.0.6 or later (Debian 13: 6.0.4-4+deb13u4) first",
+        ),
         ("zfs 2", "of an unknown version"),
     ],
 )
@@ -362,7 +371,7 @@ def test_what_is_left_of_the_cure_says_which_lxc_comes_first(lxc: str, fix: str)
     found = {each.id: each for each in diagnosis(said, config=GENERATES + MASKED).problems}
     assert fix in found["runc-held"].fix
     for each in ("container-apparmor-hidden", "apparmor-parser-hidden"):
-        assert found[each].fix.startswith("Upgrade lxc") is ("Safe" not in fix)
+        assert found[each].fix.startswith("Upgrade lxc") is ("once since" not in fix)
     older = diagnosis({**said, RUNC: "runc version 1.1.15+ds1\n"}, config=GENERATES)
     assert "Upgrade" not in older.problems[0].fix
     assert "docker-confinement" not in found

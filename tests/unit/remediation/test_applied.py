@@ -24,10 +24,13 @@ AIM = Target("pve1", 950)
 JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"
 
 
-def line(plan: str, ctid: int = 950) -> str:
-    before = {"v": VERSION, "at": "2026-12-01T00:00:00Z", "ctid": ctid, "kind": "before"}
-    state = {"action": "container-options", "machine": "node", "state": None}
-    return written(before | state | ({"plan": plan} if plan else {})).decode()
+def line(
+    plan: str, ctid: int = 950, action: str = "container-options", kind: str = "before", **more: Any
+) -> str:
+    said = {"v": VERSION, "at": "2026-12-01T00:00:00Z", "ctid": ctid, "kind": kind}
+    state = {} if kind == "rolled_back" else {"machine": "node", "state": None}
+    said |= {"action": action} | state | ({"plan": plan} if plan else {}) | more
+    return written(said).decode()
 
 
 def node(lines: str = "", *, checkout: bool = False, profile: bool = False) -> Machine:
@@ -36,6 +39,8 @@ def node(lines: str = "", *, checkout: bool = False, profile: bool = False) -> M
 
 
 PLAIN = plan_file.find("plain").identity
+DONE, UNDONE = line("", kind="after"), line("", kind="rolled_back", last=True)
+OTHER = line("", action="kernel-tunable") + line("", action="kernel-tunable", kind="after")
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,11 @@ PLAIN = plan_file.find("plain").identity
         (node(line(PLAIN), checkout=True), "plain", "the journal says"),
         (node(line(""), profile=True), "docker-in-lxc", "the journal says"),
         (node(line("plain 0 of-an-older-release")), "plain", "the journal says"),
+        # The plan of the last run counts, also over what an earlier one had changed.
+        (node(line("") + DONE + OTHER + line(PLAIN) + DONE), "plain", "the journal says"),
+        (node(line("") + OTHER + line(PLAIN)), "plain", "the journal says"),
+        (node(line(PLAIN) + DONE + OTHER), "docker-in-lxc", "the journal says"),
+        (node(line("") + DONE + line(PLAIN) + UNDONE), "docker-in-lxc", "the journal says"),
         (node(line("", 951)), "plain", "nothing of another plan"),
         (
             node(checkout=True),

@@ -312,7 +312,11 @@ def test_apparmor_that_is_hidden_from_docker_is_red_unless_the_profile_is_named(
     files = {CONF: f"{mask}{PROFILE}: {profile}\n", STARTED: f"{PROFILE} = {profile}\n"}
     runtime = Runtime(Machine({**files}, {"sh versions": "lxc-pve 6.0.5-1\n"}))
     inside = Machine({}, {"sh own_apparmor": parser})
-    with not_compliant("950", named, "to 6.0.5-2 or later first") if named else nullcontext():
+    with (
+        not_compliant("950", named, "to 6.0.5-2 or later (Proxmox VE 8: 6.0.0-2) first")
+        if named
+        else nullcontext()
+    ):
         steps.apparmor_is_not_hidden(runtime, inside, 950)
 
 

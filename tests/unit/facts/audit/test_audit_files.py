@@ -191,3 +191,12 @@ def test_lines_that_were_broken_at_any_width_are_one_record(record: str, below: 
             first, *_ = audit_files.lines(io.BufferedReader(io.BytesIO(text)))  # type: ignore[arg-type]
             got, wanted = (parse(each)[0].fields for each in (first.decode(), record))
             assert {**got, "info": ""} == {**wanted, "info": ""}
+
+
+@pytest.mark.parametrize(("piece", "most"), [("a", 11), ("a" * 1000, 5)])
+def test_lines_below_an_open_name_are_joined_up_to_a_bound(piece: str, most: int) -> None:
+    begin = HEAD + 'open" profile="docker-default" name="/'
+    text = "\n".join([begin, *[piece] * 16_500, LINE.decode(), ""]).encode()
+    first, second = audit_files.lines(io.BufferedReader(io.BytesIO(text)))  # type: ignore[arg-type]
+    assert len(begin) < len(first) <= len(begin) + most * len(piece)
+    assert second == LINE

@@ -1,5 +1,6 @@
 """Docker where there was none: what comes with it goes again, and nothing of the user's does."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -263,16 +264,40 @@ def test_rollback_moves_a_users_file_in_containerds_directory_aside(guest: Guest
     assert (aside / "opt/bin/mine").read_text() == "theirs"
 
 
-def test_apply_moves_aside_what_dockers_first_start_would_delete(guest: Guest) -> None:
+def test_what_dockers_first_start_would_delete_is_moved_aside_and_back(guest: Guest) -> None:
     guest.lay("var/lib/docker/tmp/mine", "theirs")
+    guest.lay("var/lib/docker/tmp.rolled-back-17/mine", "of an earlier rollback")
+    tmp = guest.root / "var/lib/docker/tmp"
+    tmp.chmod(0o1770)
     before = ACTION.capture(guest)
     assert any("var/lib/docker/tmp" in str(each) for each in ACTION.side_effects(guest, None))
     ACTION.apply(guest, before)
-    (aside,) = (guest.root / "var/lib/docker").glob("tmp.rolled-back-*")
+    former, aside = sorted((guest.root / "var/lib/docker").glob("tmp.rolled-back-*"))
     assert (aside / "mine").read_text() == "theirs"
-    ACTION.rollback(guest, before)
+    shutil.rmtree(tmp)  # Docker makes it anew
+    tmp.mkdir(0o700)
+    assert ACTION.rollback(guest, before) is None
     assert ACTION.restored(guest, before)
-    assert (aside / "mine").read_text() == "theirs"
+    assert ((tmp / "mine").read_text(), tmp.stat().st_mode & 0o7777) == ("theirs", 0o1770)
+    assert (aside.exists(), (former / "mine").exists()) == (False, True)
+
+
+def test_what_has_no_place_any_more_in_dockers_tmp_stays_aside_and_is_named(guest: Guest) -> None:
+    for name in ("mine", "other"):
+        guest.lay(f"var/lib/docker/tmp/{name}", "theirs")
+    before = ACTION.capture(guest)
+    ACTION.apply(guest, before)
+    guest.lay("var/lib/docker/tmp/mine", "newer")
+    left = ACTION.rollback(guest, before)
+    (aside,) = (guest.root / "var/lib/docker").glob("tmp.rolled-back-*")
+    assert left
+    assert str(aside) in left
+    tmp = guest.root / "var/lib/docker/tmp"
+    assert {each.name: each.read_text() for each in tmp.iterdir()} == {
+        "mine": "newer",
+        "other": "theirs",
+    }
+    assert [each.name for each in aside.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("path", ["etc/cni/net.d/mine.conf", "etc/networks"])
@@ -337,6 +362,7 @@ def test_rollback_cut_off_at_any_command_can_be_repeated(
 ) -> None:
     if old:
         guest.lay("var/lib/docker/overlay2/layer", "precious")
+        guest.lay("var/lib/docker/tmp/mine", "precious")
     before, looked = ACTION.capture(guest), guest.tree()
     ACTION.apply(guest, ACTION.capture(guest))
     guest.status["docker.io"] = status
