@@ -14,8 +14,8 @@ from itertools import islice
 from docker_lxc_gate import foreign, patterns
 
 _TOKENS = patterns.compile(
-    r"""\\[\s\S]|[ \t]\#[^\n]*|'[^']*'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)"""
-    r"""|&&|\|\||\|&|[(){};`|&\n]|[^\\ \t'"<>&$(){};`|\n]+|[\s\S]"""
+    r"""\\[\s\S]|\$?'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)|in[ \t]+\("""
+    r"""|&&|\|\||\|&|[^\\ \t\#'"<>&$(){};`|\n][^\\ \t'"<>&$(){};`|\n]*|[\s\S]"""
 )
 _ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n"})
 #: Words that begin a condition, in which ``-e`` does not count, and that end one.
@@ -52,15 +52,19 @@ class ShellCommand:
 
 @dataclass
 class _Part:
-    """The script, or what stands in a pair of brackets, and the command that is read there."""
+    """The script, or what stands in a pair of brackets, and the command that is read there.
+
+    ``quote`` is what began the quotes, a line feed in a comment. An ``array`` has no commands.
+    """
 
     number: int
     closed_by: str = ""
     substituted: bool = False
+    array: bool = False
     text: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)
     start: int = -1
-    quoted: bool = False
+    quote: str = ""
     brackets: int = 0
     in_condition: bool = False
     negated: bool = False
@@ -76,6 +80,9 @@ class _Part:
         return not self.text
 
     def add(self, token: str, at: int, *, bare: bool = False) -> None:
+        if self.text[:2] == ["(", ")"] and patterns.match(r"[A-Za-z_.\"'$/]", token):
+            # Behind brackets, no command may follow: they were a pattern of case.
+            self.text, self.bare = ([], []) if token not in _BODY else (self.text, self.bare)
         if (self.at_start() and not token.isspace()) or self.start < 0:
             self.start = at
         self.text.append(token)
@@ -92,7 +99,16 @@ class _Part:
             *(condition, self.substituted, self.defines),
         )
         self.text, self.bare, self.start, self.negated, self.defines = [], [], -1, False, ""
-        return None if empty else found
+        return None if empty or self.array else found
+
+    def quote_behind(self, word: str) -> str:
+        """Return ``quote`` as it is after a word."""
+        if self.quote:  # in single quotes and comments, a backslash means nothing
+            ends = word[0] != "\\" or self.quote in {"'", "\n"}
+            return "" if ends and word[-1] == self.quote[-1] else self.quote
+        if word == "#" and (not self.text or self.text[-1] in {" ", "\t"}):
+            return "\n"
+        return word if word in {'"', "'", "$'"} else ""
 
 
 #: What opens a substitution, and what closes it.
@@ -106,23 +122,30 @@ def shell_commands(script: str) -> list[ShellCommand]:
     parts, opened = [_Part(0)], 0
     for match in _TOKENS.finditer(script):
         word, at, part = match[0], match.start(), parts[-1]
+        before, part.quote = part.quote, part.quote_behind(word)
+        if before == "\n" and not part.quote:
+            before, word = "", "\n"
         closes = word == part.closed_by and not part.brackets and (word != "}" or part.at_start())
-        if closes and not (part.quoted and word != "`"):
+        if closes and (not part.quote or word == "`"):
             found.append(part.ended(at, word))
             parts.pop()
             parts[-1].add(word, at)
-        elif closed_by := _opened(part, word):
+            continue
+        if part.quote == "\n":
+            continue
+        array = word == "(" and not part.quote and "".join(part.text[-1:]).endswith("=")
+        if closed_by := ")" if array else _opened(part, word):
             part.add(word, at)
             opened += 1
             substituted = part.substituted or word in _SUBSTITUTIONS
-            parts.append(_Part(opened, closed_by, substituted))
+            parts.append(_Part(opened, closed_by, substituted, array))
         elif _ends(part, word):
             found.append(part.ended(at, word))
         else:
-            part.quoted ^= word == '"'
-            if not part.quoted:
+            quoted = before or part.quote
+            if not quoted:
                 part.brackets += {"(": 1, "$((": 2, ")": -1}.get(word, 0)
-            bare = not part.quoted and word[0] not in "'\"\\"
+            bare = not quoted and word[0] != "\\"
             part.add(" " if word == "\\\n" else word, at, bare=bare)
     found += [part.ended(len(script), "\n") for part in reversed(parts)]
     return [command for command in found if command]
@@ -130,18 +153,18 @@ def shell_commands(script: str) -> list[ShellCommand]:
 
 def _opened(part: _Part, word: str) -> str:
     """Return what closes the part that a word opens; empty if it opens none."""
-    if part.quoted:
-        return _SUBSTITUTIONS[word] if word in {"$(", "`"} else ""
+    if part.quote:
+        return _SUBSTITUTIONS[word] if part.quote == '"' and word in {"$(", "`"} else ""
     if word in {"(", "{"} and (part.at_start() or _defines(part)):
         return ")" if word == "(" else "}"
     return _SUBSTITUTIONS.get(word, "")
 
 
 def _ends(part: _Part, word: str) -> bool:
-    """Whether a word ends a command: a comment does so, too, and ``)`` of a pattern of ``case``."""
-    if part.quoted or (word == "\n" and _defines(part)):
+    """Whether a word ends a command: ``)`` of a pattern of ``case`` does so, too."""
+    if part.quote or (word == "\n" and _defines(part)):
         return False
-    return word in _ENDS or (word == ")" and not part.brackets) or word[:2] in {" #", "\t#"}
+    return word in _ENDS or (word == ")" and not part.brackets)
 
 
 def _defines(part: _Part) -> bool:

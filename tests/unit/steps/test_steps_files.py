@@ -195,6 +195,49 @@ def test_install_script_enters_by_a_command_of_its_own_is_red(name: str) -> None
         steps.install_script_enters(install(text), TARGET)
 
 
+UPDATE, OUTSIDE = "inside apt-get update\n", "apt-get install -y fuse-overlayfs\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (
+            f'log_info "Installing the container\'s packages"\n{OUTSIDE}'
+            'log_info "Restarting the container\'s Docker"\n'
+        ),
+        f'log_info "Step # 2"\n{OUTSIDE}',
+        f'a="${{x//\'/}}"\n{OUTSIDE}a="${{x//\'/}}"\n',
+        f'true;# comment "a\n{OUTSIDE}',
+        f"# it's\n{OUTSIDE}true # it's \\\n{OUTSIDE}",
+        f"echo 'a\\'\n{OUTSIDE}echo $'it\\'s'\n{OUTSIDE}",
+        f"case x in (a) {OUTSIDE} esac",
+        f"packages=(docker.io)\n(true) 2>&1\n{OUTSIDE}",
+    ],
+)
+def test_install_script_with_quotes_in_quotes_and_comments_is_read_to_its_end(script: str) -> None:
+    with not_compliant(OUTSIDE.strip()):
+        steps.install_script_enters(install(f"set -e\n{script}"), TARGET)
+    healthy = script.replace(OUTSIDE, f"inside {OUTSIDE}")
+    steps.install_script_enters(install(f"set -e\n{healthy}"), TARGET)
+    with not_compliant("|| true"):
+        unheeded = healthy.replace(OUTSIDE, f"{OUTSIDE.strip()} || true\n")
+        steps.install_script_stops(install(f"set -e\n{unheeded}"), TARGET)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f'set -e; echo "Step # 1"; {UPDATE}',
+        f"case x in\n(a) {UPDATE};; # b\n(b) {UPDATE};;\nesac",
+        f"CMD=(inside {OUTSIDE.strip()})\n{UPDATE}",
+        f"CMD=(\n  inside # it's\n  {OUTSIDE})\n{UPDATE}",
+        f"echo foo#bar ${{x#a}} a\\ #; {UPDATE}",
+    ],
+)
+def test_install_script_with_a_mark_an_array_or_a_pattern_is_green(script: str) -> None:
+    steps.install_script_enters(install(script), TARGET)
+
+
 def test_install_script_enters_by_pct_too_and_one_that_does_nothing_is_red() -> None:
     steps.install_script_enters(install("if ! inside apt-get update; then\nfi\n"), TARGET)
     steps.install_script_enters(install('  pct exec "$1" -- systemctl restart docker\n'), TARGET)
