@@ -7,7 +7,7 @@ of quoting, lists, compound commands, command substitution, and the option ``-e`
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -20,13 +20,16 @@ _TOKENS = patterns.compile(
 _ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n"})
 #: Words that begin a condition, in which ``-e`` does not count, and that end one.
 _CONDITION, _BODY = frozenset({"if", "elif", "while", "until"}), frozenset({"then", "else", "do"})
-#: Commands that succeed, and end nothing.
-_GO_ON = frozenset({"true", ":", "echo", "printf"})
+#: What surely fails, or ends what it stands in as failed; behind ``||``, the latter do so, too.
+_FAILS = patterns.compile(r"""(?s)(?:exit|return)[ \t]+"?(?:[1-9]|\$\{?\w).*|false""")
+_FAILS_TOO = patterns.compile(r"""(?:exit|return)(?:[ \t]+"?\$\?"?)?""")
+_ASSIGNMENT = patterns.compile(r"\w+\+?=\S*")
 _DEFINED = patterns.compile(r"(?:function[ \t]+)?([\w-]+)[ \t]*(?:\([ \t]*\))?[ \t\n]*")
 #: A word that may be a reserved one, and the beginning of a function, have fewer tokens.
 _SHORT = 8
-#: How many functions that call one another are followed, and how many commands are named.
-_DEEPEST, _MOST = 100, 10
+#: How many functions that call one another, and commands behind a condition, are followed, and how
+#: many commands are named.
+_DEEPEST, _FAR, _MOST = 100, 1000, 10
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,10 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
     Of a condition, and of all but the last part of a list, bash ignores failures, also within the
     functions and groups there: of these, the call is returned. Each with why.
     """
-    calls, ours = _calls(commands, meant), set(meant)
+    calls, assigned = _calls(commands, meant), _assigned(commands, set(meant))
+    ours = {*meant, *assigned.values()}
+    fails = _failing(commands)
+    heeded = fails | ours
     pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
     found, is_on = list[str](), True
     for at, each in enumerate(commands):
@@ -189,6 +195,7 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
             is_on = switch[1] == "-"
         if len(found) == _MOST or not (each in calls or each in ours):
             continue
+        behind = map(commands.__getitem__, range(at, len(commands)))
         why = "" if is_on else "behind set +e"
         if each.then in {"|", "|&"} and not pipefail:
             why = "in a pipeline, without pipefail"
@@ -196,8 +203,12 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
             why = "in the background"
         elif each in calls:
             why = why or _ignored(each)
-        elif each.then in {"&&", "||"} and not each.condition:
-            why = why or _in_a_list(islice(commands, at, None))
+        elif each.condition:
+            why = why or _in_a_condition(islice(behind, _FAR), fails)
+        elif each.then in {"&&", "||"}:
+            why = why or _in_a_list(behind, heeded)
+        elif each.substituted and each not in assigned:
+            why = why or "bash ignores a failure in a command substitution"
         found += [f"{each.text} ({why})"] if why else []
     return found
 
@@ -233,7 +244,51 @@ def _name(command: ShellCommand) -> str:
     return command.text.partition(" ")[0]
 
 
-def _in_a_list(commands: Iterator[ShellCommand]) -> str:
+def _assigned(
+    commands: Sequence[ShellCommand], meant: Collection[ShellCommand]
+) -> dict[ShellCommand, ShellCommand]:
+    """Return the assignment that has the exit code of each ``meant`` command that has one."""
+    found, inner = dict[ShellCommand, ShellCommand](), list[ShellCommand]()
+    for each in commands:
+        while inner and each.start < inner[-1].start:
+            within = inner.pop()
+            if _ASSIGNMENT.fullmatch(each.text):
+                found[within] = each
+        inner += [each] if each.substituted and each in meant else []
+    return found
+
+
+def _failing(commands: Sequence[ShellCommand]) -> set[ShellCommand]:
+    """Return the commands that surely fail, or end what they stand in as failed.
+
+    So do a group, and a call of a function, whose last command does, unless it is in a list.
+    """
+    names, fails = set[str](), set[ShellCommand]()
+    for _ in range(2):  # a function may stand behind its call
+        surely, start, before = False, 0, dict[int, str]()
+        for each in commands:
+            holds = each.start < start and (each.defines or each.text[:1] in {"(", "{"})
+            if _FAILS.fullmatch(each.text) or _name(each) in names or (holds and surely):
+                fails.add(each)
+                names |= {each.defines} - {""}
+            surely = each in fails and before.get(each.part) not in {"&&", "||"}
+            start, before[each.part] = each.start, each.then
+    return fails
+
+
+def _in_a_condition(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]) -> str:
+    """Return why a failure of the first one, a condition, is ignored; empty if not.
+
+    A loop asks again.
+    """
+    first = next(commands)
+    for each in commands:
+        if each.part == first.part and (each in fails or _name(each) in {"fi", "done"}):
+            return "" if _name(each) != "fi" else "no command up to fi surely fails"
+    return "no command behind the condition surely fails"
+
+
+def _in_a_list(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]) -> str:
     """Return why a failure of the first one, which begins a list, is ignored; empty if not."""
     first = next(commands)
     before = first.then
@@ -241,8 +296,8 @@ def _in_a_list(commands: Iterator[ShellCommand]) -> str:
         if each.part != first.part:
             continue
         if before == "||":
-            goes_on = _name(each) in _GO_ON and each.then not in {"&&", "||"}
-            return f"|| {each.text} ignores its failure" if goes_on else ""
+            heeded = each in fails or _FAILS_TOO.fullmatch(each.text)
+            return "" if heeded else f"|| {each.text} need not end the script"
         if before not in {"&&", "|"}:
             break
         before = each.then
