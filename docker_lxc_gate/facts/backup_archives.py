@@ -69,18 +69,20 @@ class Backup:
 def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Backup, ...]:
     """Return the archives of a container with what they must hold, as it says if it runs.
 
-    Raises FactError if it does not say so.
+    One without a shell or its programs does not, as an application's. Files are counted only if
+    /usr is no mount point. Raises FactError if another container does not say so.
     """
     if not found or runtime.state(ctid) != "running":
         return tuple(found)
-    answer = (
-        runtime.inside(ctid).look(["sh", "-c", _FILES, "files", *_MEMBERS], timeout=180).require()
-    )
-    *paths, files = answer.text.splitlines() or [""]
-    if not patterns.fullmatch("[0-9]{1,15}", files) or "/usr" not in paths:
+    answer = runtime.inside(ctid).look(["sh", "-c", _FILES, "files", *_MEMBERS], timeout=180)
+    if answer.exit_code == 127:  # noqa: PLR2004 - no such program
+        return tuple(found)
+    *paths, files = answer.require().text.splitlines() or [""]
+    if not patterns.fullmatch("[0-9]{1,15}", files):
         raise FactError(f"{answer.machine} does not say which files it has: {answer.text!r:.200}")
     named = [f".{path}" for path in _MEMBERS if path in paths]
-    return tuple(replace(each, holds=(*each.holds, *named), files=int(files)) for each in found)
+    counted = int(files) if "/usr" in paths else 0
+    return tuple(replace(each, holds=(*each.holds, *named), files=counted) for each in found)
 
 
 def defects(

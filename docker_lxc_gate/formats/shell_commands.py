@@ -7,26 +7,29 @@ of quoting, lists, compound commands, command substitution, and the option ``-e`
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from docker_lxc_gate import foreign, patterns
 
 _TOKENS = patterns.compile(
-    r"""\\[\s\S]|[ \t]\#[^\n]*|'[^']*'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)"""
-    r"""|&&|\|\||\|&|[(){};`|&\n]|[^\\ \t'"<>&$(){};`|\n]+|[\s\S]"""
+    r"""\\[\s\S]|\$?'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)|in[ \t]+\("""
+    r"""|&&|\|\||\|&|[^\\ \t\#'"<>&$(){};`|\n][^\\ \t'"<>&$(){};`|\n]*|[\s\S]"""
 )
 _ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n"})
 #: Words that begin a condition, in which ``-e`` does not count, and that end one.
 _CONDITION, _BODY = frozenset({"if", "elif", "while", "until"}), frozenset({"then", "else", "do"})
-#: Commands that succeed, and end nothing.
-_GO_ON = frozenset({"true", ":", "echo", "printf"})
+#: What surely fails, or ends what it stands in as failed; behind ``||``, the latter do so, too.
+_FAILS = patterns.compile(r"""(?s)(?:exit|return)[ \t]+"?(?:[1-9]|\$\{?\w).*|false""")
+_FAILS_TOO = patterns.compile(r"""(?:exit|return)(?:[ \t]+"?\$\?"?)?""")
+_ASSIGNMENT = patterns.compile(r"\w+\+?=\S*")
 _DEFINED = patterns.compile(r"(?:function[ \t]+)?([\w-]+)[ \t]*(?:\([ \t]*\))?[ \t\n]*")
 #: A word that may be a reserved one, and the beginning of a function, have fewer tokens.
 _SHORT = 8
-#: How many functions that call one another are followed, and how many commands are named.
-_DEEPEST, _MOST = 100, 10
+#: How many functions that call one another, and commands behind a condition, are followed, and how
+#: many commands are named.
+_DEEPEST, _FAR, _MOST = 100, 1000, 10
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,19 @@ class ShellCommand:
 
 @dataclass
 class _Part:
-    """The script, or what stands in a pair of brackets, and the command that is read there."""
+    """The script, or what stands in a pair of brackets, and the command that is read there.
+
+    ``quote`` is what began the quotes, a line feed in a comment. An ``array`` has no commands.
+    """
 
     number: int
     closed_by: str = ""
     substituted: bool = False
+    array: bool = False
     text: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)
     start: int = -1
-    quoted: bool = False
+    quote: str = ""
     brackets: int = 0
     in_condition: bool = False
     negated: bool = False
@@ -76,6 +83,9 @@ class _Part:
         return not self.text
 
     def add(self, token: str, at: int, *, bare: bool = False) -> None:
+        if self.text[:2] == ["(", ")"] and patterns.match(r"[A-Za-z_.\"'$/]", token):
+            # Behind brackets, no command may follow: they were a pattern of case.
+            self.text, self.bare = ([], []) if token not in _BODY else (self.text, self.bare)
         if (self.at_start() and not token.isspace()) or self.start < 0:
             self.start = at
         self.text.append(token)
@@ -92,7 +102,16 @@ class _Part:
             *(condition, self.substituted, self.defines),
         )
         self.text, self.bare, self.start, self.negated, self.defines = [], [], -1, False, ""
-        return None if empty else found
+        return None if empty or self.array else found
+
+    def quote_behind(self, word: str) -> str:
+        """Return ``quote`` as it is after a word."""
+        if self.quote:  # in single quotes and comments, a backslash means nothing
+            ends = word[0] != "\\" or self.quote in {"'", "\n"}
+            return "" if ends and word[-1] == self.quote[-1] else self.quote
+        if word == "#" and (not self.text or self.text[-1] in {" ", "\t"}):
+            return "\n"
+        return word if word in {'"', "'", "$'"} else ""
 
 
 #: What opens a substitution, and what closes it.
@@ -106,23 +125,30 @@ def shell_commands(script: str) -> list[ShellCommand]:
     parts, opened = [_Part(0)], 0
     for match in _TOKENS.finditer(script):
         word, at, part = match[0], match.start(), parts[-1]
+        before, part.quote = part.quote, part.quote_behind(word)
+        if before == "\n" and not part.quote:
+            before, word = "", "\n"
         closes = word == part.closed_by and not part.brackets and (word != "}" or part.at_start())
-        if closes and not (part.quoted and word != "`"):
+        if closes and (not part.quote or word == "`"):
             found.append(part.ended(at, word))
             parts.pop()
             parts[-1].add(word, at)
-        elif closed_by := _opened(part, word):
+            continue
+        if part.quote == "\n":
+            continue
+        array = word == "(" and not part.quote and "".join(part.text[-1:]).endswith("=")
+        if closed_by := ")" if array else _opened(part, word):
             part.add(word, at)
             opened += 1
             substituted = part.substituted or word in _SUBSTITUTIONS
-            parts.append(_Part(opened, closed_by, substituted))
+            parts.append(_Part(opened, closed_by, substituted, array))
         elif _ends(part, word):
             found.append(part.ended(at, word))
         else:
-            part.quoted ^= word == '"'
-            if not part.quoted:
+            quoted = before or part.quote
+            if not quoted:
                 part.brackets += {"(": 1, "$((": 2, ")": -1}.get(word, 0)
-            bare = not part.quoted and word[0] not in "'\"\\"
+            bare = not quoted and word[0] != "\\"
             part.add(" " if word == "\\\n" else word, at, bare=bare)
     found += [part.ended(len(script), "\n") for part in reversed(parts)]
     return [command for command in found if command]
@@ -130,18 +156,18 @@ def shell_commands(script: str) -> list[ShellCommand]:
 
 def _opened(part: _Part, word: str) -> str:
     """Return what closes the part that a word opens; empty if it opens none."""
-    if part.quoted:
-        return _SUBSTITUTIONS[word] if word in {"$(", "`"} else ""
+    if part.quote:
+        return _SUBSTITUTIONS[word] if part.quote == '"' and word in {"$(", "`"} else ""
     if word in {"(", "{"} and (part.at_start() or _defines(part)):
         return ")" if word == "(" else "}"
     return _SUBSTITUTIONS.get(word, "")
 
 
 def _ends(part: _Part, word: str) -> bool:
-    """Whether a word ends a command: a comment does so, too, and ``)`` of a pattern of ``case``."""
-    if part.quoted or (word == "\n" and _defines(part)):
+    """Whether a word ends a command: ``)`` of a pattern of ``case`` does so, too."""
+    if part.quote or (word == "\n" and _defines(part)):
         return False
-    return word in _ENDS or (word == ")" and not part.brackets) or word[:2] in {" #", "\t#"}
+    return word in _ENDS or (word == ")" and not part.brackets)
 
 
 def _defines(part: _Part) -> bool:
@@ -158,7 +184,10 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
     Of a condition, and of all but the last part of a list, bash ignores failures, also within the
     functions and groups there: of these, the call is returned. Each with why.
     """
-    calls, ours = _calls(commands, meant), set(meant)
+    calls, assigned = _calls(commands, meant), _assigned(commands, set(meant))
+    ours = {*meant, *assigned.values()}
+    fails = _failing(commands)
+    heeded = fails | ours
     pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
     found, is_on = list[str](), True
     for at, each in enumerate(commands):
@@ -166,6 +195,7 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
             is_on = switch[1] == "-"
         if len(found) == _MOST or not (each in calls or each in ours):
             continue
+        behind = map(commands.__getitem__, range(at, len(commands)))
         why = "" if is_on else "behind set +e"
         if each.then in {"|", "|&"} and not pipefail:
             why = "in a pipeline, without pipefail"
@@ -173,8 +203,12 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
             why = "in the background"
         elif each in calls:
             why = why or _ignored(each)
-        elif each.then in {"&&", "||"} and not each.condition:
-            why = why or _in_a_list(islice(commands, at, None))
+        elif each.condition:
+            why = why or _in_a_condition(islice(behind, _FAR), fails)
+        elif each.then in {"&&", "||"}:
+            why = why or _in_a_list(behind, heeded)
+        elif each.substituted and each not in assigned:
+            why = why or "bash ignores a failure in a command substitution"
         found += [f"{each.text} ({why})"] if why else []
     return found
 
@@ -210,7 +244,51 @@ def _name(command: ShellCommand) -> str:
     return command.text.partition(" ")[0]
 
 
-def _in_a_list(commands: Iterator[ShellCommand]) -> str:
+def _assigned(
+    commands: Sequence[ShellCommand], meant: Collection[ShellCommand]
+) -> dict[ShellCommand, ShellCommand]:
+    """Return the assignment that has the exit code of each ``meant`` command that has one."""
+    found, inner = dict[ShellCommand, ShellCommand](), list[ShellCommand]()
+    for each in commands:
+        while inner and each.start < inner[-1].start:
+            within = inner.pop()
+            if _ASSIGNMENT.fullmatch(each.text):
+                found[within] = each
+        inner += [each] if each.substituted and each in meant else []
+    return found
+
+
+def _failing(commands: Sequence[ShellCommand]) -> set[ShellCommand]:
+    """Return the commands that surely fail, or end what they stand in as failed.
+
+    So do a group, and a call of a function, whose last command does, unless it is in a list.
+    """
+    names, fails = set[str](), set[ShellCommand]()
+    for _ in range(2):  # a function may stand behind its call
+        surely, start, before = False, 0, dict[int, str]()
+        for each in commands:
+            holds = each.start < start and (each.defines or each.text[:1] in {"(", "{"})
+            if _FAILS.fullmatch(each.text) or _name(each) in names or (holds and surely):
+                fails.add(each)
+                names |= {each.defines} - {""}
+            surely = each in fails and before.get(each.part) not in {"&&", "||"}
+            start, before[each.part] = each.start, each.then
+    return fails
+
+
+def _in_a_condition(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]) -> str:
+    """Return why a failure of the first one, a condition, is ignored; empty if not.
+
+    A loop asks again.
+    """
+    first = next(commands)
+    for each in commands:
+        if each.part == first.part and (each in fails or _name(each) in {"fi", "done"}):
+            return "" if _name(each) != "fi" else "no command up to fi surely fails"
+    return "no command behind the condition surely fails"
+
+
+def _in_a_list(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]) -> str:
     """Return why a failure of the first one, which begins a list, is ignored; empty if not."""
     first = next(commands)
     before = first.then
@@ -218,8 +296,8 @@ def _in_a_list(commands: Iterator[ShellCommand]) -> str:
         if each.part != first.part:
             continue
         if before == "||":
-            goes_on = _name(each) in _GO_ON and each.then not in {"&&", "||"}
-            return f"|| {each.text} ignores its failure" if goes_on else ""
+            heeded = each in fails or _FAILS_TOO.fullmatch(each.text)
+            return "" if heeded else f"|| {each.text} need not end the script"
         if before not in {"&&", "|"}:
             break
         before = each.then

@@ -25,6 +25,36 @@ $included
 END
     case $origin in 0 | 1 | 127) ;; *) exit "$origin" ;; esac
 fi
+feed=$(printf '\1')
+# named NAME: sets a file's own name and its path.
+named() {
+    own_name=$1
+    case $1 in *"$feed"*) own_name=$(printf '%s.' "$1" | tr '\1' '\n') own_name=${own_name%.} ;; esac
+    path=$repository/$own_name
+}
+# Whether the owner may execute the file as the commit says.
+moded() {
+    [ "$modes" != false ] || return 0
+    [ -x "$path" ] && now=100755 || now=100644
+    [ "$now" != "$mode" ] || return 0
+    # On some file systems nothing is executed, and others may execute what the owner may not.
+    case $mode$(find "$path" -prune -perm -100) in 100755/* | 100644) ;; *) false ;; esac
+}
+# converted HASH: whether the file is the commit's by git's own conversions, of line ends for instance, which
+# run no program, or by the sum that the commit has of a file in LFS.
+converted() {
+    [ -n "$1" ] || return
+    case $(ask check-attr filter -- "$own_name") in
+    *': unspecified' | *': unset')
+        [ "$(ask hash-object --path="$own_name" -- "./$own_name")" = "$1" ]
+        ;;
+    *': lfs')
+        sum=$(as cat -- "$path" | sha256sum)
+        ask cat-file blob "$1" | grep -qx "oid sha256:${sum%% *}"
+        ;;
+    *) false ;;
+    esac
+}
 case $0 in
 status)
     [ -d "$repository" ] || { printf 'nothing\0'; exit 0; }
@@ -32,25 +62,44 @@ status)
     # Not what is in a submodule: git would start one more there, with that one's configuration.
     ask status --porcelain=v2 --branch --untracked-files=all --ignore-submodules=dirty -z || exit
     ask rev-parse -q --verify HEAD >/dev/null || exit 0
-    # The content as it lies there: a filter, or a mark in the index, hides a change from git status. What
-    # is absent here was said above, or is left out of a sparse checkout. A line feed in a name is \1.
+    # Each file as it lies there: a filter, or a mark in the index, hides a change from git status. A line feed
+    # in a name is \1. Of a file without a hash here it is known that it differs.
+    sparse=$(ask config --type=bool core.sparseCheckout) modes=$(ask config --type=bool core.fileMode)
     files=$(ask ls-tree -r -z HEAD | tr '\n\0' '\1\n' | while IFS= read -r line; do
-        path=$repository/${line#*	}
-        case $line in
-        100*) [ ! -e "$path" ] && [ ! -L "$path" ] || printf '%s\n' "${line#* blob }" ;;
-        esac
+        mode=${line%% *} name=${line#*	} hash=${line%%	*}
+        hash=${hash##* }
+        named "$name"
+        if [ ! -e "$path" ] && [ ! -L "$path" ]; then
+            # What a submodule lacks, git status says.
+            [ "$sparse" = true ] || [ "$mode" = 160000 ] || hash=
+            [ -z "$hash" ] || continue
+        elif [ "$mode" = 120000 ]; then
+            [ -L "$path" ] && [ "$(as readlink -n -- "$path" | ask hash-object --stdin)" = "$hash" ] && continue
+            hash=
+        elif [ "$mode" = 160000 ]; then
+            continue
+        elif [ ! -f "$path" ] || [ -L "$path" ] || ! moded; then
+            hash= # git would wait for a pipe, or follow a link
+        fi
+        printf '%s\t%s\n' "$hash" "$name"
     done)
     [ -n "$files" ] || exit 0
-    # In the place of anything but a file, git would wait for a pipe, or follow a link.
-    hashes=$(printf '%s\n' "$files" | cut -f2- | while IFS= read -r name; do
-        [ -f "$repository/$name" ] && [ ! -L "$repository/$name" ] && name=./$name || name=/dev/null
-        printf '%s\n' "$name" # git would unquote a name that begins with a quote
+    hashes=$(printf '%s\n' "$files" | while IFS= read -r line; do
+        case $line in
+        '	'* | *"$feed"*) name=/dev/null ;; # these are compared below
+        *'	"'*) name=./${line#*	} ;;        # git would unquote it
+        *) name=${line#*	} ;;
+        esac
+        printf '%s\n' "$name"
     done | ask hash-object --no-filters --stdin-paths) || exit
     printf '%s\n' "$hashes" '' "$files" | awk -F '\t' '
         !split_at && $0 == "" { split_at = NR; next }
         !split_at { hash[NR] = $0; next }
-        hash[NR - split_at] != $1 { print "= " substr($0, length($1) + 2) }
-    ' | tr '\n\1' '\0\n' ;;
+        hash[NR - split_at] != $1 || /\001/
+    ' | while IFS= read -r line; do
+        named "${line#*	}"
+        converted "${line%%	*}" || printf '= %s\n' "${line#*	}"
+    done | tr '\n\1' '\0\n' ;;
 upstream)
     # git runs in a session without a terminal: ssh cannot prompt.
     remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit

@@ -26,7 +26,7 @@ from remediation.backup import make_backup, may_freeze, require_unfrozen
 from remediation.desired import DAEMON_JSON
 from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
-from tests.doubles.canned import DATA, HELD, SRV, Machine, guest
+from tests.doubles.canned import DATA, HELD, SRV, Answer, Machine, guest
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
@@ -240,12 +240,15 @@ def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backup
     ("container", "said"),
     [
         ("/usr\n/etc/hostname\n2\n", ""),
+        ("/etc/hostname\n20000\n", ""),  # /usr is a mount point
+        ("/etc/hostname\n/var/lib/dpkg/status\n2\n", "not hold ./var/lib/dpkg/status"),
+        ((127, "", "sh: not found"), ""),  # an application's container has no shell
         ("/usr\n/etc/hostname\n/var/lib/dpkg/status\n2\n", "not hold ./var/lib/dpkg/status"),
         ("/usr\n20000\n", "holds 2 files of /etc and /usr, and the container has 20000"),
     ],
 )
 def test_backed_up_by_an_archive_without_most_of_the_container_is_red(
-    node: Rooted, made: backup.Backups, container: str, said: str
+    node: Rooted, made: backup.Backups, container: Answer, said: str
 ) -> None:
     inside = guest()
     inside.answers[HELD] = container

@@ -1,5 +1,6 @@
 """The plan's repository, on real ones: what is red, what cannot be told."""
 
+import hashlib
 import os
 import subprocess
 from contextlib import suppress
@@ -74,8 +75,59 @@ def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, 
     assert read(repository).changed == ()
     (repository / "other file").write_text("theirs\n")
     assert read(repository).changed == ("other file",)
-    (repository / "other file").unlink()  # as a sparse checkout leaves it out
+    (repository / "other file").unlink()
+    assert read(repository).changed == ("other file",)
+    git(repository, "config", "core.sparseCheckout", "true")  # which leaves it out
     assert read(repository).changed == ()
+
+
+@pytest.mark.parametrize("name", ["link", "empty", "program", "line\nfeed"])
+def test_checkout_with_another_kind_of_file_that_git_skips_names_it(
+    repository: Path, name: str
+) -> None:
+    file = repository / name
+    file.symlink_to("there") if name == "link" else file.touch(0o755)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "two")
+    git(repository, "update-index", "--assume-unchanged", name)
+    assert read(repository).changed == ()
+    if name == "program":
+        file.chmod(0o644)
+    else:
+        file.unlink()
+        file.write_text("x") if name == "line\nfeed" else file.symlink_to("elsewhere")
+    assert read(repository).changed == (name,)
+    git(repository, "config", "core.fileMode", "false")
+    assert read(repository).changed == (() if name == "program" else (name,))
+
+
+@pytest.mark.parametrize("how", ["eol", "autocrlf", "ident", "encoding", "lfs"])
+def test_checkout_with_a_file_that_git_converts_is_as_committed(repository: Path, how: str) -> None:
+    (folder := repository / "sub").mkdir()
+    file, content = folder / "x.bat", b"6\n$Id$\n"
+    attributes = {
+        "eol": "text eol=crlf",
+        "ident": "ident",
+        "encoding": "text working-tree-encoding=UTF-16LE",
+        "lfs": "filter=lfs",
+    }.get(how, "text")
+    (repository / ".gitattributes").write_text(f"/sub/*.bat {attributes}\n")
+    there = content.decode().encode("utf-16-le") if how == "encoding" else content
+    if how == "lfs":  # as its clean filter does
+        pointer = f"version x\noid sha256:{hashlib.sha256(there).hexdigest()}\nsize 9"
+        git(repository, "config", "filter.lfs.clean", f"cat >/dev/null; printf '{pointer}\\n'")
+    git(repository, "config", "core.autocrlf", "true" if how == "autocrlf" else "false")
+    file.write_bytes(there)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "two")
+    if how != "lfs":
+        file.unlink()
+        git(repository, "checkout", "-q", "--", "sub")
+        assert file.read_bytes() != content
+    assert read(repository).changed == ()
+    git(repository, "update-index", "--assume-unchanged", "sub/x.bat")
+    file.write_bytes(file.read_bytes() + b"x\0")
+    assert read(repository).changed == ("sub/x.bat",)
 
 
 @pytest.mark.parametrize("how", ["a clean filter", "replace", "a pipe"])

@@ -126,6 +126,25 @@ IN_MAIN = f"{changed(INSTALL, '^set -e$', 'set -e' + chr(10) + 'main() {')}}}\n"
         ("if ! inside apt-get update; then exit 1; fi", ""),
         ("inside apt-get update ||\n    fail 'apt-get update failed'", ""),
         ("set +e; inside true; set -e; main", ""),
+        ("inside apt-get update || { echo bad; }", "|| {}"),
+        ("inside apt-get update || { [[ $1 ]] && exit 1; }", "|| {}"),
+        ("inside apt-get update || { echo bad; exit $?; }", "|| {}"),
+        ('warn() { echo "$@"; }\ninside apt-get update || warn bad', "|| warn bad"),
+        ("inside apt-get update || return 0", "|| return 0"),
+        ("inside apt-get update || exit 0", "|| exit 0"),
+        ("if ! inside apt-get update; then echo bad; fi\nexit 1", "up to fi"),
+        ("! inside apt-get update", "condition"),
+        ("local out=$(inside apt-get update)", "substitution"),
+        ('out="$(inside apt-get update)" || true', "|| true"),
+        *((f"inside apt-get update || {ends}", "") for ends in ("exit", "return $?", "exit 3")),
+        ("inside apt-get update || (echo bad; false)", ""),
+        ("inside apt-get update || die bad\ndie() { echo bad; fail bad; }", ""),
+        ("inside apt-get update || { sleep 5; fail bad; }", ""),
+        ("inside apt-get update || inside apt-get update", ""),
+        ("if inside apt-get update; then echo good; else fail bad; fi", ""),
+        ("until inside apt-get update; do sleep 5; done", ""),
+        ('local out; out="$(inside apt-get update)"', ""),
+        ('out="$(inside apt-get update)" || fail "$out"', ""),
     ],
 )
 def test_install_script_stops_unless_bash_ignores_set_e(call: str, why: str) -> None:
@@ -193,6 +212,49 @@ def test_install_script_enters_by_a_command_of_its_own_is_red(name: str) -> None
     text = changed(INSTALL, "^# --- Checks ---$", f"{name}() {{ :; }}")
     with not_compliant(f"defines {name.rsplit(maxsplit=1)[-1]}"):
         steps.install_script_enters(install(text), TARGET)
+
+
+UPDATE, OUTSIDE = "inside apt-get update\n", "apt-get install -y fuse-overlayfs\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (
+            f'log_info "Installing the container\'s packages"\n{OUTSIDE}'
+            'log_info "Restarting the container\'s Docker"\n'
+        ),
+        f'log_info "Step # 2"\n{OUTSIDE}',
+        f'a="${{x//\'/}}"\n{OUTSIDE}a="${{x//\'/}}"\n',
+        f'true;# comment "a\n{OUTSIDE}',
+        f"# it's\n{OUTSIDE}true # it's \\\n{OUTSIDE}",
+        f"echo 'a\\'\n{OUTSIDE}echo $'it\\'s'\n{OUTSIDE}",
+        f"case x in (a) {OUTSIDE} esac",
+        f"packages=(docker.io)\n(true) 2>&1\n{OUTSIDE}",
+    ],
+)
+def test_install_script_with_quotes_in_quotes_and_comments_is_read_to_its_end(script: str) -> None:
+    with not_compliant(OUTSIDE.strip()):
+        steps.install_script_enters(install(f"set -e\n{script}"), TARGET)
+    healthy = script.replace(OUTSIDE, f"inside {OUTSIDE}")
+    steps.install_script_enters(install(f"set -e\n{healthy}"), TARGET)
+    with not_compliant("|| true"):
+        unheeded = healthy.replace(OUTSIDE, f"{OUTSIDE.strip()} || true\n")
+        steps.install_script_stops(install(f"set -e\n{unheeded}"), TARGET)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f'set -e; echo "Step # 1"; {UPDATE}',
+        f"case x in\n(a) {UPDATE};; # b\n(b) {UPDATE};;\nesac",
+        f"CMD=(inside {OUTSIDE.strip()})\n{UPDATE}",
+        f"CMD=(\n  inside # it's\n  {OUTSIDE})\n{UPDATE}",
+        f"echo foo#bar ${{x#a}} a\\ #; {UPDATE}",
+    ],
+)
+def test_install_script_with_a_mark_an_array_or_a_pattern_is_green(script: str) -> None:
+    steps.install_script_enters(install(script), TARGET)
 
 
 def test_install_script_enters_by_pct_too_and_one_that_does_nothing_is_red() -> None:
