@@ -83,9 +83,10 @@ class _Part:
         return not self.text
 
     def add(self, token: str, at: int, *, bare: bool = False) -> None:
-        if self.text[:2] == ["(", ")"] and patterns.match(r"[A-Za-z_.\"'$/]", token):
-            # Behind brackets, no command may follow: they were a pattern of case.
-            self.text, self.bare = ([], []) if token not in _BODY else (self.text, self.bare)
+        bracketed = "".join(self.text[:_SHORT]).strip() == "()" and token not in _BODY
+        if bracketed and patterns.match(r"[A-Za-z_.\"'$/]", token):
+            # No command may follow brackets: they were a pattern of case.
+            self.text, self.bare = [], []
         if (self.at_start() and not token.isspace()) or self.start < 0:
             self.start = at
         self.text.append(token)

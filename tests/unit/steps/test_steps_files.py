@@ -115,6 +115,8 @@ IN_MAIN = f"{changed(INSTALL, '^set -e$', 'set -e' + chr(10) + 'main() {')}}}\n"
         ('said="$(main)"', "substitution"),
         ("{ main; } || exit 1", "||"),
         ("(main) || exit 1", "||"),
+        ("(main) 2> /dev/null || exit 1", "||"),
+        ("(main) >/dev/null || exit 1", "||"),
         ("other() { main; }\nother || exit 1", "||"),
         ("main &", "background"),
         ("set +e; main", "set +e"),
