@@ -198,7 +198,9 @@ def _joined(line: bytes, after: bytes) -> bytes:
     is_open = record.count(b'"') % 2 == 1
     if not rest or len(line) > _LONGEST_RECORD or not _RESTS[is_open].fullmatch(rest):
         return b""
-    if not (is_open or b"=" in rest or begin.endswith(b"=") or rest.isdigit()):
+    if not (
+        is_open or b"=" in rest or begin.endswith(b"=") or patterns.fullmatch(rb"[0-9]+", rest)
+    ):
         return b""
     if is_open:
         words = record.rpartition(b'="')[0].endswith(b"info") and len(begin) not in _WIDTHS
