@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.cli import options, printing
 from docker_lxc_gate.cli.options import opened
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.commandline.target_option import named, target_options
+from docker_lxc_gate.commandline.target_option import means_target, named, target_options
 from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
@@ -31,8 +30,6 @@ from docker_lxc_gate.printable import Notice
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
 
-#: A target in place of a message.
-_TARGET = patterns.compile(r"[^\s/]+/(?:all|[0-9]+)")
 _NOTHING, _NO_BREAKAGE = "no problem named", "no breakage known"
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000
@@ -73,7 +70,7 @@ def doctor(
     Exit code 0: no problem, or advice only; 1: a problem is named; 3: the target cannot be asked,
     or no problem is named and something could not be seen, such as the cause of a MESSAGE.
     """
-    if message and where is None and _TARGET.fullmatch(message) and not Path(message).exists():
+    if message and where is None and means_target(message):
         where, message = message, None
     if message is not None:
         if where is not None or file is not None or before_upgrade:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from itertools import pairwise
 
 import click
 import pytest
@@ -74,6 +75,9 @@ def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     Exit code 0: compliant; 1: not compliant; 2: wrong usage; 3: undetermined; 4: a waiver
     is expired or no longer needed; 130: interrupted; docs/verdicts.md has all.
     """
+    for before, word in pairwise(("", *others)):
+        if target_option.means_target(word) and not before.startswith("-"):  # no option's value
+            raise click.UsageError(f"a target has its option before it: --target {word}")
     if home.INSTALLED and not given["target"]:
         target_option.named(None, None)
     sys.argv = ["pytest", "-c", str(home.HOME / "pyproject.toml"), str(home.HOME / "features")]

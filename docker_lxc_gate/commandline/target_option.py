@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.target import DEFAULT, EXPECTED, Target
@@ -20,6 +21,8 @@ _TRIES = (
     "local/950        # on the Proxmox host itself",
     f"{DEFAULT}          # the lab: a VM, built and booted if needed",
 )
+#: A target in place of another argument.
+_WORD = patterns.compile(r"[^\s/-][^\s/]*/(?:all|[0-9]+)")
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 
@@ -36,6 +39,11 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
         help="File of targets, by name.",
     )
     return lambda command: target(file(command))
+
+
+def means_target(word: str) -> bool:
+    """Whether an argument without ``--target`` before it can only mean a target."""
+    return bool(_WORD.fullmatch(word)) and not Path(word).exists()
 
 
 def aimed(where: str | None, file: Path | None) -> Target:

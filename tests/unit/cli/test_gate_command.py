@@ -25,6 +25,7 @@ OWN = ["pytest", "-c", f"{HOME}/pyproject.toml", f"{HOME}/features"]
             ["--target-file=t.toml", "--target=x", "--no-report", "--allow-mutation"],
         ),
         (["-k", "VAL-4"], ["-k", "VAL-4"]),  # in a clone: the lab
+        (["--alluredir", "results/7"], ["--alluredir", "results/7"]),
     ],
 )
 def test_gate_passes_its_options_and_pytests_and_ends_with_pytests_code(
@@ -45,6 +46,12 @@ def test_installed_gate_without_a_target_ends_with_2_and_says_what_to_type(
     assert done.exit_code == 2
     assert "\n  docker-lxc-gate gate --target root@pve1/950 " in done.output
     assert "\n  docker-lxc-gate gate --target lab/950 " in done.output
+
+
+def test_gate_of_a_target_without_its_option_names_the_option() -> None:
+    done = CliRunner().invoke(main, ["gate", "local/950"])
+    assert done.exit_code == 2
+    assert "--target local/950" in done.output
 
 
 def test_gate_from_any_folder_writes_its_reports_there(tmp_path: Path) -> None:
