@@ -72,8 +72,8 @@ def make_backup(
     copy = ""
     if keep and argv[0] == "vzdump" and normal_form(written) != written:
         copy = keep(before.content)
-        said = f"vzdump makes Proxmox rewrite {path}; until that is restored, a copy is in {copy}"
-        tell(Notice(said))
+        notice = f"vzdump makes Proxmox rewrite {path}; until that is restored, a copy is in {copy}"
+        tell(Notice(notice))
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
     try:
         _archive(node, argv, ctid, directory)
@@ -81,15 +81,15 @@ def make_backup(
         try:
             _put_back(node, path, before)
         except RemediationError as error:  # told, so that it does not hide the backup's own error
-            said = f"{path} was not restored, and may be in Proxmox's form now: {error}"
-            tell(Notice(said))
+            notice = f"{path} was not restored, and may be in Proxmox's form now: {error}"
+            tell(Notice(notice))
         raise
     if _put_back(node, path, before) and copy:
         node.run(["rm", "-f", "--", copy]).require()
     made = backups.find(node, ctid, directory)
     container = expected(made.container[:1], runtime, ctid)
-    for what, found in ((f"container {ctid}", container), (f"{made.host}'s /etc", made.etc)):
-        backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
+    for what, archives in ((f"container {ctid}", container), (f"{made.host}'s /etc", made.etc)):
+        backup, defects = backups.newest_sound(node, archives[:1], hours=PATIENCE / HOUR)
         if backup is None:
             raise VerifyFailed(
                 f"the backup of {what} that was just made in {directory} on {node.machine} does "

@@ -80,22 +80,22 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
         for option, value in inside.ask(docker.OPTIONS_ELSEWHERE):
             if option != "--userns-remap":  # which keeps the data below the same directory
                 root, how = posixpath.normpath(value), f"by its option {option}"
-    said = inside.look(["sh", "-c", _PLACES, "places", root, _CONTAINERD]).require().text
-    found, _, table = said.partition("\n\n")
+    text = inside.look(["sh", "-c", _PLACES, "places", root, _CONTAINERD]).require().text
+    paths, _, table = text.partition("\n\n")
     mounts = mount_table.parse(table, f"the mounts of {inside.machine}")
-    data = dict.fromkeys(line for line in found.splitlines() if line.startswith("/"))
+    data = dict.fromkeys(line for line in paths.splitlines() if line.startswith("/"))
     if len(data) > _MOST:
         raise _too_many(inside.machine, places)
-    on = {each: mount_table.below(mounts, each) for each in (*data, *places)}
-    disks = [_disk(on[each], each) for each in data]
-    disks += [_disk(m, m.place) for m in mounts if any(_is_below(m.place, each) for each in data)]
+    on = {path: mount_table.below(mounts, path) for path in (*data, *places)}
+    disks = [_disk(on[path], path) for path in data]
+    disks += [_disk(m, m.place) for m in mounts if any(_is_below(m.place, path) for path in data)]
 
     def is_lost(place: str) -> bool:
         here = _disk(on[place], place)
         return any(
-            _is_below(place, each)
-            or (_is_below(each, place) and _is_below(place, on[each].place))  # no mount in between
-            for each in data
+            _is_below(place, path)
+            or (_is_below(path, place) and _is_below(place, on[path].place))  # no mount in between
+            for path in data
         ) or any(here and _is_below(disk, here) for disk in disks)
 
     return list(filter(is_lost, places)), _known(root, how)

@@ -53,9 +53,9 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Check the values beyond their types; raises ValueError with the key and a proposal."""
         if not patterns.fullmatch(r"[a-z][a-z0-9-]*", self.name):
             raise ValueError(f"name: {self.name!r}; write lower-case words, as my-plan")
-        for each in self.clauses or ("",):
-            if not any(_is_below(clause, each) for clause in CATALOGUE):
-                raise ValueError(f"clauses: {each!r} is none; docs/plan.md has them")
+        for prefix in self.clauses or ("",):
+            if not any(_is_below(clause, prefix) for clause in CATALOGUE):
+                raise ValueError(f"clauses: {prefix!r} is none; docs/plan.md has them")
         if unknown := {*self.features} - _FEATURES:
             raise ValueError(f"features: no such feature: {', '.join(sorted(unknown))}")
         if not self.drivers:
@@ -74,15 +74,15 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Keys that came later count only where they say something.
         """
-        said = msgspec.to_builtins(self)
+        values = msgspec.to_builtins(self)
         if not self.seccomp:
-            del said["seccomp"]
-        digest = hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+            del values["seccomp"]
+        digest = hashlib.sha256(msgspec.json.encode(values)).hexdigest()
         return f"{self.name} {self.version} {digest[:12]}"
 
     def applies(self, clause: str) -> bool:
         """Whether a clause is one of the plan's."""
-        return any(_is_below(clause, each) for each in self.clauses)
+        return any(_is_below(clause, prefix) for prefix in self.clauses)
 
     def asks(self, clauses: Iterable[str], *, of_default: bool) -> bool:
         """Whether it asks a scenario of these clauses; ``of_default``: tagged @default_plan."""
@@ -107,15 +107,15 @@ def find(text: str | None = None) -> PlanFile:
     """
     text = text or DEFAULT_PLAN
     if "/" not in text and not text.endswith(".toml"):
-        names = sorted(each.name.removesuffix(".toml") for each in _SHIPPED.iterdir())
+        names = sorted(path.name.removesuffix(".toml") for path in _SHIPPED.iterdir())
         if text not in names:
             raise UsageError(
                 f"no plan is called {text!r}: name a file, or one of {', '.join(names)}"
             )
         return msgspec.toml.decode((_SHIPPED / f"{text}.toml").read_bytes(), type=PlanFile)
-    found = target_file.one(Path(text), PlanFile)
-    if found.name in (each.name.removesuffix(".toml") for each in _SHIPPED.iterdir()):
-        raise UsageError(f"{text}: name: {found.name!r} is a shipped plan's; write another one")
-    if found.includes:
+    plan = target_file.one(Path(text), PlanFile)
+    if plan.name in (path.name.removesuffix(".toml") for path in _SHIPPED.iterdir()):
+        raise UsageError(f"{text}: name: {plan.name!r} is a shipped plan's; write another one")
+    if plan.includes:
         raise UsageError(f"{text}: includes: only a shipped plan has it; delete the line")
-    return found
+    return plan

@@ -59,8 +59,8 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     if argv := target.provisioning() or _by_phoenix(runtime.node, target):
         tell(shlex.join(argv))
         result = runtime.node.run(argv, timeout=PATIENCE, limit=_LONGEST)
-        said = result.text + result.stderr.decode(errors="replace")
-        return Provisioned(shlex.join(argv), result.ok, said, result.seconds)
+        output = result.text + result.stderr.decode(errors="replace")
+        return Provisioned(shlex.join(argv), result.ok, output, result.seconds)
     started, how = time.monotonic(), "the plan"
     try:
         if runtime.state(target.ctid) is None:
@@ -163,10 +163,10 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
     if not _TEMPLATE.fullmatch(template):
         raise FactError(f"{template!r:.200} is no template (STORAGE:vztmpl/NAME): it was not read")
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
-    found = node.look(argv, timeout=_CREATE_PATIENCE)
-    if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):
+    result = node.look(argv, timeout=_CREATE_PATIENCE)
+    if not result.ok and _NOT_IN_IT.fullmatch(result.stderr):
         return b""
-    return found.require().stdout
+    return result.require().stdout
 
 
 @contextmanager

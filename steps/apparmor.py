@@ -70,7 +70,7 @@ _CHANGED = unparsed(
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
     written = _microseconds(node.ask(_WRITTEN).require().text)
-    times = [when for when, said in _service_log(node) if patterns.match(_ENDS, said)]
+    times = [when for when, message in _service_log(node) if patterns.match(_ENDS, message)]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
         f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
@@ -82,11 +82,11 @@ def loaded_after_tunable(node: Transport) -> None:
 def last_load_was_clean(node: Transport) -> None:
     """A syntax error in another profile stops the load: the message names file and line."""
     entries = _service_log(node)
-    begins = [n for n, (_, said) in enumerate(entries) if patterns.match(_BEGINS, said)]
+    begins = [n for n, (_, message) in enumerate(entries) if patterns.match(_BEGINS, message)]
     assert begins, "the journal has no load of AppArmor since this boot"
-    last = "\n".join(said for _, said in entries[begins[-1] :])
-    found = _ERROR.search(last)
-    assert found is None, f"AppArmor's last load stopped: {found[0] if found else ''}"
+    last = "\n".join(message for _, message in entries[begins[-1] :])
+    match = _ERROR.search(last)
+    assert match is None, f"AppArmor's last load stopped: {match[0] if match else ''}"
     assert not patterns.search(f"(?m)^({_FAILS})", last), f"the load failed: {last}"
 
 
@@ -97,23 +97,23 @@ def _service_log(node: Transport) -> list[tuple[int, str]]:
     lost entries in a flood, or if the last load has not ended.
     """
     entries = _entries(node)
-    said = node.ask(_CHANGED).require().text.strip()
+    stamp = node.ask(_CHANGED).require().text.strip()
     try:
-        when = said.partition(" ")[2].removesuffix(" UTC")
+        when = stamp.partition(" ")[2].removesuffix(" UTC")
         since_1970 = datetime.fromisoformat(when).replace(tzinfo=UTC) - _EPOCH
         changed = since_1970 // timedelta(microseconds=1)
     except ValueError as error:
-        raise FactError(f"systemd does not say when apparmor.service changed: {said!r}") from error
+        raise FactError(f"systemd does not say when apparmor.service changed: {stamp!r}") from error
     if max(entries)[0] < changed:
         node.run(["journalctl", "--sync"]).require()  # write pending entries
         entries = _entries(node)
     if max(entries)[0] < changed:
         raise FactError(
             f"the journal of {node.machine} has no entry of apparmor.service's last change, "
-            f"{said}: it lost some, or the service was reset. Run systemctl reload apparmor, then "
+            f"{stamp}: it lost some, or the service was reset. Run systemctl reload apparmor, then "
             "the gate again"
         )
-    turns = [said for _, said in entries if patterns.match(f"{_BEGINS}|{_ENDS}|{_FAILS}", said)]
+    turns = [text for _, text in entries if patterns.match(f"{_BEGINS}|{_ENDS}|{_FAILS}", text)]
     if turns and patterns.match(_BEGINS, turns[-1]):
         raise FactError(
             f"AppArmor's last load has not ended: {turns[-1]}; wait, then run this again"
@@ -123,10 +123,10 @@ def _service_log(node: Transport) -> list[tuple[int, str]]:
 
 def _entries(node: Transport) -> list[tuple[int, str]]:
     log = node.ask(_ENTRIES).require().text
-    found = patterns.findall(r"(?m)^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$", log)
-    if not found:
+    lines = patterns.findall(r"(?m)^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$", log)
+    if not lines:
         raise FactError(f"the journal of {node.machine} has no entry of apparmor.service")
-    return [(_microseconds(when), said) for when, said in found]
+    return [(_microseconds(when), message) for when, message in lines]
 
 
 #: A Unix time in seconds.
@@ -300,7 +300,7 @@ def every_process_is_confined(
         return
     name = wanted.profile
     if not name:  # an unconfined guest may enter any profile, also one that it may leave at will
-        assigned = [each.value for each in runtime.effective(ctid).all("lxc.apparmor.profile")]
+        assigned = [option.value for option in runtime.effective(ctid).all("lxc.apparmor.profile")]
         name = (assigned[-1] if assigned else "") or _UNASSIGNED  # LXC takes a blank one for none
         assert name not in {"unconfined", "unchanged"}, (
             f"container {ctid} is unconfined: its configuration assigns the profile '{name}'"
@@ -327,30 +327,32 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     seen: set[int] = set()
     wrong = right = 0
     while True:
-        found = confinement.processes(runtime.node, pid)
+        processes = confinement.processes(runtime.node, pid)
         stacks = [
-            each for each in found if "//&" in each.label and not each.label.endswith("(enforce)")
+            process
+            for process in processes
+            if "//&" in process.label and not process.label.endswith("(enforce)")
         ]
         modes = apparmor.loaded_profiles(runtime.node) if stacks else {}
-        outside = [each for each in found if each.defect(name, modes)]
+        outside = [process for process in processes if process.defect(name, modes)]
         wrong, right = wrong + bool(outside), right + (not outside)
-        stay = [each for each in outside if each.pid in seen]
+        stay = [process for process in outside if process.pid in seen]
         if stay or wrong == _LOOKS or right == _LOOKS - 1 or not (seen or outside):
             break
-        seen |= {each.pid for each in outside}
+        seen |= {process.pid for process in outside}
         time.sleep(_ENTERING)
     outside = stay or outside
     number = counted(len(outside), "thread")
-    from_start = any(each.pid == pid and not each.filtered for each in outside)
+    from_start = any(process.pid == pid and not process.filtered for process in outside)
     assert not outside, (
         f"{number} of container {ctid} not confined by {name}: "
         f"{_told(outside, name, modes)}"
         f"{_why_wide(runtime.node, name) if name == desired.PROFILE else ''}"
         f"{said_by(runtime, ctid, 'lxc.seccomp.profile') if from_start else ''}"
     )
-    docker = {each.name for each in found} & {"dockerd", "containerd", "docker-proxy"}
+    docker = {process.name for process in processes} & {"dockerd", "containerd", "docker-proxy"}
     whose = f", {', '.join(sorted(docker))} among them" if docker else ", none of them Docker's"
-    evidence.say(f"{counted(len(found), 'thread')} under {name} and seccomp{whose}")
+    evidence.say(f"{counted(len(processes), 'thread')} under {name} and seccomp{whose}")
 
 
 _CONFINED = "confined"
@@ -363,16 +365,16 @@ _ENTERING, _LOOKS = 1.0, 3
 _TOLD = 4
 
 
-def _first(found: Sequence[str]) -> str:
-    more = [f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD)
-    return "; ".join([*found[:_TOLD], *more])
+def _first(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - _TOLD} more"] * (len(lines) > _TOLD)
+    return "; ".join([*lines[:_TOLD], *more])
 
 
 def _told(outside: list[Process], name: str, modes: dict[str, str]) -> str:
     """Return the unconfined programs, each with the reason; several threads count once."""
     kinds: dict[tuple[str, str], int] = {}
-    for each in outside:
-        kinds.setdefault((each.name, each.defect(name, modes)), each.pid)
+    for process in outside:
+        kinds.setdefault((process.name, process.defect(name, modes)), process.pid)
     return _first(
         [f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()]
     )

@@ -63,18 +63,18 @@ def subject(runtime: Runtime, ctid: int) -> Subject:
     except RemediationError:
         return Subject()  # never started, or absent: the canary of the node's root must do
     maps = [_idmap(option.value) for option in started.all("lxc.idmap")]
-    roots = {kind: each.outside for kind, each in maps if each.inside == 0}
+    roots = {kind: entry.outside for kind, entry in maps if entry.inside == 0}
     profile = started.current().get("lxc.apparmor.profile", "")
     named = profile if profile.startswith("lxc-") else ""
-    ranges = [(kind, each.outside, each.count) for kind, each in maps]
+    ranges = [(kind, entry.outside, entry.count) for kind, entry in maps]
     return Subject(roots.get("u", 0), roots.get("g", 0), named, frozenset(ranges))
 
 
 def _idmap(value: str) -> tuple[str, Range]:
     """Return a line of LXC's id map; raises FactError if it is none."""
-    if not (found := id_map.written(value)):
+    if not (entry := id_map.written(value)):
         raise FactError(f"lxc.idmap = {value[:200]!r}, of the container's last start, is no id map")
-    return found
+    return entry
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

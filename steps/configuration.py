@@ -46,12 +46,12 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
         files.append(runtime.effective(ctid))
     for config in files:
         entries += len(config.all("lxc.mount.entry"))
-        for each in defects(config):
-            assert each.problem not in _OF_ENTRIES, (
-                f"{each.cause}; {each.effect} ({config.path}, line {each.line})"
+        for defect in defects(config):
+            assert defect.problem not in _OF_ENTRIES, (
+                f"{defect.cause}; {defect.effect} ({config.path}, line {defect.line})"
             )
-    said = counted(entries, "mount entry", "mount entries")
-    evidence.say(f"{said}, each with source, target, type and options")
+    count = counted(entries, "mount entry", "mount entries")
+    evidence.say(f"{count}, each with source, target, type and options")
 
 
 @then("the container is given the features that the plan names")
@@ -112,10 +112,10 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     """Every line is read, and no decisive option has no effect."""
     written = runtime.configuration(ctid)
     assert written.options, f"{written.path} holds no option at all"
-    for each in defects(written):
-        effect = f"; {each.effect}" if each.effect else ""
-        assert not each.certain or each.problem in _OF_ENTRIES, (
-            f"{written.path}, line {each.line}: {each.cause}{effect}"
+    for defect in defects(written):
+        effect = f"; {defect.effect}" if defect.effect else ""
+        assert not defect.certain or defect.problem in _OF_ENTRIES, (
+            f"{written.path}, line {defect.line}: {defect.cause}{effect}"
         )
     for key in _DECISIVE:
         if not written.all(key):
@@ -158,9 +158,9 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     device with its name, can be opened, too.
     """
     result = container.ask(_OPEN_FUSE)
-    said = patterns.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
+    stderr = patterns.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
-        f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
+        f"the container cannot open /dev/fuse: {stderr} (features: fuse=1, and a restart)"
     )
     seen = guest_root.look(runtime, ctid, "/dev/fuse")
     assert seen == _FUSE, (
@@ -197,7 +197,7 @@ def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int, wanted: P
         )
     text = runtime.seccomp_list(effective)
     let = [
-        each for each in container_config.LXC_REFUSES if not container_config.refuses(text, each)
+        call for call in container_config.LXC_REFUSES if not container_config.refuses(text, call)
     ]
     assert not let, (
         f"the seccomp list of container {ctid} lets {', '.join(let)} through, and LXC's own does "
@@ -218,8 +218,8 @@ def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
     mounts = mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
     asked = [option.value for option in runtime.effective(ctid).all("lxc.mount.auto")]
     modes: dict[str, str] = {}  # the last one counts
-    for each in asked:
-        modes |= {word.partition(":")[0]: word for word in each.split() or ("proc:", "sys:")}
+    for value in asked:
+        modes |= {word.partition(":")[0]: word for word in value.split() or ("proc:", "sys:")}
     places = {"/proc/sys": "proc", **({"/sys": "sys"} if "sys:mixed" in asked else {})}
     writable = [
         at
@@ -247,9 +247,9 @@ def apparmor_is_not_hidden(runtime: Runtime, container: Transport, ctid: int) ->
         evidence.say("under a named profile, Docker loads none of its own")
         return
     hidden = [
-        f"{config.path}, line {each.line}: '{each.key}: {each.value}'"
+        f"{config.path}, line {entry.line}: '{entry.key}: {entry.value}'"
         for config in (runtime.configuration(ctid), effective)
-        for each in container_config.hiding_apparmor(config)
+        for entry in container_config.hiding_apparmor(config)
     ]
     if "hidden" in container.ask(guest_reads.OWN_APPARMOR):
         hidden.append("the package apparmor is installed there, without its apparmor_parser")
@@ -273,6 +273,6 @@ def said_by(runtime: Runtime, ctid: int, key: str) -> str:
     written = runtime.configuration(ctid)
     for option in (*written.all(key)[-1:], *written.all("lxc.include")):
         line = "" if written.plain else f", line {option.line}"
-        said = f"{written.path}{line}: '{option.key}: {option.value}'"
-        return f"; see {said}, then restart the container"
+        place = f"{written.path}{line}: '{option.key}: {option.value}'"
+        return f"; see {place}, then restart the container"
     return f"; {written.path} has no {key}: restart the container, then look for what changed it"

@@ -101,13 +101,13 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
     line = patterns.escape(desired.TUNABLE.decode().strip())
-    found = list(
+    matches = list(
         patterns.compile(rf"(?m)^[ \t]*echo '{line}' > \S+/tunables/nesting$").finditer(text)
     )
-    assert len(found) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(found)} times"
+    assert len(matches) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(matches)} times"
     reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
-    assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
+    assert matches[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
 
 
@@ -121,9 +121,9 @@ _RUNS = patterns.compile(
 def _meant(commands: Sequence[ShellCommand]) -> list[ShellCommand]:
     """Return the commands that are meant for the container; a message may name them, too."""
     return [
-        each
-        for each in commands
-        if _PLANS.search(each.text if _RUNS.match(each.text) else each.bare)
+        command
+        for command in commands
+        if _PLANS.search(command.text if _RUNS.match(command.text) else command.bare)
     ]
 
 
@@ -163,10 +163,10 @@ def install_script_enters(node: Transport, target: Target) -> None:
     commands = shell_commands(text)
     meant = _meant(commands)
     assert meant, "the install script installs and restarts nothing"
-    outside = [each.text for each in meant if not patterns.match(r"(inside|pct exec)\b", each.text)]
+    outside = [c.text for c in meant if not patterns.match(r"(inside|pct exec)\b", c.text)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
-    defined = [each.defines for each in commands if each.defines]
+    defined = [c.defines for c in commands if c.defines]
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (
         f"the install script redefines {', '.join(twice)}, so its lines run that function: give it "
@@ -193,8 +193,8 @@ def daemon_json_names(host: Host, runtime: Runtime, ctid: int, driver: str) -> N
     daemon = dockerd.find(runtime, ctid)
     if elsewhere := _read_elsewhere(daemon):
         raise AssertionError(elsewhere)
-    found = _settings(host).get("storage-driver")
-    assert found == driver, f"{desired.DAEMON_JSON} names the storage driver {found!r}"
+    value = _settings(host).get("storage-driver")
+    assert value == driver, f"{desired.DAEMON_JSON} names the storage driver {value!r}"
     refused = _refused_settings(daemon, runtime, ctid)
     assert not refused, (
         f"Docker does not start on daemon.json as it is now, and runs with the settings that it "
@@ -210,11 +210,11 @@ def _refused_settings(daemon: dockerd.Daemon | None, runtime: Runtime, ctid: int
     if not (reads := _validation(daemon.argv if daemon else ())):
         return ""
     asked = runtime.inside(ctid).ask(reads[0])
-    said = (asked.stderr + asked.stdout).decode(errors="replace").strip()
-    if asked.ok or "unknown flag" in said:
+    text = (asked.stderr + asked.stdout).decode(errors="replace").strip()
+    if asked.ok or "unknown flag" in text:
         return ""
     return (
-        said.splitlines()[-1][:300] if said else f"dockerd --validate ended with {asked.exit_code}"
+        text.splitlines()[-1][:300] if text else f"dockerd --validate ended with {asked.exit_code}"
     )
 
 
@@ -249,12 +249,12 @@ def _require_readable_mark(host: Host, content: bytes) -> None:
     """Fail if the file begins with a byte order mark that this Docker does not read."""
     if not mark(content):
         return
-    said = host.run("dockerd --version").stdout.strip()
-    major = patterns.match(r"Docker version ([0-9]{1,6})\.", said)
+    version = host.run("dockerd --version").stdout.strip()
+    major = patterns.match(r"Docker version ([0-9]{1,6})\.", version)
     if major is None:
         raise FactError(
             f"{desired.DAEMON_JSON} begins with a byte order mark, which Docker reads from "
-            f"version {READS_MARKS} on, but dockerd --version printed {said[:200]!r}"
+            f"version {READS_MARKS} on, but dockerd --version printed {version[:200]!r}"
         )
     assert int(major[1]) >= READS_MARKS, (
         f"{desired.DAEMON_JSON} begins with a byte order mark, and Docker {major[1]} does "
@@ -308,13 +308,13 @@ def _of_its_template(node: Transport, target: Target) -> bytes | None:
 
 def _others(text: bytes) -> dict[str, Any]:
     try:
-        found = parse(text)
+        settings = parse(text)
     except ValueError as error:  # including bytes that are not text
         raise FactError(
             f"{desired.DAEMON_JSON} is not JSON ({error}): whether it kept settings is unknown"
         ) from error
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         raise FactError(
             f"{desired.DAEMON_JSON} holds no JSON object: whether it kept settings is unknown"
         )
-    return {key: value for key, value in found.items() if key != "storage-driver"}
+    return {key: value for key, value in settings.items() if key != "storage-driver"}

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse another selection than one tag."""
     given = config.getoption("--select")
-    if len(given) > 1 or any(each == _TAG or not each.startswith(_TAG) for each in given):
+    if len(given) > 1 or any(tag == _TAG or not tag.startswith(_TAG) for tag in given):
         raise pytest.UsageError("--select: write one tag, as --select tag=docker")
 
 

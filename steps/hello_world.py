@@ -59,17 +59,17 @@ def _pull(
     # If dockerd cannot unpack a layer, it tries the next registry, and reports only that error.
     journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
     log = container.look([*journal, "-o", "cat"])
-    if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
-        missed = id_map.missed(found[0]) or (id_map.NEEDED, id_map.NEEDED)
+    if match := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
+        missed = id_map.missed(match[0]) or (id_map.NEEDED, id_map.NEEDED)
         for (kind, ranges), number in zip(ids().items(), missed, strict=True):
             assert not any(first <= number <= last for first, last in id_map.holes(ranges)), (
                 f"{image} holds files of {kind} {number}, and the container's id map has a hole "
-                f"there: map every id from 0 to 65535. Docker said: {found[0]}"
+                f"there: map every id from 0 to 65535. Docker said: {match[0]}"
             )
         raise FactError(
             f"{image} holds files of ids that the container's map does not have: a defect of the "
             "image, no failure of the platform. Build it with ids below 65536, or give the "
-            f"container more subordinate ids. Docker said: {found[0]}"
+            f"container more subordinate ids. Docker said: {match[0]}"
         )
     if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(log.text):
         raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
@@ -155,15 +155,15 @@ def image_is_genuine(
     containerd's image store names an image by that of its manifest.
     """
     daemon, record = _record(runtime, ctid, docker_run)
-    found = daemon.image(record.image)
-    every = (found.repo_digests if found else None) or []
-    named = (each for each in every if _DIGEST.fullmatch(each))
-    digests = [each for each in named if _repository(each) == _repository(image)]
+    stored = daemon.image(record.image)
+    every = (stored.repo_digests if stored else None) or []
+    named = (digest for digest in every if _DIGEST.fullmatch(digest))
+    digests = [digest for digest in named if _repository(digest) == _repository(image)]
     assert digests, (
         f"the image that ran ({record.image}) was never pulled as {image}: it is another "
         "image under that name"
     )
-    pulled = {each.partition("@")[2] for each in digests}
+    pulled = {digest.partition("@")[2] for digest in digests}
     ours = target.place == "lab" and target.image == "hello-world"
     wanted = target.digest or (hello.image_id() if ours and record.image not in pulled else "")
     assert not wanted or wanted in {record.image, *pulled}, (

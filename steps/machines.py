@@ -153,11 +153,11 @@ def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str]
     if target.place == "lab" and not request.config.getoption("--target"):
         before = any(i.get_closest_marker("before_the_plan") for i in request.session.items)
         _fresh_lab(tell, rollback.snapshot() if before else "")
-    found = opened(request.config, target)
+    manager = opened(request.config, target)
     about = record.about(request.config, str(target))
-    about.host_key = found.node.host_key
-    about.versions |= versions.of_node(found.node)
-    return found
+    about.host_key = manager.node.host_key
+    about.versions |= versions.of_node(manager.node)
+    return manager
 
 
 @pytest.fixture(scope="session")

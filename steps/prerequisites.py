@@ -77,8 +77,8 @@ def container_is_backed_up(
     of_container = backups.container
     if reads_archives:
         of_container = expected(of_container, runtime, ctid)
-    found, defects = backup.newest_sound(node, of_container, hours, ours, read=reads_archives)
-    if found is None:
+    archive, defects = backup.newest_sound(node, of_container, hours, ours, read=reads_archives)
+    if archive is None:
         mode = "stop" if may_freeze(ours) else "snapshot"
         how = shlex.join(vzdump(ctid, _place(backups), mode))
         remote, outdated = backup.newest_listed(backups.remote, hours)
@@ -93,24 +93,24 @@ def container_is_backed_up(
             )
         _not_backed_up(f"container {ctid}", (*defects, *outdated), backups, how)
     how = "read to its end" if reads_archives else "not read to its end (--read-backups does)"
-    evidence.say(f"{found}, finished by its log, {how}")
-    if left := left_out(ours, node, found):
-        lost, known = judged(runtime, ctid, left, found.path)
-        assert not lost, f"{found.path} {lost}"
+    evidence.say(f"{archive}, finished by its log, {how}")
+    if left := left_out(ours, node, archive):
+        lost, known = judged(runtime, ctid, left, archive.path)
+        assert not lost, f"{archive.path} {lost}"
         evidence.say(f"not in it: {shown(left)}; {known}")
 
 
 @then("a recent backup of the node's configuration can be read to its end")
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """Check the archive of the node's /etc, with /etc/pve on Proxmox."""
-    found, defects = backup.newest_sound(node, backups.etc, target.backup_age)
-    if found is None:
+    archive, defects = backup.newest_sound(node, backups.etc, target.backup_age)
+    if archive is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"
         # A backup server lists guests only, so whether it has the node's /etc is not known.
         hidden = replace(backups, unasked=(*backups.unasked, *backups.servers))
         _not_backed_up(f"{backups.host}'s /etc", defects, hidden, how)
-    evidence.say(f"{found}, read to its end")
+    evidence.say(f"{archive}, read to its end")
 
 
 def _place(backups: backup.Backups) -> str:
@@ -206,19 +206,19 @@ def others_are_safe(
     Other containers that are made for Docker are listed, too, although the plan does not affect
     them.
     """
-    others = [each for each in affected if each.ctid != ctid]
-    said = ", ".join(map(str, others)) or "none"
+    others = [other for other in affected if other.ctid != ctid]
+    names = ", ".join(map(str, others)) or "none"
     if not may_change:
-        evidence.say(f"this run changes nothing; others: {said}")
+        evidence.say(f"this run changes nothing; others: {names}")
         return
-    reached = [each for each in others if each.under_profile and each.state != "stopped"]
-    asked = [each for each in reached if each.ctid not in target.reserved]
+    reached = [other for other in others if other.under_profile and other.state != "stopped"]
+    asked = [other for other in reached if other.ctid not in target.reserved]
     assert not asked, (
         f"the change reaches {len(asked)} other container(s) that run: "
         f"{', '.join(map(str, asked))}; stop them (pct shutdown CTID), or reserve them in the "
         "target"
     )
-    evidence.say(f"others: {said}")
+    evidence.say(f"others: {names}")
 
 
 @then("its file system has room for the records of a start")

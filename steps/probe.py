@@ -73,11 +73,11 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
     pid = runtime.init_pid(ctid)
     table = (runtime.node.read(f"/proc/{pid}/mountinfo") or b"").decode(errors="replace")
     what = f"the mounts of container {ctid}"
-    found = [each for each in mount_table.parse(table, what) if each.place == merged]
-    assert found, (
+    mounts = [mount for mount in mount_table.parse(table, what) if mount.place == merged]
+    assert mounts, (
         f"{other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container runs"
     )
-    source, kind = found[-1].source, found[-1].type
+    source, kind = mounts[-1].source, mounts[-1].type
     # The C version, or the Rust rewrite, which shows up as plain fuse with the program as source.
     assert kind == "fuse.fuse-overlayfs" or (kind, source) == ("fuse", "fuse-overlayfs"), (
         f"{other_driver(runtime, ctid)}{merged} is mounted by {kind} ({source}), not by "

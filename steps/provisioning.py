@@ -89,10 +89,10 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
 def docker_is_installed(host: Host) -> None:
     """A failed feature script leaves a container without Docker."""
     packages = [host.package(name) for name in DOCKERS]
-    found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
-    assert found or host.exists("dockerd"), NO_DOCKER
+    versions = [f"{package.name} {package.version}" for package in packages if package.is_installed]
+    assert versions or host.exists("dockerd"), NO_DOCKER
     assert host.exists("docker"), "the container has no docker client"
-    evidence.say(found[0] if found else "Docker is from an unknown package")
+    evidence.say(versions[0] if versions else "Docker is from an unknown package")
 
 
 @given("the state of node and container is recorded", target_fixture="recorded")

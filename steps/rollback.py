@@ -300,11 +300,11 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
     assert active != "active", "Docker runs after the letter of the plan's rollback"
     log = existing.inside.look(["journalctl", "-u", "docker", "-n", "60", "-o", "cat"]).text
     known = ("prior storage driver", "several valid graphdrivers", "error initializing graphdriver")
-    said = [line for line in log.splitlines() if any(word in line for word in known)]
-    assert said, "Docker does not start, but not because of the layers of two drivers"
+    errors = [line for line in log.splitlines() if any(word in line for word in known)]
+    assert errors, "Docker does not start, but not because of the layers of two drivers"
     loaded = runtime.node.read("/sys/kernel/security/apparmor/profiles") or b""
     assert desired.PROFILE.encode() in loaded, "the profile left the kernel by itself"
-    evidence.say(f"dockerd: {said[-1]:.160}")
+    evidence.say(f"dockerd: {errors[-1]:.160}")
 
 
 @when("the plan is rolled back, over what was changed by hand")

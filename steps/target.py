@@ -77,13 +77,13 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read the id map of the container's first process from the node's kernel."""
     maps = ids_of(runtime, node, ctid)
     # Root need not be in the first line: the order is the configuration's.
-    roots = [each for each in maps["user"] if each.inside == 0]
+    roots = [entry for entry in maps["user"] if entry.inside == 0]
     assert roots, f"the user id map of container {ctid}'s first process has no root"
     assert roots[0].outside, (
         f"container {ctid} is privileged: its root is the node's root (no id map)"
     )
     for kind, ranges in maps.items():
-        whose = [each.inside for each in ranges if each.outside == 0]
+        whose = [entry.inside for entry in ranges if entry.outside == 0]
         assert not whose, (
             f"{kind} {whose[0]} of container {ctid} is the node's root, and may change the node's "
             f"files: correct lxc.idmap in {runtime.config_path(ctid)}"
@@ -95,13 +95,13 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 def every_id_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read both maps from the node's kernel: an image may hold files of any of these ids."""
     for kind, ranges in ids_of(runtime, node, ctid).items():
-        found = id_map.holes(ranges)
-        assert not found, (
-            f"{kind} {id_map.in_words(found)} not mapped in container {ctid}: Docker fails on an "
+        gaps = id_map.holes(ranges)
+        assert not gaps, (
+            f"{kind} {id_map.in_words(gaps)} not mapped in container {ctid}: Docker fails on an "
             "image with files of theirs ('failed to Lchown'). Map every id from 0 to 65535: "
             f"correct lxc.idmap in {runtime.config_path(ctid)}, then restart the container"
         )
-        evidence.say(f"{kind}s: {sum(each.count for each in ranges)} ids in {len(ranges)} range(s)")
+        evidence.say(f"{kind}s: {sum(r.count for r in ranges)} ids in {len(ranges)} range(s)")
 
 
 def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_map.Range, ...]]:
@@ -210,11 +210,11 @@ def _doubt(
     if hidden := log.gap_cause(unit.began, unit.ended):
         return f"no denial of its time is known, but {hidden}"
     try:
-        said = failed_units.refusal_message(container, unit.name)
+        text = failed_units.refusal_message(container, unit.name)
     except FactError as error:  # the other units are still judged
         return str(error)
-    if said:
-        return f"it was refused something without a record ('{said[:120]}'), as a quiet deny does"
+    if text:
+        return f"it was refused something without a record ('{text[:120]}'), as a quiet deny does"
     return ""
 
 

@@ -17,15 +17,15 @@ def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
     """Read the versions of the packages that are there, by what a reader calls them."""
 
     def parse(query: CommandResult) -> dict[str, str]:
-        found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
+        known = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
         shown = {}
         for name, (first, *others) in packages.items():
-            said = [f"{found[each]} ({each})" for each in others if found.get(each)]
-            if versions := [*filter(None, [found.get(first)]), *said]:
+            more = [f"{known[package]} ({package})" for package in others if known.get(package)]
+            if versions := [*filter(None, [known.get(first)]), *more]:
                 shown[name] = ", ".join(versions)
         return shown
 
-    packages = {name: each.split() for name, each in named.items()}
+    packages = {name: words.split() for name, words in named.items()}
     asked = chain.from_iterable(packages.values())
     return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *asked), parse)
 
@@ -40,5 +40,5 @@ ROOT = unparsed("findmnt", "-no", "FSTYPE", "/")
 
 def of_node(node: Transport) -> dict[str, str]:
     """Return the versions on a node, by what a reader calls them."""
-    found = {"Proxmox": "not installed", "Kernel": node.look(["uname", "-r"]).text.strip()}
-    return found | node.ask(_NODE_PACKAGES)
+    versions = {"Proxmox": "not installed", "Kernel": node.look(["uname", "-r"]).text.strip()}
+    return versions | node.ask(_NODE_PACKAGES)

@@ -106,10 +106,10 @@ _LISTED = patterns.compile(r"(\S{1,200}) (.{1,300})")
 
 def _files(listed: CommandResult) -> dict[str, str]:
     assert listed.ok, f"no Docker container can list the image's files: {cause(said(listed))}"
-    found = [_LISTED.fullmatch(line) for line in listed.text.splitlines()]
-    if not found or None in found:
+    matches = [_LISTED.fullmatch(line) for line in listed.text.splitlines()]
+    if not matches or None in matches:
         raise FactError(f"the list of the image's files cannot be read: {listed.stdout!r:.200}")
-    return {line[1]: line[2] for line in found if line}
+    return {line[1]: line[2] for line in matches if line}
 
 
 def _expected() -> dict[str, str]:
@@ -127,11 +127,11 @@ def _expected() -> dict[str, str]:
 @then("each has its owner, its mode, its hard links and its extended attributes")
 def files_are_as_built(listed: CommandResult) -> None:
     """Compare each file with what was built."""
-    found, expected = _files(listed), _expected()
-    wrong = [path for path, wanted in expected.items() if found.get(path) != wanted]
+    files, expected = _files(listed), _expected()
+    wrong = [path for path, wanted in expected.items() if files.get(path) != wanted]
     assert not wrong, (
         f"{len(wrong)} of {len(expected)} files of an image are not as they were built: "
-        f"/gate/{wrong[0]} is {found.get(wrong[0], 'absent')[:120]!r}, not "
+        f"/gate/{wrong[0]} is {files.get(wrong[0], 'absent')[:120]!r}, not "
         f"{expected[wrong[0]]!r} (mode, owner, links, user.gate, content): Docker's driver does "
         "not keep them"
     )
@@ -150,7 +150,7 @@ def removed_files_are_gone(listed: CommandResult) -> None:
         path
         for path in _files(listed)
         if path not in expected
-        and not (path.endswith("/") and any(each.startswith(path) for each in expected))
+        and not (path.endswith("/") and any(other.startswith(path) for other in expected))
     }
     if _MADE_AGAIN in more:
         more.remove(_MADE_AGAIN)
@@ -191,10 +191,10 @@ def _reached(met: list[CommandResult], last: int) -> dict[str, str]:
     if not ended.ok and "address pool" in said(ended):
         raise FactError(f"Docker has no addresses left for a network: {cause(said(ended))}")
     assert ended.ok, f"the network cannot be used: {cause(said(ended))}"
-    found = [_REACHED.fullmatch(line) for line in ended.text.splitlines()]
-    if len(met) <= last or not found or None in found:
+    matches = [_REACHED.fullmatch(line) for line in ended.text.splitlines()]
+    if len(met) <= last or not matches or None in matches:
         raise FactError(f"what was reached cannot be read: {ended.stdout!r:.200}")
-    return {line[1]: line[2] for line in found if line}
+    return {line[1]: line[2] for line in matches if line}
 
 
 _CLIENT, _PUBLISHED = 2, 3
@@ -275,7 +275,7 @@ def volume_is_kept(container: Transport, killed: CommandResult) -> None:
     *files, times = kept.text.splitlines() or [""]
     if not files or not all(map(_OWNER.fullmatch, files)):
         raise FactError(f"the volume's files cannot be read: {said(kept)[:200]!r}")
-    other = [each for each in files if not each.endswith(f" {_OWNED}")]
+    other = [file for file in files if not file.endswith(f" {_OWNED}")]
     if other and "name=userns" in run_docker(container, "info", "-f", _SECURITY).text:
         raise FactError("Docker maps users (userns-remap), so who owns a volume's files is unknown")
     assert not other, (

@@ -37,7 +37,7 @@ _LONGEST = 300
 
 def script(name: str, *arguments: str, begins: str = "") -> tuple[str, ...]:
     """Return the command that runs one of ``programs/``, after the one that it ``begins`` with."""
-    texts = [program("docker_lxc_gate.doctor", f"{each}.sh") for each in (begins, name) if each]
+    texts = [program("docker_lxc_gate.doctor", f"{part}.sh") for part in (begins, name) if part]
     return ("sh", "-c", "".join(texts), name, *arguments)
 
 
@@ -45,8 +45,8 @@ def told(result: CommandResult) -> CommandResult:
     """Return the result of a command that ended well; otherwise raises FactError with its words."""
     if result.ok:
         return result
-    said = result.stderr.decode(errors="replace").strip()[:_LONGEST]
-    raise FactError(said or f"on {result.machine}, the question ended with {result.exit_code}")
+    stderr = result.stderr.decode(errors="replace").strip()[:_LONGEST]
+    raise FactError(stderr or f"on {result.machine}, the question ended with {result.exit_code}")
 
 
 class Answers:
@@ -67,8 +67,8 @@ class Answers:
         answer: Any = self._found[read]
         if isinstance(answer, RemediationError):
             raise answer
-        found: T = answer
-        return found
+        fact: T = answer
+        return fact
 
     def maybe(self, read: Read[T], otherwise: D) -> T | D:
         """Return the fact that a read found, or another value: for what only adds words."""
@@ -84,20 +84,20 @@ def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
     Raises Dropped if the connection was cut, Unreachable if there is none.
     """
     wanted = list(dict.fromkeys(reads))
-    found: dict[Read[Any], object] = {}
+    answers: dict[Read[Any], object] = {}
     failed = 0
     for read in wanted:
         try:
-            found[read] = on.ask(read)
+            answers[read] = on.ask(read)
             failed = 0
         except (Dropped, Unreachable):
             raise
         except RemediationError as error:
-            found[read] = error
+            answers[read] = error
             failed = failed + 1 if isinstance(error, TransportError) else 0
             if failed == _ENOUGH:
-                return Answers(found, str(error))
-    return Answers(found)
+                return Answers(answers, str(error))
+    return Answers(answers)
 
 
 #: By id, what lint looks for, too, and the rows of ``upgrades.toml``.
@@ -134,9 +134,9 @@ class Diagnosis:
     @property
     def exit_code(self) -> int:
         """1 if a problem is named, 3 if none is and one may be hidden, else 0."""
-        if any(not each.is_advice for each in self.problems):
+        if any(not problem.is_advice for problem in self.problems):
             return 1
-        return 3 if any(each.matters for each in self.unseen) else 0
+        return 3 if any(unseen.matters for unseen in self.unseen) else 0
 
 
 Reads: TypeAlias = "tuple[Read[Any], ...]"
@@ -204,5 +204,5 @@ class Examination:
 def examinations(*modules: ModuleType) -> tuple[Examination, ...]:
     """Return the examinations of some modules, in the order of the first problem of each."""
     order = {name: number for number, name in enumerate(PROBLEMS)}
-    found = [x for module in modules for x in vars(module).values() if isinstance(x, Examination)]
-    return tuple(sorted(found, key=lambda each: order[each.kinds[0]]))
+    members = [x for module in modules for x in vars(module).values() if isinstance(x, Examination)]
+    return tuple(sorted(members, key=lambda examination: order[examination.kinds[0]]))

@@ -40,8 +40,8 @@ from docker_lxc_gate.machines.transport import Transport
 
 _MODULES = (confinement, container, network, ownership, storage)
 #: Their examinations judge some of Docker's messages; the others are judged here.
-_JUDGED = {kind for each in examinations(*_MODULES) for kind in each.kinds}
-_KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
+_JUDGED = {kind for examination in examinations(*_MODULES) for kind in examination.kinds}
+_KINDS = tuple(kind for kind in messages.OF_DOCKER if kind not in _JUDGED)
 
 
 @Examination(
@@ -50,13 +50,13 @@ _KINDS = tuple(each for each in messages.OF_DOCKER if each not in _JUDGED)
 def messages_of_docker(case: Case) -> Iterator[Finding]:
     """Yield what hinders a container now; what is only in the journal may be long past."""
     errors = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
-    found = {each.message.problem: each for each in reversed([*messages.said(case, *_KINDS)])}
-    for each in found.values():
+    matches = {match.message.problem: match for match in reversed([*messages.said(case, *_KINDS)])}
+    for match in matches.values():
         now = (
-            any(each.line in error for error in errors) or not case.guest.of(guest_reads.UNIT).runs
+            any(match.line in error for error in errors) or not case.guest.of(guest_reads.UNIT).runs
         )
         when = "Docker says" if now else "Docker said, in its present run"
-        yield each.finding(f"{when}: {each.line[:300]}", None if now else Severity.ADVICE)
+        yield match.finding(f"{when}: {match.line[:300]}", None if now else Severity.ADVICE)
 
 
 #: How far back the log is read (seconds).
@@ -66,10 +66,10 @@ _HOUR = 3600.0
 @Examination("what AppArmor refused in the last hour", ("denied-lately",))
 def lately(case: Case) -> Iterator[Finding]:
     """Yield the most frequent refusal, and how many there were."""
-    kinds = [each for each in case.denied if not each.merged]
+    kinds = [group for group in case.denied if not group.merged]
     if kinds:
         first = kinds[0]
-        count = sum(each.count for each in kinds)
+        count = sum(group.count for group in kinds)
         times = "once" if count == 1 else f"{count} times"
         words = (
             f"{who(first.programs)} wanted to {wanted(first.denial.fields, several=first.several)}"
@@ -109,8 +109,8 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
         raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
     parse = container_config.parse if runtime.kind == "pct" else container_config.parse_lxc
     config = parse(path, content.decode(errors="replace"))
-    more = [each.by_config(config) for each in questions]
-    reads = [read for each in questions for read in each.node]
+    more = [question.by_config(config) for question in questions]
+    reads = [read for question in questions for read in question.node]
     on_node = [read(ctid) if callable(read) else read for read in reads]
     on_node += [read for reads, _ in more for read in reads]
     node = ask(runtime.node, (node_reads.lxc_state(ctid), *on_node))
@@ -118,7 +118,7 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
     if not _is_up(case):
         how = "is frozen" if _state(case) in container.FROZEN_STATES else "does not run"
         return replace(case, guest=Answers({}, f"container {ctid} {how}"))
-    inside = [*(each.guest for each in questions), *(reads for _, reads in more)]
+    inside = [*(question.guest for question in questions), *(reads for _, reads in more)]
     return replace(case, guest=ask(runtime.inside(ctid), chain.from_iterable(inside)))
 
 
@@ -147,20 +147,20 @@ def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
 
 def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:
     """Judge what was read by some questions, the most likely cause first."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     unseen: list[Unseen] = []
     unit = case.guest.maybe(guest_reads.UNIT, None)
     down = unit is not None and not unit.runs
-    for each in questions:
-        if each.of_docker and down:
+    for question in questions:
+        if question.of_docker and down:
             continue  # that Docker does not run is a problem of its own
         try:
-            found.extend(each.judge(case))
+            findings.extend(question.judge(case))
         except RemediationError as error:
-            matters = any(PROBLEMS[kind].severity is not Severity.ADVICE for kind in each.kinds)
-            unseen.append(Unseen(each.what, str(error), matters))
-    ids = {each.id for each in found}
-    causes = [each for each in found if not ids & FOLLOWS.get(each.id, frozenset())]
-    ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
-    named = (replace(each, fix=each.fix.replace("CTID", str(case.ctid))) for each in ordered)
+            matters = any(PROBLEMS[kind].severity is not Severity.ADVICE for kind in question.kinds)
+            unseen.append(Unseen(question.what, str(error), matters))
+    ids = {finding.id for finding in findings}
+    causes = [finding for finding in findings if not ids & FOLLOWS.get(finding.id, frozenset())]
+    ordered = sorted(dict.fromkeys(causes), key=lambda cause: _ORDER.index(cause.severity))
+    named = (replace(cause, fix=cause.fix.replace("CTID", str(case.ctid))) for cause in ordered)
     return Diagnosis(tuple(named), tuple(dict.fromkeys(unseen)))

@@ -87,9 +87,9 @@ def failures(containers: Sequence[Container]) -> list[str]:
     """
     latest = max((each.started_at[:_TO_SECONDS] for each in containers if each.running), default="")
     return [
-        each.error[:_LONGEST]
-        for each in containers
-        if each.error and not each.running and each.created[:_TO_SECONDS] >= latest
+        container.error[:_LONGEST]
+        for container in containers
+        if container.error and not container.running and container.created[:_TO_SECONDS] >= latest
     ]
 
 
@@ -140,10 +140,10 @@ def _containers(result: CommandResult) -> tuple[Container, ...]:
 
 
 def _unit(result: CommandResult) -> Unit:
-    said = next(iter(properties(told(result).text)), {})
-    if "LoadState" not in said:
+    values = next(iter(properties(told(result).text)), {})
+    if "LoadState" not in values:
         raise FactError(f"systemd of {result.machine} does not say whether Docker runs")
-    return Unit(*(said.get(name, "")[:4000] for name in _UNIT))
+    return Unit(*(values.get(name, "")[:4000] for name in _UNIT))
 
 
 def _guest(result: CommandResult) -> str:
@@ -165,33 +165,33 @@ def _sysctls(result: CommandResult) -> dict[str, str]:
 
 
 def _devices(result: CommandResult) -> tuple[Given, ...]:
-    found = [_DEVICE.fullmatch(line) for line in told(result).text.splitlines()]
+    matches = [_DEVICE.fullmatch(line) for line in told(result).text.splitlines()]
     return tuple(
-        Given(each[4], int(each[1]), int(each[2]), int(each[3], 8))
-        for each in found[:_MOST_DEVICES]
-        if each
+        Given(match[4], int(match[1]), int(match[2]), int(match[3], 8))
+        for match in matches[:_MOST_DEVICES]
+        if match
     )
 
 
 def _groups(result: CommandResult) -> dict[str, int]:
-    found = patterns.findall(rf"(?m)^(\w+):[^:\n]*:({_NUMBER}):", result.text)
-    return {name: int(number) for name, number in found}
+    groups = patterns.findall(rf"(?m)^(\w+):[^:\n]*:({_NUMBER}):", result.text)
+    return {name: int(number) for name, number in groups}
 
 
 def _owned(result: CommandResult) -> tuple[Owned | None, ...]:
     lines = result.text.splitlines()
-    found: list[Owned | None] = []
+    owners: list[Owned | None] = []
     for owner, usable in zip(lines[::2], lines[1::2], strict=False):
         ids = patterns.fullmatch(rf"({_NUMBER}) ({_NUMBER})", owner)
-        found.append(Owned(int(ids[1]), int(ids[2]), usable == "yes") if ids else None)
-    return tuple(found)
+        owners.append(Owned(int(ids[1]), int(ids[2]), usable == "yes") if ids else None)
+    return tuple(owners)
 
 
 def _runc(result: CommandResult) -> str:
-    found = _RUNC.match(result.text)
-    if found is None:
+    match = _RUNC.match(result.text)
+    if match is None:
         raise FactError(f"the version of runc in {result.machine} cannot be read")
-    return found[1]
+    return match[1]
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
@@ -226,7 +226,7 @@ SETTINGS = content_of("/etc/docker/daemon.json")
 _WITH_RUNC = ("containerd.io", "moby-runc", "runc")
 HELD = Read(
     ("dpkg-query", "-W", "-f", "${db:Status-Want} ${Package}\\n", *_WITH_RUNC),
-    lambda result: tuple(each for each in _WITH_RUNC if f"hold {each}" in result.text.splitlines()),
+    lambda result: tuple(name for name in _WITH_RUNC if f"hold {name}" in result.text.splitlines()),
 )
 RUNC = Read(("runc", "--version"), _runc)
 

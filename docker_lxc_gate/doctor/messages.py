@@ -97,7 +97,7 @@ class Said:
     @property
     def module(self) -> str:
         """The kernel module that is missing, if the message is about one."""
-        return self.message.module.format(*(each or "" for each in self.groups))
+        return self.message.module.format(*(group or "" for group in self.groups))
 
     def finding(self, cause: str, severity: Severity | None = None) -> Finding:
         """Return the problem, with the command that makes sure; see :class:`Finding`."""
@@ -108,22 +108,22 @@ class Said:
 
 _TABLE = table("docker_lxc_gate.doctor", "messages", _Table)
 #: Most specific first.
-MESSAGES = tuple(each for each in _TABLE.message if not each.refused)
-_PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES)
-_OF_DOCKER = [each for each in MESSAGES if each.docker]
+MESSAGES = tuple(message for message in _TABLE.message if not message.refused)
+_PATTERNS = tuple((message, patterns.compile(message.looked_for)) for message in MESSAGES)
+_OF_DOCKER = [message for message in MESSAGES if message.docker]
 #: Of signs that are as near to the refusal, the first one counts.
-SIGNS = tuple(each for each in _TABLE.message if each.refused)
-_REFUSALS = ["|".join(_TABLE.refusals.get(n, n) for n in each.refused) for each in SIGNS]
+SIGNS = tuple(sign for sign in _TABLE.message if sign.refused)
+_REFUSALS = ["|".join(_TABLE.refusals.get(n, n) for n in sign.refused) for sign in SIGNS]
 _REFUSED = patterns.compile(f"(?i){'|'.join(dict.fromkeys(_REFUSALS))}")
 _DONE = [
-    (each, patterns.compile(f"(?i){each.pattern}"), patterns.compile(f"(?i){refused}"))
-    for each, refused in zip(SIGNS, _REFUSALS, strict=True)
+    (sign, patterns.compile(f"(?i){sign.pattern}"), patterns.compile(f"(?i){refused}"))
+    for sign, refused in zip(SIGNS, _REFUSALS, strict=True)
 ]
 #: The problems that Docker's own messages mean.
-OF_DOCKER = tuple(dict.fromkeys(each.problem for each in _OF_DOCKER))
+OF_DOCKER = tuple(dict.fromkeys(message.problem for message in _OF_DOCKER))
 #: Whether a line may be one of them: a gap of any length takes less memory than one of a few.
 _ANY_OF_DOCKER = patterns.compile(
-    "|".join(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", each.looked_for) for each in _OF_DOCKER)
+    "|".join(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", row.looked_for) for row in _OF_DOCKER)
 )
 
 
@@ -141,7 +141,7 @@ def said(case: Case, *problems: str) -> Iterator[Said]:
 
     Raises RemediationError if the journal could not be read.
     """
-    wanted = [each for each in _PATTERNS if each[0].problem in problems]
+    wanted = [pair for pair in _PATTERNS if pair[0].problem in problems]
     for line in guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())):
         yield from _found(line, wanted)
     for line in reversed(case.guest.of(READ)):
@@ -165,14 +165,14 @@ def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
 def _likely(text: str) -> Said | None:
     """Return the sign of what was refused: the first one in LXC's log, elsewhere the last."""
     order = 1 if patterns.search(_TABLE.innermost_first, text) else -1
-    places = [each.span() for each in _REFUSED.finditer(text)][::order][:_MOST_LINES]
-    lines = dict.fromkeys(_around(text, *each, 3 * _AROUND) for each in places)
-    harmful = [each for each in lines if not patterns.search(_TABLE.harmless, each)]
+    places = [match.span() for match in _REFUSED.finditer(text)][::order][:_MOST_LINES]
+    lines = dict.fromkeys(_around(text, *place, 3 * _AROUND) for place in places)
+    harmful = [line for line in lines if not patterns.search(_TABLE.harmless, line)]
     for line in harmful[:_AROUND]:
         near: dict[int, Said] = {}
         for sign, done, refused in _DONE:
             for match in done.finditer(line):
-                for start, end in (each.span() for each in refused.finditer(line)):
+                for start, end in (refusal.span() for refusal in refused.finditer(line)):
                     gap = max(start - match.end(), match.start() - end, 0) // 40
                     near.setdefault(gap, Said(sign, line, match.groups()))
         if near:
@@ -203,35 +203,35 @@ def diagnose(text: str) -> Diagnosis:
     plain = without if (without := _WARNS.sub("", plain)).strip() else plain
     indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
     joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
-    found: dict[str, Said] = {}
+    matches: dict[str, Said] = {}
     for variant in (plain, *joined):
-        for each in _found(variant):
-            found.setdefault(each.message.text, each)
-    named = [found[each.text] for each in MESSAGES if each.text in found]
+        for match in _found(variant):
+            matches.setdefault(match.message.text, match)
+    named = [matches[message.text] for message in MESSAGES if message.text in matches]
     hooks = _HOOK_SAID.findall(plain)
-    of_hook = [each for each in named if each.message.problem == _OF_HOOK]
-    failed = "Script exited" in plain or any(each.message.vague for each in of_hook)
+    of_hook = [match for match in named if match.message.problem == _OF_HOOK]
+    failed = "Script exited" in plain or any(match.message.vague for match in of_hook)
     if "ERROR" in plain and not failed:  # the hook ended well
-        named = [each for each in named if each not in of_hook]
-    certain = [each for each in named if not each.message.vague]
+        named = [match for match in named if match not in of_hook]
+    certain = [match for match in named if not match.message.vague]
     unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
-    kernel = [each for each in named if each.message.problem == _OF_KERNEL]
-    if all(each.message.problem == _OF_HOOK for each in certain) and not kernel:
+    kernel = [match for match in named if match.message.problem == _OF_KERNEL]
+    if all(match.message.problem == _OF_HOOK for match in certain) and not kernel:
         tried = hooks[-1:] if certain else dict.fromkeys((plain, unbroken))
         if likely := next(filter(None, map(_likely, tried)), None):
             cause = f"probably {likely.message.means.title}: {likely.line}"
             return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())
     named = certain or kernel or named[:1]
     problems = {}
-    for each in reversed(named):
-        line = each.line
-        if hooks and each.message.problem == _OF_HOOK:
+    for match in reversed(named):
+        line = match.line
+        if hooks and match.message.problem == _OF_HOOK:
             line = f"it said: {hooks[-1]}"
-        elif each in kernel and (records := audit_records.parse(plain)):
+        elif match in kernel and (records := audit_records.parse(plain)):
             fields = records[-1].fields
             line = f"{who([fields.get('comm', 'a process')])} wanted to {wanted(fields)}"
-        cause = f"{each.message.means.title}: {line}"
-        problems[each.message.problem] = each.finding(cause, Severity.SEEN)
+        cause = f"{match.message.means.title}: {line}"
+        problems[match.message.problem] = match.finding(cause, Severity.SEEN)
     return Diagnosis(tuple(reversed(problems.values())), () if certain else (_UNKNOWN,))
 
 

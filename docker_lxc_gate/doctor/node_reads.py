@@ -65,10 +65,10 @@ def _maps(result: CommandResult) -> IdMaps:
 
 
 def _confined(result: CommandResult) -> Confined:
-    found = _PARTS.fullmatch(told(result).text)
-    if found is None:
+    match = _PARTS.fullmatch(told(result).text)
+    if match is None:
         raise FactError(f"the container's label cannot be read on {result.machine}")
-    return Confined(*(each.strip() for each in found.groups()))
+    return Confined(*(part.strip() for part in match.groups()))
 
 
 def _versions(result: CommandResult) -> dict[str, str]:
@@ -87,10 +87,10 @@ def _state(result: CommandResult) -> str:
 
 
 def _owner(result: CommandResult) -> tuple[int, int]:
-    found = _OWNER.fullmatch(told(result).text)
-    if found is None:
+    match = _OWNER.fullmatch(told(result).text)
+    if match is None:
         raise FactError(f"an owner cannot be read on {result.machine}: {result.text[:80]!r}")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def id_maps(ctid: int) -> Read[IdMaps]:

@@ -67,14 +67,14 @@ def states(case: Case, where: Where) -> tuple[dict[str, str], dict[str, str]]:
     """
     answers = _answers(case, where)
     installed, plan = answers.of(upgrade_reads.INSTALLED), answers.of(upgrade_reads.PLAN)
-    before = {name: each for name, each in installed.items() if name in upgrade_reads.WATCHED}
-    later = {name: each for name, each in (installed | plan).items() if each}
-    after = {name: each for name, each in later.items() if name in upgrade_reads.WATCHED}
+    before = {name: version for name, version in installed.items() if name in upgrade_reads.WATCHED}
+    later = {name: version for name, version in (installed | plan).items() if version}
+    after = {name: version for name, version in later.items() if name in upgrade_reads.WATCHED}
     if where == "node":
         running = answers.of(node_reads.VERSIONS).get("kernel", "")
         if not running:
             raise FactError("the node does not say which kernel it runs")
-        releases = [each for each in map(upgrade_reads.release, later) if each]
+        releases = [release for release in map(upgrade_reads.release, later) if release]
         before[KERNEL] = running
         after[KERNEL] = max([running, *releases], key=order)
     return before, after
@@ -102,15 +102,15 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
         return
     if pair.only and not upgrade_reads.CONDITIONS[pair.only](case):
         return
-    said = f"{pair.title} ({_told(pair, case)})"
+    problem = f"{pair.title} ({_told(pair, case)})"
     if will:
-        yield here(pair.id, f"as now already, {said}" if was else f"after the upgrade {said}")
+        yield here(pair.id, f"as now already, {problem}" if was else f"after the upgrade {problem}")
     elif first:
-        reboots = any(each.package == KERNEL for side in pair.broken for each in side.versions)
+        reboots = any(span.package == KERNEL for side in pair.broken for span in side.versions)
         order = f"upgrade the {first} {'before the node reboots' if reboots else 'first'}"
-        yield here("upgrade-order", f"{order}; otherwise, for a while, {said}: row {pair.id}")
+        yield here("upgrade-order", f"{order}; otherwise, for a while, {problem}: row {pair.id}")
     else:
-        yield here("upgrade-fixes", f"now {said}; after the upgrade no more: row {pair.id}")
+        yield here("upgrade-fixes", f"now {problem}; after the upgrade no more: row {pair.id}")
 
 
 def _breaks(pair: Pair, state: State) -> bool:
@@ -121,8 +121,8 @@ def _breaks(pair: Pair, state: State) -> bool:
 def _has(side: Side, state: State) -> bool:
     there = state[side.where]
     return any(
-        each.package in there and is_within(there[each.package], each.since, each.before)
-        for each in side.versions
+        span.package in there and is_within(there[span.package], span.since, span.before)
+        for span in side.versions
     )
 
 
@@ -137,10 +137,10 @@ def _first(pair: Pair, case: Case) -> Where | None:
 def _told(pair: Pair, case: Case) -> str:
     """Return the versions that a row is about, before and after."""
     named = dict.fromkeys(
-        (side.where, each.package)
+        (side.where, span.package)
         for side in (*pair.broken, *pair.fixed)
-        for each in side.versions
-        if each.package in case.before[side.where] or each.package in case.after[side.where]
+        for span in side.versions
+        if span.package in case.before[side.where] or span.package in case.after[side.where]
     )
     return ", ".join(_change(case, where, package) for where, package in named)
 
@@ -160,9 +160,9 @@ def _removed(case: Case) -> Iterator[Finding]:
         needed.append(("container", ("fuse-overlayfs",)))
     gone: dict[str, None] = {}
     for where, packages in needed:
-        had = [each for each in packages if each in case.before.get(where, {})]
-        if had and not any(each in case.after[where] for each in packages):
-            gone.update(dict.fromkeys(f"{each} {_IN[where]}" for each in had))
+        had = [package for package in packages if package in case.before.get(where, {})]
+        if had and not any(package in case.after[where] for package in packages):
+            gone.update(dict.fromkeys(f"{package} {_IN[where]}" for package in had))
     if gone:
         yield here("upgrade-removes", f"apt would remove {', '.join(gone)}")
     inside = case.after.get("container")
@@ -172,15 +172,15 @@ def _removed(case: Case) -> Iterator[Finding]:
 
 def _unknown(case: Case) -> Iterator[Finding]:
     """Say what is newer than the table."""
-    until = {each.package: each.before for each in KNOWN}
-    found = [
+    until = {row.package: row.before for row in KNOWN}
+    changes = [
         _change(case, where, package)
         for where in case.after
         for package, version in case.after[where].items()
         if version != case.before[where].get(package) and not is_within(version, "", until[package])
     ]
-    if found:
-        yield here("upgrade-unknown", f"nothing is known of {listed(found, _MANY)}")
+    if changes:
+        yield here("upgrade-unknown", f"nothing is known of {listed(changes, _MANY)}")
 
 
 _OF_MACHINE = (upgrade_reads.PLAN, upgrade_reads.INSTALLED, upgrade_reads.LISTS)

@@ -46,8 +46,8 @@ class Versions(Row, frozen=True):
         """The same versions of the packages that there are: ``docker`` has several names."""
         if self.package != "docker":
             return (self,)
-        since, before = (each and f"5:{each}" for each in (self.since, self.before))
-        others = (structs.replace(self, package=each) for each in DOCKERS[1:])
+        since, before = (version and f"5:{version}" for version in (self.since, self.before))
+        others = (structs.replace(self, package=package) for package in DOCKERS[1:])
         return Versions(DOCKERS[0], since, before), *others
 
 
@@ -59,7 +59,7 @@ class Side(Row, frozen=True):
 
     def __post_init__(self) -> None:
         """Name the packages of Docker."""
-        versions = tuple(each for one in self.versions for each in one.of_packages)
+        versions = tuple(span for one in self.versions for span in one.of_packages)
         structs.force_setattr(self, "versions", versions)
 
 
@@ -114,11 +114,11 @@ PAIRS = _TABLE.pair
 ONLY = _TABLE.only
 #: What is newer is said to be unknown.
 KNOWN = tuple(
-    structs.replace(row, package=each.package, before=each.before)
+    structs.replace(row, package=span.package, before=span.before)
     for row in _TABLE.known
-    for each in Versions(row.package, before=row.before).of_packages
+    for span in Versions(row.package, before=row.before).of_packages
 )
 #: The date of the table: of what was not read again for the longest time.
-AS_OF = min(each.read for each in KNOWN)
+AS_OF = min(row.read for row in KNOWN)
 #: Of each of these, Docker needs one; a plan that leaves none is a problem.
 NEEDED = tuple((row.where, row.packages) for row in _TABLE.needed)

@@ -27,7 +27,7 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 
 #: The packages that the table speaks of.
-WATCHED = tuple(sorted(each.package for each in KNOWN if each.package != KERNEL))
+WATCHED = tuple(sorted(row.package for row in KNOWN if row.package != KERNEL))
 #: How the packages of a kernel are called: the rest of the name is its release.
 _KERNELS = ("proxmox-kernel-", "pve-kernel-", "linux-image-")
 #: apt's lists are old after so long (seconds): Proxmox fetches them daily.
@@ -74,18 +74,18 @@ def release(package: str) -> str:
 
 def _plan(result: CommandResult) -> dict[str, str]:
     lines = told(result).text.splitlines()[: _MOST + 1]
-    found = [_STEP.fullmatch(line) for line in lines if line.startswith(_VERBS)]
-    if None in found or not any(_COUNT.match(line) for line in lines):
+    matches = [_STEP.fullmatch(line) for line in lines if line.startswith(_VERBS)]
+    if None in matches or not any(_COUNT.match(line) for line in lines):
         raise FactError(f"apt's plan cannot be read on {result.machine}")
-    versions = {each[1] or each[3]: each[2] or "" for each in found if each}
-    return {name: each for name, each in versions.items() if name in WATCHED or release(name)}
+    versions = {match[1] or match[3]: match[2] or "" for match in matches if match}
+    return {name: version for name, version in versions.items() if name in WATCHED or release(name)}
 
 
 def _installed(result: CommandResult) -> dict[str, str]:
     if result.exit_code != 1:  # 1: it does not know one of them
         told(result)
-    found = [_INSTALLED.fullmatch(line) for line in result.text.splitlines()[:_MOST]]
-    return {each[1]: each[2] for each in found if each and (each[1] in WATCHED or release(each[1]))}
+    matches = [_INSTALLED.fullmatch(line) for line in result.text.splitlines()[:_MOST]]
+    return {m[1]: m[2] for m in matches if m and (m[1] in WATCHED or release(m[1]))}
 
 
 def _doubt(result: CommandResult) -> str:
@@ -94,12 +94,12 @@ def _doubt(result: CommandResult) -> str:
     A mirror was ``asked`` last, and the first of the lists was valid ``until``; 0: never.
     """
     lines = told(result).text.splitlines()[: 2 * _MOST]
-    found = {each[1]: each[2] for each in map(_LINE.fullmatch, lines) if each}
-    if set(found) != {"now", "asked", "lists"}:
+    values = {match[1]: match[2] for match in map(_LINE.fullmatch, lines) if match}
+    if set(values) != {"now", "asked", "lists"}:
         raise FactError(f"the age of apt's lists cannot be read on {result.machine}")
     valid = [_seconds(line.partition(": ")[2]) for line in lines if line.startswith("Valid-Until")]
     until = min(filter(None, valid), default=0.0)
-    now, asked, count = (int(found[name]) for name in ("now", "asked", "lists"))
+    now, asked, count = (int(values[name]) for name in ("now", "asked", "lists"))
     if not count:
         return "apt has no lists there: apt-get update first"
     if until and until < now:
@@ -127,7 +127,7 @@ PLAN = Read(
 INSTALLED = Read(
     (
         *("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev} ${Version}\\n"),
-        *(*WATCHED, *(f"{each}[0-9]*" for each in _KERNELS)),
+        *(*WATCHED, *(f"{name}[0-9]*" for name in _KERNELS)),
     ),
     _installed,
 )
@@ -184,8 +184,8 @@ def _settings(case: Case) -> dict[str, Any]:
 def _socket_given(case: Case) -> bool:
     return any(
         mount.source in _SOCKET
-        for each in case.guest.of(guest_reads.CONTAINERS)
-        for mount in each.mounts or ()
+        for container in case.guest.of(guest_reads.CONTAINERS)
+        for mount in container.mounts or ()
     )
 
 

@@ -49,12 +49,12 @@ def loaded_policy(profile: str) -> Read[str]:
     """
     place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+"
 
-    def parse(found: CommandResult) -> str:
-        said = found.require().text
-        hashes = dict(patterns.findall(r"(?m)/([^/\n]+)/raw_sha256:(.*)$", said))
-        if said.strip() and not hashes:
+    def parse(answer: CommandResult) -> str:
+        text = answer.require().text
+        hashes = dict(patterns.findall(r"(?m)/([^/\n]+)/raw_sha256:(.*)$", text))
+        if text.strip() and not hashes:
             raise FactError(
-                f"the kernel of {found.machine} does not export its policy (raw_sha256)"
+                f"the kernel of {answer.machine} does not export its policy (raw_sha256)"
             )
         return hashes[_newest(hashes)] if hashes else ""
 
@@ -80,12 +80,12 @@ def attachment(on: Transport, profile: str) -> str:
     A process enters a profile without an attachment on request only. Source: kernel
     security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
     """
-    said = on.ask(attachments(profile)).require().text
-    found = dict(patterns.findall(r"(?m)/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said))
-    if not found:
+    text = on.ask(attachments(profile)).require().text
+    attached = dict(patterns.findall(r"(?m)/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", text))
+    if not attached:
         raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")
-    said = found[_newest(found)].strip()
-    return "" if said == profile else said
+    text = attached[_newest(attached)].strip()
+    return "" if text == profile else text
 
 
 def _newest(places: Iterable[str]) -> str:
@@ -148,8 +148,8 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
     from the cache. Raises CommandFailed if the parser refuses the file.
     """
     argv = ["sh", "-c", _NEXT_LOAD, "next-load", "/etc/apparmor.d", profile]
-    said = on.look(argv, timeout=PARSER_TIMEOUT).require().text
-    lines = said.splitlines()
+    text = on.look(argv, timeout=PARSER_TIMEOUT).require().text
+    lines = text.splitlines()
     if skips := [line for line in lines if line.endswith(": skip-kernel-load")]:
         return f"{skips[0]}: AppArmor's parser loads nothing into the kernel"
     if "disabled" in lines:
@@ -162,7 +162,7 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
             f"{files} files in /etc/apparmor.d define it, and the last one that is loaded counts: "
             f"grep -l {profile} /etc/apparmor.d/* shows them; remove the others"
         )
-    cached = patterns.search(r"(?m)^([0-9a-f]{64})  (.*)$", said)
+    cached = patterns.search(r"(?m)^([0-9a-f]{64})  (.*)$", text)
     if cached and cached[1] != policy:
         return f"its cache holds another policy, and is newer than its file: rm {cached[2]}"
     return ""
@@ -172,8 +172,8 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
 def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the pids, on the node, of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
-    found = on.look(["sh", "-c", script, "under", patterns.escape(profile)]).require()
-    return sorted(int(pid) for pid in patterns.findall(r"/proc/([0-9]+)/", found.text))
+    result = on.look(["sh", "-c", script, "under", patterns.escape(profile)]).require()
+    return sorted(int(pid) for pid in patterns.findall(r"/proc/([0-9]+)/", result.text))
 
 
 @foreign.parser(..., 42)

@@ -44,14 +44,14 @@ def order(version: str) -> Order:
 
 def _parts(text: str) -> tuple[_Part, ...]:
     """Return runs of other characters and of digits; where a text ends, both are empty."""
-    found = [
+    runs = [
         # More digits than Python reads in one piece are no version.
         ((*map(_weight, run[1]), _END), int(run[2][-4000:] or "0"))
         for run in _PART.finditer(text)
     ]
-    while found and found[-1] == _NOTHING:
-        found.pop()
-    return (*found, _NOTHING, _NOTHING)  # two: the first run of a text may be empty, too
+    while runs and runs[-1] == _NOTHING:
+        runs.pop()
+    return (*runs, _NOTHING, _NOTHING)  # two: the first run of a text may be empty, too
 
 
 def _weight(character: str) -> int:

@@ -82,7 +82,7 @@ def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Back
         raise FactError(f"{answer.machine} does not say which files it has: {answer.text!r:.200}")
     named = [f".{path}" for path in _MEMBERS if path in paths]
     counted = int(files) if "/usr" in paths else 0
-    return tuple(replace(each, holds=(*each.holds, *named), files=counted) for each in found)
+    return tuple(replace(backup, holds=(*backup.holds, *named), files=counted) for backup in found)
 
 
 def defects(
@@ -119,22 +119,22 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
     The configuration, as ``written`` now, says it, since a mount point may be newer than the
     backup; so does the archive's log. Without a ``backup``, it is of one that is still to be made.
     """
-    config, found = container_config.parse("", written), dict[str, str]()
+    config, reasons = container_config.parse("", written), dict[str, str]()
     for place, (key, given) in container_config.mount_points(config).items():
-        if any(each.startswith("/") for each in (given.get("volume", ""), *given)):
-            found[place] = f"{key}, not a volume"
+        if any(word.startswith("/") for word in (given.get("volume", ""), *given)):
+            reasons[place] = f"{key}, not a volume"
         elif not pct_options.boolean(given.get("backup", "")):
-            found[place] = f"{key}, disabled"
+            reasons[place] = f"{key}, disabled"
     for entry in config.all("lxc.mount.entry"):
         target = [*entry.value.split(), "", ""][1]
         place = posixpath.normpath(f"/{target}")
         ignored = not target or target.startswith("/")  # by LXC
         if not ignored and not f"{place}/".startswith(("/dev/", "/proc/", "/sys/")):
-            found[place] = "lxc.mount.entry"
+            reasons[place] = "lxc.mount.entry"
     for line in (_log(node, backup) or ()) if backup else ():
         if match := _EXCLUDED.fullmatch(line):
-            found[posixpath.normpath(match[2])] = f"{match[1]}, {match[3]}"
-    return found
+            reasons[posixpath.normpath(match[2])] = f"{match[1]}, {match[3]}"
+    return reasons
 
 
 def _log(node: Transport, backup: Backup) -> list[str] | None:
@@ -161,13 +161,13 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
 def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
     listed = node.look(argv, timeout=PATIENCE, limit=LONGEST)
-    said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
     if any(
-        patterns.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said
+        patterns.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in lines
     ):
-        raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
+        raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {lines[0]}")
     if not listed.ok:
-        yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
+        yield f"cannot be read to its end: {lines[0] if lines else listed.exit_code}"
         return
     *missing, files = listed.text.split() or [""]
     if not patterns.fullmatch("[0-9]{1,15}", files):
@@ -198,12 +198,12 @@ def _identity(text: str) -> frozenset[str]:
         "root file system": options.get("lxc.rootfs.path")
         or options.get("rootfs", "").partition(",")[0],
     }
-    found = {f"{what} {value}" for what, value in named.items() if value}
+    properties = {f"{what} {value}" for what, value in named.items() if value}
     for key, value in options.items():
         if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
-            found.add(f"address {value.upper()}")
+            properties.add(f"address {value.upper()}")
         elif patterns.fullmatch(r"net[0-9]+", key):
-            found |= {
-                f"address {each.upper()}" for each in patterns.findall(r"hwaddr=([^,]+)", value)
+            properties |= {
+                f"address {mac.upper()}" for mac in patterns.findall(r"hwaddr=([^,]+)", value)
             }
-    return frozenset(found)
+    return frozenset(properties)

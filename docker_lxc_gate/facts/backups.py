@@ -86,7 +86,7 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     except (ValueError, OverflowError, StopIteration) as error:
         why = f"on {node.machine}: the list of backups cannot be read: {answer!r:.500}"
         raise FactError(why) from error
-    if not all(math.isfinite(each.age) for each in (*container, *etc)):  # NaN is never too old
+    if not all(math.isfinite(backup.age) for backup in (*container, *etc)):  # NaN is never too old
         raise FactError(
             f"on {node.machine}: the list of backups has an invalid time: {answer!r:.500}"
         )
@@ -102,32 +102,32 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     )
 
 
-def _newest(found: list[Backup]) -> tuple[Backup, ...]:
-    return tuple(sorted(found, key=lambda backup: (backup.age, backup.path)))
+def _newest(backups: list[Backup]) -> tuple[Backup, ...]:
+    return tuple(sorted(backups, key=lambda backup: (backup.age, backup.path)))
 
 
 def _storages(node: Transport, ctid: int) -> _Storages:
     """Return where Proxmox keeps backups, and the directory of our own."""
     answer = node.look(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
-    found = _Storages([])
+    storages = _Storages([])
     for line in filter(str.strip, answer.require().text.splitlines()):
         try:
             if line.startswith("- "):
                 if volume := _VOLUME.match(line):
                     made = datetime.fromisoformat(volume[2]).timestamp()
-                    found.volumes.append((volume[1], made, int(volume[3])))
+                    storages.volumes.append((volume[1], made, int(volume[3])))
                 continue
             name, kind, status, *place = line.split(None, 3)
         except (ValueError, OverflowError) as error:
             why = f"on {node.machine}: the list of storages cannot be read: {line!r:.200}"
             raise FactError(why) from error
         if place and place[0].startswith("/"):
-            found.places.append(place[0])
+            storages.places.append(place[0])
         elif (kind, status) == ("pbs", "active"):
-            found.servers.append(name)
+            storages.servers.append(name)
         elif status != "disabled":
-            found.unasked.append(f"{name} ({', '.join((kind, status, *place))})")
-    return found
+            storages.unasked.append(f"{name} ({', '.join((kind, status, *place))})")
+    return storages
 
 
 def newest_sound(
@@ -139,20 +139,20 @@ def newest_sound(
     others are as in :func:`docker_lxc_gate.facts.backup_archives.defects`.
     """
     return _newest_without(
-        lambda each: backup_archives.defects(node, each, hours, of, read=read), found
+        lambda backup: backup_archives.defects(node, backup, hours, of, read=read), found
     )
 
 
 def newest_listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive with a good age and size, and why each newer one does not count."""
-    return _newest_without(lambda each: backup_archives.listed_defects(each, hours), found)
+    return _newest_without(lambda backup: backup_archives.listed_defects(backup, hours), found)
 
 
 def _newest_without(
-    defects_of: Callable[[Backup], Iterator[str]], found: Sequence[Backup]
+    defects_of: Callable[[Backup], Iterator[str]], backups: Sequence[Backup]
 ) -> tuple[Backup | None, tuple[str, ...]]:
     defects: list[str] = []
-    for backup in found:
+    for backup in backups:
         if not (defect := next(defects_of(backup), "")):
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")

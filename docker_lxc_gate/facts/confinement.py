@@ -132,8 +132,8 @@ def label_defect(label: str, profile: str, modes: Mapping[str, str]) -> str:
     called ``unconfined``, of whichever namespace. ``modes`` has the mode of each loaded profile of
     the node: a stack's own may be that of another one of it.
     """
-    found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+|-)\))?", label)
-    name, mode = found.groups() if found else (label, None)
+    match = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+|-)\))?", label)
+    name, mode = match.groups() if match else (label, None)
     stack = name.split("//&")
     # The kernel names a namespace before the first profile of it alone. Whoever is root in there
     # names them as he likes, so all from that one on say nothing of the node's.
@@ -205,10 +205,10 @@ def caused_by_attempt(denial: Denial) -> bool:
 
     A program of the guest can have the same name, and attempt the same.
     """
-    said = denial.fields
-    record = _KNOWN.records.get(said.get("operation", ""), {})
-    is_own = bool(record) and said.get("comm") == ATTEMPTING
-    return is_own and all(patterns.fullmatch(record[key], said.get(key, "")) for key in record)
+    fields = denial.fields
+    record = _KNOWN.records.get(fields.get("operation", ""), {})
+    is_own = bool(record) and fields.get("comm") == ATTEMPTING
+    return is_own and all(patterns.fullmatch(record[key], fields.get(key, "")) for key in record)
 
 
 _WIDENING = patterns.compile(
@@ -227,11 +227,11 @@ def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> 
     ours, here = ({str(rule): rule for rule in statements(text)} for text in (shipped, deployed))
     path = f"/etc/apparmor.d/{profile}"
     added = [rule[:_LONGEST_RULE] for rule in here if rule not in ours]
-    found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
-    headers = [header for each in statements(deployed) if (header := opened(each))]
+    rules = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
+    headers = [header for statement in statements(deployed) if (header := opened(statement))]
     flags = {flag for header in headers for flag in header.flags}
-    found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
+    rules += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
     lost = [text for text, rule in ours.items() if rule.denies and text not in here]
-    found += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
-    found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in statements(local)]
-    return tuple(found)
+    rules += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
+    rules += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in statements(local)]
+    return tuple(rules)

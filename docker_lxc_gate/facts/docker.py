@@ -50,7 +50,7 @@ _LISTS = {
 def _options(pattern: patterns.Pattern[str], result: CommandResult) -> list[Any]:
     """Return what a pattern finds in dockerd's options."""
     lines = (line for line in result.text.splitlines() if not line.lstrip().startswith("#"))
-    return [found for line in lines for found in pattern.findall(line)]
+    return [value for line in lines for value in pattern.findall(line)]
 
 
 def _is_booting(result: CommandResult) -> bool:
@@ -180,9 +180,9 @@ def record(inside: Transport) -> dict[str, str]:
 
 def _units(text: str) -> dict[str, str]:
     facts = {}
-    for said in failed_units.properties(text):
-        if name := _UNITS.get(said.pop("Id", "")):
-            facts[f"process {name}"] = " ".join(f"{key}={said[key]}" for key in sorted(said))[:200]
+    for unit in failed_units.properties(text):
+        if name := _UNITS.get(unit.pop("Id", "")):
+            facts[f"process {name}"] = " ".join(f"{key}={unit[key]}" for key in sorted(unit))[:200]
     return facts
 
 
@@ -190,10 +190,10 @@ def _objects(inside: Transport, kind: str, text: str) -> dict[str, str]:
     """Return one fact a name; objects with the same name share a fact."""
     facts: dict[str, set[str]] = {}
     for line in text.splitlines():
-        if (found := _LINES[kind].fullmatch(line)) is None:
+        if (match := _LINES[kind].fullmatch(line)) is None:
             where = f"Docker in {inside.machine}"
             raise FactError(f"{where} lists a {kind} in an unknown form: {line!r:.200}")
-        key = ",".join(sorted(found["key"].split(",")))  # a linked container's names
+        key = ",".join(sorted(match["key"].split(",")))  # a linked container's names
         name = f"process of docker container {key}" if kind == "state" else f"docker {kind} {key}"
-        facts.setdefault(name, set()).add(found["value"])
+        facts.setdefault(name, set()).add(match["value"])
     return {key: ", ".join(sorted(values)) for key, values in facts.items()}

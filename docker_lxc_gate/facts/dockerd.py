@@ -51,8 +51,8 @@ class Info(msgspec.Struct, frozen=True, rename="pascal"):
     @property
     def snapshotter(self) -> str:
         """The containerd image store's type; empty where a graph driver keeps the layers."""
-        found = [each[1] for each in self.driver_status or () if each[:1] == ["driver-type"]]
-        return next((each for each in found if "snapshotter" in each), "")
+        types = [row[1] for row in self.driver_status or () if row[:1] == ["driver-type"]]
+        return next((name for name in types if "snapshotter" in name), "")
 
 
 class ContainerState(msgspec.Struct, frozen=True, rename="pascal"):
@@ -127,18 +127,18 @@ class Daemon:
 
     def record(self, name: str) -> ContainerRecord | None:
         """Return its record of a Docker container, or None; raises as :meth:`info`."""
-        found = self._asked(f"/containers/{_checked(_NAME, name)}/json", ContainerRecord)
-        if found is not None:
-            _checked(_ID, found.id)
-            _checked(_IMAGE, found.image)
-        return found
+        container = self._asked(f"/containers/{_checked(_NAME, name)}/json", ContainerRecord)
+        if container is not None:
+            _checked(_ID, container.id)
+            _checked(_IMAGE, container.image)
+        return container
 
     def image(self, id: str) -> Image | None:  # noqa: A002 - the field's name
         """Return an image by its id, or None; raises as :meth:`info`."""
-        found = self._asked(f"/images/{_checked(_IMAGE, id)}/json", Image)
-        if found is not None and found.id != id:
-            raise FactError(f"dockerd was queried for image {id}, and sent {found.id[:80]!r}")
-        return found
+        image = self._asked(f"/images/{_checked(_IMAGE, id)}/json", Image)
+        if image is not None and image.id != id:
+            raise FactError(f"dockerd was queried for image {id}, and sent {image.id[:80]!r}")
+        return image
 
     def _asked(self, question: str, kind: type[T]) -> T | None:
         node, pid = self.runtime.node, self.runtime.init_pid(self.ctid)
@@ -173,17 +173,17 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
     what = "cannot find out whether dockerd runs"
     result = guest_root.run(runtime.node, runtime.init_pid(ctid), _DOCKERD, "find", what=what)
     lines = [_FOUND.fullmatch(line) for line in result.text.splitlines()]
-    found = [(line[1], line[2], line[3] == "1", line[4]) for line in lines if line]
-    if len(found) != len(lines) or result.exit_code:
+    processes = [(line[1], line[2], line[3] == "1", line[4]) for line in lines if line]
+    if len(processes) != len(lines) or result.exit_code:
         raise FactError(
             f"{runtime.node.machine}: the list of dockerd processes cannot be read: "
             f"{result.stdout!r:.200}"
         )
-    pids = {pid for pid, *_ in found}
+    pids = {pid for pid, *_ in processes}
     # A dockerd that starts a program is two processes for a moment. If docker.service runs one, any
     # dockerd that was started by hand does not count.
-    mains = [(pid, unit, line) for pid, parent, unit, line in found if parent not in pids]
-    mains = [each for each in mains if each[1]] or mains
+    mains = [(pid, unit, line) for pid, parent, unit, line in processes if parent not in pids]
+    mains = [main for main in mains if main[1]] or mains
     if len(mains) > 1:
         raise FactError(
             f"{len(mains)} processes called dockerd run in container {ctid}, and docker.service "
@@ -206,15 +206,15 @@ def _checked(form: patterns.Pattern[str], text: str) -> str:
 
 def _options(argv: Sequence[str], name: str, short: str = "") -> list[str]:
     """Return an option's values on a command line, as Go's pflag reads it."""
-    found = []
+    values = []
     words = iter(argv[1:])
     for word in words:
         if word == "--":
             break
         if word in {name, short}:
-            found += [next(words, "")]
+            values += [next(words, "")]
         elif word.startswith(f"{name}="):
-            found += [word.partition("=")[2]]
+            values += [word.partition("=")[2]]
         elif short and word.startswith(short):
-            found += [word.removeprefix(short).removeprefix("=")]
-    return found
+            values += [word.removeprefix(short).removeprefix("=")]
+    return values

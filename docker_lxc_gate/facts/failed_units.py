@@ -112,31 +112,31 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     wanted = sorted(names)
     show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
     told = container.look(show).require().text
-    found = {}
+    units = {}
     for of_unit in properties(told):
         waits = of_unit.get("SubState") in _WAITS
         times = (_STARTED, _EXITED) if waits else (_BEGAN, _ENDED)
         try:
-            began, ended = (_when(of_unit.get(each, "")) for each in times)
+            began, ended = (_when(of_unit.get(key, "")) for key in times)
         except ValueError:
             continue
         ran = of_unit.get("ExecStart", "") + of_unit.get("ExecMount", "")
         programs = {path.rpartition("/")[2] for path in patterns.findall(r"path=(\S+)", ran)}
-        found[of_unit.get("Id", "")] = FailedUnit(
+        units[of_unit.get("Id", "")] = FailedUnit(
             of_unit.get("Id", ""), began, ended, frozenset(programs), of_unit.get("Where", "")
         )
     for name in wanted:
-        if name not in found:
+        if name not in units:
             raise FactError(
                 f"{container.machine}: systemd does not say when {name} started and failed, so no "
                 f"denial can be matched with it: see systemctl show {name}"
             )
-    return tuple(found[name] for name in wanted)
+    return tuple(units[name] for name in wanted)
 
 
-def _when(said: str) -> float:
+def _when(stamp: str) -> float:
     """Return the Unix time of ``Wed 2026-11-25 09:41:04.290913 UTC``."""
-    text = said.partition(" ")[2].removesuffix(" UTC")
+    text = stamp.partition(" ")[2].removesuffix(" UTC")
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
@@ -162,7 +162,7 @@ def log(node: Transport) -> Log:
         elif own and own[1].startswith("DAEMON_"):
             restarts.append((when, own[1] == "DAEMON_START"))
         else:
-            denials += [(when, each) for each in audit_records.parse(line)]
+            denials += [(when, denial) for denial in audit_records.parse(line)]
     rules = [line.removeprefix("rule ") for line in lines if line.startswith("rule ")]
     if len(read) >= _MOST:  # what came before them was not read
         begins = max(begins, min(read))

@@ -108,14 +108,14 @@ def record(on: Transport) -> dict[str, str]:
     }
     for kind in parts.keys() - {"files", "content", "attributes"}:
         rows["flags of" if kind == "flags" else kind] = _rows(parts[kind])
-    found: dict[str, list[str]] = {}
+    facts: dict[str, list[str]] = {}
     for kind, of_kind in rows.items():
         for key, value in of_kind:
-            found.setdefault(f"{kind} {key}", []).append(value)
+            facts.setdefault(f"{kind} {key}", []).append(value)
     # Stacked mounts have an order. Other facts of the same name have none.
     return {
         key: "; ".join(values if key.startswith("mount ") else sorted(set(values)))
-        for key, values in found.items()
+        for key, values in facts.items()
     }
 
 
@@ -161,12 +161,12 @@ def _cgroup(node: Transport, ctid: int) -> dict[str, str]:
     """Return the settings of a container's cgroup, which the node alone sees."""
     places = (f"/sys/fs/cgroup/lxc/{ctid}", f"/sys/fs/cgroup/lxc.payload.{ctid}")
     files = ("-maxdepth", "1", "-type", "f", "-perm", "-600")
-    said = node.look(["find", *places, *files, "-exec", "grep", "-sH", "", "{}", "+"]).text
-    found: dict[str, str] = {}
-    for name, value in patterns.findall(r"(?m)^/sys/fs/cgroup/[^:\n]*/([^/:\n]+):(.*)$", said):
+    text = node.look(["find", *places, *files, "-exec", "grep", "-sH", "", "{}", "+"]).text
+    facts: dict[str, str] = {}
+    for name, value in patterns.findall(r"(?m)^/sys/fs/cgroup/[^:\n]*/([^/:\n]+):(.*)$", text):
         key = f"node: cgroup {name}"
-        found[key] = f"{found[key]}; {value}" if key in found else value
-    return found or {"node: cgroup not seen": f"{' and '.join(places)} cannot be read"}
+        facts[key] = f"{facts[key]}; {value}" if key in facts else value
+    return facts or {"node: cgroup not seen": f"{' and '.join(places)} cannot be read"}
 
 
 def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
@@ -245,8 +245,8 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 def kinds(state: dict[str, str]) -> str:
     """Return how many facts of each kind a state has, for a reader."""
-    found = Counter(patterns.sub("^(node|container): ", "", key).split()[0] for key in state)
-    return ", ".join(f"{number} {kind}" for kind, number in found.most_common())
+    counts = Counter(patterns.sub("^(node|container): ", "", key).split()[0] for key in state)
+    return ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
 
 
 def not_seen(state: dict[str, str]) -> str:

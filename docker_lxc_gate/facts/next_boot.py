@@ -57,13 +57,13 @@ def obstacle(on: Transport, service: str) -> str:
     Raises CommandFailed if systemd does not answer.
     """
     needs = (service, _CONTAINERD) if _names_containerd(on, service) else (service,)
-    said = on.look(["sh", "-c", _NEXT, "next-boot", *needs], timeout=120).require().text
-    if _FAIL.search(said):
-        failed = ", ".join(_FAILED.findall(said)) or "a condition"
+    text = on.look(["sh", "-c", _NEXT, "next-boot", *needs], timeout=120).require().text
+    if _FAIL.search(text):
+        failed = ", ".join(_FAILED.findall(text)) or "a condition"
         return f"{cut(failed)} of {service} fails now"
-    if found := patterns.search(r"(?m)^(\S+) does not start it$", said):
-        return f"the default target is {cut(found[1])}, which does not start {service}"
-    for unit, state in _STATES.findall(said):
+    if match := patterns.search(r"(?m)^(\S+) does not start it$", text):
+        return f"the default target is {cut(match[1])}, which does not start {service}"
+    for unit, state in _STATES.findall(text):
         if state not in _STARTABLE:
             return f"{service} needs {cut(unit)}, which is {cut(state)}"
     return ""
@@ -76,8 +76,8 @@ def _names_containerd(on: Transport, service: str) -> bool:
 def _unit(container: Transport) -> dict[str, str]:
     """Return what systemd would start, by the names of ``_UNIT``."""
     argv = ["systemctl", "show", "docker", *(f"-p{name}" for name in _UNIT)]
-    said = container.look(argv).text
-    return {name: "\n".join(patterns.findall(rf"(?m)^{name}=(.*)$", said)) for name in _UNIT}
+    text = container.look(argv).text
+    return {name: "\n".join(patterns.findall(rf"(?m)^{name}=(.*)$", text)) for name in _UNIT}
 
 
 def difference(container: Transport, daemon: Daemon) -> str:
@@ -89,13 +89,13 @@ def difference(container: Transport, daemon: Daemon) -> str:
     unit = _unit(container)
     if unit["NeedDaemonReload"] == "yes":
         return "systemd has not read its changed files yet"
-    found = _WOULD_START.search(unit["ExecStart"])
-    if found is None:
+    match = _WOULD_START.search(unit["ExecStart"])
+    if match is None:
         return ""
     runs, environment = " ".join(daemon.argv).split(), _environment(container, unit)
-    if not _fits(found[2].split(), environment, runs):
-        said = f"it says '{cut(found[2])}', but '{cut(' '.join(runs))}' runs"
-        return f"{said} (variables: {_listed(environment)})" if environment else said
+    if not _fits(match[2].split(), environment, runs):
+        cause = f"it says '{cut(match[2])}', but '{cut(' '.join(runs))}' runs"
+        return f"{cause} (variables: {_listed(environment)})" if environment else cause
     has = _running(daemon, environment)
     changed = [name for name, value in environment.items() if has.get(name) != value]
     return f"the running dockerd lacks its {_listed(changed)}" if changed else ""

@@ -140,7 +140,7 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
     others = set() if plain else under - texts.keys()
     running = {*node.look(_RUNNING).require().text.split(), *under}
     parse = container_config.parse_lxc if plain else container_config.parse
-    found = []
+    containers = []
     for name in [*sorted(texts, key=str if plain else int), *sorted(others)]:
         config = parse("", texts.get(name, ""))
         given = {*container_config.given(config.current().get("features", ""))}
@@ -149,8 +149,8 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
         has_profile = config.current().get("lxc.apparmor.profile") == profile or name in under
         if has_profile or ("nesting" in given and given & {"keyctl", "fuse"}):
             state = "running" if name in running else "stopped"
-            found.append(Affected(denial_log.number(name) or name, state, has_profile))
-    return tuple(found)
+            containers.append(Affected(denial_log.number(name) or name, state, has_profile))
+    return tuple(containers)
 
 
 def _configurations(runtime: Runtime) -> dict[str, str]:

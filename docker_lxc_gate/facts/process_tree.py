@@ -56,8 +56,8 @@ def parse(text: str) -> ProcessNotes:
                 try:
                     containers.setdefault(int(pid), set()).add(name)
                 except ValueError as error:
-                    said = f"the notes of the node's processes cannot be read: {error}"
-                    raise FactError(said) from error
+                    message = f"the notes of the node's processes cannot be read: {error}"
+                    raise FactError(message) from error
     return ProcessNotes(lost, {pid: frozenset(names) for pid, names in containers.items()})
 
 

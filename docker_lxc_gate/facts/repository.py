@@ -113,8 +113,8 @@ def script(path: str, name: str) -> Read[Script | None]:
             return None
         if answer.exit_code == _NO_FILE:
             answer.require()
-        said = answer.stderr.decode(errors="replace").strip()
-        return Script(answer.stdout, "" if answer.ok else said or "bash cannot parse it")
+        stderr = answer.stderr.decode(errors="replace").strip()
+        return Script(answer.stdout, "" if answer.ok else stderr or "bash cannot parse it")
 
     return Read(_by_owner(path, name, "sh", "-c", _PARSED, "parsed"), parse)
 
@@ -130,12 +130,12 @@ def upstream_commit(node: Transport, found: Checkout) -> str:
     """
     argv = ["sh", "-c", _GIT, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
     answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)
-    said = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
+    stderr = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
     if not answer.ok:
         within = f"did not answer within {_UPSTREAM_PATIENCE} s"
         raise FactError(
             f"on {node.machine}: {found.upstream}, the upstream of {found.path}, does not answer: "
-            f"{within if answer.exit_code == 124 else said}"  # noqa: PLR2004 - timeout(1)
+            f"{within if answer.exit_code == 124 else stderr}"  # noqa: PLR2004 - timeout(1)
         )
     if not (commit := answer.text.partition("\t")[0]):
         raise FactError(f"on {node.machine}: the upstream of {found.path} has no {found.upstream}")

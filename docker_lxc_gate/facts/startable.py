@@ -32,8 +32,8 @@ def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
     The kernel knows the profiles ``loaded``:
     :func:`docker_lxc_gate.facts.apparmor.loaded_profiles`.
     """
-    for each in stopping(written):
-        return f"{each.cause} ({written.path}, line {each.line})"
+    for defect in stopping(written):
+        return f"{defect.cause} ({written.path}, line {defect.line})"
     profile = written.current().get("lxc.apparmor.profile", "")
     if profile in NO_PROFILE:
         return ""

@@ -140,9 +140,9 @@ def statements(text: str) -> tuple[Statement, ...]:
 
 def _statements(text: str) -> Iterator[Statement]:
     reader = _Reader()
-    for found in _TOKEN.finditer(text):
-        follows = text[found.end() : found.end() + 1]
-        for piece in filter(None, found.groups()) if found[2] else (found[0],):
+    for match in _TOKEN.finditer(text):
+        follows = text[match.end() : match.end() + 1]
+        for piece in filter(None, match.groups()) if match[2] else (match[0],):
             yield from filter(None, _read(reader, piece, follows))
             reader.line += piece.count("\n")
     if (left := reader.statement("rule")) is not None:
@@ -205,11 +205,11 @@ def opened(statement: Statement) -> Profile | None:
 
 def profiles(text: str) -> list[Profile]:
     """Return the profiles at the outermost level, each with the rules that are its own."""
-    found: list[Profile] = []
+    outermost: list[Profile] = []
     for statement in statements(text):
         profile = None if statement.depth else opened(statement)
         if profile and not profile.is_hat:
-            found.append(profile)
-        elif found and statement.depth == 1 and statement.kind in {"rule", "include"}:
-            found[-1].rules.append(statement)
-    return found
+            outermost.append(profile)
+        elif outermost and statement.depth == 1 and statement.kind in {"rule", "include"}:
+            outermost[-1].rules.append(statement)
+    return outermost

@@ -114,7 +114,7 @@ def _header(archive: bytes) -> tuple[bytes, bytes]:
 
 def _extended(text: bytes) -> dict[str, str]:
     """Read the records of an extended header: ``LENGTH KEY=VALUE`` and a newline, each."""
-    found: dict[str, str] = {}
+    records: dict[str, str] = {}
     place = 0
     while place < len(text):
         length = patterns.match(rb"([0-9]+) ", text[place : place + 10])
@@ -123,13 +123,13 @@ def _extended(text: bytes) -> dict[str, str]:
             raise UnreadableArchive("an extended header that cannot be read")
         record = text[place + length.end() : end - 1]
         key, equals, value = (
-            each.decode(errors="surrogateescape") for each in record.partition(b"=")
+            part.decode(errors="surrogateescape") for part in record.partition(b"=")
         )
-        if not equals or key in found or not (key in _OF_TAR or _ATTRIBUTE.fullmatch(key)):
+        if not equals or key in records or not (key in _OF_TAR or _ATTRIBUTE.fullmatch(key)):
             raise UnreadableArchive(f"an extended header with {key[:60]!r}")
-        found[key] = value
+        records[key] = value
         place = end
-    return found
+    return records
 
 
 def _padded(size: int) -> int:
@@ -155,10 +155,10 @@ def _octal(raw: bytes, what: str) -> int:
 
 def _number(extended: dict[str, str], key: str, raw: bytes, end: int) -> int:
     """Return a number of the extended or the plain header, which must be below ``end``."""
-    said = extended.get(key)
-    if said is not None and not _NUMBER.fullmatch(said):
-        raise UnreadableArchive(f"{key} is {said[:40]!r}")
-    value = int(said) if said is not None else _octal(raw, key)
+    text = extended.get(key)
+    if text is not None and not _NUMBER.fullmatch(text):
+        raise UnreadableArchive(f"{key} is {text[:40]!r}")
+    value = int(text) if text is not None else _octal(raw, key)
     if value >= end:
         raise UnreadableArchive(f"{key} is {value}")
     return value

@@ -86,9 +86,9 @@ def parse(path: str, text: str) -> ContainerConfig:
     ``unreadable`` then holds the lines that Proxmox cannot read:
     :func:`docker_lxc_gate.formats.proxmox.unreadable` says why.
     """
-    lines, said = split_lines(text), list(read_lines(text))
-    read = [o for o in said if is_option(o) and _is_kept(o)]
-    left = [o.line for o in said if o.key == _NEITHER or (is_option(o) and not _is_kept(o))]
+    lines, options = split_lines(text), list(read_lines(text))
+    read = [o for o in options if is_option(o) and _is_kept(o)]
+    left = [o.line for o in options if o.key == _NEITHER or (is_option(o) and not _is_kept(o))]
     unreadable = tuple((line, lines[line - 1].rstrip("\r\n")) for line in left)
     return ContainerConfig(path, tuple(read), unreadable)
 
@@ -96,11 +96,11 @@ def parse(path: str, text: str) -> ContainerConfig:
 @foreign.parser("p", ...)
 def parse_lxc(path: str, text: str) -> ContainerConfig:
     """Read a container's configuration as LXC itself does, which refuses unreadable lines."""
-    said = list(read_lines(text, lxc=True))
+    options = list(read_lines(text, lxc=True))
     return ContainerConfig(
         path,
-        tuple(o for o in said if is_option(o)),
-        tuple((o.line, o.value) for o in said if o.key == _NEITHER),
+        tuple(o for o in options if is_option(o)),
+        tuple((o.line, o.value) for o in options if o.key == _NEITHER),
         plain=True,
     )
 
@@ -137,8 +137,8 @@ def _unquoted(value: str) -> str:
 
 
 def _lxc_option(line: str) -> tuple[str, str] | None:
-    found = _LXC_OPTION.fullmatch(line)
-    return (found["key"], found["value"]) if found else None
+    match = _LXC_OPTION.fullmatch(line)
+    return (match["key"], match["value"]) if match else None
 
 
 def split_lines(text: str) -> list[str]:
@@ -168,8 +168,8 @@ def waiting(text: str) -> tuple[str, ...]:
     >>> waiting("arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n")
     ('delete: net0', 'memory: 1024')
     """
-    said = [o for o in read_lines(text) if is_option(o) and is_pending(o)]
-    return tuple(f"{option.key}: {option.value}" for option in said)
+    pending = [o for o in read_lines(text) if is_option(o) and is_pending(o)]
+    return tuple(f"{option.key}: {option.value}" for option in pending)
 
 
 def at_next_stop(written: ContainerConfig) -> ContainerConfig:
@@ -199,7 +199,7 @@ def pending_name(option: Option) -> str:
 def lost_at_next_stop(written: ContainerConfig, wanted: Collection[str]) -> tuple[str, ...]:
     """Return which of some features and raw keys a pending change takes away; the profile, too."""
     now, later = written.current(), at_next_stop(written).current()
-    before, after = (given(each.get("features", "")) for each in (now, later))
+    before, after = (given(options.get("features", "")) for options in (now, later))
     lost = [name for name in wanted if name in before - after]
     raw = ["lxc.apparmor.profile", *(name for name in wanted if name.startswith("lxc."))]
     return (*lost, *(key for key in raw if key in now and now[key] != later.get(key)))
@@ -207,10 +207,10 @@ def lost_at_next_stop(written: ContainerConfig, wanted: Collection[str]) -> tupl
 
 def mount_points(written: ContainerConfig) -> dict[str, tuple[str, dict[str, str]]]:
     """Return key and properties of each of Proxmox's mount points in effect, by its directory."""
-    said = ((key, features(value)) for key, value in written.current().items())
+    pairs = ((key, features(value)) for key, value in written.current().items())
     return {
         "/" + posixpath.normpath(given["mp"]).lstrip("/"): (key, given)
-        for key, given in said
+        for key, given in pairs
         if _POINT.fullmatch(key) and given.get("mp", "").startswith("/")
     }
 
@@ -254,10 +254,10 @@ def same_beside_volumes(one: str, other: str) -> bool:
 
 
 def _beside_volumes(text: str) -> tuple[object, ...]:
-    said = [o for o in read_lines(text) if not _of_volumes(o)]
-    comments = [(o.section, _meant(o)) for o in said if o.key == _COMMENT and o.value.strip()]
-    raw = [(o.section, o.key, o.value) for o in said if o.key.startswith("lxc.")]
-    return comments, raw, {(o.section, o.key): o.value for o in said if is_option(o)}
+    options = [o for o in read_lines(text) if not _of_volumes(o)]
+    comments = [(o.section, _meant(o)) for o in options if o.key == _COMMENT and o.value.strip()]
+    raw = [(o.section, o.key, o.value) for o in options if o.key.startswith("lxc.")]
+    return comments, raw, {(o.section, o.key): o.value for o in options if is_option(o)}
 
 
 def _unread(text: str) -> set[str]:
@@ -276,7 +276,7 @@ def mount_entries(written: ContainerConfig) -> list[tuple[Option, list[str]]]:
     """Return the whole mount entries in effect, each with its fields; an empty one clears them."""
     entries = [(entry, entry.value.split()) for entry in written.all("lxc.mount.entry")]
     begin = max((number for number, (_, fields) in enumerate(entries) if not fields), default=-1)
-    return [each for each in entries[begin + 1 :] if len(each[1]) >= len(MOUNT_ENTRY_FIELDS)]
+    return [entry for entry in entries[begin + 1 :] if len(entry[1]) >= len(MOUNT_ENTRY_FIELDS)]
 
 
 def missing_fields(entry: str) -> tuple[str, ...]:

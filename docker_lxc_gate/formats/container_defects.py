@@ -107,7 +107,7 @@ def defects(written: ContainerConfig) -> Iterator[Defect]:
 
 def stopping(written: ContainerConfig) -> Iterator[Defect]:
     """Yield the defects with which no container starts."""
-    return (each for each in defects(written) if each.stops)
+    return (defect for defect in defects(written) if defect.stops)
 
 
 def _mount_entry(entry: Option, roots: Sequence[str]) -> Iterator[Defect]:

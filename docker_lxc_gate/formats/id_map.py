@@ -44,8 +44,8 @@ def written(value: str) -> tuple[str, Range] | None:
     >>> written("u 0 100000 65536")
     ('u', Range(inside=0, outside=100000, count=65536))
     """
-    found = _WRITTEN.fullmatch(value)
-    return (found[1], Range(*map(int, found.groups()[1:]))) if found else None
+    match = _WRITTEN.fullmatch(value)
+    return (match[1], Range(*map(int, match.groups()[1:]))) if match else None
 
 
 def parse(text: str, what: str) -> tuple[Range, ...]:
@@ -53,20 +53,20 @@ def parse(text: str, what: str) -> tuple[Range, ...]:
 
     Raises FactError if a line is no range; it says ``what`` this is.
     """
-    found = [_RANGE.fullmatch(line) for line in text.splitlines()]
-    if None in found:
+    matches = [_RANGE.fullmatch(line) for line in text.splitlines()]
+    if None in matches:
         raise FactError(f"{what} cannot be read: {text[:80]!r}")
-    return tuple(Range(*map(int, each.groups())) for each in found if each)
+    return tuple(Range(*map(int, match.groups())) for match in matches if match)
 
 
 def holes(ranges: Sequence[Range]) -> list[tuple[int, int]]:
     """Return the ids below 65536 that ranges leave out, as first and last."""
-    found, end = [], 0
-    for each in sorted(ranges, key=lambda each: each.inside):
-        if min(each.inside, NEEDED) > end:
-            found.append((end, min(each.inside, NEEDED) - 1))
-        end = max(end, each.inside + each.count)
-    return [*found, (end, NEEDED - 1)] if end < NEEDED else found
+    gaps, end = [], 0
+    for entry in sorted(ranges, key=lambda entry: entry.inside):
+        if min(entry.inside, NEEDED) > end:
+            gaps.append((end, min(entry.inside, NEEDED) - 1))
+        end = max(end, entry.inside + entry.count)
+    return [*gaps, (end, NEEDED - 1)] if end < NEEDED else gaps
 
 
 def in_words(found: Sequence[tuple[int, int]]) -> str:
@@ -75,9 +75,9 @@ def in_words(found: Sequence[tuple[int, int]]) -> str:
     >>> in_words([(5, 5)]), in_words([(0, 9), (12, 12)])
     ('id 5 is', 'ids 0 to 9, 12 are')
     """
-    said = [str(first) if first == last else f"{first} to {last}" for first, last in found]
+    spans = [str(first) if first == last else f"{first} to {last}" for first, last in found]
     one = len(found) == 1 and found[0][0] == found[0][1]
-    ids = listed(said, MANY, "more ranges")
+    ids = listed(spans, MANY, "more ranges")
     return f"id {ids} is" if one else f"ids {ids} are"
 
 
@@ -87,5 +87,5 @@ def missed(text: str) -> tuple[int, int] | None:
     >>> missed('failed to Lchown "/x" for UID 7, GID 0: lchown /x: invalid argument')
     (7, 0)
     """
-    found = _MISSED.search(text)
-    return (int(found[1]), int(found[2])) if found else None
+    match = _MISSED.search(text)
+    return (int(match[1]), int(match[2])) if match else None

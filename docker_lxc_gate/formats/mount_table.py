@@ -62,7 +62,7 @@ def parse(text: str, what: str) -> tuple[Mount, ...]:
 
 
 def _unescaped(text: str) -> str:
-    return patterns.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
+    return patterns.sub(r"\\([0-3][0-7]{2})", lambda match: chr(int(match[1], 8)), text)
 
 
 def below(mounts: Sequence[Mount], path: str) -> Mount:
@@ -72,7 +72,7 @@ def below(mounts: Sequence[Mount], path: str) -> Mount:
     """
     wanted = posixpath.normpath(path)
     numbers = {mount.number for mount in mounts}
-    found = Mount("/", "an unknown file system", "")
+    holder = Mount("/", "an unknown file system", "")
     on: dict[str, list[Mount]] = {}
     for mount in mounts:
         place = mount.place.rstrip("/")
@@ -81,6 +81,6 @@ def below(mounts: Sequence[Mount], path: str) -> Mount:
             on.setdefault(parent if parent in numbers else "", []).append(mount)
     number = ""
     while there := on.pop(number, None):
-        found = min(there, key=lambda mount: len(mount.place))
-        number = found.number
-    return found
+        holder = min(there, key=lambda mount: len(mount.place))
+        number = holder.number
+    return holder

@@ -144,42 +144,42 @@ def properties(key: str, value: str) -> dict[str, str]:
     {'volume': 'local:950/a.raw', 'mp': '/a'}
     """
     option = known(key)
-    found, why = _properties(option, value) if option else ({}, Refusal(""))
-    return {} if why.words and why.certain else found
+    values, why = _properties(option, value) if option else ({}, Refusal(""))
+    return {} if why.words and why.certain else values
 
 
 def _properties(option: OptionSchema, value: str) -> tuple[dict[str, str], Refusal]:
     schema = {
-        key: each for name in option.properties for key, each in _TABLE.property[name].items()
+        key: item for name in option.properties for key, item in _TABLE.property[name].items()
     }
-    unnamed = next((name for name, each in schema.items() if each.unnamed), "")
-    found: dict[str, str] = {}
+    unnamed = next((name for name, item in schema.items() if item.unnamed), "")
+    values: dict[str, str] = {}
     for part in filter(str.strip, value.split(",")):
         key, equals, setting = part.partition("=")
         if equals and not (key and setting):
-            return found, Refusal("missing key in comma-separated list property")
+            return values, Refusal("missing key in comma-separated list property")
         if not equals:
             key, setting = unnamed, part
         if not key:
-            return found, Refusal("value without key, but schema does not define a default key")
-        if key in found:
-            return found, Refusal(f"duplicate key in comma-separated list property: {key}")
-        found[key] = setting
-    strange = [key for key in found if key not in schema]
+            return values, Refusal("value without key, but schema does not define a default key")
+        if key in values:
+            return values, Refusal(f"duplicate key in comma-separated list property: {key}")
+        values[key] = setting
+    strange = [key for key in values if key not in schema]
     wrong = dict.fromkeys(strange, _NOT_DEFINED)
-    for key, each in schema.items():
-        if key in found:
-            wrong[key] = _wrong(each.form, found[key])
-        elif each.required:
+    for key, item in schema.items():
+        if key in values:
+            wrong[key] = _wrong(item.form, values[key])
+        elif item.required:
             wrong[key] = "property is missing and it is not optional"
-    said = [f"{key}: {why}" for key, why in sorted(wrong.items()) if why]
+    causes = [f"{key}: {why}" for key, why in sorted(wrong.items()) if why]
     guess = next(filter(None, (similar(key, schema, 0.6) for key in strange[:_MOST])), "")
     tidy = ",".join("=".join(map(str.strip, part.split("=", 1))) for part in value.split(","))
-    if said and tidy != value and not _properties(option, tidy)[1].words:
-        said, guess = [*said, "Proxmox takes a blank for a part of the name or value"], tidy
+    if causes and tidy != value and not _properties(option, tidy)[1].words:
+        causes, guess = [*causes, "Proxmox takes a blank for a part of the name or value"], tidy
     # A new property needs a new version; a known one that is wrong, or nearly one, needs none.
-    certain = bool(guess) or len(said) > len(strange)
-    return found, Refusal(f"format error: {'; '.join(said)}" if said else "", certain, guess)
+    certain = bool(guess) or len(causes) > len(strange)
+    return values, Refusal(f"format error: {'; '.join(causes)}" if causes else "", certain, guess)
 
 
 def _wrong(form: str, text: str) -> str:
@@ -195,7 +195,7 @@ def _meant(key: str) -> str:
     """Return the known key that is most similar to an unknown one; empty if none is."""
     stem = key.rstrip("0123456789")
     number = key.removeprefix(stem)[:1] or "0"
-    names = (f"{name}{number}" if each.many else name for name, each in _TABLE.option.items())
+    names = (f"{name}{number}" if option.many else name for name, option in _TABLE.option.items())
     return similar(key, names, 0.75)
 
 

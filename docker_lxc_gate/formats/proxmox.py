@@ -33,8 +33,8 @@ _EQUALS = patterns.compile(r"[\w-]+\s*=.*")
 
 def header(line: str) -> str | None:
     """Return the name of the section that a line begins, or None."""
-    found = _HEADER.fullmatch(line)
-    return found[1] if found else None
+    match = _HEADER.fullmatch(line)
+    return match[1] if match else None
 
 
 def option(line: str) -> tuple[str, str] | None:
@@ -43,8 +43,8 @@ def option(line: str) -> tuple[str, str] | None:
     >>> option("lxc.idmap = u 0 1 1"), option("arch = amd64"), option("arch : amd64")
     (('lxc.idmap', 'u 0 1 1'), None, None)
     """
-    found = _RAW.fullmatch(line) or _PLAIN.fullmatch(line)
-    return (found["key"], found["value"]) if found else None
+    match = _RAW.fullmatch(line) or _PLAIN.fullmatch(line)
+    return (match["key"], match["value"]) if match else None
 
 
 def keeps(key: str) -> bool:
@@ -79,10 +79,10 @@ def unreadable(line: str) -> str:
 
 
 def _because(line: str) -> str:
-    if said := option(line):
-        if said[0] == "delete":
+    if pair := option(line):
+        if pair[0] == "delete":
             return f": delete has a meaning in [{PENDING}] only"
-        return f": {said[0]} is none of the keys that Proxmox hands on to LXC"
+        return f": {pair[0]} is none of the keys that Proxmox hands on to LXC"
     causes = {
         "a comment has its # in the first column": line.lstrip().startswith("#"),
         "a byte order mark is before it": line.startswith("\ufeff"),
@@ -115,7 +115,7 @@ class _Section:
         variables = "\0".join(self.environment).rstrip("\0")
         first, *more = variables.split("\0")
         split = [first, *filter(None, more)] if variables not in {"", "0"} else []  # as Perl does
-        environment = [(_ENVIRONMENT, each) for each in split]
+        environment = [(_ENVIRONMENT, variable) for variable in split]
         pairs = [*sorted(self.keys.items()), *environment, *self.raw]
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
 
@@ -174,14 +174,14 @@ def _read(text: str) -> tuple[dict[str, _Section], frozenset[str]]:
     for line in text.split("\n"):
         if not line.strip(_BLANK):
             continue
-        said = option(line)
-        if (found := header(line)) is not None:
-            name = found.lower() if found.lower() == PENDING else found
+        pair = option(line)
+        if (title := header(line)) is not None:
+            name = title.lower() if title.lower() == PENDING else title
             section = sections[name] = _Section()
         elif line.startswith("#"):
             section.described.append(f"{_decoded(line[1:])}\n")
-        elif said and keeps(said[0]) and (said[0] != "delete" or name == PENDING):
-            section.add(*said)
+        elif pair and keeps(pair[0]) and (pair[0] != "delete" or name == PENDING):
+            section.add(*pair)
         else:
             unread.add(line)
     return sections, frozenset(unread)
@@ -199,7 +199,7 @@ def _value(key: str, value: str) -> str:
 
 def _encoded(line: str) -> str:
     raw = line.encode("utf-8", "surrogateescape")
-    return _ESCAPED.sub(lambda found: b"%%%02X" % ord(found[0]), raw).decode()
+    return _ESCAPED.sub(lambda match: b"%%%02X" % ord(match[0]), raw).decode()
 
 
 def _decoded(comment: str) -> str:

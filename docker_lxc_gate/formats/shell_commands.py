@@ -98,12 +98,12 @@ class _Part:
         empty = self.at_start()
         text, bare = "".join(self.text).strip(), "".join(self.bare).strip()
         condition = self.in_condition or self.negated
-        found = ShellCommand(
+        command = ShellCommand(
             *(text, bare, self.start, at, then, self.number),
             *(condition, self.substituted, self.defines),
         )
         self.text, self.bare, self.start, self.negated, self.defines = [], [], -1, False, ""
-        return None if empty or self.array else found
+        return None if empty or self.array else command
 
     def quote_behind(self, word: str) -> str:
         """Return ``quote`` as it is after a word."""
@@ -122,7 +122,7 @@ _SUBSTITUTIONS = {"$(": ")", "<(": ")", ">(": ")", "`": "`"}
 @foreign.parser()
 def shell_commands(script: str) -> list[ShellCommand]:
     """Return the commands of a script without here-documents, in the order in which they end."""
-    found: list[ShellCommand | None] = []
+    commands: list[ShellCommand | None] = []
     parts, opened = [_Part(0)], 0
     for match in _TOKENS.finditer(script):
         word, at, part = match[0], match.start(), parts[-1]
@@ -131,7 +131,7 @@ def shell_commands(script: str) -> list[ShellCommand]:
             before, word = "", "\n"
         closes = word == part.closed_by and not part.brackets and (word != "}" or part.at_start())
         if closes and (not part.quote or word == "`"):
-            found.append(part.ended(at, word))
+            commands.append(part.ended(at, word))
             parts.pop()
             parts[-1].add(word, at)
             continue
@@ -144,15 +144,15 @@ def shell_commands(script: str) -> list[ShellCommand]:
             substituted = part.substituted or word in _SUBSTITUTIONS
             parts.append(_Part(opened, closed_by, substituted, array))
         elif _ends(part, word):
-            found.append(part.ended(at, word))
+            commands.append(part.ended(at, word))
         else:
             quoted = before or part.quote
             if not quoted:
                 part.brackets += {"(": 1, "$((": 2, ")": -1}.get(word, 0)
             bare = not quoted and word[0] != "\\"
             part.add(" " if word == "\\\n" else word, at, bare=bare)
-    found += [part.ended(len(script), "\n") for part in reversed(parts)]
-    return [command for command in found if command]
+    commands += [part.ended(len(script), "\n") for part in reversed(parts)]
+    return [command for command in commands if command]
 
 
 def _opened(part: _Part, word: str) -> str:
@@ -189,48 +189,48 @@ def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) ->
     ours = {*meant, *assigned.values()}
     fails = _failing(commands)
     heeded = fails | ours
-    pipefail = any(patterns.match(r"set -.*pipefail", each.bare) for each in commands)
-    found, is_on = list[str](), True
-    for at, each in enumerate(commands):
-        if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", each.bare):
+    pipefail = any(patterns.match(r"set -.*pipefail", command.bare) for command in commands)
+    ignored, is_on = list[str](), True
+    for at, command in enumerate(commands):
+        if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", command.bare):
             is_on = switch[1] == "-"
-        if len(found) == _MOST or not (each in calls or each in ours):
+        if len(ignored) == _MOST or not (command in calls or command in ours):
             continue
         behind = map(commands.__getitem__, range(at, len(commands)))
         why = "" if is_on else "behind set +e"
-        if each.then in {"|", "|&"} and not pipefail:
+        if command.then in {"|", "|&"} and not pipefail:
             why = "in a pipeline, without pipefail"
-        elif each.then == "&":
+        elif command.then == "&":
             why = "in the background"
-        elif each in calls:
-            why = why or _ignored(each)
-        elif each.condition:
+        elif command in calls:
+            why = why or _ignored(command)
+        elif command.condition:
             why = why or _in_a_condition(islice(behind, _FAR), fails)
-        elif each.then in {"&&", "||"}:
+        elif command.then in {"&&", "||"}:
             why = why or _in_a_list(behind, heeded)
-        elif each.substituted and each not in assigned:
+        elif command.substituted and command not in assigned:
             why = why or "bash ignores a failure in a command substitution"
-        found += [f"{each.text} ({why})"] if why else []
-    return found
+        ignored += [f"{command.text} ({why})"] if why else []
+    return ignored
 
 
 def _calls(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> set[ShellCommand]:
     """Return the groups that hold a ``meant`` command, and the calls of functions that do."""
     functions: set[str] = set()
-    holding = sorted(each.start for each in meant)
+    holding = sorted(c.start for c in meant)
 
     def holds(command: ShellCommand) -> bool:
         at = bisect_left(holding, command.start)
         return at < len(holding) and holding[at] <= command.end
 
     for _ in range(_DEEPEST):  # a function that calls such a function is one, too
-        more = {each.defines for each in commands if each.defines and holds(each)} - functions
+        more = {c.defines for c in commands if c.defines and holds(c)} - functions
         if not more:
             break
         functions |= more
-        holding = sorted({*holding, *(each.start for each in commands if _name(each) in more)})
-    groups = {each for each in commands if each.text[:1] in {"(", "{"} and holds(each)}
-    return groups | {each for each in commands if _name(each) in functions and not each.defines}
+        holding = sorted({*holding, *(c.start for c in commands if _name(c) in more)})
+    groups = {c for c in commands if c.text[:1] in {"(", "{"} and holds(c)}
+    return groups | {c for c in commands if _name(c) in functions and not c.defines}
 
 
 def _ignored(call: ShellCommand) -> str:
@@ -249,14 +249,14 @@ def _assigned(
     commands: Sequence[ShellCommand], meant: Collection[ShellCommand]
 ) -> dict[ShellCommand, ShellCommand]:
     """Return the assignment that has the exit code of each ``meant`` command that has one."""
-    found, inner = dict[ShellCommand, ShellCommand](), list[ShellCommand]()
-    for each in commands:
-        while inner and each.start < inner[-1].start:
+    assignments, inner = dict[ShellCommand, ShellCommand](), list[ShellCommand]()
+    for command in commands:
+        while inner and command.start < inner[-1].start:
             within = inner.pop()
-            if _ASSIGNMENT.fullmatch(each.text):
-                found[within] = each
-        inner += [each] if each.substituted and each in meant else []
-    return found
+            if _ASSIGNMENT.fullmatch(command.text):
+                assignments[within] = command
+        inner += [command] if command.substituted and command in meant else []
+    return assignments
 
 
 def _failing(commands: Sequence[ShellCommand]) -> set[ShellCommand]:
@@ -267,13 +267,13 @@ def _failing(commands: Sequence[ShellCommand]) -> set[ShellCommand]:
     names, fails = set[str](), set[ShellCommand]()
     for _ in range(2):  # a function may stand behind its call
         surely, start, before = False, 0, dict[int, str]()
-        for each in commands:
-            holds = each.start < start and (each.defines or each.text[:1] in {"(", "{"})
-            if _FAILS.fullmatch(each.text) or _name(each) in names or (holds and surely):
-                fails.add(each)
-                names |= {each.defines} - {""}
-            surely = each in fails and before.get(each.part) not in {"&&", "||"}
-            start, before[each.part] = each.start, each.then
+        for command in commands:
+            holds = command.start < start and (command.defines or command.text[:1] in {"(", "{"})
+            if _FAILS.fullmatch(command.text) or _name(command) in names or (holds and surely):
+                fails.add(command)
+                names |= {command.defines} - {""}
+            surely = command in fails and before.get(command.part) not in {"&&", "||"}
+            start, before[command.part] = command.start, command.then
     return fails
 
 
@@ -283,9 +283,9 @@ def _in_a_condition(commands: Iterator[ShellCommand], fails: Collection[ShellCom
     A loop asks again.
     """
     first = next(commands)
-    for each in commands:
-        if each.part == first.part and (each in fails or _name(each) in {"fi", "done"}):
-            return "" if _name(each) != "fi" else "no command up to fi surely fails"
+    for command in commands:
+        if command.part == first.part and (command in fails or _name(command) in {"fi", "done"}):
+            return "" if _name(command) != "fi" else "no command up to fi surely fails"
     return "no command behind the condition surely fails"
 
 
@@ -293,13 +293,13 @@ def _in_a_list(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]
     """Return why a failure of the first one, which begins a list, is ignored; empty if not."""
     first = next(commands)
     before = first.then
-    for each in commands:
-        if each.part != first.part:
+    for command in commands:
+        if command.part != first.part:
             continue
         if before == "||":
-            heeded = each in fails or _FAILS_TOO.fullmatch(each.text)
-            return "" if heeded else f"|| {each.text} need not end the script"
+            heeded = command in fails or _FAILS_TOO.fullmatch(command.text)
+            return "" if heeded else f"|| {command.text} need not end the script"
         if before not in {"&&", "|"}:
             break
-        before = each.then
+        before = command.then
     return "bash ignores a failure before &&"

@@ -34,8 +34,8 @@ def check(sources: Sequence[Source], parser: Parser | None = None) -> list[Findi
     Without a ``parser``, they are judged by their bytes alone.
     """
     try:
-        found = _found(sources, parser)
-        return sorted(found, key=lambda each: (each.path, each.line, each.column, each.id))
+        findings = _found(sources, parser)
+        return sorted(findings, key=lambda each: (each.path, each.line, each.column, each.id))
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()
@@ -43,25 +43,25 @@ def check(sources: Sequence[Source], parser: Parser | None = None) -> list[Findi
 
 def few(found: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the first findings of each problem in each file; the last of them counts the others."""
-    keys = [(each.path, each.id, each.severity) for each in found]
+    keys = [(finding.path, finding.id, finding.severity) for finding in found]
     number, seen = Counter(keys), Counter[tuple[str, str, Severity]]()
-    for each, key in zip(found, keys, strict=True):
+    for finding, key in zip(found, keys, strict=True):
         seen[key] += 1
         if seen[key] < MOST or (seen[key] == MOST and number[key] == MOST):
-            yield each
+            yield finding
         elif seen[key] == MOST:
-            more = f"{each.cause}; the same in {number[key] - MOST} more places"
-            yield replace(each, cause=more)
+            more = f"{finding.cause}; the same in {number[key] - MOST} more places"
+            yield replace(finding, cause=more)
 
 
 def _found(given: Sequence[Source], parser: Parser | None) -> list[Finding]:
-    found = [each.at("file-not-text", 0, each.no_text) for each in given if each.no_text]
-    sources = [each for each in given if not each.no_text]
+    findings = [source.at("file-not-text", 0, source.no_text) for source in given if source.no_text]
+    sources = [source for source in given if not source.no_text]
     includes, uses = Includes(sources), list(_uses(sources))
-    found += _configurations(sources, uses, includes)
-    found += _profiles(sources, uses, parser, includes)
-    found += _settings(sources)
-    return found
+    findings += _configurations(sources, uses, includes)
+    findings += _profiles(sources, uses, parser, includes)
+    findings += _settings(sources)
+    return findings
 
 
 def _of(sources: Sequence[Source], *kinds: Kind) -> list[Source]:
@@ -97,15 +97,15 @@ def _profiles(
     includes: Includes,
 ) -> Iterator[Finding]:
     assigned = {use.name for use in uses}
-    said = set[tuple[str, str, int]]()
+    reported = set[tuple[str, str, int]]()
     for source in _of(sources, Kind.PROFILE, Kind.INCLUDED):
         told = list(profile.check(source, assigned, includes))
-        for each in told:  # several profiles may include the same file
-            place = (each.id, each.path, each.line)
-            if each.path == source.path or place not in said:
-                yield each
-            said.add(place)
-        explained = any(each.id in profile.REFUSED for each in told)
+        for finding in told:  # several profiles may include the same file
+            place = (finding.id, finding.path, finding.line)
+            if finding.path == source.path or place not in reported:
+                yield finding
+            reported.add(place)
+        explained = any(finding.id in profile.REFUSED for finding in told)
         if parser and source.kind is Kind.PROFILE and not explained:
             yield from parser.check(source)
     if parser:
@@ -115,7 +115,7 @@ def _profiles(
 
 def _settings(sources: Sequence[Source]) -> Iterator[Finding]:
     units = _of(sources, Kind.UNIT)
-    units.sort(key=lambda each: (each.name != "docker.service", each.name))
+    units.sort(key=lambda unit: (unit.name != "docker.service", unit.name))
     if sum(unit.name == "docker.service" for unit in units) > 1:
         units = []  # of which machine each is, nothing says
     for source in _of(sources, Kind.DAEMON):

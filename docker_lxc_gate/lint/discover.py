@@ -139,11 +139,11 @@ def _named(shown: str, real: Path, content: bytes) -> Source:
     parts = [PARTS[name] for name in real.parts[-3:-1] if name in {"abstractions", "tunables"}]
     kind = next(iter(parts), kind) or _sniffed(real.name, content)
     if kind is None:
-        said = not_text(content) or ("" if content.strip() else "it is empty")
+        cause = not_text(content) or ("" if content.strip() else "it is empty")
         if _OF_MACHINE.search(content):
-            said = said or "it is the configuration of a virtual machine (qm), not of a container"
-        said = said or "it is no " + ", ".join(Kind)
-        raise UsageError(f"{shown} cannot be linted: {said}")
+            cause = cause or "it is the configuration of a virtual machine (qm), not of a container"
+        cause = cause or "it is no " + ", ".join(Kind)
+        raise UsageError(f"{shown} cannot be linted: {cause}")
     return Source(shown, content, kind, base, real.name if base else "", alone=True)
 
 
@@ -231,11 +231,11 @@ def _walk(
     A directory below it that cannot be read is a finding.
     """
     if depth > DEEPEST:
-        said = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
-        found.miss("not-checked", str(folder), said, "Name it itself.")
+        cause = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
+        found.miss("not-checked", str(folder), cause, "Name it itself.")
         return
     try:
-        entries = sorted(os.scandir(folder), key=lambda each: each.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         if not depth:
             raise

@@ -58,7 +58,7 @@ class Problem:
 def problems(package: str) -> dict[str, Problem]:
     """Return the problems of a package's ``problems.toml``, by id."""
     rows = table(package, "problems", dict[str, list[Problem]])["problem"]
-    return {each.id: each for each in rows}
+    return {problem.id: problem for problem in rows}
 
 
 #: What lint looks for.
@@ -161,8 +161,8 @@ class Source:
         edit: Edit | None = None,
     ) -> Finding:
         """Return a finding of a problem, by its id, in this file; see :class:`Finding`."""
-        found = PROBLEMS[problem].here(cause, path=self.path, fix=fix)
-        return replace(found, line=line, column=column, edit=edit)
+        finding = PROBLEMS[problem].here(cause, path=self.path, fix=fix)
+        return replace(finding, line=line, column=column, edit=edit)
 
 
 def not_text(content: bytes) -> str:

@@ -21,7 +21,7 @@ def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
     """Return linted content with the edits of its file; of two of one line the first counts."""
     lines = split_lines(content.decode("utf-8", "surrogateescape"))
     taken: set[int] = set()
-    for edit in sorted(edits, key=lambda each: each.line, reverse=True):
+    for edit in sorted(edits, key=lambda edit: edit.line, reverse=True):
         places = set(range(edit.line - 1, edit.line - 1 + edit.count))
         if not places & taken:
             taken |= places
@@ -34,9 +34,9 @@ def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
 def certain(found: Sequence[Finding]) -> dict[str, list[Edit]]:
     """Return the edits that are certain, by file."""
     by_file: dict[str, list[Edit]] = {}
-    for each in found:
-        if each.edit is not None:
-            by_file.setdefault(each.path, []).append(each.edit)
+    for finding in found:
+        if finding.edit is not None:
+            by_file.setdefault(finding.path, []).append(finding.edit)
     return by_file
 
 

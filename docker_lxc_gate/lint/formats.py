@@ -41,7 +41,7 @@ def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
     of_each = [
         counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
         for severity in Severity
-        if (number := sum(each.severity is severity for each in found))
+        if (number := sum(finding.severity is severity for finding in found))
     ]
     return f"{', '.join(of_each) or 'no finding'} in {counted(len(sources), 'file')}: {looked}"
 
@@ -55,13 +55,13 @@ def as_json(
         "refused": list(refused),
         "findings": [
             {
-                **finding_as_json(each),
-                "file": one_line(mask(each.path)),
-                "line": each.line or None,
-                "column": each.column or None,
-                "fixable": each.edit is not None,
+                **finding_as_json(finding),
+                "file": one_line(mask(finding.path)),
+                "line": finding.line or None,
+                "column": finding.column or None,
+                "fixable": finding.edit is not None,
             }
-            for each in found
+            for finding in found
         ],
     }
 
@@ -92,13 +92,13 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
     ]
     results = [
         {
-            "ruleId": each.id,
-            "ruleIndex": places[each.id],
-            "level": _SARIF_LEVELS[each.severity],
-            "message": {"text": f"{shown(each.cause).removesuffix('.')}. {shown(each.fix)}"},
-            "locations": [{"physicalLocation": _location(each)}],
+            "ruleId": finding.id,
+            "ruleIndex": places[finding.id],
+            "level": _SARIF_LEVELS[finding.severity],
+            "message": {"text": f"{shown(finding.cause).removesuffix('.')}. {shown(finding.fix)}"},
+            "locations": [{"physicalLocation": _location(finding)}],
         }
-        for each in found
+        for finding in found
     ]
     driver = {"name": "docker-lxc-gate lint", "rules": rules}
     return {
@@ -110,13 +110,13 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def _location(found: Finding) -> dict[str, Any]:
-    path = quote(mask(found.path).encode("utf-8", "surrogateescape"), safe="/")
+def _location(finding: Finding) -> dict[str, Any]:
+    path = quote(mask(finding.path).encode("utf-8", "surrogateescape"), safe="/")
     location: dict[str, Any] = {
         "artifactLocation": {"uri": f"file://{path}" if path.startswith("/") else path}
     }
-    if found.line:
-        location["region"] = {"startLine": found.line}
-        if found.column:
-            location["region"]["startColumn"] = found.column
+    if finding.line:
+        location["region"] = {"startLine": finding.line}
+        if finding.column:
+            location["region"]["startColumn"] = finding.column
     return location

@@ -41,12 +41,12 @@ class Includes:
     """The files that can be included by those that are linted, among all that are linted."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
-        self._files = {(each.base, each.inside): each for each in sources if each.inside}
+        self._files = {(source.base, source.inside): source for source in sources if source.inside}
         self._folders: dict[tuple[str, str], list[Source]] = {}
-        for (base, inside), each in sorted(self._files.items()):
+        for (base, inside), source in sorted(self._files.items()):
             folder = posixpath.dirname(inside)
             if folder:
-                self._folders.setdefault((base, folder), []).append(each)
+                self._folders.setdefault((base, folder), []).append(source)
 
     def rules(self, source: Source, profile: Profile) -> Rules:
         """Return the own rules of a profile in a file, and those that it includes."""
@@ -54,18 +54,18 @@ class Includes:
         self._add(rules, source, profile.rules, {source.inside})
         return rules
 
-    def _add(self, rules: Rules, source: Source, said: Sequence[Statement], seen: set[str]) -> None:
-        for each in said:
+    def _add(self, rules: Rules, source: Source, body: Sequence[Statement], seen: set[str]) -> None:
+        for statement in body:
             if len(rules.found) >= _MOST_RULES:
                 return
-            if each.kind == "rule":
-                rules.found.append(Placed(source, each))
+            if statement.kind == "rule":
+                rules.found.append(Placed(source, statement))
                 continue
-            name = included(each, source.base)
+            name = included(statement, source.base)
             file = self._files.get((source.base, name)) if name else None
             files = [file] if file else self._folders.get((source.base, name), [])
             if not files:
-                rules.unknown.append(name or each.included)
+                rules.unknown.append(name or statement.included)
             for file in files:
                 if file.inside not in seen:
                     seen.add(file.inside)
@@ -88,14 +88,14 @@ def missing(sources: Sequence[Source]) -> Iterator[Source]:
 
     What cannot be read is left out.
     """
-    known = {(each.base, each.inside) for each in sources}
-    waiting = [each for each in sources if each.base and each.kind in {Kind.PROFILE, Kind.INCLUDED}]
+    known = {(source.base, source.inside) for source in sources}
+    waiting = [s for s in sources if s.base and s.kind in {Kind.PROFILE, Kind.INCLUDED}]
     opened = 0
     while waiting:
         source = waiting.pop()
-        for said in statements(source.text):
-            inside = said.depth or source.kind is Kind.INCLUDED
-            name = included(said, source.base) if said.kind == "include" and inside else ""
+        for line in statements(source.text):
+            inside = line.depth or source.kind is Kind.INCLUDED
+            name = included(line, source.base) if line.kind == "include" and inside else ""
             for part in _below(source.base, name) if name else ():
                 if (source.base, part) in known or opened >= _MOST_FILES:
                     continue
@@ -115,9 +115,9 @@ def _below(base: str, name: str) -> list[str]:
         if not place.is_dir():
             return [name]
         return sorted(
-            f"{name}/{each.name}"
-            for each in os.scandir(place)
-            if each.is_file(follow_symlinks=False) and not is_skipped(each.name)
+            f"{name}/{entry.name}"
+            for entry in os.scandir(place)
+            if entry.is_file(follow_symlinks=False) and not is_skipped(entry.name)
         )
     except (OSError, ValueError):
         return []
@@ -146,7 +146,7 @@ _NAMED = patterns.compile(
 def leading_out(source: Source) -> str:
     """Return what a profile includes from outside of its apparmor.d; empty if it does not."""
     base = source.base or OWN
-    found = (_NAMED.findall(said.text) for said in statements(source.text))
-    names = ("".join(name) for names in found for name in names)
+    matches = (_NAMED.findall(statement.text) for statement in statements(source.text))
+    names = ("".join(name) for names in matches for name in names)
     places = ((name, posixpath.normpath(posixpath.join(base, name))) for name in names)
     return next((name for name, place in places if not place.startswith(f"{base}/")), "")

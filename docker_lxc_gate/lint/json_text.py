@@ -50,12 +50,12 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
     A byte order mark decides the encoding, as it does for dockerd; a blank file holds nothing.
     """
     try:
-        mark = next((each for each in _MARKS if source.content.startswith(each)), b"")
+        mark = next((mark for mark in _MARKS if source.content.startswith(mark)), b"")
         text = source.content.removeprefix(mark).decode(_MARKS.get(mark, "utf-8"))
         value = json.loads(text, parse_constant=_no_number) if text.strip() else {}
     except json.JSONDecodeError as error:
-        said = f"not JSON: {error.msg}"
-        return None, [source.at("json-syntax", error.lineno, said, column=error.colno)]
+        cause = f"not JSON: {error.msg}"
+        return None, [source.at("json-syntax", error.lineno, cause, column=error.colno)]
     except UnicodeDecodeError as error:
         line = source.content.count(b"\n", 0, error.start) + 1
         return None, [source.at("json-syntax", line, f"not in UTF-8: {error.reason}")]
@@ -64,12 +64,12 @@ def read(source: Source) -> tuple[Document | None, list[Finding]]:
     except ValueError as error:
         return None, [source.at("json-syntax", 0, f"not JSON: {error}")]
     document = _placed(text, value)
-    found = [
+    findings = [
         source.at("json-key-twice", line, f"the key '{path[-1]}' is there twice", column=column)
         for path in document.twice
         for line, column in [document.place(path)]
     ]
-    return document, found
+    return document, findings
 
 
 def _no_number(name: str) -> Any:
@@ -80,9 +80,9 @@ def _placed(text: str, value: Any) -> Document:
     """Return a valid document with the places of its keys and of the items of its lists."""
     document, path = Document(value), list[str | int]()
     starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
-    for found in _TOKEN.finditer(text):
-        line = bisect_right(starts, found.start())
-        piece, offset = found[0], (line, found.start() - starts[line - 1] + 1)
+    for match in _TOKEN.finditer(text):
+        line = bisect_right(starts, match.start())
+        piece, offset = match[0], (line, match.start() - starts[line - 1] + 1)
         if piece in "{[":
             _note(document, path, offset)
             path.append("" if piece == "{" else 0)
@@ -91,9 +91,9 @@ def _placed(text: str, value: Any) -> Document:
         elif piece == "," and isinstance(path[-1], int):
             path[-1] += 1
         elif piece.startswith('"') and isinstance(path[-1:][0] if path else 0, str):
-            if not found["key"]:
+            if not match["key"]:
                 continue  # a value, whose key is noted
-            path[-1] = json.loads(found["key"])
+            path[-1] = json.loads(match["key"])
             if len(path) > _DEEPEST:
                 continue
             if tuple(path) in document.places:

@@ -71,16 +71,16 @@ def _of_node(node: Transport, repository: str) -> Found:
 def _add_docker(found: Found, runtime: Runtime, ctid: int) -> None:
     path, what = runtime.config_path(ctid), "Docker's settings in it were not linted"
     if runtime.state(ctid) != "running":
-        said = f"container {ctid} does not run: {what}"
-        found.miss("not-checked", path, said, "Start it, and lint again.")
+        cause = f"container {ctid} does not run: {what}"
+        found.miss("not-checked", path, cause, "Start it, and lint again.")
         return
     try:
-        for each in [*_sources(runtime.inside(ctid), _DOCKER, most=_MOST_IN_GUEST)]:
-            if each.kind in {Kind.UNIT, Kind.DAEMON}:
-                found.take(replace(each, path=f"container {ctid}:{each.path}"))
+        for source in [*_sources(runtime.inside(ctid), _DOCKER, most=_MOST_IN_GUEST)]:
+            if source.kind in {Kind.UNIT, Kind.DAEMON}:
+                found.take(replace(source, path=f"container {ctid}:{source.path}"))
     except RemediationError as error:
-        said = f"container {ctid}: {what}: {error}"
-        found.miss("not-checked", path, said, "Lint in the container.")
+        cause = f"container {ctid}: {what}: {error}"
+        found.miss("not-checked", path, cause, "Lint in the container.")
 
 
 def _sources(
@@ -121,7 +121,7 @@ def _listed(on: Transport, place: str, depth: int, names: str) -> list[str]:
     argv += ["-size", f"-{LARGEST // 512}", "-print0"]
     told = on.run(["env", "LC_ALL=C", *argv], limit=_LONGEST)
     if not told.ok and ABSENT not in told.stderr:
-        said = cut(told.stderr.decode(errors="replace").strip(), 200)
-        raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {said}")
+        cause = cut(told.stderr.decode(errors="replace").strip(), 200)
+        raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {cause}")
     paths = told.stdout.decode("utf-8", "surrogateescape").split("\0")
     return [path for path in paths if path.startswith("/")]

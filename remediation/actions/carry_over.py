@@ -83,9 +83,9 @@ class CarryOver:
         """Read which drivers have a directory, and of whose images Docker knows."""
 
         def parse(result: CommandResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
-            found = set(result.text.splitlines())
-            drivers = tuple(name for name in names if f"{self.root}/{name}" in found)
-            return drivers, tuple(name for name in DRIVERS if f"{self.root}/image/{name}" in found)
+            paths = set(result.text.splitlines())
+            drivers = tuple(name for name in names if f"{self.root}/{name}" in paths)
+            return drivers, tuple(name for name in DRIVERS if f"{self.root}/image/{name}" in paths)
 
         names = (*DRIVERS, KEPT)
         depth = ("-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
@@ -165,5 +165,5 @@ def _cargo(result: CommandResult) -> Cargo:
         return Cargo(images, containers, copied)
     if result.ok and not result.text:
         return Cargo()
-    said = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")
-    return Cargo(obstacle=cut(said.strip(), 300) or f"the look ended with {result.exit_code}")
+    words = result.text.removeprefix("no ") if result.ok else result.stderr.decode(errors="replace")
+    return Cargo(obstacle=cut(words.strip(), 300) or f"the look ended with {result.exit_code}")

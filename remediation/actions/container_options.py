@@ -33,8 +33,8 @@ _OTHER_VOLUMES = (
 
 
 def _machine_id(result: CommandResult) -> str:
-    found = patterns.fullmatch(rb"([0-9a-f]{32})\n?", result.stdout)
-    return found[1].decode() if found else ""
+    match = patterns.fullmatch(rb"([0-9a-f]{32})\n?", result.stdout)
+    return match[1].decode() if match else ""
 
 
 #: Made at the first boot, and kept by a migration and in a backup. Source: machine-id(5).

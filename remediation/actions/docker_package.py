@@ -241,8 +241,8 @@ def _tmp() -> str:
 
 def _in_tmp(on: Transport) -> bool:
     """Whether something lies where Docker keeps temporary files, and there is no Docker."""
-    found = on.look(["find", _tmp(), "-mindepth", "1", "-print", "-quit"])
-    return not on.ask(docker.DAEMON) and bool(found.text)
+    result = on.look(["find", _tmp(), "-mindepth", "1", "-print", "-quit"])
+    return not on.ask(docker.DAEMON) and bool(result.text)
 
 
 def is_in_the_kernel(on: Transport) -> bool:
@@ -258,7 +258,7 @@ def _traces(on: Transport) -> set[str]:
 
 def _outermost(paths: Iterable[str]) -> list[str]:
     """Return those that are in no other one; what tells of the user's data comes last."""
-    found = set(paths)
-    outer = (path for path in found if path.rpartition("/")[0] not in found)
+    unique = set(paths)
+    outer = (path for path in unique if path.rpartition("/")[0] not in unique)
     telling = ("/containers", "/volumes", "/image")
     return sorted(outer, key=lambda path: (path.endswith(telling), path))

@@ -256,10 +256,10 @@ def _require_own_settings(on: Transport, adds: Iterable[str]) -> None:
         raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
     overtaken = [path for path in there if SETTINGS[path] in adds]
     known = _statuses(on, SETTINGS.values()) if overtaken else {}
-    if found := [path for path in overtaken if not known[SETTINGS[path]]]:
-        owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in found))
+    if unowned := [path for path in overtaken if not known[SETTINGS[path]]]:
+        owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in unowned))
         raise FactError(
-            f"in {on.machine} there is {', '.join(found)}, and {owners}, which would come, takes "
+            f"in {on.machine} there is {', '.join(unowned)}, and {owners}, which would come, takes "
             "it for its own: a rollback would delete it. Move it away (what a removed Docker left: "
             f"apt-get purge docker-ce containerd.io), or install {owners} yourself first"
         )
@@ -294,8 +294,8 @@ def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
 
 def _known(answer: CommandResult) -> dict[str, str]:
     lines = (line.partition(" ") for line in answer.require().text.splitlines())
-    found = {name: status.strip() for name, _, status in lines}
-    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
+    statuses = {name: status.strip() for name, _, status in lines}
+    return {name: "" if status in {"un", "pn"} else status for name, status in statuses.items()}
 
 
 #: The status of each package that dpkg knows: one answer serves whoever asks for some of them, and

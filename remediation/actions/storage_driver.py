@@ -154,8 +154,8 @@ class StorageDriver(Action[DockerState]):
         if answer.exit_code == docker.NOT_RUNNING:
             return Drift("Docker does not run")
         if not (driver := driver_of(answer)):
-            said = answer.stderr.decode(errors="replace").strip()
-            return Drift(f"Docker does not answer: {cut(said)}")
+            stderr = answer.stderr.decode(errors="replace").strip()
+            return Drift(f"Docker does not answer: {cut(stderr)}")
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
 
     @override
@@ -248,10 +248,10 @@ class StorageDriver(Action[DockerState]):
         loses += (*told, *(seen if told else ()), *lost_when_ended(on))
         restarted = f"Docker in {on.machine} is restarted on {self.driver}"
         what = "carry over" if cargo else "restart"
-        found = [SideEffect(f"{what} Docker on {self.driver}", restarted, loses)]
+        effects = [SideEffect(f"{what} Docker on {self.driver}", restarted, loses)]
         if lacking := self.elsewhere(over.root):
-            found.append(SideEffect(f"no rules for {over.root}", lacking))
-        return found
+            effects.append(SideEffect(f"no rules for {over.root}", lacking))
+        return effects
 
     def _moved(self, on: Transport, before: DockerState) -> list[str]:
         """Return what to say of what a rollback moves aside, and of what it brings back instead."""
@@ -260,13 +260,13 @@ class StorageDriver(Action[DockerState]):
         kept, root = KEPT in made, self.root(files.content(before.settings))
         new = dict.fromkeys(place.removeprefix("image/") for place in made if place != KEPT)
         where = f" on {', '.join(new)}" if new else ""
-        said = [f"what it has{where} is moved to {root}/rolled-back-*"]
+        lines = [f"what it has{where} is moved to {root}/rolled-back-*"]
         if kept or driver_of(on.ask(docker.DRIVER_AND_ROOT)) in new:
             held = docker.objects(on, OF_A_DRIVER)
-            said[0] += f": {held}" if held else ""
+            lines[0] += f": {held}" if held else ""
         if kept or before.saved:
-            said.append("images and containers from before apply come back as they were then")
-        return said
+            lines.append("images and containers from before apply come back as they were then")
+        return lines
 
     def _over(self, settings: bytes | None) -> CarryOver:
         return CarryOver(self.driver, self.root(settings))
@@ -353,7 +353,7 @@ def _existing(on: Transport, containers: Sequence[str]) -> list[str]:
     if not asked.ok and docker.is_absent(on):
         return []
     there = asked.require("journalctl -u docker -n 20 in the container says why").text.split()
-    return [each for each in containers if each in there]
+    return [name for name in containers if name in there]
 
 
 def require_no_other(on: Transport) -> None:

@@ -140,9 +140,9 @@ def _counted(lines: list[str], *, raw: bool, lxc: bool) -> dict[tuple[str, str, 
     places = {}
     for option in filter(is_option, read_lines("".join(lines), lxc=lxc)):
         if option.key.startswith("lxc.") is raw:
-            said = (option.key, option.value)
-            seen.update([said])
-            places[*said, seen[said]] = option.line - 1
+            pair = (option.key, option.value)
+            seen.update([pair])
+            places[*pair, seen[pair]] = option.line - 1
     return places
 
 
@@ -155,18 +155,18 @@ def _parted(lines: list[str], *, lxc: bool = False) -> tuple[list[str], list[str
 
 def _set(lines: list[str], key: str, new: str, *, lxc: bool = False) -> list[str]:
     """Set a key once: at its last line, or at the end. A line with an equal value stays."""
-    said = list(read_lines("".join(lines), lxc=lxc))
-    found = {o.line - 1: o.value for o in said if o.key == key}
-    places = list(found)
-    includes = [o.line - 1 for o in said if o.key == "lxc.include"]
+    options = list(read_lines("".join(lines), lxc=lxc))
+    values = {o.line - 1: o.value for o in options if o.key == key}
+    places = list(values)
+    includes = [o.line - 1 for o in options if o.key == "lxc.include"]
     if not places or (key.startswith("lxc.") and includes and includes[-1] > places[-1]):
         # The last assignment wins, and an include may hold one.
-        return [*(line for n, line in enumerate(lines) if n not in found), new]
-    value, (wanted,) = found[places[-1]], read_lines(new, lxc=lxc)
+        return [*(line for n, line in enumerate(lines) if n not in values), new]
+    value, (wanted,) = values[places[-1]], read_lines(new, lxc=lxc)
     if value == wanted.value or (key == "features" and features(value) == features(wanted.value)):
         new = lines[places[-1]]
     return [
         new if n == places[-1] else line
         for n, line in enumerate(lines)
-        if n not in found or n == places[-1]
+        if n not in values or n == places[-1]
     ]

@@ -56,7 +56,7 @@ def _is_unconfined(options: dict[str, str]) -> bool:
 def _revealed(text: str, *, lxc: bool = False) -> str:
     """Return a configuration without the mount entries that hide AppArmor from Docker."""
     config = (container_config.parse_lxc if lxc else container_config.parse)("", text)
-    hiding = {each.line for each in container_config.hiding_apparmor(config)}
+    hiding = {entry.line for entry in container_config.hiding_apparmor(config)}
     lines = enumerate(container_config.split_lines(text), 1)
     return "".join(line for number, line in lines if number not in hiding)
 
@@ -109,10 +109,10 @@ def _whole(
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
     config = parse("", written)
-    for each in stopping(config):
-        shown = f", '{each.option.key}: {each.option.value}'" if each.option else ""
+    for defect in stopping(config):
+        shown = f", '{defect.option.key}: {defect.option.value}'" if defect.option else ""
         raise FactError(
-            f"line {each.line} of the container's configuration{shown}: {each.cause}, and no "
+            f"line {defect.line} of the container's configuration{shown}: {defect.cause}, and no "
             "container starts with it: correct it, apply did not change the file"
         )
     return written, config.current()

@@ -28,7 +28,7 @@ READS_MARKS = 23
 
 def mark(content: bytes) -> bytes:
     """Return the file's byte order mark, or empty bytes."""
-    return next((each for each in _MARKS if content.startswith(each)), b"")
+    return next((bom for bom in _MARKS if content.startswith(bom)), b"")
 
 
 def text(content: bytes) -> str:
@@ -52,19 +52,19 @@ def parse(content: bytes) -> Any:
     """
     read = text(content)
     try:
-        found = json.loads(read, parse_constant=_no_number) if read.strip() else None
+        value = json.loads(read, parse_constant=_no_number) if read.strip() else None
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    return {} if found is None else found
+    return {} if value is None else value
 
 
 def readable(content: bytes | None) -> dict[str, Any]:
     """Return the file's settings; empty if it is absent, cannot be read, or holds no object."""
     try:
-        found = parse(content or b"")
+        value = parse(content or b"")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _no_number(name: str) -> Any:
@@ -77,11 +77,9 @@ def as_json(document: object, like: bytes) -> bytes:
     Half a surrogate pair stays an escape, because no encoding can write it.
     """
     former = text(like)
-    found = patterns.search(r"\n([ \t]+)", former)
-    written = json.dumps(document, indent=found[1] if found else "  ", ensure_ascii=False)
-    written = "".join(
-        f"\\u{ord(each):04x}" if "\ud800" <= each <= "\udfff" else each for each in written
-    )
+    match = patterns.search(r"\n([ \t]+)", former)
+    written = json.dumps(document, indent=match[1] if match else "  ", ensure_ascii=False)
+    written = "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in written)
     if former.endswith("\n") or not former.strip():
         written += "\n"
     if "\r\n" in former:
@@ -92,12 +90,12 @@ def as_json(document: object, like: bytes) -> bytes:
 @foreign.parser()
 def data_root(text: bytes | None) -> str:
     """Return the directory of Docker's data by its settings; raises FactError if it is no path."""
-    found = readable(text).get("data-root")
-    if isinstance(found, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in found):
+    root = readable(text).get("data-root")
+    if isinstance(root, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in root):
         raise FactError(
-            f"{desired.DAEMON_JSON}: data-root is {found!r:.200}, which is not a path: correct it"
+            f"{desired.DAEMON_JSON}: data-root is {root!r:.200}, which is not a path: correct it"
         )
-    return posixpath.normpath(found) if isinstance(found, str) else desired.DATA_ROOT
+    return posixpath.normpath(root) if isinstance(root, str) else desired.DATA_ROOT
 
 
 @foreign.parser()

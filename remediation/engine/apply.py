@@ -57,8 +57,8 @@ def apply_side_effects(found: Drifts) -> list[SideEffect]:
     return side_effects
 
 
-def _drifted(found: Drifts) -> list[Step]:
-    return [step for step, drift in found if drift is not None]
+def _drifted(drifts: Drifts) -> list[Step]:
+    return [step for step, drift in drifts if drift is not None]
 
 
 @dataclass
@@ -87,18 +87,18 @@ class _Run:
                 f"did not end. Roll it back first: {errors.ROLLBACK}"
                 + ("" if ctid == plan.journal.ctid else f", but container {ctid}")
             )
-        found = plan.drifts()
-        self.consent(found)
+        drifts = plan.drifts()
+        self.consent(drifts)
         # All before-images first: an action may change what another one is about to look at.
-        self._record(_drifted(found))
+        self._record(_drifted(drifts))
         outcomes: list[StepOutcome] = []
         changed: list[Step] = []
-        for step, drift in found:
+        for step, drift in drifts:
             outcomes.append(self._apply_one(step, drift))
             if outcomes[-1].changed:
                 changed.append(step)
         owed = once(step.then for step in changed)
-        for consequence in (each for each in owed if each.due(self.images)):
+        for consequence in (consequence for consequence in owed if consequence.due(self.images)):
             plan.tell(consequence.title)
             plan.enter(Stage.CONSEQUENCE, consequence)
             consequence.run(self.images)
@@ -116,16 +116,16 @@ class _Run:
         journal = self.plan.journal
         entries = {entry.action: entry for entry in journal.entries()}
         for step in steps:
-            if said := elsewhere(entries.get(step.action.id), step):
-                raise errors.NotClean(f"{step.action.title}: {said}, and roll that back first")
+            if cause := elsewhere(entries.get(step.action.id), step):
+                raise errors.NotClean(f"{step.action.title}: {cause}, and roll that back first")
         for step in steps:
             step.action.require_reversible(step.on)
         images = [(step.action.id, step.place, step.action.capture(step.on)) for step in steps]
         for step, (_, _, image) in zip(steps, images, strict=True):
             entry = entries.get(step.action.id)
             machine = step.machine_of(image) if step.machine_of else ""
-            if entry and (said := another_machine(journal, entry, step, machine)):
-                raise errors.NotClean(said)
+            if entry and (cause := another_machine(journal, entry, step, machine)):
+                raise errors.NotClean(cause)
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
@@ -149,11 +149,11 @@ class _Run:
         _require_applied(step, action.check(on))
         after = action.left(on)
         if not action.purges and action.changed_since(after, before, None):
-            said = (
+            message = (
                 f"{action.title}: somebody changed it while apply ran. rollback will refuse to "
                 "overwrite that, unless it is given --force"
             )
-            plan.tell(Notice(said))
+            plan.tell(Notice(message))
             after = None  # as of a run that was cut off: what is there is compared anew
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
@@ -172,11 +172,11 @@ class _Run:
         except RemediationError as failed:
             if self.changes:
                 raise errors.RollbackFailed([("rolling back", failed)]) from error
-            said = (
+            message = (
                 f"Nothing was changed, but apply could not write that to the journal ({failed}). "
                 f"Once the node answers, run: {errors.ROLLBACK}"
             )
-            plan.tell(Notice(said))
+            plan.tell(Notice(message))
 
     def _roll_back(self) -> None:
         if not (mine := self._mine()):

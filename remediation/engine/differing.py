@@ -25,16 +25,16 @@ def differing(before: Any, now: Any, path: str = "") -> tuple[list[str], list[Dr
     drifts: list[Drift] = []
     if not is_dataclass(before) or type(before) is not type(now):
         return words, drifts
-    for each in fields(before):
-        was, is_ = getattr(before, each.name), getattr(now, each.name)
-        if not each.compare or was == is_:
+    for field in fields(before):
+        was, is_ = getattr(before, field.name), getattr(now, field.name)
+        if not field.compare or was == is_:
             continue
         if isinstance(was, FileState) and isinstance(is_, FileState):
-            said, found = _of_files(was, is_, path)
-            words.append(f"{path or each.name}: {', '.join(said)}")
-            drifts += found
+            differences, more = _of_files(was, is_, path)
+            words.append(f"{path or field.name}: {', '.join(differences)}")
+            drifts += more
         else:
-            words.append(f"{each.name}: {_shown(was)} -> {_shown(is_)}")
+            words.append(f"{field.name}: {_shown(was)} -> {_shown(is_)}")
     return words, drifts
 
 

@@ -127,7 +127,7 @@ class Journal:
         }
         weights = {action: journal_format.weight(image) for action, image in kept.items()}
         if sum(weights.values()) > _HEAVIEST:
-            action = max(weights, key=lambda each: weights[each])
+            action = max(weights, key=lambda name: weights[name])
             raise FactError(
                 f"the before-images are too large for {self.path} on {self.machine}: "
                 f"{sum(weights.values())} bytes, and {_HEAVIEST >> 20} MiB are allowed. The "
@@ -204,7 +204,7 @@ class Journal:
         """
         match value:
             case list():
-                return [self.whole(each) for each in value]
+                return [self.whole(item) for item in value]
             case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
                 path, content = f"{self.directory}/contents/{digest}", self._contents.get(digest)
                 if content is None:
@@ -220,7 +220,7 @@ class Journal:
                 self._contents[digest] = content
                 return journal_format.as_json(content)
             case dict():
-                return {key: self.whole(each) for key, each in value.items()}
+                return {key: self.whole(item) for key, item in value.items()}
         return value
 
     def _beside(self, content: bytes) -> dict[str, Any]:

@@ -94,22 +94,22 @@ class JournalEntry:
 
 def entries(lines: Sequence[Line], ctid: int) -> list[JournalEntry]:
     """Return the open entries of a container, oldest first."""
-    found: dict[str, JournalEntry] = {}
+    by_action: dict[str, JournalEntry] = {}
     for number, line in enumerate(lines, 1):
         if line.ctid != ctid:
             continue
         if isinstance(line, RollingBack | Finished):
-            found = {action: entry.without_a_run() for action, entry in found.items()}
+            by_action = {action: entry.without_a_run() for action, entry in by_action.items()}
         elif isinstance(line, Before | After | RolledBack | Accepted):
-            if line.action in found:
-                entry = _next(found[line.action], line, number)
+            if line.action in by_action:
+                entry = _next(by_action[line.action], line, number)
             else:
                 entry = _new(line, number) if isinstance(line, Before) else None
             if entry is not None:
-                found[line.action] = entry
+                by_action[line.action] = entry
             else:
-                found.pop(line.action, None)
-    return list(found.values())
+                by_action.pop(line.action, None)
+    return list(by_action.values())
 
 
 def _new(line: Before, number: int) -> JournalEntry:
@@ -164,6 +164,6 @@ def unfinished(lines: Sequence[Line], ctid: int) -> bool:
 
 def newer(lines: Sequence[Line], ctid: int) -> list[int]:
     """Return the containers whose plans were applied after this one's and still are."""
-    found = {each: entries(lines, each) for each in dict.fromkeys(line.ctid for line in lines)}
-    began = {each: min(entry.line for entry in held) for each, held in found.items() if held}
-    return [each for each, at in began.items() if ctid in began and at > began[ctid]]
+    by_ctid = {other: entries(lines, other) for other in dict.fromkeys(line.ctid for line in lines)}
+    began = {other: min(entry.line for entry in held) for other, held in by_ctid.items() if held}
+    return [other for other, at in began.items() if ctid in began and at > began[ctid]]

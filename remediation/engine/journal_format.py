@@ -115,8 +115,8 @@ def read(line: bytes) -> Line | None:
     try:
         version = msgspec.json.decode(body, type=_Any).v
         if version == VERSION:
-            found: Line = _DECODER.decode(body)
-            return found
+            record: Line = _DECODER.decode(body)
+            return record
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _damaged(str(error)) from error
     newer = isinstance(version, int) and version > VERSION
@@ -144,7 +144,7 @@ def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:
 def weight(value: Any) -> int:
     """Return about how many bytes an image takes."""
     if isinstance(value, dict):
-        return sum(weight(key) + weight(each) for key, each in value.items())
+        return sum(weight(key) + weight(item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return sum(map(weight, value))
     return len(value) if isinstance(value, str | bytes) else 8
@@ -165,9 +165,9 @@ def as_json(content: bytes) -> dict[str, str]:
 def stored(value: Any, beside: Callable[[bytes], dict[str, Any]]) -> Any:
     """Return an image as JSON; ``beside`` returns what stands in it for a content."""
     if isinstance(value, dict):
-        return {_key(key): stored(each, beside) for key, each in value.items()}
+        return {_key(key): stored(item, beside) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [stored(each, beside) for each in value]
+        return [stored(item, beside) for item in value]
     if isinstance(value, bytes):
         return beside(value)
     return _name(value) if isinstance(value, str) else value
@@ -177,7 +177,7 @@ def loaded(value: Any) -> Any:
     """Return an image from :func:`stored`, with its contents in it; raises ValueError."""
     match value:
         case list():
-            return [loaded(each) for each in value]
+            return [loaded(item) for item in value]
         case {"text": str(text)} if len(value) == 1:
             return text.encode()
         case {"base64": str(text)} if len(value) == 1:
@@ -185,7 +185,7 @@ def loaded(value: Any) -> Any:
         case {"name": str(text)} if len(value) == 1:
             return base64.b64decode(text, validate=True).decode(errors="surrogateescape")
         case dict():
-            return {_keyed(key): loaded(each) for key, each in value.items()}
+            return {_keyed(key): loaded(item) for key, item in value.items()}
     return value
 
 

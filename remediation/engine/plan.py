@@ -119,9 +119,9 @@ class Plan:
 def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterable[str]) -> None:
     """Raise UsageError for a text that is neither an action's id nor the beginning of a clause."""
     known = [*sorted(set(clauses)), *actions]
-    for each in asked:
-        if not any(_within(one, [each]) for one in known):
-            raise UsageError(f"no action for {each!r}; there are: {', '.join(known)}")
+    for text in asked:
+        if not any(_within(one, [text]) for one in known):
+            raise UsageError(f"no action for {text!r}; there are: {', '.join(known)}")
 
 
 def once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
@@ -145,10 +145,10 @@ def another_machine(journal: Journal, entry: JournalEntry, step: Step, machine: 
     action, machine_of = step.action, step.machine_of
     if machine_of is None or not machine:
         return ""
-    earlier = [journal.image(each.before, action.before) for each in entry.images]
+    earlier = [journal.image(image.before, action.before) for image in entry.images]
     if not {*map(machine_of, earlier)} - {"", machine}:
         return ""
-    ids = [each.action for each in journal.entries() if each.place is Place.CONTAINER]
+    ids = [other.action for other in journal.entries() if other.place is Place.CONTAINER]
     return (
         f"{journal.path} on {journal.machine} holds before-images of another container "
         f"{journal.ctid} (another /etc/machine-id), which a rollback would restore into this one. "
@@ -168,4 +168,4 @@ def lost(entry: JournalEntry, ctid: int) -> str:
 
 
 def _within(requirement: str, asked: Sequence[str]) -> bool:
-    return any(requirement == each or requirement.startswith(f"{each}.") for each in asked)
+    return any(requirement == prefix or requirement.startswith(f"{prefix}.") for prefix in asked)

@@ -143,8 +143,8 @@ class _Rollback:
                 left = recorded - self.back
                 after = [plan.title(what) for what in self.failures if what not in left]
                 raise errors.RollbackFailed(failed, after)
-            said = self.remarks
-            return [replace(each, reason=said.get(each.id, each.reason)) for each in outcomes]
+            remarks = self.remarks
+            return [replace(each, reason=remarks.get(each.id, each.reason)) for each in outcomes]
 
     # -- 1. what somebody changed since apply
 
@@ -155,8 +155,8 @@ class _Rollback:
         there is something, and it is not forced, and Busy if another program is working on it: half
         rolled back, it may not even start.
         """
-        found: list[tuple[Step, Drift]] = []
-        known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
+        changed: list[tuple[Step, Drift]] = []
+        known = [(entry, step) for entry in entries if (step := self.plan.step(entry.action))]
         known = [(entry, step) for entry, step in known if not elsewhere(entry, step)]
         self._require_same_machine(entries)
         for entry, step in known:
@@ -175,10 +175,10 @@ class _Rollback:
                 self.failures[entry.action] = _as_ours(error, step.on.machine)
                 continue
             if drift is not None:
-                found.append((step, drift))
-        if found and not self.force:
-            raise errors.ChangedSince({step.action.title: drift for step, drift in found})
-        return found
+                changed.append((step, drift))
+        if changed and not self.force:
+            raise errors.ChangedSince({step.action.title: drift for step, drift in changed})
+        return changed
 
     def _require_same_machine(self, entries: Sequence[JournalEntry]) -> None:
         """Raise NotClean if another container has the number now, unless that is forced."""
@@ -188,8 +188,8 @@ class _Rollback:
                 continue
             with suppress(Exception):  # one that does not tell may be the same one
                 machine = step.machine(step.on)
-            if said := another_machine(self.plan.journal, entry, step, machine):
-                raise errors.NotClean(said)
+            if cause := another_machine(self.plan.journal, entry, step, machine):
+                raise errors.NotClean(cause)
 
     def _start_container(self, stack: ExitStack, actions: Sequence[str]) -> bool:
         """Start the container until the stack ends, or note that these cannot be rolled back."""
@@ -205,8 +205,8 @@ class _Rollback:
         for step, drift in changed:
             self.plan.enter(Stage.KEEP, step.action)
             kept = self.plan.journal.keep(step.action.id, drift.is_)
-            said = f"{step.action.title}: what somebody had changed is kept in {kept}"
-            self.plan.tell(Notice(said))
+            message = f"{step.action.title}: what somebody had changed is kept in {kept}"
+            self.plan.tell(Notice(message))
 
     # -- 2. the before-images
 
@@ -223,8 +223,8 @@ class _Rollback:
         for entry, step in zip(entries, steps, strict=True):
             if step is None:
                 self.failures[entry.action] = LookupError(lost(entry, self.plan.journal.ctid))
-            elif said := elsewhere(entry, step):
-                self.failures[entry.action] = LookupError(said)
+            elif cause := elsewhere(entry, step):
+                self.failures[entry.action] = LookupError(cause)
             else:
                 with self._noting(entry.action, step.on.machine):
                     image = entry.images[-1] if self.last else entry.images[0]
@@ -266,8 +266,8 @@ class _Rollback:
         """
         owed = {step.action.id: step.then_back or step.then for step, _ in restored}
         images = {step.action.id: before for step, before in restored}
-        on_node = [each for each in restored if each[0].place is Place.NODE]
-        inside = [each for each in restored if each[0].place is Place.CONTAINER]
+        on_node = [pair for pair in restored if pair[0].place is Place.NODE]
+        inside = [pair for pair in restored if pair[0].place is Place.CONTAINER]
         back: list[str] = []
         failed, unsynced = set[Consequence](), set(Place)  # until it is known
         with self._noting("stopping it again"), ExitStack() as stack:
@@ -323,8 +323,8 @@ class _Rollback:
                     words, drifts = differing(before, now, step.action.path)
                     what = f" ({'; '.join(words)})" if words else ""
                     self.back.discard(step.action.id)
-                    said = f"after the rollback it is not as before{what}"
-                    raise errors.VerifyFailed(said, drifts)
+                    message = f"after the rollback it is not as before{what}"
+                    raise errors.VerifyFailed(message, drifts)
                 if remark := step.action.remark(step.on, before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
@@ -391,5 +391,5 @@ def _as_ours(error: Exception, where: str) -> RemediationError:
     """
     if isinstance(error, RemediationError):
         return error
-    said = f"{type(error).__name__}: {error}"
-    return FactError(f"what came from {where} cannot be read ({said:.300})")
+    cause = f"{type(error).__name__}: {error}"
+    return FactError(f"what came from {where} cannot be read ({cause:.300})")

@@ -38,7 +38,7 @@ def install_script(text: bytes | None) -> bytes:
     """
     ours = block("install_docker_block.sh")
     if text is not None and ours.encode() not in text:
-        text = _FORMER_BLOCK.sub(lambda found: found[1], text)  # of an earlier version
+        text = _FORMER_BLOCK.sub(lambda match: match[1], text)  # of an earlier version
     inserted = _inserted(text, ours, r"^# --- Docker ---", phoenix.INSTALL_SCRIPT)
     changed = inserted.decode(errors="surrogateescape")
     for function in ("inside", "installed", "fail"):
@@ -48,7 +48,7 @@ def install_script(text: bytes | None) -> bytes:
             )
     if not patterns.search(r"(?m)^set -\w*e", changed):
         changed = patterns.sub(
-            r"\A(?:#.*\n)*\n?", lambda found: f"{found[0]}set -e\n\n", changed, 1
+            r"\A(?:#.*\n)*\n?", lambda match: f"{match[0]}set -e\n\n", changed, 1
         )
     return changed.encode(errors="surrogateescape")
 

@@ -43,15 +43,15 @@ def profiles(case: Case) -> Iterator[Finding]:
     """
     confined = case.node.of(node_reads.confined(case.ctid))
     if confined.confines_nothing:
-        said = f"the container's first process runs {confined.label}"
-        yield on_new_lxc(case, here("container-runs-unconfined", said))
+        cause = f"the container's first process runs {confined.label}"
+        yield on_new_lxc(case, here("container-runs-unconfined", cause))
     lacks = case.guest.maybe(guest_reads.OWN_APPARMOR, frozenset())
     if "hidden" in lacks and (confined.is_generated or confined.confines_nothing):
-        said = "the package apparmor is installed, and /usr/sbin/apparmor_parser is not there"
-        yield on_new_lxc(case, here("apparmor-parser-hidden", said))
-    found = next(messages.said(case, "docker-default-not-loaded"), None)
-    if found and "parser" not in lacks:
-        yield here("docker-default-not-loaded", f"Docker says: {found.line[:400]}")
+        cause = "the package apparmor is installed, and /usr/sbin/apparmor_parser is not there"
+        yield on_new_lxc(case, here("apparmor-parser-hidden", cause))
+    message = next(messages.said(case, "docker-default-not-loaded"), None)
+    if message and "parser" not in lacks:
+        yield here("docker-default-not-loaded", f"Docker says: {message.line[:400]}")
 
 
 @Examination(
@@ -88,19 +88,19 @@ def confinement(case: Case) -> Iterator[Finding]:
     """Say what confines Docker's containers, if it is not what Docker has elsewhere."""
     options = case.guest.of(guest_reads.INFO).security_options or []
     label = case.node.of(node_reads.confined(case.ctid)).label
-    missing = [each for each in ("apparmor", "seccomp") if not has(case, each)]
+    missing = [kind for kind in ("apparmor", "seccomp") if not has(case, kind)]
     if "name=seccomp,profile=unconfined" in options:
         missing.append("seccomp")
     if not missing:
         return
     lacks = " and ".join(
-        {"apparmor": "no AppArmor profile of their own", "seccomp": "no seccomp filter"}[each]
-        for each in dict.fromkeys(missing)
+        {"apparmor": "no AppArmor profile of their own", "seccomp": "no seccomp filter"}[kind]
+        for kind in dict.fromkeys(missing)
     )
     why = [
-        _MISSING[each]
-        for each in sorted(case.guest.of(guest_reads.OWN_APPARMOR))
-        if each in _MISSING
+        _MISSING[word]
+        for word in sorted(case.guest.of(guest_reads.OWN_APPARMOR))
+        if word in _MISSING
     ]
     because = f" ({'; '.join(why)})" if why and "apparmor" in missing else ""
     rest = (
@@ -120,9 +120,9 @@ def confinement(case: Case) -> Iterator[Finding]:
 def loose(case: Case) -> Iterator[Finding]:
     """Name the Docker containers that Docker does not confine."""
     names = [
-        each.name.removeprefix("/")
-        for each in case.guest.of(guest_reads.CONTAINERS)
-        if each.privileged or each.app_armor_profile == "unconfined"
+        container.name.removeprefix("/")
+        for container in case.guest.of(guest_reads.CONTAINERS)
+        if container.privileged or container.app_armor_profile == "unconfined"
     ]
     if names:
         yield here("docker-container-loose", f"privileged or unconfined: {listed(names, _MANY)}")
@@ -131,12 +131,12 @@ def loose(case: Case) -> Iterator[Finding]:
 def has(case: Case, name: str) -> bool:
     """Whether Docker confines its containers by ``apparmor`` or ``seccomp``."""
     options = case.guest.of(guest_reads.INFO).security_options or []
-    return any(each.partition(",")[0] == f"name={name}" for each in options)
+    return any(option.partition(",")[0] == f"name={name}" for option in options)
 
 
 _ROW = next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
 #: runc's releases with the fix.
-_FIXED = [each for side in _ROW.broken for each in side.versions if each.package == "runc"]
+_FIXED = [span for side in _ROW.broken for span in side.versions if span.package == "runc"]
 #: The release that has the fix in an older series of a package.
 _STABLE = {"lxc-pve": "Proxmox VE 8", "lxc": "Debian 13"}
 _SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
@@ -149,7 +149,7 @@ def has_fix(version: str) -> bool:
     (False, True, False, False)
     """
     as_debian = patterns.sub(r"[-~+.]?rc\.?", "~rc", version)
-    return any(is_within(as_debian, each.since, each.before) for each in _FIXED)
+    return any(is_within(as_debian, span.since, span.before) for span in _FIXED)
 
 
 def lxc(versions: Mapping[str, str]) -> tuple[str, str]:
@@ -167,10 +167,10 @@ def first_upgrade(versions: Mapping[str, str], runc: str = "") -> str:
         return ""
     name, have = lxc(versions)
     as_package = have if name == "lxc-pve" or ":" in have else f"1:{have}"
-    fixed = [each for side in _ROW.fixed for each in side.versions if each.package == name]
-    if have and any(is_within(as_package, each.since, each.before) for each in fixed):
+    fixed = [span for side in _ROW.fixed for span in side.versions if span.package == name]
+    if have and any(is_within(as_package, span.since, span.before) for span in fixed):
         return ""
-    since = {each.before: each.since.rpartition(":")[2].rstrip("~") for each in fixed}
+    since = {span.before: span.since.rpartition(":")[2].rstrip("~") for span in fixed}
     wanted = [f"({_STABLE[name]}: {first})" for end, first in since.items() if end]
     wanted.insert(0, f"{since['']} or later")
     it_is = f"it is {have or 'of an unknown version'}"
@@ -193,24 +193,24 @@ def on_new_lxc(case: Case, found: Finding) -> Finding:
 def reopening(case: Case) -> Iterator[Finding]:
     """Yield the refusal if Docker said so, or if the profile is one that is known to refuse."""
     confined = case.node.of(node_reads.confined(case.ctid))
-    found = next(messages.said(case, "runc-reopen-refused"), None)
+    message = next(messages.said(case, "runc-reopen-refused"), None)
     runc = case.guest.maybe(guest_reads.RUNC, "")
     versions = case.node.maybe(node_reads.VERSIONS, {})
     fix = _fix(confined, versions)
     what = f"runc {runc or 'of an unknown version'} under {confined.label[:120]}"
-    if found:
-        yield here("runc-reopen-refused", f"{what}: {found.line[-300:]}", fix=fix)
+    if message:
+        yield here("runc-reopen-refused", f"{what}: {message.line[-300:]}", fix=fix)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
-        said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
-        yield here("runc-reopen-refused", said, fix=fix, severity=Severity.PROBLEM)
+        cause = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
+        yield here("runc-reopen-refused", cause, fix=fix, severity=Severity.PROBLEM)
 
 
 def denies(confined: node_reads.Confined) -> bool:
     """Whether a named profile includes LXC's base abstraction, and that denies ``/proc/sys``."""
-    included = {each.included for each in statements(confined.profile) if each.kind == "include"}
+    included = {line.included for line in statements(confined.profile) if line.kind == "include"}
     base = any(name.endswith("lxc/container-base") for name in included)
     return base and any(
-        each.denies and _SYSCTLS.match(each.bare) for each in statements(confined.base)
+        rule.denies and _SYSCTLS.match(rule.bare) for rule in statements(confined.base)
     )
 
 

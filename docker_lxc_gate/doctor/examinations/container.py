@@ -44,14 +44,14 @@ def state(case: Case) -> Iterator[Finding]:
     state = case.node.of(node_reads.lxc_state(case.ctid))
     if state not in _UP:
         how = f"pct start {case.ctid}" if case.pct else f"lxc-start -n {case.ctid}"
-        said = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
+        cause = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
         if case.start_obstacle:
             fix = f"Correct that, then start it: {how}"
             yield here(
-                "container-stopped", f"{said}, and cannot start: {case.start_obstacle}", fix=fix
+                "container-stopped", f"{cause}, and cannot start: {case.start_obstacle}", fix=fix
             )
         else:
-            yield here("container-stopped", said, fix=f"Start it ({how}), and ask again.")
+            yield here("container-stopped", cause, fix=f"Start it ({how}), and ask again.")
 
 
 @Examination(
@@ -101,8 +101,8 @@ def docker(case: Case) -> Iterator[Finding]:
         )
         return
     heard = case.guest.maybe(messages.READ, None) is not None
-    said = next(messages.said(case, "docker-down", "network-refused"), None) if heard else None
-    last = f"; its last word: {said.line[:400]}" if said else ""
+    message = next(messages.said(case, "docker-down", "network-refused"), None) if heard else None
+    last = f"; its last word: {message.line[:400]}" if message else ""
     result = "" if unit.result in {"", "success"} else f", result {unit.result}"
     yield here("docker-down", f"docker.service is {unit.active[:40]}{result}{last}")
 
@@ -134,7 +134,7 @@ def backup(case: Case) -> Iterator[Finding]:
     if not case.pct:
         return
     mounts = case.node.of(node_reads.mounts(case.ctid))
-    fuse = [each for each in mounts if _is_own_fuse(each)]
+    fuse = [mount for mount in mounts if _is_own_fuse(mount)]
     if fuse:
         what = f"{counted(len(fuse), 'fuse mount')}, such as {fuse[0].place}"
     elif "fuse" in given(case.config.current().get("features", "")):
@@ -165,10 +165,10 @@ def configuration(case: Case) -> Iterator[Finding]:
         "container-idmap-hole": maps is not None,
         "container-unconfined": confined is not None and confined.confines_nothing,
     }
-    for each in _found(Source(case.config.path, case.content, kind)):
-        if not known.get(each.id):
-            cure = each.id in {"container-apparmor-hidden", "container-unconfined"}
-            yield on_new_lxc(case, each) if cure else each
+    for finding in _found(Source(case.config.path, case.content, kind)):
+        if not known.get(finding.id):
+            cure = finding.id in {"container-apparmor-hidden", "container-unconfined"}
+            yield on_new_lxc(case, finding) if cure else finding
 
 
 @Examination(
@@ -184,25 +184,25 @@ def daemon(case: Case) -> Iterator[Finding]:
         return
     unit = case.guest.maybe(guest_reads.UNIT, None)
     path = f"container {case.ctid}:/etc/docker/daemon.json"
-    for each in _found(Source(path, content, Kind.DAEMON)):
-        if each.id == "daemon-key-unknown" and unit is not None and unit.runs:
+    for finding in _found(Source(path, content, Kind.DAEMON)):
+        if finding.id == "daemon-key-unknown" and unit is not None and unit.runs:
             known = (
                 "as far as lint knows; Docker runs, so it is newer, or the file was changed since"
             )
-            cause = f"{each.cause}, {known}"
-            yield replace(each, severity=Severity.ADVICE, cause=cause)
+            cause = f"{finding.cause}, {known}"
+            yield replace(finding, severity=Severity.ADVICE, cause=cause)
         else:
-            yield each
+            yield finding
 
 
 def _found(source: Source) -> Iterator[Finding]:
-    found = [each for each in check([source]) if not each.is_advice]
-    for number, each in enumerate(found[:_MANY], 1):
-        place = f"{each.path}, line {each.line}" if each.line else each.path
-        left_out = len(found) - _MANY if number == _MANY else 0
+    findings = [finding for finding in check([source]) if not finding.is_advice]
+    for number, finding in enumerate(findings[:_MANY], 1):
+        place = f"{finding.path}, line {finding.line}" if finding.line else finding.path
+        left_out = len(findings) - _MANY if number == _MANY else 0
         more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
-        said = f"{place}: {each.cause[:_LONGEST]}{more}"
-        yield each.problem.here(said, fix=each.fix, severity=Severity.PROBLEM)
+        cause = f"{place}: {finding.cause[:_LONGEST]}{more}"
+        yield finding.problem.here(cause, fix=finding.fix, severity=Severity.PROBLEM)
 
 
 _CODES = {"226": "NAMESPACE", "243": "CREDENTIALS"}

@@ -26,20 +26,20 @@ _ALSO = {"xt_DNAT": "xt_nat"}
 )
 def modules(case: Case) -> Iterator[Finding]:
     """Yield the modules that Docker's messages miss and the node has not loaded."""
-    missing = {each.module: each for each in messages.said(case, "kernel-module-missing")}
+    missing = {message.module: message for message in messages.said(case, "kernel-module-missing")}
     loaded = case.node.of(node_reads.MODULES) if missing else frozenset()
     lacking = [
-        each
-        for module, each in missing.items()
+        message
+        for module, message in missing.items()
         if module not in loaded and _ALSO.get(module, module) not in loaded
     ]
     runs = case.guest.maybe(guest_reads.UNIT, None)
-    for each in lacking:
-        only_six = each.module.startswith("ip6") and runs is not None and runs.runs
+    for message in lacking:
+        only_six = message.module.startswith("ip6") and runs is not None and runs.runs
         yield here(
             "kernel-module-missing",
-            f"the node has not loaded {each.module}; Docker says: {each.line[:300]}",
-            fix=PROBLEMS["kernel-module-missing"].fix.replace("MODULE", each.module),
+            f"the node has not loaded {message.module}; Docker says: {message.line[:300]}",
+            fix=PROBLEMS["kernel-module-missing"].fix.replace("MODULE", message.module),
             severity=Severity.ADVICE if only_six else None,
         )
     refused = next(messages.said(case, "network-refused"), None)
@@ -56,17 +56,17 @@ def modules(case: Case) -> Iterator[Finding]:
 def sysctls(case: Case) -> Iterator[Finding]:
     """Yield the switches of the container's network that Docker needs and that are off."""
     options = _options(case.guest.of(guest_reads.UNIT).command)
-    said = case.guest.of(guest_reads.SYSCTLS)
+    switches = case.guest.of(guest_reads.SYSCTLS)
     settings = guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
     unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
     own = settings.get("ip-forward") is False or "--ip-forward=false" in options
-    if said.get("ip_forward") == "0" and not unused and not own:
+    if switches.get("ip_forward") == "0" and not unused and not own:
         nft = settings.get("firewall-backend") == "nftables"
         nft = nft or "--firewall-backend=nftables" in options
         cause = "net.ipv4.ip_forward is 0 in the container, and Docker runs"
         yield here("ip-forward-nftables" if nft else "ip-forward-off", cause)
     without = settings.get("userland-proxy") is False or "--userland-proxy=false" in options
-    if said.get("route_localnet") == "0" and without and settings.get("iptables") is not False:
+    if switches.get("route_localnet") == "0" and without and settings.get("iptables") is not False:
         yield here(
             "route-localnet-off", "userland-proxy is off, and route_localnet of docker0 is 0"
         )
@@ -92,12 +92,12 @@ def _options(command: str) -> set[str]:
 )
 def tun(case: Case) -> Iterator[Finding]:
     """Yield the Docker container that is given a device which is not there."""
-    devices = {each.path for each in case.guest.of(guest_reads.DEVICES)}
+    devices = {device.path for device in case.guest.of(guest_reads.DEVICES)}
     if "/dev/net/tun" in devices:
         return
-    for each in case.guest.of(guest_reads.CONTAINERS):
-        if any(given.path == "/dev/net/tun" for given in each.devices or ()):
-            name = each.name.removeprefix("/")
+    for container in case.guest.of(guest_reads.CONTAINERS):
+        if any(given.path == "/dev/net/tun" for given in container.devices or ()):
+            name = container.name.removeprefix("/")
             yield here(
                 "tun-missing",
                 f"the Docker container {name} is given /dev/net/tun, which is not in the container",

@@ -31,13 +31,13 @@ def points(config: ContainerConfig) -> dict[str, str]:
 
 def binds(config: ContainerConfig) -> dict[str, str]:
     """Return the bind mounts of a configuration: the path on the node, by that in the container."""
-    found = points(config)
+    mounts = points(config)
     for entry in config.all("lxc.mount.entry"):
         source, place, *_ = (*entry.value.split(), "", "")
         strange = "create=file" in entry.value or source.startswith(("/dev", "/sys", "/proc"))
         if "bind" in entry.value and place and not strange:
-            found[f"/{place.lstrip('/')}"] = source
-    return {place: source for place, source in found.items() if source.startswith("/")}
+            mounts[f"/{place.lstrip('/')}"] = source
+    return {place: source for place, source in mounts.items() if source.startswith("/")}
 
 
 def _reads(config: ContainerConfig) -> tuple[Reads, Reads]:
@@ -66,22 +66,22 @@ def bind_mounts(case: Case) -> Iterator[Finding]:
         if owned is None or not _is_unmapped(owned):
             continue
         user, group = case.node.of(node_reads.owner(source))
-        unmapped = [] if any(each.has_outside(user) for each in maps.users) else [f"user {user}"]
-        if not any(each.has_outside(group) for each in maps.groups):
+        unmapped = [] if any(entry.has_outside(user) for entry in maps.users) else [f"user {user}"]
+        if not any(entry.has_outside(group) for entry in maps.groups):
             unmapped.append(f"group {group}")
         if not unmapped:
             continue
         writer = _writer(containers, place)
-        said = (
+        cause = (
             f"{place} in the container is {source} on the node, of {' and '.join(unmapped)}, "
             f"which the container does not have: it shows as {owned.user}:{owned.group}"
         )
         fix = _fix_mount(case, user, group, maps.users)
         refused = writer and not owned.usable
         if refused:
-            said += f"; the Docker container {writer} is to write there, and cannot"
+            cause += f"; the Docker container {writer} is to write there, and cannot"
         severity = Severity.PROBLEM if refused else None
-        yield here("bind-mount-of-nobody", said, fix=fix, severity=severity)
+        yield here("bind-mount-of-nobody", cause, fix=fix, severity=severity)
 
 
 def _is_unmapped(owned: guest_reads.Owned) -> bool:
@@ -92,9 +92,9 @@ def _is_unmapped(owned: guest_reads.Owned) -> bool:
 def _writer(containers: Sequence[guest_reads.Container], place: str) -> str:
     """Return the name of a Docker container that may write below a place; empty if none may."""
     names = (
-        each.name.removeprefix("/")
-        for each in containers
-        for mount in each.mounts or ()
+        container.name.removeprefix("/")
+        for container in containers
+        for mount in container.mounts or ()
         if mount.rw and mount.type == "bind"
         if mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
     )
@@ -102,8 +102,8 @@ def _writer(containers: Sequence[guest_reads.Container], place: str) -> str:
 
 
 def _fix_mount(case: Case, user: int, group: int, users: Sequence[Range]) -> str:
-    base = next((each.outside for each in users if each.inside == 0), 100000)
-    user, group = (each if each < NEEDED else 0 for each in (user, group))
+    base = next((entry.outside for entry in users if entry.inside == 0), 100000)
+    user, group = (number if number < NEEDED else 0 for number in (user, group))
     chown = (
         f"On the node: chown -R {base + user}:{base + group} there; then {user}:{group} owns it in "
         "the container"
@@ -129,20 +129,20 @@ def devices(case: Case) -> Iterator[Finding]:
     """Yield each device that nobody in the container may open, or another group than is meant."""
     groups = case.guest.maybe(guest_reads.GROUPS, {})
     meant = " and ".join(f"{name} is {number}" for name, number in sorted(groups.items()))
-    for each in case.guest.of(guest_reads.DEVICES):
-        is_gpu = each.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
-        fix = _fix_device(each) if case.pct else _OF_LXC
-        if is_gpu and not _may_be_opened(each):
+    for device in case.guest.of(guest_reads.DEVICES):
+        is_gpu = device.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
+        fix = _fix_device(device) if case.pct else _OF_LXC
+        if is_gpu and not _may_be_opened(device):
             yield here(
                 "gpu-of-nobody",
-                f"{each.path} belongs to {each.user}:{each.group} in the container, "
-                f"with permissions {each.mode:o}: its owner there is nobody",
+                f"{device.path} belongs to {device.user}:{device.group} in the container, "
+                f"with permissions {device.mode:o}: its owner there is nobody",
                 fix=fix,
             )
-        elif is_gpu and groups and _is_of_another_group(each, groups):
-            said = f"{each.path} belongs to group {each.group} in the container, where {meant}"
+        elif is_gpu and groups and _is_of_another_group(device, groups):
+            cause = f"{device.path} belongs to group {device.group} in the container, where {meant}"
             yield PROBLEMS["gpu-of-nobody"].here(
-                said, why=_ANOTHER_GROUP, fix=fix, severity=Severity.ADVICE
+                cause, why=_ANOTHER_GROUP, fix=fix, severity=Severity.ADVICE
             )
 
 
@@ -191,18 +191,18 @@ def unmapped(case: Case) -> Iterator[Finding]:
     for at, (noun, letter, ranges) in enumerate(
         (("user", "u", maps.users), ("group", "g", maps.groups))
     ):
-        found = holes(ranges)
-        if not found:
+        gaps = holes(ranges)
+        if not gaps:
             continue
-        ids = {each[at] for each in named}
-        inside = sorted(n for n in ids if any(first <= n <= last for first, last in found))
-        said = f"the {noun} {in_words(found)} not mapped"
+        ids = {pair[at] for pair in named}
+        inside = sorted(n for n in ids if any(first <= n <= last for first, last in gaps))
+        cause = f"the {noun} {in_words(gaps)} not mapped"
         if inside:
-            said += f"; Docker's message names {noun} {inside[0]}, which is one of them"
+            cause += f"; Docker's message names {noun} {inside[0]}, which is one of them"
         yield here(
             "id-map-hole",
-            said,
-            fix=_fix(letter, ranges, found),
+            cause,
+            fix=_fix(letter, ranges, gaps),
             severity=Severity.SEEN if inside else None,
         )
 
@@ -222,13 +222,13 @@ def above(case: Case) -> Iterator[Finding]:
         for ids in named
         for at, (noun, ranges) in enumerate((("user", maps.users), ("group", maps.groups)))
         if ids[at] >= NEEDED
-        and not any(each.inside <= ids[at] < each.inside + each.count for each in ranges)
+        and not any(entry.inside <= ids[at] < entry.inside + entry.count for entry in ranges)
     }
     if above:
-        said = ", ".join(sorted(above)[:MANY])
+        names = ", ".join(sorted(above)[:MANY])
         yield here(
             "image-above-id-map",
-            f"an image holds files of {said}, which the container does not have",
+            f"an image holds files of {names}, which the container does not have",
         )
 
 
@@ -236,22 +236,22 @@ def _missed(case: Case) -> list[tuple[int, int]]:
     """Return user and group of each file that Docker could not give to its owner."""
     return [
         ids
-        for each in messages.said(case, "id-map-hole", "image-above-id-map")
-        if (ids := missed(each.line))
+        for message in messages.said(case, "id-map-hole", "image-above-id-map")
+        if (ids := missed(message.line))
     ]
 
 
-def _fix(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]) -> str:
+def _fix(letter: str, ranges: Sequence[Range], gaps: Sequence[tuple[int, int]]) -> str:
     """Return what to write: the holes get the node's ids that follow from the longest range."""
-    longest = max(ranges, key=lambda each: each.count, default=None)
+    longest = max(ranges, key=lambda entry: entry.count, default=None)
     apart = longest.outside - longest.inside if longest else 0
-    wanted = [(first, first + apart, last - first + 1) for first, last in found]
+    wanted = [(first, first + apart, last - first + 1) for first, last in gaps]
     taken = any(
-        each.outside < outside + count and outside < each.outside + each.count
+        entry.outside < outside + count and outside < entry.outside + entry.count
         for _, outside, count in wanted
-        for each in ranges
+        for entry in ranges
     )
-    if taken or len(found) > MANY or apart <= 0:
+    if taken or len(gaps) > MANY or apart <= 0:
         return PROBLEMS["id-map-hole"].fix
     lines = "; ".join(f"lxc.idmap: {letter} {a} {b} {count}" for a, b, count in wanted)
     file = "/etc/subuid" if letter == "u" else "/etc/subgid"

@@ -67,9 +67,9 @@ def data(case: Case) -> Iterator[Finding]:
 def other_drivers(case: Case) -> Iterator[Finding]:
     """Say that another driver has images, too."""
     driver = case.guest.of(guest_reads.INFO).driver
-    others = [each for each in case.guest.of(guest_reads.WITH_IMAGES) if each != driver]
+    others = [name for name in case.guest.of(guest_reads.WITH_IMAGES) if name != driver]
     if others and driver:
-        named = ", ".join(each[:40] for each in others)
+        named = ", ".join(name[:40] for name in others)
         yield here(
             "images-of-another-driver",
             f"Docker runs on {driver}, and has images of {named} on its disk",

@@ -87,15 +87,15 @@ def files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        names = {each: _LOG.fullmatch(each.name) for each in path.iterdir() if each.is_file()}
+        names = {file: _LOG.fullmatch(file.name) for file in path.iterdir() if file.is_file()}
     except OSError as error:
         raise FactError(f"{path} cannot be read: {error.strerror}") from error
-    found = {each: match for each, match in names.items() if match}
-    if not found:
+    logs = {file: match for file, match in names.items() if match}
+    if not logs:
         raise FactError(f"{path} holds no audit.log; name the file that is to be read")
-    dated = sorted((match[2], each) for each, match in found.items() if match[2])
-    numbered = sorted((-int(m[1] or 0), each) for each, m in found.items() if not m[2])
-    return [each for _, each in (*dated, *numbered)]
+    dated = sorted((match[2], file) for file, match in logs.items() if match[2])
+    numbered = sorted((-int(m[1] or 0), file) for file, m in logs.items() if not m[2])
+    return [file for _, file in (*dated, *numbered)]
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def records(line: str, mark: patterns.Pattern[str] = DENIED) -> list[Denial]:
         line: one line; two records stand in it if two writers were interleaved.
         mark: what stands in each of the records.
     """
-    marks = [found.start() for found in mark.finditer(line)]
+    marks = [match.start() for match in mark.finditer(line)]
     cuts = [0, *(_start(line, *pair) for pair in pairwise(marks)), len(line)]
     pieces = zip(marks, cuts, cuts[1:], strict=False)
     return [_record(line[begin:end], at - begin) for at, begin, end in pieces]
@@ -90,7 +90,7 @@ def records(line: str, mark: patterns.Pattern[str] = DENIED) -> list[Denial]:
 
 def _start(line: str, before: int, at: int) -> int:
     """Return where the record begins whose mark is at ``at``: at its head, if that is there."""
-    heads = [found.start() for found in _HEAD.finditer(line[before:at])]
+    heads = [match.start() for match in _HEAD.finditer(line[before:at])]
     return before + heads[-1] if heads else at
 
 
@@ -128,15 +128,15 @@ def when(line: str) -> float | None:
 
     A time that no calendar has is none.
     """
-    found = _TIME.search(line)
-    seconds = float(found[1]) if found else -1.0
+    match = _TIME.search(line)
+    seconds = float(match[1]) if match else -1.0
     return seconds if 0 <= seconds < _LAST_TIME else None
 
 
 def serial(denial: Denial) -> str:
     """Return the kernel's id of an event: its time and number."""
-    found = _SERIAL.search(denial.line)
-    return found[1] if found else denial.line
+    match = _SERIAL.search(denial.line)
+    return match[1] if match else denial.line
 
 
 def reconfigures(remark: str) -> bool:
@@ -147,8 +147,8 @@ def reconfigures(remark: str) -> bool:
     """
     if not remark.startswith("changed "):
         return False
-    if found := SET.search(remark):
-        name, now, was = found.groups()
+    if match := SET.search(remark):
+        name, now, was = match.groups()
         return now != was and name not in {"lost", "audit_pid"}
     if rule := _RULE.search(remark):
         return rule[1] == _EXCLUDE and " res=0" not in remark

@@ -189,7 +189,7 @@ class Window:
 
     def _lost_records(self, report: _Report, end: audit_sources.AuditState) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
-        resets = [_words(each, 2) for each in report.remarks if each.startswith("reset ")]
+        resets = [_words(remark, 2) for remark in report.remarks if remark.startswith("reset ")]
         sets = map(audit_records.SET.search, report.remarks)
         resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
         if end.lost < self._start.lost:
@@ -221,10 +221,10 @@ class Window:
             (self._opened, report.opened, "opened"),
             (closed, report.closed, "closed"),
         ):
-            for each in canaries.refused:
-                if each not in came:
+            for name in canaries.refused:
+                if name not in came:
                     yield (
-                        f"{whose[each]} provoked on purpose when the window {when} did not come "
+                        f"{whose[name]} provoked on purpose when the window {when} did not come "
                         f"from the kernel of {self._node.machine}: records are being dropped, so "
                         "silence says nothing"
                     )
@@ -257,7 +257,7 @@ class Window:
 
     def _report_between(self, notes: str, closed: canary.Canaries) -> _Report:
         """Return the part of the notes between the canaries of the window's opening and its end."""
-        lines = [each[: audit_records.LONGEST_RECORD] for each in notes.splitlines()]
+        lines = [line[: audit_records.LONGEST_RECORD] for line in notes.splitlines()]
         opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
         own = {f"{self._opened.nonce}{attempt}" for attempt in canary.ATTEMPTED}
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]

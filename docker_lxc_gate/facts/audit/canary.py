@@ -59,7 +59,7 @@ class Canaries:
         """Return the canaries that are in some lines."""
         mine = [line for line in lines if self.nonce in line]
         return frozenset(
-            each for each in self.refused if any(f"{self.nonce}{each}" in line for line in mine)
+            name for name in self.refused if any(f"{self.nonce}{name}" in line for line in mine)
         )
 
 
@@ -68,9 +68,9 @@ def is_canary(denial: Denial) -> bool:
 
     One under the container's profile can be a guest's imitation.
     """
-    said = denial.fields
-    name = _NAME.fullmatch(said.get("name", ""))
-    attempted = said.get("operation"), said.get("info")
+    fields = denial.fields
+    name = _NAME.fullmatch(fields.get("name", ""))
+    attempted = fields.get("operation"), fields.get("info")
     return (
         name is not None
         and attempted == ("change_onexec", "label not found")
@@ -88,10 +88,10 @@ def provoke(node: Transport, who: Subject) -> Canaries:
     argv = ["perl", "-e", _PROVOKE, nonce, str(who.uid), str(who.gid), who.profile]
     result = node.look(argv)
     words = dict(line.split(" ", 1) for line in result.text.splitlines() if " " in line)
-    refused = {each for each, what in words.items() if what.startswith("refused")} | {"root"}
+    refused = {name for name, what in words.items() if what.startswith("refused")} | {"root"}
     return Canaries(
         nonce,
-        tuple(each for each in ATTEMPTED if each in refused),
+        tuple(name for name in ATTEMPTED if name in refused),
         words.get("root", "").startswith("allowed"),
         "; ".join((result.stderr + result.stdout).decode(errors="replace").splitlines()),
     )

@@ -57,7 +57,7 @@ def danger(fields: Mapping[str, str]) -> str:
 
 def who(programs: list[str]) -> str:
     """Return the programs as a sentence begins with them."""
-    names = [each if _NAME.fullmatch(each) else f'"{each}"' for each in programs] or ["a process"]
+    names = [name if _NAME.fullmatch(name) else f'"{name}"' for name in programs] or ["a process"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -95,8 +95,8 @@ def smallest_rule(denial: Denial) -> str:
     A guest chose the names in the record, so the rule quotes them: no end of the rule, and no
     pattern but one of an id that is another one each time.
     """
-    found = answer(denial)
-    return found.rule or f"no rule: {found.no_rule} ({denial.summary})"
+    result = answer(denial)
+    return result.rule or f"no rule: {result.no_rule} ({denial.summary})"
 
 
 def rule(denial: Denial) -> str:
@@ -134,7 +134,7 @@ def _literal(value: str) -> str:
     for part of the name, even if it is escaped itself, and reads on beyond the name's end.
     """
     escaped = patterns.sub(
-        r'[*?\[\]{}^"]', lambda found: f"\\{found[0]}", value.replace("\\", "\0")
+        r'[*?\[\]{}^"]', lambda match: f"\\{match[0]}", value.replace("\\", "\0")
     )
     escaped = with_globs(escaped.replace("\0", r"\134"))
     return f'"{escaped}"' if patterns.search(r"[\s,#()=!]", value) else escaped

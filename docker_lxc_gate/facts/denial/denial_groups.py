@@ -63,10 +63,10 @@ def restored(line: str) -> str:
     """Return a line in the kernel's form; empty: no denial. Raises Unreadable if it may be one."""
     text = _COLOUR.sub("", line)
     if not DENIED.search(text) and (texts := _of_json(text)):
-        found = " ".join(filter(None, map(_plain, texts)))
-        if found or '"MESSAGE"' in text:  # the other fields of a journal's entry say it again
-            return found
-    if any(each in text for each in BYTES):
+        message = " ".join(filter(None, map(_plain, texts)))
+        if message or '"MESSAGE"' in text:  # the other fields of a journal's entry say it again
+            return message
+    if any(sign in text for sign in BYTES):
         raise Unreadable("the message stands here as numbers: use journalctl -o short")
     left_out = '"MESSAGE":null' in text and patterns.search('"_TRANSPORT":"(?:kernel|audit)"', text)
     if left_out or text.strip() == '"MESSAGE" : [':
@@ -75,12 +75,12 @@ def restored(line: str) -> str:
 
 
 def _plain(text: str) -> str:
-    head, found, _ = text.lower().partition("apparmor")
+    head, word, _ = text.lower().partition("apparmor")
     if match := _AA_LOG.fullmatch(text):
         return _of_aa_log(match)
-    if not found and _BROKEN.match(text):
+    if not word and _BROKEN.match(text):
         raise Unreadable(f"the line was broken within {MARK}: join it with the line before")
-    if not found or _OTHER.search(head):
+    if not word or _OTHER.search(head):
         return ""
     if DENIED.search(text) or STATUS.search(text):
         return text
@@ -121,14 +121,14 @@ def _texts(value: Any) -> Iterator[str]:
     """Yield the texts in a value of JSON; of a journal's entry, its message alone."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list) and value and all(isinstance(each, int) for each in value):
-        yield bytes(each & 255 for each in value).decode(errors="replace")
+    elif isinstance(value, list) and value and all(isinstance(number, int) for number in value):
+        yield bytes(number & 255 for number in value).decode(errors="replace")
     elif isinstance(value, dict):
-        for each in [value["MESSAGE"]] if "MESSAGE" in value else value.values():
-            yield from _texts(each)
+        for item in [value["MESSAGE"]] if "MESSAGE" in value else value.values():
+            yield from _texts(item)
     elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
+        for item in value:
+            yield from _texts(item)
 
 
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
@@ -203,7 +203,7 @@ class Tally:
     def groups(self) -> list[Group]:
         """Return the kinds, the most frequent first; at the end what cannot be read."""
         return sorted(
-            self._kinds.values(), key=lambda each: (not each.readable, -each.count, each.first or 0)
+            self._kinds.values(), key=lambda kind: (not kind.readable, -kind.count, kind.first or 0)
         )
 
     def count(self, lines: Iterable[bytes]) -> None:
@@ -214,11 +214,11 @@ class Tally:
             text, head = (None, b"") if self._by_process else _same(line)
             group = None if text is None else self._known.get(text)
             if group is None:
-                found = self._parsed(line)
-                if text is not None and found is not None:
+                kind = self._parsed(line)
+                if text is not None and kind is not None:
                     if len(self._known) >= _REMEMBERED:
                         self._known.clear()
-                    self._known[text] = found
+                    self._known[text] = kind
             elif not self._too_old(at := when(head.decode("latin-1"))):
                 group.add(at)
 
@@ -239,10 +239,10 @@ class Tally:
     def _parsed(self, line: bytes) -> Group | None:
         """Count a line by its fields; return its kind, if it holds one record."""
         text = line.decode(errors="replace")
-        found = records(text)
+        denials = records(text)
         if _STATUS in line:
-            found += [each for each in records(text, STATUS) if _REFUSED.search(each.line)]
-        groups = [self._counted(each) for each in found]
+            denials += [denial for denial in records(text, STATUS) if _REFUSED.search(denial.line)]
+        groups = [self._counted(denial) for denial in denials]
         return groups[0] if len(groups) == 1 else None
 
     def _counted(self, denial: Denial) -> Group | None:
@@ -297,9 +297,9 @@ def _same(line: bytes) -> tuple[bytes | None, bytes]:
     What is the same is remembered, so it is short. It is None if the line is long, holds more than
     one record, or another than a denial.
     """
-    head, denied, said = line.partition(_DENIED)
-    if not denied or len(said) > _LONGEST or line.count(_ANY) != 1:
+    head, denied, rest = line.partition(_DENIED)
+    if not denied or len(rest) > _LONGEST or line.count(_ANY) != 1:
         return None, head
-    before, _, after = said.partition(b" pid=")
+    before, _, after = rest.partition(b" pid=")
     end = after.find(b" ")
-    return (said if end < 0 else before + after[end:]), head
+    return (rest if end < 0 else before + after[end:]), head

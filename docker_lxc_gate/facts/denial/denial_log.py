@@ -43,7 +43,7 @@ def attribute(denials: Sequence[Denial], notes: ProcessNotes) -> list[int | str 
         owner = named_container(denial)
         if not notes.lost:
             noted = notes.containers.get(number(denial.fields.get("pid", "")), frozenset())
-            known = {patterns.sub(_ANOTHER_CGROUP, lambda found: found[1], each) for each in noted}
+            known = {patterns.sub(_ANOTHER_CGROUP, lambda match: match[1], name) for name in noted}
             if owner is None and len(known) == 1:
                 owner = next(iter(known))
             elif owner not in known:
@@ -91,8 +91,8 @@ def named_container(denial: Denial) -> str | None:
     the node names the outermost namespace. A stack begins with the node's own profiles.
     """
     text = denial.fields.get("namespace") or denial.profile
-    found = patterns.search(r"\blxc-([^\s/<>]{1,200})_<", text)
-    return found[1] if found else None
+    match = patterns.search(r"\blxc-([^\s/<>]{1,200})_<", text)
+    return match[1] if match else None
 
 
 def number(text: str) -> int:
@@ -200,7 +200,7 @@ def _parts_of(text: bytes) -> dict[str, bytes]:
     return {name.decode(): below for name, below in zip(pieces[::2], pieces[1::2], strict=True)}
 
 
-def _parsed(parts: Mapping[str, bytes], said: str) -> NodesLog:
+def _parsed(parts: Mapping[str, bytes], stderr: str) -> NodesLog:
     """Return what a node answered: what stands below each heading, and what it complained of."""
 
     def text(name: str) -> str:
@@ -225,7 +225,7 @@ def _parsed(parts: Mapping[str, bytes], said: str) -> NodesLog:
         source,
         tuple(line for line in parts.get(source, b"").split(b"\n") if b'apparmor="' in line),
         _PRINTED if source == "kernel" else "",
-        said.partition("\n")[0] or _unread(parts, source, text("state")),
+        stderr.partition("\n")[0] or _unread(parts, source, text("state")),
         started,
         homes,
         {profile: frozenset(names) for profile, names in users.items()},

@@ -48,13 +48,13 @@ def check(source: Source) -> Iterator[Finding]:
     """Yield what is wrong with how a container's configuration is written."""
     written = read(source)
     lines = [line.rstrip("\r\n") for line in container_config.split_lines(source.text)]
-    found, taken = list(defects(written)), set[int]()
-    yield from _mount_entries(source, written, lines, found, taken)
-    yield from _keys(source, written, found)
-    unreadable = [each for each in found if each.option is None]
+    wrong, taken = list(defects(written)), set[int]()
+    yield from _mount_entries(source, written, lines, wrong, taken)
+    yield from _keys(source, written, wrong)
+    unreadable = [defect for defect in wrong if defect.option is None]
     if source.kind is Kind.LXC:
-        for each in unreadable:
-            yield source.at(each.problem, each.line, each.cause)
+        for defect in unreadable:
+            yield source.at(defect.problem, defect.line, defect.cause)
         return
     yield from _unread(source, written, unreadable, taken)
     of_lxc = [o.key.startswith("lxc.") for o in written.options]
@@ -65,8 +65,8 @@ def check(source: Source) -> Iterator[Finding]:
         kind = "container-rootfs-missing" if "rootfs" in missing else "container-arch-missing"
         yield source.at(kind, 0, f"there is {held}")
     if (more := len(written.unreadable) - MOST_UNREAD) > 0:
-        said = f"{more} more lines that cannot be read are not judged"
-        yield source.at("not-checked", 0, said)
+        cause = f"{more} more lines that cannot be read are not judged"
+        yield source.at("not-checked", 0, cause)
     yield from _sections(source, written)
     yield from _twice(source, written)
     yield from _separators(source, written, lines)
@@ -83,14 +83,14 @@ def _mount_entries(
     source: Source,
     written: ContainerConfig,
     lines: Sequence[str],
-    found: Sequence[Defect],
+    wrong: Sequence[Defect],
     taken: set[int],
 ) -> Iterator[Finding]:
     """Yield the entries that are cut; ``taken`` gets the lines that are the rest of one."""
     cut = [
-        (each, each.option)
-        for each in found
-        if each.option and each.problem == "container-mount-entry-cut"
+        (defect, defect.option)
+        for defect in wrong
+        if defect.option and defect.problem == "container-mount-entry-cut"
     ]
     left = {line: text.split() for line, text in written.unreadable} if cut else {}
     left |= {entry.line: entry.value.split() for _, entry in cut}
@@ -126,7 +126,7 @@ def _unread(
     headers = (o.line for o in container_config.read_lines(source.text) if o.key == HEADER)
     end, known = next(headers, None), [o.key for o in written.options]
     texts = [text for _, text in written.unreadable[:MOST_UNREAD]]
-    meant_by = [found["key"] for text in texts if (found := _MEANT.fullmatch(text))]
+    meant_by = [match["key"] for text in texts if (match := _MEANT.fullmatch(text))]
     known += [key for key, times in Counter(meant_by).items() if times > 1]
     taken_keys = frozenset(known)
     for (line, text), defect in zip(written.unreadable, unreadable, strict=False):
@@ -150,13 +150,13 @@ def _corrected(text: str, known: frozenset[str]) -> str:
     """
     if text.lstrip().startswith("#"):
         return text.strip()
-    found = _MEANT.fullmatch(text)
-    if not found or found["key"] in known:
+    match = _MEANT.fullmatch(text)
+    if not match or match["key"] in known:
         return ""
-    if not found["key"].startswith("lxc.") and not pct_options.known(found["key"]):
+    if not match["key"].startswith("lxc.") and not pct_options.known(match["key"]):
         return ""
-    fixed = f"{found['key']}: {found['value']}"
-    return fixed if proxmox.keeps(found["key"]) and proxmox.option(fixed) else ""
+    fixed = f"{match['key']}: {match['value']}"
+    return fixed if proxmox.keeps(match["key"]) and proxmox.option(fixed) else ""
 
 
 def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> Iterator[Finding]:
@@ -187,22 +187,22 @@ def _keys(source: Source, written: ContainerConfig, wrong: Sequence[Defect]) -> 
         yield replace(made, severity=severity, why=f"{defect.effect}.")
     allowed = set(map(_of_kind, written.all("lxc.cgroup2.devices.allow")))
     for option in current:
-        found = _CGROUP.fullmatch(option.key)
+        match = _CGROUP.fullmatch(option.key)
         is_place = option.key.startswith("lxc.cgroup.dir.")
         # Both hierarchies in one file are on purpose: for nodes with the one or the other.
-        both = found and f"lxc.cgroup2.{found['key']}" in keys
+        both = match and f"lxc.cgroup2.{match['key']}" in keys
         if both and option.key == "lxc.cgroup.devices.allow":
             kind = _of_kind(option)
             both = not allowed.isdisjoint({kind, "a", f"{kind[:1]} *"})
-        if found and not is_place and not both:
-            said = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
-            yield source.at("container-key-without-effect", option.line, said)
+        if match and not is_place and not both:
+            cause = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
+            yield source.at("container-key-without-effect", option.line, cause)
 
 
 def _of_kind(device: Option) -> str:
     """Return the type and major number of a device that is allowed, or all of it."""
-    found = patterns.match(r"[abc]\s+([0-9]+|\*)", device.value)
-    return " ".join(found[0].split()) if found else device.value
+    match = patterns.match(r"[abc]\s+([0-9]+|\*)", device.value)
+    return " ".join(match[0].split()) if match else device.value
 
 
 def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
@@ -216,17 +216,17 @@ def _sections(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         before = seen.setdefault(option.section, set())
         raw = option.key.startswith(_RAW)
         if raw and is_pending(option):
-            said = f"'{option.key}: {option.value}' stands in section [{option.section}]"
-            yield source.at("container-option-in-pending", option.line, said)
+            cause = f"'{option.key}: {option.value}' stands in section [{option.section}]"
+            yield source.at("container-option-in-pending", option.line, cause)
         elif not is_pending(option) and (
             (raw and option.section == last and option.key not in elsewhere)
             or (not raw and before & {option.key, _RAW})
         ):
-            said = (
+            cause = (
                 f"'{option.key}: {option.value}' stands in section [{option.section}], where it "
                 "has no effect"
             )
-            yield source.at("container-option-in-snapshot", option.line, said)
+            yield source.at("container-option-in-snapshot", option.line, cause)
         # Proxmox writes each key once, and before all raw lines.
         before.add(_RAW if raw else option.key)
 
@@ -237,11 +237,11 @@ def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         former = last.get(option.key)
         single = not option.key.startswith("lxc.") or option.key in pct_options.SINGLE
         if former and single and former.value != option.value and option.key != "description":
-            said = (
+            cause = (
                 f"'{option.key}: {former.value}' is overruled by line {option.line}, "
                 f"'{option.key}: {option.value}'"
             )
-            yield source.at("container-option-twice", former.line, said)
+            yield source.at("container-option-twice", former.line, cause)
         last[option.key] = option
     covered: dict[str, tuple[Option, str]] = {}
     for entry, (what, target, _, options, *_) in container_config.mount_entries(written):
@@ -249,8 +249,8 @@ def _twice(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         former, before = covered.get(place, (entry, what))
         # An optional one may not be there, and a remount changes the one before it.
         if before != what and not {"optional", "remount"} & {*options.split(",")}:
-            said = f"what '{former.value}' mounts is hidden by line {entry.line}, '{entry.value}'"
-            yield source.at("container-option-twice", former.line, said)
+            cause = f"what '{former.value}' mounts is hidden by line {entry.line}, '{entry.value}'"
+            yield source.at("container-option-twice", former.line, cause)
         covered[place] = entry, what
 
 
@@ -262,6 +262,6 @@ def _separators(
     colons = {o.key for o in raw if lines[o.line - 1].startswith(f"{o.key}:")}
     for option in equals:
         if is_option(option) and option.key in colons:
-            said = f"{option.key} is written with '=' here, and with ':' in another line"
+            cause = f"{option.key} is written with '=' here, and with ':' in another line"
             edit = Edit(option.line, 1, f"{option.key}: {option.value}")
-            yield source.at("container-separators-mixed", option.line, said, edit=edit)
+            yield source.at("container-separators-mixed", option.line, cause, edit=edit)

@@ -78,8 +78,8 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     written = read(source)
     yield from _weak(source, written)
     for entry in container_config.hiding_apparmor(written):
-        said = f"'{entry.key}: {entry.value}' hides AppArmor from Docker"
-        yield source.at("container-apparmor-hidden", entry.line, said)
+        cause = f"'{entry.key}: {entry.value}' hides AppArmor from Docker"
+        yield source.at("container-apparmor-hidden", entry.line, cause)
     profile = next(
         (o for o in reversed(written.options) if o.key in _PROFILE_KEYS and not o.section), None
     )
@@ -87,15 +87,15 @@ def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
         return
     bare = profile.value.strip("\"'")
     if bare.lower() in {"unconfined", "unchanged"}:
-        said = f"'{profile.key}: {profile.value}' leaves the container without a profile"
-        yield source.at("container-unconfined", profile.line, said)
+        cause = f"'{profile.key}: {profile.value}' leaves the container without a profile"
+        yield source.at("container-unconfined", profile.line, cause)
     elif not profile.value.startswith(("lxc-", ":")) and bare not in NO_PROFILE:
-        said = f"lxc-start cannot enter the profile {profile.value}"
-        yield source.at("container-profile-not-enterable", profile.line, said)
+        cause = f"lxc-start cannot enter the profile {profile.value}"
+        yield source.at("container-profile-not-enterable", profile.line, cause)
     for include in written.all("lxc.include"):
         if include.line > profile.line and _NESTING_CONF.fullmatch(include.value):
-            said = f"{include.value} replaces the profile {profile.value} of line {profile.line}"
-            yield source.at("container-profile-replaced", include.line, said)
+            cause = f"{include.value} replaces the profile {profile.value} of line {profile.line}"
+            yield source.at("container-profile-replaced", include.line, cause)
     if source.kind is Kind.CONTAINER:
         yield from _overridden(source, written, profile, profiles)
 
@@ -113,8 +113,8 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     yield from islice(chain.from_iterable(_capabilities(source, o) for o in of_caps), _MOST)
     for option in written.all("lxc.seccomp.profile")[-1:]:
         if not option.value:
-            said = f"'{option.key}' is emptied: no system call is refused"
-            yield source.at("container-seccomp-off", option.line, said)
+            cause = f"'{option.key}' is emptied: no system call is refused"
+            yield source.at("container-seccomp-off", option.line, cause)
     yield from _devices(source, written, privileged=privileged)
     yield from _refused(source, written, privileged=privileged)
     if source.kind is Kind.CONTAINER:
@@ -122,8 +122,8 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         if not privileged:
             yield from _passthrough(source, written)
     if source.kind is Kind.CONTAINER and privileged and any(o.key == "rootfs" for o in current):
-        said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
-        yield source.at("container-privileged", values[0].line if values else 0, said)
+        cause = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
+        yield source.at("container-privileged", values[0].line if values else 0, cause)
 
 
 def _passthrough(source: Source, written: ContainerConfig) -> Iterator[Finding]:
@@ -132,16 +132,16 @@ def _passthrough(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         volume = given.get("volume") or next((key for key, word in given.items() if not word), "")
         maps = given.get("idmap", "").split(";") if volume.startswith("/") else []
         if any(map(_OF_ROOT.fullmatch, maps)):
-            said = f"'{key}' maps the container's root to the root of {volume}"
-            yield source.at("container-mount-passthrough", written.all(key)[-1].line, said)
+            cause = f"'{key}' maps the container's root to the root of {volume}"
+            yield source.at("container-mount-passthrough", written.all(key)[-1].line, cause)
 
 
 def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
     allowed = written.all("lxc.cgroup2.devices.allow")
     whole = {m["type"]: o for o in allowed if (m := _ALL_DEVICES.fullmatch(o.value))}
     if last := whole.get("a") or (whole.get("b") and whole.get("c")):
-        said = f"'{last.key}: {last.value}' allows every device"
-        yield source.at("container-devices-all", last.line, said)
+        cause = f"'{last.key}: {last.value}' allows every device"
+        yield source.at("container-devices-all", last.line, cause)
     current = [f"{o.key}={o.value}" for o in written.options if not o.section]
     if privileged or any(map(_GIVES_DEVICE.fullmatch, current)):
         return
@@ -152,8 +152,8 @@ def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> I
             node = _NODES.get(device["numbers"], "PATH")
             entry = f"lxc.mount.entry = {node} {node[1:]} none bind,create=file"
             fix = f"Write dev0: {node}" if source.kind is Kind.CONTAINER else f"Write {entry}"
-            said = f"'{option.value}' is allowed, and no line gives the container the device"
-            yield source.at("container-device-not-given", option.line, said, fix=f"{fix}.")
+            cause = f"'{option.value}' is allowed, and no line gives the container the device"
+            yield source.at("container-device-not-given", option.line, cause, fix=f"{fix}.")
             return
 
 
@@ -176,18 +176,18 @@ def _refused(source: Source, written: ContainerConfig, *, privileged: bool) -> I
     if not listed or others or any(_MAY_ALLOW.fullmatch(o.key) for o in current):
         return
     allowed = [o.value.split() for o in current if _OF_DEVICES.fullmatch(o.key)]
-    numbers = {each[1] if len(each) > 1 else "*:*" for each in allowed if each}
+    numbers = {words[1] if len(words) > 1 else "*:*" for words in allowed if words}
     for entry, fields in container_config.mount_entries(written):
-        found = ((form, p.fullmatch(fields[0])) for p, form in _NUMBERS)
-        for wanted in (form.format(*match.groups()) for form, match in found if match):
+        matches = ((form, p.fullmatch(fields[0])) for p, form in _NUMBERS)
+        for wanted in (form.format(*match.groups()) for form, match in matches if match):
             major, _, minor = wanted.partition(":")
             if minor == "*":
-                right = any(each.startswith((f"{major}:", "*:")) for each in numbers)
+                right = any(number.startswith((f"{major}:", "*:")) for number in numbers)
             else:
                 right = bool({wanted, f"{major}:*", "*:*"} & numbers)
             if not right:
-                said = f"{fields[0]} is mounted, and no line allows the device: c {wanted}"
-                yield source.at("container-device-refused", entry.line, said)
+                cause = f"{fields[0]} is mounted, and no line allows the device: c {wanted}"
+                yield source.at("container-device-refused", entry.line, cause)
 
 
 def _features(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
@@ -196,18 +196,18 @@ def _features(source: Source, written: ContainerConfig, *, privileged: bool) -> 
     features = pct_options.properties("features", current.get("features", ""))
     line = next((o.line for o in reversed(written.all("features"))), 0)
     types = patterns.split(r"[;, ]+", features.get("mount", ""))
-    refused = [each for each in types if each and each not in BY_GUESTS]
+    refused = [filesystem for filesystem in types if filesystem and filesystem not in BY_GUESTS]
     if refused and not privileged and (current.get("unprivileged") or written.all("lxc.idmap")):
-        said = f"mount={features['mount']}: an unprivileged container mounts no {refused[0]}"
-        yield source.at("container-feature-without-effect", line, said)
+        cause = f"mount={features['mount']}: an unprivileged container mounts no {refused[0]}"
+        yield source.at("container-feature-without-effect", line, cause)
     named = [f"{key}: {current[key]}" for key in ("hostname", "tags") if current.get(key)]
-    wanted = next((each for each in named if _WANTS_DOCKER.fullmatch(each)), "")
+    wanted = next((option for option in named if _WANTS_DOCKER.fullmatch(option)), "")
     if "/var/lib/docker" in container_config.mount_points(written):
         wanted = "a mount point at /var/lib/docker"
     own = any(o.key in {*_PROFILE_KEYS, "lxc.include"} for o in written.options if not o.section)
     if wanted and "rootfs" in current and not own and not _nests(features, current):
-        said = f"'features' has no nesting=1, and Docker seems to be wanted ({wanted})"
-        yield source.at("container-nesting-off", line, said)
+        cause = f"'features' has no nesting=1, and Docker seems to be wanted ({wanted})"
+        yield source.at("container-nesting-off", line, cause)
 
 
 def _nests(features: Mapping[str, str], current: Mapping[str, str]) -> bool:
@@ -222,9 +222,9 @@ def _capabilities(source: Source, option: Option) -> Iterator[Finding]:
         if name not in pct_options.CAPABILITIES | known and not patterns.fullmatch(
             "[0-9]{1,9}", name
         ):
-            said = f"'{option.key}' has '{name}', which is no capability"
+            cause = f"'{option.key}' has '{name}', which is no capability"
             fix = pct_options.like_capability(name)
-            yield source.at("container-capability-unknown", option.line, said, fix=fix)
+            yield source.at("container-capability-unknown", option.line, cause, fix=fix)
 
 
 def _overridden(
@@ -243,13 +243,13 @@ def _overridden(
         return
     if lost:
         names = ", ".join(sorted(lost))
-        said = f"{why} overrides 'features': {names}"
-        yield source.at("container-features-overridden", profile.line, said)
+        cause = f"{why} overrides 'features': {names}"
+        yield source.at("container-features-overridden", profile.line, cause)
 
 
 def _mounts_nothing(rules: Rules) -> bool:
     """Whether a profile has no rule for a mount, and includes nothing that may hold one."""
-    if any(_MOUNT_RULE.match(each.rule.bare) and not each.rule.denies for each in rules.found):
+    if any(_MOUNT_RULE.match(place.rule.bare) and not place.rule.denies for place in rules.found):
         return False
     return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)
 
@@ -269,15 +269,15 @@ def id_map(source: Source) -> Iterator[Finding]:
     """Yield what is wrong with a container's own id map; without one there is nothing to say."""
     ranges: list[_Range] = []
     for option in read(source).all("lxc.idmap"):
-        found = written(option.value)
-        if found is None or found[0] not in _OF_IDS:
+        entry = written(option.value)
+        if entry is None or entry[0] not in _OF_IDS:
             if option.value:  # an empty value clears the list
-                said = f"'{option.value}' is no entry of an id map"
-                yield source.at("container-idmap-invalid", option.line, said)
+                cause = f"'{option.value}' is no entry of an id map"
+                yield source.at("container-idmap-invalid", option.line, cause)
                 return
             ranges = []
             continue
-        ranges.append(_Range(**vars(found[1]), kind=found[0], line=option.line))
+        ranges.append(_Range(**vars(entry[1]), kind=entry[0], line=option.line))
     for kind in _OF_IDS if ranges else ():
         of_kind = sorted((r for r in ranges if r.kind == kind), key=lambda r: r.inside)
         yield from _judged(source, kind, of_kind, ranges[-1].line)
@@ -288,7 +288,7 @@ def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> I
     if not ranges:
         yield source.at("container-idmap-invalid", last, f"no {name} id is mapped")
         return
-    if empty := [each for each in ranges if not each.count]:
+    if empty := [entry for entry in ranges if not entry.count]:
         yield source.at("container-idmap-invalid", empty[0].line, f"it maps 0 {name} ids")
         return
     clash = _clash(ranges, "inside") or _clash(ranges, "outside")
@@ -299,17 +299,17 @@ def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> I
         )
         return
     for hole in holes(ranges):
-        line = next((each.line for each in ranges if each.inside > hole[0]), ranges[-1].line)
+        line = next((entry.line for entry in ranges if entry.inside > hole[0]), ranges[-1].line)
         yield source.at("container-idmap-hole", line, f"the {name} {in_words([hole])} not mapped")
-    for each in ranges:
-        if each.outside == 0 and each.count:
+    for entry in ranges:
+        if entry.outside == 0 and entry.count:
             yield source.at(
-                "container-idmap-root", each.line, f"{name} {each.inside} is the node's {name} 0"
+                "container-idmap-root", entry.line, f"{name} {entry.inside} is the node's {name} 0"
             )
 
 
 def _clash(ranges: Sequence[_Range], side: str) -> tuple[_Range, _Range] | None:
-    ordered = sorted(ranges, key=lambda each: int(getattr(each, side)))
+    ordered = sorted(ranges, key=lambda entry: int(getattr(entry, side)))
     for one, other in pairwise(ordered):
         if getattr(one, side) + one.count > getattr(other, side):
             return one, other

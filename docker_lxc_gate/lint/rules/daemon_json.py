@@ -79,8 +79,8 @@ def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
 
     ``units`` are Docker's unit and its drop-ins, in the order in which systemd reads them.
     """
-    document, found = json_text.read(source)
-    yield from found
+    document, findings = json_text.read(source)
+    yield from findings
     if document is None:
         return
     if not isinstance(document.value, dict):
@@ -93,15 +93,15 @@ def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
         paths = [path for path, _ in _settings(document.value) if path[-1] == name]
         if paths and name not in _MERGED:
             line, column = document.place(paths[0])
-            said = f"'{name}' is also set on dockerd's command line ({place})"
-            yield source.at("daemon-flag-conflict", line, said, column=column)
+            cause = f"'{name}' is also set on dockerd's command line ({place})"
+            yield source.at("daemon-flag-conflict", line, cause, column=column)
 
 
 def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
     """Yield the settings as dockerd takes them: those in an object it does not know, one by one."""
     for key, setting in value.items():
         if isinstance(setting, dict) and key not in _SHAPES:
-            yield from (((key, below), each) for below, each in setting.items())
+            yield from (((key, below), item) for below, item in setting.items())
         else:
             yield (key,), setting
 
@@ -110,8 +110,8 @@ def _judged(source: Source, document: Document, path: Path, value: Any) -> Itera
     key = str(path[-1])
     line, column = document.place(path)
     if key not in _SHAPES:
-        said, fix = f"dockerd knows no key '{key}'", perhaps(key, _SHAPES, 0.8)
-        yield source.at("daemon-key-unknown", line, said, column=column, fix=fix)
+        cause, fix = f"dockerd knows no key '{key}'", perhaps(key, _SHAPES, 0.8)
+        yield source.at("daemon-key-unknown", line, cause, column=column, fix=fix)
     else:
         for below, wanted in islice(_wrong(value, _SHAPES[key], path), _MOST):
             line, column = document.place(below)
@@ -130,11 +130,11 @@ def _wrong(value: Any, shape: Any, path: Path) -> Iterator[tuple[Path, str]]:
     elif not isinstance(value, type(shape)):
         yield path, "a list" if isinstance(shape, list) else "an object"
     elif isinstance(shape, list):
-        for number, each in enumerate(value):
-            yield from _wrong(each, shape[0], (*path, number))
+        for number, item in enumerate(value):
+            yield from _wrong(item, shape[0], (*path, number))
     else:
-        for name, each in value.items():
-            yield from _wrong(each, shape.get(name.lower(), shape.get("*")), (*path, name))
+        for name, item in value.items():
+            yield from _wrong(item, shape.get(name.lower(), shape.get("*")), (*path, name))
 
 
 #: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
@@ -151,12 +151,12 @@ def _flags(units: Sequence[Source]) -> dict[str, str]:
         words = shlex.split(command[:_LONGEST])
     except ValueError:
         return {}
-    found = {}
+    flags = {}
     for word in words[1:]:
         if flag := _FLAG.fullmatch(word):
             name = _KEYS.short[flag["short"]] if flag["short"] else flag["long"]
-            found[_NAMES.get(name, name)] = place
-    return found
+            flags[_NAMES.get(name, name)] = place
+    return flags
 
 
 def _assignments(text: str) -> Iterator[tuple[int, str]]:

@@ -84,9 +84,9 @@ class Parser:
         for source in self._unparsed[:1]:
             others = len(self._unparsed) - 1
             more = f" and {others} more" if others else ""
-            said = f"apparmor_parser is not installed here: it has not checked this file{more}"
+            cause = f"apparmor_parser is not installed here: it has not checked this file{more}"
             fix = "Install apparmor_parser, or lint on the node."
-            yield source.at("not-checked", 0, said, fix=fix)
+            yield source.at("not-checked", 0, cause, fix=fix)
 
     def _run(self, source: Source) -> CommandResult:
         if self._left <= 0:
@@ -119,18 +119,18 @@ class _NotJudged(Exception):
     """The parser did not come to an end; the text says why, after its name."""
 
 
-def _refused(source: Source, said: str) -> Finding:
+def _refused(source: Source, stderr: str) -> Finding:
     """Return what the parser's refusal says, with the file that it blames."""
-    found = _ERROR.search(said)
-    if found is None:
-        lines = [line for line in said.splitlines() if "Cache read/write" not in line]
+    match = _ERROR.search(stderr)
+    if match is None:
+        lines = [line for line in stderr.splitlines() if "Cache read/write" not in line]
         last = lines[-1].replace(_STDIN, source.path) if lines else "and says nothing"
         return source.at("profile-parse-error", 0, f"apparmor_parser refuses it: {last}")
-    if _ABSENT.search(found["said"]) and not source.base:
-        text = f"{found['said']}: the includes of this profile are not on this machine"
-        return source.at("not-checked", int(found["line"][:9]), text)
-    own = found["file"] in {None, _STDIN}
+    if _ABSENT.search(match["said"]) and not source.base:
+        text = f"{match['said']}: the includes of this profile are not on this machine"
+        return source.at("not-checked", int(match["line"][:9]), text)
+    own = match["file"] in {None, _STDIN}
     if own:
-        return source.at("profile-parse-error", int(found["line"][:9]), found["said"])
-    text = f"the parser blames {found['file']}, line {found['line']}: {found['said']}"
+        return source.at("profile-parse-error", int(match["line"][:9]), match["said"])
+    text = f"the parser blames {match['file']}, line {match['line']}: {match['said']}"
     return source.at("profile-parse-error", 0, text)

@@ -69,13 +69,13 @@ def check(source: Source, assigned: Collection[str], includes: Includes) -> Iter
     for said in statements(source.text):
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
             yield source.at("profile-tunables-inside", said.line, f"'{said.text}' inside a profile")
-    found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
-    if len(found) == 1 and source.kind is Kind.PROFILE:
-        name, own = source.name, found[0].name
+    relevant = [profile for profile in profiles(source.text) if is_of_container(profile, assigned)]
+    if len(relevant) == 1 and source.kind is Kind.PROFILE:
+        name, own = source.name, relevant[0].name
         if name != own and alike(name) == alike(own):
             said_of = f"the file is called {name}, and the profile in it {own}"
-            yield source.at("profile-name-differs", found[0].line, said_of)
-    for profile in found:
+            yield source.at("profile-name-differs", relevant[0].line, said_of)
+    for profile in relevant:
         yield from _judged(source, profile)
         yield from _ruled(source, profile, includes.rules(source, profile))
         yield from _without_effect(source, profile)
@@ -92,7 +92,7 @@ def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
 
 def is_for_containers(source: Source) -> bool:
     """Whether a file has a profile for containers, by its name."""
-    return any(is_of_container(each, ()) for each in profiles(source.text))
+    return any(is_of_container(profile, ()) for profile in profiles(source.text))
 
 
 def alike(name: str) -> str:
@@ -118,68 +118,68 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     """Yield the rules that leave nothing of a profile, its own and those that it includes."""
     name = profile.name
 
-    def at(problem: str, place: Placed, said: str, fix: str = "") -> Finding:
+    def at(problem: str, place: Placed, cause: str, fix: str = "") -> Finding:
         own = place.source is source
         more = "" if own else f", which {name} includes"
-        return place.source.at(problem, place.rule.line, f"{said}{more}", fix=fix)
+        return place.source.at(problem, place.rule.line, f"{cause}{more}", fix=fix)
 
     bare: dict[str, Placed] = {}
-    for each in rules.found:
-        given = name in _LXCS_OWN and each.source is not source
-        for problem, said, fix in () if given else _alone(each.rule):
-            yield at(problem, each, said, fix)
-        if each.rule.denies:
+    for place in rules.found:
+        given = name in _LXCS_OWN and place.source is not source
+        for problem, cause, fix in () if given else _alone(place.rule):
+            yield at(problem, place, cause, fix)
+        if place.rule.denies:
             continue
-        if patterns.fullmatch(r"\w+", each.rule.bare):
-            bare[each.rule.bare] = each
-        elif (file := _FILE.fullmatch(each.rule.bare)) and not file["owner"]:
+        if patterns.fullmatch(r"\w+", place.rule.bare):
+            bare[place.rule.bare] = place
+        elif (file := _FILE.fullmatch(place.rule.bare)) and not file["owner"]:
             everything = _ANY_FILE.fullmatch(file["path"]) and {"r", "w"} <= _access(file)
-            bare |= {"file": each} if everything else {}
-    denies = any(each.rule.denies for each in rules.found)
+            bare |= {"file": place} if everything else {}
+    denies = any(place.rule.denies for place in rules.found)
     # What is included and not known here may deny something; LXC's own abstractions do.
-    known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
+    known = all(_WITHOUT_DENY.fullmatch(included) for included in rules.unknown)
     if "all" in bare:
         yield at("profile-allows-everything", bare["all"], f"{name} has the rule 'all,'")
     elif bare.keys() >= _ALL and known and not denies:
-        said = f"{name} allows {', '.join(sorted(_ALL))} without a condition, and denies nothing"
-        yield source.at("profile-allows-everything", profile.line, said)
+        cause = f"{name} allows {', '.join(sorted(_ALL))} without a condition, and denies nothing"
+        yield source.at("profile-allows-everything", profile.line, cause)
     elif "mount" in bare:
         yield at("profile-mount-any", bare["mount"], f"{name} has the rule 'mount,'")
 
 
 def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
     """Yield the rules that another one covers; tests compare what both compile to."""
-    rules = [each for each in profile.rules if each.kind == "rule"]
+    rules = [rule for rule in profile.rules if rule.kind == "rule"]
     first: dict[str, int] = {}
     for rule in rules:
         first.setdefault(rule.text.removeprefix("allow "), rule.line)
     for rule in rules:
         text = rule.text.removeprefix("allow ")
-        kind = found[1] if (found := _PLAIN.fullmatch(rule.text)) else ""
+        kind = match[1] if (match := _PLAIN.fullmatch(rule.text)) else ""
         wider = first.get(kind) if text != kind else None
         if wider is not None:
-            said = f"'{rule.text},' is covered by '{kind},' in line {wider}"
-            yield source.at("profile-rule-without-effect", rule.line, said)
+            cause = f"'{rule.text},' is covered by '{kind},' in line {wider}"
+            yield source.at("profile-rule-without-effect", rule.line, cause)
         elif first[text] < rule.line:
-            said = f"'{rule.text},' is in line {first[text]} already"
-            yield source.at("profile-rule-without-effect", rule.line, said)
+            cause = f"'{rule.text},' is in line {first[text]} already"
+            yield source.at("profile-rule-without-effect", rule.line, cause)
 
 
 def _alone(rule: Statement) -> Iterator[tuple[str, str, str]]:
     """Yield what is wrong with a rule by itself, and how to correct it."""
     text, bare, allows = rule.text, rule.bare, not rule.denies
-    if allows and (found := _CHANGE.fullmatch(bare)) and _any_target(found["rest"]):
+    if allows and (match := _CHANGE.fullmatch(bare)) and _any_target(match["rest"]):
         yield "profile-change-any", f"'{text},'", ""
     if allows and (file := _FILE.fullmatch(bare)):
         access, path = _access(file), file["path"]
         written = _WRITTEN.search(path) if access & {"w", "a"} else None
         if written or (access & {"r", "w", "a"} and _USED.search(path)):
             yield "profile-rules-node", f"'{text},'", ""
-    if found := _CAPABILITY.fullmatch(bare):
-        names = found["names"].split()
+    if match := _CAPABILITY.fullmatch(bare):
+        names = match["names"].split()
         for name in sorted(set(names) - pct_options.CAPABILITIES):
-            said, fix = f"'{name}' is no capability", pct_options.like_capability(name)
-            yield "profile-capability-unknown", said, fix
+            cause, fix = f"'{name}' is no capability", pct_options.like_capability(name)
+            yield "profile-capability-unknown", cause, fix
         if allows and _RULING.intersection(names):
             yield "profile-rules-node", f"'{text},'", ""
 
@@ -208,12 +208,12 @@ class Assignment(NamedTuple):
 
 def defined(sources: Sequence[Source]) -> dict[str, list[tuple[Source, Profile]]]:
     """Return each profile's name with the files that it is in."""
-    found: dict[str, list[tuple[Source, Profile]]] = defaultdict(list)
+    places: dict[str, list[tuple[Source, Profile]]] = defaultdict(list)
     for source in sources:
         if source.kind in {Kind.PROFILE, Kind.INCLUDED}:
             for profile in profiles(source.text):
-                found[profile.name].append((source, profile))
-    return dict(found)
+                places[profile.name].append((source, profile))
+    return dict(places)
 
 
 def agreement(sources: Sequence[Source], uses: Sequence[Assignment]) -> Iterator[Finding]:
@@ -226,8 +226,8 @@ def agreement(sources: Sequence[Source], uses: Sequence[Assignment]) -> Iterator
         like = by_look.get(alike(use.name), "")
         if use.name not in known and (like or whole):
             fix = f"The profile is called {like}: use one name everywhere." if like else ""
-            said = f"no file defines the profile {use.name}"
-            yield use.source.at("profile-unknown", use.line, said, fix=fix)
+            cause = f"no file defines the profile {use.name}"
+            yield use.source.at("profile-unknown", use.line, cause, fix=fix)
     for name, places in known.items():
         together: dict[str, list[tuple[Source, int]]] = defaultdict(list)
         for source, profile in places:
@@ -248,11 +248,11 @@ def _tunables(sources: Sequence[Source]) -> Iterator[Finding]:
     texts = [s for s in sources if s.kind in {Kind.PROFILE, Kind.INCLUDED, Kind.TUNABLES}]
     named = [source for source in texts if variable in source.text]
     sets = [
-        (source, said)
+        (source, statement)
         for source in named
-        for said in statements(source.text)
-        if said.assigned == _READ_BY_NOTHING
+        for statement in statements(source.text)
+        if statement.assigned == _READ_BY_NOTHING
     ]
     if sum(source.text.count(variable) for source in named) == len(sets):
-        for source, said in sets:
-            yield source.at("tunable-without-effect", said.line, f"nothing reads {variable}")
+        for source, statement in sets:
+            yield source.at("tunable-without-effect", statement.line, f"nothing reads {variable}")
