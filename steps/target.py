@@ -57,16 +57,13 @@ def started_anew(
     runtime: Runtime,
     container: Transport,
     ctid: int,
-    *,
     proved: set[str],
     lab_snapshot: Callable[[str], None] | None,
-    tell: Callable[[str], None],
 ) -> None:
     """Shut it down and start it; a node of the user's own keeps running."""
     proved.clear()
     runtime.shutdown(ctid)
     if lab_snapshot:
-        tell("booting the lab's node once more")
         reboot(runtime.node)
     startable.start(runtime, ctid)
     wait_until_booted(container)
