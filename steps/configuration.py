@@ -264,7 +264,7 @@ def after_upgrade(runtime: Runtime) -> str:
     """Return what must come before the cure for runc 1.3.3 is taken away."""
     first = first_upgrade(runtime.node.ask(node_reads.VERSIONS))
     before = f". {first} first" if first else ""
-    return f"{before}. docker-lxc-gate doctor, with the same --target, says how to undo it"
+    return f"{before}. docker-lxc-gate doctor, with the same --target, says how to take it away"
 
 
 @evidence.explanation
