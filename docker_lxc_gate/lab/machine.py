@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Self
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab import progress, recipe
-from docker_lxc_gate.lab.image import Images, NodeImage
-from docker_lxc_gate.lab.lock import only_one
+from docker_lxc_gate.lab.image import Images
+from docker_lxc_gate.lab.lock import only_one, require_unused, use
 from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, Node, State
 from docker_lxc_gate.lab.provision import Provisioning
 from docker_lxc_gate.lab.qemu import hardware
@@ -72,6 +72,10 @@ class Lab:
         return Node(self.home / "machine", self.home / "images", self.steps)
 
     @property
+    def _used(self) -> Path:
+        return self.home / "used"
+
+    @property
     def state(self) -> State:
         """The known state of the machine."""
         return self._node.state
@@ -104,7 +108,8 @@ class Lab:
     ) -> Self:
         """Bring the machine up and return self; a second call finds the first one's machine.
 
-        A machine that runs from the same recipe stays as it is. One of another recipe is replaced.
+        A machine that runs from the same recipe stays as it is. One of another recipe is replaced,
+        with its snapshots, unless another process uses it.
 
         Args:
             release: Debian's release on the node.
@@ -114,16 +119,19 @@ class Lab:
 
         Raises:
             UsageError: a release's name is invalid.
-            LabError: the machine could not be started; this call left nothing running.
+            LabError: the machine could not be started, and this call left nothing running; or one
+                of another recipe runs, and is in use.
         """
         require_releases(release, *container_releases)
         if keep and self.running:
+            use(self._used)
             return self
         images = self.images()  # NoSources, before anything is created
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps):
-            if not (keep and self.running):  # another command may have started it
+            if not (keep and self.running):
                 self._up(images, release, container_releases)
+            use(self._used)
         return self
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
@@ -134,8 +142,14 @@ class Lab:
         for name in releases:
             templates |= images.templates(name)
         wanted = Provisioning(recipe.guest_tree(), templates)
+        state = node.state
+        recorded = (state.image, state.hardware, state.provisioned)
+        ours = recorded == (image.name, hardware().fingerprint, wanted.digest)
+        if node.running and not ours:
+            require_unused(self._used)
         try:
-            if not self._continued(image, wanted):
+            if not (ours and self._continued()):
+                node.qemu.stop()
                 node.boot(image, release)
                 self._provision(wanted, releases)
         except BaseException:
@@ -143,16 +157,14 @@ class Lab:
             raise
         images.prune({image.folder, *(path.parent for path in templates.values())})
 
-    def _continued(self, image: NodeImage, wanted: Provisioning) -> bool:
-        """Whether a machine of this recipe runs now: it did before, or ``ready`` was restored."""
-        node, state = self._node, self.state
-        recorded = (state.image, state.hardware, state.provisioned)
-        ours = recorded == (image.name, hardware().fingerprint, wanted.digest)
-        if ours and node.answers(ANSWER_TIMEOUT):
+    def _continued(self) -> bool:
+        """Whether the machine of this recipe runs now: it did before, or ``ready`` was restored."""
+        node = self._node
+        if node.answers(ANSWER_TIMEOUT):
             node.settle(ANSWER_TIMEOUT)
             return True
         node.qemu.stop()
-        if not (ours and READY in self.snapshots()):
+        if READY not in self.snapshots():
             return False
         with self.steps(f"continuing from snapshot {READY}"), node.loaded(READY):
             return True

@@ -1,10 +1,12 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from docker_lxc_gate.lab import recipe
-from docker_lxc_gate.lab.errors import MachineFailed
+from docker_lxc_gate.lab.errors import LabError, MachineFailed
 from docker_lxc_gate.lab.image import Images, NodeImage
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import Node, State
@@ -42,6 +44,33 @@ def test_up_keeps_a_machine_of_this_recipe_and_replaces_any_other(
     assert booted == ["stop", "boot"]
     monkeypatch.setattr(Node, "running", True)
     lab.up(keep=True)
+    assert booted == ["stop", "boot"]
+
+
+def test_up_does_not_replace_a_running_machine_that_another_process_uses(
+    tmp_path: Path, booted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab.open(tmp_path)
+    lab._node.folder.mkdir(parents=True)
+    lab._node.remember(State("another-image"))
+    monkeypatch.setattr(Node, "running", True)
+    program = (
+        "import sys; from pathlib import Path; from docker_lxc_gate.lab.lock import use\n"
+        "use(Path(sys.argv[1])); print('uses it', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "used"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as another:
+        assert another.stdout
+        assert another.stdout.readline() == b"uses it\n"
+        with pytest.raises(LabError, match="another command uses it"):
+            lab.up()
+        assert booted == []
+        lab.up(keep=True)
+        another.communicate(b"\n")
+    lab.up()
     assert booted == ["stop", "boot"]
 
 
