@@ -13,9 +13,9 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from docker_lxc_gate.doctor.examinations.confinement import first_upgrade
 from docker_lxc_gate.doctor.guest_reads import RUNC
 from docker_lxc_gate.doctor.node_reads import VERSIONS
+from docker_lxc_gate.doctor.runc_fix import first_upgrade
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.machines.lock import Lock

@@ -13,7 +13,7 @@ from pytest_bdd import parsers, then
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads, node_reads
-from docker_lxc_gate.doctor.examinations.confinement import first_upgrade
+from docker_lxc_gate.doctor.runc_fix import first_upgrade
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.formats import container_config, mount_table, pct_options, proxmox

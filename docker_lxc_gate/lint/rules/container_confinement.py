@@ -65,6 +65,7 @@ _LISTS_DEVICES = patterns.compile(r"(.*/)?([a-z]+\.)?common\.conf")
 _WANTS_DOCKER = patterns.compile(r"(?i)(.*[^a-z])?(docker|podman|portainer)([^a-z].*)?")
 _OF_DEVICES = patterns.compile(r"lxc\.cgroup2?\.devices\.allow")
 _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
+_WRITABLE = ("proc:rw", "sys:rw")
 _MOUNT_RULE = patterns.compile(r"mount\b|all$")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
 _WITHOUT_NESTING = patterns.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
@@ -115,6 +116,10 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         if not option.value:
             cause = f"'{option.key}' is emptied: no system call is refused"
             yield source.at("container-seccomp-off", option.line, cause)
+    for option in written.all("lxc.mount.auto"):
+        if places := [f"/{word[:-3]}" for word in option.value.split() if word in _WRITABLE]:
+            cause = f"'{option.value}' lets the container write below {' and '.join(places)}"
+            yield source.at("container-mounts-writable", option.line, cause)
     yield from _devices(source, written, privileged=privileged)
     yield from _refused(source, written, privileged=privileged)
     if source.kind is Kind.CONTAINER:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
-from docker_lxc_gate.doctor.examinations import confinement, ownership, storage
+from docker_lxc_gate.doctor.examinations import ownership, storage
 from docker_lxc_gate.doctor.examine import diagnose
 from docker_lxc_gate.doctor.guest_reads import (
     CONTAINERS,
@@ -21,6 +21,7 @@ from docker_lxc_gate.doctor.guest_reads import (
     WITH_IMAGES,
 )
 from docker_lxc_gate.doctor.node_reads import MODULES, VERSIONS, Confined
+from docker_lxc_gate.doctor.runc_fix import has_fix
 from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.facts.denial.denial_log import owner_by_name
@@ -317,7 +318,7 @@ def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
 def test_runc_has_the_fix_since_a_release_of_each_series() -> None:
     without = ["1.0.0-rc93", "1.1.15+ds1", "1.2.7", "1.3.2", "1.4.0-rc.2"]
     fixed = ["1.2.8", "1.3.3", "1.3.6", "1.4.0-rc.3", "1.4.0~rc3", "1.4.0", "1.5.0", "2.0.0"]
-    assert [each for each in ("", *without, *fixed) if confinement.has_fix(each)] == fixed
+    assert [each for each in ("", *without, *fixed) if has_fix(each)] == fixed
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def fixed(text: str) -> str:
         ("lxc.apparmor.profile: lxc-container-default-cgns\n", ["features-overridden"]),
         ("lxc.include: /usr/share/lxc/config/nesting.conf\n" + NAMED, []),
         ("lxc.mount.entry: a b c d\nlxc.mount.entry: e f g h\n", []),
+        ("lxc.mount.auto: proc:rw sys:rw\n", ["mounts-writable"]),
+        ("lxc.mount.auto: proc:mixed cgroup:rw\n", []),
     ],
 )
 def test_lines_in_effect_are_found_or_left_alone(lines: str, expected: list[str]) -> None:
