@@ -159,7 +159,7 @@ def test_command_of_readme_runs(line: str, tmp_path: Path) -> None:
     """One that installs is asked for its usage; of one for a node, the parser was asked above."""
     program, *words = shlex.split(line, comments=True)
     if program != "docker-lxc-gate":
-        argv = [ROOT / program, *words, "--help"]
+        argv = [ROOT / program, "--help", *words]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert re.match(r"usage: |error: (usage: |.* as root)", done.stdout + done.stderr)
     elif {"-", "/etc/pve/lxc/950.conf"} & {*words}:
