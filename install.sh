@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs docker-lxc-gate on this machine: a virtual environment below /opt with packages that are
 # pinned by hash, and one link. It takes a checkout, or a folder with a wheel and its constraints.txt.
-# With RELEASE=https://… it fetches these two and SHA256SUMS from there. --uninstall removes it all.
+# With RELEASE=https://… it fetches these two and SHA256SUMS. --uninstall leaves only the journal.
 set -euo pipefail
 place=/opt/docker-lxc-gate link=/usr/local/bin/docker-lxc-gate
 PYTHON=${PYTHON:-python3}

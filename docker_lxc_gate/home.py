@@ -9,7 +9,6 @@ import importlib.util
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,8 @@ def number() -> str:
     return str(_project()["version"])
 
 
-@cache
 def documentation() -> str:
-    """Return the address of docs/, with a slash at its end, if the project names one."""
+    """Return the address of docs/, if the project names one."""
     return str(_project().get("urls", {}).get("Documentation", ""))
 
 

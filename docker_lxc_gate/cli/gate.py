@@ -62,6 +62,7 @@ _given = functools.partial(click.option, multiple=True)
 @_given(
     "--baseline", metavar="VERDICT.JSON", help="Also compare with the record of an earlier run."
 )
+@_given("--docs-url", metavar="URL", help="Address of docs/, to whose pages the report links.")
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.

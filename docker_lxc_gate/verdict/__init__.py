@@ -31,11 +31,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """
     add = parser.getgroup("gate", "acceptance gate").addoption
     add("--no-report", action="store_true", help="do not render the Allure results")
-    add(
-        "--metrics",
-        metavar="FILE.prom",
-        help="also write the verdicts for Prometheus (node_exporter's textfile collector)",
-    )
+    add("--metrics", metavar="FILE.prom", help="also write verdicts for Prometheus's node_exporter")
     add(
         "--format",
         choices=("text", "github"),
@@ -50,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="file of waivers; docs/verdicts.md has the keys",
     )
     add("--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run")
+    linked = "address of docs/, to whose pages the report links"
+    add("--docs-url", metavar="URL", default=home.documentation(), help=linked)
     for name in _PLUGINS:
         module = importlib.import_module(f"{__name__}.{name}")
         pluginmanager.register(module, module.__name__)

@@ -49,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not judges(config):
         return
     option, reports = config.option, config.invocation_params.dir / "reports"
+    if option.docs_url and not option.docs_url.startswith(("http://", "https://")):
+        raise pytest.UsageError(f"--docs-url {option.docs_url}: it does not begin with https://")
     folder, _ = place(config)  # before Allure's own is chosen
     if not option.allure_report_dir:
         option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True

@@ -3,29 +3,37 @@
 import hashlib
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from pytest_bdd.feature import get_feature
 
-from docker_lxc_gate.cli.group import main as remediation
+from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.commandline.json_output import schema
+from docker_lxc_gate.verdict.outputs import terminal
 from docker_lxc_gate.verdict.outputs.allure_bridge import CAUSES, CLAUSES
 from docs.__main__ import PAGES, SCHEMAS, regenerated
+from steps.configuration import every_line_is_in_effect
+from tests.doubles.apparmor.denials import EXAMPLE
+from tests.doubles.canned import Machine, Runtime
 
 ROOT = PAGES.parent
+README = ROOT / "README.md"
 #: Without the changelog, which names what is gone.
 DOCUMENTS = {
     path: MarkdownIt("commonmark").enable("table").parse(path.read_text("utf-8"))
-    for path in (ROOT / "README.md", *sorted(PAGES.glob("*.md")))
+    for path in (README, ROOT / "llms.txt", *sorted(PAGES.glob("*.md")))
 }
-#: Every program with a command line of its own.
-PROGRAMS = {"docker-lxc-gate": remediation}
 #: The document that the product implements, as it was handed over.
 PLAN = "42cdcc11aaa54700ba89722e37cef8572f90870bbf1c96fdfd9fdd37522b864b"
 FILE = re.compile(r"(?:[a-z]\w*/[\w/*.-]+\.(?:py|feature|toml|yml)|scripts/\w+)(?= |$)")
@@ -89,41 +97,100 @@ def test_changelog_has_a_section_for_the_version() -> None:
 _FAULTS = ROOT / "proof/faults/conftest.py"
 
 
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and a folder that pages name, in the current folder."""
+    for name in ("targets.toml", "BUNDLE", "FILE", "KEY"):
+        (tmp_path / name).touch()
+    (tmp_path / "reports").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_verbs_and_options_of_a_page_exist(path: Path, pytestconfig: pytest.Config) -> None:
-    for found in commands(path):
-        words = found
-        if words[:2] == ["pytest", "proof/faults"]:  # its conftest has options of its own
-            own = set(re.findall(r'"(--[a-z]+)"', _FAULTS.read_text("utf-8")))
-            words = [word for word in words if word not in own]
-        if words[0] == "pytest" or words[:2] == ["docker-lxc-gate", "gate"]:
-            pytestconfig._parser.parse(words[1 if words[0] == "pytest" else 2 :])
-        elif found := [name for name in PROGRAMS if " ".join(words).startswith(f"{name} ")]:
-            require(PROGRAMS[found[0]], words[len(found[0].split()) :])
+def test_commands_of_a_page_are_taken_by_their_parsers(
+    path: Path, pytestconfig: pytest.Config
+) -> None:
+    for words in commands(path):
+        of_faults = words[:2] == ["pytest", "proof/faults"]  # its conftest has options of its own
+        own = re.findall(r'"(--[a-z]+)"', _FAULTS.read_text("utf-8")) if of_faults else ()
+        parse([word for word in words if word not in own], pytestconfig)
 
 
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("path", sorted((PAGES / "recipes").iterdir()), ids=lambda path: path.name)
-def test_options_of_a_recipe_exist(path: Path) -> None:
+def test_commands_of_a_recipe_are_taken_by_their_parsers(
+    path: Path, pytestconfig: pytest.Config
+) -> None:
     text = path.read_text("utf-8").replace("\\\n", " ").replace(", ", " ")
     found = re.findall(r"docker-lxc-gate (gate|bundle)\b([^\n|&\]]*)", text)
     assert found or path.suffix == ".timer"
     for verb, words in found:
-        require(PROGRAMS["docker-lxc-gate"], [verb, *shlex.split(words)])
+        parse(["docker-lxc-gate", verb, *shlex.split(words)], pytestconfig)
 
 
-def require(command: click.Command, words: list[str]) -> None:
-    """Fail unless click has every verb and option."""
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        below = command.get_command(click.Context(command), words.pop(0))
-        assert below, command.name
+def parse(words: list[str], config: pytest.Config) -> None:
+    """Fail unless a command's own parser takes its words."""
+    program, *rest = words
+    if program == "pytest" or words[:2] == ["docker-lxc-gate", "gate"]:
+        config._parser.parse(rest[program != "pytest" :])
+    if program != "docker-lxc-gate":
+        return
+    command: click.Command = main
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        below = command.get_command(click.Context(command), rest.pop(0))
+        assert below, words
         command = below
-    words = words[: words.index("--")] if "--" in words else words  # guard's own command
-    options = {name for param in command.params for name in param.opts} | {"-", "-h", "--help"}
-    assert {word for word in words if word.startswith("-")} <= options, (command.name, words)
+    if not isinstance(command, click.Group):
+        command.make_context(command.name, rest)
+
+
+#: What a user would paste or name, by verb, for the commands that need no node.
+_GIVEN = {
+    "doctor": ("unable to apply caps: operation not permitted", "[capabilities-dropped]"),
+    "denials": (EXAMPLE.read_text("utf-8"), " denials of "),
+    "lint": ("ostype: debian\nrootfs: local:1\n", "[container-privileged]"),
+}
+_LINES = "".join(token.content for token in texts(README, "fence") if token.info == "sh")
+
+
+@pytest.mark.parametrize("line", _LINES.splitlines())
+def test_command_of_readme_runs(line: str, tmp_path: Path) -> None:
+    """One that installs is asked for its usage; of one for a node, the parser was asked above."""
+    program, *words = shlex.split(line, comments=True)
+    if program != "docker-lxc-gate":
+        argv = [ROOT / program, "--help", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert re.match(r"usage: |error: (usage: |.* as root)", done.stdout + done.stderr)
+    elif {"-", "/etc/pve/lxc/950.conf"} & {*words}:
+        pasted, named = _GIVEN[words[0]]
+        (copy := tmp_path / "950.conf").write_text(pasted)
+        words = [str(copy) if word.startswith("/") else word for word in words]
+        result = CliRunner().invoke(main, words, input=pasted)
+        assert named in result.stdout
+
+
+def test_red_verdict_of_readme_is_what_the_gate_prints() -> None:
+    feature = get_feature(str(ROOT / "features"), "container_configuration.feature")
+    scenario = feature.scenarios["The container's configuration is in effect"]
+    step = scenario.steps[-1]
+    outcome: Any = SimpleNamespace(
+        title=scenario.name,
+        verdict="not compliant",
+        where=f"{feature.rel_filename}:{step.line_number}",
+        step=f"{step.keyword} {step.name}",
+    )
+    lines = ["arch: amd64", *["#"] * 11, "[pre]", "lxc.apparmor.profile: lxc-phoenix-v2"]
+    node = Machine({"/etc/pve/lxc/950.conf": "\n".join(lines)})
+    with pytest.raises(AssertionError) as cause:
+        every_line_is_in_effect(Runtime(node), 950)
+    printed = f"{terminal._heading([outcome])}\n{cause.value}"
+    [shown] = [token.content for token in texts(README, "fence") if scenario.name in token.content]
+    assert shown.split() == printed.split()
 
 
 def test_pages_are_linked_from_readme() -> None:
-    links = {str(token.attrs["href"]) for token in texts(ROOT / "README.md", "link_open")}
+    links = {str(token.attrs["href"]) for token in texts(README, "link_open")}
     assert {f"docs/{page.name}" for page in PAGES.glob("*.md")} <= {
         link.partition("#")[0] for link in links
     }

@@ -24,7 +24,7 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestStepResult
 from msgspec import structs
 
-from docker_lxc_gate import home, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
@@ -253,7 +253,7 @@ def pytest_runtest_makereport(
         if judgement.code:
             name, page = cause(judgement, requirements_of(item))
             test.labels.append(Label("cause", name))
-            test.links += _links(page)
+            test.links += _links(item.config, page)
             test.description = f"{test.description}\n\n{name}: see `{page}`".strip()
         waiver, today = report.gate.waiver, datetime.now(UTC).date()
         if waiver and waiver.holds_on(today):
@@ -276,9 +276,10 @@ def cause(judgement: Judgement, requirements: Sequence[str]) -> tuple[str, str]:
     return name, page
 
 
-def _links(page: str) -> list[Link]:
+def _links(config: pytest.Config, page: str) -> list[Link]:
     """Return a link to a page, if it has an address: Allure 3 makes a link of no other one."""
-    url = urljoin(home.documentation(), page.removeprefix("docs/"))
+    address = config.getoption("--docs-url").rstrip("/")
+    url = urljoin(f"{address}/", page.removeprefix("docs/"))
     return [Link("link", url, page)] if url.startswith("http") else []
 
 
@@ -320,4 +321,4 @@ def _describe(item: pytest.Item, scenario: Scenario) -> None:
     test.name = f"{scenario.name} [{target}]" if target else scenario.name
     test.description = "\n\n".join([*clauses, scenario.description]).strip()
     test.labels += _labels(scenario.feature.name, requirements)
-    test.links += _links(CLAUSES)
+    test.links += _links(item.config, CLAUSES)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +17,12 @@ from docker_lxc_gate.doctor.case import Diagnosis
 from docker_lxc_gate.doctor.upgrade_pairs import AS_OF
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.fleet import Listing
-from tests.doubles.patient import CTID, MAP, diagnosis
+from tests.doubles.patient import CTID, INFO, MAP, diagnosis
+from tests.doubles.samples import ROOT
 from tests.doubles.upgrading import installed, plan, upgraded
 
 command: Any = importlib.import_module("docker_lxc_gate.cli.doctor")
-PAGE = Path(__file__).parents[3] / "docs/doctor.md"
+PAGE = ROOT / "docs/doctor.md"
 MISSED = 'failed to Lchown "/x" for UID 1000, GID 1000: lchown /x: invalid argument'
 HOLE = {
     node_reads.id_maps(CTID): f"0 100000 1000\n1001 101001 64535\n==\n{MAP}",
@@ -191,6 +193,23 @@ def test_doctor_of_a_node_examines_each_container_with_docker_now_and_after_an_u
     alone = json.loads(CliRunner().invoke(main, words, catch_exceptions=False).stdout)
     named = [{problem["id"] for problem in each["problems"]} for each in alone]
     assert named[1] - named[0] == {"id-map-hole"}
+
+
+def test_doctor_of_the_node_in_readme_is_what_readme_shows(
+    node: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_overlay = diagnosis({guest_reads.INFO: INFO.replace("fuse-overlayfs", "overlay2")})
+    monkeypatch.setattr("docker_lxc_gate.cli.doctor.examine", lambda *_: with_overlay)
+    node.found[CTID] = Diagnosis((), ())
+    listing = Listing("local/all", (CTID,), ())
+    monkeypatch.setattr("docker_lxc_gate.machines.fleet.listed", lambda *_: listing)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    [[words, shown]] = re.findall(
+        r"(?s)\ndocker-lxc-gate (doctor \S+/all) .*?\n```\n\n```\n(.*?)```", readme
+    )
+    done = CliRunner().invoke(main, words.split(), catch_exceptions=False)
+    assert done.exit_code == 0
+    assert re.fullmatch(re.escape(shown).replace("…", ".*"), done.stdout)
 
 
 def test_doctor_of_a_container_that_cannot_be_examined_says_so(

@@ -119,17 +119,21 @@ def test_result_that_is_not_compliant_has_its_cause_and_the_page_about_it(
 ) -> None:
     toy.feature("Then an assertion in a Then", tags="@req:VAL-2")
     page = "docs/troubleshooting.md#frequent-red-verdicts"
-    for address, links in (
-        ("", []),
-        ("https://d.example/docs/", ["plan.md", "troubleshooting.md"]),
+    own, links = "https://d.example/own/", ["plan.md", "troubleshooting.md"]
+    for named, words, address in (
+        ("", [], ""),
+        (own, [], own),
+        (own, ["--docs-url", "https://d.example/docs"], "https://d.example/docs/"),
     ):
-        monkeypatch.setattr(home, "documentation", lambda address=address: address)
-        toy.run()
+        monkeypatch.setattr(home, "documentation", lambda named=named: named)
+        toy.run(*words)
         [result] = toy.results()
         assert {"name": "cause", "value": "Storage"} in result["labels"]
         assert result["description"].endswith(f"Storage: see `{page}`")
         found = [each["url"].partition("#")[0] for each in result.get("links", [])]
-        assert found == [f"{address}{each}" for each in links]
+        assert found == [f"{address}{each}" for each in links if address]
+    toy.apart = True
+    assert toy.run("--docs-url", "d.example").ret == 2
 
 
 @pytest.mark.parametrize(
