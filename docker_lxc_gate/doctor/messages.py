@@ -38,8 +38,12 @@ _BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 _COMMAND = patterns.compile(
     r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
 )
-#: A line in which Podman or compose warns of something: the cause is in another one.
-_WARNS = patterns.compile(r"(?m)^(?:WARN|INFO|DEBU)\[[0-9]{4,}\].*\n?")
+#: A line in which Podman or compose warns of something, or LXC tells what it does: the cause is in
+#: another one, which may be a hook's own.
+_WARNS = patterns.compile(
+    r"(?m)^(?:(?:WARN|INFO|DEBU)\[[0-9]{4,}\]|"
+    r".{0,120}\b(?:NOTICE|INFO|DEBUG|TRACE) {1,8}\w{1,40} - ).*\n?"
+)
 #: What a hook of LXC's said; of several, the last one ended the start.
 _HOOK_SAID = patterns.compile(r"produced output: (.{1,300})")
 #: The problems that are guessed at no more once the kernel's own line names one.
@@ -210,7 +214,8 @@ def diagnose(text: str) -> Diagnosis:
     A message may be broken at a terminal's width, with or without a blank at the break.
     """
     plain = plain_text(text)
-    plain = without if (without := _WARNS.sub("", plain)).strip() else plain
+    without = _WARNS.sub(lambda line: line[0] if _HOOK_SAID.search(line[0]) else "", plain)
+    plain = without if without.strip() else plain
     indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
     joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
     matches: dict[str, Said] = {}

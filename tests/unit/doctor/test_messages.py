@@ -293,6 +293,14 @@ def test_sign_takes_its_wordings_as_probable_and_leaves_a_near_one(sign: Message
     assert not [each for each in found.problems if each.fix.startswith(sure)]
 
 
+def test_line_of_lxcs_debug_log_names_nothing_and_that_of_an_error_does() -> None:
+    refused = "conf - conf.c:lxc_mount_auto_mounts:758 - Permission denied - Failed to mount /proc"
+    end = "\nlxc-start 950 20261201.600 ERROR    start - start.c:start:2107 - An odd end"
+    for level, named in (("DEBUG", 0), ("TRACE", 0), ("INFO ", 0), ("ERROR", 1)):
+        text = f"lxc-start 950 20261201.500 {level}    {refused}{end}"
+        assert len(messages.diagnose(text).problems) == named
+
+
 TUN, CIFS = "open: /dev/net/tun: ENOENT, no such file", "mount error: cifs: Operation not permitted"
 WARNED = f'level=warning msg="{TUN}"'
 LONG = "storaged on the first node wants to begin: mounting nas:/export as nfs4\n  for it: EPERM"
