@@ -28,6 +28,8 @@ _NOT_AVAILABLE = "snapshot feature is not available"
 #: What the gate's own exit codes mean; see docs/verdicts.md. COMMAND's may not be taken for them.
 _VERDICTS = range(1, 7)
 _NOT_KNOWN = "whether a scenario broke is not known"
+#: As in a shell, of a file that cannot be executed.
+_NOT_RUN = 126
 #: A snapshot copies no data, but waits for the container's file systems (seconds).
 _PATIENCE = 600
 
@@ -73,7 +75,11 @@ def _guarded(
 ) -> int:
     """Run the command, judge again, and go back if a scenario broke; return the exit code."""
     printing.tell(shlex.join(command))
-    status = subprocess.run(command, check=False).returncode
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except OSError as error:  # no program, though it may be executed
+        printing.error(error)
+        status = _NOT_RUN
     ended = status if status >= 0 else 128 - status  # a signal's, as a shell says it
     code = judged.compared(before, judged.read_only(aim))
     if code == 1 and snapshot:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,17 @@ def test_guard_of_a_command_that_fails_ends_with_its_code_and_keeps_the_snapshot
     assert node.did == ["snapshot 950"]
     assert f"sh ended with {ended}; by the gate" in done.output
     assert "no scenario broke" in done.output
+
+
+def test_guard_of_a_file_that_no_kernel_runs_ends_as_a_shell_does(
+    node: Node, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("no program\n")
+    (tmp_path / "x").chmod(0o755)
+    done = node.guarded(GREEN, GREEN, str(tmp_path / "x"))
+    assert done.exit_code == 126
+    assert "Exec format error" in done.output
+    assert node.did == ["snapshot 950"]
 
 
 @pytest.mark.parametrize(("after", "code"), [(RED, 1), (UNKNOWN, 3)])
