@@ -76,7 +76,7 @@ def listed(names: Sequence[str], most: int, what: str = "more") -> str:
 
 def counted(number: int, one: str, more: str = "") -> str:
     """Return a number with its noun; ``more`` is an irregular plural."""
-    return f"{number} {one if number == 1 else more or one + 's'}"
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def cut(text: str, most: int = 2000, *, beyond: int = 0) -> str:

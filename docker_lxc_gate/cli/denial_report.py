@@ -19,7 +19,7 @@ from docker_lxc_gate.facts.denial.denial_answers import (
     wanted,
     who,
 )
-from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.printable import counted, one_line
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
@@ -49,7 +49,7 @@ class Report:
 def text(report: Report) -> None:
     """Print each kind of denial in words, the most frequent first; then what cannot be read."""
     if kinds := len(report.tally.kinds()):
-        printing.line(f"{_many(report.total, 'denial')} of {_many(kinds, 'kind')}")
+        printing.line(f"{counted(report.total, 'denial')} of {counted(kinds, 'kind')}")
     elif not report.doubt:
         if report.source == PASTED:
             printing.tell(f"a denial is a whole line with {MARK}: join one that was wrapped")
@@ -63,7 +63,7 @@ def text(report: Report) -> None:
         _explain(group)
     if report.tally.provoked:
         printing.line("")
-        count, imitable = _many(report.tally.provoked, "denial"), report.tally.imitable
+        count, imitable = counted(report.tally.provoked, "denial"), report.tally.imitable
         may_be = f"; {imitable:,} of them under a profile, where a guest can imitate the gate"
         notice = f"{count} provoked on purpose by the gate left out{may_be * bool(imitable)}"
         printing.line(notice, "yellow" if imitable else "dim")
@@ -75,10 +75,6 @@ def text(report: Report) -> None:
 def _show_unread(line: str, advice: str) -> None:
     head = f"a line that may be a denial: {masking.shown(line, _SHOWN)}"
     printing.entry(head, "bold", [("unreadable", advice, "yellow")], **_LAYOUT)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _explain(group: Group) -> None:
@@ -108,7 +104,7 @@ def sentence(group: Group) -> str:
 
 def times(group: Group) -> str:
     """Return how often, and from when until when."""
-    often = _many(group.count, "time")
+    often = counted(group.count, "time")
     if group.first is None or group.last is None:
         return f"{often}, the log does not say when"
     if group.first == group.last:
@@ -159,11 +155,8 @@ def suggest(report: Report) -> None:
                 _plain(f"# dangerous: {one_line(advice.dangerous)}")
             _plain(rule)
     if without:
-        printing.line(
-            f"{_many(without, 'kind')} of denials that no rule would allow: see without --suggest",
-            "yellow",
-            to=printing.err,
-        )
+        which = f"{counted(without, 'kind')} of denials that no rule would allow"
+        printing.line(f"{which}: see without --suggest", "yellow", to=printing.err)
 
 
 def _plain(line: str) -> None:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 #: What a storage says that can make no snapshot. Source: PVE::AbstractConfig, snapshot_create.
 _NOT_AVAILABLE = "snapshot feature is not available"
+#: What the gate's own exit codes mean; see docs/verdicts.md. COMMAND's may not be taken for them.
+_VERDICTS = range(1, 7)
+_NOT_KNOWN = "whether a scenario broke is not known"
+#: As in a shell, of a file that cannot be executed.
+_NOT_RUN = 126
 #: A snapshot copies no data, but waits for the container's file systems (seconds).
 _PATIENCE = 600
 
@@ -42,7 +47,8 @@ def guard(aim: Target, yes: bool, command: tuple[str, ...]) -> None:
     rolls the container back to the snapshot: what was written there since is lost, in volumes, too.
 
     Exit code 0: nothing broke, and COMMAND ended with 0; 1: a scenario broke; 3: it is not known
-    whether one broke, or COMMAND failed; the snapshot then stays.
+    whether one broke. If COMMAND failed and nothing broke, its own exit code comes out, or 3 in
+    place of 1 to 6, which mean something else here. The snapshot stays unless the code is 0 or 1.
     """
     if not command:
         raise click.UsageError("name the command, after --: guard --target T -- COMMAND...")
@@ -69,7 +75,12 @@ def _guarded(
 ) -> int:
     """Run the command, judge again, and go back if a scenario broke; return the exit code."""
     printing.tell(shlex.join(command))
-    ended = subprocess.run(command, check=False).returncode
+    try:
+        status = subprocess.run(command, check=False).returncode
+    except OSError as error:  # no program, though it may be executed
+        printing.error(error)
+        status = _NOT_RUN
+    ended = status if status >= 0 else 128 - status  # a signal's, as a shell says it
     code = judged.compared(before, judged.read_only(aim))
     if code == 1 and snapshot:
         _pct(runtime, "rollback", str(aim.ctid), snapshot)
@@ -79,11 +90,13 @@ def _guarded(
     elif code == 1:
         notice = "there is no snapshot: see docker-lxc-gate doctor, or restore a backup"
         printing.line(notice, "red", to=printing.err)
-    elif ended:
-        printing.line(f"{command[0]} ended with {ended}", "red", to=printing.err)
-    if snapshot and (code == 1 or not (code or ended)):
+    judged_so = {0: "no scenario broke", 1: "a scenario broke"}.get(code, _NOT_KNOWN)
+    notice = f"{command[0]} ended with {ended}; by the gate, before and afterwards: {judged_so}"
+    printing.line(notice, "red" if code or ended else "green", to=printing.err)
+    code = code or (ended if ended not in _VERDICTS else 3)
+    if snapshot and code in {0, 1}:
         _pct(runtime, "delsnapshot", str(aim.ctid), snapshot)
-    return code or (3 if ended else 0)
+    return code
 
 
 def _effect(ctid: int, command: tuple[str, ...]) -> str:

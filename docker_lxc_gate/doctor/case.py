@@ -126,10 +126,14 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a target has, the most likely cause first, and what could not be seen."""
+    """What a target has, the most likely cause first, and what could not be seen.
+
+    ``log`` has lines of the log of a start that failed.
+    """
 
     problems: tuple[Finding, ...]
     unseen: tuple[Unseen, ...]
+    log: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

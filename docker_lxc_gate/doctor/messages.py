@@ -20,6 +20,8 @@ from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen, script, told
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.denial.denial_answers import wanted, who
+from docker_lxc_gate.facts.denial.denial_class import Record
+from docker_lxc_gate.facts.denial.denial_log import named_container
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
@@ -36,12 +38,24 @@ _BROKEN = patterns.compile(r"""([^\n]{60})\n {0,8}([a-z/"(])""")
 _COMMAND = patterns.compile(
     r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
 )
-#: A line in which Podman or compose warns of something: the cause is in another one.
-_WARNS = patterns.compile(r"(?m)^(?:WARN|INFO|DEBU)\[[0-9]{4,}\].*\n?")
+#: A line in which Podman or compose warns of something, or LXC tells what it does: the cause is in
+#: another one, which may be a hook's own.
+_WARNS = patterns.compile(
+    r"(?m)^(?:(?:WARN|INFO|DEBU)\[[0-9]{4,}\]|"
+    r".{0,120}\b(?:NOTICE|INFO|DEBUG|TRACE) {1,8}\w{1,40} - ).*\n?"
+)
 #: What a hook of LXC's said; of several, the last one ended the start.
 _HOOK_SAID = patterns.compile(r"produced output: (.{1,300})")
 #: The problems that are guessed at no more once the kernel's own line names one.
 _OF_KERNEL, _OF_HOOK = "denied-lately", "hook-failed"
+#: The container that a line of LXC's or Proxmox's is about, by its number.
+_ABOUT = patterns.compile(
+    r"""(?:\blxc-start:? |\bcontainer ['"]?|\bCT |\bpct [a-z]+ )([0-9]{3,9})\b"""
+)
+#: The profiles and programs of those who run containers.
+_RUNS_CONTAINERS = patterns.compile(
+    r"\b(lx[cd]|incus|docker|container(d|s-default)|runc|crun|crio|podman|buildah|nerdctl|rootlesskit)"
+)
 #: What compose writes before each line.
 _PREFIX = patterns.compile(r"(?m)^[\w.-]{1,80} {0,40}\| ")
 _PLAIN = str.maketrans(
@@ -199,8 +213,9 @@ def diagnose(text: str) -> Diagnosis:
 
     A message may be broken at a terminal's width, with or without a blank at the break.
     """
-    plain = _plain(text)
-    plain = without if (without := _WARNS.sub("", plain)).strip() else plain
+    plain = plain_text(text)
+    without = _WARNS.sub(lambda line: line[0] if _HOOK_SAID.search(line[0]) else "", plain)
+    plain = without if without.strip() else plain
     indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
     joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
     matches: dict[str, Said] = {}
@@ -214,8 +229,15 @@ def diagnose(text: str) -> Diagnosis:
     if "ERROR" in plain and not failed:  # the hook ended well
         named = [match for match in named if match not in of_hook]
     certain = [match for match in named if not match.message.vague]
-    unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
     kernel = [match for match in named if match.message.problem == _OF_KERNEL]
+    denials = audit_records.parse(plain) if kernel else []
+    about = set(_ABOUT.findall(plain))
+    own = [denial for denial in denials if _belongs(denial, about)]
+    if denials and not own:  # they name nothing, unless nothing else does
+        named, kernel = [*(match for match in named if match not in kernel), *kernel], []
+        lines = plain.split("\n")
+        plain = "\n".join(line for line in lines if not audit_records.DENIED.search(line))
+    unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
     if all(match.message.problem == _OF_HOOK for match in certain) and not kernel:
         tried = hooks[-1:] if certain else dict.fromkeys((plain, unbroken))
         if likely := next(filter(None, map(_likely, tried)), None):
@@ -227,12 +249,21 @@ def diagnose(text: str) -> Diagnosis:
         line = match.line
         if hooks and match.message.problem == _OF_HOOK:
             line = f"it said: {hooks[-1]}"
-        elif match in kernel and (records := audit_records.parse(plain)):
-            fields = records[-1].fields
+        elif match.message.problem == _OF_KERNEL and denials:
+            fields = (own or denials)[-1].fields
             line = f"{who([fields.get('comm', 'a process')])} wanted to {wanted(fields)}"
         cause = f"{match.message.means.title}: {line}"
         problems[match.message.problem] = match.finding(cause, Severity.SEEN)
-    return Diagnosis(tuple(reversed(problems.values())), () if certain else (_UNKNOWN,))
+    return Diagnosis(tuple(reversed(problems.values())), () if problems else (_UNKNOWN,))
+
+
+def _belongs(denial: audit_records.Denial, about: set[str]) -> bool:
+    """Whether a denial may be of the container that a text is ``about``; none: of any container."""
+    if name := named_container(denial):
+        return name in (about or {name})
+    names = f"{denial.profile} {denial.fields.get('comm', '')}"
+    of_container = Record(denial.fields).of_container or _RUNS_CONTAINERS.search(names)
+    return bool(of_container) or not denial.profile
 
 
 _UNKNOWN = Unseen(
@@ -246,7 +277,7 @@ _UNKNOWN = Unseen(
 _NO_CHARACTER = patterns.compile("&#[0-9]{100,};?")
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return a text without colours, escapes and prefixes."""
     for _ in range(3):  # msg="… error=\"…\\\"…"
         text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")

@@ -43,15 +43,13 @@ def state(case: Case) -> Iterator[Finding]:
     """Yield that the container does not run."""
     state = case.node.of(node_reads.lxc_state(case.ctid))
     if state not in _UP:
-        how = f"pct start {case.ctid}" if case.pct else f"lxc-start -n {case.ctid}"
         cause = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
         if case.start_obstacle:
-            fix = f"Correct that, then start it: {how}"
-            yield here(
-                "container-stopped", f"{cause}, and cannot start: {case.start_obstacle}", fix=fix
-            )
+            how = "pct start CTID" if case.pct else "lxc-start -n CTID"
+            cause += f", and cannot start: {case.start_obstacle}"
+            yield here("container-stopped", cause, fix=f"Correct that, then start it: {how}")
         else:
-            yield here("container-stopped", cause, fix=f"Start it ({how}), and ask again.")
+            yield here("container-stopped", cause)
 
 
 @Examination(

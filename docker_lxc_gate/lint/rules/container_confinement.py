@@ -7,7 +7,7 @@ lxc.container.conf(5), user_namespaces(7), LXC's nesting.conf and abstractions/s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
 from docker_lxc_gate.formats.mount_table import BY_GUESTS
-from docker_lxc_gate.lint.finding import Finding, Kind, Source
+from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
 from docker_lxc_gate.lint.rules.container_config import read
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: LXC's profiles that refuse nested mounts.
 _NOT_NESTING = patterns.compile(r"lxc-container-default(-cgns|-with-mounting)?")
 _ALL_DEVICES = patterns.compile(r"(?P<type>[abc])(\s\*:\*(\s.*)?)?")
+#: What an unprivileged container of Proxmox's may not use; a later devices.allow = a resets it.
+_DENIES_DEVICE = patterns.compile(r"lxc\.cgroup2\.devices\.deny=.+|dev[0-9]+=.*deny-write.*")
+#: Sources: lxc-pve-userns.conf of pve-container since July 2021 (devices.allow = a), mknod(2), and
+#: LXC's bpf_list_add_device.
+_ALLOWED_ANYWAY = (
+    "Proxmox allows every unprivileged container all devices. Its root can make no device node, so "
+    "it uses only those that it is given."
+)
+_DELETE = "Delete the line: it changes nothing. What gives a device is dev0: PATH."
 #: What gives a container a device node, or may: Proxmox's devN, and LXC's.
 _GIVES_DEVICE = patterns.compile(
     r"(dev[0-9]+|hookscript|lxc\.(include|hook\..*|mount\.fstab)|lxc\.mount\.entry=.*dev).*"
@@ -142,12 +151,16 @@ def _passthrough(source: Source, written: ContainerConfig) -> Iterator[Finding]:
 
 
 def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> Iterator[Finding]:
+    current = [f"{o.key}={o.value}" for o in written.options if not o.section]
     allowed = written.all("lxc.cgroup2.devices.allow")
     whole = {m["type"]: o for o in allowed if (m := _ALL_DEVICES.fullmatch(o.value))}
     if last := whole.get("a") or (whole.get("b") and whole.get("c")):
         cause = f"'{last.key}: {last.value}' allows every device"
-        yield source.at("container-devices-all", last.line, cause)
-    current = [f"{o.key}={o.value}" for o in written.options if not o.section]
+        found = source.at("container-devices-all", last.line, cause)
+        takes_back = privileged or any(map(_DENIES_DEVICE.fullmatch, current))
+        if source.kind is Kind.CONTAINER and not takes_back:
+            found = replace(found, severity=Severity.ADVICE, why=_ALLOWED_ANYWAY, fix=_DELETE)
+        yield found
     if privileged or any(map(_GIVES_DEVICE.fullmatch, current)):
         return
     fuse = "fuse" in container_config.given(written.current().get("features", ""))

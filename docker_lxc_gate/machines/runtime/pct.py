@@ -37,9 +37,13 @@ NO_QUORUM = (
     "pvecm status shows the votes: bring the missing nodes back. Only if they are surely off, and "
     "stay off: pvecm expected 1. If one still runs, both write /etc/pve and start the same guests"
 )
-#: Waits up to 60 s for a unit to end. If LXC's own tools started the container, it has no unit.
+#: Waits up to 60 s for a unit to end, and its twin for a start with --debug or debug: 1. If LXC's
+#: own tools started the container, it has no unit.
 _ENDED = """
-for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
+for _ in $(seq 300); do
+    systemctl is-active -q "$1" "pve-container-debug@${1#*@}" || exit 0
+    sleep 0.2
+done
 echo "it is still active" >&2; exit 1
 """
 
@@ -190,6 +194,10 @@ class Pct(Runtime):
     def start(self, ctid: int) -> None:
         self.require_control(ctid)
         self._pct("start", ctid)
+
+    @override
+    def _logged(self, ctid: int) -> list[str]:
+        return ["pct", "start", f"{ctid}", "--debug"]
 
     @override
     def shutdown(self, ctid: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,10 +76,44 @@ def test_guard_of_a_command_that_breaks_nothing_removes_its_snapshot(node: Node)
     assert node.did == ["snapshot 950", "delsnapshot 950"]
 
 
-def test_guard_of_a_command_that_fails_ends_with_3_and_keeps_the_snapshot(node: Node) -> None:
-    done = node.guarded(RED, RED, "sh", "-c", "exit 7")
-    assert done.exit_code == 3
+@pytest.mark.parametrize(
+    ("script", "ended", "code"),
+    [
+        ("exit 7", 7, 7),
+        ("exit 100", 100, 100),
+        ("exit 1", 1, 3),
+        ("exit 6", 6, 3),
+        ("kill -9 $$", 137, 137),
+    ],
+)
+def test_guard_of_a_command_that_fails_ends_with_its_code_and_keeps_the_snapshot(
+    node: Node, script: str, ended: int, code: int
+) -> None:
+    """One that is no verdict's: nothing broke, and 1 would say so."""
+    done = node.guarded(RED, RED, "sh", "-c", script)
+    assert done.exit_code == code
     assert node.did == ["snapshot 950"]
+    assert f"sh ended with {ended}; by the gate" in done.output
+    assert "no scenario broke" in done.output
+
+
+def test_guard_of_a_file_that_no_kernel_runs_ends_as_a_shell_does(
+    node: Node, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("no program\n")
+    (tmp_path / "x").chmod(0o755)
+    done = node.guarded(GREEN, GREEN, str(tmp_path / "x"))
+    assert done.exit_code == 126
+    assert "Exec format error" in done.output
+    assert node.did == ["snapshot 950"]
+
+
+@pytest.mark.parametrize(("after", "code"), [(RED, 1), (UNKNOWN, 3)])
+def test_guard_of_a_command_that_fails_and_breaks_something_ends_with_the_verdict(
+    node: Node, after: Verdict, code: int
+) -> None:
+    done = node.guarded(GREEN, after, "sh", "-c", "exit 7")
+    assert done.exit_code == code
     assert "sh ended with 7" in done.output
 
 

@@ -46,7 +46,7 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         assert [each.id for each in found.problems][:1] == [message.problem], message.text
         assert found.problems[0].severity is Severity.SEEN
         assert found.problems[0].fix.startswith(f"To make sure, {message.sure}. ")
-        assert (bool(found.unseen), found.exit_code) == (message.vague, 1)
+        assert (found.unseen, found.exit_code) == ((), 1)
 
 
 @pytest.mark.parametrize("text", TEXTS["unknown"])
@@ -79,7 +79,7 @@ def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_firs
     sync = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
     entry = 'mount_entry: 2200 No such file or directory - Failed to mount "/dev/fuse" on "/x"'
     found = messages.diagnose(f"{sync}\n{PRE_START}\n")
-    assert ([each.id for each in found.problems], len(found.unseen)) == (["hook-failed"], 1)
+    assert ([each.id for each in found.problems], found.unseen) == (["hook-failed"], ())
     found = messages.diagnose(f"{entry}\n{sync}\n{PRE_START}\n")
     assert [each.id for each in found.problems] == ["container-mount-entry-cut"]
     assert found.unseen == ()
@@ -118,19 +118,24 @@ def test_refused_socket_that_may_be_of_any_kind_is_not_of_docker_default(text: s
     assert "docker-default-refuses" not in [each.id for each in found]
 
 
-def test_refused_unix_socket_is_certain_only_where_the_program_names_the_call() -> None:
-    dialled = "dial unix /var/run/docker.sock: socket: permission denied"
-    found = messages.diagnose(dialled)
-    assert ([each.id for each in found.problems], found.unseen) == (["docker-default-refuses"], ())
-    # Programs say the same of bind(2), which a directory's mode refuses.
-    found = messages.diagnose("x: failed to create unix socket: permission denied")
-    assert ([each.id for each in found.problems], len(found.unseen)) == (
-        ["docker-default-refuses"],
-        1,
-    )
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (
+            "dial unix /var/run/docker.sock: socket: permission denied",
+            ["docker-default-refuses", "runc-reopen-refused"],
+        ),
+        # Programs say the same of bind(2), which a directory's mode refuses.
+        ("x: failed to create unix socket: permission denied", ["runc-reopen-refused"]),
+    ],
+)
+def test_refused_unix_socket_is_certain_only_where_the_program_names_the_call(
+    text: str, problems: list[str]
+) -> None:
     fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
-    found = messages.diagnose(f"x: failed to create unix socket: permission denied\n{fd}")
-    assert [each.id for each in found.problems] == ["runc-reopen-refused"]
+    assert {each.id for each in messages.diagnose(text).problems} == {"docker-default-refuses"}
+    found = messages.diagnose(f"{text}\n{fd}").problems
+    assert sorted(each.id for each in found) == problems
 
 
 @pytest.mark.parametrize(
@@ -176,6 +181,36 @@ def test_words_of_a_hook_and_of_the_kernel_count_for_more_than_a_guess(
     found = messages.diagnose(text)
     assert [each.id for each in found.problems] == [problem] * bool(problem)
     assert all(said in each.cause for each in found.problems)
+
+
+MKDIR = "mkdir: cannot create directory '/config/x': Permission denied"
+FAILED = "lxc-start: 950: start.c: lxc_init: 845 odd"
+SNAP = 'apparmor="DENIED" operation="mount" info="failed flags match" profile="snap.x" comm="y"'
+
+
+@pytest.mark.parametrize(
+    ("text", "kernels"),
+    [
+        (f"{MKDIR}\n{SNAP}", False),
+        (f"{MKDIR}\n{SNAP.replace('snap.x', 'containers-default-0.62')}", True),
+        (f'{MKDIR}\n{SNAP[:-2]}runc"', True),
+        (f"{MKDIR}\n{SNAP.replace('snap.x', 'lxc-phoenix-v2')}", True),
+        (f"{MKDIR}\n{SNAP}\n{DENIED}", True),
+        (f"{MKDIR}\n{FAILED}\n{DENIED}", False),  # of container 105
+        (f"{MKDIR}\n{FAILED}\n{DENIED.replace('105', '950')}", True),
+        ('apparmor="DENIED" operation="mount"', True),
+        (SNAP, True),
+    ],
+)
+def test_denial_of_another_program_or_container_stops_no_guess(text: str, kernels: bool) -> None:
+    (found,) = messages.diagnose(text).problems
+    assert (found.id == "denied-lately") == kernels
+    assert kernels or MKDIR in found.cause
+
+
+def test_denial_of_another_program_is_not_named_before_what_else_is_vague() -> None:
+    (found,) = messages.diagnose(f"{PRE_START}\n{SNAP}").problems
+    assert found.id == "hook-failed"
 
 
 class Watched(str):
@@ -256,6 +291,14 @@ def test_sign_takes_its_wordings_as_probable_and_leaves_a_near_one(sign: Message
         assert (found.unseen, found.exit_code) == ((), 1)
     found = messages.diagnose(wordings["leaves"])
     assert not [each for each in found.problems if each.fix.startswith(sure)]
+
+
+def test_line_of_lxcs_debug_log_names_nothing_and_that_of_an_error_does() -> None:
+    refused = "conf - conf.c:lxc_mount_auto_mounts:758 - Permission denied - Failed to mount /proc"
+    end = "\nlxc-start 950 20261201.600 ERROR    start - start.c:start:2107 - An odd end"
+    for level, named in (("DEBUG", 0), ("TRACE", 0), ("INFO ", 0), ("ERROR", 1)):
+        text = f"lxc-start 950 20261201.500 {level}    {refused}{end}"
+        assert len(messages.diagnose(text).problems) == named
 
 
 TUN, CIFS = "open: /dev/net/tun: ENOENT, no such file", "mount error: cifs: Operation not permitted"

@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
+from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.guest_reads import OWN_APPARMOR, SETTINGS
+from docker_lxc_gate.doctor.messages import MESSAGES, SIGNS
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, ONLY, PAIRS
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS, IPTABLES, KERNEL_HAS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
+from docker_lxc_gate.facts.denial.denial_class import KNOWN
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from tests.doubles.patient import CONFIG, CTID, Raw, advice, confined, container, first, problems
@@ -517,3 +520,13 @@ def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
 def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
     found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
     assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
+
+
+def test_text_that_asks_for_a_newer_lxc_names_each_release_that_has_the_fix() -> None:
+    (row,) = (pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
+    spans = [span for side in row.fixed for span in side.versions]
+    releases = [span.since.rpartition(":")[2].rstrip("~") for span in spans]
+    fixes = [row.fix for row in (*PROBLEMS.values(), *MESSAGES, *SIGNS)]
+    asking = [text for text in (*fixes, *(row.text for row in KNOWN.try_first)) if "6.0.5" in text]
+    assert len(asking) == 6
+    assert [text for text in asking if not all(release in text for release in releases)] == []

@@ -70,6 +70,33 @@ def test_lines_in_effect_are_found_or_left_alone(lines: str, expected: list[str]
     assert sorted(ids(HEAD + lines)) == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "severity"),
+    [
+        (f"{HEAD}{ALLOW} a\n", Kind.CONTAINER, Severity.ADVICE),
+        (f"{HEAD}{ALLOW} c *:* rwm\n{ALLOW} b *:* rwm\n", Kind.CONTAINER, Severity.ADVICE),
+        (f"{HEAD}dev0: /dev/x,deny-write=1\n{ALLOW} a\n", Kind.CONTAINER, Severity.WARNING),
+        (
+            f"{HEAD}lxc.cgroup2.devices.deny: c 10:1 rwm\n{ALLOW} a\n",
+            Kind.CONTAINER,
+            Severity.WARNING,
+        ),
+        (
+            f"{HEAD}{ALLOW} a\n".replace("unprivileged: 1\n", ""),
+            Kind.CONTAINER,
+            Severity.WARNING,
+        ),
+        ("lxc.idmap = u 0 1 2\nlxc.cgroup2.devices.allow = a\n", Kind.LXC, Severity.WARNING),
+    ],
+)
+def test_right_to_every_device_is_advice_only_where_proxmox_gives_it_anyway(
+    text: str, kind: Kind, severity: Severity
+) -> None:
+    found = check([Source(PATH, text.encode(), kind)])
+    named = {each.id: each.severity for each in found}
+    assert named["container-devices-all"] is severity
+
+
 TUN = "lxc.mount.entry: /dev/net/tun dev/net/tun none bind,create=file\n"
 DRI = "lxc.mount.entry: /dev/dri dev/dri none bind,create=dir\n"
 UNPRIVILEGED = "unprivileged: 1\n"

@@ -10,7 +10,7 @@ import pytest
 from docker_lxc_gate.errors import Busy, FactError, RemediationError, TransportError, Unreachable
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
-from docker_lxc_gate.machines.runtime.pct import Pct, blocked
+from docker_lxc_gate.machines.runtime.pct import _ENDED, Pct, blocked
 from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
 from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
@@ -156,6 +156,19 @@ def test_require_control_without_proxmoxs_filesystem_passes() -> None:
         pct = Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")}))
         pct.require_control(200)
         assert blocked(pct.node) == ""
+
+
+@pytest.mark.parametrize("unit", ["pve-container@950.service", "pve-container-debug@950.service"])
+def test_end_of_a_container_is_waited_for_whichever_unit_started_it(
+    unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = f'[ "$unit" = {unit} ] && [ ! -e {tmp_path}/asked ]'
+    once = f"for unit; do if {active}; then touch {tmp_path}/asked; exit 0; fi; done; exit 3"
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{once}\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert Local().run(["sh", "-c", _ENDED, "ended", "pve-container@950.service"]).ok
+    assert (tmp_path / "asked").exists()
 
 
 def test_start_that_fails_carries_the_containers_words() -> None:
