@@ -42,12 +42,12 @@ class ScriptedNode(Host):
     def become(self, argv: list[str]) -> None:
         self.told("become", *argv)
 
-    def start(self, ctid: str) -> str | None:
-        self.told("start", ctid)
+    def start(self, ctid: str, *log: str) -> tuple[bool, str]:
+        self.told("start", ctid, *log)
         failure = self.starts.pop(ctid)
         if failure is None:
             self.alive.add(ctid)
-        return failure
+        return failure is None, failure or ""
 
     def kill(self, ctid: str) -> None:
         self.told("kill", ctid)

@@ -29,12 +29,12 @@ _COMMANDS = {
     "set": Command(commands.set_options, 1, ("delete", "features", "memory")),
     "shutdown": Command(lifecycle.shutdown, 1, ("timeout", "forceStop")),
     "snapshot": Command(commands.snapshot, 2),
-    "start": Command(lifecycle.start, 1),
+    "start": Command(lifecycle.start, 1, ("debug",)),
     "status": Command(commands.status, 1),
     "stop": Command(lifecycle.stop, 1),
 }
 #: Options without a value.
-_FLAGS = frozenset({"current"})
+_FLAGS = frozenset({"current", "debug"})
 
 
 def main(argv: list[str], node: Host | None = None) -> int:

@@ -46,8 +46,8 @@ class Host:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execve("/usr/bin/lxc-attach", argv, {**given, "PATH": _PATH})  # noqa: S606 - no shell
 
-    def start(self, ctid: str) -> str | None:
-        """Start a container from /var/lib/lxc/<ctid>/config; LXC's words if it failed, else None.
+    def start(self, ctid: str, *log: str) -> tuple[bool, str]:
+        """Start a container from /var/lib/lxc/<ctid>/config; whether it runs, and LXC's words.
 
         In the foreground, as Proxmox's unit does: with ``-d`` LXC closes standard error, and what
         is left to show of a failure is another text.
@@ -56,7 +56,7 @@ class Host:
         words.parent.mkdir(exist_ok=True)
         with words.open("w") as stderr:
             child = subprocess.Popen(
-                ["/usr/bin/lxc-start", "-F", "-n", ctid],
+                ["/usr/bin/lxc-start", "-F", "-n", ctid, *log],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -66,11 +66,11 @@ class Host:
         deadline = time.monotonic() + START_TIMEOUT
         while child.poll() is None:
             if self._info(ctid, "-s") == "RUNNING":
-                return None
+                break
             if time.monotonic() > deadline:
                 child.kill()
             time.sleep(POLL)
-        return words.read_text(errors="replace")
+        return child.poll() is None, words.read_text(errors="replace")
 
     def kill(self, ctid: str) -> None:
         """Stop it hard; wait until it is gone, and its post-stop hook has run."""

@@ -13,8 +13,11 @@ from .errors import PctError
 from .files import load, locked, replace_file, store
 from .host import Host
 
+#: What LXC logs with ``pct start --debug``: as Proxmox's pve-container-debug@.service has it.
+_DEBUG = ("-o", "/dev/stderr", "-l", "DEBUG")
 
-def start(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int:
+
+def start(node: Host, positional: list[str], chosen: Mapping[str, str]) -> int:
     """Apply what is pending, generate LXC's configuration, start."""
     (ctid,) = positional
     if node.running(ctid):
@@ -29,9 +32,11 @@ def start(node: Host, positional: list[str], _chosen: Mapping[str, str]) -> int:
         sys.stdout.write(generate(node, ctid, config.current))
         guest.personalise(volume(node, ctid), config.current)
         sys.stdout.flush()
-        failure = node.start(ctid)
-        if failure is not None:
-            sys.stdout.write(lxc.failure_lines(failure))
+        debug = "debug" in chosen
+        runs, words = node.start(ctid, *(_DEBUG if debug else ()))
+        if debug or not runs:
+            sys.stdout.write(lxc.failure_lines(words))
+        if not runs:
             raise PctError(f"startup for container '{ctid}' failed\n")
     return 0
 
