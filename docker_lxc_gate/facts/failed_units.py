@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.audit import audit_records
@@ -64,7 +64,6 @@ def properties(shown: str) -> list[dict[str, str]]:
     return [of_unit for of_unit in units if of_unit]
 
 
-@foreign.parser(..., ["x.service"])
 def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
     """Return the times and programs of failed units; raises FactError if one has no times."""
     wanted = sorted(names)
@@ -136,7 +135,6 @@ def matching_denials(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial
     ]
 
 
-@foreign.parser(..., "x.service")
 def refusal_message(container: Transport, unit: str) -> str:
     """Return a unit's last message of a refusal, if any; raises FactError without any message."""
     show = ["journalctl", "-u", unit, "-b", "-q", "--no-pager", "-o", "cat", "-n", "40"]

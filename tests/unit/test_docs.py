@@ -14,9 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from docker_lxc_gate.cli.group import main as remediation
-from docker_lxc_gate.commandline.json_output import schema
 from docker_lxc_gate.verdict.outputs.allure_bridge import CAUSES, CLAUSES
-from docs.__main__ import PAGES, SCHEMAS, regenerated
+from docs.__main__ import PAGES, SCHEMAS, regenerated, schema
 
 ROOT = PAGES.parent
 #: Without the changelog, which names what is gone.
