@@ -59,9 +59,6 @@ _given = functools.partial(click.option, multiple=True)
     type=click.Choice(["text", "github"]),
     help="github: also print causes as annotations of a GitHub workflow.",
 )
-@_given(
-    "--baseline", metavar="VERDICT.JSON", help="Also compare with the record of an earlier run."
-)
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.

@@ -19,7 +19,7 @@ home.require_packages("pytest", "allure", "pytest_bdd", "testinfra")
 
 _PLUGINS = (
     *("evidence", "collection", "verdicts", "claim", "session", "outputs.allure_bridge"),
-    *("report", "outputs.github_annotations", "waivers", "comparison"),
+    *("report", "outputs.github_annotations", "waivers"),
 )
 
 
@@ -49,7 +49,6 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="TOML",
         help="file of waivers; docs/verdicts.md has the keys",
     )
-    add("--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run")
     for name in _PLUGINS:
         module = importlib.import_module(f"{__name__}.{name}")
         pluginmanager.register(module, module.__name__)
