@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.printable import cut, one_line
 from docker_lxc_gate.tables import Row, table
 
@@ -54,7 +54,6 @@ _CONTROLS = patterns.compile(
 )
 
 
-@foreign.parser()
 def mask(text: str) -> str:
     """Return a text of any length with its secrets replaced by stars: for people, not programs.
 

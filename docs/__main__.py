@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from docker_lxc_gate import errors
 from docker_lxc_gate.cli.messages import Known
-from docker_lxc_gate.commandline.json_output import schema
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
@@ -38,6 +39,15 @@ SCHEMAS: dict[type[Struct], Path] = {
     Known: PAGES / "messages.schema.json",
 }
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def schema(kind: type[Struct]) -> str:
+    """Return the JSON schema of a type whose values are always written whole."""
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(kind)
+    for definition in whole["$defs"].values():
+        if "properties" in definition:
+            definition["required"] = [*definition["properties"]]
+    return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"
 
 
 def _table(header: str, row: str, *entries: Iterable[Any]) -> str:

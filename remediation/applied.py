@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.machines.read import is_directory
 from docker_lxc_gate.machines.target import DEFAULT_PLAN, Target
@@ -12,7 +11,6 @@ from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
 
 
-@foreign.parser()
 def is_on(node: Transport) -> bool:
     """Whether the plan's tunable or profile is on the node already."""
     if node.read(desired.TUNABLE_PATH) == desired.TUNABLE:
@@ -43,7 +41,6 @@ def plan_of(node: Transport, target: Target) -> tuple[str, str]:
     return "plain", "nothing of another plan is on the node"
 
 
-@foreign.parser(..., 950)
 def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes | None] | None:
     """Return Docker's settings before and after ``apply``; empty if the file was absent.
 

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.facts.backup_archives import LONGEST
@@ -67,7 +67,6 @@ def shown(left: Mapping[str, str]) -> str:
     return ", ".join(f"{place} ({why})" for place, why in left.items())
 
 
-@foreign.parser(..., ("/srv",))
 def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], str]:
     """Return which of these places in a running container have data, and how that is known."""
     answer = inside.ask(docker.DRIVER_AND_ROOT)
@@ -101,7 +100,6 @@ def on_places(inside: Transport, places: Collection[str]) -> tuple[list[str], st
     return list(filter(is_lost, places)), _known(root, how)
 
 
-@foreign.parser(..., "/a.tar", ("/srv",))
 def in_archive(node: Transport, archive: str, places: Collection[str]) -> tuple[list[str], str]:
     """Return which of these places have data by the settings in a container's archive."""
     argv = ["sh", "-c", _IN_ARCHIVE, "in", archive, str(_MOST)]

@@ -14,7 +14,6 @@ from pytest_bdd import given, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
-from docker_lxc_gate.facts.audit.canary import Subject
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.facts.denial.denial_log import attribute, named_container, number
 from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
@@ -56,18 +55,17 @@ def log_is_watched(
     return window
 
 
-def subject(runtime: Runtime, ctid: int) -> Subject:
+def subject(runtime: Runtime, ctid: int) -> audit_window.Subject:
     """Return the ids and the profile of the container's processes, as of its last start."""
     try:
         started = runtime.effective(ctid)
     except RemediationError:
-        return Subject()  # never started, or absent: the canary of the node's root must do
+        return audit_window.Subject()  # never started, or absent: it may have any id
     maps = [_idmap(option.value) for option in started.all("lxc.idmap")]
-    roots = {kind: entry.outside for kind, entry in maps if entry.inside == 0}
     profile = started.current().get("lxc.apparmor.profile", "")
     named = profile if profile.startswith("lxc-") else ""
     ranges = [(kind, entry.outside, entry.count) for kind, entry in maps]
-    return Subject(roots.get("u", 0), roots.get("g", 0), named, frozenset(ranges))
+    return audit_window.Subject(named, frozenset(ranges))
 
 
 def _idmap(value: str) -> tuple[str, Range]:

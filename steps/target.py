@@ -140,8 +140,8 @@ _DOCKERS = frozenset({"docker.service", "docker.socket", "containerd.service"})
 def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     """Ask systemd: a profile that refuses mounts leaves the guest degraded.
 
-    A failed unit is red only if a denial while it ran matches it. If the log cannot tell, the
-    verdict is undetermined. Other failed units are advice.
+    A failed unit is red only if a denial while it ran matches it. It is undetermined if something
+    else was denied then, or the unit itself says that it was refused something. Others are advice.
     """
     if (state := container.ask(_STATE).text.strip()) not in _BOOTED:
         # No look: units start while it waits, and what was seen before is no more so.
@@ -167,13 +167,12 @@ def _judged(
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))
     # Under this one the container's denials are recorded.
     profile = patterns.sub(r" \(\w+\)$", "", label).partition("//")[0]
-    log = failed_units.log(runtime.node)
+    units = failed_units.failed(container, names)
     ours, open_questions, advice = [], [], []
-    for unit in failed_units.failed(container, names):
-        denials = failed_units.denials_during(unit, log, profile)
+    for unit, denials in failed_units.denials(runtime.node, profile, units).items():
         if fits := failed_units.matching_denials(unit, denials):
             ours.append((unit.name, fits[-1]))
-        elif why := _doubt(container, unit, denials, log):
+        elif why := _doubt(container, unit, denials):
             open_questions.append(f"{unit.name}: {why}")
         else:
             advice.append(_advice(unit))
@@ -193,10 +192,7 @@ def _judged(
 
 
 def _doubt(
-    container: Transport,
-    unit: failed_units.FailedUnit,
-    denials: list[audit_records.Denial],
-    log: failed_units.Log,
+    container: Transport, unit: failed_units.FailedUnit, denials: list[audit_records.Denial]
 ) -> str:
     """Return why AppArmor may have made a unit fail without a matching denial; else empty."""
     if denials:
@@ -204,8 +200,6 @@ def _doubt(
             f"a denial while it ran may be its own, or another's under the same profile: "
             f"{denials[-1].summary}"
         )
-    if hidden := log.gap_cause(unit.began, unit.ended):
-        return f"no denial of its time is known, but {hidden}"
     try:
         text = failed_units.refusal_message(container, unit.name)
     except FactError as error:  # the other units are still judged
@@ -226,6 +220,6 @@ def _advice(unit: failed_units.FailedUnit) -> str:
             f"and fails: systemctl mask {unit.name}, in the container"
         )
     return (
-        f"{unit.name} failed, but not because of AppArmor: see systemctl status {unit.name} in "
-        "the container"
+        f"{unit.name} failed, and the node's log has no denial of it: see systemctl status "
+        f"{unit.name} in the container"
     )

@@ -59,9 +59,6 @@ _given = functools.partial(click.option, multiple=True)
     type=click.Choice(["text", "github"]),
     help="github: also print causes as annotations of a GitHub workflow.",
 )
-@_given(
-    "--baseline", metavar="VERDICT.JSON", help="Also compare with the record of an earlier run."
-)
 @_given("--docs-url", metavar="URL", help="Address of docs/, to whose pages the report links.")
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:

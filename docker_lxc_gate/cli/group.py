@@ -26,29 +26,16 @@ _ELSEWHERE = {
     "lab": ("docker_lxc_gate.lab.__main__", "main"),
     "verify": ("docker_lxc_gate.cli.bundle", "verify"),
 }
+#: Verbs that know the plan: its state is an answer to Ctrl-C.
+_OF_THE_PLAN = {"create", "plan", "apply", "rollback", "status", "guard", "prove", "journal"}
 
 
-#: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
-_WITHOUT_PLAN = (
-    "compare",
-    "waivers",
-    "bundle",
-    "verify",
-    "denials",
-    "lint",
-    "doctor",
-    "lab",
-    "messages",
-)
-
-
-class Commands(exit_codes.ProgramGroup):
-    """Prints the cause of an error, the error, and the differences that it reports."""
-
-    interrupted = "interrupted: docker-lxc-gate status, with the same --target, shows the state"
+class Verbs(exit_codes.ProgramGroup):
+    """Imports a verb when it is called."""
 
     @override
     def say(self, what: RemediationError | str) -> None:
+        """Print the cause of an error, the error, and the differences that it reports."""
         from docker_lxc_gate.cli import printing  # noqa: PLC0415 - as a verb is
 
         cause = what.__cause__ if isinstance(what, RemediationError) else None
@@ -64,13 +51,10 @@ class Commands(exit_codes.ProgramGroup):
             for name, drift in what.changes:
                 printing.difference(name, drift, "before the plan", "is now", to=printing.err)
 
-
-class Verbs(Commands):
-    """Imports a verb when it is called."""
-
     @override
     def interruption(self, ctx: click.Context) -> str:
-        return "interrupted" if ctx.invoked_subcommand in _WITHOUT_PLAN else self.interrupted
+        shows = ": docker-lxc-gate status, with the same --target, shows the state"
+        return "interrupted" + shows * (ctx.invoked_subcommand in _OF_THE_PLAN)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """See click."""

@@ -40,14 +40,29 @@ class _Once(click.Command):
         return super().parse_args(ctx, args)
 
 
-class ProgramCommand(_Once):
-    """A command that prints an error's message, and ends with the error's exit code.
+class Verb(_Once):
+    """A command with the options that all have."""
 
-    Attributes:
-        interrupted: the message after Ctrl-C.
-    """
+    def __init__(self, name: str | None, **more: Any) -> None:
+        super().__init__(name, **more)
+        if any(param.name == "where" for param in self.params):
+            self.params.append(
+                screen_option("--verbose", "-v", help="Print each command that is run.")
+            )
+        self.params += [
+            screen_option("--quiet", "-q", help="Print no progress."),
+            screen_option("--no-color", help="Print no colours; so does $NO_COLOR."),
+        ]
 
-    interrupted = "interrupted"
+
+class VerbGroup(click.Group):
+    """A group of them."""
+
+    command_class = Verb
+
+
+class ProgramGroup(_Once, VerbGroup):
+    """A program: it prints an error's message, and ends with the error's exit code."""
 
     def say(self, what: RemediationError | str) -> None:
         """Print an error, or the message after Ctrl-C, on standard error."""
@@ -55,7 +70,7 @@ class ProgramCommand(_Once):
 
     def interruption(self, _ctx: click.Context) -> str:
         """Return the message after Ctrl-C."""
-        return self.interrupted
+        return "interrupted"
 
     def invoke(self, ctx: click.Context) -> Any:
         """See click."""
@@ -78,28 +93,3 @@ class ProgramCommand(_Once):
             self.say(why)
         print_json_error(ctx, why)
         sys.exit(code)
-
-
-class Verb(_Once):
-    """A command with the options that all have."""
-
-    def __init__(self, name: str | None, **more: Any) -> None:
-        super().__init__(name, **more)
-        if any(param.name == "where" for param in self.params):
-            self.params.append(
-                screen_option("--verbose", "-v", help="Print each command that is run.")
-            )
-        self.params += [
-            screen_option("--quiet", "-q", help="Print no progress."),
-            screen_option("--no-color", help="Print no colours; so does $NO_COLOR."),
-        ]
-
-
-class VerbGroup(click.Group):
-    """A group of them."""
-
-    command_class = Verb
-
-
-class ProgramGroup(ProgramCommand, VerbGroup):
-    """A group that is a program."""

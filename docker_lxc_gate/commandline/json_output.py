@@ -48,15 +48,6 @@ def print_json(value: object, *, exactly: bool = False) -> None:
     print(text)
 
 
-def schema(kind: type[msgspec.Struct]) -> str:
-    """Return the JSON schema of a type whose values are always written whole."""
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(kind)
-    for definition in whole["$defs"].values():
-        if "properties" in definition:
-            definition["required"] = [*definition["properties"]]
-    return msgspec.json.format(msgspec.json.encode(whole).decode(), indent=1) + "\n"
-
-
 def print_json_error(context: click.Context, error: object) -> None:
     """Print an error as JSON if a command was asked for JSON, and could print none."""
     if context.meta.get(_WANTED):

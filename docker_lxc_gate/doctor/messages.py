@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen, script, told
 from docker_lxc_gate.facts.audit import audit_records
@@ -207,7 +207,6 @@ def _around(text: str, start: int, end: int, most: int = _AROUND) -> str:
     return (before + text[start:end] + after).strip()
 
 
-@foreign.parser()
 def diagnose(text: str) -> Diagnosis:
     """Return the problems whose messages are in a text, most specific first.
 

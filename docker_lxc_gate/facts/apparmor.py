@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import Read, content_of, unparsed
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -23,7 +23,6 @@ _LONGEST = 16 << 20
 PROFILES = content_of("/sys/kernel/security/apparmor/profiles")
 
 
-@foreign.parser()
 def loaded_profiles(on: Transport) -> dict[str, str]:
     """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
     content = on.ask(PROFILES)
@@ -73,7 +72,6 @@ def attachments(profile: str) -> Read[CommandResult]:
     return unparsed(*argv, "-exec", "grep", "-H", "", "{}", ";")
 
 
-@foreign.parser(..., "p")
 def attachment(on: Transport, profile: str) -> str:
     """Return the attachment of a profile, as written; empty if the profile has only a name.
 
@@ -103,7 +101,6 @@ def loaded_versions(profile: str) -> Read[list[str]]:
     return Read(("find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"), parse)
 
 
-@foreign.parser(..., "p")
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return a profile's loaded policy; empty if it is not loaded."""
     places = on.ask(loaded_versions(profile))
@@ -139,7 +136,6 @@ hit=$(echo "$hit" | sed -n 's/^Cache hit: //p')
 """
 
 
-@foreign.parser(..., "p", "f" * 64)
 def next_load_defect(on: Transport, profile: str, policy: str) -> str:
     """Return why the next load of AppArmor's profiles gives the kernel another policy than now.
 
@@ -168,7 +164,6 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
     return ""
 
 
-@foreign.parser(..., "p")
 def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the pids, on the node, of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
@@ -176,7 +171,6 @@ def processes_under(on: Transport, profile: str) -> list[int]:
     return sorted(int(pid) for pid in patterns.findall(r"/proc/([0-9]+)/", result.text))
 
 
-@foreign.parser(..., 42)
 def label(on: Transport, pid: int) -> str:
     """Return a process's label and mode, as the node sees them."""
     for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):

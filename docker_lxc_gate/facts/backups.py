@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backup_archives
 from docker_lxc_gate.facts.backup_archives import Backup
@@ -58,7 +58,6 @@ class _Storages:
     volumes: list[tuple[str, float, int]] = field(default_factory=list)
 
 
-@foreign.parser(..., 950, "/d")
 def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     """Return the backups of a container and of its node's ``/etc``, good and bad ones.
 

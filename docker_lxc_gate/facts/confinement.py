@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats.apparmor_profile import opened, statements
 from docker_lxc_gate.machines.programs import program
@@ -62,7 +62,6 @@ class Process:
         return label_defect(self.label, profile, modes) or no_filter
 
 
-@foreign.parser(..., 42)
 def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     """Return every thread of a container, ordered by id, in one look.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.machines.programs import program
@@ -118,7 +118,6 @@ def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:
     return [_LISTS[kind] for kind in kinds]
 
 
-@foreign.parser()
 def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
     """Return Docker's containers, images, volumes or networks, each kind sorted by name.
 
@@ -153,7 +152,6 @@ _LINES = {
 _TIMEOUT = 360.0
 
 
-@foreign.parser()
 def record(inside: Transport) -> dict[str, str]:
     """Return Docker's containers, images, volumes and networks, and its processes.
 

@@ -17,7 +17,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime import guest_root
@@ -164,7 +164,6 @@ class Daemon:
         return read(body, kind, f"dockerd's answer to {question}")
 
 
-@foreign.parser(..., 950)
 def find(runtime: Runtime, ctid: int) -> Daemon | None:
     """Return a container's dockerd, found from the node; None if none runs.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.programs import program
@@ -76,7 +76,6 @@ _OF_PROGRAMS = patterns.compile(r"(node: |container: )?file /(boot|usr/(bin|sbin
 WRITTEN_AT_START = patterns.compile("|".join(_TABLE.written_at_start))
 
 
-@foreign.parser()
 def record(on: Transport) -> dict[str, str]:
     """Return the state of a machine, one fact a key, in words for a reader.
 
@@ -132,7 +131,6 @@ def _attributes(text: str) -> list[list[str]]:
     ]
 
 
-@foreign.parser(..., 950)
 def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return the state of a running container and its node, with the container's configuration.
 

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import cut, listed
 
@@ -49,7 +49,6 @@ _ASSIGNMENT = patterns.compile(
 _NAMED = 4
 
 
-@foreign.parser(..., DOCKER)
 def obstacle(on: Transport, service: str) -> str:
     """Return why a machine's next boot does not start a service; empty if it does.
 
@@ -111,7 +110,6 @@ def _environment(container: Transport, unit: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name not in unset}
 
 
-@foreign.parser()
 def assignments(text: str) -> dict[str, str]:
     """Return the variables of an environment file, those alone whose value is plain to see."""
     return {name: one or two or plain for name, one, two, plain in _ASSIGNMENT.findall(text)}

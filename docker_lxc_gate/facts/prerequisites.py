@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.formats import container_config
@@ -29,7 +29,6 @@ class Access:
     sudo_user: str = ""
 
 
-@foreign.parser()
 def access(node: Transport) -> Access:
     """Return the user that commands run as; raises FactError if id(1) prints no user id."""
     answer = node.ask(WHO).require().text
@@ -63,7 +62,6 @@ class Room:
     needed: int
 
 
-@foreign.parser(..., "auditd")
 def log_room(node: Transport, source: str) -> Room:
     """Return the free space for records; at ``space_left`` auditd may stop writing.
 
@@ -119,7 +117,6 @@ class Affected:
         return f"{self.ctid} ({self.state}, {why})"
 
 
-@foreign.parser(..., "p", 950)
 def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the containers of a node that have the profile, or are made for Docker.
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport
@@ -41,7 +40,6 @@ class ProcessNotes:
     containers: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
 
-@foreign.parser()
 def parse(text: str) -> ProcessNotes:
     """Parse the notes of the program on the node; raises FactError if they cannot be read."""
     containers: dict[int, set[str]] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import ABSENT, Read
@@ -51,7 +50,6 @@ class Checkout:
         return tuple(path for path in self.changed if path not in own)
 
 
-@foreign.parser(..., "/r")
 def checkout(node: Transport, path: str) -> Checkout | None:
     """Return the repository at a path; None if it is absent. Raises FactError if git cannot run."""
     result = _require_safe(node.look(["sh", "-c", _GIT, "status", path], timeout=120))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 
 #: What a text is cut into: strings, comments, line ends, brackets, and what is between them.
 _TOKEN = patterns.compile(
@@ -131,7 +131,6 @@ class _Reader:
         self.parts.append(piece)
 
 
-@foreign.parser()
 @lru_cache(maxsize=64)  # several rules ask for the same text
 def statements(text: str) -> tuple[Statement, ...]:
     """Return the statements of a profile's text, in order."""

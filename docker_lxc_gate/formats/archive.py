@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 
 KINDS = {b"0": "file", b"2": "link", b"5": "directory"}
 
@@ -57,7 +57,6 @@ class TooLarge(UnreadableArchive):
     """The file in the archive is larger than allowed."""
 
 
-@foreign.parser(..., largest=1 << 20, raises=(UnreadableArchive,))
 def only_member(archive: bytes, *, largest: int) -> tuple[str, FileState] | None:
     """Return the name and the state of an archive's one member.
 

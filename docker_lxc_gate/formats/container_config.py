@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import pct_options, proxmox
 from docker_lxc_gate.formats.proxmox import PENDING
 
@@ -79,7 +79,6 @@ class ContainerConfig:
         return tuple(o for o in self.options if o.key == key and o.section)
 
 
-@foreign.parser("p", ...)
 def parse(path: str, text: str) -> ContainerConfig:
     """Read a container's configuration as Proxmox does.
 
@@ -93,7 +92,6 @@ def parse(path: str, text: str) -> ContainerConfig:
     return ContainerConfig(path, tuple(read), unreadable)
 
 
-@foreign.parser("p", ...)
 def parse_lxc(path: str, text: str) -> ContainerConfig:
     """Read a container's configuration as LXC itself does, which refuses unreadable lines."""
     options = list(read_lines(text, lxc=True))
@@ -215,7 +213,6 @@ def mount_points(written: ContainerConfig) -> dict[str, tuple[str, dict[str, str
     }
 
 
-@foreign.parser()
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     r"""Return the lines about disks and snapshots, which a configuration must never lose.
 

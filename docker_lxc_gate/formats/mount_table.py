@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 
 #: The fields of a line before its hyphen, without the optional ones, and after it.
@@ -40,7 +40,6 @@ class Mount:
     root: str = "/"
 
 
-@foreign.parser(..., "x")
 def parse(text: str, what: str) -> tuple[Mount, ...]:
     """Return the mounts of ``/proc/PID/mountinfo``; raises FactError if it cannot be read.
 

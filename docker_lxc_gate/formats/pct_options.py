@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.tables import Row, table
 
 _BOOLEANS = {
@@ -116,7 +116,6 @@ def handed_on(key: str) -> bool:
     return key in RAW_KEYS or key in FORMER or key.startswith(_RAW_FAMILIES)
 
 
-@foreign.parser("net0", ...)
 def refusal(key: str, value: str) -> Refusal | None:
     """Return why Proxmox cannot read an option, which it then warns of; None if it can.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.formats import pct_options
 
 if TYPE_CHECKING:
@@ -133,7 +133,6 @@ class _Section:
             self.keys[key] = _value(key, value)
 
 
-@foreign.parser()
 def normal_form(text: str) -> str:
     r"""Return a container's configuration as Proxmox writes it, pending changes included.
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 
 _TOKENS = patterns.compile(
     r"""\\[\s\S]|\$?'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)|in[ \t]+\("""
@@ -119,7 +119,6 @@ class _Part:
 _SUBSTITUTIONS = {"$(": ")", "<(": ")", ">(": ")", "`": "`"}
 
 
-@foreign.parser()
 def shell_commands(script: str) -> list[ShellCommand]:
     """Return the commands of a script without here-documents, in the order in which they end."""
     commands: list[ShellCommand | None] = []

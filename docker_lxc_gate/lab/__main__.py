@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
+from typing_extensions import override
 
 from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.commandline.json_output import print_json, with_form
@@ -28,7 +29,9 @@ _ABSENT = {"machine": "not running: docker-lxc-gate lab up"}
 
 
 class _Commands(exit_codes.ProgramGroup):
-    interrupted = "interrupted: docker-lxc-gate lab status shows the state"
+    @override
+    def interruption(self, _ctx: click.Context) -> str:
+        return "interrupted: docker-lxc-gate lab status shows the state"
 
 
 @click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)

@@ -11,7 +11,6 @@ import tarfile
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.formats import archive
 from docker_lxc_gate.formats.archive import FileState
@@ -44,7 +43,6 @@ def content(state: FileState) -> bytes | None:
     return state.content if state.kind == "file" else None
 
 
-@foreign.parser(..., "/etc/x")
 def capture(on: Transport, path: str) -> FileState:
     """Return the state of ``path``.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines import target_file
@@ -114,14 +114,12 @@ def _ctids(runtime: Runtime) -> list[int]:
     return sorted(_ids(answer.require().text))
 
 
-@foreign.parser()
 def _ids(text: str) -> set[int]:
     """Return the ids in paths of configurations; other containers of plain LXC have names."""
     matches = patterns.findall(r"(?m)/([1-9][0-9]{2,8})(?:\.conf|/config)$", text)
     return {int(ctid) for ctid in matches}
 
 
-@foreign.parser()
 def _tags(content: bytes) -> list[str]:
     options = container_config.parse("container", content.decode(errors="replace")).current()
     return patterns.split(r"[;, ]+", options.get("tags", ""))

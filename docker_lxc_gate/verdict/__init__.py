@@ -19,7 +19,7 @@ home.require_packages("pytest", "allure", "pytest_bdd", "testinfra")
 
 _PLUGINS = (
     *("evidence", "collection", "verdicts", "claim", "session", "outputs.allure_bridge"),
-    *("report", "outputs.github_annotations", "waivers", "comparison"),
+    *("report", "outputs.github_annotations", "waivers"),
 )
 
 
@@ -45,7 +45,6 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="TOML",
         help="file of waivers; docs/verdicts.md has the keys",
     )
-    add("--baseline", metavar="VERDICT.JSON", help="also compare with the record of an earlier run")
     linked = "address of docs/, to whose pages the report links"
     add("--docs-url", metavar="URL", default=home.documentation(), help=linked)
     for name in _PLUGINS:

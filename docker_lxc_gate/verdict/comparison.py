@@ -1,7 +1,4 @@
-"""Two records of runs, compared scenario by scenario: what was fixed, and what broke.
-
-``--baseline`` compares a run with an earlier one, after its verdict.
-"""
+"""Two records of runs, compared scenario by scenario: what was fixed, and what broke."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.verdict.record import BAD, HOLDS, JudgedTarget, Outcome, Run, Verdict
@@ -20,8 +16,6 @@ from docker_lxc_gate.verdict.record import BAD, HOLDS, JudgedTarget, Outcome, Ru
 #: The largest record that is read, in bytes and in quotes: a small object takes fifty times as much
 #: memory. Quotes within a text do not count. One of 500 containers has 27 MiB and 2 million quotes.
 _LARGEST, _MOST = 1 << 26, 5_000_000
-#: The record that a run is compared with.
-BASELINE = pytest.StashKey["Run"]()
 
 
 class Change(StrEnum):
@@ -58,16 +52,6 @@ class ComparedScenario(msgspec.Struct, frozen=True):
 
 
 _STYLES = {Change.INCOMPARABLE: "yellow", Change.FIXED: "green"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
-    """Read the baseline before this run replaces it; a wrong file is a usage error."""
-    if given := config.getoption("--baseline"):
-        try:
-            config.stash[BASELINE] = read(Path(given))
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from error
 
 
 def read(path: Path) -> Run:

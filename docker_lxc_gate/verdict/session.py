@@ -10,9 +10,8 @@ import allure_commons
 import pytest
 from pytest_bdd.reporting import scenario_reports_registry
 
-from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.printable import counted, one_line
-from docker_lxc_gate.verdict import comparison, record
+from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict import report as reports
 from docker_lxc_gate.verdict.collection import NOT_A_RUN, expected, feature_files, left_out
 from docker_lxc_gate.verdict.evidence import redact
@@ -163,11 +162,5 @@ class Gate:
                     message=f"{scenario.title}: {scenario.cause}", trace=""
                 )
         self.screen.conclude(run)
-        if run.code != USAGE and (before := self.config.stash.get(comparison.BASELINE, None)):
-            try:
-                for text, style in comparison.lines(before, run):
-                    self.screen.line(redact(text), **dict.fromkeys(style.split(), True))
-            except UsageError as error:  # its clock was ahead
-                self.screen.line(f"not compared: {error}", yellow=True)
         if run.asked and run.code != USAGE:
             self.screen.line(reports.publish(self.config, run))

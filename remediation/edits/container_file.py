@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.container_defects import stopping
@@ -25,7 +24,6 @@ _CONFINE_NOTHING = frozenset({"unconfined", "unchanged"})
 _PROFILE, _SECCOMP = "lxc.apparmor.profile", "lxc.seccomp.profile"
 
 
-@foreign.parser()
 def container_options(text: bytes | None, plan: PlanFile = DEFAULT) -> bytes:
     """Return the container's configuration with its features, profile and seccomp list in effect.
 

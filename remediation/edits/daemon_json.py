@@ -11,7 +11,7 @@ import json
 import posixpath
 from typing import Any
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from remediation import desired
 
@@ -43,7 +43,6 @@ def _encoding(content: bytes) -> str:
     return _MARKS.get(mark(content), "utf-8")
 
 
-@foreign.parser(raises=(ValueError,))
 def parse(content: bytes) -> Any:
     """Return the file's JSON value; an empty object for a blank file or ``null``.
 
@@ -87,7 +86,6 @@ def as_json(document: object, like: bytes) -> bytes:
     return mark(like) + written.encode(_encoding(like))
 
 
-@foreign.parser()
 def data_root(text: bytes | None) -> str:
     """Return the directory of Docker's data by its settings; raises FactError if it is no path."""
     root = readable(text).get("data-root")
@@ -98,7 +96,6 @@ def data_root(text: bytes | None) -> str:
     return posixpath.normpath(root) if isinstance(root, str) else desired.DATA_ROOT
 
 
-@foreign.parser()
 def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
     """Return Docker's settings with the storage driver; every other key is kept.
 

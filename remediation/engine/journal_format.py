@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from remediation.engine.action import Place
 
 VERSION = 3
@@ -98,7 +98,6 @@ class Unreadable(Exception):
     """A line that is damaged, or that another version wrote; says why, and what to do."""
 
 
-@foreign.parser(raises=(Unreadable,))
 def read(line: bytes) -> Line | None:
     """Return what a line, without its end, says, or None of one that was cut off.
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_features
@@ -22,7 +21,6 @@ class _Container(msgspec.Struct):
     pct_features: list[str] = []
 
 
-@foreign.parser(..., 950)
 def described(text: bytes | None, ctid: int) -> bytes:
     """Return phoenix's descriptions with the container's features and profile."""
     if text is None:
@@ -50,7 +48,6 @@ def _parsed(text: bytes) -> Any:
         raise FactError(f"{phoenix.CONTAINERS} is not JSON ({error}): correct it") from error
 
 
-@foreign.parser(..., 950)
 def is_described(text: bytes | None, ctid: int) -> bool:
     """Whether phoenix has a description of the container, so that it can provision it."""
     try:
@@ -59,7 +56,6 @@ def is_described(text: bytes | None, ctid: int) -> bool:
         return False
 
 
-@foreign.parser(..., 950)
 def template_of(text: bytes | None, ctid: int) -> str:
     """Return the template of a container in phoenix's descriptions; empty if it has none."""
     try:

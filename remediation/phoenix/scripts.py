@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files as package_files
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from remediation import phoenix
 
@@ -14,7 +14,6 @@ def block(name: str) -> str:
     return (package_files("remediation.phoenix") / name).read_text()
 
 
-@foreign.parser()
 def setup_script(text: bytes | None) -> bytes:
     """Return the setup script with the plan's two lines before AppArmor is reloaded."""
     return _inserted(
@@ -29,7 +28,6 @@ def setup_script(text: bytes | None) -> bytes:
 _FORMER_BLOCK = patterns.compile(rb"(?sm)^# --- Storage driver ---\n.*?(^# --- Docker ---)")
 
 
-@foreign.parser()
 def install_script(text: bytes | None) -> bytes:
     """Return the install script with ``set -e`` and fuse-overlayfs, before Docker itself.
 

@@ -19,10 +19,9 @@ from markdown_it.token import Token
 from pytest_bdd.feature import get_feature
 
 from docker_lxc_gate.cli.group import main
-from docker_lxc_gate.commandline.json_output import schema
 from docker_lxc_gate.verdict.outputs import terminal
 from docker_lxc_gate.verdict.outputs.allure_bridge import CAUSES, CLAUSES
-from docs.__main__ import PAGES, SCHEMAS, regenerated
+from docs.__main__ import PAGES, SCHEMAS, regenerated, schema
 from steps.configuration import every_line_is_in_effect
 from tests.doubles.apparmor.denials import EXAMPLE
 from tests.doubles.canned import Machine, Runtime

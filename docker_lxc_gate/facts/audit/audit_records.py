@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.printable import one_line
 
 #: Stands in each record of a denial, in front of its fields.
@@ -69,7 +69,6 @@ class Denial:
         return one_line(" ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields))
 
 
-@foreign.parser()
 def parse(log: str) -> list[Denial]:
     """Return the AppArmor denials in a stretch of log, oldest first."""
     return [denial for line in log.splitlines() for denial in records(line)]

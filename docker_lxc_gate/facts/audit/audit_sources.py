@@ -13,7 +13,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -89,7 +88,6 @@ class Records:
         self._notes.release()
 
 
-@foreign.parser()
 def state(node: Transport) -> AuditState:
     """Return the state of a node's audit.
 

@@ -2,10 +2,9 @@
 
 A quiet log proves nothing by itself. A :class:`Window` is complete only if
 
-- the kernel's records hold the canaries of its opening and its closing, including those of the
-  container's own user and under its profile;
+- the kernel's records hold the canaries of its opening and its closing;
 - nothing in between could have hidden a denial: no changed configuration of the audit or of
-  AppArmor, no lost record, no rule that drops records.
+  AppArmor, no lost record, no rule that drops records, be it those of one user or profile.
 
 Source: auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 """
@@ -44,16 +43,35 @@ class _NotYet(Exception):
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A container's processes on the node.
+
+    Attributes:
+        profile: their AppArmor profile, if it is a named one.
+        ranges: their id ranges: ``u`` or ``g``, the first id on the node, and the count.
+    """
+
+    profile: str = ""
+    ranges: frozenset[tuple[str, int, int]] = frozenset()
+
+    def may_have_id(self, key: str, value: str) -> bool:
+        """Whether one of its processes may have this id."""
+        ranges = [(first, count) for kind, first, count in self.ranges if kind == key[0]]
+        if not (ranges and value.isascii() and value.isdecimal()):
+            return True
+        return any(first <= int(value) < first + count for first, count in ranges)
+
+
+@dataclass(frozen=True)
 class _Report:
     """The kernel's denials between the canaries, and its remarks.
 
-    ``opened`` and ``closed`` are the canaries that arrived.
+    ``opened`` is whether the canary of the opening arrived.
     """
 
     denials: tuple[Denial, ...] = ()
     remarks: tuple[str, ...] = ()
-    opened: frozenset[str] = frozenset()
-    closed: frozenset[str] = frozenset()
+    opened: bool = False
 
 
 class Window:
@@ -70,8 +88,8 @@ class Window:
         Unwatched: the kernel's records cannot be read.
     """
 
-    def __init__(self, node: Transport, subject: canary.Subject | None = None) -> None:
-        self._node, self._subject = node, subject or canary.Subject()
+    def __init__(self, node: Transport, subject: Subject | None = None) -> None:
+        self._node, self._subject = node, subject or Subject()
         try:
             self._records = audit_sources.Records(node)
         except FactError as error:
@@ -106,7 +124,7 @@ class Window:
         @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=None, wait_max=1.0)
         def look() -> None:
             logs = (AUDIT_LOG, f"{AUDIT_LOG}.1")  # auditd may have rotated it
-            if not self._node.look(["grep", "-asqF", self._opened.nonce, *logs]).ok:
+            if not self._node.look(["grep", "-asqF", self._opened.name, *logs]).ok:
                 raise _NotYet
 
         try:
@@ -121,8 +139,7 @@ class Window:
         """
         doubts: list[str] = []
         try:
-            canaries = self._provoke()
-            report = self._report_until(canaries, doubts)
+            report = self._report_until(self._provoke(), doubts)
             end = self._state()
         finally:
             self.end()
@@ -131,7 +148,6 @@ class Window:
             *self._lost_records(report, end),
             *self._changes(report),
             *doubts,
-            *self._missing_canaries(report, canaries),
         )
         if causes:
             raise Unwatched(causes[0], report.denials)
@@ -210,34 +226,15 @@ class Window:
                 f"{held if self.log == 'kernel' else ''}"
             )
 
-    def _missing_canaries(self, report: _Report, closed: canary.Canaries) -> Iterator[str]:
-        """Yield the canaries that did not arrive."""
-        whose = {
-            "root": "a denial",
-            "user": f"a denial of user {self._subject.uid}, the container's root,",
-            "profile": f"a denial under the profile {self._subject.profile}",
-        }
-        for canaries, came, when in (
-            (self._opened, report.opened, "opened"),
-            (closed, report.closed, "closed"),
-        ):
-            for name in canaries.refused:
-                if name not in came:
-                    yield (
-                        f"{whose[name]} provoked on purpose when the window {when} did not come "
-                        f"from the kernel of {self._node.machine}: records are being dropped, so "
-                        "silence says nothing"
-                    )
-
-    def _report_until(self, canaries: canary.Canaries, doubts: list[str]) -> _Report:
-        """Return the kernel's report up to the last canary; without that canary, add a doubt."""
+    def _report_until(self, closed: canary.Canary, doubts: list[str]) -> _Report:
+        """Return the kernel's report up to the last canary; without a canary, add a doubt."""
         notes = ""
 
         @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=None, wait_max=1.0)
         def read_on() -> None:
             nonlocal notes
             notes = self._read()
-            if f"{canaries.nonce}root" not in notes:
+            if closed.name not in notes:
                 raise _NotYet
 
         try:
@@ -246,22 +243,27 @@ class Window:
             doubts.append(str(error))
             return _Report(error.denials)
         except _NotYet:
-            doubts.append(self._without_canary("the kernel", canaries))
-        return self._report_between(notes, canaries)
+            doubts.append(self._without_canary("the kernel", closed))
+        report = self._report_between(notes, closed)
+        if not report.opened:
+            doubts.append(
+                "a denial provoked on purpose when the window opened did not come from the kernel "
+                f"of {self._node.machine}: records are being dropped, so silence says nothing"
+            )
+        return report
 
-    def _without_canary(self, whence: str, canaries: canary.Canaries) -> str:
+    def _without_canary(self, whence: str, missing: canary.Canary) -> str:
         return (
             f"a denial provoked on purpose did not come from {whence} of {self._node.machine} "
-            f"within {_CANARY_PATIENCE:g} s: {_SILENT} (the attempt said: {canaries.said})"
+            f"within {_CANARY_PATIENCE:g} s: {_SILENT} (the attempt said: {missing.said})"
         )
 
-    def _report_between(self, notes: str, closed: canary.Canaries) -> _Report:
+    def _report_between(self, notes: str, closed: canary.Canary) -> _Report:
         """Return the part of the notes between the canaries of the window's opening and its end."""
         lines = [line[: audit_records.LONGEST_RECORD] for line in notes.splitlines()]
-        opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
-        own = {f"{self._opened.nonce}{attempt}" for attempt in canary.ATTEMPTED}
-        closing = [n for n, line in enumerate(lines) if closed.nonce in line]
-        # From the first one: a user of the node may read its nonce, and repeat it later.
+        opening = [n for n, line in enumerate(lines) if self._opened.name in line]
+        closing = [n for n, line in enumerate(lines) if closed.name in line]
+        # From the first one: a user of the node may read its name, and repeat it later.
         begin = opening[0] if opening else 0
         until = closing[0] if closing else len(lines)
         remarks = (line for line in lines[begin:] if not audit_records.DENIED.search(line))
@@ -269,15 +271,14 @@ class Window:
             tuple(
                 denial
                 for denial in audit_records.parse("\n".join(lines[begin:until]))
-                if denial.fields.get("name") not in own
+                if denial.fields.get("name") != self._opened.name
             ),
             tuple(line.removeprefix(audit_sources.REMARK) for line in remarks),
-            self._opened.found_in(lines),
-            closed.found_in(lines),
+            bool(opening),
         )
 
-    def _provoke(self) -> canary.Canaries:
-        provoked = canary.provoke(self._node, self._subject)
+    def _provoke(self) -> canary.Canary:
+        provoked = canary.provoke(self._node)
         if provoked.allowed:
             raise Unwatched(f"the canary was not refused on {self._node.machine}")
         return provoked

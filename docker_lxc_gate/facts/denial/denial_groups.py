@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.facts import confinement
 from docker_lxc_gate.facts.audit import canary
 from docker_lxc_gate.facts.audit.audit_files import BYTES, STATUS
@@ -58,7 +58,6 @@ class Unreadable(Exception):
     """A line may hold a denial that cannot be read; the text says what to change."""
 
 
-@foreign.parser(raises=(Unreadable,))
 def restored(line: str) -> str:
     """Return a line in the kernel's form; empty: no denial. Raises Unreadable if it may be one."""
     text = _COLOUR.sub("", line)

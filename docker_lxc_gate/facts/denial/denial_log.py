@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial, serial
@@ -177,7 +177,6 @@ class NodesLog:
         return at is not None and pid in self.started and self.started[pid] <= at + _APART
 
 
-@foreign.parser()
 def read(node: Transport, since: float | None = None) -> NodesLog:
     """Return a node's denials, in one round trip.
 

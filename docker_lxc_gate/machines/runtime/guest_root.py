@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
@@ -82,7 +82,6 @@ def run(
     )
 
 
-@foreign.parser(..., 950, "/dev/fuse")
 def look(runtime: Runtime, ctid: int, path: str) -> Inode | None:
     """Return the kind of file at an absolute path below a container's root; None if it is absent.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError, UsageError
 from docker_lxc_gate.machines import regular_file
 from docker_lxc_gate.printable import counted, listed
@@ -160,7 +160,6 @@ def verified(bundle: Path, signers: Path | None) -> Verification:
     return result
 
 
-@foreign.parser(..., {RECORD: "0" * 64})
 def changed(sums: bytes, digests: dict[str, str]) -> list[str]:
     """Return which files are not those of the list of checksums, by what became of them."""
     actual = {name: digest for name, digest in digests.items() if name not in SEALS}

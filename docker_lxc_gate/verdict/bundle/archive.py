@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import IO
 
-from docker_lxc_gate import foreign, patterns
+from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
 
 if sys.version_info >= (3, 14):
@@ -65,7 +65,6 @@ def header(name: str, size: int) -> bytes:
     return block[:148] + f"{sum(block):06o}\0 ".encode() + block[156:]
 
 
-@foreign.parser(raises=(Unsound,))
 def entry(head: bytes) -> tuple[str, int]:
     """Return a file's name and size from the block before it; raises Unsound if it is another's."""
     name, size = head[:100].rstrip(b"\0").decode(errors="backslashreplace"), head[124:135]

@@ -26,9 +26,9 @@ EXAMPLE = _DATA / "example.log"
 
 
 def canary(name: str) -> str:
-    """Return the record of a canary: its last word says which of the three."""
-    record = next(one for one in GATE.read_text("utf-8").splitlines() if f'{name[22:]}"' in one)
-    return record.replace("canary0123456789abcdef", name[:22])
+    """Return the record of a canary."""
+    record = next(one for one in GATE.read_text("utf-8").splitlines() if 'root"' in one)
+    return record.replace("canary0123456789abcdefroot", name)
 
 
 def denial(record: str, profile: str = "lxc-phoenix-v2") -> Denial:

@@ -110,11 +110,8 @@ class Healthy(Node):
         return super()._asked(argv, stdin)
 
     def _provoked(self, words: list[str]) -> Answer:
-        nonce, uid, profile = words[3], words[4], words[6]
-        attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
-        for each in attempts:
-            self._log += f"{canary(nonce + each)}\n"
-        return "".join(f"{each} refused: No such file or directory\n" for each in attempts)
+        self._log += f"{canary(words[3])}\n"
+        return "refused: No such file or directory\n"
 
     def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
         if not self._inside and argv[-1].endswith("-W fuse-overlayfs"):

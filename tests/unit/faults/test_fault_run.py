@@ -1,9 +1,5 @@
 """Injecting, asking, and comparing what came with what must."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
@@ -14,7 +10,6 @@ from proof.faults.fault import COMPLIANT, RED, UNDETERMINED, Fault
 from proof.faults.run import compare
 from proof.faults.scenarios import scenarios
 from tests.doubles.answering import Answering
-from tests.doubles.samples import ROOT
 
 FAULT = Fault(
     "F99",
@@ -92,27 +87,3 @@ def test_unmarked_is_a_fault_whose_mark_is_due_and_missing(fault: Fault, asks: b
     assert run.unmarked(fault, Answering(lambda _: b"")) == []
     problems = run.unmarked(fault, Answering(lambda _: (1, b"", b"")))
     assert ["had no effect" in each for each in problems] == [True] * asks
-
-
-def test_ask_returns_the_outcomes_of_the_record() -> None:
-    found = run.ask(["driver", "hello"], "--target", "root@127.0.0.1:9/950")
-    assert found["driver"].verdict == UNDETERMINED
-    assert "root@127.0.0.1:9" in found["driver"].cause
-    assert found["hello"].verdict == Verdict.NOT_ASKED
-
-
-def listed(*options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "pytest", "-q", "--collect-only", "proof/faults", *options]
-    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--target", "root@pve1/950"], "--allow-mutation"),
-        (["--target", "root@pve1/950", "--allow-mutation", "--prepare"], "--prepare"),
-    ],
-)
-def test_pytest_with_a_wrong_option_runs_none(options: list[str], says: str) -> None:
-    done = listed(*options)
-    assert (done.returncode, says in done.stderr) == (2, True), done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.facts.audit import audit_records, audit_window
-from docker_lxc_gate.facts.audit.canary import Subject
+from docker_lxc_gate.facts.audit.audit_window import Subject
 from docker_lxc_gate.facts.process_tree import ProcessNotes
 from docker_lxc_gate.facts.startable import STARTER
 from docker_lxc_gate.machines.result import CommandResult
@@ -134,8 +134,8 @@ RANGES = frozenset({("g", 100001, 65536), ("u", 1000, 1), ("u", 100000, 1000)})
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (STARTED.format(OURS), Subject(100000, 100001, OURS, RANGES)),
-        (STARTED.format("generated"), Subject(100000, 100001, "", RANGES)),
+        (STARTED.format(OURS), Subject(OURS, RANGES)),
+        (STARTED.format("generated"), Subject("", RANGES)),
         ("lxc.apparmor.profile = lxc-x\n", Subject(profile="lxc-x")),
         (None, Subject()),
     ],

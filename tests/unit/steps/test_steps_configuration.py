@@ -456,13 +456,11 @@ ANOTHERS = 'apparmor="DENIED" operation="open" profile="p" comm="perl" name="/y"
 def units_failed(
     monkeypatch: pytest.MonkeyPatch,
     *denials: str,
-    log: failed_units.Log | None = None,
     said: str = "",
     units: tuple[failed_units.FailedUnit, ...] = (MOUNT, SERVICE),
 ) -> tuple[str, ...]:
     """Ask about units that failed; returns what is said beside the verdict."""
-    found = tuple((100.5, each) for line in denials for each in audit_records.parse(line))
-    told = log or failed_units.Log(50.0, found)
+    found = {unit: audit_records.parse("\n".join(denials)) for unit in units}
     names = {each.name for each in units}
 
     def failed(_: object, asked: Iterable[str]) -> tuple[failed_units.FailedUnit, ...]:
@@ -470,7 +468,7 @@ def units_failed(
         return units
 
     monkeypatch.setattr(failed_units, "failed", failed)
-    monkeypatch.setattr(failed_units, "log", lambda _: told)
+    monkeypatch.setattr(failed_units, "denials", lambda *_: found)
     monkeypatch.setattr(failed_units, "refusal_message", lambda *_: said)
     listed = EXPECTED + "docker.service x\n" + "".join(f"{name} loaded\n" for name in names)
     label = {"/proc/7/attr/apparmor/current": "p//&:ns:unconfined (enforce)\n"}
@@ -481,9 +479,8 @@ def units_failed(
 def test_no_unit_failed_where_one_was_denied_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     with not_compliant("1 unit", "b.service", "allow it: /x"):
         units_failed(monkeypatch, ITS_OWN)
-    hidden = failed_units.Log(500.0, ((100.5, audit_records.parse(ITS_OWN)[0]),))
     with not_compliant("1 unit", "b.service", "allow it: /x"):
-        units_failed(monkeypatch, log=hidden, said="permission denied")
+        units_failed(monkeypatch, ITS_OWN, said="permission denied")
 
 
 def test_no_unit_failed_by_apparmor_is_green_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,22 +492,20 @@ def test_no_unit_failed_by_apparmor_is_green_with_advice(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("denials", "log", "said", "named"),
+    ("denials", "said", "named"),
     [
-        ((ANOTHERS,), None, "", "/y"),
-        ((), failed_units.Log(100.1), "", "go back"),
-        ((), None, "x: permission denied", "'x: permission denied'"),
+        ((ANOTHERS,), "", "/y"),
+        ((), "x: permission denied", "'x: permission denied'"),
     ],
 )
 def test_no_unit_failed_where_nobody_can_tell_why_is_undetermined(
     monkeypatch: pytest.MonkeyPatch,
     denials: tuple[str, ...],
-    log: failed_units.Log | None,
     said: str,
     named: str,
 ) -> None:
     with naming(FactError, "2 unit", "a.mount", named):
-        units_failed(monkeypatch, *denials, log=log, said=said)
+        units_failed(monkeypatch, *denials, said=said)
 
 
 def test_no_unit_failed_where_systemd_does_not_say_is_undetermined() -> None:

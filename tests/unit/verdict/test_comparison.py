@@ -15,7 +15,6 @@ from docker_lxc_gate.verdict import record
 from docker_lxc_gate.verdict.comparison import Change, compared, decoded
 from docker_lxc_gate.verdict.record import JudgedTarget, Outcome, Run, Verdict
 from tests.doubles.naming import naming
-from tests.unit.verdict.conftest import Toy
 
 GREEN, RED, UNKNOWN = Verdict.COMPLIANT, Verdict.NOT_COMPLIANT, Verdict.UNDETERMINED
 NOT_ASKED, NO_RESULT = Verdict.NOT_ASKED, Verdict.NO_RESULT
@@ -206,65 +205,6 @@ def test_file_without_a_record_is_refused(tmp_path: Path, content: bytes | None,
 def test_comparison_of_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(UsageError):
         compared(run({"a": GREEN}, datetime(2026, 11, 28)), run({"a": GREEN}, LATER))  # noqa: DTZ001
-
-
-def test_baseline_is_compared_after_the_verdict_and_may_be_the_record_of_the_last_run(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("docker_lxc_gate.home.commit", lambda: "abc")
-    toy.conftest("""
-@then(parsers.parse("{name} is well"))
-def _(name, request):
-    assert name != request.config.rootpath.joinpath("bad").read_text()
-""")
-    for name in "abc":
-        toy.feature(f"Then {name} is well", name=name, tags=f"@id:{name}")
-    (toy.path / "bad").write_text("a")
-    toy.run()
-    before = (toy.path / "reports/verdict.json").read_text()
-    (toy.path / "bad").write_text("b")
-    done = toy.run("--baseline", "reports/verdict.json")
-    assert done.ret == 1
-    (toy.path / "before").write_text(before)
-    names = [str(toy.path / name) for name in ("before", "reports/verdict.json")]
-    compared_by_verb = CliRunner().invoke(main, ["compare", *names])
-    assert compared_by_verb.stdout.splitlines()[-1] == "1 broken, 1 fixed, 1 unchanged"
-    assert compared_by_verb.stdout in done.stdout.str().partition("\nverdict: ")[2]
-    waiver = 'scenario = "b"\nreason = "r"\nowner = "o"\nexpires = 2999-01-01\n'
-    (toy.path / "waivers.toml").write_text(f"[[waiver]]\n{waiver}")
-    waived = toy.run("--baseline", "before", "--waivers", "waivers.toml")
-    assert (waived.ret, "broken: b: compliant -> not compliant" in waived.stdout.str()) == (0, True)
-
-
-def test_baseline_cannot_print_a_line_of_its_own(toy: Toy) -> None:
-    toy.compliant("a")
-    assert toy.run().ret == 0
-    gone = Outcome("f::x", "x\nverdict: compliant", code=0)
-    earlier = msgspec.structs.replace(run({}, datetime.min.replace(tzinfo=UTC)), scenarios=[gone])
-    (toy.path / "before").write_bytes(msgspec.json.encode(earlier))
-    lines = toy.run("--baseline", "before").outlines
-    assert [line for line in lines if line.startswith("verdict: ")] == [
-        "verdict: compliant (1 compliant)"
-    ]
-    assert any(r"x\nverdict: compliant" in line for line in lines)
-
-
-def test_baseline_that_cannot_be_compared_leaves_the_exit_code_and_says_why(toy: Toy) -> None:
-    toy.compliant("a")
-    later = run({"a": GREEN}, datetime(2999, 1, 1, tzinfo=UTC))
-    (toy.path / "later.json").write_text(record.encoded(later))
-    done = toy.run("--baseline", "later.json")
-    assert done.ret == 0
-    done.stdout.fnmatch_lines(["verdict: compliant *", "not compared: * did not begin after *"])
-
-
-def test_baseline_that_cannot_be_read_is_refused_before_anything_is_asked(toy: Toy) -> None:
-    toy.feature("Then an error in a Then")
-    toy.apart = True
-    done = toy.run("--baseline", "nix.json")
-    assert (done.ret, done.outlines) == (2, [])
-    assert done.errlines == ["ERROR: nix.json: it cannot be read: No such file or directory"]
-    assert not (toy.path / "reports/allure-results").exists()
 
 
 def test_decoded_record_of_many_small_objects_is_refused_before_it_takes_memory() -> None:

@@ -12,8 +12,7 @@ import stamina
 
 from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.facts.audit.audit_sources import AuditState
-from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
-from docker_lxc_gate.facts.audit.canary import Subject
+from docker_lxc_gate.facts.audit.audit_window import Subject, Unwatched, Window
 from docker_lxc_gate.machines.child import Hold
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Command
@@ -28,13 +27,13 @@ REFUSED = "No such file or directory"
 #: Of container 950: its root is 100000 on the node. The user's ids are in two ranges, as where one
 #: of the node's is given to the container.
 RANGES = frozenset({("u", 100000, 1000), ("u", 101000, 64536), ("g", 100000, 65536)})
-OURS = Subject(100000, 100000, "lxc-phoenix-v2", RANGES)
+OURS = Subject("lxc-phoenix-v2", RANGES)
 
 
 class Node(Machine):
     """A node whose kernel records what is provoked there, unless told otherwise.
 
-    ``heard`` are the kernel's records; ``silent`` are the attempts that it does not record.
+    ``heard`` are the kernel's records.
     """
 
     def __init__(self) -> None:
@@ -42,8 +41,7 @@ class Node(Machine):
         self.state = AuditState(4, 383, "auditd", "S")
         self.unreadable: Answer | None = None
         self.recorded, self.allowed, self.perl, self.logs, self.held = True, False, True, True, 0
-        self.silent: tuple[str, ...] = ()
-        self.trips, self.nonces, self.heard = 0, list[str](), ""
+        self.trips, self.canaries, self.heard = 0, list[str](), ""
 
     def say(self, *lines: str) -> None:
         """Let the kernel record something."""
@@ -60,23 +58,17 @@ class Node(Machine):
         match words:
             case ["perl", "state"]:
                 return self.unreadable or self._asked()
-            case ["perl", nonce, uid, _gid, profile]:
-                self.nonces.append(nonce)
-                return self._provoked(nonce, uid, profile)
+            case ["perl", name]:
+                self.canaries.append(name)
+                if self.recorded:
+                    self.say(canary(name))
+                return f"{'allowed' if self.allowed else 'refused'}: {REFUSED}\n"
             case ["cat", "--", path] if path.startswith("/run/"):
                 return self.heard
             case ["grep", "-asqF", nonce, *logs]:
                 assert logs == [LOG, f"{LOG}.1"]
                 return "" if self.logs and nonce in self.heard else (1, "", "")
         return None
-
-    def _provoked(self, nonce: str, uid: str, profile: str) -> Answer:
-        attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
-        for each in attempts:
-            if self.recorded and each not in self.silent:
-                self.say(canary(nonce + each))
-        how = "allowed" if self.allowed else "refused"
-        return "".join(f"{each} {how}: {REFUSED}\n" for each in attempts)
 
     def _asked(self) -> str:
         now = self.state
@@ -128,8 +120,8 @@ def test_close_returns_the_denials_of_the_window() -> None:
 def test_close_after_somebody_repeats_the_openings_canary_returns_all_denials() -> None:
     """A user of the node reads its nonce in ps."""
     node, window = opened()
-    hidden = f'apparmor="DENIED" operation="mount" name="/{node.nonces[0]}root"'
-    repeated = f'apparmor="DENIED" operation="x" name="{node.nonces[0]}root"'
+    hidden = f'apparmor="DENIED" operation="mount" name="/{node.canaries[0]}"'
+    repeated = f'apparmor="DENIED" operation="x" name="{node.canaries[0]}"'
     node.say(f"{DENIED} n=1", hidden, repeated)
     assert [each.line for each in window.close()] == [f"{DENIED} n=1", hidden]
 
@@ -239,22 +231,12 @@ def test_close_with_a_rule_that_may_hide_the_container_is_undetermined_and_else_
             assert window.close() == []
 
 
-@pytest.mark.parametrize(
-    ("silent", "named"),
-    [("user", "user 100000"), ("profile", "the profile lxc-phoenix-v2"), ("root", "a denial")],
-)
-def test_close_without_a_canary_at_either_end_fails(silent: str, named: str) -> None:
+def test_close_without_the_canary_of_the_opening_is_undetermined() -> None:
     node = Node()
-    node.silent = (silent,)
+    node.recorded = False
     window = Window(node, subject=OURS)
-    node.silent = ()
-    with naming(Unwatched, named, "opened"):
-        window.close()
-    if silent == "root":  # of the end it is waited for: see above
-        return
-    node, window = opened(subject=OURS)
-    node.silent = (silent,)
-    with naming(Unwatched, named, "closed"):
+    node.recorded = True
+    with naming(Unwatched, "opened", "pve1"):
         window.close()
 
 

@@ -93,13 +93,6 @@ def test_key_of_a_marked_line_is_not_a_known_one(
         ssh.run(["true"])
 
 
-def test_host_key_is_found_by_its_hash(home: Path, server: Sshd, ssh: Ssh) -> None:
-    known = home / ".ssh/known_hosts"
-    subprocess.run(["ssh-keygen", "-q", "-H", "-f", known], check=True)
-    assert "127.0.0.1" not in known.read_text()
-    assert ssh.run(["true"]).ok
-
-
 def test_server_shows_the_host_key_that_is_known(home: Path, tmp_path: Path) -> None:
     """As OpenSSH has it: of a server with several, the known one counts."""
     rsa = tmp_path / "rsa"
@@ -142,22 +135,6 @@ def test_known_hosts_with_two_keys_for_a_name_takes_either(
     lines = [server.known_as, f"[127.0.0.1]:{server.port} {other}"][::order]
     (home / ".ssh/known_hosts").write_text("".join(lines))
     assert ssh.run(["true"]).ok
-
-
-@pytest.mark.parametrize(
-    ("names", "taken"),
-    [("{0},!{0}", False), ("!elsewhere,{0}", True), ("[127.0.?.*]:*", True), ("[10.*]:*", False)],
-)
-def test_known_hosts_with_a_pattern_is_read_as_openssh_does(
-    home: Path, server: Sshd, ssh: Ssh, names: str, taken: bool
-) -> None:
-    name, _, key = server.known_as.partition(" ")
-    (home / ".ssh/known_hosts").write_text(f"{names.format(name)} {key}")
-    if taken:
-        assert ssh.run(["true"]).ok
-    else:
-        with naming(TransportError, *not_known(server)):
-            ssh.run(["true"])
 
 
 def test_host_key_known_to_the_machine_is_accepted(
