@@ -34,8 +34,8 @@ _ASSIGNMENT = patterns.compile(r"\w+\+?=\S*")
 _FAILS = patterns.compile(r"""(?s)(?:exit|return)[ \t]+"?(?:[1-9]|\$\{?\w).*|false""")
 _FAILS_TOO = patterns.compile(r"""(?:exit|return)(?:[ \t]+"?\$\?"?)?""")
 _SUCCEEDS = patterns.compile(r"(?s)(?:true|:|echo|printf|(?:exit|return)[ \t]+0)(?:\s.*)?")
-#: The beginning of a function has fewer words; how many functions that call another are followed.
-_SHORT, _DEEPEST = 8, 100
+#: The beginning of a function has fewer words.
+_SHORT = 8
 
 
 @dataclass(eq=False)
@@ -207,12 +207,7 @@ def _ends(place: ShellCommand, functions: Mapping[str, ShellCommand | None]) -> 
         return None
     if place.then == "&&":  # what is last gives its exit code to what it stands in
         return False if behind.after and behind.after.words else None
-    if _FAILS_TOO.fullmatch(behind.text):
+    last = functions.get(behind.name, behind.last) or behind
+    if _FAILS.fullmatch(last.text) or _FAILS_TOO.fullmatch(behind.text):
         return True
-    for _ in range(_DEEPEST):
-        if behind is None or _SUCCEEDS.fullmatch(behind.text):
-            return None if behind is None else False
-        if _FAILS.fullmatch(behind.text):
-            return True
-        behind = functions.get(behind.name, behind.last)
-    return None
+    return False if _SUCCEEDS.fullmatch(last.text) else None

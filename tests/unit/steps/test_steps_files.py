@@ -112,7 +112,7 @@ UPDATE = "inside apt-get update"
             for ends in ("exit", "exit 3", "return $?", "{ echo no; exit 1; }")
         ),
         f"{UPDATE} ||\n    fail 'apt-get update failed'",
-        f"{UPDATE} || die bad\ndie() {{ echo bad; fail bad; }}",
+        f"{UPDATE} || die bad\ndie() {{ echo bad; exit 1; }}",
         f"update() {{ {UPDATE}; }}\nupdate || exit 1",
         f'local out; out="$({UPDATE})"',
         f'out="$({UPDATE})" || fail "$out"',
