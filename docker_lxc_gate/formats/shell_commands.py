@@ -18,12 +18,13 @@ _TOKENS = patterns.compile(
     r"""|[^\\ \t\#'"<>&$(){};`|\n][^\\ \t'"<>&$(){};`|\n]*|[\s\S]"""
 )
 _ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n", ")"})
-#: What opens brackets and quotes, and what closes them; in ``words`` and quotes are no commands.
+#: What opens brackets and quotes, and what closes them; in quotes and ``_WORDS`` are no commands.
 _GROUPS = {"(": ")", "{": "}", "if": "fi", "case": "esac"}
 _GROUPS |= dict.fromkeys(("for", "select", "until", "while"), "done")
 _SUBSTITUTIONS = {"$(": ")", "<(": ")", ">(": ")", "`": "`"}
 _QUOTES = {'"': '"', "'": "'", "$'": "'", "#": "\n"}
-_CLOSED_BY = {**_GROUPS, **_SUBSTITUTIONS, **_QUOTES, "words": ")"}
+_WORDS = " ("
+_CLOSED_BY = {**_GROUPS, **_SUBSTITUTIONS, **_QUOTES, _WORDS: ")"}
 #: Reserved words before a command, and whether it is a condition; None: if the one before is.
 _BEFORE = {"elif": True, "then": False, "else": False, "do": False, "!": None, "time": None}
 _DEFINED = patterns.compile(
@@ -59,7 +60,6 @@ class ShellCommand:
     last: ShellCommand | None = None
     defines: str = ""
     words: list[str] = field(default_factory=list)
-    bare_words: list[str] = field(default_factory=list)
 
     @property
     def quotes(self) -> bool:
@@ -76,34 +76,32 @@ class ShellCommand:
         """Return the brackets or quotes that a word opens; empty if none."""
         if self.quotes:
             return word if self.opened == '"' and word in {"$(", "`"} else ""
+        behind = "".join(self.words[-2:]).strip()
+        if self.opened == "case" and behind == "(...)" and word[0].isalpha():  # a pattern
+            self.words = []
         if word == "#":
             return "" if self.words and not self.words[-1].isspace() else word
         if word in _GROUPS and (not self.words or (word in "({" and self.begins_function())):
             return word
-        return "words" if word == "(" else word if word in _SUBSTITUTIONS | _QUOTES else ""
+        return _WORDS if word == "(" else word if word in _SUBSTITUTIONS | _QUOTES else ""
 
     def add(self, word: str) -> None:
         """Read a word; a reserved word before a command is no part of it."""
-        if self.opened == "case" and word[0].isalpha():
-            if word == "in" or "".join(self.words[:_SHORT]).strip() == "(...)":  # a pattern
-                self.words, self.bare_words = [], []
-            if word == "in":
-                return
         if not self.words and not self.quotes and word in _BEFORE:
             asks = _BEFORE[word]
             self.asked = self.asked if asks is None else asks
             self.before = word if word == "!" else self.before
         elif self.words or self.quotes or not (word.isspace() or word == "\\\n"):
             self.words.append(" " if word == "\\\n" else word)
-            self.bare_words += [word] if word[0] != "\\" else []
 
     def end(self, then: str) -> list[ShellCommand]:
         """Return it as a list, which is empty if it is no command."""
         if then == ")" != _CLOSED_BY.get(self.opened):  # a pattern of case
-            self.words, self.bare_words = [], []
-        self.text, self.bare = "".join(self.words).strip(), "".join(self.bare_words).strip()
+            self.words = []
+        self.text = "".join(self.words).strip()
+        self.bare = "".join(w for w in self.words if w[0] not in "\"'\\" and w[:2] != "$'").strip()
         self.name, self.then = self.text.partition(" ")[0], then
-        if not self.text or self.quotes or self.opened == "words":
+        if not self.text or self.quotes or self.opened == _WORDS:
             return []
         if self.within and self.opened in {"(", "{"}:
             self.within.last = None if self.before in {"&&", "||"} else self
@@ -125,11 +123,11 @@ def shell_commands(script: str) -> list[ShellCommand]:
             commands += now.end(word)
             inner, now = now, around.pop()
             if word != "\n":  # which ends more than a comment
-                now.words += [*inner.words, word] if inner.quotes else [f"...{word}"]
+                text = "".join(inner.words) if inner.quotes else "..."
+                now.words.append(f"{inner.opened}{text}{word}")
                 continue
         if opened := now.opens(word):
             around.append(now)
-            now.words += [word] if word != "#" else []
             within = now.within if now.quotes else now
             now = ShellCommand(within, opened, asked=opened in {"if", "until", "while"})
         elif now.quotes or word not in _ENDS or (word == "\n" and now.begins_function()):

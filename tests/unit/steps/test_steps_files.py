@@ -248,7 +248,7 @@ OUTSIDE = "apt-get install -y fuse-overlayfs\n"
         f'true;# comment "a\n{OUTSIDE}',
         f"# it's\n{OUTSIDE}true # it's \\\n{OUTSIDE}",
         f"echo 'a\\'\n{OUTSIDE}echo $'it\\'s'\n{OUTSIDE}",
-        f"case x in (a) {OUTSIDE} esac",
+        f"case x in (a) {OUTSIDE} ;; (b) if true; then {OUTSIDE} fi\nesac",
         f"packages=(docker.io)\n(true) 2>&1\n{OUTSIDE}",
     ],
 )
