@@ -28,7 +28,7 @@ _CLOSED_BY = {**_GROUPS, **_SUBSTITUTIONS, **_QUOTES, _WORDS: ")"}
 #: Reserved words before a command, and whether it is a condition; None: if the one before is.
 _BEFORE = {"elif": True, "then": False, "else": False, "do": False, "!": None, "time": None}
 _DEFINED = patterns.compile(
-    r"(?:function[ \t]+([\w-]+)[ \t]*(?:\([ \t]*\))?|([\w-]+)[ \t]*\([ \t]*\))[ \t\n]*"
+    r"(?:function[ \t]+([\w.:-]+)[ \t]*(?:\([ \t]*\))?|([\w.:-]+)[ \t]*\([ \t]*\))[ \t\n]*"
 )
 _ASSIGNMENT = patterns.compile(r"\w+\+?=\S*")
 #: What surely fails, or ends the script; what does so behind ``||``; and what surely succeeds.
