@@ -1,304 +1,210 @@
-"""The commands of a shell script, each with its place among the others; nothing is run.
+"""The commands of a shell script, each with what it stands in; nothing is run.
 
-Enough of bash to say where a command runs, and whether ``set -e`` counts for it. Source: bash(1),
-of quoting, lists, compound commands, command substitution, and the option ``-e``.
+Enough of bash to say where a command runs, and whether ``set -e`` counts for it, or that this
+cannot be told. Source: bash(1), of quoting, lists, compound commands, and the option ``-e``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
 
 _TOKENS = patterns.compile(
-    r"""\\[\s\S]|\$?'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\$\(\(|[$<>]\(|\([ \t]*\)|in[ \t]+\("""
-    r"""|&&|\|\||\|&|[^\\ \t\#'"<>&$(){};`|\n][^\\ \t'"<>&$(){};`|\n]*|[\s\S]"""
+    r"""\\[\s\S]|\$?'|"|\$\{[^}$`"'\n]*\}|[<>]&|&>|\([ \t]*\)|[$<>]?\(|&&|\|\||\|&"""
+    r"""|[^\\ \t\#'"<>&$(){};`|\n][^\\ \t'"<>&$(){};`|\n]*|[\s\S]"""
 )
-_ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n"})
-#: Words that begin a condition, in which ``-e`` does not count, and that end one.
-_CONDITION, _BODY = frozenset({"if", "elif", "while", "until"}), frozenset({"then", "else", "do"})
-#: What surely fails, or ends what it stands in as failed; behind ``||``, the latter do so, too.
+_ENDS = frozenset({"&&", "||", "|&", "|", "&", ";", "\n", ")"})
+#: What opens brackets and quotes, and what closes them; in quotes and ``_WORDS`` are no commands.
+_GROUPS = {"(": ")", "{": "}", "if": "fi", "case": "esac"}
+_GROUPS |= dict.fromkeys(("for", "select", "until", "while"), "done")
+_SUBSTITUTIONS = {"$(": ")", "<(": ")", ">(": ")", "`": "`"}
+_QUOTES = {'"': '"', "'": "'", "$'": "'", "#": "\n"}
+_WORDS = " ("
+_CLOSED_BY = {**_GROUPS, **_SUBSTITUTIONS, **_QUOTES, _WORDS: ")"}
+#: Reserved words before a command, and whether it is a condition; None: if the one before is.
+_BEFORE = {"elif": True, "then": False, "else": False, "do": False, "!": None, "time": None}
+_DEFINED = patterns.compile(
+    r"(?:function[ \t]+([\w.:-]+)[ \t]*(?:\([ \t]*\))?|([\w.:-]+)[ \t]*\([ \t]*\))[ \t\n]*"
+)
+_ASSIGNMENT = patterns.compile(r"\w+\+?=\S*")
+#: What surely fails, or ends the script; what does so behind ``||``; and what surely succeeds.
 _FAILS = patterns.compile(r"""(?s)(?:exit|return)[ \t]+"?(?:[1-9]|\$\{?\w).*|false""")
 _FAILS_TOO = patterns.compile(r"""(?:exit|return)(?:[ \t]+"?\$\?"?)?""")
-_ASSIGNMENT = patterns.compile(r"\w+\+?=\S*")
-_DEFINED = patterns.compile(r"(?:function[ \t]+)?([\w-]+)[ \t]*(?:\([ \t]*\))?[ \t\n]*")
-#: A word that may be a reserved one, and the beginning of a function, have fewer tokens.
+_SUCCEEDS = patterns.compile(r"(?s)(?:true|:|echo|printf|(?:exit|return)[ \t]+0)(?:\s.*)?")
+#: The beginning of a function has fewer words.
 _SHORT = 8
-#: How many functions that call one another, and commands behind a condition, are followed, and how
-#: many commands are named.
-_DEEPEST, _FAR, _MOST = 100, 1000, 10
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ShellCommand:
-    """A simple command, a group in brackets, or a function, from ``start`` to ``end``.
+    """A simple command, a compound one, or a function, without reserved words before it.
 
-    ``text`` is without reserved words before it; ``bare`` is what of it stands in no quotes.
-    ``then`` is the operator behind it. ``condition`` is whether it is a condition, and
-    ``substituted`` whether it stands in a command substitution. ``defines`` is a function's name.
-    Commands with the same ``part`` follow each other.
+    It stands in the brackets of ``within``, which ``opened`` began; ``last`` is the last one in its
+    own. ``before`` and ``then`` are the operators around it, and ``after`` the command behind them.
+    ``bare`` is what of its ``text`` stands in no quotes. ``asked`` is whether it is a condition.
     """
 
-    text: str
-    bare: str
-    start: int
-    end: int
-    then: str
-    part: int
-    condition: bool = False
-    substituted: bool = False
+    within: ShellCommand | None = None
+    opened: str = ""
+    before: str = ""
+    asked: bool = False
+    text: str = ""
+    bare: str = ""
+    name: str = ""
+    then: str = ""
+    after: ShellCommand | None = None
+    last: ShellCommand | None = None
     defines: str = ""
+    words: list[str] = field(default_factory=list)
 
+    @property
+    def quotes(self) -> bool:
+        """Whether it is no command, but text in quotes, or a comment."""
+        return self.opened in _QUOTES
 
-@dataclass
-class _Part:
-    """The script, or what stands in a pair of brackets, and the command that is read there.
+    def begins_function(self) -> bool:
+        """Whether the name of a function was read, and nothing else."""
+        if name := _DEFINED.fullmatch("".join(self.words[:_SHORT])):
+            self.defines = name[1] or name[2]
+        return bool(name)
 
-    ``quote`` is what began the quotes, a line feed in a comment. An ``array`` has no commands.
-    """
+    def opens(self, word: str) -> str:
+        """Return the brackets or quotes that a word opens; empty if none."""
+        if self.quotes:
+            return word if self.opened == '"' and word in {"$(", "`"} else ""
+        behind = "".join(self.words[-2:]).strip()
+        if self.opened == "case" and behind == "(...)" and word[0].isalpha():  # a pattern
+            self.words = []
+        if word == "#":
+            return "" if self.words and not self.words[-1].isspace() else word
+        if word in _GROUPS and (not self.words or (word in "({" and self.begins_function())):
+            return word
+        return _WORDS if word == "(" else word if word in _SUBSTITUTIONS | _QUOTES else ""
 
-    number: int
-    closed_by: str = ""
-    substituted: bool = False
-    array: bool = False
-    text: list[str] = field(default_factory=list)
-    bare: list[str] = field(default_factory=list)
-    start: int = -1
-    quote: str = ""
-    brackets: int = 0
-    in_condition: bool = False
-    negated: bool = False
-    defines: str = ""
+    def add(self, word: str) -> None:
+        """Read a word; a reserved word before a command is no part of it."""
+        if not self.words and not self.quotes and word in _BEFORE:
+            asks = _BEFORE[word]
+            self.asked = self.asked if asks is None else asks
+            self.before = word if word == "!" else self.before
+        elif self.words or self.quotes or not (word.isspace() or word == "\\\n"):
+            self.words.append(" " if word == "\\\n" else word)
 
-    def at_start(self) -> bool:
-        """Whether no word of a command was read yet, apart from reserved words, which go."""
-        word = "".join(self.text[:_SHORT]).strip() if len(self.text) < _SHORT else "more"
-        if word in _CONDITION | _BODY | {"!", "time", ""}:
-            self.in_condition = word in _CONDITION or (self.in_condition and word not in _BODY)
-            self.negated |= word == "!"
-            self.text, self.bare = [], []
-        return not self.text
-
-    def add(self, token: str, at: int, *, bare: bool = False) -> None:
-        bracketed = "".join(self.text[:_SHORT]).strip() == "()" and token not in _BODY
-        if bracketed and patterns.match(r"[A-Za-z_.\"'$/]", token):
-            # No command may follow brackets: they were a pattern of case.
-            self.text, self.bare = [], []
-        if (self.at_start() and not token.isspace()) or self.start < 0:
-            self.start = at
-        self.text.append(token)
-        if bare:
-            self.bare.append(token)
-
-    def ended(self, at: int, then: str) -> ShellCommand | None:
-        """Return the command that ends here, if there is one."""
-        empty = self.at_start()
-        text, bare = "".join(self.text).strip(), "".join(self.bare).strip()
-        condition = self.in_condition or self.negated
-        command = ShellCommand(
-            *(text, bare, self.start, at, then, self.number),
-            *(condition, self.substituted, self.defines),
-        )
-        self.text, self.bare, self.start, self.negated, self.defines = [], [], -1, False, ""
-        return None if empty or self.array else command
-
-    def quote_behind(self, word: str) -> str:
-        """Return ``quote`` as it is after a word."""
-        if self.quote:  # in single quotes and comments, a backslash means nothing
-            ends = word[0] != "\\" or self.quote in {"'", "\n"}
-            return "" if ends and word[-1] == self.quote[-1] else self.quote
-        if word == "#" and (not self.text or self.text[-1] in {" ", "\t"}):
-            return "\n"
-        return word if word in {'"', "'", "$'"} else ""
-
-
-#: What opens a substitution, and what closes it.
-_SUBSTITUTIONS = {"$(": ")", "<(": ")", ">(": ")", "`": "`"}
+    def end(self, then: str) -> list[ShellCommand]:
+        """Return it as a list, which is empty if it is no command."""
+        if then == ")" != _CLOSED_BY.get(self.opened):  # a pattern of case
+            self.words = []
+        self.text = "".join(self.words).strip()
+        self.bare = "".join(w for w in self.words if w[0] not in "\"'\\" and w[:2] != "$'").strip()
+        self.name, self.then = self.text.partition(" ")[0], then
+        if not self.text or self.quotes or self.opened == _WORDS:
+            return []
+        if self.within and self.opened in {"(", "{"}:
+            self.within.last = None if self.before in {"&&", "||"} else self
+        return [self]
 
 
 def shell_commands(script: str) -> list[ShellCommand]:
-    """Return the commands of a script without here-documents, in the order in which they end."""
-    commands: list[ShellCommand | None] = []
-    parts, opened = [_Part(0)], 0
-    for match in _TOKENS.finditer(script):
-        word, at, part = match[0], match.start(), parts[-1]
-        before, part.quote = part.quote, part.quote_behind(word)
-        if before == "\n" and not part.quote:
-            before, word = "", "\n"
-        closes = word == part.closed_by and not part.brackets and (word != "}" or part.at_start())
-        if closes and (not part.quote or word == "`"):
-            commands.append(part.ended(at, word))
-            parts.pop()
-            parts[-1].add(word, at)
-            continue
-        if part.quote == "\n":
-            continue
-        array = word == "(" and not part.quote and "".join(part.text[-1:]).endswith("=")
-        if closed_by := ")" if array else _opened(part, word):
-            part.add(word, at)
-            opened += 1
-            substituted = part.substituted or word in _SUBSTITUTIONS
-            parts.append(_Part(opened, closed_by, substituted, array))
-        elif _ends(part, word):
-            commands.append(part.ended(at, word))
+    """Return the commands of a script without here-documents, in the order in which they end.
+
+    Bash must have parsed it: what has no end here was not understood.
+    """
+    commands, now, around = list[ShellCommand](), ShellCommand(), list[ShellCommand]()
+    for match in _TOKENS.finditer(f"{script}\n"):
+        word, closer = match[0], _CLOSED_BY.get(now.opened)
+        if now.opened in {"'", "#"} and word[-1] == closer:  # a backslash means nothing there
+            word = closer
+        if word == closer and (now.quotes or not now.words or word in {")", "`"}):
+            commands += now.end(word)
+            inner, now = now, around.pop()
+            if word != "\n":  # which ends more than a comment
+                text = "".join(inner.words) if inner.quotes else "..."
+                now.words.append(f"{inner.opened}{text}{word}")
+                continue
+        if opened := now.opens(word):
+            around.append(now)
+            within = now.within if now.quotes else now
+            now = ShellCommand(within, opened, asked=opened in {"if", "until", "while"})
+        elif now.quotes or word not in _ENDS or (word == "\n" and now.begins_function()):
+            now.add(word)
         else:
-            quoted = before or part.quote
-            if not quoted:
-                part.brackets += {"(": 1, "$((": 2, ")": -1}.get(word, 0)
-            bare = not quoted and word[0] != "\\"
-            part.add(" " if word == "\\\n" else word, at, bare=bare)
-    commands += [part.ended(len(script), "\n") for part in reversed(parts)]
-    return [command for command in commands if command]
+            commands += now.end(word)
+            if now.text:
+                now.after = ShellCommand(now.within, now.opened, word, now.asked)
+                now = now.after
+    if around:
+        raise FactError(f"the gate does not find the end of a {now.opened!r} in the script")
+    return commands + now.end("\n")
 
 
-def _opened(part: _Part, word: str) -> str:
-    """Return what closes the part that a word opens; empty if it opens none."""
-    if part.quote:
-        return _SUBSTITUTIONS[word] if part.quote == '"' and word in {"$(", "`"} else ""
-    if word in {"(", "{"} and (part.at_start() or _defines(part)):
-        return ")" if word == "(" else "}"
-    return _SUBSTITUTIONS.get(word, "")
-
-
-def _ends(part: _Part, word: str) -> bool:
-    """Whether a word ends a command: ``)`` of a pattern of ``case`` does so, too."""
-    if part.quote or (word == "\n" and _defines(part)):
-        return False
-    return word in _ENDS or (word == ")" and not part.brackets)
-
-
-def _defines(part: _Part) -> bool:
-    """Whether what was read begins the definition of a function."""
-    text = "".join(part.text[:_SHORT])
-    name = _DEFINED.fullmatch(text) if "(" in text or text.startswith("function") else None
-    part.defines = name[1] if name else part.defines
-    return bool(name)
-
-
-def unheeded(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> list[str]:
-    """Return each of the ``meant`` commands whose failure does not end a script with ``set -e``.
-
-    Of a condition, and of all but the last part of a list, bash ignores failures, also within the
-    functions and groups there: of these, the call is returned. Each with why.
-    """
-    calls, assigned = _calls(commands, meant), _assigned(commands, set(meant))
-    ours = {*meant, *assigned.values()}
-    fails = _failing(commands)
-    heeded = fails | ours
-    pipefail = any(patterns.match(r"set -.*pipefail", command.bare) for command in commands)
-    ignored, is_on = list[str](), True
-    for at, command in enumerate(commands):
-        if switch := patterns.match(r"set ([+-])(?:\w*e|o errexit)", command.bare):
-            is_on = switch[1] == "-"
-        if len(ignored) == _MOST or not (command in calls or command in ours):
-            continue
-        behind = map(commands.__getitem__, range(at, len(commands)))
-        why = "" if is_on else "behind set +e"
-        if command.then in {"|", "|&"} and not pipefail:
-            why = "in a pipeline, without pipefail"
-        elif command.then == "&":
-            why = "in the background"
-        elif command in calls:
-            why = why or _ignored(command)
-        elif command.condition:
-            why = why or _in_a_condition(islice(behind, _FAR), fails)
-        elif command.then in {"&&", "||"}:
-            why = why or _in_a_list(behind, heeded)
-        elif command.substituted and command not in assigned:
-            why = why or "bash ignores a failure in a command substitution"
-        ignored += [f"{command.text} ({why})"] if why else []
-    return ignored
-
-
-def _calls(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> set[ShellCommand]:
-    """Return the groups that hold a ``meant`` command, and the calls of functions that do."""
-    functions: set[str] = set()
-    holding = sorted(c.start for c in meant)
-
-    def holds(command: ShellCommand) -> bool:
-        at = bisect_left(holding, command.start)
-        return at < len(holding) and holding[at] <= command.end
-
-    for _ in range(_DEEPEST):  # a function that calls such a function is one, too
-        more = {c.defines for c in commands if c.defines and holds(c)} - functions
-        if not more:
-            break
-        functions |= more
-        holding = sorted({*holding, *(c.start for c in commands if _name(c) in more)})
-    groups = {c for c in commands if c.text[:1] in {"(", "{"} and holds(c)}
-    return groups | {c for c in commands if _name(c) in functions and not c.defines}
-
-
-def _ignored(call: ShellCommand) -> str:
-    """Return where bash ignores ``set -e`` within a call or a group; empty if it does not."""
-    place = "in a condition" if call.condition else ""
-    place = "in a command substitution" if call.substituted else place
-    place = f"before {call.then}" if not place and call.then in {"&&", "||"} else place
-    return place and f"bash ignores set -e {place}"
-
-
-def _name(command: ShellCommand) -> str:
-    return command.text.partition(" ")[0]
-
-
-def _assigned(
+def unheeded(
     commands: Sequence[ShellCommand], meant: Collection[ShellCommand]
-) -> dict[ShellCommand, ShellCommand]:
-    """Return the assignment that has the exit code of each ``meant`` command that has one."""
-    assignments, inner = dict[ShellCommand, ShellCommand](), list[ShellCommand]()
-    for command in commands:
-        while inner and command.start < inner[-1].start:
-            within = inner.pop()
-            if _ASSIGNMENT.fullmatch(command.text):
-                assignments[within] = command
-        inner += [command] if command.substituted and command in meant else []
-    return assignments
+) -> tuple[list[str], list[str]]:
+    """Return the ``meant`` commands whose failure does not end a script with ``set -e``, with why.
 
-
-def _failing(commands: Sequence[ShellCommand]) -> set[ShellCommand]:
-    """Return the commands that surely fail, or end what they stand in as failed.
-
-    So do a group, and a call of a function, whose last command does, unless it is in a list.
+    The second list is of those of which this cannot be told. Where bash ignores ``-e``, it does so
+    within functions and groups, too: of these, the call is returned.
     """
-    names, fails = set[str](), set[ShellCommand]()
-    for _ in range(2):  # a function may stand behind its call
-        surely, start, before = False, 0, dict[int, str]()
-        for command in commands:
-            holds = command.start < start and (command.defines or command.text[:1] in {"(", "{"})
-            if _FAILS.fullmatch(command.text) or _name(command) in names or (holds and surely):
-                fails.add(command)
-                names |= {command.defines} - {""}
-            surely = command in fails and before.get(command.part) not in {"&&", "||"}
-            start, before[command.part] = command.start, command.then
-    return fails
+    pipefail = any(patterns.match(r"set -.*pipefail", command.bare) for command in commands)
+    functions = {command.defines: command.last for command in commands if command.defines}
+    calls = defaultdict[str, list[ShellCommand]](list)
+    for command in commands:
+        calls["" if command.defines else command.name].append(command)
+    off = [c.text for c in calls["set"] if patterns.match(r"set \+(?:\w*e|o errexit)", c.bare)]
+    told = {True: list[str](), False: off}
+    # With whether its exit code is the meant one's, and whether nothing has ended the script yet.
+    todo = [(command, True, True) for command in meant]
+    seen = set[tuple[ShellCommand, bool, bool]]()
+    for command, is_own, is_sure in todo:
+        place: ShellCommand | None = command
+        own, sure = is_own, is_sure
+        while place and (place, own, sure) not in seen:
+            seen.add((place, own, sure))
+            if place.defines:
+                todo += [(call, own, sure) for call in calls[place.defines]]
+                break
+            # An assignment has the exit code of its substitution; no other command has.
+            outer = place.within if place.opened in _SUBSTITUTIONS else None
+            assigned = own and outer is not None and bool(_ASSIGNMENT.fullmatch(outer.text))
+            why = _ignored(place, assigned=assigned, pipefail=pipefail)
+            listed = own and (place.asked or place.then in {"&&", "||"})
+            ends = _ends(place, functions) if listed else False
+            if why and not ends:
+                told[sure and ends is False].append(f"{command.text} ({why})")
+                break
+            own = assigned or (own and place.within is not None and place.within.last is place)
+            place, sure = place.within, sure and not ends
+    return told[True], told[False]
 
 
-def _in_a_condition(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]) -> str:
-    """Return why a failure of the first one, a condition, is ignored; empty if not.
+def _ignored(place: ShellCommand, *, assigned: bool, pipefail: bool) -> str:
+    """Return where bash ignores a failure, or ``set -e`` within; empty if it does not."""
+    if place.then == "&":
+        return "in the background"
+    if place.then in {"|", "|&"} and not pipefail:
+        return "in a pipeline, without pipefail"
+    if place.asked or place.before == "!":
+        return "in a condition"
+    if place.then in {"&&", "||"}:
+        return f"before {place.then}"
+    return "in a command substitution" if place.opened in _SUBSTITUTIONS and not assigned else ""
 
-    A loop asks again.
+
+def _ends(place: ShellCommand, functions: Mapping[str, ShellCommand | None]) -> bool | None:
+    """Whether a script ends by what is behind a failure; None if that is not known.
+
+    Of a group, and of a function, the last command counts.
     """
-    first = next(commands)
-    for command in commands:
-        if command.part == first.part and (command in fails or _name(command) in {"fi", "done"}):
-            return "" if _name(command) != "fi" else "no command up to fi surely fails"
-    return "no command behind the condition surely fails"
-
-
-def _in_a_list(commands: Iterator[ShellCommand], fails: Collection[ShellCommand]) -> str:
-    """Return why a failure of the first one, which begins a list, is ignored; empty if not."""
-    first = next(commands)
-    before = first.then
-    for command in commands:
-        if command.part != first.part:
-            continue
-        if before == "||":
-            heeded = command in fails or _FAILS_TOO.fullmatch(command.text)
-            return "" if heeded else f"|| {command.text} need not end the script"
-        if before not in {"&&", "|"}:
-            break
-        before = command.then
-    return "bash ignores a failure before &&"
+    behind = place.after
+    if place.asked or behind is None or behind.then in {"&&", "||"}:
+        return None
+    if place.then == "&&":  # what is last gives its exit code to what it stands in
+        return False if behind.after and behind.after.words else None
+    last = functions.get(behind.name, behind.last) or behind
+    if _FAILS.fullmatch(last.text) or _FAILS_TOO.fullmatch(behind.text):
+        return True
+    return False if _SUCCEEDS.fullmatch(last.text) else None

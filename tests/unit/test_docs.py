@@ -140,7 +140,7 @@ def parse(words: list[str], config: pytest.Config) -> None:
         below = command.get_command(click.Context(command), rest.pop(0))
         assert below, words
         command = below
-    if not isinstance(command, click.Group):
+    if not isinstance(command, click.Group) and rest != ["--help"]:
         command.make_context(command.name, rest)
 
 
