@@ -36,6 +36,8 @@ Feature: The container is confined by the profile it is given
 
   @id:restricted @container @req:STEP-2.2
   Scenario: The container keeps the restrictions that LXC gives by default
+    Devices are none of them: LXC allows an unprivileged container all, and it can make no node.
+
     Given the container is running
     Then its seccomp list refuses what LXC's own list refuses
     And what LXC mounts read-only by default is read-only in the container

@@ -40,6 +40,8 @@ CAUSES = (
     *table("steps", "causes", dict[str, tuple[tuple[str, str], ...]])["causes"],
     (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which runs each command
 )
+#: The end of what Docker says about iptables, whose message ends with its line.
+_TAIL = tuple(f"(exit status {code}))" for code in range(1, 5))
 
 
 def cause(text: str) -> str:
@@ -47,8 +49,9 @@ def cause(text: str) -> str:
     for pattern, meaning in CAUSES:
         if patterns.search(f"(?is){pattern}", text):
             return meaning
-    lines = [line for line in text.splitlines() if line.strip() and "See 'docker" not in line]
-    return lines[-1].strip() if lines else "Docker printed nothing"
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and "See 'docker" not in line and line not in _TAIL]
+    return lines[-1] if lines else "Docker printed nothing"
 
 
 def said(result: CommandResult) -> str:

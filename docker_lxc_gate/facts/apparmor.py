@@ -149,9 +149,9 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
     if skips := [line for line in lines if line.endswith(": skip-kernel-load")]:
         return f"{skips[0]}: AppArmor's parser loads nothing into the kernel"
     if "disabled" in lines:
-        return f"/etc/apparmor.d/disable/{profile} keeps it from being loaded"
+        return f"/etc/apparmor.d/disable/{profile} keeps it from being loaded: remove it"
     if "complain" in lines:
-        return f"/etc/apparmor.d/force-complain/{profile}: it would confine nothing"
+        return f"by /etc/apparmor.d/force-complain/{profile} it would confine nothing: remove that"
     if "1" not in lines:
         files = next((line for line in lines if patterns.fullmatch("[0-9]+", line)), "no")
         return (

@@ -281,8 +281,11 @@ def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
     ):
         with not_compliant("the next load", named):
             steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
-    with not_compliant(FILE):
-        steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "newer"}), NAME)
+    newer = {FIND: loaded, COMPILE: "newer"}
+    with not_compliant(f"not what {FILE} says"):
+        steps.policy_is_current(Machine({}, newer | {next_load: "1\n"}), NAME)
+    with not_compliant("the next load", f"force-complain/{NAME}"):
+        steps.policy_is_current(Machine({}, newer | {next_load: "1\ncomplain\n"}), NAME)
     with naming(FactError, NAME):
         steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
 

@@ -60,6 +60,11 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
         ),
         (f'{OCI}: error mounting "proc" to rootfs at "/proc": permission denied', "nested mounts"),
         ("something new\nSee 'docker run --help'.", "something new"),
+        ("iptables failed: something new.\n (exit status 2))", "something new"),
+        (
+            "iptables: No chain/target/match by that name.\n (exit status 1))",
+            "firewall rules are gone",
+        ),
         ("", "printed nothing"),
     ],
 )
