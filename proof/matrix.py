@@ -42,14 +42,15 @@ PLANS = ("plain", "docker-in-lxc")
 VERSIONS = ("Kernel", "LXC", "AppArmor", "Docker")
 HEAD = ("node/guest", *VERSIONS, "plan", "verdict", "why", "doctor")
 _CELL = patterns.compile(r"[a-z]+/[a-z]+(\+[a-z]+)?")
-#: From the suite $1 come Docker and what it is made of, and all else from the container's own.
+#: From the suite $2 come Docker and what it is made of, and all else from the release $1.
 _SUITE = r"""
 set -eu
 cd /etc/apt
-sed -n "s/ [a-z]* main$/ $1 main/p" sources.list | sort -u >sources.list.d/later.list
-printf 'Package: %s\nPin: release a=%s\nPin-Priority: %s\n\n' '*' "$1" 100 \
-    'docker.io docker-cli containerd runc' "$1" 990 >preferences.d/later
-apt-get -q update
+sed -n "s/ $1 main$/ $2 main/p" sources.list.d/*.list >later
+mv later sources.list.d/later.list
+printf 'Package: %s\nPin: release a=%s\nPin-Priority: %s\n\n' '*' "$2" 100 \
+    'docker.io docker-cli containerd runc' "$2" 990 >preferences.d/later
+apt-get -q -o Acquire::Check-Valid-Until=false update
 """
 _UPGRADE = "DEBIAN_FRONTEND=noninteractive apt-get -qy dist-upgrade"
 #: The limit for what apt prints (bytes).
@@ -94,7 +95,7 @@ def judge(cell: str, plan: str) -> list[str]:
 
             def created(ctid: int) -> None:
                 if suite:
-                    _run(runtime.inside(ctid), _SUITE, suite)
+                    _run(runtime.inside(ctid), _SUITE, guest, suite)
                     forecast = named(upgrade.examine(runtime, ctid))
                     doctor.append(f"before the upgrade: {forecast}")
                     _run(runtime.inside(ctid), _UPGRADE)
