@@ -6,6 +6,7 @@ import hashlib
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from remediation import plan_file, provision
 from remediation.engine.apply import apply
 
 if TYPE_CHECKING:
+    from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
     from docker_lxc_gate.verdict.record import Run
@@ -67,8 +69,7 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
 
     Exit code: the gate's; 1: also if apply failed; 5: also if the node is not as before.
     """
-    features = plan_file.find(aim.plan).features
-    _, argv = provision.reserved(aim, features)
+    _, argv = provision.reserved(aim, plan_file.find(aim.plan).features)
     if len(aim.reserved) == 1:
         raise UsageError("prove needs two ids: reserved = [990, 991] in the target file")
     if output and os.path.lexists(output):
@@ -78,12 +79,7 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
         if there := [ctid for ctid in aim.reserved[:2] if runtime.state(ctid) is not None]:
             raise FactError(f"container {there[0]} exists, and only a new one is ever destroyed")
         consent(_effects(aim, argv), yes=yes)
-        before = _node(runtime.node)
-        with provision.thrown_away(runtime, aim, printing.tell, features=features) as ctid:
-            own = msgspec.structs.replace(aim, ctid=ctid, reserved=aim.reserved[1:])
-            apply(provision.planned(runtime, own, printing.tell))
-            code = _gate(own, folder)
-        differs = machine_state.differences(before, _node(runtime.node))
+        code, differs = tried(runtime, aim, folder)
         for difference in differs:
             printing.line(f"  {difference}", "red", to=printing.err)
         try:
@@ -100,6 +96,30 @@ def prove(aim: Target, yes: bool, form: str, output: Path | None, key: Path | No
     else:
         printing.line(_row(run, differs, made))
     sys.exit(_DIFFERS if differs else code)
+
+
+def tried(
+    runtime: Runtime,
+    aim: Target,
+    folder: Path,
+    *,
+    created: Callable[[int], None] = lambda _: None,
+    asked: Callable[[int], None] = lambda _: None,
+) -> tuple[int, list[str]]:
+    """Try the plan in a throw-away container; return the gate's exit code, and what differs after.
+
+    The gate writes its reports to the folder. ``created`` is called with the container's id before
+    the plan is applied, and ``asked`` after the gate.
+    """
+    before = _node(runtime.node)
+    features = plan_file.find(aim.plan).features
+    with provision.thrown_away(runtime, aim, printing.tell, features=features) as ctid:
+        created(ctid)
+        own = msgspec.structs.replace(aim, ctid=ctid, reserved=aim.reserved[1:])
+        apply(provision.planned(runtime, own, printing.tell))
+        code = _gate(own, folder)
+        asked(ctid)
+    return code, machine_state.differences(before, _node(runtime.node))
 
 
 def _effects(aim: Target, argv: list[str]) -> list[str]:

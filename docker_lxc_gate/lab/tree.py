@@ -83,7 +83,8 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
 
     Returns:
         The content of the kernel and the initial RAM disk in ``base`` by the stem of their
-        names (``vmlinuz``, ``initrd.img``), if it has them.
+        names (``vmlinuz``, ``initrd.img``), if it has them. ``out`` has neither, nor a hard link
+        to one, as that below ``usr/lib/modules`` since Debian's kernel 7.
     """
     prefixes, boot = tuple(drop), {}
     with (
@@ -96,13 +97,17 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
                 continue
             member.pax_headers = {}
             content = source.extractfile(member) if member.isreg() else None
-            stem = name.removeprefix("boot/").partition("-")[0]
-            if content and name.startswith("boot/") and stem in {"vmlinuz", "initrd.img"}:
+            if content and (stem := _boot_stem(name)):
                 boot[stem] = content.read()
-            else:
+            elif not (member.islnk() and _boot_stem(member.linkname.removeprefix("./"))):
                 target.addfile(member, content)
         _append(target, tree)
     return boot
+
+
+def _boot_stem(name: str) -> str:
+    stem = name.removeprefix("boot/").partition("-")[0]
+    return stem if name.startswith("boot/") and stem in {"vmlinuz", "initrd.img"} else ""
 
 
 def _append(out: tarfile.TarFile, tree: Tree) -> None:

@@ -76,3 +76,22 @@ def test_lay_over_writes_names_without_pax_headers() -> None:
     tree.lay_over(_packed(etc__Főtanúsítvány=b"1"), {}, (), out)
     assert "Főtanúsítvány".encode() in out.getvalue()
     assert b"path=" not in out.getvalue()
+
+
+def test_lay_over_leaves_out_a_hard_link_to_the_kernel_and_no_other() -> None:
+    """As Debian's kernel 7.2 has one; mke2fs finds no file that it could lead to."""
+    base = _packed(**{"boot__vmlinuz-7.2": b"kernel", "usr__bin__perl": b"perl"})
+    links = {
+        "./usr/lib/modules/7.2/vmlinuz": "./boot/vmlinuz-7.2",
+        "./usr/bin/perl5": "./usr/bin/perl",
+    }
+    with tarfile.open(fileobj=base, mode="a") as packed:
+        for name, first in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.LNKTYPE, first
+            packed.addfile(member)
+    base.seek(0)
+    out = io.BytesIO()
+    assert tree.lay_over(base, {}, (), out) == {"vmlinuz": b"kernel"}
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as opened:
+        assert sorted(opened.getnames()) == ["./usr/bin/perl", "./usr/bin/perl5"]

@@ -72,7 +72,9 @@ def generate(node: Host, ctid: str, section: Section) -> str:
     Returns what an explicit profile overrides. Nothing is written, and PctError raised, if Proxmox
     cannot parse a value.
     """
-    text, overridden = lxc.generate(ctid, section, str(volume(node, ctid)))
+    apparmor_4 = any(Path(f"{node.root}/etc/apparmor.d/abi").glob("[4-9].*"))
+    rootfs = str(volume(node, ctid))
+    text, overridden = lxc.generate(ctid, section, rootfs, apparmor_4=apparmor_4)
     common = Path(f"{node.root}{lxc.INCLUDES}/common.seccomp").read_text(encoding="utf-8")
     folder = Path(f"{node.root}/var/lib/lxc/{ctid}")
     replace_file(folder / "config", text)

@@ -19,6 +19,8 @@ MIB = 1024 * 1024
 _FEATURES = frozenset({"force_rw_sys", "fuse", "keyctl", "mknod", "mount", "nesting"})
 _MOUNT = "mount"
 _UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
+#: Rules that AppArmor knows since 4.0. Proxmox 9 writes them, since pve-container 6.0.3 and 6.0.5.
+_SINCE_APPARMOR_4 = frozenset({"allow mqueue,", "allow userns,"})
 #: What the lab's containers do not have.
 _UNSUPPORTED_KEYS = re.compile(
     r"(mp|dev)[0-9]+|hookscript|cores|cpulimit|cpuunits|entrypoint|env|cmode|console|searchdomain"
@@ -51,8 +53,12 @@ def unprivileged(section: Section) -> bool:
     return section.get("unprivileged") == "1"
 
 
-def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
+def generate(
+    ctid: str, section: Section, rootfs: str, *, apparmor_4: bool = True
+) -> tuple[str, str]:
     """LXC's configuration and the warning about what an explicit profile switches off.
+
+    Without ``apparmor_4`` it is that of Proxmox 8, whose AppArmor knows fewer rules.
 
     Raises PctError if Proxmox cannot parse a value of the section.
     """
@@ -67,7 +73,7 @@ def generate(ctid: str, section: Section, rootfs: str) -> tuple[str, str]:
         ("lxc.include", f"{INCLUDES}/common.conf"),
         *([("lxc.include", f"{INCLUDES}/userns.conf")] if unprivileged(section) else []),
         ("lxc.seccomp.profile", f"/var/lib/lxc/{ctid}/rules.seccomp"),
-        *([] if _explicit(section) else _confinement(wanted)),
+        *([] if _explicit(section) else _confinement(wanted, apparmor_4=apparmor_4)),
         *_feature_mounts(wanted),
         *_user_namespace(section, wanted),
         ("lxc.tty.max", section.get("tty", "2")),
@@ -107,20 +113,15 @@ def _explicit(section: Section) -> bool:
     return any(key == "lxc.apparmor.profile" for key, _value in section.raw)
 
 
-def _confinement(wanted: dict[str, str]) -> list[tuple[str, str]]:
+def _confinement(wanted: dict[str, str], *, apparmor_4: bool) -> list[tuple[str, str]]:
     """What Proxmox puts into the generated profile, and leaves out for an explicit one."""
     lines = [("lxc.apparmor.profile", "generated"), ("lxc.apparmor.raw", "allow mqueue,")]
     if wanted.get("nesting") == "1":
-        return [
-            *lines,
-            ("lxc.apparmor.allow_nesting", "1"),
-            ("lxc.apparmor.raw", "allow userns,"),
-        ]
-    return [
-        *lines,
-        ("lxc.apparmor.raw", "deny mount -> /proc/,"),
-        ("lxc.apparmor.raw", "deny mount -> /sys/,"),
-    ]
+        lines += [("lxc.apparmor.allow_nesting", "1"), ("lxc.apparmor.raw", "allow userns,")]
+    else:
+        denied = ("deny mount -> /proc/,", "deny mount -> /sys/,")
+        lines += [("lxc.apparmor.raw", rule) for rule in denied]
+    return [(key, value) for key, value in lines if apparmor_4 or value not in _SINCE_APPARMOR_4]
 
 
 def _feature_mounts(wanted: dict[str, str]) -> list[tuple[str, str]]:
