@@ -119,7 +119,7 @@ def told(plan: str, run: Run, differs: Iterable[str]) -> list[str]:
         clauses = dict.fromkeys(clause for one in outcomes for clause in one.requirements)
         causes.append(f"{', '.join(clauses)}: {next(iter(cause.splitlines()), '')}")
     causes += [f"the node, afterwards: {difference}" for difference in differs]
-    verdict = f"{run.verdict}; asked: {run.scope}"
+    verdict = f"{run.verdict} ({run.scope})"
     return [*(versions.get(name, "") for name in VERSIONS), plan, verdict, "; ".join(causes)]
 
 

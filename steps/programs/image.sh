@@ -17,7 +17,8 @@ for file in "$perl" "$sh" $libraries /lib/*/libnss_dns.so.2 /lib/*/libresolv.so.
     mkdir -p "base${file%/*}"
     cp -L "$file" "base$file"
 done
-mkdir -p base/bin base/tmp
+# Docker 20.10 lets root alone into a directory that no layer has. Source: moby v20.10, pkg/archive/diff.go.
+mkdir -p base/bin base/tmp base/gate
 [ -e base/bin/perl ] || ln -s "$perl" base/bin/perl
 [ -e base/bin/sh ] || ln -s "$sh" base/bin/sh
 tar -cf base.tar --owner=0 --group=0 -C base .
