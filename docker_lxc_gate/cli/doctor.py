@@ -18,7 +18,6 @@ from docker_lxc_gate.commandline.target_option import means_target, named, targe
 from docker_lxc_gate.doctor import messages, upgrade
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen
 from docker_lxc_gate.doctor.examine import examine
-from docker_lxc_gate.doctor.start import try_start
 from docker_lxc_gate.doctor.upgrade_pairs import AS_OF
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit.audit_files import read_errors
@@ -46,28 +45,19 @@ _LONGEST = 1000
     help="Say whether Docker would still run after apt-get dist-upgrade, on the node and in the "
     "container.",
 )
-@click.option(
-    "--try-start",
-    "start",
-    is_flag=True,
-    help="Start a container that is stopped, and stop it again: if it does not start, LXC's debug "
-    "log names the cause.",
-)
 @target_options(".  [required without MESSAGE]")
 def doctor(
     message: str | None,
     form: str,
     *,
     before_upgrade: bool,
-    start: bool,
     where: str | None,
     file: Path | None,
 ) -> None:
-    """Say what is wrong with Docker in a container, why, and what to do.
+    """Say what is wrong with Docker in a container, why, and what to do. Changes nothing.
 
-    Changes nothing, unless --try-start is given. Needs neither the plan nor anything of this
-    project on the node. The most likely cause comes first. What could not be seen is listed, too.
-    docs/doctor.md lists all problems.
+    Needs neither the plan nor anything of this project on the node. The most likely cause comes
+    first. What could not be seen is listed, too. docs/doctor.md lists all problems.
 
     MESSAGE is a file, or - for standard input, with an error of Docker, of LXC or of systemd, as
     you would paste it: its cause is named, and the command that makes sure. No node is asked. In
@@ -83,7 +73,7 @@ def doctor(
     if message and where is None and means_target(message):
         where, message = message, None
     if message is not None:
-        if where is not None or file is not None or before_upgrade or start:
+        if where is not None or file is not None or before_upgrade:
             raise click.UsageError("a MESSAGE is read without a target: leave one of them out")
         name = "standard input" if message == "-" else message
         diagnosis = _of_message(message, name)
@@ -92,23 +82,18 @@ def doctor(
         else:
             _print(name, diagnosis, _NOTHING)
         sys.exit(diagnosis.exit_code)
-    node = fleet.node_of(where, file) if where else None
-    if start and (before_upgrade or node):
-        raise click.UsageError("--try-start is for one container, without --upgrade")
-    if where and node:
+    if where and (node := fleet.node_of(where, file)):
         _of_node(node, where, form, before_upgrade=before_upgrade)
         return
     aim = named(where, file)
     with opened(aim) as runtime:
         machine = runtime.node.machine
-        asks = upgrade.examine if before_upgrade else try_start if start else examine
+        asks = upgrade.examine if before_upgrade else examine
         diagnosis = asks(runtime, aim.ctid)
     if form == "json":
         print_json(_as_json(aim.ctid, machine, diagnosis))
     else:
         nothing = _NO_BREAKAGE if before_upgrade else _NOTHING
-        if start:
-            nothing = "does not start" if diagnosis.log else "started, and is stopped again"
         _print(f"container {aim.ctid} on {machine}", diagnosis, nothing)
         if before_upgrade:
             printing.tell(Notice(f"the table of versions was read on {AS_OF}"))
@@ -125,7 +110,6 @@ def _as_json(ctid: int | None, machine: str | None, diagnosis: Diagnosis) -> dic
             {"what": unseen.what, "why": shown(unseen.why, _LONGEST), "matters": unseen.matters}
             for unseen in diagnosis.unseen
         ],
-        **({"log": [shown(line, _LONGEST) for line in diagnosis.log]} if diagnosis.log else {}),
     }
 
 
@@ -213,10 +197,6 @@ def _print(name: str, diagnosis: Diagnosis, nothing: str) -> None:
 def _print_findings(diagnosis: Diagnosis) -> None:
     for finding in diagnosis.problems:
         printing.finding(finding, _LONGEST)
-    if diagnosis.log:
-        printing.line("LXC's log of the start:")
-    for line in diagnosis.log:
-        printing.line(f"    {shown(line, _LONGEST)}")
     by_reason: dict[str, list[str]] = {}
     for unseen in diagnosis.unseen:
         by_reason.setdefault(unseen.why, []).append(unseen.what)

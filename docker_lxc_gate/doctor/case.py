@@ -126,14 +126,10 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a target has, the most likely cause first, and what could not be seen.
-
-    ``log`` has lines of the log of a start that failed.
-    """
+    """What a target has, the most likely cause first, and what could not be seen."""
 
     problems: tuple[Finding, ...]
     unseen: tuple[Unseen, ...]
-    log: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.formats import container_config
-from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Inside, Transport
@@ -24,7 +23,6 @@ ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INCLUDE = patterns.compile(r"(?m)^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$")
 _NESTED = 8  #: the limit for nested includes
-_START_LOG = program("docker_lxc_gate.machines", "start_log.sh")
 
 
 class Runtime(ABC):
@@ -98,19 +96,6 @@ class Runtime(ABC):
     @abstractmethod
     def start(self, ctid: int) -> None:
         """Start the container; raises CommandFailed with what the runtime said."""
-
-    def start_log(self, ctid: int, most: int) -> str:
-        """Start a stopped container; return the last ``most`` bytes of LXC's log of that, foreign.
-
-        Whether it started is for its :meth:`state` to say.
-        """
-        self.require_control(ctid)
-        argv = ["sh", "-c", _START_LOG, "start-log", f"{most}", f"{ctid}", *self._logged(ctid)]
-        return self.node.run(argv, timeout=240).require().text
-
-    @abstractmethod
-    def _logged(self, ctid: int) -> list[str]:
-        """Return the command that starts a container, and prints LXC's log of level DEBUG."""
 
     @abstractmethod
     def shutdown(self, ctid: int) -> None:

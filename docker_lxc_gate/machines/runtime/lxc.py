@@ -61,11 +61,6 @@ class Lxc(Runtime):
         self._lxc(ctid, "lxc-start")
 
     @override
-    def _logged(self, ctid: int) -> list[str]:
-        log = ["-l", "DEBUG", "-o", "/dev/stderr"]  # as Proxmox's pve-container-debug@.service
-        return ["lxc-start", "-P", self._LXC_PATH, "-n", f"{ctid}", *log]
-
-    @override
     def shutdown(self, ctid: int) -> None:
         self._lxc(ctid, "lxc-stop", "-t", "60")
 

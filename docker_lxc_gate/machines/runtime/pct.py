@@ -196,10 +196,6 @@ class Pct(Runtime):
         self._pct("start", ctid)
 
     @override
-    def _logged(self, ctid: int) -> list[str]:
-        return ["pct", "start", f"{ctid}", "--debug"]
-
-    @override
     def shutdown(self, ctid: int) -> None:
         self.require_control(ctid)
         self._pct("shutdown", ctid, "--timeout", "60", "--forceStop", "1")

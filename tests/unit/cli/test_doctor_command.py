@@ -4,7 +4,6 @@ import importlib
 import json
 import re
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,10 +33,9 @@ HOLE = {
 def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, *words: str) -> Result:
     opened = nullcontext(SimpleNamespace(node=SimpleNamespace(machine="pve1")))
     monkeypatch.setattr(command, "opened", lambda _: opened)
-    by_option = {"--upgrade": "upgrade.examine", "--try-start": "try_start"}
-    asks = next((by_option[word] for word in words if word in by_option), "examine")
-    for other in ("examine", *by_option.values()):
-        monkeypatch.setattr(f"docker_lxc_gate.cli.doctor.{other}", None)
+    other = "examine" if "--upgrade" in words else "upgrade.examine"
+    asks = "upgrade.examine" if "--upgrade" in words else "examine"
+    monkeypatch.setattr(f"docker_lxc_gate.cli.doctor.{other}", None)
     monkeypatch.setattr(
         f"docker_lxc_gate.cli.doctor.{asks}", lambda _, ctid: found if ctid == CTID else None
     )
@@ -153,29 +151,7 @@ def test_doctor_of_a_text_of_more_than_1_mib_says_what_it_did_not_read() -> None
         assert "what comes after the first 1 MiB" in done.stdout
 
 
-def test_try_start_shows_the_log_masked_below_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = replace(messages.diagnose(CAPS), log=("ERROR PASSWORD=hunter2 \x1b[2J",))
-    done = run(monkeypatch, failed, "--try-start")
-    assert done.exit_code == 1
-    assert done.stdout.startswith("problem: ")
-    assert "\nLXC's log of the start:\n    ERROR PASSWORD=***" in done.stdout
-    assert "\x1b" not in done.stdout
-    told = json.loads(run(monkeypatch, failed, "--try-start", "--json").stdout)
-    assert [line[:18] for line in told["log"]] == ["ERROR PASSWORD=***"]
-
-
-def test_try_start_of_a_container_that_starts_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run(monkeypatch, Diagnosis((), ()), "--try-start")
-    said = f"container {CTID} on pve1: started, and is stopped again\n"
-    assert (done.exit_code, done.stdout) == (0, said)
-
-
-@pytest.mark.parametrize("words", [["local/all"], ["local/950", "--upgrade"]])
-def test_try_start_of_more_than_one_container_now_ends_with_2(words: list[str]) -> None:
-    assert CliRunner().invoke(main, ["doctor", "--try-start", *words]).exit_code == 2
-
-
-@pytest.mark.parametrize("words", [["--target", "local/950"], ["--upgrade"], ["--try-start"]])
+@pytest.mark.parametrize("words", [["--target", "local/950"], ["--upgrade"]])
 def test_doctor_of_a_message_and_a_target_ends_with_2(words: list[str]) -> None:
     assert pasted(CAPS, *words).exit_code == 2
 
