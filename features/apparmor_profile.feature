@@ -36,7 +36,7 @@ Feature: The container is confined by the profile it is given
 
   @id:restricted @container @req:STEP-2.2
   Scenario: The container keeps the restrictions that LXC gives by default
-    Devices are none of them: LXC allows an unprivileged container all, and it can make no node.
+    Devices are none of them: LXC allows an unprivileged container all, and it can make no device file.
 
     Given the container is running
     Then its seccomp list refuses what LXC's own list refuses

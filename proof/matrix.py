@@ -76,9 +76,9 @@ def main(cells: Sequence[str], plans: Sequence[str]) -> None:
 def _keep_images(home: Path) -> None:
     """Keep the images of every release: behind a link, a lab removes none."""
     kept, images = home.with_name(f"{home.name}-images"), home / "images"
+    for folder in (home, kept):
+        folder.mkdir(parents=True, exist_ok=True)
     if not images.exists():
-        for folder in (home, kept):
-            folder.mkdir(parents=True, exist_ok=True)
         images.symlink_to(kept)
 
 

@@ -257,8 +257,8 @@ def policy_is_current(node: Transport, name: str) -> None:
         f"{loaded[:12]}, file {compiled[:12]}): apparmor_parser -r /etc/apparmor.d/{name}"
     )
     assert not defect, (
-        f"the kernel's policy for {name} is what its file says, but the next load (at the "
-        f"node's boot, or systemctl reload apparmor) gives it another one: {defect}"
+        f"the next load (at the node's boot, or systemctl reload apparmor) gives the kernel "
+        f"another policy for {name} than it has: {defect}"
     )
     evidence.say(f"policy {loaded[:12]} in both, and after the next load")
 

@@ -114,7 +114,7 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
 #: The commands of the plan's lines, and those that may run them although they stand in quotes.
 _PLANS = patterns.compile(r"\b(?:apt-get (?:update|install)|systemctl restart)\b")
 _RUNS = patterns.compile(
-    r"(?:\S*/)?(?:bash|chroot|env|eval|exec|inside|lxc-attach|nice|nsenter|pct|sh|sudo|timeout)\b"
+    r"(?:\S*/)?(?:bash|chroot|env|eval|exec|inside|lxc-attach|nice|nsenter|pct(?:_exec)?|sh|sudo|timeout)\b"
 )
 
 

@@ -160,7 +160,7 @@ def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
 def _judged(
     runtime: Runtime, container: Transport, ctid: int, names: set[str], state: str
 ) -> tuple[str, ...]:
-    """Return advice about the units that failed for other reasons than AppArmor.
+    """Return advice about the units that failed without a known denial.
 
     Raises AssertionError if a denial matches one of them, FactError if a cause is not known.
     """
@@ -213,7 +213,7 @@ _WAITING = patterns.compile(r"(systemd-networkd|NetworkManager)-wait-online\.ser
 
 
 def _advice(unit: failed_units.FailedUnit) -> str:
-    """Return advice about a unit that failed for another reason."""
+    """Return advice about a unit that failed without a known denial."""
     if _WAITING.match(unit.name):
         return (
             f"{unit.name} waits {unit.seconds:.0f} s for a network manager that manages nothing, "

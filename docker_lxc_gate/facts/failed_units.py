@@ -7,9 +7,11 @@ Sources: systemctl(1), org.freedesktop.systemd1(5).
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
@@ -32,6 +34,9 @@ _SHOWN = (
 )
 #: How far a denial may be outside of its unit's time (seconds): the kernel has two clocks.
 _SLACK = 0.5
+#: So many denials of a unit's time are kept: a guest chooses how many units and denials it has.
+_MOST = 100
+_TIME = itemgetter(0)
 #: Messages of a program that was refused something.
 _REFUSAL = patterns.compile(r"(?i)permission denied|not permitted|step (NAMESPACE|CAPABILITIES)\b")
 
@@ -100,22 +105,25 @@ def _when(stamp: str) -> float:
 def denials(
     node: Transport, profile: str, units: Sequence[FailedUnit]
 ) -> dict[FailedUnit, list[Denial]]:
-    """Return the denials under a profile while each unit ran, without those of our own attempts.
+    """Return the last denials under a profile while each unit ran, but those of our own attempts.
 
     Raises FactError if the node's log cannot be read.
     """
-    log = denial_log.read(node, min(unit.began for unit in units))
+    log = denial_log.read(node, min(unit.began for unit in units) - _SLACK)
     if log.unread:
         raise FactError(f"the denials in the log of {node.machine} cannot be read: {log.unread}")
-    found: dict[FailedUnit, list[Denial]] = {unit: [] for unit in units}
+    timed = []
     for denial in audit_records.parse(b"\n".join(log.lines).decode(errors="replace")):
         at = audit_records.when(denial.line)
         ours = denial.profile.partition("//")[0] == profile
-        if at is None or not ours or confinement.caused_by_attempt(denial):
-            continue
-        for unit in units:
-            if unit.began - _SLACK <= at <= unit.ended + _SLACK:
-                found[unit].append(denial)
+        if at is not None and ours and not confinement.caused_by_attempt(denial):
+            timed.append((at, denial))
+    timed.sort(key=_TIME)
+    found = {}
+    for unit in units:
+        first = bisect_left(timed, unit.began - _SLACK, key=_TIME)
+        end = bisect_right(timed, unit.ended + _SLACK, key=_TIME)
+        found[unit] = [denial for _, denial in timed[max(first, end - _MOST) : end]]
     return found
 
 

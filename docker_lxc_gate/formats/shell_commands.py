@@ -76,7 +76,7 @@ class ShellCommand:
         """Return the brackets or quotes that a word opens; empty if none."""
         if self.quotes:
             return word if self.opened == '"' and word in {"$(", "`"} else ""
-        behind = "".join(self.words[-2:]).strip()
+        behind = next((w.strip() for w in reversed(self.words[-_SHORT:]) if w.strip()), "")
         if self.opened == "case" and behind == "(...)" and word[0].isalpha():  # a pattern
             self.words = []
         if word == "#":
@@ -169,13 +169,17 @@ def unheeded(
                 break
             # An assignment has the exit code of its substitution; no other command has.
             outer = place.within if place.opened in _SUBSTITUTIONS else None
-            assigned = own and outer is not None and bool(_ASSIGNMENT.fullmatch(outer.text))
+            is_last = not (place.after and place.after.words)
+            text = outer.text if outer and outer.text.count("...") == 1 else ""
+            assigned = own and is_last and bool(_ASSIGNMENT.fullmatch(text))
             why = _ignored(place, assigned=assigned, pipefail=pipefail)
             listed = own and (place.asked or place.then in {"&&", "||"})
             ends = _ends(place, functions) if listed else False
             if why and not ends:
                 told[sure and ends is False].append(f"{command.text} ({why})")
                 break
+            # What ends an if or a case gives it its exit code.
+            sure = sure and not (own and is_last and place.opened in {"if", "case"})
             own = assigned or (own and place.within is not None and place.within.last is place)
             place, sure = place.within, sure and not ends
     return told[True], told[False]
@@ -200,7 +204,7 @@ def _ends(place: ShellCommand, functions: Mapping[str, ShellCommand | None]) -> 
     Of a group, and of a function, the last command counts.
     """
     behind = place.after
-    if place.asked or behind is None or behind.then in {"&&", "||"}:
+    if place.asked or behind is None or behind.then in {"&&", "||", "|", "|&", "&"}:
         return None
     if place.then == "&&":  # what is last gives its exit code to what it stands in
         return False if behind.after and behind.after.words else None

@@ -53,7 +53,9 @@ def require_unused(path: Path) -> None:
         fcntl.flock(_in_use[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LabError(
-            "the lab that runs was made by other sources than these, and another command uses it\n"
+            "another command uses the lab that runs, and it does not answer, or is of other "
+            "sources or releases than asked for\n"
             "wait until that has ended, or set LAB_HOME to another folder"
         ) from None
-    fcntl.flock(_in_use[path], fcntl.LOCK_SH)
+    finally:  # a lock that could not be exclusive is lost
+        fcntl.flock(_in_use[path], fcntl.LOCK_SH)

@@ -145,10 +145,13 @@ class Lab:
         state = node.state
         recorded = (state.image, state.hardware, state.provisioned)
         ours = recorded == (image.name, hardware().fingerprint, wanted.digest)
-        if node.running and not ours:
+        answers = ours and node.answers(ANSWER_TIMEOUT)
+        if node.running and not answers:
             require_unused(self._used)
         try:
-            if not (ours and self._continued()):
+            if answers:
+                node.settle(ANSWER_TIMEOUT)
+            elif not (ours and self._continued()):
                 node.qemu.stop()
                 node.boot(image, release)
                 self._provision(wanted, releases)
@@ -158,11 +161,8 @@ class Lab:
         images.prune({image.folder, *(path.parent for path in templates.values())})
 
     def _continued(self) -> bool:
-        """Whether the machine of this recipe runs now: it did before, or ``ready`` was restored."""
+        """Whether ``ready`` was restored, so that the machine of this recipe runs now."""
         node = self._node
-        if node.answers(ANSWER_TIMEOUT):
-            node.settle(ANSWER_TIMEOUT)
-            return True
         node.qemu.stop()
         if READY not in self.snapshots():
             return False

@@ -65,7 +65,7 @@ def test_up_does_not_replace_a_running_machine_that_another_process_uses(
     ) as another:
         assert another.stdout
         assert another.stdout.readline() == b"uses it\n"
-        with pytest.raises(LabError, match="another command uses it"):
+        with pytest.raises(LabError, match="another command uses the lab"):
             lab.up()
         assert booted == []
         lab.up(keep=True)

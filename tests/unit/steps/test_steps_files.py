@@ -137,6 +137,9 @@ def test_install_script_stops_where_bash_heeds_set_e_is_green(call: str) -> None
         (f"! {UPDATE}", "condition"),
         (f"local out=$({UPDATE})", "substitution"),
         (f'out="$({UPDATE})" || true', "||"),
+        (f'out="$({UPDATE}; echo done)"', "substitution"),
+        (f"update() {{ {UPDATE}; }}\nout=$(update; true)", "substitution"),
+        ("pct_exec 950 -- bash -c 'apt-get update' || true", "||"),
     ],
 )
 def test_install_script_stops_unless_bash_ignores_set_e(call: str, why: str) -> None:
@@ -153,6 +156,9 @@ def test_install_script_stops_unless_bash_ignores_set_e(call: str, why: str) -> 
         *(f"{UPDATE} && inside apt-get install -y jq{behind}" for behind in ("", " || exit 1")),
         *(f"{UPDATE} || {{ {ends}; }}" for ends in ("[[ $1 ]] && exit 1", "echo bad; exit $?")),
         f"({UPDATE} || exit 1) || true",
+        f"{UPDATE} || exit 1 | tee -a log",
+        f"{UPDATE} || exit 1 &",
+        f'if [ "$x" ]; then {UPDATE}; fi || exit 1',
         "set +e; main",
     ],
 )
@@ -255,7 +261,7 @@ def test_install_script_with_quotes_in_quotes_and_comments_is_read_to_its_end(sc
     "script",
     [
         f'set -e; echo "Step # 1"; {UPDATE}',
-        f"case x in\n(a) {UPDATE};; # b\n(b) {UPDATE};;\nesac",
+        f"case x in\n(a) {UPDATE};; # b\n(b)   {UPDATE};;\nesac",
         f"CMD=(inside {OUTSIDE.strip()})\n{UPDATE}",
         f"CMD=(\n  inside # it's\n  {OUTSIDE})\n{UPDATE}",
         f"echo foo#bar ${{x#a}} a\\ #; {UPDATE}",
