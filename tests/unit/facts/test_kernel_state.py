@@ -149,6 +149,7 @@ def link(name: str) -> dict[str, str]:
             "route 4 198.51.100.0/24 dev lo",
         ),
         ({"sys/module/printk/parameters/time": "N\n"}, "parameter printk/time"),
+        ({"sys/module/damon_stat/parameters/enabled": "Y\n"}, "parameter damon_stat/enabled"),
         ({"proc/sysvipc/sem": "key\n 4661 1 600 5 0 0\n"}, "ipc sem"),
         ({"bin/systemctl": "LANG=C\nLEFT=1\n"}, "environment LEFT"),
         ({"bin/auditctl": "-w /etc -p w\n"}, "audit -w /etc"),
@@ -203,6 +204,7 @@ def test_kernel_state_of_a_change_names_it_and_nothing_else(
     [
         {"proc/sys/kernel/random/uuid": "2\n", "proc/sys/fs/file-nr": "7\n"},
         {"proc/sys/net/ipv4/tcp_fastopen_key": "secret\n"},
+        {"sys/module/damon_stat/parameters/estimated_memory_bandwidth": "17252973\n"},
         link("veth0a1b2c3") | link("veth950i0") | link("vethQ7dZxe") | link("fwbr950i0"),
         {"bin/ip": ADDRESSES.replace("3555", "3600").replace("10.0.3.5/", "10.0.3.6/")},
         {"bin/ip": re.sub(".*dynamic.*\n", "", ADDRESSES)},
