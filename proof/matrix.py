@@ -26,7 +26,7 @@ from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.progress import told_to
 from docker_lxc_gate.lab.recipe import template_name
 from docker_lxc_gate.machines.target import parse
-from docker_lxc_gate.printable import one_line
+from docker_lxc_gate.printable import cut, one_line
 from docker_lxc_gate.verdict.outputs.summary import plain
 from remediation.provision import PATIENCE
 
@@ -55,6 +55,8 @@ apt-get -q -o Acquire::Check-Valid-Until=false update
 _UPGRADE = "DEBIAN_FRONTEND=noninteractive apt-get -qy dist-upgrade"
 #: The limit for what apt prints (bytes).
 _LONGEST = 64 << 20
+#: The limit for a cause in a row (characters).
+_CAUSE = 200
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,6 +121,7 @@ def told(plan: str, run: Run, differs: Iterable[str]) -> list[str]:
         clauses = dict.fromkeys(clause for one in outcomes for clause in one.requirements)
         causes.append(f"{', '.join(clauses)}: {next(iter(cause.splitlines()), '')}")
     causes += [f"the node, afterwards: {difference}" for difference in differs]
+    causes = [cut(cause, _CAUSE) for cause in causes]
     verdict = f"{run.verdict} ({run.scope})"
     return [*(versions.get(name, "") for name in VERSIONS), plan, verdict, "; ".join(causes)]
 
