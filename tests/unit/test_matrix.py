@@ -91,7 +91,7 @@ def test_an_upgrade_in_place_is_forecast_before_it_and_judged_after(ran: list[st
     assert [word.partition(" ")[0] for word in ran] == [
         *("made", "ran", "forecast", "ran", "judged", "doctor"),
     ]
-    before = "before the upgrade: upgrade-unknown (advice), could not see its mounts"
+    before = "before the upgrade: upgrade-unknown (advice), could not see its mounts: no"
     assert row[-1] == f"{before}; no problem"
 
 
