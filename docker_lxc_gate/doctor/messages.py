@@ -80,6 +80,7 @@ class Message(Row, frozen=True):
     why: str = ""
     fix: str = ""
     vague: bool = False
+    guess: bool = False
     refused: tuple[_Text, ...] = ()
 
     @property
@@ -96,6 +97,8 @@ class Message(Row, frozen=True):
 class _Table(Row, frozen=True):
     harmless: _Text
     innermost_first: _Text
+    elsewhere: _Text
+    of_lxc: _Text
     refusals: dict[str, _Text]
     message: tuple[Message, ...]
 
@@ -176,11 +179,11 @@ def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
             yield Said(message, _around(text, *first.span()), first.groups())
 
 
-def _likely(text: str) -> Said | None:
-    """Return the sign of what was refused: the first one in LXC's log, elsewhere the last."""
-    order = 1 if patterns.search(_TABLE.innermost_first, text) else -1
-    places = [match.span() for match in _REFUSED.finditer(text)][::order][:_MOST_LINES]
-    lines = dict.fromkeys(_around(text, *place, 3 * _AROUND) for place in places)
+def _likely(text: str) -> Iterator[Said]:
+    """Yield the signs of what was refused: the first one in LXC's log, elsewhere one a line."""
+    innermost = patterns.search(_TABLE.innermost_first, text)
+    places = [match.span() for match in _REFUSED.finditer(text)][:: 1 if innermost else -1]
+    lines = dict.fromkeys(_around(text, *place, 3 * _AROUND) for place in places[:_MOST_LINES])
     harmful = [line for line in lines if not patterns.search(_TABLE.harmless, line)]
     for line in harmful[:_AROUND]:
         near: dict[int, Said] = {}
@@ -190,8 +193,9 @@ def _likely(text: str) -> Said | None:
                     gap = max(start - match.end(), match.start() - end, 0) // 40
                     near.setdefault(gap, Said(sign, line, match.groups()))
         if near:
-            return near[min(near)]
-    return None
+            yield near[min(near)]
+            if innermost:
+                return
 
 
 def _around(text: str, start: int, end: int, most: int = _AROUND) -> str:
@@ -208,25 +212,17 @@ def _around(text: str, start: int, end: int, most: int = _AROUND) -> str:
 
 
 def diagnose(text: str) -> Diagnosis:
-    """Return the problems whose messages are in a text, most specific first.
+    """Return the problems whose messages are in a text, most specific first, or a guess at one.
 
     A message may be broken at a terminal's width, with or without a blank at the break.
     """
     plain = plain_text(text)
     without = _WARNS.sub(lambda line: line[0] if _HOOK_SAID.search(line[0]) else "", plain)
     plain = without if without.strip() else plain
-    indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
-    joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
-    matches: dict[str, Said] = {}
-    for variant in (plain, *joined):
-        for match in _found(variant):
-            matches.setdefault(match.message.text, match)
-    named = [matches[message.text] for message in MESSAGES if message.text in matches]
     hooks = _HOOK_SAID.findall(plain)
-    of_hook = [match for match in named if match.message.problem == _OF_HOOK]
-    failed = "Script exited" in plain or any(match.message.vague for match in of_hook)
-    if "ERROR" in plain and not failed:  # the hook ended well
-        named = [match for match in named if match not in of_hook]
+    messages = _messages(plain)
+    guesses = [match for match in messages if match.message.guess]
+    named = [match for match in messages if not match.message.guess]
     certain = [match for match in named if not match.message.vague]
     kernel = [match for match in named if match.message.problem == _OF_KERNEL]
     denials = audit_records.parse(plain) if kernel else []
@@ -236,13 +232,13 @@ def diagnose(text: str) -> Diagnosis:
         named, kernel = [*(match for match in named if match not in kernel), *kernel], []
         lines = plain.split("\n")
         plain = "\n".join(line for line in lines if not audit_records.DENIED.search(line))
-    unbroken = _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)
-    if all(match.message.problem == _OF_HOOK for match in certain) and not kernel:
-        tried = hooks[-1:] if certain else dict.fromkeys((plain, unbroken))
-        if likely := next(filter(None, map(_likely, tried)), None):
-            cause = f"probably {likely.message.means.title}: {likely.line}"
-            return Diagnosis((likely.finding(cause, Severity.PROBLEM),), ())
-    named = certain or kernel or named[:1]
+    if kernel or not all(match.message.problem == _OF_HOOK for match in certain):
+        guesses = []
+    elif not guesses:
+        guesses = _signs("\n".join(hooks) if certain else plain)
+    if len({match.message.problem for match in guesses}) > 1:  # they contradict each other
+        guesses = []
+    named = certain or kernel or ([] if guesses else named[:1])
     problems = {}
     for match in reversed(named):
         line = match.line
@@ -253,7 +249,43 @@ def diagnose(text: str) -> Diagnosis:
             line = f"{who([fields.get('comm', 'a process')])} wanted to {wanted(fields)}"
         cause = f"{match.message.means.title}: {line}"
         problems[match.message.problem] = match.finding(cause, Severity.SEEN)
-    return Diagnosis(tuple(reversed(problems.values())), () if problems else (_UNKNOWN,))
+    perhaps = (
+        match.finding(f"perhaps {match.message.means.title}: {match.line}", Severity.ADVICE)
+        for match in guesses[:1]
+    )
+    return Diagnosis((*reversed(problems.values()), *perhaps), () if problems else (_UNKNOWN,))
+
+
+def _messages(plain: str) -> list[Said]:
+    """Return the messages of a text that say something there, most specific first."""
+    indented = "".join(line.lstrip(" ") for line in plain.split("\n"))
+    joined = (" ".join(plain.split()), plain.replace("\n", ""), indented)
+    matches: dict[str, Said] = {}
+    for variant in (plain, *joined):
+        for match in _found(variant):
+            matches.setdefault(match.message.text, match)
+    named = [matches[message.text] for message in MESSAGES if message.text in matches]
+    if _foreign(plain):
+        named = [match for match in named if _foreign(match.message.text)]
+    of_hook = [match for match in named if match.message.problem == _OF_HOOK]
+    failed = "Script exited" in plain or any(match.message.vague for match in of_hook)
+    if "ERROR" in plain and not failed:  # the hook ended well
+        named = [match for match in named if match not in of_hook]
+    return named
+
+
+def _signs(plain: str) -> list[Said]:
+    """Return the signs of what was refused; of a broken text, if it shows none as it is."""
+    if _foreign(plain):
+        return []
+    tried = dict.fromkeys((plain, _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)))
+    return next(filter(None, ([*_likely(each)] for each in tried)), [])
+
+
+def _foreign(text: str) -> bool:
+    """Whether a text is of another world than LXC's, such as Kubernetes, and of LXC not at all."""
+    elsewhere = patterns.search(_TABLE.elsewhere, text)
+    return bool(elsewhere and not patterns.search(_TABLE.of_lxc, text))
 
 
 def _belongs(denial: audit_records.Denial, about: set[str]) -> bool:
