@@ -1,4 +1,4 @@
-"""Attempts to break out of the container and of its Docker containers.
+"""Attempts to break out of the container, and of Docker containers in it.
 
 PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
@@ -6,8 +6,9 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +16,9 @@ from pytest_bdd import parsers, then, when
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import escapes
-from docker_lxc_gate.facts.audit import audit_window
+from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
-from docker_lxc_gate.facts.escapes import ATTEMPTS, Outcome
+from docker_lxc_gate.facts.escapes import ATTEMPTS, DONE, NOTHING
 from docker_lxc_gate.lab.docker_images import workload as built
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
@@ -34,35 +35,24 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
 
-#: Whether AppArmor records what a quiet deny refuses.
+#: AppArmor's setting that says whether it records what a quiet deny refuses.
 _AUDIT = "/sys/module/apparmor/parameters/audit"
-_SET = 'printf %s "$1" >"$2"'
-_DOCKER = "Docker (its seccomp list or capabilities)"
-#: As docker run ends if the command in the Docker container did not.
+#: How long all attempts may take (seconds), and what they may print (bytes).
+_PATIENCE, _LIMIT = 300.0, 1 << 14
+#: As docker run ends if it did not run the command.
 _DOCKERS_OWN = frozenset({125, 126, 127})
-_BY_NOBODY = "no profile refuses it, or a setting of the node allows it"
 _PAGE = "docs/confinement.md"
 
 
 @dataclass(frozen=True)
 class Attempted:
-    """What was attempted in one place.
-
-    Attributes:
-        where: the place, for a reader.
-        command: what makes the attempts there.
-        control: how each attempt ended as root of the node.
-        found: how each ended in the place.
-        who: who refused it there.
-        denials: the record of each attempt that left one.
-    """
+    """How attempts ended in a place, for a reader, and as root of the node; who refused them."""
 
     where: str
     command: tuple[str, ...]
-    control: Mapping[str, Outcome]
-    found: Mapping[str, Outcome]
+    control: Mapping[str, str]
+    found: Mapping[str, str]
     who: Mapping[str, str]
-    denials: Mapping[str, Denial] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -72,69 +62,73 @@ def of_container(
     container: Transport,
     lab_snapshot: Callable[[str], None] | None,
 ) -> Attempted:
-    """The attempts of the container's root, once for all scenarios."""
+    """The attempts of the node's root and the container's, once for all scenarios."""
     node, is_lab = runtime.node, lab_snapshot is not None
     names = [name for name, attempt in ATTEMPTS.items() if attempt.looks or is_lab]
     machine = container.look(["uname", "-m"]).require().text.strip()
-    targets = node.ask(escapes.targets(runtime.init_pid(ctid)))
-    command = escapes.command(machine, names, targets)
-    control = escapes.outcomes(_made(node, command), names)
-    with _quiet_denies_recorded(node, is_lab) as all_recorded:
-        answer, denials, is_whole = _watched(runtime, ctid, lambda: _made(container, command))
+    words = machine, names, node.ask(escapes.targets(runtime.init_pid(ctid)))
+    control = escapes.outcomes(_made(node, escapes.command("control", *words)), names)
+    command = escapes.command("attempt", *words)
+    with _quiet_denies_recorded(node) if is_lab else nullcontext():
+        answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
     found = escapes.outcomes(answer, names)
-    without: dict[str, Outcome] = {}
-    if is_lab:  # there the guest is ours: its perl runs without AppArmor and seccomp
-        bare = _made(runtime.inside(ctid, "--elevated-privileges=LSM"), command)
-        without = escapes.outcomes(bare, names)
-    whole = all_recorded and is_whole
-    who = escapes.refusers(found, without, denials, all_recorded=whole)
-    return Attempted(f"container {ctid}", command, control, found, who, denials)
+    without: dict[str, str] = {}
+    if is_lab:  # by LXC's attach.c without profile and seccomp list, so not in a user's container
+        bare = runtime.inside(ctid, "--elevated-privileges=LSM")
+        without = escapes.outcomes(_made(bare, command), names)
+    silent = "seccomp" if is_whole else "AppArmor or seccomp"
+    who = {
+        name: escapes.refuser(end, without.get(name), _recorded(denials.get(name)), silent)
+        for name, end in found.items()
+    }
+    return Attempted(f"container {ctid}", command, control, found, who)
 
 
 def _made(machine: Transport, command: tuple[str, ...]) -> CommandResult:
-    return machine.run(command, timeout=escapes.PATIENCE, limit=escapes.LIMIT)
+    return machine.run(command, timeout=_PATIENCE, limit=_LIMIT)
 
 
 @contextmanager
-def _quiet_denies_recorded(node: Transport, is_lab: bool) -> Iterator[bool]:
-    """Let AppArmor record quiet denies, too, on the lab; tells whether it does.
+def _quiet_denies_recorded(node: Transport) -> Iterator[None]:
+    """Let AppArmor record quiet denies, of which LXC's generated profile has many.
 
-    LXC's generated profile refuses much without a record, and seccomp leaves none: only so can they
-    be told apart. It holds for the whole node, so a user's own is left as it is.
+    The setting is the whole node's, so a user's is left as it is.
     """
-    before = (node.read(_AUDIT) or b"").decode(errors="replace").strip() if is_lab else ""
-    if not before:
-        yield False
-        return
-    node.run(["sh", "-c", _SET, "set", "noquiet", _AUDIT]).require()
+    before = (node.read(_AUDIT) or b"").decode(errors="replace").strip()
+    change = ["sh", "-c", 'printf %s "$1" >"$2"', "change"]
+    node.run([*change, "noquiet", _AUDIT]).require()
     try:
-        yield True
+        yield
     finally:
-        node.run(["sh", "-c", _SET, "set", before, _AUDIT]).require()
+        node.run([*change, before, _AUDIT]).require()
 
 
 def _watched(
     runtime: Runtime, ctid: int, make: Callable[[], CommandResult]
-) -> tuple[CommandResult, dict[str, Denial], bool]:
-    """Make attempts; return their answer, their denials, and whether the log was whole."""
+) -> tuple[CommandResult, Mapping[str, Denial], bool]:
+    """Make attempts, and return their denials, too, and whether the log had room for all."""
     try:
-        window = audit_window.Window(runtime.node, subject(runtime, ctid))
-    except audit_window.Unwatched:
+        window = Window(runtime.node, subject(runtime, ctid))
+    except Unwatched:
         return make(), {}, False
     try:
         answer = make()
-        denials, is_whole = window.close(), True
-    except audit_window.Unwatched as doubt:
-        denials, is_whole = [*doubt.denials], False
+        return answer, escapes.by_attempt(window.close()), True
+    except Unwatched as doubt:
+        return answer, escapes.by_attempt(doubt.denials), False
     finally:
         window.end()
-    ours = {escapes.attempt_of(denial): denial for denial in reversed(denials)}
-    return answer, {name: denial for name, denial in ours.items() if name}, is_whole
+
+
+def _recorded(denial: Denial | None) -> str:
+    if not denial:
+        return ""
+    return f"AppArmor ({escapes.what_was_denied(denial)}; to allow it: {smallest_rule(denial)})"
 
 
 @when("root of the container attempts to break out", target_fixture="attempted")
 def container_attempts(of_container: Attempted) -> Attempted:
-    """First as root of the node, then as the container's, and on the lab without AppArmor."""
+    """On the lab in every way, elsewhere in those that only look."""
     return of_container
 
 
@@ -145,71 +139,54 @@ def container_attempts(of_container: Attempted) -> Attempted:
 def docker_container_attempts(
     of_container: Attempted, container: Transport, made: CommandResult, kind: str
 ) -> Attempted:
-    """What was refused to the container as well, the same refused here; the rest was Docker."""
+    """What the container is refused, too, is refused by the same; the rest by Docker."""
     more = ["--privileged"] if kind == "privileged" else []
     run = [*ALONE, "--rm", "--name", ESCAPER, *more, built.COMMITTED, *of_container.command]
     answer = _made(container, tuple(run)) if made.ok else made
-    if answer.exit_code in _DOCKERS_OWN or not made.ok:
+    if not made.ok or answer.exit_code in _DOCKERS_OWN:
         raise FactError(
-            f"no {kind} Docker container can be run in {container.machine} to attempt to break out "
-            f"of: {cause(said(answer))}"
+            f"no {kind} Docker container can be started in {container.machine}, so its root could "
+            f"not attempt to break out: {cause(said(answer))}"
         )
     where = f"a {kind} Docker container in {of_container.where}"
-    answer = replace(answer, machine=where)
-    found = escapes.outcomes(answer, [*of_container.found])
-    failed = (name for name, outcome in found.items() if not outcome.succeeded)
-    who = {name: of_container.who.get(name, _DOCKER) for name in failed}
-    return replace(of_container, where=where, found=found, who=who)
+    found = escapes.outcomes(replace(answer, machine=where), [*of_container.found])
+    allowed = (name for name, end in of_container.found.items() if end == DONE)
+    of_docker = dict.fromkeys(allowed, "Docker (its seccomp list or capabilities)")
+    return replace(of_container, where=where, found=found, who={**of_container.who, **of_docker})
 
 
 @then("what the platform and the plan's profile must refuse is refused")
 def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transport) -> None:
-    """An attempt that fails as root of the node, too, proves nothing, and is left out."""
-    control, found = attempted.control, attempted.found
-    proved = [name for name in found if control[name].succeeded]
+    """What the node's root cannot do either proves nothing, and is left out."""
+    proved = [name for name in attempted.found if attempted.control[name] == DONE]
     if not proved:
-        raise FactError(
-            f"no attempt to break out succeeds as root of {node.machine}, so none proves anything"
-        )
+        raise FactError(f"root of {node.machine} cannot do what is attempted, so it proves nothing")
+    may = [name for name in proved if attempted.found[name] == DONE]
     is_shipped = plan_file.find(target.plan).profile == desired.PROFILE
-    may = [name for name in proved if found[name].succeeded]
     must = {"platform", "profile"} if is_shipped else {"platform"}
     wrong = [name for name in may if ATTEMPTS[name].by in must]
     of_profile = any(ATTEMPTS[name].by == "profile" for name in wrong)
     assert not wrong, (
         f"{attempted.where}: its root may {'; '.join(ATTEMPTS[name].what for name in wrong)}: "
-        f"{'the shipped profile' if of_profile else 'LXC'} refuses that (attempts "
-        f"{', '.join(wrong)} of {_PAGE}){why_wide(node, desired.PROFILE) if of_profile else ''}"
+        f"{'the shipped profile' if of_profile else 'LXC'} refuses that ({_PAGE}, "
+        f"{', '.join(wrong)}){why_wide(node, desired.PROFILE) if of_profile else ''}"
     )
-    refused = [name for name in proved if name not in may]
-    evidence.say(
-        f"{counted(len(refused), 'attempt')} of {attempted.where} refused, and each succeeds as "
-        f"root of {node.machine}"
-    )
-    for line in _told(attempted, refused, may):
+    number = counted(len(proved) - len(may), "attempt")
+    evidence.say(f"{number} refused to {attempted.where}, each possible as root of {node.machine}")
+    for line in _told(attempted, proved, may):
         evidence.say(line)
 
 
-def _told(attempted: Attempted, refused: list[str], may: list[str]) -> Iterator[str]:
-    """Yield who refused, what nobody does, and what proves nothing here."""
-    for who in dict.fromkeys(attempted.who[name] for name in refused):
-        those = [name for name in refused if attempted.who[name] == who]
-        shown = [f"{name}{_record(attempted, name, who)}" for name in those]
-        yield f"refused by {who}: {', '.join(shown)}"
-    for by, why in (("profile", f"refused by {desired.PROFILE} alone"), ("nobody", _BY_NOBODY)):
-        if those := [name for name in may if ATTEMPTS[name].by == by]:
-            yield f"possible, because {why}: {', '.join(those)} ({_PAGE})"
-    failed = {name: end for name, end in attempted.control.items() if not end.succeeded}
-    if nothing := [name for name, end in failed.items() if escapes.nothing_to_try(end)]:
-        yield f"not attempted, because the node has nothing to try it on: {', '.join(nothing)}"
-    if those := [f"{name} ({end})" for name, end in failed.items() if name not in nothing]:
-        yield f"proves nothing, because the node's root cannot do it either: {', '.join(those)}"
-
-
-def _record(attempted: Attempted, name: str, who: str) -> str:
-    """Return what AppArmor recorded of an attempt, and the rule that would allow it."""
-    if who != escapes.APPARMOR:
-        return ""
-    denial = attempted.denials[name]
-    done = " ".join(filter(None, map(denial.fields.get, ("operation", "name", "family"))))
-    return f" ({done}; to allow it: {smallest_rule(denial)})"
+def _told(attempted: Attempted, proved: list[str], may: list[str]) -> Iterator[str]:
+    """Yield who refused, what nobody refuses, and what proves nothing here."""
+    refused = {name: attempted.who[name] for name in proved if name not in may}
+    for who in dict.fromkeys(refused.values()):
+        yield f"refused by {who}: {', '.join(name for name in refused if refused[name] == who)}"
+    for by, why in {"profile": f"{desired.PROFILE} refuses it", "nobody": _PAGE}.items():
+        if names := [name for name in may if ATTEMPTS[name].by == by]:
+            yield f"possible ({why}): {', '.join(names)}"
+    useless = {name: end for name, end in attempted.control.items() if end != DONE}
+    if names := [name for name, end in useless.items() if end == NOTHING]:
+        yield f"not attempted, as the node has nothing to try it on: {', '.join(names)}"
+    if names := [f"{name} ({end})" for name, end in useless.items() if end != NOTHING]:
+        yield f"left out, as the node's root cannot do it either: {', '.join(names)}"
