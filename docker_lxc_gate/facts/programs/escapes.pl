@@ -34,9 +34,16 @@ sub several {
     my @refused = grep { $_ } @_;
     return $place eq "control" || @refused == @_ ? $refused[0] // 0 : 0;
 }
-sub opens { ended(sysopen my $file, $_[0], $_[1] // 0) }
+# Docker masks a file by /dev/null, and a directory by an empty one; sysfs has empty ones to mount on.
+sub opens {
+    my $code = ended(sysopen my $file, $_[0], $_[1] // 0);
+    return $code || (-f $file || -b _ ? 0 : $enoent);
+}
 sub writes { opens($_[0], $write_only) }
-sub lists { ended(opendir my $folder, $_[0]) }
+sub lists {
+    my $code = ended(opendir my $folder, $_[0]);
+    return $code || (2 < (() = readdir $folder) ? 0 : $enoent);
+}
 sub connects { ended(socket my $one, $_[0], $_[1], 0) }
 sub entries {
     my ($folder) = @_;

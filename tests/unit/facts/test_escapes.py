@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -60,6 +61,16 @@ def test_several_calls_must_all_be_made_by_the_control_and_one_by_who_breaks_out
         if os.geteuid() == 0 or kind == "control":
             done = Local().run(["perl", "-e", text, "--", kind, MACHINE, "helpers"])
             assert done.text == f"helpers {end}\n"
+
+
+def test_file_or_directory_that_docker_masks_is_not_there(tmp_path: Path) -> None:
+    masked = escapes._ESCAPES.replace("/proc/kcore", "/dev/null")
+    masked = masked.replace("/sys/kernel/debug", f"{tmp_path}")
+    argv = ["perl", "-e", masked, "--", "attempt", MACHINE, "kcore,debugfs"]
+    assert Local().run(argv).text == "kcore 2 0\ndebugfs 2 0\n"
+    (tmp_path / "file").touch()
+    there = Local().run(["perl", "-e", masked.replace("/dev/null", f"{tmp_path}/file"), *argv[3:]])
+    assert there.text == "kcore 0 0\ndebugfs 0 0\n"
 
 
 def test_outcomes_are_the_names_of_errors_and_signals() -> None:
