@@ -66,7 +66,7 @@ def of_container(
     node, is_lab = runtime.node, lab_snapshot is not None
     names = [name for name, attempt in ATTEMPTS.items() if attempt.looks or is_lab]
     machine = container.look(["uname", "-m"]).require().text.strip()
-    words = machine, names, node.ask(escapes.targets(runtime.init_pid(ctid)))
+    words = machine, names, escapes.targets(node, runtime.init_pid(ctid))
     control = escapes.outcomes(_made(node, escapes.command("control", *words)), names)
     command = escapes.command("attempt", *words)
     with _quiet_denies_recorded(node) if is_lab else nullcontext():
@@ -166,10 +166,11 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
     must = {"platform", "profile"} if is_shipped else {"platform"}
     wrong = [name for name in may if ATTEMPTS[name].by in must]
     of_profile = any(ATTEMPTS[name].by == "profile" for name in wrong)
+    who = "the shipped profile refuses" if of_profile else "LXC and the kernel refuse"
     assert not wrong, (
         f"{attempted.where}: its root may {'; '.join(ATTEMPTS[name].what for name in wrong)}: "
-        f"{'the shipped profile' if of_profile else 'LXC'} refuses that ({_PAGE}, "
-        f"{', '.join(wrong)}){why_wide(node, desired.PROFILE) if of_profile else ''}"
+        f"{who} that ({_PAGE}, {', '.join(wrong)})"
+        f"{why_wide(node, desired.PROFILE) if of_profile else ''}"
     )
     number = counted(len(proved) - len(may), "attempt")
     evidence.say(f"{number} refused to {attempted.where}, each possible as root of {node.machine}")

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.printable import cut, one_line
 from docker_lxc_gate.tables import Row, table
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.audit.audit_records import Denial
     from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.transport import Transport
 
 
 class Attempt(Row, frozen=True):
@@ -52,13 +52,10 @@ DONE, NOTHING, _LATE = "", "nothing there", f"signal {signal.SIGALRM:d}"
 _ENDS = {**errno.errorcode, 0: DONE, 200: NOTHING}
 
 
-def targets(init_pid: int) -> Read[tuple[str, ...]]:
-    """Read what there is on the node for the container with this first process to reach."""
-
-    def parse(answer: CommandResult) -> tuple[str, ...]:
-        return tuple(_TARGET.findall(answer.require().text))
-
-    return Read(("perl", "-e", _TARGETS, "--", str(init_pid)), parse)
+def targets(node: Transport, init_pid: int) -> list[str]:
+    """Return what there is on the node for the container with this first process to reach."""
+    told = node.look(["perl", "-e", _TARGETS, "--", str(init_pid)]).require()
+    return _TARGET.findall(told.text)
 
 
 def command(

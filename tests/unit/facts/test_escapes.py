@@ -42,10 +42,10 @@ def test_table_has_each_attempt_of_the_program_and_says_why_it_is_harmless() -> 
 @pytest.mark.skipif(MACHINE not in {"x86_64", "aarch64"}, reason="its system calls are not known")
 def test_process_that_is_reached_is_the_one_that_was_started_then() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        pid, start = process.pid, escapes.targets(process.pid)
-        (parent,) = (word for word in Local().ask(start) if word.startswith("node="))
+        pid, node = process.pid, Local()
+        (parent,) = (word for word in escapes.targets(node, pid) if word.startswith("node="))
         assert parent.startswith(f"node={os.getpid()}:")
-        stat = Local().run(["cat", f"/proc/{pid}/stat"]).text
+        stat = node.run(["cat", f"/proc/{pid}/stat"]).text
         there = [f"node={pid}:{stat.rpartition(')')[2].split()[19]}"]
         assert made("process", targets=there) == {"process": DONE}
         another = [parent.replace(f"={os.getpid()}:", f"={pid}:").replace(":", ":1")]
