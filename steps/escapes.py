@@ -6,7 +6,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
 
-#: AppArmor's setting that says whether it records what a quiet deny refuses.
-_AUDIT = "/sys/module/apparmor/parameters/audit"
 #: How long all attempts may take (seconds), and what they may print (bytes).
 _PATIENCE, _LIMIT = 300.0, 1 << 14
 #: As docker run ends if it did not run the command.
@@ -59,6 +56,7 @@ class Attempted:
 def of_container(
     runtime: Runtime,
     ctid: int,
+    target: Target,
     container: Transport,
     lab_snapshot: Callable[[str], None] | None,
 ) -> Attempted:
@@ -69,14 +67,14 @@ def of_container(
     words = machine, names, escapes.targets(node, runtime.init_pid(ctid))
     control = escapes.outcomes(_made(node, escapes.command("control", *words)), names)
     command = escapes.command("attempt", *words)
-    with _quiet_denies_recorded(node) if is_lab else nullcontext():
-        answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
+    answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
     found = escapes.outcomes(answer, names)
     without: dict[str, str] = {}
     if is_lab:  # by LXC's attach.c without profile and seccomp list, so not in a user's container
         bare = runtime.inside(ctid, "--elevated-privileges=LSM")
         without = escapes.outcomes(_made(bare, command), names)
-    silent = "seccomp" if is_whole else "AppArmor or seccomp"
+    # LXC's generated profile has quiet denies, which leave no record; the shipped one has none.
+    silent = "seccomp" if is_whole and _is_shipped(target) else "AppArmor or seccomp"
     who = {
         name: escapes.refuser(end, without.get(name), _recorded(denials.get(name)), silent)
         for name, end in found.items()
@@ -84,23 +82,12 @@ def of_container(
     return Attempted(f"container {ctid}", command, control, found, who)
 
 
+def _is_shipped(target: Target) -> bool:
+    return plan_file.find(target.plan).profile == desired.PROFILE
+
+
 def _made(machine: Transport, command: tuple[str, ...]) -> CommandResult:
     return machine.run(command, timeout=_PATIENCE, limit=_LIMIT)
-
-
-@contextmanager
-def _quiet_denies_recorded(node: Transport) -> Iterator[None]:
-    """Let AppArmor record quiet denies, of which LXC's generated profile has many.
-
-    The setting is the whole node's, so a user's is left as it is.
-    """
-    before = (node.read(_AUDIT) or b"").decode(errors="replace").strip()
-    change = ["sh", "-c", 'printf %s "$1" >"$2"', "change"]
-    node.run([*change, "noquiet", _AUDIT]).require()
-    try:
-        yield
-    finally:
-        node.run([*change, before, _AUDIT]).require()
 
 
 def _watched(
@@ -162,8 +149,7 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
     if not proved:
         raise FactError(f"root of {node.machine} cannot do what is attempted, so it proves nothing")
     may = [name for name in proved if attempted.found[name] == DONE]
-    is_shipped = plan_file.find(target.plan).profile == desired.PROFILE
-    must = {"platform", "profile"} if is_shipped else {"platform"}
+    must = {"platform", "profile"} if _is_shipped(target) else {"platform"}
     wrong = [name for name in may if ATTEMPTS[name].by in must]
     of_profile = any(ATTEMPTS[name].by == "profile" for name in wrong)
     who = "the shipped profile refuses" if of_profile else "LXC and the kernel refuse"
