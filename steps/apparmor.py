@@ -348,7 +348,7 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     assert not outside, (
         f"{number} of container {ctid} not confined by {name}: "
         f"{_told(outside, name, modes)}"
-        f"{_why_wide(runtime.node, name) if name == desired.PROFILE else ''}"
+        f"{why_wide(runtime.node, name) if name == desired.PROFILE else ''}"
         f"{said_by(runtime, ctid, 'lxc.seccomp.profile') if from_start else ''}"
     )
     docker = {process.name for process in processes} & {"dockerd", "containerd", "docker-proxy"}
@@ -382,7 +382,7 @@ def _told(outside: list[Process], name: str, modes: dict[str, str]) -> str:
 
 
 @evidence.explanation
-def _why_wide(node: Transport, name: str) -> str:
+def why_wide(node: Transport, name: str) -> str:
     """Return the rules beyond the shipped profile, for a red verdict."""
     wide = _widening(node, name)
     return f". Beyond the shipped profile: {wide}" if wide else ""
@@ -410,7 +410,7 @@ def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: s
     allowed = [what for what, succeeds in attempts.items() if succeeds]
     assert not allowed, (
         f"container {ctid} may {'; '.join(allowed)}: the shipped {name} refuses that"
-        f"{_whose(runtime, ctid, name)}{_why_wide(node, name)}"
+        f"{_whose(runtime, ctid, name)}{why_wide(node, name)}"
     )
     is_whole = len(attempts) == len(confinement.ATTEMPTS)
     none = "" if is_whole else "; the node has no firmware to list"

@@ -23,16 +23,16 @@ from steps.docker import PATIENCE, cause, run_docker, said
 #: What is made has these names, and is removed by them, also if a run was cut off.
 _OURS = "docker-lxc-gate-"
 _CHANGER, _SERVER, _WRITER = (_OURS + name for name in ("changer", "server", "writer"))
-_ASKER = _OURS + "client"
+_ASKER, ESCAPER = _OURS + "client", _OURS + "escaper"
 _NETWORK, _VOLUME = _OURS + "network", _OURS + "volume"
 _CLEAN = (
     *("sh", "-c", program("steps", "clean.sh"), "clean"),
-    *(f"{_CHANGER} {_SERVER} {_ASKER} {_WRITER}", _NETWORK, _VOLUME),
+    *(f"{_CHANGER} {_SERVER} {_ASKER} {_WRITER} {ESCAPER}", _NETWORK, _VOLUME),
     f"{built.COMMITTED} {built.LOADED}",
 )
 #: No registry is asked for an image of our name.
 _RUN = ["docker", "run", "--pull", "never"]
-_ALONE = [*_RUN, "--network", "none"]
+ALONE = [*_RUN, "--network", "none"]
 #: What the programs print to be recognised: each run has another word.
 _WORD = secrets.token_hex(8)
 #: The exit code of ``image.sh`` if the guest's programs made no image.
@@ -82,7 +82,7 @@ def _made(container: Transport, archive: bytes) -> CommandResult:
             f"no image can be made of the programs of {container.machine}, which must have perl, "
             f"ldd, tar and sha256sum: {cause(said(loaded))}"
         )
-    change = [*_ALONE, "--name", _CHANGER, built.LOADED, *_perl("workload.pl", "change")]
+    change = [*ALONE, "--name", _CHANGER, built.LOADED, *_perl("workload.pl", "change")]
     commit = ["docker", "commit", _CHANGER, built.COMMITTED]
     return _docker(container, change, commit)[-1] if loaded.ok else loaded
 
@@ -96,7 +96,7 @@ def image_is_made(workload: CommandResult) -> CommandResult:
 @when("a Docker container lists the files of the image", target_fixture="listed")
 def files_are_listed(container: Transport, made: CommandResult) -> CommandResult:
     """Its own perl looks through the mount."""
-    run = [*_ALONE, "--rm", built.COMMITTED, *_perl("workload.pl", "list")]
+    run = [*ALONE, "--rm", built.COMMITTED, *_perl("workload.pl", "list")]
     return _docker(container, run)[-1] if made.ok else made
 
 
@@ -243,7 +243,7 @@ def writer_is_killed(container: Transport, made: CommandResult) -> CommandResult
     """It runs as the user to whom the image gives the volume's files, and always restarts."""
     if not made.ok:
         return made
-    run = [*_ALONE, "-d", "--name", _WRITER, "--restart", "always", "--user", "1000:1000"]
+    run = [*ALONE, "-d", "--name", _WRITER, "--restart", "always", "--user", "1000:1000"]
     run += ["--log-driver", "json-file"]  # the one that Docker can always read
     append = f"echo {_KEPT_WORD} >> /{built.ROOT}data/written"
     mount = ["-v", f"{_VOLUME}:/{built.ROOT}data"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import escapes
 from docker_lxc_gate.formats.apparmor_profile import opened, statements
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.read import Read
@@ -200,10 +201,12 @@ def attempts(runtime: Runtime, ctid: int) -> dict[str, bool]:
 
 
 def caused_by_attempt(denial: Denial) -> bool:
-    """Whether a denial is as an attempt of :func:`attempts` causes it.
+    """Whether a denial is as an attempt of :func:`attempts`, or to break out, causes it.
 
     A program of the guest can have the same name, and attempt the same.
     """
+    if escapes.caused_by_attempt(denial):
+        return True
     fields = denial.fields
     record = _KNOWN.records.get(fields.get("operation", ""), {})
     is_own = bool(record) and fields.get("comm") == ATTEMPTING

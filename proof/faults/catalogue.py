@@ -20,7 +20,7 @@ ROWS = Path(__file__).parent / "rows"
 SLOW = frozenset(
     {
         *("tunable-back", "profile-back", "docker-back", "rehearsed", "letter"),
-        *("again", "image", "network", "volume"),
+        *("again", "image", "network", "volume", "escape-docker", "escape-privileged"),
     }
 )
 

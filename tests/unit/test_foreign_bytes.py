@@ -85,6 +85,7 @@ _GIVEN: dict[str, Any] = {
     "service": "docker.service",
     "names": ["x.service"],
     "unit": "x.service",
+    "attempts": ("kcore", "sysrq"),
     "digests": {bundle.RECORD: "0" * 64},
 }
 #: What the callers of a parser catch besides the errors of this project.
@@ -116,6 +117,7 @@ def called(parser: Callable[..., object]) -> Asked:
         given = {
             "str": lambda: on.run(["x"]).text,
             "bytes": lambda: on.run(["x"]).stdout,
+            "CommandResult": lambda: on.run(["x"]),
             "Runtime": lambda: Pct(on),
         }.get(kind, lambda: on)()
         with suppress(*_CAUGHT, *[ValueError] * (parser is daemon_json.parse)):

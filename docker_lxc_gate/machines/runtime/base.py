@@ -37,13 +37,14 @@ class Runtime(ABC):
     def __init__(self, node: Transport) -> None:
         self.node = node
 
-    def inside(self, ctid: int) -> Transport:
+    def inside(self, ctid: int, *options: str) -> Transport:
         """Return a transport whose commands run in the container.
 
-        By lxc-attach, which is all that ``pct exec`` becomes after half a second. Source:
-        pve-container, PVE::CLI::pct.
+        By lxc-attach, which is all that ``pct exec`` becomes after half a second; ``options`` are
+        more of its own. Source: pve-container, PVE::CLI::pct.
         """
-        attach = ("lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env", "-v", _PATH)
+        named = ("lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid))
+        attach = (*named, *options, "--clear-env", "-v", _PATH)
         examine = partial(self._examine_attach, ctid)
         return Inside(self.node, f"container {ctid}", [*attach, "--", *ENVIRONMENT], examine)
 

@@ -25,6 +25,7 @@ from docker_lxc_gate.machines.transport import Transport
 from remediation import plan_file
 from remediation.provision import Provisioned
 from steps.docker import DockerRun
+from steps.escapes import Attempted
 from steps.rollback import Existing
 from steps.witness import Looking
 from tests.doubles.answering import Answering
@@ -110,6 +111,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "listed": ended,
         "met": [ended] * 4,
         "killed": ended,
+        "attempted": Attempted("container 950", (), {}, {}, {}),
         "docker_run": DockerRun("gate-1", ended),
         "created": Provisioned("pct create", not code, "", 0.0),
     }

@@ -1,0 +1,25 @@
+Feature: What would let a container out is refused
+
+  Labels and lists are promises; here each is attempted, by one program that is harmless if it
+  succeeds. A refusal counts if root of the node can do the same. On a user's container, only what
+  looks is attempted.
+
+  Background:
+    Given the container is running
+
+  @id:escape @node @container @mutates @req:STEP-2.2
+  Scenario: Root of the container cannot break out
+    When root of the container attempts to break out
+    Then what the platform and the plan's profile must refuse is refused
+
+  @id:escape-docker @node @container @mutates @req:STEP-2.2
+  Scenario: Root of a Docker container cannot break out
+    Given an image of 30 layers is made of the container's own programs
+    When root of a plain Docker container attempts to break out
+    Then what the platform and the plan's profile must refuse is refused
+
+  @id:escape-privileged @node @container @mutates @req:STEP-2.2
+  Scenario: Root of a privileged Docker container cannot break out
+    Given an image of 30 layers is made of the container's own programs
+    When root of a privileged Docker container attempts to break out
+    Then what the platform and the plan's profile must refuse is refused

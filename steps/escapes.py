@@ -1,0 +1,179 @@
+"""Attempts to break out of the container, and of Docker containers in it.
+
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_bdd import parsers, then, when
+
+from docker_lxc_gate.errors import FactError
+from docker_lxc_gate.facts import escapes
+from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
+from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
+from docker_lxc_gate.facts.escapes import ATTEMPTS, DONE, NOTHING
+from docker_lxc_gate.lab.docker_images import workload as built
+from docker_lxc_gate.printable import counted
+from docker_lxc_gate.verdict import evidence
+from remediation import desired, plan_file
+from steps.apparmor import why_wide
+from steps.audit import subject
+from steps.docker import cause, said
+from steps.workload import ALONE, ESCAPER
+
+if TYPE_CHECKING:
+    from docker_lxc_gate.facts.audit.audit_records import Denial
+    from docker_lxc_gate.machines.result import CommandResult
+    from docker_lxc_gate.machines.runtime.base import Runtime
+    from docker_lxc_gate.machines.target import Target
+    from docker_lxc_gate.machines.transport import Transport
+
+#: How long all attempts may take (seconds), and what they may print (bytes).
+_PATIENCE, _LIMIT = 300.0, 1 << 14
+#: As docker run ends if it did not run the command.
+_DOCKERS_OWN = frozenset({125, 126, 127})
+_PAGE = "docs/confinement.md"
+
+
+@dataclass(frozen=True)
+class Attempted:
+    """How attempts ended in a place, for a reader, and as root of the node; who refused them."""
+
+    where: str
+    command: tuple[str, ...]
+    control: Mapping[str, str]
+    found: Mapping[str, str]
+    who: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def of_container(
+    runtime: Runtime,
+    ctid: int,
+    target: Target,
+    container: Transport,
+    lab_snapshot: Callable[[str], None] | None,
+) -> Attempted:
+    """The attempts of the node's root and the container's, once for all scenarios."""
+    node, is_lab = runtime.node, lab_snapshot is not None
+    names = [name for name, attempt in ATTEMPTS.items() if attempt.looks or is_lab]
+    machine = container.look(["uname", "-m"]).require().text.strip()
+    words = machine, names, escapes.targets(node, runtime.init_pid(ctid))
+    control = escapes.outcomes(_made(node, escapes.command("control", *words)), names)
+    command = escapes.command("attempt", *words)
+    answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
+    found = escapes.outcomes(answer, names)
+    without: dict[str, str] = {}
+    if is_lab:  # by LXC's attach.c without profile and seccomp list, so not in a user's container
+        bare = runtime.inside(ctid, "--elevated-privileges=LSM")
+        without = escapes.outcomes(_made(bare, command), names)
+    # LXC's generated profile has quiet denies, which leave no record; the shipped one has none.
+    silent = "seccomp" if is_whole and _is_shipped(target) else "AppArmor or seccomp"
+    who = {
+        name: escapes.refuser(end, without.get(name), _recorded(denials.get(name)), silent)
+        for name, end in found.items()
+    }
+    return Attempted(f"container {ctid}", command, control, found, who)
+
+
+def _is_shipped(target: Target) -> bool:
+    return plan_file.find(target.plan).profile == desired.PROFILE
+
+
+def _made(machine: Transport, command: tuple[str, ...]) -> CommandResult:
+    return machine.run(command, timeout=_PATIENCE, limit=_LIMIT)
+
+
+def _watched(
+    runtime: Runtime, ctid: int, make: Callable[[], CommandResult]
+) -> tuple[CommandResult, Mapping[str, Denial], bool]:
+    """Make attempts, and return their denials, too, and whether the log had room for all."""
+    try:
+        window = Window(runtime.node, subject(runtime, ctid))
+    except Unwatched:
+        return make(), {}, False
+    try:
+        answer = make()
+        return answer, escapes.by_attempt(window.close()), True
+    except Unwatched as doubt:
+        return answer, escapes.by_attempt(doubt.denials), False
+    finally:
+        window.end()
+
+
+def _recorded(denial: Denial | None) -> str:
+    if not denial:
+        return ""
+    return f"AppArmor ({escapes.what_was_denied(denial)}; to allow it: {smallest_rule(denial)})"
+
+
+@when("root of the container attempts to break out", target_fixture="attempted")
+def container_attempts(of_container: Attempted) -> Attempted:
+    """On the lab in every way, elsewhere in those that only look."""
+    return of_container
+
+
+@when(
+    parsers.parse("root of a {kind} Docker container attempts to break out"),
+    target_fixture="attempted",
+)
+def docker_container_attempts(
+    of_container: Attempted, container: Transport, made: CommandResult, kind: str
+) -> Attempted:
+    """What the container is refused, too, is refused by the same; the rest by Docker."""
+    more = ["--privileged"] if kind == "privileged" else []
+    run = [*ALONE, "--rm", "--name", ESCAPER, *more, built.COMMITTED, *of_container.command]
+    answer = _made(container, tuple(run)) if made.ok else made
+    if not made.ok or answer.exit_code in _DOCKERS_OWN:
+        raise FactError(
+            f"no {kind} Docker container can be started in {container.machine}, so its root could "
+            f"not attempt to break out: {cause(said(answer))}"
+        )
+    where = f"a {kind} Docker container in {of_container.where}"
+    found = escapes.outcomes(replace(answer, machine=where), [*of_container.found])
+    allowed = (name for name, end in of_container.found.items() if end == DONE)
+    of_docker = dict.fromkeys(allowed, "Docker (its seccomp list or capabilities)")
+    return replace(of_container, where=where, found=found, who={**of_container.who, **of_docker})
+
+
+@then("what the platform and the plan's profile must refuse is refused")
+def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transport) -> None:
+    """What the node's root cannot do either proves nothing, and is left out."""
+    proved = [name for name in attempted.found if attempted.control[name] == DONE]
+    if not proved:
+        raise FactError(f"root of {node.machine} cannot do what is attempted, so it proves nothing")
+    may = [name for name in proved if attempted.found[name] == DONE]
+    must = {"platform", "profile"} if _is_shipped(target) else {"platform"}
+    wrong = [name for name in may if ATTEMPTS[name].by in must]
+    of_profile = any(ATTEMPTS[name].by == "profile" for name in wrong)
+    who = "the shipped profile refuses" if of_profile else "LXC and the kernel refuse"
+    assert not wrong, (
+        f"{attempted.where}: its root may {'; '.join(ATTEMPTS[name].what for name in wrong)}: "
+        f"{who} that ({_PAGE}, {', '.join(wrong)})"
+        f"{why_wide(node, desired.PROFILE) if of_profile else ''}"
+    )
+    number = counted(len(proved) - len(may), "attempt")
+    evidence.say(f"{number} refused to {attempted.where}, each possible as root of {node.machine}")
+    for line in _told(attempted, proved, may):
+        evidence.say(line)
+
+
+def _told(attempted: Attempted, proved: list[str], may: list[str]) -> Iterator[str]:
+    """Yield who refused, what nobody refuses, and what proves nothing here."""
+    refused = {name: attempted.who[name] for name in proved if name not in may}
+    for who in dict.fromkeys(refused.values()):
+        yield f"refused by {who}: {', '.join(name for name in refused if refused[name] == who)}"
+    for by, why in {"profile": f"{desired.PROFILE} refuses it", "nobody": _PAGE}.items():
+        if names := [name for name in may if ATTEMPTS[name].by == by]:
+            yield f"possible ({why}): {', '.join(names)}"
+    useless = {name: end for name, end in attempted.control.items() if end != DONE}
+    if names := [name for name, end in useless.items() if end == NOTHING]:
+        yield f"not attempted, as the node has nothing to try it on: {', '.join(names)}"
+    if names := [f"{name} ({end})" for name, end in useless.items() if end != NOTHING]:
+        yield f"left out, as the node's root cannot do it either: {', '.join(names)}"
