@@ -137,6 +137,7 @@ def word(known: Mapping[Key, Seen], key: Key) -> tuple[str, str, str]:
     now = dict(known[key].outcomes)
     verdict, units = now.get(START, _UNKNOWN)
     if verdict == COMPLIANT and (new := {*units.split()} - {*was[START][1].split()}):
+        del now[START]  # behind the scenarios: one of them says more
         now[START] = RED, f"failed: {', '.join(sorted(new))}"
     for change, said in _CHANGES.items():
         for name, (verdict, cause) in now.items():

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.formats.apparmor_profile import profiles, statements
 from docker_lxc_gate.machines.target import Target
+from docs import __main__ as pages
 from proof import needed
 from proof.faults.fault import COMPLIANT, CTID, RED, UNDETERMINED
 from proof.needed import DOCKER, HARMFUL, NEEDED, PROFILE, START, UNNEEDED, UNSURE
@@ -330,3 +331,24 @@ def test_another_cell_needs_a_folder_of_its_own(
         *("ready", "create 950 debian-unstable-docker_amd64.tar.zst nesting=1"),
     ]
     assert {key[0] for key in needed.read(results)} == {"unstable/unstable"}
+
+
+def test_page_shows_each_line_and_the_smallest_configuration(
+    world: World, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proof.needed.read", lambda at=results, read=needed.read: read(at))
+    assert pages.needed() == "Not run yet."
+    ran(results, "--recipe", "plain", "--recipe", "unconfined", "--recipe", "manual")
+    world.needs = ()
+    ran(results, "--recipe", PROFILE, "--only", "^file,")
+    page = pages.needed()
+    for row in (
+        "| plain | `features: nesting=1` | needed: hello: no nesting=1 |",
+        "| unconfined | `lxc.apparmor.profile: unconfined` | harmful: confinement: no unconfined |",
+        "| manual | `features: keyctl=1` | not needed |",
+        "| docker-in-lxc | `features: fuse=1` | not tried |",
+        f"| not tried | {len(needed.recipes()[PROFILE].lines) - 1} |",
+    ):
+        assert row in page.splitlines()
+    assert "(Docker 28):\n\n```text\nfeatures: nesting=1\n```" in page
+    assert "`docker-in-lxc` on trixie/trixie: not all was tried." in page
