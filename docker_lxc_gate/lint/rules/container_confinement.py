@@ -16,7 +16,7 @@ from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
 from docker_lxc_gate.formats.mount_table import BY_GUESTS
-from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
+from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Kind, Severity, Source
 from docker_lxc_gate.lint.rules.container_config import read
 
 if TYPE_CHECKING:
@@ -281,10 +281,12 @@ def unneeded(source: Source) -> Iterator[Finding]:
 
     A profile of its own may need the others. A privileged container was not tried.
     """
-    written = read(source)
-    if source.kind is not Kind.CONTAINER or not pct_options.boolean(
-        written.current().get("unprivileged", "")
-    ):
+    if source.kind is not Kind.CONTAINER:
+        return
+    written, current = read(source), read(source).current()
+    if "rootfs" in current and not pct_options.boolean(current.get("unprivileged", "")):
+        cause = "what Docker needs in a privileged container was not tried"
+        yield source.at("not-checked", 0, cause, fix=PROBLEMS["container-privileged"].fix)
         return
     named = any(o.value.startswith("lxc-") for o in written.all("lxc.apparmor.profile")[-1:])
     for option in (o for o in written.options if not o.section):
