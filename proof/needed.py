@@ -95,10 +95,10 @@ def recipes() -> dict[str, Recipe]:
     return {each.name: each for each in (*written, profile)}
 
 
-def read(results: Path = RESULTS) -> dict[Key, Seen]:
-    """Return the trials of a file; of several ones of the same lines, the last one."""
+def read() -> dict[Key, Seen]:
+    """Return the trials of the file; of several ones of the same lines, the last one."""
     known = {}
-    for line in results.read_bytes().splitlines() if results.exists() else ():
+    for line in RESULTS.read_bytes().splitlines() if RESULTS.exists() else ():
         with suppress(msgspec.DecodeError):  # the run was cut off while it wrote
             seen = msgspec.json.decode(line, type=Seen)
             known[seen.cell, seen.recipe, frozenset(seen.without)] = seen
@@ -145,7 +145,7 @@ def word(known: Mapping[Key, Seen], key: Key) -> tuple[str, str, str]:
                 return said, name, was[name][1] if said == HARMFUL else cause
     for name in was:
         if UNDETERMINED in {was[name][0], now.get(name, _UNKNOWN)[0]}:
-            return UNSURE, name, _UNKNOWN[1]
+            return UNSURE, name, now.get(name, _UNKNOWN)[1] or was[name][1]
     return UNNEEDED, "", ""
 
 
@@ -164,33 +164,27 @@ def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> li
 def tried(lab: Lab, key: Key) -> Seen:
     """Make a trial; an error of ours is a verdict on nothing."""
     recipe, outcomes, versions = recipes()[key[1]], dict[str, tuple[str, str]](), dict[str, str]()
+    mine = plan_file.find(recipe.plan)
+    of_plan = {name: each for name, each in scenarios().items() if each.is_of(mine)}
+    guards = (n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS))
+    place = ("--target", f"lab/{CTID}", "--plan", recipe.plan, "--allow-mutation")
     try:
         with lab.restored(_made(lab, recipe.plan, key[0].partition("/")[2])) as node:
             change(node, recipe, key[2])
             outcomes[START] = restarted(node)
-            for names in asked(recipe.plan):
+            for names, more in ((DOCKER, ["-x"]), ([*guards], [])):
                 if any(verdict != COMPLIANT for verdict, _ in outcomes.values()):
                     break
-                place = ("--target", f"lab/{CTID}", "--plan", recipe.plan, "--allow-mutation")
-                told = run.asked(names, *place, *["-x"] * (names == DOCKER))
+                told = run.asked(names, *place, *more)
                 versions |= told.targets[0].versions
-                its = {each.id: (str(each.verdict), each.cause) for each in told.scenarios}
-                judged = {COMPLIANT, RED, UNDETERMINED}
-                outcomes |= {name: its[name] for name in names if its[name][0] in judged}
+                for each in told.scenarios:
+                    if each.id in names and each.verdict in {COMPLIANT, RED, UNDETERMINED}:
+                        outcomes[each.id] = str(each.verdict), each.cause
     except (RemediationError, subprocess.TimeoutExpired) as error:
         outcomes["trial"] = UNDETERMINED, one_line(str(error))
     first = {n: (v, cut(cause.partition("\n")[0], _CAUSE)) for n, (v, cause) in outcomes.items()}
     without = tuple(line for line in recipe.lines if line in key[2])
-    at = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
-    return Seen(*key[:2], without, first, versions, at)
-
-
-def asked(plan: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the scenarios about Docker, and those about the confinement, by their ids."""
-    mine = plan_file.find(plan)
-    of_plan = {name: each for name, each in scenarios().items() if each.is_of(mine)}
-    guards = (n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS))
-    return DOCKER, [*guards]
+    return Seen(*key[:2], without, first, versions, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")
 
 
 def _made(lab: Lab, plan: str, guest: str) -> str:
@@ -233,19 +227,19 @@ def restarted(node: Transport) -> tuple[str, str]:
     return COMPLIANT, " ".join(line.split()[0] for line in done.text.splitlines() if line.strip())
 
 
-def judged(lab: Lab, known: dict[Key, Seen], key: Key, results: Path) -> str:
+def judged(lab: Lab, known: dict[Key, Seen], key: Key) -> str:
     """Return the word for a trial. The lab makes those that are missing."""
     while True:
-        lacks = "; ".join(sorted(key[2])) or "nothing"
         try:
             told = word(known, key)
         except KeyError as missing:
             trial: Key = missing.args[0]
         else:
+            lacks = "; ".join(sorted(key[2]))
             printing.tell(f"{key[0]} {key[1]} without {lacks}: {': '.join(filter(None, told))}")
             return told[0]
         known[trial] = tried(lab, trial)
-        with results.open("ab") as file:
+        with RESULTS.open("ab") as file:
             file.write(b"\n" + msgspec.json.encode(known[trial]))  # the last one may be cut off
 
 
@@ -254,8 +248,7 @@ def judged(lab: Lab, known: dict[Key, Seen], key: Key, results: Path) -> str:
 @click.option("--guest", help="The container's; default: the node's.")
 @click.option("--recipe", "names", multiple=True, type=click.Choice([*recipes()]))
 @click.option("--only", default="", metavar="PATTERN", help="Only lines that match, each alone.")
-@click.option("--results", type=Path, default=RESULTS, show_default=True)
-def main(node: str, guest: str | None, names: Sequence[str], only: str, results: Path) -> None:
+def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
     """Take each line away alone, then all that is not needed; ``python -m docs`` makes the page."""
     cell, home = f"{node}/{guest or node}", os.environ.get("LAB_HOME")
     if home:
@@ -264,7 +257,7 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str, results:
         raise click.UsageError(f"{cell} replaces the lab: name a folder for it (LAB_HOME=FOLDER)")
     known = {
         key: seen
-        for key, seen in read(results).items()
+        for key, seen in read().items()
         if all(verdict != UNDETERMINED for verdict, _ in seen.outcomes.values())
     }
     lab = Lab.open(steps=told_to(printing.tell)).up(node, [guest or node])
@@ -274,7 +267,7 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str, results:
             continue
 
         def said(without: Collection[str], name: str = recipe.name) -> str:
-            return judged(lab, known, (cell, name, frozenset(without)), results)
+            return judged(lab, known, (cell, name, frozenset(without)))
 
         if only:
             for line in recipe.lines:
