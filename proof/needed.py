@@ -143,10 +143,15 @@ def word(known: Mapping[Key, Seen], key: Key) -> tuple[str, str, str]:
         for name, (verdict, cause) in now.items():
             if (was.get(name, (COMPLIANT,))[0], verdict) == change:
                 return said, name, was[name][1] if said == HARMFUL else cause
-    for name in was:
+    for name in was if _may_allow(key) else DOCKER:
         if UNDETERMINED in {was[name][0], now.get(name, _UNKNOWN)[0]}:
             return UNSURE, name, now.get(name, _UNKNOWN)[1] or was[name][1]
     return UNNEEDED, "", ""
+
+
+def _may_allow(key: Key) -> bool:
+    """Whether an attempt may succeed that did not: never without a rule that allows something."""
+    return key[1] != PROFILE or not key[2] or any("deny" in line.split() for line in key[2])
 
 
 def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> list[str]:
@@ -166,16 +171,18 @@ def tried(lab: Lab, key: Key) -> Seen:
     recipe, outcomes, versions = recipes()[key[1]], dict[str, tuple[str, str]](), dict[str, str]()
     mine = plan_file.find(recipe.plan)
     of_plan = {name: each for name, each in scenarios().items() if each.is_of(mine)}
-    guards = (n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS))
+    guards = [n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS)]
+    questions = [(DOCKER, "--maxfail=1"), (guards, "--maxfail=0")]
+    questions = questions if _may_allow(key) else questions[:1]
     place = ("--target", f"lab/{CTID}", "--plan", recipe.plan, "--allow-mutation")
     try:
         with lab.restored(_made(lab, recipe.plan, key[0].partition("/")[2])) as node:
             change(node, recipe, key[2])
             outcomes[START] = restarted(node)
-            for names, more in ((DOCKER, ["-x"]), ([*guards], [])):
+            for names, option in questions:
                 if any(verdict != COMPLIANT for verdict, _ in outcomes.values()):
                     break
-                told = run.asked(names, *place, *more)
+                told = run.asked(names, *place, option)
                 versions |= told.targets[0].versions
                 for each in told.scenarios:
                     if each.id in names and each.verdict in {COMPLIANT, RED, UNDETERMINED}:

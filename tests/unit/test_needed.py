@@ -25,13 +25,14 @@ SHIPPED = desired.content(desired.PROFILE)
 
 
 class World:
-    """A lab with a container that needs some lines, and an attempt that others let succeed.
+    """A lab with a container.
 
-    ``breaks`` may raise or answer in the gate's place; ``did`` is what happened, in order.
+    hello-world needs ``needs``; an attempt succeeds with ``lets``, and without ``holds``. ``breaks``
+    is called with what was written at each restart; ``did`` is what happened, in order.
     """
 
     def __init__(self, needs: Collection[str] = ("nesting=1",), lets: str = "unconfined") -> None:
-        self.needs, self.lets = needs, lets
+        self.needs, self.lets, self.holds = needs, lets, ""
         self.files: dict[str, str] = {}
         self.made: list[str] = []
         self.did: list[str] = []
@@ -59,9 +60,11 @@ class World:
         return "".join(self.files.values())
 
     def asked(self, names: Collection[str], *options: str) -> Any:
-        self.did.append(" ".join(names) + " -x" * ("-x" in options))
+        self.did.append(" ".join(names) + " to the first" * ("--maxfail=1" in options))
         lacks = [each for each in self.needs if each not in self.text]
         red = {"hello": lacks[:1], "confinement": [self.lets] * (self.lets in self.text)}
+        if self.holds not in self.text:
+            red["confinement"].append(self.holds)
 
         def outcome(name: str) -> Any:
             cause = f"no {red[name][0]}\nmore" if red.get(name) else ""
@@ -133,7 +136,7 @@ def said(recipe: str, *without: str) -> tuple[str, str, str]:
 def test_a_trial_restores_changes_restarts_and_asks_until_it_is_red(world: World) -> None:
     done = ran("--recipe", "unconfined")
     assert done.exit_code == 0, done.output
-    docker, guards = f"{' '.join(DOCKER)} -x", "confinement restricted"
+    docker, guards = f"{' '.join(DOCKER)} to the first", "confinement restricted"
     assert world.did == [
         "up trixie ['trixie']",
         *("ready", "create 950 debian-trixie-docker_amd64.tar.zst nesting=1", "apply plain"),
@@ -292,6 +295,16 @@ def test_a_rule_is_taken_from_the_profile_which_is_loaded(world: World) -> None:
     assert world.did[3] == "apply docker-in-lxc"
     assert world.did[4:6] == ["load", "restart"]
     assert world.files.keys() == {desired.PROFILE_PATH}
+    assert sum(each.startswith("confinement") for each in world.did) == 1  # of the whole profile
+
+
+def test_confinement_is_asked_without_a_rule_that_denies_only(world: World) -> None:
+    rule = next(rule for rule in needed.recipes()[PROFILE].lines if "sysrq-trigger rw" in rule)
+    world.needs, world.holds = (), rule
+    ran("--recipe", PROFILE, "--only", "sysrq-trigger rw|^umount")
+    assert said(PROFILE, "umount,")[0] == UNNEEDED
+    assert said(PROFILE, rule) == (NEEDED, "confinement", f"no {rule}")
+    assert sum(each.startswith("confinement") for each in world.did) == 2  # once with all rules
 
 
 @pytest.mark.parametrize(
