@@ -160,7 +160,7 @@ def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> li
     ``said`` returns the word for a trial without some lines, and is asked in the order of trials.
     """
     spare = [line for line in lines if said([line]) in FREE]
-    gone = spare if not spare or said(spare) in FREE else []
+    gone = spare if said(spare) in FREE else []
     for line in spare if not gone else ():
         gone = [*gone, line] if said([*gone, line]) in FREE else gone
     return [line for line in lines if line not in gone]
