@@ -87,12 +87,17 @@ class Seen(Row, frozen=True):
 
 
 def recipes() -> dict[str, Recipe]:
-    """Return the recipes by name; the last one is the shipped profile."""
+    """Return the recipes by name: the shipped plans, those that people write, the profile."""
+    found = []
+    for plan in map(plan_file.find, ("plain", DEFAULT_PLAN)):
+        lines = [f"features: {feature}=1" for feature in plan.features]
+        lines += [f"lxc.apparmor.profile: {plan.profile}"] * bool(plan.profile)
+        found.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
+    found += table("proof", "needed", dict[str, list[Recipe]])["recipe"]
     policy = statements(desired.content(desired.PROFILE))
     rules = tuple(str(each) for each in policy if each.depth and each.kind != "close")
-    written = table("proof", "needed", dict[str, list[Recipe]])["recipe"]
-    profile = Recipe(PROFILE, f"remediation/content/{desired.PROFILE}", rules, DEFAULT_PLAN)
-    return {each.name: each for each in (*written, profile)}
+    source = f"remediation/content/{desired.PROFILE}"
+    return {each.name: each for each in (*found, Recipe(PROFILE, source, rules, DEFAULT_PLAN))}
 
 
 def read() -> dict[Key, Seen]:
@@ -259,6 +264,7 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
     """Take each line away alone, then all that is not needed; ``python -m docs`` makes the page."""
     cell, home = f"{node}/{guest or node}", os.environ.get("LAB_HOME")
     if home:
+        os.environ["LAB_HOME"] = str(Path(home).absolute())  # the gate runs elsewhere
         keep_images(Path(home).absolute())
     elif cell != f"{DEFAULT_RELEASE}/{DEFAULT_RELEASE}":
         raise click.UsageError(f"{cell} replaces the lab: name a folder for it (LAB_HOME=FOLDER)")
