@@ -25,6 +25,7 @@ from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.progress import told_to
 from docker_lxc_gate.lab.recipe import template_name
+from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
 from docker_lxc_gate.printable import cut, one_line
 from docker_lxc_gate.verdict.outputs.summary import plain
@@ -36,13 +37,23 @@ if TYPE_CHECKING:
     from docker_lxc_gate.verdict.record import Run
 
 RELEASES = ("bookworm", "trixie", "unstable")
-#: NODE/GUEST; with +SUITE, the guest's Docker is then upgraded in place to that suite's.
-CELLS = (*(f"{node}/{guest}" for node in RELEASES for guest in RELEASES), "trixie/trixie+unstable")
+#: LXC's own profile that includes container-base, as in ``lxc-default-with-nesting``.
+BASE = "lxc-container-default-with-nesting"
+#: NODE/GUEST; with +SUITE, the guest's Docker is then upgraded in place to that suite's, and with
+#: @PROFILE, the container gets that profile before.
+CELLS = (
+    *(f"{node}/{guest}" for node in RELEASES for guest in RELEASES),
+    *("trixie/trixie+unstable", f"trixie/trixie+unstable@{BASE}"),
+)
 PLANS = ("plain", "docker-in-lxc")
 VERSIONS = ("Kernel", "LXC", "AppArmor", "Docker")
 HEAD = ("node/guest", *VERSIONS, "plan", "verdict", "why", "doctor")
-_CELL = patterns.compile(r"[a-z]+/[a-z]+(\+[a-z]+)?")
-#: From the suite $2 come Docker and what it is made of, and all else from the release $1.
+_SHAPE = "NODE/GUEST[+SUITE][@PROFILE]"
+_CELL = patterns.compile(r"[a-z]+/[a-z]+(\+[a-z]+)?(@[\w-]+)?")
+#: $1 is the container's file, $2 the profile, $3 the container.
+_PROFILE = 'printf "lxc.apparmor.profile: %s\\n" "$2" >>"$1" && pct reboot "$3"'
+#: From the suite $2 come Docker and what it is made of, and all else from the release $1. A mirror
+#: that keeps an old day has lists that expired, which would leave doctor's forecast in doubt.
 _SUITE = r"""
 set -eu
 cd /etc/apt
@@ -51,6 +62,7 @@ mv later sources.list.d/later.list
 printf 'Package: %s\nPin: release a=%s\nPin-Priority: %s\n\n' '*' "$2" 100 \
     'docker.io docker-cli containerd runc' "$2" 990 >preferences.d/later
 apt-get -q -o Acquire::Check-Valid-Until=false update
+sed -i '/^Valid-Until:/d' /var/lib/apt/lists/*Release
 """
 _UPGRADE = "DEBIAN_FRONTEND=noninteractive apt-get -qy dist-upgrade"
 #: The limit for what apt prints (bytes).
@@ -60,14 +72,14 @@ _CAUSE = 200
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--cell", "cells", multiple=True, metavar="NODE/GUEST[+SUITE]", help="Default: all.")
+@click.option("--cell", "cells", multiple=True, metavar=_SHAPE, help="Default: all.")
 @click.option("--plan", "plans", multiple=True, type=click.Choice(PLANS), help="Default: both.")
 def main(cells: Sequence[str], plans: Sequence[str]) -> None:
     """Judge each cell from nothing, and print its rows of docs/versions.md."""
     if not (home := os.environ.get("LAB_HOME")):
         raise click.UsageError("each cell replaces the lab: name a folder for it (LAB_HOME=FOLDER)")
     if wrong := [cell for cell in cells if not _CELL.fullmatch(cell)]:
-        raise click.UsageError(f"{wrong[0]!r} is no cell; expected NODE/GUEST, as in {CELLS[1]}")
+        raise click.UsageError(f"{wrong[0]!r} is no cell; expected {_SHAPE}, as in {CELLS[1]}")
     keep_images(Path(home).absolute())
     print(_line(HEAD), _line(["---"] * len(HEAD)), sep="\n")
     for cell in cells or CELLS:
@@ -87,6 +99,7 @@ def keep_images(home: Path) -> None:
 def judge(cell: str, plan: str) -> list[str]:
     """Return a row: what became of a plan in a cell, or why nothing did."""
     node, _, inside = cell.partition("/")
+    inside, _, profile = inside.partition("@")
     guest, _, suite = inside.partition("+")
     doctor: list[str] = []
     template = f"local:vztmpl/{template_name(guest, 'docker')}"
@@ -96,6 +109,9 @@ def judge(cell: str, plan: str) -> list[str]:
         with TemporaryDirectory() as folder, options.opened(aim) as runtime:
 
             def created(ctid: int) -> None:
+                if profile:
+                    _run(runtime.node, _PROFILE, runtime.config_path(ctid), profile, f"{ctid}")
+                    wait_until_booted(runtime.inside(ctid))
                 if suite:
                     _run(runtime.inside(ctid), _SUITE, guest, suite)
                     forecast = named(upgrade.examine(runtime, ctid))
@@ -134,9 +150,9 @@ def named(diagnosis: Diagnosis) -> str:
     return ", ".join(words) or "no problem"
 
 
-def _run(inside: Transport, script: str, *arguments: str) -> None:
+def _run(machine: Transport, script: str, *arguments: str) -> None:
     argv = ["sh", "-c", script, "matrix", *arguments]
-    inside.run(argv, timeout=PATIENCE, limit=_LONGEST).require()
+    machine.run(argv, timeout=PATIENCE, limit=_LONGEST).require()
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -60,7 +60,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def asks(word: str, answer: Diagnosis) -> Callable[..., Diagnosis]:
         return lambda *_: did.append(word) or answer
 
-    runtime = SimpleNamespace(inside=lambda _: inside)
+    node = Answering(lambda argv: did.append(f"gave {argv[-2]}") or (0, b"", b""), "node")
+    paths = {"config_path": "/etc/pve/lxc/{}.conf".format}
+    runtime = SimpleNamespace(inside=lambda _: inside, node=node, **paths)
+    monkeypatch.setattr(matrix, "wait_until_booted", lambda _: did.append("booted"))
     monkeypatch.setattr(matrix.options, "opened", lambda _: nullcontext(runtime))
     monkeypatch.setattr(matrix, "tried", tried)
     monkeypatch.setattr(matrix.judged, "record", lambda *_: judged)
@@ -95,6 +98,11 @@ def test_an_upgrade_in_place_is_forecast_before_it_and_judged_after(ran: list[st
     assert row[-1] == f"{before}; no problem"
 
 
+def test_a_cell_under_a_profile_gets_it_before_all_else(ran: list[str]) -> None:
+    matrix.judge(matrix.CELLS[-1], "plain")
+    assert ran[1:4] == [f"gave {matrix.BASE}", "booted", "ran unstab"]
+
+
 def test_a_cell_that_cannot_be_built_is_a_row_and_the_next_follows(
     ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +112,7 @@ def test_a_cell_that_cannot_be_built_is_a_row_and_the_next_follows(
     monkeypatch.setattr(Lab, "up", fails)
     done = told("--plan", "plain")
     rows = done.stdout.splitlines()[2:]
-    assert len(rows) == len(matrix.CELLS) == 10
+    assert len(rows) == len(matrix.CELLS) == 11
     assert "| plain | not judged | unstable: mke2fs ended with 1:\\\\n  no such file |" in rows[6]
     assert ran == []
 
