@@ -26,6 +26,7 @@ from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KNOWN, ONLY, PAIRS, Pa
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
+from docker_lxc_gate.printable import cut
 from docker_lxc_gate.verdict.record import Run
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from proof import needed as trials
@@ -178,7 +179,7 @@ def needed() -> str:
             told = trials.word(known, (cell, recipe, frozenset({line})))
         except KeyError:
             return "not tried"
-        return ": ".join(filter(None, told[:most]))
+        return ": ".join(cut(part, 100) for part in told[:most] if part)
 
     lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
     rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
