@@ -56,6 +56,8 @@ PROFILE = "profile"
 _RESTART = """restart >&2
 inside systemctl list-units --state=failed --full --plain --no-legend |
     grep -v -e -wait-online || true"""
+#: pct's words about an explicit profile, before it says what is wrong.
+_WARNING = "explicitly configured lxc.apparmor.profile overrides"
 #: The limits for a restart (seconds), and for a cause (characters).
 _PATIENCE, _CAUSE = 300.0, 600
 #: A trial: the cell, the recipe's name, and the lines that it lacks.
@@ -235,7 +237,9 @@ def restarted(node: Transport) -> tuple[str, str]:
     except LimitExceeded:
         return RED, f"container {CTID} has not booted within {_PATIENCE:g} s"
     if not done.ok:
-        return RED, done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}"
+        said = done.stderr.decode(errors="replace").splitlines()
+        lines = [line for line in said if line and _WARNING not in line]
+        return RED, "\n".join(lines) or f"exit code {done.exit_code}"
     return COMPLIANT, " ".join(line.split()[0] for line in done.text.splitlines() if line.strip())
 
 

@@ -39,7 +39,7 @@ class World:
         self.did: list[str] = []
         self.trials = 0
         self.breaks: Callable[[str], None] = lambda _: None
-        self.units = b"x.mount loaded failed failed X\n"
+        self.units: Answer = b"x.mount loaded failed failed X\n"
         self.node = Answering(self.answer)
 
     def answer(self, argv: list[str]) -> Answer:
@@ -329,7 +329,8 @@ def test_a_container_that_does_not_start_is_red_with_what_the_user_sees(
         if "nesting" not in text:
             if error:
                 raise error
-            world.units = (1, b"", b"sync_wait: 34\nstartup failed\n")  # type: ignore[assignment]
+            warned = b"explicitly configured lxc.apparmor.profile overrides the following: x\n"
+            world.units = (1, b"", warned + b"sync_wait: 34\nstartup failed\n")
 
     world.breaks = breaks
     ran("--recipe", "plain")
