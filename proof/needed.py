@@ -292,8 +292,8 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
                 printing.line(f"{line}: {said([line]) if is_meant else 'not tried'}")
         else:
             left = smallest(recipe.lines, said)
-            printing.line(f"{recipe.name}, {cell}: what must stay:")
-            printing.out.print("\n".join(left), markup=False)
+            for line in (f"{recipe.name}, {cell}: what must stay:", *left):
+                printing.line(line)
 
 
 if __name__ == "__main__":
