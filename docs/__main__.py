@@ -209,7 +209,8 @@ def _smallest(known: Mapping[trials.Key, trials.Seen], cell: str, recipe: trials
     except KeyError:
         return f"`{recipe.name}` on {cell}: not all was tried."
     control = known[cell, recipe.name, frozenset()]
-    versions = ", ".join(f"{name} {number}" for name, number in control.versions.items())
+    shown = ("Kernel", "LXC", "AppArmor", "Docker", "runc", "driver")
+    versions = ", ".join(f"{name} {control.versions.get(name, '?')}" for name in shown)
     lines = trials.configured("", left)
     if trials.UNSURE in map(said, ([line] for line in recipe.lines)):
         return f"`{recipe.name}` on {cell}: not all could be told."

@@ -194,6 +194,9 @@ def tried(lab: Lab, key: Key) -> Seen:
                 for each in told.scenarios:
                     if each.id in names and each.verdict in {COMPLIANT, RED, UNDETERMINED}:
                         outcomes[each.id] = str(each.verdict), each.cause
+            if not key[2]:
+                driver = Pct(node).inside(CTID).look(["docker", "info", "-f", "{{.Driver}}"])
+                versions["driver"] = driver.text.strip()
     except (RemediationError, subprocess.TimeoutExpired) as error:
         outcomes["trial"] = UNDETERMINED, one_line(str(error))
     first = {n: (v, cut(cause.partition("\n")[0], _CAUSE)) for n, (v, cause) in outcomes.items()}

@@ -47,6 +47,8 @@ class World:
             case ["tee", path]:
                 self.files[path] = self.node.stdin.decode()
                 return b""
+            case ["lxc-attach", *_, "{{.Driver}}"]:
+                return b"overlay2\n"
             case ["cat", _]:
                 return CONF.encode()
             case ["bash", "-c", script, "fault", ctid]:
@@ -370,5 +372,5 @@ def test_page_shows_each_line_and_the_smallest_configuration(
         f"| not tried | {len(needed.recipes()[PROFILE].lines) - 1} |",
     ):
         assert row in page.splitlines()
-    assert "(Docker 28):\n\n```text\nfeatures: nesting=1\n```" in page
+    assert "Docker 28, runc ?, driver overlay2):\n\n```text\nfeatures: nesting=1\n```" in page
     assert "`docker-in-lxc` on trixie/trixie: not all was tried." in page
