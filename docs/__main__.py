@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +26,10 @@ from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KNOWN, ONLY, PAIRS, Pa
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
+from docker_lxc_gate.printable import cut
 from docker_lxc_gate.verdict.record import Run
 from docker_lxc_gate.verdict.requirements import CATALOGUE
+from proof import needed as trials
 from remediation.docker_in_lxc import ACTIONS
 from remediation.engine import errors as engine_errors
 
@@ -162,6 +166,57 @@ def upgrade_pairs() -> str:
     )
 
 
+def needed() -> str:
+    """Return what the trials of ``proof.needed`` say of each line, and what must stay of a plan."""
+    known = trials.read()
+    cells = [*dict.fromkeys(cell for cell, *_ in known)]
+    if not cells:
+        return "Not run yet."
+    *written, profile = trials.recipes().values()
+
+    def alone(cell: str, recipe: str, line: str, most: int = 3) -> str:
+        try:
+            told = trials.word(known, (cell, recipe, frozenset({line})))
+        except KeyError:
+            return "not tried"
+        return ": ".join(cut(part, 100) for part in told[:most] if part)
+
+    lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
+    rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
+    results = dict.fromkeys(chain(*rules))
+    header = "|".join(cells)
+    row = "|".join(f"{{{number}}}" for number in range(1, len(cells) + 1))
+    of_lines = ([alone(cell, *line) for line in lines] for cell in cells)
+    of_rules = ([count[result] for result in results] for count in rules)
+    plans = (recipe for recipe in written if recipe.name == recipe.plan)
+    return "\n\n".join(
+        [
+            _table(f"recipe|line|{header}", f"{{0[0]}}|`{{0[1]}}`|{row}", lines, *of_lines),
+            _table(f"rules of the profile|{header}", f"{{0}}|{row}", results, *of_rules),
+            *(_smallest(known, cell, recipe) for recipe in plans for cell in cells),
+        ]
+    )
+
+
+def _smallest(known: Mapping[trials.Key, trials.Seen], cell: str, recipe: trials.Recipe) -> str:
+    """Return the lines of a plan that must stay, to paste, and the versions."""
+
+    def said(without: Iterable[str]) -> str:
+        return trials.word(known, (cell, recipe.name, frozenset(without)))[0]
+
+    try:
+        left = trials.smallest(recipe.lines, said)
+    except KeyError:
+        return f"`{recipe.name}` on {cell}: not all was tried."
+    control = known[cell, recipe.name, frozenset()]
+    shown = ("Kernel", "LXC", "AppArmor", "Docker", "runc", "driver")
+    versions = ", ".join(f"{name} {control.versions.get(name, '?')}" for name in shown)
+    lines = trials.configured("", left)
+    if trials.UNSURE in map(said, ([line] for line in recipe.lines)):
+        return f"`{recipe.name}` on {cell}: not all could be told."
+    return f"`{recipe.name}` on {cell}, {control.at} ({versions}):\n\n```text\n{lines}```"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
     "error-classes": error_classes,
@@ -180,6 +235,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         [_linked(known.source) for known in KNOWN],
     ),
     "upgrade-pairs": upgrade_pairs,
+    "needed": needed,
 }
 
 

@@ -80,14 +80,14 @@ def main(cells: Sequence[str], plans: Sequence[str]) -> None:
         raise click.UsageError("each cell replaces the lab: name a folder for it (LAB_HOME=FOLDER)")
     if wrong := [cell for cell in cells if not _CELL.fullmatch(cell)]:
         raise click.UsageError(f"{wrong[0]!r} is no cell; expected {_SHAPE}, as in {CELLS[1]}")
-    _keep_images(Path(home).absolute())
+    keep_images(Path(home).absolute())
     print(_line(HEAD), _line(["---"] * len(HEAD)), sep="\n")
     for cell in cells or CELLS:
         for plan in plans or PLANS:
             print(_line(judge(cell, plan)), flush=True)
 
 
-def _keep_images(home: Path) -> None:
+def keep_images(home: Path) -> None:
     """Keep the images of every release: behind a link, a lab removes none."""
     kept, images = home.with_name(f"{home.name}-images"), home / "images"
     for folder in (home, kept):

@@ -17,6 +17,7 @@ from docker_lxc_gate.commandline.target_option import target_options
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lint import discover, fixes, formats, remote
 from docker_lxc_gate.lint.check import check, few
+from docker_lxc_gate.lint.rules.container_confinement import unneeded
 from docker_lxc_gate.lint.rules.parser import Parser
 from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.machines import target_file
@@ -47,6 +48,7 @@ _ANY = 100
     is_flag=True,
     help="Fix what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
 )
+@click.option("--needed", is_flag=True, help="Also name the lines that Docker does without.")
 @options.yes
 @target_options(", whose files are linted instead; without /CTID those of all its containers")
 def lint(
@@ -54,6 +56,7 @@ def lint(
     form: str,
     *,
     fix: bool,
+    needed: bool,
     yes: bool,
     where: str | None,
     file: Path | None,
@@ -79,6 +82,11 @@ def lint(
         discovery, findings = _linted_on(where, file)
     if fix and _fix(discovery, findings, yes=yes):
         discovery, findings = _linted(paths)
+    if needed:
+        told = {(each.path, each.line) for each in findings if each.line}
+        more = (each for source in discovery.sources for each in unneeded(source))
+        findings += (each for each in more if (each.path, each.line) not in told)
+        findings.sort(key=lambda each: (each.path, each.line))
     _print(list(few(findings)), discovery, form)
     for why in discovery.refused:
         printing.error(why)

@@ -45,7 +45,12 @@ def unmarked(fault: Fault, node: Transport, ctid: int = CTID) -> list[str]:
 
 
 def ask(names: Sequence[str], *options: str) -> dict[str, Outcome]:
-    """Run scenarios, and return their outcomes, by id. Some may not apply to the target.
+    """Run scenarios, and return their outcomes, by id. Some may not apply to the target."""
+    return {outcome.id: outcome for outcome in asked(names, *options).scenarios}
+
+
+def asked(names: Sequence[str], *options: str) -> Run:
+    """Run scenarios, and return the record.
 
     ``options`` are the gate's. Raises FactError if the gate left no record, or its exit code is not
     that of the record.
@@ -73,7 +78,7 @@ def ask(names: Sequence[str], *options: str) -> dict[str, Outcome]:
     green = all(outcome.verdict == COMPLIANT for outcome in run.asked)
     if done.returncode != run.code or green != (run.code == 0):
         raise FactError(f"the gate ended with {done.returncode}, against its record:\n{said}")
-    return {outcome.id: outcome for outcome in run.scenarios}
+    return run
 
 
 def options(fault: Fault, *place: str) -> tuple[str, ...]:

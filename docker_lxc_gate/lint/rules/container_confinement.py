@@ -16,7 +16,7 @@ from docker_lxc_gate.formats import container_config, pct_options
 from docker_lxc_gate.formats.container_config import NO_PROFILE, ContainerConfig, Option
 from docker_lxc_gate.formats.id_map import Range, holes, in_words, written
 from docker_lxc_gate.formats.mount_table import BY_GUESTS
-from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
+from docker_lxc_gate.lint.finding import PROBLEMS, Finding, Kind, Severity, Source
 from docker_lxc_gate.lint.rules.container_config import read
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ _WANTS_DOCKER = patterns.compile(r"(?i)(.*[^a-z])?(docker|podman|portainer)([^a-
 _OF_DEVICES = patterns.compile(r"lxc\.cgroup2?\.devices\.allow")
 _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
 _WRITABLE = ("proc:rw", "sys:rw")
+#: What people write for Docker's sake.
+_FOR_DOCKER = patterns.compile(
+    r"lxc\.(apparmor\..+|cap\.(drop|keep)|cgroup2?\.devices\..+|mount\.(auto|entry))"
+)
 _MOUNT_RULE = patterns.compile(r"mount\b|all$")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
 _WITHOUT_NESTING = patterns.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
@@ -270,6 +274,30 @@ def _mounts_nothing(rules: Rules) -> bool:
     if any(_MOUNT_RULE.match(place.rule.bare) and not place.rule.denies for place in rules.found):
         return False
     return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)
+
+
+def unneeded(source: Source) -> Iterator[Finding]:
+    """Yield what Docker does without, of an unprivileged container: all features but nesting.
+
+    A profile of its own may need the others. A privileged container was not tried.
+    """
+    if source.kind is not Kind.CONTAINER:
+        return
+    written, current = read(source), read(source).current()
+    if "rootfs" in current and not pct_options.boolean(current.get("unprivileged", "")):
+        cause = "what Docker needs in a privileged container was not tried"
+        yield source.at("not-checked", 0, cause, fix=PROBLEMS["container-privileged"].fix)
+        return
+    named = any(o.value.startswith("lxc-") for o in written.all("lxc.apparmor.profile")[-1:])
+    for option in (o for o in written.options if not o.section):
+        words = [f"{option.key}: {option.value}"] * bool(_FOR_DOCKER.fullmatch(option.key))
+        if option.key == "features" and not named:
+            features = pct_options.properties("features", option.value).items()
+            given = (f"{k}={v}" for k, v in features if pct_options.boolean(v) or k == "mount")
+            words = [word for word in given if not word.startswith("nesting")]
+        if words and not (named and option.key == "lxc.apparmor.profile"):
+            cause = f"Docker does without '{', '.join(words)}'"
+            yield source.at("container-line-unneeded", option.line, cause)
 
 
 _OF_IDS = {"u": "user", "g": "group"}

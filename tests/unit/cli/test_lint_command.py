@@ -42,6 +42,19 @@ def test_healthy_file_ends_with_0(conf: Path) -> None:
     assert done.stdout == "no finding in 1 file: 1 Proxmox container configuration\n"
 
 
+def test_needed_adds_advice_to_lines_of_which_nothing_is_said(conf: Path) -> None:
+    conf.write_text(f"{GOOD}features: nesting=1,keyctl=1\nlxc.cgroup2.devices.allow: a\n")
+    assert "keyctl" not in run(str(conf)).stdout
+    done = run(str(conf), "--needed")
+    assert done.exit_code == 0
+    assert [
+        line.rpartition("[")[2] for line in done.stdout.splitlines() if ": advice:" in line
+    ] == [
+        "container-line-unneeded]",
+        "container-devices-all]",
+    ]
+
+
 @pytest.mark.parametrize("form", ["text", "json", "sarif"])
 def test_warning_ends_with_1_in_every_format(conf: Path, form: str) -> None:
     conf.write_text(GOOD.replace("unprivileged: 1", "unprivileged: 0"))

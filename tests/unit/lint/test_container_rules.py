@@ -14,6 +14,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Edit, Kind, Severity, Source
 from docker_lxc_gate.lint.fixes import certain, edited, write
+from docker_lxc_gate.lint.rules.container_confinement import unneeded
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
@@ -155,6 +156,26 @@ def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
     assert ids(emptied, kind=Kind.LXC) == ["capabilities-kept"]
     maps = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n"
     assert ids(emptied + maps, kind=Kind.LXC) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (HEAD + "lxc.cap.drop:\nlxc.mount.auto: cgroup:rw\n", {2, 6, 7}),
+        (HEAD + "lxc.apparmor.profile: unconfined\n", {2, 6}),
+        (HEAD + NAMED, set[int]()),  # the profile may need both features
+        (HEAD.replace(",fuse=1", ",fuse=0,keyctl=0") + "lxc.environment: A=b\n", set[int]()),
+        (HEAD + "lxc.idmap: u 0 100000 65536\n[old]\nlxc.cap.drop:\n", {2}),
+        ("features: fuse=1\nlxc.cap.drop:\n", {1, 2}),  # what somebody pastes
+        (HEAD.replace("unprivileged: 1\n", "lxc.cap.drop:\n"), {0}),  # was not tried
+    ],
+)
+def test_what_docker_does_without_is_named_if_it_is_asked_for(text: str, lines: set[int]) -> None:
+    found = list(unneeded(Source(PATH, text.encode(), Kind.CONTAINER)))
+    assert {each.line for each in found} == lines
+    wanted = "not-checked" if lines == {0} else "container-line-unneeded"
+    assert {each.id for each in found} <= {wanted}
+    assert "line-unneeded" not in ids(text)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,303 @@
+"""What Docker needs, line by line: ``LAB_HOME=FOLDER python -m proof.needed``.
+
+A trial takes lines of a recipe away, or rules of the shipped profile, restarts the container and
+asks the gate. What it shows goes to ``needed.jsonl``, from which docs/needed.md is made. A run that
+was cut off goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from docker_lxc_gate import patterns
+from docker_lxc_gate.cli import options, printing
+from docker_lxc_gate.errors import LimitExceeded, RemediationError
+from docker_lxc_gate.formats.apparmor_profile import statements
+from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.lab.progress import told_to
+from docker_lxc_gate.lab.recipe import DEFAULT_RELEASE, template_name
+from docker_lxc_gate.machines.runtime.pct import Pct
+from docker_lxc_gate.machines.target import DEFAULT_PLAN, parse
+from docker_lxc_gate.machines.transport import Transport
+from docker_lxc_gate.printable import cut, one_line
+from docker_lxc_gate.tables import Row, table
+from proof.faults import run, snapshots
+from proof.faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, shell
+from proof.faults.scenarios import scenarios
+from proof.matrix import keep_images
+from remediation import desired, plan_file, provision
+from remediation.engine.apply import apply
+
+RESULTS = Path(__file__).with_name("needed.jsonl")
+#: No scenario: the container comes up, and no unit fails that did not; then scenarios, by id.
+START, DOCKER = "start", ("units", "hello", "image", "network", "volume", "denials")
+#: What the container must not do. The attempts of the feature belong to it, too.
+GUARDS, ATTEMPTS = ("confinement", "restricted", "refused"), "features/confinement.feature::"
+NEEDED, UNNEEDED, HARMFUL, UNSURE = "needed", "not needed", "harmful", "could not tell"
+FREE = frozenset({UNNEEDED, HARMFUL})
+_UNKNOWN = UNDETERMINED, "it was not judged"
+#: What a scenario's verdict with all lines and that without some of them say; the first one counts.
+_CHANGES = {
+    (COMPLIANT, RED): NEEDED,
+    (COMPLIANT, UNDETERMINED): UNSURE,
+    (RED, COMPLIANT): HARMFUL,
+}
+#: The recipe whose lines are the rules of the shipped profile.
+PROFILE = "profile"
+#: Prints the units that failed, but for those that the network keeps waiting.
+_RESTART = """restart >&2
+inside systemctl list-units --state=failed --full --plain --no-legend |
+    grep -v -e -wait-online || true"""
+#: pct's words about an explicit profile, before it says what is wrong.
+_WARNING = "explicitly configured lxc.apparmor.profile overrides"
+#: The limits for a restart (seconds), and for a cause (characters).
+_PATIENCE, _CAUSE = 300.0, 600
+#: A trial: the cell, the recipe's name, and the lines that it lacks.
+Key = tuple[str, str, frozenset[str]]
+
+
+class Recipe(Row, frozen=True):
+    """Lines that people write: who says so, and the plan from whose container a trial starts."""
+
+    name: str
+    source: str
+    lines: tuple[str, ...]
+    plan: str = "plain"
+
+
+class Seen(Row, frozen=True):
+    """What a trial showed: verdict and cause by the scenario's id, in the order of the questions.
+
+    The cell has the releases of node and guest. The cause of a start that is compliant is its
+    failed units.
+    """
+
+    cell: str
+    recipe: str
+    without: tuple[str, ...]
+    outcomes: dict[str, tuple[str, str]]
+    versions: dict[str, str]
+    at: str
+
+
+def recipes() -> dict[str, Recipe]:
+    """Return the recipes by name: the shipped plans, those that people write, the profile."""
+    found = []
+    for plan in map(plan_file.find, ("plain", DEFAULT_PLAN)):
+        lines = [f"features: {feature}=1" for feature in plan.features]
+        lines += [f"lxc.apparmor.profile: {plan.profile}"] * bool(plan.profile)
+        found.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
+    found += table("proof", "needed", dict[str, list[Recipe]])["recipe"]
+    policy = statements(desired.content(desired.PROFILE))
+    rules = tuple(str(each) for each in policy if each.depth and each.kind != "close")
+    source = f"remediation/content/{desired.PROFILE}"
+    return {each.name: each for each in (*found, Recipe(PROFILE, source, rules, DEFAULT_PLAN))}
+
+
+def read() -> dict[Key, Seen]:
+    """Return the trials of the file; of several ones of the same lines, the last one."""
+    known = {}
+    for line in RESULTS.read_bytes().splitlines() if RESULTS.exists() else ():
+        with suppress(msgspec.DecodeError):  # the run was cut off while it wrote
+            seen = msgspec.json.decode(line, type=Seen)
+            known[seen.cell, seen.recipe, frozenset(seen.without)] = seen
+    return known
+
+
+def configured(conf: str, lines: Iterable[str]) -> str:
+    """Return a container's file with these lines instead of its features and raw lines."""
+    kept = [line for line in conf.splitlines() if not line.startswith(("features:", "lxc."))]
+    features = ",".join(line.split()[1] for line in lines if line.startswith("features:"))
+    kept += [f"features: {features}"] * bool(features)
+    return "\n".join([*kept, *(line for line in lines if line.startswith("lxc."))]) + "\n"
+
+
+def without_rules(text: str, rules: Collection[str]) -> str:
+    """Return a profile's text without some of its rules, each of which ends with its line."""
+    lines = text.splitlines(keepends=True)
+    for statement in reversed(statements(text)):
+        if str(statement) in rules:
+            begin, words = statement.line - 1, str(statement).split()
+            ends = range(statement.line, len(lines) + 1)
+            del lines[begin : next(n for n in ends if "".join(lines[begin:n]).split() == words)]
+    return "".join(lines)
+
+
+def word(known: Mapping[Key, Seen], key: Key) -> tuple[str, str, str]:
+    """Return what a trial says of the lines that it lacks: a word, a scenario's id, its message.
+
+    The trial that has all lines is its control. Raises KeyError with the trial that is missing.
+    """
+    was = known[*key[:2], frozenset()].outcomes
+    for name in (START, *DOCKER):
+        verdict, cause = was.get(name, _UNKNOWN)
+        if verdict != COMPLIANT:
+            return UNSURE, name, f"with all lines, too: {cause}"
+    now = dict(known[key].outcomes)
+    verdict, units = now.get(START, _UNKNOWN)
+    if verdict == COMPLIANT and (new := {*units.split()} - {*was[START][1].split()}):
+        del now[START]  # behind the scenarios: one of them says more
+        now[START] = RED, f"failed: {', '.join(sorted(new))}"
+    for change, said in _CHANGES.items():
+        for name, (verdict, cause) in now.items():
+            if (was.get(name, (COMPLIANT,))[0], verdict) == change:
+                return said, name, was[name][1] if said == HARMFUL else cause
+    for name in was if _may_allow(key) else DOCKER:
+        if UNDETERMINED in {was[name][0], now.get(name, _UNKNOWN)[0]}:
+            return UNSURE, name, now.get(name, _UNKNOWN)[1] or was[name][1]
+    return UNNEEDED, "", ""
+
+
+def _may_allow(key: Key) -> bool:
+    """Whether an attempt may succeed that did not: never without a rule that allows something."""
+    return key[1] != PROFILE or not key[2] or any("deny" in line.split() for line in key[2])
+
+
+def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> list[str]:
+    """Return the lines that must stay: all others go at once if that works, or else one by one.
+
+    ``said`` returns the word for a trial without some lines, and is asked in the order of trials.
+    """
+    spare = [line for line in lines if said([line]) in FREE]
+    gone = spare if said(spare) in FREE else []
+    for line in spare if not gone else ():
+        gone = [*gone, line] if said([*gone, line]) in FREE else gone
+    return [line for line in lines if line not in gone]
+
+
+def tried(lab: Lab, key: Key) -> Seen:
+    """Make a trial; an error of ours is a verdict on nothing."""
+    recipe, outcomes, versions = recipes()[key[1]], dict[str, tuple[str, str]](), dict[str, str]()
+    mine = plan_file.find(recipe.plan)
+    of_plan = {name: each for name, each in scenarios().items() if each.is_of(mine)}
+    guards = [n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS)]
+    questions = [(DOCKER, "--maxfail=1"), (guards, "--maxfail=0")]
+    questions = questions if _may_allow(key) else questions[:1]
+    place = ("--target", f"lab/{CTID}", "--plan", recipe.plan, "--allow-mutation")
+    try:
+        with lab.restored(_made(lab, recipe.plan, key[0].partition("/")[2])) as node:
+            change(node, recipe, key[2])
+            outcomes[START] = restarted(node)
+            for names, option in questions:
+                if any(verdict != COMPLIANT for verdict, _ in outcomes.values()):
+                    break
+                told = run.asked(names, *place, option)
+                versions |= told.targets[0].versions
+                for each in told.scenarios:
+                    if each.id in names and each.verdict in {COMPLIANT, RED, UNDETERMINED}:
+                        outcomes[each.id] = str(each.verdict), each.cause
+            if not key[2]:
+                driver = Pct(node).inside(CTID).look(["docker", "info", "-f", "{{.Driver}}"])
+                versions["driver"] = driver.text.strip()
+    except (RemediationError, subprocess.TimeoutExpired) as error:
+        outcomes["trial"] = UNDETERMINED, one_line(str(error))
+    first = {n: (v, cut(cause.partition("\n")[0], _CAUSE)) for n, (v, cause) in outcomes.items()}
+    without = tuple(line for line in recipe.lines if line in key[2])
+    return Seen(*key[:2], without, first, versions, f"{datetime.now(UTC):%Y-%m-%d %H:%M}")
+
+
+def _made(lab: Lab, plan: str, guest: str) -> str:
+    """Return the snapshot of a container with a plan, which is made if it is missing."""
+    if (name := snapshots.snapshot(f"needed-{plan}-{guest}")) not in lab.snapshots():
+        lab.restore()
+        template = f"local:vztmpl/{template_name(guest, 'docker')}"
+        changed = {"template": template, "plan": plan, "repository": "/nowhere"}  # no phoenix
+        aim = msgspec.structs.replace(parse(f"lab/{CTID}"), **changed)
+        with options.opened(aim) as runtime:
+            argv = aim.creation(CTID, features=plan_file.find(plan).features)
+            provision.create(runtime, CTID, argv, printing.tell)
+            provision.boot_created(runtime, CTID)
+            apply(provision.planned(runtime, aim, printing.tell))
+        lab.snapshot(name)
+    return name
+
+
+def change(node: Transport, recipe: Recipe, without: Collection[str]) -> None:
+    """Write the profile and load it, or the container's lines, without those taken away."""
+    if recipe.name == PROFILE:
+        policy = without_rules(desired.content(desired.PROFILE), without)
+        node.run(["tee", desired.PROFILE_PATH], stdin=policy.encode()).require()
+        shell(node, "load").require()
+        return
+    path = Pct(node).config_path(CTID)
+    conf = node.run(["cat", path]).require().text
+    lines = [line for line in recipe.lines if line not in without]
+    node.run(["tee", path], stdin=configured(conf, lines).encode()).require()
+
+
+def restarted(node: Transport) -> tuple[str, str]:
+    """Restart the container; return the verdict and its failed units, or why it is not up."""
+    try:
+        done = shell(node, _RESTART, timeout=_PATIENCE)
+    except LimitExceeded:
+        return RED, f"container {CTID} has not booted within {_PATIENCE:g} s"
+    if not done.ok:
+        said = done.stderr.decode(errors="replace").splitlines()
+        lines = [line for line in said if line and _WARNING not in line]
+        return RED, "\n".join(lines) or f"exit code {done.exit_code}"
+    return COMPLIANT, " ".join(line.split()[0] for line in done.text.splitlines() if line.strip())
+
+
+def judged(lab: Lab, known: dict[Key, Seen], key: Key) -> str:
+    """Return the word for a trial. The lab makes those that are missing."""
+    while True:
+        try:
+            told = word(known, key)
+        except KeyError as missing:
+            trial: Key = missing.args[0]
+        else:
+            lacks = "; ".join(sorted(key[2]))
+            printing.tell(f"{key[0]} {key[1]} without {lacks}: {': '.join(filter(None, told))}")
+            return told[0]
+        known[trial] = tried(lab, trial)
+        with RESULTS.open("ab") as file:
+            file.write(b"\n" + msgspec.json.encode(known[trial]))  # the last one may be cut off
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--node", default=DEFAULT_RELEASE, help="The node's release of Debian.")
+@click.option("--guest", help="The container's; default: the node's.")
+@click.option("--recipe", "names", multiple=True, type=click.Choice([*recipes()]))
+@click.option("--only", default="", metavar="PATTERN", help="Only lines that match, each alone.")
+def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
+    """Take each line away alone, then all that is not needed; ``python -m docs`` makes the page."""
+    cell, home = f"{node}/{guest or node}", os.environ.get("LAB_HOME")
+    if home:
+        os.environ["LAB_HOME"] = str(Path(home).absolute())  # the gate runs elsewhere
+        keep_images(Path(home).absolute())
+    elif cell != f"{DEFAULT_RELEASE}/{DEFAULT_RELEASE}":
+        raise click.UsageError(f"{cell} replaces the lab: name a folder for it (LAB_HOME=FOLDER)")
+    known = {
+        key: seen
+        for key, seen in read().items()
+        if all(verdict != UNDETERMINED for verdict, _ in seen.outcomes.values())
+    }
+    lab = Lab.open(steps=told_to(printing.tell)).up(node, [guest or node])
+    for recipe in recipes().values():
+        if names and recipe.name not in names:
+            printing.line(f"{recipe.name}: not tried")
+            continue
+
+        def said(without: Collection[str], name: str = recipe.name) -> str:
+            return judged(lab, known, (cell, name, frozenset(without)))
+
+        if only:
+            for line in recipe.lines:
+                is_meant = patterns.search(only, line)
+                printing.line(f"{line}: {said([line]) if is_meant else 'not tried'}")
+        else:
+            left = smallest(recipe.lines, said)
+            for line in (f"{recipe.name}, {cell}: what must stay:", *left):
+                printing.line(line)
+
+
+if __name__ == "__main__":
+    main()
