@@ -53,15 +53,9 @@ class Attempted:
 
 
 @pytest.fixture(scope="module")
-def of_container(
-    runtime: Runtime,
-    ctid: int,
-    target: Target,
-    container: Transport,
-    lab_snapshot: Callable[[str], None] | None,
-) -> Attempted:
+def of_container(runtime: Runtime, ctid: int, target: Target, container: Transport) -> Attempted:
     """The attempts of the node's root and the container's, once for all scenarios."""
-    node, is_lab = runtime.node, lab_snapshot is not None
+    node, is_lab = runtime.node, target.place == "lab"
     names = [name for name, attempt in ATTEMPTS.items() if attempt.looks or is_lab]
     machine = container.look(["uname", "-m"]).require().text.strip()
     words = machine, names, escapes.targets(node, runtime.init_pid(ctid))

@@ -83,10 +83,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Window]]:
 
 
 def attempted(places: Places, *, is_lab: bool, plan: str = "docker-in-lxc") -> Attempted:
-    lab_snapshot = (lambda _: None) if is_lab else None
     made = steps.of_container.__wrapped__  # type: ignore[attr-defined]
-    target = Target("pve1", 950, plan=plan)
-    return steps.container_attempts(made(places, 950, target, places.inside(950), lab_snapshot))
+    target = Target("lab" if is_lab else "pve1", 950, plan=plan)
+    return steps.container_attempts(made(places, 950, target, places.inside(950)))
 
 
 def test_users_container_is_only_looked_at_and_its_node_is_left_as_it_is() -> None:
