@@ -1,8 +1,8 @@
 Feature: What would let a container out is refused
 
   Labels and lists are promises; here each is attempted, by one program that is harmless if it
-  succeeds. A refusal counts if root of the node can do the same. On a user's container, only what
-  looks is attempted.
+  succeeds. A refusal counts if root of the node can do the same. On a user's container, only the
+  attempts that look are made.
 
   Background:
     Given the container is running

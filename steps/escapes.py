@@ -57,10 +57,11 @@ def of_container(runtime: Runtime, ctid: int, target: Target, container: Transpo
     """The attempts of the node's root and the container's, once for all scenarios."""
     node, is_lab = runtime.node, target.place == "lab"
     names = [name for name, attempt in ATTEMPTS.items() if attempt.looks or is_lab]
-    machine = container.look(["uname", "-m"]).require().text.strip()
-    words = machine, names, escapes.targets(node, runtime.init_pid(ctid))
-    control = escapes.outcomes(_made(node, escapes.command("control", *words)), names)
-    command = escapes.command("attempt", *words)
+    words = names, escapes.targets(node, runtime.init_pid(ctid))
+    # Not the container's answer: it would choose the numbers of the node's system calls.
+    control = escapes.command("control", _kind(node), *words)
+    command = escapes.command("attempt", _kind(container), *words)
+    possible = escapes.outcomes(_made(node, control), names)
     answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
     found = escapes.outcomes(answer, names)
     without: dict[str, str] = {}
@@ -70,10 +71,14 @@ def of_container(runtime: Runtime, ctid: int, target: Target, container: Transpo
     # LXC's generated profile has quiet denies, which leave no record; the shipped one has none.
     silent = "seccomp" if is_whole and _is_shipped(target) else "AppArmor or seccomp"
     who = {
-        name: escapes.refuser(end, without.get(name), _recorded(denials.get(name)), silent)
-        for name, end in found.items()
+        name: escapes.refuser(without.get(name), _recorded(denials.get(name)), silent)
+        for name in found
     }
-    return Attempted(f"container {ctid}", command, control, found, who)
+    return Attempted(f"container {ctid}", command, possible, found, who)
+
+
+def _kind(machine: Transport) -> str:
+    return machine.look(["uname", "-m"]).require().text.strip()
 
 
 def _is_shipped(target: Target) -> bool:
@@ -109,7 +114,7 @@ def _recorded(denial: Denial | None) -> str:
 
 @when("root of the container attempts to break out", target_fixture="attempted")
 def container_attempts(of_container: Attempted) -> Attempted:
-    """On the lab in every way, elsewhere in those that only look."""
+    """On the lab all attempts are made, elsewhere those that look."""
     return of_container
 
 
@@ -120,8 +125,9 @@ def container_attempts(of_container: Attempted) -> Attempted:
 def docker_container_attempts(
     of_container: Attempted, container: Transport, made: CommandResult, kind: str
 ) -> Attempted:
-    """What the container is refused, too, is refused by the same; the rest by Docker."""
-    more = ["--privileged"] if kind == "privileged" else []
+    """What the container is refused, too, has the container's refuser; Docker refuses the rest."""
+    # Where Docker maps users, it lets none of these be privileged that is mapped.
+    more = ["--privileged", "--userns=host"] if kind == "privileged" else []
     run = [*ALONE, "--rm", "--name", ESCAPER, *more, built.COMMITTED, *of_container.command]
     answer = _made(container, tuple(run)) if made.ok else made
     if not made.ok or answer.exit_code in _DOCKERS_OWN:
@@ -143,6 +149,11 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
     if not proved:
         raise FactError(f"root of {node.machine} cannot do what is attempted, so it proves nothing")
     may = [name for name in proved if attempted.found[name] == DONE]
+    if unclear := [name for name in proved if escapes.is_unclear(attempted.found[name])]:
+        raise FactError(
+            f"{attempted.where}: whether its root may {ATTEMPTS[unclear[0]].what} is not known: "
+            f"the attempt ended with {attempted.found[unclear[0]]}, which is no refusal"
+        )
     must = {"platform", "profile"} if _is_shipped(target) else {"platform"}
     wrong = [name for name in may if ATTEMPTS[name].by in must]
     of_profile = any(ATTEMPTS[name].by == "profile" for name in wrong)
@@ -162,10 +173,13 @@ def _told(attempted: Attempted, proved: list[str], may: list[str]) -> Iterator[s
     """Yield who refused, what nobody refuses, and what proves nothing here."""
     refused = {name: attempted.who[name] for name in proved if name not in may}
     for who in dict.fromkeys(refused.values()):
-        yield f"refused by {who}: {', '.join(name for name in refused if refused[name] == who)}"
+        by = f"by {who}" if who else "by whom is not known"
+        yield f"refused {by}: {', '.join(name for name in refused if refused[name] == who)}"
     for by, why in {"profile": f"{desired.PROFILE} refuses it", "nobody": _PAGE}.items():
         if names := [name for name in may if ATTEMPTS[name].by == by]:
             yield f"possible ({why}): {', '.join(names)}"
+    if names := [name for name in ATTEMPTS if name not in attempted.found]:
+        yield f"attempted on the lab alone: {', '.join(names)}"
     useless = {name: end for name, end in attempted.control.items() if end != DONE}
     if names := [name for name, end in useless.items() if end == NOTHING]:
         yield f"not attempted, as the node has nothing to try it on: {', '.join(names)}"

@@ -48,7 +48,7 @@ _ANY = 100
     is_flag=True,
     help="Fix what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
 )
-@click.option("--needed", is_flag=True, help="Also name the lines that Docker does without.")
+@click.option("--needed", is_flag=True, help="Also name the lines that Docker does not need.")
 @options.yes
 @target_options(", whose files are linted instead; without /CTID those of all its containers")
 def lint(

@@ -265,8 +265,10 @@ def _messages(plain: str) -> list[Said]:
         for match in _found(variant):
             matches.setdefault(match.message.text, match)
     named = [matches[message.text] for message in MESSAGES if message.text in matches]
-    if _foreign(plain):
-        named = [match for match in named if _foreign(match.message.text)]
+    if _foreign(plain):  # a certain message counts, unless its own line is of that world
+        certain = [m for m in named if not (m.message.guess or m.message.vague)]
+        own = [m for m in certain if not patterns.search(_TABLE.elsewhere, m.line)]
+        named = [m for m in named if m in own or _foreign(m.message.text)]
     of_hook = [match for match in named if match.message.problem == _OF_HOOK]
     failed = "Script exited" in plain or any(match.message.vague for match in of_hook)
     if "ERROR" in plain and not failed:  # the hook ended well

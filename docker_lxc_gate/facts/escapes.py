@@ -43,7 +43,7 @@ ATTEMPTS = table("docker_lxc_gate.facts", "escapes", _Known).attempt
 _PROCESSES = {f"gate-{name}": name for name in ATTEMPTS}
 _ESCAPES = program("docker_lxc_gate.facts", "escapes.pl")
 _TARGETS = program("docker_lxc_gate.facts", "escape_targets.pl")
-_TARGET = patterns.compile(r"(?m)^((?:node|neighbour|disk|key|profile)=[\w.:-]{1,100})$")
+_TARGET = patterns.compile(r"(?m)^((?:node|neighbour|disk|key|profile)=[\w.:-]{1,300})$")
 _OUTCOME = patterns.compile(r"([a-z0-9-]{1,20}) ([0-9]{1,3}) ([0-9]{1,3})")
 #: The exit code of ``timeout`` if there is no such program.
 _NOT_FOUND = 127
@@ -89,6 +89,20 @@ def outcomes(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
     return ends
 
 
+#: Errors by which an attempt is refused; another one is that of a full table or a broken program.
+#: SIGKILL is that of a profile in kill mode, SIGSYS that of seccomp.
+_REFUSALS = frozenset(
+    {DONE, NOTHING, "EPERM", "EACCES", "EROFS", "ENOENT", "ENXIO", "ENODEV", "ESRCH", "ENOSYS"}
+    | {"EINVAL", "EOPNOTSUPP", "EAFNOSUPPORT", f"signal {signal.SIGKILL:d}"}
+    | {f"signal {signal.SIGSYS:d}"}
+)
+
+
+def is_unclear(end: str) -> bool:
+    """Whether an attempt neither succeeded nor was refused."""
+    return end not in _REFUSALS
+
+
 #: Who refused what fails without AppArmor and seccomp, too.
 _WITHOUT = {
     **dict.fromkeys(("EPERM", "EACCES"), "the user namespace"),
@@ -98,15 +112,15 @@ _WITHOUT = {
 }
 
 
-def refuser(end: str, without: str | None, recorded: str, silent: str) -> str:
-    """Return who refused an attempt, as far as that is proved.
+def refuser(without: str | None, recorded: str, silent: str) -> str:
+    """Return who refused an attempt, as far as that is proved; empty: that is not known.
 
     ``without`` is how it ended without AppArmor and seccomp, if that was tried; ``recorded`` what
     is known of AppArmor's record of it, and ``silent`` who may refuse without a record.
     """
     if without:
         return _WITHOUT.get(without, f"the kernel ({without})")
-    return recorded or (f"somebody ({end})" if without is None else silent)
+    return recorded or ("" if without is None else silent)
 
 
 def by_attempt(denials: Sequence[Denial]) -> Mapping[str, Denial]:

@@ -1,5 +1,5 @@
 # Prints what the container with the first process $ARGV[0] could reach if it got out: a process of the node
-# and one of another container (pid and start), the node's disk, a key of its root, and another profile.
+# and one of another container (pid and start), the node's disks, a key of its root, and another profile.
 
 use strict;
 my ($init) = @ARGV;
@@ -17,10 +17,22 @@ opendir my $all, "/proc" or die "/proc: $!\n";
 my @first = grep { /^\d/ and text("/proc/$_/status") =~ /^NSpid:\s\d+\s1$/m and home($_) } readdir $all;
 my ($other) = grep { home($_) ne home($init) } sort { $a <=> $b } @first;
 fact(neighbour => started($other)) if $other;
-my ($root, $partitions) = ((stat "/")[0], text("/proc/partitions"));
-$root = (stat "/dev/block/$1:$2")[6]  # of btrfs or ZFS, which have no device of their own
-    if $root < 256 and $partitions =~ /^ +(\d+) +(\d+) +\d+ (?!loop|ram|zram|sr)/m;
-fact(disk => $root);
+# The root's device, and what it lies on: a container that has the whole disk has the root, too. btrfs and
+# ZFS have no device of their own.
+sub devices {
+    my ($major, $minor) = split /:/, $_[0];
+    my $sys = "/sys/dev/block/$_[0]";
+    my @below = (glob("$sys/slaves/*/dev"), -e "$sys/partition" ? "$sys/../dev" : ());
+    return $major << 8 | $minor & 0xff | ($minor & ~0xff) << 12,
+        map { text($_) =~ /^(\d+:\d+)$/ ? devices($1) : () } @below;
+}
+my ($root, $source) = ((stat "/")[0], reverse text("/proc/mounts") =~ m{^(\S+) / }mg);
+my $major = sub { $_[0] >> 8 & 0xfff };
+$root = (stat _)[6] if !$major->($root) and -b $source;
+my $number = $major->($root) . ":" . ($root & 0xff | $root >> 12 & 0xfff00);
+$number = "$1:$2" if !$major->($root)
+    and text("/proc/partitions") =~ /^ +(\d+) +(\d+) +\d+ (?!dm|loop|ram|zram|sr|zd)/m;
+fact(disk => join ".", devices($number)) if $number !~ /^0:/;
 fact(key => hex) for text("/proc/keys") =~ /^([0-9a-f]{8}) \S+ +\d+ +\S+ [0-9a-f]{4}0000 +0 /m;
 my ($own) = text("/proc/$init/attr/current") =~ /^([\w.-]+)/;
 my @profiles = text("/sys/kernel/security/apparmor/profiles") =~ /^(lxc-[\w.-]{1,60}) \(enforce\)$/mg;

@@ -61,12 +61,12 @@ sub mounts {
 }
 sub release_agent { mounts("cgroup", "none", 0, "none,name=docker-lxc-gate") || writes("$over/release_agent") }
 sub disk {
-    my $device = $fact{disk} // return $nothing;
-    my ($node) = grep { -b and (stat _)[6] == $device } map { $_, -l || !-d ? () : entries($_) } entries("/dev");
-    return defined $node ? opens($node, $nonblock) : $enoent;
+    my %wanted = map { $_ => 1 } split /\./, $fact{disk} // return $nothing;
+    my @nodes = grep { -b and $wanted{(stat _)[6]} } map { $_, -l || !-d ? () : entries($_) } entries("/dev");
+    return @nodes ? (sort { $a <=> $b } map { opens($_, $nonblock) } @nodes)[0] : $enoent;
 }
 sub makes_node {
-    my $device = $fact{disk} // return $nothing;
+    my ($device) = split /\./, $fact{disk} // return $nothing;
     my $code = call("mknodat", -100, "/dev/docker-lxc-gate", 0060600, $device + 0);
     $code or unlink "/dev/docker-lxc-gate";
     return $code;

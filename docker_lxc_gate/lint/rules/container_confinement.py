@@ -75,9 +75,10 @@ _WANTS_DOCKER = patterns.compile(r"(?i)(.*[^a-z])?(docker|podman|portainer)([^a-
 _OF_DEVICES = patterns.compile(r"lxc\.cgroup2?\.devices\.allow")
 _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
 _WRITABLE = ("proc:rw", "sys:rw")
-#: What people write for Docker's sake.
+#: Raw lines that people write for Docker's sake, and that were tried without.
 _FOR_DOCKER = patterns.compile(
-    r"lxc\.(apparmor\..+|cap\.(drop|keep)|cgroup2?\.devices\..+|mount\.(auto|entry))"
+    r"lxc\.(apparmor\.profile: unconfined|cap\.drop: |cgroup2?\.devices\.allow: a"
+    r"|mount\.entry: /dev/null sys/module/apparmor/parameters/enabled .*)"
 )
 _MOUNT_RULE = patterns.compile(r"mount\b|all$")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
@@ -277,7 +278,7 @@ def _mounts_nothing(rules: Rules) -> bool:
 
 
 def unneeded(source: Source) -> Iterator[Finding]:
-    """Yield what Docker does without, of an unprivileged container: all features but nesting.
+    """Yield what Docker does not need in an unprivileged container: all features but nesting.
 
     A profile of its own may need the others. A privileged container was not tried.
     """
@@ -290,13 +291,14 @@ def unneeded(source: Source) -> Iterator[Finding]:
         return
     named = any(o.value.startswith("lxc-") for o in written.all("lxc.apparmor.profile")[-1:])
     for option in (o for o in written.options if not o.section):
-        words = [f"{option.key}: {option.value}"] * bool(_FOR_DOCKER.fullmatch(option.key))
+        line = f"{option.key}: {option.value}"
+        words = [line] * bool(_FOR_DOCKER.fullmatch(line))
         if option.key == "features" and not named:
             features = pct_options.properties("features", option.value).items()
             given = (f"{k}={v}" for k, v in features if pct_options.boolean(v) or k == "mount")
             words = [word for word in given if not word.startswith("nesting")]
-        if words and not (named and option.key == "lxc.apparmor.profile"):
-            cause = f"Docker does without '{', '.join(words)}'"
+        if words:
+            cause = f"Docker does not need '{', '.join(words)}'"
             yield source.at("container-line-unneeded", option.line, cause)
 
 

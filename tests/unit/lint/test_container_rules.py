@@ -161,7 +161,9 @@ def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        (HEAD + "lxc.cap.drop:\nlxc.mount.auto: cgroup:rw\n", {2, 6, 7}),
+        (HEAD + "lxc.cap.drop:\nlxc.mount.auto: cgroup:rw\n", {2, 6}),
+        (HEAD + "lxc.apparmor.allow_nesting: 1\n", {2}),  # it is nesting
+        (HEAD + "lxc.mount.entry: /tank/d var/lib/docker none bind\n", {2}),  # it has the images
         (HEAD + "lxc.apparmor.profile: unconfined\n", {2, 6}),
         (HEAD + NAMED, set[int]()),  # the profile may need both features
         (HEAD.replace(",fuse=1", ",fuse=0,keyctl=0") + "lxc.environment: A=b\n", set[int]()),
@@ -170,7 +172,7 @@ def test_capabilities_are_kept_in_a_privileged_container_alone() -> None:
         (HEAD.replace("unprivileged: 1\n", "lxc.cap.drop:\n"), {0}),  # was not tried
     ],
 )
-def test_what_docker_does_without_is_named_if_it_is_asked_for(text: str, lines: set[int]) -> None:
+def test_what_docker_does_not_need_is_named_if_it_is_asked_for(text: str, lines: set[int]) -> None:
     found = list(unneeded(Source(PATH, text.encode(), Kind.CONTAINER)))
     assert {each.line for each in found} == lines
     wanted = "not-checked" if lines == {0} else "container-line-unneeded"
