@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.lab.guest.pct import files
-from docker_lxc_gate.lab.guest.pct.config import Config, parse, serialise
-from tests.doubles.nodes import proxmox_snapshots
+from docker_lxc_gate.lab.guest.pct.config import parse, serialise
 
 from .cases import ALL
 
@@ -20,19 +19,6 @@ def test_serialise_of_a_recorded_file_is_the_same_bytes(name: str) -> None:
     config, warnings = parse("200", ALL[name].stdout)
     assert warnings == ""
     assert serialise(config) == ALL[name].stdout
-
-
-def test_snapshot_of_the_double_is_the_recorded_one() -> None:
-    """The file of the recording, but for a line that was appended to it later."""
-    recorded = ALL["file: line appended after a snapshot header"].stdout.replace(
-        "lxc.apparmor.profile: lxc-phoenix-v2\n", ""
-    )
-    config, _ = parse("210", recorded)
-    before = proxmox_snapshots.deleted(config, "pre")
-    assert before == Config(before.current)
-    snapshot = config.snapshots["pre"]
-    time, about = int(snapshot.get("snaptime")), snapshot.description
-    assert serialise(proxmox_snapshots.taken(before, "pre", time, about)) == recorded
 
 
 @given(st.text())
