@@ -28,16 +28,6 @@ def test_parse_of_any_text_is_stable_after_one_write(text: str) -> None:
     assert serialise(parse("200", written)[0]) == written
 
 
-def test_parse_keeps_unknown_and_former_keys_with_proxmoxs_warnings() -> None:
-    text = "newer: 1\nlxc.aa_profile: x\n"
-    config, warnings = parse("200", text)
-    assert serialise(config) == text
-    assert warnings.splitlines() == [
-        "vm 200 - unable to parse value of 'newer' - unknown setting 'newer'",
-        "vm 200 - lxc.aa_profile is deprecated and was renamed to lxc.apparmor.profile",
-    ]
-
-
 def test_put_through_a_link_that_the_container_planted_is_refused(tmp_path: Path) -> None:
     (tmp_path / "node").mkdir()
     (tmp_path / "rootfs").mkdir()
