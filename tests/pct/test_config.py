@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docker_lxc_gate.lab.guest.pct import files
-from docker_lxc_gate.lab.guest.pct.config import Config, parse, serialise
-from tests.doubles.nodes import proxmox_snapshots
+from docker_lxc_gate.lab.guest.pct.config import parse, serialise
 
 from .cases import ALL
 
@@ -22,34 +21,11 @@ def test_serialise_of_a_recorded_file_is_the_same_bytes(name: str) -> None:
     assert serialise(config) == ALL[name].stdout
 
 
-def test_snapshot_of_the_double_is_the_recorded_one() -> None:
-    """The file of the recording, but for a line that was appended to it later."""
-    recorded = ALL["file: line appended after a snapshot header"].stdout.replace(
-        "lxc.apparmor.profile: lxc-phoenix-v2\n", ""
-    )
-    config, _ = parse("210", recorded)
-    before = proxmox_snapshots.deleted(config, "pre")
-    assert before == Config(before.current)
-    snapshot = config.snapshots["pre"]
-    time, about = int(snapshot.get("snaptime")), snapshot.description
-    assert serialise(proxmox_snapshots.taken(before, "pre", time, about)) == recorded
-
-
 @given(st.text())
 def test_parse_of_any_text_is_stable_after_one_write(text: str) -> None:
     config, _ = parse("200", text)
     written = serialise(config)
     assert serialise(parse("200", written)[0]) == written
-
-
-def test_parse_keeps_unknown_and_former_keys_with_proxmoxs_warnings() -> None:
-    text = "newer: 1\nlxc.aa_profile: x\n"
-    config, warnings = parse("200", text)
-    assert serialise(config) == text
-    assert warnings.splitlines() == [
-        "vm 200 - unable to parse value of 'newer' - unknown setting 'newer'",
-        "vm 200 - lxc.aa_profile is deprecated and was renamed to lxc.apparmor.profile",
-    ]
 
 
 def test_put_through_a_link_that_the_container_planted_is_refused(tmp_path: Path) -> None:

@@ -41,13 +41,3 @@ def test_generate_writes_the_same_lines_as_proxmox(name: str, raw: str, overridd
     text, warning = lxc.generate("200", section, ROOTFS)
     assert text.splitlines() == [ALLOWED.get(line, line) for line in recorded]
     assert warning == overridden
-
-
-def test_generate_for_apparmor_3_lacks_only_the_two_rules_that_it_cannot_parse() -> None:
-    section = parse("200", CURRENT)[0].current
-    today, older = (lxc.generate("200", section, ROOTFS, apparmor_4=on)[0] for on in (True, False))
-    assert set(today.splitlines()) - set(older.splitlines()) == {
-        "lxc.apparmor.raw = allow mqueue,",
-        "lxc.apparmor.raw = allow userns,",
-    }
-    assert set(older.splitlines()) < set(today.splitlines())

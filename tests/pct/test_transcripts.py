@@ -136,17 +136,6 @@ def test_pct_after_the_call_leaves_the_file_of_the_next_recording(
     assert comparable(shown) == comparable(ALL[later].stdout)
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "ctid"), [("destroy", 0, "200"), ("create: template missing", 255, "202")]
-)
-def test_destroy_and_a_create_that_fails_leave_neither_file_nor_volume(
-    node: ScriptedNode, tmp_path: Path, name: str, code: int, ctid: str
-) -> None:
-    assert main(prepare(node, name, tmp_path), node) == code
-    assert not node.conf(ctid).exists()
-    assert not (tmp_path / "var/lib/vz/images" / ctid).exists()
-
-
 def test_stop_brings_what_is_pending_into_effect_and_writes_the_normal_form(
     node: ScriptedNode, tmp_path: Path
 ) -> None:
@@ -158,13 +147,3 @@ def test_stop_brings_what_is_pending_into_effect_and_writes_the_normal_form(
     assert main(argv, node) == 0
     later = sorted(line for line in [*keys, "onboot: 1"] if not line.startswith("swap"))
     assert node.conf().read_text().splitlines() == ["# von Hand%3A B%C3%BCro", *later]
-
-
-def test_start_with_a_feature_that_proxmox_does_not_know_fails_in_its_words(
-    node: ScriptedNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    argv = prepare(node, "start", tmp_path)
-    node.conf().write_text(ONE.replace("fuse=1", "fusion=1"))
-    assert main(argv, node) == 255
-    assert capsys.readouterr().err.startswith("format error\nfusion: property is not defined in")
-    assert not node.calls

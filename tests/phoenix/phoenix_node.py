@@ -7,28 +7,25 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKOUT = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 DATA = ROOT / "tests/data"
 MIRRORS = '{"registry-mirrors": ["http://10.0.3.1:5000"]}\n'
 
 STAND_IN = ROOT / "tests/phoenix/stand_in.py"
-FAKED = ("pct", "systemctl")
-FORBIDDEN = ("apt-get", "apt-cache", "dpkg-query", "docker", "fuse-overlayfs")
+#: pct is stood in for; the others must not run on a node.
+PROGRAMS = ("pct", "apt-get", "apt-cache", "dpkg-query", "docker", "fuse-overlayfs", "systemctl")
 
 
 class Node:
-    """A node made of files: container 950, AppArmor's directories, and the stand-in."""
+    """A node made of files: container 950, and the stand-in."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
         self.fake = base / "fake"
-        self.apparmor_d = base / "apparmor.d"
-        for folder in ("ct/950", "broken", "apparmor"):
+        for folder in ("ct/950", "broken"):
             (self.fake / folder).mkdir(parents=True)
-        self.apparmor_d.mkdir()
         self.inside("packages").write_text("dpkg ii\nfuse rc\n")
         (base / "bin").mkdir()
-        for name in (*FAKED, *FORBIDDEN):
+        for name in PROGRAMS:
             program = base / "bin" / name
             program.write_text(f"#!{sys.executable} -ISE\n{STAND_IN.read_text()}")
             program.chmod(0o755)
@@ -40,8 +37,6 @@ class Node:
                 "PATH": f"{self.base / 'bin'}:{os.environ['PATH']}",
                 "FAKE": str(self.fake),
                 "TMPDIR": str(self.base),
-                "PHOENIX_APPARMOR_D": str(self.apparmor_d),
-                "PHOENIX_APPARMOR_FS": str(self.fake / "apparmor"),
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,

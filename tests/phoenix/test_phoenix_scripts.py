@@ -4,15 +4,11 @@ The stand-in fails on anything it was not told about, and so does a test where t
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from phoenix_node import CHECKOUT, DATA, MIRRORS, Node
-
-from remediation.desired import PROFILE
-from remediation.phoenix import SETUP_SCRIPT
+from phoenix_node import MIRRORS, Node
 
 INSTALL = "apt-get install -y"
 WITH_DRIVER = {**json.loads(MIRRORS), "storage-driver": "fuse-overlayfs"}
@@ -60,23 +56,6 @@ def test_install_sets_the_driver_before_docker_and_keeps_the_files_mode(node: No
     assert json.loads(settings.read_text()) == WITH_DRIVER
     assert settings.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in settings.parent.iterdir()] == ["daemon.json"]
-
-
-@pytest.mark.laws
-@pytest.mark.parametrize("text", ["", None], ids=["empty", "absent"])
-def test_install_without_settings_writes_the_driver_alone(node: Node, text: str | None) -> None:
-    if text is not None:
-        with_daemon_json(node, text)
-    assert node.install_docker().returncode == 0
-    settings = node.inside("/etc/docker/daemon.json")
-    assert json.loads(settings.read_text()) == {"storage-driver": "fuse-overlayfs"}
-
-
-@pytest.mark.parametrize("fault", ["apt-update", "apt-install"])
-def test_install_with_a_failing_step_fails_before_docker_runs(node: Node, fault: str) -> None:
-    node.breaks(fault)
-    assert node.install_docker().returncode not in (0, 2)
-    assert not node.inside("docker").exists()
 
 
 def test_install_over_a_running_docker_restarts_it_once(node: Node) -> None:
@@ -153,17 +132,3 @@ def test_install_script_refuses_a_strange_mode_of_a_guest(node: Node, mode: str)
     assert "mode" in done.stderr
     assert settings.read_text() == MIRRORS
     assert nothing_written(node)
-
-
-def test_setup_writes_tunable_and_profile(node: Node) -> None:
-    (node.apparmor_d / "tunables").mkdir()
-    home = node.base / "phoenix_hypervisor"
-    shutil.copytree(CHECKOUT, home)
-    script = (DATA / "setup_apparmor.after.sh").read_text()
-    assert script.count("> /etc/apparmor.d/tunables/nesting") == 1
-    (home / SETUP_SCRIPT).write_text(script.replace("> /etc/apparmor.d/", f"> {node.apparmor_d}/"))
-    assert node.run("bash", str(home / SETUP_SCRIPT)).returncode == 0
-    assert node.changes() == [["systemctl", "reload", "apparmor"]]
-    tunable, deployed = node.apparmor_d / "tunables/nesting", node.apparmor_d / PROFILE
-    assert tunable.read_text() == "@{apparmor_nesting_profiles} = lxc-phoenix-v2\n"
-    assert deployed.read_bytes() == (home / "etc/apparmor" / PROFILE).read_bytes()

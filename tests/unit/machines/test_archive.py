@@ -94,12 +94,6 @@ def test_capture_archive_that_is_not_of_one_plain_file_is_refused(said: bytes, n
         files.capture(tar(said), PATH)
 
 
-def test_only_member_file_above_the_limit_is_refused() -> None:
-    assert only_member(packed(({}, b"x" * LARGEST))) is not None
-    with pytest.raises(archive.TooLarge):
-        only_member(packed(({}, b"x" * (LARGEST + 1))))
-
-
 def test_capture_archive_of_another_file_names_both() -> None:
     with naming(FactError, "/etc/other", PATH):
         files.capture(tar(GOOD), "/etc/other")

@@ -113,14 +113,6 @@ def test_lock_within_itself_is_held_until_the_outer_end(path: str) -> None:
     assert free(path)
 
 
-def test_lock_whose_holder_was_killed_is_free(path: str) -> None:
-    with owner(path) as (process, _):
-        assert not free(path)
-        kill(process)
-        assert Path(path).exists()
-        assert free(path)
-
-
 def test_lock_after_ctrl_c_in_a_terminal_is_held_by_its_holder_still(path: str) -> None:
     """It goes to the whole group; the owner lets go when it has seen to its last commands."""
     program = f"""
@@ -190,12 +182,6 @@ def test_lock_whose_named_process_was_killed_waits_for_the_last_command(path: st
         assert reader(path) == 0
         with naming(LockedError, f"pid {process.pid}"):
             Lock(ON, path).held("look").__enter__()
-
-
-def test_lock_while_a_command_of_another_run_runs_is_free(path: str) -> None:
-    with owner(path) as (process, _), command_of("0" * 32):
-        kill(process)
-        assert free(path)
 
 
 def test_lock_that_cannot_be_made_is_no_lock_that_is_held(tmp_path: Path) -> None:

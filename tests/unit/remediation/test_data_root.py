@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,14 +32,6 @@ def said(root: str, local: str | None = None) -> str:
     return profile_elsewhere(Machine({LOCAL: local}), root)
 
 
-def test_profile_for_data_elsewhere_names_place_rule_and_command() -> None:
-    found = said("/srv/docker")
-    assert "keeps its data in /srv/docker (data-root)" in found
-    assert "below /var/lib/docker only" in found
-    assert "'mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,'" in found
-    assert f">>{LOCAL}; apparmor_parser -r {desired.PROFILE_PATH}" in found
-
-
 @pytest.mark.parametrize(
     ("local", "lacks"),
     [
@@ -54,6 +47,7 @@ def test_profile_with_a_sites_own_rule_for_the_place(local: str, *, lacks: bool)
 
 def test_advised_command_copies_every_rule_whole() -> None:
     """The real sed, over the profile that we ship."""
+    assert f">>{LOCAL}; apparmor_parser -r {desired.PROFILE_PATH}" in said("/srv/docker")
     script = re.search(r"sed -n '([^']*)'", said("/srv/docker"))
     assert script is not None
     shipped = desired.content(desired.PROFILE)
@@ -135,15 +129,51 @@ def test_apply_says_what_hides_and_what_stays() -> None:
         "them in its classic image store; these stay, and are seen: volume kept, "
         "network mine | said of /var/lib/docker"
     )
+    assert "container a" not in priced("fuse-overlayfs", before=False, carries=b"12 3 52\n")
 
 
-def test_apply_says_what_it_carries_over_or_why_it_does_not() -> None:
-    said = priced("overlay2", before=False, carries=b"12 1 5242880\n")
-    assert "12 images and 1 container are carried over: 5.0 MiB are copied" in said
-    assert "Docker is stopped until that is done" in said
-    assert "unseen" not in said
-    said = priced("overlay2", before=False, carries=b"no it has no room\n")
-    assert "unseen until a rollback, and are not carried over: it has no room" in said
+HIDES = "image hello:1 stay on disk, unseen until a rollback, and are not carried over: "
+#: From another driver, images are carried over by their names.
+SAVES = {"carries": b"2 0 5242880\n", "stored": b""}
+
+
+@pytest.mark.parametrize(
+    ("driver", "how", "told"),
+    [
+        (
+            "overlay2",
+            {"carries": b"12 1 5242880\n"},
+            "12 images and 1 container are carried over: 5",
+        ),
+        ("overlay2", {"carries": b"12 1 5242880\n"}, "Docker is stopped until that is done"),
+        ("overlay2", {"carries": b"no it has no room\n"}, f"{HIDES}it has no room"),
+        (
+            "overlay2",
+            {"carries": too_late("pve1", ["perl"], 600)},
+            f"{HIDES}it took longer than 10 minutes to look through",
+        ),
+        *(
+            (driver, SAVES, said)
+            for driver in ("vfs", "overlayfs")
+            for said in (
+                "2 images of 5.0 MiB are carried over by docker save and docker load",
+                "container a, container b stay on disk, unseen",
+                "not carried over: docker save keeps no containers; create them again",
+            )
+        ),
+        ("vfs", SAVES | {"carries": b"no room\n"}, f"{HIDES}room;"),
+        (
+            "vfs",
+            {"carries": SAVES["carries"]},
+            f"{HIDES}{DATA} has data of fuse-overlayfs already;",
+        ),
+        ("btrfs", SAVES, f"{HIDES}that is not possible from btrfs;"),
+    ],
+)
+def test_apply_says_what_it_carries_over_or_why_it_does_not(
+    driver: str, how: Any, told: str
+) -> None:
+    assert told in priced(driver, before=False, **how)
 
 
 def test_apply_and_rollback_name_the_units_that_need_docker() -> None:
@@ -155,61 +185,18 @@ def test_apply_and_rollback_name_the_units_that_need_docker() -> None:
     assert "app.service" not in said
 
 
-def test_look_that_takes_too_long_is_an_obstacle_and_no_error() -> None:
-    late = too_late("pve1", ["perl"], 600)
-    said = priced("overlay2", before=False, carries=late)
-    assert "not carried over: it took longer than 10 minutes to look through" in said
-
-
-@pytest.mark.parametrize("driver", ["vfs", "overlayfs"])
-def test_apply_to_docker_on_another_driver_carries_images_over_and_names_containers(
-    driver: str,
-) -> None:
-    said = priced(driver, before=False, carries=b"2 0 5242880\n", stored=b"")
-    assert "2 images of 5.0 MiB are carried over by docker save and docker load" in said
-    assert "container a, container b stay on disk, unseen" in said
-    assert "not carried over: docker save keeps no containers; create them again" in said
-    said = priced(driver, before=False, carries=b"no room\n", stored=b"")
-    assert "image hello:1 stay on disk, unseen until a rollback, and are not carried over: " in said
-    assert "not carried over: room;" in said
-
-
-def test_images_are_not_mixed_with_those_of_the_new_driver() -> None:
-    said = priced("vfs", before=False, carries=b"2 0 5242880\n")
-    assert f"not carried over: {DATA} has data of fuse-overlayfs already;" in said
-
-
-def test_apply_to_docker_on_a_driver_that_may_not_run_under_the_profile_hides_and_says_so() -> None:
-    said = priced("btrfs", before=False, carries=b"2 0 5242880\n", stored=b"")
-    assert "image hello:1 stay on disk, unseen until a rollback, and are not carried over: " in said
-    assert "not carried over: that is not possible from btrfs;" in said
-
-
-def test_apply_to_docker_on_the_plans_driver_hides_nothing() -> None:
-    assert "container a" not in priced("fuse-overlayfs", before=False, carries=b"12 3 52\n")
-
-
-KEPT = f"{DATA}/docker-lxc-gate\n".encode()
-
-
-def test_rollback_of_what_was_carried_over_names_what_docker_holds_on_any_driver() -> None:
-    said = priced("vfs", before=True, kept=KEPT)
-    assert "rolled-back-*: container a, container b, image hello:1;" in said
-
-
-def test_rollback_of_what_was_carried_over_says_what_comes_back() -> None:
-    said = priced("fuse-overlayfs", before=True, kept=KEPT)
-    assert "images and containers from before apply come back as they were then" in said
-    assert "docker-lxc-gate" not in said
-
-
-@pytest.mark.parametrize("driver", ["fuse-overlayfs", "overlay2"])
-def test_rollback_says_what_moves_and_no_volume_does(driver: str) -> None:
+def test_rollback_says_what_moves_what_comes_back_and_that_no_volume_moves() -> None:
     """Containers and images that Docker shows on its former driver do not move either."""
-    found = priced(driver, before=True)
-    assert found.endswith("; these stay, and are seen: volume kept, network mine")
-    assert "on fuse-overlayfs is moved to /var/lib/docker/rolled-back-*" in found
-    assert ("container a" in found) is (driver == "fuse-overlayfs")
+    for driver in ("fuse-overlayfs", "overlay2"):
+        found = priced(driver, before=True)
+        assert found.endswith("; these stay, and are seen: volume kept, network mine")
+        assert "on fuse-overlayfs is moved to /var/lib/docker/rolled-back-*" in found
+        assert ("container a" in found) is (driver == "fuse-overlayfs")
+    kept = f"{DATA}/docker-lxc-gate\n".encode()
+    for driver in ("fuse-overlayfs", "vfs"):  # it was carried over
+        found = priced(driver, before=True, kept=kept)
+        assert "rolled-back-*: container a, container b, image hello:1;" in found
+        assert "images and containers from before apply come back as they were then" in found
 
 
 def test_data_on_an_option_of_the_unit_is_found_there() -> None:

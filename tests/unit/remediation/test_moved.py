@@ -99,23 +99,6 @@ def test_nothing_is_rolled_back_without_consent_to_the_rest_staying(cluster: Clu
     assert cluster.values() == ["new"] * 4
 
 
-def test_rollback_of_a_part_of_the_nodes_part_is_refused(cluster: Cluster) -> None:
-    assert ran("rollback", "--yes", "--only", "STEP-1")[0] == 3
-    assert cluster.values() == ["old", "new", "new", "new"]
-
-
-def test_where_nothing_of_the_container_was_changed_nothing_is_said(cluster: Cluster) -> None:
-    cluster.away = False
-    ran("rollback", "--yes", "--only", "STEP-3")
-    cluster.of_container, cluster.of_node = (
-        cluster.of_container[1:],
-        [*cluster.of_node, cluster.of_container[0]],
-    )
-    cluster.away = True
-    code, _, beside = ran("rollback", "--yes")
-    assert (code, beside) == (0, "")
-
-
 def test_container_in_which_a_run_was_cut_off_has_to_come_back_first(cluster: Cluster) -> None:
     journal(cluster.folder).record([("engine", Place.CONTAINER, "old")])
     code, said, beside = ran("rollback", "--yes")

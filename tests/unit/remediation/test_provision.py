@@ -300,14 +300,6 @@ def test_provision_tells_its_argv_masked(made: str, capsys: pytest.CaptureFixtur
     assert told.endswith("--storage=x")
 
 
-def test_create_of_an_existing_container_is_refused() -> None:
-    node = Pve()
-    node.containers["950"] = "stopped"
-    with naming(UsageError, "container 950", "stopped"):
-        create(Pct(node), 950, TARGET.creation(950), lambda _: None)
-    assert node.changed == []
-
-
 def test_create_on_plain_lxc_is_refused() -> None:
     with naming(FactError, "pve1", "LXC"):
         create(Lxc(Pve()), 950, TARGET.creation(950), lambda _: None)

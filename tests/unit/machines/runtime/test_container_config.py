@@ -28,35 +28,6 @@ def test_parse_options_are_in_effect_in_a_section_or_unreadable() -> None:
     assert found.unreadable == ((7, "no option"),)
 
 
-@pytest.mark.parametrize(
-    ("text", "refuses"),
-    [
-        ("2\ndenylist\nkeyctl errno 38\n", True),
-        ("2\nallowlist\nkeyctl\n", False),
-        ("2\nallowlist\nmount\n", True),
-        ("2\ndenylist\nread keyctl\n", False),
-        ("", False),
-    ],
-)
-def test_refuses_keyrings_by_the_list_of_system_calls(text: str, refuses: bool) -> None:
-    assert container_config.refuses(text) is refuses
-
-
-@pytest.mark.parametrize(
-    ("value", "gives"),
-    [
-        ("/dev/fuse dev/fuse none bind 0 0", True),
-        ("/dev/fuse /dev/fuse none bind", False),
-        ("/dev/fuse dev/fuse none", False),
-        ("/dev/fuse dev/fuse2 none bind", False),
-    ],
-)
-def test_gives_fuse_only_a_bind_mount_of_the_device(value: str, gives: bool) -> None:
-    assert (
-        container_config.gives_fuse(container_config.Option("lxc.mount.entry", value, 1)) is gives
-    )
-
-
 NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
 
 
@@ -70,6 +41,8 @@ NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
         ("lxc.apparmor.profile = lxc-container-default-with-nesting", "", {NESTING, KEYCTL}),
         ("", "2\ndenylist\nkeyctl errno 38\n", set()),
         (f"lxc.mount.entry = {container_config.FUSE_ENTRY}", "", {KEYCTL, FUSE}),
+        ("lxc.mount.entry = /dev/fuse dev/fuse none", "", {KEYCTL}),
+        ("lxc.mount.entry = /dev/fuse dev/fuse2 none bind", "", {KEYCTL}),
     ],
 )
 def test_granted_by_plain_lxc_follows_from_profile_entries_and_seccomp(
@@ -94,14 +67,6 @@ def test_volumes_are_disks_and_snapshots_however_pct_writes_them() -> None:
     assert container_config.volumes(ANEW) == container_config.volumes(WRITTEN)
     escaped = "[old]\nhostname: a%3A\n"  # of a description alone Proxmox writes escapes
     assert ("old", "hostname", "a%3A") in container_config.volumes(escaped)
-
-
-def test_waiting_is_the_pending_section_alone() -> None:
-    assert container_config.waiting(WRITTEN) == ("memory: 512", "mp1: local:y")
-    assert container_config.waiting(ANEW) == ("memory: 512", "mp1: local:y")
-    assert (
-        container_config.waiting("arch: amd64\n[pve:pending]\n# none\n[old]\narch: amd64\n") == ()
-    )
 
 
 @pytest.mark.parametrize("key", ["rootfs", "mp12", "unused0", "parent", "lxc.rootfs.path"])
@@ -202,32 +167,6 @@ NOW = "features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: ours\nlxc.incl
 def test_lost_at_next_stop_is_what_pending_takes_away(pending: str, lost: tuple[str, ...]) -> None:
     text = f"{NOW}[pve:pending]\n{pending}[pre]\nfeatures: fuse=0\n"
     assert container_config.lost_at_next_stop(container_config.parse("", text), DOCKERS) == lost
-
-
-def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> None:
-    text = (
-        f"{NOW}net0: a\n[pve:pending]\ndelete: net0\nmemory: 1\nlxc.include: /y\n[pre]\nnet1: b\n"
-    )
-    later = container_config.at_next_stop(container_config.parse("", text))
-    assert later.current() == {
-        "features": "nesting=1,keyctl=1,fuse=1",
-        "memory": "1",
-        "lxc.include": "/y",
-    }
-    assert [(o.key, o.section) for o in later.options if o.section] == [("net1", "pre")]
-
-
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        ("lxc.aa_profile", "lxc.apparmor.profile"),
-        ("lxc.network.ipv4", "lxc.net.INDEX.ipv4.address"),
-        ("lxc.apparmor.profile", ""),
-    ],
-)
-def test_today_of_a_former_key_is_what_lxc_calls_it_now(key: str, name: str) -> None:
-    assert proxmox.today(key) == name
-    assert proxmox.keeps(key)
 
 
 @pytest.mark.parametrize(

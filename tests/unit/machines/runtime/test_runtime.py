@@ -1,14 +1,17 @@
 """pct's own errors are told from the command's: by Proxmox's own words."""
 
 import json
+import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from docker_lxc_gate.errors import Busy, FactError, RemediationError, TransportError, Unreachable
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime import waiting
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import _ENDED, Pct, blocked
 from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
@@ -171,13 +174,6 @@ def test_end_of_a_container_is_waited_for_whichever_unit_started_it(
     assert (tmp_path / "asked").exists()
 
 
-def test_start_that_fails_carries_the_containers_words() -> None:
-    case = CASES["start: profile not loaded"]
-    with pytest.raises(CommandFailed) as raised:
-        saying(case["exit"], case["stderr"], "pct", "start", "200").start(200)
-    assert raised.value.result.stderr.decode() == case["stderr"]
-
-
 @pytest.mark.parametrize("name", ["exec: true", "exec: exit 7", "exec: not found", "exec: locked"])
 def test_inside_command_keeps_its_own_exit_code(name: str) -> None:
     case = CASES[name]
@@ -310,12 +306,6 @@ def boots(*answers: str | Exception) -> Answering:
     return Answering(next_answer, "container 200")
 
 
-def test_wait_until_booted_of_one_that_cannot_be_entered_yet_waits() -> None:
-    booting = boots(TransportError("no such process"), "starting", "degraded")
-    wait_until_booted(booting)
-    assert len(booting.ran) == 3
-
-
 def test_wait_until_booted_on_a_node_that_is_gone_ends_at_once() -> None:
     booting = boots("starting", Unreachable("cannot reach pve1 by SSH"), "running")
     with pytest.raises(Unreachable):
@@ -329,6 +319,21 @@ def test_reboot_waits_until_the_node_has_another_boot_id_and_has_booted() -> Non
     reboot(booting)
     assert booting.ran[1] == ["systemctl", "reboot"]
     assert len(booting.ran) == 6
+
+
+def test_wait_until_booted_before_systemd_listens_asks_once(tmp_path: Path) -> None:
+    """The real script, with a systemctl of ours."""
+    private, systemctl = tmp_path / "private", tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\ntest -S {private} && echo running\n")
+    systemctl.chmod(0o755)
+    script = waiting._BOOTED.replace("/run/systemd/private", str(private))
+    with socket.socket(socket.AF_UNIX) as server:
+        listens = Timer(0.3, server.bind, [str(private)])
+        listens.start()
+        path = f"PATH={tmp_path}:{os.environ['PATH']}"
+        said = Local().run(["env", path, "sh", "-c", script])
+        listens.join()
+    assert said.require().text.split()[-1] == "running"
 
 
 @pytest.mark.parametrize("pid", ["", "9" * 5000, "4711 4712", "\u0664\u0667"])

@@ -1,10 +1,12 @@
 """A server that does not follow the protocol before its host key is checked: one line, exit 3."""
 
-import os
+import re
 import socket
 import struct
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from docker_lxc_gate.errors import Unreachable
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
+from tests.doubles.naming import naming
 from tests.doubles.programs.sshd import ME
 
 BANNER = b"SSH-2.0-OpenSSH_9.9\r\n"
@@ -53,30 +56,80 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("says", CASES.values(), ids=CASES.keys())
-def test_server_that_breaks_the_protocol_is_one_error(home: Path, says: bytes) -> None:
-    assert home.is_dir()
+@contextmanager
+def server(says: bytes, again: bytes = b"", *, ends: bool = False) -> Iterator[int]:
+    """A listener that says this, and then more again and again, ends or listens; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
 
         def answer() -> None:
             with suppress(OSError), listener.accept()[0] as one:
                 one.sendall(says)
-                while one.recv(1 << 16):  # until the other side gives up
+                while again:
+                    one.sendall(again)
+                    time.sleep(0.1)
+                while not ends and one.recv(1 << 16):  # until the other side gives up
                     pass
 
         threading.Thread(target=answer, daemon=True).start()
-        with pytest.raises(Unreachable) as raised:
-            Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=2).run(["true"])
+        yield int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("says", CASES.values(), ids=CASES.keys())
+def test_server_that_breaks_the_protocol_is_one_error(home: Path, says: bytes) -> None:
+    assert home.is_dir()
+    with server(says) as port, pytest.raises(Unreachable) as raised:
+        Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=2).run(["true"])
     first, *more = str(raised.value).splitlines()
     assert first.startswith(f"cannot reach {ME}@127.0.0.1:{port} by SSH: ")
     assert all(line.startswith("try it by hand: ssh ") for line in more)
     assert raised.value.exit_code == 3
 
 
-def test_names_that_are_no_utf8_reach_a_command_and_come_back(ssh: Ssh, tmp_path: Path) -> None:
-    name = os.fsdecode(f"{tmp_path}/".encode() + b"a \xff\xe9")
-    assert ssh.run(["sh", "-c", 'cat >"$1"', "put", name], stdin=b"\xff\n").ok
-    assert os.fsencode(next(tmp_path.glob("a *")).name) == b"a \xff\xe9"
-    assert ssh.run(["printf", "%s", name]).stdout == os.fsencode(name)
-    assert ssh.read(name) == b"\xff\n"
+#: Which of the two comes first is the kernel's to say: our own greeting is never read.
+ENDED = "(the other side closed the connection|Connection reset by peer)"
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        (b"", ENDED),
+        (b"HTTP/1.1 400 Bad\r\n" * 200, 'Indecipherable protocol version "HTTP/1.1 400 Bad"'),
+        (b"\x1b[2Jevil" * 100 + b"\n", 'Indecipherable protocol version "evil.*'),
+    ],
+    ids=["closes", "web", "evil"],
+)
+def test_server_that_does_not_speak_ssh_is_named(home: Path, says: bytes, why: str) -> None:
+    with (
+        server(says, says if b"evil" in says else b"", ends=True) as port,
+        pytest.raises(Unreachable) as raised,
+    ):
+        Ssh(SshAddress("127.0.0.1", port, ME)).run(["true"])
+    said = str(raised.value)
+    assert re.fullmatch(
+        rf"cannot reach {ME}@127\.0\.0\.1:{port} by SSH: it answers, but not as an SSH server "
+        rf"\({why}\)\n"
+        rf"try it by hand: ssh -o BatchMode=yes -p {port} {ME}@127\.0\.0\.1 true",
+        said,
+    )
+    assert (len(said) < 300, "Errno" in said, "\x1b" in said) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("says", "again"),
+    [(b"", b""), (BANNER, b""), (b"", b"\x1b[2Jevil" * 100), (b"", b"S")],
+    ids=["silent", "mute", "endless", "slow"],
+)
+def test_server_that_never_gets_to_the_point_is_given_up_and_leaves_nothing_running(
+    home: Path, says: bytes, again: bytes
+) -> None:
+    before, begun = threading.active_count(), time.monotonic()
+    with (
+        server(says, again) as port,
+        naming(Unreachable, f"127.0.0.1:{port}", "did not answer as an SSH server within 1 s"),
+    ):
+        Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=1).run(["true"])
+    assert time.monotonic() - begun < 10
+    end = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -22,16 +22,9 @@ def not_known(server: Sshd) -> tuple[str, str, str]:
 
 def test_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) -> None:
     (home / ".ssh/known_hosts").unlink()
-    with pytest.raises(TransportError) as raised:
+    with naming(TransportError, *not_known(server), f"{home}/.ssh/known_hosts") as raised:
         ssh.run(["true"])
-    said, _, line = str(raised.value).rpartition("\n")
-    name = f"[127.0.0.1]:{server.port}"
-    assert said == (
-        f"the host key of {name} is not known: ssh-ed25519 {server.fingerprint}\n"
-        "compare it on the machine's own console "
-        "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); if it is the same, add this line to "
-        f"{home}/.ssh/known_hosts:"
-    )
+    _, _, line = str(raised.value).rpartition("\n")
     assert not (home / ".ssh/known_hosts").exists()
     (home / ".ssh/known_hosts").write_text(f"{line}\n")
     assert ssh.run(["true"]).ok
@@ -74,12 +67,9 @@ def test_revoked_host_key_is_refused(
     other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
     text = f"{name} {key if known == 'the same' else other}@revoked * {key}"
     (home / ".ssh/known_hosts").write_text(text)
-    with pytest.raises(TransportError) as raised:
+    with naming(TransportError, "is revoked", f"{home}/.ssh/known_hosts", server.fingerprint) as e:
         ssh.run(["true"])
-    assert str(raised.value) == (
-        f"the host key of [127.0.0.1]:{server.port} is revoked ({home}/.ssh/known_hosts): "
-        f"ssh-ed25519 {server.fingerprint}"
-    )
+    assert "ssh-keygen" not in str(e.value)
 
 
 @pytest.mark.parametrize("marker", ["@cert-authority", "@revoked"])
@@ -119,42 +109,12 @@ def test_known_hosts_that_ssh_keygen_fails_on_let_nobody_in(
         ssh.run(["true"])
 
 
-def test_known_hosts_that_cannot_be_read_know_nobody(home: Path, server: Sshd, ssh: Ssh) -> None:
-    (home / ".ssh/known_hosts").unlink()
-    (home / ".ssh/known_hosts").mkdir()
-    with naming(TransportError, *not_known(server)):
-        ssh.run(["true"])
-
-
-@pytest.mark.parametrize("order", [1, -1], ids=["stale after", "stale before"])
-def test_known_hosts_with_two_keys_for_a_name_takes_either(
-    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path, order: int
-) -> None:
-    """As OpenSSH does, wherever the stale one stands."""
-    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
-    lines = [server.known_as, f"[127.0.0.1]:{server.port} {other}"][::order]
-    (home / ".ssh/known_hosts").write_text("".join(lines))
-    assert ssh.run(["true"]).ok
-
-
-def test_host_key_known_to_the_machine_is_accepted(
-    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
-) -> None:
-    (home / ".ssh/known_hosts").rename(tmp_path / "global")
-    (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
-    assert ssh.run(["true"]).ok
-
-
 def test_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
     other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
     (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{server.port} {other}")
-    with pytest.raises(TransportError) as raised:
+    cure = f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f {home}/.ssh/known_hosts"
+    with naming(TransportError, f"{ME}@127.0.0.1:{server.port} has CHANGED", cure):
         ssh.run(["true"])
-    assert str(raised.value) == (
-        f"the host key of {ME}@127.0.0.1:{server.port} has CHANGED: somebody may be in between, "
-        "or the machine was reinstalled. If you know why: "
-        f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f {home}/.ssh/known_hosts"
-    )
     (home / ".ssh/known_hosts").rename(tmp_path / "global")
     (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
     with naming(TransportError, f"-f {tmp_path}/global"):

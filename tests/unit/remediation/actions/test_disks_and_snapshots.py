@@ -99,33 +99,6 @@ def test_rollback_keeps_disks_and_snapshots(tmp_path: Path, change: Change, runn
     is_back(it, change, running=running)
 
 
-def test_rollback_repeated_with_a_snapshot_changes_nothing(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid(content=BEFORE), running=False)
-    step = it.step()
-    before = step.action.capture(step.on)
-    step.action.apply(step.on, step.action.capture(step.on))
-    by_pct(it, CHANGES["snapshot"])
-    assert not step.action.restored(step.on, before)
-    step.action.rollback(step.on, before)
-    assert step.action.restored(step.on, before)
-    once = it.look()
-    step.action.rollback(step.on, before)
-    assert it.look() == once
-
-
-def test_restored_after_pct_rewrote_the_file_is_true(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid(content=BEFORE), running=False)
-    step = it.step()
-    before = step.action.capture(step.on)
-    step.action.apply(step.on, step.action.capture(step.on))
-    by_pct(it, CHANGES["resize"])
-    step.action.rollback(step.on, before)
-    by_pct(it)
-    assert step.action.restored(step.on, before)
-    it.node.start()
-    assert not step.action.restored(step.on, before)
-
-
 @pytest.mark.parametrize("change", [CHANGES["resize"], lambda conf: conf], ids=["a disk", "none"])
 def test_rollback_of_an_edited_option_is_refused(it: World, tmp_path: Path, change: Change) -> None:
     by_pct(it, change, _current(memory="1024"))

@@ -43,11 +43,6 @@ def _look(path: Path) -> tuple[bytes, int]:
     return path.read_bytes(), path.stat().st_mtime_ns
 
 
-def test_container_double_stopped_rewrites_its_file(node: OfFolder) -> None:
-    node.shutdown(950)
-    assert node.config.read_bytes() == b"# von Hand%3A B%C3%BCro\narch: amd64\nrootfs: a\n"
-
-
 def test_docker_restart_on_the_way_back_leaves_the_file(
     node: OfFolder, container: Container
 ) -> None:

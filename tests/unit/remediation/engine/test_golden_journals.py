@@ -27,7 +27,7 @@ from remediation import docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
 from remediation.engine.rollback import roll_back
-from tests.doubles.nodes.whole import Whole, main
+from tests.doubles.nodes.whole import Whole
 from tests.doubles.states import look
 
 _DATA = Path(__file__).parents[3] / "data/journals"
@@ -62,13 +62,6 @@ def test_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
     assert [action.title for action in found] == [docker_in_lxc.title(a.id, 950) for a in found]
     assert all("{" not in action.title for action in found)
     assert docker_in_lxc.title("somebody's {ctid}", 950) == "somebody's {ctid}"
-
-
-def test_stored_journal_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "v3-history").mkdir()
-    with pytest.raises(SystemExit, match="v3-history"):
-        main(str(tmp_path / "v3"))
-    assert [path.name for path in tmp_path.iterdir()] == ["v3-history"]
 
 
 @pytest.mark.parametrize("golden", JOURNALS, ids=_name)

@@ -6,7 +6,7 @@ between any two statements of its script, with the shell killed as well.
 
 import signal
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -115,15 +115,3 @@ def test_apply_signalled_while_it_rolls_back_ends_after_the_rollback_and_says_so
     assert (flag.value, it.journal.interrupted()) == ("old", None)
     assert capfd.readouterr().err.startswith(f"… {second.name}: this ends when what was begun is ")
     assert isinstance(ended.value.__context__, RemediationError) is (first is None)
-
-
-def test_each_stage_is_told_of_before_it_is_entered(tmp_path: Path) -> None:
-    """The sweep of interruptions cuts a run off by these: all of them must be there."""
-    told: list[str] = []
-    it = World(tmp_path)
-    for run in (apply, roll_back):
-        run(replace(it.plan(), at=lambda stage, _: told.append(stage)))
-    assert list(dict.fromkeys(told)) == [
-        *("record", "apply", "complete", "consequence", "finish"),
-        *("begin rollback", "restore", "close"),
-    ]

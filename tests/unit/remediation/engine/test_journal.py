@@ -1,6 +1,5 @@
 """The journal's own words: what it writes, what it reads back, and what it refuses to read."""
 
-import hashlib
 import json
 import stat
 from dataclasses import dataclass, field
@@ -35,26 +34,6 @@ def bare(**line: object) -> bytes:
     """A line without a sum, as a hand may have written it."""
     common = {"v": 3, "at": "2026-11-24T18:30:00Z", "ctid": 950}
     return json.dumps(common | line, separators=(",", ":")).encode()
-
-
-def test_journal_of_a_run_and_its_rollback_has_these_lines(tmp_path: Path) -> None:
-    it = journal(tmp_path)
-    it.record(BEFORE)
-    it.complete("one", Place.NODE, FileState("file", b"\xff"))
-    it.note("finished")
-    it.note("rolling_back")
-    it.rolled_back(["two", "one"], last=False, ended=True)
-    written = lines(tmp_path)
-    assert {(line["v"], line["ctid"], len(line["sum"])) for line in written} == {(3, 950, 16)}
-    assert [list(line)[:5] for line in written[:2]] == [["v", "at", "ctid", "kind", "action"]] * 2
-    kinds = [(line["kind"], line.get("action")) for line in written]
-    assert kinds == [
-        *(("before", "one"), ("before", "two"), ("after", "one"), ("finished", None)),
-        *(("rolling_back", None), ("rolled_back", "two"), ("rolled_back", "one")),
-        ("finished", None),
-    ]
-    assert written[0]["state"]["content"] == {"text": "old\n"}
-    assert written[2]["state"]["content"] == {"base64": "/w=="}
 
 
 def first(of: Journal, type_: Any) -> Any:
@@ -148,19 +127,6 @@ def test_before_returns_every_stored_image(image: Image) -> None:
         assert len(again.lines()) == 1
 
 
-def test_record_stores_a_large_content_once_beside_the_journal(tmp_path: Path) -> None:
-    it = journal(tmp_path)
-    it.record([(name, Place.NODE, FileState("file", LARGE)) for name in ("one", "two")])
-    stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
-    first = stored.stat()
-    it.complete("one", Place.NODE, FileState("file", LARGE))
-    assert [each.name for each in stored.parent.iterdir()] == [stored.name]
-    assert stored.stat().st_ino == first.st_ino
-    assert stored.read_bytes() == LARGE
-    assert len((tmp_path / "journal/journal.jsonl").read_bytes()) < 1500
-    assert lines(tmp_path)[0]["state"]["content"] == {"sha256": stored.name, "size": len(LARGE)}
-
-
 def test_journal_files_are_readable_by_root_only(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record([("one", Place.NODE, FileState("file", LARGE))])
@@ -235,26 +201,6 @@ def test_lines_with_any_changed_byte_are_damaged(tmp_path: Path) -> None:
             journal(tmp_path).lines()
 
 
-def test_entries_of_lines_without_a_sum_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "journal/journal.jsonl"
-    path.parent.mkdir()
-    both = {"action": "one", "machine": "node"}
-    lines = [
-        bare(kind="before", **both, state="old"),
-        bare(kind="after", **both, state="new"),
-        b'{"v":3,"at":"20' + bare(kind="cut"),
-        bare(kind="rolling_back"),
-        bare(kind="rolled_back", last=True, action="none"),
-        bare(kind="finished"),
-    ]
-    path.write_bytes(b"".join(line + b"\n" for line in lines))
-    it = journal(tmp_path)
-    assert it.entries() == [JournalEntry("one", Place.NODE, (Before("old", "new"),), Life.APPLIED)]
-    assert not it.interrupted()
-    it.rolled_back(["one"], last=False, ended=True)
-    assert journal(tmp_path).entries() == []
-
-
 @pytest.mark.parametrize(
     "content",
     [{"text": 5}, {"base64": "/w=!="}, {"sha256": 5, "size": 1}, "a text"],
@@ -267,21 +213,6 @@ def test_before_with_an_invalid_content_is_an_error(tmp_path: Path, content: obj
     path.write_bytes(bare(kind="before", action="one", machine="node", state=state) + b"\n")
     with naming(FactError, path):
         first(journal(tmp_path), FileState)
-
-
-def test_rolled_back_after_a_torn_last_line_marks_it_cut(tmp_path: Path) -> None:
-    journal(tmp_path).record(BEFORE)
-    path = tmp_path / "journal/journal.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"v":3,"at":"2026')
-    it = journal(tmp_path)
-    assert [entry.action for entry in it.entries()] == ["one", "two"]
-    assert it.interrupted()
-    it.rolled_back(["one", "two"], last=False, ended=True)
-    assert not it.interrupted()
-    assert journal(tmp_path).entries() == []
-    third = path.read_bytes().splitlines()[2]
-    assert third.startswith(b'{"v":3,"at":"2026{')
-    assert b'"kind":"cut","sum":"' in third
 
 
 @examples(60)
@@ -302,11 +233,3 @@ def test_entries_after_repeated_tears_are_read(tears: list[int]) -> None:
             JournalEntry("two", Place.NODE, (Before(before=True),)),
         ]
         assert first(journal(Path(name)), FileState) == BEFORE[0][2]
-
-
-def test_forget_makes_another_runs_lines_visible(tmp_path: Path) -> None:
-    mine, other = journal(tmp_path), journal(tmp_path)
-    assert mine.entries() == []
-    other.record(BEFORE)
-    assert len(mine.lines(again=True)) == 2
-    assert len(mine.entries()) == 2

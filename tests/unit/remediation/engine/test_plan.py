@@ -1,15 +1,14 @@
 """The mechanics forward: journal first, verify after, everything back on an error."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docker_lxc_gate.errors import LockedError, RemediationError
+from docker_lxc_gate.errors import RemediationError
 from remediation.engine.action import Consequence, Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
@@ -17,16 +16,6 @@ from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.naming import naming
-
-
-def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
-    one, two = Flag("one"), Flag("two", value="new")
-    it = plan(tmp_path, one, two)
-    assert [outcome.changed for outcome in apply(it)] == [True, False]
-    assert [outcome.changed for outcome in apply(it)] == [False, False]
-    assert [outcome.id for outcome in roll_back(it)] == ["one"]
-    assert (one.value, two.value) == ("old", "new")
-    assert roll_back(it) == []
 
 
 def test_apply_reads_the_journal_again_under_the_lock(tmp_path: Path) -> None:
@@ -187,18 +176,3 @@ def test_apply_with_a_failing_consequence_rolls_everything_back(tmp_path: Path) 
         apply(it)
     assert (one.value, ran) == ("old", ["reload", "reload"])
     assert it.journal.entries() == []
-
-
-def test_plan_without_the_node_reads_and_changes_nothing(tmp_path: Path) -> None:
-    @contextmanager
-    def taken(_: str) -> Iterator[None]:
-        raise LockedError("taken")
-        yield
-
-    one = Flag("one")
-    it = replace(plan(tmp_path, one), exclusive=taken)
-    for run in (apply, roll_back):
-        with pytest.raises(LockedError):
-            run(it)
-    assert one.value == "old"
-    assert ON.read(it.journal.path) is None

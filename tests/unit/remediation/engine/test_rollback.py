@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.errors import FactError, RemediationError, UsageError
+from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.transport import Local, Transport
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Drift, Place, Step
-from remediation.engine.apply import apply, apply_side_effects
+from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
@@ -21,21 +21,6 @@ from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
-
-
-def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    one, two, three = Flag("one"), Flag("two", fails_back=True), Flag("three")
-    it = plan(tmp_path, one, two, three)
-    apply(it)
-    with pytest.raises(RollbackFailed) as caught:
-        roll_back(it)
-    assert [name for name, _ in caught.value.failures] == ["the flag two"]
-    assert (one.value, two.value, three.value) == ("old", "new", "old")
-    assert [entry.action for entry in it.journal.entries()] == ["two"]
-    assert it.journal.interrupted()
-    two.fails_back = False
-    assert [outcome.id for outcome in roll_back(it)] == ["two"]
-    assert two.value == "old"
 
 
 def test_rollback_of_an_action_with_another_title_restores_it(tmp_path: Path) -> None:
@@ -94,18 +79,6 @@ def test_rollback_follows_the_plans_order_and_not_the_journals(tmp_path: Path) -
     assert not made.exists()
 
 
-def test_only_rolls_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
-    one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1")
-    it = plan(tmp_path, one, two)
-    apply(it)
-    assert [outcome.id for outcome in roll_back(it.only(["STEP-1"]))] == ["one"]
-    assert (one.value, two.value) == ("old", "new")
-    assert not it.journal.interrupted()
-    assert [entry.action for entry in it.journal.entries()] == ["two"]
-    assert [outcome.id for outcome in roll_back(it)] == ["two"]
-    assert roll_back(it) == []
-
-
 def test_rollback_of_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
     """Killed between two actions: the one that was not begun is in the journal, too."""
     one, two, three = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1"), Flag("three", "STEP-3.1")
@@ -137,30 +110,6 @@ def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> No
     assert [outcome.id for outcome in roll_back(it.only(["one"]))] == ["one"]
     with naming(UsageError, "STEP-1.2, STEP-1.20, one, two"):
         it.only(["the flag two"])
-
-
-def test_container_is_started_only_for_deferred_steps_that_are_asked_for(tmp_path: Path) -> None:
-    one, inside = Flag("one"), Flag("inside", "STEP-3.1")
-    told: list[str] = []
-
-    @contextmanager
-    def start_container() -> Iterator[None]:
-        told.append(f"started, inside is {inside.value}")
-        yield
-        told.append(f"let go, inside is {inside.value}")
-
-    apply(Plan([Step(one, ON), Step(inside, ON, place=Place.CONTAINER)], journal(tmp_path)))
-    step = Step(inside, ON, place=Place.CONTAINER)
-    deferred = replace(plan(tmp_path, one), deferred=[step], start_container=start_container)
-    roll_back(deferred.only(["STEP-1.2"]))
-    assert told == []
-    assert list(map(str, rollback_side_effects(deferred))) == [
-        "localhost is started, to roll back: the flag inside"
-    ]
-    assert told == []
-    assert [outcome.id for outcome in roll_back(deferred)] == ["inside"]
-    assert told == ["started, inside is new", "let go, inside is old"]
-    assert (one.value, inside.value) == ("old", "old")
 
 
 def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
@@ -269,16 +218,11 @@ def test_rollback_that_fails_after_the_state_is_back_does_not_say_it_is_in_place
             super().rollback(on, before)
             raise RemediationError("has not booted within 180 s")
 
-    one, stuck = Options("one"), Flag("stuck", fails_back=True)
+    one = Options("one")
     apply(plan(tmp_path, one))
     with naming(RollbackFailed, "the flag one", "afterwards", "not booted", "Run rollback") as said:
         roll_back(plan(tmp_path, one))
     assert "in place" not in str(said.value)
-    apply(plan(tmp_path / "both", one, stuck))
-    with pytest.raises(RollbackFailed) as failed:
-        roll_back(plan(tmp_path / "both", one, stuck))
-    left, _, after = str(failed.value).partition("afterwards:")
-    assert ("flag stuck" in left, "flag one" in left, "flag one" in after) == (True, False, True)
 
 
 @pytest.mark.parametrize("began", [False, True])
@@ -409,17 +353,3 @@ def test_rollback_and_apply_of_an_entry_with_another_path_are_refused(tmp_path: 
     assert (tmp_path / "now/script").read_bytes() == b"ours"
     roll_back(edit("then"))
     assert not (tmp_path / "then/script").exists()
-
-
-def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
-    class Irreversible(Flag):
-        def require_reversible(self, _: Transport) -> None:
-            raise FactError("restart it first")
-
-    one, two = Flag("one"), Irreversible("two")
-    it = plan(tmp_path, one, two)
-    with naming(FactError, "restart it first"):
-        apply(it)
-    assert (one.value, it.journal.lines()) == ("old", [])
-    with naming(FactError, "restart it first"):
-        apply_side_effects(it.drifts())
