@@ -107,21 +107,3 @@ def test_a_cell_that_cannot_be_built_is_a_row_and_the_next_follows(
     assert len(rows) == len(matrix.CELLS) == 10
     assert "| plain | not judged | unstable: mke2fs ended with 1:\\\\n  no such file |" in rows[6]
     assert ran == []
-
-
-def test_wrong_words_end_it_and_images_of_every_release_are_kept(
-    ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for words in (["--cell", "trixie"], ["--cell", "trixie/12"], ["--plan", "x"]):
-        assert told(*words).exit_code == 2
-    assert not (tmp_path / "lab").exists()
-    for _ in range(2):
-        assert told("--cell", "trixie/trixie", "--plan", "plain").exit_code == 0
-    assert (tmp_path / "lab/images").readlink() == tmp_path / "lab-images"
-    monkeypatch.delenv("LAB_HOME")
-    assert told().exit_code == 2
-
-
-def test_a_run_that_is_green_has_no_cause() -> None:
-    green = run({"a": GREEN}, verdict="compliant")
-    assert matrix.told("plain", green, [])[-2:] == ["compliant (1 of 1 scenario)", ""]

@@ -30,12 +30,20 @@ from tests.doubles.samples import sample
     ("name", "expected"),
     [
         ('"/srv/**"', r"/srv/\*\* w,"),
+        ('"/a?b#c"', r'"/a\?b#c" w,'),
         ("2F612C206D6F756E74", '"/a, mount" w,'),
         ("2F612072772C0A206D6F756E742C", "no rule: no profile can name it"),
         ("2F611B5B324A", "no rule: no profile can name it"),
         ("2F70726F632FC2862F78", "no rule: no profile can name it"),
     ],
-    ids=["a pattern", "the end of a rule", "another line", "an escape sequence", "a mark of an id"],
+    ids=[
+        "a pattern",
+        "marks",
+        "the end of a rule",
+        "another line",
+        "an escape sequence",
+        "a mark of an id",
+    ],
 )
 def test_smallest_rule_of_a_crafted_name_is_for_that_name_alone(name: str, expected: str) -> None:
     denied = denial(f'operation="mknod" class="file" name={name} denied_mask="w"')
