@@ -2,26 +2,17 @@
 
 import itertools
 import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.facts.apt import LOOKING, is_within, order
+from docker_lxc_gate.facts.apt import is_within, order
 from tests.doubles.examples import examples
 from tests.doubles.samples import sample
 
 #: Each is older than the next one. From changelogs of the packages that a Docker host has.
 ORDERED = sample("packages/versions.txt").split()
-_INSTALLED = """Package: runc
-Status: install ok installed
-Architecture: amd64
-Maintainer: nobody
-Version: 1.0
-Description: of a test
-
-"""
 _VERSION = st.builds(
     lambda epoch, first, rest, revision: f"{epoch}{first}{rest}{revision}",
     st.sampled_from(["", "0:", "1:", "5:"]),
@@ -74,21 +65,3 @@ def test_range_has_its_first_version_and_not_the_one_after_it(
     version: str, since: str, before: str, within: bool
 ) -> None:
     assert is_within(version, since, before) is within
-
-
-def test_simulation_of_apt_writes_no_cache_and_no_log(tmp_path: Path) -> None:
-    log, cache = tmp_path / "log", tmp_path / "cache"
-    for folder in (log, cache, tmp_path / "state/lists/partial"):
-        folder.mkdir(parents=True)
-    kept = log / "eipp.log.xz"
-    kept.write_text("of an earlier run")
-    (tmp_path / "status").write_text(_INSTALLED)
-    places = {"State": "state", "State::status": "status", "Cache": "cache", "Log": "log"}
-    private = [f"-oDir::{key}={tmp_path / name}" for key, name in places.items()]
-    for verb in (["dist-upgrade"], ["purge", "runc"]):
-        argv = ["apt-get", "-q", "-s", *private, *LOOKING, *verb]
-        done = subprocess.run(argv, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-    assert [each.name for each in log.iterdir()] == [kept.name]
-    assert kept.read_text() == "of an earlier run"
-    assert list(cache.rglob("*.bin")) == []

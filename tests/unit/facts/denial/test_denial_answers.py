@@ -15,7 +15,6 @@ from docker_lxc_gate.facts.denial.denial_answers import (
     rule,
     smallest_rule,
     wanted,
-    who,
 )
 from docker_lxc_gate.facts.denial.denial_class import NoRule
 from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
@@ -112,11 +111,6 @@ def _rule_of(denied: Denial) -> str:
         return rule(denied)
     except NoRule:
         return ""
-
-
-def test_name_with_a_blank_is_quoted() -> None:
-    assert who([]) == "a process"
-    assert who(["runc", "a b", "fuse-overlayfs"]) == 'runc, "a b" and fuse-overlayfs'
 
 
 OPEN = 'operation="open" name="/x" denied_mask="r"'
