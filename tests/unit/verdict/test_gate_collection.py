@@ -2,7 +2,7 @@
 
 import pytest
 
-from docker_lxc_gate.verdict.requirements import CATALOGUE, in_order, severity
+from docker_lxc_gate.verdict.requirements import CATALOGUE
 from tests.unit.verdict.conftest import Toy
 
 _TWO = """
@@ -15,16 +15,6 @@ Feature: Two
   Scenario: Another thing
     Then all is well
 """
-
-
-def test_collect_only_lists_scenarios_by_their_file(toy: Toy) -> None:
-    toy.text(_TWO)
-    seen = toy.run("--collect-only", "-q")
-    seen.stdout.fnmatch_lines(
-        ["features/toy.feature::test_one_thing", "features/toy.feature::test_another_thing"]
-    )
-    assert seen.ret == 0
-    assert not (toy.path / "reports").exists()
 
 
 @pytest.mark.parametrize(
@@ -57,21 +47,6 @@ def test_results_carry_requirements_in_the_order_of_the_plan(toy: Toy) -> None:
 
 def test_catalogue_is_that_of_the_plan() -> None:
     assert len(CATALOGUE) == 5 + 4 + 3 + 3 + 3 + 5
-
-
-@pytest.mark.parametrize(
-    ("clauses", "heaviest"),
-    [
-        (("PRE-1", "STEP-1.2"), "normal"),
-        (("STEP-1.4",), "critical"),
-        (("BACK-1",), "critical"),
-        (("STEP-2.2", "VAL-2"), "blocker"),
-        ((), "normal"),
-    ],
-)
-def test_severity_is_that_of_the_heaviest_clause(clauses: tuple[str, ...], heaviest: str) -> None:
-    assert severity(clauses) == heaviest
-    assert in_order({"VAL-1", "PRE-5", "NO-1"}) == ("PRE-5", "VAL-1")
 
 
 def test_gate_leaves_other_tests_as_they_are(toy: Toy) -> None:

@@ -64,16 +64,6 @@ def test_say_outside_of_any_run_is_refused() -> None:
         Context().run(evidence.say, "to nobody")
 
 
-def test_drain_since_a_mark_leaves_what_was_before_it() -> None:
-    with evidence.collecting() as collected:
-        evidence.say("a")
-        mark = collected.mark()
-        evidence.say("b")
-        assert collected.drain(mark).lines == ("b",)
-        assert collected.drain().lines == ("a",)
-        assert collected.drain() == evidence.Evidence()
-
-
 FORGED = "x\n\n# 2026-11-28 17:00:00 UTC on root@pve1: exit code 0\n$ id\r\n# standard error:\r$ id"
 
 

@@ -44,16 +44,6 @@ def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, st
     assert "$ echo clean-up" in toy.attached(result)[0]
 
 
-def test_results_show_a_step_that_was_skipped_or_broke(toy: Toy, step: Step) -> None:
-    toy.feature("Given a skip in a Given", "When a skip in a When", "Then all is well", name="a")
-    toy.feature("Given an assertion in a Given", "Then all is well", name="b")
-    toy.run()
-    skipped, broken = sorted(toy.results(), key=lambda result: str(result["name"]))
-    assert [each["status"] for each in skipped["steps"]] == ["skipped"]
-    assert "skipped: no audit log here" in skipped["statusDetails"]["message"]
-    assert step(broken, "assertion")["status"] == "broken"
-
-
 def test_results_of_two_targets_are_two_and_name_the_target(toy: Toy) -> None:
     toy.conftest("""
 from dataclasses import dataclass
@@ -144,16 +134,8 @@ def test_result_that_is_not_compliant_has_its_cause_and_the_page_about_it(
             "VAL-3",
             "the profile refuses that without a record; it has runc version 1.3.3",
         ),
-        (
-            "Confinement and denials",
-            "VAL-3",
-            "hello-world was refused without a record: ended with 1",
-        ),
         ("Confinement and denials", "STEP-2.2", "user 1000 of container 950 is the node's root"),
-        ("Configuration", "VAL-3", "nested mounts are refused (features: nesting=1, or …)"),
         ("Configuration", "VAL-1", "'nesting 1' is no option"),
-        ("Docker does not run", "VAL-2", "Docker is not running in the container: it is masked"),
-        ("Storage", "VAL-3", "hello-world ended with 1: fuse-overlayfs cannot mount"),
         ("Storage", "STEP-3.1", "daemon.json names the storage driver 'vfs'"),
         ("Other causes", "PRE-1", "there is no backup of container 950 that counts"),
     ],
@@ -178,13 +160,11 @@ def test_causes_are_the_categories_of_the_page() -> None:
 @pytest.mark.parametrize(
     ("build", "variables"),
     [
-        ("", {"GITHUB_SERVER_URL": "https://g.example"}),
         ("", {"BUILD_URL": "javascript:alert(1)"}),
         (
             "https://j.example/job/1/?token=***",
             {"BUILD_URL": "https://j.example/job/1/?token=hunter2"},
         ),
-        ("https://l.example/-/jobs/1", {"CI_JOB_URL": "https://l.example/-/jobs/1"}),
         (
             "https://g.example/o/r/actions/runs/7",
             {
