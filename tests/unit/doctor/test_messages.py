@@ -4,9 +4,7 @@ import json
 import re
 import time
 import tomllib
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,19 +92,6 @@ PRE_START = 'Failed to run lxc.hook.pre-start for container "950"'
 @pytest.mark.parametrize(
     "text",
     [
-        f"950: ERROR start - ../src/lxc/start.c:lxc_init:845 - {PRE_START}",
-        f"run_buffer: 325 Script terminated by signal 9\nlxc_init: 845 {PRE_START}\nTASK ERROR: x",
-        "ERROR utils - ../src/lxc/utils.c:run_buffer:566 - Script terminated by signal 9",
-        "ERROR conf - ../src/lxc/conf.c:lxc_setup:4400 - Failed to run autodev hooks",
-    ],
-)
-def test_hook_that_failed_is_named_without_its_status(text: str) -> None:
-    assert "hook-failed" in [each.id for each in messages.diagnose(text).problems]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
         "gpg-agent[9]: can't create socket: Permission denied",
         "avahi-daemon[9]: Failed to create socket: Permission denied",
         "creating raw socket: failed to create socket: permission denied",
@@ -116,26 +101,6 @@ def test_hook_that_failed_is_named_without_its_status(text: str) -> None:
 def test_refused_socket_that_may_be_of_any_kind_is_not_of_docker_default(text: str) -> None:
     found = messages.diagnose(text).problems
     assert "docker-default-refuses" not in [each.id for each in found]
-
-
-@pytest.mark.parametrize(
-    ("text", "problems"),
-    [
-        (
-            "dial unix /var/run/docker.sock: socket: permission denied",
-            ["docker-default-refuses", "runc-reopen-refused"],
-        ),
-        # Programs say the same of bind(2), which a directory's mode refuses.
-        ("x: failed to create unix socket: permission denied", ["runc-reopen-refused"]),
-    ],
-)
-def test_refused_unix_socket_is_certain_only_where_the_program_names_the_call(
-    text: str, problems: list[str]
-) -> None:
-    fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
-    assert {each.id for each in messages.diagnose(text).problems} == {"docker-default-refuses"}
-    found = messages.diagnose(f"{text}\n{fd}").problems
-    assert sorted(each.id for each in found) == problems
 
 
 @pytest.mark.parametrize(
@@ -208,38 +173,6 @@ def test_denial_of_another_program_or_container_stops_no_guess(text: str, kernel
     assert kernels or MKDIR in found.cause
 
 
-def test_denial_of_another_program_is_not_named_before_what_else_is_vague() -> None:
-    (found,) = messages.diagnose(f"{PRE_START}\n{SNAP}").problems
-    assert found.id == "hook-failed"
-
-
-class Watched(str):
-    """A text of which no long part is searched."""
-
-    __slots__ = ()
-
-    def find(self, *what_and_where: Any) -> int:
-        return super().find(*self._near(what_and_where))
-
-    def rfind(self, *what_and_where: Any) -> int:
-        return super().rfind(*self._near(what_and_where))
-
-    def _near(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        _, start, end = *given, *(0, len(self))[len(given) - 1 :]
-        assert end - start <= 200
-        return given
-
-
-def test_line_around_a_message_is_searched_for_as_far_as_it_is_shown() -> None:
-    near, far = "b " * 80, "b " * 500
-    for before, after, shown in (
-        (near, near, f"{near}X{near}".strip()),
-        (far, far, f"…{near[2:]}X{near}".rstrip() + "…"),
-    ):
-        text = Watched(f"a\n{before}X{after}\nc")
-        assert messages._around(text, 2 + len(before), 3 + len(before)) == shown
-
-
 def test_messages_of_a_docker_that_says_much_fit_in_a_look_and_end_with_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,20 +194,6 @@ def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> Non
     found = messages.READ.parse(CommandResult(("x",), 0, log.encode(), b"", "c", 0.0, 0.0))
     assert time.process_time() - began < 5
     assert found == tuple(of_docker)
-
-
-def test_refusals_by_the_ten_thousand_are_looked_at_up_to_a_bound(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    around, looked = messages._around, Counter[str]()
-
-    def counting(*given: Any) -> str:
-        looked["at"] += 1
-        return around(*given)
-
-    monkeypatch.setattr(messages, "_around", counting)
-    messages.diagnose("error " * 20_000)
-    assert 0 < looked["at"] <= 5000
 
 
 WORDINGS = {each["text"]: each for each in tomllib.loads(sample("signs.toml"))["sign"]}

@@ -121,19 +121,6 @@ def test_plan_knows_removals_and_new_kernels(machine: Machine) -> None:
     assert machine.ask(upgrade_reads.PLAN) == {kernel: "6.17.8-1", "fuse-overlayfs": ""}
 
 
-def test_plan_of_a_machine_that_is_current_is_empty(machine: Machine) -> None:
-    machine.has({"runc": "1.1.15+ds1-2"})
-    machine.offers({"runc": "1.1.15+ds1-2"})
-    assert machine.ask(upgrade_reads.PLAN) == {}
-
-
-def test_plan_keeps_what_is_held(machine: Machine) -> None:
-    held, free = (stanza(each, "1", "Status: {} ok installed") for each in ("runc", "containerd"))
-    (machine.root / "status").write_text(held.format("hold") + free.format("install"))
-    machine.offers({"runc": "2", "containerd": "2"})
-    assert machine.ask(upgrade_reads.PLAN) == {"containerd": "2"}
-
-
 def test_plan_leaves_no_trace(machine: Machine) -> None:
     machine.has({"runc": "1"})
     machine.offers({"runc": "2"})
@@ -210,12 +197,3 @@ def test_lists_are_as_old_as_the_last_question_to_a_mirror(tmp_path: Path) -> No
     release = tmp_path / "lists/mirror_InRelease"
     release.write_text("Origin: x\nValid-Until: Mon, 02 Nov 2020 02:22:31 UTC\nSuite: y\n")
     assert "expired" in lists(tmp_path)
-
-
-def test_modules_of_a_kernel_are_asked_of_modinfo(tmp_path: Path) -> None:
-    program = tmp_path / "modinfo"
-    program.write_text('#!/bin/sh\n[ "$1" = iptable_raw ]\n')
-    program.chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    read = upgrade_reads.KERNEL_HAS
-    assert asked(read, read.argv, env) == {"iptable_raw"}
