@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 
 from docker_lxc_gate.cli.group import VERBS, main
@@ -49,6 +50,20 @@ def test_verb_whose_target_is_unreachable_ends_with_3_in_json(command: str, how:
     assert done.exit_code == 3
     assert json.loads(done.stdout)["error"].startswith("cannot reach x@127.0.0.1:1 by SSH: ")
     assert done.stderr.startswith("error: cannot reach x@127.0.0.1:1 by SSH: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("d", {"denials", "doctor"}),
+        ("lint --format s", {"sarif"}),
+        ("lab d", {"down", "destroy"}),
+    ],
+)
+def test_completion_knows_verbs_options_and_values(typed: str, completed: set[str]) -> None:
+    *before, last = ["docker-lxc-gate", *typed.split(" ")]
+    told = BashComplete(main, {}, "docker-lxc-gate", "").get_completions(before[1:], last)
+    assert {item.value for item in told} == completed
 
 
 def test_help_imports_neither_paramiko_nor_the_plan() -> None:

@@ -1,5 +1,6 @@
 """``docker-lxc-gate denials`` as a user meets it, over files and standard input."""
 
+import errno
 import gzip
 import json
 import os
@@ -304,6 +305,16 @@ def test_ctrl_c_while_lines_are_counted_ends_with_the_report_and_130(
         assert (read["total"], read["incomplete"]) == (1, "interrupted")
     else:
         assert told.stdout.endswith(f"1 denial of 1 kind\n\n{explained()}")
+
+
+@pytest.mark.parametrize("words", [[], ["--format", "json"], ["--suggest"]])
+def test_pipe_whose_output_is_unwritable_ends_with_that_error(pipe: Pipe, words: list[str]) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fails() -> bool:
+        raise full
+
+    assert pipe.ran(*words, each=[pipe.write(mount()), pause, fails]).exception is full
 
 
 @contextmanager

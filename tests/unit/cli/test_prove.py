@@ -148,6 +148,14 @@ def test_after_a_failure_nothing_is_compared(node: Node, monkeypatch: pytest.Mon
     assert node.did == ["made 951"]
 
 
+def test_a_difference_is_told_even_if_no_bundle_can_be_made(node: Node) -> None:
+    node.states, node.record, node.code = [STATE, STATE | {"package x": "1"}], False, 3
+    code, said = told("--yes")
+    assert code == 5
+    assert "package x: absent -> 1" in said
+    assert "left no record" in said
+
+
 def test_a_child_ends_what_it_began_before_its_parent_ends(tmp_path: Path) -> None:
     """As below a shell's ``&``: SIGINT is ignored, and SIGTERM ends both."""
     child = tmp_path / "child.py"

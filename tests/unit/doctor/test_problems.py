@@ -322,6 +322,25 @@ def test_runc_has_the_fix_since_a_release_of_each_series() -> None:
 
 
 @pytest.mark.parametrize(
+    ("label", "pct", "fix"),
+    [
+        (GENERATED, True, "lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2"),
+        (GENERATED, False, "6.0.6 or later"),
+        ("lxc-mine (enforce)", True, "container-base"),
+    ],
+)
+def test_runc_refusal_is_fixed_as_the_profile_needs(label: str, pct: bool, fix: str) -> None:
+    versions = "lxc 6.0.5\nlxc-pve 6.0.5-1\n" if pct else "lxc 6.0.4\n"
+    config = CONFIG if pct else "lxc.apparmor.profile = generated\n"
+    found = diagnosis(
+        {CONFINED: confined(label), LOG: REOPEN, VERSIONS: f"kernel 6.12\n{versions}"},
+        config=config,
+        pct=pct,
+    )
+    assert fix in found.problems[0].fix
+
+
+@pytest.mark.parametrize(
     ("lxc", "fix"),
     [
         (
