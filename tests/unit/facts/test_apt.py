@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.facts.apt import is_within, order
+from docker_lxc_gate.facts.apt import order
 from tests.doubles.examples import examples
 from tests.doubles.samples import sample
 
@@ -48,20 +48,3 @@ def test_order_is_that_of_dpkg(one: str, other: str) -> None:
 )
 def test_order_of_what_is_no_version_is_some_place(text: str) -> None:
     assert order(text) < order("999999999:0") or order(text) > order("0")
-
-
-@pytest.mark.parametrize(
-    ("version", "since", "before", "within"),
-    [
-        ("1.2.8", "1.2.8~", "1.3~", True),
-        ("1.2.8~rc1", "1.2.8", "", False),
-        ("1.2.9", "1.2.8", "1.2.9", False),
-        ("1.3.0", "1.2.8~", "1.3~", False),
-        ("5:28.0.0-1~debian.12~bookworm", "5:28.0.0~", "5:28.0.1~", True),
-        ("29.1.3", "5:29.0.0~", "", False),
-    ],
-)
-def test_range_has_its_first_version_and_not_the_one_after_it(
-    version: str, since: str, before: str, within: bool
-) -> None:
-    assert is_within(version, since, before) is within

@@ -7,7 +7,6 @@ import pytest
 from docker_lxc_gate.errors import FactError, RemediationError, TransportError
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.verdict import evidence
-from tests.unit.verdict.conftest import Toy
 
 FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
 
@@ -28,35 +27,6 @@ def test_explanation_that_fails_leaves_the_verdict_and_says_why(error: Remediati
     with pytest.raises(AssertionError) as red:
         assert holds, f"the guest is degraded{why(error)}"
     assert str(error) in str(red.value)
-
-
-LEFT_BEHIND = """
-def pytest_sessionfinish(session):
-    evidence.say("left behind")
-    Recorded(Local(), evidence.of(session.config).record).run(["echo", "left behind"])
-    record.about(session.config).versions["Left"] = "behind"
-"""
-
-
-def test_run_after_another_in_one_process_does_not_see_its_evidence(toy: Toy) -> None:
-    own = (toy.path / "conftest.py").read_text()
-    toy.feature("Then all is well")
-    toy.conftest(LEFT_BEHIND)
-    with evidence.collecting() as outside:
-        assert toy.run().ret == 0
-        assert "Left=behind" in written(toy)
-        (toy.path / "conftest.py").write_text(own)
-        assert toy.run().ret == 0
-        evidence.say("outside")
-    assert "fuse-overlayfs" in written(toy)
-    assert "behind" not in written(toy)
-    assert outside.drain() == evidence.Evidence(lines=("outside",))
-
-
-def written(toy: Toy) -> str:
-    """Return all that the last run reported."""
-    files = (toy.path / "reports" / "allure-results").iterdir()
-    return "\n".join(file.read_text() for file in files)
 
 
 def test_say_outside_of_any_run_is_refused() -> None:

@@ -44,31 +44,6 @@ def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, st
     assert "$ echo clean-up" in toy.attached(result)[0]
 
 
-def test_results_of_two_targets_are_two_and_name_the_target(toy: Toy) -> None:
-    toy.conftest("""
-from dataclasses import dataclass
-@dataclass
-class Target:
-    host: str
-    ctid: int
-    def __str__(self): return f"{self.host}/{self.ctid}"
-TARGETS = [Target("pve1", 950), Target("pve1", 951)]
-def pytest_generate_tests(metafunc):
-    ids = ["pve1-950", "pve1-951"]
-    metafunc.parametrize("target", TARGETS, ids=ids, indirect=True, scope="session")
-@pytest.fixture(scope="session")
-def target(request): return request.param
-""")
-    toy.feature("Then all is well")
-    toy.run()
-    assert {each["name"] for each in toy.results()} == {"toy [pve1/950]", "toy [pve1/951]"}
-    assert len({each["historyId"] for each in toy.results()}) == 2
-    shown = [(one["name"], one["value"]) for each in toy.results() for one in each["parameters"]]
-    assert sorted(shown) == [("target", "pve1/950"), ("target", "pve1/951")]
-    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
-    assert "\npve1/951=compliant\n" in environment
-
-
 def test_results_have_what_was_not_asked_and_why(toy: Toy) -> None:
     toy.feature("Then all is well", name="a", tags="@req:VAL-2")
     toy.compliant("b")
