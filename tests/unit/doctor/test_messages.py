@@ -4,7 +4,9 @@ import json
 import re
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +175,33 @@ def test_denial_of_another_program_or_container_stops_no_guess(text: str, kernel
     assert kernels or MKDIR in found.cause
 
 
+class Watched(str):
+    """A text of which no long part is searched."""
+
+    __slots__ = ()
+
+    def find(self, *what_and_where: Any) -> int:
+        return super().find(*self._near(what_and_where))
+
+    def rfind(self, *what_and_where: Any) -> int:
+        return super().rfind(*self._near(what_and_where))
+
+    def _near(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        _, start, end = *given, *(0, len(self))[len(given) - 1 :]
+        assert end - start <= 200
+        return given
+
+
+def test_line_around_a_message_is_searched_for_as_far_as_it_is_shown() -> None:
+    near, far = "b " * 80, "b " * 500
+    for before, after, shown in (
+        (near, near, f"{near}X{near}".strip()),
+        (far, far, f"…{near[2:]}X{near}".rstrip() + "…"),
+    ):
+        text = Watched(f"a\n{before}X{after}\nc")
+        assert messages._around(text, 2 + len(before), 3 + len(before)) == shown
+
+
 def test_messages_of_a_docker_that_says_much_fit_in_a_look_and_end_with_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +226,20 @@ def test_journal_is_searched_for_every_message_of_docker_and_in_no_time() -> Non
 
 
 WORDINGS = {each["text"]: each for each in tomllib.loads(sample("signs.toml"))["sign"]}
+
+
+def test_refusals_by_the_ten_thousand_are_looked_at_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    around, looked = messages._around, Counter[str]()
+
+    def counting(*given: Any) -> str:
+        looked["at"] += 1
+        return around(*given)
+
+    monkeypatch.setattr(messages, "_around", counting)
+    messages.diagnose("error " * 20_000)
+    assert 0 < looked["at"] <= 5000
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda each: each.text)
