@@ -175,6 +175,11 @@ def test_denial_of_another_program_or_container_stops_no_guess(text: str, kernel
     assert kernels or MKDIR in found.cause
 
 
+def test_denial_of_another_program_is_not_named_before_what_else_is_vague() -> None:
+    (found,) = messages.diagnose(f"{PRE_START}\n{SNAP}").problems
+    assert found.id == "hook-failed"
+
+
 class Watched(str):
     """A text of which no long part is searched."""
 

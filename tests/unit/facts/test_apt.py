@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.facts.apt import order
+from docker_lxc_gate.facts.apt import is_within, order
 from tests.doubles.examples import examples
 from tests.doubles.samples import sample
 
@@ -41,6 +41,23 @@ def test_order_is_that_of_dpkg_for_real_packages() -> None:
 def test_order_is_that_of_dpkg(one: str, other: str) -> None:
     assert (order(one) < order(other)) is dpkg(one, "lt", other)
     assert (order(one) == order(other)) is dpkg(one, "eq", other)
+
+
+@pytest.mark.parametrize(
+    ("version", "since", "before", "within"),
+    [
+        ("1.2.8", "1.2.8~", "1.3~", True),
+        ("1.2.8~rc1", "1.2.8", "", False),
+        ("1.2.9", "1.2.8", "1.2.9", False),
+        ("1.3.0", "1.2.8~", "1.3~", False),
+        ("5:28.0.0-1~debian.12~bookworm", "5:28.0.0~", "5:28.0.1~", True),
+        ("29.1.3", "5:29.0.0~", "", False),
+    ],
+)
+def test_range_has_its_first_version_and_not_the_one_after_it(
+    version: str, since: str, before: str, within: bool
+) -> None:
+    assert is_within(version, since, before) is within
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from docker_lxc_gate.verdict.requirements import CATALOGUE
+from docker_lxc_gate.verdict.requirements import CATALOGUE, severity
 from tests.unit.verdict.conftest import Toy
 
 _TWO = """
@@ -47,6 +47,8 @@ def test_results_carry_requirements_in_the_order_of_the_plan(toy: Toy) -> None:
 
 def test_catalogue_is_that_of_the_plan() -> None:
     assert len(CATALOGUE) == 5 + 4 + 3 + 3 + 3 + 5
+    heaviest = [("PRE-1", "STEP-1.2"), ("STEP-1.4", "PRE-1"), ("BACK-1",), ("STEP-2.2", "VAL-2")]
+    assert [*map(severity, heaviest)] == ["normal", "critical", "critical", "blocker"]
 
 
 def test_gate_leaves_other_tests_as_they_are(toy: Toy) -> None:

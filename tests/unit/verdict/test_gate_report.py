@@ -135,11 +135,13 @@ def test_causes_are_the_categories_of_the_page() -> None:
 @pytest.mark.parametrize(
     ("build", "variables"),
     [
+        ("", {"GITHUB_SERVER_URL": "https://g.example"}),
         ("", {"BUILD_URL": "javascript:alert(1)"}),
         (
             "https://j.example/job/1/?token=***",
             {"BUILD_URL": "https://j.example/job/1/?token=hunter2"},
         ),
+        ("https://l.example/-/jobs/1", {"CI_JOB_URL": "https://l.example/-/jobs/1"}),
         (
             "https://g.example/o/r/actions/runs/7",
             {
