@@ -173,6 +173,15 @@ def test_id_maps_are_judged_for_users_and_groups(maps: list[str], expected: list
     assert ids(HEAD + "".join(f"lxc.idmap: {each}\n" for each in maps)) == expected
 
 
+def test_id_map_with_two_holes_names_both() -> None:
+    maps = "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 1 100001 10\nlxc.idmap: g 20 100020 65516\n"
+    found = check([Source(PATH, (HEAD + maps).encode(), Kind.CONTAINER)])
+    assert [(each.line, each.cause) for each in found] == [
+        (7, "the group id 0 is not mapped"),
+        (8, "the group ids 11 to 19 are not mapped"),
+    ]
+
+
 def test_file_full_of_what_nobody_knows_is_judged_up_to_a_bound() -> None:
     assert ids(f"{HEAD}lxc.cap.drop: {'xx ' * 1000}\n") == ["capability-unknown"] * 200
     first, *others = check([Source(PATH, b"a:\n" * 50_007, Kind.CONTAINER)])

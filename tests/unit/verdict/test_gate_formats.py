@@ -104,6 +104,16 @@ def test_what_no_scenario_tells_is_a_test_and_an_annotation(
     assert [line.partition(" ")[0] for line in commands(done)] == [kind]
 
 
+def test_annotations_have_the_worst_first_and_as_an_error(toy: Toy) -> None:
+    toy.feature("Then an error in a Then", name="a")
+    toy.feature("Then an assertion in a Then", name="b")
+    toy.feature("Then a rollback that fails", name="c")
+    said = commands(toy.run("--format", "github"))
+    assert [re.sub(" file.*title=", " ", line).partition("%")[0] for line in said] == [
+        *("::error c", "::error b", "::warning a")
+    ]
+
+
 @pytest.mark.parametrize("options", [["--no-such-option"], ["-k", "a b"], ["--collect-only"]])
 def test_commands_are_taken_again_where_nothing_was_judged(toy: Toy, options: list[str]) -> None:
     toy.feature("Then all is well")
