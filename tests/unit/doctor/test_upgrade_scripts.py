@@ -197,3 +197,12 @@ def test_lists_are_as_old_as_the_last_question_to_a_mirror(tmp_path: Path) -> No
     release = tmp_path / "lists/mirror_InRelease"
     release.write_text("Origin: x\nValid-Until: Mon, 02 Nov 2020 02:22:31 UTC\nSuite: y\n")
     assert "expired" in lists(tmp_path)
+
+
+def test_modules_of_a_kernel_are_asked_of_modinfo(tmp_path: Path) -> None:
+    program = tmp_path / "modinfo"
+    program.write_text('#!/bin/sh\n[ "$1" = iptable_raw ]\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    read = upgrade_reads.KERNEL_HAS
+    assert asked(read, read.argv, env) == {"iptable_raw"}

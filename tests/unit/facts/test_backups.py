@@ -9,12 +9,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
+from docker_lxc_gate.facts.backup_archives import Backup, expected
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.proxmox import normal_form
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
@@ -296,6 +298,13 @@ STOPPED: list[tuple[dict[str, str], type[Exception] | None, str]] = [
         "start the container",
     ),
 ]
+
+
+def test_files_of_this_machine_are_told() -> None:
+    here = cast("Any", SimpleNamespace(state=lambda _: "running", inside=lambda _: Local()))
+    (archive,) = expected([Backup("a", 2, 0, ("./usr",))], here, 950)
+    assert {"./usr", "./etc/passwd"} <= {*archive.holds}
+    assert archive.files > 1000
 
 
 def fill(node: Rooted, held: dict[str, str]) -> None:

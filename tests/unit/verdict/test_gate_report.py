@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,15 +15,14 @@ from docker_lxc_gate.verdict.evidence import redact, shortened
 from docker_lxc_gate.verdict.outputs import allure_bridge
 from docker_lxc_gate.verdict.record import Verdict
 from docker_lxc_gate.verdict.verdicts import Judgement
-from tests.unit.verdict.conftest import Toy
+from tests.unit.verdict.conftest import Toy, step
 
-Step = Callable[[dict[str, Any], str], dict[str, Any]]
 _ROOT = Path(__file__).parents[3]
 _OURS = _ROOT / "node_modules/.bin"
 ALLURE = shutil.which("allure", path=f"{_OURS}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy, step: Step) -> None:
+def test_results_have_commands_on_the_step_or_fixture_that_ran_them(toy: Toy) -> None:
     toy.feature("Given a target", "Then all is well")
     toy.run()
     [result] = toy.results()
