@@ -21,7 +21,6 @@ Feature: Two
     ("args", "name"),
     [
         (["-k", "VAL-2"], "One thing"),
-        (["-k", "another"], "Another thing"),
         (["-m", 'req(id="VAL-3")'], "Another thing"),
         (["-m", "mutates and node"], "One thing"),
         (["features/toy.feature::test_one_thing"], "One thing"),

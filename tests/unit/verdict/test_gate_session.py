@@ -80,13 +80,6 @@ def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, .
     )
 
 
-def test_gate_counts_what_is_deselected(toy: Toy) -> None:
-    toy.compliant(*"ab")
-    seen = toy.run("-k", "test_a")
-    assert seen.ret == 0
-    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 not asked)"])
-
-
 def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(toy: Toy) -> None:
     toy.feature("Then an error in a Then", name="a")
     toy.compliant(*"bc")

@@ -252,12 +252,6 @@ def test_real_records_are_of_every_program_and_none_is_lost() -> None:
         assert sum(group.count for _, group in kinds(log)) == records
 
 
-def test_rules_of_real_records_are_rules_that_apparmors_parser_takes() -> None:
-    rules = "".join(f"  {each}\n" for each in RULES.values())
-    done = parse_profile(f"abi <abi/4.0>,\nprofile x {{\n{rules}}}\n")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("name", NONE)
 def test_real_record_that_no_rule_helps_names_what_does(name: str) -> None:
     _, group = next(
