@@ -1,8 +1,8 @@
 """Doctor names no problem of a healthy lab, sees everything, and names what was made, first.
 
 By default, one row of every fourth problem is made that needs no other Debian than the usual one,
-one thing is broken, one upgrade breaks Docker, and one healthy target that differs is asked;
-with ``PROBLEMS=all`` every row, all that breaks often, and twenty targets.
+one thing is broken, and one healthy target that differs is asked; with ``PROBLEMS=all`` every row,
+all that breaks often, and twenty targets.
 """
 
 import json
@@ -119,35 +119,3 @@ def test_healthy_target_that_differs_has_no_problem(lab: Lab, variation: Variati
     code, told = doctor(target=f"lab/{variation.ctid}")
     assert [line for line in told.splitlines() if line.startswith("problem: ")] == []
     assert code == 0, told
-
-
-#: A mirror of the container's own, with a runc that opens sysctls through a detached mount. Only
-#: its list is there: nothing is installed.
-NEWER_RUNC = """
-inside mkdir -p /srv/mirror
-printf '%s\\n' 'Package: runc' 'Version: 1.3.3+ds1-2' 'Architecture: amd64' 'Maintainer: nobody' \\
-    'Description: of a test' 'Filename: ./runc.deb' 'Size: 1' '' | into /srv/mirror/Packages
-echo 'deb [trusted=yes] file:/srv/mirror ./' | into /etc/apt/sources.list.d/next.list
-inside apt-get -q update
-apt-get -q update
-"""
-#: The profile includes LXC's container-base, whose quiet rules refuse that.
-WITH_BASE = """
-sed -i 's|^profile lxc-phoenix-v2 .*{$|&\\n  #include <abstractions/lxc/container-base>|' "$file"
-load
-"""
-
-UPGRADES = [(WITH_BASE, ["upgrade-runc-reopen-base"]), ("", [])]
-
-
-@pytest.mark.parametrize(("profile", "named"), UPGRADES if ALL else UPGRADES[:1])
-def test_upgrade_of_runc_breaks_docker_under_container_base_only(
-    lab: Lab, profile: str, named: list[str]
-) -> None:
-    with snapshots.restored(lab, snapshots.WITHOUT_BACKUPS) as node:
-        shell(node, NEWER_RUNC + profile).require()
-    code, told = doctor("--upgrade", "--format", "json")
-    found = json.loads(told)
-    assert [each["id"] for each in found["problems"] if each["severity"] != "advice"] == named, told
-    assert found["could_not_see"] == []
-    assert code == (1 if named else 0)

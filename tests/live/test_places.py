@@ -121,14 +121,6 @@ def test_gate_from_elsewhere_passes_each_scenario(lab: Lab, tmp_path: Path, plac
     assert set(said.values()) == {"passed"}
 
 
-def test_on_the_node_by_lxcs_own_tools(lab: Lab, tmp_path: Path) -> None:
-    """No SSH, and no pct."""
-    _backed_up(lab)
-    place = Place("local", "lxc")
-    said = place.gate(lab, tmp_path / "there", "features/", "-m", "not before_the_plan")
-    assert set(said.values()) == {"passed"}
-
-
 def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path) -> None:
     """The service runs twice. Of two bundles, one is to be kept."""
     _backed_up(lab)

@@ -96,14 +96,3 @@ def test_gate_and_commands_that_look_change_nothing(lab: Lab, tmp_path: Path) ->
         _gate_says_what_it_leaves_out(tmp_path)
         _commands_look()
         looked.compare()
-
-
-def test_commands_that_look_change_nothing_where_the_plan_has_drifted(lab: Lab) -> None:
-    """And was never applied."""
-    with compliant(lab) as runtime:
-        runtime.node.run(["rm", "-rf", "/var/lib/docker-lxc-gate"]).require()
-        runtime.node.run(["rm", "/etc/apparmor.d/tunables/nesting"]).require()
-        runtime.inside(CTID).run(["rm", "/etc/docker/daemon.json"]).require()
-        looked = Looked(runtime)
-        _commands_look()
-        looked.compare()

@@ -7,10 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from docker_lxc_gate import home
-from docker_lxc_gate.cli.group import main
 from tests.doubles.samples import ROOT
 
 _NUMBER = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -64,8 +62,3 @@ def test_module_is_the_one_command() -> None:
     argv = [sys.executable, "-m", "docker_lxc_gate", "--version"]
     said = subprocess.check_output(argv, cwd=ROOT, text=True)
     assert re.match(rf"docker-lxc-gate {re.escape(_NUMBER)} \(commit ", said)
-
-
-def test_version_needs_no_verb() -> None:
-    done = CliRunner().invoke(main, ["--version"])
-    assert (done.exit_code, done.output) == (0, f"docker-lxc-gate {home.version()}\n")

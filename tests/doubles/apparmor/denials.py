@@ -11,9 +11,8 @@ CORPUS = _DATA / "audit.log"
 #: The forms that the kernel's log and the journal have.
 KERNEL = _DATA / "kern.log"
 #: What the lab's kernel (6.12) recorded of each operation that it mediates: of a process of the
-#: node, of one in the container, and in the journal of a node without auditd. The first two are
-#: those of ``tests/live/test_denials.py``, which keeps them if DENIALS_CORPUS names a folder; the
-#: programs call themselves as the rows there.
+#: node, of one in the container, and in the journal of a node without auditd. The programs call
+#: themselves as the rows of ``proved.toml``.
 LAB_NODE, LAB_CONTAINER = _DATA / "lab-node.log", _DATA / "lab-container.log"
 LAB_JOURNAL = _DATA / "lab-journal.log"
 #: All that the kernel printed of one of them there: the denial, its system call, the command line.

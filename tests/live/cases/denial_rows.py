@@ -16,40 +16,26 @@ ABI = f"abi <abi/{NAME}>,\n"
 
 #: The operation that the kernel records of each program, which one rule allows.
 ROWS = {
-    **dict.fromkeys(("mount_new", "mount_odd", "mount_bind", "mount_rbind", "mount_move"), "mount"),
-    **dict.fromkeys(("mount_unbind", "mount_runbind", "remount", "remount_bind"), "mount"),
-    "move_mount": "mount",
+    **dict.fromkeys(("mount_new", "mount_odd", "mount_rbind", "mount_runbind"), "mount"),
+    "remount_bind": "mount",
     "umount": "umount",
     "pivotroot": "pivotroot",
-    **dict.fromkeys(("ptrace_trace", "ptrace_read", "ptrace_tracedby", "ptrace_readby"), "ptrace"),
-    **dict.fromkeys(("signal_send", "signal_realtime", "signal_exists"), "signal"),
-    "signal_receive": "signal",
+    **dict.fromkeys(("ptrace_trace", "ptrace_readby"), "ptrace"),
+    **dict.fromkeys(("signal_realtime", "signal_exists", "signal_receive"), "signal"),
     "capable": "capable",
     "setrlimit": "setrlimit",
     "userns_create": "userns_create",
     "change_profile": "change_profile",
     "change_onexec": "change_onexec",
     "stack": "stack",
-    **dict.fromkeys(("open_read", "open_not_owned", "open_odd", "open_append"), "open"),
-    **dict.fromkeys(("create", "mknod"), "mknod"),
-    **{each: each for each in ("mkdir", "rmdir", "unlink", "symlink", "link", "truncate")},
-    **{each: each for each in ("rename_src", "rename_dest", "chmod", "chown", "file_lock")},
-    **{each: each for each in ("file_mmap", "file_mprotect", "file_perm", "file_inherit")},
-    "file_receive": "file_receive",
+    **dict.fromkeys(("open_not_owned", "open_odd", "open_append"), "open"),
+    **{each: each for each in ("mknod", "mkdir", "link", "rename_src", "chmod", "file_lock")},
+    "file_mmap": "file_mmap",
     "exec": "exec",
     "sock_create": "create",
     "sock_bind": "bind",
-    "sock_listen": "listen",
-    "sock_connect": "connect",
-    "sock_accept": "accept",
-    "sock_sendmsg": "sendmsg",
-    "sock_recvmsg": "recvmsg",
     "sock_getname": "getsockname",
-    "sock_getopt": "getsockopt",
-    "sock_setopt": "setsockopt",
-    "sock_shutdown": "socket_shutdown",
     "uring_sqpoll": "uring_sqpoll",
-    "uring_override": "uring_override",
 }
 
 
@@ -74,8 +60,6 @@ _STRICT = f"profile {NAME}-strict "
 _LOADED = (_STRICT, f"profile {ABSENT} {{ file, network, }}\n{_STRICT}")
 ADVISED = {
     "profile_load": Advice("profile_load", "capability mac_admin", "capability mac_admin,"),
-    "profile_replace": Advice("profile_replace", "capability mac_admin", "capability mac_admin,"),
-    "prlimit": Advice("setrlimit", "capability sys_resource", "capability sys_resource,"),
     "px_to_nothing": Advice("exec", "that one is not loaded", others=_LOADED),
     "no_label": Advice("change_onexec", "is not loaded", others=_LOADED),
     "disconnected": Advice(
@@ -86,25 +70,13 @@ ADVISED = {
 }
 #: A ``deny`` of the shipped profile refuses it, whatever is added.
 FORBIDDEN = "sysrq-trigger"
-#: The kernel refuses these without a record, so no command can explain them.
-UNRECORDED = {
-    "change_hat": "a hat that the profile does not have",
-    "nnp": "another profile for a process that has no_new_privs",
-}
-#: What this kernel does not mediate: the program that shows it, and what features would have. A
-#: record of these is in the corpus by hand only.
-UNMEDIATED = {
-    "dbus_call": "dbus",
-    "unix_abstract": "network_v8/af_unix",
-    "mqueue_create": "ipc/posix_mqueue",
-}
 #: All that this kernel mediates, by directory of features. With another one, rows are missing here.
 FEATURES = {
     *("capability", "caps", "domain", "file", "io_uring", "mount", "namespaces", "network_v8"),
     *("policy", "ptrace", "query", "rlimit", "signal"),
 }
-#: Not from inside a container: it owns no policy namespace, and has no dbus-send.
-ON_THE_NODE = ("profile_load", "profile_replace", "dbus_call")
+#: Not from inside a container: it owns no policy namespace.
+ON_THE_NODE = ("profile_load",)
 _KEPT_BACK = ("mac_admin", "sys_chroot", "sys_resource")
 _LEFT_OUT = (
     *("unix (receive),", "unix peer=(label=@{profile_name}),", "dbus,", "network unix,"),

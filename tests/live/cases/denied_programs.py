@@ -8,9 +8,7 @@ it does then is what is tried. /mnt is an empty file system of its own there.
 Sources: mount(2), mount_setattr(2), ptrace(2), io_uring(7), kernel include/uapi/linux/io_uring.h.
 """
 
-import array
 import ctypes
-import errno
 import fcntl
 import mmap
 import os
@@ -43,7 +41,7 @@ POLICY = Path("/sys/kernel/security/apparmor")
 BROKEN = 200
 PATIENCE = 60
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
-PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS = 4, 15, 38
+PR_SET_DUMPABLE, PR_SET_NAME = 4, 15
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PROC = os.open("/proc", os.O_PATH)
 PROGRAMS: dict[str, Program] = {}
@@ -139,16 +137,9 @@ def sleeper(profile: str = "") -> int:
 # --- mounts ---
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
-MS_BIND, MS_MOVE, MS_REC, MS_UNBINDABLE, MS_PRIVATE = (1 << bit for bit in (12, 13, 14, 17, 18))
-SYS_PIVOT_ROOT, SYS_MOVE_MOUNT, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 155, 429, 430, 431, 432
-AT_FDCWD, FSCONFIG_CMD_CREATE, MOVE_MOUNT_F_EMPTY_PATH = -100, 6, 4
-
-
-@program
-def mount_move() -> Iterator[str | None]:
-    source, place = mounted("moved"), directory("moved-to")
-    yield None
-    mount(str(source), place, "", MS_MOVE)
+MS_BIND, MS_REC, MS_UNBINDABLE, MS_PRIVATE = (1 << bit for bit in (12, 14, 17, 18))
+SYS_PIVOT_ROOT, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 155, 430, 431, 432
+FSCONFIG_CMD_CREATE = 6
 
 
 def detached() -> int:
@@ -159,10 +150,10 @@ def detached() -> int:
 
 
 @program
-def move_mount() -> Iterator[str | None]:
-    made, place = detached(), str(directory("new-calls")).encode()
+def mount_rbind() -> Iterator[str | None]:
+    source, place = directory("mount_rbind-source"), directory("mount_rbind")
     yield None
-    call("syscall", SYS_MOVE_MOUNT, made, b"", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH)
+    mount(str(source), place, "", MS_BIND | MS_REC)
 
 
 @program
@@ -214,125 +205,16 @@ def file_lock() -> Iterator[str | None]:
     fcntl.flock(place, fcntl.LOCK_SH)
 
 
-@program
-def file_mprotect() -> Iterator[str | None]:
-    file(READ / "protected", "x" * 4096)
-    _LIBC.mmap.restype = ctypes.c_void_p
-    yield None
-    place = os.open(READ / "protected", os.O_RDONLY)
-    at = _LIBC.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, place, ctypes.c_long(0))
-    call("mprotect", ctypes.c_void_p(at), 4096, mmap.PROT_READ | mmap.PROT_EXEC)
+# --- io_uring ---
+
+SYS_URING_SETUP, URING_SQPOLL = 425, 2
 
 
-@program
-def file_perm() -> Iterator[str | None]:
-    """A file that was opened under a profile that allows it, used under one that does not."""
-    place = file(NONE / "opened")
-    yield OTHER
-    opened = os.open(place, os.O_WRONLY)
-    yield None
-    os.write(opened, b"x")
-
-
-@program
-def file_inherit() -> Iterator[str | None]:
-    place = file(NONE / "inherited", "said")
-    yield OTHER
-    os.dup2(os.open(place, os.O_RDONLY), 7)
-    os.set_inheritable(7, True)
-    write_attribute("exec", f"exec {PROFILE}")
-    os.execv("/bin/sh", ["sh", "-c", 'read -r said <&7; [ "$said" = said ] || exit 13'])  # noqa: S606
-
-
-@program
-def file_receive() -> Iterator[str | None]:
-    place = file(NONE / "received")
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    pid = os.fork()
-    if pid == 0:
-        enter(OTHER)
-        sent = os.open(place, os.O_RDONLY)
-        ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sent]))])
-        os._exit(0)
-    os.waitpid(pid, 0)
-    yield None
-    _, received, *_ = theirs.recvmsg(1, socket.CMSG_SPACE(4))
-    if not received:
-        raise PermissionError(13, "no file came")
-
-
-# --- sockets: the kernel asks by family and type ---
-
-
-@program
-def sock_accept() -> Iterator[str | None]:
-    made, peer = socket.create_server(("127.0.0.1", 0)), socket.socket()
-    peer.connect(made.getsockname())
-    yield None
-    made.accept()
-
-
-@program
-def sock_recvmsg() -> Iterator[str | None]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.send(b"x")
-    yield None
-    theirs.recv(1)
-
-
-@program
-def sock_shutdown() -> Iterator[str | None]:
-    made = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM)
-    yield None
-    try:
-        made.shutdown(socket.SHUT_RDWR)
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:  # it was asked, and has no such operation
-            raise
-
-
-# --- io_uring, message queues ---
-
-SYS_URING_SETUP, SYS_URING_ENTER, SYS_URING_REGISTER = 425, 426, 427
-SYS_MQ_OPEN = 240
-URING_SQPOLL, REGISTER_PERSONALITY = 2, 9
-
-
-def ring(flags: int = 0) -> tuple[int, bytes]:
-    """Return a new ring and what the kernel tells of it."""
+def ring(flags: int) -> int:
+    """Return a new ring."""
     told = ctypes.create_string_buffer(120)
     struct.pack_into("I", told, 8, flags)
-    return call("syscall", SYS_URING_SETUP, 4, told), told.raw
-
-
-@program
-def uring_override() -> Iterator[str | None]:
-    yield None
-    made, told = ring()
-    one = call("syscall", SYS_URING_REGISTER, made, REGISTER_PERSONALITY, None, 0)
-    entries = mmap.mmap(made, 4 * 64, offset=0x10000000)
-    entries[:64] = struct.pack("<BBHiQQIIQHHi16x", 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, one, 0)
-    _, tail, *_, array_at = struct.unpack_from("<7I", told, 40)
-    submitted = mmap.mmap(made, array_at + 16)
-    struct.pack_into("<I", submitted, array_at, 0)
-    struct.pack_into("<I", submitted, tail, 1)
-    call("syscall", SYS_URING_ENTER, made, 1, 0, 0, None, 0)
-    completions = struct.unpack_from("<I", told, 80 + 20)[0]
-    results = mmap.mmap(made, completions + 16 * 8)
-    _user, result, _flags = struct.unpack_from("<QiI", results, completions)
-    if result < 0:
-        raise OSError(-result, "uring_override")
-
-
-@program
-def unix_abstract() -> Iterator[str | None]:
-    """Of a kernel that tells sockets' addresses and peers apart, this needs a rule of its own."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    made.bind("\0docker-lxc-gate-proof")
-    made.listen()
-    ours = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    yield None
-    ours.connect("\0docker-lxc-gate-proof")
+    return call("syscall", SYS_URING_SETUP, 4, told)
 
 
 # --- those of one kind, by what they do ---
@@ -346,25 +228,16 @@ TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, 
     "mount_odd": (lambda: directory('a b,c*[d]"é'), lambda place: mount("a b", place, "tmpfs", 0)),
     "umount": (lambda: mounted("unmounted"), lambda place: call("umount2", str(place).encode(), 0)),
     "ptrace_trace": (sleeper, trace),
-    "ptrace_read": (sleeper, read_of),
-    "ptrace_tracedby": (lambda: sleeper(PROFILE), trace, OTHER),
     "ptrace_readby": (lambda: sleeper(PROFILE), read_of, OTHER),
     "signal_receive": (lambda: sleeper(PROFILE), lambda pid: os.kill(pid, signal.SIGTERM), HERE),
     "capable": (nothing, lambda _: os.chroot("/")),
     "setrlimit": (nothing, lambda _: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))),
-    "prlimit": (sleeper, lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, 1024))),
     "userns_create": (nothing, lambda _: call("unshare", CLONE_NEWUSER)),
     "change_profile": (nothing, lambda _: enter(ENTERED)),
     "change_onexec": (nothing, lambda _: write_attribute("exec", f"exec {OTHER}")),
     "no_label": (nothing, lambda _: write_attribute("exec", f"exec {ABSENT}")),
-    "nnp": (lambda: call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), lambda _: enter(STRICT)),
     "stack": (nothing, lambda _: write_attribute("current", f"stack {STACKED}")),
-    "change_hat": (
-        nothing,
-        lambda _: write_attribute("current", "changehat 0000000000000001^absent"),
-    ),
     "profile_load": (compiled, lambda blob: load(".load", blob)),
-    "profile_replace": (compiled, lambda blob: load(".replace", blob)),
     "open_not_owned": (
         lambda: owned(file(NONE / "another"), 1000),
         lambda place: os.open(place, os.O_RDWR),
@@ -373,13 +246,8 @@ TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, 
         lambda: file(NONE / 'a b,c*[d]\\{é}"^#@x'),
         lambda place: os.open(place, os.O_RDONLY),
     ),
-    "rmdir": (lambda: directory("rmdir"), lambda place: place.rmdir()),
     "link": (lambda: file(FREE / "target"), lambda target: os.link(target, NONE / "link")),
     "rename_src": (lambda: file(NONE / "renamed"), lambda place: place.rename(FREE / "renamed-to")),
-    "rename_dest": (
-        lambda: file(FREE / "renamed"),
-        lambda place: place.rename(NONE / "renamed-to"),
-    ),
     "file_mmap": (
         lambda: file(READ / "mapped", "x" * 4096),
         lambda place: mmap.mmap(
@@ -394,61 +262,31 @@ TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, 
         STRICT,
     ),
     "sock_create": (nothing, lambda _: socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)),
-    "sock_sendmsg": (
-        lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
-        lambda pair: pair[0].send(b"x"),
+    "sock_bind": (
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+        lambda made: made.bind(("127.0.0.1", 0)),
+    ),
+    "sock_getname": (
+        lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+        lambda made: made.getsockname(),
     ),
     "uring_sqpoll": (nothing, lambda _: ring(URING_SQPOLL)),
-    "mqueue_create": (
-        nothing,
-        lambda _: call("syscall", SYS_MQ_OPEN, b"gate-proof", os.O_CREAT | os.O_RDWR, 0o600, None),
-    ),
-    "dbus_call": (
-        lambda: ["--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ListNames"],
-        lambda ask: os.execv(  # noqa: S606
-            "/usr/bin/dbus-send", ["dbus-send", "--system", "--print-reply", *ask]
-        ),
-    ),
 }
 #: To a mount that is there.
 CHANGED = {
-    "mount_unbind": MS_UNBINDABLE,
     "mount_runbind": MS_UNBINDABLE | MS_REC,
-    "remount": MS_REMOUNT | MS_RDONLY,
     "remount_bind": MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID,
 }
-BOUND = {"mount_bind": MS_BIND, "mount_rbind": MS_BIND | MS_REC}
-SENT = {"signal_send": signal.SIGTERM, "signal_realtime": signal.SIGRTMIN + 3, "signal_exists": 0}
+SENT = {"signal_realtime": signal.SIGRTMIN + 3, "signal_exists": 0}
 #: With a file that is there; with a path that is not.
 USED: dict[str, Callable[[Path], object]] = {
-    "open_read": lambda place: os.open(place, os.O_RDONLY),
     "open_append": lambda place: os.open(place, os.O_WRONLY | os.O_APPEND),
-    "unlink": lambda place: place.unlink(),
-    "truncate": lambda place: os.truncate(place, 0),
     "chmod": lambda place: place.chmod(0o600),
-    "chown": lambda place: os.chown(place, 0, 0),
     "sysrq-trigger": lambda place: os.open(place, os.O_RDONLY),
 }
 MADE: dict[str, Callable[[Path], object]] = {
-    "create": lambda place: os.open(place, os.O_WRONLY | os.O_CREAT),
     "mknod": os.mkfifo,
     "mkdir": lambda place: place.mkdir(),
-    "symlink": lambda place: place.symlink_to("x"),
-}
-#: With a socket that was open before; the kernel asks by its family and type.
-SOCKETS: dict[str, tuple[tuple[int, ...], Callable[[socket.socket], object]]] = {
-    "sock_bind": ((socket.AF_INET, socket.SOCK_DGRAM), lambda made: made.bind(("127.0.0.1", 0))),
-    "sock_listen": ((socket.AF_INET6, socket.SOCK_STREAM), lambda made: made.listen()),
-    "sock_connect": ((socket.AF_INET6, socket.SOCK_DGRAM), lambda made: made.connect(("::1", 9))),
-    "sock_getname": ((socket.AF_NETLINK, socket.SOCK_RAW), lambda made: made.getsockname()),
-    "sock_getopt": (
-        (socket.AF_INET, socket.SOCK_RAW, 1),
-        lambda made: made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
-    ),
-    "sock_setopt": (
-        (socket.AF_INET6, socket.SOCK_RAW, 58),
-        lambda made: made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096),
-    ),
 }
 
 
@@ -472,12 +310,6 @@ def send(number: int, pid: int) -> None:
     os.kill(pid, number)
 
 
-def bind(name: str, flags: int) -> Iterator[str | None]:
-    source, place = directory(f"{name}-source"), directory(name)
-    yield None
-    mount(str(source), place, "", flags)
-
-
 for name, tried in TRIED.items():
     added(name, *tried)
 for name, flags in CHANGED.items():
@@ -488,9 +320,6 @@ for name, how in USED.items():
     added(name, partial(file, NONE / name), how)
 for name, how in MADE.items():
     added(name, partial(Path, NONE / name), how)
-for name, (sort, asked) in SOCKETS.items():
-    added(name, partial(socket.socket, *sort), asked)
-PROGRAMS |= {name: partial(bind, name, flags) for name, flags in BOUND.items()}
 
 
 # --- how they are run ---

@@ -20,7 +20,7 @@ from docker_lxc_gate.cli.group import VERBS, main
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.lock import Lock
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import pct
 from remediation import backup, docker_in_lxc
 from remediation.engine.action import Place, SideEffect
@@ -50,18 +50,6 @@ def test_verb_whose_target_is_unreachable_ends_with_3_in_json(command: str, how:
     assert done.exit_code == 3
     assert json.loads(done.stdout)["error"].startswith("cannot reach x@127.0.0.1:1 by SSH: ")
     assert done.stderr.startswith("error: cannot reach x@127.0.0.1:1 by SSH: ")
-
-
-@pytest.mark.parametrize("command", ["denials -", "doctor -", "lint"])
-def test_command_with_a_format_takes_json_for_its_format(command: str, tmp_path: Path) -> None:
-    (tmp_path / "950.conf").write_text("rootfs: local:1\n")
-    words = command.split() if "-" in command else [command, str(tmp_path)]
-    one, other = (
-        CliRunner().invoke(main, [*words, *how], input="hello\n")
-        for how in (["--json"], ["--format", "json"])
-    )
-    assert json.loads(one.stdout)
-    assert (one.exit_code, one.stdout) == (other.exit_code, other.stdout)
 
 
 @pytest.mark.parametrize(
@@ -372,21 +360,6 @@ def test_status_without_quorum_says_so(folder: Path, monkeypatch: pytest.MonkeyP
     result = ran("status", "--json")
     assert result.stderr == "no quorum: pvecm status\n"
     assert json.loads(result.stdout)["ctid"] == 950
-
-
-def test_error_whose_cause_has_the_same_words_is_printed_once(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As ``create``, which adds to pct's error what became of the container."""
-    assert folder.exists()
-    failed = CommandFailed(CommandResult(("pct", "start"), 255, b"", b"why", "pve1", 0.0, 0.0))
-
-    def fails(*_: object, **__: object) -> None:
-        raise CommandFailed(failed.result, "it was destroyed again") from failed
-
-    monkeypatch.setattr(docker_in_lxc, "plan", fails)
-    _, said = ended("status")
-    assert said == "error: on pve1: pct start ended with 255: why\n  it was destroyed again\n"
 
 
 def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) -> None:

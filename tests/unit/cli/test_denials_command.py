@@ -246,24 +246,6 @@ def test_pipe_that_ends_is_reported_as_the_file_is(
     assert told.exit_code == file.exit_code == 3  # of one record not even the operation is left
 
 
-def test_pipe_that_stays_open_is_explained_from_its_first_pause_on(pipe: Pipe) -> None:
-    told = pipe.ran(
-        each=[
-            pipe.write(mount()),
-            pause,
-            pipe.write(mount(7), OTHER[:60]),
-            pipe.write(OTHER[60:]),
-            pipe.end,
-        ]
-    )
-    assert told.stdout == (
-        f"{explained()}\n{explained(OTHER)}\n"
-        f"3 denials of 2 kinds\n\n{explained(mount(), mount(7))}\n{explained(OTHER)}"
-    )
-    assert "still reading; Ctrl-C ends it" in told.stderr
-    assert told.exit_code == 0
-
-
 def test_pipe_shows_a_line_that_cannot_be_read_as_it_comes_and_ends_with_3(pipe: Pipe) -> None:
     odd = mount().replace(b'"', b"'")
     told = pipe.ran(each=[pipe.write(mount(), odd), pause, pipe.write(odd)])
@@ -296,12 +278,6 @@ def test_pipe_says_how_many_the_gate_provoked_and_explains_none_of_them(pipe: Pi
     )
     read = json.loads(ran("-", "--json", stdin=GATE.read_bytes()).stdout)
     assert (read["provoked_by_the_gate"], read["under_a_profile"]) == (7, 5)
-
-
-def test_ctrl_c_while_a_pipe_is_quiet_ends_with_the_report_and_0(pipe: Pipe) -> None:
-    told = pipe.ran(each=[pipe.write(mount()), pause])
-    assert told.stdout == f"{explained()}\n1 denial of 1 kind\n\n{explained()}"
-    assert told.exit_code == 0
 
 
 def test_ctrl_c_before_the_first_pause_ends_with_130_and_no_report(pipe: Pipe) -> None:
@@ -445,11 +421,3 @@ def test_denials_of_a_device_end_with_one_error(name: str, by_name: bool) -> Non
         "into docker-lxc-gate denials -\n"
     )
     assert (told.exit_code, told.stdout) == (3, "")
-
-
-def test_denials_of_dev_null_are_those_of_an_empty_log() -> None:
-    told = CliRunner().invoke(main, ["denials", os.devnull])
-    said = f"no denial in {os.devnull}; that proves nothing by itself"
-    assert (told.exit_code, told.stdout.startswith(said)) == (0, True)
-    told = CliRunner().invoke(main, ["denials", os.devnull, "--since", "2026-11-02T03:04:05Z"])
-    assert f"no denial in {os.devnull} since 2026-11-02 03:04:05Z; that" in told.stdout

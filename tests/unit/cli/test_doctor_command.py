@@ -123,6 +123,8 @@ def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{first}: {CAPS} [capabilities-dropped]\n    why: LXC drops")
     assert "    fix: To make sure, on the node: pct config CTID | grep" in done.stdout
+    told = json.loads(pasted(CAPS, "--json").stdout)
+    assert [each["id"] for each in told["problems"]] == ["capabilities-dropped"]
     (tmp_path / "error.txt").write_bytes(CAPS.encode("utf-16"))
     read = CliRunner().invoke(main, ["doctor", str(tmp_path / "error.txt")])
     assert (read.exit_code, read.stdout) == (1, done.stdout)

@@ -345,9 +345,10 @@ def test_foreign_text_in_a_fault_of_our_own_is_not_raw(
     def broken() -> None:
         raise ValueError(text)
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         run(broken, "python -m broken")
     said = capfd.readouterr().err
+    assert (ended.value.code, "python -m broken" in said.splitlines()[-1]) == (3, True)
     assert "ValueError" in said
     assert not looked.search(said)
 

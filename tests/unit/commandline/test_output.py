@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
-from docker_lxc_gate.commandline.output import run, written
+from docker_lxc_gate.commandline.output import written
 from tests.doubles.samples import ROOT
 
 
@@ -89,16 +88,3 @@ def test_written_passes_on_what_a_program_ends_with() -> None:
     assert ended.value.code == 5
     with pytest.raises(KeyError), written():
         raise KeyError
-
-
-def test_run_with_an_unforeseen_error_names_the_program(capsys: pytest.CaptureFixture[str]) -> None:
-    @click.command()
-    def broken() -> None:
-        raise FileNotFoundError(2, "no", "file")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["broken"])
-        with pytest.raises(SystemExit) as ended:
-            run(broken, "python -m broken")
-    assert ended.value.code == 3
-    assert "python -m broken" in capsys.readouterr().err.splitlines()[-1]

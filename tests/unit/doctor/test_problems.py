@@ -85,7 +85,6 @@ def binding(source: str, *, writes: bool = True) -> str:
 BAD: list[tuple[Answers, str, str]] = [
     ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, "id-map-hole", "user id 1000"),
     ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
-    ({IDS: f"0 100000 1000\n==\n{MAP}"}, "id-map-hole", "1000 to 65535"),
     ({CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
     ({LOG: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
     ({CONFINED: confined("lxc-mine (enforce)", BASED, BASE)}, "runc-reopen-refused", "base"),

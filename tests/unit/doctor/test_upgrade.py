@@ -5,14 +5,11 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
-from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.guest_reads import OWN_APPARMOR, SETTINGS
-from docker_lxc_gate.doctor.messages import MESSAGES, SIGNS
 from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, ONLY, PAIRS
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS, IPTABLES, KERNEL_HAS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
-from docker_lxc_gate.facts.denial.denial_class import KNOWN
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 from tests.doubles.patient import CONFIG, CTID, Raw, advice, confined, container, first, problems
@@ -327,31 +324,6 @@ def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> Non
     assert found.exit_code == 0
 
 
-def test_what_proxmox_9_2_and_docker_29_ship_is_not_unknown() -> None:
-    node: Answers = {
-        INSTALLED: installed("lxc-pve 6.0.5-2", "pve-container 6.1.2"),
-        PLAN: plan(
-            *("lxc-pve 6.0.5-2 7.0.0-2", "pve-container 6.1.2 6.1.14"),
-            "proxmox-kernel-7.0.14-17-pve-signed 7.0.14-17",
-        ),
-    }
-    inside = at(
-        "docker-ce 5:29.4.3-1, containerd.io 2.2.1-1, runc 1.3.6",
-        *(
-            "docker-ce 5:29.4.3-1 5:29.10.0-1",
-            "containerd.io 2.2.1-1 2.3.4-1",
-            "runc 1.3.6 1.5.1-1",
-        ),
-    )
-    assert "upgrade-unknown" not in advice(upgraded(node, inside))
-
-
-def test_azures_docker_is_judged_as_docker() -> None:
-    found = upgraded({}, at("moby-engine 28.5.1-1, runc 1.1.15", "moby-engine 28.5.1-1 29.4.2-1"))
-    assert "upgrade-docker-29-socketcall" in advice(found)
-    assert all("is installed" not in each.why for each in found.unseen)
-
-
 def test_unknown_version_that_is_installed_already_is_not_said_again() -> None:
     found = upgraded({}, at("docker-ce 5:30.0.0-1, runc 1.1.15"))
     assert advice(found) == []
@@ -520,13 +492,3 @@ def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
 def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
     found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
     assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
-
-
-def test_text_that_asks_for_a_newer_lxc_names_each_release_that_has_the_fix() -> None:
-    (row,) = (pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
-    spans = [span for side in row.fixed for span in side.versions]
-    releases = [span.since.rpartition(":")[2].rstrip("~") for span in spans]
-    fixes = [row.fix for row in (*PROBLEMS.values(), *MESSAGES, *SIGNS)]
-    asking = [text for text in (*fixes, *(row.text for row in KNOWN.try_first)) if "6.0.5" in text]
-    assert len(asking) == 6
-    assert [text for text in asking if not all(release in text for release in releases)] == []

@@ -121,19 +121,6 @@ def test_plan_knows_removals_and_new_kernels(machine: Machine) -> None:
     assert machine.ask(upgrade_reads.PLAN) == {kernel: "6.17.8-1", "fuse-overlayfs": ""}
 
 
-def test_plan_of_a_machine_that_is_current_is_empty(machine: Machine) -> None:
-    machine.has({"runc": "1.1.15+ds1-2"})
-    machine.offers({"runc": "1.1.15+ds1-2"})
-    assert machine.ask(upgrade_reads.PLAN) == {}
-
-
-def test_plan_keeps_what_is_held(machine: Machine) -> None:
-    held, free = (stanza(each, "1", "Status: {} ok installed") for each in ("runc", "containerd"))
-    (machine.root / "status").write_text(held.format("hold") + free.format("install"))
-    machine.offers({"runc": "2", "containerd": "2"})
-    assert machine.ask(upgrade_reads.PLAN) == {"containerd": "2"}
-
-
 def test_plan_leaves_no_trace(machine: Machine) -> None:
     machine.has({"runc": "1"})
     machine.offers({"runc": "2"})

@@ -2,26 +2,17 @@
 
 import itertools
 import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.facts.apt import LOOKING, is_within, order
+from docker_lxc_gate.facts.apt import is_within, order
 from tests.doubles.examples import examples
 from tests.doubles.samples import sample
 
 #: Each is older than the next one. From changelogs of the packages that a Docker host has.
 ORDERED = sample("packages/versions.txt").split()
-_INSTALLED = """Package: runc
-Status: install ok installed
-Architecture: amd64
-Maintainer: nobody
-Version: 1.0
-Description: of a test
-
-"""
 _VERSION = st.builds(
     lambda epoch, first, rest, revision: f"{epoch}{first}{rest}{revision}",
     st.sampled_from(["", "0:", "1:", "5:"]),
@@ -53,13 +44,6 @@ def test_order_is_that_of_dpkg(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "-", "~", "a:b-c", "9" * 10_000, "\ud800", "\N{FULLWIDTH DIGIT FIVE}", "-\0"]
-)
-def test_order_of_what_is_no_version_is_some_place(text: str) -> None:
-    assert order(text) < order("999999999:0") or order(text) > order("0")
-
-
-@pytest.mark.parametrize(
     ("version", "since", "before", "within"),
     [
         ("1.2.8", "1.2.8~", "1.3~", True),
@@ -76,19 +60,8 @@ def test_range_has_its_first_version_and_not_the_one_after_it(
     assert is_within(version, since, before) is within
 
 
-def test_simulation_of_apt_writes_no_cache_and_no_log(tmp_path: Path) -> None:
-    log, cache = tmp_path / "log", tmp_path / "cache"
-    for folder in (log, cache, tmp_path / "state/lists/partial"):
-        folder.mkdir(parents=True)
-    kept = log / "eipp.log.xz"
-    kept.write_text("of an earlier run")
-    (tmp_path / "status").write_text(_INSTALLED)
-    places = {"State": "state", "State::status": "status", "Cache": "cache", "Log": "log"}
-    private = [f"-oDir::{key}={tmp_path / name}" for key, name in places.items()]
-    for verb in (["dist-upgrade"], ["purge", "runc"]):
-        argv = ["apt-get", "-q", "-s", *private, *LOOKING, *verb]
-        done = subprocess.run(argv, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-    assert [each.name for each in log.iterdir()] == [kept.name]
-    assert kept.read_text() == "of an earlier run"
-    assert list(cache.rglob("*.bin")) == []
+@pytest.mark.parametrize(
+    "text", ["", ":", "-", "~", "a:b-c", "9" * 10_000, "\ud800", "\N{FULLWIDTH DIGIT FIVE}", "-\0"]
+)
+def test_order_of_what_is_no_version_is_some_place(text: str) -> None:
+    assert order(text) < order("999999999:0") or order(text) > order("0")

@@ -63,19 +63,6 @@ def test_record_of_a_machine_has_every_part() -> None:
     assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
 
 
-def test_record_in_another_order_is_equal() -> None:
-    """No program that lists here promises an order, except for mounts on one path."""
-    sections = re.split(r"(?<=\n)(?=\n== )", SAID)
-    ordered = ("\n== attributes", "\n== mount")
-    turned = [
-        section if section.startswith(ordered) else f"\n{lines[0]}\n" + "\n".join(lines[:0:-1])
-        for section in sections
-        for lines in [section.strip("\n").split("\n")]
-    ]
-    assert "".join(turned) != SAID
-    assert record("\n".join(turned)) == record()
-
-
 def test_record_without_getfattr_has_no_attributes() -> None:
     head, _, rest = SAID.partition("# file:")
     none = f"{head}# file: not seen\nno getfattr\n\n== package{rest.partition('== package')[2]}"

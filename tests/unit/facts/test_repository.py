@@ -63,12 +63,6 @@ def test_checkout_is_read_without_a_change_of_its_index(repository: Path) -> Non
     assert (now.st_mtime_ns, now.st_ino) == (index.st_mtime_ns, index.st_ino)
 
 
-@pytest.mark.parametrize("name", ["other file", "not known"])
-def test_checkout_with_a_change_names_the_file(repository: Path, name: str) -> None:
-    (repository / name).write_text("theirs\n")
-    assert read(repository).changed == (name,)
-
-
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
 def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, flag: str) -> None:
     git(repository, "update-index", flag, "other file")

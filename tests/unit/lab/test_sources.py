@@ -49,16 +49,6 @@ def test_archives_by_a_mirror_need_no_sources(apt: dict[str, str]) -> None:
     assert found == Archives(("http://m.example/debian",), ("http://m.example/debian-security",))
 
 
-def test_lines_of_a_release_name_its_suites() -> None:
-    found = Archives(("http://a/debian",), ("http://a/debian-security",))
-    assert found.lines("bookworm") == (
-        "deb http://a/debian bookworm main",
-        "deb http://a/debian bookworm-updates main",
-        "deb http://a/debian-security bookworm-security main",
-    )
-    assert found.lines("sid") == ("deb http://a/debian sid main",)
-
-
 def test_seen_from_guest_a_proxy_on_our_loopback_is_the_gateway() -> None:
     settings = (
         'Acquire::http::Proxy "http://127.0.0.1:3142";',

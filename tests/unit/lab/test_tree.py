@@ -42,16 +42,6 @@ def test_folder_keeps_executables_and_leaves_leftovers(tmp_path: Path) -> None:
     assert tree.folder(tmp_path / "absent", "/at") == {}
 
 
-def test_archive_of_the_same_files_is_the_same_and_not_of_1970() -> None:
-    files = {"/etc/resolv.conf": text("nameserver"), "/bin/sh": Entry(link="dash")}
-    packed = tree.archive(files)
-    assert packed == tree.archive(dict(reversed(files.items())))
-    with tarfile.open(fileobj=io.BytesIO(packed)) as opened:
-        members = {member.name: member for member in opened}
-    assert members["./bin/sh"].linkname == "dash"
-    assert all(member.mtime > 0 for member in members.values())
-
-
 def test_lay_over_replaces_drops_and_hands_out_the_kernel() -> None:
     base = _packed(
         etc__hostname=b"old",
@@ -69,13 +59,6 @@ def test_lay_over_replaces_drops_and_hands_out_the_kernel() -> None:
         assert replaced is not None
         assert replaced.read() == b"new"
         assert opened.getmember("./etc/other").uid == 1234
-
-
-def test_lay_over_writes_names_without_pax_headers() -> None:
-    out = io.BytesIO()
-    tree.lay_over(_packed(etc__Főtanúsítvány=b"1"), {}, (), out)
-    assert "Főtanúsítvány".encode() in out.getvalue()
-    assert b"path=" not in out.getvalue()
 
 
 def test_lay_over_leaves_out_a_hard_link_to_the_kernel_and_no_other() -> None:

@@ -19,15 +19,6 @@ SOURCE = Source(
 FOUND = check([SOURCE])
 
 
-def test_summary_says_what_was_looked_at() -> None:
-    assert formats.summary(FOUND, [SOURCE]) == (
-        "1 error, 1 warning in 1 file: 1 Proxmox container configuration"
-    )
-    assert formats.summary([], [SOURCE, SOURCE]) == (
-        "no finding in 2 files: 2 Proxmox container configurations"
-    )
-
-
 def test_json_has_every_field_of_a_finding() -> None:
     told = json.loads(json_line(formats.as_json(FOUND, [SOURCE])))
     assert told["files"] == 1

@@ -104,16 +104,3 @@ def test_drop_in_takes_the_units_flags_back() -> None:
     override = unit("[Service]\nExecStart=\nExecStart=/usr/bin/dockerd\n", "override.conf")
     assert found('{"hosts": []}', override, service) == []
     assert found('{"hosts": []}', service, service) == []  # of which machine each is, nobody knows
-
-
-@pytest.mark.parametrize(
-    ("flag", "key", "value"),
-    [
-        ("-s vfs", "storage-driver", '"vfs"'),
-        ("--label a=b", "labels", '["a=b"]'),
-        ("--log-opt a=b", "log-opts", '{"a": "b"}'),
-    ],
-)
-def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> None:
-    service = unit(f"[Service]\nExecStart=/usr/bin/dockerd {flag}\n")
-    assert found(f'{{"{key}": {value}}}', service) == [("daemon-flag-conflict", 1, 2)]

@@ -1,7 +1,6 @@
 """A toy project per test: a few steps, and whatever features the test writes."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -90,10 +89,6 @@ def toy(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 
 def step(result: dict[str, Any], words: str) -> dict[str, Any]:
+    """Return the one step of a result that has these words."""
     [found] = [each for each in result["steps"] if words in each["name"]]
     return found
-
-
-@pytest.fixture(name="step")
-def _step() -> Callable[[dict[str, Any], str], dict[str, Any]]:
-    return step

@@ -7,7 +7,6 @@ import pytest
 from docker_lxc_gate.errors import FactError, RemediationError, TransportError
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.verdict import evidence
-from tests.unit.verdict.conftest import Toy
 
 FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
 
@@ -30,48 +29,9 @@ def test_explanation_that_fails_leaves_the_verdict_and_says_why(error: Remediati
     assert str(error) in str(red.value)
 
 
-LEFT_BEHIND = """
-def pytest_sessionfinish(session):
-    evidence.say("left behind")
-    Recorded(Local(), evidence.of(session.config).record).run(["echo", "left behind"])
-    record.about(session.config).versions["Left"] = "behind"
-"""
-
-
-def test_run_after_another_in_one_process_does_not_see_its_evidence(toy: Toy) -> None:
-    own = (toy.path / "conftest.py").read_text()
-    toy.feature("Then all is well")
-    toy.conftest(LEFT_BEHIND)
-    with evidence.collecting() as outside:
-        assert toy.run().ret == 0
-        assert "Left=behind" in written(toy)
-        (toy.path / "conftest.py").write_text(own)
-        assert toy.run().ret == 0
-        evidence.say("outside")
-    assert "fuse-overlayfs" in written(toy)
-    assert "behind" not in written(toy)
-    assert outside.drain() == evidence.Evidence(lines=("outside",))
-
-
-def written(toy: Toy) -> str:
-    """Return all that the last run reported."""
-    files = (toy.path / "reports" / "allure-results").iterdir()
-    return "\n".join(file.read_text() for file in files)
-
-
 def test_say_outside_of_any_run_is_refused() -> None:
     with pytest.raises(LookupError):
         Context().run(evidence.say, "to nobody")
-
-
-def test_drain_since_a_mark_leaves_what_was_before_it() -> None:
-    with evidence.collecting() as collected:
-        evidence.say("a")
-        mark = collected.mark()
-        evidence.say("b")
-        assert collected.drain(mark).lines == ("b",)
-        assert collected.drain().lines == ("a",)
-        assert collected.drain() == evidence.Evidence()
 
 
 FORGED = "x\n\n# 2026-11-28 17:00:00 UTC on root@pve1: exit code 0\n$ id\r\n# standard error:\r$ id"

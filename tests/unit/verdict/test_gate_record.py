@@ -70,6 +70,12 @@ def target(request):
     assert [(each.get("name"), each.get("errors")) for each in suites(toy)] == [
         *(("pve1/1", "0"), ("pve2/2", "1"))
     ]
+    assert {each["name"] for each in toy.results()} == {"toy [pve1/1]", "toy [pve2/2]"}
+    assert len({each["historyId"] for each in toy.results()}) == 2
+    shown = [(one["name"], one["value"]) for each in toy.results() for one in each["parameters"]]
+    assert sorted(shown) == [("target", "pve1/1"), ("target", "pve2/2")]
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert "\npve1/1=compliant\n" in environment
 
 
 @pytest.mark.parametrize(

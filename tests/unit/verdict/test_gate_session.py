@@ -1,7 +1,6 @@
 """What a whole run ends with when it is not the scenarios that decide."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,34 +30,6 @@ def target():
     assert sorted(each["name"] for each in results) == ["a", "b", "c"]
     assert {each["status"] for each in results} == {"broken"}
     assert {each["statusDetails"]["message"] for each in results} == {said[0]}
-
-
-def test_gate_with_a_shared_cause_lists_what_could_be_judged(toy: Toy) -> None:
-    toy.conftest("""
-@pytest.fixture(scope="session")
-def container():
-    raise errors.TransportError("container 950 did not start")
-
-@given("the container")
-def _(container):
-    raise NotImplementedError
-""")
-    toy.feature("Then all is well", name="a")
-    for name in "bc":
-        toy.feature("Given the container", "Then all is well", name=name)
-    toy.feature("Then all is well", name="d")
-    seen = toy.run()
-    assert seen.ret == 3
-    said = [" ".join(line.split()) for line in seen.outlines if line.strip()]
-    assert [re.sub(r" [0-9]\.[0-9] s$", "", line) for line in said][:8] == [
-        *("Toy", "a compliant", "b undetermined", "container 950 did not start", "d compliant"),
-        *("clause scenario verdict evidence", "a compliant the driver is fuse-overlayfs"),
-        "d compliant the driver is fuse-overlayfs",
-    ]
-    seen.stdout.fnmatch_lines(
-        ["2 scenarios undetermined: see above", "verdict: undetermined (2 compliant, 2 *)"]
-    )
-    assert seen.stdout.str().count("did not start") == 1
 
 
 def test_gate_with_several_causes_tells_each_with_its_scenarios(toy: Toy) -> None:
@@ -107,13 +78,6 @@ def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, .
             "undetermined: no scenario was run: nothing was judged",
         ]
     )
-
-
-def test_gate_counts_what_is_deselected(toy: Toy) -> None:
-    toy.compliant(*"ab")
-    seen = toy.run("-k", "test_a")
-    assert seen.ret == 0
-    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 not asked)"])
 
 
 def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(toy: Toy) -> None:
@@ -216,25 +180,6 @@ def test_gate_ends_with_3_if_its_output_cannot_be_written_and_with_its_verdict_i
     seen = subprocess.run(argv, cwd=toy.path, stdout=writes, stderr=subprocess.PIPE, check=False)
     os.close(writes)
     assert (seen.returncode, seen.stderr.count(b"\n")) == ((3, 1) if sink else (1, 0))
-
-
-def test_terminal_shows_other_lines_where_they_come_and_breaks_no_line(toy: Toy) -> None:
-    toy.conftest("""
-def boot(request):
-    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
-        request.config.pluginmanager.get_plugin("terminalreporter").write_line("    booting")
-
-@pytest.fixture(scope="session", autouse=True)
-def booted(request): boot(request)
-
-@then("it boots again")
-def _(request): boot(request)
-""")
-    toy.feature("Then all is well", name="a")
-    toy.feature("Then it boots again")
-    said = [line.split()[:2] for line in toy.run().outlines if line]
-    assert said[:3] == [["booting"], ["Toy"], ["a", "compliant"]]
-    assert said[3:6] == [["toy"], ["booting"], ["toy", "compliant"]]
 
 
 @pytest.mark.parametrize("args", [("-n2",), ("--dist", "load", "--tx", "2*popen")])

@@ -49,16 +49,6 @@ def test_tally_with_an_unreadable_file_or_a_missing_scenario_is_incomplete() -> 
         assert found.code(pytest.ExitCode.OK) == 6
 
 
-@pytest.mark.parametrize("when", ["setup", "call"])
-def test_tally_of_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
-    found = OutcomeTally()
-    found.take(report("a", 0, when))
-    (outcome,) = found.settled()
-    assert (outcome.title, outcome.verdict, outcome.code) == ("a", "no result", 6)
-    assert "has no result" in outcome.cause
-    assert found.code(pytest.ExitCode.OK) == 6
-
-
 def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
     found = OutcomeTally()
     for when, code in (("setup", 0), ("call", 1), ("teardown", 1)):
@@ -67,22 +57,3 @@ def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
     assert (outcome.verdict, outcome.code, outcome.cause) == (Verdict.UNDETERMINED, 1, "c")
     assert outcome.seconds == 6.0
     assert outcome.began <= outcome.ended
-
-
-def test_tally_says_why_a_scenario_has_no_result() -> None:
-    found = OutcomeTally()
-    found.expect([Outcome("0", "begun"), Outcome("1", "not begun")])
-    found.begin("0")
-    assert found.begin("unit") is None
-    nobody_knows = Outcome("", "").cause
-
-    def causes(*, interrupted: bool = False, stopped: str = "") -> list[str]:
-        found.interrupted, found.stopped = interrupted, stopped
-        return [each.cause for each in found.settled()]
-
-    assert causes() == [nobody_knows] * 2
-    assert causes(interrupted=True, stopped="by -x") == [
-        "interrupted while it ran",
-        "interrupted before it ran",
-    ]
-    assert causes(stopped="by -x") == [nobody_knows, "not run: by -x"]

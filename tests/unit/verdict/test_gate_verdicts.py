@@ -1,7 +1,5 @@
 """Every way a scenario can end, with the exit code, the word and Allure's status it must have."""
 
-import pytest
-
 from tests.unit.verdict.conftest import Toy
 
 _PASSED, _FAILED, _BROKEN = "passed", "failed", "broken"
@@ -38,19 +36,6 @@ def test_scenario_in_each_way_it_can_end_has_its_verdict(toy: Toy) -> None:
     seen.stdout.fnmatch_lines(
         [f"VAL-2 * {number:02} * {verdict} *" for number, (verdict, *_) in enumerate(_ENDS)]
     )
-
-
-@pytest.mark.parametrize(
-    ("sentence", "code"),
-    [
-        ("Then an error in a Then", 3),
-        ("Then a rollback that fails", 5),
-    ],
-)
-def test_gate_ends_with_the_code_of_its_scenario(toy: Toy, sentence: str, code: int) -> None:
-    toy.apart = code == 5  # one of them in a process, whose exit code is the real one
-    toy.feature(sentence)
-    assert toy.run().ret == code
 
 
 def test_scenario_with_a_failing_set_up_is_undetermined(toy: Toy) -> None:

@@ -205,24 +205,26 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ((), "target 'x': "),
-        (("--target-file", "a", "--target-file", "b"), "--target-file is given 2 times, and"),
-        (("--plan", "plain", "--plan", "docker-in-lxc"), "--plan is given 2 times, and"),
+        (("--target", "x"), "target 'x': "),
+        # Each of two plans would take the other's place in the record.
+        (("--target", "lab/950", "--target", "lab/950"), "--target: lab/950 is named twice"),
+        (
+            ("--target", "x", "--target-file", "a", "--target-file", "b"),
+            "--target-file is given 2 times, and",
+        ),
+        (
+            ("--target", "x", "--plan", "plain", "--plan", "docker-in-lxc"),
+            "--plan is given 2 times, and",
+        ),
     ],
 )
-def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
+def test_gate_with_a_wrong_target_ends_with_2_in_one_line(
     tmp_path: Path, more: tuple[str, ...], told: str
 ) -> None:
-    seen = ran(tmp_path, "--target", "x", *more)
+    seen = ran(tmp_path, *more)
     assert (seen.returncode, seen.stdout.strip()) == (2, "")
     assert seen.stderr.startswith(f"ERROR: {told}")
     assert seen.stderr.count("\n") == 1
-
-
-def test_gate_with_one_container_named_twice_ends_with_2(tmp_path: Path) -> None:
-    """Each of two plans would take the other's place in the record."""
-    seen = ran(tmp_path, "--target", "lab/950", "--target", "lab/950")
-    assert (seen.returncode, seen.stderr) == (2, "ERROR: --target: lab/950 is named twice\n")
 
 
 def test_gate_with_one_unreachable_node_judges_the_other(tmp_path: Path) -> None:

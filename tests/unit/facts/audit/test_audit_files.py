@@ -1,6 +1,5 @@
 """Lines of denials in files of a log: compressed, rotated, cut, and longer than memory."""
 
-import gzip
 import io
 import os
 import pty
@@ -51,28 +50,6 @@ def test_files_of_a_directory_are_oldest_first_and_nothing_else(tmp_path: Path) 
 def test_files_of_a_directory_without_a_log_is_an_error(tmp_path: Path) -> None:
     with naming(FactError, tmp_path, "audit.log"):
         audit_files.files(tmp_path)
-
-
-def test_lines_of_a_file_by_gzip_are_those_of_the_same_file_without(tmp_path: Path) -> None:
-    plain, packed = tmp_path / "a", tmp_path / "audit.log.1"
-    plain.write_bytes(NOISE + b"\n" + LINE + b"\n" + NOISE)
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
-    assert found(plain) == found(packed) == [LINE]
-
-
-def test_lines_of_a_file_that_is_cut_are_told_before_the_error(tmp_path: Path) -> None:
-    packed = tmp_path / "audit.log.1.gz"
-    whole = gzip.compress((LINE + b"\n") * 50_000)
-    packed.write_bytes(whole[: len(whole) // 2])
-    lines: list[bytes] = []
-    with naming(FactError, packed, "end"), audit_files.opened(packed) as stream:
-        lines.extend(audit_files.lines(stream))
-    assert lines[0] == LINE
-
-
-def test_opened_of_what_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
-    with naming(FactError, tmp_path / "nothing", "No such file"):
-        found(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("word", audit_files.BYTES)

@@ -115,22 +115,6 @@ def test_owner_by_name_is_the_container_that_the_record_names_and_nobody_else() 
     assert owner('profile="lxc-phoenix-v2"') is None
 
 
-def test_corpus_has_every_operation_and_none_of_its_denials_is_lost() -> None:
-    text = CORPUS.read_bytes()
-    tally = counted(*text.splitlines())
-    refused = len(re.findall(rb'apparmor="STATUS".* error=-13 ', text))
-    assert sum(group.count for group in tally.groups()) == text.count(b'"DENIED"') + refused
-    operations = {group.denial.fields.get("operation") for group in tally.groups()}
-    assert operations >= {
-        *("mount", "umount", "pivotroot", "ptrace", "signal", "capable", "open", "exec", "mknod"),
-        *("unlink", "rename_src", "link", "file_lock", "create", "connect", "userns_create"),
-        *("change_profile", "change_onexec", "profile_load", "uring_sqpoll", "setrlimit"),
-        *("dbus_method_call", "dbus_bind"),
-    }
-    (unreadable,) = [group for group in tally.groups() if not group.readable]
-    assert unreadable.count == 1
-
-
 def test_records_of_the_kernels_log_are_read_as_auditds() -> None:
     opened, bound = counted(*KERNEL.read_bytes().splitlines()).groups()
     assert (opened.count, opened.denial.fields["name"]) == (5, "/proc/kcore")
@@ -295,7 +279,6 @@ def test_restored_of_a_line_of_aa_log_is_a_record_unless_a_name_was_shortened(
         (INTERPRETED, "ausearch without -i"),
         (RECORD.replace('"', "'"), "as the log itself has it"),
         (RECORD.replace('"', r"\""), "as the log itself has it"),
-        (RECORD.replace('"', "&quot;"), "as the log itself has it"),
         ('{"AVC":[{"apparmor":"DENIED","operation":"open"}]}', "as the log itself has it"),
         ("type=APPARMOR_DENIED msg=audit(1.5:1): operation=open", "as the log itself has it"),
         ('\t"MESSAGE" : [', "journalctl -o json --all"),
@@ -303,7 +286,6 @@ def test_restored_of_a_line_of_aa_log_is_a_record_unless_a_name_was_shortened(
         ('mor="DENIED" operation="mount" profile="x"', "join it with the line before"),
         ('> > IED" operation="mount" profile="x"', "join it with the line before"),
         ('log:{"MESSAGE":[97,68,69,78,73,69,68,34]}', "journalctl -o short"),
-        ('log:{"MESSAGE":[97,75,73,76,76,69,68,34]}', "journalctl -o short"),
     ],
 )
 def test_restored_of_what_may_be_a_denial_says_what_to_change(line: str, advice: str) -> None:
@@ -315,10 +297,8 @@ def test_restored_of_what_may_be_a_denial_says_what_to_change(line: str, advice:
     "line",
     [
         "",
-        "Nov 26 sudo: root : COMMAND=/usr/bin/grep apparmor=.DENIED. /var/log/syslog",
         'Nov 26 sudo: root : COMMAND=/usr/bin/grep apparmor="DENIED" /var/log/syslog',
         '{"MESSAGE":"root : COMMAND=/usr/bin/grep apparmor=\\"DENIED\\" /var/log/syslog"}',
-        "type=EXECVE msg=audit(1.5:1): argc=2 a0=grep a1=apparmor=.DENIED",
         'type=EXECVE msg=audit(1.5:1) : argc=2 a0=grep a1=apparmor="DENIED"',
         'type=PROCTITLE msg=audit(1.5:1) : proctitle=grep apparmor="DENIED" log',
         'type=PATH msg=audit(1.5:1): item=0 name="/apparmor-DENIED" inode=1',
@@ -326,7 +306,6 @@ def test_restored_of_what_may_be_a_denial_says_what_to_change(line: str, advice:
         '    _AUDIT_FIELD_APPARMOR="DENIED"',
         '\t"_AUDIT_FIELD_APPARMOR" : "\\"DENIED\\"",',
         "runc: apparmor failed to apply profile: permission denied",
-        "NT_STATUS_ACCESS_DENIED",
         '{"MESSAGE":"apparmor is loaded","X":"DENIED"}',
         '{"MESSAGE":null,"_TRANSPORT":"stdout"}',
         'llowed, it said "STOPPED" operation="mount"',
