@@ -15,14 +15,6 @@ SEEN = (
 )
 
 
-def test_clauses_are_those_of_the_whole_plan() -> None:
-    node = Scripted(
-        {SEEN: (0, b"RUNNING\n", b""), ("test", "-d", phoenix.REPOSITORY): (0, b"", b"")}
-    )
-    plan = it.plan(Pct(node), 950, tell=lambda _: None)
-    assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
-
-
 def test_plan_of_a_moved_container_is_refused_unless_of_the_node() -> None:
     absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
     there = (0, b"/etc/pve/nodes/pve2/lxc/950.conf\n", b"")

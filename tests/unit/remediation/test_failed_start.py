@@ -79,11 +79,6 @@ def test_containers_of_docker_run_again_after_the_containers_restart(
     assert outcomes[-1].id == "resume-docker-containers"
 
 
-def test_apply_to_a_container_without_docker_has_none_to_start(tmp_path: Path) -> None:
-    outcomes = apply(Whole(tmp_path).plan().only(["container-options"]))
-    assert [each.id for each in outcomes] == ["container-options"]
-
-
 class Stuck(Flag):
     """Cannot be rolled back."""
 

@@ -10,7 +10,6 @@ from docker_lxc_gate.cli.rollback import _applied
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import docker_in_lxc, plan_file
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
@@ -35,17 +34,6 @@ clauses = ["VAL", "STEP-3.1"]
 def file(tmp_path: Path) -> Path:
     plan_file.find.cache_clear()
     return tmp_path / "plan.toml"
-
-
-def test_plan_that_is_default_has_every_clause_and_all_that_plain_allows() -> None:
-    default, plain = plan_file.find(), plan_file.find("plain")
-    assert all(map(default.applies, CATALOGUE))
-    assert default.asked == plain
-    assert set(default.drivers) < set(plain.drivers)
-    assert set(plain.features) < set(default.features)
-    judged = [clause for clause in CATALOGUE if plain.applies(clause)]
-    assert {"VAL-1", "STEP-3.1", "STEP-2.2", "PRE-5"} < {*judged}
-    assert not {"PRE-1", "STEP-1.2", "STEP-2.1", "BACK-1"} & {*judged}
 
 
 def test_plan_of_a_file_has_an_identity_by_what_it_says(file: Path) -> None:

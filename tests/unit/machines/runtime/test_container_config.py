@@ -5,29 +5,6 @@ import pytest
 from docker_lxc_gate.formats import container_config, proxmox
 from tests.doubles.samples import sample
 
-TEXT = sample("container_config/plain.conf")
-
-
-def test_parse_options_are_in_effect_in_a_section_or_unreadable() -> None:
-    found = container_config.parse("950.conf", TEXT)
-    assert found.path == "950.conf"
-    assert found.current() == {
-        "arch": "amd64",
-        "features": "nesting=1,keyctl=1",
-        "lxc.apparmor.profile": "two",
-        "lxc.mount.entry": "/dev/fuse",
-    }
-    assert [(o.value, o.line) for o in found.all("lxc.apparmor.profile")] == [
-        ("one", 5),
-        ("two", 6),
-    ]
-    assert [(o.value, o.section) for o in found.elsewhere("lxc.apparmor.profile")] == [
-        ("three", "pre")
-    ]
-    assert found.elsewhere("features") == ()
-    assert found.unreadable == ((7, "no option"),)
-
-
 NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
 
 
@@ -136,17 +113,6 @@ def test_parse_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
 def test_parse_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str, str]) -> None:
     found = container_config.parse("", f"{line}\n")
     assert ([(o.key, o.value) for o in found.options], found.unreadable) == ([option], ())
-
-
-def test_parse_lxc_reads_what_lxc_reads() -> None:
-    found = container_config.parse_lxc(
-        "", "  # x\n\n  lxc.include =/x \n[pre]\nlxc.arch: y\nlxc.z = a = b"
-    )
-    assert [(o.key, o.value, o.line, o.section) for o in found.options] == [
-        ("lxc.include", "/x", 3, ""),
-        ("lxc.z", "a = b", 6, ""),
-    ]
-    assert found.unreadable == ((4, "[pre]"), (5, "lxc.arch: y"))
 
 
 DOCKERS = ("nesting", "keyctl", "fuse")

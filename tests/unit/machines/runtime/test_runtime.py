@@ -43,12 +43,6 @@ CONTROL = ("sh", "control")
 ALONE: Answer = (0, b"755\n", b"")
 
 
-def answering(name: str, argv: tuple[str, ...]) -> Pct:
-    case = CASES[name]
-    answer = (case["exit"], case["stdout"].encode(), case["stderr"].encode())
-    return Pct(Scripted({argv: answer, FIND: NOWHERE, SEEN: UNSEEN}))
-
-
 def saying(code: int, said: str, *argv: str) -> Pct:
     return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, CONTROL: ALONE}))
 
@@ -185,17 +179,6 @@ def test_inside_command_keeps_its_own_exit_code(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "state"),
-    [
-        ("status: absent", None),
-        ("status: running", "running"),
-    ],
-)
-def test_state_by_pct_is_running_stopped_or_none(name: str, state: str | None) -> None:
-    assert answering(name, ("pct", "status", "200")).state(200) == state
-
-
-@pytest.mark.parametrize(
     ("said", "state"),
     [
         (b"RUNNING\n", "running"),
@@ -304,6 +287,12 @@ def boots(*answers: str | Exception) -> Answering:
         return answer.encode()
 
     return Answering(next_answer, "container 200")
+
+
+def test_wait_until_booted_of_one_that_cannot_be_entered_yet_waits() -> None:
+    booting = boots(TransportError("no such process"), "starting", "degraded")
+    wait_until_booted(booting)
+    assert len(booting.ran) == 3
 
 
 def test_wait_until_booted_on_a_node_that_is_gone_ends_at_once() -> None:

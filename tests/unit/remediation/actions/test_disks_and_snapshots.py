@@ -156,15 +156,6 @@ def test_rollback_of_pending_changes_is_refused_and_with_force_drops_them(it: Wo
     assert it.config.read_bytes() == BEFORE
 
 
-def test_rollback_after_a_second_apply_over_a_snapshot_restores_the_file(it: World) -> None:
-    by_pct(it, CHANGES["snapshot"], _current(features="mount=nfs"))
-    apply(it.plan())
-    with pytest.raises(ChangedSince):  # between the two, somebody took the features
-        roll_back(it.plan())
-    roll_back(it.plan(), force=True)
-    is_back(it, CHANGES["snapshot"], running=False)
-
-
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_rollback_with_a_snapshot_killed_anywhere_is_exact(running: bool, back: bool) -> None:

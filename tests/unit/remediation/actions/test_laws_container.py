@@ -67,19 +67,6 @@ def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool
     )
 
 
-@pytest.mark.parametrize("was", [True, False])
-def test_rollback_after_the_user_started_or_stopped_it_is_exact(tmp_path: Path, was: bool) -> None:
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=was)
-    before = it.look()
-    apply(it.plan())
-    if was:
-        it.node.effective = None
-    else:
-        it.node.start()
-    roll_back(it.plan())
-    assert it.look() == before
-
-
 def test_apply_of_a_locked_container_is_refused(tmp_path: Path) -> None:
     """A backup ends, and takes the lock out of the file, which then is not as the plan left it."""
     it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
@@ -187,16 +174,6 @@ def test_apply_and_rollback_without_quorum_are_refused_and_the_container_runs_on
             roll_back(it.plan(), force=force)
         assert "--force" not in str(refused.value)
         assert it.look() == applied
-
-
-def test_side_effect_of_options_is_a_restart_of_a_running_container(it: World) -> None:
-    assert list(map(str, apply_side_effects(it.plan().drifts()))) == [
-        "container 950: it is restarted"
-    ]
-    apply(it.plan())
-    assert list(map(str, rollback_side_effects(it.plan()))) == ["container 950: it is restarted"]
-    it.node.effective = None
-    assert rollback_side_effects(it.plan()) == []
 
 
 def test_side_effect_of_options_names_what_is_removed_at_its_end(it: World) -> None:

@@ -98,19 +98,6 @@ def test_rollback_of_an_edit_while_apply_ran_is_refused(tmp_path: Path) -> None:
     assert b"memory: 1024" in it.config.read_bytes()
 
 
-def test_rollback_that_is_refused_shows_the_edit_and_not_proxmoxs_own(tmp_path: Path) -> None:
-    it = edited_by_hand(str(tmp_path))
-    apply(it.plan())
-    stopped_and_started(it)
-    it.config.write_bytes(_with(b"memory: 1024\ntheirs")(it.config.read_bytes()))
-    with pytest.raises(ChangedSince) as refused:
-        roll_back(it.plan())
-    (drift,) = refused.value.changes.values()
-    now, left = (set(each.splitlines()) for each in drift.shown or ())
-    assert now - left == {b"memory: 1024", b"theirs"}
-    assert not left - now
-
-
 def test_rollback_with_a_stop_after_the_restored_file_is_told(tmp_path: Path) -> None:
     """By the user, or by the guest itself, which may reboot whenever it likes."""
     it = edited_by_hand(str(tmp_path))

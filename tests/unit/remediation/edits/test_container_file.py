@@ -58,21 +58,6 @@ def test_container_options_of_another_plan_change_the_least(
     assert container_options(changed.encode(), wanted).decode() == changed
 
 
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("", None),
-        ("lxc.apparmor.profile = unconfined\n", "generated"),
-        ("lxc.apparmor.profile = lxc-mine\n", "lxc-mine"),
-    ],
-)
-def test_lxc_options_of_plain_give_nesting_and_leave_a_profile(text: str, left: str | None) -> None:
-    changed = lxc_options(Machine({}), text.encode(), plan_file.find("plain")).decode()
-    now = container_config.parse_lxc("", changed).current()
-    assert (now.get("lxc.apparmor.profile"), "fuse" in changed) == (left, False)
-    assert now["lxc.apparmor.allow_nesting"] == "1"
-
-
 MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
 CURED = f"arch: amd64\nfeatures: nesting=1\nlxc.apparmor.profile: unconfined\n{MASK}"
 
@@ -209,12 +194,6 @@ def test_plain_lxc_gets_its_own_options_after_what_it_includes() -> None:
     assert given == {"nesting": "1", "keyctl": "1", "fuse": "1"}
 
 
-def test_plain_lxc_options_already_set_are_not_repeated() -> None:
-    own = "lxc.mount.entry = /dev/fuse dev/fuse none bind,optional,create=file\n"
-    has = f"lxc.apparmor.allow_nesting=1\nlxc.apparmor.profile  = {desired.PROFILE}\n{own}"
-    assert on_lxc(has) == has
-
-
 def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
     plain = PLAIN.replace("# ours", "# ours\nlxc.seccomp.profile = /etc/lxc/own.seccomp") + "\n"
     for runtime, before, changed in (
@@ -300,6 +279,15 @@ KEYS = ("features", "lxc.apparmor.profile")
 def test_some_keys_are_put_back_to_where_they_were(before: str, text: str, after: str) -> None:
     assert put_back(text, before, KEYS) == after
     assert put_back(after, before, KEYS) == after
+
+
+def test_of_mount_entries_those_that_give_fuse_are_put_back() -> None:
+    other = "lxc.mount.entry = /srv srv none bind\n"
+    added = with_lxc_options(other, {})
+    assert put_back(added, other, (), fuse=True) == other
+    assert put_back(added, other, ()) == added
+    own = f"lxc.mount.entry = /dev/fuse dev/fuse none bind,optional\n{other}"
+    assert put_back(added, own, (), fuse=True) == own
 
 
 def test_put_back_an_indented_option_of_plain_lxc_is_as_it_was() -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from docker_lxc_gate.cli import printing
 from docker_lxc_gate.cli.group import Verbs
 from docker_lxc_gate.formats.archive import FileState
+from remediation.actions.apparmor_profile import ProfileState
 from remediation.actions.container_options import OptionsState
 from remediation.engine.action import Drift
 from remediation.engine.differing import differing
@@ -39,6 +40,15 @@ def test_state_with_a_file_in_it_is_told_by_the_files_path() -> None:
     words, drifts = differing(was, is_, PATH)
     assert words == [f"{PATH}: content", "running: True -> False"]
     assert drifts == [Drift(PATH, b"former\n", b"new\n")]
+
+
+def test_policy_is_told_by_its_size_and_other_values_are_cut() -> None:
+    assert differing(ProfileState(FILE, b"1" * 5000), ProfileState(FILE, b""))[0] == [
+        "policy: 5000 bytes -> 0 bytes"
+    ]
+    was = OptionsState(FILE, running="x" * 999, effective="")  # type: ignore[arg-type]
+    (words,), _ = differing(was, replace(was, running=False))
+    assert len(words) < 300
 
 
 def test_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:

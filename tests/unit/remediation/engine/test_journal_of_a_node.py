@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from remediation.engine import journal_entries
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean, RollbackFailed
@@ -26,21 +25,6 @@ def test_interrupted_returns_any_containers_unfinished_run(
         journal(tmp_path, ctid).note("finished")
     assert journal(tmp_path, 952).interrupted() == expected
     assert journal(tmp_path, 951).interrupted() == (expected if 951 in ended else 951)
-
-
-def newer(folder: Path, ctid: int) -> list[int]:
-    return journal_entries.newer(journal(folder).lines(), ctid)
-
-
-def test_newer_compares_the_oldest_open_entries(tmp_path: Path) -> None:
-    journal(tmp_path, 950).record([("one", Place.NODE, "old")])
-    journal(tmp_path, 951).record([("one", Place.NODE, "old")])
-    journal(tmp_path, 950).record([("two", Place.NODE, "old")])
-    assert newer(tmp_path, 950) == [951]
-    assert newer(tmp_path, 951) == []
-    journal(tmp_path, 950).rolled_back(["one"], last=False, ended=True)
-    assert newer(tmp_path, 950) == []
-    assert newer(tmp_path, 951) == [950]
 
 
 def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:

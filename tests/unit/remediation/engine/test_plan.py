@@ -76,16 +76,6 @@ def test_apply_with_drift_of_a_later_action_is_rolled_back(tmp_path: Path, value
     assert (one.value, two.value) == ("old" if value == "old" else "spoilt", "old")
 
 
-def test_apply_after_an_unfinished_run_is_refused(tmp_path: Path) -> None:
-    one = Flag("one")
-    it = plan(tmp_path, one)
-    it.journal.record([("one", Place.NODE, "older")])
-    with naming(NotClean, "docker-lxc-gate rollback"):
-        apply(it)
-    roll_back(it)
-    assert one.value == "older"
-
-
 def test_second_apply_that_fails_restores_the_state_before_it(tmp_path: Path) -> None:
     one, two, three = Flag("one"), Flag("two"), Flag("three", value="new")
     it = plan(tmp_path, one, two, three)
@@ -148,18 +138,6 @@ def test_apply_on_a_disk_that_fills_up_tells_it(tmp_path: Path, applied: bool) -
     later = plan(tmp_path, one, two)
     roll_back(later)
     assert (one.value, later.journal.interrupted()) == ("old", None)
-
-
-def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
-    ran: list[object] = []
-    reload = Consequence("reload", "reload", ran.append)
-    it = plan(tmp_path, Flag("one"), Flag("two"), then=(reload,))
-    apply(it)
-    assert ran == [{"one": "old", "two": "old"}]
-    apply(it)
-    assert len(ran) == 1
-    roll_back(it)
-    assert ran[1:] == ran[:1]
 
 
 def test_apply_with_a_failing_consequence_rolls_everything_back(tmp_path: Path) -> None:

@@ -40,13 +40,3 @@ def test_description_of_the_container_is_changed_and_no_other() -> None:
 def test_described_with_an_unknown_format_is_refused(text: str) -> None:
     with naming(FactError, "configs.json"):
         described(text.encode(), 950)
-
-
-def test_of_others_only_the_own_description_must_be_as_phoenix_writes_it() -> None:
-    text = b'{"lxc_configs": {"950": {"other": 1}, "951": "x"}}'
-    entry = json.loads(described(text, 950))["lxc_configs"]["950"]
-    assert entry == {
-        "other": 1,
-        "pct_features": ["nesting=1", "keyctl=1", "fuse=1"],
-        "apparmor_profile": desired.PROFILE,
-    }
