@@ -13,7 +13,6 @@ first of eleven parts of each action's, to spread all of it over as many nights.
 one of each kind, at a file on the node: one in the container takes ten times as long.
 """
 
-import io
 import os
 import re
 import time
@@ -21,11 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import allure
 import msgspec
 import pytest
-from rich.console import Console
-from rich.table import Table
 
 from docker_lxc_gate.lab.machine import Lab
 from remediation.engine.action import Place
@@ -33,7 +29,7 @@ from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import KINDS, QUARTERS, Points, connected, one_action
-from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Runs, Sweep
+from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Sweep
 from tests.live.running import DOCKER, PLAIN, bare
 
 _ROOT = Path(__file__).parents[2]
@@ -71,7 +67,7 @@ def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
     return deep, {step.action.id for step, _ in drifts}
 
 
-def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
+def _sweeps(lab: Lab) -> Iterator[Sweep]:
     """Yield the sweep of each action that is asked about, with those before it applied."""
     known: set[str] = set()
     every: set[str] = set()
@@ -83,7 +79,7 @@ def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
         for action in there:
             if action in asked:
                 lab.snapshot("before-action")
-                sweep = Sweep(lab, runs, action, deep=there[action])
+                sweep = Sweep(lab, action, deep=there[action])
                 yield sweep
                 sweep.go_on()
                 asked.remove(action)
@@ -133,25 +129,18 @@ def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
     assert 1 <= _FIRST <= _EVERY, f"there is no part {_FIRST} of {_EVERY}"
     assert len(_PARTS) <= 1, "one part at a time"
     started, rows = time.monotonic(), list[Row]()
-    with Runs() as runs:
-        for sweep in _sweeps(machine, runs):
-            for case in _part([case for case in sweep.cases() if _is_chosen(case)]):
-                clock = time.monotonic()
-                with subtests.test(msg=str(case)):
-                    wrong = sweep.run(case)
-                    seconds = round(time.monotonic() - clock, 1)
-                    rows.append(Row(case, seconds, wrong))
-                    _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
-                    print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
-                    assert not wrong, wrong
+    for sweep in _sweeps(machine):
+        for case in _part([case for case in sweep.cases() if _is_chosen(case)]):
+            clock = time.monotonic()
+            with subtests.test(msg=str(case)):
+                wrong = sweep.run(case)
+                seconds = round(time.monotonic() - clock, 1)
+                rows.append(Row(case, seconds, wrong))
+                _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
+                print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
+                assert not wrong, wrong
     assert rows, f"no point is where {_ASKED} asks for one"
-    said = f"{len(rows)} runs cut off in {time.monotonic() - started:.0f} s"
-    table = _table(rows)
-    table.caption = said
-    Console(width=110).print(table)
-    page = Console(width=110, record=True, file=io.StringIO())
-    page.print(table)
-    allure.attach(page.export_html(), said, allure.attachment_type.HTML)
+    print(f"{len(rows)} runs cut off in {time.monotonic() - started:.0f} s")
 
 
 @dataclass(frozen=True)
@@ -161,16 +150,3 @@ class Row:
     case: Case
     seconds: float
     wrong: str
-
-
-def _table(rows: list[Row]) -> Table:
-    """Return how many runs were cut off, by action and kind, and how many of them went wrong."""
-    table = Table("action", *KINDS, title="Runs cut off", box=None, pad_edge=False)
-    for action in dict.fromkeys(row.case.action for row in rows):
-        cells = []
-        for kind in KINDS:
-            mine = [row for row in rows if (row.case.action, row.case.kind) == (action, kind)]
-            wrong = sum(bool(row.wrong) for row in mine)
-            cells.append(f"{len(mine)}" + (f" ({wrong} wrong)" if wrong else ""))
-        table.add_row(action, *cells)
-    return table

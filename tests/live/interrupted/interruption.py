@@ -2,15 +2,12 @@
 
 The points come from ``Plan.at``: every command in a stage that is no read is one. A run may
 end before it, or when a share of it is done. :class:`Points` sits between the plan and the node,
-counts them, and at the chosen one does the damage, once. As a program it is one run that ends so;
-what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that it
-can be started ahead::
+counts them, and at the chosen one does the damage, once. As a program it is one run that ends so::
 
-    echo '["950", "nesting-tunable", "apply", "record:1:0.5:0.1:sh -c", "killed"]' |
-        python -m tests.live.interrupted.interruption
+    python -m tests.live.interrupted.interruption \\
+        950 nesting-tunable apply "record:1:0.5:0.1:sh -c" killed
 """
 
-import json
 import os
 import re
 import signal
@@ -283,5 +280,4 @@ def main(ctid: str, action: str, way: str, where: str, kind: str) -> int:
 
 
 if __name__ == "__main__":
-    if told := sys.stdin.readline():  # else whoever started it wants nothing of it
-        sys.exit(main(*json.loads(told)))
+    sys.exit(main(*sys.argv[1:]))

@@ -1,6 +1,5 @@
 """Runs of one action that are cut off, each at a point and in a way; what is judged after each."""
 
-import json
 import re
 import signal
 import subprocess
@@ -8,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -87,42 +85,20 @@ class Case:
         )
 
 
-class Runs:
-    """Runs to be cut off. The next one's program is started ahead: to import it takes a second."""
-
-    def __init__(self) -> None:
-        self._next = self._started()
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the one that nobody wants any more."""
-        self._next.communicate(timeout=60)
-
-    @staticmethod
-    def _started() -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(PROGRAM, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-
-    def cut_off(self, *told: str) -> tuple[int, str]:
-        """Have a run, and return its exit code and what it wrote on standard error."""
-        child, self._next = self._next, self._started()
-        try:
-            _, said = child.communicate(json.dumps(told) + "\n", timeout=900)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-            raise
-        return child.returncode, said
+def cut_off(case: Case) -> tuple[int, str]:
+    """Have a run that is cut off; return its exit code and what it wrote on standard error."""
+    told = (str(CTID), case.action, case.way, str(case.point), case.kind)
+    done = subprocess.run(
+        [*PROGRAM, *told], cwd=_ROOT, capture_output=True, text=True, timeout=900, check=False
+    )
+    return done.returncode, done.stderr
 
 
 class Sweep:
     """All the cases of one action, from a machine on which those before it are applied."""
 
-    def __init__(self, lab: Lab, runs: Runs, action: str, *, deep: bool) -> None:
-        self.lab, self.runs, self.action, self._deep = lab, runs, action, deep
+    def __init__(self, lab: Lab, action: str, *, deep: bool) -> None:
+        self.lab, self.action, self._deep = lab, action, deep
         self._ssh = Ssh(lab.address, name="the lab's node")  # ours; the run has one of its own
         self._once: set[str] = set()
         self._since = 0  # cases since the machine was put back
@@ -205,9 +181,7 @@ class Sweep:
                 self._to("before-action")
             if case.way == "rollback" and not self._deep:
                 self._apply()
-            ended, said = self.runs.cut_off(
-                str(CTID), case.action, case.way, str(case.point), case.kind
-            )
+            ended, said = cut_off(case)
             self._mend(case.kind)
             assert said.count(DONE) == 1, "it did not come to its point, or twice"
             assert ENDED not in said, said[said.index(ENDED) :]

@@ -23,8 +23,6 @@ from docker_lxc_gate.doctor.guest_reads import (
 from docker_lxc_gate.doctor.node_reads import MODULES, VERSIONS, Confined
 from docker_lxc_gate.doctor.runc_fix import has_fix
 from docker_lxc_gate.facts import apparmor
-from docker_lxc_gate.facts.denial.denial_groups import Tally
-from docker_lxc_gate.facts.denial.denial_log import owner_by_name
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Severity
 from docker_lxc_gate.machines.read import Read
@@ -293,25 +291,9 @@ def test_confinement_of_dockers_containers_is_not_said_while_docker_starts_none(
         assert "docker-confinement" not in advice(found)
 
 
-DENIAL = (
-    b'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" class="mount" '
-    b'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="/mnt/" pid=42 '
-    b'comm="fuse-overlayfs" fstype="fuse" srcname="x" flags="rw, nosuid"'
-)
-
-
 def test_module_is_unknown_where_the_nodes_list_cannot_be_read() -> None:
     found = diagnosis({LOG: NAT, MODULES: (1, "", "no")})
     assert any("module" in each.what for each in found.unseen)
-
-
-def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
-    line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
-    found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", LOG: line})
-    (only,) = [each for each in found.problems if not each.is_advice]
-    assert only.severity is Severity.SEEN
-    assert "names user 1000" in only.cause
-    assert "lxc.idmap: u 1000 101000 1." in only.fix
 
 
 def test_runc_has_the_fix_since_a_release_of_each_series() -> None:
@@ -505,16 +487,6 @@ def test_frozen_container_of_a_backup_names_its_lock() -> None:
     assert "'backup'" in found.problems[0].cause
     assert "lxc-unfreeze -n 950" in found.problems[0].fix
     assert found.problems[0].id == "container-frozen"
-
-
-def test_refusals_of_the_last_hour_are_advice_in_words() -> None:
-    tally = Tally(lambda denial, _: owner_by_name(denial))
-    tally.count([DENIAL, DENIAL])
-    found = diagnose(replace(case(), denied=tuple(tally.groups())))
-    (said,) = [each for each in found.problems if each.id == "denied-lately"]
-    assert "2 times" in said.cause
-    assert "fuse-overlayfs wanted to mount" in said.cause
-    assert found.exit_code == 0
 
 
 def test_log_that_was_not_read_to_its_end_is_named_as_not_seen() -> None:

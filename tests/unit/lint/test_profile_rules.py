@@ -42,6 +42,7 @@ def test_program_of_debian_with_a_name_alone_is_no_containers_profile() -> None:
         ("allow change_profile -> {**},", "profile-change-any"),
         ("change_profile -> lxc-*,", ""),
         ("deny change_profile -> **,", ""),
+        ("all,", "profile-allows-everything"),
         ("audit capability chown CAP_SYS_ADMIN,", "profile-capability-unknown"),
         ("capability chown sys_rawio,", "profile-rules-node"),
         ("deny capability sys_rawio,", ""),
