@@ -58,6 +58,21 @@ def test_container_options_of_another_plan_change_the_least(
     assert container_options(changed.encode(), wanted).decode() == changed
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("", None),
+        ("lxc.apparmor.profile = unconfined\n", "generated"),
+        ("lxc.apparmor.profile = lxc-mine\n", "lxc-mine"),
+    ],
+)
+def test_lxc_options_of_plain_give_nesting_and_leave_a_profile(text: str, left: str | None) -> None:
+    changed = lxc_options(Machine({}), text.encode(), plan_file.find("plain")).decode()
+    now = container_config.parse_lxc("", changed).current()
+    assert (now.get("lxc.apparmor.profile"), "fuse" in changed) == (left, False)
+    assert now["lxc.apparmor.allow_nesting"] == "1"
+
+
 MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
 CURED = f"arch: amd64\nfeatures: nesting=1\nlxc.apparmor.profile: unconfined\n{MASK}"
 

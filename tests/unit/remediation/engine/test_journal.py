@@ -233,3 +233,11 @@ def test_entries_after_repeated_tears_are_read(tears: list[int]) -> None:
             JournalEntry("two", Place.NODE, (Before(before=True),)),
         ]
         assert first(journal(Path(name)), FileState) == BEFORE[0][2]
+
+
+def test_forget_makes_another_runs_lines_visible(tmp_path: Path) -> None:
+    mine, other = journal(tmp_path), journal(tmp_path)
+    assert mine.entries() == []
+    other.record(BEFORE)
+    assert len(mine.lines(again=True)) == 2
+    assert len(mine.entries()) == 2
