@@ -73,7 +73,7 @@ sub makes_node {
 }
 # Reaches a process of the node or of a neighbour; the same number may be another process here.
 sub reaches {
-    my ($pid, $start) = ($fact{$_[0]} // "") =~ /^(\d+):(\d+)\z/ or return $nothing;
+    my ($pid, $start) = ($fact{$_[0]} // "") =~ /^([0-9]+):([0-9]+)\z/ or return $nothing;
     open my $stat, "<", "/proc/$pid/stat" or return $esrch;
     my @fields = split " ", (join("", <$stat>) =~ /.*\) (.*)/s)[0] // "";
     return $esrch if $start ne ($fields[19] // "");
