@@ -19,6 +19,7 @@ from msgspec import structs
 from docker_lxc_gate import patterns
 from docker_lxc_gate.cli import judged, options, printing
 from docker_lxc_gate.cli.prove import tried
+from docker_lxc_gate.commandline import output
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.examine import examine
 from docker_lxc_gate.errors import RemediationError
@@ -160,4 +161,4 @@ def _line(cells: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    output.run(main, "python -m proof.matrix")  # SIGTERM, too, ends what it started

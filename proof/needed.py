@@ -19,6 +19,7 @@ import msgspec
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.cli import options, printing
+from docker_lxc_gate.commandline import output
 from docker_lxc_gate.errors import LimitExceeded, RemediationError
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.lab.machine import Lab
@@ -300,4 +301,4 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    output.run(main, "python -m proof.needed")  # SIGTERM, too, ends what it started
