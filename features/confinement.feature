@@ -1,8 +1,7 @@
-Feature: What would let a container out is refused
+Feature: Attempts to break out are refused
 
-  Labels and lists are promises; here each is attempted, by one program that is harmless if it
-  succeeds. A refusal counts if root of the node can do the same. On a user's container, only the
-  attempts that look are made.
+  A label is a promise. One program attempts to break it, and does no harm if it succeeds. A refusal
+  counts if root of the node can do the same. On a user's container, the gate only looks.
 
   Background:
     Given the container is running

@@ -14,7 +14,7 @@ import pytest
 from pytest_bdd import parsers, then, when
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import escapes
+from docker_lxc_gate.facts import apparmor, escapes
 from docker_lxc_gate.facts.audit.audit_window import Unwatched, Window
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.facts.escapes import ATTEMPTS, DONE, NOTHING
@@ -43,13 +43,17 @@ _PAGE = "docs/confinement.md"
 
 @dataclass(frozen=True)
 class Attempted:
-    """How attempts ended in a place, for a reader, and as root of the node; who refused them."""
+    """How attempts ended in a place, for a reader, and as root of the node; who refused them.
+
+    A container with a policy of its own has a namespace of profiles, which no process leaves.
+    """
 
     where: str
     command: tuple[str, ...]
     control: Mapping[str, str]
     found: Mapping[str, str]
     who: Mapping[str, str]
+    own_policy: bool
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,8 @@ def of_container(runtime: Runtime, ctid: int, target: Target, container: Transpo
         name: escapes.refuser(without.get(name), _recorded(denials.get(name)), silent)
         for name in found
     }
-    return Attempted(f"container {ctid}", command, possible, found, who)
+    own_policy = "//&" in apparmor.label(node, runtime.init_pid(ctid))
+    return Attempted(f"container {ctid}", command, possible, found, who, own_policy)
 
 
 def _kind(machine: Transport) -> str:
@@ -138,7 +143,7 @@ def docker_container_attempts(
     where = f"a {kind} Docker container in {of_container.where}"
     found = escapes.outcomes(replace(answer, machine=where), [*of_container.found])
     allowed = (name for name, end in of_container.found.items() if end == DONE)
-    of_docker = dict.fromkeys(allowed, "Docker (its seccomp list or capabilities)")
+    of_docker = dict.fromkeys(allowed, "Docker")
     return replace(of_container, where=where, found=found, who={**of_container.who, **of_docker})
 
 
@@ -147,22 +152,25 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
     """What the node's root cannot do either proves nothing, and is left out."""
     proved = [name for name in attempted.found if attempted.control[name] == DONE]
     if not proved:
-        raise FactError(f"root of {node.machine} cannot do what is attempted, so it proves nothing")
+        raise FactError(f"every attempt fails as root of {node.machine}, too: none proves anything")
     may = [name for name in proved if attempted.found[name] == DONE]
-    if unclear := [name for name in proved if escapes.is_unclear(attempted.found[name])]:
-        raise FactError(
-            f"{attempted.where}: whether its root may {ATTEMPTS[unclear[0]].what} is not known: "
-            f"the attempt ended with {attempted.found[unclear[0]]}, which is no refusal"
-        )
-    must = {"platform", "profile"} if _is_shipped(target) else {"platform"}
+    must = {"platform"} | ({"profile"} if _is_shipped(target) else set())
+    must |= set() if attempted.own_policy else {"namespace"}
     wrong = [name for name in may if ATTEMPTS[name].by in must]
-    of_profile = any(ATTEMPTS[name].by == "profile" for name in wrong)
-    who = "the shipped profile refuses" if of_profile else "LXC and the kernel refuse"
+    of_profile = any(ATTEMPTS[name].by != "platform" for name in wrong)
+    who = "the profile" if of_profile else "LXC and the kernel"
     assert not wrong, (
-        f"{attempted.where}: its root may {'; '.join(ATTEMPTS[name].what for name in wrong)}: "
-        f"{who} that ({_PAGE}, {', '.join(wrong)})"
-        f"{why_wide(node, desired.PROFILE) if of_profile else ''}"
+        f"{attempted.where}: its root may {'; '.join(ATTEMPTS[name].what for name in wrong)}, "
+        f"which {who} must refuse ({_PAGE}, {', '.join(wrong)})"
+        f"{why_wide(node, desired.PROFILE) if of_profile and _is_shipped(target) else ''}"
     )
+    must_be_refused = (name for name in proved if ATTEMPTS[name].by in must)
+    unclear = [name for name in must_be_refused if escapes.is_unclear(attempted.found[name])]
+    if unclear:
+        raise FactError(
+            f"{attempted.where}: cannot tell if its root may {ATTEMPTS[unclear[0]].what}: the "
+            f"attempt ended with {attempted.found[unclear[0]]}, which is no refusal"
+        )
     number = counted(len(proved) - len(may), "attempt")
     evidence.say(f"{number} refused to {attempted.where}, each possible as root of {node.machine}")
     for line in _told(attempted, proved, may):
@@ -173,15 +181,19 @@ def _told(attempted: Attempted, proved: list[str], may: list[str]) -> Iterator[s
     """Yield who refused, what nobody refuses, and what proves nothing here."""
     refused = {name: attempted.who[name] for name in proved if name not in may}
     for who in dict.fromkeys(refused.values()):
-        by = f"by {who}" if who else "by whom is not known"
-        yield f"refused {by}: {', '.join(name for name in refused if refused[name] == who)}"
-    for by, why in {"profile": f"{desired.PROFILE} refuses it", "nobody": _PAGE}.items():
-        if names := [name for name in may if ATTEMPTS[name].by == by]:
+        by = f"refused by {who}" if who else "refused, by whom is not known"
+        yield f"{by}: {', '.join(name for name in refused if refused[name] == who)}"
+    of_nobody = [name for name in may if ATTEMPTS[name].by == "nobody"]
+    for names, why in (
+        ([name for name in may if name not in of_nobody], f"{desired.PROFILE} refuses it"),
+        (of_nobody, _PAGE),
+    ):
+        if names:
             yield f"possible ({why}): {', '.join(names)}"
     if names := [name for name in ATTEMPTS if name not in attempted.found]:
         yield f"attempted on the lab alone: {', '.join(names)}"
     useless = {name: end for name, end in attempted.control.items() if end != DONE}
     if names := [name for name, end in useless.items() if end == NOTHING]:
-        yield f"not attempted, as the node has nothing to try it on: {', '.join(names)}"
+        yield f"not attempted, nothing on the node to try it on: {', '.join(names)}"
     if names := [f"{name} ({end})" for name, end in useless.items() if end != NOTHING]:
         yield f"left out, as the node's root cannot do it either: {', '.join(names)}"

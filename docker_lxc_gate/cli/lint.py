@@ -83,9 +83,7 @@ def lint(
     if fix and _fix(discovery, findings, yes=yes):
         discovery, findings = _linted(paths)
     if needed:
-        told = {(each.path, each.line) for each in findings if each.line}
-        more = (each for source in discovery.sources for each in unneeded(source))
-        findings += (each for each in more if (each.path, each.line) not in told)
+        findings += (each for source in discovery.sources for each in unneeded(source))
         findings.sort(key=lambda each: (each.path, each.line))
     _print(list(few(findings)), discovery, form)
     for why in discovery.refused:

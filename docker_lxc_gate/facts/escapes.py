@@ -28,7 +28,7 @@ class Attempt(Row, frozen=True):
 
     what: str
     harmless: str
-    by: Literal["platform", "profile", "nobody"]
+    by: Literal["platform", "profile", "namespace", "nobody"]
     looks: bool = False
     record: str = ""
 

@@ -42,7 +42,7 @@ def test_healthy_file_ends_with_0(conf: Path) -> None:
     assert done.stdout == "no finding in 1 file: 1 Proxmox container configuration\n"
 
 
-def test_needed_adds_advice_to_lines_of_which_nothing_is_said(conf: Path) -> None:
+def test_needed_adds_advice_to_each_line_that_docker_does_not_need(conf: Path) -> None:
     conf.write_text(f"{GOOD}features: nesting=1,keyctl=1\nlxc.cgroup2.devices.allow: a\n")
     assert "keyctl" not in run(str(conf)).stdout
     done = run(str(conf), "--needed")
@@ -52,6 +52,7 @@ def test_needed_adds_advice_to_lines_of_which_nothing_is_said(conf: Path) -> Non
     ] == [
         "container-line-unneeded]",
         "container-devices-all]",
+        "container-line-unneeded]",
     ]
 
 

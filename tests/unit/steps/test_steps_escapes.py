@@ -52,6 +52,8 @@ class Places(Pct):
     def on_node(self, argv: list[str]) -> Answer:
         if argv == ["uname", "-m"]:
             return b"x86_64\n"
+        if argv[0] != "perl":
+            return self.answers.get("label", b"lxc-phoenix-v2 (enforce)")
         if "control" not in argv:
             return b"node=1:1\n"
         assert "x86_64" in argv  # whatever the container says of itself
@@ -115,9 +117,12 @@ def test_lab_tries_all_also_without_apparmor_and_says_who_refused() -> None:
 
 
 def test_end_that_is_no_refusal_is_undetermined() -> None:
-    tried = replace(attempted(Places(), is_lab=False), found={"disk": "ENOSPC"})
+    tried = attempted(Places(), is_lab=True)
     with naming(FactError, "read the node's disk", "ENOSPC"):
-        judge(tried)
+        judge(replace(tried, found={"disk": "ENOSPC", "userns": "ENOSPC"}))
+    assert judge(replace(tried, found={"disk": "EPERM", "userns": "ENOSPC"}))
+    with not_compliant("read the node's memory"):  # whatever else is unclear
+        judge(replace(tried, found={"disk": "ENOSPC", "kcore": ""}))
 
 
 def test_log_that_was_cut_proves_no_refusal_of_seccomp(watched: type[Window]) -> None:
@@ -176,12 +181,12 @@ def test_refused_attempts_are_told_by_who_refused_and_useless_ones_with_the_reas
     told = "\n".join(lines)
     assert "refused by seccomp: handle" in told
     assert "possible (docs/confinement.md): userns" in told
-    assert "nothing to try it on: neighbour" in told
+    assert "nothing on the node to try it on: neighbour" in told
     assert "cannot do it either: uevent (ENOENT)" in told
 
 
-def with_success(*names: str) -> Attempted:
-    places = Places()
+def with_success(*names: str, label: bytes = b"lxc-own (enforce)") -> Attempted:
+    places = Places(label=label)
     answer = "".join(f"{name} {0 if name in names else 1} 0\n" for name in LOOKS)
     places.answers["perl"] = answer.encode()
     return attempted(places, is_lab=False)
@@ -191,7 +196,7 @@ def with_success(*names: str) -> Attempted:
     ("names", "words"),
     [
         (["kcore"], ["container 950: its root may read the node's memory", "LXC", "kcore"]),
-        (["firmware", "kcore"], ["list the node's firmware", "the shipped profile", "kcore"]),
+        (["firmware", "kcore"], ["list the node's firmware", "the profile must", "kcore"]),
     ],
 )
 def test_attempt_that_succeeds_and_must_not_is_red(
@@ -210,10 +215,19 @@ def test_attempt_that_the_shipped_profile_alone_refuses_is_told_under_another_pl
         judge(with_success("firmware", "kcore"), "plain")
 
 
+def test_profile_is_left_only_in_a_namespace_of_profiles_of_the_containers_own() -> None:
+    own = b"lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined"
+    assert "possible (lxc-phoenix-v2 refuses it): unconfined" in judge(
+        with_success("unconfined", label=own), "plain"
+    )
+    with not_compliant("change to the profile unconfined"):
+        judge(with_success("unconfined"), "plain")
+
+
 def test_attempts_that_prove_nothing_are_undetermined_also_where_they_succeed() -> None:
     tried = attempted(Places(), is_lab=False)
-    useless = Attempted(tried.where, (), dict.fromkeys(tried.found, "EPERM"), tried.found, {})
-    with naming(FactError, "pve1", "proves nothing"):
+    useless = Attempted(tried.where, (), dict.fromkeys(tried.found, "EPERM"), tried.found, {}, True)
+    with naming(FactError, "pve1", "proves anything"):
         judge(useless)
     assert judge(with_success("uevent"))  # absent on the node
 
