@@ -16,8 +16,9 @@ from docker_lxc_gate.verdict.waivers import Waiver
 from tests.unit.verdict.conftest import Toy
 
 TODAY = datetime.now(UTC).date()
-PAST = TODAY - timedelta(1)
-FINE = {"reason": "PBS keeps the backups", "owner": "ops", "expires": TODAY}
+#: Midnight may come while the tests run.
+UNTIL, PAST = TODAY + timedelta(1), TODAY - timedelta(1)
+FINE = {"reason": "PBS keeps the backups", "owner": "ops", "expires": UNTIL}
 
 
 def waive(toy: Toy, *waivers: dict[str, Any]) -> tuple[str, ...]:
@@ -59,17 +60,17 @@ def test_waived_red_scenario_ends_with_0_and_stays_red(red: Toy, by: dict[str, s
     assert not clauses["VAL-3"]["waived"]
     said = done.stdout.str()
     assert "(1 compliant, 1 not compliant (waived))" in said
-    assert f"matched, until {TODAY} by ops: PBS keeps the backups" in said
+    assert f"matched, until {UNTIL} by ops: PBS keeps the backups" in said
     assert "the driver is overlay2; waived until" in " ".join(said.split())
     assert "not compliant (waived)" in (red.path / "reports/summary.md").read_text()
     junit = (red.path / "reports/junit.xml").read_text()
     assert 'failures="0" errors="0" skipped="1"' in junit
-    assert f"not compliant, waived until {TODAY} by ops" in junit
+    assert f"not compliant, waived until {UNTIL} by ops" in junit
     (result,) = [each for each in red.results() if each["name"] == "a (waived)"]
     assert {"name": "tag", "value": "waived"} in result["labels"]
     assert {"name": "owner", "value": "ops"} in result["labels"]
     assert result["statusDetails"]["known"] is True
-    assert result["description"].startswith(f"Waived:\n\n    until {TODAY} by ops")
+    assert result["description"].startswith(f"Waived:\n\n    until {UNTIL} by ops")
 
 
 @pytest.mark.parametrize(
@@ -217,3 +218,8 @@ def test_first_file_names_what_is_red_and_is_refused_until_it_is_filled_in(red: 
     (red.path / "waivers.toml").write_text(filled)
     assert red.run("--waivers", "waivers.toml").ret == 0
     assert uses(red) == ["matched"]
+
+
+def test_waiver_holds_to_the_end_of_its_last_day() -> None:
+    waiver = Waiver(scenario="driver", reason="x", owner="ops", expires=TODAY)
+    assert (waiver.holds_on(TODAY), waiver.holds_on(UNTIL)) == (True, False)
