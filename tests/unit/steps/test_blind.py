@@ -111,7 +111,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "listed": ended,
         "met": [ended] * 4,
         "killed": ended,
-        "attempted": Attempted("container 950", (), {}, {}, {}),
+        "attempted": Attempted("container 950", (), {}, {}, {}, False),
         "docker_run": DockerRun("gate-1", ended),
         "created": Provisioned("pct create", not code, "", 0.0),
     }
