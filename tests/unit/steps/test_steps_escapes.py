@@ -227,8 +227,11 @@ def test_profile_is_left_only_in_a_namespace_of_profiles_of_the_containers_own()
 def test_attempts_that_prove_nothing_are_undetermined_also_where_they_succeed() -> None:
     tried = attempted(Places(), is_lab=False)
     useless = Attempted(tried.where, (), dict.fromkeys(tried.found, "EPERM"), tried.found, {}, True)
-    with naming(FactError, "pve1", "proves anything"):
+    with naming(FactError, "pve1", "proves nothing"):
         judge(useless)
+    nobodys = replace(useless, control={"userns": ""}, found={"userns": "EPERM"})
+    with naming(FactError, "pve1", "proves nothing"):
+        judge(nobodys)
     assert judge(with_success("uevent"))  # absent on the node
 
 
