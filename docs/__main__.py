@@ -198,7 +198,7 @@ def needed() -> str:
     )
 
 
-def _smallest(known: Mapping[trials.Key, trials.Seen], cell: str, recipe: trials.Recipe) -> str:
+def _smallest(known: Mapping[trials.Lines, trials.Seen], cell: str, recipe: trials.Recipe) -> str:
     """Return the lines of a plan that must stay, to paste, and the versions."""
 
     def said(without: Iterable[str]) -> str:
@@ -208,7 +208,7 @@ def _smallest(known: Mapping[trials.Key, trials.Seen], cell: str, recipe: trials
         left = trials.smallest(recipe.lines, said)
     except KeyError:
         return f"`{recipe.name}` on {cell}: not all was tried."
-    control = known[cell, recipe.name, frozenset()]
+    control = known[trials.there(cell, recipe.name, ())]
     shown = ("Kernel", "LXC", "AppArmor", "Docker", "runc", "driver")
     versions = ", ".join(f"{name} {control.versions.get(name, '?')}" for name in shown)
     lines = trials.configured("", left)

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import click
@@ -63,6 +64,8 @@ _WARNING = "explicitly configured lxc.apparmor.profile overrides"
 _PATIENCE, _CAUSE = 300.0, 600
 #: A trial: the cell, the recipe's name, and the lines that it lacks.
 Key = tuple[str, str, frozenset[str]]
+#: What a trial shows depends on: the cell, the plan, and the lines that are there.
+Lines = tuple[str, str, frozenset[str]]
 
 
 class Recipe(Row, frozen=True):
@@ -89,6 +92,7 @@ class Seen(Row, frozen=True):
     at: str
 
 
+@cache
 def recipes() -> dict[str, Recipe]:
     """Return the recipes by name: the shipped plans, those that people write, the profile."""
     found = []
@@ -103,14 +107,20 @@ def recipes() -> dict[str, Recipe]:
     return {each.name: each for each in (*found, Recipe(PROFILE, source, rules, DEFAULT_PLAN))}
 
 
-def read() -> dict[Key, Seen]:
+def read() -> dict[Lines, Seen]:
     """Return the trials of the file; of several ones of the same lines, the last one."""
     known = {}
     for line in RESULTS.read_bytes().splitlines() if RESULTS.exists() else ():
         with suppress(msgspec.DecodeError):  # the run was cut off while it wrote
             seen = msgspec.json.decode(line, type=Seen)
-            known[seen.cell, seen.recipe, frozenset(seen.without)] = seen
+            known[there(seen.cell, seen.recipe, seen.without)] = seen
     return known
+
+
+def there(cell: str, recipe: str, without: Iterable[str]) -> Lines:
+    """Return what a trial depends on: two recipes without some of their lines may be the same."""
+    one = recipes()[recipe]
+    return cell, PROFILE if recipe == PROFILE else one.plan, frozenset(one.lines) - {*without}
 
 
 def configured(conf: str, lines: Iterable[str]) -> str:
@@ -132,17 +142,34 @@ def without_rules(text: str, rules: Collection[str]) -> str:
     return "".join(lines)
 
 
-def word(known: Mapping[Key, Seen], key: Key) -> tuple[str, str, str]:
+def word(known: Mapping[Lines, Seen], key: Key) -> tuple[str, str, str]:
     """Return what a trial says of the lines that it lacks: a word, a scenario's id, its message.
 
-    The trial that has all lines is its control. Raises KeyError with the trial that is missing.
+    The trial that has all lines is its control. What works with fewer rules of the profile works
+    with more. Raises KeyError with the trial that is missing.
     """
-    was = known[*key[:2], frozenset()].outcomes
+    control, lines = _seen(known, (*key[:2], frozenset())), there(*key)
+    if (told := compared(control, control))[0] == UNSURE:
+        return told
+    for (*place, fewer), seen in known.items() if key[1] == PROFILE else ():
+        if place == [*lines[:2]] and fewer < lines[2] and compared(control, seen)[0] == UNNEEDED:
+            return UNNEEDED, "", ""
+    return compared(control, _seen(known, key))
+
+
+def _seen(known: Mapping[Lines, Seen], key: Key) -> Seen:
+    if (seen := known.get(there(*key))) is None:
+        raise KeyError(key)
+    return seen
+
+
+def compared(control: Seen, seen: Seen) -> tuple[str, str, str]:
+    """Return what ``word`` does, by the trial with all lines and the one that lacks some."""
+    was, now = control.outcomes, dict(seen.outcomes)
     for name in (START, *DOCKER):
         verdict, cause = was.get(name, _UNKNOWN)
         if verdict != COMPLIANT:
             return UNSURE, name, f"with all lines, too: {cause}"
-    now = dict(known[key].outcomes)
     verdict, units = now.get(START, _UNKNOWN)
     if verdict == COMPLIANT and (new := {*units.split()} - {*was[START][1].split()}):
         del now[START]  # behind the scenarios: one of them says more
@@ -151,15 +178,15 @@ def word(known: Mapping[Key, Seen], key: Key) -> tuple[str, str, str]:
         for name, (verdict, cause) in now.items():
             if (was.get(name, (COMPLIANT,))[0], verdict) == change:
                 return said, name, was[name][1] if said == HARMFUL else cause
-    for name in was if _may_allow(key) else DOCKER:
+    for name in was if _may_allow(seen.recipe, seen.without) else DOCKER:
         if UNDETERMINED in {was[name][0], now.get(name, _UNKNOWN)[0]}:
             return UNSURE, name, now.get(name, _UNKNOWN)[1] or was[name][1]
     return UNNEEDED, "", ""
 
 
-def _may_allow(key: Key) -> bool:
+def _may_allow(recipe: str, without: Collection[str]) -> bool:
     """Whether an attempt may succeed that did not: never without a rule that allows something."""
-    return key[1] != PROFILE or not key[2] or any("deny" in line.split() for line in key[2])
+    return recipe != PROFILE or not without or any("deny" in line.split() for line in without)
 
 
 def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> list[str]:
@@ -181,7 +208,7 @@ def tried(lab: Lab, key: Key) -> Seen:
     of_plan = {name: each for name, each in scenarios().items() if each.is_of(mine)}
     guards = [n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS)]
     questions = [(DOCKER, "--maxfail=1"), (guards, "--maxfail=0")]
-    questions = questions if _may_allow(key) else questions[:1]
+    questions = questions if _may_allow(*key[1:]) else questions[:1]
     place = ("--target", f"lab/{CTID}", "--plan", recipe.plan, "--allow-mutation")
     try:
         with lab.restored(_made(lab, recipe.plan, key[0].partition("/")[2])) as node:
@@ -247,7 +274,7 @@ def restarted(node: Transport) -> tuple[str, str]:
     return COMPLIANT, " ".join(line.split()[0] for line in done.text.splitlines() if line.strip())
 
 
-def judged(lab: Lab, known: dict[Key, Seen], key: Key) -> str:
+def judged(lab: Lab, known: dict[Lines, Seen], key: Key) -> str:
     """Return the word for a trial. The lab makes those that are missing."""
     while True:
         try:
@@ -258,18 +285,21 @@ def judged(lab: Lab, known: dict[Key, Seen], key: Key) -> str:
             lacks = "; ".join(sorted(key[2]))
             printing.tell(f"{key[0]} {key[1]} without {lacks}: {': '.join(filter(None, told))}")
             return told[0]
-        known[trial] = tried(lab, trial)
+        seen = known[there(*trial)] = tried(lab, trial)
         with RESULTS.open("ab") as file:
-            file.write(b"\n" + msgspec.json.encode(known[trial]))  # the last one may be cut off
+            file.write(b"\n" + msgspec.json.encode(seen))  # the last one may be cut off
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--node", default=DEFAULT_RELEASE, help="The node's release of Debian.")
 @click.option("--guest", help="The container's; default: the node's.")
 @click.option("--recipe", "names", multiple=True, type=click.Choice([*recipes()]))
-@click.option("--only", default="", metavar="PATTERN", help="Only lines that match, each alone.")
+@click.option("--only", default="", metavar="PATTERN", help="Only lines that match.")
 def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
-    """Take each line away alone, then all that is not needed; ``python -m docs`` makes the page."""
+    """Take each line away alone, then all that is not needed; ``python -m docs`` makes the page.
+
+    Of rules that are named with --only, all are taken away first: that may answer for each.
+    """
     cell, home = f"{node}/{guest or node}", os.environ.get("LAB_HOME")
     if home:
         os.environ["LAB_HOME"] = str(Path(home).absolute())  # the gate runs elsewhere
@@ -291,9 +321,11 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
             return judged(lab, known, (cell, name, frozenset(without)))
 
         if only:
+            meant = [line for line in recipe.lines if patterns.search(only, line)]
+            if recipe.name == PROFILE:
+                said(meant)  # if that works, none of them is needed alone
             for line in recipe.lines:
-                is_meant = patterns.search(only, line)
-                printing.line(f"{line}: {said([line]) if is_meant else 'not tried'}")
+                printing.line(f"{line}: {said([line]) if line in meant else 'not tried'}")
         else:
             left = smallest(recipe.lines, said)
             for line in (f"{recipe.name}, {cell}: what must stay:", *left):

@@ -224,9 +224,7 @@ def test_word_follows_from_the_verdicts_with_and_without_a_line(
     def trial(outcomes: dict[str, tuple[str, str]]) -> needed.Seen:
         return needed.Seen(CELL, "plain", (), outcomes, {}, "")
 
-    lacks, key = frozenset({"line"}), (CELL, "plain")
-    known = {(*key, frozenset[str]()): trial(control), (*key, lacks): trial(seen)}
-    assert needed.word(known, (*key, lacks)) == expected
+    assert needed.compared(trial(control), trial(seen)) == expected
 
 
 @pytest.mark.parametrize(
@@ -296,6 +294,26 @@ def test_only_some_lines_are_tried_and_the_others_are_said(world: World) -> None
     assert world.trials == 2
 
 
+def test_two_recipes_without_some_of_their_lines_may_be_one_trial(world: World) -> None:
+    assert ran("--recipe", "plain").exit_code == 0
+    assert world.trials == 2  # with nesting, and without
+    done = ran("--recipe", "manual")
+    assert world.trials == 4  # both features, and keyctl alone: nesting alone was the plan's
+    assert done.stdout.count("features: nesting=1") == 1
+    assert said("manual", "features: keyctl=1")[0] == UNNEEDED
+
+
+def test_rules_of_which_none_is_needed_together_are_not_tried_alone(world: World) -> None:
+    world.needs = ("hugetlbfs",)
+    done = ran("--recipe", PROFILE, "--only", "^umount|^remount|fusectl")
+    assert world.trials == 2  # all rules, and all but these three
+    assert done.stdout.count(": not needed") == 3
+    done = ran("--recipe", PROFILE, "--only", "^umount|^dbus|hugetlbfs")
+    assert world.trials == 5  # the three do not go together; umount is known
+    assert done.stdout.count(": not needed") == 2
+    assert "/dev/hugepages/,: needed" in done.stdout
+
+
 def test_a_rule_is_taken_from_the_profile_which_is_loaded(world: World) -> None:
     world.needs = ("pivot_root /var/lib/docker/tmp",)
     done = ran("--recipe", PROFILE, "--only", "pivot_root /var/lib/docker/tmp|^file,")
@@ -314,7 +332,7 @@ def test_confinement_is_asked_without_a_rule_that_denies_only(world: World) -> N
     ran("--recipe", PROFILE, "--only", "sysrq-trigger rw|^umount")
     assert said(PROFILE, "umount,")[0] == UNNEEDED
     assert said(PROFILE, rule) == (NEEDED, "confinement", f"no {rule}")
-    assert sum(each.startswith("confinement") for each in world.did) == 2  # once with all rules
+    assert sum(each.startswith("confinement") for each in world.did) == 3  # once with all rules
 
 
 @pytest.mark.parametrize(
