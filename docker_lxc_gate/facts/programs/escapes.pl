@@ -51,11 +51,12 @@ sub entries {
     return map { "$folder/$_" } sort grep { !/^\.\.?\z/ } readdir $open;
 }
 
-# All mounts are made over a place that each proc has, in a mount namespace of the child's own.
+# All mounts are made over a place that each proc has, in a mount namespace of the child's own. From the
+# node's cgroup namespace, a mount of cgroup2 sets the options of all of them (nsdelegate is lost).
 my $over = "/proc/tty";
 sub mounts {
     my ($type, $from, $flags, $data) = @_;
-    my ($own, $private) = (0x20000, 0x4000 | 0x40000);
+    my ($own, $private) = (0x20000 | ($type eq "cgroup2" ? 0x2000000 : 0), 0x4000 | 0x40000);
     return call("unshare", $own) || call("mount", "none", "/", 0, $private, 0)
         || call("mount", $from // "none", $over, $type, $flags // 0, $data // 0);
 }
