@@ -77,7 +77,7 @@ def test_message_in_another_form_names_the_same_problem(form: str) -> None:
 
 def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_first_is() -> None:
     sync = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
-    entry = 'mount_entry: 2200 No such file or directory - Failed to mount "/dev/fuse" on "/x"'
+    entry = 'mount_entry: 2200 Not a directory - Failed to mount "/dev/fuse" on "/x"'
     found = messages.diagnose(f"{sync}\n{PRE_START}\n")
     assert ([each.id for each in found.problems], found.unseen) == (["hook-failed"], ())
     found = messages.diagnose(f"{entry}\n{sync}\n{PRE_START}\n")
