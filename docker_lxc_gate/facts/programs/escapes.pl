@@ -124,6 +124,7 @@ my %attempt = (
     mknod => \&makes_node,
     kcore => sub { opens("/proc/kcore") },
     firmware => \&firmware,
+    acpi => sub { opens("/proc/acpi/wakeup") },
     sysrq => sub { writes("/proc/sysrq-trigger") },
     sysctl => sub { several(map { writes("/proc/sys/$_") } "kernel/panic", "vm/panic_on_oom") },
     helpers => sub { several(map { writes("/proc/sys/kernel/$_") } "core_pattern", "modprobe") },
