@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from docker_lxc_gate.facts.dockerd import Daemon
 
 DOCKER, _CONTAINERD = "docker.service", "containerd.service"
-#: Prints failed conditions, whether the default target leads to a service, and how each unit that
-#: the service needs was loaded. systemd before 250 evaluates no unit's conditions.
+#: Prints failed conditions, whether the default target leads to a service, which of its programs
+#: cannot be run, and how each unit that the service needs was loaded. systemd before 250 evaluates
+#: no unit's conditions.
 _NEXT = """
 systemd-analyze condition --unit="$1" 2>&1 | grep ' failed\\.$'
 target=$(systemctl get-default) || exit
 systemctl list-dependencies --plain --full -- "$target" | tr -d ' ' | grep -qxF -- "$1" ||
     echo "$target does not start it"
+systemctl show "$1" -p ExecStartPre -p ExecStart -p ExecStartPost |
+    sed -n 's/^[A-Za-z]*={ path=\\(.*\\) ; argv\\[\\]=.* ; ignore_errors=no ; .*/\\1/p' |
+    while read -r program; do test -x "$program" || echo "$program cannot be run"; done
 needs=$(systemctl show "$@" -p Requires -p Requisite -p BindsTo --value)
 systemctl show -p Id -p LoadState -- $needs "$@"
 """
@@ -62,6 +66,8 @@ def obstacle(on: Transport, service: str) -> str:
         return f"{cut(failed)} of {service} fails now"
     if match := patterns.search(r"(?m)^(\S+) does not start it$", text):
         return f"the default target is {cut(match[1])}, which does not start {service}"
+    if match := patterns.search(r"(?m)^(/.*) cannot be run$", text):
+        return f"{service} runs {cut(match[1])}, which is not there, or not executable"
     for unit, state in _STATES.findall(text):
         if state not in _STARTABLE:
             return f"{service} needs {cut(unit)}, which is {cut(state)}"

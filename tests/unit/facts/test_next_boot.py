@@ -76,6 +76,7 @@ LOADED = "Id=docker.socket\nLoadState=loaded\n\nId=docker.service\nLoadState=loa
         ("--containerd=/run/k3s/x", LOADED, ""),
         ("", f"rescue.target does not start it\n{LOADED}", "rescue.target"),
         ("", LOADED.replace("loaded", "masked", 1), "docker.socket, which is masked"),
+        ("", f"/opt/wait cannot be run\n{LOADED}", "runs /opt/wait, which"),
         (
             "--containerd=/run/x",
             LOADED + MASKED,
