@@ -122,8 +122,8 @@ def compiled_policy(path: str) -> Read[str]:
     )
 
 
-#: Prints how many files define a profile, what the parser says of its cache, and the hash of what
-#: it would take from there. Nothing is loaded or written, whatever parser.conf says of write-cache.
+#: Prints how many files define a profile, what the parser says of its cache, the hash of what it
+#: would take from there, and of what the file compiles to without parser.conf. Nothing is loaded or written, whatever parser.conf says of write-cache.
 _NEXT_LOAD = """
 conf=/etc/apparmor/parser.conf
 ! grep -qsE '^[[:space:]]*(-S?-?)?skip-kernel-load' "$conf" || echo "$conf: skip-kernel-load"
@@ -133,14 +133,15 @@ hit=$(grep -sv write-cache "$conf" |
 case $hit in *"Skipping profile"*) echo disabled ;; *"forcing complain"*) echo complain ;; esac
 hit=$(echo "$hit" | sed -n 's/^Cache hit: //p')
 [ -z "$hit" ] || sha256sum -- "$hit"
+apparmor_parser --config-file=/dev/null -S -K "$1/$2" | sha256sum | sed 's/ .*/ alone/'
 """
 
 
-def next_load_defect(on: Transport, profile: str, policy: str) -> str:
+def next_load_defect(on: Transport, profile: str, policy: str, compiled: str) -> str:
     """Return why the next load of AppArmor's profiles gives the kernel another policy than now.
 
-    ``policy`` is the hash of the policy that the kernel has, and that the file compiles to. Empty
-    if the next load gives the same. A load takes all files of the directory, and a file's policy
+    ``policy`` and ``compiled`` are the hashes of the kernel's policy, and of what the file compiles
+    to. Empty if the next load gives the same, or if only the file is another. A load takes all files of the directory, and a file's policy
     from the cache. Raises CommandFailed if the parser refuses the file.
     """
     argv = ["sh", "-c", _NEXT_LOAD, "next-load", "/etc/apparmor.d", profile]
@@ -152,6 +153,11 @@ def next_load_defect(on: Transport, profile: str, policy: str) -> str:
         return f"/etc/apparmor.d/disable/{profile} keeps it from being loaded: remove it"
     if "complain" in lines:
         return f"by /etc/apparmor.d/force-complain/{profile} it would confine nothing: remove that"
+    if compiled != policy and f"{policy} alone" in lines:
+        return (
+            "/etc/apparmor/parser.conf makes the parser compile another policy from the same file: "
+            "remove what was added there"
+        )
     if "1" not in lines:
         files = next((line for line in lines if patterns.fullmatch("[0-9]+", line)), "no")
         return (
