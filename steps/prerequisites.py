@@ -165,8 +165,10 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
 def is_current(node: Transport, checkout: Checkout) -> None:
     """Query the upstream itself, because the last fetch may be old."""
     if not checkout.upstream:
-        evidence.say(f"{checkout.branch} has no upstream to compare with")
-        return
+        raise FactError(
+            f"{checkout.branch} of {checkout.path} has no upstream to compare with: "
+            f"git -C {checkout.path} branch --set-upstream-to, with a remote's branch"
+        )
     current = repository.upstream_commit(node, checkout)
     assert checkout.commit == current, (
         f"{checkout.path} is at {checkout.commit[:12]}, but its upstream {checkout.upstream} at "

@@ -123,7 +123,8 @@ def compiled_policy(path: str) -> Read[str]:
 
 
 #: Prints how many files define a profile, what the parser says of its cache, the hash of what it
-#: would take from there, and of what the file compiles to without parser.conf. Nothing is loaded or written, whatever parser.conf says of write-cache.
+#: would take from there, and of what the file compiles to without parser.conf. Nothing is loaded or
+#: written, whatever parser.conf says of write-cache.
 _NEXT_LOAD = """
 conf=/etc/apparmor/parser.conf
 ! grep -qsE '^[[:space:]]*(-S?-?)?skip-kernel-load' "$conf" || echo "$conf: skip-kernel-load"
@@ -141,18 +142,23 @@ def next_load_defect(on: Transport, profile: str, policy: str, compiled: str) ->
     """Return why the next load of AppArmor's profiles gives the kernel another policy than now.
 
     ``policy`` and ``compiled`` are the hashes of the kernel's policy, and of what the file compiles
-    to. Empty if the next load gives the same, or if only the file is another. A load takes all files of the directory, and a file's policy
-    from the cache. Raises CommandFailed if the parser refuses the file.
+    to. Empty if the next load gives the same, or if only the file is another. A load takes all
+    files of the directory, and a file's policy from the cache. Raises CommandFailed if the parser
+    refuses the file.
     """
     argv = ["sh", "-c", _NEXT_LOAD, "next-load", "/etc/apparmor.d", profile]
     text = on.look(argv, timeout=PARSER_TIMEOUT).require().text
     lines = text.splitlines()
     if skips := [line for line in lines if line.endswith(": skip-kernel-load")]:
         return f"{skips[0]}: AppArmor's parser loads nothing into the kernel"
-    if "disabled" in lines:
-        return f"/etc/apparmor.d/disable/{profile} keeps it from being loaded: remove it"
-    if "complain" in lines:
-        return f"by /etc/apparmor.d/force-complain/{profile} it would confine nothing: remove that"
+    links = {
+        "disabled": f"/etc/apparmor.d/disable/{profile} keeps it from being loaded: remove it",
+        "complain": f"by /etc/apparmor.d/force-complain/{profile} it would confine nothing: "
+        "remove that",
+    }
+    for word, cause in links.items():
+        if word in lines:
+            return cause
     if compiled != policy and f"{policy} alone" in lines:
         return (
             "/etc/apparmor/parser.conf makes the parser compile another policy from the same file: "

@@ -103,6 +103,7 @@ status)
 upstream)
     # git runs in a session without a terminal: ssh cannot prompt.
     remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
+    [ "$remote" != . ] || { echo "it is a branch of this checkout" >&2 && exit 1; }
     as setsid --wait timeout -k 5 "$3" git -C "$repository" -c safe.directory='*' ls-remote \
         "$remote" "$branch" ;;
 esac

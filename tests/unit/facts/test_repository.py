@@ -375,6 +375,13 @@ def test_upstream_commit_of_one_that_never_answers_is_an_error(
         upstream_of(repository)
 
 
+def test_upstream_commit_of_a_branch_of_the_checkout_itself_is_an_error(repository: Path) -> None:
+    git(repository, "branch", "mine")
+    git(repository, "branch", "-q", "--set-upstream-to=mine")
+    with naming(FactError, "mine", "a branch of this checkout"):
+        upstream_of(repository)
+
+
 def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Path) -> None:
     git(repository, "branch", "--unset-upstream")
     assert read(repository).upstream == ""
