@@ -32,7 +32,7 @@ from tests.doubles.nodes.world import world
 from tests.doubles.states import Laid
 
 #: Those whose words are files alone.
-FILES = {"bundle", "compare", "verify", "waivers"}
+FILES = {"bundle", "compare", "verify"}
 #: All that need a target.
 TARGETED = [
     *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate", "guard", "messages"}),
