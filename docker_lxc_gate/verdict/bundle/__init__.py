@@ -55,7 +55,7 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
         raise UsageError(f"{lacks}, such as {missing[0]}: name the folder that the run wrote")
     others = {}
     if path.name == RECORD:  # beside another name may be another run's
-        others = {name: path.parent / name for name in ("summary.md", PAGE)}
+        others = {PAGE: path.parent / PAGE}
     if named:  # else they may be another run's, too
         others |= {f"allure-results/{name}": results / name for name in filter(_RESULT, there)}
     others = {name: at for name, at in others.items() if os.path.lexists(at)}

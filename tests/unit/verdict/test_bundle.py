@@ -35,7 +35,7 @@ def _reports(tmp_path: Path) -> Path:
     whole = run({"a": RED, "b": GREEN, "c": NOT_ASKED})
     text = record.encoded(whole).replace('"files": []', f'"files": ["{EVIDENCE}"]', 1)
     reports = tmp_path / "reports"
-    for name, content in ((RECORD, text), (HELD, "$ uname\n"), (PAGE, "<p>"), ("summary.md", "#")):
+    for name, content in ((RECORD, text), (HELD, "$ uname\n"), (PAGE, "<p>"), ("junit.xml", "#")):
         (reports / name).parent.mkdir(parents=True, exist_ok=True)
         (reports / name).write_text(content)
     return reports
@@ -110,7 +110,7 @@ def test_bundle_of_the_same_report_is_the_same_bytes(reports: Path, tmp_path: Pa
     assert told("bundle", reports, "--output", one)[0] == 0
     assert told("bundle", reports / RECORD, "--output", other)[0] == 0
     assert one.read_bytes() == other.read_bytes()
-    assert [*unpacked(one)] == [HELD, PAGE, STATEMENT, "summary.md", RECORD, MANIFEST]
+    assert [*unpacked(one)] == [HELD, PAGE, STATEMENT, RECORD, MANIFEST]
 
 
 def test_bundle_without_allowed_signers_says_nobodys_signature_was_checked(signed: Path) -> None:
@@ -250,7 +250,7 @@ def test_archive_that_no_bundle_has_leaves_nothing(tmp_path: Path, more: bytes, 
 def test_archive_of_too_many_files_or_bytes_is_refused_on_both_sides(
     reports: Path, signed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, most in (("MOST", 6), ("WHOLE", 4000)):
+    for name, most in (("MOST", 5), ("WHOLE", 4000)):
         with monkeypatch.context() as less:
             less.setattr(archive, name, most)
             code, said = told("verify", signed)
@@ -320,8 +320,8 @@ def link(at: Path) -> None:
     [
         (Path.unlink, "", f"lacks 1 file of evidence that reports/{RECORD} names"),
         (link, "", f"{EVIDENCE}: it cannot be bundled: "),
-        (Path.stat, "--output reports/summary.md", "summary.md cannot be written: File exists"),
-        (Path.stat, "--sign reports/summary.md", "summary.md cannot sign: "),
+        (Path.stat, "--output reports/junit.xml", "junit.xml cannot be written: File exists"),
+        (Path.stat, "--sign reports/junit.xml", "junit.xml cannot sign: "),
     ],
 )
 def test_bundle_that_cannot_be_made_is_wrong_usage_and_leaves_no_file(
@@ -332,7 +332,7 @@ def test_bundle_that_cannot_be_made_is_wrong_usage_and_leaves_no_file(
         code, said = told("bundle", "reports", *options.split())
     assert (code, why in said) == (2, True), said
     assert [each.name for each in reports.parent.iterdir()] == ["reports"]
-    assert (reports / "summary.md").read_text() == "#"
+    assert (reports / "junit.xml").read_text() == "#"
 
 
 def test_bundle_of_a_record_takes_no_page_and_evidence_of_another_run(reports: Path) -> None:
