@@ -41,9 +41,7 @@ TARGETED = [
 
 
 @pytest.mark.parametrize("how", [["--json"], ["--format", "json"]])
-@pytest.mark.parametrize(
-    "command", sorted({*TARGETED, "denials", "lint"} - {"journal export", "prove"})
-)
+@pytest.mark.parametrize("command", sorted({*TARGETED, "denials"} - {"journal export", "prove"}))
 def test_verb_whose_target_is_unreachable_ends_with_3_in_json(command: str, how: list[str]) -> None:
     """The port is one where nobody listens."""
     done = CliRunner().invoke(main, [*command.split(), *how, "--target", "x@127.0.0.1:1/950"])
@@ -95,7 +93,7 @@ def test_verb_without_a_target_says_what_to_type_and_builds_no_lab(
 
 
 @pytest.mark.parametrize("option", ["--target", "--target-file"])
-@pytest.mark.parametrize("command", [*TARGETED, "denials", "lint"])
+@pytest.mark.parametrize("command", [*TARGETED, "denials"])
 def test_verb_with_a_second_target_is_refused_and_asks_none(
     monkeypatch: pytest.MonkeyPatch, command: str, option: str, tmp_path: Path
 ) -> None:
