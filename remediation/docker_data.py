@@ -42,7 +42,7 @@ def judged(
     """Return what a backup lacks of Docker's data and what to do, and where that data is.
 
     ``left`` is what the backup leaves out (:func:`docker_lxc_gate.facts.backup_archives.left_out`).
-    The archive is empty if it is still to be made, or on another machine. Of a container that is
+    The archive is empty if it is on another machine. Of a container that is
     stopped, only Docker's usual directories are then judged. Raises RemediationError if the
     container or the archive does not say where Docker's data is.
     """

@@ -15,10 +15,11 @@ from pytest_bdd import given, then
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
 from docker_lxc_gate.facts import prerequisites, repository
-from docker_lxc_gate.facts.backup_archives import expected, left_out
+from docker_lxc_gate.facts.backup_archives import PATIENCE, expected, left_out
+from docker_lxc_gate.formats.container_config import may_freeze
+from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
-from remediation.backup import make_backup, may_freeze, vzdump
 from remediation.docker_data import judged, shown
 from steps.audit import SEEN
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 
+_BACK_UP = program("steps", "back_up_lab.sh")
+
+
 @pytest.fixture(scope="session")
 def made_by_this_run(
     runtime: Runtime, target: Target, ctid: int, request: pytest.FixtureRequest
@@ -38,8 +42,15 @@ def made_by_this_run(
     """Back up the lab that this run has made; no other target is backed up."""
     if target.place != "lab" or request.config.getoption("--target"):
         return False
-    make_backup(runtime, ctid, target.backups or backup.DUMP)
+    back_up_lab(runtime, ctid, target.backups or backup.DUMP)
     return True
+
+
+def back_up_lab(runtime: Runtime, ctid: int, directory: str) -> None:
+    """Archive a container and its node's ``/etc``; raises CommandFailed."""
+    rootfs = runtime.effective(ctid).current().get("lxc.rootfs.path", "").removeprefix("dir:")
+    about = (directory, str(ctid), rootfs, runtime.config_path(ctid), "/")
+    runtime.node.run(["sh", "-c", _BACK_UP, "back_up", *about], timeout=PATIENCE).require()
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +90,7 @@ def container_is_backed_up(
         of_container = expected(of_container, runtime, ctid)
     archive, defects = backup.newest_sound(node, of_container, hours, ours, read=reads_archives)
     if archive is None:
-        mode = "stop" if may_freeze(ours) else "snapshot"
-        how = shlex.join(vzdump(ctid, _place(backups), mode))
+        how = _vzdump(ctid, _place(backups), "stop" if may_freeze(ours) else "snapshot")
         remote, outdated = backup.newest_listed(backups.remote, hours)
         if remote is not None:
             lost, _ = judged(runtime, ctid, left_out(ours, node))
@@ -111,6 +121,12 @@ def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) 
         hidden = replace(backups, unasked=(*backups.unasked, *backups.servers))
         _not_backed_up(f"{backups.host}'s /etc", defects, hidden, how)
     evidence.say(f"{archive}, read to its end")
+
+
+def _vzdump(ctid: int, directory: str, mode: str) -> str:
+    # Else vzdump.conf's retention deletes older backups before anyone has looked at this one.
+    keep = ["--prune-backups", "keep-all=1", "--dumpdir", directory]
+    return shlex.join(["vzdump", str(ctid), "--mode", mode, "--compress", "zstd", *keep])
 
 
 def _place(backups: backup.Backups) -> str:

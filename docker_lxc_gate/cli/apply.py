@@ -14,15 +14,10 @@ from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import backups
-from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.target import Target
-from docker_lxc_gate.printable import Notice
-from remediation import backup
 from remediation.engine.action import SideEffect
 from remediation.engine.apply import Drifts, apply_side_effects
 from remediation.engine.apply import apply as apply_plan
-from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back_last_run
 
@@ -31,12 +26,6 @@ from remediation.engine.rollback import roll_back_last_run
 @options.only
 @options.yes
 @with_form()
-@click.option(
-    "--backup",
-    "with_backup",
-    is_flag=True,
-    help="First back up the container and the node's /etc, and read the archives to their end.",
-)
 @click.option(
     "--or-rollback",
     "or_back",
@@ -50,7 +39,6 @@ def apply(
     only: tuple[str, ...],
     yes: bool,
     form: str,
-    with_backup: bool,
     or_back: bool,
 ) -> None:
     """Apply the plan. On an error, roll back what was changed.
@@ -58,7 +46,7 @@ def apply(
     It may restart Docker and the container. If it changes the storage driver, it carries Docker's
     images and containers over, or says what is hidden until rollback. See docs/what-changes.md.
     """
-    with options.planned(aim, only) as (runtime, make):
+    with options.planned(aim, only) as (_, make):
         the_plan = make()
         before = None
         if or_back:  # both runs by the plan that is applied, whatever the node shows meanwhile
@@ -66,12 +54,8 @@ def apply(
             before = judged.read_only(aim)
         agreed = partial(_agreed, the_plan, yes=yes)
         shown = None
-        if with_backup:
-            backup.require_unfrozen(runtime, aim.ctid, aim.backups or backups.DUMP)
-        if not yes or with_backup:  # nobody else waits for a person, or for a backup
+        if not yes:  # nobody else waits for a person
             shown = agreed(the_plan.drifts())
-        if with_backup:
-            _back_up(the_plan, runtime, aim)
         outcomes = apply_plan(the_plan, consent=partial(agreed, shown=shown))
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
@@ -105,28 +89,7 @@ def _agreed(
     if new and shown is not None and not yes:
         raise FactError(
             "the target has changed since you agreed, and nothing was changed by apply. It would "
-            f"now do this, too: {'; '.join(map(str, new))}. Run it again; a backup that was made "
-            "counts"
+            f"now do this, too: {'; '.join(map(str, new))}. Run it again"
         )
     consent(new, yes=yes)
     return side_effects
-
-
-def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
-    """Back up the container and /etc, unless the plan could not be applied afterwards.
-
-    Raises:
-        NotClean: a run did not end.
-        LockedError: another run holds the lock.
-    """
-    journal = the_plan.journal
-    with the_plan.exclusive(f"back up container {aim.ctid} before the plan is applied"):
-        journal.lines(again=True)
-        if (interrupted := journal.interrupted()) is not None:
-            raise NotClean(f"nothing was backed up: {printing.cut_off(journal, interrupted)}")
-        printing.tell(f"backing up container {aim.ctid} and /etc")
-        place = aim.backups or backups.DUMP
-        keep = partial(journal.keep, "container-options")
-        made = backup.make_backup(runtime, aim.ctid, place, printing.tell, keep)
-    for archive in (*made.container[:1], *made.etc[:1]):
-        printing.tell(Notice(archive))

@@ -22,6 +22,7 @@ from docker_lxc_gate.facts.denial.denial_answers import (
 from docker_lxc_gate.printable import counted, one_line
 
 if TYPE_CHECKING:
+    from docker_lxc_gate.errors import FactError
     from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 
 #: What is shown of a record that says nothing (characters).
@@ -38,7 +39,7 @@ class Report:
 
     source: str
     tally: Tally
-    doubt: BaseException | None = None
+    doubt: FactError | None = None
 
     @property
     def total(self) -> int:
@@ -172,7 +173,7 @@ def as_json(report: Report) -> None:
             "total": report.total,
             "provoked_by_the_gate": report.tally.provoked,
             "under_a_profile": report.tally.imitable,
-            "incomplete": shown(str(report.doubt) or "interrupted") if report.doubt else None,
+            "incomplete": shown(str(report.doubt)) if report.doubt else None,
             "unreadable": report.tally.unreadable,
             "unread": [
                 {"line": masking.shown(line, _SHOWN), "what_to_change": advice}
@@ -211,21 +212,3 @@ def members(group: Group) -> dict[str, Any]:
         "merged": group.merged,
         "fields": fields,
     }
-
-
-class News:
-    """Explains each kind of denial of a report once, while the log is still read."""
-
-    def __init__(self, report: Report) -> None:
-        self._report, self._explained, self._shown = report, 0, 0
-
-    def show(self) -> None:
-        """Explain the kinds, and the lines that cannot be read, that came since the last call."""
-        kinds, unread = self._report.tally.kinds(), [*self._report.tally.unread.items()]
-        for group in kinds[self._explained :]:
-            _explain(group)
-            printing.line("")
-        for line, advice in unread[self._shown :]:
-            _show_unread(line, advice)
-            printing.line("")
-        self._explained, self._shown = len(kinds), len(unread)

@@ -16,7 +16,8 @@ from docker_lxc_gate.cli import judged, options, printing
 from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.facts import startable
-from remediation import applied, backup
+from docker_lxc_gate.formats.container_config import may_freeze
+from remediation import applied
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -115,7 +116,7 @@ def _snapshot(runtime: Runtime, ctid: int) -> tuple[str, str]:
     """Make a snapshot of a container; return its name, or an empty one and why there is none."""
     if runtime.kind != "pct":
         return "", "plain LXC makes no snapshot of a running container"
-    if backup.may_freeze(_configuration(runtime, ctid)) and runtime.state(ctid) == "running":
+    if may_freeze(_configuration(runtime, ctid)) and runtime.state(ctid) == "running":
         return "", "the container is given /dev/fuse, and a snapshot might freeze it forever"
     name = f"guard{datetime.now(UTC):%Y%m%d%H%M%S}"
     made = runtime.node.run(["pct", "snapshot", str(ctid), name], timeout=_PATIENCE)

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from docker_lxc_gate.cli import consent, options, printing
-from docker_lxc_gate.cli.options import opened
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.commandline.target_option import target_options
 from docker_lxc_gate.errors import UsageError
-from docker_lxc_gate.lint import discover, fixes, formats, remote
+from docker_lxc_gate.lint import discover, fixes, formats
 from docker_lxc_gate.lint.check import check, few
 from docker_lxc_gate.lint.rules.container_confinement import unneeded
 from docker_lxc_gate.lint.rules.parser import Parser
-from docker_lxc_gate.lint.rules.profile import is_for_containers
-from docker_lxc_gate.machines import target_file
 from docker_lxc_gate.machines.regular_file import LARGEST
 from docker_lxc_gate.machines.transport import Local
 from docker_lxc_gate.printable import Notice, counted
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
 _DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
 #: More findings than anybody reads: a file may be made for that.
 _MOST = 1000
-#: A container's id where no container is meant: a target has one.
-_ANY = 100
 
 
 @click.command(cls=Verb)
@@ -50,7 +44,6 @@ _ANY = 100
 )
 @click.option("--needed", is_flag=True, help="Also name the lines that Docker does not need.")
 @options.yes
-@target_options(", whose files are linted instead; without /CTID those of all its containers")
 def lint(
     paths: tuple[Path, ...],
     form: str,
@@ -58,28 +51,19 @@ def lint(
     fix: bool,
     needed: bool,
     yes: bool,
-    where: str | None,
-    file: Path | None,
 ) -> None:
-    """Find what is wrong in files, before anything starts. Needs no target.
+    """Find what is wrong in files, before anything starts.
 
     PATH is a directory or a file: an /etc/pve/lxc or a copy of one, an /etc/apparmor.d, a profile,
     a daemon.json; or - for such a file on standard input. Without a PATH, lint takes /etc/pve/lxc
-    and /etc/apparmor.d, if they exist. With --target, these are the node's, with the profiles in
-    phoenix's checkout and Docker's settings in the container. docs/lint.md explains each finding.
+    and /etc/apparmor.d, if they exist. docs/lint.md explains each finding.
 
     Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
-    cannot be read (the others are linted); 3: the target cannot be reached or read, or --fix cannot
-    write.
+    cannot be read (the others are linted); 3: --fix cannot write.
     """
     if fix and discover.PASTED in paths:
         raise UsageError("--fix changes files, and standard input is none")
-    if where is None and file is None:
-        discovery, findings = _linted(paths)
-    else:
-        if paths or fix:
-            raise UsageError("a target has no PATH, and --fix fixes files of this machine only")
-        discovery, findings = _linted_on(where, file)
+    discovery, findings = _linted(paths)
     if fix and _fix(discovery, findings, yes=yes):
         discovery, findings = _linted(paths)
     if needed:
@@ -102,20 +86,6 @@ def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
     pasted = options.standard_input().read(LARGEST + 1) if discover.PASTED in meant else b""
     discovery = discover.under(*meant, pasted=pasted)
     return discovery, [*discovery.findings, *check(discovery.sources, Parser(Local()))]
-
-
-def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Finding]]:
-    """Lint a target's files with its node's own apparmor_parser."""
-    whole = file is None and where is not None and "/" not in where
-    aim = target_file.find(f"{where}/{_ANY}" if whole else where, file)
-    with opened(aim) as runtime:
-        if whole:
-            discovery = remote.of_node(runtime, aim.repository)
-            parser = Parser(runtime.node)
-        else:
-            discovery = remote.of_container(runtime, aim.ctid, aim.repository)
-            parser = Parser(runtime.node, is_for_containers)
-        return discovery, [*discovery.findings, *check(discovery.sources, parser)]
 
 
 def _fix(discovery: Found, findings: Sequence[Finding], *, yes: bool) -> bool:

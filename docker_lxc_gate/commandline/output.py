@@ -91,15 +91,11 @@ class _Output(io.FileIO):
     """A file descriptor for output. Once nobody reads it, the output is dropped.
 
     So ``| head`` ends no run in its middle, and the exit code stays that of the verdict.
-
-    Attributes:
-        dropped: whether the reader of the pipe ended, or the terminal is gone.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self._unread = {errno.EPIPE, errno.EIO} if self.isatty() else {errno.EPIPE}
-        self.dropped = False
 
     @override
     def write(self, content: ReadableBuffer, /) -> int:
@@ -108,15 +104,8 @@ class _Output(io.FileIO):
         except OSError as error:
             if error.errno not in self._unread:
                 raise
-        self.dropped = True
         _to_nowhere(self.fileno())
         return super().write(content)
-
-
-def is_dropped() -> bool:
-    """Whether nobody reads standard output any longer, as far as that was noticed by writing."""
-    buffer = getattr(sys.stdout, "buffer", None)
-    return getattr(getattr(buffer, "raw", buffer), "dropped", False)
 
 
 def _to_nowhere(descriptor: int) -> None:

@@ -117,7 +117,7 @@ def left_out(written: str, node: Transport, backup: Backup | None = None) -> dic
     """Return each directory of a container that a backup does not hold, and why.
 
     The configuration, as ``written`` now, says it, since a mount point may be newer than the
-    backup; so does the archive's log. Without a ``backup``, it is of one that is still to be made.
+    backup; so does the archive's log. Without a ``backup``, it is of one that the node cannot read.
     """
     config, reasons = container_config.parse("", written), dict[str, str]()
     for place, (key, given) in container_config.mount_points(config).items():

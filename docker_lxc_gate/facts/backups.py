@@ -18,7 +18,7 @@ from docker_lxc_gate.facts.backup_archives import Backup
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport
 
-#: The directory of Proxmox's storage ``local``; without Proxmox, our own backups go there.
+#: The directory of Proxmox's storage ``local``; without Proxmox, the lab's go there.
 DUMP = "/var/lib/vz/dump"
 
 _STORAGES = program("docker_lxc_gate.facts", "backup_storages.sh")

@@ -369,3 +369,14 @@ def given(value: str) -> frozenset[str]:
     """
     settings = pct_options.properties("features", value)
     return frozenset(key for key, setting in settings.items() if pct_options.boolean(setting))
+
+
+def may_freeze(written: str) -> bool:
+    """Whether a backup may freeze a running container forever, as its configuration says.
+
+    Modes snapshot and suspend freeze it. If a process in it waits for a fuse daemon that is frozen
+    already, the freezer waits forever. Source: pct(1) of ``fuse``.
+    """
+    config = parse("", written)
+    features = given(config.current().get("features", ""))
+    return "fuse" in features or any(map(gives_fuse, config.all("lxc.mount.entry")))

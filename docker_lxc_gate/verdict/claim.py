@@ -21,10 +21,7 @@ from docker_lxc_gate.verdict.verdicts import Unanswerable
 #: It is locked while a run lasts, and says that the gate made the folder.
 _LOCK = ".lock"
 #: What a run replaces.
-OURS = (
-    *("verdict.json", "summary.md", "allure-results", "report", "junit.xml"),
-    _LOCK,
-)
+OURS = ("verdict.json", "allure-results", "report", "junit.xml", _LOCK)
 #: The umask of a file that only its owner may read.
 CLOSED = 0o077
 

@@ -1,4 +1,4 @@
-"""The record of a run, ``verdict.json``: terminal, JUnit and summary are made from it.
+"""The record of a run, ``verdict.json``: terminal and JUnit are made from it.
 
 ``docs/verdict.schema.json`` is generated from these types. A change that a reader of the file must
 know of raises :data:`FORMAT`.

@@ -1,4 +1,4 @@
-"""The report: the record of the run, JUnit XML, a summary, and Allure's results and HTML file.
+"""The report: the record of the run, JUnit XML, and Allure's results and HTML file.
 
 Everything is written to ``reports/`` where pytest was started. Rendering needs Node and the
 npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay, and
@@ -24,7 +24,7 @@ from docker_lxc_gate.printable import one_line
 from docker_lxc_gate.verdict import evidence, record
 from docker_lxc_gate.verdict.claim import CLOSED, OURS, not_own, place
 from docker_lxc_gate.verdict.collection import judges
-from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics, summary
+from docker_lxc_gate.verdict.outputs import allure_bridge, junit, metrics
 
 #: What each file is made by: those of the run, and those for other programs.
 _FILES = pytest.StashKey[tuple[dict[Path, Any], dict[Path, Any]]]()
@@ -59,10 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
     option.clean_alluredir = False
     with suppress(OSError):  # Allure says why it cannot write there
         Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-    own = {folder / "verdict.json": record.encoded, folder / "summary.md": summary.encoded}
+    own = {folder / "verdict.json": record.encoded}
     xml = reports / "junit.xml"
     page = reports / "report" / "index.html"
-    for path in (*own, *([xml, page] if folder == reports else [])):
+    summary = reports / "summary.md"  # which 0.2.0 wrote
+    for path in (*own, *([xml, page, summary] if folder == reports else [])):
         _remove(path)  # a run that breaks off leaves no verdict of another run
     taken = {(folder / name).resolve() for name in OURS}
     junits = {(at / xml.name).resolve() for at in (folder, reports)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.facts import backups, machine_state
 from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines import connect
@@ -15,7 +15,7 @@ from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.target import parse
 from proof.faults.fault import CTID, READY
 from proof.faults.snapshots import WITHOUT_BACKUPS, created, restored, snapshot
-from steps import rollback
+from steps import prerequisites, rollback
 
 ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"
@@ -29,6 +29,13 @@ def compliant(lab: Lab) -> Iterator[Runtime]:
     restore(lab, WITHOUT_BACKUPS)
     with connect.opened(parse(TARGET), lab=lab_address) as runtime:
         yield runtime
+
+
+def backed_up(name: str) -> None:
+    """Make the backups of a target that the gate asks for and never makes."""
+    target = parse(name)
+    with connect.opened(target, lab=lab_address) as runtime:
+        prerequisites.back_up_lab(runtime, target.ctid, backups.DUMP)
 
 
 def remediation(*words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:

@@ -25,8 +25,7 @@ from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import DEFAULT, parse
 from proof.faults.fault import APPLIED, CTID
 from proof.faults.scenarios import scenarios
-from remediation.backup import make_backup
-from steps import rollback
+from steps import prerequisites, rollback
 from tests.doubles.put import put
 from tests.live.interrupted.interruption import connected
 from tests.live.running import ROOT, compliant, gate, restore
@@ -152,7 +151,7 @@ def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path
 def _backed_up(lab: Lab) -> None:
     """Have a compliant container, and the backups that the gate asks for and never makes."""
     with compliant(lab) as runtime:
-        make_backup(runtime, CTID, backups.DUMP)
+        prerequisites.back_up_lab(runtime, CTID, backups.DUMP)
 
 
 def _installed(node: Ssh, folder: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from docker_lxc_gate.home import number
 from docker_lxc_gate.lab.machine import Lab
-from steps.rollback import CTID
-from tests.live.running import DOCKER, ROOT, bare
+from tests.live.running import DOCKER, ROOT, TARGET, backed_up, bare
 
 _PIP = (sys.executable, "-m", "pip")
 
@@ -130,10 +129,11 @@ def test_installed_program_judges_and_changes_the_lab(
 ) -> None:
     """From any folder; the reports lie there."""
     bare(lab, DOCKER)
-    target = ("--target", f"lab/{CTID}")
+    target = ("--target", TARGET)
     _run(program, "doctor", *target, at=tmp_path)
     _run(program, "plan", *target, at=tmp_path)
-    _run(program, "apply", "--yes", "--backup", *target, at=tmp_path)
+    _run(program, "apply", "--yes", *target, at=tmp_path)
+    backed_up(TARGET)
     _run(program, "status", *target, at=tmp_path)
     said = _run(program, "gate", *target, at=tmp_path)
     assert "verdict: compliant" in said

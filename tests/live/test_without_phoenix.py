@@ -7,7 +7,7 @@ from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
-from tests.live.running import gate, remediation
+from tests.live.running import backed_up, gate, remediation
 
 _HIDE = f'mv {REPOSITORY} {REPOSITORY}.hidden; rm -f "$(command -v phoenix)"'
 #: The order matters: what a container comes from and by whom is asked of a target, not guessed.
@@ -30,7 +30,8 @@ def test_from_no_container_to_a_verdict_and_back(machine: Lab, tmp_path: Path) -
     (file := tmp_path / "targets.toml").write_text(_TARGET)
     aim = ("--target-file", str(file), "--target", "plain")
     _remediation("create", *aim)
-    _remediation("apply", "--backup", "--yes", *aim)
+    _remediation("apply", "--yes", *aim)
+    backed_up("lab/960")
     _remediation("status", *aim)
     done, said = gate("features/", "--allow-mutation", *aim, results=tmp_path / "results")
     assert done.returncode == 0, done.stdout

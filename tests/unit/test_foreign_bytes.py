@@ -40,11 +40,10 @@ from docker_lxc_gate.facts.denial.denial_answers import (
 from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.facts.prerequisites import affected
 from docker_lxc_gate.formats import archive
-from docker_lxc_gate.lint import fixes, formats, remote
+from docker_lxc_gate.lint import fixes, formats
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules.parser import Parser
-from docker_lxc_gate.lint.rules.profile import is_for_containers
 from docker_lxc_gate.machines import root
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.read import Read
@@ -192,7 +191,7 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     content = on.run(["bytes"]).stdout
     base, inside = ("/a", name) if Kind.PROFILE in kinds else ("", "")
     sources = [Source(f"/a/{name}", content, kind, base=base, inside=inside) for kind in kinds]
-    found = check(sources, Parser(on, is_for_containers))
+    found = check(sources, Parser(on))
     for wanted_fixes in fixes.certain(found).values():
         fixes.edited(content, wanted_fixes)
     json_line(formats.as_json(found[:200], sources))
@@ -200,14 +199,6 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     formats.summary(found, sources)
     for finding in found[:200]:
         printing.finding(finding)
-
-
-def of_a_target(on: Transport) -> None:
-    """Read all files that lint reads of a target."""
-    for runtime in (Pct(on), Lxc(on)):
-        with suppress(RemediationError):
-            remote.of_container(runtime, 950, "/phoenix")
-        remote.of_node(runtime, "/phoenix")
 
 
 def explained(on: Transport) -> None:
@@ -273,7 +264,6 @@ FOUND: dict[str, Asked] = {
     "lint.lxc": partial(linted, "config", (Kind.LXC,)),
     "lint.profile": partial(linted, "lxc-docker", (Kind.PROFILE, Kind.CONTAINER)),
     "lint.daemon": partial(linted, "daemon.json", (Kind.DAEMON, Kind.UNIT)),
-    "docker_lxc_gate.lint.remote": of_a_target,
     "doctor.configuration": configured,
     "docker_lxc_gate.doctor.examine": lambda on: examine.examine(Pct(on), 950),
     "upgrade.examine": lambda on: upgrade.examine(Lxc(on), 950),

@@ -154,7 +154,7 @@ def lines(stream: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
     """
     # gzip says that it can seek, whatever it reads from.
     source: Any = stream.fileobj if isinstance(stream, gzip.GzipFile) else stream
-    line, left = b"", 0
+    line = b""
     while line or (piece := stream.peek(1)):
         if not line:
             sign = _SIGN.search(piece)
@@ -163,13 +163,10 @@ def lines(stream: io.BufferedReader | gzip.GzipFile) -> Iterator[bytes]:
             if others and not sign:
                 continue
             line = _line(stream, source)
-            left = len(piece) - others - len(line)
         after, pieces = b"", 1
-        # A pipe may stay open, and is not waited for.
-        while _RECORD.search(line) and pieces < _MOST_PIECES and (left > 0 or source.seekable()):
+        while _RECORD.search(line) and pieces < _MOST_PIECES:
             pieces += 1
             after = _line(stream, source)
-            left -= len(after)
             if not (whole := _joined(line, after)):
                 break
             line, after = whole, b""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -50,16 +50,14 @@ _FULL = b"terminate called after throwing an instance of 'std::bad_alloc'"
 
 
 class Parser:
-    """The apparmor_parser of a machine, for one run; ``parsed`` says which profiles it gets."""
+    """The apparmor_parser of a machine, for one run."""
 
-    def __init__(self, on: Transport, parsed: Callable[[Source], bool] = lambda _: True) -> None:
-        self._on, self._parsed, self._left = on, parsed, _IN_ALL
+    def __init__(self, on: Transport) -> None:
+        self._on, self._left = on, _IN_ALL
         self._unparsed: list[Source] = []
 
     def check(self, source: Source) -> Iterator[Finding]:
         """Yield what the parser says of a profile, with the includes in its ``base``."""
-        if not self._parsed(source):
-            return
         if name := includes.leading_out(source):
             why = f"the include '{name}' leads out of {source.base or includes.OWN}"
             yield source.at("not-checked", 0, f"apparmor_parser did not get it: {why}")

@@ -90,11 +90,6 @@ def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
     return not profile.attached and (by_name or profile.name in assigned)
 
 
-def is_for_containers(source: Source) -> bool:
-    """Whether a file has a profile for containers, by its name."""
-    return any(is_of_container(profile, ()) for profile in profiles(source.text))
-
-
 def alike(name: str) -> str:
     """Return what is left of a name without what people mistake: hyphens, dots, case."""
     return patterns.sub(r"[-_. ]", "", name).lower()

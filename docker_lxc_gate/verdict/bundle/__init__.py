@@ -1,7 +1,6 @@
 """A bundle: what an auditor keeps of a run, in one file that tar, sha256sum and ssh-keygen read.
 
-``statement.json`` is an in-toto Statement v1 about ``verdict.json``, ``SHA256SUMS`` lists every
-file, and ``SHA256SUMS.sig`` is the signature of that list.
+``SHA256SUMS`` lists every file, and ``SHA256SUMS.sig`` is the signature of that list.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,12 +22,11 @@ from docker_lxc_gate.printable import counted, listed
 from docker_lxc_gate.verdict import comparison
 from docker_lxc_gate.verdict.bundle import archive
 from docker_lxc_gate.verdict.bundle.archive import MANIFEST, SEALS, SIGNATURE
-from docker_lxc_gate.verdict.record import HOLDS
 
 if TYPE_CHECKING:
     from docker_lxc_gate.verdict.record import Run
 
-RECORD, STATEMENT, PAGE = "verdict.json", "statement.json", "report/index.html"
+RECORD, PAGE = "verdict.json", "report/index.html"
 #: A file of Allure's results, as Allure names it.
 _RESULT = patterns.compile(r"[0-9a-f-]{36}-[a-z]+\.[\w.]{1,20}").fullmatch
 #: What a signature is for, as ssh-keygen's ``-n``.
@@ -55,12 +53,12 @@ def report(place: Path) -> tuple[Run, dict[str, bytes]]:
         raise UsageError(f"{lacks}, such as {missing[0]}: name the folder that the run wrote")
     others = {}
     if path.name == RECORD:  # beside another name may be another run's
-        others = {name: path.parent / name for name in ("summary.md", PAGE)}
+        others = {PAGE: path.parent / PAGE}
     if named:  # else they may be another run's, too
         others |= {f"allure-results/{name}": results / name for name in filter(_RESULT, there)}
     others = {name: at for name, at in others.items() if os.path.lexists(at)}
     read = {name: _read(at, archive.WHOLE) for name, at in others.items()}
-    return run, {RECORD: record, STATEMENT: statement(record, run), **read}
+    return run, {RECORD: record, **read}
 
 
 def _read(path: Path, largest: int) -> bytes:
@@ -69,38 +67,6 @@ def _read(path: Path, largest: int) -> bytes:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: it cannot be bundled: {why}") from error
-
-
-def statement(record: bytes, run: Run) -> bytes:
-    """Return the content of ``statement.json``: only a run that is compliant has passed.
-
-    A bundle has what this returned when it was made, and has to verify still.
-    """
-    green = [scenario.nodeid for scenario in run.asked if scenario.code == HOLDS]
-    other = [scenario.nodeid for scenario in run.asked if scenario.code != HOLDS]
-    gate: dict[str, Any] = {"name": _NAMESPACE, "content": run.version.encode()}
-    if run.commit:
-        gate["digest"] = {"gitCommit": run.commit}
-    plans = [{"name": target.name, "content": target.plan.encode()} for target in run.targets]
-    subject = {
-        "name": RECORD,
-        "digest": {"sha256": _digest(record)},
-        "annotations": {"scenarios": len(run.scenarios), "asked": len(run.asked)},
-    }
-    predicate = {
-        "result": "PASSED" if run.code == HOLDS and green and not other else "FAILED",
-        "configuration": [gate, *plans],
-        "passedTests": green,
-        "warnedTests": [],
-        "failedTests": other,
-    }
-    whole = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [subject],
-        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
-        "predicate": predicate,
-    }
-    return msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
 
 
 def sealed(files: dict[str, bytes], key: Path | None) -> Iterator[tuple[str, bytes]]:
@@ -142,17 +108,16 @@ def verified(bundle: Path, signers: Path | None) -> Verification:
     try:
         with bundle.open("rb") as file:
             archive.require_one_frame(file)
-            digests, kept = archive.read(file, {RECORD, STATEMENT, *SEALS})
+            digests, kept = archive.read(file, {RECORD, *SEALS})
     except archive.Unsound as error:
         return Verification([f"it is no whole bundle: {error}"])
     except OSError as error:
         raise UsageError(f"{bundle}: it cannot be read: {error.strerror}") from error
-    if missing := sorted({RECORD, STATEMENT, MANIFEST} - kept.keys()):
+    if missing := sorted({RECORD, MANIFEST} - kept.keys()):
         return Verification([f"missing or empty: {listed(missing, _LISTED)}"])
     result = Verification(changed(kept[MANIFEST], digests))
     try:
         result.run = comparison.decoded(kept[RECORD], RECORD)
-        result.problems += _differing(kept[STATEMENT], statement(kept[RECORD], result.run))
     except UsageError as error:
         result.problems.append(str(error))
     result.signature, problem = _signature(kept.get(SIGNATURE), kept[MANIFEST], signers)
@@ -174,15 +139,6 @@ def changed(sums: bytes, digests: dict[str, str]) -> list[str]:
     }
     told = [f"{what}: {listed(names, _LISTED)}" for what, names in groups.items() if names]
     return told or [f"{MANIFEST} is not as it was written"]
-
-
-def _differing(given: bytes, made: bytes) -> list[str]:
-    """Return what a statement says that one about the record does not, and the other way round."""
-    texts = (text.decode(errors="replace").replace('"', "") for text in (given, made))
-    theirs, ours = ({line.strip(" ,[]{}") for line in text.splitlines()} for text in texts)
-    says, not_said = (listed(sorted(lines), _LISTED) for lines in (theirs - ours, ours - theirs))
-    told = f"it says {says or 'nothing else'}, and not {not_said or 'in this form'}"
-    return [f"{STATEMENT} is not about this {RECORD}: {told}"] * (given != made)
 
 
 def _signature(signature: bytes | None, sums: bytes, signers: Path | None) -> tuple[str, str]:

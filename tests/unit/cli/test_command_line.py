@@ -22,7 +22,7 @@ from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import pct
-from remediation import backup, docker_in_lxc
+from remediation import docker_in_lxc
 from remediation.engine.action import Place, SideEffect
 from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
@@ -32,7 +32,7 @@ from tests.doubles.nodes.world import world
 from tests.doubles.states import Laid
 
 #: Those whose words are files alone.
-FILES = {"bundle", "compare", "verify", "waivers"}
+FILES = {"bundle", "compare", "verify"}
 #: All that need a target.
 TARGETED = [
     *sorted({*VERBS} - {*FILES, "denials", "journal", "lint", "lab", "gate", "guard", "messages"}),
@@ -41,9 +41,7 @@ TARGETED = [
 
 
 @pytest.mark.parametrize("how", [["--json"], ["--format", "json"]])
-@pytest.mark.parametrize(
-    "command", sorted({*TARGETED, "denials", "lint"} - {"journal export", "prove"})
-)
+@pytest.mark.parametrize("command", sorted({*TARGETED, "denials"} - {"journal export", "prove"}))
 def test_verb_whose_target_is_unreachable_ends_with_3_in_json(command: str, how: list[str]) -> None:
     """The port is one where nobody listens."""
     done = CliRunner().invoke(main, [*command.split(), *how, "--target", "x@127.0.0.1:1/950"])
@@ -95,7 +93,7 @@ def test_verb_without_a_target_says_what_to_type_and_builds_no_lab(
 
 
 @pytest.mark.parametrize("option", ["--target", "--target-file"])
-@pytest.mark.parametrize("command", [*TARGETED, "denials", "lint"])
+@pytest.mark.parametrize("command", [*TARGETED, "denials"])
 def test_verb_with_a_second_target_is_refused_and_asks_none(
     monkeypatch: pytest.MonkeyPatch, command: str, option: str, tmp_path: Path
 ) -> None:
@@ -439,40 +437,6 @@ def test_action_is_accepted_by_its_id_or_by_its_title(folder: Path) -> None:
     assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
 
 
-@pytest.fixture
-def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
-    """Who has the node while a backup is made."""
-    made: list[str] = []
-
-    def make(*_: object) -> object:
-        made.append(Lock(ON, str(folder / "gate.lock")).owner())
-        return SimpleNamespace(container=["the container's"], etc=["/etc's"])
-
-    monkeypatch.setattr(backup, "make_backup", make)
-    monkeypatch.setattr(backup, "require_unfrozen", lambda *_: None)
-    return made
-
-
-def test_nothing_is_backed_up_for_an_impossible_plan(folder: Path, backups: list[str]) -> None:
-    with taken(folder):
-        code, told = ended("apply", "--yes", "--backup")
-    assert (code, "in use" in told) == (3, True)
-    journal(folder, 951).record([("tunable", Place.NODE, "old")])
-    code, told = ended("apply", "--yes", "--backup")
-    assert code == 3
-    assert told.startswith("error: nothing was backed up: a run for container 951 did not end (")
-    assert backups == []
-
-
-def test_nobody_changes_the_node_while_it_is_backed_up(folder: Path, backups: list[str]) -> None:
-    code, said = ended("apply", "--yes", "--backup")
-    assert code == 0
-    assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
-    (told,) = backups
-    assert "to back up container 950 before the plan is applied" in told
-    assert not journal(folder).interrupted()
-
-
 @pytest.mark.parametrize(
     ("error", "code", "then"),
     [
@@ -497,14 +461,13 @@ def test_error_before_a_signal_is_said_before_the_interruption(
     assert ("interrupted" in said) == bool(then)
 
 
-@pytest.mark.parametrize("options", [[], ["--backup"]])
 def test_apply_without_quorum_exits_3_names_pvecm_and_changes_nothing(
-    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch, options: list[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "world").mkdir()
     it = world(str(folder / "world"), Laid(content=b"arch: amd64\n"), running=True)
     it.node.quorate, before = False, it.look()
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: it.plan())
-    code, said = ended("apply", "--yes", *options)
+    code, said = ended("apply", "--yes")
     assert (code, "no quorum" in said, "pvecm status" in said) == (3, True, True)
-    assert (it.look(), it.plan().journal.lines(), backups) == (before, [], [])
+    assert (it.look(), it.plan().journal.lines()) == (before, [])

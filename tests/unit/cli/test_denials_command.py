@@ -1,24 +1,19 @@
 """``docker-lxc-gate denials`` as a user meets it, over files and standard input."""
 
-import errno
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
 
 import pytest
 from click.testing import CliRunner, Result
 
 from docker_lxc_gate.cli import denials
 from docker_lxc_gate.cli.group import main
-from docker_lxc_gate.facts.denial.denial_groups import Tally
 from docker_lxc_gate.machines.runtime.pct import Pct
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, GATE
@@ -186,87 +181,8 @@ def test_denials_of_a_target_are_those_of_its_node(monkeypatch: pytest.MonkeyPat
     assert "the kernel's log on a machine" in result.stderr
 
 
-_PATIENCE = 120.0
-
-
-def explained(*lines: bytes) -> str:
-    """Return how the report of a log explains its one kind."""
-    return ran("-", stdin=b"".join(lines or [mount()])).stdout.partition("\n\n")[2]
-
-
-class Pipe:
-    """A pipe whose writer we are; at each wait for it, the next thing happens, then Ctrl-C."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._patch = patch
-        reader, writer = os.pipe()
-        self.reader, self.writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0)
-
-    def ran(self, *words: str, each: list[Callable[[], bool]]) -> Result:
-        """Run the command; each says whether something comes before the pause is over."""
-
-        def comes(_: object, seconds: float | None) -> bool:
-            if not each:
-                raise KeyboardInterrupt
-            return each.pop(0)() or seconds is None
-
-        self._patch.setattr(denials._Piped, "_comes", comes)
-        return CliRunner().invoke(main, ["denials", "-", *words], input=self.reader)
-
-    def write(self, *lines: bytes) -> Callable[[], bool]:
-        return lambda: bool(self.writer.write(b"".join(lines)))
-
-    def end(self) -> bool:
-        self.writer.close()
-        return True
-
-
-def pause() -> bool:
-    return False
-
-
-@pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
-    made = Pipe(monkeypatch)
-    with made.reader, made.writer:
-        yield made
-
-
-@pytest.mark.parametrize("words", [[], ["--suggest"], ["--format", "json"]])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_pipe_that_ends_is_reported_as_the_file_is(
-    pipe: Pipe, words: list[str], pack: Callable[[bytes], bytes]
-) -> None:
-    text = pack(CORPUS.read_bytes())
-    parts = [pipe.write(text[at : at + 20_000]) for at in range(0, len(text), 20_000)]
-    told = pipe.ran(*words, each=[*parts, pipe.end, *[lambda: True] * 4])
-    file = CliRunner().invoke(main, ["denials", str(CORPUS), *words])
-    assert told.stdout == file.stdout.replace(f"{CORPUS}", "standard input")
-    assert told.stderr == file.stderr.replace(f"{CORPUS}", "standard input")
-    assert told.exit_code == file.exit_code == 3  # of one record not even the operation is left
-
-
-def test_pipe_shows_a_line_that_cannot_be_read_as_it_comes_and_ends_with_3(pipe: Pipe) -> None:
-    odd = mount().replace(b'"', b"'")
-    told = pipe.ran(each=[pipe.write(mount(), odd), pause, pipe.write(odd)])
-    assert told.stdout.startswith(f"{explained()}\na line that may be a denial: type=AVC ")
-    assert told.stdout.count("a line that may be a denial: ") == 2
-    assert (told.exit_code, "2 lines may hold a denial" in told.stderr) == (3, True)
-
-
-@pytest.mark.parametrize("words", [["--suggest"], ["--format", "json"]])
-def test_pipe_that_stays_open_is_one_document_at_the_end(pipe: Pipe, words: list[str]) -> None:
-    told = pipe.ran(*words, each=[pipe.write(mount()), pause, pipe.write(OTHER)])
-    assert told.exit_code == 0
-    if words == ["--suggest"]:
-        assert told.stdout.count("mount options=(rw) fstype=fuse -> ") == 2
-    else:
-        read = json.loads(told.stdout)
-        assert (read["total"], read["incomplete"]) == (2, None)
-
-
-def test_pipe_says_how_many_the_gate_provoked_and_explains_none_of_them(pipe: Pipe) -> None:
-    told = pipe.ran(each=[pipe.write(b"x\n"), pause, pipe.write(GATE.read_bytes())])
+def test_denials_say_how_many_the_gate_provoked_and_explain_none_of_them() -> None:
+    told = ran("-", stdin=b"x\n" + GATE.read_bytes())
     assert told.stdout.endswith(
         "7 denials provoked on purpose by the gate left out; 5 of them under a profile, where a "
         "guest can imitate the gate\n"
@@ -280,106 +196,39 @@ def test_pipe_says_how_many_the_gate_provoked_and_explains_none_of_them(pipe: Pi
     assert (read["provoked_by_the_gate"], read["under_a_profile"]) == (7, 5)
 
 
-def test_ctrl_c_before_the_first_pause_ends_with_130_and_no_report(pipe: Pipe) -> None:
-    told = pipe.ran(each=[pipe.write(mount())])
-    assert (told.exit_code, told.stdout) == (130, "")
-    assert told.stderr == "error: interrupted\n"
-
-
-@pytest.mark.parametrize("words", [[], ["--format", "json"]])
-def test_ctrl_c_while_lines_are_counted_ends_with_the_report_and_130(
-    pipe: Pipe, words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(tally: Tally, line: bytes) -> None:
-        if b"/other/" in line:
-            raise KeyboardInterrupt
-        parsed(tally, line)
-
-    parsed = Tally._parsed
-    monkeypatch.setattr(Tally, "_parsed", interrupted)
-    told = pipe.ran(*words, each=[pipe.write(mount()), pause, pipe.write(OTHER, mount(7))])
-    assert told.exit_code == 130
-    assert "error: interrupted" in told.stderr
-    if words:
-        read = json.loads(told.stdout)
-        assert (read["total"], read["incomplete"]) == (1, "interrupted")
-    else:
-        assert told.stdout.endswith(f"1 denial of 1 kind\n\n{explained()}")
-
-
-@pytest.mark.parametrize("words", [[], ["--format", "json"], ["--suggest"]])
-def test_pipe_whose_output_is_unwritable_ends_with_that_error(pipe: Pipe, words: list[str]) -> None:
-    full = OSError(errno.ENOSPC, "No space left on device")
-
-    def fails() -> bool:
-        raise full
-
-    assert pipe.ran(*words, each=[pipe.write(mount()), pause, fails]).exception is full
-
-
 @contextmanager
 def begun(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield the command, which is killed if it does not end in time."""
+    """Yield the command with a pipe for its standard input."""
     command = [sys.executable, "-m", "docker_lxc_gate", "denials", "-", *words]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     # Whoever runs the tests may ignore signals.
     argv = ["env", "--default-signal", *command]
     with subprocess.Popen(argv, cwd=ROOT, bufsize=0, start_new_session=True, **pipes) as child:
-        timer = threading.Timer(_PATIENCE, child.kill)
-        timer.start()
         try:
             yield child
         finally:
-            timer.cancel()
             child.kill()
 
 
-def read_until(stream: IO[bytes] | None, end: bytes) -> bytes:
-    """Return what comes, as soon as it ends with some words."""
-    assert stream
-    text = b""
-    while not text.endswith(end):
-        more = stream.read(1)
-        assert more, text
-        text += more
-    return text
+@pytest.mark.parametrize("words", [[], ["--suggest"], ["--format", "json"]])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_pipe_is_reported_as_the_file_is(words: list[str], pack: Callable[[bytes], bytes]) -> None:
+    with begun(*words) as child:
+        out, err = (text.decode() for text in child.communicate(pack(CORPUS.read_bytes()), 120))
+    file = CliRunner().invoke(main, ["denials", str(CORPUS), *words])
+    assert out == file.stdout.replace(f"{CORPUS}", "standard input")
+    assert err == file.stderr.replace(f"{CORPUS}", "standard input")
+    assert child.returncode == file.exit_code == 3  # of one record not even the operation is left
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_process_explains_a_new_kind_and_ends_on_ctrl_c(number: signal.Signals, code: int) -> None:
+def test_ctrl_c_before_the_end_of_a_pipe_ends_with_130_and_no_report() -> None:
     with begun() as child:
         assert child.stdin
-        child.stdin.write(mount())
-        assert read_until(child.stdout, b"\n\n").decode() == f"{explained()}\n"
-        child.stdin.write(mount(7))
-        child.stdin.write(OTHER)
-        assert read_until(child.stdout, b"\n\n").decode() == f"{explained(OTHER)}\n"
-        child.send_signal(number)
-        assert child.stdout
-        assert child.stderr
-        rest, errors = child.stdout.read(), child.stderr.read()
-        assert child.wait() == code
-    # rich prints the line again that Ctrl-C comes in the middle of: here, an empty one.
-    assert rest.decode().lstrip("\n") == (
-        f"3 denials of 2 kinds\n\n{explained(mount(), mount(7))}\n{explained(OTHER)}"
-    )
-    assert b"Traceback" not in errors
-
-
-def test_process_whose_reader_is_gone_ends_in_silence() -> None:
-    with begun() as child:
-        assert child.stdin
-        assert child.stdout
-        assert child.stderr
-        child.stdin.write(mount())
-        read_until(child.stdout, b"\n\n")
-        child.stdout.close()
-        child.stdin.write(OTHER)
-        child.stdin.write(mount(7))
-        assert child.wait() == 0
-        assert child.stderr.read().endswith(b"prints the report of all\n")
+        for _ in range(4):  # more than a pipe holds: it reads by then
+            child.stdin.write(mount() * 1000)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=120)
+    assert (child.returncode, out, err) == (130, b"", b"error: interrupted\n")
 
 
 def test_denials_of_a_standard_input_that_is_closed_end_with_3() -> None:

@@ -5,9 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +13,6 @@ from click.testing import CliRunner, Result
 
 from docker_lxc_gate.cli import printing
 from docker_lxc_gate.cli.group import main
-from docker_lxc_gate.lint.discover import Found
-from docker_lxc_gate.lint.finding import Kind, Source
-from docker_lxc_gate.machines.target import Target
-from tests.doubles.canned import Machine
 
 command: Any = importlib.import_module("docker_lxc_gate.cli.lint")
 GOOD = "arch: amd64\nostype: debian\nrootfs: local:1\nunprivileged: 1\n"
@@ -173,48 +167,3 @@ def test_lint_of_a_file_with_name_and_line_like_a_command_of_github_prints_none(
         lines = [line for line in done.output.splitlines() if "well" in line]
         assert lines
         assert not [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
-
-
-# -- a target
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was opened, and of what: a runtime whose files are told here."""
-    said: list[str] = []
-
-    def of(aim: Target) -> Any:
-        said.append(str(aim))
-        return nullcontext(SimpleNamespace(node=Machine()))
-
-    def found(*words: object) -> Found:
-        said.append(" ".join(map(str, words[1:])))
-        return Found([Source("/etc/pve/lxc/950.conf", GOOD.encode(), Kind.CONTAINER)])
-
-    monkeypatch.setattr(command, "opened", of)
-    monkeypatch.setattr(command.remote, "of_node", found)
-    monkeypatch.setattr(command.remote, "of_container", found)
-    return said
-
-
-@pytest.mark.parametrize(
-    ("name", "code", "looked"),
-    [
-        ("root@pve1/950", 0, ["950 /usr/local/phoenix_hypervisor"]),
-        ("root@pve1", 0, ["/usr/local/phoenix_hypervisor"]),
-        ("root@pve1/x", 2, []),
-    ],
-)
-def test_target_is_a_container_or_a_node(
-    opened: list[str], name: str, code: int, looked: list[str]
-) -> None:
-    assert run("--target", name).exit_code == code
-    assert opened[1:] == looked
-
-
-@pytest.mark.parametrize("more", ["--fix", "/etc"])
-def test_target_has_no_path_and_nothing_there_is_fixed(opened: list[str], more: str) -> None:
-    done = run("--target", "root@pve1/950", more)
-    assert done.exit_code == 2
-    assert "a target has no PATH" in done.stderr
-    assert opened == []

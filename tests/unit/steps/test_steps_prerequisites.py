@@ -32,7 +32,7 @@ def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(
     where: Target, named: list[str], made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places: list[str] = []
-    monkeypatch.setattr(steps, "make_backup", lambda runtime, ctid, place: places.append(place))
+    monkeypatch.setattr(steps, "back_up_lab", lambda runtime, ctid, place: places.append(place))
     request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
     ask: Any = steps.made_by_this_run
     assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)
