@@ -29,7 +29,7 @@ from docker_lxc_gate.lab.recipe import template_name
 from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
 from docker_lxc_gate.printable import cut, one_line
-from docker_lxc_gate.verdict.outputs.summary import plain
+from docker_lxc_gate.verdict.outputs.markdown import plain
 from remediation.provision import PATIENCE
 
 if TYPE_CHECKING:

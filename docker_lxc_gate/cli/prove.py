@@ -23,7 +23,7 @@ from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import json_text, print_json, with_form
 from docker_lxc_gate.errors import FactError, RemediationError, UsageError
 from docker_lxc_gate.facts import machine_state
-from docker_lxc_gate.verdict.outputs.summary import plain
+from docker_lxc_gate.verdict.outputs.markdown import plain
 from remediation import plan_file, provision
 from remediation.engine.apply import apply
 

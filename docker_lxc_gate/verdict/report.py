@@ -62,8 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     own = {folder / "verdict.json": record.encoded}
     xml = reports / "junit.xml"
     page = reports / "report" / "index.html"
-    summary = reports / "summary.md"  # which 0.2.0 wrote
-    for path in (*own, *([xml, page, summary] if folder == reports else [])):
+    for path in (*own, *([xml, page] if folder == reports else [])):
         _remove(path)  # a run that breaks off leaves no verdict of another run
     taken = {(folder / name).resolve() for name in OURS}
     junits = {(at / xml.name).resolve() for at in (folder, reports)}

@@ -29,7 +29,7 @@ from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, target_of
-from docker_lxc_gate.verdict.outputs.summary import block
+from docker_lxc_gate.verdict.outputs.markdown import block
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE, severity
 from docker_lxc_gate.verdict.verdicts import JUDGEMENT, SAID, in_then, judge

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from markdown_it import MarkdownIt
 
-from docker_lxc_gate.verdict.outputs.summary import plain
+from docker_lxc_gate.verdict.outputs.markdown import plain
 from tests.unit.verdict.conftest import Toy
 
 
@@ -102,7 +102,7 @@ def test_record_of_a_broken_run_says_why(toy: Toy, more: str, code: int, problem
 def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run()
-    files = [toy.path / "reports" / name for name in ("verdict.json", "junit.xml", "summary.md")]
+    files = [toy.path / "reports" / name for name in ("verdict.json", "junit.xml")]
     files[-1].touch()
     page = toy.path / "reports/report/index.html"
     page.parent.mkdir()
