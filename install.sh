@@ -21,7 +21,7 @@ esac
 
 work=$(mktemp -d) failed=
 ended() {  # a failed installation leaves what was there before
-    if [[ -n $failed ]]; then rm -rf "$place" && mv "$place.before" "$place" 2>/dev/null; fi
+    if [[ -n $failed ]]; then rm -rf "$place"; mv "$place.before" "$place" 2>/dev/null || true; fi
     rm -rf "$work" "$place.before"
 }
 trap ended EXIT
@@ -48,7 +48,7 @@ if [[ -z $wheel ]]; then  # the layout of a wheel
     mkdir "$packages/docker_lxc_gate/checkout"
     cp -R "$from"/{allurerc.mjs,conftest.py,features,pyproject.toml,remediation,steps} \
         "$packages/docker_lxc_gate/checkout"
-    (cd "$from" && "$place/bin/python" -c 'from docker_lxc_gate import home; print(home.commit(), end="")') \
+    (cd "$from" && "$place/bin/python" -Bc 'from docker_lxc_gate import home; print(home.commit(), end="")') \
         >"$packages/docker_lxc_gate/checkout/commit"
     install -m 755 /dev/stdin "$place/bin/docker-lxc-gate" <<END
 #!$place/bin/python

@@ -77,8 +77,7 @@ _NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
 _WRITABLE = ("proc:rw", "sys:rw")
 #: Raw lines that people write for Docker's sake, and that were tried without.
 _FOR_DOCKER = patterns.compile(
-    r"lxc\.(apparmor\.profile: unconfined|cap\.drop: |cgroup2?\.devices\.allow: a"
-    r"|mount\.entry: /dev/null sys/module/apparmor/parameters/enabled .*)"
+    r"lxc\.(apparmor\.profile: unconfined|cap\.drop: |cgroup2?\.devices\.allow: a)"
 )
 _MOUNT_RULE = patterns.compile(r"mount\b|all$")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
@@ -292,7 +291,7 @@ def unneeded(source: Source) -> Iterator[Finding]:
     named = any(o.value.startswith("lxc-") for o in written.all("lxc.apparmor.profile")[-1:])
     for option in (o for o in written.options if not o.section):
         line = f"{option.key}: {option.value}"
-        words = [line] * bool(_FOR_DOCKER.fullmatch(line))
+        words = [line.rstrip()] * bool(_FOR_DOCKER.fullmatch(line))
         if option.key == "features" and not named:
             features = pct_options.properties("features", option.value).items()
             given = (f"{k}={v}" for k, v in features if pct_options.boolean(v) or k == "mount")
