@@ -12,8 +12,11 @@ import urllib.parse
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import testinfra.backend
 from testinfra.backend.base import BaseBackend
+
+from docker_lxc_gate.errors import RemediationError
 
 if TYPE_CHECKING:
     from testinfra.backend.base import CommandResult
@@ -94,7 +97,12 @@ class ContainerBackend(TransportBackend):
 
     def ran(self, argv: list[str]) -> Result:
         """Run it as a command of its own: a suite may change what it tests."""
-        return self._connected().run(argv, timeout=PATIENCE)
+        try:
+            inside = self._connected()
+        except RemediationError as error:
+            # What is wrong is the host, not the test.
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        return inside.run(argv, timeout=PATIENCE)
 
     def _connected(self) -> Transport:
         if self._inside is None:
