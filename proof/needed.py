@@ -113,7 +113,8 @@ def read() -> dict[Lines, Seen]:
     for line in RESULTS.read_bytes().splitlines() if RESULTS.exists() else ():
         with suppress(msgspec.DecodeError):  # the run was cut off while it wrote
             seen = msgspec.json.decode(line, type=Seen)
-            known[there(seen.cell, seen.recipe, seen.without)] = seen
+            if seen.recipe in recipes():  # it may have gone since
+                known[there(seen.cell, seen.recipe, seen.without)] = seen
     return known
 
 
@@ -145,14 +146,18 @@ def without_rules(text: str, rules: Collection[str]) -> str:
 def word(known: Mapping[Lines, Seen], key: Key) -> tuple[str, str, str]:
     """Return what a trial says of the lines that it lacks: a word, a scenario's id, its message.
 
-    The trial that has all lines is its control. What works with fewer rules of the profile works
-    with more. Raises KeyError with the trial that is missing.
+    The trial that has all lines is its control. Raises KeyError with the trial that is missing.
+    Docker works with more rules if it works with fewer. An attempt that fails without several deny
+    rules fails without one, but a rule that allows something may have been missing then, too.
     """
     control, lines = _seen(known, (*key[:2], frozenset())), there(*key)
     if (told := compared(control, control))[0] == UNSURE:
         return told
-    for (*place, fewer), seen in known.items() if key[1] == PROFILE else ():
-        if place == [*lines[:2]] and fewer < lines[2] and compared(control, seen)[0] == UNNEEDED:
+    asked = lines not in known and key[1] == PROFILE
+    for (*place, fewer), seen in known.items() if asked else ():
+        holds = all(map(_denies, seen.without)) or not any(map(_denies, key[2]))
+        says = holds and place == [*lines[:2]] and fewer < lines[2]
+        if says and compared(control, seen)[0] == UNNEEDED:
             return UNNEEDED, "", ""
     return compared(control, _seen(known, key))
 
@@ -186,7 +191,11 @@ def compared(control: Seen, seen: Seen) -> tuple[str, str, str]:
 
 def _may_allow(recipe: str, without: Collection[str]) -> bool:
     """Whether an attempt may succeed that did not: never without a rule that allows something."""
-    return recipe != PROFILE or not without or any("deny" in line.split() for line in without)
+    return recipe != PROFILE or not without or any(map(_denies, without))
+
+
+def _denies(rule: str) -> bool:
+    return "deny" in rule.split()
 
 
 def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> list[str]:
@@ -230,7 +239,7 @@ def tried(lab: Lab, key: Key) -> Seen:
                 for each in told.scenarios:
                     if each.id in names and each.verdict in {COMPLIANT, RED, UNDETERMINED}:
                         outcomes[each.id] = str(each.verdict), each.cause
-            if not key[2]:
+            if all(verdict == COMPLIANT for verdict, _ in outcomes.values()) or not key[2]:
                 driver = Pct(node).inside(CTID).look(["docker", "info", "-f", "{{.Driver}}"])
                 versions["driver"] = driver.text.strip()
     except (RemediationError, subprocess.TimeoutExpired) as error:
@@ -330,7 +339,7 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
 
         if only:
             meant = [line for line in recipe.lines if patterns.search(only, line)]
-            if recipe.name == PROFILE:
+            if meant and recipe.name == PROFILE:
                 halved(meant, said)
             for line in recipe.lines:
                 printing.line(f"{line}: {said([line]) if line in meant else 'not tried'}")

@@ -181,9 +181,11 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
 def is_current(node: Transport, checkout: Checkout) -> None:
     """Query the upstream itself, because the last fetch may be old."""
     if not checkout.upstream:
+        detached = checkout.branch.startswith("(")
+        then = "switch BRANCH" if detached else "branch --set-upstream-to=REMOTE/BRANCH"
         raise FactError(
             f"{checkout.branch} of {checkout.path} has no upstream to compare with: "
-            f"git -C {checkout.path} branch --set-upstream-to, with a remote's branch"
+            f"git -C {checkout.path} {then}"
         )
     current = repository.upstream_commit(node, checkout)
     assert checkout.commit == current, (

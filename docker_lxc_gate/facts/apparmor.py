@@ -123,8 +123,8 @@ def compiled_policy(path: str) -> Read[str]:
 
 
 #: Prints how many files define a profile, what the parser says of its cache, the hash of what it
-#: would take from there, and of what the file compiles to without parser.conf. Nothing is loaded or
-#: written, whatever parser.conf says of write-cache.
+#: would take from there, and of what the file compiles to if parser.conf names no other ABI.
+#: Nothing is loaded or written, whatever parser.conf says of write-cache.
 _NEXT_LOAD = """
 conf=/etc/apparmor/parser.conf
 ! grep -qsE '^[[:space:]]*(-S?-?)?skip-kernel-load' "$conf" || echo "$conf: skip-kernel-load"
@@ -133,8 +133,9 @@ hit=$(grep -sv write-cache "$conf" |
     apparmor_parser --config-file=/dev/stdin -Q -k -r -- "$1/$2" 2>&1) || { echo "$hit"; exit 1; }
 case $hit in *"Skipping profile"*) echo disabled ;; *"forcing complain"*) echo complain ;; esac
 hit=$(echo "$hit" | sed -n 's/^Cache hit: //p')
-[ -z "$hit" ] || sha256sum -- "$hit"
-apparmor_parser --config-file=/dev/null -S -K "$1/$2" | sha256sum | sed 's/ .*/ alone/'
+[ -z "$hit" ] || sha256sum -- "$hit" || exit
+grep -sv override-policy-abi "$conf" | apparmor_parser --config-file=/dev/stdin -S -K "$1/$2" |
+    sha256sum | sed 's/ .*/ by its own ABI/'
 """
 
 
@@ -159,10 +160,10 @@ def next_load_defect(on: Transport, profile: str, policy: str, compiled: str) ->
     for word, cause in links.items():
         if word in lines:
             return cause
-    if compiled != policy and f"{policy} alone" in lines:
+    if compiled != policy and f"{policy} by its own ABI" in lines:
         return (
-            "/etc/apparmor/parser.conf makes the parser compile another policy from the same file: "
-            "remove what was added there"
+            "override-policy-abi in /etc/apparmor/parser.conf makes another policy of the same "
+            "file: remove that line"
         )
     if "1" not in lines:
         files = next((line for line in lines if patterns.fullmatch("[0-9]+", line)), "no")

@@ -28,7 +28,7 @@ systemd-analyze condition --unit="$1" 2>&1 | grep ' failed\\.$'
 target=$(systemctl get-default) || exit
 systemctl list-dependencies --plain --full -- "$target" | tr -d ' ' | grep -qxF -- "$1" ||
     echo "$target does not start it"
-systemctl show "$1" -p ExecStartPre -p ExecStart -p ExecStartPost |
+systemctl show "$1" -p ExecCondition -p ExecStartPre -p ExecStart -p ExecStartPost |
     sed -n 's/^[A-Za-z]*={ path=\\(.*\\) ; argv\\[\\]=.* ; ignore_errors=no ; .*/\\1/p' |
     while read -r program; do test -x "$program" || echo "$program cannot be run"; done
 needs=$(systemctl show "$@" -p Requires -p Requisite -p BindsTo --value)

@@ -25,6 +25,8 @@ def test_files_of_a_healthy_lab_have_no_finding(lab: Lab, tmp_path: Path) -> Non
     with compliant(lab) as runtime:
         copied(runtime.node, tmp_path, "apparmor.d", "pve/lxc")
         copied(runtime.inside(CTID), tmp_path, "docker")
+    own = [tmp_path / "docker/daemon.json", tmp_path / f"pve/lxc/{CTID}.conf"]
+    assert all(each.is_file() for each in own), "the container's own files were not copied"
     done = remediation("lint", str(tmp_path), "--format", "json")
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)

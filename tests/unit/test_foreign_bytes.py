@@ -78,7 +78,7 @@ _GIVEN: dict[str, Any] = {
     "places": ("/srv",),
     "profile": "p",
     "policy": "f" * 64,
-    "compiled": "f" * 64,
+    "compiled": "e" * 64,
     "key": "net0",
     "what": "x",
     "source": "auditd",

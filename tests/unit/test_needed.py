@@ -314,6 +314,27 @@ def test_rules_of_which_none_is_needed_together_are_not_tried_alone(world: World
     assert "/dev/hugepages/,: needed" in done.stdout
 
 
+def test_deny_rule_is_not_unneeded_because_another_rule_was_missing_too() -> None:
+    rules = needed.recipes()[PROFILE].lines
+    deny = next(rule for rule in rules if "proc/kcore" in rule)
+    also = next(rule for rule in rules if "acpi/**" in rule)
+    seen = [((), FINE), ((deny, "umount,"), FINE), ((deny,), OPEN), ((also, deny), FINE)]
+    known = {
+        needed.there(CELL, PROFILE, without): needed.Seen(CELL, PROFILE, without, of, {}, "")
+        for without, of in seen
+    }
+
+    def word(rule: str) -> str:
+        return needed.word(known, (CELL, PROFILE, frozenset({rule})))[0]
+
+    assert (word(deny), word(also), word("umount,")) == (NEEDED, UNNEEDED, UNNEEDED)
+    del known[needed.there(CELL, PROFILE, (deny,))]
+    assert word(deny) == UNNEEDED  # by the trial that lacks denials alone
+    del known[needed.there(CELL, PROFILE, (also, deny))]
+    with pytest.raises(KeyError):
+        word(deny)
+
+
 def test_a_rule_is_taken_from_the_profile_which_is_loaded(world: World) -> None:
     world.needs = ("pivot_root /var/lib/docker/tmp",)
     done = ran("--recipe", PROFILE, "--only", "pivot_root /var/lib/docker/tmp|^file,")

@@ -286,8 +286,9 @@ def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
         steps.policy_is_current(Machine({}, newer | {next_load: "1\n"}), NAME)
     with not_compliant("the next load", f"force-complain/{NAME}"):
         steps.policy_is_current(Machine({}, newer | {next_load: "1\ncomplain\n"}), NAME)
-    with not_compliant("the next load", "parser.conf"):
-        steps.policy_is_current(Machine({}, newer | {next_load: f"1\n{digest} alone\n"}), NAME)
+    own = f"1\n{digest} by its own ABI\n"
+    with not_compliant("the next load", "override-policy-abi"):
+        steps.policy_is_current(Machine({}, newer | {next_load: own}), NAME)
     with naming(FactError, NAME):
         steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
 
