@@ -33,7 +33,6 @@ COMMANDS = {
     "status": ["status"],
     "journal": ["journal", "show"],
     "export": ["journal", "export"],
-    "lint": ["lint"],
     "denials": ["denials"],
     "doctor": ["doctor"],
     "doctor before an upgrade": ["doctor", "--upgrade"],
