@@ -13,9 +13,6 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from docker_lxc_gate.doctor.guest_reads import RUNC
-from docker_lxc_gate.doctor.node_reads import VERSIONS
-from docker_lxc_gate.doctor.runc_fix import first_upgrade
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.machines.lock import Lock
@@ -220,6 +217,10 @@ def _too_early(runtime: Runtime, ctid: int, wanted: PlanFile, text: str) -> str:
     """Return which LXC must come before a container is given the profile that LXC generates."""
     if not takes_the_cure_away(text, wanted, lxc=runtime.kind == "lxc"):
         return ""
+    from docker_lxc_gate.doctor.guest_reads import RUNC  # noqa: PLC0415 - a seventh of the start
+    from docker_lxc_gate.doctor.node_reads import VERSIONS  # noqa: PLC0415
+    from docker_lxc_gate.doctor.runc_fix import first_upgrade  # noqa: PLC0415
+
     runc = ""
     with suppress(RemediationError):  # it may be stopped
         runc = runtime.inside(ctid).ask(RUNC)

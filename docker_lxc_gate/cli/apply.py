@@ -9,7 +9,7 @@ from functools import partial
 import click
 from msgspec import structs
 
-from docker_lxc_gate.cli import judged, options, printing
+from docker_lxc_gate.cli import options, printing
 from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import with_form
@@ -46,6 +46,8 @@ def apply(
     It may restart Docker and the container. If it changes the storage driver, it carries Docker's
     images and containers over, or says what is hidden until rollback. See docs/what-changes.md.
     """
+    if or_back:  # it loads pytest
+        from docker_lxc_gate.cli import judged  # noqa: PLC0415
     with options.planned(aim, only) as (_, make):
         the_plan = make()
         before = None
