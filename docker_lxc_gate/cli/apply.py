@@ -53,7 +53,7 @@ def apply(
         before = None
         if or_back:  # both runs by the plan that is applied, whatever the node shows meanwhile
             aim = structs.replace(aim, plan=aim.plan or the_plan.journal.plan.partition(" ")[0])
-            before = judged.read_only(aim)
+            before = judged.judge(aim)
         agreed = partial(_agreed, the_plan, yes=yes)
         shown = None
         if not yes:  # nobody else waits for a person
@@ -62,7 +62,7 @@ def apply(
         printing.outcomes(outcomes, form)
         printing.not_checked(the_plan, to=printing.err if form == "json" else printing.out)
         changed = {outcome.id for outcome in outcomes if outcome.changed}
-        if before and (code := judged.compared(before, judged.read_only(aim))):
+        if before and (code := judged.compared(before, judged.judge(aim))):
             if code == 1 and changed:
                 again = make()
                 with again.exclusive(f"roll back what broke container {aim.ctid}"):

@@ -31,21 +31,30 @@ _VERDICTS = range(1, 7)
 _NOT_KNOWN = "whether a scenario broke is not known"
 #: As in a shell, of a file that cannot be executed.
 _NOT_RUN = 126
+#: What looks only, and what shows whether Docker starts containers.
+_WITH_DOCKER = ("--allow-mutation", "-k", "not mutates or VAL-3")
 #: A snapshot copies no data, but waits for the container's file systems (seconds).
 _PATIENCE = 600
 
 
 @click.command(cls=Verb)
 @options.yes
+@click.option(
+    "--allow-mutation",
+    "mutation",
+    is_flag=True,
+    help="Also run Docker containers before and afterwards (VAL-3): only this shows that runc "
+    "still starts one.",
+)
 @options.with_plan
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
-def guard(aim: Target, yes: bool, command: tuple[str, ...]) -> None:
+def guard(aim: Target, *, yes: bool, mutation: bool, command: tuple[str, ...]) -> None:
     """Run a command between two runs of the gate, with a way back for the container.
 
     COMMAND runs on this machine, as in: guard --target local/950 -- pct exec 950 -- apt-get -y
-    upgrade. Before it, the read-only gate judges the container, and Proxmox makes a snapshot of it,
-    if the container's storage can. Afterwards the gate judges again. If a scenario broke, Proxmox
-    rolls the container back to the snapshot: what was written there since is lost, in volumes, too.
+    upgrade. Before it, the gate judges the container, and Proxmox makes a snapshot of it, if the
+    container's storage can. Afterwards the gate judges again. If a scenario broke, Proxmox rolls
+    the container back to the snapshot: what was written there since is lost, in volumes, too.
 
     Exit code 0: nothing broke, and COMMAND ended with 0; 1: a scenario broke; 3: it is not known
     whether one broke. If COMMAND failed and nothing broke, its own exit code comes out, or 3 in
@@ -58,13 +67,14 @@ def guard(aim: Target, yes: bool, command: tuple[str, ...]) -> None:
     with options.opened(aim) as runtime:
         runtime.require_control(aim.ctid)
         aim = structs.replace(aim, plan=aim.plan or applied.plan_of(runtime.node, aim)[0])
-        before = judged.read_only(aim)
+        asked = _WITH_DOCKER if mutation else ()
+        before = judged.judge(aim, *asked)
         consent([_effect(aim.ctid, command)], yes=yes)
         snapshot, why_not = _snapshot(runtime, aim.ctid)
         try:
             if not snapshot:
                 consent([f"there is no way back from it: {why_not}"], yes=yes)
-            sys.exit(_guarded(runtime, aim, before, command, snapshot))
+            sys.exit(_guarded(runtime, aim, before, command, snapshot=snapshot, asked=asked))
         finally:
             if snapshot and f"[{snapshot}]" in _configuration(runtime, aim.ctid):
                 notice = f"the snapshot stays: pct delsnapshot {aim.ctid} {snapshot}"
@@ -72,7 +82,13 @@ def guard(aim: Target, yes: bool, command: tuple[str, ...]) -> None:
 
 
 def _guarded(
-    runtime: Runtime, aim: Target, before: Run, command: tuple[str, ...], snapshot: str
+    runtime: Runtime,
+    aim: Target,
+    before: Run,
+    command: tuple[str, ...],
+    *,
+    snapshot: str,
+    asked: tuple[str, ...],
 ) -> int:
     """Run the command, judge again, and go back if a scenario broke; return the exit code."""
     printing.tell(shlex.join(command))
@@ -82,7 +98,7 @@ def _guarded(
         printing.error(error)
         status = _NOT_RUN
     ended = status if status >= 0 else 128 - status  # a signal's, as a shell says it
-    code = judged.compared(before, judged.read_only(aim))
+    code = judged.compared(before, judged.judge(aim, *asked))
     if code == 1 and snapshot:
         _pct(runtime, "rollback", str(aim.ctid), snapshot)
         if runtime.state(aim.ctid) == "stopped":

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from docker_lxc_gate.verdict.record import Run
 
 
-def read_only(aim: Target) -> Run:
-    """Run the read-only gate on a target, and return its record."""
+def judge(aim: Target, *options: str) -> Run:
+    """Run the gate on a target, which is read-only by default, and return its record."""
     with TemporaryDirectory(prefix="docker-lxc-gate-") as folder:
-        return record(Path(folder), gate(aim, Path(folder), "--no-report"))
+        return record(Path(folder), gate(aim, Path(folder), "--no-report", *options))
 
 
 def gate(aim: Target, folder: Path, *options: str) -> int:

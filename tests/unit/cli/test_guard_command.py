@@ -28,14 +28,20 @@ class Node:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.node = self
         self.did: list[str] = []
+        self.options = ["--yes"]
         self.refuses = b""
         self.snapshots: list[str] = []
         self.config = b"unprivileged: 1\n"
         self.verdicts: list[Run] = []
+        self.asked: list[tuple[str, ...]] = []
         monkeypatch.setattr(guard.options, "opened", lambda _: nullcontext(self))
-        monkeypatch.setattr(judged, "read_only", lambda _: self.verdicts.pop(0))
+        monkeypatch.setattr(judged, "judge", self.judge)
         monkeypatch.setattr(guard.applied, "plan_of", lambda *_: ("plain", "nothing else is there"))
         monkeypatch.setattr(startable, "start", lambda *_: self.did.append("start"))
+
+    def judge(self, _: object, *options: str) -> "Run":
+        self.asked.append(options)
+        return self.verdicts.pop(0)
 
     def run(self, argv: Sequence[str], **_: Any) -> CommandResult:
         assert self.controlled
@@ -62,7 +68,8 @@ class Node:
 
     def guarded(self, before: Verdict, after: Verdict, *command: str) -> Result:
         self.verdicts = [run({"a": before}), run({"a": after}, LATER)]
-        words = ["guard", "--yes", "--target", "root@pve1/950", "--", *(command or ("true",))]
+        words = ["guard", *self.options, "--target", "root@pve1/950", "--"]
+        words += command or ("true",)
         return CliRunner().invoke(main, words, catch_exceptions=False)
 
 
@@ -74,6 +81,18 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
 def test_guard_of_a_command_that_breaks_nothing_removes_its_snapshot(node: Node) -> None:
     assert node.guarded(GREEN, GREEN).exit_code == 0
     assert node.did == ["snapshot 950", "delsnapshot 950"]
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [([], ()), (["--allow-mutation"], ("--allow-mutation", "-k", "not mutates or VAL-3"))],
+)
+def test_guard_asks_the_same_before_and_afterwards(
+    node: Node, options: list[str], asked: tuple[str, ...]
+) -> None:
+    node.options += options
+    assert node.guarded(GREEN, GREEN).exit_code == 0
+    assert node.asked == [asked, asked]
 
 
 @pytest.mark.parametrize(
