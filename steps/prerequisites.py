@@ -112,8 +112,8 @@ def container_is_backed_up(
 
 @then("a recent backup of the node's configuration can be read to its end")
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
-    """Check the archive of the node's /etc, with /etc/pve on Proxmox."""
-    archive, defects = backup.newest_sound(node, backups.etc, target.backup_age)
+    """Check the archive of this node's /etc, with /etc/pve on Proxmox."""
+    archive, defects = backup.newest_sound(node, backups.etc, target.backup_age, backups.host)
     if archive is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"

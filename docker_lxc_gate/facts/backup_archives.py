@@ -42,7 +42,7 @@ _MEMBERS = (
 )
 #: Less than this part of the container's files is no backup of it: upgrades change their number.
 _SHARE = 0.5
-_CONFIGURATION = program("docker_lxc_gate.facts", "archived_configuration.sh")
+_ARCHIVED = program("docker_lxc_gate.facts", "archived_file.sh")
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ def defects(
 ) -> Iterator[str]:
     """Yield the defects of an archive; the slowest checks come last.
 
-    It may be ``hours`` old, and must be of the container with the configuration ``of``; empty: it
-    is of the node's /etc. To ``read`` it to its end takes as long as the backup did. Raises
-    FactError if it cannot be opened.
+    It may be ``hours`` old, and must be of the container with the configuration ``of``, or of the
+    node with that name. To ``read`` it to its end takes as long as the backup did. Raises FactError
+    if it cannot be opened.
     """
     yield from listed_defects(backup, hours)
     if backup.finished:
         yield from _log_defects(node, backup)
     if of:
-        yield from _anothers(node, backup, of)
+        yield from (_anothers if backup.finished else _another_nodes)(node, backup, of)
     if read:
         yield from _archive_defects(node, backup)
 
@@ -183,10 +183,23 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
     """Yield a defect if the archive's content is of another container than its file name says."""
-    told = node.look(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
-    kept, ours = _identity(told.text), _identity(of)
+    kept = _identity(_kept(node, backup, "configuration", "./etc/vzdump/pct.conf"))
+    ours = _identity(of)
     if kept and ours and not kept & ours:
         yield f"is of another container: {', '.join(sorted(kept))}"
+
+
+def _another_nodes(node: Transport, backup: Backup, of: str) -> Iterator[str]:
+    """Yield a defect if the node whose /etc it has is not ``of``, by hostname(5)."""
+    lines = _kept(node, backup, "name", "etc/hostname", "./etc/hostname").splitlines()
+    names = [line.strip().partition(".")[0] for line in lines if not line.startswith("#")]
+    if any(names) and of not in names:
+        yield f"is of another node: {next(filter(None, names)):.64}"
+
+
+def _kept(node: Transport, backup: Backup, what: str, *members: str) -> str:
+    argv = ["sh", "-c", _ARCHIVED, what, backup.path, *members]
+    return node.look(argv, timeout=PATIENCE).text
 
 
 def _identity(text: str) -> frozenset[str]:

@@ -280,6 +280,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh find": _archives,
     "sh list": "20000\n",
     "sh configuration": _CONF,
+    "sh name": "pve1\n",
     "sh status": (f"# branch.oid {_COMMIT}\0# branch.head main\0# branch.upstream origin/main\0"),
     "sh upstream": f"{_COMMIT}\trefs/heads/main\n",
     "sh under": f"/proc/{PID}/attr/apparmor/current\n",

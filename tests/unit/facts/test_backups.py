@@ -71,7 +71,7 @@ def node(tmp_path: Path) -> Rooted:
     root = tmp_path / "root"
     for directory in ("etc/pve/lxc", "images/950/etc", "images/950/usr", "var/lib/vz"):
         (root / directory).mkdir(parents=True)
-    (root / "etc/hostname").write_text("node\n")
+    (root / "etc/hostname").write_text(f"{HOST}\n")
     (root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     (root / "images/950/etc/hostname").write_text("docker-950\n")
     (root / "images/950/random").write_bytes(os.urandom(300_000))
@@ -179,6 +179,24 @@ def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: R
     of_container(node)
     written.write_text("arch: amd64\n")  # nothing that tells one from another
     of_container(node)
+
+
+@pytest.mark.parametrize(
+    ("written", "red"),
+    [("pve2\n", True), (f"# here\n{HOST}.example.org\n", False), ("", False), (None, False)],
+)
+def test_backed_up_node_by_an_archive_of_another_node_is_red(
+    node: Rooted, written: str | None, red: bool
+) -> None:
+    """Storage that nodes share has archives of several."""
+    name = node.root / "etc/hostname"
+    if written is None:
+        name.unlink(missing_ok=True)
+    else:
+        name.write_text(written)
+    back_up(node)
+    with not_compliant("another node: pve2") if red else nullcontext():
+        of_node(node)
 
 
 @pytest.mark.parametrize(("hours", "named"), [(25.5, "25.5 h"), (-9, "9.0 h in the future")])

@@ -75,7 +75,7 @@ def test_is_backed_up_without_a_backup_that_counts_is_red_or_undetermined(
         node: object, archives: object, hours: float, of: str = "", *, read: bool = True
     ) -> tuple[Any, Any]:
         assert read
-        assert of == ("" if step is steps.node_is_backed_up else OURS)
+        assert of == ("pve1" if step is steps.node_is_backed_up else OURS)
         asked.append((archives, hours))
         return None, defects
 
