@@ -15,6 +15,7 @@ from docker_lxc_gate.facts import apparmor, confinement, failed_units, startable
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.formats import id_map, pct_options
 from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
 from docker_lxc_gate.verdict import evidence
 
@@ -65,7 +66,12 @@ def started_anew(
     runtime.shutdown(ctid)
     if lab_snapshot:
         reboot(runtime.node)
-    startable.start(runtime, ctid)
+    try:
+        startable.start(runtime, ctid)
+    except CommandFailed as failed:
+        if runtime.state(ctid) == "stopped":
+            raise AssertionError(f"it ran, and does not start again: {failed}") from failed
+        raise
     wait_until_booted(container)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, TransportError
 from docker_lxc_gate.facts import machine_state
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from remediation.provision import Provisioned
 from steps import provisioning as steps
@@ -138,3 +139,19 @@ def test_container_is_restarted_is_shut_down_started_and_booted() -> None:
     assert proved == set()
     assert done == ["shutdown 950", "start 950"]
     assert inside.ran == [BOOTED]
+
+
+@pytest.mark.parametrize("state", ["stopped", "running"])
+def test_started_anew_that_does_not_start_is_red(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = CommandResult(("pct", "start", "950"), 1, b"", b"No space left", "pve1", 0.0, 0.0)
+
+    def start(*_: object) -> None:
+        raise CommandFailed(failed)
+
+    monkeypatch.setattr(of_target.startable, "start", start)
+    found: Any = SimpleNamespace(shutdown=lambda _: None, state=lambda _: state)
+    red = not_compliant("does not start again", "No space left")
+    with red if state == "stopped" else pytest.raises(CommandFailed):
+        of_target.started_anew(found, Machine({}, {}), 950, set(), None)
