@@ -190,7 +190,8 @@ def is_current(node: Transport, checkout: Checkout) -> None:
     current = repository.upstream_commit(node, checkout)
     assert checkout.commit == current, (
         f"{checkout.path} is at {checkout.commit[:12]}, but its upstream {checkout.upstream} at "
-        f"{current[:12]}: git -C {checkout.path} pull --ff-only"
+        f"{current[:12]}: git -C {checkout.path} pull --ff-only. If that is refused, somebody made "
+        "a commit here and did not push it"
     )
     evidence.say(f"as {checkout.upstream}")
 
