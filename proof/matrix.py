@@ -52,7 +52,7 @@ HEAD = ("node/guest", *VERSIONS, "plan", "verdict", "why", "doctor")
 _SHAPE = "NODE/GUEST[+SUITE][@PROFILE]"
 _CELL = patterns.compile(r"[a-z]+/[a-z]+(\+[a-z]+)?(@[\w-]+)?")
 #: $1 is the container's file, $2 the profile, $3 the container.
-_PROFILE = 'printf "lxc.apparmor.profile: %s\\n" "$2" >>"$1" && pct reboot "$3"'
+_PROFILE = 'printf "lxc.apparmor.profile: %s\\n" "$2" >>"$1" && pct shutdown "$3" && pct start "$3"'
 #: From the suite $2 come Docker and what it is made of, and all else from the release $1. A mirror
 #: that keeps an old day has lists that expired, which would leave doctor's forecast in doubt.
 _SUITE = r"""
