@@ -52,11 +52,7 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
             f"{MOUNT}: fuse: mount failed\nfuse-overlayfs: cannot mount: Operation not permitted",
             "fuse-overlayfs cannot mount",
         ),
-        ("something new\nSee 'docker run --help'.", "something new"),
-        (
-            "iptables: No chain/target/match by that name.\n (exit status 1))",
-            "firewall rules are gone",
-        ),
+        ("something new\n (exit status 1))\nSee 'docker run --help'.", "something new"),
         ("", "printed nothing"),
     ],
 )
@@ -65,19 +61,18 @@ def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning:
 
 
 def test_docker_runs_but_not_after_a_boot_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
-    obstacles = {"": ""}
-    monkeypatch.setattr(next_boot, "obstacle", lambda *_: obstacles[""])
-    steps.docker_runs(Machine(), Host(running=("docker",), answers={ENABLED: "enabled\n"}), set())
+    def judge(*running: str, enabled: str = "enabled\n", obstacle: str = "") -> None:
+        monkeypatch.setattr(next_boot, "obstacle", lambda *_: obstacle)
+        steps.docker_runs(Machine(), Host(running=running, answers={ENABLED: enabled}), set())
+
+    judge("docker")
     with not_compliant(steps.NO_DOCKER):
-        steps.docker_runs(Machine(), Host(answers={ENABLED: "enabled\n"}), set())
+        judge()
     for answer in ("disabled\n", "enabled-runtime\n", ""):
         with not_compliant("boot"):
-            host = Host(running=("docker",), answers={ENABLED: answer})
-            steps.docker_runs(Machine(), host, set())
-    obstacles[""] = "the default target is rescue.target"
+            judge("docker", enabled=answer)
     with not_compliant("next boot", "rescue.target"):
-        host = Host(running=("docker",), answers={ENABLED: "enabled\n"})
-        steps.docker_runs(Machine(), host, set())
+        judge("docker", obstacle="the default target is rescue.target")
 
 
 @pytest.mark.parametrize(
@@ -124,31 +119,14 @@ def judge_driver(info: Answer, unit: str = UNIT) -> None:
     steps.storage_driver_is(inside, Runtime(Machine()), 950, DRIVER, set())
 
 
-@pytest.mark.parametrize(
-    ("unit", "named"),
-    [
-        (UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"), "dockerd -H fd:// -s vfs"),
-        (UNIT.replace("=no", "=yes"), "systemd"),
-    ],
-)
 def test_storage_driver_is_of_a_docker_whose_unit_was_changed_is_red(
-    unit: str, named: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Dockerd(engine()).runs(monkeypatch)
-    with not_compliant("changed since", named):
-        judge_driver(cli(), unit)
-
-
-@pytest.mark.parametrize(
-    "unit",
-    ["", UNIT, UNIT.replace("/usr/sbin/dockerd", "/opt/start"), UNIT.replace(" $DOCKER_OPTS", "")],
-)
-def test_storage_driver_is_of_a_docker_that_its_unit_would_start_is_green(
-    unit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Dockerd(engine()).runs(monkeypatch)
-    (line,) = lines_of(judge_driver, cli(), unit)
+    (line,) = lines_of(judge_driver, cli(), UNIT)
     assert "fuse-overlayfs, Docker 26.1" in line
+    with not_compliant("changed since", "dockerd -H fd:// -s vfs"):
+        judge_driver(cli(), UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"))
 
 
 @pytest.mark.parametrize(
@@ -176,12 +154,11 @@ def test_driver_does_not_copy_is_any_but_vfs(driver: str, monkeypatch: pytest.Mo
     kind = "io.containerd.snapshotter.v1" if driver == "overlayfs" else ""
     Dockerd(engine(driver, kind=kind)).runs(monkeypatch)
     inside = Machine({}, {INFO: cli(driver), SHOW: UNIT})
+    given = (Runtime(Machine()), 950, plan_file.find("plain"))
     with not_compliant("'vfs', not 'overlay2' or") if driver == "vfs" else nullcontext():
-        steps.driver_does_not_copy(inside, Runtime(Machine()), 950, plan_file.find("plain"), set())
+        steps.driver_does_not_copy(inside, *given, set())
     if driver != "vfs":  # what the stricter scenario has shown is not asked again, once
-        steps.driver_does_not_copy(
-            Machine(), Runtime(Machine()), 950, plan_file.find("plain"), {driver}
-        )
+        steps.driver_does_not_copy(Machine(), *given, {driver})
 
 
 TABLE = "1 0 7:0 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {1} rw - {2} {0} rw,nodev\n"
@@ -209,25 +186,21 @@ def test_root_is_fuse_of_a_mount_whose_source_looks_like_another_is_red(
         root(TABLE.format(f"x{line}{forged}", "/mnt", "tmpfs"))
 
 
-@pytest.mark.parametrize(
-    ("source", "kind"), [("fuse-overlayfs", "fuse.fuse-overlayfs"), ("fuse-overlayfs", "fuse")]
-)
-def test_root_is_fuse_by_the_last_mount_is_green(source: str, kind: str) -> None:
-    root(TABLE.format(source, MERGED, kind))
-    root(TABLE.format("overlay", MERGED, "overlay") + TABLE.format(source, MERGED, kind))
+@pytest.mark.parametrize("kind", ["fuse.fuse-overlayfs", "fuse"])
+def test_root_is_fuse_by_the_last_mount_is_green(kind: str) -> None:
+    over = TABLE.format("overlay", MERGED, "overlay")
+    root(over + TABLE.format("fuse-overlayfs", MERGED, kind))
 
 
 @pytest.mark.parametrize(
     ("table", "named"),
     [
-        (TABLE.format("overlay", MERGED, "overlay"), "overlay (overlay)"),
-        (TABLE.format("fuse-overlayfs", f"{MERGED}2", "fuse"), MERGED),
         (
             TABLE.format("fuse-overlayfs", MERGED, "fuse.fuse-overlayfs")
             + TABLE.format("overlay", MERGED, "overlay"),
             "overlay (overlay)",
         ),
-        ("1 0 7:0 / / rw - ext4 /dev/vda rw\n", MERGED),
+        (TABLE.format("fuse-overlayfs", f"{MERGED}2", "fuse"), MERGED),
     ],
 )
 def test_root_is_fuse_of_a_root_that_is_not_names_what_it_is_and_the_driver(
@@ -245,11 +218,12 @@ def test_root_is_fuse_without_a_container_or_its_directory_names_the_cause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Dockerd(engine()).runs(monkeypatch)
+    failed = run(125, err="create keyring x: function not implemented")
     with not_compliant("keyctl") as raised:
-        root("", run(125, err="create keyring x: function not implemented"))
+        root("", failed)
     assert "/var/lib/docker" not in str(raised.value)
     with not_compliant("keyctl", "/srv/d"):
-        root("", run(125, err="create keyring x: function not implemented"), data="/srv/d")
+        root("", failed, data="/srv/d")
     with pytest.raises(CommandFailed):
         root("", merged=(1, MERGED, "No such object"))
     for merged in ("<no value>", "", "merged", "--help", "/a b"):
@@ -305,8 +279,6 @@ def absent(argv: list[str]) -> tuple[int, bytes, bytes]:
 def test_docker_command_without_docker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     no_dockerd(monkeypatch)
     guest = Answering(absent, "container 950")
-    with not_compliant(steps.NO_DOCKER):
-        steps.storage_driver_is(guest, Runtime(Machine()), 950, DRIVER, set())
     with not_compliant("127", steps.NO_DOCKER):
         greets(steps.DockerRun("gate", guest.run(["docker", "run", "hello-world"])), guest)
 
@@ -320,13 +292,13 @@ def test_it_greets_where_runc_is_too_new_names_its_version(monkeypatch: pytest.M
 
 
 def test_image_is_absent_that_cannot_be_removed_is_undetermined() -> None:
-    rm, inspect = "docker image rm -f hello-world", "docker image inspect hello-world"
-    absent: Answer = (1, "[]", "No such image")
-    hello_world.image_is_absent(Machine({}, {rm: "", inspect: absent}), "hello-world")
+    def judge(**said: Answer) -> None:
+        answers = {f"docker image {what} hello-world": each for what, each in said.items()}
+        hello_world.image_is_absent(Machine({}, answers), "hello-world")
+
+    judge(**{"rm -f": "", "inspect": (1, "[]", "No such image")})
     with naming(FactError, "hello-world"):
-        hello_world.image_is_absent(
-            Machine({}, {rm: (1, "", "in use"), inspect: "[{}]"}), "hello-world"
-        )
+        judge(**{"rm -f": (1, "", "in use"), "inspect": "[{}]"})
 
 
 PULLED_AT = "1700000000"
@@ -373,7 +345,6 @@ def test_hello_world_runs_after_a_pull_and_is_removed(monkeypatch: pytest.Monkey
     [
         "toomanyrequests: x",
         "dial tcp 1.1.1.1:443: connect: connection refused",
-        "tls: failed to verify certificate: x509: expired",
         "received unexpected HTTP status: 503 Service Unavailable",
     ],
 )
@@ -382,7 +353,6 @@ def test_hello_world_runs_without_a_registry_is_undetermined(
 ) -> None:
     with naming(TransportError, "registry", "hello-world"):
         hello_runs((1, "", said), monkeypatch)
-    hello_runs((0, said, ""), monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -438,21 +408,13 @@ def pulled(*digests: str, record: dockerd.ContainerRecord | None = None) -> Dock
     return Dockerd(engine(), {"gate-1": record or recorded()}, dict(images))
 
 
-@pytest.mark.parametrize(
-    ("record", "named"),
-    [
-        (recorded(code=1), "'exited', exit code 1"),
-        (None, "gate-1"),
-    ],
-)
-def test_record_says_the_same_where_it_does_not_is_red(
-    record: dockerd.ContainerRecord | None, named: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_says_the_same_where_it_does_not_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     pulled().runs(monkeypatch)
     hello_world.record_says_the_same(Runtime(Machine()), 950, run())
-    Dockerd(engine(), {"gate-1": record}).runs(monkeypatch)
-    with not_compliant(named):
-        hello_world.record_says_the_same(Runtime(Machine()), 950, run())
+    for record, named in ((recorded(code=1), "'exited', exit code 1"), (None, "gate-1")):
+        Dockerd(engine(), {"gate-1": record}).runs(monkeypatch)
+        with not_compliant(named):
+            hello_world.record_says_the_same(Runtime(Machine()), 950, run())
     no_dockerd(monkeypatch)
     with not_compliant("no dockerd"):
         hello_world.record_says_the_same(Runtime(Machine()), 950, run())
@@ -497,17 +459,16 @@ def test_image_is_genuine_without_a_registrys_digest_is_red(
             genuine()
 
 
-@pytest.mark.parametrize("wanted", [DIGEST, RAN, f"sha256:{'3' * 64}"])
 def test_image_is_genuine_with_the_targets_digest_or_id_and_no_other(
-    wanted: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
-    target = Target("pve1", 950, digest=wanted)
-    if wanted in {DIGEST, RAN}:
+    for wanted in (DIGEST, RAN):
+        target = Target("pve1", 950, digest=wanted)
         assert genuine(target=target).endswith("as it has to be")
-        return
-    with not_compliant(wanted, f"hello-world@{DIGEST}"):
-        genuine(target=target)
+    other = f"sha256:{'3' * 64}"
+    with not_compliant(other, f"hello-world@{DIGEST}"):
+        genuine(target=Target("pve1", 950, digest=other))
 
 
 def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.MonkeyPatch) -> None:
