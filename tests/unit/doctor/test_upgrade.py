@@ -51,14 +51,12 @@ def mine(rule: str) -> Answers:
 
 KERNEL_6_17: Answers = {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")}
 NEWER: Answers = {INSTALLED: OLDER, PLAN: LATER}
+FRESH: Answers = {PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1")}
 
 #: What the node answers, what the container answers, and the problem named.
 BREAKS: list[tuple[Answers, Answers, str]] = [
     ({}, NEWER, "upgrade-runc-reopen"),
-    ({}, at(DEBIAN, "runc 1.1.15+ds1-2 1.3.3+ds1-2"), "upgrade-runc-reopen"),
     (at(PVE), NEWER, "upgrade-runc-reopen"),
-    # as it is now already, and nothing fixes it
-    ({}, at("docker.io 27.5.1, containerd 1.7.24, runc 1.3.3+ds1-2"), "upgrade-runc-reopen"),
     (
         {CONFINED: confined("lxc-mine (enforce)", BASED, DENIES), PLAN: plan("lxc 1:6.0.6-1")},
         NEWER,
@@ -113,31 +111,24 @@ FINE: list[tuple[Answers, Answers]] = [
     (mine("umount"), {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")}),
     # what a file says of a generated profile is not that profile
     (
-        {
-            CONFINED: confined("lxc-950_</var/lib/lxc> (enforce)", BASED, DENIES),
-            INSTALLED: installed("lxc 1:6.0.6-1"),
-        },
+        at("lxc 1:6.0.6-1")
+        | {CONFINED: confined("lxc-950_</var/lib/lxc> (enforce)", BASED, DENIES)},
         NEWER,
     ),
     (
         KERNEL_6_17,
-        {
-            INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1"),
-            guest_reads.INFO: WITHOUT,
-        },
+        at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1") | {guest_reads.INFO: WITHOUT},
     ),
     # an AppArmor in the container that compiles for an older ABI
     (KERNEL_6_17, at("docker-ce 5:28.5.1-1, apparmor 3.0.8-3")),
     # another package in its place
     (
         {},
-        {
-            INSTALLED: DEBIAN,
-            PLAN: plan(
-                *("-docker.io 26.1.5", "-containerd 1.7.24", "-runc 1.1.15"),
-                *("docker-ce 5:28.5.1-1", "containerd.io 1.7.27-1"),
-            ),
-        },
+        at(
+            DEBIAN,
+            *("-docker.io 26.1.5", "-containerd 1.7.24", "-runc 1.1.15"),
+            *("docker-ce 5:28.5.1-1", "containerd.io 1.7.27-1"),
+        ),
     ),
 ]
 
@@ -152,15 +143,12 @@ def test_upgrade_names_what_it_breaks_alone(node: Answers, guest: Answers, named
     assert found.exit_code == bool(named)
 
 
-def test_breakage_that_is_there_already_says_so() -> None:
-    had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
-    found = upgraded({}, at(had))
+def test_breakage_that_is_there_already_says_so_and_what_fixes_it_is_advice() -> None:
+    guest = at("docker.io 27.5.1, containerd 1.7.24, runc 1.3.3+ds1-2")
+    found = upgraded({}, guest)
+    assert (problems(found), found.exit_code) == (["upgrade-runc-reopen"], 1)
     assert found.problems[0].cause.startswith("as now already, no Docker container starts")
-
-
-def test_upgrade_that_fixes_is_advice_and_names_the_row() -> None:
-    had = installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")
-    found = upgraded({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.4-4+deb13u4")}, at(had))
+    found = upgraded({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.4-4+deb13u4")}, guest)
     assert problems(found) == []
     said = first(found, "upgrade-fixes")
     assert said.cause.endswith(": row upgrade-runc-reopen")
@@ -212,28 +200,14 @@ BY_CONFIG: list[tuple[str, Both, str]] = [
         ({}, at("docker.io 26.1.5, systemd 252.39-1", "systemd 252.39-1 257.13-1")),
         "upgrade-systemd-nesting",
     ),
-    (
-        "lxc.apparmor.profile: unconfined",
-        ({}, {PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1")}),
-        "upgrade-docker-unconfined",
-    ),
+    ("lxc.apparmor.profile: unconfined", ({}, FRESH), "upgrade-docker-unconfined"),
     # what looks like it
     ("mp0: local:950/x,mp=/data", pve("6.0.18", "6.1.2"), ""),
     ("mp0: /mnt/nas,mp=/data", pve("6.1.0", "6.1.1"), "upgrade-fixes"),
     ("lxc.cgroup.dir.container: x", pve("6.1.4", "6.1.4"), ""),
     ("ostype: debian", pve("6.1.0", "6.1.2"), ""),
     ("features: nesting=1", ({}, at("docker.io 26.1.5, systemd 257.1")), ""),
-    (
-        "lxc.apparmor.profile: unconfined",
-        (
-            {},
-            {
-                OWN_APPARMOR: "securityfs\n",
-                PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1"),
-            },
-        ),
-        "",
-    ),
+    ("lxc.apparmor.profile: unconfined", ({}, FRESH | {OWN_APPARMOR: "securityfs\n"}), ""),
 ]
 
 
@@ -299,12 +273,8 @@ def test_conditions_are_those_that_rows_have() -> None:
 
 
 def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> None:
-    node: Answers = {
-        INSTALLED: installed("lxc-pve 6.0.5-2"),
-        PLAN: plan("lxc-pve 6.0.5-2 7.1.1-1", "linux-image-7.2.1+deb14-amd64 7.2.1-1"),
-        VERSIONS: "kernel 6.12.57+deb13-amd64\n",
-    }
-    found = upgraded(node, {**docker("30.0.0"), guest_reads.INFO: WITHOUT})
+    steps = ("lxc-pve 6.0.5-2 7.1.1-1", "linux-image-7.2.1+deb14-amd64 7.2.1-1")
+    found = upgraded(at("lxc-pve 6.0.5-2", *steps), {**docker("30.0.0"), guest_reads.INFO: WITHOUT})
     assert problems(found) == []
     said = first(found, "upgrade-unknown")
     assert "lxc-pve 6.0.5-2 → 7.1.1-1 on the node" in said.cause
@@ -390,18 +360,10 @@ def test_condition_that_cannot_be_read_is_named_where_a_version_asks_for_it() ->
     assert upgraded(blind, at(DEBIAN)).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "Inst runc [1.1] (1.3.3\x1b[2J Debian)",
-        f"Inst runc [1.1] ({'9' * 5000} Debian)",
-        "Inst runc",
-        "Remv \u202e",
-    ],
-)
-def test_plan_of_a_hostile_guest_is_no_plan(line: str) -> None:
-    with pytest.raises(FactError, match="cannot be read"):
-        upgrade_reads.PLAN.parse(answered(f"{line}\n{NOTHING}"))
+def test_plan_of_a_hostile_guest_is_no_plan() -> None:
+    for said in ("Inst runc [1.1] (1.3.3\x1b[2J Debian)", f"Inst runc [1] ({'9' * 5000} x)"):
+        with pytest.raises(FactError, match="cannot be read"):
+            upgrade_reads.PLAN.parse(answered(f"{said}\n{NOTHING}"))
 
 
 def test_plan_holds_the_packages_of_the_table_alone() -> None:
@@ -428,7 +390,6 @@ def answered(text: str) -> CommandResult:
     [
         ("proxmox-kernel-6.17.4-1-pve-signed", "6.17.4-1-pve"),
         ("pve-kernel-5.15.158-2-pve", "5.15.158-2-pve"),
-        ("linux-image-6.12.118+deb13-amd64", "6.12.118+deb13-amd64"),
         ("linux-image-6.12.118+deb13-amd64-dbg", ""),
         ("linux-image-6.12.118+deb13-amd64-unsigned", "6.12.118+deb13-amd64"),
         ("linux-image-amd64", ""),
@@ -439,43 +400,30 @@ def test_release_is_that_of_a_kernels_package(package: str, release: str) -> Non
 
 
 def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
-    had = installed("lxc 1:6.0.6-1", "linux-image-6.17.8+deb14-amd64 6.17.8-1")
-    inside = installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")
-    found = upgraded(at(had), at(inside))
+    node: Answers = at("lxc 1:6.0.6-1, linux-image-6.17.8+deb14-amd64 6.17.8-1")
+    found = upgraded(node, at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"))
     assert problems(found) == ["upgrade-kernel-unix-sockets"]
 
 
 def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
-    node: Answers = {
-        INSTALLED: installed("lxc 1:6.0.6-1", "linux-image-6.12.57+deb13-amd64 6.12.57-1"),
-        VERSIONS: "kernel 6.16.3-local\n",
-    }
-    inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1")
-    assert advice(upgraded(node, at(inside))) == []
+    node: Answers = at("lxc 1:6.0.6-1, linux-image-6.12.57+deb13-amd64 6.12.57-1")
+    node[VERSIONS] = "kernel 6.16.3-local\n"
+    assert advice(upgraded(node, at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1"))) == []
 
 
 @pytest.mark.parametrize(
-    ("kernel", "waits"),
-    [
-        ("6.18.20+deb14-amd64", True),
-        ("6.18.21+deb14-amd64", False),
-        ("7.0.2-1-pve", False),
-    ],
+    ("kernel", "waits"), [("6.18.20+deb14-amd64", True), ("6.18.21+deb14-amd64", False)]
 )
 def test_kernel_whose_sync_waits_is_told_until_the_backports(kernel: str, *, waits: bool) -> None:
-    inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
-    found = upgraded({VERSIONS: f"kernel {kernel}\n", PLAN: plan()}, at(inside))
-    assert found.unseen == ()
     new = {PLAN: plan(f"linux-image-{kernel} 1")}
-    assert ("upgrade-kernel-fuse-sync" in advice(upgraded(new, at(inside)))) is waits
+    found = upgraded(new, at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1"))
+    assert ("upgrade-kernel-fuse-sync" in advice(found)) is waits
 
 
 def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
-    node: Answers = at(
-        "linux-image-6.16.3+deb14-amd64 6.16.3-1", "-linux-image-6.16.3+deb14-amd64 6.16.3-1"
-    )
-    inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
-    assert advice(upgraded(node, at(inside))) == []
+    kernel = "linux-image-6.16.3+deb14-amd64 6.16.3-1"
+    inside = at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1")
+    assert advice(upgraded(at(kernel, f"-{kernel}"), inside)) == []
 
 
 def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
