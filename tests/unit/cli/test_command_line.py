@@ -155,10 +155,6 @@ def test_verb_prints_no_colour_on_a_terminal_if_it_is_asked_not_to(
     assert "nonsense" in said
 
 
-#: Why the node can start no container, if anything.
-BLOCKED = [""]
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This machine as a node, on which a plan of one step is applied; journal and lock are here."""
@@ -169,7 +165,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     opened = nullcontext(SimpleNamespace(node=ON))
     monkeypatch.setattr(connect, "opened", lambda *_, **__: opened)
-    monkeypatch.setattr(pct, "blocked", lambda _: BLOCKED[-1])
+    monkeypatch.setattr(pct, "blocked", lambda _: "")
     monkeypatch.setattr(
         "docker_lxc_gate.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid)
     )
@@ -354,41 +350,43 @@ def test_nothing_is_let_go_unasked(
 
 def test_status_without_quorum_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder.exists()
-    monkeypatch.setattr(sys.modules[__name__], "BLOCKED", ["no quorum: pvecm status"])
+    monkeypatch.setattr(pct, "blocked", lambda _: "no quorum: pvecm status")
     result = ran("status", "--json")
     assert result.stderr == "no quorum: pvecm status\n"
     assert json.loads(result.stdout)["ctid"] == 950
 
 
-def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) -> None:
+def test_status_says_what_is_pending_who_holds_the_lock_and_how_to_roll_back(
+    unfinished: Path,
+) -> None:
     assert (
         "to roll back these 3 changes: docker-lxc-gate rollback, with the same --target; "
         "to keep a change that can no longer be rolled back: docker-lxc-gate journal accept\n"
     ) in ran("status").stdout
     left = asked()["pending_rollback"]
-    assert [(each["id"], each["machine"]) for each in left] == [
-        ("tunable", "node"),
-        *((action, machine) for action, machine, _ in GONE),
+    assert [(each["id"], each["machine"], each["journal"]) for each in left] == [
+        ("tunable", "node", "applied"),
+        *((action, machine, "interrupted") for action, machine, _ in GONE),
     ]
     assert all(re.fullmatch(r"\S+T\S+Z", each["at"]) for each in left)
+    assert asked()["locked_by"] is None
+    with taken(unfinished):
+        said = asked()
+    assert [each["journal"] for each in said["pending_rollback"]] == ["applied", *["pending"] * 2]
+    assert "to apply the plan to container 951" in said["locked_by"]
 
 
-@pytest.mark.parametrize("command", ["status", "rollback"])
+@pytest.mark.parametrize("command", ["status", "rollback --yes"])
 def test_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> None:
     path = folder / "journal/journal.jsonl"
     said = f"the last line of {path} was cut off (by a full disk, or the power): it does not count."
     assert said not in ended("status")[1]
-    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
-    assert ended(command, *(["--yes"] if command == "rollback" else []))[1].startswith(said)
-
-
-def test_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
-    path = folder / "journal/journal.jsonl"
     assert not asked()["journal_truncated"]
     path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
     assert asked()["journal_truncated"]
     with taken(folder):
         assert not asked()["journal_truncated"]  # it is being written
+    assert ended(*command.split())[1].startswith(said)
 
 
 def _keys(value: object) -> set[str]:
@@ -415,15 +413,6 @@ def _keys(value: object) -> set[str]:
 )
 def test_json_has_the_keys_that_programs_read(folder: Path, command: str, keys: set[str]) -> None:
     assert _keys(json.loads(ran(*command.split(), "--json").stdout)) == keys
-
-
-def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished: Path) -> None:
-    lives = [each["journal"] for each in asked()["pending_rollback"]]
-    assert (lives, asked()["locked_by"]) == (["applied", "interrupted", "interrupted"], None)
-    with taken(unfinished):
-        said = asked()
-    assert [each["journal"] for each in said["pending_rollback"]] == ["applied", *["pending"] * 2]
-    assert "to apply the plan to container 951" in said["locked_by"]
 
 
 def test_action_is_accepted_by_its_id_or_by_its_title(folder: Path) -> None:

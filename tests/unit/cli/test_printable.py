@@ -52,16 +52,10 @@ OBEYED = re.compile(
 @pytest.mark.parametrize(
     ("raw", "shown"),
     [
-        ("\x1b[2J", r"\x1b[2J"),
         ("a\r\nb\tc\n", "a\nb\tc\n"),
         ("a\rb\x9bc\x7f", r"a\x0db\x9bc\x7f"),
-        (
-            "\u202e\u2066\u200e\u200f\u061c\u2028\u2029",
-            r"\u202e\u2066\u200e\u200f\u061c\u2028\u2029",
-        ),
-        ("\udcff\ud800", r"\xff\ud800"),
+        ("\u202e\udcff\ud800", r"\u202e\xff\ud800"),
         ("Grüße, 你好 …", "Grüße, 你好 …"),
-        ("", ""),
     ],
 )
 def test_printable_escapes_what_is_obeyed_and_nothing_else(raw: str, shown: str) -> None:
@@ -330,41 +324,33 @@ def test_gate_tells_of_provisioning_without_secrets(capsys: pytest.CaptureFixtur
     assert STARS in told
 
 
-@pytest.mark.parametrize(
-    ("text", "looked"), [(HOSTILE, OBEYED), ("http://u:hunter2@p", re.compile("hunter2"))]
-)
 def test_foreign_text_in_a_fault_of_our_own_is_not_raw(
-    text: str,
-    looked: re.Pattern[str],
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["broken"])
 
     @click.command()
     def broken() -> None:
-        raise ValueError(text)
+        raise ValueError(f"{HOSTILE} http://u:hunter2@p")
 
     with pytest.raises(SystemExit) as ended:
         run(broken, "python -m broken")
     said = capfd.readouterr().err
     assert (ended.value.code, "python -m broken" in said.splitlines()[-1]) == (3, True)
     assert "ValueError" in said
-    assert not looked.search(said)
+    assert not OBEYED.search(said)
+    assert "hunter2" not in said
 
 
-@pytest.mark.parametrize("stdin", [None, "closed"])
-def test_consent_without_an_input_is_refused_in_words(
-    stdin: str | None, monkeypatch: pytest.MonkeyPatch
+def test_consent_without_an_input_is_refused_in_words_and_at_its_end_a_no(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     closed = io.StringIO()
     closed.close()
-    monkeypatch.setattr(sys, "stdin", closed if stdin else None)
-    with naming(UsageError, "--yes"):
-        consent(["it restarts"], yes=False)
-
-
-def test_consent_at_the_end_of_the_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stdin in (None, closed):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with naming(UsageError, "--yes"):
+            consent(["it restarts"], yes=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     with pytest.raises(click.Abort):
