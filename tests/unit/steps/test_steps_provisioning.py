@@ -82,22 +82,20 @@ def test_container_exists_where_it_is_stopped_or_absent_is_red() -> None:
             of_target.container_is_running(runtime(status), 950)
 
 
-@pytest.mark.parametrize(
-    ("written", "named"),
-    [
-        ("lxc.apparmor.profile: lxc-other\n", "lxc-other"),
-        ("arch: amd64\n", "pct start 950"),
-        (None, "pct start 950"),  # a configuration that cannot be read: stopped it is all the same
-    ],
-)
 def test_container_is_running_that_is_stopped_names_what_keeps_it_from_starting(
-    written: str | None, named: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    files = {"/etc/pve/lxc/950.conf": written, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
-    node = Machine(files, {ELSEWHERE: "", PID: ""} | QUORATE)
     monkeypatch.setattr(Runtime, "state", lambda *_: "stopped")
-    with naming(TransportError, "container 950", "stopped", named):
+
+    def judge(written: str | None) -> None:
+        files = {"/etc/pve/lxc/950.conf": written, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
+        node = Machine(files, {ELSEWHERE: "", PID: ""} | QUORATE)
         of_target.container_is_running(Runtime(node), 950)
+
+    with naming(TransportError, "container 950", "stopped", "lxc-other"):
+        judge("lxc.apparmor.profile: lxc-other\n")
+    with naming(TransportError, "container 950", "stopped", "pct start 950"):
+        judge(None)  # a configuration that cannot be read: stopped it is all the same
 
 
 def test_docker_is_installed_by_any_package_with_a_client() -> None:
