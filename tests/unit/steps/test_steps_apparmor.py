@@ -204,62 +204,55 @@ def test_one_name_where_there_is_another_names_its_place(
         one_name(**change)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "answers", "named"),
-    [
-        (LOADED.replace("v2 (enforce)", "v2 (complain)"), {}, "complain mode"),
-        ("docker-default (enforce)\n", {}, NAME),
-        *(  # the next boot loses it
-            (LOADED, {AT_BOOT: (1, f"{state}\n", "")}, f"({state})")
-            for state in ("disabled", "masked")
-        ),
-        (
-            LOADED,
-            {ATTACH: f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/usr/bin/factor\n"},
-            "'/usr/bin/factor'",
-        ),
-        (
-            LOADED,
-            {NEXT_BOOT: "a.service: AssertPathExists=/x failed.\nAsserts failed.\n"},
-            "AssertPathExists=/x",
-        ),
-        (LOADED, {SERVICE: "ExecReload={ path=/bin/true ; x }\n"}, "/bin/true"),
-    ],
-)
-def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red(
-    kernel: str, answers: dict[str, Answer], named: str
-) -> None:
-    steps.kernel_enforces(Machine({PROFILES: LOADED, MODE: "enforce\n"}, BY_NAME), NAME)
-    with not_compliant(named):
-        steps.kernel_enforces(Machine({PROFILES: kernel, MODE: None}, BY_NAME | answers), NAME)
-    with not_compliant("AppArmor itself"):
-        steps.kernel_enforces(Machine({PROFILES: LOADED, MODE: "complain\n"}, BY_NAME), NAME)
+def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red() -> None:
+    def judge(kernel: str, mode: str | None, more: dict[str, Answer]) -> None:
+        steps.kernel_enforces(Machine({PROFILES: kernel, MODE: mode}, BY_NAME | more), NAME)
+
+    judge(LOADED, "enforce\n", {})
+    for kernel, mode, named in (
+        (LOADED.replace("v2 (enforce)", "v2 (complain)"), None, "complain mode"),
+        ("docker-default (enforce)\n", None, NAME),
+        (LOADED, "complain\n", "AppArmor itself"),
+    ):
+        with not_compliant(named):
+            judge(kernel, mode, {})
+    answers: tuple[tuple[str, Answer, str], ...] = (
+        (AT_BOOT, (1, "disabled\n", ""), "(disabled)"),  # the next boot loses it
+        (AT_BOOT, (1, "masked\n", ""), "(masked)"),
+        (ATTACH, f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/x\n", "'/x'"),
+        (NEXT_BOOT, "a.service: AssertPathExists=/x failed.\nAsserts failed.\n", "PathExists=/x"),
+        (SERVICE, "ExecReload={ path=/bin/true ; x }\n", "/bin/true"),
+    )
+    for asked, answer, named in answers:
+        with not_compliant(named):
+            judge(LOADED, None, {asked: answer})
 
 
 def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
-    digest = hashlib.sha256(b"binary").hexdigest()
-    loaded = f"{NAME}.3\n/policy/{NAME}.3/raw_sha256:{digest}\n"
-    next_load = f"sh next-load /etc/apparmor.d {NAME}"
-    same = {FIND: loaded, COMPILE: "binary"}
-    for said in ("1\n", f"1\n{digest}  /var/cache/apparmor/1.0/{NAME}\n"):
-        steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
+    digest, cache = hashlib.sha256(b"binary").hexdigest(), f"/var/cache/apparmor/1.0/{NAME}"
+
+    def judge(next_load: str, compiled: str = "binary") -> None:
+        loaded = f"{NAME}.3\n/policy/{NAME}.3/raw_sha256:{digest}\n"
+        answers = {f"sh next-load /etc/apparmor.d {NAME}": next_load, COMPILE: compiled}
+        steps.policy_is_current(Machine({}, {**answers, FIND: loaded}), NAME)
+
+    for said in ("1\n", f"1\n{digest}  {cache}\n"):
+        judge(said)
     for said, named in (
         ("/etc/apparmor/parser.conf: skip-kernel-load\n1\n", "skip-kernel-load"),
         ("0\ndisabled\n", f"disable/{NAME}"),
         ("1\ncomplain\n", f"force-complain/{NAME}"),
         ("2\n", "2 files"),
-        (f"1\n{'0' * 64}  /var/cache/apparmor/1.0/{NAME}\n", f"rm /var/cache/apparmor/1.0/{NAME}"),
+        (f"1\n{'0' * 64}  {cache}\n", f"rm {cache}"),
     ):
         with not_compliant("the next load", named):
-            steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
-    newer = {FIND: loaded, COMPILE: "newer"}
+            judge(said)
     with not_compliant(f"not what {FILE} says"):
-        steps.policy_is_current(Machine({}, newer | {next_load: "1\n"}), NAME)
+        judge("1\n", "newer")
     with not_compliant("the next load", f"force-complain/{NAME}"):
-        steps.policy_is_current(Machine({}, newer | {next_load: "1\ncomplain\n"}), NAME)
-    own = f"1\n{digest} by its own ABI\n"
+        judge("1\ncomplain\n", "newer")
     with not_compliant("the next load", "override-policy-abi"):
-        steps.policy_is_current(Machine({}, newer | {next_load: own}), NAME)
+        judge(f"1\n{digest} by its own ABI\n", "newer")
     with naming(FactError, NAME):
         steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
 
@@ -274,7 +267,6 @@ DEFAULT = "lxc-container-default-cgns"
         (f"{NAME} (complain)", NAME, DEFAULT, f"'{NAME} (complain)'"),
         (f"{DEFAULT} (enforce)", NAME, DEFAULT, "restarted"),
         (f"{NAME}//x (enforce)", NAME, DEFAULT, "restarted"),
-        ("p (enforce)", NAME, NAME, "restarted"),
         ("p (enforce)", "p", f"{NAME}\nlxc.apparmor.profile = p", f"{NAME}, then p"),
         ("p (enforce)", "generated", "generated", "generated"),
         ("p (enforce)", NAME, None, STARTED_WITH),  # its cause is not known

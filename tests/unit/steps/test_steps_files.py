@@ -420,9 +420,8 @@ NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
 
 def judge(node: Journaled, now: str | None) -> str:
     """Judge a container with these settings, and return what is said of it."""
-    (line,) = lines_of(
-        steps.daemon_json_kept, Host({DAEMON_JSON: now}), node, Runtime(node), TARGET
-    )
+    host = Host({DAEMON_JSON: now})
+    (line,) = lines_of(steps.daemon_json_kept, host, node, Runtime(node), TARGET)
     return line
 
 
@@ -437,11 +436,7 @@ def judge(node: Journaled, now: str | None) -> str:
         (applied(MIRROR, None), KEPT, "kept: debug, registry-mirrors"),
         (made_by_phoenix(MIRROR), KEPT, "kept: debug, registry-mirrors"),
         (made_by_phoenix(NO_FILE), OURS, "kept: nothing"),
-        (
-            by_hand(),
-            KEPT,
-            "has debug, registry-mirrors; the settings before the plan are not known",
-        ),
+        (by_hand(), KEPT, "has debug, registry-mirrors; the settings before the plan are not"),
         (applied(MIRROR, OURS, ctid=951), KEPT, "has debug, registry-mirrors; the"),
     ],
 )
