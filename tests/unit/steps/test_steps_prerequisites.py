@@ -20,23 +20,17 @@ PVE, LAB = Target("pve1", 950), Target("lab", 950)
 NOBODY: Any = None
 
 
-@pytest.mark.parametrize(
-    ("where", "named", "made"),
-    [
-        (LAB, [], "/var/lib/vz/dump"),
-        (LAB, ["lab/950"], ""),
-        (PVE, [], ""),
-    ],
-)
-def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(
-    where: Target, named: list[str], made: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     places: list[str] = []
     monkeypatch.setattr(steps, "back_up_lab", lambda runtime, ctid, place: places.append(place))
-    request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
-    ask: Any = steps.made_by_this_run
-    assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)
-    assert places == [made] * bool(made)
+
+    def made(where: Target, *named: str) -> bool:
+        request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.get))
+        ask: Any = steps.made_by_this_run
+        return bool(ask.__wrapped__(NOBODY, where, 950, request))
+
+    assert [made(LAB), made(LAB, "lab/950"), made(PVE)] == [True, False, False]
+    assert places == ["/var/lib/vz/dump"]
 
 
 OURS = "hostname: docker-950\n"
