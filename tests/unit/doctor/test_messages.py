@@ -67,23 +67,6 @@ def test_several_causes_are_named_once_each_and_the_most_specific_first() -> Non
     assert "reopen fd 9" in found.problems[0].cause
 
 
-@pytest.mark.parametrize(("form", "problem"), TEXTS["forms"].items())
-def test_message_in_another_form_names_the_same_problem(form: str, problem: str) -> None:
-    assert [each.id for each in messages.diagnose(form).problems] == [problem]
-
-
-def test_consequence_is_not_named_next_to_its_cause_and_of_several_only_the_first_is() -> None:
-    sync = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
-    entry = 'mount_entry: 2200 Not a directory - Failed to mount "/dev/fuse" on "/x"'
-    found = messages.diagnose(f"{sync}\n{PRE_START}\n")
-    assert ([each.id for each in found.problems], found.unseen) == (["hook-failed"], ())
-    found = messages.diagnose(f"{entry}\n{sync}\n{PRE_START}\n")
-    assert [each.id for each in found.problems] == ["container-mount-entry-cut"]
-    warning = "explicitly configured lxc.apparmor.profile overrides the following settings: fuse"
-    found = messages.diagnose(f"{warning}\n{PRE_START}\n")
-    assert [each.id for each in found.problems] == ["hook-failed"]
-
-
 PRE_START = 'Failed to run lxc.hook.pre-start for container "950"'
 
 
@@ -97,20 +80,6 @@ PRE_START = 'Failed to run lxc.hook.pre-start for container "950"'
 def test_refused_socket_that_may_be_of_any_kind_is_not_of_docker_default(text: str) -> None:
     found = messages.diagnose(text).problems
     assert "docker-default-refuses" not in [each.id for each in found]
-
-
-@pytest.mark.parametrize(
-    ("ids", "problem"),
-    [
-        ("UID 1000, GID 44", "id-map-hole"),
-        ("UID 65535, GID 0", "id-map-hole"),
-        ("UID 65536, GID 0", "image-above-id-map"),
-        ("UID 0, GID 197121", "image-above-id-map"),
-    ],
-)
-def test_id_of_a_file_tells_a_hole_from_an_image_above_the_map(ids: str, problem: str) -> None:
-    said = f'failed to Lchown "/a b/c" for {ids}: lchown /a b/c: invalid argument'
-    assert [each.id for each in messages.diagnose(said).problems] == [problem]
 
 
 HOOK = "Script exec /usr/share/lxc/hooks/lxc-pve-prestart-hook 105 lxc pre-start produced output:"
@@ -247,45 +216,49 @@ WARNED = f'level=warning msg="{TUN}"'
 LONG = "storaged on the first node wants to begin: mounting nas:/export as nfs4\n  for it: EPERM"
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (f"{TUN}\n{CIFS}", ""),  # they contradict
-        (f"{CIFS}\n{CIFS}", "network-mount-refused"),
-        (f"lxc-start: {TUN}\n{CIFS}", "tun-missing"),
-        (f"{CIFS}\n{WARNED}", "network-mount-refused"),
-        (f"failed to start daemon: {CIFS}", "network-mount-refused"),
-        (f"{CIFS}\n{RLIMIT}", "rlimit-refused"),
-        (
-            f"cannot open /dev/net/tun, which the mount of {'x' * 60} needs: cifs: EPERM",
-            "network-mount-refused",
-        ),
-        (LONG, "network-mount-refused"),
-    ],
-)
-def test_sign_of_the_innermost_refusal_counts_without_a_literal(text: str, problem: str) -> None:
-    found = messages.diagnose(text)
-    assert [each.id for each in found.problems] == problem.split()
-
-
 IN_POD = "open /sys/fs/cgroup/kubepods/x/memory.max: no such file or directory"
+SYNC = "sync_wait: 34 An error occurred in another process (expected sequence number 4)"
+ENTRY = 'mount_entry: 2200 Not a directory - Failed to mount "/dev/fuse" on "/x"'
+OVERRIDES = "explicitly configured lxc.apparmor.profile overrides the following settings: fuse"
+NETWORK = "network-mount-refused"
+#: A text, and the problems that are named of it, and no others.
+NAMED: list[tuple[str, str]] = [
+    # A consequence is not named next to its cause, and of several only the first is.
+    (f"{SYNC}\n{PRE_START}\n", "hook-failed"),
+    (f"{ENTRY}\n{SYNC}\n{PRE_START}\n", "container-mount-entry-cut"),
+    (f"{OVERRIDES}\n{PRE_START}\n", "hook-failed"),
+    # The id of a file tells a hole from an image above the map.
+    *(
+        (f'failed to Lchown "/a b/c" for {ids}: lchown /a b/c: invalid argument', problem)
+        for ids, problem in (
+            ("UID 65535, GID 0", "id-map-hole"),
+            ("UID 65536, GID 0", "image-above-id-map"),
+            ("UID 0, GID 197121", "image-above-id-map"),
+        )
+    ),
+    # The sign of the innermost refusal counts, where there is no literal.
+    (f"{TUN}\n{CIFS}", ""),  # they contradict
+    (f"{CIFS}\n{CIFS}", NETWORK),
+    (f"lxc-start: {TUN}\n{CIFS}", "tun-missing"),
+    (f"{CIFS}\n{WARNED}", NETWORK),
+    (f"failed to start daemon: {CIFS}", NETWORK),
+    (f"{CIFS}\n{RLIMIT}", "rlimit-refused"),
+    (f"open /dev/net/tun, which the mount of {'x' * 60} needs: cifs: EPERM", NETWORK),
+    (LONG, NETWORK),
+    # A text of another world names what holds there, and guesses nothing.
+    (IN_POD, ""),
+    (f"{IN_POD}\nKubelet: /dev/kmsg: no such file or directory", "kmsg-missing"),
+    (f"Linux k3s 6.8.12-2-pve\n{IN_POD}", "cgroup-controller-missing"),
+    (f"Linux x 5.15.90.1-microsoft-standard-WSL2\n{CIFS}", ""),
+    (f"{MKDIR}\ntype=AVC msg=audit(1.1:1): avc:  denied  {{ write }}", ""),
+    (f"{MKDIR}\navc:  denied  {{ write }} lxc-attach", "file-of-another-user"),
+    *TEXTS["forms"].items(),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (IN_POD, ""),
-        (f"{IN_POD}\nKubelet: /dev/kmsg: no such file or directory", "kmsg-missing"),
-        (f"Linux k3s 6.8.12-2-pve\n{IN_POD}", "cgroup-controller-missing"),
-        (f"Linux x 5.15.90.1-microsoft-standard-WSL2\n{CIFS}", ""),
-        (f"{MKDIR}\ntype=AVC msg=audit(1.1:1): avc:  denied  {{ write }}", ""),
-        (f"{MKDIR}\navc:  denied  {{ write }} lxc-attach", "file-of-another-user"),
-    ],
-)
-def test_text_of_another_world_names_what_holds_there_and_guesses_nothing(
-    text: str, problem: str
-) -> None:
-    assert [each.id for each in messages.diagnose(text).problems] == problem.split()
+@pytest.mark.parametrize(("text", "named"), NAMED)
+def test_text_names_these_problems_and_no_others(text: str, named: str) -> None:
+    assert [each.id for each in messages.diagnose(text).problems] == named.split()
 
 
 def test_message_that_keeps_a_docker_container_from_starting_is_a_problem() -> None:
