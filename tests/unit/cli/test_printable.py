@@ -127,6 +127,10 @@ class _Plan:
         return self.found
 
 
+def called(verb: click.Command, *options: str) -> None:
+    verb.main([*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
+
+
 def plan(text: str, *options: str) -> None:
     """Run ``plan`` on a machine that differs by the text."""
     opened = nullcontext((None, lambda: _Plan(text)))
@@ -134,9 +138,7 @@ def plan(text: str, *options: str) -> None:
         patch.object(plan_verb.options, "planned", lambda *_: opened),
         patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
     ):
-        plan_verb.plan.main(
-            [*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
-        )
+        called(plan_verb.plan, *options)
 
 
 def journalled(text: str, *options: str) -> None:
@@ -144,9 +146,7 @@ def journalled(text: str, *options: str) -> None:
     line = {"at": "now", "ctid": 950, "kind": "before", "action": text, "machine": text}
     read = SimpleNamespace(path="path", lines=lambda: [line])
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        journal_verb.show.main(
-            [*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
-        )
+        called(journal_verb.show, *options)
 
 
 def exported(text: str) -> None:
@@ -154,20 +154,14 @@ def exported(text: str) -> None:
     line = {"state": {"content": text}}
     read = SimpleNamespace(lines=lambda: [line], whole=lambda line: line)
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
+        called(journal_verb.export)
 
 
 def status(text: str, *, form: str) -> None:
-    stands = _Plan(text)
+    stands: Any = _Plan(text)
     entries = {text: JournalEntry(text, Place.NODE, (JournalImage(None),), Life.APPLIED)}
     printing.status(
-        stands.drifts(),
-        entries,
-        unfinished=None,
-        torn=False,
-        busy=text,
-        plan=stands,  # type: ignore[arg-type]
-        form=form,
+        stands.drifts(), entries, unfinished=None, torn=False, busy=text, plan=stands, form=form
     )
 
 
@@ -185,9 +179,7 @@ def diagnosed(text: str, form: str) -> None:
         patch.object(doctor_verb, "opened", lambda _: nullcontext(node)),
         patch.object(doctor_verb, "examine", lambda *_: found),
     ):
-        doctor_verb.doctor.main(
-            ["--format", form, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
-        )
+        called(doctor_verb.doctor, "--format", form)
 
 
 def linted(text: str, form: str) -> None:

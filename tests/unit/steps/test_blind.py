@@ -9,8 +9,8 @@ of all: over nothing at all it is true.
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import stamina
@@ -62,12 +62,6 @@ class BlindRuntime(Pct):
         return None
 
 
-def request() -> Any:
-    return SimpleNamespace(
-        addfinalizer=lambda _: None, config=SimpleNamespace(getoption=lambda _: ["pve1/950"])
-    )
-
-
 @pytest.fixture(autouse=True)
 def _no_patience() -> Iterator[None]:
     stamina.set_testing(True)
@@ -102,7 +96,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "reads_archives": True,
         "made_by_this_run": False,
         "process_watch": None,
-        "request": request(),
+        "request": Mock(**{"config.getoption.return_value": ["pve1/950"]}),
         "recorded": {},
         "compared": (0, []),
         "existing": Existing(950, machine, "", "", [], {}),

@@ -296,21 +296,16 @@ def test_mounts_that_are_writable_where_lxc_has_them_read_only_are_red(
         mounted(table, auto, f"{line}\n")
 
 
-@pytest.mark.parametrize(
-    ("auto", "named"),
-    [
+def test_mounts_that_lxc_made_writable_are_red_though_the_guest_made_them_read_only() -> None:
+    for last, named in (
         (["sys:mixed", "proc:rw"], "write below /proc/sys,"),
         (["sys:mixed", ""], "write below /proc/sys and /sys,"),  # LXC mounts neither
         (["sys:rw"], ""),  # force_rw_sys=1
         (["", "proc:mixed", "sys:mixed"], ""),
-    ],
-)
-def test_mounts_that_lxc_made_writable_are_red_though_the_guest_made_them_read_only(
-    auto: list[str], named: str
-) -> None:
-    auto = ["cgroup:mixed proc:mixed sys:mixed", *auto]
-    with not_compliant("950", named) if named else nullcontext():
-        mounted(MOUNTS, "\nlxc.mount.auto = ".join(auto))
+    ):
+        auto = "\nlxc.mount.auto = ".join(["cgroup:mixed proc:mixed sys:mixed", *last])
+        with not_compliant("950", named) if named else nullcontext():
+            mounted(MOUNTS, auto)
 
 
 WHOLE = "0 100000 65536\n"
