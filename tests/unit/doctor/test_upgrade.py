@@ -52,38 +52,23 @@ def mine(rule: str) -> Answers:
 KERNEL_6_17: Answers = {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")}
 NEWER: Answers = {INSTALLED: OLDER, PLAN: LATER}
 FRESH: Answers = {PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1")}
+FRESH_29: Answers = {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")}
+LEGACY_28: Answers = {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"}
+OWN = confined("lxc-mine (enforce)", BASED, DENIES)
+APPARMOR_4 = "apparmor 3.0.8-3 4.1.0-1"
+ON_FUSE = "docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1"
 
 #: What the node answers, what the container answers, and the problem named.
 BREAKS: list[tuple[Answers, Answers, str]] = [
     ({}, NEWER, "upgrade-runc-reopen"),
     (at(PVE), NEWER, "upgrade-runc-reopen"),
-    (
-        {CONFINED: confined("lxc-mine (enforce)", BASED, DENIES), PLAN: plan("lxc 1:6.0.6-1")},
-        NEWER,
-        "upgrade-runc-reopen-base",
-    ),
-    (
-        {KERNEL_HAS: ""},
-        {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"},
-        "upgrade-docker-28-raw",
-    ),
-    (
-        mine("umount"),
-        {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1"), SETTINGS: NO_FILE},
-        "upgrade-docker-29-store",
-    ),
-    (
-        {},
-        {**docker("29.5.0"), SETTINGS: '{"default-runtime": "sysbox-runc"}'},
-        "upgrade-docker-29-time",
-    ),
+    ({CONFINED: OWN, PLAN: plan("lxc 1:6.0.6-1")}, NEWER, "upgrade-runc-reopen-base"),
+    ({KERNEL_HAS: ""}, LEGACY_28, "upgrade-docker-28-raw"),
+    (mine("umount"), FRESH_29 | {SETTINGS: NO_FILE}, "upgrade-docker-29-store"),
+    ({}, docker("29.5.0") | {SETTINGS: '{"default-runtime": "x"}'}, "upgrade-docker-29-time"),
     (KERNEL_6_17, at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"), "upgrade-kernel-unix-sockets"),
     ({}, at(DEBIAN, "-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16"), "upgrade-removes"),
-    (
-        {},
-        at("docker.io 27.5.1, containerd 1.7.24, fuse-overlayfs 1.14-1", "-fuse-overlayfs 1.14-1"),
-        "upgrade-removes",
-    ),
+    ({}, at("docker.io 27.5.1, fuse-overlayfs 1.14-1", "-fuse-overlayfs 1"), "upgrade-removes"),
     (at(PVE, "-lxc-pve 6.0.5-1"), at(DEBIAN), "upgrade-removes"),
 ]
 
@@ -104,15 +89,14 @@ FINE: list[tuple[Answers, Answers]] = [
     ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, NEWER),
     # a profile of its own, which states no rule about /proc/sys
     (mine("mount"), NEWER),
-    ({}, {**docker("28.0.4"), IPTABLES: "iptables v1.8.9 (legacy)\n"}),
+    ({}, LEGACY_28),
     (mine("umount"), docker("29.4.3")),
     # a Docker that was there before keeps its driver, and a new one takes the one that is named
     (mine("umount"), {**docker("29.4.3"), SETTINGS: NO_FILE}),
-    (mine("umount"), {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")}),
+    (mine("umount"), FRESH_29),
     # what a file says of a generated profile is not that profile
     (
-        at("lxc 1:6.0.6-1")
-        | {CONFINED: confined("lxc-950_</var/lib/lxc> (enforce)", BASED, DENIES)},
+        at("lxc 1:6.0.6-1") | {CONFINED: OWN.replace("mine", "950_</var/lib/lxc>", 1)},
         NEWER,
     ),
     (
@@ -195,11 +179,7 @@ BY_CONFIG: list[tuple[str, Both, str]] = [
     ("mp0: local:950/x,mp=/data", pve("6.0.18", "6.1.1"), "upgrade-pve-volumes"),
     ("ostype: unmanaged", pve("6.0.18", "6.1.0"), "upgrade-pve-unmanaged"),
     ("lxc.cgroup.devices.allow: a", pve("6.1.5", "6.1.6"), "upgrade-pve-cgroup-keys"),
-    (
-        "features: fuse=1",
-        ({}, at("docker.io 26.1.5, systemd 252.39-1", "systemd 252.39-1 257.13-1")),
-        "upgrade-systemd-nesting",
-    ),
+    ("features: fuse=1", ({}, at(DEBIAN, "systemd 252.39-1 257.13-1")), "upgrade-systemd-nesting"),
     ("lxc.apparmor.profile: unconfined", ({}, FRESH), "upgrade-docker-unconfined"),
     # what looks like it
     ("mp0: local:950/x,mp=/data", pve("6.0.18", "6.1.2"), ""),
@@ -229,26 +209,10 @@ SAID: list[tuple[Answers, Answers, str]] = [
     (*pve("6.0.18", "6.0.19"), "upgrade-pve-root-owner"),
     (*pve("6.1.4", "6.1.5"), "upgrade-pve-af-alg"),
     (at("lxc-pve 6.0.5-2"), NEWER, "upgrade-containerd-files"),
-    (
-        {PLAN: plan("linux-image-6.16.3+deb14-amd64 6.16.3-1")},
-        at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1"),
-        "upgrade-kernel-fuse-sync",
-    ),
-    (
-        {},
-        at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1", "fuse-overlayfs 1.14-1 1.16-1"),
-        "upgrade-fixes",
-    ),
-    (
-        at("apparmor 3.0.8-3, lxc 1:5.0.2-1+deb12u3", "apparmor 3.0.8-3 4.1.0-1"),
-        at(DEBIAN),
-        "upgrade-apparmor-4-userns",
-    ),
-    (
-        {},
-        at("docker.io 20.10.24+dfsg1-1, apparmor 3.0.8-3", "apparmor 3.0.8-3 4.1.0-1"),
-        "upgrade-apparmor-4-stop",
-    ),
+    ({PLAN: plan("linux-image-6.16.3+x-amd64 1")}, at(ON_FUSE), "upgrade-kernel-fuse-sync"),
+    ({}, at(ON_FUSE, "fuse-overlayfs 1.14-1 1.16-1"), "upgrade-fixes"),
+    (at("apparmor 3.0.8-3, lxc 1:5.0.2-1", APPARMOR_4), at(DEBIAN), "upgrade-apparmor-4-userns"),
+    ({}, at("docker.io 20.10.24-1, apparmor 3.0.8-3", APPARMOR_4), "upgrade-apparmor-4-stop"),
 ]
 
 
