@@ -74,18 +74,14 @@ def test_container_is_given_by_an_unread_line_names_it(conf: str, named: tuple[s
         steps.container_is_given(pct(conf), 950, "nesting")
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_container_whose_own_seccomp_list_refuses_keyctl_is_not_given_it(refused: bool) -> None:
-    own = "/etc/own.seccomp"
-    node = Machine(
-        {
-            CONF: f"features: nesting=1,keyctl=1\nlxc.seccomp.profile: {own}\n",
-            STARTED: f"lxc.seccomp.profile = {own}\n",
-            own: "2\ndenylist\n[all]\n" + "keyctl errno 38\n" * refused,
-        }
-    )
-    with not_compliant("lacks keyctl", own) if refused else nullcontext():
-        steps.container_is_given(Runtime(node), 950, "nesting, keyctl")
+def test_container_whose_own_seccomp_list_refuses_keyctl_is_not_given_it() -> None:
+    own, conf = "/etc/own.seccomp", "features: nesting=1,keyctl=1\nlxc.seccomp.profile: {}\n"
+    files = {CONF: conf.format(own), STARTED: f"lxc.seccomp.profile = {own}\n"}
+    whole = "2\ndenylist\n[all]\n"
+    steps.container_is_given(Runtime(Machine({**files, own: whole})), 950, "nesting, keyctl")
+    refusing = Machine({**files, own: f"{whole}keyctl errno 38\n"})
+    with not_compliant("lacks keyctl", own):
+        steps.container_is_given(Runtime(refusing), 950, "nesting, keyctl")
 
 
 def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
@@ -243,27 +239,19 @@ def mounted(table: str, auto: str = "sys:mixed", conf: str = "arch: x\n") -> tup
 MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
 
 
-@pytest.mark.parametrize(
-    ("profile", "mask", "parser", "named"),
-    [
-        ("generated", MASK, "", f"{CONF}, line 1: '{MASK.strip()}'"),
-        ("unconfined", "", "parser\nhidden\n", "without its apparmor_parser"),
-        ("generated", "", "parser\n", ""),
-        ("lxc-mine", MASK, "parser\nhidden\n", ""),
-    ],
-)
-def test_apparmor_that_is_hidden_from_docker_is_red_unless_the_profile_is_named(
-    profile: str, mask: str, parser: str, named: str
-) -> None:
-    files = {CONF: f"{mask}{PROFILE}: {profile}\n", STARTED: f"{PROFILE} = {profile}\n"}
-    runtime = Runtime(Machine({**files}, {"sh versions": "lxc-pve 6.0.5-1\n"}))
-    inside = Machine({}, {"sh own_apparmor": parser})
-    with (
-        not_compliant("950", named, "to 6.0.5-2 or later (Proxmox VE 8: 6.0.0-2) first")
-        if named
-        else nullcontext()
-    ):
-        steps.apparmor_is_not_hidden(runtime, inside, 950)
+def test_apparmor_that_is_hidden_from_docker_is_red_unless_the_profile_is_named() -> None:
+    def judge(profile: str, mask: str = "", parser: str = "parser\n") -> None:
+        files = {CONF: f"{mask}{PROFILE}: {profile}\n", STARTED: f"{PROFILE} = {profile}\n"}
+        runtime = Runtime(Machine({**files}, {"sh versions": "lxc-pve 6.0.5-1\n"}))
+        steps.apparmor_is_not_hidden(runtime, Machine({}, {"sh own_apparmor": parser}), 950)
+
+    judge("generated")
+    judge("lxc-mine", MASK, "parser\nhidden\n")
+    first = "to 6.0.5-2 or later (Proxmox VE 8: 6.0.0-2) first"
+    with not_compliant("950", f"{CONF}, line 1: '{MASK.strip()}'", first):
+        judge("generated", MASK, "")
+    with not_compliant("950", "without its apparmor_parser", first):
+        judge("unconfined", parser="parser\nhidden\n")
 
 
 READ_ONLY_SYS = " /proc/sys ro"
@@ -318,23 +306,18 @@ def mapped(step: Callable[..., None], users: str = WHOLE, groups: str = WHOLE) -
     step(Runtime(node), node, 950)
 
 
-@pytest.mark.parametrize(
-    ("users", "groups", "named"),
-    [
+def test_root_is_mapped_to_no_user_or_another_is_the_nodes_root_is_red() -> None:
+    for good in (WHOLE, "1000 1000 1\n0 100000 1000\n"):
+        mapped(of_target.root_is_mapped, good, good)
+    for users, groups, named in (
         ("         0          0 4294967295\n", WHOLE, "container 950 is privileged"),
         ("1000 101000 1\n0 0 1000\n", WHOLE, "container 950 is privileged"),
         ("", WHOLE, "no root"),
         (HOLED, WHOLE, "user 1000 of container 950"),
         (WHOLE, HOLED, "group 1000 of container 950"),
-    ],
-)
-def test_root_is_mapped_to_no_user_or_another_is_the_nodes_root_is_red(
-    users: str, groups: str, named: str
-) -> None:
-    for good in (WHOLE, "1000 1000 1\n0 100000 1000\n"):
-        mapped(of_target.root_is_mapped, good, good)
-    with not_compliant(named):
-        mapped(of_target.root_is_mapped, users, groups)
+    ):
+        with not_compliant(named):
+            mapped(of_target.root_is_mapped, users, groups)
 
 
 def test_every_id_is_mapped_with_a_hole_is_red_and_in_several_ranges_green() -> None:
