@@ -25,13 +25,13 @@ from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.cli.group import Verbs
 from docker_lxc_gate.cli.group import main as verbs
 from docker_lxc_gate.commandline.exit_codes import SETTINGS
-from docker_lxc_gate.commandline.output import Console, error_text, run
+from docker_lxc_gate.commandline.output import Console, run
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.masking import STARS
-from docker_lxc_gate.printable import one_line, printable, without_commands
+from docker_lxc_gate.printable import one_line, printable
 from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, JournalImage, Life
@@ -73,15 +73,6 @@ def test_printable_of_every_character_leaves_none_that_is_obeyed() -> None:
 def test_one_line_forges_no_other() -> None:
     assert one_line("a\nb\r\nc\td") == r"a\nb\nc d"
     assert len(one_line(HOSTILE).splitlines()) == 1
-
-
-def test_text_of_several_lines_has_no_command_for_githubs_runner() -> None:
-    assert without_commands("::a::b\n\t::c\n+::d ##[e").split("\n") == [
-        r":\x3aa::b",
-        "\t" + r":\x3ac",
-        r"+::d #\x23[e",
-    ]
-    assert error_text("a\n::b::c") == "a\n  " + r":\x3ab::c"
 
 
 @pytest.mark.laws

@@ -41,12 +41,6 @@ def matching(kind: str, sentence: str) -> list[StepFunctionContext]:
     ]
 
 
-def test_package_has_features_sentences_and_definitions() -> None:
-    assert len(FEATURES) >= 9
-    assert len(sentences()) > 40
-    assert len(definitions()) > 25
-
-
 @pytest.mark.parametrize(("file", "kind", "sentence"), sorted(set(sentences())))
 def test_sentence_of_a_feature_has_one_definition(file: str, kind: str, sentence: str) -> None:
     assert len(matching(kind, sentence)) == 1, f"{file}: {sentence}"

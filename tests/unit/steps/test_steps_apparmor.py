@@ -71,21 +71,19 @@ def test_loaded_after_tunable_at_its_time_or_later_is_green_and_before_it_red() 
         steps.loaded_after_tunable(logged(FAILED, "80.0"))
 
 
-@pytest.mark.parametrize(
-    ("log", "named"),
-    [
+def test_last_load_was_clean_where_it_was_not_names_the_log() -> None:
+    for clean in (STARTED, STARTED + RELOADING + ERROR + FAILED + RELOADING + RELOADED):
+        steps.last_load_was_clean(logged(clean))
+    not_started = STARTED.replace("92.5", "94.5").replace("Finished", "Later") + NOT_STARTED
+    for log, named in (
         (STARTED + RELOADING + ERROR + RELOADED, "parser error for /etc/apparmor.d/s in line 3"),
         (STARTED + RELOADING + WARNING + RELOADED, "Warning from /etc/apparmor.d/s"),
         (STARTED + RELOADING + FAILED, "Reloading"),
-        (STARTED.replace("92.5", "94.5").replace("Finished", "Later") + NOT_STARTED, "failed"),
+        (not_started, "failed"),
         (RELOADED, "AppArmor"),
-    ],
-)
-def test_last_load_was_clean_where_it_was_not_names_the_log(log: str, named: str) -> None:
-    for clean in (STARTED, STARTED + RELOADING + ERROR + FAILED + RELOADING + RELOADED):
-        steps.last_load_was_clean(logged(clean))
-    with not_compliant(named):
-        steps.last_load_was_clean(logged(log))
+    ):
+        with not_compliant(named):
+            steps.last_load_was_clean(logged(log))
 
 
 @pytest.mark.parametrize("more", ["", "200.500000 pve1 x[1]: Skipping a profile\n"])
@@ -186,22 +184,18 @@ def one_name(
     steps.one_name(node, Runtime(node), 950, NAME)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"parsed": "lxc_phoenix_v2\n"}, "file ['lxc_phoenix_v2']"),
-        ({"parsed": (1, "", "syntax error")}, "syntax error"),
-        ({"kernel": "docker-default (enforce)\n"}, "kernel"),
-        ({"kernel": LOADED + "lxc_phoenix_v2 (enforce)\n"}, "'lxc_phoenix_v2'"),
-        ({"conf": "arch: amd64"}, "configuration ['x']"),
-    ],
-)
-def test_one_name_where_there_is_another_names_its_place(
-    change: dict[str, Any], named: str
-) -> None:
+def test_one_name_where_there_is_another_names_its_place() -> None:
     one_name()
-    with not_compliant(named):
-        one_name(**change)
+    with not_compliant("file ['lxc_phoenix_v2']"):
+        one_name(parsed="lxc_phoenix_v2\n")
+    with not_compliant("syntax error"):
+        one_name(parsed=(1, "", "syntax error"))
+    with not_compliant("kernel"):
+        one_name(kernel="docker-default (enforce)\n")
+    with not_compliant("'lxc_phoenix_v2'"):
+        one_name(kernel=LOADED + "lxc_phoenix_v2 (enforce)\n")
+    with not_compliant("configuration ['x']"):
+        one_name(conf="arch: amd64")
 
 
 def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red() -> None:

@@ -58,20 +58,16 @@ def test_container_is_given_no_keyrings_is_advised_of_them() -> None:
     assert "keyctl is off" in advice
 
 
-@pytest.mark.parametrize(
-    ("conf", "named"),
-    [
-        (
-            "features: nesting=1,keyctl=1,fuse=1,fusion=1\n",
-            ("unable to parse value of 'features'",),
-        ),
-        ("features = nesting=1\narch: x\n", ("line 1", "'features = nesting=1'")),
-        (f"{GOOD}[pve:pending]\nfeatures: fuse=1\n", ("takes away nesting:", "--revert features")),
-    ],
-)
-def test_container_is_given_by_an_unread_line_names_it(conf: str, named: tuple[str, ...]) -> None:
-    with not_compliant(*named):
+def test_container_is_given_by_an_unread_line_names_it() -> None:
+    def judge(conf: str) -> None:
         steps.container_is_given(pct(conf), 950, "nesting")
+
+    with not_compliant("unable to parse value of 'features'"):
+        judge("features: nesting=1,keyctl=1,fuse=1,fusion=1\n")
+    with not_compliant("line 1", "'features = nesting=1'"):
+        judge("features = nesting=1\narch: x\n")
+    with not_compliant("takes away nesting:", "--revert features"):
+        judge(f"{GOOD}[pve:pending]\nfeatures: fuse=1\n")
 
 
 def test_container_whose_own_seccomp_list_refuses_keyctl_is_not_given_it() -> None:

@@ -75,23 +75,19 @@ def test_docker_runs_but_not_after_a_boot_is_red(monkeypatch: pytest.MonkeyPatch
         judge("docker", obstacle="the default target is rescue.target")
 
 
-@pytest.mark.parametrize(
-    ("state", "log", "why"),
-    [
+def test_docker_runs_where_it_is_down_names_the_cause() -> None:
+    for state, log, why in (
         ("masked\n", "failed to start daemon: x\n", "systemctl unmask docker"),
         ("loaded\n", "a\nfailed to load x\nunable to configure y\nz\n", "unable to configure y"),
         ("loaded\n", "it has failed to\n", "journalctl -u docker"),
-    ],
-)
-def test_docker_runs_where_it_is_down_names_the_cause(state: str, log: str, why: str) -> None:
-    answers = {
-        "systemctl show docker -p LoadState --value": state,
-        "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
-    }
-    down = Host(programs=("dockerd",), answers=answers)
-    with not_compliant(why) as raised:
-        steps.docker_runs(Machine(), down, set())
-    assert steps.NO_DOCKER not in str(raised.value)
+    ):
+        answers = {
+            "systemctl show docker -p LoadState --value": state,
+            "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
+        }
+        with not_compliant(why) as raised:
+            steps.docker_runs(Machine(), Host(programs=("dockerd",), answers=answers), set())
+        assert steps.NO_DOCKER not in str(raised.value)
 
 
 SHOW = (
@@ -316,19 +312,16 @@ def test_hello_world_runs_after_a_pull_and_is_removed(monkeypatch: pytest.Monkey
     assert [line.split()[1] for line in ran] == ["+%s", "pull", "run", "rm"]
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
+def test_hello_world_runs_without_a_registry_is_undetermined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for said in (
         "toomanyrequests: x",
         "dial tcp 1.1.1.1:443: connect: connection refused",
         "received unexpected HTTP status: 503 Service Unavailable",
-    ],
-)
-def test_hello_world_runs_without_a_registry_is_undetermined(
-    said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with naming(TransportError, "registry", "hello-world"):
-        hello_runs((1, "", said), monkeypatch)
+    ):
+        with naming(TransportError, "registry", "hello-world"):
+            hello_runs((1, "", said), monkeypatch)
 
 
 def test_hello_world_runs_where_the_platform_refused_the_pull_is_judged(

@@ -173,15 +173,12 @@ def test_former_container_starts_where_it_does_not_is_red() -> None:
 
 STOPPED: Answer = (3, "failed\n", "")
 LOG = "journalctl -u docker -n 60 -o cat"
-PRIOR = 'error initializing graphdriver: "/var/lib/docker" contains several valid graphdrivers'
+PRIOR = "error initializing graphdriver: a, b\n"
 LOADED = f"{desired.PROFILE} (enforce)\n"
 
 
 def letter(
-    active: Answer = STOPPED,
-    log: str = f"Starting\n{PRIOR}\n",
-    loaded: str | None = LOADED,
-    code: int = 1,
+    active: Answer = STOPPED, log: str = PRIOR, loaded: str | None = LOADED, code: int = 1
 ) -> None:
     found = existing({"systemctl is-active docker": active, LOG: log})
     node = Machine({"/sys/kernel/security/apparmor/profiles": loaded})
