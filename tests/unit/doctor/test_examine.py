@@ -16,8 +16,6 @@ from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.patient import CONFIG, CTID, DATA
 
-BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
-
 
 class Silent(Answering):
     """A node or a container that says nothing but this.
@@ -95,14 +93,13 @@ def test_container_that_cannot_be_entered_is_not_asked_again_and_again() -> None
     assert found.exit_code != 0
 
 
-@BOTH
-def test_container_that_does_not_exist_cannot_be_asked(ask: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
+def test_no_such_container_or_a_connection_that_is_gone_ends_the_examination(
+    ask: Callable[..., Any],
+) -> None:
     with naming(FactError, "container 950"):
         ask(Runtime(Silent(config=None), Silent()), CTID)
 
-
-@BOTH
-def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -> None:
     def gone(words: list[str]) -> Answer:
         raise Unreachable(f"no connection for {words[0]}")
 

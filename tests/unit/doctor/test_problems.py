@@ -424,24 +424,20 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
     assert "/dev/dri/renderD128" in found.problems[0].fix
 
 
-@pytest.mark.parametrize(
-    ("device", "groups", "said"),
-    [
+def test_device_of_another_group_than_the_guests_is_advice() -> None:
+    cases: tuple[tuple[str, Raw, str], ...] = (
         ("0 104 660", "video:x:44:\nrender:x:992:a\n", "group 104 in the container, where render"),
         ("65534 104 660", "render:x:992:\n", "where render is 992"),
         ("0 992 660", "video:x:44:\nrender:x:992:\n", ""),
         ("0 0 660", "video:x:44:\n", ""),  # only root opens it, which may be meant
         ("0 104 666", "video:x:44:\n", ""),
         ("0 104 660", (1, "", ""), ""),
-    ],
-)
-def test_device_of_another_group_than_the_guests_is_advice(
-    device: str, groups: str | tuple[int, str, str], said: str
-) -> None:
-    answers = {DEVICES: f"{device} /dev/dri/renderD128\n", guest_reads.GROUPS: groups}
-    found = [each for each in diagnosis(answers).problems if each.id == "gpu-of-nobody"]
-    assert [each.severity for each in found] == [Severity.ADVICE] * bool(said)
-    assert all(said in each.cause for each in found)
+    )
+    for device, groups, said in cases:
+        answers = {DEVICES: f"{device} /dev/dri/renderD128\n", guest_reads.GROUPS: groups}
+        found = [each for each in diagnosis(answers).problems if each.id == "gpu-of-nobody"]
+        assert [each.severity for each in found] == [Severity.ADVICE] * bool(said)
+        assert all(said in each.cause for each in found)
 
 
 def test_devices_by_the_thousand_are_no_more_than_a_node_has() -> None:
