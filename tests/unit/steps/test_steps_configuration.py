@@ -112,24 +112,17 @@ def test_every_line_is_in_effect_but_for_one_names_it(conf: str, named: tuple[st
         steps.every_line_is_in_effect(pct(conf), 950)
 
 
-@pytest.mark.parametrize(
-    ("conf", "started", "named"),
-    [
-        ("arch: amd64\n", f"{PROFILE} = p", CONF),
-        (GOOD, "lxc.include = /nosuch", STARTED),
-        (GOOD, f"{PROFILE} = p\n{PROFILE} = q", "'p', then 'q'"),
-    ],
-)
-def test_profile_in_effect_that_is_another_names_the_assignments(
-    conf: str, started: str, named: str
-) -> None:
+def test_profile_in_effect_that_is_another_names_the_assignments() -> None:
     steps.profile_in_effect(pct(f"{PROFILE}: q\n{GOOD}"), 950, "p")
-    runtime = pct(conf, started)
-    runtime.node.answers = {  # type: ignore[attr-defined]
-        "find -L /nosuch -maxdepth 1 -type f -exec grep -aHZ '' '{}' +": (1, "", "")
-    }
-    with not_compliant(named):
-        steps.profile_in_effect(runtime, 950, "p")
+    with not_compliant(CONF):
+        steps.profile_in_effect(pct("arch: amd64\n"), 950, "p")
+    with not_compliant("'p', then 'q'"):
+        steps.profile_in_effect(pct(started=f"{PROFILE} = p\n{PROFILE} = q"), 950, "p")
+    included = "find -L /nosuch -maxdepth 1 -type f -exec grep -aHZ '' '{}' +"
+    files = {CONF: GOOD, STARTED: "lxc.include = /nosuch"}
+    with not_compliant(STARTED):
+        node = Machine({**files}, {included: (1, "", "")})
+        steps.profile_in_effect(Runtime(node), 950, "p")
 
 
 FUSE_DEVICE = guest_root.Inode("a character device", 10, 229)

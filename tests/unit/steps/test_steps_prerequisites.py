@@ -110,28 +110,21 @@ def test_runs_as_root_is_said_how_and_as_another_is_red() -> None:
         steps.runs_as_root(PVE, Access(1, "root2"))
 
 
-@pytest.mark.parametrize(
-    ("state", "under", "reserved", "may_change", "safe"),
-    [
-        ("running", True, (), True, False),
-        ("stopped", True, (), True, True),
-        ("running", False, (), True, True),
-        ("running", True, (951,), True, True),
-        ("running", True, (), False, True),
-    ],
-)
-def test_others_are_safe_unless_one_that_runs_is_reached(
-    state: str, under: bool, reserved: tuple[int, ...], may_change: bool, safe: bool
-) -> None:
-    both = (Affected(950, "running", True), Affected(951, state, under))
-    target = Target("pve1", 950, reserved=reserved)
-    if safe:
+def test_others_are_safe_unless_one_that_runs_is_reached() -> None:
+    def judge(
+        state: str = "running", *reserved: int, under: bool = True, may_change: bool = True
+    ) -> str:
+        both = (Affected(950, "running", True), Affected(951, state, under))
+        target = Target("pve1", 950, reserved=reserved)
         (line,) = lines_of(steps.others_are_safe, both, 950, target, may_change)
-        assert f"951 ({state}, " in line
-        assert "950" not in line
-        return
+        return line
+
+    reached_in_vain = judge("running", 951), judge(under=False), judge(may_change=False)
+    for said in (judge("stopped"), *reached_in_vain):
+        assert "951 (" in said
+        assert "950" not in said
     with not_compliant("1 other container", "951"):
-        steps.others_are_safe(both, 950, target, may_change)
+        judge()
 
 
 def test_log_has_room_by_the_need(monkeypatch: pytest.MonkeyPatch) -> None:
