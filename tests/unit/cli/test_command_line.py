@@ -50,8 +50,12 @@ def test_verb_whose_target_is_unreachable_ends_with_3_in_json(command: str, how:
     assert done.stderr.startswith("error: cannot reach x@127.0.0.1:1 by SSH: ")
 
 
-def test_completion_knows_verbs_and_values_of_options() -> None:
-    for typed, completed in (("d", {"denials", "doctor"}), ("lint --format s", {"sarif"})):
+def test_completion_knows_verbs_options_and_values() -> None:
+    for typed, completed in (
+        ("d", {"denials", "doctor"}),
+        ("lint --format s", {"sarif"}),
+        ("lab d", {"down", "destroy"}),
+    ):
         *before, last = typed.split(" ")
         told = BashComplete(main, {}, "docker-lxc-gate", "").get_completions(before, last)
         assert {item.value for item in told} == completed

@@ -92,6 +92,7 @@ def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
         ("", (CONF,)),
         (f"{GOOD}colour\n", ("line 5: 'colour'",)),
         (f"{GOOD}mp0: /srv\n", ("line 5: ", "mp: property", "without this mount point")),
+        (f"{GOOD}net0: name=e,ip=192.0.2.7\n", ("line 5: ", "mask", "next start fails")),
         (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
         *(
             (f"arch: x\n[pre]\n{key}: v\n", (f"line 3: '{key}: v'", "[pre]"))

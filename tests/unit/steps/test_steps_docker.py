@@ -121,6 +121,9 @@ def test_storage_driver_is_of_a_docker_whose_unit_was_changed_is_red(
     Dockerd(engine()).runs(monkeypatch)
     (line,) = lines_of(judge_driver, cli(), UNIT)
     assert "fuse-overlayfs, Docker 26.1" in line
+    judge_driver(cli(), UNIT.replace("/usr/sbin/dockerd", "/opt/start"))
+    with not_compliant("changed since", "systemd"):
+        judge_driver(cli(), UNIT.replace("=no", "=yes"))
     with not_compliant("changed since", "dockerd -H fd:// -s vfs"):
         judge_driver(cli(), UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"))
 

@@ -187,6 +187,10 @@ def test_image_that_the_guests_programs_do_not_make_is_undetermined_and_what_is_
         next(steps.workload.__wrapped__(guest, told.append))  # type: ignore[attr-defined]
     assert guest.ran[-1] == list(steps._CLEAN)
     assert told == ["not removed from guest 950: volume"]
+    answers[steps._CLEAN] = b""
+    with naming(FactError):
+        next(steps.workload.__wrapped__(guest, told.append))  # type: ignore[attr-defined]
+    assert len(told) == 1
     with naming(FactError, "mips"):
         next(steps.workload.__wrapped__(Answering(lambda _: b"mips\n"), print))  # type: ignore[attr-defined]
 
