@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -208,9 +209,7 @@ def test_doctor_of_the_node_in_readme_is_what_readme_shows(
 def test_doctor_of_a_container_that_cannot_be_examined_says_so(
     node: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*_: object) -> None:
-        raise FactError("there is no container")
-
+    gone = Mock(side_effect=FactError("there is no container"))
     monkeypatch.setattr("docker_lxc_gate.cli.doctor.upgrade.examine", gone)
     done = CliRunner().invoke(main, ["doctor", "root@pve1/all"], catch_exceptions=False)
     assert done.exit_code == 3

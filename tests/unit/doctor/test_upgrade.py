@@ -310,7 +310,9 @@ def test_container_that_does_not_run_is_told_and_the_node_is_judged() -> None:
     assert upgraded(runs=False).exit_code == 3
 
 
-def test_container_without_a_package_of_docker_is_not_judged() -> None:
+def test_container_without_docker_and_node_that_does_not_say_its_kernel_are_not_judged() -> None:
+    found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
+    assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
     found = upgraded()
     assert [each.what for each in found.unseen] == ["whether Docker would run"]
     assert found.exit_code == 3
@@ -388,8 +390,3 @@ def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
     kernel = "linux-image-6.16.3+deb14-amd64 6.16.3-1"
     inside = at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1")
     assert advice(upgraded(at(kernel, f"-{kernel}"), inside)) == []
-
-
-def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
-    found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
-    assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
