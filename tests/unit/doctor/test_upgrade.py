@@ -377,13 +377,12 @@ def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
     assert advice(upgraded(node, at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1"))) == []
 
 
-@pytest.mark.parametrize(
-    ("kernel", "waits"), [("6.18.20+deb14-amd64", True), ("6.18.21+deb14-amd64", False)]
-)
-def test_kernel_whose_sync_waits_is_told_until_the_backports(kernel: str, *, waits: bool) -> None:
-    new = {PLAN: plan(f"linux-image-{kernel} 1")}
-    found = upgraded(new, at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1"))
-    assert ("upgrade-kernel-fuse-sync" in advice(found)) is waits
+def test_kernel_whose_sync_waits_is_told_until_the_backports() -> None:
+    inside = at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1")
+    kernels = ("6.18.20+deb14-amd64", "6.18.21+deb14-amd64", "6.19.10-pve", "7.0.2-1-pve")
+    plans = [{PLAN: plan(f"linux-image-{kernel} 1")} for kernel in kernels]
+    waits = ["upgrade-kernel-fuse-sync" in advice(upgraded(new, inside)) for new in plans]
+    assert waits == [True, False, True, False]
 
 
 def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:

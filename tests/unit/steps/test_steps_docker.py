@@ -45,10 +45,8 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
     ("said", "meaning"),
     [
         (f"open sysctl {PORTS} file: reopen fd 8: permission denied", "without a record"),
-        (
-            f"{MOUNT}: fuse: mount failed\nfuse-overlayfs: cannot mount: Operation not permitted",
-            "fuse-overlayfs cannot mount",
-        ),
+        (f"{MOUNT}: failed\nfuse-overlayfs: cannot mount: EPERM", "fuse-overlayfs cannot mount"),
+        ("iptables: No chain/target/match by that name.\n (exit status 1))", "rules are gone"),
         ("something new\n (exit status 1))\nSee 'docker run --help'.", "something new"),
         ("", "printed nothing"),
         # As timeout(1) says it, by which every command there ends.
@@ -315,6 +313,7 @@ def test_hello_world_runs_without_a_registry_is_undetermined(
     for said in (
         "toomanyrequests: x",
         "dial tcp 1.1.1.1:443: connect: connection refused",
+        "tls: failed to verify certificate: x509: expired",
         "received unexpected HTTP status: 503 Service Unavailable",
     ):
         with naming(TransportError, "registry", "hello-world"):
