@@ -25,7 +25,7 @@ from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.cli.group import Verbs
 from docker_lxc_gate.cli.group import main as verbs
 from docker_lxc_gate.commandline.exit_codes import SETTINGS
-from docker_lxc_gate.commandline.output import Console, run
+from docker_lxc_gate.commandline.output import Console, error_text, run
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
@@ -73,6 +73,11 @@ def test_printable_of_every_character_leaves_none_that_is_obeyed() -> None:
 def test_one_line_forges_no_other() -> None:
     assert one_line("a\nb\r\nc\td") == r"a\nb\nc d"
     assert len(one_line(HOSTILE).splitlines()) == 1
+
+
+def test_text_of_several_lines_has_no_command_for_githubs_runner() -> None:
+    shown = "\n  ".join((r":\x3aa::b", "\t" + r":\x3ac", r"+::d #\x23[e"))
+    assert error_text("::a::b\n\t::c\n+::d ##[e") == shown
 
 
 @pytest.mark.laws
