@@ -20,16 +20,11 @@ from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, GATE
 from tests.doubles.foreign import Foreign
 from tests.doubles.samples import ROOT
 
-
-def mount(second: int = 6, name: str = "/mnt/") -> bytes:
-    return (
-        f'type=AVC msg=audit(179571710{second}.1:42): apparmor="DENIED" operation="mount" '
-        f'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="{name}" pid=42 '
-        'comm="fuse-overlayfs" fstype="fuse" srcname="x" flags="rw"\n'
-    ).encode()
-
-
-MOUNT, OTHER = mount().decode(), mount(name="/other/")
+MOUNT = (
+    'type=AVC msg=audit(1795717106.1:42): apparmor="DENIED" operation="mount" '
+    'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="/mnt/" pid=42 '
+    'comm="fuse-overlayfs" fstype="fuse" srcname="x" flags="rw"\n'
+)
 
 
 def ran(*words: str, stdin: bytes = b"") -> Result:
@@ -94,16 +89,13 @@ def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -
     assert ran(str(tmp_path)).stdout.startswith("2 denials of 1 kind\n")
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_denials_of_a_file_that_is_cut_are_shown_and_end_with_3(form: str, tmp_path: Path) -> None:
-    packed = gzip.compress(MOUNT.encode() * 9)
-    (tmp_path / "log.gz").write_bytes(packed[:-9])
-    result = ran(str(tmp_path / "log.gz"), "--format", form)
+def test_denials_of_a_file_that_is_cut_are_shown_and_end_with_3(tmp_path: Path) -> None:
+    (tmp_path / "log.gz").write_bytes(gzip.compress(MOUNT.encode() * 9)[:-9])
+    result = ran(str(tmp_path / "log.gz"), "--format", "json")
     assert result.exit_code == 3
     assert "fuse-overlayfs in container 950" in result.stdout
     assert "cannot be read to its end" in result.stderr
-    if form == "json":
-        assert "cannot be read to its end" in json.loads(result.stdout)["incomplete"]
+    assert "cannot be read to its end" in json.loads(result.stdout)["incomplete"]
 
 
 def test_denials_that_are_suggested_are_rules_alone_that_apparmors_parser_takes() -> None:
@@ -123,7 +115,6 @@ def test_denials_that_are_suggested_are_rules_alone_that_apparmors_parser_takes(
         ("2026-11-26 18:18:26", True),
         ("2026-11-26T19:18:26+01:00", True),
         ("2026-11-27", False),
-        ("1d", None),
         ("30min", None),
     ],
 )
@@ -182,16 +173,12 @@ def test_denials_of_a_target_are_those_of_its_node(monkeypatch: pytest.MonkeyPat
 
 
 def test_denials_say_how_many_the_gate_provoked_and_explain_none_of_them() -> None:
-    told = ran("-", stdin=b"x\n" + GATE.read_bytes())
-    assert told.stdout.endswith(
-        "7 denials provoked on purpose by the gate left out; 5 of them under a profile, where a "
-        "guest can imitate the gate\n"
-    )
-    assert "wanted" not in told.stdout
-    nodes = GATE.read_text("utf-8").splitlines()[1]
-    assert ran("-", stdin=nodes.encode()).stdout.endswith(
-        "\n1 denial provoked on purpose by the gate left out\n"
-    )
+    told = ran("-", stdin=b"x\n" + GATE.read_bytes()).stdout
+    why = "5 of them under a profile, where a guest can imitate the gate"
+    assert told.endswith(f"\n7 denials provoked on purpose by the gate left out; {why}\n")
+    assert "wanted" not in told
+    one = ran("-", stdin=GATE.read_bytes().splitlines()[1]).stdout
+    assert one.endswith("\n1 denial provoked on purpose by the gate left out\n")
     read = json.loads(ran("-", "--json", stdin=GATE.read_bytes()).stdout)
     assert (read["provoked_by_the_gate"], read["under_a_profile"]) == (7, 5)
 
@@ -225,7 +212,7 @@ def test_ctrl_c_before_the_end_of_a_pipe_ends_with_130_and_no_report() -> None:
     with begun() as child:
         assert child.stdin
         for _ in range(4):  # more than a pipe holds: it reads by then
-            child.stdin.write(mount() * 1000)
+            child.stdin.write(MOUNT.encode() * 1000)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=120)
     assert (child.returncode, out, err) == (130, b"", b"error: interrupted\n")

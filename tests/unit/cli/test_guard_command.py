@@ -78,9 +78,8 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     return Node(monkeypatch)
 
 
-def test_guard_of_a_command_that_breaks_nothing_removes_its_snapshot(node: Node) -> None:
-    assert node.guarded(GREEN, GREEN).exit_code == 0
-    assert node.did == ["snapshot 950", "delsnapshot 950"]
+MADE, REMOVED = ["snapshot 950"], ["snapshot 950", "delsnapshot 950"]
+BACK = ["snapshot 950", "rollback 950", "start", "delsnapshot 950"]
 
 
 @pytest.mark.parametrize(
@@ -96,24 +95,30 @@ def test_guard_asks_the_same_before_and_afterwards(
 
 
 @pytest.mark.parametrize(
-    ("script", "ended", "code"),
+    ("verdicts", "script", "ends", "said"),
     [
-        ("exit 7", 7, 7),
-        ("exit 100", 100, 100),
-        ("exit 1", 1, 3),
-        ("exit 6", 6, 3),
-        ("kill -9 $$", 137, 137),
+        ((GREEN, GREEN), "true", (0, REMOVED), "no scenario broke"),
+        ((RED, RED), "exit 7", (7, MADE), "sh ended with 7; by the gate"),
+        # One that is no verdict's: nothing broke, and 1 would say so.
+        ((RED, RED), "exit 1", (3, MADE), "sh ended with 1; by the gate"),
+        ((RED, RED), "exit 6", (3, MADE), "no scenario broke"),
+        ((RED, RED), "kill -9 $$", (137, MADE), "sh ended with 137"),
+        ((GREEN, RED), "true", (1, BACK), "broken: "),
+        ((GREEN, RED), "exit 7", (1, BACK), "sh ended with 7"),
+        ((GREEN, UNKNOWN), "true", (3, MADE), " stays"),
+        ((GREEN, UNKNOWN), "exit 7", (3, MADE), "sh ended with 7"),
     ],
 )
-def test_guard_of_a_command_that_fails_ends_with_its_code_and_keeps_the_snapshot(
-    node: Node, script: str, ended: int, code: int
+def test_guard_ends_with_the_verdict_or_the_commands_code_and_goes_back_if_something_broke(
+    node: Node,
+    verdicts: tuple[Verdict, Verdict],
+    script: str,
+    ends: tuple[int, list[str]],
+    said: str,
 ) -> None:
-    """One that is no verdict's: nothing broke, and 1 would say so."""
-    done = node.guarded(RED, RED, "sh", "-c", script)
-    assert done.exit_code == code
-    assert node.did == ["snapshot 950"]
-    assert f"sh ended with {ended}; by the gate" in done.output
-    assert "no scenario broke" in done.output
+    done = node.guarded(*verdicts, "sh", "-c", script)
+    assert (done.exit_code, node.did) == ends
+    assert said in done.output
 
 
 def test_guard_of_a_file_that_no_kernel_runs_ends_as_a_shell_does(
@@ -125,15 +130,6 @@ def test_guard_of_a_file_that_no_kernel_runs_ends_as_a_shell_does(
     assert done.exit_code == 126
     assert "Exec format error" in done.output
     assert node.did == ["snapshot 950"]
-
-
-@pytest.mark.parametrize(("after", "code"), [(RED, 1), (UNKNOWN, 3)])
-def test_guard_of_a_command_that_fails_and_breaks_something_ends_with_the_verdict(
-    node: Node, after: Verdict, code: int
-) -> None:
-    done = node.guarded(GREEN, after, "sh", "-c", "exit 7")
-    assert done.exit_code == code
-    assert "sh ended with 7" in done.output
 
 
 @pytest.mark.parametrize("command", ["nosuchprogram", "/nosuch/program"])
@@ -149,13 +145,6 @@ def test_guard_makes_no_snapshot_that_might_freeze_the_container(node: Node) -> 
     assert "/dev/fuse" in done.output
 
 
-def test_guard_takes_the_container_back_if_something_broke(node: Node) -> None:
-    done = node.guarded(GREEN, RED)
-    assert done.exit_code == 1
-    assert node.did == ["snapshot 950", "rollback 950", "start", "delsnapshot 950"]
-    assert "broken: " in done.output
-
-
 def test_guard_without_a_snapshot_says_so_before_and_afterwards(node: Node) -> None:
     node.refuses = NO_SNAPSHOT
     done = node.guarded(GREEN, RED)
@@ -163,10 +152,3 @@ def test_guard_without_a_snapshot_says_so_before_and_afterwards(node: Node) -> N
     assert node.did == ["snapshot 950"]
     assert "no way back from it: its storage" in done.output
     assert "restore a backup" in done.output
-
-
-def test_guard_keeps_the_snapshot_if_nobody_can_tell_whether_something_broke(node: Node) -> None:
-    done = node.guarded(GREEN, UNKNOWN)
-    assert done.exit_code == 3
-    assert node.did == ["snapshot 950"]
-    assert " stays" in done.output

@@ -31,7 +31,7 @@ from docker_lxc_gate.errors import FactError, UsageError
 from docker_lxc_gate.lint.discover import Found
 from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.masking import STARS
-from docker_lxc_gate.printable import one_line, printable, without_commands
+from docker_lxc_gate.printable import one_line, printable
 from remediation.engine.action import Drift, Place, Step, StepOutcome
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import JournalEntry, JournalImage, Life
@@ -52,16 +52,10 @@ OBEYED = re.compile(
 @pytest.mark.parametrize(
     ("raw", "shown"),
     [
-        ("\x1b[2J", r"\x1b[2J"),
         ("a\r\nb\tc\n", "a\nb\tc\n"),
         ("a\rb\x9bc\x7f", r"a\x0db\x9bc\x7f"),
-        (
-            "\u202e\u2066\u200e\u200f\u061c\u2028\u2029",
-            r"\u202e\u2066\u200e\u200f\u061c\u2028\u2029",
-        ),
-        ("\udcff\ud800", r"\xff\ud800"),
+        ("\u202e\udcff\ud800", r"\u202e\xff\ud800"),
         ("Grüße, 你好 …", "Grüße, 你好 …"),
-        ("", ""),
     ],
 )
 def test_printable_escapes_what_is_obeyed_and_nothing_else(raw: str, shown: str) -> None:
@@ -82,12 +76,8 @@ def test_one_line_forges_no_other() -> None:
 
 
 def test_text_of_several_lines_has_no_command_for_githubs_runner() -> None:
-    assert without_commands("::a::b\n\t::c\n+::d ##[e").split("\n") == [
-        r":\x3aa::b",
-        "\t" + r":\x3ac",
-        r"+::d #\x23[e",
-    ]
-    assert error_text("a\n::b::c") == "a\n  " + r":\x3ab::c"
+    shown = "\n  ".join((r":\x3aa::b", "\t" + r":\x3ac", r"+::d #\x23[e"))
+    assert error_text("::a::b\n\t::c\n+::d ##[e") == shown
 
 
 @pytest.mark.laws
@@ -133,6 +123,10 @@ class _Plan:
         return self.found
 
 
+def called(verb: click.Command, *options: str) -> None:
+    verb.main([*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
+
+
 def plan(text: str, *options: str) -> None:
     """Run ``plan`` on a machine that differs by the text."""
     opened = nullcontext((None, lambda: _Plan(text)))
@@ -140,9 +134,7 @@ def plan(text: str, *options: str) -> None:
         patch.object(plan_verb.options, "planned", lambda *_: opened),
         patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
     ):
-        plan_verb.plan.main(
-            [*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
-        )
+        called(plan_verb.plan, *options)
 
 
 def journalled(text: str, *options: str) -> None:
@@ -150,9 +142,7 @@ def journalled(text: str, *options: str) -> None:
     line = {"at": "now", "ctid": 950, "kind": "before", "action": text, "machine": text}
     read = SimpleNamespace(path="path", lines=lambda: [line])
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        journal_verb.show.main(
-            [*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
-        )
+        called(journal_verb.show, *options)
 
 
 def exported(text: str) -> None:
@@ -160,20 +150,14 @@ def exported(text: str) -> None:
     line = {"state": {"content": text}}
     read = SimpleNamespace(lines=lambda: [line], whole=lambda line: line)
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
+        called(journal_verb.export)
 
 
 def status(text: str, *, form: str) -> None:
-    stands = _Plan(text)
+    stands: Any = _Plan(text)
     entries = {text: JournalEntry(text, Place.NODE, (JournalImage(None),), Life.APPLIED)}
     printing.status(
-        stands.drifts(),
-        entries,
-        unfinished=None,
-        torn=False,
-        busy=text,
-        plan=stands,  # type: ignore[arg-type]
-        form=form,
+        stands.drifts(), entries, unfinished=None, torn=False, busy=text, plan=stands, form=form
     )
 
 
@@ -191,9 +175,7 @@ def diagnosed(text: str, form: str) -> None:
         patch.object(doctor_verb, "opened", lambda _: nullcontext(node)),
         patch.object(doctor_verb, "examine", lambda *_: found),
     ):
-        doctor_verb.doctor.main(
-            ["--format", form, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS
-        )
+        called(doctor_verb.doctor, "--format", form)
 
 
 def linted(text: str, form: str) -> None:
@@ -247,25 +229,17 @@ def leaving(text: str, name: str, monkeypatch: pytest.MonkeyPatch, *, terminal: 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["to a pipe", "to a terminal"])
 @pytest.mark.parametrize("name", EXITS)
-def test_hostile_text_leaves_no_exit_raw(
+def test_hostile_text_leaves_no_exit_raw_and_a_planted_secret_none(
     name: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # JSON has no byte that is not UTF-8.
     hostile = HOSTILE.removesuffix("\udcff") if name in {*JSON, "export"} else HOSTILE
-    text = leaving(hostile, name, monkeypatch, terminal=terminal)
+    text = leaving(f"http://u:hunter2@p {hostile}", name, monkeypatch, terminal=terminal)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text) if terminal else text
     assert not OBEYED.search(plain), ascii(plain)
     assert not [line for line in text.splitlines() if line.startswith("verdict")], ascii(plain)
-
-
-@pytest.mark.parametrize("terminal", [False, True], ids=["to a pipe", "to a terminal"])
-@pytest.mark.parametrize("name", EXITS)
-def test_planted_secret_leaves_no_exit(
-    name: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = leaving("http://u:hunter2@p", name, monkeypatch, terminal=terminal)
-    assert "hunter2" not in said
-    assert STARS in said
+    assert "hunter2" not in plain
+    assert STARS in plain
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -330,41 +304,33 @@ def test_gate_tells_of_provisioning_without_secrets(capsys: pytest.CaptureFixtur
     assert STARS in told
 
 
-@pytest.mark.parametrize(
-    ("text", "looked"), [(HOSTILE, OBEYED), ("http://u:hunter2@p", re.compile("hunter2"))]
-)
 def test_foreign_text_in_a_fault_of_our_own_is_not_raw(
-    text: str,
-    looked: re.Pattern[str],
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["broken"])
 
     @click.command()
     def broken() -> None:
-        raise ValueError(text)
+        raise ValueError(f"{HOSTILE} http://u:hunter2@p")
 
     with pytest.raises(SystemExit) as ended:
         run(broken, "python -m broken")
     said = capfd.readouterr().err
     assert (ended.value.code, "python -m broken" in said.splitlines()[-1]) == (3, True)
     assert "ValueError" in said
-    assert not looked.search(said)
+    assert not OBEYED.search(said)
+    assert "hunter2" not in said
 
 
-@pytest.mark.parametrize("stdin", [None, "closed"])
-def test_consent_without_an_input_is_refused_in_words(
-    stdin: str | None, monkeypatch: pytest.MonkeyPatch
+def test_consent_without_an_input_is_refused_in_words_and_at_its_end_a_no(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     closed = io.StringIO()
     closed.close()
-    monkeypatch.setattr(sys, "stdin", closed if stdin else None)
-    with naming(UsageError, "--yes"):
-        consent(["it restarts"], yes=False)
-
-
-def test_consent_at_the_end_of_the_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stdin in (None, closed):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with naming(UsageError, "--yes"):
+            consent(["it restarts"], yes=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     with pytest.raises(click.Abort):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,8 +16,6 @@ from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.patient import CONFIG, CTID, DATA
-
-BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
 
 
 class Silent(Answering):
@@ -85,29 +84,21 @@ def test_refusals_are_those_of_the_container_alone() -> None:
 
 
 def test_container_that_cannot_be_entered_is_not_asked_again_and_again() -> None:
-    def closed(_: list[str]) -> Answer:
-        raise TransportError("it cannot be entered")
-
-    inside = Answering(closed)
+    inside = Answering(Mock(side_effect=TransportError("it cannot be entered")))
     found = examine(Runtime(Silent(), inside), CTID)
     assert len(inside.ran) < 6
     assert any(each.why == "it cannot be entered" for each in found.unseen)
     assert found.exit_code != 0
 
 
-@BOTH
-def test_container_that_does_not_exist_cannot_be_asked(ask: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
+def test_no_such_container_or_a_connection_that_is_gone_ends_the_examination(
+    ask: Callable[..., Any],
+) -> None:
     with naming(FactError, "container 950"):
         ask(Runtime(Silent(config=None), Silent()), CTID)
-
-
-@BOTH
-def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -> None:
-    def gone(words: list[str]) -> Answer:
-        raise Unreachable(f"no connection for {words[0]}")
-
     with pytest.raises(Unreachable):
-        ask(Runtime(Silent(), Answering(gone)), CTID)
+        ask(Runtime(Silent(), Answering(Mock(side_effect=Unreachable("no connection")))), CTID)
 
 
 def test_consequences_and_their_causes_are_problems_that_exist() -> None:

@@ -86,26 +86,13 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_plan_is_what_apt_would_do_with_the_packages_of_the_table(machine: Machine) -> None:
-    machine.has(
-        {
-            "docker-ce": "5:28.5.1-1~debian.13~trixie",
-            "containerd.io": "1.7.28-1~debian.13~trixie",
-            "fuse-overlayfs": "1.16-1",
-            "vim": "1",
-        }
-    )
-    machine.offers(
-        {
-            "docker-ce": "5:29.1.3-1~debian.13~trixie",
-            "containerd.io": "2.2.1-1~debian.13~trixie",
-            "fuse-overlayfs": "1.14-1+b1",
-            "vim": "2",
-        }
-    )
-    assert machine.ask(upgrade_reads.PLAN) == {
-        "docker-ce": "5:29.1.3-1~debian.13~trixie",
-        "containerd.io": "2.2.1-1~debian.13~trixie",
-    }
+    """It leaves no trace."""
+    new = {"docker-ce": "5:29.1.3-1~debian.13~trixie"}
+    machine.has({"docker-ce": "5:28.5.1-1", "fuse-overlayfs": "1.16-1", "vim": "1"})
+    machine.offers(new | {"fuse-overlayfs": "1.14-1+b1", "vim": "2"})
+    before = {each: each.stat().st_mtime_ns for each in machine.root.rglob("*")}
+    assert machine.ask(upgrade_reads.PLAN) == new
+    assert {each: each.stat().st_mtime_ns for each in machine.root.rglob("*")} == before
 
 
 def test_plan_knows_removals_and_new_kernels(machine: Machine) -> None:
@@ -119,14 +106,6 @@ def test_plan_knows_removals_and_new_kernels(machine: Machine) -> None:
     (machine.root / "mirror/Packages").write_text(needs)
     subprocess.run(["apt-get", "-q", "update"], env=machine.env, check=True, capture_output=True)
     assert machine.ask(upgrade_reads.PLAN) == {kernel: "6.17.8-1", "fuse-overlayfs": ""}
-
-
-def test_plan_leaves_no_trace(machine: Machine) -> None:
-    machine.has({"runc": "1"})
-    machine.offers({"runc": "2"})
-    before = {each: each.stat().st_mtime_ns for each in machine.root.rglob("*")}
-    machine.ask(upgrade_reads.PLAN)
-    assert {each: each.stat().st_mtime_ns for each in machine.root.rglob("*")} == before
 
 
 def test_plan_with_unmet_dependencies_says_so(machine: Machine) -> None:
@@ -151,30 +130,22 @@ def test_plan_while_another_apt_is_at_work_is_none(machine: Machine) -> None:
 
 
 def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
-    (tmp_path / "status").write_text(
-        stanza("runc", "1.1.15+ds1-2", "Status: install ok installed")
-        + stanza("lxc-pve", "6.0.5-1", "Status: hold ok installed")
-        + stanza("docker.io", "26.1.5", "Status: deinstall ok config-files")
-        + stanza("docker-ce", "5:28.5.1-1", "Status: install ok half-configured")
-        + stanza("containerd.io", "1.7.27-1", "Status: install ok unpacked")
-        + stanza("fuse-overlayfs", "1.14-1", "Status: install reinstreq half-installed")
-        + stanza(
-            "apparmor", "4.1.0-1", "Status: install ok triggers-pending", "Triggers-Pending: x"
-        )
-        + stanza("vim", "2", "Status: install ok installed")
-        + stanza("linux-image-6.17.8+deb14-amd64", "6.17.8-1", "Status: install ok installed")
-    )
+    there = {
+        "runc": ("1.1.15+ds1-2", "install ok installed"),
+        "lxc-pve": ("6.0.5-1", "hold ok installed"),
+        "docker-ce": ("5:28.5.1-1", "install ok half-configured"),
+        "containerd.io": ("1.7.27-1", "install ok unpacked"),
+        "fuse-overlayfs": ("1.14-1", "install reinstreq half-installed"),
+        "apparmor": ("4.1.0-1", "install ok triggers-pending\nTriggers-Pending: x"),
+        "linux-image-6.17.8+deb14-amd64": ("6.17.8-1", "install ok installed"),
+    }
+    gone = {"docker.io": ("26.1.5", "deinstall ok config-files"), "vim": there["runc"]}
+    status = ((name, version, f"Status: {how}") for name, (version, how) in (there | gone).items())
+    (tmp_path / "status").write_text("".join(stanza(*each) for each in status))
     program, *words = upgrade_reads.INSTALLED.argv
     argv = [program, f"--admindir={tmp_path}", *words]
-    assert asked(upgrade_reads.INSTALLED, argv) == {
-        "runc": "1.1.15+ds1-2",
-        "lxc-pve": "6.0.5-1",
-        "docker-ce": "5:28.5.1-1",
-        "containerd.io": "1.7.27-1",
-        "fuse-overlayfs": "1.14-1",
-        "apparmor": "4.1.0-1",
-        "linux-image-6.17.8+deb14-amd64": "6.17.8-1",
-    }
+    expected = {name: version for name, (version, _) in there.items()}
+    assert asked(upgrade_reads.INSTALLED, argv) == expected
 
 
 def lists(folder: Path) -> str:

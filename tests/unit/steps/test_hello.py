@@ -29,9 +29,7 @@ def _files(archive: bytes) -> dict[str, bytes]:
         }
 
 
-def test_docker_archive_holds_its_configuration_and_two_layers_with_the_program_in_the_lower() -> (
-    None
-):
+def test_docker_archive_holds_two_layers_with_the_program_in_the_lower() -> None:
     files = _files(hello.docker_archive())
     (manifest,) = json.loads(files["manifest.json"])
     configuration = files[manifest["Config"]]

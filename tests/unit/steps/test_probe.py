@@ -6,11 +6,13 @@ import tarfile
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.transport import Transport
 from steps import probe
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine, Runtime
@@ -49,44 +51,41 @@ class Guest(Answering):
         raise AssertionError(f"nobody said what {words} answers")
 
 
-@pytest.fixture
-def finalizers() -> list[Callable[[], Any]]:
-    return []
+def loaded(guest: Transport) -> tuple[CommandResult, list[Callable[[], Any]]]:
+    """Load the image; return the result, and what is done at the end."""
+    finalizers: list[Callable[[], Any]] = []
+    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
+    return probe.image_is_loaded(guest, request), finalizers
 
 
-@pytest.fixture
-def scenario(finalizers: list[Callable[[], Any]]) -> Any:
-    return SimpleNamespace(addfinalizer=finalizers.append)
-
-
-def test_image_is_loaded_is_removed_unless_it_existed(scenario: Any, finalizers: list[Any]) -> None:
+def test_image_is_loaded_is_removed_unless_it_existed() -> None:
     guest = Guest()
-    assert probe.image_is_loaded(guest, scenario).ok
+    result, finalizers = loaded(guest)
+    assert result.ok
     assert guest.images == {probe.PROBE}
     for finalize in finalizers:
         finalize()
     assert guest.images == set()
-    guest.images, there = {probe.PROBE}, list(finalizers)
-    probe.image_is_loaded(guest, scenario)
-    assert finalizers == there, "what was there stays"
+    guest.images = {probe.PROBE}
+    assert loaded(guest)[1] == [], "what was there stays"
 
 
-def test_image_is_loaded_on_another_processor_is_undetermined(scenario: Any) -> None:
+def test_image_is_loaded_on_another_processor_is_undetermined() -> None:
     guest = Guest()
     guest.cpu = "aarch64"
     with naming(FactError, "950", "aarch64", "x86_64"):
-        probe.image_is_loaded(guest, scenario)
+        loaded(guest)
     with naming(CommandFailed, "uname"):
-        probe.image_is_loaded(Machine({}, {"uname -m": (1, "x86_64", "uname: no")}), scenario)
+        loaded(Machine({}, {"uname -m": (1, "x86_64", "uname: no")}))
     assert guest.images == set()
 
 
 def test_root_is_fuse_where_the_image_cannot_be_loaded_names_the_cause(
-    scenario: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    guest = Guest()
+    guest, request = Guest(), Mock()
     guest.broken = True
-    run = probe.docker_container_runs(guest, probe.image_is_loaded(guest, scenario), scenario)
+    run = probe.docker_container_runs(guest, loaded(guest)[0], request)
     assert not run.result.ok
     no_dockerd(monkeypatch)
     with not_compliant("/dev/fuse"):

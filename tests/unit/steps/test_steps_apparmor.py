@@ -20,7 +20,6 @@ from steps import apparmor as steps
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.unit.facts.test_apparmor import COMPILE, FIND, PLACE, POLICY, PROFILES
-from tests.unit.steps.test_steps_provisioning import ABSENT, SEEN, STATUS
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
@@ -55,59 +54,36 @@ def by_systemd(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).strftime("%a %Y-%m-%d %H:%M:%S.%f UTC\n")
 
 
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [(None, TUNABLE), ("", "''"), ("@{x} = lxc-phoenix-v1\n", "lxc-phoenix-v1")],
-)
-def test_tunable_is_another_or_absent_is_red(content: str | None, named: str) -> None:
+def test_tunable_is_another_or_absent_is_red() -> None:
     steps.tunable_is(Host({TUNABLE: "@{x} = y\n"}), "@{x} = y")
-    with not_compliant(named):
-        steps.tunable_is(Host({TUNABLE: content}), "@{x} = y")
+    for content, named in ((None, TUNABLE), ("", "''"), ("@{x} = lxc-v1\n", "lxc-v1")):
+        with not_compliant(named):
+            steps.tunable_is(Host({TUNABLE: content}), "@{x} = y")
 
 
-@pytest.mark.parametrize("written", ["92.500000", "92.4", "92.500000999"])
-def test_loaded_after_tunable_at_its_time_or_later_is_green(written: str) -> None:
-    steps.loaded_after_tunable(logged(STARTED, f"{written}\n"))
+def test_loaded_after_tunable_at_its_time_or_later_is_green_and_before_it_red() -> None:
+    for written in ("92.500000\n", "92.500000999\n"):
+        steps.loaded_after_tunable(logged(STARTED, written))
     steps.loaded_after_tunable(logged(STARTED + RELOADING + RELOADED, "150.0"))
+    with not_compliant("8 s"):
+        steps.loaded_after_tunable(logged(STARTED, "100.0"))
+    with not_compliant("AppArmor"):
+        steps.loaded_after_tunable(logged(FAILED, "80.0"))
 
 
-@pytest.mark.parametrize(
-    ("written", "log", "named"),
-    [
-        ("100.0", STARTED, "8 s"),
-        ("80.0", FAILED, "AppArmor"),
-    ],
-)
-def test_loaded_after_tunable_where_it_was_not_is_red(written: str, log: str, named: str) -> None:
-    with not_compliant(named):
-        steps.loaded_after_tunable(logged(log, written))
-
-
-@pytest.mark.parametrize(
-    "log",
-    [
-        STARTED,
-        STARTED + RELOADING + RELOADED,
-        STARTED + RELOADING + ERROR + FAILED + RELOADING + RELOADED,
-    ],
-)
-def test_last_load_was_clean_whatever_was_before_it_is_green(log: str) -> None:
-    steps.last_load_was_clean(logged(log))
-
-
-@pytest.mark.parametrize(
-    ("log", "named"),
-    [
+def test_last_load_was_clean_where_it_was_not_names_the_log() -> None:
+    for clean in (STARTED, STARTED + RELOADING + ERROR + FAILED + RELOADING + RELOADED):
+        steps.last_load_was_clean(logged(clean))
+    not_started = STARTED.replace("92.5", "94.5").replace("Finished", "Later") + NOT_STARTED
+    for log, named in (
         (STARTED + RELOADING + ERROR + RELOADED, "parser error for /etc/apparmor.d/s in line 3"),
         (STARTED + RELOADING + WARNING + RELOADED, "Warning from /etc/apparmor.d/s"),
         (STARTED + RELOADING + FAILED, "Reloading"),
-        (STARTED.replace("92.5", "94.5").replace("Finished", "Later") + NOT_STARTED, "failed"),
+        (not_started, "failed"),
         (RELOADED, "AppArmor"),
-    ],
-)
-def test_last_load_was_clean_where_it_was_not_names_the_log(log: str, named: str) -> None:
-    with not_compliant(named):
-        steps.last_load_was_clean(logged(log))
+    ):
+        with not_compliant(named):
+            steps.last_load_was_clean(logged(log))
 
 
 @pytest.mark.parametrize("more", ["", "200.500000 pve1 x[1]: Skipping a profile\n"])
@@ -141,15 +117,12 @@ def test_last_load_that_sync_brings_to_the_log_is_judged(monkeypatch: pytest.Mon
 PROFILE = desired.content(desired.PROFILE)
 
 
-def test_profile_carries_rules_that_is_shipped_is_green_and_none_is_red() -> None:
-    steps.profile_carries_rules(Host({FILE: PROFILE}), NAME)
-    with not_compliant(FILE):
-        steps.profile_carries_rules(Host({FILE: None}), NAME)
-
-
 @pytest.mark.parametrize("rule", steps.RULES)
 @pytest.mark.parametrize("change", ["", "# ", "deny "])
 def test_profile_carries_rules_without_one_names_it(rule: str, change: str) -> None:
+    steps.profile_carries_rules(Host({FILE: PROFILE}), NAME)
+    with not_compliant(FILE):
+        steps.profile_carries_rules(Host({FILE: None}), NAME)
     lines = [line for line in PROFILE.splitlines() if rule in line and "#" not in line]
     assert lines
     text = PROFILE
@@ -211,84 +184,69 @@ def one_name(
     steps.one_name(node, Runtime(node), 950, NAME)
 
 
-def test_one_name_everywhere_is_green() -> None:
+def test_one_name_where_there_is_another_names_its_place() -> None:
     one_name()
-    one_name(conf=f"lxc.apparmor.profile: y\nlxc.apparmor.profile: {NAME}")
+    with not_compliant("file ['lxc_phoenix_v2']"):
+        one_name(parsed="lxc_phoenix_v2\n")
+    with not_compliant("syntax error"):
+        one_name(parsed=(1, "", "syntax error"))
+    with not_compliant("kernel"):
+        one_name(kernel="docker-default (enforce)\n")
+    with not_compliant("'lxc_phoenix_v2'"):
+        one_name(kernel=LOADED + "lxc_phoenix_v2 (enforce)\n")
+    with not_compliant("configuration ['x']"):
+        one_name(conf="arch: amd64")
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"parsed": "lxc_phoenix_v2\n"}, "file ['lxc_phoenix_v2']"),
-        ({"parsed": (1, "", "syntax error")}, "syntax error"),
-        ({"kernel": "docker-default (enforce)\n"}, "kernel"),
-        ({"kernel": LOADED + "lxc_phoenix_v2 (enforce)\n"}, "'lxc_phoenix_v2'"),
-        ({"conf": "arch: amd64"}, "configuration ['x']"),
-    ],
-)
-def test_one_name_where_there_is_another_names_its_place(
-    change: dict[str, Any], named: str
-) -> None:
-    with not_compliant(named):
-        one_name(**change)
+def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red() -> None:
+    def judge(kernel: str, mode: str | None, more: dict[str, Answer]) -> None:
+        steps.kernel_enforces(Machine({PROFILES: kernel, MODE: mode}, BY_NAME | more), NAME)
 
-
-@pytest.mark.parametrize(
-    ("kernel", "answers", "named"),
-    [
-        (LOADED.replace("v2 (enforce)", "v2 (complain)"), {}, "complain mode"),
-        ("docker-default (enforce)\n", {}, NAME),
-        *(  # the next boot loses it
-            (LOADED, {AT_BOOT: (1, f"{state}\n", "")}, f"({state})")
-            for state in ("disabled", "masked")
-        ),
-        (
-            LOADED,
-            {ATTACH: f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/usr/bin/factor\n"},
-            "'/usr/bin/factor'",
-        ),
-        (
-            LOADED,
-            {NEXT_BOOT: "a.service: AssertPathExists=/x failed.\nAsserts failed.\n"},
-            "AssertPathExists=/x",
-        ),
-        (LOADED, {SERVICE: "ExecReload={ path=/bin/true ; x }\n"}, "/bin/true"),
-    ],
-)
-def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red(
-    kernel: str, answers: dict[str, Answer], named: str
-) -> None:
-    steps.kernel_enforces(Machine({PROFILES: LOADED, MODE: "enforce\n"}, BY_NAME), NAME)
-    with not_compliant(named):
-        steps.kernel_enforces(Machine({PROFILES: kernel, MODE: None}, BY_NAME | answers), NAME)
-    with not_compliant("AppArmor itself"):
-        steps.kernel_enforces(Machine({PROFILES: LOADED, MODE: "complain\n"}, BY_NAME), NAME)
+    judge(LOADED, "enforce\n", {})
+    for kernel, mode, named in (
+        (LOADED.replace("v2 (enforce)", "v2 (complain)"), None, "complain mode"),
+        ("docker-default (enforce)\n", None, NAME),
+        (LOADED, "complain\n", "AppArmor itself"),
+    ):
+        with not_compliant(named):
+            judge(kernel, mode, {})
+    answers: tuple[tuple[str, Answer, str], ...] = (
+        (AT_BOOT, (1, "disabled\n", ""), "(disabled)"),  # the next boot loses it
+        (AT_BOOT, (1, "masked\n", ""), "(masked)"),
+        (ATTACH, f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/x\n", "'/x'"),
+        (NEXT_BOOT, "a.service: AssertPathExists=/x failed.\nAsserts failed.\n", "PathExists=/x"),
+        (SERVICE, "ExecReload={ path=/bin/true ; x }\n", "/bin/true"),
+    )
+    for asked, answer, named in answers:
+        with not_compliant(named):
+            judge(LOADED, None, {asked: answer})
 
 
 def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
-    digest = hashlib.sha256(b"binary").hexdigest()
-    loaded = f"{NAME}.3\n/policy/{NAME}.3/raw_sha256:{digest}\n"
-    next_load = f"sh next-load /etc/apparmor.d {NAME}"
-    same = {FIND: loaded, COMPILE: "binary"}
-    for said in ("1\n", f"1\n{digest}  /var/cache/apparmor/1.0/{NAME}\n"):
-        steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
+    digest, cache = hashlib.sha256(b"binary").hexdigest(), f"/var/cache/apparmor/1.0/{NAME}"
+
+    def judge(next_load: str, compiled: str = "binary") -> None:
+        loaded = f"{NAME}.3\n/policy/{NAME}.3/raw_sha256:{digest}\n"
+        answers = {f"sh next-load /etc/apparmor.d {NAME}": next_load, COMPILE: compiled}
+        steps.policy_is_current(Machine({}, {**answers, FIND: loaded}), NAME)
+
+    for said in ("1\n", f"1\n{digest}  {cache}\n"):
+        judge(said)
     for said, named in (
         ("/etc/apparmor/parser.conf: skip-kernel-load\n1\n", "skip-kernel-load"),
         ("0\ndisabled\n", f"disable/{NAME}"),
         ("1\ncomplain\n", f"force-complain/{NAME}"),
         ("2\n", "2 files"),
-        (f"1\n{'0' * 64}  /var/cache/apparmor/1.0/{NAME}\n", f"rm /var/cache/apparmor/1.0/{NAME}"),
+        (f"1\n{'0' * 64}  {cache}\n", f"rm {cache}"),
     ):
         with not_compliant("the next load", named):
-            steps.policy_is_current(Machine({}, same | {next_load: said}), NAME)
-    newer = {FIND: loaded, COMPILE: "newer"}
+            judge(said)
     with not_compliant(f"not what {FILE} says"):
-        steps.policy_is_current(Machine({}, newer | {next_load: "1\n"}), NAME)
+        judge("1\n", "newer")
     with not_compliant("the next load", f"force-complain/{NAME}"):
-        steps.policy_is_current(Machine({}, newer | {next_load: "1\ncomplain\n"}), NAME)
-    own = f"1\n{digest} by its own ABI\n"
+        judge("1\ncomplain\n", "newer")
     with not_compliant("the next load", "override-policy-abi"):
-        steps.policy_is_current(Machine({}, newer | {next_load: own}), NAME)
+        judge(f"1\n{digest} by its own ABI\n", "newer")
     with naming(FactError, NAME):
         steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
 
@@ -303,28 +261,21 @@ DEFAULT = "lxc-container-default-cgns"
         (f"{NAME} (complain)", NAME, DEFAULT, f"'{NAME} (complain)'"),
         (f"{DEFAULT} (enforce)", NAME, DEFAULT, "restarted"),
         (f"{NAME}//x (enforce)", NAME, DEFAULT, "restarted"),
-        ("p (enforce)", NAME, NAME, "restarted"),
         ("p (enforce)", "p", f"{NAME}\nlxc.apparmor.profile = p", f"{NAME}, then p"),
         ("p (enforce)", "generated", "generated", "generated"),
         ("p (enforce)", NAME, None, STARTED_WITH),  # its cause is not known
-        ("p (enforce)", None, "p", "pve1"),
     ],
 )
 def test_first_process_runs_under_another_label_is_red_and_names_the_cause(
-    label: str, written: str | None, started: str | None, named: str
+    label: str, written: str, started: str | None, named: str
 ) -> None:
     def judge(label: str) -> None:
         files = {
             "/proc/7/attr/apparmor/current": f"{label}\n",
-            CONF: written and f"lxc.apparmor.profile: {written}\n",
+            CONF: f"lxc.apparmor.profile: {written}\n",
             STARTED_WITH: started and f"lxc.apparmor.profile = {started}\n",
         }
-        answers = FIRST_PROCESS | {
-            SEEN: (1, "", "No such file") if written is None else "RUNNING\n",
-            STATUS: ABSENT,
-            "find /etc/pve/nodes -path '*/lxc/950.conf'": "",
-        }
-        steps.first_process_runs_under(Runtime(Machine(files, answers)), 950, NAME)
+        steps.first_process_runs_under(Runtime(Machine(files, FIRST_PROCESS)), 950, NAME)
 
     judge(f"{NAME} (enforce)")
     quoted = "unconfined" if label.startswith("unconfined") else f"'{label}'"

@@ -52,22 +52,13 @@ def judge(
     return line
 
 
-def test_nothing_was_denied_in_a_quiet_window_is_green() -> None:
-    assert judge() == "canary seen, none lost, no denial"
-
-
 def test_nothing_was_denied_where_the_container_was_names_the_smallest_rule() -> None:
     with not_compliant("container 950 1 time", "mount options=(rw) fstype=fuse -> /x,"):
         judge(denial(), denial("/usr/bin/man", "pid=10"))
     with not_compliant("container 950 2 time"):
         judge(denial("lxc-950_</var/lib/lxc>"), denial())
-    with not_compliant("container 950 1 time"):
-        judge(denial(more="pid=7"), denial())
-
-
-def test_nothing_was_denied_where_the_container_was_is_red_despite_a_doubt() -> None:
-    with not_compliant("950", "it was cut"):
-        judge(denial(), doubt="it was cut")
+    with not_compliant("container 950 1 time", "it was cut"):  # despite a doubt
+        judge(denial(more="pid=7"), denial(), doubt="it was cut")
 
 
 def test_nothing_was_denied_with_a_doubt_and_others_denials_is_undetermined() -> None:
@@ -78,6 +69,7 @@ def test_nothing_was_denied_with_a_doubt_and_others_denials_is_undetermined() ->
 
 
 def test_nothing_was_denied_but_to_others_is_green_and_names_them() -> None:
+    assert judge() == "canary seen, none lost, no denial"
     said = judge(denial("lxc-952_</x>"), denial(more="pid=7"))
     assert said.endswith("no denial; 2 of others (951, 952)")
     assert judge(denial("/usr/bin/man", "pid=10")).endswith("no denial; 1 of others (the node)")
@@ -131,18 +123,14 @@ lxc.idmap = u 0 100000 1000
 RANGES = frozenset({("g", 100001, 65536), ("u", 1000, 1), ("u", 100000, 1000)})
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
+def test_subject_of_a_container_is_its_root() -> None:
+    for config, expected in (
         (STARTED.format(OURS), Subject(OURS, RANGES)),
         (STARTED.format("generated"), Subject("", RANGES)),
-        ("lxc.apparmor.profile = lxc-x\n", Subject(profile="lxc-x")),
         (None, Subject()),
-    ],
-)
-def test_subject_of_a_container_is_its_root(config: str | None, expected: Subject) -> None:
-    runtime = Runtime(Machine({"/var/lib/lxc/950/config": config}))
-    assert steps.subject(runtime, 950) == expected
+    ):
+        runtime = Runtime(Machine({"/var/lib/lxc/950/config": config}))
+        assert steps.subject(runtime, 950) == expected
 
 
 def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -> None:

@@ -8,7 +8,7 @@ import pytest
 from docker_lxc_gate.errors import Unreachable, UsageError
 from docker_lxc_gate.machines import fleet as listing
 from docker_lxc_gate.machines.fleet import Listing
-from docker_lxc_gate.machines.target import Target, parse
+from docker_lxc_gate.machines.target import parse
 from docker_lxc_gate.verdict import evidence, record
 from steps import fleet, machines
 
@@ -78,18 +78,7 @@ def test_selection_that_is_no_tag_is_refused(given: list[str]) -> None:
         fleet.pytest_configure(config)
 
 
-NAMED = [
-    (name, parse(name.replace("all", "100"))) for name in ("c/950", "root@a/all", "b:2222/950")
-]
-
-
-def asked_by(named: list[tuple[str, Target]], *select: str) -> tuple[list[str], list[str]]:
-    """Return the targets and the nodes that a run asks about."""
-    config: Any = SimpleNamespace(stash=pytest.Stash(), getoption=lambda _: [*select])
-    fleet.ask_about(config, named)
-    return [*map(str, config.stash[machines.TARGETS])], [*config.stash.get(fleet.NODES, {})]
-
-
 def test_ask_about_without_a_node_to_select_of_is_refused() -> None:
+    config: Any = SimpleNamespace(stash=pytest.Stash(), getoption=lambda _: ["tag=docker"])
     with pytest.raises(UsageError, match="--select is for NODE/all"):
-        asked_by(NAMED[:1], "tag=docker")
+        fleet.ask_about(config, [("c/950", parse("c/950"))])

@@ -20,23 +20,17 @@ PVE, LAB = Target("pve1", 950), Target("lab", 950)
 NOBODY: Any = None
 
 
-@pytest.mark.parametrize(
-    ("where", "named", "made"),
-    [
-        (LAB, [], "/var/lib/vz/dump"),
-        (LAB, ["lab/950"], ""),
-        (PVE, [], ""),
-    ],
-)
-def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(
-    where: Target, named: list[str], made: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     places: list[str] = []
     monkeypatch.setattr(steps, "back_up_lab", lambda runtime, ctid, place: places.append(place))
-    request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
-    ask: Any = steps.made_by_this_run
-    assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)
-    assert places == [made] * bool(made)
+
+    def made(where: Target, *named: str) -> bool:
+        request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.get))
+        ask: Any = steps.made_by_this_run
+        return bool(ask.__wrapped__(NOBODY, where, 950, request))
+
+    assert [made(LAB), made(LAB, "lab/950"), made(PVE)] == [True, False, False]
+    assert places == ["/var/lib/vz/dump"]
 
 
 OURS = "hostname: docker-950\n"
@@ -116,38 +110,31 @@ def test_runs_as_root_is_said_how_and_as_another_is_red() -> None:
         steps.runs_as_root(PVE, Access(1, "root2"))
 
 
-@pytest.mark.parametrize(
-    ("state", "under", "reserved", "may_change", "safe"),
-    [
-        ("running", True, (), True, False),
-        ("stopped", True, (), True, True),
-        ("running", False, (), True, True),
-        ("running", True, (951,), True, True),
-        ("running", True, (), False, True),
-    ],
-)
-def test_others_are_safe_unless_one_that_runs_is_reached(
-    state: str, under: bool, reserved: tuple[int, ...], may_change: bool, safe: bool
-) -> None:
-    both = (Affected(950, "running", True), Affected(951, state, under))
-    target = Target("pve1", 950, reserved=reserved)
-    if safe:
+def test_others_are_safe_unless_one_that_runs_is_reached() -> None:
+    def judge(
+        state: str = "running", *reserved: int, under: bool = True, may_change: bool = True
+    ) -> str:
+        both = (Affected(950, "running", True), Affected(951, state, under))
+        target = Target("pve1", 950, reserved=reserved)
         (line,) = lines_of(steps.others_are_safe, both, 950, target, may_change)
-        assert f"951 ({state}, " in line
-        assert "950" not in line
-        return
+        return line
+
+    reached_in_vain = judge("running", 951), judge(under=False), judge(may_change=False)
+    for said in (judge("stopped"), *reached_in_vain):
+        assert "951 (" in said
+        assert "950" not in said
     with not_compliant("1 other container", "951"):
-        steps.others_are_safe(both, 950, target, may_change)
+        judge()
 
 
-@pytest.mark.parametrize(("free", "enough"), [(65, True), (64, True), (63, False), (0, False)])
-def test_log_has_room_by_the_need(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
-    monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
-    node: Any = SimpleNamespace(machine="pve1")
-    window: Any = SimpleNamespace(log="auditd")
-    if enough:
-        steps.log_has_room(node, window)
-        return
-    with not_compliant(f"{free} MiB", "auditd's log", "64 MiB"):
-        steps.log_has_room(node, window)
+def test_log_has_room_by_the_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, window = SimpleNamespace(machine="pve1"), SimpleNamespace(log="auditd")
+
+    def judge(free: int) -> None:
+        room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
+        monkeypatch.setattr(steps.prerequisites, "log_room", lambda *_: room)
+        steps.log_has_room(node, window)  # type: ignore[arg-type]
+
+    judge(64)
+    with not_compliant("63 MiB", "auditd's log", "64 MiB"):
+        judge(63)

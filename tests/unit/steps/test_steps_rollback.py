@@ -43,20 +43,11 @@ def test_nothing_differed_with_differences_is_not_compliant() -> None:
         steps.nothing_differed((0, []))
 
 
-SETUP, INSTALL, OWN, DESCRIBED = (
-    f"{phoenix.REPOSITORY}/{path}"
-    for path in (
-        *(phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT, phoenix.PROFILE, phoenix.CONTAINERS),
-    )
-)
+_FILES = (phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT, phoenix.PROFILE, phoenix.CONTAINERS)
+SETUP, INSTALL, OWN, DESCRIBED = (f"{phoenix.REPOSITORY}/{path}" for path in _FILES)
 LABEL, CONFIG = "/proc/7/attr/apparmor/current", "/etc/pve/lxc/951.conf"
-KERNEL, COMPILED = (
-    shlex.join(read.argv)
-    for read in (
-        apparmor.loaded_policy(desired.PROFILE),
-        apparmor.compiled_policy(desired.PROFILE_PATH),
-    )
-)
+KERNEL = shlex.join(apparmor.loaded_policy(desired.PROFILE).argv)
+COMPILED = shlex.join(apparmor.compiled_policy(desired.PROFILE_PATH).argv)
 #: The policy that the kernel has, by its hash: of the compiled text "policy".
 POLICY = hashlib.sha256(b"policy").hexdigest()
 APPLIED: dict[str, Any] = {
@@ -134,8 +125,6 @@ def test_docker_runs_on_another_driver_than_before_or_is_red() -> None:
         judge("fuse-overlayfs\n", (125, "", "x"))
     with pytest.raises(FactError):
         judge("\n")
-    with pytest.raises(CommandFailed):
-        judge((1, "fuse-overlayfs", "daemon"))
 
 
 def test_former_driver_where_docker_lost_something_is_red() -> None:
@@ -184,15 +173,12 @@ def test_former_container_starts_where_it_does_not_is_red() -> None:
 
 STOPPED: Answer = (3, "failed\n", "")
 LOG = "journalctl -u docker -n 60 -o cat"
-PRIOR = 'error initializing graphdriver: "/var/lib/docker" contains several valid graphdrivers'
+PRIOR = "error initializing graphdriver: a, b\n"
 LOADED = f"{desired.PROFILE} (enforce)\n"
 
 
 def letter(
-    active: Answer = STOPPED,
-    log: str = f"Starting\n{PRIOR}\n",
-    loaded: str | None = LOADED,
-    code: int = 1,
+    active: Answer = STOPPED, log: str = PRIOR, loaded: str | None = LOADED, code: int = 1
 ) -> None:
     found = existing({"systemctl is-active docker": active, LOG: log})
     node = Machine({"/sys/kernel/security/apparmor/profiles": loaded})
@@ -200,16 +186,9 @@ def letter(
     steps.letter_is_worse(found, Runtime(node), restarted)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "prior storage driver vfs failed",
-        "several valid graphdrivers: a, b",
-        "error initializing graphdriver: x",
-    ],
-)
-def test_letter_is_worse_where_docker_starts_all_the_same_is_red(said: str) -> None:
-    letter(log=f"Starting\n{said}\nExiting\n")
+def test_letter_is_worse_where_docker_starts_all_the_same_is_red() -> None:
+    for said in ("prior storage driver", "several valid graphdrivers", "initializing graphdriver"):
+        letter(log=f"Starting\nerror {said}: a, b\nExiting\n")
     with not_compliant("started"):
         letter(code=0)
     with not_compliant("runs"):
@@ -237,12 +216,7 @@ def test_rolled_back_by_force_without_refusal_is_red(monkeypatch: pytest.MonkeyP
         steps.rolled_back_by_force(lambda: None)
 
 
-@pytest.mark.parametrize(
-    ("now", "named"), [({"a": "2"}, "a: 1 -> 2"), ({"a": "1", "b": "x"}, "b: absent -> x")]
-)
-def test_as_before_where_something_differs_names_it(
-    now: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_before_where_something_differs_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found = existing({BOOTED: "running\nrunning\n"})
     may = {"process first": "7", "node: file /etc/mtab": "x"}
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: {"a": "1"} | may)
@@ -252,6 +226,7 @@ def test_as_before_where_something_differs_names_it(
         f"not compared: {'; '.join(machine_state.NOT_COMPARED)}",
         "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
+    now = {"a": "2", "b": "x"}
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: now)
-    with not_compliant(named):
+    with not_compliant("a: 1 -> 2", "b: absent -> x"):
         steps.as_before(nobody, found)

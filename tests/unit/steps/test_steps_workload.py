@@ -13,10 +13,9 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.lab.docker_images import workload as built
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.verdict import evidence
 from steps import workload as steps
 from tests.doubles.answering import Answering
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.naming import lines_of, naming, not_compliant
 
 
 def result(out: str = "", code: int = 0, err: str = "") -> CommandResult:
@@ -34,36 +33,22 @@ def listed(**changed: str | None) -> CommandResult:
     return result("\n".join(lines) + "\n")
 
 
-def test_files_as_built_are_compliant() -> None:
-    with evidence.collecting() as collector:
-        steps.files_are_as_built(listed())
-        steps.removed_files_are_gone(listed())
-    assert collector.drain().lines == (
-        f"{len(built.files())} files in 30 layers are as they were built",
-    )
-
-
-@pytest.mark.parametrize(
-    ("path", "line", "word"),
-    [
-        ("owned/user", "0644 0:0 1:owned/user - user", "0644 0:0"),
-        ("owned/setuid", "0755 33:33 1:owned/setuid - setuid", "0755"),
-        ("linked/two", "0644 0:0 1:linked/two - same", "1:linked/two"),
-        ("attribute", "0644 0:0 1:attribute - named", "- named"),
-        ("layers/9", None, "absent"),
-    ],
-)
-def test_file_that_is_not_as_built_is_red(path: str, line: str | None, word: str) -> None:
-    with not_compliant("1 of ", f"/gate/{path}", word):
-        steps.files_are_as_built(listed(**{path: line}))
+def test_file_that_is_not_as_built_is_red() -> None:
+    (said,) = lines_of(steps.files_are_as_built, listed())
+    assert said == f"{len(built.files())} files in 30 layers are as they were built"
+    with not_compliant("1 of ", "/gate/linked/two", "1:linked/two"):
+        steps.files_are_as_built(listed(**{"linked/two": "0644 0:0 1:linked/two - same"}))
+    with not_compliant("1 of ", "/gate/layers/9", "absent"):
+        steps.files_are_as_built(listed(**{"layers/9": None}))
 
 
 def test_file_that_a_later_layer_removed_is_red_and_one_of_a_folder_made_again_is_advice() -> None:
+    assert lines_of(steps.removed_files_are_gone, listed()) == ()
     with not_compliant("/gate/removed", "whiteouts"):
         steps.removed_files_are_gone(listed(removed="0644 0:0 1:removed - old"))
-    with evidence.collecting() as collector:
-        steps.removed_files_are_gone(listed(**{"hidden/new": "0644 0:0 1:hidden/new - new"}))
-    assert "advice: where a build removes a directory" in collector.drain().lines[0]
+    again = listed(**{"hidden/new": "0644 0:0 1:hidden/new - new"})
+    (said,) = lines_of(steps.removed_files_are_gone, again)
+    assert "advice: where a build removes a directory" in said
 
 
 WORD = steps._WORD
@@ -75,15 +60,9 @@ def met(client: str = CLIENT, published: str = f"server {WORD}\n") -> list[Comma
     return [*MADE, result(client), result(published)]
 
 
-def test_network_that_reaches_all_is_compliant() -> None:
-    with evidence.collecting() as collector:
-        steps.server_is_reached(met())
-        steps.port_answers(met())
-        steps.outside_is_reached(Answering(lambda _: None), met())
-    assert "10.0.3.1" in collector.drain().lines[0]
-
-
 def test_server_that_is_not_reached_is_red() -> None:
+    steps.server_is_reached(met())
+    steps.port_answers(met())
     with not_compliant("by its name", "unknown name"):
         steps.server_is_reached(met(CLIENT.replace(WORD, "- unknown name")))
     with not_compliant("published port", "another"):
@@ -101,14 +80,8 @@ def test_server_that_loses_large_packets_is_heard_and_not_reached(loses: bool) -
     if loses:
         server = server.replace("syswrite $client, $part", "")
     with subprocess.Popen(["perl", "-e", server, "serve", WORD]) as serving:
-        argv = [
-            "perl",
-            "-e",
-            steps._REACH.replace("time + 50", "time"),
-            "client",
-            "127.0.0.1",
-            port,
-        ]
+        reach = steps._REACH.replace("time + 50", "time")
+        argv = ["perl", "-e", reach, "client", "127.0.0.1", port]
         told = ""
         while not told or "refused" in told:
             told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -121,23 +94,21 @@ def test_server_that_loses_large_packets_is_heard_and_not_reached(loses: bool) -
 def test_outside_that_answers_the_container_alone_is_red(heard: str) -> None:
     """A firewall that refuses what is forwarded answers, too, but not as the container hears it."""
     client = CLIENT.replace("outside 10.0.3.1 answered", f"outside 10.0.3.1 {heard}")
+    assert "10.0.3.1" in lines_of(steps.outside_is_reached, Answering(lambda _: None), met())[0]
     with not_compliant("does not reach 10.0.3.1", "no NAT", heard):
         steps.outside_is_reached(Answering(lambda _: None), met(client))
 
 
 def test_outside_that_does_not_answer_the_container_itself_is_advice() -> None:
-    with evidence.collecting() as collector:
-        steps.outside_is_reached(Answering(lambda _: None, "guest 950"), met(f"server {WORD}\n"))
-    assert "advice: whether Docker containers reach the outside" in collector.drain().lines[0]
+    guest, unheard = Answering(lambda _: None, "guest 950"), met(f"server {WORD}\n")
+    (said,) = lines_of(steps.outside_is_reached, guest, unheard)
+    assert "advice: whether Docker containers reach the outside" in said
 
 
-def test_network_without_addresses_left_is_undetermined() -> None:
+def test_network_without_addresses_is_undetermined() -> None:
     full = result(code=1, err="Error: all predefined address pools have been fully subnetted")
     with naming(FactError, "no addresses left", "fully subnetted"):
         steps.server_is_reached([full])
-
-
-def test_container_without_an_address_of_its_own_is_undetermined() -> None:
     with naming(FactError, "no IPv4 route"):
         steps.port_answers(met(published="the container has no IPv4 route to the outside\n"))
 
@@ -195,33 +166,33 @@ def test_writer_that_does_not_say_that_it_is_done_fails_with_its_own_words(tmp_p
 
 
 def test_volume_of_another_owner_is_undetermined_where_docker_maps_users() -> None:
-    def answer(argv: list[str]) -> bytes:
-        mapped = b'["name=seccomp","name=userns"]\n'
-        return (
-            mapped if argv[0] == "docker" else KEPT.replace("1000:1000", "101000:101000").encode()
-        )
-
+    of_others = KEPT.replace("1000:1000", "101000:101000").encode()
+    mapped = b'["name=seccomp","name=userns"]\n'
+    guest = Answering(lambda argv: mapped if argv[0] == "docker" else of_others)
     with naming(FactError, "userns-remap"):
-        steps.volume_is_kept(Answering(answer), result())
+        steps.volume_is_kept(guest, result())
 
 
-def test_what_could_not_be_removed_is_told(tmp_path: Path) -> None:
+def test_image_that_the_guests_programs_do_not_make_is_undetermined_and_what_is_left_told(
+    tmp_path: Path,
+) -> None:
     docker = "case $1,$4 in inspect,docker-lxc-gate-volume) echo $3;; inspect,*) echo; exit 1;;"
     docker += "*) echo removed;; esac"
     left = ran(tmp_path, steps._CLEAN[2], *steps._CLEAN[4:], docker=docker)
     assert left.split() == ["docker-lxc-gate-volume", "0"]
     told: list[str] = []
-    guest = Answering(
-        lambda argv: (
-            b"x86_64\n"
-            if argv[0] == "uname"
-            else (b"volume\n" if tuple(argv) == steps._CLEAN else (70, b"", b"no perl"))
-        ),
-        "guest 950",
-    )
+    answers = {("uname", "-m"): b"x86_64\n", steps._CLEAN: b"volume\n"}
+    guest = Answering(lambda argv: answers.get(tuple(argv), (70, b"", b"no perl")), "guest 950")
+    with naming(FactError, "no perl", "sha256sum"):
+        next(steps.workload.__wrapped__(guest, told.append))  # type: ignore[attr-defined]
+    assert guest.ran[-1] == list(steps._CLEAN)
+    assert told == ["not removed from guest 950: volume"]
+    answers[steps._CLEAN] = b""
     with naming(FactError):
         next(steps.workload.__wrapped__(guest, told.append))  # type: ignore[attr-defined]
-    assert told == ["not removed from guest 950: volume"]
+    assert len(told) == 1
+    with naming(FactError, "mips"):
+        next(steps.workload.__wrapped__(Answering(lambda _: b"mips\n"), print))  # type: ignore[attr-defined]
 
 
 KEPT = ". 1000:1000\nfirst 1000:1000\nwritten 1000:1000\n2\n"
@@ -245,17 +216,6 @@ def test_writer_that_is_not_healthy_after_the_restart_is_red() -> None:
     for state in ("exited starting", "running unhealthy"):
         with not_compliant(state):
             steps.writer_is_healthy(kept(f"{state}\n"), result())
-
-
-def test_image_that_the_guests_programs_do_not_make_is_undetermined_and_all_is_removed() -> None:
-    guest = Answering(lambda argv: b"x86_64\n" if argv[0] == "uname" else (70, b"", b"no perl"))
-    made = steps.workload.__wrapped__(guest, print)  # type: ignore[attr-defined]
-    with naming(FactError, "no perl", "sha256sum"):
-        next(made)
-    assert guest.ran[-1] == list(steps._CLEAN)
-    other = Answering(lambda _: b"mips\n")
-    with naming(FactError, "mips"):
-        next(steps.workload.__wrapped__(other, print))  # type: ignore[attr-defined]
 
 
 def test_list_program_says_what_the_step_reads(tmp_path: Path) -> None:
