@@ -42,7 +42,6 @@ def test_loaded_profiles_are_returned_with_their_modes() -> None:
 @pytest.mark.parametrize(
     ("answer", "digest"),
     [
-        ("", ""),
         ("x.3\n/p/x.3/raw_sha256:abc\n", "abc"),
         ("x.9\n/p/x.9/raw_sha256:abc\nx.10\n/p/x.10/raw_sha256:def\n", "def"),
         ("/p/x.10/raw_sha256:def\nx.9\n/p/x.9/raw_sha256:abc\nx.10\n", "def"),

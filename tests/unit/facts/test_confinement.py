@@ -22,6 +22,7 @@ from tests.doubles.apparmor.denials import GATE
 from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest
+from tests.doubles.programs.processes import until
 
 NAME = "lxc-phoenix-v2"
 PROCESSES, ATTEMPT = "sh processes 7", "perl 7"
@@ -388,11 +389,7 @@ def container(below: str) -> Iterator[tuple[int, int]]:
 
 
 def first_child(pid: int) -> int:
-    for _ in range(100):
-        if found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            return int(found[0])
-        time.sleep(0.05)
-    raise AssertionError(f"{pid} has no child")
+    return int(until(Path(f"/proc/{pid}/task/{pid}/children").read_text).split()[0])
 
 
 def threads_of(init: int, tmp_path: Path) -> dict[str, str]:
@@ -469,10 +466,7 @@ def test_threads_of_a_program_that_hops_from_process_to_process_are_seen(tmp_pat
 def test_id_maps_of_a_first_process_that_left_for_its_own_namespace_are_undetermined() -> None:
     with container("-U") as (first, below):
         its, left = (Path(f"/proc/{pid}/ns/user") for pid in (first, below))
-        for _ in range(100):
-            if left.readlink() != its.readlink():
-                break
-            time.sleep(0.05)  # it has not left yet
+        until(lambda: left.readlink() != its.readlink())
         users, groups = Local().ask(confinement.id_maps(first))
         assert users.split() == groups.split() == ["0", "0", "1"]
         with naming(FactError, "user namespace of its own"):

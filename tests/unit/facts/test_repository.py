@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -363,12 +364,9 @@ def test_upstream_commit_without_the_branch_or_the_repository_is_an_error(
 
 
 def test_upstream_commit_of_one_that_never_answers_is_an_error(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    repository: Path, monkeypatch: pytest.MonkeyPatch, stub: Callable[[str, str], Path]
 ) -> None:
-    ssh = tmp_path / "ssh"
-    ssh.write_text("#!/bin/sh\nexec sleep 30\n")
-    ssh.chmod(0o755)
-    git(repository, "config", "core.sshCommand", str(ssh))
+    git(repository, "config", "core.sshCommand", str(stub("ssh", "exec sleep 30")))
     git(repository, "remote", "set-url", "origin", "ssh://nobody@localhost/x")
     monkeypatch.setattr("docker_lxc_gate.facts.repository._UPSTREAM_PATIENCE", 1)
     with naming(FactError, "1 s"):
@@ -417,19 +415,14 @@ def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
 def test_link_to_the_checkout_that_is_exchanged_meanwhile_is_not_followed(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, tmp_path: Path, stub: Callable[[str, str], Path]
 ) -> None:
     """Whoever owns a directory above may do so after the owner of what it led to was looked at."""
     git(repository, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
     (repository / ".gitattributes").write_text("* filter=x\n")
     (repository / INSTALL_SCRIPT).write_text("#!/bin/sh\n")
     subprocess.run(["chown", "-R", "65534:65534", str(repository)], check=True)
-    (programs := tmp_path / "bin").mkdir()
-    (programs / "find").write_text(
-        f'#!/bin/sh\nln -sfn {repository} {tmp_path}/link\nexec /usr/bin/find "$@"\n'
-    )
-    (programs / "find").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    stub("find", f'ln -sfn {repository} {tmp_path}/link\nexec /usr/bin/find "$@"')
     (tmp_path / "link").symlink_to("/usr/share")
     with suppress(FactError):
         checkout(Local(), f"{tmp_path}/link")

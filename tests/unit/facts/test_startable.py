@@ -22,7 +22,6 @@ def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
     ("written", "cause"),
     [
         ("lxc.mount.entry: /dev/fuse\n", "'/dev/fuse' lacks target, type, options"),
-        ("features: nesting=1,fusion=1\n", "'features'"),
         ("arch: amd64\nlxc.aa_profile: x\n", f"lxc.apparmor.profile ({CONF}, line 2)"),
         ("lxc.apparmor.profile: lxc-other\n", "lxc-other"),
         ("lock: backup\n", "locked (backup)"),
@@ -37,8 +36,6 @@ def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: 
     ("written", "loaded"),
     [
         ("features: nesting=1,fuse=yes\ntemplate: 0\n", LOADED + STARTER),
-        ("features: fusion=1\nfeatures: fuse=1\n", LOADED + STARTER),
-        ("arch: amd64\n[pre]\nfeatures: fusion=1\nlxc.aa_profile: x\n", LOADED + STARTER),
         ("lxc.apparmor.profile: lxc-phoenix-v2\n", LOADED + STARTER),
         ("lxc.apparmor.profile: generated\n", LOADED + STARTER),
         ("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED),

@@ -101,7 +101,6 @@ def test_named_file_is_known_by_its_content(tmp_path: Path, content: bytes, kind
     "content",
     [
         b'{"name": "x", "version": "1.0.0", "scripts": {"debug": "node"}}',
-        b'{"compilerOptions": {"debug": true}}',
         b'{"name": "x" "scripts": {}}',
         b"[]",
         b"{}",

@@ -108,10 +108,7 @@ def test_jump_host_is_given_to_ssh(home: Path, text: str, jump: str, via: str, a
 
 @pytest.mark.parametrize(
     ("text", "jump"),
-    [
-        ("ProxyJump none\nHost *\n ProxyJump a\n", ""),
-        ("ProxyCommand false\n", "none"),
-    ],
+    [("ProxyJump none\nHost *\n ProxyJump a\n", ""), ("ProxyCommand false\n", "none")],
 )
 def test_no_jump_host_is_a_direct_connection(home: Path, text: str, jump: str) -> None:
     way = configured(home, f"Host pve1\n {text}", SshAddress("pve1", jump=jump))
