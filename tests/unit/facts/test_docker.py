@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import docker, machine_state
+from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.transport import Local, Recorded
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -95,11 +95,3 @@ def test_record_script_asks_a_docker_that_runs_and_no_other(
     assert [line[3:] for line in said.splitlines() if line.startswith("== ")] == parts
     assert said.count("ended with 0\n") == len(parts) - runs
     assert len(said) < 500_000
-
-
-def test_record_is_compared_after_a_rollback_but_for_dockers_own_networks() -> None:
-    state = {f"container: {key}" if key.startswith("docker ") else key: "1" for key in record()}
-    assert machine_state.comparable_after_no_change(state) == state
-    left = {key for key in state if not key.startswith("process ")}
-    left.remove("container: docker network bridge")
-    assert set(machine_state.comparable_after_rollback(state)) == left

@@ -96,7 +96,7 @@ def test_checkout_with_another_kind_of_file_that_git_skips_names_it(
     assert read(repository).changed == (() if name == "program" else (name,))
 
 
-@pytest.mark.parametrize("how", ["eol", "autocrlf", "ident", "encoding", "lfs"])
+@pytest.mark.parametrize("how", ["eol", "ident", "encoding", "lfs"])
 def test_checkout_with_a_file_that_git_converts_is_as_committed(repository: Path, how: str) -> None:
     (folder := repository / "sub").mkdir()
     file, content = folder / "x.bat", b"6\n$Id$\n"
@@ -105,13 +105,12 @@ def test_checkout_with_a_file_that_git_converts_is_as_committed(repository: Path
         "ident": "ident",
         "encoding": "text working-tree-encoding=UTF-16LE",
         "lfs": "filter=lfs",
-    }.get(how, "text")
+    }[how]
     (repository / ".gitattributes").write_text(f"/sub/*.bat {attributes}\n")
     there = content.decode().encode("utf-16-le") if how == "encoding" else content
     if how == "lfs":  # as its clean filter does
         pointer = f"version x\noid sha256:{hashlib.sha256(there).hexdigest()}\nsize 9"
         git(repository, "config", "filter.lfs.clean", f"cat >/dev/null; printf '{pointer}\\n'")
-    git(repository, "config", "core.autocrlf", "true" if how == "autocrlf" else "false")
     file.write_bytes(there)
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "two")

@@ -59,18 +59,6 @@ def test_parsers_error_is_at_the_place_that_it_names(text: str, line: int, cause
     assert parser_says(text) == [("profile-parse-error", "/p/lxc-a", line, cause)]
 
 
-def test_each_of_two_broken_profiles_is_an_error_of_its_own() -> None:
-    broken = [
-        Source(f"/p/lxc-{name}", f"profile lxc-{name} {{\n  {rule}\n}}\n".encode(), Kind.PROFILE)
-        for name, rule in (("a", "netwurk,"), ("b", "file,"), ("c", "mount fstype=,"))
-    ]
-    found = said(*broken, on=Local())
-    assert [each[:3] for each in found] == [
-        ("profile-parse-error", "/p/lxc-a", 2),
-        ("profile-parse-error", "/p/lxc-c", 2),
-    ]
-
-
 def test_include_of_another_machine_is_no_error_and_of_this_directory_is_one() -> None:
     text = (
         "AppArmor parser error for /dev/stdin in profile /dev/stdin at line 2: "

@@ -129,6 +129,7 @@ PARENT = "\nparent 1000.5:1 7"
     [
         (7, NAME, 1000.5, "", Owner(950, "process's cgroup")),  # the outermost
         (7, "lxc-953_</var/lib/lxc>", 1000.5, "", Owner(953, "generated profile")),
+        (7, 'x" namespace="root//lxc-web_<-a>', 1000.5, "", Owner("web", "policy namespace")),
         (8, NAME, 1000.5, "", None),  # the number was given again since then
         (8, NAME, None, "", None),
         (8, NAME, 2000, "", Owner("web", "process's cgroup")),

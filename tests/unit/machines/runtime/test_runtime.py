@@ -91,11 +91,7 @@ def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) 
         (255, CASES["stop: locked"]["stderr"], "pct unlock 200"),
         (255, "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout", "another pct"),
         (127, "env: 'pct': No such file or directory", "runtime = 'lxc'"),
-        (
-            127,
-            "env: \N{LEFT SINGLE QUOTATION MARK}pct\N{RIGHT SINGLE QUOTATION MARK}: No such file",
-            "runtime = 'lxc'",
-        ),
+        (127, "env: \u2018pct\u2019: No such file", "runtime = 'lxc'"),
         (255, "ipcc_send_rec[1] failed: Unknown error -1", "sudo = true"),
         (111, "ipcc_send_rec[1] failed: Connection refused", "systemctl status pve-cluster"),
     ],
