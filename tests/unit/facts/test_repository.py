@@ -325,13 +325,8 @@ def test_checkout_with_every_kind_of_change_names_the_files() -> None:
         "? an unknown file",
         "! an ignored file",
     ]
-    assert git_says("\0".join(kinds) + "\0") == Checkout(
-        "/r",
-        "1234",
-        "main",
-        "",
-        ("a modified file", "a new name", "an old name", "an unknown file", "an unmerged file"),
-    )
+    names = ("a modified file", "a new name", "an old name", "an unknown file", "an unmerged file")
+    assert git_says("\0".join(kinds) + "\0") == Checkout("/r", "1234", "main", "", names)
 
 
 def test_checkout_without_an_answer_is_an_error() -> None:
