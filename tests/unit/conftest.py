@@ -1,7 +1,8 @@
 """Keeps these tests away from this machine's journal and lock, and gives a user and an sshd."""
 
+import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def _no_test_waits_for_a_lock() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lock, "_HOLD", short)
         yield
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Return what puts a shell script of ours before a program of PATH."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/stubs", prepend=os.pathsep)
+
+    def put(name: str, script: str) -> Path:
+        (path := tmp_path / "stubs" / name).parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    return put
 
 
 @pytest.fixture

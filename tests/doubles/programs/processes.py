@@ -1,7 +1,18 @@
 """Processes of this machine: their children; whether they run, and an unwaited one does not."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+
+def until(happens: Callable[[], Any], within: float = 300.0) -> Any:
+    """Wait for what comes to be true, and return it: a busy machine takes its time."""
+    end = time.monotonic() + within
+    while not (found := happens()):
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.02)
+    return found
 
 
 def gone(pid: int, within: float = 10.0) -> bool:

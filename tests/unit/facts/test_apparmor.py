@@ -1,6 +1,5 @@
 """What the kernel holds and who runs under it, read from a node that may not tell."""
 
-import hashlib
 import shlex
 
 import pytest
@@ -42,7 +41,6 @@ def test_loaded_profiles_are_returned_with_their_modes() -> None:
 @pytest.mark.parametrize(
     ("answer", "digest"),
     [
-        ("", ""),
         ("x.3\n/p/x.3/raw_sha256:abc\n", "abc"),
         ("x.9\n/p/x.9/raw_sha256:abc\nx.10\n/p/x.10/raw_sha256:def\n", "def"),
         ("/p/x.10/raw_sha256:def\nx.9\n/p/x.9/raw_sha256:abc\nx.10\n", "def"),
@@ -58,14 +56,6 @@ def test_loaded_policy_is_the_hash_of_the_newest(answer: str, digest: str) -> No
 def test_loaded_policy_unreadable_is_an_error(answer: Answer, error: type[Exception]) -> None:
     with pytest.raises(error):
         Machine({}, {FIND: answer}).ask(apparmor.loaded_policy("lxc-phoenix-v2"))
-
-
-def test_compiled_policy_of_a_file_is_the_hash_of_what_it_compiles_to() -> None:
-    path = "/etc/apparmor.d/lxc-phoenix-v2"
-    found = Machine({}, {COMPILE: "binary"}).ask(apparmor.compiled_policy(path))
-    assert found == hashlib.sha256(b"binary").hexdigest()
-    with naming(CommandFailed, "line 3"):
-        Machine({}, {COMPILE: (1, "", "error in line 3")}).ask(apparmor.compiled_policy(path))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
 
-Program = Callable[[str, str], None]
+Program = Callable[[str, str], Path]
 
 HOST = os.uname().nodename.split(".")[0]
 HOUR = 3600.0
@@ -461,18 +461,11 @@ PVESM = sample("programs/pvesm")
 
 
 @pytest.fixture
-def program(node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+def program(node: Rooted, stub: Program, monkeypatch: pytest.MonkeyPatch) -> Program:
     """Return a function that installs a program on the node."""
-
-    def install(name: str, text: str) -> None:
-        (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin" / name).write_text(text)
-        (tmp_path / "bin" / name).chmod(0o755)
-
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
     monkeypatch.setenv("DUMP", str(node.dump))
     monkeypatch.setenv("LISTED", str(node.dump.with_name("listed")))
-    return install
+    return stub
 
 
 def on_server(node: Rooted, *backups: tuple[float, int]) -> list[str]:

@@ -22,6 +22,7 @@ from tests.doubles.apparmor.denials import GATE
 from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest
+from tests.doubles.programs.processes import until
 
 NAME = "lxc-phoenix-v2"
 PROCESSES, ATTEMPT = "sh processes 7", "perl 7"
@@ -129,7 +130,6 @@ def test_processes_script_reads_the_containers_cgroup(line: str, path: str, tmp_
     ("label", "profile", "named"),
     [
         (f"{NAME} (enforce)", NAME, ""),
-        (f"{NAME}//&docker-default (enforce)", NAME, ""),
         (f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined", NAME, ""),
         ("unconfined", NAME, "unconfined"),
         (f"{NAME} (complain)", NAME, "complain mode"),
@@ -142,12 +142,10 @@ def test_processes_script_reads_the_containers_cgroup(line: str, path: str, tmp_
         (f"{NAME}//wide (enforce)", NAME, "a child"),
         ("docker-default (enforce)", NAME, "another profile"),
         (f"other//&:lxc-950_<-var-lib-lxc>:{NAME} (enforce)", NAME, "another profile"),
-        (f"other//&:lxc-950_<-var-lib-lxc>:a//&{NAME} (enforce)", NAME, "another profile"),
         # where any profile will do
         ("any (enforce)", "", ""),
         ("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined", "", ""),
         ("any (complain)", "", "complain mode"),
-        ("complaining//&:lxc-950_<-var-lib-lxc>:a (mixed)", "", "complain mode"),
         ("unconfined", "", "unconfined"),
         ("unconfined//&:lxc-950_<-var-lib-lxc>:unconfined", "", "unconfined"),
     ],
@@ -340,7 +338,6 @@ def test_widening_rules_of_a_narrow_profile_are_none(rules: tuple[str, ...], loc
         "/usr/bin/x rpix -> other,",
         "/usr/bin/x Cx -> wide,",
         "mount,",
-        "mount fstype=tmpfs -> /**,",
         "all,",
         "include <abstractions/lxc/container-base>",
     ],
@@ -388,11 +385,7 @@ def container(below: str) -> Iterator[tuple[int, int]]:
 
 
 def first_child(pid: int) -> int:
-    for _ in range(100):
-        if found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            return int(found[0])
-        time.sleep(0.05)
-    raise AssertionError(f"{pid} has no child")
+    return int(until(Path(f"/proc/{pid}/task/{pid}/children").read_text).split()[0])
 
 
 def threads_of(init: int, tmp_path: Path) -> dict[str, str]:
@@ -469,10 +462,7 @@ def test_threads_of_a_program_that_hops_from_process_to_process_are_seen(tmp_pat
 def test_id_maps_of_a_first_process_that_left_for_its_own_namespace_are_undetermined() -> None:
     with container("-U") as (first, below):
         its, left = (Path(f"/proc/{pid}/ns/user") for pid in (first, below))
-        for _ in range(100):
-            if left.readlink() != its.readlink():
-                break
-            time.sleep(0.05)  # it has not left yet
+        until(lambda: left.readlink() != its.readlink())
         users, groups = Local().ask(confinement.id_maps(first))
         assert users.split() == groups.split() == ["0", "0", "1"]
         with naming(FactError, "user namespace of its own"):

@@ -1,5 +1,6 @@
 """Docker's holdings and processes are facts; what cannot be listed or read is none."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import docker, machine_state
+from docker_lxc_gate.facts import docker
 from docker_lxc_gate.machines.transport import Local, Recorded
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
@@ -81,16 +82,11 @@ def test_record_of_what_docker_does_not_list_is_an_error(said: str) -> None:
 
 @pytest.mark.parametrize(("runs", "parts"), [(True, list(LISTED)), (False, ["unit"])])
 def test_record_script_asks_a_docker_that_runs_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, runs: bool, parts: list[str]
+    stub: Callable[[str, str], Path], *, runs: bool, parts: list[str]
 ) -> None:
     """The real script, with programs of ours; what says too much is cut."""
-    for name, does in (
-        ("systemctl", f"[ $1 = show ] || exit {3 * (not runs)}; echo Id=docker.service"),
-        ("docker", f'[ "$1" != volume ] || yes; echo {ONE} x'),
-    ):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    stub("systemctl", f"[ $1 = show ] || exit {3 * (not runs)}; echo Id=docker.service")
+    stub("docker", f'[ "$1" != volume ] || yes; echo {ONE} x')
     asked: list[CommandResult] = []
     node = Recorded(Local(), asked.append)
     with suppress(FactError):  # the volumes are cut
@@ -99,11 +95,3 @@ def test_record_script_asks_a_docker_that_runs_and_no_other(
     assert [line[3:] for line in said.splitlines() if line.startswith("== ")] == parts
     assert said.count("ended with 0\n") == len(parts) - runs
     assert len(said) < 500_000
-
-
-def test_record_is_compared_after_a_rollback_but_for_dockers_own_networks() -> None:
-    state = {f"container: {key}" if key.startswith("docker ") else key: "1" for key in record()}
-    assert machine_state.comparable_after_no_change(state) == state
-    left = {key for key in state if not key.startswith("process ")}
-    left.remove("container: docker network bridge")
-    assert set(machine_state.comparable_after_rollback(state)) == left

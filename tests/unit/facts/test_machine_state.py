@@ -86,20 +86,12 @@ ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3 9.5"
         (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.5 99 8.5", False),  # put back: another inode
         (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.6 3 9.5", True),
         (ALLOW, "/etc/hosts.allow\tf 600 0:0 7 |11.5 3 9.5", True),
-        (ALLOW, "/etc/hosts.allow\tl 777 0:0 7 elsewhere|11.5 3 9.5", True),
-        (ALLOW, f"{ALLOW}\n/etc/new\tf 644 0:0 0 |1.0 9", True),
         (ALLOW, "", True),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
         ("rolled-back-1/x\tf 644 0:0 7 ", "rolled-back-1/x\tf 644 0:0 8 ", False),
-        ("session-1.scope\tloaded active", "session-2.scope\tloaded active", False),
-        ("hash of firefox\tdef", "hash of firefox\tghi", False),
-        ("lxc-phoenix-v2\tenforce", "lxc-phoenix-v2\tcomplain", True),
-        ("user.y=0x32", "user.y=0x33", True),
-        ("/etc/motd\ti", "/etc/motd\ta", True),
         ("vm/swappiness\t60", "vm/swappiness\t10", True),
-        ("dummy\tloaded\n", "dummy\tloaded\noverlay\tloaded\n", False),
         ("ip nat\t2 line(s), def", "ip nat\t3 line(s), def", False),
     ],
 )
@@ -225,10 +217,7 @@ UNSEEN = {"node: address not seen": "no ip", "node: a": "1"}
     [
         (UNSEEN, 0),  # neither time
         ({"node: address eth0 inet": "192.0.2.6/24", "node: a": "1"}, None),
-        (
-            {"node: address eth0 inet": "192.0.2.6/24", "node: a": "2"},
-            3,
-        ),  # that differs in any case
+        ({"node: address eth0 inet": "192.0.2.6/24", "node: a": "2"}, 3),  # that differs anyhow
         (UNSEEN | {"container: address eth0 inet": "192.0.2.6/24"}, 1),
     ],
 )

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_checkout_with_another_kind_of_file_that_git_skips_names_it(
     assert read(repository).changed == (() if name == "program" else (name,))
 
 
-@pytest.mark.parametrize("how", ["eol", "autocrlf", "ident", "encoding", "lfs"])
+@pytest.mark.parametrize("how", ["eol", "ident", "encoding", "lfs"])
 def test_checkout_with_a_file_that_git_converts_is_as_committed(repository: Path, how: str) -> None:
     (folder := repository / "sub").mkdir()
     file, content = folder / "x.bat", b"6\n$Id$\n"
@@ -104,13 +105,12 @@ def test_checkout_with_a_file_that_git_converts_is_as_committed(repository: Path
         "ident": "ident",
         "encoding": "text working-tree-encoding=UTF-16LE",
         "lfs": "filter=lfs",
-    }.get(how, "text")
+    }[how]
     (repository / ".gitattributes").write_text(f"/sub/*.bat {attributes}\n")
     there = content.decode().encode("utf-16-le") if how == "encoding" else content
     if how == "lfs":  # as its clean filter does
         pointer = f"version x\noid sha256:{hashlib.sha256(there).hexdigest()}\nsize 9"
         git(repository, "config", "filter.lfs.clean", f"cat >/dev/null; printf '{pointer}\\n'")
-    git(repository, "config", "core.autocrlf", "true" if how == "autocrlf" else "false")
     file.write_bytes(there)
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "two")
@@ -325,13 +325,8 @@ def test_checkout_with_every_kind_of_change_names_the_files() -> None:
         "? an unknown file",
         "! an ignored file",
     ]
-    assert git_says("\0".join(kinds) + "\0") == Checkout(
-        "/r",
-        "1234",
-        "main",
-        "",
-        ("a modified file", "a new name", "an old name", "an unknown file", "an unmerged file"),
-    )
+    names = ("a modified file", "a new name", "an old name", "an unknown file", "an unmerged file")
+    assert git_says("\0".join(kinds) + "\0") == Checkout("/r", "1234", "main", "", names)
 
 
 def test_checkout_without_an_answer_is_an_error() -> None:
@@ -363,12 +358,9 @@ def test_upstream_commit_without_the_branch_or_the_repository_is_an_error(
 
 
 def test_upstream_commit_of_one_that_never_answers_is_an_error(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    repository: Path, monkeypatch: pytest.MonkeyPatch, stub: Callable[[str, str], Path]
 ) -> None:
-    ssh = tmp_path / "ssh"
-    ssh.write_text("#!/bin/sh\nexec sleep 30\n")
-    ssh.chmod(0o755)
-    git(repository, "config", "core.sshCommand", str(ssh))
+    git(repository, "config", "core.sshCommand", str(stub("ssh", "exec sleep 30")))
     git(repository, "remote", "set-url", "origin", "ssh://nobody@localhost/x")
     monkeypatch.setattr("docker_lxc_gate.facts.repository._UPSTREAM_PATIENCE", 1)
     with naming(FactError, "1 s"):
@@ -417,19 +409,14 @@ def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
 def test_link_to_the_checkout_that_is_exchanged_meanwhile_is_not_followed(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, tmp_path: Path, stub: Callable[[str, str], Path]
 ) -> None:
     """Whoever owns a directory above may do so after the owner of what it led to was looked at."""
     git(repository, "config", "filter.x.clean", f"touch {tmp_path}/ran; cat")
     (repository / ".gitattributes").write_text("* filter=x\n")
     (repository / INSTALL_SCRIPT).write_text("#!/bin/sh\n")
     subprocess.run(["chown", "-R", "65534:65534", str(repository)], check=True)
-    (programs := tmp_path / "bin").mkdir()
-    (programs / "find").write_text(
-        f'#!/bin/sh\nln -sfn {repository} {tmp_path}/link\nexec /usr/bin/find "$@"\n'
-    )
-    (programs / "find").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    stub("find", f'ln -sfn {repository} {tmp_path}/link\nexec /usr/bin/find "$@"')
     (tmp_path / "link").symlink_to("/usr/share")
     with suppress(FactError):
         checkout(Local(), f"{tmp_path}/link")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from docker_lxc_gate.lab import errors, image, progress, recipe
 from docker_lxc_gate.lab.errors import ImageBuildFailed, MissingProgram, NoSpace
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.sources import Archives
+from tests.doubles.programs.processes import until
 from tests.doubles.samples import sample
 
 HERE = Archives(("http://a/debian",), ())
@@ -106,9 +106,7 @@ def test_build_that_is_interrupted_ends_its_programs_and_leaves_nothing(
     mmdebstrap.write_text("#!/bin/sh\ntrap : TERM\necho $$ >>$0.calls\nsleep 60 | cat\n")
     argv = ["env", "--default-signal", sys.executable, "-c", BUILD, str(images.folder)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True) as child:
-        while not calls(mmdebstrap):
-            assert child.poll() is None
-            time.sleep(0.05)
+        until(lambda: calls(mmdebstrap))
         child.send_signal(number)
         assert child.stderr
         assert child.stderr.read().splitlines()[-1] == b"KeyboardInterrupt"

@@ -101,7 +101,6 @@ def test_named_file_is_known_by_its_content(tmp_path: Path, content: bytes, kind
     "content",
     [
         b'{"name": "x", "version": "1.0.0", "scripts": {"debug": "node"}}',
-        b'{"compilerOptions": {"debug": true}}',
         b'{"name": "x" "scripts": {}}',
         b"[]",
         b"{}",
@@ -160,15 +159,12 @@ def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path)
 
 
 def test_unlintable_file_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with naming(UsageError, tmp_path / "absent", "No such file"):
-        discover.under(tmp_path / "absent")
     with naming(UsageError, tmp_path, "daemon.json"):
         discover.under(tmp_path)
-    with naming(UsageError, tmp_path / "notes.txt", "Proxmox container configuration"):
-        discover.under(write(tmp_path / "notes.txt"))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with naming(UsageError, tmp_path / "loop"):
         discover.under(tmp_path / "loop")
+    write(tmp_path / "notes.txt")
     monkeypatch.setattr(discover, "MOST_FILES", 0)
     with naming(UsageError, tmp_path, "0 files"):
         discover.under(tmp_path)

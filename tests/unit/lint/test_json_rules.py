@@ -54,7 +54,6 @@ def test_places_of_a_deep_file_take_no_more_room_than_its_text(begin: str, end: 
     [
         ("", []),
         ("null", []),
-        ("{}", []),
         (b"\xef\xbb\xbf{}", []),
         ('{"a": 1,}', [("json-syntax", 1, 9)]),
         ('{\n  "debug": true\n  "tls": true\n}', [("json-syntax", 3, 3)]),
@@ -62,7 +61,6 @@ def test_places_of_a_deep_file_take_no_more_room_than_its_text(begin: str, end: 
         (b'{"a": "\xff"}', [("json-syntax", 1, 0)]),
         ("[" * 100_000, [("json-syntax", 0, 0)]),
         ("[]", [("daemon-value-type", 1, 0)]),
-        ('{"debug": "true"}', [("daemon-value-type", 1, 2)]),
         ('{"dns": "8.8.8.8"}', [("daemon-value-type", 1, 2)]),
         (
             '{"log-opts": {"max-file": 3, "tag": {}}}',
@@ -75,7 +73,6 @@ def test_places_of_a_deep_file_take_no_more_room_than_its_text(begin: str, end: 
         ('{"dns": null, "log-opts": {"tag": null}}', []),
         ('{"proxies": {"http-proxy": "http://p"}, "features": {"buildkit": true}}', []),
         ('{"proxies": {"http-prxy": "x"}}', [("daemon-key-unknown", 1, 14)]),
-        ('{"storage-drivr": "x"}', [("daemon-key-unknown", 1, 2)]),
     ],
 )
 def test_settings_are_judged_as_dockerd_does(
@@ -89,7 +86,6 @@ def test_settings_are_judged_as_dockerd_does(
     [
         ("ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/c.sock", True),
         ("ExecStart = /usr/bin/dockerd \\\n  -H fd://", True),
-        ("ExecStart=/usr/bin/dockerd", False),
         ("ExecStart=\nExecStart=/usr/bin/dockerd --debug", False),
         ("ExecStart=/usr/bin/dockerd 'not ended -H fd://", False),
     ],
@@ -99,8 +95,6 @@ def test_setting_in_both_places_conflicts(command: str, *, conflict: bool) -> No
     assert told == ([("daemon-flag-conflict", 1, 2)] if conflict else [])
 
 
-def test_drop_in_takes_the_units_flags_back() -> None:
+def test_flags_of_two_units_of_one_name_are_of_nobody_knows_which_machine() -> None:
     service = unit("[Service]\nExecStart=/usr/bin/dockerd -H fd://\n")
-    override = unit("[Service]\nExecStart=\nExecStart=/usr/bin/dockerd\n", "override.conf")
-    assert found('{"hosts": []}', override, service) == []
-    assert found('{"hosts": []}', service, service) == []  # of which machine each is, nobody knows
+    assert found('{"hosts": []}', service, service) == []

@@ -1,10 +1,8 @@
 """What apparmor_parser says, and what is said where it is missing or cannot judge."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from docker_lxc_gate.lint.rules.parser import Parser
 from docker_lxc_gate.machines.transport import Local, Transport
 from tests.doubles.answering import Answer, Answering
 from tests.doubles.naming import naming
+from tests.doubles.programs.processes import gone, until
 
 PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SAYS = "AppArmor parser error for /dev/stdin in profile"
@@ -58,18 +57,6 @@ def parser_says(text: str, source: Source = PROFILE) -> list[tuple[str, str, int
 )
 def test_parsers_error_is_at_the_place_that_it_names(text: str, line: int, cause: str) -> None:
     assert parser_says(text) == [("profile-parse-error", "/p/lxc-a", line, cause)]
-
-
-def test_each_of_two_broken_profiles_is_an_error_of_its_own() -> None:
-    broken = [
-        Source(f"/p/lxc-{name}", f"profile lxc-{name} {{\n  {rule}\n}}\n".encode(), Kind.PROFILE)
-        for name, rule in (("a", "netwurk,"), ("b", "file,"), ("c", "mount fstype=,"))
-    ]
-    found = said(*broken, on=Local())
-    assert [each[:3] for each in found] == [
-        ("profile-parse-error", "/p/lxc-a", 2),
-        ("profile-parse-error", "/p/lxc-c", 2),
-    ]
 
 
 def test_include_of_another_machine_is_no_error_and_of_this_directory_is_one() -> None:
@@ -114,24 +101,12 @@ def test_parser_is_given_the_directory_that_a_profile_is_in(tmp_path: Path) -> N
     assert "abstractions/own, line 1" in told
 
 
-SLOW = "#!/bin/sh\nexec sleep 30\n"
-KILLED = "#!/bin/sh\nkill -KILL $$\n"
-NO_MEMORY = f'#!/bin/sh\necho "{parser._FULL.decode()}" >&2; exit 6\n'
+Stub = Callable[[str, str], Path]
+SLOW = "exec sleep 30"
+KILLED = "kill -KILL $$"
+NO_MEMORY = f'echo "{parser._FULL.decode()}" >&2; exit 6'
 STOPPED = "apparmor_parser did not end within 1 s"
 LIMITED = "apparmor_parser reached its limit of 1 GiB or of 20 s"
-
-
-@pytest.fixture
-def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a program in apparmor_parser's place."""
-
-    def put(text: str) -> None:
-        (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin/apparmor_parser").write_text(text)
-        (tmp_path / "bin/apparmor_parser").chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-
-    return put
 
 
 @pytest.mark.parametrize(
@@ -140,25 +115,25 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None
         (SLOW, "not-checked", STOPPED),
         (KILLED, "not-checked", LIMITED),
         (NO_MEMORY, "not-checked", LIMITED),
-        ("#!/bin/sh\nexit 1\n", "profile-parse-error", "refuses it: and says nothing"),
+        ("exit 1", "profile-parse-error", "refuses it: and says nothing"),
     ],
 )
 def test_profile_that_the_parser_could_not_judge_is_said(
-    put: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, program: str, rule: str, why: str
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, program: str, rule: str, why: str
 ) -> None:
     monkeypatch.setattr(parser, "_PATIENCE", 1.0 if program is SLOW else 20.0)
-    put(program)
+    stub("apparmor_parser", program)
     ((told, _, _, cause),) = said(PROFILE, on=Local())
     assert told == rule
     assert why in cause
 
 
 def test_profiles_of_a_run_have_a_time_together_and_what_is_left_is_said(
-    put: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parser, "_PATIENCE", 1.0)
     monkeypatch.setattr(parser, "_IN_ALL", 1.5)
-    put(SLOW)
+    stub("apparmor_parser", SLOW)
     profiles = [
         Source(
             f"/p/lxc-{at}", PROFILE.content.replace(b"lxc-a", f"lxc-{at}".encode()), Kind.PROFILE
@@ -177,27 +152,19 @@ def test_profiles_of_a_run_have_a_time_together_and_what_is_left_is_said(
     "how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda how: how.name
 )
 def test_lint_that_is_ended_leaves_no_parser_running(
-    put: Callable[[str], None], tmp_path: Path, how: signal.Signals
+    stub: Stub, tmp_path: Path, how: signal.Signals
 ) -> None:
     mark = tmp_path / "pid"
-    put(f"#!/bin/sh\necho $$ >{mark}.new; mv {mark}.new {mark}; exec sleep 60\n")
+    stub("apparmor_parser", f"echo $$ >{mark}.new; mv {mark}.new {mark}; exec sleep 60")
     (tmp_path / "lxc-a").write_bytes(PROFILE.content)
     argv = [sys.executable, "-m", "docker_lxc_gate", "lint", str(tmp_path / "lxc-a")]
     # A job in the background of a script ignores SIGINT, and so do its children.
     argv = ["env", "--default-signal", *argv]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as lint:
-        end = time.monotonic() + 30
-        while not mark.exists():
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        tool = Path(f"/proc/{mark.read_text().strip()}")
-        assert tool.exists()
+        until(mark.exists)
         lint.send_signal(how)
         lint.wait(20)
-    end = time.monotonic() + 5
-    while tool.exists() and "Z" not in (tool / "stat").read_text().rpartition(")")[2]:
-        assert time.monotonic() < end, "apparmor_parser still runs"
-        time.sleep(0.02)
+    assert gone(int(mark.read_text()))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A guest's tar sends whatever it likes: it is read as one file, or refused in our own words."""
 
-import gzip
 import io
 import tarfile
 import time
@@ -71,14 +70,12 @@ GOOD = packed(({}, b"{}"))
     [
         (b"", "header"),
         (b"Killed\n" * 200, "header"),
-        (gzip.compress(bytes(50 << 20)), "header"),  # a bomb stays what it is
         (GOOD[:513], "1 of 2"),
         (GOOD[:100] + b"7" + GOOD[101:], "sum"),
         (packed(({}, b"{}"), ({}, b"{}")), "member"),
         (packed(({"type": b"1", "linkname": "/etc/shadow"}, b"")), "b'1'"),
         (packed(({"type": b"g"}, b"")), "b'g'"),
         (packed(({"uid": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "uid"),
-        (extended(mtime="nan"), "'nan'"),
         (extended(mtime="1 --reference=/etc/shadow"), "time"),
         (extended(uid="-1"), "'-1'"),
         (extended(size="99999999999999999999"), "size"),

@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from docker_lxc_gate.errors import LimitExceeded, TransportError
 from docker_lxc_gate.machines.transport import Inside, Local
 from tests.doubles.naming import naming
-from tests.doubles.programs.processes import gone
+from tests.doubles.programs.processes import gone, until
 from tests.doubles.samples import ROOT
 
 ON = Local()
@@ -85,10 +84,7 @@ def test_local_run_that_is_interrupted_ends_the_child(tmp_path: Path) -> None:
     )
     argv = ["env", "--default-signal=INT", sys.executable, "-c", program]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
-        end = time.monotonic() + 20
-        while not (pid.exists() and pid.read_text().strip()):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: pid.exists() and pid.read_text())
         assert os.getsid(int(pid.read_text())) != os.getsid(run.pid)
         run.send_signal(2)
         _, said = run.communicate(timeout=300)

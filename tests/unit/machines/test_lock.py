@@ -25,6 +25,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
+from tests.doubles.programs.processes import until
 from tests.doubles.samples import ROOT, sample
 
 _OWNER = """
@@ -69,12 +70,6 @@ def command_of(run: str, user: str | None = None) -> Iterator[subprocess.Popen[b
 def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
-
-
-def becomes_free(path: str) -> None:
-    deadline = time.monotonic() + 300
-    while not free(path):
-        assert time.monotonic() < deadline
 
 
 def free(path: str) -> bool:
@@ -138,7 +133,7 @@ def test_lock_whose_holder_left_a_command_is_held_until_that_ends(path: str) -> 
             kill(process)
             with naming(LockedError, f"pid {process.pid}"):
                 Lock(ON, path).held("look").__enter__()
-        becomes_free(path)
+        until(lambda: free(path))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can run as another user")
@@ -171,7 +166,7 @@ def reader(path: str) -> int:
 def test_lock_whose_holders_machine_vanished_is_freed_by_killing_that_process(path: str) -> None:
     with owner(path) as (process, _):
         os.kill(reader(path), signal.SIGTERM)
-        becomes_free(path)
+        until(lambda: free(path))
         assert process.poll() is None  # nothing has told it
 
 
@@ -272,10 +267,7 @@ def test_plan_after_ctrl_c_rolls_back_when_its_last_command_has_ended(
     ) as process:
         assert process.stdout is not None
         run = process.stdout.readline().strip()
-        deadline = time.monotonic() + 300
-        while not log.exists():
-            assert time.monotonic() < deadline, process.poll()
-            time.sleep(0.05)
+        until(log.exists)
         time.sleep(0.3)  # it has begun before its parent knows of it
         for number in (signal.SIGINT, *later):
             process.send_signal(number)

@@ -27,25 +27,16 @@ TEMPLATE = "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"
         ("lab/950", "lab/950"),
         ("root@pve1:22/950", "root@pve1/950"),
         ("admin@10.0.0.1:2222/950", "admin@10.0.0.1:2222/950"),
+        ("root@[fe80::1%eth0]/950", "root@[fe80::1%eth0]/950"),
     ],
 )
 def test_parse_target_is_shown_without_what_is_the_default(text: str, shown: str) -> None:
     assert str(parse(text)) == str(target_file.find(text)) == shown
 
 
-@pytest.mark.parametrize(
-    ("text", "host", "port", "user"),
-    [
-        ("root@[fe80::1%eth0]/950", "fe80::1%eth0", None, "root"),
-        ("me@[2001:db8::5]:2222/950", "2001:db8::5", 2222, "me"),
-    ],
-)
-def test_parse_target_with_an_ipv6_address_is_shown_as_it_was_given(
-    text: str, host: str, port: int | None, user: str | None
-) -> None:
-    found = parse(text)
-    assert str(found) == text
-    assert found.address == SshAddress(host, port, user)
+def test_parse_target_with_an_ipv6_address_has_its_parts() -> None:
+    assert parse("me@[2001:db8::5]:2222/950").address == SshAddress("2001:db8::5", 2222, "me")
+    assert parse("root@[fe80::1%eth0]/950").address == SshAddress("fe80::1%eth0", None, "root")
 
 
 @pytest.mark.parametrize(

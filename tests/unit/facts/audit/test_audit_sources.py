@@ -7,7 +7,6 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Command, Local
 from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
+from tests.doubles.programs.processes import until
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'
@@ -88,13 +88,6 @@ def records(held: Held) -> Iterator[audit_sources.Records]:
     made.close()
 
 
-def _await(records: audit_sources.Records, what: str) -> None:
-    until = time.monotonic() + 20
-    while what not in records.text() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert what in records.text()
-
-
 def _overrun(pid: int) -> bool:
     """Whether the kernel had to leave out something for one of this process's sockets."""
     rows = [line.split() for line in Path("/proc/net/netlink").read_text().splitlines()[1:]]
@@ -107,7 +100,7 @@ def test_kernels_records_are_noted_until_closed(records: audit_sources.Records, 
     _say(f"{_DENIED} first {nonce}")
     _say(f"cmd=6D7973716C {nonce}")
     _say(f"{_DENIED.replace('DENIED', 'KILLED')} second {nonce}")
-    _await(records, f"second {nonce}")
+    until(lambda: f"second {nonce}" in records.text())
     ours = [line for line in records.text().splitlines() if nonce in line]
     assert [re.findall("first|second|cmd", line) for line in ours] == [["first"], ["second"]]
     assert audit_sources.GAP not in records.text()
@@ -131,7 +124,7 @@ def test_records_not_read_in_time_leave_a_gap(records: audit_sources.Records, he
             pytest.fail("this machine's audit does not fill the listener's room")
     finally:
         os.kill(noting, signal.SIGCONT)
-    _await(records, audit_sources.GAP)
+    until(lambda: audit_sources.GAP in records.text())
 
 
 def test_records_of_a_flood_are_noted_up_to_the_room_for_them(held: Held) -> None:
@@ -139,7 +132,7 @@ def test_records_of_a_flood_are_noted_up_to_the_room_for_them(held: Held) -> Non
     records = _records(held)
     for number in range(9):
         _say(f"{_DENIED} {number} {'x' * 90}")
-    _await(records, audit_sources.GAP)
+    until(lambda: audit_sources.GAP in records.text())
     noted = records.text()
     assert len(noted) < 400
     assert noted.count(audit_sources.GAP) == 1
@@ -173,9 +166,7 @@ def test_records_that_cannot_be_written_end_and_leave_no_file(held: Held) -> Non
 
 
 def _ended(records: audit_sources.Records, held: Held) -> None:
-    until = time.monotonic() + 10
-    while held.held.alive() and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: not held.held.alive())
     assert not held.file.exists()
     with pytest.raises(FactError):
         records.text()

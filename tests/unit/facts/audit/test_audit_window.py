@@ -110,13 +110,6 @@ def opened(**more: Any) -> tuple[Node, Window]:
     return node, Window(node, **more)
 
 
-def test_close_returns_the_denials_of_the_window() -> None:
-    node, window = opened()
-    node.say(*(f"{DENIED} n={n}" for n in (1, 2, 3)))
-    assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in (1, 2, 3)]
-    assert node.held == 0
-
-
 def test_close_after_somebody_repeats_the_openings_canary_returns_all_denials() -> None:
     """A user of the node reads its nonce in ps."""
     node, window = opened()
@@ -288,33 +281,22 @@ POLICY = (
         (POLICY, "the profile lxc-phoenix-v2 "),
         (POLICY.replace("-v2", "-v2//wide"), "the profile lxc-phoenix-v2//wide "),
         ("parameter audit normal quiet", "audit = quiet"),
+        (change("op=set audit_pid=0 old=383"), ""),  # auditd ends: the kernel is heard all the same
+        (change("op=add_rule key=(null) list=4"), ""),
+        (change("op=add_rule key=(null) list=5", 0), ""),  # it was not taken
+        (change("op=set audit_enabled=1 old=1"), ""),
+        (change("op=set lost=0 old=0"), ""),
+        (POLICY.replace("lxc-phoenix-v2", "lxc-other"), ""),
+        (POLICY.replace(" profile=", ' info="same as current profile, skipping" p='), ""),
+        (POLICY.replace(' name="lxc-phoenix-v2"', ""), ""),
     ],
 )
-def test_close_after_a_remark_that_may_hide_one_fails(remark: str, named: str) -> None:
-    node, window = opened(subject=OURS)
-    node.say(f"{audit_sources.REMARK}{remark}")
-    with naming(Unwatched, named):
-        window.close()
-
-
-@pytest.mark.parametrize(
-    "remark",
-    [
-        change("op=set audit_pid=0 old=383"),  # auditd ends: the kernel is heard all the same
-        change("op=add_rule key=(null) list=4"),
-        change("op=add_rule key=(null) list=5", 0),  # it was not taken
-        change("op=set audit_enabled=1 old=1"),
-        change("op=set lost=0 old=0"),
-        POLICY.replace("lxc-phoenix-v2", "lxc-other"),
-        POLICY.replace(" profile=", ' info="same as current profile, skipping" p='),
-        POLICY.replace(' name="lxc-phoenix-v2"', ""),
-    ],
-)
-def test_close_after_a_remark_that_hides_nothing_is_quiet(remark: str) -> None:
-    for subject in (OURS, Subject()):
+def test_close_after_a_remark_fails_if_it_may_hide_one(remark: str, named: str) -> None:
+    for subject in (OURS,) if named else (OURS, Subject()):
         node, window = opened(subject=subject)
         node.say(f"{audit_sources.REMARK}{remark}")
-        assert window.close() == []
+        with naming(Unwatched, named) if named else nullcontext():
+            assert window.close() == []
 
 
 def test_close_of_ten_thousand_denials_takes_few_round_trips_and_no_time() -> None:

@@ -1,7 +1,6 @@
 """pct's own errors are told from the command's: by Proxmox's own words."""
 
 import json
-import os
 import re
 import socket
 from collections.abc import Callable
@@ -92,11 +91,7 @@ def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) 
         (255, CASES["stop: locked"]["stderr"], "pct unlock 200"),
         (255, "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout", "another pct"),
         (127, "env: 'pct': No such file or directory", "runtime = 'lxc'"),
-        (
-            127,
-            "env: \N{LEFT SINGLE QUOTATION MARK}pct\N{RIGHT SINGLE QUOTATION MARK}: No such file",
-            "runtime = 'lxc'",
-        ),
+        (127, "env: \u2018pct\u2019: No such file", "runtime = 'lxc'"),
         (255, "ipcc_send_rec[1] failed: Unknown error -1", "sudo = true"),
         (111, "ipcc_send_rec[1] failed: Connection refused", "systemctl status pve-cluster"),
     ],
@@ -110,10 +105,7 @@ def test_pct_error_of_its_own_is_told_with_what_to_do(code: int, said: str, advi
 RESOURCES = sample("resources.cfg")
 
 
-@pytest.mark.parametrize(
-    ("line", "state"),
-    [("", "started"), ("\tstate disabled\n", "disabled")],
-)
+@pytest.mark.parametrize(("line", "state"), [("", "started"), ("\tstate disabled\n", "disabled")])
 @pytest.mark.parametrize("act", ["start", "shutdown"])
 def test_pct_container_that_ha_manages_is_left_alone(act: str, line: str, state: str) -> None:
     """Asked to shut it down and to start it, pct would have it stopped, later and for good."""
@@ -157,13 +149,11 @@ def test_require_control_without_proxmoxs_filesystem_passes() -> None:
 
 @pytest.mark.parametrize("unit", ["pve-container@950.service", "pve-container-debug@950.service"])
 def test_end_of_a_container_is_waited_for_whichever_unit_started_it(
-    unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unit: str, tmp_path: Path, stub: Callable[[str, str], Path]
 ) -> None:
     active = f'[ "$unit" = {unit} ] && [ ! -e {tmp_path}/asked ]'
     once = f"for unit; do if {active}; then touch {tmp_path}/asked; exit 0; fi; done; exit 3"
-    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{once}\n")
-    (tmp_path / "systemctl").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stub("systemctl", once)
     assert Local().run(["sh", "-c", _ENDED, "ended", "pve-container@950.service"]).ok
     assert (tmp_path / "asked").exists()
 
@@ -310,17 +300,17 @@ def test_reboot_waits_until_the_node_has_another_boot_id_and_has_booted() -> Non
     assert len(booting.ran) == 6
 
 
-def test_wait_until_booted_before_systemd_listens_asks_once(tmp_path: Path) -> None:
+def test_wait_until_booted_before_systemd_listens_asks_once(
+    tmp_path: Path, stub: Callable[[str, str], Path]
+) -> None:
     """The real script, with a systemctl of ours."""
-    private, systemctl = tmp_path / "private", tmp_path / "systemctl"
-    systemctl.write_text(f"#!/bin/sh\ntest -S {private} && echo running\n")
-    systemctl.chmod(0o755)
+    private = tmp_path / "private"
+    stub("systemctl", f"test -S {private} && echo running")
     script = waiting._BOOTED.replace("/run/systemd/private", str(private))
     with socket.socket(socket.AF_UNIX) as server:
         listens = Timer(0.3, server.bind, [str(private)])
         listens.start()
-        path = f"PATH={tmp_path}:{os.environ['PATH']}"
-        said = Local().run(["env", path, "sh", "-c", script])
+        said = Local().run(["sh", "-c", script])
         listens.join()
     assert said.require().text.split()[-1] == "running"
 

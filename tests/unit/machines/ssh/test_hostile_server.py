@@ -15,6 +15,7 @@ from docker_lxc_gate.errors import Unreachable
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from tests.doubles.naming import naming
+from tests.doubles.programs.processes import until
 from tests.doubles.programs.sshd import ME
 
 BANNER = b"SSH-2.0-OpenSSH_9.9\r\n"
@@ -129,7 +130,4 @@ def test_server_that_never_gets_to_the_point_is_given_up_and_leaves_nothing_runn
     ):
         Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=1).run(["true"])
     assert time.monotonic() - begun < 10
-    end = time.monotonic() + 10
-    while threading.active_count() > before:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: threading.active_count() <= before, 10)

@@ -1,7 +1,7 @@
 """Whose host keys are believed: known_hosts as OpenSSH reads it, at every hop."""
 
-import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,14 +97,10 @@ def test_server_shows_the_host_key_that_is_known(home: Path, tmp_path: Path) -> 
 
 
 def test_known_hosts_that_ssh_keygen_fails_on_let_nobody_in(
-    home: Path, ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, ssh: Ssh, stub: Callable[[str, str], Path]
 ) -> None:
     """A line that revokes could be among those that were not read."""
-    broken = tmp_path / "bin/ssh-keygen"
-    broken.parent.mkdir()
-    broken.write_text('#!/bin/sh\n/usr/bin/ssh-keygen "$@"\necho no memory >&2\nexit 255\n')
-    broken.chmod(0o755)
-    monkeypatch.setenv("PATH", str(broken.parent), prepend=os.pathsep)
+    stub("ssh-keygen", '/usr/bin/ssh-keygen "$@"\necho no memory >&2\nexit 255')
     with naming(TransportError, "ssh-keygen", f"{home}/.ssh/known_hosts", "no memory"):
         ssh.run(["true"])
 

@@ -17,16 +17,8 @@ from docker_lxc_gate.machines.ssh import connection
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from tests.doubles.naming import naming
-from tests.doubles.programs.processes import gone
+from tests.doubles.programs.processes import gone, until
 from tests.doubles.programs.sshd import ME, Sshd, new_key, running
-
-
-def wait_for(what: Path) -> str:
-    end = time.monotonic() + 10
-    while not (what.exists() and what.read_text().strip()):
-        assert time.monotonic() < end, f"{what} did not come to be"
-        time.sleep(0.01)
-    return what.read_text().strip()
 
 
 def test_refused_key_names_the_user_and_a_command(home: Path, server: Sshd, tmp_path: Path) -> None:
@@ -96,10 +88,7 @@ def test_key_that_only_the_agent_has_is_used(
     monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 10
-        while subprocess.run(["ssh-add", "-q", str(key)], check=False).returncode:
-            assert time.monotonic() < end, "the agent does not answer"
-            time.sleep(0.05)
+        until(lambda: not subprocess.run(["ssh-add", "-q", str(key)], check=False).returncode)
         key.unlink()
         ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
         assert ssh.run(["true"]).ok
@@ -153,7 +142,9 @@ def test_deadline_holds_where_the_server_takes_no_more_input(
 def test_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
     log, pid = tmp_path / "log", tmp_path / "pid"
     argv = ["sh", "-c", f"echo once >>{log}; echo $$ >{pid}; exec sleep 300"]
-    cut = threading.Thread(target=lambda: (wait_for(pid), server.drop()))
+    cut = threading.Thread(
+        target=lambda: (until(lambda: pid.exists() and pid.read_text()), server.drop())
+    )
     cut.start()
     with naming(Dropped, "ended without an exit status", "whether it did its work is not known"):
         ssh.run(argv)
