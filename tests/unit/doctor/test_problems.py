@@ -378,6 +378,11 @@ ADVICE: list[tuple[Answers, str, tuple[str, ...]]] = [
         "docker-confinement",
         ("no seccomp filter",),
     ),
+    (
+        secured('["name=seccomp,profile=builtin"]', "securityfs\n"),
+        "docker-confinement",
+        ("have no AppArmor profile of their own (/sys",),
+    ),
     (secured("null", "environment\n"), "docker-confinement", ("container=",)),
     ({HELD: "hold containerd.io\ninstall runc\n"}, "runc-held", ("apt holds containerd.io in",)),
     ({HELD: (1, "install runc\n", "no packages found")}, "runc-held", ()),

@@ -24,10 +24,10 @@ def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(monkeypatch: pytest.M
     places: list[str] = []
     monkeypatch.setattr(steps, "back_up_lab", lambda runtime, ctid, place: places.append(place))
 
-    def made(where: Target, *named: str) -> bool:
+    def made(where: Target, *named: str) -> object:
         request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.get))
         ask: Any = steps.made_by_this_run
-        return bool(ask.__wrapped__(NOBODY, where, 950, request))
+        return ask.__wrapped__(NOBODY, where, 950, request)
 
     assert [made(LAB), made(LAB, "lab/950"), made(PVE)] == [True, False, False]
     assert places == ["/var/lib/vz/dump"]
