@@ -32,9 +32,11 @@ systemctl show "$1" -p ExecCondition -p ExecStartPre -p ExecStart -p ExecStartPo
     sed -n 's/^[A-Za-z]*={ path=\\(.*\\) ; argv\\[\\]=.* ; ignore_errors=no ; .*/\\1/p' |
     while read -r program; do test -x "$program" || echo "$program cannot be run"; done
 needs=$(systemctl show "$@" -p Requires -p Requisite -p BindsTo --value)
-systemctl show -p Id -p LoadState -- $needs "$@"
+systemctl show -p Id -p LoadState -p UnitFileState -- $needs "$@"
 """
-_STATES = patterns.compile(r"Id=(\S+)\nLoadState=(\S+)")
+_STATES = patterns.compile(r"Id=(\S+)\nLoadState=(\S+)(?:\nUnitFileState=(\S+))?")
+#: The state of a unit that is masked below /run, which no boot keeps.
+_UNTIL_BOOT = "masked-runtime"
 _STARTABLE = frozenset({"loaded", "merged"})
 #: Whether all conditions together fail: of some one is enough. Then each that fails is named.
 _FAIL = patterns.compile(r"(?m)^(?:Conditions|Asserts) failed\.$")
@@ -68,8 +70,8 @@ def obstacle(on: Transport, service: str) -> str:
         return f"the default target is {cut(match[1])}, which does not start {service}"
     if match := patterns.search(r"(?m)^(/.*) cannot be run$", text):
         return f"{service} runs {cut(match[1])}, which is not there, or not executable"
-    for unit, state in _STATES.findall(text):
-        if state not in _STARTABLE:
+    for unit, state, file in _STATES.findall(text):
+        if state not in _STARTABLE and file != _UNTIL_BOOT:
             return f"{service} needs {cut(unit)}, which is {cut(state)}"
     return ""
 

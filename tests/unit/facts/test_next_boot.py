@@ -76,6 +76,8 @@ LOADED = "Id=docker.socket\nLoadState=loaded\n\nId=docker.service\nLoadState=loa
         ("", LOADED.replace("loaded", "masked", 1), "docker.socket, which is masked"),
         ("", f"/opt/wait cannot be run\n{LOADED}", "runs /opt/wait, which"),
         (SOCK, LOADED + MASKED, "containerd"),
+        (SOCK, f"{LOADED}{MASKED}UnitFileState=masked\n", "containerd"),
+        (SOCK, f"{LOADED}{MASKED}UnitFileState=masked-runtime\n", ""),  # no boot keeps /run
     ],
 )
 def test_obstacle_names_what_keeps_a_boot_from_starting_docker(
