@@ -8,6 +8,7 @@ Feature: What is right now is right after the next start
   Scenario: A container that is started anew has its Docker and its confinement
     Given the container is running
     When the container is started anew, on the lab after a boot of the node
-    Then Docker is running and starts at boot
+    Then the container has started
+    And Docker is running and starts at boot
     And Docker's driver is one of those that do not copy layers
     And every process runs under an enforced profile and a seccomp filter

@@ -95,6 +95,7 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "compared": (0, []),
         "existing": Existing(950, machine, "", "", [], {}),
         "restarted": ended,
+        "refusal": "it failed" if code else "",
         "workload": ended,
         "listed": ended,
         "met": [ended] * 4,
@@ -130,6 +131,7 @@ THENS = [sentence for kind, sentence in SENTENCES if kind == "then"]
 #: for; blind is then the machine on which it ends otherwise.
 BY_EXIT_CODE = {
     "its former container starts",
+    "the container has started",
     "provisioning succeeded",
     "provisioning succeeded again, also by what it printed",
 }

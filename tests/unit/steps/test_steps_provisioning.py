@@ -146,6 +146,8 @@ def test_started_anew_that_does_not_start_is_red(
 
     monkeypatch.setattr(of_target.startable, "start", start)
     found: Any = SimpleNamespace(shutdown=lambda _: None, state=lambda _: state)
-    red = not_compliant("does not start again", "No space left")
-    with red if state == "stopped" else pytest.raises(CommandFailed):
-        of_target.started_anew(found, Machine({}, {}), 950, set(), None)
+    with nullcontext() if state == "stopped" else pytest.raises(CommandFailed):
+        refusal = of_target.started_anew(found, Machine({}, {}), 950, set(), None)
+        with not_compliant("does not start again", "No space left"):
+            of_target.has_started(refusal)
+    of_target.has_started("")
