@@ -190,11 +190,15 @@ def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
 
 
 def _another_nodes(node: Transport, backup: Backup, of: str) -> Iterator[str]:
-    """Yield a defect if the node whose /etc it has is not ``of``, by hostname(5)."""
+    """Yield a defect if the node whose /etc it has is not ``of``, by hostname(5).
+
+    One without a name of its own gets it from the network: then nothing is known.
+    """
     lines = _kept(node, backup, "name", "etc/hostname", "./etc/hostname").splitlines()
     names = [line.strip().partition(".")[0] for line in lines if not line.startswith("#")]
-    if any(names) and of not in names:
-        yield f"is of another node: {next(filter(None, names)):.64}"
+    named = [name for name in names if name not in {"", "localhost"}]
+    if named and of not in named:
+        yield f"is of another node: {named[0]:.64}"
 
 
 def _kept(node: Transport, backup: Backup, what: str, *members: str) -> str:

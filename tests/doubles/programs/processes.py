@@ -7,7 +7,7 @@ from typing import Any
 
 
 def until(happens: Callable[[], Any], within: float = 300.0) -> Any:
-    """Wait for what comes to be true, and return it: a busy machine takes its time."""
+    """Wait, for so many seconds, for what comes to be true, and return it."""
     end = time.monotonic() + within
     while not (found := happens()):
         assert time.monotonic() < end, "it did not come to be"

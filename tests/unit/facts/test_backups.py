@@ -183,7 +183,12 @@ def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: R
 
 @pytest.mark.parametrize(
     ("written", "red"),
-    [("pve2\n", True), (f"# here\n{HOST}.example.org\n", False), ("", False), (None, False)],
+    [
+        ("pve2\n", True),
+        (f"# here\n{HOST}.example.org\n", False),
+        ("localhost\n", False),
+        (None, False),
+    ],
 )
 def test_backed_up_node_by_an_archive_of_another_node_is_red(
     node: Rooted, written: str | None, red: bool
