@@ -159,7 +159,8 @@ def test_comparable_after_rollback_leaves_out_what_may_differ_there_and_nothing_
 
 
 def test_comparable_after_rollback_keeps_the_configuration_and_no_process() -> None:
-    state = dict.fromkeys(["process first", "configuration", "configuration in effect"], "x")
+    keys = ["process first", "configuration", "configuration in effect"]
+    state = dict.fromkeys(keys, "as long as it is")
     assert list(machine_state.comparable_after_rollback(state)) == [
         "configuration",
         "configuration in effect",
