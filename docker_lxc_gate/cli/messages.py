@@ -8,8 +8,8 @@ import msgspec
 from docker_lxc_gate.cli import printing
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.doctor import messages as known
 from docker_lxc_gate.doctor.case import PROBLEMS
+from docker_lxc_gate.doctor.message_table import MESSAGES, SIGNS
 
 
 class KnownProblem(msgspec.Struct, frozen=True):
@@ -49,8 +49,7 @@ def all_known() -> Known:
         msgspec.convert(row, KnownProblem, from_attributes=True) for row in PROBLEMS.values()
     )
     messages = (
-        msgspec.convert(row, KnownMessage, from_attributes=True)
-        for row in (*known.MESSAGES, *known.SIGNS)
+        msgspec.convert(row, KnownMessage, from_attributes=True) for row in (*MESSAGES, *SIGNS)
     )
     return Known(tuple(problems), tuple(messages))
 
