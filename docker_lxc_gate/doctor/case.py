@@ -104,7 +104,7 @@ def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
 #: By id, what lint looks for, too, and the rows of ``messages.toml`` and ``upgrades.toml``.
 PROBLEMS = finding.PROBLEMS | finding.problems("docker_lxc_gate.doctor")
 PROBLEMS |= message_table.PROBLEMS | {pair.id: pair.problem for pair in PAIRS}
-#: By id, the problems from which this one merely follows.
+#: By id, the problems that merely follow from this one.
 FOLLOWS = table("docker_lxc_gate.doctor", "follows", dict[str, frozenset[str]])
 
 
