@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.doctor import guest_reads, messages
-from docker_lxc_gate.doctor.messages import MESSAGES, SIGNS, Message
+from docker_lxc_gate.doctor.case import PROBLEMS
+from docker_lxc_gate.doctor.message_table import MESSAGES, SIGNS, Message
 from docker_lxc_gate.lint.finding import Severity
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import LIMIT, Local
@@ -196,7 +197,7 @@ def test_sign_takes_its_wordings_as_a_guess_and_leaves_a_near_one(sign: Message)
     for text in wordings["takes"]:
         found = messages.diagnose(f"{BEFORE}\n\x1b[31m{text}\x1b[0m\n")
         assert [each.id for each in found.problems] == [sign.problem]
-        assert found.problems[0].cause.startswith(f"perhaps {sign.means.title}: ")
+        assert found.problems[0].cause.startswith(f"perhaps {PROBLEMS[sign.problem].title}: ")
         assert found.problems[0].fix.startswith(sure)
         assert (len(found.unseen), found.exit_code) == (1, 3)
     found = messages.diagnose(wordings["leaves"])

@@ -37,6 +37,7 @@ def run(verdicts: Verdicts, began: datetime = EARLIER, **more: Any) -> Run:
     about = {"version": "1", "commit": "abc", "clean": True, "targets": [NODE]}
     about |= {"code": next((code for code in record.PRECEDENCE if code in codes), 0)} | more
     return Run(
+        format=record.FORMAT,
         command="pytest",
         user="u",
         machine="m",
