@@ -205,7 +205,7 @@ def applied(machine: Lab) -> tuple[str, str]:
     if name not in machine.snapshots() or not kept.exists():
         bare(machine, DOCKER)
         with connected(machine) as node:
-            _shell(node, "fake_dockerd\n")
+            _shell(node, sample("programs/lab/fake_dockerd.sh"))
             kept.write_text(_shell(node, _FACTS))
         done = _run(["-m", "docker_lxc_gate", "apply", "--yes", "--target", _TARGET], 900)
         assert done.returncode == 0, done.stdout

@@ -15,7 +15,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
-from docker_lxc_gate.facts.backup_archives import Backup, expected
+from docker_lxc_gate.facts.backup_archives import Backup, defects, expected
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
@@ -363,10 +363,10 @@ def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backu
     found = find(node).container
     Path(found[0].path).write_bytes(b"")
     found = find(node).container
-    counts, defects = backup.newest_sound(node, found, 24)
+    counts, faulty = backup.newest_sound(found, lambda each: defects(node, each, 24))
     assert counts
     assert Path(counts.path) == whole
-    assert [defect.endswith("is empty") for defect in defects] == [True]
+    assert [defect.endswith("is empty") for defect in faulty] == [True]
 
 
 @pytest.mark.parametrize("kind", ["zst", "gz", ""])
@@ -459,7 +459,7 @@ def test_newest_sound_without_the_unpacker_is_an_error(
         (tmp_path / "bin" / program).symlink_to(found.stdout.strip())
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with naming(FactError, "zstd: Cannot exec"):
-        backup.newest_sound(node, made.container, 24)
+        backup.newest_sound(made.container, lambda each: defects(node, each, 24))
 
 
 PVESM = sample("programs/pvesm")

@@ -12,10 +12,8 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.repository import (
     Checkout,
-    Script,
     checkout,
     file_of,
-    script,
     upstream_commit,
 )
 from docker_lxc_gate.machines.result import CommandFailed
@@ -383,12 +381,10 @@ def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
-def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_path: Path) -> None:
+def test_script_is_read_as_the_checkouts_owner(repository: Path, tmp_path: Path) -> None:
     """Whoever owns it may put a link in its place, to what root alone may read."""
     place = str(repository)
     assert Local().ask(file_of(place, INSTALL_SCRIPT)) == b"#!/bin/bash\n"
-    assert Local().ask(script(place, INSTALL_SCRIPT)) == Script(b"#!/bin/bash\n", "")
-    assert Local().ask(script(place, "none.sh")) is None
     assert Local().ask(file_of(place, "none.sh")) is None
     assert Local().ask(file_of(f"{place}/no/such/place", "none.sh")) is None
     secret = tmp_path / "secret"
@@ -403,8 +399,6 @@ def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_
         os.chown(path, 65534, 65534, follow_symlinks=False)
     with pytest.raises(CommandFailed, match="Permission denied"):
         Local().ask(file_of(place, INSTALL_SCRIPT))
-    with pytest.raises(CommandFailed, match="Permission denied"):
-        Local().ask(script(place, INSTALL_SCRIPT))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")

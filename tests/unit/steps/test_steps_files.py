@@ -33,18 +33,24 @@ def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
     Dockerd().runs(monkeypatch)
 
 
-def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
-    place = f"{TARGET.repository}/{path}"
-    answers = {"bash -n": whole, **({f"{place} parsed": bash} if bash else {})}
-    return Machine({place: text}, answers)
+class Node(Machine):
+    """A node with a script, of whose whole text and of whose parts bash says what it is told."""
+
+    def __init__(self, path: str, text: str | None, whole: Answer, of_parts: Answer = "") -> None:
+        super().__init__({f"{TARGET.repository}/{path}": text})
+        self._text, self._whole, self._of_parts = (text or "").encode(), whole, of_parts
+
+    def execute(self, command: Command) -> CommandResult:
+        self.answers["bash -n"] = self._whole if command.stdin == self._text else self._of_parts
+        return super().execute(command)
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:
-    return node(phoenix.SETUP_SCRIPT, text, bash)
+    return Node(phoenix.SETUP_SCRIPT, text, bash)
 
 
 def install(text: str | None, bash: Answer = "") -> Machine:
-    return node(phoenix.INSTALL_SCRIPT, text, bash)
+    return Node(phoenix.INSTALL_SCRIPT, text, bash)
 
 
 def changed(text: str, pattern: str, new: str) -> str:
@@ -215,7 +221,7 @@ def test_install_script_installs_once_but_ends_before_that_is_red(ends: str) -> 
     with not_compliant(f"'{ends}'", "fuse-overlayfs"):
         steps.install_script_installs_once(install(text), TARGET)
     steps.install_script_installs_once(install(f"{INSTALL}{ends}\n"), TARGET)
-    in_a_condition = node(phoenix.INSTALL_SCRIPT, text, whole=(2, "", "unexpected end"))
+    in_a_condition = Node(phoenix.INSTALL_SCRIPT, text, "", of_parts=(2, "", "unexpected end"))
     steps.install_script_installs_once(in_a_condition, TARGET)
 
 
