@@ -163,17 +163,21 @@ def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, .
     return tuple(what for what, succeeds in attempts.items() if succeeds)
 
 
-@pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "200 0"}])
-def test_attempts_where_all_are_refused_are_not_allowed(change: dict[str, str]) -> None:
-    assert allowed(REFUSED | change) == ()
+SUCCEEDS = {name: {name: "0 0"} for name in ATTEMPTS}
+#: With another one that found nothing to try: ENOENT.
+BESIDE = {name: "network" if name == "firmware" else "firmware" for name in ATTEMPTS}
 
 
-@pytest.mark.parametrize("name", ATTEMPTS)
-def test_attempts_that_succeed_are_named(name: str) -> None:
-    assert allowed(REFUSED | {name: "0 0"}) == (ATTEMPTS[name],)
-    other = "network" if name == "firmware" else "firmware"
-    unknown = {name: "0 0", other: "2 0"}  # ENOENT
-    assert allowed(REFUSED | unknown) == (ATTEMPTS[name],)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        *((change, ()) for change in ({}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "200 0"})),
+        *((SUCCEEDS[name], (ATTEMPTS[name],)) for name in ATTEMPTS),
+        *((SUCCEEDS[name] | {BESIDE[name]: "2 0"}, (ATTEMPTS[name],)) for name in ATTEMPTS),
+    ],
+)
+def test_attempts_that_succeed_are_named(change: dict[str, str], named: tuple[str, ...]) -> None:
+    assert allowed(REFUSED | change) == named
 
 
 @pytest.mark.parametrize("name", ["profile", "firmware"])
@@ -311,56 +315,37 @@ def with_rule(*rules: str) -> str:
     return SHIPPED.replace("  file,\n", "  file,\n" + "".join(f"  {rule}\n" for rule in rules), 1)
 
 
-def widening(profile: str = SHIPPED, local: str = "") -> tuple[str, ...]:
-    return confinement.widening_rules(profile, local, NAME, shipped=SHIPPED)
+PLACE = f"/etc/apparmor.d/{NAME}"
+WIDER = (
+    *("change_profile -> **,", "/usr/bin/dockerd Ux,", "/usr/bin/x rpix -> other,", "mount,"),
+    *("/usr/bin/x Cx -> wide,", "all,", "include <abstractions/lxc/container-base>"),
+)
+LACKED = "audit deny /{,**/}proc/kcore rwklx,"
 
 
 @pytest.mark.parametrize(
-    ("rules", "local"),
+    ("profile", "local", "named"),
     [
-        ((), ""),
-        (("deny /nosuch r,", "/srv/** rw,"), "# x\n"),
+        ("", "", []),
+        (SHIPPED, "", []),
+        (with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", []),
         # What keeps a program in the profile, and what widens nothing.
-        *(((rule,), "") for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,")),
-        (("deny mount,",), ""),
+        *((with_rule(rule), "", []) for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,")),
+        *((with_rule(rule), "", []) for rule in ("/srv/** rwlk,", "deny mount,")),
+        *((with_rule(rule), "", [f"{PLACE}: {rule}"]) for rule in WIDER),
+        (SHIPPED.replace("leted)", "leted, unconfined)"), "", [f"{PLACE}: flags=(unconfined)"]),
+        (SHIPPED.replace(f"  {LACKED}\n", ""), "", [f"{PLACE} lacks: {LACKED}"]),
+        (
+            SHIPPED,
+            "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n",
+            [f"/etc/apparmor.d/local/{NAME}: {r}" for r in ("/usr/bin/dockerd Ux,", "/srv/** rw,")],
+        ),
     ],
 )
-def test_widening_rules_of_a_narrow_profile_are_none(rules: tuple[str, ...], local: str) -> None:
-    assert widening(with_rule(*rules), local) == ()
-    assert widening("") == ()
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "change_profile -> **,",
-        "/usr/bin/dockerd Ux,",
-        "/usr/bin/x rpix -> other,",
-        "/usr/bin/x Cx -> wide,",
-        "mount,",
-        "all,",
-        "include <abstractions/lxc/container-base>",
-    ],
-)
-def test_widening_rules_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
-    assert widening(with_rule(rule)) == (f"/etc/apparmor.d/{NAME}: {rule}",)
-
-
-def test_widening_rules_names_flags_and_denies_that_are_missing() -> None:
-    flagged = SHIPPED.replace("mediate_deleted)", "mediate_deleted, unconfined)")
-    assert widening(flagged) == (f"/etc/apparmor.d/{NAME}: flags=(unconfined)",)
-    gone = SHIPPED.replace("  audit deny /{,**/}proc/kcore rwklx,\n", "")
-    assert widening(gone) == (
-        f"/etc/apparmor.d/{NAME} lacks: audit deny /{{,**/}}proc/kcore rwklx,",
-    )
-
-
-def test_widening_rules_names_everything_that_a_site_adds() -> None:
-    local = "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n"
-    assert widening(local=local) == (
-        f"/etc/apparmor.d/local/{NAME}: /usr/bin/dockerd Ux,",
-        f"/etc/apparmor.d/local/{NAME}: /srv/** rw,",
-    )
+def test_widening_rules_are_all_of_a_site_and_those_beyond_the_shipped_ones(
+    profile: str, local: str, named: list[str]
+) -> None:
+    assert [*confinement.widening_rules(profile, local, NAME, shipped=SHIPPED)] == named
 
 
 def test_processes_of_one_outside_of_a_container_are_an_error() -> None:
