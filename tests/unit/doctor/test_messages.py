@@ -250,13 +250,10 @@ def test_text_names_these_problems_and_no_others(text: str, named: str) -> None:
     assert [each.id for each in messages.diagnose(text).problems] == named.split()
 
 
-def test_message_that_keeps_a_docker_container_from_starting_is_a_problem() -> None:
+def test_message_is_a_problem_if_it_keeps_docker_or_a_container_of_it_from_starting() -> None:
     found = diagnosis({guest_reads.CONTAINERS: container(Error=RLIMIT)})
     assert problems(found) == ["rlimit-refused"]
     assert "lxc.prlimit.memlock" in found.problems[0].fix
-
-
-def test_message_in_the_journal_is_a_problem_only_while_docker_is_down() -> None:
     running = diagnosis({messages.READ: RLIMIT})
     assert (problems(running), "rlimit-refused" in advice(running)) == ([], True)
     down = diagnosis({messages.READ: RLIMIT, guest_reads.UNIT: DOWN})

@@ -329,19 +329,14 @@ def test_files_of_this_machine_are_told() -> None:
     assert archive.files > 1000
 
 
-def fill(node: Rooted, held: dict[str, str]) -> None:
-    """Write the files of a container."""
-    for name, content in held.items():
-        path = node.root / "images/950" / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
 @pytest.mark.parametrize(("held", "error", "said"), STOPPED)
 def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
     node: Rooted, held: dict[str, str], error: type[Exception] | None, said: str
 ) -> None:
-    fill(node, held)
+    for name, content in held.items():
+        path = node.root / "images/950" / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
     (node.root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     made = back_up(node)
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))

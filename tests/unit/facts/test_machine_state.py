@@ -33,11 +33,6 @@ def record(said: str = SAID, code: int = 0) -> dict[str, str]:
     return machine_state.record(asked(said, code))
 
 
-def test_record_of_a_name_with_another_line_separator_keeps_each_fact() -> None:
-    odd = SAID.replace("/etc/two  blanks", "/etc/two\u2028SHA256  /etc/motd")
-    assert record(odd)["content of /etc/two\u2028SHA256  /etc/motd"] == "4567"
-
-
 def test_record_of_a_machine_has_every_part() -> None:
     found = record()
     assert found["file /etc/link"] == "l 777 0:0 3 a b|12.5 4 9.5"
@@ -54,6 +49,8 @@ def test_record_of_a_machine_has_every_part() -> None:
     assert found["firewall Docker's ip nat"] == "2 line(s), def"
     assert found["running ssh.service sshd"] == "1 with abc"
     assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
+    odd = "/etc/two\u2028SHA256  /etc/motd"  # a name with another line separator
+    assert record(SAID.replace("/etc/two  blanks", odd))[f"content of {odd}"] == "4567"
 
 
 def test_record_without_getfattr_has_no_attributes() -> None:

@@ -121,12 +121,6 @@ def test_close_after_somebody_repeats_the_openings_canary_returns_all_denials() 
     assert [each.line for each in window.close()] == [f"{DENIED} n=1", hidden]
 
 
-def test_end_of_a_window_ends_its_process_on_the_node() -> None:
-    node, window = opened()
-    window.end()
-    assert node.held == 0
-
-
 def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> None:
     node, window = opened()
     node.say("one", audit_sources.GAP)
@@ -151,20 +145,16 @@ def test_window_on_a_kernel_that_cannot_be_read_is_undetermined() -> None:
     assert node.held == 0
 
 
-def test_log_of_a_node_is_auditds_only_if_that_takes_the_records() -> None:
+def test_log_is_auditds_if_that_takes_the_records_and_must_have_the_canary() -> None:
     node, window = opened()
     assert window.log == "auditd"
     node.becomes(name="auditbeat")
     other = Window(node)
     assert other.log == "kernel"
-    node.logs = False
-    other.require_logged()
-
-
-def test_require_logged_without_the_canary_in_auditds_log_is_undetermined() -> None:
-    node, window = opened()
+    node.becomes(name="auditd")
     window.require_logged()
     node.logs = False
+    other.require_logged()
     with naming(Unwatched, f"did not come from {LOG}", "pve1", REFUSED):
         window.require_logged()
     node.becomes(status="T")

@@ -2,13 +2,13 @@
 
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docker_lxc_gate.facts.audit.audit_records import Denial
 from docker_lxc_gate.facts.denial.denial_answers import answer, danger, rule, smallest_rule, wanted
 from docker_lxc_gate.facts.denial.denial_class import NoRule
 from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
@@ -74,19 +74,14 @@ def test_rules_of_any_names_are_rules_of_their_own_for_apparmors_parser(names: l
             'operation="change_profile"',
         )
     ]
-    found = [denial(each) for each in records]
-    rules = [said for each in found if (said := _rule_of(each))]
+    rules = []
+    for record in records:
+        with suppress(NoRule):
+            rules.append(rule(denial(record)))
     for said in rules:
         assert said.startswith(("/", '"', "umount ", "mount ", "change_profile "))
     text = "abi <abi/4.0>,\nprofile x {\n" + "".join(f"{said}\n  # end\n" for said in rules) + "}\n"
     assert parse_profile(text).returncode == 0, parse_profile(text).stderr
-
-
-def _rule_of(denied: Denial) -> str:
-    try:
-        return rule(denied)
-    except NoRule:
-        return ""
 
 
 OPEN = 'operation="open" name="/x" denied_mask="r"'
@@ -158,9 +153,7 @@ HEAD = "abi <abi/4.0>,\ninclude <tunables/global>\n"
 _LAYER, _BUILT = "3f" * 32, "k1x" * 8 + "z"
 #: Records as kernels write them, and the answers; a long warning by its begin. What the lab's
 #: kernel recorded is below.
-ANSWERS = sample("denials/answers.txt")
-
-ANSWERS = ANSWERS.replace("LAYER", _LAYER).replace("BUILT", _BUILT)
+ANSWERS = sample("denials/answers.txt").replace("LAYER", _LAYER).replace("BUILT", _BUILT)
 
 
 @pytest.mark.parametrize("block", re.split(r"\n(?=\w)", ANSWERS.strip()))

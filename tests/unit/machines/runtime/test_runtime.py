@@ -42,10 +42,6 @@ CONTROL = ("sh", "control")
 ALONE: Answer = (0, b"755\n", b"")
 
 
-def saying(code: int, said: str, *argv: str) -> Pct:
-    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, CONTROL: ALONE}))
-
-
 @pytest.mark.parametrize(
     ("runtime", "started", "listed"),
     [(Pct, "pct start", "pct list"), (Lxc, "lxc-start -n", "lxc-ls")],
@@ -98,7 +94,8 @@ def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) 
 )
 def test_pct_error_of_its_own_is_told_with_what_to_do(code: int, said: str, advice: str) -> None:
     with naming(TransportError, "scripted", "pct start 200", said.strip(), advice):
-        saying(code, said, "pct", "start", "200").start(200)
+        pct = Pct(Scripted({("pct", "start", "200"): (code, b"", said.encode()), CONTROL: ALONE}))
+        pct.start(200)
 
 
 #: As Proxmox writes it, and as its documentation allows it to be written.
