@@ -21,6 +21,7 @@ FIND = shlex.join(
         *("-o", "-regex", f"{PLACE}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
     ]
 )
+COMPILE = "apparmor_parser -S -K /etc/apparmor.d/lxc-phoenix-v2"
 CURRENT = "/proc/7/attr/apparmor/current"
 OLDER = "/proc/7/attr/current"
 
