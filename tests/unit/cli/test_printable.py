@@ -243,11 +243,11 @@ def test_hostile_text_leaves_no_exit_raw_and_a_planted_secret_none(
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Yield every text of a document."""
+    """Yield every text of a document, its keys too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
+        for each in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from texts(each)
 
 

@@ -84,24 +84,47 @@ BROKEN = "def pytest_sessionfinish(): raise ValueError('guest said:\\n::error::f
 
 
 @pytest.mark.parametrize(
-    ("more", "options", "kind"),
+    ("more", "code", "problem", "kinds"),
     [
-        ("", ["features", "test_plain.py"], "::error"),
-        (BROKEN, [], "::warning"),
-        ("def pytest_unconfigure(): raise KeyboardInterrupt", [], "::warning"),
+        ("", 1, "a test that is no scenario failed", "::error"),
+        (BROKEN, 3, "ValueError('guest said:", "::warning"),
+        (
+            "def pytest_unconfigure(): raise ValueError('boom')",
+            3,
+            "ValueError('boom')",
+            "::warning",
+        ),
+        (
+            "def pytest_runtest_logstart(): raise ValueError('boom')",
+            6,
+            "ValueError('boom')",
+            "::warning ::warning",
+        ),
+        ("def pytest_runtest_logstart(): raise KeyboardInterrupt", 130, "", "::warning"),
+        (
+            "def pytest_unconfigure(): raise KeyboardInterrupt",
+            130,
+            "KeyboardInterrupt()",
+            "::warning",
+        ),
     ],
 )
-def test_what_no_scenario_tells_is_a_test_and_an_annotation(
-    toy: Toy, more: str, options: list[str], kind: str
+def test_what_no_scenario_tells_is_on_record_and_a_test_and_an_annotation(
+    toy: Toy, more: str, code: int, problem: str, kinds: str
 ) -> None:
     toy.feature("Then all is well")
     toy.conftest(f"\n\n{more}\n")
-    (toy.path / "test_plain.py").write_text("def test(): assert False")
+    if not more:
+        (toy.path / "features/test_plain.py").write_text("def test(): assert False")
     toy.apart = True
-    done = toy.run(*options, "--format", "github")
+    done = toy.run("--format", "github")
+    run = toy.verdict()
+    assert (run["code"], len(run["scenarios"])) == (code, 1)
+    assert problem in "".join(run["problems"])
     *_, last = ET.parse(toy.path / "reports/junit.xml").getroot()  # noqa: S314 - ours
-    assert (last.get("name"), last.get("errors")) == ("the run itself", "1")
-    assert [line.partition(" ")[0] for line in commands(done)] == [kind]
+    itself = (last.get("name"), last.get("errors")) == ("the run itself", "1")
+    assert itself == bool(problem)
+    assert [line.partition(" ")[0] for line in commands(done)] == kinds.split()
 
 
 def test_annotations_have_the_worst_first_and_as_an_error(toy: Toy) -> None:
@@ -184,6 +207,8 @@ def test_file_that_is_one_of_the_runs_by_another_name_is_refused(toy: Toy, name:
         (["--metrics", "features"], "it is no regular file"),
         (["--junit-xml", "/dev/stdout"], "it is no regular file"),
         (["--metrics", "reports/.lock"], "it is another file of the run"),
+        (["--junit-xml", "reports/verdict.json"], "of the run: name another file"),
+        (["--junit-xml", "/proc/none/a.xml"], "it cannot be written"),
         (["--metrics", "gate.txt"], "it does not end in .prom"),
         (["--junit-xml", "one.xml", "--metrics", "one.xml"], "it is another file of the run"),
     ],
