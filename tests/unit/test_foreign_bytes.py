@@ -21,7 +21,6 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
-import stamina
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -318,11 +317,7 @@ def answers(name: str) -> st.SearchStrategy[list[tuple[int, bytes, bytes]]]:
     return st.lists(st.tuples(code, out, st.one_of(st.just(b""), _ODD)), min_size=1, max_size=4)
 
 
-@pytest.fixture(autouse=True)
-def _no_patience() -> Iterator[None]:
-    stamina.set_testing(True)
-    yield
-    stamina.set_testing(False)
+_no_patience = test_blind._no_patience
 
 
 @pytest.mark.parametrize("name", FOUND)
