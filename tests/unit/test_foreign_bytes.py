@@ -148,13 +148,9 @@ def actions() -> Iterator[tuple[str, Asked]]:
         )
         for step in there.steps:
             for verb in ("capture", "check", "require_reversible", "side_effects", "current"):
-                more = (None,) if verb == "side_effects" else ()
-                name = f"{runtime.__name__} {step.action.id} {verb}"
-                yield name, partial(_verb, step.action, verb, more)
-
-
-def _verb(action: Any, verb: str, more: tuple[None, ...], on: Transport) -> None:
-    getattr(action, verb)(on, *more)
+                ask: Any = getattr(step.action, verb)
+                given = {"before": None} if verb == "side_effects" else {}
+                yield f"{runtime.__name__} {step.action.id} {verb}", partial(ask, **given)
 
 
 def _raw(on: Transport) -> patient.Raw:

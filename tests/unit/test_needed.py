@@ -44,6 +44,13 @@ def test_each_rule_of_the_shipped_profile_can_be_taken_away_alone_and_all_togeth
     assert bare.count("#") == SHIPPED.count("#")  # comments stay
 
 
+Outcomes = dict[str, tuple[str, str]]
+
+
+def trial(outcomes: Outcomes, recipe: str = "plain", *without: str) -> needed.Seen:
+    return needed.Seen(CELL, recipe, without, outcomes, {"Docker": "28"}, "")
+
+
 FINE = dict.fromkeys([START, *DOCKER, "confinement"], (COMPLIANT, ""))
 OPEN = FINE | {"confinement": (RED, "it may")}
 
@@ -86,13 +93,8 @@ OPEN = FINE | {"confinement": (RED, "it may")}
     ],
 )
 def test_word_follows_from_the_verdicts_with_and_without_a_line(
-    control: dict[str, tuple[str, str]],
-    seen: dict[str, tuple[str, str]],
-    expected: tuple[str, str, str],
+    control: Outcomes, seen: Outcomes, expected: tuple[str, str, str]
 ) -> None:
-    def trial(outcomes: dict[str, tuple[str, str]]) -> needed.Seen:
-        return needed.Seen(CELL, "plain", (), outcomes, {}, "")
-
     assert needed.compared(trial(control), trial(seen)) == expected
 
 
@@ -121,10 +123,10 @@ def test_deny_rule_is_not_unneeded_because_another_rule_was_missing_too() -> Non
     rules = needed.recipes()[PROFILE].lines
     deny = next(rule for rule in rules if "proc/kcore" in rule)
     also = next(rule for rule in rules if "acpi/**" in rule)
-    seen = [((), FINE), ((deny, "umount,"), FINE), ((deny,), OPEN), ((also, deny), FINE)]
+    fine = [trial(FINE, PROFILE, *without) for without in ((), (deny, "umount,"), (also, deny))]
     known = {
-        needed.there(CELL, PROFILE, without): needed.Seen(CELL, PROFILE, without, of, {}, "")
-        for without, of in seen
+        needed.there(CELL, PROFILE, each.without): each
+        for each in (*fine, trial(OPEN, PROFILE, deny))
     }
 
     def word(rule: str) -> str:
@@ -160,12 +162,8 @@ def test_another_cell_needs_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch)
 def test_page_shows_each_line_and_the_smallest_configuration() -> None:
     assert pages.needed() == "Not run yet."
     lacks = FINE | {"hello": (RED, "no nesting")}
-    for recipe, without, outcomes in (
-        ("plain", (), FINE),
-        ("plain", ("features: nesting=1",), lacks),
-        ("manual", (), FINE),  # without keyctl it is the trial of the plan
-    ):
-        seen = needed.Seen(CELL, recipe, without, outcomes, {"Docker": "28"}, "")
+    # Without keyctl, "manual" is the trial of the plan.
+    for seen in (trial(FINE), trial(lacks, "plain", "features: nesting=1"), trial(FINE, "manual")):
         with needed.RESULTS.open("ab") as file:
             file.write(msgspec.json.encode(seen) + b'\n{"cell": "cut o\n')
     page = pages.needed()

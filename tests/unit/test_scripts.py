@@ -81,20 +81,26 @@ def installed(ran: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "lab"),
     [
-        ("--target=local/950", "-k", "VAL-4"),
-        ("--target-file", "targets.toml", "--target", "pve1"),
-        ("-m", "node", "--target-file=targets.toml"),
+        (("--target=local/950", "-k", "VAL-4"), False),
+        (("--target-file", "targets.toml", "--target", "pve1"), False),
+        (("-m", "node", "--target-file=targets.toml"), False),
+        (("-k", "VAL-4"), True),
+        (("--target=root@pve1/950", "--target=lab/951"), True),
     ],
 )
-def test_gate_on_a_host_of_the_users_installs_python_and_ssh_alone(
-    clone: Clone, arguments: tuple[str, ...]
+def test_gate_installs_the_labs_programs_only_if_it_goes_there(
+    clone: Clone, arguments: tuple[str, ...], lab: bool
 ) -> None:
+    if lab:  # of the lab's packages, too; its program would be there afterwards
+        clone.install("npm")
     ran = clone.run("gate", *arguments)
-    assert installed(ran).endswith(" openssh-client python3-venv")
-    assert "npm is not installed: the report will not be rendered" in clone.said
-    assert ran[-1] == f"python -m pytest features/ {' '.join(arguments)}"
+    assert installed(ran).endswith(" openssh-client python3-venv") is not lab
+    for program in ("qemu-system-x86 ", "mmdebstrap "):
+        assert (program in f"{installed(ran)} ") is lab
+    assert ("npm is not installed: the report will not be rendered" in clone.said) is not lab
+    assert ran[-1] == " ".join(("python -m pytest features/", *arguments))
 
 
 def test_gate_installs_what_users_need_and_a_second_time_nothing(clone: Clone) -> None:
@@ -116,18 +122,6 @@ def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(cl
     assert (done.returncode, clone.touched) == (2, False)
     assert "--no-lab" in done.stderr
     assert "--dev" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("-k", "VAL-4"), ("--target=root@pve1/950", "--target=lab/951")],
-)
-def test_gate_on_the_lab_installs_its_programs(clone: Clone, arguments: tuple[str, ...]) -> None:
-    clone.install("npm")  # of the lab's packages, too; its program would be there afterwards
-    ran = clone.run("gate", *arguments)
-    assert "qemu-system-x86 " in f"{installed(ran)} "
-    assert "mmdebstrap" in installed(ran)
-    assert ran[-1] == " ".join(("python -m pytest features/", *arguments))
 
 
 @pytest.mark.parametrize("arguments", [(), ("-k", "VAL-4"), ("--target", "lab/950")])

@@ -127,16 +127,6 @@ def test_what_no_scenario_tells_is_on_record_and_a_test_and_an_annotation(
     assert [line.partition(" ")[0] for line in commands(done)] == kinds.split()
 
 
-def test_annotations_have_the_worst_first_and_as_an_error(toy: Toy) -> None:
-    toy.feature("Then an error in a Then", name="a")
-    toy.feature("Then an assertion in a Then", name="b")
-    toy.feature("Then a rollback that fails", name="c")
-    said = commands(toy.run("--format", "github"))
-    assert [re.sub(" file.*title=", " ", line).partition("%")[0] for line in said] == [
-        *("::error c", "::error b", "::warning a")
-    ]
-
-
 @pytest.mark.parametrize("options", [["--no-such-option"], ["-k", "a b"], ["--collect-only"]])
 def test_commands_are_taken_again_where_nothing_was_judged(toy: Toy, options: list[str]) -> None:
     toy.feature("Then all is well")
@@ -254,7 +244,7 @@ def pytest_terminal_summary(terminalreporter):
     assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line] == []
 
 
-def test_annotations_are_those_of_github_and_a_guest_has_none(three: Toy) -> None:
+def test_annotations_are_those_of_github_the_worst_first_and_a_guest_has_none(three: Toy) -> None:
     hostile = "is bad\n::error::forged, 100%\n::set-env name=A::b"
     three.conftest(f"""
 @then("it is hostile")
@@ -262,18 +252,16 @@ def _():
     evidence.say({hostile!r})
     assert False, {hostile!r}
 """)
-    three.feature("Then it is hostile", name="e", tags="@req:VAL-1")
-    first, second, third = commands(three.run("--format", "github"))
-    assert first.startswith(
-        "::error file=features/e.feature,line=4,title=VAL-1 e%3A not compliant::"
-    )
-    assert "is bad%0A  ::error::forged, 100%25%0A  ::set-env" in first
-    assert second.startswith(
-        "::error file=features/a.feature,line=4,title=VAL-2 a%3A not compliant"
-    )
-    assert third.startswith(
-        "::warning file=features/c.feature,line=4,title=VAL-4 c%3A undetermined"
-    )
+    three.feature("Then it is hostile", name="e", tags="@req:VAL-5")
+    three.feature("Then a rollback that fails", name="f", tags="@req:VAL-5")
+    said = commands(three.run("--format", "github"))
+    assert [line.partition("::")[2].partition("::")[0] for line in said] == [
+        "error file=features/f.feature,line=4,title=VAL-5 f%3A undetermined",
+        "error file=features/a.feature,line=4,title=VAL-2 a%3A not compliant",
+        "error file=features/e.feature,line=4,title=VAL-5 e%3A not compliant",
+        "warning file=features/c.feature,line=4,title=VAL-4 c%3A undetermined",
+    ]
+    assert "is bad%0A  ::error::forged, 100%25%0A  ::set-env" in said[2]
 
 
 def test_annotations_that_github_would_drop_are_counted(toy: Toy) -> None:

@@ -50,17 +50,12 @@ FILES: dict[str, bytes] = {}
 
 
 @pytest.fixture(autouse=True)
-def _as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gate find one target's container, on a node that is as planned."""
     monkeypatch.setenv("COLUMNS", "120")
     FILES.clear()
     FILES[desired.TUNABLE_PATH] = desired.TUNABLE
     FILES[desired.PROFILE_PATH] = desired.profile(None)
-
-
-@pytest.fixture(autouse=True)
-def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the gate find one target's container."""
-
     CONNECTED.clear()
 
     @contextmanager
