@@ -220,19 +220,14 @@ def test_phoenix_is_roots_if_nothing_of_it_is_anothers() -> None:
         shutil.rmtree(home)
 
 
-def test_provision_without_phoenix_creates_starts_and_applies(plan: FakePlan) -> None:
-    node = Pve()
+@pytest.mark.parametrize("exists", [False, True])
+def test_provision_without_phoenix_creates_starts_and_applies(plan: FakePlan, exists: bool) -> None:
+    node = Pve(containers={"950": "running"} if exists else {})
     ended = run(node)
-    assert (ended.how, ended.ok) == ("pct create and the plan", True)
-    assert node.changed == ["pct create 950", "pct start 950"]
+    assert (ended.how, ended.ok) == ("the plan" if exists else "pct create and the plan", True)
+    assert node.changed == ([] if exists else ["pct create 950", "pct start 950"])
     assert plan.applied == [True]
     assert not node.locked
-
-
-def test_provision_of_an_existing_container_applies_the_plan(plan: FakePlan) -> None:
-    node = Pve(containers={"950": "running"})
-    assert run(node).ok
-    assert (node.changed, plan.applied) == ([], [True])
 
 
 def test_provision_of_a_container_without_the_plan_is_refused(plan: FakePlan) -> None:

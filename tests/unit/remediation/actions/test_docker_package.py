@@ -431,19 +431,10 @@ def test_require_reversible_with_another_data_root_is_refused(guest: Guest) -> N
     ACTION.require_reversible(guest)
 
 
-# -- the storage driver, where there is no Docker yet
-
-
-def storage(path: Path) -> StorageDriver:
-    name, root = "fuse-overlayfs", str(path.parent / "none")
-    return StorageDriver(
-        "driver", "driver", "STEP-3.1", name, str(path), daemon_json, lambda _: root
-    )
-
-
 def test_storage_driver_without_docker_writes_the_settings_first(guest: Guest) -> None:
-    path = guest.root / "etc/docker/daemon.json"
-    driver = storage(path)
+    path, root = guest.root / "etc/docker/daemon.json", str(guest.root / "etc/docker/none")
+    named = ("driver", "driver", "STEP-3.1", "fuse-overlayfs")
+    driver = StorageDriver(*named, str(path), daemon_json, lambda _: root)
     before = driver.capture(guest)
     assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
     assert driver.side_effects(guest, None) == []

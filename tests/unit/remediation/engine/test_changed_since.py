@@ -55,11 +55,6 @@ def _link(path: Path) -> None:
 #: What is done by hand, what the refusal names, and what the copy holds.
 BY_HAND: dict[str, tuple[Callable[[Path], object], str, bytes | None]] = {
     "content": (lambda path: path.write_bytes(b"\xff theirs"), "changed", b"\xff theirs"),
-    "one more line": (
-        lambda path: path.write_bytes(path.read_bytes() + b"more\n"),
-        "changed",
-        None,
-    ),
     "mode": (lambda path: path.chmod(0o600), "mode 644 -> 600", None),
     "attribute": (lambda path: os.setxattr(path, "user.x", b"1"), "attributes user.x", None),
     "removed": (Path.unlink, "removed", b""),

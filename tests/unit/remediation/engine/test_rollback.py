@@ -105,7 +105,6 @@ def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> No
 
 def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     """Somebody may have stopped it to edit just the file that is in the way."""
-
     one = FileEdit("one", "one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"ours")
     two = Flag("two")
     apply(plan(tmp_path, one, two))
