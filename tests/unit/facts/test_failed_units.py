@@ -19,8 +19,12 @@ SERVICE = FailedUnit("b.service", 100.0, 220.0, frozenset({"b-long-program-name"
 
 def systemd(shown: str) -> Answering:
     """A machine whose systemd shows this of both units."""
-    units = ["a.mount", "b.service"]
-    return Answering(lambda words: shown.encode() if words[-2:] == units else None)
+    asked = ["systemctl", "show", "--", "a.mount", "b.service"]
+
+    def answer(words: list[str]) -> bytes | None:
+        return shown.encode() if [*words[:2], *words[words.index("--") :]] == asked else None
+
+    return Answering(answer)
 
 
 def test_failed_units_have_times_programs_and_places() -> None:
