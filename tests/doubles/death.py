@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import strategies as st
 
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Command, Layer, Transport
@@ -20,6 +21,8 @@ from tests.doubles.examples import in_depth
 _IDLE = re.compile(
     r"set -e|umask |trap |sync |test -L \"\$new\" \|\| sync |d=\$\(dirname |new=\"\$"
 )
+#: At which command, and how: see :class:`Death`.
+deaths = st.tuples(st.integers(1, 60), st.sampled_from(["before", "after", "half", 1, 3, 5]))
 
 
 class Died(BaseException):

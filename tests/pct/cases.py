@@ -17,12 +17,8 @@ class Transcript(msgspec.Struct, frozen=True):
     stderr: str
 
 
-class _File(msgspec.Struct):
-    cases: tuple[Transcript, ...]
-
-
-_RECORDED = Path(__file__).with_name("transcripts.json").read_bytes()
-ALL = {case.name: case for case in msgspec.json.decode(_RECORDED, type=_File).cases}
+_RECORDED = msgspec.json.decode(Path(__file__).with_name("transcripts.json").read_bytes())
+ALL = {case["name"]: msgspec.convert(case, Transcript) for case in _RECORDED["cases"]}
 
 # Words of other programs, which a directory needs none of, or whose numbers are the machine's.
 _NOT_PCTS_OWN = re.compile(

@@ -30,7 +30,6 @@ BY_NAME = {
     "config: line appended after a snapshot header": APPENDED,
 }
 PENDING_SHOWN = ("config: pending shown", "config --current")
-ALSO_RUNNING = ("stop: named profile",)
 
 TOLD = {
     "exec: locked": "become",
@@ -88,7 +87,7 @@ def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
         node.conf(ctid).write_text(text)
         volume = "vm-210-disk-0" if ctid == "210" else "subvol-200-disk-0.subvol"
         (tmp_path / f"var/lib/vz/images/{ctid}/{volume}/etc").mkdir(parents=True)
-    if "running" in case.state or name in ALSO_RUNNING:
+    if "running" in case.state or name == "stop: named profile":
         node.alive.add(ctid)
     node.expected |= set(TOLD.get(name, "").split())
     node.starts[ctid] = lxcs_words(case.stdout) if case.exit else None

@@ -52,9 +52,6 @@ def pct_exec(root: Path, command: list[str]) -> NoReturn:  # noqa: C901, PLR0912
         while "=" in command[0]:
             command = command[1:]
 
-    def inside(path: str) -> Path:
-        return root / path.lstrip("/")
-
     packages = root / "packages"
     docker = root / "docker"  # its driver and "enabled", while it runs
     match command:
@@ -75,7 +72,9 @@ def pct_exec(root: Path, command: list[str]) -> NoReturn:  # noqa: C901, PLR0912
         case ["cat" | "test" | "stat" | "sha256sum" | "mkdir" | "mv" | "rm" as program, *words]:
             if program in {"mkdir", "mv", "rm"}:
                 record()
-            moved = [str(inside(word)) if word.startswith("/") else word for word in words]
+            moved = [
+                str(root / word.lstrip("/")) if word.startswith("/") else word for word in words
+            ]
             os.execvp(program, [program, *moved])  # noqa: S606 - a program of this machine
         case ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}", package]:
             known = dict(line.split() for line in packages.read_text().splitlines())

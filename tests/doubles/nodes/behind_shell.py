@@ -57,10 +57,7 @@ class Node(Transport):
 
     def _asked(self, argv: list[str], stdin: bytes) -> CommandResult:
         self.trips.append(shlex.join(argv))
-        return CommandResult(tuple(argv), *self._told(argv, stdin), self.machine, 0.0, 0.0)
-
-    def _told(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
-        return self._answer(argv)
+        return CommandResult(tuple(argv), *self._answer(argv, stdin), self.machine, 0.0, 0.0)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         self.trips.append(shlex.join(argv))
@@ -81,7 +78,7 @@ class Node(Transport):
         self.starts = 0
         self._shells.clear()
 
-    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+    def _answer(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
         command = _BEFORE.sub("", shlex.join(argv))
         words = shlex.split(command)
         if words[:2] == ["cat", "--"]:

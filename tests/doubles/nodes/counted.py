@@ -31,7 +31,7 @@ class Counted(Node):
         self.machine = "pve1"
         self.whole = Whole(folder)
 
-    def _told(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+    def _answer(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
         line = shlex.join(argv)
         words = shlex.split(_BEFORE.sub("", line))
         container = self.whole.on_node.container

@@ -113,10 +113,10 @@ class Healthy(Node):
         self._log += f"{canary(words[3])}\n"
         return "refused: No such file or directory\n"
 
-    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+    def _answer(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
         if not self._inside and argv[-1].endswith("-W fuse-overlayfs"):
             return 1, b"", b"no packages found"
-        return super()._answer(argv)
+        return super()._answer(argv, stdin)
 
 
 #: The double's container and its first process; those of several have three digits more.
@@ -139,10 +139,10 @@ class Several(Healthy):
             **self.says,
         }
 
-    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+    def _answer(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
         """Let the double answer for its one container, and put the asked one's name in."""
         named = _OURS.search(" ".join(argv))
-        code, out, err = super()._answer([_OURS.sub(r"\1", word) for word in argv])
+        code, out, err = super()._answer([_OURS.sub(r"\1", word) for word in argv], stdin)
         if named:
             return code, _DOUBLES.sub(rb"\g<1>" + named[2].encode(), out), err
         # Of the node: a line for each container.
@@ -188,7 +188,6 @@ _LINES: dict[str, Answer] = {
     "dpkg-query -f": (1, "", "no packages found"),
     "systemctl is-active -q docker || exit 3": "fuse-overlayfs\n",
     "id -u; id -un": "0\nroot\n\n",
-    "sed 's|": "",
 }
 
 
@@ -267,7 +266,6 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "stat -L -c %.9Y": "1000.000000000\n",
     "docker info": json.dumps(_ENGINE),
     "/usr/sbin/dockerd": "configuration OK\n",
-    "bash -n": "",
     "lxc-ls -P /var/lib/lxc --active": "950\n",
     "sh processes": (
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
@@ -283,7 +281,6 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh name": "pve1\n",
     "sh status": (f"# branch.oid {_COMMIT}\0# branch.head main\0# branch.upstream origin/main\0"),
     "sh upstream": f"{_COMMIT}\trefs/heads/main\n",
-    "sh under": f"/proc/{PID}/attr/apparmor/current\n",
     "sh cgroups": f"/proc/{PID}/cgroup:0::/lxc/950/init.scope\n",
     "sh template": '{"log-level": "warn"}',
     "sh room": "9999999999 99999999999 /var/log\n75\n",

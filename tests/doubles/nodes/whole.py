@@ -24,7 +24,7 @@ from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC, roll_back
 from remediation.plan_file import PlanFile
-from tests.doubles.nodes.machines import COMMANDS, FILES, SCRIPTS, Container, Kernel, Stateful
+from tests.doubles.nodes.machines import COMMANDS, SCRIPTS, TAR, Container, Kernel, Stateful
 from tests.doubles.nodes.world import OfFolder
 from tests.doubles.put import put
 from tests.doubles.samples import PHOENIX
@@ -48,19 +48,15 @@ class _Rooted(Stateful):
         # The tests' own guard forbids any path with that name in it.
         return f"{self.root}{word.replace(_GATE, '/var/lib/gate')}"
 
-    def _as_root(self) -> list[str]:
-        """Return what lets tar pass the folder for the root of a machine of root's."""
-        return ["--owner=0", "--group=0", f"--transform=s|^{self.root}||r"]
-
     def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
         if words == list(SYNC):
             return 0, b"", b""
         script = words[:2] == ["sh", "-c"]
         if script and words[3:4] and words[3] in SCRIPTS:
             words = [*words[:2], words[2].replace("--same-owner", "--no-same-owner"), *words[3:]]
-        elif words[:2] == ["env", "LC_ALL=C"] and words[2] in FILES:
-            if words[2] == "tar":
-                words = [*words[:3], *self._as_root(), *words[3:]]
+        elif words[:3] == TAR:  # which passes the folder for the root of a machine of root's
+            as_root = ("--owner=0", "--group=0", f"--transform=s|^{self.root}||r")
+            words = [*TAR, *as_root, *words[3:]]
         elif words[0] not in COMMANDS:
             return None
         found = Local().run(

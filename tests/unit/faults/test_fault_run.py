@@ -45,7 +45,6 @@ def wrong(fault: Fault, found: dict[str, Outcome], ctid: int = 950) -> list[str]
         # the verdict is another one
         ("installed", outcome(COMPLIANT, AS_EXPECTED["installed"].cause), False),
         ("driver", outcome(RED, "Docker is down\nand more"), False),
-        ("driver", outcome(Verdict.NOT_APPLICABLE), False),
         ("settings", outcome(RED, "it is not JSON"), False),
         # a scenario that may fail, too
         ("hello", outcome(RED, "down"), True),
@@ -53,7 +52,6 @@ def wrong(fault: Fault, found: dict[str, Outcome], ctid: int = 950) -> list[str]
         # a word is missing: anywhere, or in the first line
         ("installed", outcome(RED, "daemon.json of 950: line 3"), False),
         ("installed", outcome(RED, "exit 125\ndaemon.json of 950: line 3 column 7"), False),
-        ("mount", outcome(RED, "exit 125\nthere is no mount in 950"), False),
         ("settings", outcome(UNDETERMINED, "JSONDecodeError"), False),
     ],
 )

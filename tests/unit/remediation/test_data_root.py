@@ -68,17 +68,6 @@ def test_place_that_is_no_plain_path_becomes_no_command(root: str) -> None:
 
 
 STORED = f"{DATA}/overlay2\n{DATA}/fuse-overlayfs\n{DATA}/image/fuse-overlayfs\n".encode()
-#: By the first words that the command holds.
-SAYS: dict[str, Answer | LimitExceeded] = {
-    "docker inspect": b"",
-    "docker ps -a": b"b\na\n",
-    "docker images": b"hello:1\n",
-    "docker volume": b"kept\n",
-    "docker network": b"none\nmine\nhost\nbridge\n",
-    "cat -- /etc/docker/daemon.json": (1, b"", b"No such file or directory"),
-    "systemctl is-enabled docker": b"enabled\n",
-    "systemctl is-active -q docker": b"",
-}
 
 
 def priced(
@@ -90,14 +79,23 @@ def priced(
     kept: bytes = b"",
     units: bytes = b"",
 ) -> str:
+    #: By the first words that the command holds.
     says: dict[str, Answer | LimitExceeded] = {
         "perl -e": carries,
         "save look": carries,
         "systemctl show -p ExecStart": b"",
         "docker info": f"{driver}\n".encode(),
         "set -- docker.service": units,
-    } | SAYS
-    says["find -H"] = stored + kept
+        "docker inspect": b"",
+        "docker ps -a": b"b\na\n",
+        "docker images": b"hello:1\n",
+        "docker volume": b"kept\n",
+        "docker network": b"none\nmine\nhost\nbridge\n",
+        "cat -- /etc/docker/daemon.json": (1, b"", b"No such file or directory"),
+        "systemctl is-enabled docker": b"enabled\n",
+        "systemctl is-active -q docker": b"",
+        "find -H": stored + kept,
+    }
 
     def answer(argv: list[str]) -> Answer:
         found = next(said for words, said in says.items() if words in " ".join(argv))

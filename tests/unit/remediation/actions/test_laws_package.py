@@ -206,7 +206,7 @@ def test_apply_with_old_lists_installs_nothing_that_is_not_recorded(it: World) -
 
 def test_rollback_with_a_dependent_package_is_refused(applied: World) -> None:
     applied.apt.status["sshfs"] = "ii"
-    with naming(RollbackFailed, "fuse-overlayfs", "sshfs"):
+    with naming(RollbackFailed, "fuse-overlayfs", "sshfs", "remove what needs it first"):
         roll_back(applied.plan())
     assert applied.apt.status["fuse-overlayfs"] == applied.apt.status["sshfs"] == "ii"
     applied.apt.status["sshfs"] = ""

@@ -14,7 +14,7 @@ from remediation.desired import LXC_OPTIONS, OPTIONS
 from remediation.edits.container_config import put_back, with_lxc_options, with_options
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import Death, Died
+from tests.doubles.death import Death, Died, deaths
 from tests.doubles.examples import examples
 from tests.doubles.nodes.world import world
 from tests.doubles.states import Laid
@@ -65,10 +65,6 @@ def _of_the_plan(line: str, keys: tuple[str, ...]) -> bool:
     return not line.startswith(" ") and (key in keys or fuse)
 
 
-def _in_effect(text: str) -> list[str]:
-    return text.partition("[")[0].split("\n")
-
-
 @given(_configs, st.booleans(), st.sampled_from(["8G", "16G"]), st.integers(0, 9), st.booleans())
 def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back(
     before: str, plain: bool, size: str, disk: int, snapshot: bool
@@ -83,9 +79,11 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back
         applied = with_options(before, {"fuse": "1"}, dict.fromkeys(OPTIONS[1:], "ours"))
         today = _grown(applied, size, disk, snapshot)
     back = put_back(today, before, keys, fuse=plain)
-    assert [line.rstrip() for line in _in_effect(back) if not _of_the_plan(line, keys)] == [
-        line.rstrip() for line in _in_effect(today) if not _of_the_plan(line, keys)
-    ]
+    was, is_ = (
+        [line.rstrip() for line in text.split("\n") if not _of_the_plan(line, keys)]
+        for text in (today.partition("[")[0], back.partition("[")[0])
+    )
+    assert is_ == was
     assert container_config.same_beside_volumes(back, before)
     assert back.partition("[")[1:] == today.partition("[")[1:]
     former = container_config.parse("", before).current()
@@ -95,9 +93,6 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back
     assert container_config.volumes(back) == container_config.volumes(today)
 
 
-_deaths = st.tuples(st.integers(1, 40), st.sampled_from(["before", "after", "half", 1, 3, 5]))
-
-
 @examples(60)
 @example(before="#\udcff\n", running=True, disk=0, ways=[(11, "after")])
 @example(before="#\udcff\n", running=True, disk=0, ways=[(7, "after"), (6, "after")])
@@ -105,7 +100,7 @@ _deaths = st.tuples(st.integers(1, 40), st.sampled_from(["before", "after", "hal
     before=_configs,
     running=st.booleans(),
     disk=st.integers(0, 9),
-    ways=st.lists(_deaths, max_size=3),
+    ways=st.lists(deaths, max_size=3),
 )
 def test_killed_again_and_again_it_is_back_beside_a_new_disk_and_a_snapshot(
     before: str, running: bool, disk: int, ways: list[tuple[int, str | int]]

@@ -22,7 +22,7 @@ from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import Death, Died, comes_back, comes_back_wherever_killed
+from tests.doubles.death import Death, Died, comes_back, comes_back_wherever_killed, deaths
 from tests.doubles.examples import examples
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.states import Laid, edit, files, look
@@ -66,9 +66,6 @@ class World:
 
 def test_run_or_rollback_that_is_killed_anywhere_comes_back() -> None:
     comes_back_wherever_killed(lambda name: World(Path(name)), World.look, ways=20)
-
-
-deaths = st.tuples(st.integers(1, 60), st.sampled_from(["before", "after", "half", 1, 3, 5]))
 
 
 @examples(40)

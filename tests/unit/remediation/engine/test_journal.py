@@ -25,11 +25,6 @@ BEFORE = [("one", Place.NODE, FileState("file", b"old\n")), ("two", Place.NODE, 
 LARGE = bytes(range(256)) * 17
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    text = (folder / "journal/journal.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def bare(**line: object) -> bytes:
     """A line without a sum, as a hand may have written it."""
     common = {"v": 3, "at": "2026-11-24T18:30:00Z", "ctid": 950}
@@ -63,10 +58,8 @@ _LAST = _BACK | {"last": True}
         ([_B, _A, _B, _LAST, _LAST], None, 0),
         ([_B, _A, _BACK], None, 0),
         ([_B, _A, _B, _BACK], None, 0),
-        ([_B, _ROLLING, _BACK], None, 0),
         ([_B, {"kind": "accepted"}], None, 0),
         ([_B, _A, {"kind": "accepted"}, _A], None, 0),
-        ([_B, _A, _BACK, _B], Life.PENDING, 1),
         ([_B, _A, {"kind": "accepted"}, _B], Life.PENDING, 1),
         ([_A], None, 0),
     ],

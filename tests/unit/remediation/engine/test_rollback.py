@@ -1,10 +1,11 @@
 """Rolling back: each action on its own, in reverse order, verified afterwards."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import Directory, FileEdit
-from remediation.engine.action import Consequence, Drift, Place, Step
+from remediation.engine.action import Action, Consequence, Drift, Place, Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.plan import Plan
@@ -103,17 +104,21 @@ def test_only_takes_a_clause_or_an_actions_id_and_no_title(tmp_path: Path) -> No
         it.only(["the flag two"])
 
 
+def deferring(
+    folder: Path, one: Action[Any], inside: Flag, start: Callable[[], AbstractContextManager[None]]
+) -> Plan:
+    """A plan of two actions, the second in a container that does not run."""
+    deferred = [Step(inside, ON, place=Place.CONTAINER)]
+    return replace(plan(folder, one), deferred=deferred, start_container=start)
+
+
 def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     """Somebody may have stopped it to edit just the file that is in the way."""
     one = FileEdit("one", "one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"ours")
     two = Flag("two")
     apply(plan(tmp_path, one, two))
     (tmp_path / "one").write_bytes(b"theirs")
-    it = replace(
-        plan(tmp_path, one),
-        deferred=[Step(two, ON)],
-        start_container=lambda: pytest.fail("it is started"),
-    )
+    it = deferring(tmp_path, one, two, lambda: pytest.fail("it is started"))
     with pytest.raises(ChangedSince):
         roll_back(it)
     assert (two.value, it.journal.interrupted()) == ("new", None)
@@ -134,11 +139,7 @@ def test_container_that_cannot_start_stops_no_others(tmp_path: Path, error: Exce
 
     one, inside = Flag("one"), Flag("inside")
     apply(plan(tmp_path, one, inside))
-    it = replace(
-        plan(tmp_path, one),
-        deferred=[Step(inside, ON, place=Place.CONTAINER)],
-        start_container=start_container,
-    )
+    it = deferring(tmp_path, one, inside, start_container)
     with naming(RollbackFailed, "inside"):
         roll_back(it)
     assert (one.value, inside.value) == ("old", "new")
@@ -214,16 +215,11 @@ def test_rollback_starts_a_container_only_if_something_was_begun_in_it(
     options, inside = Flag("options", value="new"), Flag("inside", value="new" if began else "old")
     starts: list[str] = []
 
-    @contextmanager
-    def start_container() -> Iterator[None]:
+    def start_container() -> AbstractContextManager[None]:
         starts.append("started")
-        yield
+        return nullcontext()
 
-    it = replace(
-        plan(tmp_path, options),
-        deferred=[Step(inside, ON, place=Place.CONTAINER)],
-        start_container=start_container,
-    )
+    it = deferring(tmp_path, options, inside, start_container)
     it.journal.record([("options", Place.NODE, "old"), ("inside", Place.CONTAINER, "old")])
     if began:
         it.journal.complete("options", Place.NODE, "new")
