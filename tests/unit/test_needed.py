@@ -71,6 +71,7 @@ OPEN = FINE | {"confinement": (RED, "it may")}
             (NEEDED, START, "failed: a.mount, b.mount"),
         ),
         (FINE | {START: (COMPLIANT, "a.mount")}, FINE, (UNNEEDED, "", "")),
+        (*[FINE | {START: (COMPLIANT, "a.mount")}] * 2, (UNNEEDED, "", "")),
         (
             FINE,
             {START: (COMPLIANT, "a.mount"), "units": (RED, "why a failed")},
