@@ -152,14 +152,14 @@ def _linked(sources: str) -> str:
 def upgrade_pairs() -> str:
     """Return every pair of versions that is known not to go together."""
     return _table(
-        "id|severity|what happens|broken|only if|fixed|sources",
+        "id|severity|what happens|broken|only if|fixed, or what to do|sources",
         "`{0.id}`|{1}|{0.title}. {0.why}|{2}|{3}|{4}|{5}",
         PAIRS,
         ["advice" if pair.advice else "problem" for pair in PAIRS],
         [_versions(pair.broken, "and") for pair in PAIRS],
         [ONLY.get(pair.only, "") for pair in PAIRS],
         [
-            _versions(pair.fixed, "or") or _versions(_ended(pair), "or") or pair.otherwise
+            _versions(pair.fixed, "or") or _versions(_ended(pair), "or") or pair.fix
             for pair in PAIRS
         ],
         [_linked("\n".join(pair.sources)) for pair in PAIRS],

@@ -17,8 +17,8 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, confinement, next_boot, repository
-from docker_lxc_gate.machines.read import Read, content_of, unparsed
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.read import unparsed
+from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from remediation import desired
@@ -144,10 +144,6 @@ def _microseconds(seconds: str) -> int:
     return int(Decimal(seconds.strip()).scaleb(6).to_integral_value(ROUND_FLOOR))
 
 
-def _deployed(profile: str) -> str:
-    return f"/etc/apparmor.d/{profile}"
-
-
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
 def profile_carries_rules(node_host: Host, profile: str) -> None:
     """Check the deployed file; another Then compares it with the repository's."""
@@ -176,15 +172,12 @@ def repository_is_deployed(node: Transport, node_host: Host, target: Target, pro
     )
 
 
-def _names_in(name: str) -> Read[CommandResult]:
-    return unparsed("apparmor_parser", "-N", "-K", _deployed(name), timeout=120)
-
-
 @then(parsers.parse('the profile has the name "{name}" in file, kernel and configuration'))
 def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     """With a hyphen in one place and an underscore in another, no container can start."""
     try:
-        in_file = sorted(node.ask(_names_in(name)).require().text.split())
+        names = node.look(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
+        in_file = sorted(names.require().text.split())
     except CommandFailed as error:
         raise AssertionError(f"/etc/apparmor.d/{name} cannot be parsed: {error}") from error
     similar = patterns.compile(patterns.sub(r"[-_]", "[-_]", patterns.escape(name)))
@@ -389,15 +382,11 @@ def why_wide(node: Transport, name: str) -> str:
     return f". Beyond the shipped profile: {wide}" if wide else ""
 
 
-def _texts(name: str) -> list[Read[bytes | None]]:
-    """Return the reads of the deployed profile and of what the node's administrator adds to it."""
-    return [content_of(_deployed(name)), content_of(f"/etc/apparmor.d/local/{name}")]
-
-
 def _widening(node: Transport, name: str) -> str:
-    texts = [(node.ask(read) or b"").decode(errors="replace") for read in _texts(name)]
+    paths = (f"/etc/apparmor.d/{name}", f"/etc/apparmor.d/local/{name}")
+    deployed, local = ((node.read(path) or b"").decode(errors="replace") for path in paths)
     shipped = desired.content(desired.PROFILE)
-    return _first(confinement.widening_rules(texts[0], texts[1], name, shipped=shipped))
+    return _first(confinement.widening_rules(deployed, local, name, shipped=shipped))
 
 
 @then(parsers.parse('the container is refused what only "{name}" refuses it'))

@@ -17,7 +17,6 @@ from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
 from docker_lxc_gate.formats.shell_commands import ShellCommand, shell_commands, unheeded
-from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
@@ -28,8 +27,6 @@ from remediation.provision import of_template
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from docker_lxc_gate.machines.read import Read
-    from docker_lxc_gate.machines.result import CommandResult
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
@@ -41,11 +38,13 @@ def _script(node: Transport, target: Target, path: str) -> str:
     bash must be able to parse it.
     """
     full = f"{target.repository}/{path}"
-    script = node.ask(repository.script(target.repository, path))
+    script = node.ask(repository.file_of(target.repository, path))
     if script is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
-    assert not script.defect, f"{full} is no valid bash: {script.defect}"
-    bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", script.content.decode(errors="replace"))
+    parsed = node.look(["bash", "-n"], stdin=script)
+    defect = parsed.stderr.decode(errors="replace").strip() or "bash cannot parse it"
+    assert parsed.ok, f"{full} is no valid bash: {defect}"
+    bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", script.decode(errors="replace"))
     return _without_documents(bare)
 
 
@@ -213,21 +212,15 @@ def _refused_settings(daemon: dockerd.Daemon | None, runtime: Runtime, ctid: int
 
     Empty if there is none, before Docker 23.0, or if another program starts dockerd.
     """
-    if not (reads := _validation(daemon.argv if daemon else ())):
+    if not daemon or posixpath.basename(next(iter(daemon.argv), "")) != "dockerd":
         return ""
-    asked = runtime.inside(ctid).ask(reads[0])
+    asked = runtime.inside(ctid).look([*daemon.argv, "--validate"])
     text = (asked.stderr + asked.stdout).decode(errors="replace").strip()
     if asked.ok or "unknown flag" in text:
         return ""
     return (
         text.splitlines()[-1][:300] if text else f"dockerd --validate ended with {asked.exit_code}"
     )
-
-
-def _validation(argv: tuple[str, ...]) -> list[Read[CommandResult]]:
-    """Return the read with which a dockerd of that command line judges its settings, if it can."""
-    named = posixpath.basename(argv[0]) if argv else ""
-    return [unparsed(*argv, "--validate")] if named == "dockerd" else []
 
 
 def _settings(host: Host) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from pytest_bdd import given, then
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
 from docker_lxc_gate.facts import prerequisites, repository
-from docker_lxc_gate.facts.backup_archives import PATIENCE, expected, left_out
+from docker_lxc_gate.facts.backup_archives import (
+    PATIENCE,
+    defects,
+    expected,
+    left_out,
+    listed_defects,
+)
 from docker_lxc_gate.formats.container_config import may_freeze
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.verdict import evidence
@@ -88,10 +94,14 @@ def container_is_backed_up(
     of_container = backups.container
     if reads_archives:
         of_container = expected(of_container, runtime, ctid)
-    archive, defects = backup.newest_sound(node, of_container, hours, ours, read=reads_archives)
+    archive, faulty = backup.newest_sound(
+        of_container, lambda each: defects(node, each, hours, ours, read=reads_archives)
+    )
     if archive is None:
         how = _vzdump(ctid, _place(backups), "stop" if may_freeze(ours) else "snapshot")
-        remote, outdated = backup.newest_listed(backups.remote, hours)
+        remote, outdated = backup.newest_sound(
+            backups.remote, lambda each: listed_defects(each, hours)
+        )
         if remote is not None:
             lost, _ = judged(runtime, ctid, left_out(ours, node))
             assert not lost, f"{remote} {lost}"
@@ -101,7 +111,7 @@ def container_is_backed_up(
                 "the server verify it (Datastore, Verify). For a verdict here, make one that the "
                 "node can read: " + how
             )
-        _not_backed_up(f"container {ctid}", (*defects, *outdated), backups, how)
+        _not_backed_up(f"container {ctid}", (*faulty, *outdated), backups, how)
     how = "read to its end" if reads_archives else "not read to its end (--read-backups does)"
     evidence.say(f"{archive}, finished by its log, {how}")
     if left := left_out(ours, node, archive):
@@ -113,13 +123,15 @@ def container_is_backed_up(
 @then("a recent backup of the node's configuration can be read to its end")
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """Check the archive of this node's /etc, with /etc/pve on Proxmox."""
-    archive, defects = backup.newest_sound(node, backups.etc, target.backup_age, backups.host)
+    archive, faulty = backup.newest_sound(
+        backups.etc, lambda each: defects(node, each, target.backup_age, backups.host)
+    )
     if archive is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"
         # A backup server lists guests only, so whether it has the node's /etc is not known.
         hidden = replace(backups, unasked=(*backups.unasked, *backups.servers))
-        _not_backed_up(f"{backups.host}'s /etc", defects, hidden, how)
+        _not_backed_up(f"{backups.host}'s /etc", faulty, hidden, how)
     evidence.say(f"{archive}, read to its end")
 
 
@@ -134,11 +146,11 @@ def _place(backups: backup.Backups) -> str:
 
 
 def _not_backed_up(
-    what: str, defects: tuple[str, ...], backups: backup.Backups, how: str
+    what: str, faulty: tuple[str, ...], backups: backup.Backups, how: str
 ) -> NoReturn:
     """Raise AssertionError, or FactError if a storage that could not be listed may have one."""
     places = ", ".join(backups.places) or "any storage for backups"
-    why = defects[0] if defects else f"none is in {places}"
+    why = faulty[0] if faulty else f"none is in {places}"
     if backups.unasked:
         unasked = ", ".join(backups.unasked)
         raise FactError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -154,19 +153,18 @@ def _together(diagnoses: Iterable[Diagnosis]) -> Diagnosis:
 
 def _alike(diagnoses: dict[int, Diagnosis]) -> dict[tuple[int, ...], Diagnosis]:
     """Return what containers have in common, then what each has alone."""
-    alone = {ctid: _parts(diagnosis) for ctid, diagnosis in diagnoses.items()}
-    shared: dict[tuple[int, ...], list[Diagnosis]] = {}
-    for part in dict.fromkeys(chain.from_iterable(alone.values())):
-        having = tuple(ctid for ctid, parts in alone.items() if part in parts)
-        shared.setdefault(having, []).append(part)
-    ordered = sorted(shared, key=lambda ctids: (-len(ctids), ctids))
-    return {ctids: _together(shared[ctids]) for ctids in ordered}
-
-
-def _parts(diagnosis: Diagnosis) -> list[Diagnosis]:
-    """Return each finding of a diagnosis as one of its own."""
-    problems = [Diagnosis((finding,), ()) for finding in diagnosis.problems]
-    return problems + [Diagnosis((), (unseen,)) for unseen in diagnosis.unseen]
+    every = _together(diagnoses.values())
+    having = {
+        part: tuple(c for c, of in diagnoses.items() if part in (*of.problems, *of.unseen))
+        for part in (*every.problems, *every.unseen)
+    }
+    return {
+        ctids: Diagnosis(
+            tuple(problem for problem in every.problems if having[problem] == ctids),
+            tuple(unseen for unseen in every.unseen if having[unseen] == ctids),
+        )
+        for ctids in sorted({*having.values()}, key=lambda ctids: (-len(ctids), ctids))
+    }
 
 
 def _of_message(message: str, name: str) -> Diagnosis:

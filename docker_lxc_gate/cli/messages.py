@@ -8,18 +8,9 @@ import msgspec
 from docker_lxc_gate.cli import printing
 from docker_lxc_gate.commandline.exit_codes import Verb
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.doctor import messages as known
 from docker_lxc_gate.doctor.case import PROBLEMS
-
-
-class KnownProblem(msgspec.Struct, frozen=True):
-    """A problem; its ``id`` stays the same."""
-
-    id: str
-    severity: str
-    title: str
-    why: str
-    fix: str
+from docker_lxc_gate.doctor.message_table import MESSAGES, SIGNS
+from docker_lxc_gate.lint.finding import Problem  # noqa: TC001 - the schema is made of it
 
 
 class KnownMessage(msgspec.Struct, frozen=True):
@@ -39,20 +30,16 @@ class KnownMessage(msgspec.Struct, frozen=True):
 class Known(msgspec.Struct, frozen=True):
     """All that the program knows of problems and messages."""
 
-    problems: tuple[KnownProblem, ...]
+    problems: tuple[Problem, ...]
     messages: tuple[KnownMessage, ...]
 
 
 def all_known() -> Known:
     """Return the problems and messages, in the order in which they are looked for."""
-    problems = (
-        msgspec.convert(row, KnownProblem, from_attributes=True) for row in PROBLEMS.values()
-    )
     messages = (
-        msgspec.convert(row, KnownMessage, from_attributes=True)
-        for row in (*known.MESSAGES, *known.SIGNS)
+        msgspec.convert(row, KnownMessage, from_attributes=True) for row in (*MESSAGES, *SIGNS)
     )
-    return Known(tuple(problems), tuple(messages))
+    return Known(tuple(PROBLEMS.values()), tuple(messages))
 
 
 @click.command(cls=Verb)

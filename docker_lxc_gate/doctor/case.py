@@ -2,7 +2,7 @@
 
 An answer is a fact, or the reason why there is none.
 
-What doctor names is data: ``problems.toml``, and ``follows.toml``.
+What doctor names is data: ``problems.toml``, ``messages.toml`` and ``follows.toml``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from docker_lxc_gate.doctor import message_table
 from docker_lxc_gate.doctor.upgrade_pairs import PAIRS, Where
 from docker_lxc_gate.errors import Dropped, FactError, RemediationError, TransportError, Unreachable
 from docker_lxc_gate.lint import finding
@@ -100,10 +101,10 @@ def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
     return Answers(answers)
 
 
-#: By id, what lint looks for, too, and the rows of ``upgrades.toml``.
+#: By id, what lint looks for, too, and the rows of ``messages.toml`` and ``upgrades.toml``.
 PROBLEMS = finding.PROBLEMS | finding.problems("docker_lxc_gate.doctor")
-PROBLEMS |= {pair.id: pair.problem for pair in PAIRS}
-#: By id, the problems from which this one merely follows.
+PROBLEMS |= message_table.PROBLEMS | {pair.id: pair.problem for pair in PAIRS}
+#: By id, the problems that merely follow from this one.
 FOLLOWS = table("docker_lxc_gate.doctor", "follows", dict[str, frozenset[str]])
 
 

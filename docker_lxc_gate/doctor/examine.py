@@ -159,8 +159,8 @@ def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Dia
         except RemediationError as error:
             matters = any(PROBLEMS[kind].severity is not Severity.ADVICE for kind in question.kinds)
             unseen.append(Unseen(question.what, str(error), matters))
-    ids = {finding.id for finding in findings}
-    causes = [finding for finding in findings if not ids & FOLLOWS.get(finding.id, frozenset())]
+    follow = {name for finding in findings for name in FOLLOWS.get(finding.id, ())}
+    causes = [finding for finding in findings if finding.id not in follow]
     ordered = sorted(dict.fromkeys(causes), key=lambda cause: _ORDER.index(cause.severity))
     named = (replace(cause, fix=cause.fix.replace("CTID", str(case.ctid))) for cause in ordered)
     return Diagnosis(tuple(named), tuple(dict.fromkeys(unseen)))

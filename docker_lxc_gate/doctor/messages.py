@@ -11,13 +11,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
-
-from msgspec import Meta
+from typing import Any
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.doctor import guest_reads
 from docker_lxc_gate.doctor.case import PROBLEMS, Case, Diagnosis, Unseen, script, told
+from docker_lxc_gate.doctor.message_table import MESSAGES, SIGNS, TABLE, Message
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.denial.denial_answers import wanted, who
 from docker_lxc_gate.facts.denial.denial_class import Record
@@ -25,9 +24,7 @@ from docker_lxc_gate.facts.denial.denial_log import named_container
 from docker_lxc_gate.lint.finding import Finding, Problem, Severity
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
-from docker_lxc_gate.tables import Row, table
 
-_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 #: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
 MOST, _AROUND = 1 << 20, 160
 #: Of what Docker said so many lines are looked at, and of each so much (characters).
@@ -68,41 +65,6 @@ _PLAIN = str.maketrans(
 )
 
 
-class Message(Row, frozen=True):
-    """A message, or a sign, and what it means; ``messages.toml`` explains the keys."""
-
-    text: _Text
-    problem: _Text
-    sure: _Text
-    pattern: str = ""
-    docker: bool = False
-    module: str = ""
-    why: str = ""
-    fix: str = ""
-    vague: bool = False
-    guess: bool = False
-    refused: tuple[_Text, ...] = ()
-
-    @property
-    def means(self) -> Problem:
-        """The problem that it means."""
-        return PROBLEMS[self.problem]
-
-    @property
-    def looked_for(self) -> str:
-        """What is looked for."""
-        return self.pattern or self.text
-
-
-class _Table(Row, frozen=True):
-    harmless: _Text
-    innermost_first: _Text
-    elsewhere: _Text
-    of_lxc: _Text
-    refusals: dict[str, _Text]
-    message: tuple[Message, ...]
-
-
 @dataclass(frozen=True)
 class Said:
     """A message, the line that holds it, and what the groups of its pattern found there."""
@@ -112,25 +74,25 @@ class Said:
     groups: tuple[Any, ...]
 
     @property
+    def means(self) -> Problem:
+        """The problem that it means."""
+        return PROBLEMS[self.message.problem]
+
+    @property
     def module(self) -> str:
         """The kernel module that is missing, if the message is about one."""
         return self.message.module.format(*(group or "" for group in self.groups))
 
     def finding(self, cause: str, severity: Severity | None = None) -> Finding:
         """Return the problem, with the command that makes sure; see :class:`Finding`."""
-        fix = (self.message.fix or self.message.means.fix).replace("MODULE", self.module)
+        fix = (self.message.fix or self.means.fix).replace("MODULE", self.module)
         fix = f"To make sure, {self.message.sure}. {fix}"
-        return self.message.means.here(cause, why=self.message.why, fix=fix, severity=severity)
+        return self.means.here(cause, why=self.message.why, fix=fix, severity=severity)
 
 
-_TABLE = table("docker_lxc_gate.doctor", "messages", _Table)
-#: Most specific first.
-MESSAGES = tuple(message for message in _TABLE.message if not message.refused)
 _PATTERNS = tuple((message, patterns.compile(message.looked_for)) for message in MESSAGES)
 _OF_DOCKER = [message for message in MESSAGES if message.docker]
-#: Of signs that are as near to the refusal, the first one counts.
-SIGNS = tuple(sign for sign in _TABLE.message if sign.refused)
-_REFUSALS = ["|".join(_TABLE.refusals.get(n, n) for n in sign.refused) for sign in SIGNS]
+_REFUSALS = ["|".join(TABLE.refusals.get(n, n) for n in sign.refused) for sign in SIGNS]
 _REFUSED = patterns.compile(f"(?i){'|'.join(dict.fromkeys(_REFUSALS))}")
 _DONE = [
     (sign, patterns.compile(f"(?i){sign.pattern}"), patterns.compile(f"(?i){refused}"))
@@ -181,10 +143,10 @@ def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
 
 def _likely(text: str) -> Iterator[Said]:
     """Yield the signs of what was refused: the first one in LXC's log, elsewhere one a line."""
-    innermost = patterns.search(_TABLE.innermost_first, text)
+    innermost = patterns.search(TABLE.innermost_first, text)
     places = [match.span() for match in _REFUSED.finditer(text)][:: 1 if innermost else -1]
     lines = dict.fromkeys(_around(text, *place, 3 * _AROUND) for place in places[:_MOST_LINES])
-    harmful = [line for line in lines if not patterns.search(_TABLE.harmless, line)]
+    harmful = [line for line in lines if not patterns.search(TABLE.harmless, line)]
     for line in harmful[:_AROUND]:
         near: dict[int, Said] = {}
         for sign, done, refused in _DONE:
@@ -247,10 +209,10 @@ def diagnose(text: str) -> Diagnosis:
         elif match.message.problem == _OF_KERNEL and denials:
             fields = (own or denials)[-1].fields
             line = f"{who([fields.get('comm', 'a process')])} wanted to {wanted(fields)}"
-        cause = f"{match.message.means.title}: {line}"
+        cause = f"{match.means.title}: {line}"
         problems[match.message.problem] = match.finding(cause, Severity.SEEN)
     perhaps = (
-        match.finding(f"perhaps {match.message.means.title}: {match.line}", Severity.ADVICE)
+        match.finding(f"perhaps {match.means.title}: {match.line}", Severity.ADVICE)
         for match in guesses[:1]
     )
     return Diagnosis((*reversed(problems.values()), *perhaps), () if problems else (_UNKNOWN,))
@@ -267,7 +229,7 @@ def _messages(plain: str) -> list[Said]:
     named = [matches[message.text] for message in MESSAGES if message.text in matches]
     if _foreign(plain):  # a certain message counts, unless its own line is of that world
         certain = [m for m in named if not (m.message.guess or m.message.vague)]
-        own = [m for m in certain if not patterns.search(_TABLE.elsewhere, m.line)]
+        own = [m for m in certain if not patterns.search(TABLE.elsewhere, m.line)]
         named = [m for m in named if m in own or _foreign(m.message.text)]
     of_hook = [match for match in named if match.message.problem == _OF_HOOK]
     failed = "Script exited" in plain or any(match.message.vague for match in of_hook)
@@ -286,8 +248,8 @@ def _signs(plain: str) -> list[Said]:
 
 def _foreign(text: str) -> bool:
     """Whether a text is of another world than LXC's, such as Kubernetes, and of LXC not at all."""
-    elsewhere = patterns.search(_TABLE.elsewhere, text)
-    return bool(elsewhere and not patterns.search(_TABLE.of_lxc, text))
+    elsewhere = patterns.search(TABLE.elsewhere, text)
+    return bool(elsewhere and not patterns.search(TABLE.of_lxc, text))
 
 
 def _belongs(denial: audit_records.Denial, about: set[str]) -> bool:

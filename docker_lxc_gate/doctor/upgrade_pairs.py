@@ -73,7 +73,6 @@ class Pair(Row, frozen=True):
     broken: Annotated[tuple[Side, ...], Meta(min_length=1)]
     sources: Annotated[tuple[_Source, ...], Meta(min_length=2)]
     fixed: tuple[Side, ...] = ()
-    otherwise: str = ""
     only: str = ""
     advice: bool = False
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.read import Read, content_of, unparsed
+from docker_lxc_gate.machines.read import Read, content_of
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.transport import Transport
 
@@ -65,20 +65,15 @@ def loaded_policy(profile: str) -> Read[str]:
     return Read(argv, parse)
 
 
-def attachments(profile: str) -> Read[CommandResult]:
-    """Read the attachments that :func:`attachment` looks for."""
-    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+/attach"
-    argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
-    return unparsed(*argv, "-exec", "grep", "-H", "", "{}", ";")
-
-
 def attachment(on: Transport, profile: str) -> str:
     """Return the attachment of a profile, as written; empty if the profile has only a name.
 
     A process enters a profile without an attachment on request only. Source: kernel
     security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
     """
-    text = on.ask(attachments(profile)).require().text
+    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+/attach"
+    find = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
+    text = on.look([*find, "-exec", "grep", "-H", "", "{}", ";"]).require().text
     attached = dict(patterns.findall(r"(?m)/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", text))
     if not attached:
         raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")
@@ -91,19 +86,11 @@ def _newest(places: Iterable[str]) -> str:
     return max(places, key=lambda place: int(place.rpartition(".")[2]))
 
 
-def loaded_versions(profile: str) -> Read[list[str]]:
-    """Read in which directories the kernel holds a profile: one for each load, in any order."""
-    pattern = patterns.compile(patterns.escape(profile) + r"\.[0-9]+$")
-
-    def parse(listing: CommandResult) -> list[str]:
-        return [place for place in listing.require().text.splitlines() if pattern.search(place)]
-
-    return Read(("find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"), parse)
-
-
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return a profile's loaded policy; empty if it is not loaded."""
-    places = on.ask(loaded_versions(profile))
+    listed = on.look(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require().text
+    version = patterns.compile(patterns.escape(profile) + r"\.[0-9]+$")
+    places = [place for place in listed.splitlines() if version.search(place)]
     if not places:
         return b""
     content = on.read(f"{_newest(places)}/raw_data", limit=_LONGEST)

@@ -13,7 +13,6 @@ from datetime import datetime
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import backup_archives
 from docker_lxc_gate.facts.backup_archives import Backup
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.transport import Transport
@@ -130,28 +129,15 @@ def _storages(node: Transport, ctid: int) -> _Storages:
 
 
 def newest_sound(
-    node: Transport, found: Sequence[Backup], hours: float, of: str = "", *, read: bool = True
+    found: Sequence[Backup], defects_of: Callable[[Backup], Iterator[str]]
 ) -> tuple[Backup | None, tuple[str, ...]]:
-    """Return the newest archive that counts, and why each newer one does not.
+    """Return the newest archive without a defect, and why each newer one does not count.
 
-    ``found`` has the newest first, of which each is ``read`` to its end until one counts. The
-    others are as in :func:`docker_lxc_gate.facts.backup_archives.defects`.
+    ``found`` has the newest first; ``defects_of`` is of
+    :mod:`docker_lxc_gate.facts.backup_archives`.
     """
-    return _newest_without(
-        lambda backup: backup_archives.defects(node, backup, hours, of, read=read), found
-    )
-
-
-def newest_listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
-    """Return the newest archive with a good age and size, and why each newer one does not count."""
-    return _newest_without(lambda backup: backup_archives.listed_defects(backup, hours), found)
-
-
-def _newest_without(
-    defects_of: Callable[[Backup], Iterator[str]], backups: Sequence[Backup]
-) -> tuple[Backup | None, tuple[str, ...]]:
     defects: list[str] = []
-    for backup in backups:
+    for backup in found:
         if not (defect := next(defects_of(backup), "")):
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")

@@ -8,7 +8,7 @@ org.freedesktop.systemd1(5), moby daemon/graphdriver and daemon/images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,8 @@ def _if_it_runs(command: str) -> tuple[str, ...]:
     return ("sh", "-c", _IF_IT_RUNS + command)
 
 
-_LISTS = {
+#: Lists the names of all objects of a kind.
+LISTS = {
     "container": unparsed(*_if_it_runs("docker ps -a --format '{{.Names}}'")),
     "image": unparsed(*_if_it_runs("docker images --format '{{.Repository}}:{{.Tag}}'")),
     "volume": unparsed(*_if_it_runs("docker volume ls -q")),
@@ -113,11 +114,6 @@ def is_absent(on: Transport) -> bool:
     return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
 
 
-def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:
-    """Return what :func:`objects` asks."""
-    return [_LISTS[kind] for kind in kinds]
-
-
 def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
     """Return Docker's containers, images, volumes or networks, each kind sorted by name.
 
@@ -126,7 +122,7 @@ def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume
     return ", ".join(
         f"{what} {name}"
         for what in kinds
-        for name in sorted(on.ask(_LISTS[what]).text.split())
+        for name in sorted(on.ask(LISTS[what]).text.split())
         if what != "network" or name not in _OWN_NETWORKS
     )
 

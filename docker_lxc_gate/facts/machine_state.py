@@ -175,8 +175,10 @@ def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
     /var only dpkg's status counts.
     """
     kept = {f"{machine}: file /var/lib/dpkg/status" for machine in ("node", "container")}
+    parts = (key.partition(": content of ") for key in state)
+    read = {f"{machine}: file {path}" for machine, _, path in parts if path}
     return {
-        key: _without_ctime(fact) if key.replace("file ", "content of ", 1) in state else fact
+        key: _without_ctime(fact) if key in read else fact
         for key, fact in state.items()
         if key in kept or not _BY_ITSELF.fullmatch(key)
     }

@@ -12,12 +12,8 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.denial import denial_log
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.transport import Transport
-
-#: Prints the user's id, its name, and who called sudo.
-WHO = unparsed("sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"')
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Access:
 
 def access(node: Transport) -> Access:
     """Return the user that commands run as; raises FactError if id(1) prints no user id."""
-    answer = node.ask(WHO).require().text
+    answer = node.look(["sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"']).require().text
     uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
     if not patterns.fullmatch("[0-9]+", uid):
         raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")

@@ -27,8 +27,6 @@ _UNSAFE = 77
 #: How many fields stand before the path in each kind of line (git-status(1), porcelain v2); "=" is
 #: our own, of a file whose content is another one than the commit's.
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0, "=": 0}
-#: Prints a file and lets bash parse it; exits with 1 if bash cannot.
-_PARSED, _NO_FILE = 'cat -- "$1" || exit 3; exec bash -n -- "$1"', 3
 
 
 @dataclass(frozen=True)
@@ -92,33 +90,7 @@ def file_of(path: str, name: str) -> Read[bytes | None]:
             return None
         return answer.require().stdout
 
-    return Read(_by_owner(path, name, "cat", "--"), parse)
-
-
-@dataclass(frozen=True)
-class Script:
-    """A script of the checkout; what bash says of its syntax, empty if it is correct."""
-
-    content: bytes
-    defect: str
-
-
-def script(path: str, name: str) -> Read[Script | None]:
-    """Read a script and let bash parse it; see :func:`file_of`."""
-
-    def parse(answer: CommandResult) -> Script | None:
-        if _require_safe(answer).exit_code == _NO_FILE and ABSENT in answer.stderr:
-            return None
-        if answer.exit_code == _NO_FILE:
-            answer.require()
-        stderr = answer.stderr.decode(errors="replace").strip()
-        return Script(answer.stdout, "" if answer.ok else stderr or "bash cannot parse it")
-
-    return Read(_by_owner(path, name, "sh", "-c", _PARSED, "parsed"), parse)
-
-
-def _by_owner(path: str, name: str, *argv: str) -> tuple[str, ...]:
-    return ("sh", "-c", _ON_FILE, "owner", path, name, *argv)
+    return Read(("sh", "-c", _ON_FILE, "owner", path, name, "cat", "--"), parse)
 
 
 def upstream_commit(node: Transport, found: Checkout) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import UsageError
@@ -162,16 +162,10 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
             why = error.strerror if isinstance(error, OSError) else str(error)
             found.miss("file-unreadable", shown, why or "it could not be read")
         return
-    if source := as_source(shown, place, base, content):
-        found.take(source)
-
-
-def as_source(shown: str, place: PurePath, base: str, content: bytes) -> Source | None:
-    """Return a file as it is linted; None if it is of no known kind. See :class:`Source`."""
-    inside = str(place.relative_to(base)) if base else ""
-    part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
-    kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
-    return Source(shown, content, kind, base, inside) if kind else None
+    kind = kind_of(place.name, place.parent.name, content, in_base=bool(base))
+    if kind := PARTS[folder] if below else kind:
+        inside = str(place.relative_to(base)) if base else ""
+        found.take(Source(shown, content, kind, base, inside))
 
 
 def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:

@@ -29,7 +29,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is looked for, without the place that has it: a row of ``problems.toml``.
+    """What is looked for, without the place that has it: a row of a table.
 
     Programs, docs/lint.md and docs/doctor.md know it by its ``id``. A finding may be of another
     ``severity``, and say its ``why`` and its ``fix`` better.

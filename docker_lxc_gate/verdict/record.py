@@ -170,7 +170,7 @@ class Run(msgspec.Struct, kw_only=True):
     scenarios are in the plan's order, by target.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1]
     verdict: str = ""
     code: int = UNKNOWN
     problems: list[str] = []
@@ -282,6 +282,7 @@ def begun(config: pytest.Config) -> Run:
     except (KeyError, OSError):
         user = "a user without a name"
     return Run(
+        format=FORMAT,
         version=home.number(),
         commit=commit,
         clean=not changes if commit else None,

@@ -49,9 +49,7 @@ class Machine(Transport):
             path = f"{short[2]}/{short[3]}"
         if path in self.files:
             content = self.files[path]
-            absent = 3 if "parsed" in words else 1
-            said = self.answers.get(f"{path} parsed", content)
-            answer: Answer = (absent, "", "No such file or directory") if said is None else said
+            answer: Answer = (1, "", "No such file or directory") if content is None else content
         elif line in self.answers:
             answer = self.answers[line]
         elif named in self.answers:

@@ -75,45 +75,44 @@ def comes_back_wherever_killed(
     fresh: Callable[[str], M],
     look: Callable[[M], Any],
     *,
-    back: bool,
     ways: int,
     meanwhile: Callable[[M], object] = lambda _: None,
 ) -> None:
-    """Kill apply, or a rollback, at every command: a rollback then brings everything back.
+    """Kill apply, and then a rollback, at every command: a rollback then brings everything back.
 
     `scripts/test` tries a sample of the ways to die, `scripts/test --all` all of them.
 
     Args:
         fresh: makes a machine in a folder.
         look: returns what must be as before.
-        back: kill the rollback.
         ways: there are more than so many.
         meanwhile: changes the machine after apply, or after the apply that is killed.
     """
-    whole = Death()
-    with TemporaryDirectory() as name:
-        it = fresh(name)
-        apply(it.plan(None if back else whole))
-        meanwhile(it)
-        if back:
-            roll_back(it.plan(whole))
-    with TemporaryDirectory() as name:
-        meanwhile(it := fresh(name))
-        before = look(it)
-    deaths = list(whole.ways())
-    assert len(deaths) > ways
-    for way in deaths[:: 1 if in_depth() else 20]:
+    for back in (False, True):
+        whole = Death()
         with TemporaryDirectory() as name:
             it = fresh(name)
+            apply(it.plan(None if back else whole))
+            meanwhile(it)
             if back:
-                apply(it.plan())
-                meanwhile(it)
-            dying = it.plan(Death(*way))
-            with pytest.raises(Died):
-                roll_back(dying) if back else apply(dying)
-            if not back:
-                meanwhile(it)
-            comes_back(it, look, before, way)
+                roll_back(it.plan(whole))
+        with TemporaryDirectory() as name:
+            meanwhile(it := fresh(name))
+            before = look(it)
+        deaths = list(whole.ways())
+        assert len(deaths) > ways
+        for way in deaths[:: 1 if in_depth() else 20]:
+            with TemporaryDirectory() as name:
+                it = fresh(name)
+                if back:
+                    apply(it.plan())
+                    meanwhile(it)
+                dying = it.plan(Death(*way))
+                with pytest.raises(Died):
+                    roll_back(dying) if back else apply(dying)
+                if not back:
+                    meanwhile(it)
+                comes_back(it, look, before, ("rollback" if back else "apply", way))
 
 
 def comes_back(it: M, look: Callable[[M], Any], before: object, way: object) -> None:

@@ -26,9 +26,8 @@ class Flag(Action[str]):
         value: str = "old",
         on_apply: Callable[["Flag"], None] = lambda self: setattr(self, "value", "new"),
         fails_back: bool = False,
-        title: str = "",
     ) -> None:
-        super().__init__(id_, title or f"the flag {id_}", requirement)
+        super().__init__(id_, f"the flag {id_}", requirement)
         self.value, self.on_apply, self.fails_back = value, on_apply, fails_back
 
     def capture(self, _: Transport) -> str:
@@ -48,6 +47,11 @@ class Flag(Action[str]):
 
 def fail(_: Flag) -> None:
     raise RemediationError("no")
+
+
+def no_space(*_: object, **__: object) -> None:
+    """In the place of what writes to a journal."""
+    raise RemediationError("no space left")
 
 
 def journal(folder: Path, ctid: int = 950, on: Transport = ON) -> Journal:

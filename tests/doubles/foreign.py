@@ -6,23 +6,18 @@ from itertools import chain, repeat
 from tests.doubles.answering import Answering
 
 
-class Held:
-    """A command that runs for ever."""
-
-    def alive(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
 class Foreign(Answering):
-    """It gives these answers in turn, and the last one again and again."""
+    """It gives these answers in turn, the last one again and again; what it holds never ends."""
 
     def __init__(self, answers: Sequence[tuple[int, bytes, bytes]]) -> None:
         turns = chain(answers, repeat(answers[-1]))
         super().__init__(lambda _: next(turns), "a machine")
 
-    def hold(self, argv: Sequence[str], word: str) -> Held:
-        del argv, word
-        return Held()
+    def hold(self, argv: Sequence[str], word: str) -> "Foreign":
+        return self
+
+    def alive(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        """It goes on."""

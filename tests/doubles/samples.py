@@ -4,6 +4,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests/data"
+#: The lab's checkout of phoenix, in the state before the plan.
+PHOENIX = ROOT / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 
 
 def sample(name: str) -> str:

@@ -46,6 +46,14 @@ def remediation(*words: str, timeout: float | None = None) -> subprocess.Complet
     )
 
 
+def succeeded(*words: str, timeout: float = 1800.0) -> subprocess.CompletedProcess[str]:
+    """Run ``docker-lxc-gate``, show what it says, and fail unless it ends with 0."""
+    done = remediation(*words, timeout=timeout)
+    print(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def facts(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return what the witness sees of node and container that a rollback must bring back."""
     return machine_state.comparable_after_rollback(machine_state.record_target(runtime, ctid))

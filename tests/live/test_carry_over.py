@@ -13,9 +13,9 @@ from docker_lxc_gate.machines.transport import Transport
 from steps.rollback import CTID
 from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
-from tests.live.running import DOCKER, bare, remediation
+from tests.live.running import DOCKER, bare, remediation, succeeded
 
-_PATIENCE = 1800.0
+_PATIENCE, _TARGET = 1800.0, ("--yes", "--target", f"lab/{CTID}")
 #: What a Docker container does to the files of its image and to a volume. Some stay.
 _WRITE = sample("programs/lab/write.pl")
 _FILL = sample("programs/lab/fill.sh")
@@ -62,27 +62,22 @@ def held(inside: Transport) -> set[str]:
 def test_carry_over_and_rollback_bring_images_and_containers_back(machine: Lab) -> None:
     """By hash of every merged tree, and by what Docker says of each object."""
     bare(machine, DOCKER)
-    target = ("--yes", "--target", f"lab/{CTID}")
     with connected(machine) as node:
         inside = Pct(node).inside(CTID)
         filled(inside)
         inside.run(["sh", "-ec", _NEEDS]).require()
         before = held(inside)
-        applied = remediation("apply", *target, timeout=_PATIENCE)
-        print(applied.stdout, applied.stderr)
-        assert applied.returncode == 0
+        applied = succeeded("apply", *_TARGET)
         assert "are carried over" in applied.stderr
         assert "units that need Docker are restarted with it: app.service" in applied.stderr
         inside.run(_RUNS).require()  # no boot starts it
         driver = ["docker", "info", "-f", "{{.Driver}}"]
         assert inside.look(driver).require().text == "fuse-overlayfs\n"
         assert held(inside) ^ before == set()
-        said = remediation("doctor", *target[1:], timeout=_PATIENCE)
+        said = remediation("doctor", *_TARGET[1:], timeout=_PATIENCE)
         assert "images-of-another-driver" not in said.stdout, said.stdout  # rollback needs them
         inside.run(["docker", "exec", "running", "perl", "-e", 'mkdir "/later"']).require()
-        back = remediation("rollback", *target, timeout=_PATIENCE)
-        print(back.stdout, back.stderr)
-        assert back.returncode == 0
+        back = succeeded("rollback", *_TARGET)
         assert "what running changed" in back.stderr
         inside.run(_RUNS).require()
         assert inside.look(driver).require().text == "overlay2\n"
@@ -102,7 +97,6 @@ def test_images_of_another_driver_are_carried_over_by_save_and_load(
 ) -> None:
     """Containers are not, and are named; after the rollback, all are as before."""
     bare(machine, DOCKER)
-    target = ("--yes", "--target", f"lab/{CTID}")
     names = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]
     with connected(machine) as node:
         inside = Pct(node).inside(CTID)
@@ -128,16 +122,12 @@ def test_images_of_another_driver_are_carried_over_by_save_and_load(
         )
         before, named = run(held), inside.look(names).require().text
         assert before.startswith(f"{OTHERS[settings]}\n")
-        applied = remediation("apply", *target, timeout=_PATIENCE)
-        print(applied.stdout, applied.stderr)
-        assert applied.returncode == 0
+        applied = succeeded("apply", *_TARGET)
         assert "are carried over by docker save and docker load" in applied.stderr
         assert "container left stay on disk" in applied.stderr
         assert sorted(inside.look(names).require().text.split()) == sorted(named.split())
         assert run("docker info -f '{{.Driver}}'") == "fuse-overlayfs\n"
         assert len(run("docker images -q -f dangling=true").split()) == 1
         assert run('docker run --rm --network none "$2" perl -e "print 7"') == "7"
-        back = remediation("rollback", *target, timeout=_PATIENCE)
-        print(back.stdout, back.stderr)
-        assert back.returncode == 0
+        succeeded("rollback", *_TARGET)
         assert run(held) == before

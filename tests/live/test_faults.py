@@ -1,14 +1,12 @@
 """Faults that are no rows of the catalogue, and the control of those that are."""
 
-from pathlib import Path
-
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from proof.faults import run
 from proof.faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY
 from proof.faults.snapshots import WITHOUT_BACKUPS
 from tests.live.cases.healthy import asked
-from tests.live.running import TARGET, gate, remediation, restore
+from tests.live.running import TARGET, remediation, restore
 
 
 def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
@@ -39,13 +37,3 @@ def test_f60_a_profile_in_use_stays_and_is_named(lab: Lab, node: Ssh) -> None:
     assert "stays loaded" in done.stderr
     pid = node.run(["lxc-info", "-n", str(CTID), "-p", "-H"]).require().text.strip()
     assert node.read(f"/proc/{pid}/attr/current") == b"lxc-phoenix-v2 (enforce)\n"
-
-
-def test_f70_an_unknown_host_key_is_never_accepted(lab: Lab, tmp_path: Path) -> None:
-    """Access: nothing is judged, and the way out is printed."""
-    where = f"root@127.0.0.1:{lab.address.port}/{CTID}"
-    done, said = gate("features/storage_driver.feature", "--target", where, results=tmp_path)
-    assert done.returncode == 3, done.stdout
-    assert {each["status"] for each in said.values()} == {"broken"}
-    assert "is not known" in done.stdout
-    assert "SHA256:" in done.stdout

@@ -17,8 +17,8 @@ from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine.journal import Journal
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import connected
+from tests.live.running import ROOT
 
-_ROOT = Path(__file__).parents[2]
 _PATIENCE = 600.0
 #: A gate beside another machine takes a quarter of an hour (seconds).
 _LONGEST = 3600.0
@@ -30,12 +30,12 @@ def test_gate_on_the_lab_is_compliant(machine: Lab) -> None:
     It runs as from a shell, not as one of xdist's workers; its output goes to reports/gate.txt.
     """
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    report = _ROOT / "reports" / "gate.txt"
+    report = ROOT / "reports" / "gate.txt"
     report.parent.mkdir(exist_ok=True)
     with report.open("w") as told:
         done = subprocess.run(
             ["scripts/gate"],
-            cwd=_ROOT,
+            cwd=ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=told,
@@ -67,7 +67,7 @@ def test_ctrl_c_leaves_no_throw_away_container(
     with (
         connected(machine) as node,
         subprocess.Popen(
-            argv, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as gate,
     ):
         deadline = time.monotonic() + _PATIENCE

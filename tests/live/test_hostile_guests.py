@@ -26,9 +26,8 @@ from remediation.desired import PROFILE
 from steps.rollback import CTID
 from tests.doubles.samples import sample
 from tests.live.interrupted.interruption import connected
-from tests.live.running import DOCKER, bare
+from tests.live.running import DOCKER, ROOT, bare
 
-_ROOT = Path(__file__).parents[2]
 _TARGET = f"lab/{CTID}"
 #: Puts a program in the place of one of the container's; "$1.real" is what stood there.
 _SPOIL = r"""
@@ -205,7 +204,7 @@ def applied(machine: Lab) -> tuple[str, str]:
     if name not in machine.snapshots() or not kept.exists():
         bare(machine, DOCKER)
         with connected(machine) as node:
-            _shell(node, "fake_dockerd\n")
+            _shell(node, sample("programs/lab/fake_dockerd.sh"))
             kept.write_text(_shell(node, _FACTS))
         done = _run(["-m", "docker_lxc_gate", "apply", "--yes", "--target", _TARGET], 900)
         assert done.returncode == 0, done.stdout
@@ -268,7 +267,7 @@ def _run(argv: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, *argv],
-        cwd=_ROOT,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -18,7 +18,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -30,10 +29,9 @@ from remediation.engine.plan import Stage
 from steps.rollback import CTID
 from tests.live.interrupted.interruption import KINDS, QUARTERS, Points, connected, one_action
 from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Sweep
-from tests.live.running import DOCKER, PLAIN, bare
+from tests.live.running import DOCKER, PLAIN, ROOT, bare
 
-_ROOT = Path(__file__).parents[2]
-_TABLE = _ROOT / "reports/interruption.json"
+_TABLE = ROOT / "reports/interruption.json"
 _ASKED = [word for word in os.environ.get("SWEEP", "").split(",") if word]
 _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
 _WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)

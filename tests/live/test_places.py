@@ -18,17 +18,17 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.facts import backups
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from docker_lxc_gate.machines.target import DEFAULT, parse
 from proof.faults.fault import APPLIED, CTID
 from proof.faults.scenarios import scenarios
-from steps import prerequisites, rollback
+from proof.faults.snapshots import WITHOUT_BACKUPS
+from steps import rollback
 from tests.doubles.put import put
 from tests.live.interrupted.interruption import connected
-from tests.live.running import ROOT, compliant, gate, restore
+from tests.live.running import ROOT, TARGET, backed_up, gate, restore
 
 _TIMEOUT = 1800.0
 #: Where nobody looks for changes: /var/tmp.
@@ -114,7 +114,8 @@ def test_gate_from_elsewhere_passes_each_scenario(lab: Lab, tmp_path: Path, plac
     said = place.gate(lab, tmp_path / "before", "features/rollback.feature")
     restore(lab, APPLIED)
     said |= place.gate(lab, tmp_path / "nothing", "features/provisioning.feature")
-    _backed_up(lab)
+    restore(lab, WITHOUT_BACKUPS)
+    backed_up(TARGET)
     said |= place.gate(lab, tmp_path / "there", "features/", "-m", "not before_the_plan")
     assert said.keys() == {scenario.title for scenario in scenarios().values()}
     assert set(said.values()) == {"passed"}
@@ -122,7 +123,8 @@ def test_gate_from_elsewhere_passes_each_scenario(lab: Lab, tmp_path: Path, plac
 
 def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path) -> None:
     """The service runs twice. Of two bundles, one is to be kept."""
-    _backed_up(lab)
+    restore(lab, WITHOUT_BACKUPS)
+    backed_up(TARGET)
     with connected(lab) as node:
         _installed(node, tmp_path)
         node.run(["mkdir", "-p", "/root/.local/bin", f"{_UNITS}/{_SERVICE}.d", _METRICS]).require()
@@ -146,12 +148,6 @@ def test_timer_on_the_node_shows_a_drift_in_its_metrics(lab: Lab, tmp_path: Path
         [bundle] = node.run(["sh", "-c", f"ls {_KEPT}/*.tar.zst"]).require().text.split()
         verified = node.run(["/root/.local/bin/docker-lxc-gate", "verify", bundle])
         assert "verdict: not compliant" in verified.require().text
-
-
-def _backed_up(lab: Lab) -> None:
-    """Have a compliant container, and the backups that the gate asks for and never makes."""
-    with compliant(lab) as runtime:
-        prerequisites.back_up_lab(runtime, CTID, backups.DUMP)
 
 
 def _installed(node: Ssh, folder: Path) -> None:

@@ -1,13 +1,12 @@
 """Most users': no phoenix on the node, and a container without Docker."""
 
-import subprocess
 from pathlib import Path
 
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import READY
 from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
-from tests.live.running import backed_up, gate, remediation
+from tests.live.running import backed_up, gate, succeeded
 
 _HIDE = f'mv {REPOSITORY} {REPOSITORY}.hidden; rm -f "$(command -v phoenix)"'
 #: The order matters: what a container comes from and by whom is asked of a target, not guessed.
@@ -29,20 +28,13 @@ def test_from_no_container_to_a_verdict_and_back(machine: Lab, tmp_path: Path) -
         node.run(["sh", "-c", _HIDE]).require()
     (file := tmp_path / "targets.toml").write_text(_TARGET)
     aim = ("--target-file", str(file), "--target", "plain")
-    _remediation("create", *aim)
-    _remediation("apply", "--yes", *aim)
+    succeeded("create", *aim)
+    succeeded("apply", "--yes", *aim)
     backed_up("lab/960")
-    _remediation("status", *aim)
+    succeeded("status", *aim)
     done, said = gate("features/", "--allow-mutation", *aim, results=tmp_path / "results")
     assert done.returncode == 0, done.stdout
     assert {result["status"] for result in said.values()} == {"passed"}
     for left_out in ("the node has no phoenix", "the container exists", "a plan is applied"):
         assert left_out in done.stdout
-    _remediation("rollback", "--yes", *aim)
-
-
-def _remediation(*words: str) -> subprocess.CompletedProcess[str]:
-    done = remediation(*words, timeout=1800)
-    print(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
+    succeeded("rollback", "--yes", *aim)

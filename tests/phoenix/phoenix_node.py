@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT / "tests/data"
-MIRRORS = '{"registry-mirrors": ["http://10.0.3.1:5000"]}\n'
+from tests.doubles.samples import DATA, ROOT
 
+MIRRORS = '{"registry-mirrors": ["http://10.0.3.1:5000"]}\n'
 STAND_IN = ROOT / "tests/phoenix/stand_in.py"
 #: pct is stood in for; the others must not run on a node.
 PROGRAMS = ("pct", "apt-get", "apt-cache", "dpkg-query", "docker", "fuse-overlayfs", "systemctl")

@@ -5,9 +5,6 @@ why, and raise the bound here.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.machines.ssh import connection
 from tests.doubles.nodes.counted import Counted
 from tests.doubles.nodes.healthy import Healthy
-from tests.doubles.samples import ROOT
+from tests.unit.verdict.test_what_is_asked import ran as judged
 
 NODE = "root@pve1/950"
 
@@ -67,28 +64,9 @@ def test_apply_and_rollback_start_pct_to_restart_the_container_alone(
 def gate(folder: Path, *targets: str, containers: int = 0) -> dict[str, Any]:
     """Run the read-only gate on the double, alone or of several; return what was asked."""
     seen = folder / "seen.json"
-    named = [f"--target={each}" for each in targets]
-    argv = [sys.executable, "-m", "pytest", "features/", *named, "--no-report"]
-    more = [
-        "-p",
-        "tests.doubles.nodes.healthy",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:hypothesispytest",
-        "--alluredir",
-        str(folder),
-        f"--junit-xml={folder / 'junit.xml'}",  # not reports/, which another worker may claim
-    ]
+    options = ["-p", "tests.doubles.nodes.healthy", *(f"--target={each}" for each in targets)]
     several = {"HEALTHY_SEEN": str(seen), "HEALTHY_CONTAINERS": str(containers)}
-    done = subprocess.run(
-        [*argv, *more],
-        cwd=ROOT,
-        env=os.environ | several,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = judged(folder, *options, **several)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: compliant" in done.stdout
     told: dict[str, Any] = json.loads(seen.read_text())

@@ -21,7 +21,6 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
-import stamina
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -149,13 +148,9 @@ def actions() -> Iterator[tuple[str, Asked]]:
         )
         for step in there.steps:
             for verb in ("capture", "check", "require_reversible", "side_effects", "current"):
-                more = (None,) if verb == "side_effects" else ()
-                name = f"{runtime.__name__} {step.action.id} {verb}"
-                yield name, partial(_verb, step.action, verb, more)
-
-
-def _verb(action: Any, verb: str, more: tuple[None, ...], on: Transport) -> None:
-    getattr(action, verb)(on, *more)
+                ask: Any = getattr(step.action, verb)
+                given = {"before": None} if verb == "side_effects" else {}
+                yield f"{runtime.__name__} {step.action.id} {verb}", partial(ask, **given)
 
 
 def _raw(on: Transport) -> patient.Raw:
@@ -318,11 +313,7 @@ def answers(name: str) -> st.SearchStrategy[list[tuple[int, bytes, bytes]]]:
     return st.lists(st.tuples(code, out, st.one_of(st.just(b""), _ODD)), min_size=1, max_size=4)
 
 
-@pytest.fixture(autouse=True)
-def _no_patience() -> Iterator[None]:
-    stamina.set_testing(True)
-    yield
-    stamina.set_testing(False)
+_no_patience = test_blind._no_patience
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -70,49 +70,51 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
 
 
+def pins(ran: list[str]) -> list[str]:
+    """Return the files of pins that were installed, in order."""
+    return [line.split()[-1] for line in ran if "--require-hashes" in line]
+
+
 def installed(ran: list[str]) -> str:
     """Return what the package manager was asked to install."""
     return " ".join(line for line in ran if line.startswith(("apt-get", "sudo")))
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "lab"),
     [
-        ("--target=local/950", "-k", "VAL-4"),
-        ("--target-file", "targets.toml", "--target", "pve1"),
-        ("-m", "node", "--target-file=targets.toml"),
+        (("--target=local/950", "-k", "VAL-4"), False),
+        (("--target-file", "targets.toml", "--target", "pve1"), False),
+        (("-m", "node", "--target-file=targets.toml"), False),
+        (("-k", "VAL-4"), True),
+        (("--target=root@pve1/950", "--target=lab/951"), True),
     ],
 )
-def test_gate_on_a_host_of_the_users_installs_python_and_ssh_alone(
-    clone: Clone, arguments: tuple[str, ...]
+def test_gate_installs_the_labs_programs_only_if_it_goes_there(
+    clone: Clone, arguments: tuple[str, ...], lab: bool
 ) -> None:
+    if lab:  # of the lab's packages, too; its program would be there afterwards
+        clone.install("npm")
     ran = clone.run("gate", *arguments)
-    assert installed(ran).endswith(" openssh-client python3-venv")
-    assert "npm is not installed: the report will not be rendered" in clone.said
-    assert ran[-1] == f"python -m pytest features/ {' '.join(arguments)}"
+    assert installed(ran).endswith(" openssh-client python3-venv") is not lab
+    for program in ("qemu-system-x86 ", "mmdebstrap "):
+        assert (program in f"{installed(ran)} ") is lab
+    assert ("npm is not installed: the report will not be rendered" in clone.said) is not lab
+    assert ran[-1] == " ".join(("python -m pytest features/", *arguments))
 
 
-def test_gate_a_second_time_installs_nothing(clone: Clone) -> None:
-    clone.install("npm")
-    clone.install("ssh")
+def test_gate_installs_what_users_need_and_a_second_time_nothing(clone: Clone) -> None:
+    for program in ("npm", "ssh"):
+        clone.install(program)
     first = clone.run("gate", "--target", "root@pve1/950")
     assert any(line.startswith("npm ci --ignore-scripts") for line in first)
-    again = clone.run("gate", "--target", "root@pve1/950")[len(first) :]
+    assert pins(first) == ["constraints.txt"]
+    before = clone.run("setup", "--dev")
+    assert pins(before) == ["constraints.txt", "constraints-dev.txt"]  # a developer has more
+    again = clone.run("gate", "--target", "root@pve1/950")[len(before) :]
     assert [line for line in again if " -c " not in line] == [
         "python -m pytest features/ --target root@pve1/950"
     ]
-
-
-def pins(ran: list[str]) -> list[str]:
-    """Return the files of pins that were installed, in order."""
-    return [line.split()[-1] for line in ran if "--require-hashes" in line]
-
-
-def test_gate_installs_what_users_need_and_nothing_where_a_developer_has_more(clone: Clone) -> None:
-    clone.install("npm")
-    assert pins(clone.run("gate", "--target", "root@pve1/950")) == ["constraints.txt"]
-    assert pins(clone.run("setup", "--dev")) == ["constraints.txt", "constraints-dev.txt"]
-    assert len(pins(clone.run("gate", "--target", "root@pve1/950"))) == 2
 
 
 def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(clone: Clone) -> None:
@@ -120,18 +122,6 @@ def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(cl
     assert (done.returncode, clone.touched) == (2, False)
     assert "--no-lab" in done.stderr
     assert "--dev" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("-k", "VAL-4"), ("--target=root@pve1/950", "--target=lab/951")],
-)
-def test_gate_on_the_lab_installs_its_programs(clone: Clone, arguments: tuple[str, ...]) -> None:
-    clone.install("npm")  # of the lab's packages, too; its program would be there afterwards
-    ran = clone.run("gate", *arguments)
-    assert "qemu-system-x86 " in f"{installed(ran)} "
-    assert "mmdebstrap" in installed(ran)
-    assert ran[-1] == " ".join(("python -m pytest features/", *arguments))
 
 
 @pytest.mark.parametrize("arguments", [(), ("-k", "VAL-4"), ("--target", "lab/950")])

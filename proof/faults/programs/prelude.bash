@@ -120,14 +120,6 @@ own_profile() {
     echo 'lxc.apparmor.profile: lxc-own' >>"$conf"
 }
 
-# Lets Docker run unconfined, although the profile's file is the shipped one.
-unconfine_docker() {
-    printf '%s\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' \
-        >"/etc/apparmor.d/local/$profile"
-    load
-    inside systemctl restart containerd docker
-}
-
 # Prints a program that runs the shell $3 before the program $1, which is "$real" in it, if the
 # arguments match $2, with a blank before and after them. It then leaves the mark.
 wrapper() {
@@ -177,26 +169,6 @@ put_back_client() {
 
 # Whether a replaced program left its mark, on the node or in the container.
 marked() { [ -e "$mark" ] || inside test -e "$mark"; }
-
-# Starts a server on the node that answers like a healthy dockerd.
-fake_dockerd() {
-    cat >/run/nodes-own.py <<'PROGRAM'
-import json, socket
-image = "sha256:" + 64 * "0"
-state = {"Status": "exited", "ExitCode": 0, "Error": ""}
-said = {"Id": 64 * "0", "Image": image, "State": state, "RepoDigests": ["hello-world@" + image]}
-own = socket.socket(socket.AF_UNIX)
-own.bind("/run/nodes-own.sock")
-own.listen()
-while True:
-    connection, _ = own.accept()
-    open("/run/nodes-own.touched", "w").close()
-    connection.recv(4096)
-    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(said).encode())
-    connection.close()
-PROGRAM
-    systemd-run -q --unit=nodes-own python3 /run/nodes-own.py
-}
 
 # Replaces perl by one that reports every attempt as refused, and attempts nothing.
 lying_perl() {

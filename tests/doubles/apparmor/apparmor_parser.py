@@ -7,10 +7,10 @@ _PARSER = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
 _FEATURES = "/etc/apparmor.d/abi/4.0"
 
 
-def parse_profile(text: str) -> subprocess.CompletedProcess[str]:
+def parse_profile(text: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Return how the parser ended over a profile; nothing is loaded."""
     assert _PARSER, "apparmor_parser is missing: apt-get install apparmor"
-    argv = [_PARSER, "--skip-kernel-load", "--skip-cache", "--features-file", _FEATURES]
+    argv = [_PARSER, "--skip-kernel-load", "--skip-cache", "--features-file", _FEATURES, *options]
     return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
 
 

@@ -154,9 +154,10 @@ class Apt(Stateful):
                 continue
             if self._half_unpacked(name):
                 return 100, b"", b"E: Sub-process /usr/bin/dpkg returned an error code (1)"
+            cut_off = self.status.get(name) == "pH"  # what was begun is ended, and no more
             self._step()
             self.status[name] = "rc"
-            if verb == "purge":
+            if verb == "purge" and not cut_off:
                 self._step()
                 self.status[name] = ""
         self._step()  # the triggers

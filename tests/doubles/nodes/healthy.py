@@ -25,9 +25,9 @@ from remediation.phoenix.description import described
 from remediation.phoenix.scripts import install_script, setup_script
 from tests.doubles.apparmor.denials import canary
 from tests.doubles.nodes.behind_shell import Answer, Node
+from tests.doubles.samples import PHOENIX
 
 PID = 4242
-_PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 _CONF = f"""arch: amd64
 ostype: debian
 features: nesting=1,keyctl=1,fuse=1
@@ -68,7 +68,7 @@ def files() -> dict[str, bytes]:
     repository = phoenix.REPOSITORY
 
     def ours(path: str) -> bytes:
-        return (_PHOENIX / path).read_bytes()
+        return (PHOENIX / path).read_bytes()
 
     profile = desired.profile(None)
     return {

@@ -149,7 +149,7 @@ class Container(Stateful):
     def __init__(self, config: Path) -> None:
         self._config = config
         self.effective: str | None = None  # None: it does not run
-        self.quorate = True
+        self.quorate, self.resources = True, b""  # of HA
 
     def stop(self) -> None:
         """Stop it, and write its file as Proxmox does: at another time, whatever it said."""
@@ -178,7 +178,7 @@ class Container(Stateful):
                 self.stop()
                 return 0, b"", b""
             case ["sh", "-c", _, "control"]:
-                return 0, b"755\n" if self.quorate else b"555\n", b""
+                return 0, (b"755\n" if self.quorate else b"555\n") + self.resources, b""
         return None
 
 
@@ -193,7 +193,6 @@ class Docker(Stateful):
         self.installed = True
         self.daemon = "/usr/sbin/dockerd"
         self.broken = ""  # a driver that cannot start here
-        self.boot = "enabled"
         self.driver = ""  # empty: it does not run
         self.socket = False
         self.boots = False
@@ -253,7 +252,7 @@ class Docker(Stateful):
                 self.socket = True
                 return 0, b"", b""
             case ["systemctl", "is-enabled", "docker"]:
-                return (0, f"{self.boot}\n".encode(), b"") if self.installed else (4, b"", b"no")
+                return (0, b"enabled\n", b"") if self.installed else (4, b"", b"no")
             case ["systemctl", "restart", "docker"]:  # and what needs it
                 self.driver = ""
                 self.containers.clear()

@@ -1,4 +1,4 @@
-"""A container's file as Proxmox leaves it when it takes or deletes a snapshot. Pure."""
+"""A container's file as Proxmox leaves it when it takes a snapshot. Pure."""
 
 from dataclasses import replace
 
@@ -14,14 +14,3 @@ def taken(config: Config, name: str, time: int, description: str) -> Config:
     new = Section({**kept, "snaptime": str(time)}, config.current.raw)
     snapshots = {**config.snapshots, name: new.with_description(description)}
     return replace(config, current=config.current.with_keys(parent=name), snapshots=snapshots)
-
-
-def deleted(config: Config, name: str) -> Config:
-    """Return a copy without the snapshot; its children become its parent's."""
-    parent = config.snapshots[name].keys.get("parent")
-
-    def rehung(section: Section) -> Section:
-        return section.with_keys(parent=parent) if section.get("parent") == name else section
-
-    left = {k: rehung(v) for k, v in config.snapshots.items() if k != name}
-    return replace(config, current=rehung(config.current), snapshots=left)

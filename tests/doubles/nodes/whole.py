@@ -27,11 +27,11 @@ from remediation.plan_file import PlanFile
 from tests.doubles.nodes.machines import COMMANDS, FILES, SCRIPTS, Container, Kernel, Stateful
 from tests.doubles.nodes.world import OfFolder
 from tests.doubles.put import put
+from tests.doubles.samples import PHOENIX
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 CTID = 950
 _GATE = "/var/lib/docker-lxc-gate"
-_PHOENIX = Path(__file__).parents[3] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
 _CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivileged: 1\n"
 _TIME = 1_795_717_106_123_456_789
 
@@ -85,7 +85,7 @@ class Node(_Rooted):
         (folder / "kernel").mkdir(parents=True)
         self.kernel = Kernel(desired.PROFILE, folder / "kernel")
         self.container = Container(Path(self.below(config)))
-        shutil.copytree(_PHOENIX, self.below(phoenix.REPOSITORY))
+        shutil.copytree(PHOENIX, self.below(phoenix.REPOSITORY))
         for place in ("/etc/pve/lxc", "/etc/apparmor.d/tunables", "/var/lib"):
             Path(self.below(place)).mkdir(parents=True, exist_ok=True)
         Path(self.below(config)).write_bytes(_CONFIGURATION)

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.runtime.pct import Pct
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.container_options import ContainerOptions
@@ -26,17 +25,6 @@ def booted() -> Answering:
 
     def answer(argv: list[str]) -> Answer:
         return b"running\n" if "is-system-running" in argv[2] else (1, b"", b"")
-
-    return Answering(answer, "container 950")
-
-
-def silent() -> Answering:
-    """The inside of a container that has booted and answers nothing any more."""
-
-    def answer(argv: list[str]) -> Answer:
-        if "is-system-running" in argv[2]:
-            return b"running\n"
-        raise FactError(f"{argv} did not end")
 
     return Answering(answer, "container 950")
 

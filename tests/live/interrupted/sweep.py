@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
@@ -34,9 +33,8 @@ from tests.live.interrupted.interruption import (
     Points,
     one_action,
 )
-from tests.live.running import facts
+from tests.live.running import ROOT, facts
 
-_ROOT = Path(__file__).parents[3]
 WAYS = ("apply", "rollback")
 #: The one on the node that restarts the container.
 OPTIONS = "container-options"
@@ -89,7 +87,7 @@ def cut_off(case: Case) -> tuple[int, str]:
     """Have a run that is cut off; return its exit code and what it wrote on standard error."""
     told = (str(CTID), case.action, case.way, str(case.point), case.kind)
     done = subprocess.run(
-        [*PROGRAM, *told], cwd=_ROOT, capture_output=True, text=True, timeout=900, check=False
+        [*PROGRAM, *told], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False
     )
     return done.returncode, done.stderr
 

@@ -137,20 +137,13 @@ def plan(text: str, *options: str) -> None:
         called(plan_verb.plan, *options)
 
 
-def journalled(text: str, *options: str) -> None:
-    """Run ``journal show`` where an action has the text as its id."""
+def journalled(text: str, verb: click.Command, *options: str) -> None:
+    """Run a verb where an action of the journal has the text as its id and in its before-image."""
     line = {"at": "now", "ctid": 950, "kind": "before", "action": text, "machine": text}
-    read = SimpleNamespace(path="path", lines=lambda: [line])
+    line |= {"state": {"content": text}}
+    read = SimpleNamespace(path="path", lines=lambda: [line], whole=lambda line: line)
     with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        called(journal_verb.show, *options)
-
-
-def exported(text: str) -> None:
-    """Run ``journal export`` where a before-image has the text."""
-    line = {"state": {"content": text}}
-    read = SimpleNamespace(lines=lambda: [line], whole=lambda line: line)
-    with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
-        called(journal_verb.export)
+        called(verb, *options)
 
 
 def status(text: str, *, form: str) -> None:
@@ -203,10 +196,10 @@ EXITS: dict[str, Callable[[str], Any]] = {
     "plan": plan,
     "plan in JSON": lambda text: plan(text, "--json"),
     "not checked": lambda text: printing.not_checked(_Plan(text)),  # type: ignore[arg-type]
-    "journal": journalled,
-    "journal in JSON": lambda text: journalled(text, "--json"),
+    "journal": lambda text: journalled(text, journal_verb.show),
+    "journal in JSON": lambda text: journalled(text, journal_verb.show, "--json"),
     "prompt": lambda text: consent([text], yes=True),
-    "export": exported,
+    "export": lambda text: journalled(text, journal_verb.export),
     **{f"doctor in {form}": partial(diagnosed, form=form) for form in ("text", "json")},
     **{f"lint in {form}": partial(linted, form=form) for form in ("text", "json", "sarif")},
 }
@@ -243,11 +236,11 @@ def test_hostile_text_leaves_no_exit_raw_and_a_planted_secret_none(
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Yield every text of a document."""
+    """Yield every text of a document, its keys too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
+        for each in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from texts(each)
 
 

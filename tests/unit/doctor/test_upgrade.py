@@ -70,6 +70,12 @@ BREAKS: list[tuple[Answers, Answers, str]] = [
     ({}, at(DEBIAN, "-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16"), "upgrade-removes"),
     ({}, at("docker.io 27.5.1, fuse-overlayfs 1.14-1", "-fuse-overlayfs 1"), "upgrade-removes"),
     (at(PVE, "-lxc-pve 6.0.5-1"), at(DEBIAN), "upgrade-removes"),
+    # a kernel that waits for a reboot counts as coming
+    (
+        at("lxc 1:6.0.6-1, linux-image-6.17.8+deb14-amd64 6.17.8-1"),
+        at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"),
+        "upgrade-kernel-unix-sockets",
+    ),
 ]
 
 
@@ -115,16 +121,6 @@ FINE: list[tuple[Answers, Answers]] = [
         ),
     ),
 ]
-
-
-@pytest.mark.parametrize(
-    ("node", "guest", "named"), [*BREAKS, *((node, guest, "") for node, guest in FINE)]
-)
-def test_upgrade_names_what_it_breaks_alone(node: Answers, guest: Answers, named: str) -> None:
-    found = upgraded(node, guest)
-    assert problems(found) == ([named] if named else [])
-    assert named or found.unseen == ()
-    assert found.exit_code == bool(named)
 
 
 def test_breakage_that_is_there_already_says_so_and_what_fixes_it_is_advice() -> None:
@@ -216,24 +212,31 @@ SAID: list[tuple[Answers, Answers, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("node", "guest", "named"), SAID)
-def test_upgrade_that_docker_survives_is_advice(node: Answers, guest: Answers, named: str) -> None:
+@pytest.mark.parametrize(
+    ("node", "guest", "named", "said"),
+    [
+        *((*row, "") for row in BREAKS),
+        *((*row, "", "") for row in FINE),
+        *((node, guest, "", said) for node, guest, said in SAID),
+    ],
+)
+def test_upgrade_names_what_it_breaks_alone(
+    node: Answers, guest: Answers, named: str, said: str
+) -> None:
     found = upgraded(node, guest)
-    assert problems(found) == []
-    assert named in advice(found)
-    assert found.exit_code == 0
+    assert problems(found) == [named] * bool(named)
+    assert named or found.unseen == ()
+    assert not said or said in advice(found)
+    assert found.exit_code == bool(named)
 
 
-def test_ranges_of_the_table_go_forward_and_are_of_packages_that_are_asked_for() -> None:
+def test_table_has_known_conditions_and_packages_and_ranges_that_go_forward() -> None:
+    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS) == set(ONLY)
     for pair in PAIRS:
         for side in (*pair.broken, *pair.fixed):
             for each in side.versions:
                 assert each.package in {*upgrade_reads.WATCHED, KERNEL}
                 assert not each.before or is_within(each.since, "", each.before)
-
-
-def test_conditions_are_those_that_rows_have() -> None:
-    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS) == set(ONLY)
 
 
 def test_version_that_the_table_does_not_know_is_unknown_and_no_problem() -> None:
@@ -326,12 +329,6 @@ def test_condition_that_cannot_be_read_is_named_where_a_version_asks_for_it() ->
     assert upgraded(blind, at(DEBIAN)).exit_code == 0
 
 
-def test_plan_of_a_hostile_guest_is_no_plan() -> None:
-    for said in ("Inst runc [1.1] (1.3.3\x1b[2J Debian)", f"Inst runc [1] ({'9' * 5000} x)"):
-        with pytest.raises(FactError, match="cannot be read"):
-            upgrade_reads.PLAN.parse(answered(f"{said}\n{NOTHING}"))
-
-
 def test_plan_holds_the_packages_of_the_table_alone() -> None:
     lines = (
         "Inst evil [1] (2 x)\nInst lxc-pve [1] (2 x) trailing\nRemv lxc [1] [x y ]\n"
@@ -339,6 +336,9 @@ def test_plan_holds_the_packages_of_the_table_alone() -> None:
     )
     steps = upgrade_reads.PLAN.parse(answered(lines + NOTHING))
     assert steps == {"lxc-pve": "2", "lxc": "", "runc": "1.1.9-1"}
+    for hostile in ("Inst runc [1.1] (1.3.3\x1b[2J Debian)", f"Inst runc [1] ({'9' * 5000} x)"):
+        with pytest.raises(FactError, match="cannot be read"):
+            upgrade_reads.PLAN.parse(answered(f"{hostile}\n{NOTHING}"))
 
 
 def test_installed_packages_are_those_of_the_table_alone() -> None:
@@ -365,27 +365,22 @@ def test_release_is_that_of_a_kernels_package(package: str, release: str) -> Non
     assert upgrade_reads.release(package) == release
 
 
-def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
-    node: Answers = at("lxc 1:6.0.6-1, linux-image-6.17.8+deb14-amd64 6.17.8-1")
-    found = upgraded(node, at("docker.io 26.1.5+dfsg1-9, apparmor 4.1.0-1"))
-    assert problems(found) == ["upgrade-kernel-unix-sockets"]
+FUSE_SYNC = "linux-image-6.16.3+deb14-amd64 6.16.3-1"
 
 
-def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
-    node: Answers = at("lxc 1:6.0.6-1, linux-image-6.12.57+deb13-amd64 6.12.57-1")
-    node[VERSIONS] = "kernel 6.16.3-local\n"
-    assert advice(upgraded(node, at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.14-1"))) == []
-
-
-def test_kernel_whose_sync_waits_is_told_until_the_backports() -> None:
-    inside = at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1")
-    kernels = ("6.18.20+deb14-amd64", "6.18.21+deb14-amd64", "6.19.10-pve", "7.0.2-1-pve")
-    plans = [{PLAN: plan(f"linux-image-{kernel} 1")} for kernel in kernels]
-    waits = ["upgrade-kernel-fuse-sync" in advice(upgraded(new, inside)) for new in plans]
-    assert waits == [True, False, True, False]
-
-
-def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
-    kernel = "linux-image-6.16.3+deb14-amd64 6.16.3-1"
-    inside = at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1")
-    assert advice(upgraded(at(kernel, f"-{kernel}"), inside)) == []
+@pytest.mark.parametrize(
+    ("node", "waits"),
+    [
+        ({PLAN: plan("linux-image-6.18.20+deb14-amd64 1")}, True),
+        ({PLAN: plan("linux-image-6.18.21+deb14-amd64 1")}, False),
+        ({PLAN: plan("linux-image-6.19.10-pve 1")}, True),
+        ({PLAN: plan("linux-image-7.0.2-1-pve 1")}, False),
+        (at(FUSE_SYNC, f"-{FUSE_SYNC}"), False),  # the plan removes it
+        # the one that runs is newer than all packages, and stays
+        (at("linux-image-6.12.57+deb13-amd64 1") | {VERSIONS: "kernel 6.16.3-local\n"}, False),
+    ],
+)
+def test_kernel_whose_sync_waits_is_told_if_it_comes(node: Answers, waits: bool) -> None:
+    """Until the backports."""
+    found = upgraded(node, at("docker-ce 5:29.4.3-1, fuse-overlayfs 1.16-1"))
+    assert ("upgrade-kernel-fuse-sync" in advice(found)) is waits

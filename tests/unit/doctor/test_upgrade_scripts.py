@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -170,10 +170,6 @@ def test_lists_are_as_old_as_the_last_question_to_a_mirror(tmp_path: Path) -> No
     assert "expired" in lists(tmp_path)
 
 
-def test_modules_of_a_kernel_are_asked_of_modinfo(tmp_path: Path) -> None:
-    program = tmp_path / "modinfo"
-    program.write_text('#!/bin/sh\n[ "$1" = iptable_raw ]\n')
-    program.chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    read = upgrade_reads.KERNEL_HAS
-    assert asked(read, read.argv, env) == {"iptable_raw"}
+def test_modules_of_a_kernel_are_asked_of_modinfo(stub: Callable[[str, str], Path]) -> None:
+    stub("modinfo", '[ "$1" = iptable_raw ]')
+    assert asked(upgrade_reads.KERNEL_HAS, upgrade_reads.KERNEL_HAS.argv) == {"iptable_raw"}

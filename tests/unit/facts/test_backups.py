@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +14,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
-from docker_lxc_gate.facts.backup_archives import Backup, expected
+from docker_lxc_gate.facts.backup_archives import Backup, defects, expected
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.result import CommandFailed, CommandResult
 from docker_lxc_gate.machines.target import Target
@@ -23,7 +22,7 @@ from docker_lxc_gate.machines.transport import Command, Local
 from remediation.desired import DAEMON_JSON
 from steps import prerequisites as steps
 from tests.doubles.canned import DATA, HELD, SRV, Answer, Machine, guest
-from tests.doubles.naming import lines_of, naming, not_compliant
+from tests.doubles.naming import naming, not_compliant
 from tests.doubles.samples import sample
 from tests.doubles.scripted import Scripted
 
@@ -93,15 +92,17 @@ def find(node: Rooted) -> backup.Backups:
     return backup.find(node, 950, str(node.dump))
 
 
-def of_container(node: Rooted, settings: Target | None = None, *, read: bool = True) -> None:
-    judge(node, find(node), settings, read=read)
-
-
 def judge(
-    node: Rooted, backups: backup.Backups, settings: Target | None = None, *, read: bool = True
+    node: Rooted,
+    backups: backup.Backups | None = None,
+    inside: Machine | None = None,
+    *,
+    age: float | None = None,
+    read: bool = True,
 ) -> None:
-    aim, runtime = settings or Target("pve1", 950), cast("Any", Plain(node))
-    steps.container_is_backed_up(node, backups, aim, runtime, reads_archives=read)
+    """Judge the backups of a container. Without ``inside`` it is stopped."""
+    aim, runtime = Target("pve1", 950, backup_age=age or 24), cast("Any", Plain(node, inside))
+    steps.container_is_backed_up(node, backups or find(node), aim, runtime, reads_archives=read)
 
 
 def of_node(node: Rooted) -> None:
@@ -121,7 +122,7 @@ def age(path: str, hours: float) -> Path:
 def test_backup_of_the_lab_counts_and_is_laid_out_as_vzdumps(
     node: Rooted, made: backup.Backups
 ) -> None:
-    of_container(node)
+    judge(node)
     of_node(node)
     (container,), (etc,) = made.container, made.etc
     assert etc.holds == ("etc", "etc/pve/lxc")
@@ -134,7 +135,7 @@ def test_backup_of_the_lab_counts_and_is_laid_out_as_vzdumps(
 
 def test_backed_up_without_one_is_red_and_its_advice_makes_one(node: Rooted) -> None:
     with not_compliant(f"{node.dump}", "vzdump 950 --mode"):
-        of_container(node)
+        judge(node)
     node.dump.mkdir()
     with not_compliant(HOST, "/etc") as red:
         of_node(node)
@@ -156,7 +157,7 @@ def test_advice_to_back_up_freezes_no_container(node: Rooted, written: str, mode
     (node.root / "etc/pve/lxc/950.conf").write_text(written)
     keep = f"--compress zstd --prune-backups keep-all=1 --dumpdir {node.dump}"
     with not_compliant(f"make one: vzdump 950 --mode {mode} {keep}"):
-        of_container(node)
+        judge(node)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +172,14 @@ def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: R
     written = node.root / "etc/pve/lxc/950.conf"
     written.write_text(kept)
     back_up(node)
-    of_container(node)
+    judge(node)
     written.write_text(ours)
     with not_compliant("another container"):
-        of_container(node)
+        judge(node)
     written.write_text(f"{kept}memory: 4096\n[snap]\nhostname: c\n")
-    of_container(node)
+    judge(node)
     written.write_text("arch: amd64\n")  # nothing that tells one from another
-    of_container(node)
+    judge(node)
 
 
 @pytest.mark.parametrize(
@@ -210,22 +211,14 @@ def test_backed_up_at_a_time_of_its_name_that_is_too_long_ago_or_to_come_is_red(
 ) -> None:
     age(made.container[0].path, hours)
     with not_compliant(named):
-        of_container(node)
+        judge(node)
     if hours > 0:
-        of_container(node, Target("pve1", 950, backup_age=48))
+        judge(node, age=48)
 
 
 DISK = "mp0: local:950/disk.raw,mp={},size=8G{}\n"
 LOGGED = "INFO: excluding {} mount point mp0 ('/srv') from backup ({})\n"
 BOUND = "32 30 8:2 {} {} rw - ext4 /dev/b rw\n"
-
-
-def of_guest(node: Rooted, inside: Machine | None, made: backup.Backups) -> tuple[str, ...]:
-    """Judge the backups of a container; return the lines of the report. None: it is stopped."""
-    target = Target("pve1", 950)
-    runtime: Any = Plain(node, inside)
-    judged = partial(steps.container_is_backed_up, reads_archives=True)
-    return lines_of(judged, node, made, target, runtime)
 
 
 #: The file, the log, the container, and what a red verdict names; empty if it is green.
@@ -262,7 +255,7 @@ def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backup
         (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\n{written}")
         log.write_text(logged + finished)
         with not_compliant(said, "backup=1") if said else nullcontext():
-            of_guest(node, inside, made)
+            judge(node, made, inside)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +265,6 @@ def test_backed_up_without_dockers_data_is_red(node: Rooted, made: backup.Backup
         ("/etc/hostname\n20000\n", ""),  # /usr is a mount point
         ("/etc/hostname\n/var/lib/dpkg/status\n2\n", "not hold ./var/lib/dpkg/status"),
         ((127, "", "sh: not found"), ""),  # an application's container has no shell
-        ("/usr\n/etc/hostname\n/var/lib/dpkg/status\n2\n", "not hold ./var/lib/dpkg/status"),
         ("/usr\n20000\n", "holds 2 files of /etc and /usr, and the container has 20000"),
     ],
 )
@@ -282,17 +274,17 @@ def test_backed_up_by_an_archive_without_most_of_the_container_is_red(
     inside = guest()
     inside.answers[HELD] = container
     with not_compliant(said) if said else nullcontext():
-        of_guest(node, inside, made)
+        judge(node, made, inside)
     inside.answers[HELD] = "no\n"
     with naming(FactError, "which files"):
-        of_guest(node, inside, made)
+        judge(node, made, inside)
 
 
 def test_backed_up_by_an_archive_of_etc_alone_is_red(node: Rooted) -> None:
     (node.root / "images/950/usr").rmdir()
     back_up(node)
     with not_compliant("does not hold ./usr"):
-        of_container(node)
+        judge(node)
 
 
 _VOLUMES = f"{DATA}/volumes/metadata.db"
@@ -337,24 +329,19 @@ def test_files_of_this_machine_are_told() -> None:
     assert archive.files > 1000
 
 
-def fill(node: Rooted, held: dict[str, str]) -> None:
-    """Write the files of a container."""
-    for name, content in held.items():
-        path = node.root / "images/950" / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
 @pytest.mark.parametrize(("held", "error", "said"), STOPPED)
 def test_backed_up_of_a_stopped_container_is_judged_by_its_archive(
     node: Rooted, held: dict[str, str], error: type[Exception] | None, said: str
 ) -> None:
-    fill(node, held)
+    for name, content in held.items():
+        path = node.root / "images/950" / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
     (node.root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     made = back_up(node)
     (node.root / "etc/pve/lxc/950.conf").write_text(DISK.format("/srv", ""))
     with naming(error, said) if error else nullcontext():
-        of_guest(node, None, made)
+        judge(node, made)
 
 
 def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backup.Backups) -> None:
@@ -363,10 +350,10 @@ def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backu
     found = find(node).container
     Path(found[0].path).write_bytes(b"")
     found = find(node).container
-    counts, defects = backup.newest_sound(node, found, 24)
+    counts, faulty = backup.newest_sound(found, lambda each: defects(node, each, 24))
     assert counts
     assert Path(counts.path) == whole
-    assert [defect.endswith("is empty") for defect in defects] == [True]
+    assert [defect.endswith("is empty") for defect in faulty] == [True]
 
 
 @pytest.mark.parametrize("kind", ["zst", "gz", ""])
@@ -378,12 +365,12 @@ def test_backed_up_by_a_cut_archive_is_red(node: Rooted, made: backup.Backups, k
     pack = {"zst": ["zstd", "-q", "--rm"], "gz": ["gzip"], "": ["true"]}[kind]
     subprocess.run([*pack, plain], check=True)
     archive = plain.with_suffix(f".tar.{kind}") if kind else plain
-    of_container(node)
+    judge(node)
     content = archive.read_bytes()
     archive.write_bytes(content[: len(content) // 2])
     with not_compliant("container 950", archive, "read to its end", f"--dumpdir {node.dump}"):
-        of_container(node)
-    of_container(node, read=False)
+        judge(node)
+    judge(node, read=False)
 
 
 def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted) -> None:
@@ -414,10 +401,10 @@ def test_backed_up_by_a_log_that_does_not_say_finished_is_red_but_for_a_hooks_li
     assert "INFO: Finished Backup of VM 950\n" in path.read_text()
     path.unlink() if log is None else path.write_text(log)
     with not_compliant(named):
-        of_container(node)
+        judge(node)
     # A hook's lines, and empty ones; "no ERROR: here" is what a hook may say of itself.
     path.write_text("INFO: Finished Backup of VM 950\n" + "INFO: noERROR: \n" * 4 + "\n" * 9)
-    of_container(node)
+    judge(node)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +446,7 @@ def test_newest_sound_without_the_unpacker_is_an_error(
         (tmp_path / "bin" / program).symlink_to(found.stdout.strip())
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with naming(FactError, "zstd: Cannot exec"):
-        backup.newest_sound(node, made.container, 24)
+        backup.newest_sound(made.container, lambda each: defects(node, each, 24))
 
 
 PVESM = sample("programs/pvesm")
@@ -499,22 +486,18 @@ def test_find_asks_proxmoxs_storages_where_backups_are_kept(node: Rooted, progra
     judge(node, backup.find(node, 950))
 
 
-def of_server(node: Rooted) -> None:
-    judge(node, backup.find(node, 950))
-
-
 def test_backed_up_on_a_backup_server_alone_is_undetermined(node: Rooted, program: Program) -> None:
     program("pvesm", PVESM)
     _, volume = on_server(node, (30, 5 << 20), (2, 3 << 20))
     with naming(FactError, "950", f"{volume} (2.0 h old, 3.0 MiB)", f"--dumpdir {node.dump}"):
-        of_server(node)
+        judge(node, backup.find(node, 950))
     config = node.root / "etc/pve/lxc/950.conf"
     config.write_text(DISK.format("/var/lib/docker", ""))
     with not_compliant(volume, "/var/lib/docker (mp0, disabled)"):  # wherever the backup is
-        of_server(node)
+        judge(node, backup.find(node, 950))
     config.write_text("arch: amd64\n")
     back_up(node)
-    of_server(node)
+    judge(node, backup.find(node, 950))
 
 
 def test_backed_up_nowhere_beside_a_backup_server_is_red_for_the_container_alone(
@@ -523,6 +506,6 @@ def test_backed_up_nowhere_beside_a_backup_server_is_red_for_the_container_alone
     program("pvesm", PVESM.replace("inactive ", "disabled "))
     on_server(node)
     with not_compliant("container 950"):
-        of_server(node)
+        judge(node, backup.find(node, 950))
     with naming(FactError, "/etc", "vault"):
         steps.node_is_backed_up(node, backup.find(node, 950), Target("pve1", 950))

@@ -48,11 +48,8 @@ def test_processes_are_returned_with_name_and_label() -> None:
         Process(7, "systemd", f"{NAME} (enforce)"),
         Process(90, "dockerd", "unconfined"),
     )
-
-
-def test_processes_whose_name_has_a_line_break_make_up_no_label() -> None:
-    said = threads((7, "a", "unconfined"), more="/proc/7/comm:/proc/7/attr:x\n/proc/7/comm:b\n")
-    assert [each.label for each in confinement.processes(node(said), 7)] == ["unconfined"]
+    forged = threads((7, "a", "unconfined"), more="/proc/7/comm:/proc/7/attr:x\n/proc/7/comm:b\n")
+    assert [each.label for each in confinement.processes(node(forged), 7)] == ["unconfined"]
 
 
 def test_processes_without_a_filter_or_in_strict_mode_are_defects() -> None:
@@ -163,17 +160,21 @@ def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, .
     return tuple(what for what, succeeds in attempts.items() if succeeds)
 
 
-@pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "200 0"}])
-def test_attempts_where_all_are_refused_are_not_allowed(change: dict[str, str]) -> None:
-    assert allowed(REFUSED | change) == ()
+SUCCEEDS = {name: {name: "0 0"} for name in ATTEMPTS}
+#: With another one that found nothing to try: ENOENT.
+BESIDE = {name: "network" if name == "firmware" else "firmware" for name in ATTEMPTS}
 
 
-@pytest.mark.parametrize("name", ATTEMPTS)
-def test_attempts_that_succeed_are_named(name: str) -> None:
-    assert allowed(REFUSED | {name: "0 0"}) == (ATTEMPTS[name],)
-    other = "network" if name == "firmware" else "firmware"
-    unknown = {name: "0 0", other: "2 0"}  # ENOENT
-    assert allowed(REFUSED | unknown) == (ATTEMPTS[name],)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        *((change, ()) for change in ({}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "200 0"})),
+        *((SUCCEEDS[name], (ATTEMPTS[name],)) for name in ATTEMPTS),
+        *((SUCCEEDS[name] | {BESIDE[name]: "2 0"}, (ATTEMPTS[name],)) for name in ATTEMPTS),
+    ],
+)
+def test_attempts_that_succeed_are_named(change: dict[str, str], named: tuple[str, ...]) -> None:
+    assert allowed(REFUSED | change) == named
 
 
 @pytest.mark.parametrize("name", ["profile", "firmware"])
@@ -229,6 +230,8 @@ FIRMWARE = [*map(str, sorted(path for path in Path("/sys/firmware").glob("*") if
 @pytest.mark.skipif(not FIRMWARE, reason="a machine without firmware to list")
 def test_attempts_on_firmware_that_is_mounted_over_are_undetermined(tmp_path: Path) -> None:
     """Only the kernel's own directory counts: what stands in its place could refuse by itself."""
+    assert firmware_of(tmp_path)
+    assert firmware_of(tmp_path, ("/sys", "/sys"))  # as LXC does with ``sys:mixed``
     (empty := tmp_path / "empty").mkdir()
     sysfs = next(place for place, below, _ in os.walk("/sys/kernel/mm") if not below)
     for mounts in (
@@ -240,14 +243,6 @@ def test_attempts_on_firmware_that_is_mounted_over_are_undetermined(tmp_path: Pa
     ):
         with naming(FactError, "/sys"):
             firmware_of(tmp_path, *mounts)
-
-
-@pytest.mark.usefixtures("unlabelled")
-@pytest.mark.skipif(not FIRMWARE, reason="a machine without firmware to list")
-def test_attempts_on_firmware_are_made_where_sysfs_is_mounted_on_itself(tmp_path: Path) -> None:
-    """As LXC does with ``sys:mixed``."""
-    assert firmware_of(tmp_path)
-    assert firmware_of(tmp_path, ("/sys", "/sys"))
 
 
 def test_attempts_in_a_root_that_changes_all_the_time_are_undetermined(
@@ -311,56 +306,37 @@ def with_rule(*rules: str) -> str:
     return SHIPPED.replace("  file,\n", "  file,\n" + "".join(f"  {rule}\n" for rule in rules), 1)
 
 
-def widening(profile: str = SHIPPED, local: str = "") -> tuple[str, ...]:
-    return confinement.widening_rules(profile, local, NAME, shipped=SHIPPED)
+PLACE = f"/etc/apparmor.d/{NAME}"
+WIDER = (
+    *("change_profile -> **,", "/usr/bin/dockerd Ux,", "/usr/bin/x rpix -> other,", "mount,"),
+    *("/usr/bin/x Cx -> wide,", "all,", "include <abstractions/lxc/container-base>"),
+)
+LACKED = "audit deny /{,**/}proc/kcore rwklx,"
 
 
 @pytest.mark.parametrize(
-    ("rules", "local"),
+    ("profile", "local", "named"),
     [
-        ((), ""),
-        (("deny /nosuch r,", "/srv/** rw,"), "# x\n"),
+        ("", "", []),
+        (SHIPPED, "", []),
+        (with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", []),
         # What keeps a program in the profile, and what widens nothing.
-        *(((rule,), "") for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,")),
-        (("deny mount,",), ""),
+        *((with_rule(rule), "", []) for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,")),
+        *((with_rule(rule), "", []) for rule in ("/srv/** rwlk,", "deny mount,")),
+        *((with_rule(rule), "", [f"{PLACE}: {rule}"]) for rule in WIDER),
+        (SHIPPED.replace("leted)", "leted, unconfined)"), "", [f"{PLACE}: flags=(unconfined)"]),
+        (SHIPPED.replace(f"  {LACKED}\n", ""), "", [f"{PLACE} lacks: {LACKED}"]),
+        (
+            SHIPPED,
+            "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n",
+            [f"/etc/apparmor.d/local/{NAME}: {r}" for r in ("/usr/bin/dockerd Ux,", "/srv/** rw,")],
+        ),
     ],
 )
-def test_widening_rules_of_a_narrow_profile_are_none(rules: tuple[str, ...], local: str) -> None:
-    assert widening(with_rule(*rules), local) == ()
-    assert widening("") == ()
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "change_profile -> **,",
-        "/usr/bin/dockerd Ux,",
-        "/usr/bin/x rpix -> other,",
-        "/usr/bin/x Cx -> wide,",
-        "mount,",
-        "all,",
-        "include <abstractions/lxc/container-base>",
-    ],
-)
-def test_widening_rules_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
-    assert widening(with_rule(rule)) == (f"/etc/apparmor.d/{NAME}: {rule}",)
-
-
-def test_widening_rules_names_flags_and_denies_that_are_missing() -> None:
-    flagged = SHIPPED.replace("mediate_deleted)", "mediate_deleted, unconfined)")
-    assert widening(flagged) == (f"/etc/apparmor.d/{NAME}: flags=(unconfined)",)
-    gone = SHIPPED.replace("  audit deny /{,**/}proc/kcore rwklx,\n", "")
-    assert widening(gone) == (
-        f"/etc/apparmor.d/{NAME} lacks: audit deny /{{,**/}}proc/kcore rwklx,",
-    )
-
-
-def test_widening_rules_names_everything_that_a_site_adds() -> None:
-    local = "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n"
-    assert widening(local=local) == (
-        f"/etc/apparmor.d/local/{NAME}: /usr/bin/dockerd Ux,",
-        f"/etc/apparmor.d/local/{NAME}: /srv/** rw,",
-    )
+def test_widening_rules_are_all_of_a_site_and_those_beyond_the_shipped_ones(
+    profile: str, local: str, named: list[str]
+) -> None:
+    assert [*confinement.widening_rules(profile, local, NAME, shipped=SHIPPED)] == named
 
 
 def test_processes_of_one_outside_of_a_container_are_an_error() -> None:

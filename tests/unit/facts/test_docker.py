@@ -34,13 +34,9 @@ LISTED = {
 }
 
 
-def record(**listed: str) -> dict[str, str]:
-    said = "".join(f"== {k}\n{text}ended with 0\n\n" for k, text in (LISTED | listed).items())
-    return docker.record(Machine({}, {ASKED: said}, "container 950"))
-
-
 def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
-    assert record() == {
+    said = "".join(f"== {kind}\n{text}ended with 0\n\n" for kind, text in LISTED.items())
+    assert docker.record(Machine({}, {ASKED: said}, "container 950")) == {
         "process dockerd": "ActiveState=active ExecMainStartTimestampMonotonic=100 MainPID=7",
         "process containerd": "ActiveState=active ExecMainStartTimestampMonotonic=90 MainPID=6",
         "process docker.socket": "ActiveState=active",
@@ -58,24 +54,20 @@ def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
 
 
 NOT_LISTED = [f"{ONE} \x1b[2J", "x web", f"{ONE} a b", ONE, "\N{FULLWIDTH DIGIT FIVE}" * 64 + " a"]
-
-
-@pytest.mark.parametrize("line", NOT_LISTED)
-def test_record_of_a_line_of_no_known_form_is_an_error(line: str) -> None:
-    with naming(FactError, "container", "container 950"):
-        record(container=f"{line}\n")
+UNIT = "== unit\nended with 0\n\n"
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        "== unit\nended with 0\n\n== container\nended with 1\n",
-        "== unit\nended with 0\n\n== container\n" + "x" * 100,
-        "== unit\nended with 0\n\n== other\nended with 0\n",
-        "== unit\nended with 0\n\n== conta",
+        *(f"{UNIT}== container\n{line}\nended with 0\n" for line in NOT_LISTED),
+        f"{UNIT}== container\nended with 1\n",
+        f"{UNIT}== container\n{'x' * 100}",
+        f"{UNIT}== other\nended with 0\n",
+        f"{UNIT}== conta",
     ],
 )
-def test_record_of_what_docker_does_not_list_is_an_error(said: str) -> None:
+def test_record_of_what_docker_does_not_list_in_a_known_form_is_an_error(said: str) -> None:
     with naming(FactError, "container 950"):
         docker.record(Machine({}, {ASKED: said}, "container 950"))
 

@@ -176,36 +176,29 @@ def test_question_of_another_form_is_never_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "path"),
+    ("which", "argv", "path"),
     [
-        ((), SOCKET),
-        (("-H", "fd://"), SOCKET),
-        (("-Hunix:///run/own.sock",), "/run/own.sock"),
-        (("--host", "tcp://127.0.0.1:2375", "-H", "unix:///run/own.sock"), "/run/own.sock"),
-        (("--", "-H", "tcp://x"), SOCKET),
+        ("socket", (), SOCKET),
+        ("socket", ("-H", "fd://"), SOCKET),
+        ("socket", ("-Hunix:///run/own.sock",), "/run/own.sock"),
+        ("socket", ("--host", "tcp://127.0.0.1:2375", "-H", "unix:///run/x"), "/run/x"),
+        ("socket", ("--", "-H", "tcp://x"), SOCKET),
+        ("settings", (), dockerd.SETTINGS),
+        ("settings", ("--config-file=/etc//docker/./daemon.json",), dockerd.SETTINGS),
+        ("settings", ("--config-file", "/a", "--config-file=/b"), "/b"),
+        ("settings", ("--config-file",), dockerd.SETTINGS),
     ],
 )
-def test_socket_is_the_one_on_the_command_line(argv: tuple[str, ...], path: str) -> None:
-    assert daemon(Told(), *argv).socket == path
+def test_socket_and_settings_are_those_on_the_command_line(
+    which: str, argv: tuple[str, ...], path: str
+) -> None:
+    assert getattr(daemon(Told(), *argv), which) == path
 
 
 @pytest.mark.parametrize("host", ["tcp://1.2.3.4:2375", "unix://own.sock", "unix:///a\nb", "-H"])
 def test_socket_that_cannot_be_reached_is_an_error(host: str) -> None:
     with pytest.raises(FactError):
         _ = daemon(Told(), "-H", host).socket
-
-
-@pytest.mark.parametrize(
-    ("argv", "path"),
-    [
-        ((), dockerd.SETTINGS),
-        (("--config-file=/etc//docker/./daemon.json",), dockerd.SETTINGS),
-        (("--config-file", "/a", "--config-file=/b"), "/b"),
-        (("--config-file",), dockerd.SETTINGS),
-    ],
-)
-def test_settings_are_those_on_the_command_line(argv: tuple[str, ...], path: str) -> None:
-    assert daemon(Told(), *argv).settings == path
 
 
 def test_find_among_programs_returns_the_containers_own_dockerd(inside: Guest) -> None:

@@ -6,8 +6,7 @@ from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import failed_units
 from docker_lxc_gate.facts.audit import audit_records
 from docker_lxc_gate.facts.failed_units import FailedUnit
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Command
+from docker_lxc_gate.machines.result import CommandFailed
 from tests.doubles.answering import Answering
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
@@ -18,19 +17,14 @@ MOUNT = FailedUnit("a.mount", 100.5, 101.0, frozenset({"mount"}), "/scratch")
 SERVICE = FailedUnit("b.service", 100.0, 220.0, frozenset({"b-long-program-name", "sh"}))
 
 
-class Systemd(Machine):
+def systemd(shown: str) -> Answering:
     """A machine whose systemd shows this of both units."""
-
-    def __init__(self, shown: str) -> None:
-        super().__init__({}, {"systemctl show -- a.mount b.service": shown})
-
-    def execute(self, command: Command) -> CommandResult:
-        argv = command.argv
-        return super().execute(Command((*argv[:2], *argv[argv.index("--") :])))
+    units = ["a.mount", "b.service"]
+    return Answering(lambda words: shown.encode() if words[-2:] == units else None)
 
 
 def test_failed_units_have_times_programs_and_places() -> None:
-    machine = Systemd(SHOWN)
+    machine = systemd(SHOWN)
     assert failed_units.failed(machine, {"b.service", "a.mount"}) == (MOUNT, SERVICE)
     assert SERVICE.seconds == 120.0
 
@@ -40,7 +34,7 @@ def test_failed_unit_that_is_started_again_has_the_time_of_its_program() -> None
         "SubState=auto-restart\nExecMainStartTimestamp=Thu 1970-01-01 00:01:30.000000 UTC\n"
         "ExecMainExitTimestamp=Thu 1970-01-01 00:01:31.000000 UTC\nId=b.service"
     )
-    machine = Systemd(SHOWN.replace("Id=b.service", run))
+    machine = systemd(SHOWN.replace("Id=b.service", run))
     _, again = failed_units.failed(machine, {"b.service", "a.mount"})
     assert (again.began, again.ended) == (90.0, 91.0)
 
@@ -55,7 +49,7 @@ def test_failed_unit_that_is_started_again_has_the_time_of_its_program() -> None
 )
 def test_failed_unit_without_a_time_is_an_error(shown: str) -> None:
     with pytest.raises(FactError):
-        failed_units.failed(Systemd(shown), ["a.mount", "b.service"])
+        failed_units.failed(systemd(shown), ["a.mount", "b.service"])
 
 
 def record(when: float, **fields: str) -> str:

@@ -135,6 +135,57 @@ def link(name: str) -> dict[str, str]:
     return {path.format(name): text for path, text in ANOTHER.items()}
 
 
+#: What a healthy machine does by itself, which is no difference.
+BY_ITSELF: list[dict[str, str | None]] = [
+    {"proc/sys/kernel/random/uuid": "2\n", "proc/sys/fs/file-nr": "7\n"},
+    {"proc/sys/net/ipv4/tcp_fastopen_key": "secret\n"},
+    {"sys/module/damon_stat/parameters/estimated_memory_bandwidth": "17252973\n"},
+    link("veth0a1b2c3") | link("veth950i0") | link("vethQ7dZxe") | link("fwbr950i0"),
+    {"bin/ip": ADDRESSES.replace("3555", "3600").replace("10.0.3.5/", "10.0.3.6/")},
+    {"bin/ip": re.sub(".*dynamic.*\n", "", ADDRESSES)},
+    {"routes": "default via 192.0.2.1 dev eth0\n10.0.9.0/24 dev eth0 proto kernel\n"},
+    {"bin/nft": f"{RULES}table ip raw {{\n\tchain PREROUTING {{\n\t}}\n}}\n"},
+    NFT | {"bin/iptables-save": f"{SAVED}*raw\n:PREROUTING ACCEPT [0:0]\n"},
+    {"bin/ip": f"{ADDRESSES}2: eth0 inet6 fd00::9/64 scope global temporary dynamic \\\n"},
+    {"sys/class/net/br-0123456789ab/address": "02:42:00:00:00:01\n"},
+    {"bin/nft": RULES.replace("172.17.0.2", "172.17.0.3")},
+    {"bin/nft": re.sub(r".*172\.17\.0\.2.*\n", "", RULES)},
+    {"bin/nft": RULES.replace("sshd {", "apache {")},
+    {
+        "bin/nft": RULES.replace(
+            '\t\tiifname "docker0"',
+            '\t\tip6 daddr fd00::2 oifname "docker0" accept\n\t\tiifname "docker0"',
+        )
+    },
+    NFT | {"bin/iptables-save": SAVED.replace("7:420", "8:500").replace("5:6", "0:0")},
+    NFT | {"bin/iptables-save": re.sub(r".*172\.17\.0\.2.*\n", "", SAVED)},
+    GUEST
+    | process(9, "/usr/sbin/dockerd\0-H\0fd://\0", "system.slice/docker.service")
+    | {f"proc/7/{each}": None for each in ("stat", "cmdline", "cgroup", "exe")},  # restarted
+    process(8, "sleep\x001\0", parent=7),  # a worker, or a command of somebody who is logged in
+    process(8, "", parent=1),  # ended, or the kernel's
+    *(
+        process(8, command, exe=exe)
+        for command, exe in (
+            (SHIM.format("0af9"), "/usr/bin/containerd-shim-runc-v2"),
+            ("sshd: root@notty\0", "/usr/sbin/sshd (deleted)"),
+            ("sshd-session: root [priv]\0", "/usr/lib/openssh/sshd-session"),
+            ("/usr/bin/kvm\0-id\x00100\0", "/usr/bin/qemu-system-x86_64"),
+            ("/usr/bin/conmon\0-c\0", "/usr/bin/conmon"),
+            ("[lxc monitor] /var/lib/lxc 952\0", "/usr/bin/lxc-start"),
+            ("task UPID:pve1:0012AB34:01C2D3E4:6926F0A1:vncshell::root@pam:", "/usr/bin/perl"),
+        )
+    ),
+    process(8, "/usr/bin/python3\0/usr/lib/ubuntu/x\0", "system.slice/apt-news.service"),
+    process(8, "/lib/systemd/systemd\0--user\0", "user.slice/user@0.service/init.scope"),
+    process(8, "/usr/libexec/packagekitd\0", "system.slice/packagekit.service"),
+    {"proc/modules": f"tcp_diag 1 0 - Live 0x0\n{GUEST['proc/modules']}"},
+    NFT | {"bin/iptables-save": f"{SAVED}{GUESTS}"},
+    NFT | {"bin/iptables-save": SAVED.replace("COMMIT\n", f"*raw\n{DIRECT}COMMIT\n")},
+    {"bin/nft": f"{RULES}{GUESTS_TABLE}"},
+]
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -185,72 +236,16 @@ def link(name: str) -> dict[str, str]:
         (process(8, "sleep\x001\0", ".lxc"), "running no unit sleep"),
         (process(8, "sleep\x001\0", "system.slice/run-u7.service"), "running run.service sleep"),
         (process(8, "/usr/sbin/dockerd\0-H\0fd://\0", "docker.service"), "docker.service dockerd"),
+        *((change, "") for change in BY_ITSELF),
     ],
 )
 def test_kernel_state_of_a_change_names_it_and_nothing_else(
     change: dict[str, str | None], named: str, tmp_path: Path
 ) -> None:
     was, now = healthy(nft="bin/iptables-save" not in change), state(tmp_path, NODE | change)
-    assert [line for line in machine_state.differences(was, now) if named not in line] == []
-    assert machine_state.differences(was, now), was
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"proc/sys/kernel/random/uuid": "2\n", "proc/sys/fs/file-nr": "7\n"},
-        {"proc/sys/net/ipv4/tcp_fastopen_key": "secret\n"},
-        {"sys/module/damon_stat/parameters/estimated_memory_bandwidth": "17252973\n"},
-        link("veth0a1b2c3") | link("veth950i0") | link("vethQ7dZxe") | link("fwbr950i0"),
-        {"bin/ip": ADDRESSES.replace("3555", "3600").replace("10.0.3.5/", "10.0.3.6/")},
-        {"bin/ip": re.sub(".*dynamic.*\n", "", ADDRESSES)},
-        {"routes": "default via 192.0.2.1 dev eth0\n10.0.9.0/24 dev eth0 proto kernel\n"},
-        {"bin/nft": f"{RULES}table ip raw {{\n\tchain PREROUTING {{\n\t}}\n}}\n"},
-        NFT | {"bin/iptables-save": f"{SAVED}*raw\n:PREROUTING ACCEPT [0:0]\n"},
-        {"bin/ip": f"{ADDRESSES}2: eth0 inet6 fd00::9/64 scope global temporary dynamic \\\n"},
-        {"sys/class/net/br-0123456789ab/address": "02:42:00:00:00:01\n"},
-        {"bin/nft": RULES.replace("172.17.0.2", "172.17.0.3")},
-        {"bin/nft": re.sub(r".*172\.17\.0\.2.*\n", "", RULES)},
-        {"bin/nft": RULES.replace("sshd {", "apache {")},
-        {
-            "bin/nft": RULES.replace(
-                '\t\tiifname "docker0"',
-                '\t\tip6 daddr fd00::2 oifname "docker0" accept\n\t\tiifname "docker0"',
-            )
-        },
-        NFT | {"bin/iptables-save": SAVED.replace("7:420", "8:500").replace("5:6", "0:0")},
-        NFT | {"bin/iptables-save": re.sub(r".*172\.17\.0\.2.*\n", "", SAVED)},
-        GUEST
-        | process(9, "/usr/sbin/dockerd\0-H\0fd://\0", "system.slice/docker.service")
-        | {f"proc/7/{each}": None for each in ("stat", "cmdline", "cgroup", "exe")},  # restarted
-        process(8, "sleep\x001\0", parent=7),  # a worker, or a command of somebody who is logged in
-        process(8, "", parent=1),  # ended, or the kernel's
-        *(
-            process(8, command, exe=exe)
-            for command, exe in (
-                (SHIM.format("0af9"), "/usr/bin/containerd-shim-runc-v2"),
-                ("sshd: root@notty\0", "/usr/sbin/sshd (deleted)"),
-                ("sshd-session: root [priv]\0", "/usr/lib/openssh/sshd-session"),
-                ("/usr/bin/kvm\0-id\x00100\0", "/usr/bin/qemu-system-x86_64"),
-                ("/usr/bin/conmon\0-c\0", "/usr/bin/conmon"),
-                ("[lxc monitor] /var/lib/lxc 952\0", "/usr/bin/lxc-start"),
-                ("task UPID:pve1:0012AB34:01C2D3E4:6926F0A1:vncshell::root@pam:", "/usr/bin/perl"),
-            )
-        ),
-        process(8, "/usr/bin/python3\0/usr/lib/ubuntu/x\0", "system.slice/apt-news.service"),
-        process(8, "/lib/systemd/systemd\0--user\0", "user.slice/user@0.service/init.scope"),
-        process(8, "/usr/libexec/packagekitd\0", "system.slice/packagekit.service"),
-        {"proc/modules": f"tcp_diag 1 0 - Live 0x0\n{GUEST['proc/modules']}"},
-        NFT | {"bin/iptables-save": f"{SAVED}{GUESTS}"},
-        NFT | {"bin/iptables-save": SAVED.replace("COMMIT\n", f"*raw\n{DIRECT}COMMIT\n")},
-        {"bin/nft": f"{RULES}{GUESTS_TABLE}"},
-    ],
-)
-def test_kernel_state_of_what_a_machine_does_by_itself_is_equal(
-    change: dict[str, str | None], tmp_path: Path
-) -> None:
-    was, now = healthy(nft="bin/iptables-save" not in change), state(tmp_path, NODE | change)
-    assert machine_state.differences(was, now) == []
+    found = machine_state.differences(was, now)
+    assert bool(found) is bool(named), was
+    assert [line for line in found if named not in line] == []
 
 
 def test_kernel_state_of_a_guest_has_its_own_settings_and_no_modules(tmp_path: Path) -> None:

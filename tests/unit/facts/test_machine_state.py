@@ -11,10 +11,9 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import machine_state
 from docker_lxc_gate.machines.programs import program
-from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Local, Transport
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.answering import Answering
-from tests.doubles.canned import Machine
+from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.samples import sample
 
@@ -34,17 +33,6 @@ def record(said: str = SAID, code: int = 0) -> dict[str, str]:
     return machine_state.record(asked(said, code))
 
 
-def after_rollback(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Return the differences that a rollback leaves."""
-    comparable = machine_state.comparable_after_rollback
-    return machine_state.differences(comparable(before), comparable(after))
-
-
-def test_record_of_a_name_with_another_line_separator_keeps_each_fact() -> None:
-    odd = SAID.replace("/etc/two  blanks", "/etc/two\u2028SHA256  /etc/motd")
-    assert record(odd)["content of /etc/two\u2028SHA256  /etc/motd"] == "4567"
-
-
 def test_record_of_a_machine_has_every_part() -> None:
     found = record()
     assert found["file /etc/link"] == "l 777 0:0 3 a b|12.5 4 9.5"
@@ -61,6 +49,8 @@ def test_record_of_a_machine_has_every_part() -> None:
     assert found["firewall Docker's ip nat"] == "2 line(s), def"
     assert found["running ssh.service sshd"] == "1 with abc"
     assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
+    odd = "/etc/two\u2028SHA256  /etc/motd"  # a name with another line separator
+    assert record(SAID.replace("/etc/two  blanks", odd))[f"content of {odd}"] == "4567"
 
 
 def test_record_without_getfattr_has_no_attributes() -> None:
@@ -77,41 +67,26 @@ def test_record_of_what_cannot_be_seen_is_an_error(said: str, code: int) -> None
         record(said, code)
 
 
-ALLOW = "/etc/hosts.allow\tf 644 0:0 7 |11.5 3 9.5"
-
-
-@pytest.mark.parametrize(
-    ("was", "is_", "differs"),
-    [
-        (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.5 99 8.5", False),  # put back: another inode
-        (ALLOW, "/etc/hosts.allow\tf 644 0:0 7 |11.6 3 9.5", True),
-        (ALLOW, "/etc/hosts.allow\tf 600 0:0 7 |11.5 3 9.5", True),
-        (ALLOW, "", True),
-        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
-        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
-        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
-        ("rolled-back-1/x\tf 644 0:0 7 ", "rolled-back-1/x\tf 644 0:0 8 ", False),
-        ("vm/swappiness\t60", "vm/swappiness\t10", True),
-        ("ip nat\t2 line(s), def", "ip nat\t3 line(s), def", False),
-    ],
-)
-def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
-    was: str, is_: str, differs: bool
-) -> None:
-    assert was in SAID
-    after = record(SAID.replace(was, is_, 1))
-    assert bool(lines := after_rollback(record(), after)) is differs, lines
-
-
 PRESET = "/etc/systemd/system-preset/00-pve.preset"
 GETTY = "/etc/systemd/system/getty.target.wants/container-getty@1.service"
 
 WRITTEN, LINK = "f 644 0:0 9 |12.5 4", "l 777 0:0 9 there|12.5 4"
+ALLOW = ("file /etc/hosts.allow", "f 644 0:0 7 |11.5 3 9.5")
+ETC = ("file /etc", "d 755 0:0 4096 |10.5 2 9.5")
 
 
 @pytest.mark.parametrize(
     ("key", "was", "now", "differs"),
     [
+        (*ALLOW, "f 644 0:0 7 |11.5 99 8.5", False),  # put back: another inode
+        (*ALLOW, "f 644 0:0 7 |11.6 3 9.5", True),
+        (*ALLOW, "f 600 0:0 7 |11.5 3 9.5", True),
+        (*ETC, "d 755 0:0 8192 |99.5 2 9.5", False),
+        (*ETC, "d 700 0:0 4096 |10.5 2 9.5", True),
+        (*ETC, "d 755 0:1 4096 |10.5 2 9.5", True),
+        ("file /var/lib/docker/rolled-back-1/x", "f 644 0:0 7 |1 2", "f 644 0:0 8 |1 2", False),
+        ("sysctl vm/swappiness", "60", "10", True),
+        ("firewall Docker's ip nat", "2 line(s), def", "3 line(s), def", False),
         (f"container: file {PRESET}", WRITTEN, "f 644 0:0 9 |78.5 9", False),
         (f"container: file {PRESET}", WRITTEN, "f 600 0:0 9 |12.5 4", True),
         (f"container: file {GETTY}", LINK, "l 777 0:0 9 there|78.5 9", False),
@@ -122,10 +97,14 @@ WRITTEN, LINK = "f 644 0:0 9 |12.5 4", "l 777 0:0 9 there|12.5 4"
         ("node: file /etc/two", "", "x", True),  # a name with a line feed: find prints two lines
     ],
 )
-def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_their_time_alone(
+def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
     key: str, was: str, now: str, differs: bool
 ) -> None:
-    assert bool(after_rollback({key: was}, {key: now})) is differs
+    """Files that each start writes may differ by their time alone."""
+    other = {"sysctl kernel/x": "1"}
+    comparable = machine_state.comparable_after_rollback
+    before, after = (comparable({key: fact} | other) for fact in (was, now))
+    assert bool(machine_state.differences(before, after)) is differs
 
 
 @pytest.mark.parametrize("part", machine_state._TABLE.never_empty)
@@ -159,7 +138,8 @@ def test_comparable_after_rollback_leaves_out_what_may_differ_there_and_nothing_
 
 
 def test_comparable_after_rollback_keeps_the_configuration_and_no_process() -> None:
-    state = dict.fromkeys(["process first", "configuration", "configuration in effect"], "x")
+    keys = ["process first", "configuration", "configuration in effect"]
+    state = dict.fromkeys(keys, "as long as it is")
     assert list(machine_state.comparable_after_rollback(state)) == [
         "configuration",
         "configuration in effect",
@@ -180,6 +160,7 @@ def test_comparable_after_rollback_keeps_the_configuration_and_no_process() -> N
         ("container: mount /run/user/0", False),
         ("node: cgroup memory.high", True),
         ("node: cgroup memory.peak", False),
+        ("process first", True),
     ],
 )
 def test_comparable_after_no_change_keeps_what_a_second_run_must_find(key: str, kept: bool) -> None:
@@ -233,16 +214,6 @@ def test_differences_of_a_part_that_was_seen_once_are_not_known(
     assert machine_state.not_seen(UNSEEN) == "node: address: no ip"
 
 
-class Both(Pct):
-    """A node and a container of which the records are known."""
-
-    def inside(self, ctid: int) -> Transport:
-        return Machine({}, {SHOW: DOCKER}, "container 950")
-
-    def started_with(self, ctid: int) -> str:
-        return "as started"
-
-
 SHOW = "sh docker-witness"
 DOCKER = "== unit\nId=docker.service\nMainPID=7\nended with 0\n\n== volume\nv local\nended with 0\n"
 
@@ -257,11 +228,13 @@ CGROUP = (
 def test_record_target_has_both_machines_and_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"pve1": {"policy x": "enforce", "file /a": "1"}, "container 950": {"file /a": "2"}}
     monkeypatch.setattr(machine_state, "record", lambda on: seen[on.machine])
+    monkeypatch.setattr(Runtime, "started_with", lambda *_: "as started")
+    inside = Machine({}, {SHOW: DOCKER}, "container 950")
     node = Machine(
         {"/etc/pve/lxc/950.conf": "arch: amd64\n"},
         {"lxc-info -P /var/lib/lxc -n 950 -p -H": "9\n", CGROUP: f"{PLACE}/memory.high:max\n"},
     )
-    assert machine_state.record_target(Both(node), 950) == {
+    assert machine_state.record_target(Runtime(node, inside), 950) == {
         "node: cgroup memory.high": "max",
         "node: policy x": "enforce",
         "node: file /a": "1",
@@ -274,7 +247,7 @@ def test_record_target_has_both_machines_and_configuration(monkeypatch: pytest.M
     }
     del seen["pve1"]["policy x"]
     with naming(FactError, "pve1", "policy"):
-        machine_state.record_target(Both(node), 950)
+        machine_state.record_target(Runtime(node, inside), 950)
 
 
 def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None:

@@ -89,11 +89,15 @@ def running(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def reached(
-    configurations: str = CONFIGURATIONS, active: str = ACTIVE
+    configurations: str = CONFIGURATIONS,
+    active: str = ACTIVE,
+    *,
+    runtime: type[Pct | Lxc] = Pct,
+    find: tuple[str, ...] = FIND,
 ) -> tuple[prerequisites.Affected, ...]:
-    answers = {FIND: configurations, LXC_LS: active}
+    answers = {find: configurations, LXC_LS: active}
     node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
-    found = prerequisites.affected(Pct(node), PROFILE, 950)
+    found = prerequisites.affected(runtime(node), PROFILE, 950)
     assert len(node.ran) == 2
     return found
 
@@ -133,19 +137,15 @@ OF_PLAIN = (
 
 
 def test_affected_plain_containers_are_those_under_the_profile_or_made_for_docker() -> None:
-    def found(configurations: str) -> tuple[prerequisites.Affected, ...]:
-        answers = {OF_PLAIN: configurations, LXC_LS: "950\nother\nweb\n"}
-        node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
-        return prerequisites.affected(Lxc(node), PROFILE, 950)
-
-    assert list(map(str, found(PLAIN))) == [
+    found = reached(PLAIN, "950\nother\nweb\n", runtime=Lxc, find=OF_PLAIN)
+    assert list(map(str, found)) == [
         "950 (running, under the profile)",
         "docker (stopped, made for Docker)",
         "web (running, under the profile)",
     ]
-    assert found(PLAIN)[0].ctid == 950
+    assert found[0].ctid == 950
     with naming(FactError, "container 950"):
-        found("")
+        reached("", "950\n", runtime=Lxc, find=OF_PLAIN)
 
 
 @pytest.mark.parametrize("refused", [FIND, LXC_LS])

@@ -178,9 +178,6 @@ class Node(Answering):
         assert f'print "{word}\\n"' in argv[2]
         return self
 
-    def alive(self) -> bool:
-        return True
-
     def release(self) -> None:
         self.released += 1
 

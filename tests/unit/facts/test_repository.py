@@ -12,10 +12,8 @@ import pytest
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.repository import (
     Checkout,
-    Script,
     checkout,
     file_of,
-    script,
     upstream_commit,
 )
 from docker_lxc_gate.machines.result import CommandFailed
@@ -153,28 +151,22 @@ def test_checkout_with_a_change_that_git_status_does_not_see_names_the_file(
     assert read(repository).changed == ("other file",)
 
 
-def _owned_by_somebody(repository: Path, upstream: Path) -> Path:
-    """Give the checkout to nobody (65534), with a filter and a transport that say who runs them."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
+def test_checkout_of_another_owner_runs_nothing_as_root(repository: Path, tmp_path: Path) -> None:
+    """With a filter and a transport that say who runs them."""
     ran = repository / "ran"
     note = f"id -u >>{ran}; id -G >>{ran}"
     git(repository, "config", "filter.x.clean", f"sh -c '{note}; cat'")
     git(repository, "config", "remote.origin.uploadpack", f"{note}; git-upload-pack")
     (repository / ".git/info/attributes").write_text("* filter=x\n")
     (repository / "other file").write_text("changed\n")
-    for path in (repository, upstream):
+    for path in (repository, tmp_path / "upstream"):
         # With root's group, as by chown -R nobody on root's clone.
         subprocess.run(["chown", "-R", "65534:0", str(path)], check=True)
     for parent in repository.parents:  # pytest's own folders are its user's
         if not parent.stat().st_mode & 0o001:
             parent.chmod(parent.stat().st_mode | 0o011)
-    return ran
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
-def test_checkout_of_another_owner_runs_nothing_as_root(repository: Path, tmp_path: Path) -> None:
-    ran = _owned_by_somebody(repository, tmp_path / "upstream")
-    found = checkout(Local(), str(repository))
-    assert found is not None
+    found = read(repository)
     assert "other file" in found.changed
     assert upstream_commit(Local(), found) == found.commit
     assert set(ran.read_text().split()) == {"65534"}
@@ -383,12 +375,10 @@ def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
-def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_path: Path) -> None:
+def test_script_is_read_as_the_checkouts_owner(repository: Path, tmp_path: Path) -> None:
     """Whoever owns it may put a link in its place, to what root alone may read."""
     place = str(repository)
     assert Local().ask(file_of(place, INSTALL_SCRIPT)) == b"#!/bin/bash\n"
-    assert Local().ask(script(place, INSTALL_SCRIPT)) == Script(b"#!/bin/bash\n", "")
-    assert Local().ask(script(place, "none.sh")) is None
     assert Local().ask(file_of(place, "none.sh")) is None
     assert Local().ask(file_of(f"{place}/no/such/place", "none.sh")) is None
     secret = tmp_path / "secret"
@@ -403,8 +393,6 @@ def test_script_is_read_and_parsed_as_the_checkouts_owner(repository: Path, tmp_
         os.chown(path, 65534, 65534, follow_symlinks=False)
     with pytest.raises(CommandFailed, match="Permission denied"):
         Local().ask(file_of(place, INSTALL_SCRIPT))
-    with pytest.raises(CommandFailed, match="Permission denied"):
-        Local().ask(script(place, INSTALL_SCRIPT))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")

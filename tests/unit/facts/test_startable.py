@@ -5,6 +5,7 @@ import pytest
 from docker_lxc_gate.facts import startable
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
+from docker_lxc_gate.machines.runtime.pct import Pct
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming
 from tests.unit.facts.test_apparmor import PROFILES
@@ -14,47 +15,39 @@ LOADED = "lxc-phoenix-v2 (enforce)\nlxc_phoenix_v2 (enforce)\n"
 STARTER = "/usr/bin/lxc-start (enforce)\n"
 
 
-def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
-    return Runtime(Machine({CONF: written, PROFILES: loaded}, {"sh control": "755\n"}))
+def runtime(written: str, loaded: str = LOADED + STARTER, mode: int = 755) -> Runtime:
+    return Runtime(Machine({CONF: written, PROFILES: loaded}, {"sh control": f"{mode}\n"}))
+
+
+PLAIN = "/var/lib/lxc/950/config"
 
 
 @pytest.mark.parametrize(
-    ("written", "cause"),
+    ("on", "cause"),
     [
-        ("lxc.mount.entry: /dev/fuse\n", "'/dev/fuse' lacks target, type, options"),
-        ("arch: amd64\nlxc.aa_profile: x\n", f"lxc.apparmor.profile ({CONF}, line 2)"),
-        ("lxc.apparmor.profile: lxc-other\n", "lxc-other"),
-        ("lock: backup\n", "locked (backup)"),
-        ("template: yes\n", "pct clone"),
-        ("features: nesting=1,fuse=yes\ntemplate: 0\n", ""),
-        ("lxc.apparmor.profile: lxc-phoenix-v2\n", ""),
-        ("lxc.apparmor.profile: generated\n", ""),
+        (runtime("lxc.mount.entry: /dev/fuse\n"), "'/dev/fuse' lacks target, type, options"),
+        (
+            runtime("arch: amd64\nlxc.aa_profile: x\n"),
+            f"lxc.apparmor.profile ({CONF}, line 2)",
+        ),
+        (runtime("lxc.apparmor.profile: lxc-other\n"), "lxc-other"),
+        (runtime("lock: backup\n"), "locked (backup)"),
+        (runtime("template: yes\n"), "pct clone"),
+        (runtime("arch: amd64\n", mode=555), "pvecm status"),  # a node without quorum
+        (
+            Lxc(Machine({PLAIN: "lxc.mount.entry = /dev/fuse\n", PROFILES: LOADED})),
+            f"({PLAIN}, line 1)",
+        ),
+        (runtime("features: nesting=1,fuse=yes\ntemplate: 0\n"), ""),
+        (runtime("lxc.apparmor.profile: lxc-phoenix-v2\n"), ""),
+        (runtime("lxc.apparmor.profile: generated\n"), ""),
+        (runtime("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED), ""),  # lxc-start is unconfined
     ],
 )
-def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: str) -> None:
-    found = startable.start_obstacle(runtime(written), 950)
+def test_start_obstacle_in_the_file_or_the_kernel_is_named(on: Pct | Lxc, cause: str) -> None:
+    found = startable.start_obstacle(on, 950)
     assert cause in found
     assert bool(cause) == bool(found)
-
-
-def test_start_obstacle_of_another_name_is_none_where_lxc_start_runs_unconfined() -> None:
-    assert (
-        startable.start_obstacle(runtime("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED), 950)
-        == ""
-    )
-
-
-def test_start_obstacle_of_a_node_without_quorum_is_that() -> None:
-    pct = runtime("arch: amd64\n")
-    assert isinstance(pct.node, Machine)
-    pct.node.answers["sh control"] = "555\n"
-    assert "pvecm status" in startable.start_obstacle(pct, 950)
-
-
-def test_start_obstacle_of_plain_lxc_names_its_own_file() -> None:
-    plain = "/var/lib/lxc/950/config"
-    node = Machine({plain: "lxc.mount.entry = /dev/fuse\n", PROFILES: LOADED})
-    assert f"({plain}, line 1)" in startable.start_obstacle(Lxc(node), 950)
 
 
 SAID = "sync_wait: 34 An error occurred in another process\n"
@@ -66,7 +59,6 @@ SAID = "sync_wait: 34 An error occurred in another process\n"
 def test_start_that_fails_names_the_cause_that_pct_does_not(written: str, named: str) -> None:
     pct = runtime(written)
     assert isinstance(pct.node, Machine)
-    pct.node.answers["sh control"] = "755\n"
     pct.node.answers["pct start 950"] = (255, "", SAID)
     with naming(CommandFailed, SAID.strip(), named) as raised:
         startable.start(pct, 950)

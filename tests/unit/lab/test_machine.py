@@ -1,11 +1,9 @@
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.lab import recipe
+from docker_lxc_gate.lab import lock, recipe
 from docker_lxc_gate.lab.errors import LabError, MachineFailed
 from docker_lxc_gate.lab.image import Images, NodeImage
 from docker_lxc_gate.lab.machine import Lab
@@ -54,22 +52,12 @@ def test_up_does_not_replace_a_running_machine_that_another_process_uses(
     lab._node.folder.mkdir(parents=True)
     lab._node.remember(State("another-image"))
     monkeypatch.setattr(Node, "running", True)
-    program = (
-        "import sys; from pathlib import Path; from docker_lxc_gate.lab.lock import use\n"
-        "use(Path(sys.argv[1])); print('uses it', flush=True); input()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path / "used"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as another:
-        assert another.stdout
-        assert another.stdout.readline() == b"uses it\n"
+    lock.use(tmp_path / "used")
+    with lock._in_use.pop(tmp_path / "used"):  # another process has its own
         with pytest.raises(LabError, match="another command uses the lab"):
             lab.up()
         assert booted == []
         lab.up(keep=True)
-        another.communicate(b"\n")
     lab.up()
     assert booted == ["stop", "boot"]
 

@@ -170,13 +170,6 @@ def test_unlintable_file_is_one_error(tmp_path: Path, monkeypatch: pytest.Monkey
         discover.under(tmp_path)
 
 
-def test_file_that_is_named_twice_is_linted_once(tmp_path: Path) -> None:
-    path = write(tmp_path / "950.conf", CONF)
-    found = discover.under(path)
-    found.add(discover.under(path))
-    assert len(found.sources) == 1
-
-
 def test_directory_that_cannot_be_read_is_a_finding_and_the_rest_is_linted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,7 +16,7 @@ from docker_lxc_gate.lint.finding import Kind, Source
 from docker_lxc_gate.lint.rules import parser
 from docker_lxc_gate.lint.rules.parser import Parser
 from docker_lxc_gate.machines.transport import Local, Transport
-from tests.doubles.answering import Answer, Answering
+from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 from tests.doubles.programs.processes import gone, until
 
@@ -23,15 +24,9 @@ PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SAYS = "AppArmor parser error for /dev/stdin in profile"
 
 
-def machine(code: int = 0, err: str = "", *, error: Exception | None = None) -> Answering:
-    """Answers every command alike, or fails to run it."""
-
-    def answer(_: list[str]) -> Answer:
-        if error:
-            raise error
-        return code, b"", err.encode()
-
-    return Answering(answer, "a machine")
+def machine(code: int = 0, err: str = "") -> Answering:
+    """Answers every command alike."""
+    return Answering(lambda _: (code, b"", err.encode()), "a machine")
 
 
 def said(*sources: Source, on: Transport) -> list[tuple[str, str, int, str]]:
@@ -84,9 +79,11 @@ def test_tool_that_is_missing_is_said_once() -> None:
 def test_program_that_cannot_be_started_is_missing_too() -> None:
     error = TransportError("cannot run")
     error.__cause__ = FileNotFoundError()
-    assert [each[0] for each in said(PROFILE, on=machine(error=error))] == ["not-checked"]
+    assert [each[0] for each in said(PROFILE, on=Answering(Mock(side_effect=error)))] == [
+        "not-checked"
+    ]
     with naming(TransportError, "gone"):
-        said(PROFILE, on=machine(error=TransportError("gone")))
+        said(PROFILE, on=Answering(Mock(side_effect=TransportError("gone"))))
 
 
 def test_parser_is_given_the_directory_that_a_profile_is_in(tmp_path: Path) -> None:
@@ -103,8 +100,6 @@ def test_parser_is_given_the_directory_that_a_profile_is_in(tmp_path: Path) -> N
 
 Stub = Callable[[str, str], Path]
 SLOW = "exec sleep 30"
-KILLED = "kill -KILL $$"
-NO_MEMORY = f'echo "{parser._FULL.decode()}" >&2; exit 6'
 STOPPED = "apparmor_parser did not end within 1 s"
 LIMITED = "apparmor_parser reached its limit of 1 GiB or of 20 s"
 
@@ -113,8 +108,8 @@ LIMITED = "apparmor_parser reached its limit of 1 GiB or of 20 s"
     ("program", "rule", "why"),
     [
         (SLOW, "not-checked", STOPPED),
-        (KILLED, "not-checked", LIMITED),
-        (NO_MEMORY, "not-checked", LIMITED),
+        ("kill -KILL $$", "not-checked", LIMITED),
+        (f'echo "{parser._FULL.decode()}" >&2; exit 6', "not-checked", LIMITED),
         ("exit 1", "profile-parse-error", "refuses it: and says nothing"),
     ],
 )

@@ -1,7 +1,6 @@
 """The product's patterns mean what the same pattern means to Python, whatever the text."""
 
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -47,9 +46,3 @@ def test_pattern_that_is_escaped_fits_its_text_alone(text: str) -> None:
 def test_pattern_that_is_none_or_too_large_is_invalid(pattern: str) -> None:
     with pytest.raises(patterns.Invalid):
         patterns.compile(pattern)
-
-
-def test_pattern_that_hangs_python_takes_no_time() -> None:
-    started = time.process_time()
-    assert not patterns.fullmatch("(a|a)*(a?){30}b", "a" * (1 << 20))
-    assert time.process_time() - started < 5

@@ -68,9 +68,6 @@ def test_looks_share_one_shell_and_each_has_its_own_time(guest: Transport) -> No
 def test_look_that_reads_its_input_reads_nothing_of_the_next_look(guest: Transport) -> None:
     assert guest.look(["cat"]).stdout == b""
     assert guest.look(["echo", "next"]).stdout == b"next\n"
-
-
-def test_look_with_input_is_given_it(guest: Transport) -> None:
     assert guest.look(["cat"], stdin=b"given").stdout == b"given"
 
 

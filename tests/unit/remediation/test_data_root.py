@@ -81,15 +81,6 @@ SAYS: dict[str, Answer | LimitExceeded] = {
 }
 
 
-def storage() -> StorageDriver:
-    return StorageDriver(
-        *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
-        daemon_json,
-        data_root,
-        elsewhere=lambda place: f"said of {place}",
-    )
-
-
 def priced(
     driver: str,
     *,
@@ -107,8 +98,6 @@ def priced(
         "set -- docker.service": units,
     } | SAYS
     says["find -H"] = stored + kept
-    if not driver:
-        says |= dict.fromkeys(("docker info", "docker ps", "docker images"), (3, b"", b""))
 
     def answer(argv: list[str]) -> Answer:
         found = next(said for words, said in says.items() if words in " ".join(argv))
@@ -116,10 +105,15 @@ def priced(
             raise found
         return found
 
-    on, action = Answering(answer, "pve1"), storage()
+    action = StorageDriver(
+        *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
+        daemon_json,
+        data_root,
+        elsewhere=lambda place: f"said of {place}",
+    )
     state = action.before(FileState(), "active active enabled", ("overlay2",)) if before else None
     state = state and replace(state, needing=("app.service",))
-    return " | ".join(map(str, action.side_effects(on, state)))
+    return " | ".join(map(str, action.side_effects(Answering(answer, "pve1"), state)))
 
 
 def test_apply_says_what_hides_and_what_stays() -> None:

@@ -1,5 +1,6 @@
 """Who makes backups, what is said of them, and what is asked of whom."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -65,18 +66,19 @@ def test_is_backed_up_without_a_backup_that_counts_is_red_or_undetermined(
     asked: list[Any] = []
     found = backup.Backups("pve1", (), (), *seen)
 
-    def newest_sound(
-        node: object, archives: object, hours: float, of: str = "", *, read: bool = True
-    ) -> tuple[Any, Any]:
-        assert read
-        assert of == ("pve1" if step is steps.node_is_backed_up else OURS)
-        asked.append((archives, hours))
+    def newest_sound(archives: object, defects_of: Callable[[object], object]) -> tuple[Any, Any]:
+        defects_of(archives)
         return None, defects
 
+    def judged(_node: object, each: object, hours: float, of: str, *, read: bool = True) -> None:
+        asked.append((each, hours, of, read))
+
     monkeypatch.setattr(backup, "newest_sound", newest_sound)
+    monkeypatch.setattr(steps, "defects", judged)
     with naming(*told):
         judge(step, found)
-    assert asked == [((), 24.0)]
+    of = "pve1" if step is steps.node_is_backed_up else OURS
+    assert asked == [((), 24.0, of, True)]
 
 
 def test_is_clean_where_something_else_is_changed_is_red() -> None:

@@ -19,7 +19,7 @@ from tests.doubles.naming import lines_of, not_compliant
 
 DRIVER = "docker info -f '{{.Driver}}'"
 CONTAINERS, IMAGES, VOLUMES = (
-    shlex.join(read.argv) for read in docker.lists(("container", "image", "volume"))
+    shlex.join(docker.LISTS[kind].argv) for kind in ("container", "image", "volume")
 )
 HELD = {CONTAINERS: "former\n", IMAGES: "hello-world:latest\n", VOLUMES: ""}
 HAD = "container former, image hello-world:latest"

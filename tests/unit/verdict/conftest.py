@@ -1,6 +1,7 @@
 """A toy project per test: a few steps, and whatever features the test writes."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -64,9 +65,7 @@ class Toy:
 
     def verdict(self, at: str = "reports") -> Any:
         """Return the record of the last run, which is valid."""
-        whole = json.loads((self.path / at / "verdict.json").read_text())
-        _SCHEMA.validate(whole)
-        return whole
+        return recorded(self.path / at)
 
     def results(self, kind: str = "result", at: str = "reports/allure-results") -> list[Any]:
         """Return what Allure was given, without the scenarios that were not asked."""
@@ -76,6 +75,13 @@ class Toy:
     def attached(self, owner: dict[str, Any]) -> list[str]:
         results = self.path / "reports" / "allure-results"
         return [(results / each["source"]).read_text() for each in owner.get("attachments", [])]
+
+
+def recorded(folder: Path) -> Any:
+    """Return the record in a folder, which is valid."""
+    whole = json.loads((folder / "verdict.json").read_text())
+    _SCHEMA.validate(whole)
+    return whole
 
 
 @pytest.fixture

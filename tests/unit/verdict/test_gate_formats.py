@@ -84,34 +84,47 @@ BROKEN = "def pytest_sessionfinish(): raise ValueError('guest said:\\n::error::f
 
 
 @pytest.mark.parametrize(
-    ("more", "options", "kind"),
+    ("more", "code", "problem", "kinds"),
     [
-        ("", ["features", "test_plain.py"], "::error"),
-        (BROKEN, [], "::warning"),
-        ("def pytest_unconfigure(): raise KeyboardInterrupt", [], "::warning"),
+        ("", 1, "a test that is no scenario failed", "::error"),
+        (BROKEN, 3, "ValueError('guest said:", "::warning"),
+        (
+            "def pytest_unconfigure(): raise ValueError('boom')",
+            3,
+            "ValueError('boom')",
+            "::warning",
+        ),
+        (
+            "def pytest_runtest_logstart(): raise ValueError('boom')",
+            6,
+            "ValueError('boom')",
+            "::warning ::warning",
+        ),
+        ("def pytest_runtest_logstart(): raise KeyboardInterrupt", 130, "", "::warning"),
+        (
+            "def pytest_unconfigure(): raise KeyboardInterrupt",
+            130,
+            "KeyboardInterrupt()",
+            "::warning",
+        ),
     ],
 )
-def test_what_no_scenario_tells_is_a_test_and_an_annotation(
-    toy: Toy, more: str, options: list[str], kind: str
+def test_what_no_scenario_tells_is_on_record_and_a_test_and_an_annotation(
+    toy: Toy, more: str, code: int, problem: str, kinds: str
 ) -> None:
     toy.feature("Then all is well")
     toy.conftest(f"\n\n{more}\n")
-    (toy.path / "test_plain.py").write_text("def test(): assert False")
+    if not more:
+        (toy.path / "features/test_plain.py").write_text("def test(): assert False")
     toy.apart = True
-    done = toy.run(*options, "--format", "github")
+    done = toy.run("--format", "github")
+    run = toy.verdict()
+    assert (run["code"], len(run["scenarios"])) == (code, 1)
+    assert problem in "".join(run["problems"])
     *_, last = ET.parse(toy.path / "reports/junit.xml").getroot()  # noqa: S314 - ours
-    assert (last.get("name"), last.get("errors")) == ("the run itself", "1")
-    assert [line.partition(" ")[0] for line in commands(done)] == [kind]
-
-
-def test_annotations_have_the_worst_first_and_as_an_error(toy: Toy) -> None:
-    toy.feature("Then an error in a Then", name="a")
-    toy.feature("Then an assertion in a Then", name="b")
-    toy.feature("Then a rollback that fails", name="c")
-    said = commands(toy.run("--format", "github"))
-    assert [re.sub(" file.*title=", " ", line).partition("%")[0] for line in said] == [
-        *("::error c", "::error b", "::warning a")
-    ]
+    itself = (last.get("name"), last.get("errors")) == ("the run itself", "1")
+    assert itself == bool(problem)
+    assert [line.partition(" ")[0] for line in commands(done)] == kinds.split()
 
 
 @pytest.mark.parametrize("options", [["--no-such-option"], ["-k", "a b"], ["--collect-only"]])
@@ -184,6 +197,8 @@ def test_file_that_is_one_of_the_runs_by_another_name_is_refused(toy: Toy, name:
         (["--metrics", "features"], "it is no regular file"),
         (["--junit-xml", "/dev/stdout"], "it is no regular file"),
         (["--metrics", "reports/.lock"], "it is another file of the run"),
+        (["--junit-xml", "reports/verdict.json"], "of the run: name another file"),
+        (["--junit-xml", "/proc/none/a.xml"], "it cannot be written"),
         (["--metrics", "gate.txt"], "it does not end in .prom"),
         (["--junit-xml", "one.xml", "--metrics", "one.xml"], "it is another file of the run"),
     ],
@@ -229,7 +244,7 @@ def pytest_terminal_summary(terminalreporter):
     assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line] == []
 
 
-def test_annotations_are_those_of_github_and_a_guest_has_none(three: Toy) -> None:
+def test_annotations_are_those_of_github_the_worst_first_and_a_guest_has_none(three: Toy) -> None:
     hostile = "is bad\n::error::forged, 100%\n::set-env name=A::b"
     three.conftest(f"""
 @then("it is hostile")
@@ -237,18 +252,16 @@ def _():
     evidence.say({hostile!r})
     assert False, {hostile!r}
 """)
-    three.feature("Then it is hostile", name="e", tags="@req:VAL-1")
-    first, second, third = commands(three.run("--format", "github"))
-    assert first.startswith(
-        "::error file=features/e.feature,line=4,title=VAL-1 e%3A not compliant::"
-    )
-    assert "is bad%0A  ::error::forged, 100%25%0A  ::set-env" in first
-    assert second.startswith(
-        "::error file=features/a.feature,line=4,title=VAL-2 a%3A not compliant"
-    )
-    assert third.startswith(
-        "::warning file=features/c.feature,line=4,title=VAL-4 c%3A undetermined"
-    )
+    three.feature("Then it is hostile", name="e", tags="@req:VAL-5")
+    three.feature("Then a rollback that fails", name="f", tags="@req:VAL-5")
+    said = commands(three.run("--format", "github"))
+    assert [line.partition("::")[2].partition("::")[0] for line in said] == [
+        "error file=features/f.feature,line=4,title=VAL-5 f%3A undetermined",
+        "error file=features/a.feature,line=4,title=VAL-2 a%3A not compliant",
+        "error file=features/e.feature,line=4,title=VAL-5 e%3A not compliant",
+        "warning file=features/c.feature,line=4,title=VAL-4 c%3A undetermined",
+    ]
+    assert "is bad%0A  ::error::forged, 100%25%0A  ::set-env" in said[2]
 
 
 def test_annotations_that_github_would_drop_are_counted(toy: Toy) -> None:

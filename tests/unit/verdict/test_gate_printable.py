@@ -2,35 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.doubles.samples import sample
+from tests.unit.cli.test_printable import OBEYED, texts
 from tests.unit.verdict.conftest import Toy
 
-OBEYED = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _MORE = sample("toy/hostile_guest.txt")
 HOWS = (
     *("holds", "differs", "cannot be read", "breaks", "is skipped", "needs what is not there"),
     "cleans up badly",
 )
-
-
-def walk(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            yield key
-            yield from walk(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from walk(each)
 
 
 def hostile(toy: Toy) -> None:
@@ -62,7 +46,7 @@ def test_gate_with_hostile_text_writes_none_of_it_raw_to_a_file(toy: Toy) -> Non
         text = path.read_text()
         seen += text
         if path.suffix == ".json":
-            for each in walk(json.loads(text)):
+            for each in texts(json.loads(text)):
                 assert not OBEYED.search(each), (path.name, ascii(each))
         elif path.suffix == ".xml":
             for element in ET.fromstring(text).iter():  # noqa: S314 - ours

@@ -3,7 +3,6 @@
 import re
 from xml.etree import ElementTree as ET
 
-import pytest
 from markdown_it import MarkdownIt
 
 from docker_lxc_gate.verdict.outputs.markdown import plain
@@ -78,27 +77,6 @@ def target(request):
     assert "\npve1/1=compliant\n" in environment
 
 
-@pytest.mark.parametrize(
-    ("more", "code", "problem"),
-    [
-        ("def pytest_sessionfinish(): raise ValueError('boom')", 3, "ValueError('boom')"),
-        ("def pytest_unconfigure(): raise ValueError('boom')", 3, "ValueError('boom')"),
-        ("def pytest_runtest_logstart(): raise ValueError('boom')", 6, "ValueError('boom')"),
-        ("def pytest_runtest_logstart(): raise KeyboardInterrupt", 130, ""),
-        ("def pytest_unconfigure(): raise KeyboardInterrupt", 130, "KeyboardInterrupt()"),
-    ],
-)
-def test_record_of_a_broken_run_says_why(toy: Toy, more: str, code: int, problem: str) -> None:
-    toy.feature("Then all is well")
-    toy.conftest(f"\n\n{more}\n")
-    toy.run()
-    run = toy.verdict()
-    assert run["code"] == code
-    assert problem in "".join(run["problems"])
-    assert len(run["scenarios"]) == 1
-    assert len(suites(toy)) == 1 + bool(problem)
-
-
 def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run()
@@ -109,13 +87,6 @@ def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> 
     toy.conftest("\n\ndef pytest_sessionstart(): raise pytest.UsageError('no')\n")
     assert toy.run().ret == 2
     assert [each for each in (*files, page) if each.exists()] == []
-
-
-def test_record_where_an_ordinary_test_fails_says_so(toy: Toy) -> None:
-    toy.feature("Then all is well")
-    (toy.path / "features/test_plain.py").write_text("def test(): assert False")
-    assert toy.run().ret == 1
-    assert toy.verdict()["problems"] == ["a test that is no scenario failed"]
 
 
 def test_record_takes_the_place_of_a_link_and_not_of_what_it_leads_to(toy: Toy) -> None:
@@ -130,26 +101,11 @@ def test_record_takes_the_place_of_a_link_and_not_of_what_it_leads_to(toy: Toy) 
     assert (theirs.read_text(), toy.verdict()["code"]) == ("theirs", 0)
 
 
-@pytest.mark.parametrize("file", ["/proc/none/a.xml", "reports/verdict.json"])
-def test_junit_file_that_cannot_be_is_a_usage_error_before_the_run(toy: Toy, file: str) -> None:
-    toy.feature("Then all is well")
-    toy.apart = True
-    done = toy.run("--junit-xml", file)
-    assert done.ret == 2
-    done.stderr.fnmatch_lines([f"*--junit-xml *{file}: *: name another file"])
-
-
 def test_list_of_what_would_run_keeps_the_record_of_the_last_run(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run()
     toy.run("--setup-plan")
     assert toy.verdict()["code"] == 0
-
-
-def test_junit_of_a_run_without_a_scenario_is_not_green(toy: Toy) -> None:
-    toy.feature("Then all is well")
-    assert toy.run("-k", "nothing").ret == 3
-    assert [each.get("errors") for each in suites(toy)] == ["0", "1"]
 
 
 def test_clause_of_which_only_a_part_was_asked_says_so(toy: Toy) -> None:

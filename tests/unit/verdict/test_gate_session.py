@@ -1,6 +1,7 @@
 """What a whole run ends with when it is not the scenarios that decide."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, .
             "undetermined: no scenario was run: nothing was judged",
         ]
     )
+    assert re.findall(' errors="(.)"', (toy.path / "reports/junit.xml").read_text()) == [*"01"]
 
 
 def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(toy: Toy) -> None:

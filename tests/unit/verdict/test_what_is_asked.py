@@ -1,6 +1,6 @@
 """What is left out on a target: what may not be changed, and what came about before."""
 
-import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import jsonschema_rs
 import pytest
 
 from docker_lxc_gate.errors import TransportError
@@ -24,8 +23,8 @@ from docker_lxc_gate.verdict.requirements import CATALOGUE
 from remediation import desired, phoenix, plan_file
 from steps import asked, machines
 from tests.doubles.samples import ROOT
+from tests.unit.verdict.conftest import recorded
 
-SCHEMA = ROOT / "docs/verdict.schema.json"
 THERE, NOT_THERE, AWAY = (Target(host, 950) for host in ("there", "not-there", "away"))
 
 
@@ -51,17 +50,12 @@ FILES: dict[str, bytes] = {}
 
 
 @pytest.fixture(autouse=True)
-def _as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gate find one target's container, on a node that is as planned."""
     monkeypatch.setenv("COLUMNS", "120")
     FILES.clear()
     FILES[desired.TUNABLE_PATH] = desired.TUNABLE
     FILES[desired.PROFILE_PATH] = desired.profile(None)
-
-
-@pytest.fixture(autouse=True)
-def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the gate find one target's container."""
-
     CONNECTED.clear()
 
     @contextmanager
@@ -193,12 +187,13 @@ def test_scenario_that_changes_is_left_out_without_leave() -> None:
     assert line == "not asked: runs Docker or changes the target, which needs --allow-mutation"
 
 
-def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the gate itself, with its results in a folder."""
+def ran(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the gate itself, with its results in a folder: others may claim reports/ meanwhile."""
     argv = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "features/"]
     argv += ["--no-report", "--alluredir", str(folder), "--junit-xml", str(folder / "junit.xml")]
+    env = os.environ | environment
     return subprocess.run(
-        [*argv, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [*argv, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
 
 
@@ -231,8 +226,7 @@ def test_gate_with_one_unreachable_node_judges_the_other(tmp_path: Path) -> None
     aims = ("--target", "x@127.0.0.1:1/all", "--target", "y@127.0.0.1:1/950")
     seen = ran(tmp_path, *aims, "-k", "VAL")
     assert seen.returncode == 3
-    whole = json.loads((tmp_path / "verdict.json").read_text())
-    jsonschema_rs.validate(json.loads(SCHEMA.read_text()), whole)
+    whole = recorded(tmp_path)
     why = "cannot reach x@127.0.0.1:1 by SSH: Connection refused"
     assert whole["problems"] == [f"x@127.0.0.1:1/all: {why}"]
     assert {each["target"] for each in whole["scenarios"]} == {"y@127.0.0.1:1/950"}
@@ -241,7 +235,7 @@ def test_gate_with_one_unreachable_node_judges_the_other(tmp_path: Path) -> None
 def test_gate_with_an_unreachable_node_alone_has_a_record(tmp_path: Path) -> None:
     seen = ran(tmp_path, "--target", "x@127.0.0.1:1/all")
     assert (seen.returncode, "verdict: undetermined\n" in seen.stdout) == (3, True)
-    assert json.loads((tmp_path / "verdict.json").read_text())["code"] == 3
+    assert recorded(tmp_path)["code"] == 3
 
 
 def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path) -> None:
@@ -252,8 +246,7 @@ def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path)
     assert re.fullmatch(r"\d+ scenarios undetermined: see above", summary)
     assert {"VAL-3", "VAL-4"} <= set(re.findall(r"[A-Z]+-[\d.]+", left_out))
     assert verdict.startswith("verdict: undetermined (")
-    whole = json.loads((tmp_path / "verdict.json").read_text())
-    jsonschema_rs.validate(json.loads(SCHEMA.read_text()), whole)
+    whole = recorded(tmp_path)
     [target] = whole["targets"]
     assert (target["name"], target["plan"]) == ("x@127.0.0.1:1/950", plan_file.find().identity)
     assert [each["id"] for each in whole["requirements"]] == [*CATALOGUE]

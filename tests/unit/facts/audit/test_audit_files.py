@@ -28,14 +28,6 @@ HOLDS = re.compile(b'DENIED|KILLED|STATUS|D" operation="')
 NOISE = b"type=USER_ACCT msg=audit(1795717106.1:8): pid=1 uid=0 msg='op=x acct=\"root\"'"
 
 
-def found(*files: Path) -> list[bytes]:
-    lines: list[bytes] = []
-    for path in files:
-        with audit_files.opened(path) as stream:
-            lines += audit_files.lines(stream)
-    return lines
-
-
 def test_files_of_a_directory_are_oldest_first_and_nothing_else(tmp_path: Path) -> None:
     for name in ("audit.log", "audit.log.1", "audit.log.2.gz", "audit.log.10.gz"):
         (tmp_path / name).touch()
@@ -119,7 +111,8 @@ def test_lines_of_a_file_after_a_hole_are_read(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         log.seek(80 << 20)
         log.write(b"\n" + LINE)
-    assert found(tmp_path / "log") == [LINE]
+    with audit_files.opened(tmp_path / "log") as stream:
+        assert list(audit_files.lines(stream)) == [LINE]
 
 
 def test_lines_that_are_typed_end_with_the_first_end_of_input() -> None:

@@ -1,6 +1,4 @@
-"""Denials in a stretch of log: their fields, and what a long line costs."""
-
-import time
+"""Denials in a stretch of log, and their fields."""
 
 import pytest
 
@@ -27,19 +25,6 @@ def test_parse_value_in_hexadecimal_is_decoded_if_it_can_be(key: str) -> None:
     assert one(f'apparmor="DENIED" {key}=2F6').fields[key] == "2F6"
     plain = one('apparmor="DENIED" pid=1985')
     assert (plain.fields["pid"], plain.profile) == ("1985", "")
-
-
-def test_parse_of_long_lines_takes_no_time() -> None:
-    """200 KB without an equals sign, with nothing but quotes, of keys, of a number."""
-    head = 'type=AVC apparmor="DENIED" '
-    for tail in ("x" * 200_000, 'a="' * 70_000, "k=" * 100_000, "lxc-" * 50_000, "9" * 200_000):
-        begun = time.process_time()
-        (found,) = audit_records.parse(head + tail)
-        assert audit_records.serial(found)
-        assert len(found.line) <= audit_records.LONGEST_RECORD
-        audit_records.reconfigures(f"changed {tail}")
-        audit_records.reconfigures(f"changed op=add_rule {tail}")
-        assert time.process_time() - begun < 1
 
 
 def test_records_of_two_writers_in_one_line_are_two_each_with_its_own_fields() -> None:
@@ -69,6 +54,7 @@ def test_fields_are_those_behind_the_mark_and_the_first_of_each_name() -> None:
     far = "a" * 5000 + " pid=1 " + MOUNT
     assert one(far).fields["pid"] == "1985"
     assert one(far).line.endswith(MOUNT)
+    assert len(one(far).line) <= audit_records.LONGEST_RECORD
 
 
 def test_when_is_the_kernels_time_if_a_calendar_has_it() -> None:

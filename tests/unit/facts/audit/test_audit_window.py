@@ -28,6 +28,8 @@ REFUSED = "No such file or directory"
 #: of the node's is given to the container.
 RANGES = frozenset({("u", 100000, 1000), ("u", 101000, 64536), ("g", 100000, 65536)})
 OURS = Subject("lxc-phoenix-v2", RANGES)
+#: A node's audit, with auditd and without.
+STATE, ALONE = AuditState(4, 383, "auditd", "S"), AuditState(4, 383, "", "S")
 
 
 class Node(Machine):
@@ -38,7 +40,7 @@ class Node(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = AuditState(4, 383, "auditd", "S")
+        self.state = STATE
         self.unreadable: Answer | None = None
         self.recorded, self.allowed, self.perl, self.logs, self.held = True, False, True, True, 0
         self.trips, self.canaries, self.heard = 0, list[str](), ""
@@ -119,28 +121,6 @@ def test_close_after_somebody_repeats_the_openings_canary_returns_all_denials() 
     assert [each.line for each in window.close()] == [f"{DENIED} n=1", hidden]
 
 
-def test_close_without_its_own_canary_is_undetermined() -> None:
-    node = Node()
-    node.recorded = False
-    window = Window(node)
-    with naming(Unwatched, "the kernel", "pve1", REFUSED):
-        window.close()
-
-
-def test_close_with_a_canary_that_is_allowed_is_undetermined() -> None:
-    node, window = opened()
-    node.allowed = True
-    with naming(Unwatched, "canary", "pve1"):
-        window.close()
-    assert node.held == 0
-
-
-def test_end_of_a_window_ends_its_process_on_the_node() -> None:
-    node, window = opened()
-    window.end()
-    assert node.held == 0
-
-
 def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> None:
     node, window = opened()
     node.say("one", audit_sources.GAP)
@@ -157,13 +137,6 @@ def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> No
     assert [each.line for each in raised.value.denials] == [named, DENIED, DENIED]
 
 
-def test_window_of_a_program_that_has_ended_is_undetermined() -> None:
-    node, window = opened()
-    node.held = 0
-    with naming(Unwatched, "pve1"):
-        window.close()
-
-
 def test_window_on_a_kernel_that_cannot_be_read_is_undetermined() -> None:
     node = Node()
     node.perl = False
@@ -172,20 +145,16 @@ def test_window_on_a_kernel_that_cannot_be_read_is_undetermined() -> None:
     assert node.held == 0
 
 
-def test_log_of_a_node_is_auditds_only_if_that_takes_the_records() -> None:
+def test_log_is_auditds_if_that_takes_the_records_and_must_have_the_canary() -> None:
     node, window = opened()
     assert window.log == "auditd"
     node.becomes(name="auditbeat")
     other = Window(node)
     assert other.log == "kernel"
-    node.logs = False
-    other.require_logged()
-
-
-def test_require_logged_without_the_canary_in_auditds_log_is_undetermined() -> None:
-    node, window = opened()
+    node.becomes(name="auditd")
     window.require_logged()
     node.logs = False
+    other.require_logged()
     with naming(Unwatched, f"did not come from {LOG}", "pve1", REFUSED):
         window.require_logged()
     node.becomes(status="T")
@@ -224,39 +193,29 @@ def test_close_with_a_rule_that_may_hide_the_container_is_undetermined_and_else_
             assert window.close() == []
 
 
-def test_close_without_the_canary_of_the_opening_is_undetermined() -> None:
-    node = Node()
-    node.recorded = False
-    window = Window(node, subject=OURS)
-    node.recorded = True
-    with naming(Unwatched, "opened", "pve1"):
-        window.close()
-
-
 @pytest.mark.parametrize(
-    ("reader", "lost", "named"),
+    ("first", "then", "named"),
     [
-        ("auditd", 5, ("lost 1 audit record",)),
-        ("auditd", 0, ("4 to 0", "auditctl --reset-lost")),
-        ("", 5, ("lost 1 audit record", "audit=1")),
+        ({"recorded": False}, {}, ("the kernel", "pve1", REFUSED)),
+        ({"recorded": False}, {"recorded": True}, ("opened", "pve1")),
+        ({}, {"allowed": True}, ("canary", "pve1")),
+        ({}, {"held": 0}, ()),  # its program has ended
+        ({}, {"unreadable": (1, "", "you must be root")}, ("pve1", "you must be root")),
+        ({}, {"state": replace(STATE, lost=5)}, ("lost 1 audit record",)),
+        ({}, {"state": replace(STATE, lost=0)}, ("4 to 0", "auditctl --reset-lost")),
+        ({"state": ALONE}, {"state": replace(ALONE, lost=5)}, ("lost 1 audit record", "audit=1")),
     ],
 )
-def test_close_where_the_kernel_lost_records_is_undetermined(
-    reader: str, lost: int, named: tuple[str, ...]
+def test_close_without_both_canaries_and_a_true_count_is_undetermined(
+    first: dict[str, Any], then: dict[str, Any], named: tuple[str, ...]
 ) -> None:
     node = Node()
-    node.becomes(name=reader)
-    window = Window(node)
-    node.becomes(lost=lost)
-    with naming(Unwatched, *named):
+    vars(node).update(first)
+    window = Window(node, subject=OURS)
+    vars(node).update(then)
+    with naming(Unwatched, *named or ["pve1"]):
         window.close()
-
-
-def test_close_without_a_true_count_of_lost_records_is_undetermined() -> None:
-    node, window = opened()
-    node.unreadable = (1, "", "you must be root")
-    with naming(Unwatched, "pve1", "you must be root"):
-        window.close()
+    assert node.held == 0
 
 
 def change(words: str, result: int = 1) -> str:

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import tracemalloc
 
 import pytest
 from hypothesis import assume, example, given
@@ -79,6 +78,9 @@ def test_count_of_a_change_of_policy_takes_the_refused_alone() -> None:
     status = b'audit(1.5:1): apparmor="STATUS" operation="profile_load" error=%d name="x" pid=1'
     tally = counted(status % -13, status % -1, status % -2, status.replace(b"error=%d ", b""))
     assert [group.count for group in tally.groups()] == [2]
+    refused = status % -13 + b" "  # in front of a denial that is known
+    tally = counted(line(), refused + line(), refused + line())
+    assert sorted(group.count for group in tally.groups()) == [2, 3]
 
 
 def test_groups_of_more_kinds_than_are_kept_lose_no_denial(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +88,9 @@ def test_groups_of_more_kinds_than_are_kept_lose_no_denial(monkeypatch: pytest.M
     monkeypatch.setattr(denial_groups, "_REMEMBERED", 3)
     operations = [line(name=f"/{n}") for n in range(20)]
     operations += [line().replace(b'"open"', b'"o%d"' % n) for n in range(20)]
-    groups = counted(*operations, *operations).groups()
+    tally = counted(*operations, *operations)
+    groups = tally.groups()
+    assert len(tally._known) <= 3
     assert sum(group.count for group in groups) == 80
     assert len(groups) <= 11
     assert {group.merged for group in groups} == {True, False}
@@ -103,12 +107,6 @@ def test_records_of_the_kernels_log_are_read_as_auditds() -> None:
     opened, bound = counted(*KERNEL.read_bytes().splitlines()).groups()
     assert (opened.count, opened.denial.fields["name"]) == (5, "/proc/kcore")
     assert (bound.count, bound.first) == (1, None)
-
-
-def test_count_of_a_refused_change_of_policy_in_front_of_a_known_denial_is_of_both() -> None:
-    refused = b'audit(1.5:1): apparmor="STATUS" operation="profile_load" error=-13 name="x" '
-    tally = counted(line(), refused + line(), refused + line())
-    assert sorted(group.count for group in tally.groups()) == [2, 3]
 
 
 RECORDS = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
@@ -135,37 +133,7 @@ def test_count_of_what_is_known_by_its_text_is_as_of_what_is_new(
     assert [vars(group) for group in by_text.groups()] == [vars(group) for group in each.groups()]
 
 
-def test_count_of_ever_other_denials_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denial_groups, "_MOST_KINDS", 100)
-    monkeypatch.setattr(denial_groups, "_REMEMBERED", 100)
-
-    def most(many: int) -> int:
-        tracemalloc.start()
-        try:
-            tally = Tally(lambda *_: None)
-            tally.count(line(name=f"/{n}") for n in range(many))
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    most(1000)  # what is made once, such as patterns
-    assert most(2000) < 1.2 * most(1000)
-
-
 PIECES = [*CORPUS.read_bytes().splitlines(), b"\x1d", b'"', b"=", b" ", b"\xff", b"audit(", b"("]
-
-
-def read_to_its_end(log: bytes) -> None:
-    """Read a log as a file is read, and say everything of each denial."""
-    tally = Tally(lambda denial, _: owner_by_name(denial))
-    tally.count(audit_files.lines(io.BufferedReader(io.BytesIO(log))))
-    groups = tally.groups()
-    counted = sum(group.count for group in groups) + tally.provoked
-    assert counted >= log.count(b'apparmor="DENIED"'), log
-    for group in groups:
-        said = who(group.programs), wanted(group.denial.fields), danger(group.denial.fields)
-        assert all(isinstance(each, str) for each in said)
-        assert "\n" not in smallest_rule(group.denial)
 
 
 @examples(250)
@@ -186,9 +154,17 @@ def read_to_its_end(log: bytes) -> None:
 @example(pieces=[b'apparmor="DENIED"audit(9999999999999999999.9:'])
 @example(pieces=[b"audit(999999999999.9:1): ", b'apparmor="DENIED" operation="open" name=C3'])
 def test_count_of_any_bytes_never_raises_and_loses_no_record(pieces: list[bytes]) -> None:
+    """A log that is read as a file is, with everything that is said of each denial."""
     log = b"".join(pieces)
     assume(b"COMMAND=" not in log)  # somebody searched for the mark
-    read_to_its_end(log + b"\n" + log)
+    log += b"\n" + log
+    tally = counted(*audit_files.lines(io.BufferedReader(io.BytesIO(log))))
+    groups = tally.groups()
+    assert sum(group.count for group in groups) + tally.provoked >= log.count(b'apparmor="DENIED"')
+    for group in groups:
+        said = who(group.programs), wanted(group.denial.fields), danger(group.denial.fields)
+        assert all(isinstance(each, str) for each in said)
+        assert "\n" not in smallest_rule(group.denial)
 
 
 RECORD = (

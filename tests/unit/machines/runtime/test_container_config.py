@@ -80,18 +80,23 @@ def test_same_beside_volumes_minds_the_order_of_raw_lines_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "named"),
     [
-        *("rubbish X\r", "[pre", "9lives: 1", "[2024-backup]", "arch:", "lxc.nosuch: x"),
-        "features : nesting=1",
-        "  # a comment",
-        "delete: net0",
+        *((line, "") for line in ("rubbish X\r", "[pre", "9lives: 1", "arch:", "  # a comment")),
+        ("features : nesting=1", "blank before the colon"),
+        ("arch = amd64", "'='"),
+        (" arch: amd64", "blanks before it"),
+        ("lxc.nosuch: x", "lxc.nosuch"),
+        ("delete: net0", "[pve:pending]"),
+        ("[2024-backup]", "lines below it"),
     ],
 )
-def test_parse_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
+def test_line_that_proxmox_does_not_read_is_unreadable_for_a_cause(line: str, named: str) -> None:
     found = container_config.parse("", f"arch: amd64\n{line}\nmemory: 512\n")
     assert found.unreadable == ((2, line.strip("\r")),)
     assert found.current() == {"arch": "amd64", "memory": "512"}  # below no section either
+    assert named in proxmox.unreadable(line)
+    assert not named or "pct set" in proxmox.unreadable(line)
 
 
 @pytest.mark.parametrize(
@@ -127,22 +132,6 @@ NOW = "features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: ours\nlxc.incl
 def test_lost_at_next_stop_is_what_pending_takes_away(pending: str, lost: tuple[str, ...]) -> None:
     text = f"{NOW}[pve:pending]\n{pending}[pre]\nfeatures: fuse=0\n"
     assert container_config.lost_at_next_stop(container_config.parse("", text), DOCKERS) == lost
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("arch : amd64", "blank before the colon"),
-        ("arch = amd64", "'='"),
-        (" arch: amd64", "blanks before it"),
-        ("lxc.nosuch: x", "lxc.nosuch"),
-        ("delete: net0", "[pve:pending]"),
-        ("[2024-backup]", "lines below it"),
-    ],
-)
-def test_unreadable_names_the_cause_and_who_deletes_the_line(line: str, named: str) -> None:
-    assert named in proxmox.unreadable(line)
-    assert "pct set" in proxmox.unreadable(line)
 
 
 def test_quotes_around_a_value_of_lxc_are_stripped_as_lxc_does() -> None:

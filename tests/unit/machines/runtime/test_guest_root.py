@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.runtime import guest_root
 from docker_lxc_gate.machines.runtime.guest_root import Inode
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Command, Local
-from tests.doubles.canned import Machine, Runtime
+from docker_lxc_gate.machines.transport import Local
+from tests.doubles.answering import Answer, Answering
+from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import Guest, guest
 
@@ -72,16 +72,11 @@ def test_look_at_a_device_returns_its_numbers(inside: Guest) -> None:
     assert str(found) == "a character device 10:229"
 
 
-class Ours(Pct):
-    """A runtime that takes a process of the node's for a container's."""
-
-    def init_pid(self, ctid: int) -> int:
-        return os.getpid()
-
-
-def test_look_below_the_nodes_own_root_is_refused() -> None:
+def test_look_below_the_nodes_own_root_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a runtime that takes a process of the node's for a container's."""
+    monkeypatch.setattr(Pct, "init_pid", lambda *_: os.getpid())
     with naming(FactError, "mnt namespace"):
-        guest_root.look(Ours(Local()), 950, "/etc/passwd")
+        guest_root.look(Pct(Local()), 950, "/etc/passwd")
 
 
 def test_look_below_a_process_that_has_ended_names_it(
@@ -92,23 +87,16 @@ def test_look_below_a_process_that_has_ended_names_it(
         guest_root.look(inside, 950, "/etc")
 
 
-class Perl(Machine):
-    """A node whose perl says what it was told."""
-
-    def execute(self, command: Command) -> CommandResult:
-        return super().execute(Command(command.argv[:1]))
-
-
 @pytest.mark.parametrize(
     ("answer", "named"),
     [
-        ((127, "", "perl: not found"), "perl: not found"),
-        ((0, "", ""), "''"),
-        ((0, "100000 x 1\n", ""), "100000 x 1"),
-        ((0, "0100000 1 1\n", ""), "0100000"),
+        ((127, b"", b"perl: not found"), "perl: not found"),
+        (b"", "''"),
+        (b"100000 x 1\n", "100000 x 1"),
+        (b"0100000 1 1\n", "0100000"),
     ],
 )
-def test_look_by_an_unforeseen_perl_is_an_error(answer: tuple[int, str, str], named: str) -> None:
-    node = Perl({}, {"perl": answer, "lxc-info": "7\n"})
+def test_look_by_an_unforeseen_perl_is_an_error(answer: Answer, named: str) -> None:
+    node = Answering(lambda words: answer if words[0] == "perl" else b"7\n")
     with naming(FactError, "/x", named):
         guest_root.look(Runtime(node), 950, "/x")

@@ -42,10 +42,6 @@ CONTROL = ("sh", "control")
 ALONE: Answer = (0, b"755\n", b"")
 
 
-def saying(code: int, said: str, *argv: str) -> Pct:
-    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, CONTROL: ALONE}))
-
-
 @pytest.mark.parametrize(
     ("runtime", "started", "listed"),
     [(Pct, "pct start", "pct list"), (Lxc, "lxc-start -n", "lxc-ls")],
@@ -98,7 +94,8 @@ def test_pct_container_of_another_node_names_that(ask: Callable[[Pct], object]) 
 )
 def test_pct_error_of_its_own_is_told_with_what_to_do(code: int, said: str, advice: str) -> None:
     with naming(TransportError, "scripted", "pct start 200", said.strip(), advice):
-        saying(code, said, "pct", "start", "200").start(200)
+        pct = Pct(Scripted({("pct", "start", "200"): (code, b"", said.encode()), CONTROL: ALONE}))
+        pct.start(200)
 
 
 #: As Proxmox writes it, and as its documentation allows it to be written.
@@ -115,12 +112,18 @@ def test_pct_container_that_ha_manages_is_left_alone(act: str, line: str, state:
 
 
 @pytest.mark.parametrize(
-    "resources",
-    [RESOURCES % "\tstate ignored\n", "", "ct: 2000\n\tstate started\n", "vm: 20\n", "# ct: 200\n"],
+    "answer",
+    [
+        *(f"755\n{RESOURCES}" % "\tstate ignored\n", "755\n", "755\nct: 2000\n\tstate started\n"),
+        *("755\nvm: 20\n", "755\n# ct: 200\n"),
+        # A plain Debian with a double of pct; there a link has any mode.
+        *("stat: cannot statx '/etc/pve/local': No such file or directory\n", "777\n"),
+    ],
 )
-def test_require_control_of_a_container_that_ha_ignores_passes(resources: str) -> None:
-    Pct(Scripted({CONTROL: (0, f"755\n{resources}".encode(), b"")})).require_control(200)
-    Pct(Scripted({CONTROL: ALONE})).require_control(200)
+def test_require_control_of_what_neither_ha_nor_quorum_forbids_passes(answer: str) -> None:
+    pct = Pct(Scripted({CONTROL: (0, answer.encode(), b"")}))
+    pct.require_control(200)
+    assert blocked(pct.node) == ""
 
 
 @pytest.mark.parametrize("act", ["start", "shutdown"])
@@ -137,14 +140,6 @@ def test_pct_container_of_a_node_without_quorum_is_left_alone(
     """Proxmox would stop it, could not write its file, and could not start it again."""
     with naming(kind, "scripted", named):
         getattr(Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")})), act)(200)
-
-
-def test_require_control_without_proxmoxs_filesystem_passes() -> None:
-    """A plain Debian with a double of pct; there a link has any mode."""
-    for mode in ("stat: cannot statx '/etc/pve/local': No such file or directory", "777"):
-        pct = Pct(Scripted({CONTROL: (0, f"{mode}\n".encode(), b"")}))
-        pct.require_control(200)
-        assert blocked(pct.node) == ""
 
 
 @pytest.mark.parametrize("unit", ["pve-container@950.service", "pve-container-debug@950.service"])
@@ -169,26 +164,25 @@ def test_inside_command_keeps_its_own_exit_code(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "state"),
+    ("seen", "state", "asked"),
     [
-        (b"RUNNING\n", "running"),
-        (b"FROZEN\n", "running"),
-        (b"STOPPED\n", "stopped"),
-        (b"200 doesn't exist\n", "stopped"),
+        ((0, b"RUNNING\n", b""), "running", 1),
+        ((0, b"FROZEN\n", b""), "running", 1),
+        ((0, b"STOPPED\n", b""), "stopped", 1),
+        ((0, b"200 doesn't exist\n", b""), "stopped", 1),
+        ((0, b"", b"200 doesn't exist\n"), "stopped", 1),
+        (UNSEEN, "running", 2),
+        ((0, b"", b""), "running", 2),
+        ((0, b"ABORTING\n", b""), "running", 2),
+        ((127, b"", b""), "running", 2),
     ],
 )
-def test_state_of_a_container_of_this_node_is_asked_without_pct(said: bytes, state: str) -> None:
-    for answer in ((0, said, b""), (0, b"", said)) if b"exist" in said else ((0, said, b""),):
-        node = Scripted({SEEN: answer})
-        assert Pct(node).state(200) == state
-        assert node.ran == [[*SEEN]]
-
-
-@pytest.mark.parametrize("seen", [UNSEEN, (0, b"", b""), (0, b"ABORTING\n", b""), (127, b"", b"")])
-def test_state_that_lxc_does_not_say_is_asked_of_pct(seen: Answer) -> None:
+def test_state_is_asked_of_pct_only_where_lxc_does_not_say_it(
+    seen: Answer, state: str, asked: int
+) -> None:
     node = Scripted({SEEN: seen, ("pct", "status", "200"): (0, b"status: running\n", b"")})
-    assert Pct(node).state(200) == "running"
-    assert len(node.ran) == 2
+    assert Pct(node).state(200) == state
+    assert len(node.ran) == asked
 
 
 def test_configuration_of_no_container_names_what_lists_those_there_are() -> None:
@@ -245,22 +239,22 @@ def test_started_with_by_pct_has_the_seccomp(here: Path, monkeypatch: pytest.Mon
     ]
 
 
-def test_effective_includes_without_an_end_are_an_error(here: Path) -> None:
-    config = here / "200/config"
-    config.write_text(f"lxc.include = {config}\n")
-    with naming(FactError, "8 deep"):
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("lxc.include = {here}/200/config\n", "8 deep"),
+        # LXC takes it from wherever it was started, which nobody knows; and find would, as a word.
+        *((f"x = 1\nlxc.include = {place}\n", place) for place in ("i.conf", "-delete")),
+        ("lxc.include = {here}/i.conf\n", "lxc.include = -delete"),
+    ],
+)
+def test_effective_includes_without_an_end_or_an_absolute_path_are_an_error(
+    here: Path, text: str, named: str
+) -> None:
+    (here / "i.conf").write_text("lxc.include = -delete\n")
+    (here / "200/config").write_text(text.format(here=here))
+    with naming(FactError, named):
         Lxc(Local()).effective(200)
-
-
-@pytest.mark.parametrize("place", ["i.conf", "-delete"])
-def test_effective_include_of_no_absolute_path_is_an_error(here: Path, place: str) -> None:
-    """LXC takes it from wherever it was started, which nobody knows; and find would, as a word."""
-    config = here / "200/config"
-    (here / "i.conf").write_text(f"lxc.include = {place}\n")
-    for text in (f"x = 1\nlxc.include = {place}\n", f"lxc.include = {here}/i.conf\n"):
-        config.write_text(text)
-        with naming(FactError, f"lxc.include = {place}"):
-            Lxc(Local()).effective(200)
 
 
 CAT_PLAIN = ("cat", "--", "/var/lib/lxc/200/config")

@@ -9,8 +9,8 @@ import pytest
 
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts import docker
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
-from docker_lxc_gate.machines.transport import Command, Local
+from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.transport import Local
 from remediation.actions import docker_package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
@@ -52,16 +52,10 @@ class Guest(Apt):
         self.foreign = ""
         self.kept_in_the_kernel = False
         self.held_back = False  # whether a policy forbids packages to start services
-        self.unit = ""  # what systemd says of it; empty: as it is
-        self.ran: list[list[str]] = []
 
     @property
     def docker(self) -> bool:
         return self.status.get("docker.io") == "ii"
-
-    def execute(self, command: Command) -> CommandResult:
-        self.ran.append(list(command.argv))
-        return super().execute(command)
 
     def answer(self, words: list[str], stdin: bytes) -> Answer | None:
         told = self._told(words)
@@ -90,8 +84,7 @@ class Guest(Apt):
                 found = self.foreign or ("/usr/sbin/dockerd" if self.docker else "")
                 return (0, f"{found}\n") if found else (127, "")
             case ["systemctl", "is-enabled", "docker"]:
-                said = self.unit or ("enabled" if runs else "not-found")
-                return int(said != "enabled"), f"{said}\n"
+                return (0, "enabled\n") if runs else (1, "not-found\n")
             case ["systemctl", "is-active", "-q", "docker" | "docker.socket"]:
                 return (0, "") if runs and not self.held_back else (3, "")
             case ["systemctl", "start", "docker"]:
@@ -107,11 +100,6 @@ class Guest(Apt):
                 return (0, "fuse-overlayfs\n") if runs else (3, "")
             case ["sh", "-c", script] if "docker0" in script:
                 return int(not self.kept_in_the_kernel), ""
-            case ["docker", *_]:
-                assert runs, "asked, it would be started"
-                return 0, "fuse-overlayfs\n"
-            case ["sh", "-c", script] if script == docker.BOOTING.argv[2]:
-                return 0, "running\n"
             case ["sh", "-c", docker.OPTIONS_SCRIPT]:
                 return 0, ""
         return None
@@ -189,13 +177,23 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     return Guest(tmp_path)
 
 
+def applied(guest: Guest) -> tuple[EngineState, list[str]]:
+    """Apply the action; return the state before, and what there was."""
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest, before)
+    return before, looked
+
+
 def test_rollback_of_a_new_docker_removes_all_of_it(guest: Guest) -> None:
     before, looked = ACTION.capture(guest), guest.tree()
     assert ACTION.check(guest) is not None
+    assert ACTION.side_effects(guest, None) == []
     ACTION.apply(guest, ACTION.capture(guest))
     assert ACTION.check(guest) is None
     assert guest.status["docker-cli"] == guest.status["containerd"] == "ii"
     assert "var/lib/docker/image" in guest.tree()
+    said = "\n".join(map(str, ACTION.side_effects(guest, before)))
+    assert [word for word in ("docker-cli", "restarted", "rolled-back") if word not in said] == []
     ACTION.rollback(guest, before)
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
     assert not list(guest.root.rglob("*rolled-back-*"))  # there was nothing of a user's in it
@@ -211,26 +209,19 @@ def test_capture_with_a_foreign_conffile_is_refused(guest: Guest, path: str) -> 
     assert ACTION.capture(guest).packages.status == "rc"
 
 
-def test_rollback_keeps_docker_data_from_before_the_plan(guest: Guest) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_rollback_keeps_docker_data_from_before_the_plan(guest: Guest, half: bool) -> None:
+    """Unpacking a half-unpacked Docker anew, for dpkg to remove it, brings the script."""
     guest.lay("var/lib/docker/overlay2/layer", "precious")
     guest.lay("var/lib/docker/volumes/mine/data", "precious")
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
-    ACTION.rollback(guest, before)
-    left = guest.tree()
-    assert [path for path in left if path != "var/lib/docker/volumes/metadata.db"] == looked
-    assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
-
-
-def test_rollback_of_a_half_unpacked_docker_keeps_former_data(guest: Guest) -> None:
-    """Unpacking it anew, for dpkg to remove it, brings the script that destroys."""
-    guest.lay("var/lib/docker/volumes/mine/data", "precious")
-    before = ACTION.capture(guest)
-    ACTION.apply(guest, ACTION.capture(guest))
-    guest.status["docker.io"] = "iHR"
-    (guest.root / _SCRIPT).unlink()
+    before, looked = applied(guest)
+    if half:
+        guest.status["docker.io"] = "iHR"
+        (guest.root / _SCRIPT).unlink()
     ACTION.rollback(guest, before)
     assert ACTION.restored(guest, before)
+    left = guest.tree()
+    assert [path for path in left if path != "var/lib/docker/volumes/metadata.db"] == looked
     assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
 
 
@@ -246,8 +237,7 @@ def test_rollback_of_a_half_unpacked_docker_keeps_former_data(guest: Guest) -> N
     ],
 )
 def test_rollback_moves_the_users_new_data_aside(guest: Guest, made: str) -> None:
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, looked = applied(guest)
     guest.lay(f"var/lib/{made}", "theirs")
     ACTION.rollback(guest, before)
     assert guest.tree() == looked
@@ -277,8 +267,7 @@ def test_what_dockers_first_start_would_delete_is_moved_aside_and_back(guest: Gu
 def test_what_has_no_place_any_more_in_dockers_tmp_stays_aside_and_is_named(guest: Guest) -> None:
     for name in ("mine", "other"):
         guest.lay(f"var/lib/docker/tmp/{name}", "theirs")
-    before = ACTION.capture(guest)
-    ACTION.apply(guest, before)
+    before, _ = applied(guest)
     guest.lay("var/lib/docker/tmp/mine", "newer")
     left = ACTION.rollback(guest, before)
     (aside,) = (guest.root / "var/lib/docker").glob("tmp.rolled-back-*")
@@ -294,8 +283,7 @@ def test_what_has_no_place_any_more_in_dockers_tmp_stays_aside_and_is_named(gues
 
 @pytest.mark.parametrize("path", ["etc/cni/net.d/mine.conf", "etc/networks"])
 def test_rollback_keeps_a_file_with_content_and_names_it(guest: Guest, path: str) -> None:
-    before = ACTION.capture(guest)
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, _ = applied(guest)
     guest.lay(path, "theirs")
     with naming(CommandFailed, path):
         ACTION.rollback(guest, before)
@@ -308,8 +296,7 @@ def test_rollback_keeps_a_file_with_content_and_names_it(guest: Guest, path: str
 def test_rollback_after_a_power_cut_removes_what_the_scripts_left(guest: Guest) -> None:
     boot = "etc/systemd/system/multi-user.target.wants"
     (guest.root / boot).mkdir(parents=True)
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, looked = applied(guest)
     guest.lay("etc/networks", "")
     (guest.root / boot / "containerd.service").symlink_to("/no/such/containerd.service")
     ACTION.rollback(guest, before)
@@ -322,8 +309,7 @@ def test_rollback_after_a_power_cut_removes_a_half_written_group(
     guest: Guest, left: str, cut: int
 ) -> None:
     """The file that was renamed first reached the disk, and the other one is half-way there."""
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, looked = applied(guest)
     ACTION.rollback(guest, before)
     {"group": guest.groups, "gshadow": guest.shadow}[left].add("docker")
     guest.lay("etc/gshadow+", "root:*::")
@@ -340,8 +326,7 @@ def test_rollback_keeps_an_empty_file_and_a_link_from_before(guest: Guest) -> No
     guest.lay("etc/networks", "")
     guest.lay(f"{boot}/other.service")
     (guest.root / boot / "docker.service").symlink_to("/no/such/docker.service")
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, looked = applied(guest)
     ACTION.rollback(guest, before)
     assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
@@ -355,8 +340,7 @@ def test_rollback_cut_off_at_any_command_can_be_repeated(
     if old:
         guest.lay("var/lib/docker/overlay2/layer", "precious")
         guest.lay("var/lib/docker/tmp/mine", "precious")
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, looked = applied(guest)
     guest.status["docker.io"] = status
     whole = Death()
     ACTION.rollback(whole.under(guest), before)
@@ -377,8 +361,7 @@ def test_rollback_of_a_removed_but_not_purged_docker_restores_that_state(guest: 
     guest.lay(NUKE)
     guest.lay("var/lib/docker/overlay2/layer", "precious")
     guest.add_group("docker")
-    before, looked = ACTION.capture(guest), guest.tree()
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, looked = applied(guest)
     ACTION.rollback(guest, before)
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, {"docker"})
     assert (guest.root / "var/lib/docker/overlay2/layer").read_text() == "precious"
@@ -422,8 +405,7 @@ def test_apply_where_a_policy_keeps_packages_from_starting_starts_docker(guest: 
 
 
 def test_rollback_with_a_foreign_docker_is_refused_and_keeps_its_data(guest: Guest) -> None:
-    before = ACTION.capture(guest)
-    ACTION.apply(guest, ACTION.capture(guest))
+    before, _ = applied(guest)
     guest.foreign = "/usr/bin/dockerd"
     assert ACTION.check(guest) is None
     guest.lay("var/lib/docker/volumes/theirs/_data/file", "theirs")
@@ -449,29 +431,10 @@ def test_require_reversible_with_another_data_root_is_refused(guest: Guest) -> N
     ACTION.require_reversible(guest)
 
 
-def test_side_effects_of_a_rollback_name_what_is_moved_aside(guest: Guest) -> None:
-    before = ACTION.capture(guest)
-    assert ACTION.side_effects(guest, None) == []
-    ACTION.apply(guest, ACTION.capture(guest))
-    said = "\n".join(map(str, ACTION.side_effects(guest, before)))
-    assert "docker-cli" in said
-    assert "restarted" in said
-    assert "rolled-back" in said
-
-
-# -- the storage driver, where there is no Docker yet
-
-
-def storage(path: Path) -> StorageDriver:
-    name, root = "fuse-overlayfs", str(path.parent / "none")
-    return StorageDriver(
-        "driver", "driver", "STEP-3.1", name, str(path), daemon_json, lambda _: root
-    )
-
-
 def test_storage_driver_without_docker_writes_the_settings_first(guest: Guest) -> None:
-    path = guest.root / "etc/docker/daemon.json"
-    driver = storage(path)
+    path, root = guest.root / "etc/docker/daemon.json", str(guest.root / "etc/docker/none")
+    named = ("driver", "driver", "STEP-3.1", "fuse-overlayfs")
+    driver = StorageDriver(*named, str(path), daemon_json, lambda _: root)
     before = driver.capture(guest)
     assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
     assert driver.side_effects(guest, None) == []

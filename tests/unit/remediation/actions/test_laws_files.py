@@ -65,7 +65,7 @@ def test_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -> 
     with TemporaryDirectory() as name:
         path = Path(name, "file")
         if inherited:
-            _inherits(path.parent)
+            os.setxattr(path.parent, "system.posix_acl_default", acl(54321))
         laid.at(path)
         before = look(path.parent)
         if laid.kind == "socket":
@@ -75,10 +75,6 @@ def test_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -> 
             outcome = laws(edited(path), ON)
             assert outcome == "refused" or laid.kind in {"file", "absent", "link"}
         assert look(path.parent) == before
-
-
-def _inherits(folder: Path) -> None:
-    os.setxattr(folder, "system.posix_acl_default", acl(54321))
 
 
 @pytest.mark.parametrize("unwritable", [immutable, foreign])

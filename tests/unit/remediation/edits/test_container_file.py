@@ -149,14 +149,11 @@ def options_of(text: str) -> tuple[ContainerOptions, Machine]:
     return action, node
 
 
-def captured(action: ContainerOptions) -> str:
-    """Return the command that captures the container's file."""
-    return shlex.join((*files.CREATE, action.path))
-
-
-def packed(state: FileState) -> str:
-    """Return what tar answers of the container's file."""
-    return files._archive("/etc/pve/lxc/950.conf", state).decode(errors="surrogateescape")
+def captures(node: Machine, text: str) -> None:
+    """Let the node be in control, and tar answer that the container's file says this."""
+    path, state = "/etc/pve/lxc/950.conf", FileState("file", text.encode())
+    said = files._archive(path, state).decode(errors="surrogateescape")
+    node.answers |= {"sh control": "755\n", shlex.join((*files.CREATE, path)): said}
 
 
 def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused() -> None:
@@ -167,9 +164,7 @@ def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused(
     assert drift.summary.startswith("the next stop takes away keyctl, fuse: /etc/pve/lxc/950.conf")
     assert drift.summary.endswith("To drop it: pct set 950 --revert features")
     assert node.ran == ["cat -- /etc/pve/lxc/950.conf"]  # one look
-    node.answers["sh control"] = "755\n"
-    written = node.files["/etc/pve/lxc/950.conf"] or ""
-    node.answers[captured(action)] = packed(FileState("file", written.encode()))
+    captures(node, node.files["/etc/pve/lxc/950.conf"] or "")
     with naming(FactError, "keyctl, fuse", "/etc/pve/lxc/950.conf", "--revert features"):
         action.require_reversible(node)
 
@@ -254,9 +249,7 @@ def test_container_options_with_a_cut_mount_entry_name_it(
 def test_options_locked_since_they_were_checked_are_refused() -> None:
     """The lock that counts is in the before-image: an earlier read may know nothing of it."""
     action, node = options_of(CONF)
-    node.answers["sh control"] = "755\n"
-    locked = FileState("file", f"lock: backup\n{CONF}".encode())
-    node.answers[captured(action)] = packed(locked)
+    captures(node, f"lock: backup\n{CONF}")
     with naming(Busy, "locked (backup)"):
         action.require_reversible(node)
 

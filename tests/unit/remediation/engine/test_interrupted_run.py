@@ -64,9 +64,8 @@ class World:
         return look(self.where)
 
 
-@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_run_or_rollback_that_is_killed_anywhere_comes_back(back: bool) -> None:
-    comes_back_wherever_killed(lambda name: World(Path(name)), World.look, back=back, ways=20)
+def test_run_or_rollback_that_is_killed_anywhere_comes_back() -> None:
+    comes_back_wherever_killed(lambda name: World(Path(name)), World.look, ways=20)
 
 
 deaths = st.tuples(st.integers(1, 60), st.sampled_from(["before", "after", "half", 1, 3, 5]))

@@ -67,6 +67,7 @@ _LAST = _BACK | {"last": True}
         ([_B, {"kind": "accepted"}], None, 0),
         ([_B, _A, {"kind": "accepted"}, _A], None, 0),
         ([_B, _A, _BACK, _B], Life.PENDING, 1),
+        ([_B, _A, {"kind": "accepted"}, _B], Life.PENDING, 1),
         ([_A], None, 0),
     ],
 )
@@ -233,11 +234,3 @@ def test_entries_after_repeated_tears_are_read(tears: list[int]) -> None:
             JournalEntry("two", Place.NODE, (Before(before=True),)),
         ]
         assert first(journal(Path(name)), FileState) == BEFORE[0][2]
-
-
-def test_forget_makes_another_runs_lines_visible(tmp_path: Path) -> None:
-    mine, other = journal(tmp_path), journal(tmp_path)
-    assert mine.entries() == []
-    other.record(BEFORE)
-    assert len(mine.lines(again=True)) == 2
-    assert len(mine.entries()) == 2

@@ -79,16 +79,6 @@ def test_accept_of_a_part_leaves_an_unfinished_run_unfinished(tmp_path: Path) ->
     assert (it.entries(), it.interrupted()) == ([], None)
 
 
-def test_rollback_of_an_accepted_action_that_is_applied_again_restores_it(tmp_path: Path) -> None:
-    one = Flag("one")
-    apply(plan(tmp_path, one))
-    journal(tmp_path).accept(["one"])
-    one.value = "theirs"
-    apply(plan(tmp_path, one))
-    roll_back(plan(tmp_path, one))
-    assert one.value == "theirs"
-
-
 def test_rollback_reads_the_journal_again_under_the_lock(tmp_path: Path) -> None:
     """The command line shows the side effects and asks; another program applies the plan first."""
     one = Flag("one")

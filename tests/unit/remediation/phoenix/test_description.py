@@ -1,7 +1,6 @@
 """What becomes of phoenix's descriptions: one container's, and no other."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -9,12 +8,11 @@ from docker_lxc_gate.errors import FactError
 from remediation import desired, phoenix
 from remediation.phoenix.description import described
 from tests.doubles.naming import naming
-
-CHECKOUT = Path(__file__).parents[4] / "docker_lxc_gate/lab/guest/phoenix_hypervisor"
+from tests.doubles.samples import PHOENIX
 
 
 def test_description_of_the_container_is_changed_and_no_other() -> None:
-    before = (CHECKOUT / phoenix.CONTAINERS).read_bytes()
+    before = (PHOENIX / phoenix.CONTAINERS).read_bytes()
     after = described(before, 950)
     old, new = json.loads(before)["lxc_configs"], json.loads(after)["lxc_configs"]
     assert new["950"]["apparmor_profile"] == desired.PROFILE

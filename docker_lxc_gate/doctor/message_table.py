@@ -1,0 +1,58 @@
+"""The rows of ``messages.toml``: messages and signs, and the problems that one of them defines."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, structs
+
+from docker_lxc_gate.lint.finding import Problem, Severity
+from docker_lxc_gate.tables import Row, table
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+
+class Message(Row, frozen=True):
+    """A message, or a sign, and what it means; ``messages.toml`` explains the keys."""
+
+    text: _Text
+    problem: _Text
+    sure: _Text
+    title: str = ""
+    severity: Severity = Severity.SEEN
+    pattern: str = ""
+    docker: bool = False
+    module: str = ""
+    why: str = ""
+    fix: str = ""
+    vague: bool = False
+    guess: bool = False
+    refused: tuple[_Text, ...] = ()
+
+    @property
+    def looked_for(self) -> str:
+        """What is looked for."""
+        return self.pattern or self.text
+
+
+class _Table(Row, frozen=True):
+    harmless: _Text
+    innermost_first: _Text
+    elsewhere: _Text
+    of_lxc: _Text
+    refusals: dict[str, _Text]
+    message: tuple[Message, ...]
+
+
+TABLE = table("docker_lxc_gate.doctor", "messages", _Table)
+#: By id, the problems that only messages and signs tell.
+PROBLEMS = {
+    row.problem: Problem(row.problem, row.severity, row.title, row.why, row.fix)
+    for row in TABLE.message
+    if row.title
+}
+_ROWS = [structs.replace(row, why="", fix="") if row.title else row for row in TABLE.message]
+#: Most specific first.
+MESSAGES = tuple(row for row in _ROWS if not row.refused)
+#: Of signs that are as near to the refusal, the first one counts.
+SIGNS = tuple(row for row in _ROWS if row.refused)
