@@ -183,7 +183,7 @@ def needed() -> str:
 
     lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
     rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
-    results = dict.fromkeys(chain(*rules))
+    results, stays = dict.fromkeys(chain(*rules)), trials.stays()
     header = "|".join(cells)
     row = "|".join(f"{{{number}}}" for number in range(1, len(cells) + 1))
     of_lines = ([alone(cell, *line) for line in lines] for cell in cells)
@@ -193,6 +193,7 @@ def needed() -> str:
         [
             _table(f"recipe|line|{header}", f"{{0[0]}}|`{{0[1]}}`|{row}", lines, *of_lines),
             _table(f"rules of the profile|{header}", f"{{0}}|{row}", results, *of_rules),
+            _table("rule that no trial needs|why it stays", "`{0}`|{1}", stays, stays.values()),
             *(_smallest(known, cell, recipe) for recipe in plans for cell in cells),
         ]
     )

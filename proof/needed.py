@@ -92,6 +92,30 @@ class Seen(Row, frozen=True):
     at: str
 
 
+class Stays(Row, frozen=True):
+    """Rules of the profile that no trial shows to be needed, and why they stay."""
+
+    why: str
+    rules: tuple[str, ...]
+
+
+class Table(Row, frozen=True):
+    """The table next to this module."""
+
+    recipe: tuple[Recipe, ...]
+    stays: tuple[Stays, ...]
+
+
+@cache
+def _table() -> Table:
+    return table("proof", "needed", Table)
+
+
+def stays() -> dict[str, str]:
+    """Return why each rule stays that is not needed, by the rule."""
+    return {rule: each.why for each in _table().stays for rule in each.rules}
+
+
 @cache
 def recipes() -> dict[str, Recipe]:
     """Return the recipes by name: the shipped plans, those that people write, the profile."""
@@ -100,7 +124,7 @@ def recipes() -> dict[str, Recipe]:
         lines = [f"features: {feature}=1" for feature in plan.features]
         lines += [f"lxc.apparmor.profile: {plan.profile}"] * bool(plan.profile)
         found.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
-    found += table("proof", "needed", dict[str, list[Recipe]])["recipe"]
+    found += _table().recipe
     policy = statements(desired.content(desired.PROFILE))
     rules = tuple(str(each) for each in policy if each.depth and each.kind != "close")
     source = f"remediation/content/{desired.PROFILE}"
