@@ -41,6 +41,7 @@ def _script(node: Transport, target: Target, path: str) -> str:
     script = node.ask(repository.file_of(target.repository, path))
     if script is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
+    assert b"\0" not in script, f"{full} is no valid bash: it has a NUL byte"  # bash drops it
     parsed = node.look(["bash", "-n"], stdin=script)
     defect = parsed.stderr.decode(errors="replace").strip() or "bash cannot parse it"
     assert parsed.ok, f"{full} is no valid bash: {defect}"

@@ -178,10 +178,16 @@ def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
     parts = (key.partition(": content of ") for key in state)
     read = {f"{machine}: file {path}" for machine, _, path in parts if path}
     return {
-        key: _without_ctime(fact) if key in read else fact
+        key: _without_ctime(fact) if key in read else _lasting(key, fact)
         for key, fact in state.items()
         if key in kept or not _BY_ITSELF.fullmatch(key)
     }
+
+
+def _lasting(key: str, fact: str) -> str:
+    """Return a fact without the state of a unit that fires by itself, such as a timer."""
+    fires = patterns.fullmatch(r"(node|container): active .*\.(timer|socket|path|automount)", key)
+    return " ".join(fact.split()[:2]) if fires else fact
 
 
 def _without_ctime(fact: str) -> str:

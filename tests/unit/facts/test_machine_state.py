@@ -176,6 +176,9 @@ def test_comparable_after_no_change_takes_ctime_of_files_whose_content_is_not_kn
     assert machine_state.comparable_after_no_change(state) == state | {
         "node: file /etc/a": "f 644 0:0 1 |2.5 3"
     }
+    units = {"node: active x.timer": "loaded active running", "node: active x.service": "a b c d"}
+    fired = units | {"node: active x.timer": "loaded active"}
+    assert machine_state.comparable_after_no_change(units) == fired
     rolled_back = machine_state.comparable_after_rollback(state)
     assert rolled_back["node: file /etc/a"] == "f 644 0:0 1  2.5"
     assert rolled_back["node: file /usr/bin/b"] == "f 755 0:0 1  2.5 4.5"

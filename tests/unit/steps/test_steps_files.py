@@ -91,6 +91,8 @@ def test_install_script_that_is_absent_is_undetermined_and_a_broken_one_red() ->
             step(install(None), TARGET)
         with not_compliant("line 3: syntax error"):
             step(install(INSTALL, (2, "", "line 3: syntax error\n")), TARGET)
+        with not_compliant("NUL"):
+            step(install(INSTALL + "\0"), TARGET)
 
 
 @pytest.mark.parametrize("first", ["", "# set -e\n", "true\nset -e\n"])
