@@ -1,13 +1,16 @@
 """What is needed: what trials say of lines and rules. None is made here."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
-from docker_lxc_gate.errors import LimitExceeded
+from docker_lxc_gate.errors import FactError, LimitExceeded
 from docker_lxc_gate.formats.apparmor_profile import profiles, statements
 from docs import __main__ as pages
 from proof import needed
@@ -177,3 +180,34 @@ def test_page_shows_each_line_and_the_smallest_configuration() -> None:
         assert row in page.splitlines()
     assert "Docker 28, runc ?, driver ?):\n\n```text\nfeatures: nesting=1\n```" in page
     assert "`docker-in-lxc` on trixie/trixie: not all was tried." in page
+
+
+def test_a_trial_writes_the_lines_and_is_made_again_if_it_could_not_be_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written, errors = [""], [FactError("no answer")]
+
+    def answer(argv: list[str]) -> bytes:
+        if argv[0] == "tee":
+            written.append(node.stdin.decode())
+        return CONF.encode() if argv[0] == "cat" else b""
+
+    def asked(names: Collection[str], *_: str) -> Any:
+        if errors:
+            raise errors.pop()
+        lacks = "nesting=1" not in written[-1]
+        judged = [(name, RED if lacks and name == "hello" else COMPLIANT) for name in names]
+        scenarios = [
+            SimpleNamespace(id=name, verdict=verdict, cause="") for name, verdict in judged
+        ]
+        return SimpleNamespace(targets=[SimpleNamespace(versions={})], scenarios=scenarios)
+
+    node, lab = Answering(answer), SimpleNamespace(restored=lambda _: nullcontext(node))
+    lab.up = lambda *_: lab
+    monkeypatch.setattr("proof.needed.Lab.open", lambda **_: lab)
+    monkeypatch.setattr("proof.needed.run.asked", asked)
+    monkeypatch.setattr(needed, "_made", lambda *_: "snapshot")
+    for word in ("could not tell", "needed: hello"):
+        done = CliRunner().invoke(needed.main, ["--recipe", "plain"])
+        assert f"without features: nesting=1: {word}" in done.output
+    assert written[2:] == [needed.configured(CONF, each) for each in (["features: nesting=1"], [])]
