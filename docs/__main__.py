@@ -184,6 +184,7 @@ def needed() -> str:
     lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
     rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
     results, stays = dict.fromkeys(chain(*rules)), trials.stays()
+    stayed = [" ".join(f"`{rule}`" for rule in row.rules) for row in stays]
     header = "|".join(cells)
     row = "|".join(f"{{{number}}}" for number in range(1, len(cells) + 1))
     of_lines = ([alone(cell, *line) for line in lines] for cell in cells)
@@ -193,7 +194,7 @@ def needed() -> str:
         [
             _table(f"recipe|line|{header}", f"{{0[0]}}|`{{0[1]}}`|{row}", lines, *of_lines),
             _table(f"rules of the profile|{header}", f"{{0}}|{row}", results, *of_rules),
-            _table("rule that no trial needs|why it stays", "`{0}`|{1}", stays, stays.values()),
+            _table("rules that no trial needs|why they stay", "{1}|{0.why}", stays, stayed),
             *(_smallest(known, cell, recipe) for recipe in plans for cell in cells),
         ]
     )

@@ -111,9 +111,9 @@ def _table() -> Table:
     return table("proof", "needed", Table)
 
 
-def stays() -> dict[str, str]:
-    """Return why each rule stays that is not needed, by the rule."""
-    return {rule: each.why for each in _table().stays for rule in each.rules}
+def stays() -> tuple[Stays, ...]:
+    """Return the rules that stay although no trial needs them."""
+    return _table().stays
 
 
 @cache
