@@ -45,6 +45,7 @@ def wrong(fault: Fault, found: dict[str, Outcome], ctid: int = 950) -> list[str]
         # the verdict is another one
         ("installed", outcome(COMPLIANT, AS_EXPECTED["installed"].cause), False),
         ("driver", outcome(RED, "Docker is down\nand more"), False),
+        ("driver", outcome(Verdict.NOT_APPLICABLE), False),
         ("settings", outcome(RED, "it is not JSON"), False),
         # a scenario that may fail, too
         ("hello", outcome(RED, "down"), True),

@@ -51,7 +51,6 @@ _LAST = _BACK | {"last": True}
         ([_B, _ROLLING, _A], Life.APPLIED, 1),
         ([_B, _ROLLING, _B], Life.PENDING, 1),
         ([_B, _A, _ROLLING], Life.APPLIED, 1),
-        ([_B, _B], Life.PENDING, 1),
         ([_B, _A, _B], Life.PENDING, 2),
         ([_B, _A, _B, _A], Life.APPLIED, 2),
         ([_B, _A, _B, _LAST], Life.APPLIED, 1),
