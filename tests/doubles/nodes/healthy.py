@@ -266,6 +266,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "stat -L -c %.9Y": "1000.000000000\n",
     "docker info": json.dumps(_ENGINE),
     "/usr/sbin/dockerd": "configuration OK\n",
+    "bash -n": "",
     "lxc-ls -P /var/lib/lxc --active": "950\n",
     "sh processes": (
         f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
