@@ -218,7 +218,7 @@ def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[s
 
 def _stable(key: str, fact: str) -> str:
     if "file /" not in key:
-        return fact
+        return _lasting(key, fact)
     facts, _, time_and_inode = fact.rpartition("|")
     if not facts:  # a name with a line feed: find prints it on two lines
         return fact

@@ -436,7 +436,7 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
     assert problems(found) == ["gpu-of-nobody"]
     assert "/dev/dri/renderD128" in found.problems[0].fix
     rows = "".join(f"65534 65534 660 /dev/nvidia{number}\n" for number in range(5000))
-    assert len(problems(diagnosis({DEVICES: rows}))) == 100  # no more than a node has
+    assert len(problems(diagnosis({DEVICES: rows}))) == 100  # as many as a node has
 
 
 def test_settings_full_of_mistakes_are_no_more_than_ten_problems() -> None:

@@ -178,7 +178,8 @@ def test_comparable_after_no_change_takes_ctime_of_files_whose_content_is_not_kn
     }
     units = {"node: active x.timer": "loaded active running", "node: active x.service": "a b c d"}
     fired = units | {"node: active x.timer": "loaded active"}
-    assert machine_state.comparable_after_no_change(units) == fired
+    for comparable in ("comparable_after_no_change", "comparable_after_rollback"):
+        assert getattr(machine_state, comparable)(units) == fired
     rolled_back = machine_state.comparable_after_rollback(state)
     assert rolled_back["node: file /etc/a"] == "f 644 0:0 1  2.5"
     assert rolled_back["node: file /usr/bin/b"] == "f 755 0:0 1  2.5 4.5"
