@@ -17,6 +17,7 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import apparmor, confinement, next_boot, repository
+from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.printable import counted
@@ -154,7 +155,30 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
         assert patterns.search(rf"(?m)^[ \t]*(allow )?{patterns.escape(rule)}", text), (
             f"/etc/apparmor.d/{profile} has no rule '{rule}'"
         )
+    local = node_host.file(f"/etc/apparmor.d/local/{profile}")
+    for path, rules in ((deployed.path, text), (local.path, local.exists and local.content_string)):
+        denied = [str(rule) for rule in statements(rules or "") if _denies_fuse(rule.text)]
+        assert not denied, f"{path} has '{denied[0]}', and a deny beats every rule that allows"
     evidence.say(" ".join(RULES))
+
+
+#: What fuse-overlayfs mounts, and where.
+_FUSE, _MERGED = "fuse.fuse-overlayfs", "/var/lib/docker/fuse-overlayfs/id/merged/"
+_DENIES = patterns.compile(
+    r"(?:audit )?deny (?:mount(?: fstype=(\([^)]*\)|\S+))?(?: -> (\S+))?|/dev/fuse \w+)"
+)
+
+
+def _denies_fuse(rule: str) -> bool:
+    """Whether a rule denies fuse-overlayfs its device or each of its mounts."""
+    if not (match := _DENIES.fullmatch(rule)):
+        return False
+    types = patterns.findall(r"[^(), ]+", match[1] or "*")
+    return any(_is_of(_FUSE, each) for each in types) and _is_of(_MERGED, match[2] or "*")
+
+
+def _is_of(name: str, glob: str) -> bool:
+    return bool(patterns.match(patterns.escape(glob).replace(r"\*", ".*") + "$", name))
 
 
 @then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
@@ -196,16 +220,20 @@ _AT_BOOT = unparsed("systemctl", "is-enabled", "apparmor")
 _LOADS = unparsed("systemctl", "show", "apparmor", "-p", "ExecStart", "-p", "ExecReload")
 
 
-@then(parsers.parse('the kernel enforces the profile "{name}"'))
-def kernel_enforces(node: Transport, name: str) -> None:
-    """The message explains every other mode: complain confines nothing, kill does."""
-    loaded = apparmor.loaded_profiles(node)
+def _require_apparmor_enforces(node: Transport) -> None:
     whole = (node.read(_MODE) or b"").decode(errors="replace").strip()
     assert whole in {"", "enforce"}, (
         f"AppArmor itself is in mode '{whole[:40]}' ({_MODE}), whatever each profile says "
         f"({confinement.mode_meaning(whole[:40])}): printf enforce into it, and see the kernel's "
         "command line (apparmor.mode)"
     )
+
+
+@then(parsers.parse('the kernel enforces the profile "{name}"'))
+def kernel_enforces(node: Transport, name: str) -> None:
+    """The message explains every other mode: complain confines nothing, kill does."""
+    loaded = apparmor.loaded_profiles(node)
+    _require_apparmor_enforces(node)
     mode = loaded.get(name)
     assert mode, (
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
@@ -318,6 +346,7 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     after one with a wrong label or no filter, two looks must find none. A program that forks to
     escape that is in each look another process: the third wrong look counts whatever it shows.
     """
+    _require_apparmor_enforces(runtime.node)
     pid = runtime.init_pid(ctid)
     seen: set[int] = set()
     wrong = right = 0

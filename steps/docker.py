@@ -96,9 +96,11 @@ _RUNS = "runs"
 
 @evidence.explanation
 def _why_down(host: Host) -> str:
-    """Return dockerd's last error before it ended."""
+    """Return dockerd's last error before it ended, or that nothing started it."""
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
         return "it is masked (systemctl unmask docker)"
+    if host.run("systemctl is-enabled docker.service").stdout.strip() == "disabled":
+        return "no boot starts it: it is disabled (systemctl enable --now docker)"
     log = host.run("journalctl -u docker -b -n 60 -q --no-pager -o cat").stdout
     words = [line for line in log.splitlines() if patterns.match(r"(unable to|failed to) ", line)]
     return words[-1] if words else "journalctl -u docker"

@@ -16,7 +16,7 @@ from pytest_bdd import parsers, then
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import dockerd, repository
-from docker_lxc_gate.formats.shell_commands import ShellCommand, shell_commands, unheeded
+from docker_lxc_gate.formats.shell_commands import ShellCommand, shell_commands, uncalled, unheeded
 from docker_lxc_gate.verdict import evidence
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
@@ -96,6 +96,14 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
         assert not whole, f"{script} ends with '{ends[0]}' before {what}: the rest never runs"
 
 
+def _require_called(
+    script: str, commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]
+) -> None:
+    """Fail if one of the commands stands in a function that the script never calls."""
+    functions = ", ".join(uncalled(commands, meant))
+    assert not functions, f"{script} never calls {functions}, in which the plan's lines stand"
+
+
 @then("the setup script writes the tunable before it reloads AppArmor")
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
@@ -109,6 +117,9 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert matches[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
+    commands = shell_commands(text)
+    theirs = [c for c in commands if "/tunables/nesting" in c.text or c.text in reload[0]]
+    _require_called(phoenix.SETUP_SCRIPT, commands, theirs)
 
 
 #: The commands of the plan's lines, and those that may run them although they stand in quotes.
@@ -169,6 +180,7 @@ def install_script_enters(node: Transport, target: Target) -> None:
     commands = shell_commands(text)
     meant = _meant(commands)
     assert meant, "the install script installs and restarts nothing"
+    _require_called("the install script", commands, meant)
     outside = [c.text for c in meant if not patterns.match(r"(inside|pct[ _]exec)\b", c.text)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"

@@ -7,7 +7,7 @@ cannot be told. Source: bash(1), of quoting, lists, compound commands, and the o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from docker_lxc_gate import patterns
@@ -139,6 +139,29 @@ def shell_commands(script: str) -> list[ShellCommand]:
     if around:
         raise FactError(f"the gate does not find the end of a {now.opened!r} in the script")
     return commands + now.end("\n")
+
+
+def uncalled(commands: Sequence[ShellCommand], meant: Collection[ShellCommand]) -> list[str]:
+    """Return the functions that hold a ``meant`` command, and that nothing calls by its name."""
+    words = [
+        ({*_functions(c)}, {*patterns.findall(r"[\w.:-]+", c.text)})
+        for c in commands
+        if not c.defines
+    ]
+    called, now = set[str](), {""}
+    while not now <= called:
+        called |= now
+        now = {word for within, said in words if within <= called for word in said}
+    return list(dict.fromkeys(name for c in meant for name in _functions(c) if name not in called))
+
+
+def _functions(command: ShellCommand) -> Iterator[str]:
+    """Yield the functions that a command stands in, innermost first."""
+    place: ShellCommand | None = command
+    while place:
+        if place.defines:
+            yield place.defines
+        place = place.within
 
 
 def unheeded(

@@ -120,7 +120,7 @@ PROFILE = desired.content(desired.PROFILE)
 @pytest.mark.parametrize("rule", steps.RULES)
 @pytest.mark.parametrize("change", ["", "# ", "deny "])
 def test_profile_carries_rules_without_one_names_it(rule: str, change: str) -> None:
-    steps.profile_carries_rules(Host({FILE: PROFILE}), NAME)
+    steps.profile_carries_rules(Host({FILE: PROFILE, LOCAL: None}), NAME)
     with not_compliant(FILE):
         steps.profile_carries_rules(Host({FILE: None}), NAME)
     lines = [line for line in PROFILE.splitlines() if rule in line and "#" not in line]
@@ -130,6 +130,28 @@ def test_profile_carries_rules_without_one_names_it(rule: str, change: str) -> N
         text = text.replace(line, change and f"  {change}{line.strip()}")
     with not_compliant(f"'{rule}'"):
         steps.profile_carries_rules(Host({FILE: text}), NAME)
+
+
+@pytest.mark.parametrize(
+    ("rule", "denies"),
+    [
+        ("deny mount,", True),
+        ("audit deny mount fstype=fuse.*,", True),
+        ("deny mount fstype=(nfs, fuse.fuse-overlayfs) -> /var/lib/docker/**,", True),
+        ("deny /dev/fuse rw,", True),
+        ("deny mount fstype=fuse.sshfs,", False),
+        ("deny mount fstype=fuse.* -> /mnt/**,", False),
+        ("deny mount options=(rw, move),", False),
+        ("deny /dev/mem rw,", False),
+    ],
+)
+def test_a_rule_that_denies_fuse_overlayfs_beats_those_that_allow_it(
+    rule: str, denies: bool
+) -> None:
+    own = PROFILE.rstrip().removesuffix("}") + f"  {rule}\n}}\n"
+    for files in ({FILE: own, LOCAL: ""}, {FILE: PROFILE, LOCAL: f"{rule}\n"}):
+        with not_compliant(rule) if denies else nullcontext():
+            steps.profile_carries_rules(Host({**files}), NAME)
 
 
 TARGET = Target("pve1", 950)
@@ -288,14 +310,17 @@ LOCAL = f"/etc/apparmor.d/local/{NAME}"
 
 
 def every_process(
-    monkeypatch: pytest.MonkeyPatch, *looks: tuple[Process, ...], local: str | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    *looks: tuple[Process, ...],
+    local: str | None = None,
+    mode: str = "enforce\n",
 ) -> str:
     """Ask about the processes of each look; returns what is said beside the verdict."""
     found = list(looks)
     monkeypatch.setattr(confinement, "processes", lambda *_: found.pop(0))
     monkeypatch.setattr(steps, "_ENTERING", 0)
     conf = f"lxc.apparmor.profile: {NAME}\nlxc.seccomp.profile:\n"
-    node = Machine({FILE: PROFILE, LOCAL: local, CONF: conf}, FIRST_PROCESS)
+    node = Machine({FILE: PROFILE, LOCAL: local, CONF: conf, MODE: mode}, FIRST_PROCESS)
     (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME, set())
     assert not found
     return line
@@ -311,6 +336,13 @@ def test_every_process_under_the_profile_is_green(monkeypatch: pytest.MonkeyPatc
     said = every_process(monkeypatch, (INIT, DOCKERD))
     assert said == f"2 threads under {NAME} and seccomp, dockerd among them"
     assert every_process(monkeypatch, (INIT,)).endswith("none of them Docker's")
+
+
+def test_no_process_is_confined_while_apparmor_only_complains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with not_compliant("AppArmor itself is in mode 'complain'", MODE):
+        every_process(monkeypatch, mode="complain\n")
 
 
 @pytest.mark.parametrize(
@@ -338,7 +370,7 @@ def test_every_process_is_confined_by_the_profile_of_the_plan_or_that_of_the_con
     monkeypatch.setattr(steps, "_ENTERING", 0)
     monkeypatch.setattr(confinement, "processes", lambda *_: (Process(7, "systemd", label),))
     effective = f"lxc.apparmor.profile = {assigned}\n" if assigned else ""
-    files = {CONF: "", FILE: None, LOCAL: None, STARTED_WITH: effective}
+    files = {CONF: "", FILE: None, LOCAL: None, MODE: None, STARTED_WITH: effective}
     node = Machine(files, {**FIRST_PROCESS, "sh versions": "lxc 7.0.0\n"})
     wanted = replace(plan_file.find("plain"), profile=profile)
     with not_compliant("950", why) if why else nullcontext():

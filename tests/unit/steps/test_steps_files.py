@@ -78,11 +78,19 @@ def test_scripts_as_the_plan_makes_them_are_green() -> None:
         (r"^(\s*)systemctl reload apparmor.*", r"\1true", "AppArmor"),
         (r"\A", "systemctl reload apparmor\n", "AppArmor"),
         (r"^set ", "exit 0\nset ", "'exit 0'"),
+        (ECHO, r"write() {\n\g<0>\n}", "never calls write"),
+        (ECHO, r"write() {\n\g<0>\n}\nall() {\nwrite\n}", "never calls write"),
     ],
 )
 def test_setup_script_writes_tunable_or_names_why_not(pattern: str, new: str, named: str) -> None:
     with not_compliant(named):
         steps.setup_script_writes_tunable(setup(changed(SETUP, pattern, new)), TARGET)
+
+
+def test_a_function_that_the_setup_script_calls_is_no_matter() -> None:
+    for call in ("write", 'if [ -d "$APPARMOR_D" ]; then write; fi', "trap 'write' EXIT"):
+        text = changed(SETUP, ECHO, rf"write() {{\n\g<0>\n}}\n{call}")
+        steps.setup_script_writes_tunable(setup(text), TARGET)
 
 
 def test_install_script_that_is_absent_is_undetermined_and_a_broken_one_red() -> None:
