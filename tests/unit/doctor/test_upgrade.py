@@ -6,7 +6,7 @@ import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
 from docker_lxc_gate.doctor.guest_reads import OWN_APPARMOR, SETTINGS
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, ONLY, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, ONLY, PAIRS, groups
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS, IPTABLES, KERNEL_HAS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
@@ -233,8 +233,8 @@ def test_upgrade_names_what_it_breaks_alone(
 def test_table_has_known_conditions_and_packages_and_ranges_that_go_forward() -> None:
     assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS) == set(ONLY)
     for pair in PAIRS:
-        for side in (*pair.broken, *pair.fixed):
-            for each in side.versions:
+        for _, group in (*groups(pair.broken), *groups(pair.fixed)):
+            for each in group:
                 assert each.package in {*upgrade_reads.WATCHED, KERNEL}
                 assert not each.before or is_within(each.since, "", each.before)
 
