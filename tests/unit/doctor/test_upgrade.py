@@ -70,6 +70,7 @@ BREAKS: list[tuple[Answers, Answers, str]] = [
     ({}, at(DEBIAN, "-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16"), "upgrade-removes"),
     ({}, at("docker.io 27.5.1, fuse-overlayfs 1.14-1", "-fuse-overlayfs 1"), "upgrade-removes"),
     (at(PVE, "-lxc-pve 6.0.5-1"), at(DEBIAN), "upgrade-removes"),
+    ({}, at("docker.io 26.1.5, containerd 1.7.24, runc 1.1", "-containerd 1"), "upgrade-removes"),
     # a kernel that waits for a reboot counts as coming
     (
         at("lxc 1:6.0.6-1, linux-image-6.17.8+deb14-amd64 6.17.8-1"),
@@ -316,6 +317,7 @@ def test_container_that_does_not_run_is_told_and_the_node_is_judged() -> None:
 def test_container_without_docker_and_node_that_does_not_say_its_kernel_are_not_judged() -> None:
     found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
     assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
+    assert problems(upgraded({VERSIONS: "lxc 6.0.4\n"}, NEWER)) == []
     found = upgraded()
     assert [each.what for each in found.unseen] == ["whether Docker would run"]
     assert found.exit_code == 3
