@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,15 @@ from docker_lxc_gate.cli.messages import Known
 from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import PROBLEMS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS
-from docker_lxc_gate.doctor.upgrade_pairs import DOCKERS, KNOWN, ONLY, PAIRS, Pair, Side, Versions
+from docker_lxc_gate.doctor.upgrade_pairs import (
+    DOCKERS,
+    KNOWN,
+    ONLY,
+    PAIRS,
+    Sides,
+    Versions,
+    groups,
+)
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
@@ -114,34 +122,36 @@ def _problems(kinds: Iterable[str]) -> str:
     )
 
 
-def _versions(sides: Iterable[Any], word: str) -> str:
+def _versions(sides: Sides, word: str) -> str:
     """Return what one of must be installed on each machine; a range's last ``~`` is not shown.
 
     The packages of Docker are one, without their epochs.
     """
     texts = (
-        f"{side.where}: "
+        f"{where}: "
         + "; ".join(
             f"{'Docker' if v.package in DOCKERS else v.package} ≥{v.since} <{v.before}"
-            for v in side.versions
+            for v in group
             if v.package not in DOCKERS or v.package == "docker.io"
         )
-        for side in sides
+        for where, group in groups(sides)
     )
     return re.sub(r"( [≥<]|~)(?=[ ;\n]|$)", "", f"\n{word}\n".join(texts))
 
 
-def _ended(pair: Pair) -> Iterator[Side]:
-    """Yield the versions behind those that are broken, where all of a machine's have an end."""
-    for side in pair.broken:
-        versions = side.versions
+def _ended(broken: Sides) -> Sides:
+    """Return the versions behind those that are broken, where all of a machine's have an end."""
+    ended: Sides = {}
+    for where, versions in groups(broken):
         if all(each.before for each in versions):
             later = [
                 next((v.since for v in versions[at:] if v.package == each.package), "")
                 for at, each in enumerate(versions, 1)
             ]
             ends = zip(versions, later, strict=True)
-            yield Side(side.where, tuple(Versions(v.package, v.before, end) for v, end in ends))
+            behind = tuple(Versions(v.package, v.before, end) for v, end in ends)
+            ended[where] = (*ended.get(where, ()), behind)
+    return ended
 
 
 def _linked(sources: str) -> str:
@@ -159,7 +169,7 @@ def upgrade_pairs() -> str:
         [_versions(pair.broken, "and") for pair in PAIRS],
         [ONLY.get(pair.only, "") for pair in PAIRS],
         [
-            _versions(pair.fixed, "or") or _versions(_ended(pair), "or") or pair.fix
+            _versions(pair.fixed, "or") or _versions(_ended(pair.broken), "or") or pair.fix
             for pair in PAIRS
         ],
         [_linked("\n".join(pair.sources)) for pair in PAIRS],
@@ -231,10 +241,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "upgrade-kinds": lambda: _problems(upgrade.KINDS),
     "upgrade-known": lambda: _table(
         "package|unknown from|source of the newest one that is known",
-        "{0.package}|{1}|{2}",
+        "{0}|{1}|{2}",
         KNOWN,
-        [known.before.removesuffix("~") for known in KNOWN],
-        [_linked(known.source) for known in KNOWN],
+        [known.before.removesuffix("~") for known in KNOWN.values()],
+        [_linked(known.source) for known in KNOWN.values()],
     ),
     "upgrade-pairs": upgrade_pairs,
     "needed": needed,

@@ -90,7 +90,7 @@ class Said:
         return self.means.here(cause, why=self.message.why, fix=fix, severity=severity)
 
 
-_PATTERNS = tuple((message, patterns.compile(message.looked_for)) for message in MESSAGES)
+_PATTERNS = tuple((message, patterns.compile(message.pattern)) for message in MESSAGES)
 _OF_DOCKER = [message for message in MESSAGES if message.docker]
 _REFUSALS = ["|".join(TABLE.refusals.get(n, n) for n in sign.refused) for sign in SIGNS]
 _REFUSED = patterns.compile(f"(?i){'|'.join(dict.fromkeys(_REFUSALS))}")
@@ -102,7 +102,7 @@ _DONE = [
 OF_DOCKER = tuple(dict.fromkeys(message.problem for message in _OF_DOCKER))
 #: Whether a line may be one of them: a gap of any length takes less memory than one of a few.
 _ANY_OF_DOCKER = patterns.compile(
-    "|".join(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", row.looked_for) for row in _OF_DOCKER)
+    "|".join(patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", row.pattern) for row in _OF_DOCKER)
 )
 
 

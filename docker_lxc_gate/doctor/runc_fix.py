@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.doctor.upgrade_pairs import PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import PAIRS, groups
 from docker_lxc_gate.facts.apt import is_within
 
 _ROW = next(pair for pair in PAIRS if pair.id == "upgrade-runc-reopen")
 #: runc's releases with the fix.
-_FIXED = [span for side in _ROW.broken for span in side.versions if span.package == "runc"]
+_FIXED = [span for _, group in groups(_ROW.broken) for span in group if span.package == "runc"]
 #: The release that has the fix in an older series of a package.
 _STABLE = {"lxc-pve": "Proxmox VE 8", "lxc": "Debian 13"}
 
@@ -40,7 +40,7 @@ def first_upgrade(versions: Mapping[str, str], runc: str = "") -> str:
         return ""
     name, have = lxc(versions)
     as_package = have if name == "lxc-pve" or ":" in have else f"1:{have}"
-    fixed = [span for side in _ROW.fixed for span in side.versions if span.package == name]
+    fixed = [span for _, group in groups(_ROW.fixed) for span in group if span.package == name]
     if have and any(is_within(as_package, span.since, span.before) for span in fixed):
         return ""
     since = {span.before: span.since.rpartition(":")[2].rstrip("~") for span in fixed}

@@ -6,7 +6,7 @@ of versions that do not go together. What the table does not know is said to be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,8 +23,9 @@ from docker_lxc_gate.doctor.upgrade_pairs import (
     NEEDED,
     PAIRS,
     Pair,
-    Side,
+    Versions,
     Where,
+    groups,
 )
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.apt import is_within, order
@@ -94,7 +95,7 @@ def _planned(where: Where, case: Case) -> Iterator[Finding]:
 
 def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
     """Yield what one row of the table says of the upgrade."""
-    if not {side.where for side in (*pair.broken, *pair.fixed)} <= case.before.keys():
+    if not {*pair.broken, *pair.fixed} <= case.before.keys():
         return  # that this machine could not be asked is said once
     was, will = _breaks(pair, case.before), _breaks(pair, case.after)
     first = None if was or will else _first(pair, case)
@@ -106,7 +107,7 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
     if will:
         yield here(pair.id, f"as now already, {problem}" if was else f"after the upgrade {problem}")
     elif first:
-        reboots = any(span.package == KERNEL for side in pair.broken for span in side.versions)
+        reboots = any(span.package == KERNEL for _, group in groups(pair.broken) for span in group)
         order = f"upgrade the {first} {'before the node reboots' if reboots else 'first'}"
         yield here("upgrade-order", f"{order}; otherwise, for a while, {problem}: row {pair.id}")
     else:
@@ -114,15 +115,14 @@ def _judged(pair: Pair, case: Case) -> Iterator[Finding]:
 
 
 def _breaks(pair: Pair, state: State) -> bool:
-    broken = all(_has(side, state) for side in pair.broken)
-    return broken and not any(_has(side, state) for side in pair.fixed)
+    broken = all(_has(state[where], group) for where, group in groups(pair.broken))
+    return broken and not any(_has(state[where], group) for where, group in groups(pair.fixed))
 
 
-def _has(side: Side, state: State) -> bool:
-    there = state[side.where]
+def _has(there: Mapping[str, str], group: Sequence[Versions]) -> bool:
     return any(
         span.package in there and is_within(there[span.package], span.since, span.before)
-        for span in side.versions
+        for span in group
     )
 
 
@@ -137,10 +137,10 @@ def _first(pair: Pair, case: Case) -> Where | None:
 def _told(pair: Pair, case: Case) -> str:
     """Return the versions that a row is about, before and after."""
     named = dict.fromkeys(
-        (side.where, span.package)
-        for side in (*pair.broken, *pair.fixed)
-        for span in side.versions
-        if span.package in case.before[side.where] or span.package in case.after[side.where]
+        (where, span.package)
+        for where, group in (*groups(pair.broken), *groups(pair.fixed))
+        for span in group
+        if span.package in case.before[where] or span.package in case.after[where]
     )
     return ", ".join(_change(case, where, package) for where, package in named)
 
@@ -154,7 +154,7 @@ def _change(case: Case, where: Where, package: str) -> str:
 
 def _removed(case: Case) -> Iterator[Finding]:
     """Yield what Docker needs and apt would remove; raises FactError if there is no Docker."""
-    needed = list(NEEDED)
+    needed = [(where, packages) for where, groups in NEEDED.items() for packages in groups]
     info = case.guest.maybe(guest_reads.INFO, None)
     if info is not None and info.driver == "fuse-overlayfs":
         needed.append(("container", ("fuse-overlayfs",)))
@@ -172,12 +172,12 @@ def _removed(case: Case) -> Iterator[Finding]:
 
 def _unknown(case: Case) -> Iterator[Finding]:
     """Say what is newer than the table."""
-    until = {row.package: row.before for row in KNOWN}
     changes = [
         _change(case, where, package)
         for where in case.after
         for package, version in case.after[where].items()
-        if version != case.before[where].get(package) and not is_within(version, "", until[package])
+        if version != case.before[where].get(package)
+        and not is_within(version, "", KNOWN[package].before)
     ]
     if changes:
         yield here("upgrade-unknown", f"nothing is known of {listed(changes, _MANY)}")

@@ -5,10 +5,11 @@ What no pair names is no promise: see :data:`KNOWN`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date  # noqa: TC003 - the table is read by its types
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, structs
+from msgspec import Meta, field, structs
 
 from docker_lxc_gate.lint.finding import Problem, Severity
 from docker_lxc_gate.tables import Row, table
@@ -51,30 +52,22 @@ class Versions(Row, frozen=True):
         return Versions(DOCKERS[0], since, before), *others
 
 
-class Side(Row, frozen=True):
-    """One machine, and the packages of which one must be in its range."""
-
-    where: Where
-    versions: Annotated[tuple[Versions, ...], Meta(min_length=1)]
-
-    def __post_init__(self) -> None:
-        """Name the packages of Docker."""
-        versions = tuple(span for one in self.versions for span in one.of_packages)
-        structs.force_setattr(self, "versions", versions)
+#: By machine, groups of versions: of each group, one must be there.
+Sides: TypeAlias = dict[Where, tuple[Annotated[tuple[Versions, ...], Meta(min_length=1)], ...]]
 
 
 class Pair(Row, frozen=True):
     """Versions that do not go together; ``upgrades.toml`` explains the keys."""
 
-    id: Annotated[str, Meta(pattern="^upgrade-[a-z0-9-]+$")]
     title: _Text
     why: _Text
     fix: Annotated[str, Meta(pattern=r"\.$")]
-    broken: Annotated[tuple[Side, ...], Meta(min_length=1)]
+    broken: Annotated[Sides, Meta(min_length=1)]
     sources: Annotated[tuple[_Source, ...], Meta(min_length=2)]
-    fixed: tuple[Side, ...] = ()
+    fixed: Sides = field(default_factory=dict)
     only: str = ""
     advice: bool = False
+    id: str = ""
 
     @property
     def problem(self) -> Problem:
@@ -87,37 +80,36 @@ class Pair(Row, frozen=True):
 class Known(Row, frozen=True):
     """Up to which version of a package threads and changelogs were read for this table."""
 
-    package: _Text
     before: Annotated[_Version, Meta(min_length=1)]
     source: _Source
     read: date
 
 
-class _Needed(Row, frozen=True):
-    """Packages of a machine of which Docker needs one."""
-
-    where: Where
-    packages: Annotated[tuple[_Text, ...], Meta(min_length=1)]
-
-
 class _Table(Row, frozen=True):
     only: dict[str, _Text]
-    pair: tuple[Pair, ...]
-    known: tuple[Known, ...]
-    needed: tuple[_Needed, ...]
+    pair: dict[Annotated[str, Meta(pattern="^upgrade-[a-z0-9-]+$")], Pair]
+    known: dict[str, Known]
+    needed: dict[Where, tuple[tuple[_Text, ...], ...]]
 
 
 _TABLE = table("docker_lxc_gate.doctor", "upgrades", _Table)
-PAIRS = _TABLE.pair
+PAIRS = tuple(structs.replace(pair, id=name) for name, pair in _TABLE.pair.items())
 #: Each condition in words.
 ONLY = _TABLE.only
-#: What is newer is said to be unknown.
-KNOWN = tuple(
-    structs.replace(row, package=span.package, before=span.before)
-    for row in _TABLE.known
-    for span in Versions(row.package, before=row.before).of_packages
-)
+#: By package; what is newer is said to be unknown.
+KNOWN = {
+    span.package: structs.replace(row, before=span.before)
+    for name, row in _TABLE.known.items()
+    for span in Versions(name, before=row.before).of_packages
+}
 #: The date of the table: of what was not read again for the longest time.
-AS_OF = min(row.read for row in KNOWN)
-#: Of each of these, Docker needs one; a plan that leaves none is a problem.
-NEEDED = tuple((row.where, row.packages) for row in _TABLE.needed)
+AS_OF = min(row.read for row in KNOWN.values())
+#: By machine: Docker needs a package of each group; a plan that leaves none is a problem.
+NEEDED = _TABLE.needed
+
+
+def groups(sides: Sides) -> Iterator[tuple[Where, tuple[Versions, ...]]]:
+    """Yield each group of versions with its machine, and the packages of Docker by their names."""
+    for where, of_machine in sides.items():
+        for group in of_machine:
+            yield where, tuple(span for one in group for span in one.of_packages)

@@ -27,7 +27,7 @@ from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
 
 #: The packages that the table speaks of.
-WATCHED = tuple(sorted(row.package for row in KNOWN if row.package != KERNEL))
+WATCHED = tuple(sorted(KNOWN.keys() - {KERNEL}))
 #: How the packages of a kernel are called: the rest of the name is its release.
 _KERNELS = ("proxmox-kernel-", "pve-kernel-", "linux-image-")
 #: apt's lists are old after so long (seconds): Proxmox fetches them daily.

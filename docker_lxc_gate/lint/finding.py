@@ -6,7 +6,9 @@ import codecs
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from docker_lxc_gate.tables import table
+from msgspec import structs
+
+from docker_lxc_gate.tables import Row, table
 
 
 class Severity(StrEnum):
@@ -55,10 +57,17 @@ class Problem:
         return Finding(self, severity, cause, why or self.why, fix or self.fix, path)
 
 
+class _Row(Row, frozen=True):
+    severity: Severity
+    title: str
+    why: str
+    fix: str
+
+
 def problems(package: str) -> dict[str, Problem]:
     """Return the problems of a package's ``problems.toml``, by id."""
-    rows = table(package, "problems", dict[str, list[Problem]])["problem"]
-    return {problem.id: problem for problem in rows}
+    rows = table(package, "problems", dict[str, _Row])
+    return {name: Problem(name, *structs.astuple(row)) for name, row in rows.items()}
 
 
 #: What lint looks for.

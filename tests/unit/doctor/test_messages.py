@@ -51,6 +51,22 @@ def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
         assert (len(found.unseen), found.exit_code) == ((1, 3) if message.guess else (0, 1))
 
 
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("a mount of proc, sysfs, a cgroup or mqueue", "pct config CTID | grep features (without"),
+        ("Extension addrtype revision 0 not supported, missing kernel module?", "lsmod | grep xt_"),
+        ("bridges' netfilter sysctls", "lsmod | grep br_netfilter"),
+    ],
+    ids=["of the first row", "of its own", "of its module"],
+)
+def test_row_is_made_sure_of_by_its_own_command_its_module_or_the_first_row(
+    text: str, sure: str
+) -> None:
+    (row,) = [each for each in (*MESSAGES, *SIGNS) if each.text == text]
+    assert row.sure.removesuffix(" nesting=1)") == f"on the node: {sure}"
+
+
 @pytest.mark.parametrize("text", TEXTS["unknown"])
 def test_text_without_a_known_message_is_undetermined(text: str) -> None:
     found = messages.diagnose(text)

@@ -6,7 +6,7 @@ import pytest
 
 from docker_lxc_gate.doctor import guest_reads, node_reads, upgrade_reads
 from docker_lxc_gate.doctor.guest_reads import OWN_APPARMOR, SETTINGS
-from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, ONLY, PAIRS
+from docker_lxc_gate.doctor.upgrade_pairs import KERNEL, ONLY, PAIRS, groups
 from docker_lxc_gate.doctor.upgrade_reads import CONDITIONS, IPTABLES, KERNEL_HAS
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.apt import is_within
@@ -70,6 +70,7 @@ BREAKS: list[tuple[Answers, Answers, str]] = [
     ({}, at(DEBIAN, "-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16"), "upgrade-removes"),
     ({}, at("docker.io 27.5.1, fuse-overlayfs 1.14-1", "-fuse-overlayfs 1"), "upgrade-removes"),
     (at(PVE, "-lxc-pve 6.0.5-1"), at(DEBIAN), "upgrade-removes"),
+    ({}, at("docker.io 26.1.5, containerd 1.7.24, runc 1.1", "-containerd 1"), "upgrade-removes"),
     # a kernel that waits for a reboot counts as coming
     (
         at("lxc 1:6.0.6-1, linux-image-6.17.8+deb14-amd64 6.17.8-1"),
@@ -233,8 +234,8 @@ def test_upgrade_names_what_it_breaks_alone(
 def test_table_has_known_conditions_and_packages_and_ranges_that_go_forward() -> None:
     assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS) == set(ONLY)
     for pair in PAIRS:
-        for side in (*pair.broken, *pair.fixed):
-            for each in side.versions:
+        for _, group in (*groups(pair.broken), *groups(pair.fixed)):
+            for each in group:
                 assert each.package in {*upgrade_reads.WATCHED, KERNEL}
                 assert not each.before or is_within(each.since, "", each.before)
 
@@ -316,6 +317,7 @@ def test_container_that_does_not_run_is_told_and_the_node_is_judged() -> None:
 def test_container_without_docker_and_node_that_does_not_say_its_kernel_are_not_judged() -> None:
     found = upgraded({VERSIONS: "lxc 6.0.4\n"}, at(DEBIAN))
     assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
+    assert problems(upgraded({VERSIONS: "lxc 6.0.4\n"}, NEWER)) == []
     found = upgraded()
     assert [each.what for each in found.unseen] == ["whether Docker would run"]
     assert found.exit_code == 3
