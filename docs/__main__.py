@@ -10,9 +10,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +35,6 @@ from docker_lxc_gate.doctor.upgrade_pairs import (
 from docker_lxc_gate.lab import errors as lab_errors
 from docker_lxc_gate.lint.finding import PROBLEMS as OF_FILES
 from docker_lxc_gate.machines import result
-from docker_lxc_gate.printable import cut
 from docker_lxc_gate.verdict.record import Run
 from docker_lxc_gate.verdict.requirements import CATALOGUE
 from proof import needed as trials
@@ -189,25 +189,29 @@ def needed() -> str:
             told = trials.word(known, (cell, recipe, frozenset({line})))
         except KeyError:
             return "not tried"
-        return ": ".join(cut(part, 100) for part in told[:most] if part)
+        return ": ".join(shorten(part, 70, placeholder=" …") for part in told[:most] if part)
 
     lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
     rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
     results, stays = dict.fromkeys(chain(*rules)), trials.stays()
     stayed = [" ".join(f"`{rule}`" for rule in row.rules) for row in stays]
-    header = "|".join(cells)
-    row = "|".join(f"{{{number}}}" for number in range(1, len(cells) + 1))
-    of_lines = ([alone(cell, *line) for line in lines] for cell in cells)
+    whole = [cell for cell in cells if any(k[0] == cell and k[1] != profile.name for k in known)]
+    head, heads = "|".join(whole), "|".join(cells)
+    of_lines = ([alone(cell, *line) for line in lines] for cell in whole)
     of_rules = ([count[result] for result in results] for count in rules)
     plans = (recipe for recipe in written if recipe.name == recipe.plan)
     return "\n\n".join(
         [
-            _table(f"recipe|line|{header}", f"{{0[0]}}|`{{0[1]}}`|{row}", lines, *of_lines),
-            _table(f"rules of the profile|{header}", f"{{0}}|{row}", results, *of_rules),
+            _table(f"recipe|line|{head}", f"{{0[0]}}|`{{0[1]}}`|{_row(whole)}", lines, *of_lines),
+            _table(f"rules of the profile|{heads}", f"{{0}}|{_row(cells)}", results, *of_rules),
             _table("rules that no trial needs|why they stay", "{1}|{0.why}", stays, stayed),
-            *(_smallest(known, cell, recipe) for recipe in plans for cell in cells),
+            *(_smallest(known, cell, recipe) for recipe in plans for cell in whole),
         ]
     )
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "|".join(f"{{{number}}}" for number in range(1, len(cells) + 1))
 
 
 def _smallest(known: Mapping[trials.Lines, trials.Seen], cell: str, recipe: trials.Recipe) -> str:
