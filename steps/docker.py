@@ -99,11 +99,12 @@ def _why_down(host: Host) -> str:
     """Return dockerd's last error before it ended, or that nothing started it."""
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
         return "it is masked (systemctl unmask docker)"
-    if host.run("systemctl is-enabled docker.service").stdout.strip() == "disabled":
-        return "no boot starts it: it is disabled (systemctl enable --now docker)"
     log = host.run("journalctl -u docker -b -n 60 -q --no-pager -o cat").stdout
     words = [line for line in log.splitlines() if patterns.match(r"(unable to|failed to) ", line)]
-    return words[-1] if words else "journalctl -u docker"
+    at_boot = host.run("systemctl is-enabled docker.service").stdout.strip()
+    never = "no boot starts it: it is disabled (systemctl enable --now docker)"
+    silent = never if at_boot == "disabled" else "journalctl -u docker"
+    return words[-1] if words else silent
 
 
 _INFO = unparsed("docker", "info", "-f", "{{json .}}", timeout=PATIENCE)

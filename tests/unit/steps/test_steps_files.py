@@ -91,6 +91,12 @@ def test_a_function_that_the_setup_script_calls_is_no_matter() -> None:
     for call in ("write", 'if [ -d "$APPARMOR_D" ]; then write; fi', "trap 'write' EXIT"):
         text = changed(SETUP, ECHO, rf"write() {{\n\g<0>\n}}\n{call}")
         steps.setup_script_writes_tunable(setup(text), TARGET)
+    undo = "undo() {\nrm /etc/apparmor.d/tunables/nesting\nreload\n}\n"
+    steps.setup_script_writes_tunable(setup(f"{SETUP}{undo}"), TARGET)
+    spare = "again() { inside systemctl restart docker; }\n"
+    steps.install_script_enters(install(f"{INSTALL}{spare}"), TARGET)
+    with not_compliant("the install script never calls main"):
+        steps.install_script_enters(install(IN_MAIN), TARGET)
 
 
 def test_install_script_that_is_absent_is_undetermined_and_a_broken_one_red() -> None:
