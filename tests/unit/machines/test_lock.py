@@ -61,6 +61,7 @@ def command_of(run: str, user: str | None = None) -> Iterator[subprocess.Popen[b
     argv = ["timeout", "300", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "300"]
     with subprocess.Popen(argv, user=user) as left:
         try:
+            until(lambda: Path(f"/proc/{left.pid}/cmdline").read_bytes())  # exec takes a moment
             yield left
             assert left.poll() is None
         finally:
