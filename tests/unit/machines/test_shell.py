@@ -97,6 +97,13 @@ def test_process_that_a_look_leaves_behind_does_not_speak_into_a_later_one(
     assert guest.look(["echo", "two"]).stdout == b"two\n"
 
 
+def test_process_that_a_look_leaves_behind_does_not_speak_during_the_next_one(
+    guest: Transport,
+) -> None:
+    guest.look(["sh", "-c", "sh -c 'sleep 0.3; echo stray' &"])
+    assert guest.look(["sh", "-c", "sleep 0.6; echo two"]).stdout == b"two\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_shell_that_was_ended_is_opened_anew(guest: Transport, number: int) -> None:
     """As that of a container that was restarted, or whose root ends it."""
