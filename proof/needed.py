@@ -125,7 +125,7 @@ def recipes() -> dict[str, Recipe]:
         lines += [f"lxc.apparmor.profile: {plan.profile}"] * bool(plan.profile)
         found.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
     found += _table().recipe
-    policy = statements(desired.content(desired.PROFILE))
+    policy = statements(desired.profile().decode())
     rules = tuple(str(each) for each in policy if each.depth and each.kind != "close")
     source = f"remediation/content/{desired.PROFILE}"
     return {each.name: each for each in (*found, Recipe(PROFILE, source, rules, DEFAULT_PLAN))}
@@ -292,7 +292,7 @@ def _made(lab: Lab, plan: str, guest: str) -> str:
 def change(node: Transport, recipe: Recipe, without: Collection[str]) -> None:
     """Write the profile and load it, or the container's lines, without those taken away."""
     if recipe.name == PROFILE:
-        policy = without_rules(desired.content(desired.PROFILE), without)
+        policy = without_rules(desired.profile().decode(), without)
         node.run(["tee", desired.PROFILE_PATH], stdin=policy.encode()).require()
         shell(node, "load").require()
         return

@@ -8,4 +8,4 @@ from __future__ import annotations
 
 from docker_lxc_gate import home
 
-home.require_packages("python", "click", "msgspec", "paramiko", "rich", "stamina")
+home.require_packages("python", "click", "msgspec", "paramiko", "rich")

@@ -15,7 +15,7 @@ def is_on(node: Transport) -> bool:
     """Whether the plan's tunable or profile is on the node already."""
     if node.read(desired.TUNABLE_PATH) == desired.TUNABLE:
         return True
-    return node.read(desired.PROFILE_PATH) == desired.profile(None)
+    return node.read(desired.PROFILE_PATH) == desired.profile()
 
 
 def plan_of(node: Transport, target: Target) -> tuple[str, str]:

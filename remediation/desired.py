@@ -24,11 +24,6 @@ OPTIONS = ("features", "lxc.apparmor.profile", "lxc.seccomp.profile")
 LXC_OPTIONS = ("lxc.apparmor.allow_nesting", "lxc.apparmor.profile", "lxc.seccomp.profile")
 
 
-def content(name: str) -> str:
-    """Return a text that the plan writes, by its name in ``remediation/content``."""
-    return (package_files("remediation") / "content" / name).read_text()
-
-
-def profile(_: bytes | None) -> bytes:
+def profile(_: bytes | None = None) -> bytes:
     """Return the shipped profile. It replaces a former one, whose text stays in the journal."""
-    return content(PROFILE).encode()
+    return (package_files("remediation") / "content" / PROFILE).read_bytes()

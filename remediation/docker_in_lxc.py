@@ -21,7 +21,7 @@ from docker_lxc_gate.tables import table
 from remediation import desired, phoenix, plan_file
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import AppArmorProfile
-from remediation.actions.container_options import MACHINE_ID, ContainerOptions
+from remediation.actions.container_options import MACHINE_ID, ContainerOptions, start
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
@@ -143,7 +143,7 @@ def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
 def _apparmor(node: Transport) -> list[Step]:
     """Steps 1.2, 1.3 and 2.2: AppArmor's files, and the kernel's policy."""
     deployed = AppArmorProfile(
-        *_named("apparmor-profile"), desired.PROFILE, desired.PROFILE_PATH, desired.profile(None)
+        *_named("apparmor-profile"), desired.PROFILE, desired.PROFILE_PATH, desired.profile()
     )
 
     def reload(_: Mapping[str, Any]) -> None:
@@ -253,7 +253,8 @@ def _inside(
     def restart(_: Mapping[str, Any]) -> None:
         if is_in_the_kernel(container):
             container_power.shutdown(runtime, ctid)
-            container_power.start(runtime, ctid, tell)
+            tell(f"starting container {ctid}")
+            start(runtime, ctid)
 
     back = Consequence("resume-docker", f"Docker in {container.machine} as before", resume)
     what = f"{container.machine} without anything of Docker's running"

@@ -414,7 +414,7 @@ def why_wide(node: Transport, name: str) -> str:
 def _widening(node: Transport, name: str) -> str:
     paths = (f"/etc/apparmor.d/{name}", f"/etc/apparmor.d/local/{name}")
     deployed, local = ((node.read(path) or b"").decode(errors="replace") for path in paths)
-    shipped = desired.content(desired.PROFILE)
+    shipped = desired.profile().decode()
     return _first(confinement.widening_rules(deployed, local, name, shipped=shipped))
 
 

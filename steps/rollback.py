@@ -245,7 +245,7 @@ def nothing_left(runtime: Runtime, target: Target, existing: Existing) -> None:
     features = runtime.features(ctid)
     done = {
         "the tunable": _text(node_host, desired.TUNABLE_PATH) == desired.TUNABLE.decode(),
-        "the profile's file": profile == desired.content(desired.PROFILE),
+        "the profile's file": profile == desired.profile().decode(),
         "the profile in the kernel": loaded == compiled,
         "the profile of the container": label == f"{desired.PROFILE} (enforce)",
         "the container's features": all(

@@ -65,7 +65,7 @@ def up(lab: Lab, *, release: str, form: str) -> None:
 @click.pass_obj
 def template(lab: Lab, *, release: str, form: str) -> None:
     """Make the node again, with the container templates of a Debian RELEASE as well."""
-    lab.up(lab.state.release or DEFAULT_RELEASE, [release])
+    lab.up(lab.node.state.release or DEFAULT_RELEASE, [release])
     _print(_state(lab), form)
 
 
@@ -75,7 +75,7 @@ def template(lab: Lab, *, release: str, form: str) -> None:
 def status(lab: Lab, form: str) -> None:
     """Show machine, image, snapshots and templates. Exit code 3: no machine is running."""
     _print(_state(lab), form)
-    sys.exit(0 if lab.running else 3)
+    sys.exit(0 if lab.node.running else 3)
 
 
 @main.command(cls=click.Command, context_settings={"ignore_unknown_options": True})
@@ -84,7 +84,7 @@ def status(lab: Lab, form: str) -> None:
 def ssh(lab: Lab, command: Sequence[str]) -> None:
     """Log in to the node, or run a COMMAND there (after "--")."""
     require_programs("ssh")
-    argv = _ssh_argv(lab.address, command)
+    argv = _ssh_argv(lab.node.address, command)
     os.execvp(argv[0], argv)  # noqa: S606 - this process becomes ssh: its terminal, its exit code
 
 
@@ -135,9 +135,9 @@ def _ssh_argv(address: SshAddress, command: Sequence[str]) -> list[str]:
 
 
 def _state(lab: Lab) -> _Rows:
-    state = lab.state
+    state = lab.node.state
     return {
-        "machine": str(lab.address) if lab.running else None,
+        "machine": str(lab.node.address) if lab.node.running else None,
         "image": state.image or None,
         "snapshots": lab.snapshots(),
         "templates": state.templates,

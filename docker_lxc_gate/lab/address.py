@@ -20,4 +20,4 @@ def lab_address(tell: Callable[[str], None]) -> SshAddress:
 
     lab = Lab.open(steps=told_to(tell))
     lab.up(keep=True)
-    return lab.address
+    return lab.node.address

@@ -4,7 +4,7 @@
 
     lab = Lab.open(steps=progress.on(console))
     lab.up()                          # idempotent: finds, continues, boots or builds
-    node = Ssh(docker_lxc_gate.lab.address, name="lab")
+    node = Ssh(lab.node.address, name="lab")
     lab.snapshot("provisioned")
     node.close()                      # a restore cuts every connection
     lab.restore("ready")              # the node as `up` left it: clock set, SSH answering
@@ -35,13 +35,12 @@ from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.lab import progress, recipe
 from docker_lxc_gate.lab.image import Images
 from docker_lxc_gate.lab.lock import only_one, require_unused, use
-from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, Node, State
+from docker_lxc_gate.lab.node import ANSWER_TIMEOUT, READY, Node
 from docker_lxc_gate.lab.provision import Provisioning
 from docker_lxc_gate.lab.qemu import hardware
 from docker_lxc_gate.lab.sources import archives
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.machines.ssh.address import SshAddress
     from docker_lxc_gate.machines.ssh.connection import Ssh
 
 #: Not all digits: QEMU would take it for a snapshot's number.
@@ -68,31 +67,17 @@ class Lab:
         return cls(chosen.absolute(), steps)
 
     @property
-    def _node(self) -> Node:
+    def node(self) -> Node:
+        """Its node, running or not."""
         return Node(self.home / "machine", self.home / "images", self.steps)
 
     @property
     def _used(self) -> Path:
         return self.home / "used"
 
-    @property
-    def state(self) -> State:
-        """The known state of the machine."""
-        return self._node.state
-
-    @property
-    def running(self) -> bool:
-        """Whether the machine's process runs."""
-        return self._node.running
-
-    @property
-    def address(self) -> SshAddress:
-        """The address of the node that runs, as :attr:`docker_lxc_gate.lab.node.Node.address`."""
-        return self._node.address
-
     def snapshots(self) -> list[str]:
         """Return the names of the machine's snapshots, oldest first."""
-        return self._node.qemu.snapshots()
+        return self.node.qemu.snapshots()
 
     def images(self) -> Images:
         """Return the lab's images, built or not, from $LAB_MIRROR or this machine's archives."""
@@ -123,19 +108,19 @@ class Lab:
                 of another recipe runs, and is in use.
         """
         require_releases(release, *container_releases)
-        if keep and self.running:
+        if keep and self.node.running:
             use(self._used)
             return self
         images = self.images()  # NoSources, before anything is created
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps):
-            if not (keep and self.running):
+            if not (keep and self.node.running):
                 self._up(images, release, container_releases)
             use(self._used)
         return self
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
-        image, node = images.node(release), self._node
+        image, node = images.node(release), self.node
         had = node.state.templates if node.state.image == image.name else ()
         releases = sorted({*container_releases, *had})
         templates: dict[str, Path] = {}
@@ -162,7 +147,7 @@ class Lab:
 
     def _continued(self) -> bool:
         """Whether ``ready`` was restored, so that the machine of this recipe runs now."""
-        node = self._node
+        node = self.node
         node.qemu.stop()
         if READY not in self.snapshots():
             return False
@@ -170,7 +155,7 @@ class Lab:
             return True
 
     def _provision(self, wanted: Provisioning, releases: Sequence[str]) -> None:
-        node = self._node
+        node = self.node
         with node.connected() as connection:
             wanted.install(connection, self.steps)
         with self.steps(f"snapshot {READY}"):
@@ -187,7 +172,7 @@ class Lab:
                 f"not a name for a snapshot: {name!r}\n"
                 f"take letters, digits and hyphens, a letter first, not {READY}"
             )
-        self._node.save(name)
+        self.node.save(name)
 
     def restore(self, name: str = READY) -> None:
         """Restore a snapshot as :meth:`restored` does; on return the clock is right.
@@ -207,18 +192,18 @@ class Lab:
         names = self.snapshots()
         if name not in names:
             raise UsageError(f"no snapshot {name!r}; there are: {', '.join(names) or 'none'}")
-        with self._node.loaded(name) as node:
+        with self.node.loaded(name) as node:
             yield node
 
     def down(self) -> None:
         """Stop the machine in any state; its snapshots stay."""
-        if self._node.folder.exists():
-            self._node.qemu.stop()
+        if self.node.folder.exists():
+            self.node.qemu.stop()
 
     def destroy(self, *, images: bool = False) -> None:
         """Stop the machine and remove its disk; with ``images``, all images, too."""
         self.down()
-        shutil.rmtree(self._node.folder, ignore_errors=True)
+        shutil.rmtree(self.node.folder, ignore_errors=True)
         if images:
             shutil.rmtree(self.home / "images", ignore_errors=True)
 

@@ -85,7 +85,7 @@ def listed(runtime: Runtime, name: str, tag: str = "") -> Listing:
         first = runtime.first_process(ctid)
         answer = _answer(node, first.argv)
         pid = first.parse(answer)
-        has_docker = guest_root.look_command(pid, *_DOCKERS)
+        has_docker = guest_root.command(guest_root.LOOK, pid, *_DOCKERS)
         if not pid and (answer.ok or b"doesn't exist" in answer.stdout + answer.stderr):
             stopped.append(ctid)  # LXC found no process, or knows no container; else it failed
         elif pid and _answer(node, has_docker).exit_code == guest_root.ABSENT:

@@ -44,13 +44,10 @@ class Shell:
 
     def __init__(self, child: Child) -> None:
         self.child = child
-        self._ends = time.monotonic() + LASTS
+        #: Whether a look left a process behind, which may speak into the next one.
+        self.is_spoilt = False
         self._fresh = True
         self._said = b"", b""
-
-    def lasts(self, timeout: float) -> bool:
-        """Whether it still lives when a look with this timeout (seconds) has ended."""
-        return time.monotonic() + timeout + 2 * _GRACE < self._ends
 
     def ask(self, argv: Sequence[str], timeout: float, limit: int) -> Answer | None:
         """Return exit code and both outputs of a command; None if the shell ended instead.
@@ -79,8 +76,7 @@ class Shell:
         (out, _, code), (err, _, _) = (answer.rpartition(end) for answer in answers)
         if max(len(out), len(err)) > limit:
             raise TooMuch
-        if b"+" in code:
-            self._ends = 0.0
+        self.is_spoilt = b"+" in code
         return _code(code), out, err
 
     def last_words(self, limit: int) -> Answer:

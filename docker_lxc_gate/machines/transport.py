@@ -175,7 +175,7 @@ class Machine(Transport):
     def _answer(self, look: Command, late: TransportError) -> Answer:
         """Return exit code and outputs of a look, from the shell behind ``via``.
 
-        A shell ends with its container. Then a new one is asked, once.
+        A shell ends with its container, or when the node ends it. Then a new one is asked, once.
         """
         via, timeout, limit = look.via, look.timeout, look.limit
 
@@ -184,7 +184,7 @@ class Machine(Transport):
                 return one.ask(look.argv, timeout, limit)
 
         if kept := self._shells.pop(via, None):
-            if kept.lasts(timeout) and (answer := ask(kept)):
+            if not kept.is_spoilt and (answer := ask(kept)):
                 self._keep(via, kept)
                 return answer
             kept.child.hang_up()

@@ -67,7 +67,7 @@ def restored(lab: Lab, start: str, ctid: int = CTID, *, release: str = "") -> It
 
 def made(lab: Lab, start: str, ctid: int = CTID, *, release: str = "") -> str:
     """Return the name of a state's snapshot, which is made if it is missing."""
-    if release and release not in lab.state.templates:
+    if release and release not in lab.node.state.templates:
         lab.up(container_releases=[release])  # this drops the snapshots, which are made again
     own = {READY: READY, OTHER: rollback.snapshot(), HELPER: _helper()}
     name = own.get(start) or _name(start, ctid)

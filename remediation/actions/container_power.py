@@ -37,18 +37,13 @@ def started(
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
     before = _before(journal)
     try:
-        start(runtime, ctid, tell)
+        tell(f"starting container {ctid}")
+        container_options.start(runtime, ctid)
         yield
     finally:
         if (before is None or not before.running) and runtime.state(ctid) == "running":
             tell(f"stopping container {ctid} again")
             shutdown(runtime, ctid)
-
-
-def start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
-    """Start a container, and wait until it has booted."""
-    tell(f"starting container {ctid}")
-    container_options.start(runtime, ctid)
 
 
 def shutdown(runtime: Runtime, ctid: int) -> None:

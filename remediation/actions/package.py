@@ -252,9 +252,7 @@ def _alone(on: Transport, ours: Iterable[str], words: Sequence[str]) -> tuple[st
 def _require_own_settings(on: Transport, adds: Iterable[str]) -> None:
     """Raise FactError if purging what comes would delete what was there before it came."""
     there = on.look(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
-    if odd := [path for path in there if path not in SETTINGS]:
-        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
-    overtaken = [path for path in there if SETTINGS[path] in adds]
+    overtaken = [path for path in there if SETTINGS.get(path, "") in adds]
     known = _statuses(on, SETTINGS.values()) if overtaken else {}
     if unowned := [path for path in overtaken if not known[SETTINGS[path]]]:
         owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in unowned))

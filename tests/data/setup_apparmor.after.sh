@@ -7,29 +7,9 @@
 
 set -euo pipefail
 
-PROFILES="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../etc/apparmor" && pwd)"
-APPARMOR_D="${PHOENIX_APPARMOR_D:-/etc/apparmor.d}"
-APPARMOR_FS="${PHOENIX_APPARMOR_FS:-/sys/kernel/security/apparmor}"
-
-for profile in "$PROFILES"/lxc-*; do
-    name="$(basename "$profile")"
-    if cmp -s "$profile" "$APPARMOR_D/$name"; then
-        continue
-    fi
-    echo "Installing AppArmor profile $name..."
-    install -m 644 "$profile" "$APPARMOR_D/$name"
-done
+install -m 644 "$(dirname "${BASH_SOURCE[0]}")"/../../etc/apparmor/lxc-* /etc/apparmor.d
 
 echo 'Adding AppArmor nesting tunable for lxc-phoenix-v2...'
 echo '@{apparmor_nesting_profiles} = lxc-phoenix-v2' > /etc/apparmor.d/tunables/nesting
 echo 'Reloading AppArmor...'
 systemctl reload apparmor
-
-# The reload may have stopped at somebody else's profile before it came to ours.
-for profile in "$PROFILES"/lxc-*; do
-    name="$(basename "$profile")"
-    if ! grep -q "^$name (" "$APPARMOR_FS/profiles"; then
-        echo "error: AppArmor was reloaded, but the profile $name is not loaded." >&2
-        exit 1
-    fi
-done

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from docker_lxc_gate.machines import lock
+from docker_lxc_gate.machines.runtime import waiting
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
 from remediation.engine import journal
@@ -39,6 +40,26 @@ def _no_test_waits_for_a_lock() -> Iterator[None]:
     assert short != lock._HOLD
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lock, "_HOLD", short)
+        yield
+
+
+class _Clock:
+    """Only sleep moves it."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _waiting_takes_no_time() -> Iterator[None]:
+    """No machine of these tests needs any to boot."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waiting, "time", _Clock())
         yield
 
 

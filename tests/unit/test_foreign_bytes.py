@@ -313,9 +313,6 @@ def answers(name: str) -> st.SearchStrategy[list[tuple[int, bytes, bytes]]]:
     return st.lists(st.tuples(code, out, st.one_of(st.just(b""), _ODD)), min_size=1, max_size=4)
 
 
-_no_patience = test_blind._no_patience
-
-
 @pytest.mark.parametrize("name", FOUND)
 def test_reader_of_foreign_bytes_raises_only_our_own_errors(name: str) -> None:
     @settings(examples(30), suppress_health_check=list(HealthCheck))

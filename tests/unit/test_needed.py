@@ -21,7 +21,7 @@ from tests.doubles.answering import Answering
 
 CELL = "trixie/trixie"
 CONF = "arch: amd64\nfeatures: nesting=1\nrootfs: local:1\nlxc.apparmor.profile: lxc-other\n"
-SHIPPED = desired.content(desired.PROFILE)
+SHIPPED = desired.profile().decode()
 
 
 @pytest.fixture(autouse=True)

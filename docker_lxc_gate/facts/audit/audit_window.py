@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import stamina
-
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError, RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_sources, canary
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial
+from docker_lxc_gate.machines.runtime.waiting import comes
 from docker_lxc_gate.machines.transport import Transport
 
 #: How long a record may take from the kernel to its readers (seconds).
@@ -36,10 +35,6 @@ class Unwatched(RemediationError):
     def __init__(self, message: str, denials: Sequence[Denial] = ()) -> None:
         super().__init__(message)
         self.denials = tuple(denials)
-
-
-class _NotYet(Exception):
-    """The canary has not arrived yet."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +116,10 @@ class Window:
                 "gate again"
             )
 
-        @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=None, wait_max=1.0)
-        def look() -> None:
-            logs = (AUDIT_LOG, f"{AUDIT_LOG}.1")  # auditd may have rotated it
-            if not self._node.look(["grep", "-asqF", self._opened.name, *logs]).ok:
-                raise _NotYet
-
-        try:
-            look()
-        except _NotYet:
-            raise Unwatched(self._without_canary(AUDIT_LOG, self._opened)) from None
+        logs = (AUDIT_LOG, f"{AUDIT_LOG}.1")  # auditd may have rotated it
+        search = ["grep", "-asqF", self._opened.name, *logs]
+        if not comes(lambda: self._node.look(search).ok, _CANARY_PATIENCE):
+            raise Unwatched(self._without_canary(AUDIT_LOG, self._opened))
 
     def close(self) -> list[Denial]:
         """End the window and return its denials, without the canaries.
@@ -230,20 +219,17 @@ class Window:
         """Return the kernel's report up to the last canary; without a canary, add a doubt."""
         notes = ""
 
-        @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=None, wait_max=1.0)
-        def read_on() -> None:
+        def has_closed() -> bool:
             nonlocal notes
             notes = self._read()
-            if closed.name not in notes:
-                raise _NotYet
+            return closed.name in notes
 
         try:
-            read_on()
+            if not comes(has_closed, _CANARY_PATIENCE):
+                doubts.append(self._without_canary("the kernel", closed))
         except Unwatched as error:
             doubts.append(str(error))
             return _Report(error.denials)
-        except _NotYet:
-            doubts.append(self._without_canary("the kernel", closed))
         report = self._report_between(notes, closed)
         if not report.opened:
             doubts.append(

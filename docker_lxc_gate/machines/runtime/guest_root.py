@@ -23,7 +23,8 @@ MOST, PATIENCE = 1 << 19, 30
 #: The program's exit code if the path is absent.
 ABSENT = 4
 _BEGINNING = program("docker_lxc_gate.machines", "guest_root.pl")
-_LOOK = program("docker_lxc_gate.machines", "look.pl")
+#: Looks for the first of some paths.
+LOOK = program("docker_lxc_gate.machines", "look.pl")
 _KINDS = {
     "100000": "a file",
     "120000": "a symbolic link",
@@ -58,11 +59,6 @@ def command(program: str, pid: int | str, *words: str) -> tuple[str, ...]:
     return ("perl", "-MErrno", "-e", _BEGINNING + program, str(pid), *words)
 
 
-def look_command(pid: int | str, *paths: str) -> tuple[str, ...]:
-    """Return the command that looks for the first of these paths below a container's root."""
-    return command(_LOOK, pid, *paths)
-
-
 def run(
     node: Transport, pid: int, program: str, *words: str, what: str = "its root cannot be seen"
 ) -> CommandResult:
@@ -89,7 +85,7 @@ def look(runtime: Runtime, ctid: int, path: str) -> Inode | None:
     the container does not run or the node cannot be reached.
     """
     what = f"{path} cannot be seen"
-    result = run(runtime.node, runtime.init_pid(ctid), _LOOK, path, what=what)
+    result = run(runtime.node, runtime.init_pid(ctid), LOOK, path, what=what)
     if result.exit_code == ABSENT:
         return None
     match = patterns.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
-
-import stamina
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import TransportError, Unreachable
 from docker_lxc_gate.machines.transport import Transport
-
-stamina.instrumentation.set_on_retry_hooks([])  # do not log each retry
-
-
-class _NotYet(Exception):
-    """The container is not as it is awaited, and the text says how it is."""
-
-
-def _may_come(error: Exception) -> bool:
-    """Whether to retry: not if the node itself is unreachable."""
-    return isinstance(error, _NotYet | TransportError) and not isinstance(error, Unreachable)
-
 
 #: How long a boot may take (seconds).
 _BOOT = 180.0
@@ -31,6 +18,30 @@ _BOOTED = (
     "for _ in $(seq 50); do test ! -S /run/systemd/private || break; sleep 0.2; done; "
     "timeout 20 systemctl is-system-running --wait; exec systemctl is-system-running"
 )
+#: The pause between two looks (seconds).
+_PAUSE = 0.5
+
+
+def comes(
+    is_there: Callable[[], bool],
+    within: float,
+    passes: Callable[[TransportError], bool] = lambda _: False,
+) -> bool:
+    """Ask until it is there; return False if it is not within so many seconds.
+
+    An error that ``passes`` is waited out. The last one is raised at the end.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            if is_there():
+                return True
+        except TransportError as error:
+            if time.monotonic() > deadline or not passes(error):
+                raise
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE)
 
 
 def wait_until_booted(container: Transport) -> None:
@@ -38,21 +49,19 @@ def wait_until_booted(container: Transport) -> None:
 
     Raises TransportError if it did not in time, or its node cannot be reached any more.
     """
+    state = ""
 
-    @stamina.retry(on=_may_come, timeout=_BOOT, attempts=None, wait_max=2.0)
-    def settled() -> None:
+    def settled() -> bool:
+        nonlocal state
         words = container.look(["sh", "-c", _BOOTED]).text.split()
         state = words[-1] if words else ""
-        if state not in {"running", "degraded"}:
-            raise _NotYet(state)
+        return state in {"running", "degraded"}
 
-    try:
-        settled()
-    except _NotYet as error:
+    if not comes(settled, _BOOT, lambda error: not isinstance(error, Unreachable)):
         raise TransportError(
             f"{container.machine} has not booted within {_BOOT:g} s: its systemd is in state "
-            f"'{error}'"
-        ) from error
+            f"'{state}'"
+        )
 
 
 #: How long a node may take to shut down and boot under emulation (seconds), and what tells a boot.
@@ -65,31 +74,25 @@ def reboot(node: Transport) -> None:
     with suppress(TransportError):  # it may go before it answers
         node.run(["systemctl", "reboot"])
 
-    @stamina.retry(on=(_NotYet, TransportError), timeout=_NODE_BOOT, attempts=None, wait_max=5.0)
-    def booted() -> None:
-        if node.look(["cat", _BOOT_ID], timeout=20).text in {former, ""}:
-            raise _NotYet("shutting down")
+    def booted() -> bool:
+        return node.look(["cat", _BOOT_ID], timeout=20).text not in {former, ""}
 
-    try:
-        booted()
-    except _NotYet as error:
-        raise TransportError(f"{node.machine} has not booted within {_NODE_BOOT:g} s") from error
+    if not comes(booted, _NODE_BOOT, lambda _: True):
+        raise TransportError(f"{node.machine} has not booted within {_NODE_BOOT:g} s")
     wait_until_booted(node)
 
 
-def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
-    """Wait until the container has a default route: DHCP may take longer than booting.
+#: How long DHCP may take after a boot (seconds).
+_DHCP = 60.0
 
-    Raises TransportError if it got none within ``patience`` (seconds).
-    """
-    deadline = time.monotonic() + patience
-    while not _has_default_route(container):
-        if time.monotonic() > deadline:
-            raise TransportError(
-                f"{container.machine} has no default route within {patience:g} s: is there DHCP on "
-                "its bridge (bridge in the target file)?"
-            )
-        time.sleep(0.5)
+
+def wait_until_online(container: Transport) -> None:
+    """Wait until the container has a default route; raises TransportError if it got none."""
+    if not comes(lambda: _has_default_route(container), _DHCP):
+        raise TransportError(
+            f"{container.machine} has no default route within {_DHCP:g} s: is there DHCP on "
+            "its bridge (bridge in the target file)?"
+        )
 
 
 def _has_default_route(container: Transport) -> bool:

@@ -70,7 +70,7 @@ def files() -> dict[str, bytes]:
     def ours(path: str) -> bytes:
         return (PHOENIX / path).read_bytes()
 
-    profile = desired.profile(None)
+    profile = desired.profile()
     return {
         desired.TUNABLE_PATH: desired.TUNABLE,
         desired.PROFILE_PATH: profile,

@@ -223,7 +223,7 @@ def _inner_command(command: str) -> str:
 @contextmanager
 def connected(lab: Lab) -> Iterator[Ssh]:
     """Return a connection to the node as it stands."""
-    ssh = Ssh(lab.address, name="the lab's node")
+    ssh = Ssh(lab.node.address, name="the lab's node")
     try:
         yield ssh
     finally:

@@ -97,7 +97,7 @@ class Sweep:
 
     def __init__(self, lab: Lab, action: str, *, deep: bool) -> None:
         self.lab, self.action, self._deep = lab, action, deep
-        self._ssh = Ssh(lab.address, name="the lab's node")  # ours; the run has one of its own
+        self._ssh = Ssh(lab.node.address, name="the lab's node")  # ours; the run has one of its own
         self._once: set[str] = set()
         self._since = 0  # cases since the machine was put back
         self._booted = False  # after a power cut: then the container does not run
@@ -195,7 +195,7 @@ class Sweep:
         """Take the cause away, as its administrator would."""
         if kind == "power":
             self._ssh.close()
-            node = self.lab._node
+            node = self.lab.node
             node.start(NodeImage(node.images / node.state.image), node.state)
             node.settle(BOOT_TIMEOUT)  # its administrator looks at once, while it still boots
             self._booted = True

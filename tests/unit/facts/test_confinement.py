@@ -299,7 +299,7 @@ def test_caused_by_attempt_and_is_canary_know_the_gates_own_alone(own: str, imit
     assert not any(map(canary.is_canary, found))
 
 
-SHIPPED = desired.content(desired.PROFILE)
+SHIPPED = desired.profile().decode()
 
 
 def with_rule(*rules: str) -> str:

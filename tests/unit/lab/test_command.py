@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from docker_lxc_gate.lab.__main__ import main
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.machine import Lab
+from docker_lxc_gate.lab.node import Node
 from docker_lxc_gate.machines.ssh.address import SshAddress
 
 
@@ -59,7 +60,7 @@ def test_open_takes_lab_home_then_the_cache(
 def test_ssh_trusts_the_pinned_key_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = SshAddress("127.0.0.1", 4242, "root", tmp_path / "id", tmp_path / "known", True)
     became: list[list[str]] = []
-    monkeypatch.setattr(Lab, "address", address)
+    monkeypatch.setattr(Node, "address", address)
     monkeypatch.setattr(os, "execvp", lambda _, argv: became.append(argv))
     assert CliRunner().invoke(main, ["ssh", "--", "id", "-u"]).exit_code == 0
     (argv,) = became

@@ -29,15 +29,15 @@ def test_up_keeps_a_machine_of_this_recipe_and_replaces_any_other(
     tmp_path: Path, booted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = Lab.open(tmp_path / "home")
-    lab._node.folder.mkdir(parents=True)
+    lab.node.folder.mkdir(parents=True)
     monkeypatch.setattr(Node, "answers", lambda *_: True)
     monkeypatch.setattr(Node, "settle", lambda *_: None)
     digest = Provisioning(recipe.guest_tree(), {}).digest
     state = State("an-image", hardware=hardware().fingerprint, provisioned=digest)
-    lab._node.remember(state)
+    lab.node.remember(state)
     lab.up()
     assert booted == []
-    lab._node.remember(replace(state, provisioned="of another checkout"))
+    lab.node.remember(replace(state, provisioned="of another checkout"))
     lab.up()
     assert booted == ["stop", "boot"]
     monkeypatch.setattr(Node, "running", True)
@@ -49,8 +49,8 @@ def test_up_does_not_replace_a_running_machine_that_another_process_uses(
     tmp_path: Path, booted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = Lab.open(tmp_path)
-    lab._node.folder.mkdir(parents=True)
-    lab._node.remember(State("another-image"))
+    lab.node.folder.mkdir(parents=True)
+    lab.node.remember(State("another-image"))
     monkeypatch.setattr(Node, "running", True)
     lock.use(tmp_path / "used")
     with lock._in_use.pop(tmp_path / "used"):  # another process has its own

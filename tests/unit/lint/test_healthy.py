@@ -152,7 +152,7 @@ def test_configuration_that_pct_wrote_has_no_finding(text: str) -> None:
 def test_configuration_that_the_plan_changed_has_no_finding(text: str) -> None:
     changed = with_options(text, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
     source = Source("/etc/pve/lxc/950.conf", changed.encode(), Kind.CONTAINER)
-    profile = Source("/etc/apparmor.d/lxc-phoenix-v2", desired.profile(None), Kind.PROFILE)
+    profile = Source("/etc/apparmor.d/lxc-phoenix-v2", desired.profile(), Kind.PROFILE)
     assert [(each.id, each.line, each.cause) for each in check([source, profile])] == []
 
 

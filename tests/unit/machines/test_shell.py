@@ -97,6 +97,13 @@ def test_process_that_a_look_leaves_behind_does_not_speak_into_a_later_one(
     assert guest.look(["echo", "two"]).stdout == b"two\n"
 
 
+def test_process_that_a_look_leaves_behind_does_not_speak_during_the_next_one(
+    guest: Transport,
+) -> None:
+    guest.look(["sh", "-c", "sh -c 'sleep 0.3; echo stray' &"])
+    assert guest.look(["sh", "-c", "sleep 0.6; echo two"]).stdout == b"two\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_shell_that_was_ended_is_opened_anew(guest: Transport, number: int) -> None:
     """As that of a container that was restarted, or whose root ends it."""
@@ -194,14 +201,15 @@ def test_old_shells_are_closed(raw: Machine) -> None:
     assert all(map(gone, pids))
 
 
-def test_shell_is_renewed_before_the_node_ends_it(
-    raw: Machine, monkeypatch: pytest.MonkeyPatch
+def test_look_during_which_the_node_ends_its_shell_is_asked_once_more(
+    raw: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    guest = Inside(raw, "container 950", VIA)
-    first = pid_of(guest)
-    monkeypatch.setattr(shell.Shell, "lasts", lambda *_: False)
-    assert pid_of(guest) != first
-    assert gone(first)
+    monkeypatch.setattr(shell, "LASTS", 1.0)
+    node = Inside(raw, "node", marked=True)
+    first = pid_of(node)
+    slow = f'echo >>{tmp_path}/asked; test "$(wc -l <{tmp_path}/asked)" = 2 || sleep 20; echo {{}}'
+    assert node.look(["sh", "-c", slow]).stdout == b"{}\n"
+    assert pid_of(node) != first
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="this machine's node must be root's")

@@ -50,7 +50,7 @@ def test_advised_command_copies_every_rule_whole() -> None:
     assert f">>{LOCAL}; apparmor_parser -r {desired.PROFILE_PATH}" in said("/srv/docker")
     script = re.search(r"sed -n '([^']*)'", said("/srv/docker"))
     assert script is not None
-    shipped = desired.content(desired.PROFILE)
+    shipped = desired.profile().decode()
     done = subprocess.run(
         ["sed", "-n", script[1]], input=shipped, text=True, capture_output=True, check=True
     )

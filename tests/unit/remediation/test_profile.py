@@ -5,7 +5,7 @@ import re
 from remediation import desired
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 
-TEXT = desired.content(desired.PROFILE)
+TEXT = desired.profile().decode()
 
 
 def test_it_compiles_without_a_warning() -> None:

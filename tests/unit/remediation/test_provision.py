@@ -302,10 +302,10 @@ def test_create_on_plain_lxc_is_refused() -> None:
 def test_wait_until_online_needs_a_default_route(four: bytes, six: bytes, online: bool) -> None:
     node = Pve(route=four, route6=six)
     if online:
-        wait_until_online(Pct(node).inside(950), patience=0.1)
+        wait_until_online(Pct(node).inside(950))
     else:
         with naming(TransportError, "container 950", "DHCP"):
-            wait_until_online(Pct(node).inside(950), patience=0.1)
+            wait_until_online(Pct(node).inside(950))
 
 
 def test_reserved_returns_the_first_reserved_ctid() -> None:

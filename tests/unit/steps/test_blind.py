@@ -7,12 +7,11 @@ of all: over nothing at all it is true.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import stamina
 from testinfra.host import Host
 
 from docker_lxc_gate.errors import RemediationError
@@ -54,13 +53,6 @@ class BlindRuntime(Pct):
 
     def state(self, ctid: int) -> str | None:
         return None
-
-
-@pytest.fixture(autouse=True)
-def _no_patience() -> Iterator[None]:
-    stamina.set_testing(True)
-    yield
-    stamina.set_testing(False)
 
 
 def host(machine: Transport) -> Host:

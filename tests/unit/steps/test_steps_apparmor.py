@@ -114,7 +114,7 @@ def test_last_load_that_sync_brings_to_the_log_is_judged(monkeypatch: pytest.Mon
     steps.loaded_after_tunable(machine)
 
 
-PROFILE = desired.content(desired.PROFILE)
+PROFILE = desired.profile().decode()
 
 
 @pytest.mark.parametrize("rule", steps.RULES)

@@ -52,11 +52,11 @@ COMPILED = shlex.join(apparmor.compiled_policy(desired.PROFILE_PATH).argv)
 POLICY = hashlib.sha256(b"policy").hexdigest()
 APPLIED: dict[str, Any] = {
     desired.TUNABLE_PATH: desired.TUNABLE.decode(),
-    desired.PROFILE_PATH: desired.content(desired.PROFILE),
+    desired.PROFILE_PATH: desired.profile().decode(),
     phoenix.REPOSITORY: "a directory",
     SETUP: f"echo '{desired.TUNABLE.decode().strip()}'",
     INSTALL: "if ! installed fuse-overlayfs; then",
-    OWN: desired.content(desired.PROFILE),
+    OWN: desired.profile().decode(),
     LABEL: f"{desired.PROFILE} (enforce)\n",
     DESCRIBED: f'{{"lxc_configs": {{"951": {{"apparmor_profile": "{desired.PROFILE}"}}}}}}',
     CONFIG: "features: nesting=1,keyctl=1,fuse=1\n",

@@ -55,7 +55,7 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     FILES.clear()
     FILES[desired.TUNABLE_PATH] = desired.TUNABLE
-    FILES[desired.PROFILE_PATH] = desired.profile(None)
+    FILES[desired.PROFILE_PATH] = desired.profile()
     CONNECTED.clear()
 
     @contextmanager
@@ -159,7 +159,7 @@ def test_connection_serves_a_whole_run_once_a_node() -> None:
     ("files", "is_on"),
     [
         ({desired.TUNABLE_PATH: desired.TUNABLE}, True),
-        ({desired.PROFILE_PATH: desired.profile(None)}, True),
+        ({desired.PROFILE_PATH: desired.profile()}, True),
         ({desired.TUNABLE_PATH: b"# ours\n", desired.PROFILE_PATH: b"older\n"}, False),
         ({}, False),
     ],

@@ -2,13 +2,12 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import stamina
 
 from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.facts.audit.audit_sources import AuditState
@@ -98,13 +97,6 @@ class Node(Machine):
 
     def release(self) -> None:
         self.held = max(self.held - 1, 0)
-
-
-@pytest.fixture(autouse=True)
-def _no_patience() -> Iterator[None]:
-    stamina.set_testing(True, attempts=2)
-    yield
-    stamina.set_testing(False)
 
 
 def opened(**more: Any) -> tuple[Node, Window]:

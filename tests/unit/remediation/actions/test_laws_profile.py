@@ -187,7 +187,7 @@ def test_rollback_with_a_reload_restores_the_loaded_policy(
     monkeypatch.setattr(desired, "PROFILE", NAME)
     monkeypatch.setattr(desired, "PROFILE_PATH", str(path))
     monkeypatch.setattr(desired, "TUNABLE_PATH", str(tmp_path / "here/nesting"))
-    monkeypatch.setattr(desired, "profile", lambda _: THEIRS + b"# the plan's\n")
+    monkeypatch.setattr(desired, "profile", lambda *_: THEIRS + b"# the plan's\n")
     it = Plan(docker_in_lxc._apparmor(on), journal(tmp_path))
     before = look(tmp_path / "here")
     assert [outcome.changed for outcome in apply(it)] == [True, True, True]
