@@ -273,14 +273,8 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
 
 
 @then("every process runs under an enforced profile and a seccomp filter")
-def every_process_is_confined(
-    runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
-) -> None:
+def every_process_is_confined(runtime: Runtime, ctid: int, wanted: PlanFile) -> None:
     """The profile is the plan's; if the plan names none, that of the configuration in effect."""
-    if not wanted.profile and _CONFINED in proved:
-        proved.remove(_CONFINED)
-        evidence.say("as the scenario before has shown")
-        return
     name = wanted.profile
     if not name:  # an unconfined guest may enter any profile, also one that it may leave at will
         assigned = [option.value for option in runtime.effective(ctid).all("lxc.apparmor.profile")]
@@ -289,17 +283,13 @@ def every_process_is_confined(
             f"container {ctid} is unconfined: its configuration assigns the profile '{name}'"
             f"{after_upgrade(runtime)}"
         )
-    _require_confined(runtime, ctid, f"lxc-{ctid}_</var/lib/lxc>" if name == GENERATED else name)
+    every_process_runs_under(
+        runtime, ctid, f"lxc-{ctid}_</var/lib/lxc>" if name == GENERATED else name
+    )
 
 
 @then(parsers.parse('every process runs under "{name}", enforced, and a seccomp filter'))
-def every_process_runs_under(runtime: Runtime, ctid: int, name: str, proved: set[str]) -> None:
-    """Which shows for other plans that it is confined."""
-    _require_confined(runtime, ctid, name)
-    proved.add(_CONFINED)
-
-
-def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
+def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """Read, from the node, label and seccomp mode of each thread in the container's cgroups.
 
     A process that enters the container is in its cgroup a moment before it is under its profile. So
@@ -338,7 +328,6 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"{counted(len(processes), 'thread')} under {name} and seccomp{whose}")
 
 
-_CONFINED = "confined"
 #: LXC's profile for a container that is assigned none. Source: lxc, src/lxc/lsm/apparmor.c.
 _UNASSIGNED = "lxc-container-default-cgns"
 #: How long an entering process may take to get under the profile (seconds), and how often one may

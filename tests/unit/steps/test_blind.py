@@ -83,7 +83,6 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "host": host(machine),
         "ctid": 950,
         "target": Target("pve1", 950),
-        "proved": set(),
         "wanted": plan_file.find("plain"),
         "image": "hello-world",
         "may_change": True,

@@ -297,7 +297,7 @@ def every_process(
     monkeypatch.setattr(steps, "_ENTERING", 0)
     conf = f"lxc.apparmor.profile: {NAME}\nlxc.seccomp.profile:\n"
     node = Machine({FILE: PROFILE, LOCAL: local, CONF: conf}, FIRST_PROCESS)
-    (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME, set())
+    (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME)
     assert not found
     return line
 
@@ -343,7 +343,7 @@ def test_every_process_is_confined_by_the_profile_of_the_plan_or_that_of_the_con
     node = Machine(files, {**FIRST_PROCESS, "sh versions": "lxc 7.0.0\n"})
     wanted = replace(plan_file.find("plain"), profile=profile)
     with not_compliant("950", why) if why else nullcontext():
-        steps.every_process_is_confined(Runtime(node), 950, wanted, set())
+        steps.every_process_is_confined(Runtime(node), 950, wanted)
 
 
 def test_every_process_while_one_enters_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
