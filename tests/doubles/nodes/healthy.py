@@ -110,7 +110,7 @@ class Healthy(Node):
         return super()._asked(argv, stdin)
 
     def _provoked(self, words: list[str]) -> Answer:
-        self._log += f"{canary(words[3])}\n"
+        self._log += f"{canary(words[4])}\n"
         return "refused: No such file or directory\n"
 
     def _answer(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
