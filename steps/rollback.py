@@ -327,10 +327,8 @@ def as_before(runtime: Runtime, existing: Existing) -> None:
     now = machine_state.comparable_after_rollback(after)
     changed = machine_state.differences(machine_state.comparable_after_rollback(before), now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])
-    evidence.say(f"{len(now)} facts compared, none differs: {machine_state.kinds(now)}")
-    evidence.say(f"not compared: {'; '.join(machine_state.NOT_COMPARED)}")
-    if unseen := machine_state.not_seen(now):
-        evidence.say(f"not seen: {unseen}")
+    for line in machine_state.compared(now):
+        evidence.say(line)
     if allowed := machine_state.allowed_differences(before, after):
         evidence.say(f"left out: {'; '.join(allowed)}")
 

@@ -196,6 +196,17 @@ def _http(words: list[str]) -> Answer:
     return f"4243 {b'dockerd'.hex()}\nHTTP/1.0 200 OK\r\n\r\n{body}"
 
 
+#: By a word of the program's text.
+_OF_PROGRAMS: dict[str, Answer] = {
+    "gid_map": "0 100000 65536\n==\n0 100000 65536\n",
+    "cgroup.threads": (
+        f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
+        f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
+    ),
+    "gate-attempt": "firmware 13 0\nmount 13 0\nnetwork 13 0\nprofile 13 0\n",
+}
+
+
 def _perl(words: list[str]) -> Answer:
     """Answer a program that looks from the node: what it is, its arguments and text tell."""
     program, arguments = words[words.index("-e") + 1], words[words.index("-e") + 2 :]
@@ -205,10 +216,9 @@ def _perl(words: list[str]) -> Answer:
         return _http(words)
     if arguments[1:] == ["find"]:
         return '4243 4242 1 ["/usr/sbin/dockerd", "-H", "fd://"]\n'
-    if "gid_map" in program:
-        return "0 100000 65536\n==\n0 100000 65536\n"
-    if "gate-attempt" in program:
-        return "".join(f"{name} 13 0\n" for name in ("firmware", "mount", "network", "profile"))
+    for word, answer in _OF_PROGRAMS.items():
+        if word in program:
+            return answer
     return 127, "", "an unknown program"
 
 
@@ -268,10 +278,6 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "/usr/sbin/dockerd": "configuration OK\n",
     "bash -n": "",
     "lxc-ls -P /var/lib/lxc --active": "950\n",
-    "sh processes": (
-        f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
-        f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
-    ),
     "sh owner": _owners,
     "sh control": "755\n",
     "sh changed": "",

@@ -223,7 +223,7 @@ def test_as_before_where_something_differs_names_it(monkeypatch: pytest.MonkeyPa
     nobody: Any = None
     assert lines_of(steps.as_before, nobody, found) == (
         "1 facts compared, none differs: 1 a",
-        f"not compared: {'; '.join(machine_state.NOT_COMPARED)}",
+        f"not compared: {'; '.join(machine_state._TABLE.not_compared)}",
         "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
     now = {"a": "2", "b": "x"}
