@@ -91,7 +91,6 @@ def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
         "process_watch": None,
         "request": Mock(**{"config.getoption.return_value": ["pve1/950"]}),
         "recorded": {},
-        "compared": (0, []),
         "existing": Existing(950, machine, "", "", [], {}),
         "restarted": ended,
         "refusal": "it failed" if code else "",
