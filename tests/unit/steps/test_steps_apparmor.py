@@ -70,11 +70,14 @@ def test_loaded_after_tunable_at_its_time_or_later_is_green_and_before_it_red() 
         steps.loaded_after_tunable(logged(STARTED, "92.500001"))
     with not_compliant("AppArmor"):
         steps.loaded_after_tunable(logged(FAILED, "80.0"))
+    with naming(FactError, "'soon' is not a time"):
+        steps.loaded_after_tunable(logged(STARTED, "soon"))
 
 
 def test_last_load_was_clean_where_it_was_not_names_the_log() -> None:
     for clean in (STARTED, STARTED + RELOADING + ERROR + FAILED + RELOADING + RELOADED):
-        steps.last_load_was_clean(logged(clean))
+        steps.last_load_was_clean(node := logged(clean))
+        assert SYNC not in node.ran  # the last change is in the journal, to the microsecond
     not_started = STARTED.replace("92.5", "94.5").replace("Finished", "Later") + NOT_STARTED
     for log, named in (
         (STARTED + RELOADING + ERROR + RELOADED, "parser error for /etc/apparmor.d/s in line 3"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -240,6 +241,9 @@ def test_as_before_where_something_differs_names_it(monkeypatch: pytest.MonkeyPa
         f"not compared: {'; '.join(machine_state._TABLE.not_compared)}",
         "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
+    unseen = replace(found, recorded={"a": "1", "node: address not seen": "no ip"})
+    monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: unseen.recorded)
+    assert "not seen: node: address: no ip" in lines_of(steps.as_before, nobody, unseen)
     now = {"a": "2", "b": "x"}
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: now)
     with not_compliant("a: 1 -> 2", "b: absent -> x"):
