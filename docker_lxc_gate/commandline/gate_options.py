@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from docker_lxc_gate import home
 from docker_lxc_gate.machines.target import EXPECTED
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ OF_THE_REPORT = (
         "--docs-url",
         "Address of docs/, to whose pages the report links.",
         "URL",
-        default=home.documentation(),
+        default="",
     ),
 )
 
