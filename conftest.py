@@ -10,10 +10,11 @@ from msgspec import structs
 
 import steps
 from docker_lxc_gate import home
+from docker_lxc_gate.commandline import gate_options
 from docker_lxc_gate.errors import UsageError
 from docker_lxc_gate.machines import fleet as every
 from docker_lxc_gate.machines import target_file
-from docker_lxc_gate.machines.target import DEFAULT, EXPECTED, Target
+from docker_lxc_gate.machines.target import EXPECTED, Target
 from steps import fleet, machines
 
 pytest_plugins = (
@@ -24,41 +25,7 @@ pytest_plugins = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say what is asked about, and whether it may be changed."""
-    group = parser.getgroup("gate")
-    group.addoption(
-        "--target",
-        action="append",
-        default=[],
-        metavar="T",
-        help=f"{EXPECTED}, or a name in the target file; examined as it stands; may be "
-        f"repeated; NODE/all: each container of a node that has Docker. Without it the lab is "
-        f"restored, the plan applied, and {DEFAULT} "
-        "provisioned",
-    )
-    group.addoption(
-        "--target-file",
-        action="append",
-        default=[],
-        metavar="TOML",
-        help="file of targets, by name; docs/targets.md has the keys",
-    )
-    group.addoption(
-        "--plan",
-        action="append",
-        default=[],
-        metavar="NAME|FILE",
-        help="plan by which it is judged: docker-in-lxc, plain, or a TOML file (docs/plan.md)",
-    )
-    group.addoption(
-        "--allow-mutation",
-        action="store_true",
-        help="also run the scenarios that change something on a target (docs/what-changes.md)",
-    )
-    group.addoption(
-        "--read-backups",
-        action="store_true",
-        help="read a container's backup to its end; --allow-mutation implies it",
-    )
+    gate_options.for_pytest(parser, gate_options.OF_TARGETS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

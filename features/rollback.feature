@@ -29,9 +29,10 @@ Feature: What the plan changed can be rolled back
   @id:rehearsed @default_plan @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The whole plan is rehearsed
     Given another container runs Docker on its default driver
-    When the plan is applied to it, rolled back, compared, and applied again
-    Then nothing differed when it was rolled back
-    And nothing of the plan is left to do
+    When the plan is applied to it and rolled back
+    Then node and container are as they were before the plan
+    When the plan is applied to it again
+    Then nothing of the plan is left to do
     And its Docker runs on "fuse-overlayfs" and can run hello-world
 
   @id:letter @default_plan @node @container @mutates @before_the_plan @req:BACK-1

@@ -8,15 +8,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.facts import apparmor, confinement, next_boot, repository
+from docker_lxc_gate.facts import apparmor, confinement, failed_units, next_boot, repository
 from docker_lxc_gate.formats.apparmor_profile import statements
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.result import CommandFailed
@@ -42,7 +40,6 @@ RULES = (
 )
 #: The first words of systemd's messages about a load: its start, its end, its failure.
 _BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ERROR = patterns.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
 
 
@@ -56,8 +53,9 @@ def tunable_is(node_host: Host, line: str) -> None:
     evidence.say("written as the plan demands; no profile reads it, so it has no effect")
 
 
-#: The time of the tunable's file; of a link it is the target's.
-_WRITTEN = unparsed("stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH)
+#: The time of the tunable's file; of a link it is the target's. It is cut to microseconds, the unit
+#: of journald and systemd: else a load in the same one would seem earlier.
+_WRITTEN = unparsed("stat", "-L", "-c", "%.6Y", desired.TUNABLE_PATH)
 #: Entries of AppArmor's service in this boot, and the time of its last change, as in
 #: Wed 2026-11-25 09:41:04.290913 UTC. The entries come first, so that they may not be the later.
 _ENTRIES = unparsed(*("journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"))
@@ -70,11 +68,11 @@ _CHANGED = unparsed(
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
-    written = _microseconds(node.ask(_WRITTEN).require().text)
+    written = _seconds(node.ask(_WRITTEN).require().text)
     times = [when for when, message in _service_log(node) if patterns.match(_ENDS, message)]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
-        f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
+        f"AppArmor was last loaded {written - max(times):.0f} s before the tunable was "
         "written: systemctl reload apparmor"
     )
 
@@ -91,8 +89,8 @@ def last_load_was_clean(node: Transport) -> None:
     assert not patterns.search(f"(?m)^({_FAILS})", last), f"the load failed: {last}"
 
 
-def _service_log(node: Transport) -> list[tuple[int, str]]:
-    """Return (Unix time in microseconds, message) of AppArmor's service in this boot.
+def _service_log(node: Transport) -> list[tuple[float, str]]:
+    """Return (Unix time, message) of AppArmor's service in this boot.
 
     Raises FactError if the journal has no entry, if it lacks the service's last change, because it
     lost entries in a flood, or if the last load has not ended.
@@ -100,9 +98,7 @@ def _service_log(node: Transport) -> list[tuple[int, str]]:
     entries = _entries(node)
     stamp = node.ask(_CHANGED).require().text.strip()
     try:
-        when = stamp.partition(" ")[2].removesuffix(" UTC")
-        since_1970 = datetime.fromisoformat(when).replace(tzinfo=UTC) - _EPOCH
-        changed = since_1970 // timedelta(microseconds=1)
+        changed = failed_units.when(stamp)
     except ValueError as error:
         raise FactError(f"systemd does not say when apparmor.service changed: {stamp!r}") from error
     if max(entries)[0] < changed:
@@ -122,27 +118,19 @@ def _service_log(node: Transport) -> list[tuple[int, str]]:
     return entries
 
 
-def _entries(node: Transport) -> list[tuple[int, str]]:
+def _entries(node: Transport) -> list[tuple[float, str]]:
     log = node.ask(_ENTRIES).require().text
     lines = patterns.findall(r"(?m)^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$", log)
     if not lines:
         raise FactError(f"the journal of {node.machine} has no entry of apparmor.service")
-    return [(_microseconds(when), message) for when, message in lines]
+    return [(_seconds(when), message) for when, message in lines]
 
 
-#: A Unix time in seconds.
-_TIME = patterns.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
-
-
-def _microseconds(seconds: str) -> int:
-    """Return a Unix time in whole microseconds, the unit of journald and systemd.
-
-    A file's time has nanoseconds: with them, a load in the same microsecond as the write would seem
-    earlier. A float is not exact enough.
-    """
-    if not _TIME.fullmatch(seconds.strip()):
-        raise FactError(f"{seconds[:100]!r} is not a time")
-    return int(Decimal(seconds.strip()).scaleb(6).to_integral_value(ROUND_FLOOR))
+def _seconds(time: str) -> float:
+    """Return a Unix time; a float tells microseconds apart."""
+    if not patterns.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,6})?", time.strip()):
+        raise FactError(f"{time[:100]!r} is not a time")
+    return float(time)
 
 
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
@@ -313,14 +301,8 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
 
 
 @then("every process runs under an enforced profile and a seccomp filter")
-def every_process_is_confined(
-    runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
-) -> None:
+def every_process_is_confined(runtime: Runtime, ctid: int, wanted: PlanFile) -> None:
     """The profile is the plan's; if the plan names none, that of the configuration in effect."""
-    if not wanted.profile and _CONFINED in proved:
-        proved.remove(_CONFINED)
-        evidence.say("as the scenario before has shown")
-        return
     name = wanted.profile
     if not name:  # an unconfined guest may enter any profile, also one that it may leave at will
         assigned = [option.value for option in runtime.effective(ctid).all("lxc.apparmor.profile")]
@@ -329,17 +311,13 @@ def every_process_is_confined(
             f"container {ctid} is unconfined: its configuration assigns the profile '{name}'"
             f"{after_upgrade(runtime)}"
         )
-    _require_confined(runtime, ctid, f"lxc-{ctid}_</var/lib/lxc>" if name == GENERATED else name)
+    every_process_runs_under(
+        runtime, ctid, f"lxc-{ctid}_</var/lib/lxc>" if name == GENERATED else name
+    )
 
 
 @then(parsers.parse('every process runs under "{name}", enforced, and a seccomp filter'))
-def every_process_runs_under(runtime: Runtime, ctid: int, name: str, proved: set[str]) -> None:
-    """Which shows for other plans that it is confined."""
-    _require_confined(runtime, ctid, name)
-    proved.add(_CONFINED)
-
-
-def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
+def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """Read, from the node, label and seccomp mode of each thread in the container's cgroups.
 
     A process that enters the container is in its cgroup a moment before it is under its profile. So
@@ -379,7 +357,6 @@ def _require_confined(runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"{counted(len(processes), 'thread')} under {name} and seccomp{whose}")
 
 
-_CONFINED = "confined"
 #: LXC's profile for a container that is assigned none. Source: lxc, src/lxc/lsm/apparmor.c.
 _UNASSIGNED = "lxc-container-default-cgns"
 #: How long an entering process may take to get under the profile (seconds), and how often one may

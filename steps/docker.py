@@ -73,12 +73,8 @@ def run_docker(container: Transport, *words: str) -> CommandResult:
 
 
 @then("Docker is running and starts at boot")
-def docker_runs(container: Transport, host: Host, proved: set[str]) -> None:
+def docker_runs(container: Transport, host: Host) -> None:
     """Ask systemd: "enabled" is a setting, and says little without what the boot does."""
-    if _RUNS in proved:
-        proved.remove(_RUNS)
-        evidence.say("as the scenario before has shown")
-        return
     runs = host.service("docker").is_running
     assert runs or host.exists("dockerd"), NO_DOCKER
     assert runs, f"Docker is not running in the container: {_why_down(host)}"
@@ -88,10 +84,6 @@ def docker_runs(container: Transport, host: Host, proved: set[str]) -> None:
     )
     obstacle = next_boot.obstacle(container, next_boot.DOCKER)
     assert not obstacle, f"Docker runs, but the next boot does not start it: {obstacle}"
-    proved.add(_RUNS)
-
-
-_RUNS = "runs"
 
 
 @evidence.explanation
@@ -112,23 +104,16 @@ _INFO = unparsed("docker", "info", "-f", "{{json .}}", timeout=PATIENCE)
 
 @then("Docker's driver is one of those that do not copy layers")
 def driver_does_not_copy(
-    container: Transport, runtime: Runtime, ctid: int, wanted: PlanFile, proved: set[str]
+    container: Transport, runtime: Runtime, ctid: int, wanted: PlanFile
 ) -> None:
     """The plan names them; with containerd's image store it is the snapshotter's name."""
-    if shown := proved & {*wanted.drivers}:
-        proved -= shown
-        evidence.say(f"{shown.pop()}, as the scenario before has shown")
-        return
     _require_driver(container, runtime, ctid, wanted.drivers)
 
 
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
-def storage_driver_is(
-    container: Transport, runtime: Runtime, ctid: int, driver: str, proved: set[str]
-) -> None:
+def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver: str) -> None:
     """The name alone proves little: the driver's own check only looks for the program."""
     _require_driver(container, runtime, ctid, (driver,))
-    proved.add(driver)
 
 
 def _require_driver(

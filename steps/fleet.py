@@ -21,17 +21,6 @@ NODES = pytest.StashKey["dict[str, Target]"]()
 _TAG = "tag="
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--select``."""
-    parser.getgroup("gate").addoption(
-        "--select",
-        action="append",
-        default=[],
-        metavar="tag=TAG",
-        help="of NODE/all: containers with this tag of Proxmox's",
-    )
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse another selection than one tag."""
     given = config.getoption("--select")

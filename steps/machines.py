@@ -130,12 +130,6 @@ def wanted(target: Target) -> PlanFile:
 
 
 @pytest.fixture(scope="session")
-def proved(target: Target) -> set[str]:  # noqa: ARG001 - one for each
-    """What the scenario before has shown, so that the next, which asks for less, need not ask."""
-    return set()
-
-
-@pytest.fixture(scope="session")
 def may_change(request: pytest.FixtureRequest) -> bool:
     """Whether this run may change what it asks about."""
     return changes_allowed(request.config)

@@ -116,7 +116,5 @@ def nothing_changed(recorded: dict[str, str], runtime: Runtime, ctid: int) -> No
     now = machine_state.comparable_after_no_change(machine_state.record_target(runtime, ctid))
     changed = machine_state.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
-    evidence.say(f"{len(now)} facts compared, none differs: {machine_state.kinds(now)}")
-    evidence.say(f"not compared: {'; '.join(machine_state.NOT_COMPARED)}")
-    if unseen := machine_state.not_seen(now):
-        evidence.say(f"not seen: {unseen}")
+    for line in machine_state.compared(now):
+        evidence.say(line)

@@ -43,11 +43,8 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
 
 
 @when("the container is restarted")
-def container_is_restarted(
-    runtime: Runtime, container: Transport, ctid: int, proved: set[str]
-) -> None:
+def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
     """Stop, start, and wait until the guest has booted; a Then checks whether Docker runs."""
-    proved.clear()
     runtime.shutdown(ctid)
     startable.start(runtime, ctid)
     wait_until_booted(container)
@@ -60,14 +57,12 @@ def started_anew(
     runtime: Runtime,
     container: Transport,
     ctid: int,
-    proved: set[str],
     lab_snapshot: Callable[[str], None] | None,
 ) -> str:
     """Shut it down and start it; a node of the user's own keeps running.
 
     Return why it does not start; empty if it runs.
     """
-    proved.clear()
     runtime.shutdown(ctid)
     if lab_snapshot:
         reboot(runtime.node)

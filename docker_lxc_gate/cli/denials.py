@@ -145,7 +145,7 @@ def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | No
     with opened(aim) as runtime:
         log = denial_log.read(runtime.node, since)
         machine = runtime.node.machine
-    tally = Tally(log.owner, since, by_process=True)
+    tally = Tally(log.owner, since)
     tally.count(log.lines)
     if log.note:
         printing.line(log.note, "yellow", to=printing.err)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from itertools import pairwise
 
@@ -10,56 +9,11 @@ import click
 import pytest
 
 from docker_lxc_gate import home
-from docker_lxc_gate.commandline import target_option
-from docker_lxc_gate.machines.target import EXPECTED
-
-#: An option that goes to pytest as often as it is given.
-_given = functools.partial(click.option, multiple=True)
+from docker_lxc_gate.commandline import gate_options, target_option
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@_given(
-    "--target",
-    metavar="T",
-    help=f"{EXPECTED}, or a name in the target file. HOST/all: each container of a node that has "
-    "Docker; all: each table of the target file. May be repeated.",
-)
-@_given("--target-file", metavar="TOML", help="File of targets, by name.")
-@_given(
-    "--select", metavar="tag=TAG", help="Of HOST/all: the containers with this tag of Proxmox's."
-)
-@_given(
-    "--plan",
-    metavar="NAME|FILE",
-    help="Plan by which it is judged: docker-in-lxc, plain, or a TOML file (docs/plan.md).",
-)
-@click.option(
-    "--allow-mutation",
-    is_flag=True,
-    help="Also run the scenarios that change something on a target (docs/what-changes.md).",
-)
-@click.option(
-    "--read-backups",
-    is_flag=True,
-    help="Read a container's backup to its end; --allow-mutation implies it.",
-)
-@_given(
-    "--waivers",
-    metavar="TOML",
-    help="File of waivers: what may be not compliant, why and until when (docs/verdicts.md).",
-)
-@click.option("--no-report", is_flag=True, help="Do not render the Allure results.")
-@_given(
-    "--metrics",
-    metavar="FILE.prom",
-    help="Also write the verdicts for Prometheus, as node_exporter's textfile collector reads it.",
-)
-@_given(
-    "--format",
-    type=click.Choice(["text", "github"]),
-    help="github: also print causes as annotations of a GitHub workflow.",
-)
-@_given("--docs-url", metavar="URL", help="Address of docs/, to whose pages the report links.")
+@gate_options.for_click
 @click.argument("others", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S ARGUMENT]...")
 def gate(others: tuple[str, ...], **given: bool | tuple[str, ...]) -> None:
     """Judge a container: compliant, not compliant or undetermined.

@@ -139,7 +139,7 @@ def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
         raise
     except RemediationError as error:
         return (), str(error)
-    tally = Tally(log.owner, since, by_process=True)
+    tally = Tally(log.owner, since)
     tally.count(log.lines)
     groups = (each for each in tally.groups() if each.readable and each.owner)
     return tuple(each for each in groups if each.owner and each.owner.container == ctid), log.unread

@@ -5,7 +5,6 @@ Sources: apparmor.d(5); kernel ``security/apparmor/{lsm,procattr,domain}.c``; cg
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.transport import Transport
 
 _THREADS = program("docker_lxc_gate.facts", "threads.pl")
-_PROCESSES = f'exec perl -e {shlex.quote(_THREADS)} -- "$1"'
 _ID_MAPS = program("docker_lxc_gate.facts", "id_maps.pl")
 _CHANGED = program("docker_lxc_gate.facts", "filter_files.sh")
 _LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
@@ -69,7 +67,7 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     Its first process is ``init_pid`` on the node. Raises FactError if that is not among them, or a
     label or seccomp mode is missing.
     """
-    told = node.look(["sh", "-c", _PROCESSES, "processes", str(init_pid)])
+    told = node.look(["perl", "-e", _THREADS, "--", str(init_pid)])
     names: dict[int, str] = {}
     labels: dict[int, str] = {}
     for pid, kind, value in _LINE.findall(told.text):

@@ -79,7 +79,7 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
         waits = of_unit.get("SubState") in _WAITS
         times = (_STARTED, _EXITED) if waits else (_BEGAN, _ENDED)
         try:
-            began, ended = (_when(of_unit.get(key, "")) for key in times)
+            began, ended = (when(of_unit.get(key, "")) for key in times)
         except ValueError:
             continue
         ran = of_unit.get("ExecStart", "") + of_unit.get("ExecMount", "")
@@ -96,8 +96,8 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     return tuple(units[name] for name in wanted)
 
 
-def _when(stamp: str) -> float:
-    """Return the Unix time of ``Wed 2026-11-25 09:41:04.290913 UTC``."""
+def when(stamp: str) -> float:
+    """Return the Unix time of ``Wed 2026-11-25 09:41:04.290913 UTC``; raises ValueError."""
     text = stamp.partition(" ")[2].removesuffix(" UTC")
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 

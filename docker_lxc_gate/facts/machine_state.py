@@ -67,8 +67,6 @@ def _reasons(table: dict[str, tuple[_Exempt, ...]]) -> list[tuple[str, str]]:
 _EXEMPT = _reasons(MAY_DIFFER)
 _LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
 _BY_ITSELF = patterns.compile("|".join(pattern for pattern, _ in _reasons(_TABLE.by_itself)))
-#: What no comparison looks at, in words.
-NOT_COMPARED = _TABLE.not_compared
 
 #: Files that no plan writes again.
 _OF_PROGRAMS = patterns.compile(r"(node: |container: )?file /(boot|usr/(bin|sbin|lib|libexec))/")
@@ -249,10 +247,16 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return [f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in keys]
 
 
-def kinds(state: dict[str, str]) -> str:
-    """Return how many facts of each kind a state has, for a reader."""
+def compared(state: dict[str, str]) -> list[str]:
+    """Return what was compared with an equal state, and what was not, in lines for a reader."""
     counts = Counter(patterns.sub("^(node|container): ", "", key).split()[0] for key in state)
-    return ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
+    unseen = not_seen(state)
+    return [
+        f"{len(state)} facts compared, none differs: {kinds}",
+        f"not compared: {'; '.join(_TABLE.not_compared)}",
+        *[f"not seen: {unseen}"] * bool(unseen),
+    ]
 
 
 def not_seen(state: dict[str, str]) -> str:

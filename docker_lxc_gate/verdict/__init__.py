@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import home
+from docker_lxc_gate.commandline import gate_options
 
 if TYPE_CHECKING:
     import pytest
@@ -29,24 +30,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     This does not use a ``pytest_plugins`` list, because pytest would warn that it cannot rewrite
     the assertions of modules that were imported before.
     """
-    add = parser.getgroup("gate", "acceptance gate").addoption
-    add("--no-report", action="store_true", help="do not render the Allure results")
-    add("--metrics", metavar="FILE.prom", help="also write verdicts for Prometheus's node_exporter")
-    add(
-        "--format",
-        choices=("text", "github"),
-        default="text",
-        help="github: also print causes as annotations of a GitHub workflow",
-    )
-    add(
-        "--waivers",
-        action="append",
-        default=[],
-        metavar="TOML",
-        help="file of waivers; docs/verdicts.md has the keys",
-    )
-    linked = "address of docs/, to whose pages the report links"
-    add("--docs-url", metavar="URL", default=home.documentation(), help=linked)
+    gate_options.for_pytest(parser, gate_options.OF_THE_REPORT)
     for name in _PLUGINS:
         module = importlib.import_module(f"{__name__}.{name}")
         pluginmanager.register(module, module.__name__)

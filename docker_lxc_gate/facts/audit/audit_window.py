@@ -194,11 +194,10 @@ class Window:
 
     def _lost_records(self, report: _Report, end: audit_sources.AuditState) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
-        resets = [_words(remark, 2) for remark in report.remarks if remark.startswith("reset ")]
         sets = map(audit_records.SET.search, report.remarks)
-        resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
+        resets = [(x[3], x[2]) for x in sets if x and x[1] == "lost" and x[2] != x[3]]
         if end.lost < self._start.lost:
-            resets.append([str(self._start.lost), str(end.lost)])
+            resets.append((str(self._start.lost), str(end.lost)))
         for was, now in resets:
             yield (
                 f"the kernel's count of lost audit records was reset in the window, from {was} to "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.machines.programs import program
+from docker_lxc_gate.facts.audit import audit_sources
 
 if TYPE_CHECKING:
     from docker_lxc_gate.facts.audit.audit_records import Denial
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 #: A canary's name. Until 0.2.0 one was of the container's user, and one under its profile.
 _NAME = patterns.compile("canary[0-9a-f]{16}(root|user|profile)")
-_PROVOKE = program("docker_lxc_gate.facts", "canary.pl")
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,6 @@ def is_canary(denial: Denial) -> bool:
 def provoke(node: Transport) -> Canary:
     """Provoke a denial of root on the node; it changes nothing but the log."""
     name = f"canary{secrets.token_hex(8)}root"
-    result = node.look(["perl", "-e", _PROVOKE, name])
+    result = node.look(["perl", "-e", audit_sources.AUDIT, "canary", name])
     said = "; ".join((result.stderr + result.stdout).decode(errors="replace").splitlines())
     return Canary(name, result.text.startswith("allowed"), said)

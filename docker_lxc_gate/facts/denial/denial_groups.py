@@ -132,8 +132,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
 _MOST_KINDS = 5000
-#: Records whose kind is remembered by their text, and the longest such text (bytes).
-_REMEMBERED, _LONGEST = 20_000, 1000
 #: Programs that are named, and unreadable lines that are kept.
 _PROGRAMS, _UNREAD = 4, 3
 #: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
@@ -174,7 +172,7 @@ class Group:
 class Tally:
     """Counts denials, line by line.
 
-    ``owner`` says whose a denial is, given its time, and depends on the process if ``by_process``.
+    ``owner`` says whose a denial is, given its time.
     Older ones than ``since`` (Unix time) are not counted; those that tell no time are.
 
     Those ``provoked`` on purpose by this project's gate are no kind; ``imitable`` are those of them
@@ -186,12 +184,9 @@ class Tally:
         self,
         owner: Callable[[Denial, float | None], Owner | None],
         since: float | None = None,
-        *,
-        by_process: bool = False,
     ) -> None:
-        self._owner, self.since, self._by_process = owner, since, by_process
+        self._owner, self.since = owner, since
         self._kinds: dict[tuple[object, ...], Group] = {}
-        self._known: dict[bytes, Group] = {}
         self.provoked = self.imitable = self.unreadable = 0
         self.unread: dict[str, str] = {}
 
@@ -210,16 +205,13 @@ class Tally:
         for line in map(self._restored, lines):
             if _DENIED not in line and _KILLED not in line and b" error=-1" not in line:
                 continue
-            text, head = (None, b"") if self._by_process else _same(line)
-            group = None if text is None else self._known.get(text)
-            if group is None:
-                kind = self._parsed(line)
-                if text is not None and kind is not None:
-                    if len(self._known) >= _REMEMBERED:
-                        self._known.clear()
-                    self._known[text] = kind
-            elif not self._too_old(at := when(head.decode("latin-1"))):
-                group.add(at)
+            text = line.decode(errors="replace")
+            denials = records(text)
+            if _STATUS in line:
+                refused = (each for each in records(text, STATUS) if _REFUSED.search(each.line))
+                denials += refused
+            for denial in denials:
+                self._add(denial)
 
     def _restored(self, line: bytes) -> bytes:
         """Return a line in the kernel's form, if it holds a denial that can be read."""
@@ -235,30 +227,19 @@ class Tally:
                 self.unread[text[:LONGEST_RECORD]] = str(why)
             return b""
 
-    def _parsed(self, line: bytes) -> Group | None:
-        """Count a line by its fields; return its kind, if it holds one record."""
-        text = line.decode(errors="replace")
-        denials = records(text)
-        if _STATUS in line:
-            denials += [denial for denial in records(text, STATUS) if _REFUSED.search(denial.line)]
-        groups = [self._counted(denial) for denial in denials]
-        return groups[0] if len(groups) == 1 else None
-
-    def _counted(self, denial: Denial) -> Group | None:
+    def _add(self, denial: Denial) -> None:
         at = when(denial.line)
-        if self._too_old(at):
-            return None
-        fields = denial.fields
+        if self.since is not None and at is not None and at < self.since:
+            return
         if canary.is_canary(denial) or confinement.caused_by_attempt(denial):
             self.provoked += 1
             self.imitable += not denial.is_unconfined
-            return None
-        owner = self._owner(denial, at)
-        group = self._kind(denial, owner)
+            return
+        group = self._kind(denial, self._owner(denial, at))
         group.add(at)
-        if fields.get("comm") and len(group.programs) < _PROGRAMS:
-            group.programs = list(dict.fromkeys((*group.programs, fields["comm"])))
-        return group
+        program = denial.fields.get("comm")
+        if program and len(group.programs) < _PROGRAMS:
+            group.programs = list(dict.fromkeys((*group.programs, program)))
 
     def _kind(self, denial: Denial, owner: Owner | None) -> Group:
         fields = denial.fields
@@ -279,26 +260,7 @@ class Tally:
         group.several |= any(fields.get(place) != first.get(place) for place in PLACES)
         return group
 
-    def _too_old(self, at: float | None) -> bool:
-        return self.since is not None and at is not None and at < self.since
-
 
 _DENIED, _KILLED, _STATUS = (b'apparmor="%b"' % word for word in (b"DENIED", b"KILLED", b"STATUS"))
 #: Colours, or the words of a command, in which the mark may be a name that was searched for.
 _DOUBTFUL = (b"\x1b", b"COMMAND=", b"proctitle=", b" argc=")
-#: Begins the mark of each record of AppArmor's.
-_ANY = b'apparmor="'
-
-
-def _same(line: bytes) -> tuple[bytes | None, bytes]:
-    """Return what is the same of two records of one attempt by one program, and what is in front.
-
-    What is the same is remembered, so it is short. It is None if the line is long, holds more than
-    one record, or another than a denial.
-    """
-    head, denied, rest = line.partition(_DENIED)
-    if not denied or len(rest) > _LONGEST or line.count(_ANY) != 1:
-        return None, head
-    before, _, after = rest.partition(b" pid=")
-    end = after.find(b" ")
-    return (rest if end < 0 else before + after[end:]), head

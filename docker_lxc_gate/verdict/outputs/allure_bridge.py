@@ -24,7 +24,7 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestStepResult
 from msgspec import structs
 
-from docker_lxc_gate import patterns
+from docker_lxc_gate import home, patterns
 from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
@@ -278,7 +278,7 @@ def cause(judgement: Judgement, requirements: Sequence[str]) -> tuple[str, str]:
 
 def _links(config: pytest.Config, page: str) -> list[Link]:
     """Return a link to a page, if it has an address: Allure 3 makes a link of no other one."""
-    address = config.getoption("--docs-url").rstrip("/")
+    address = (config.getoption("--docs-url") or home.documentation()).rstrip("/")
     url = urljoin(f"{address}/", page.removeprefix("docs/"))
     return [Link("link", url, page)] if url.startswith("http") else []
 

@@ -110,7 +110,7 @@ class Healthy(Node):
         return super()._asked(argv, stdin)
 
     def _provoked(self, words: list[str]) -> Answer:
-        self._log += f"{canary(words[3])}\n"
+        self._log += f"{canary(words[4])}\n"
         return "refused: No such file or directory\n"
 
     def _answer(self, argv: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
@@ -196,6 +196,17 @@ def _http(words: list[str]) -> Answer:
     return f"4243 {b'dockerd'.hex()}\nHTTP/1.0 200 OK\r\n\r\n{body}"
 
 
+#: By a word of the program's text.
+_OF_PROGRAMS: dict[str, Answer] = {
+    "gid_map": "0 100000 65536\n==\n0 100000 65536\n",
+    "cgroup.threads": (
+        f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
+        f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
+    ),
+    "gate-attempt": "firmware 13 0\nmount 13 0\nnetwork 13 0\nprofile 13 0\n",
+}
+
+
 def _perl(words: list[str]) -> Answer:
     """Answer a program that looks from the node: what it is, its arguments and text tell."""
     program, arguments = words[words.index("-e") + 1], words[words.index("-e") + 2 :]
@@ -205,10 +216,9 @@ def _perl(words: list[str]) -> Answer:
         return _http(words)
     if arguments[1:] == ["find"]:
         return '4243 4242 1 ["/usr/sbin/dockerd", "-H", "fd://"]\n'
-    if "gid_map" in program:
-        return "0 100000 65536\n==\n0 100000 65536\n"
-    if "gate-attempt" in program:
-        return "".join(f"{name} 13 0\n" for name in ("firmware", "mount", "network", "profile"))
+    for word, answer in _OF_PROGRAMS.items():
+        if word in program:
+            return answer
     return 127, "", "an unknown program"
 
 
@@ -263,15 +273,11 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
         "2001.500000 pve1 systemd[1]: Reloaded apparmor.service\n"
     ),
     "lxc-info -P /var/lib/lxc -n 950 -p": f"{PID}\n",
-    "stat -L -c %.9Y": "1000.000000000\n",
+    "stat -L -c %.6Y": "1000.000000\n",
     "docker info": json.dumps(_ENGINE),
     "/usr/sbin/dockerd": "configuration OK\n",
     "bash -n": "",
     "lxc-ls -P /var/lib/lxc --active": "950\n",
-    "sh processes": (
-        f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
-        f"/proc/{PID}/status:Seccomp:\t2\nalive {PID}\n"
-    ),
     "sh owner": _owners,
     "sh control": "755\n",
     "sh changed": "",

@@ -25,7 +25,7 @@ from tests.doubles.programs.guest import guest
 from tests.doubles.programs.processes import until
 
 NAME = "lxc-phoenix-v2"
-PROCESSES, ATTEMPT = "sh processes 7", "perl 7"
+PROCESSES, ATTEMPT = "perl -- 7", "perl 7"
 REFUSED = dict.fromkeys(ATTEMPTS, "13 0")
 
 

@@ -61,7 +61,7 @@ def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning:
 def test_docker_runs_but_not_after_a_boot_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     def judge(*running: str, enabled: str = "enabled\n", obstacle: str = "") -> None:
         monkeypatch.setattr(next_boot, "obstacle", lambda *_: obstacle)
-        steps.docker_runs(Machine(), Host(running=running, answers={ENABLED: enabled}), set())
+        steps.docker_runs(Machine(), Host(running=running, answers={ENABLED: enabled}))
 
     judge("docker")
     with not_compliant(steps.NO_DOCKER):
@@ -86,7 +86,7 @@ def test_docker_runs_where_it_is_down_names_the_cause() -> None:
             "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
         }
         with not_compliant(why) as raised:
-            steps.docker_runs(Machine(), Host(programs=("dockerd",), answers=answers), set())
+            steps.docker_runs(Machine(), Host(programs=("dockerd",), answers=answers))
         assert steps.NO_DOCKER not in str(raised.value)
 
 
@@ -112,7 +112,7 @@ def cli(driver: str = DRIVER, id: str = "e1") -> str:  # noqa: A002
 
 def judge_driver(info: Answer, unit: str = UNIT) -> None:
     inside = Machine({}, {INFO: info, SHOW: unit})
-    steps.storage_driver_is(inside, Runtime(Machine()), 950, DRIVER, set())
+    steps.storage_driver_is(inside, Runtime(Machine()), 950, DRIVER)
 
 
 def test_storage_driver_is_of_a_docker_whose_unit_was_changed_is_red(
@@ -154,9 +154,7 @@ def test_driver_does_not_copy_is_any_but_vfs(driver: str, monkeypatch: pytest.Mo
     inside = Machine({}, {INFO: cli(driver), SHOW: UNIT})
     given = (Runtime(Machine()), 950, plan_file.find("plain"))
     with not_compliant("'vfs', not 'overlay2' or") if driver == "vfs" else nullcontext():
-        steps.driver_does_not_copy(inside, *given, set())
-    if driver != "vfs":  # what the stricter scenario has shown is not asked again, once
-        steps.driver_does_not_copy(Machine(), *given, {driver})
+        steps.driver_does_not_copy(inside, *given)
 
 
 TABLE = "1 0 7:0 / / rw - ext4 /dev/vda rw\n2 1 0:9 / {1} rw - {2} {0} rw,nodev\n"

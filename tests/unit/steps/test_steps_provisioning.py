@@ -128,9 +128,7 @@ def test_container_is_restarted_is_shut_down_started_and_booted() -> None:
         shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
         start=lambda ctid: done.append(f"start {ctid}"),
     )
-    proved = {"runs"}
-    of_target.container_is_restarted(found, inside, 950, proved)
-    assert proved == set()
+    of_target.container_is_restarted(found, inside, 950)
     assert done == ["shutdown 950", "start 950"]
     assert inside.ran == [BOOTED]
 
@@ -147,7 +145,7 @@ def test_started_anew_that_does_not_start_is_red(
     monkeypatch.setattr(of_target.startable, "start", start)
     found: Any = SimpleNamespace(shutdown=lambda _: None, state=lambda _: state)
     with nullcontext() if state == "stopped" else pytest.raises(CommandFailed):
-        refusal = of_target.started_anew(found, Machine({}, {}), 950, set(), None)
+        refusal = of_target.started_anew(found, Machine({}, {}), 950, None)
         with not_compliant("does not start again", "No space left"):
             of_target.has_started(refusal)
     of_target.has_started("")

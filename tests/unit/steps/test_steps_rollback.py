@@ -2,6 +2,8 @@
 
 import hashlib
 import shlex
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from remediation.engine.action import Drift
 from remediation.engine.errors import ChangedSince
 from steps import rollback as steps
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
-from tests.doubles.naming import lines_of, not_compliant
+from tests.doubles.naming import lines_of, naming, not_compliant
 
 DRIVER = "docker info -f '{{.Driver}}'"
 CONTAINERS, IMAGES, VOLUMES = (
@@ -35,12 +37,25 @@ def existing(
     return steps.Existing(951, Machine({}, answers or {}), driver, held, [*running], {"a": "1"})
 
 
-def test_nothing_differed_with_differences_is_not_compliant() -> None:
-    steps.nothing_differed((2, []))
-    with not_compliant("a: 1 -> 2", "b: 1 -> absent"):
-        steps.nothing_differed((2, ["a: 1 -> 2", "b: 1 -> absent"]))
-    with pytest.raises(FactError):
-        steps.nothing_differed((0, []))
+@pytest.mark.parametrize(
+    ("entries", "changes", "named"),
+    [(["tunable"], True, "applied already"), ([], False, "applied already"), ([], True, "")],
+)
+def test_plan_is_applied_and_rolled_back_only_if_it_was_not_applied(
+    entries: list[str], changes: bool, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    outcome, its = SimpleNamespace(changed=changes), SimpleNamespace(entries=lambda: entries)
+    plan: Any = SimpleNamespace(journal=its)
+    monkeypatch.setattr(steps, "apply", lambda _: done.append("apply") or [outcome])
+    monkeypatch.setattr(steps, "roll_back", lambda _: done.append("roll_back") or [outcome])
+    if named:
+        with naming(FactError, named):
+            steps.plan_is_applied_and_rolled_back(lambda: plan)
+        assert "roll_back" not in done
+    else:
+        said = lines_of(steps.plan_is_applied_and_rolled_back, lambda: plan)
+        assert (said, done) == (("1 actions applied and rolled back",), ["apply", "roll_back"])
 
 
 _FILES = (phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT, phoenix.PROFILE, phoenix.CONTAINERS)
@@ -223,9 +238,12 @@ def test_as_before_where_something_differs_names_it(monkeypatch: pytest.MonkeyPa
     nobody: Any = None
     assert lines_of(steps.as_before, nobody, found) == (
         "1 facts compared, none differs: 1 a",
-        f"not compared: {'; '.join(machine_state.NOT_COMPARED)}",
+        f"not compared: {'; '.join(machine_state._TABLE.not_compared)}",
         "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
+    unseen = replace(found, recorded={"a": "1", "node: address not seen": "no ip"})
+    monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: unseen.recorded)
+    assert "not seen: node: address: no ip" in lines_of(steps.as_before, nobody, unseen)
     now = {"a": "2", "b": "x"}
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: now)
     with not_compliant("a: 1 -> 2", "b: absent -> x"):

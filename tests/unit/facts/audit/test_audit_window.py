@@ -59,7 +59,7 @@ class Node(Machine):
         match words:
             case ["perl", "state"]:
                 return self.unreadable or self._asked()
-            case ["perl", name]:
+            case ["perl", "canary", name]:
                 self.canaries.append(name)
                 if self.recorded:
                     self.say(canary(name))
@@ -223,8 +223,6 @@ POLICY = (
 @pytest.mark.parametrize(
     ("remark", "named"),
     [
-        ("reset 269 0", "269 to 0"),
-        ("reset 269", "269 to unknown"),
         ("changed audit(1.1:5): op=set lost=0 old=269 auid=0 res=1", "269 to 0"),
         (change("op=add_rule key=(null) list=5"), "op=add_rule"),
         (change("op=set audit_enabled=0 old=1"), "audit_enabled=0"),

@@ -183,7 +183,7 @@ BESIDE = {"sysrq-trigger", "mqueue_create"}
 
 def kinds(log: Path) -> list[tuple[str, Group]]:
     """Return the denials, each with the program's name."""
-    tally = Tally(lambda *_: None, by_process=True)
+    tally = Tally(lambda *_: None)
     tally.count(log.read_bytes().splitlines())
     shell = {"sh": "file_inherit"}
     named = [(each.denial.fields["comm"], each) for each in tally.kinds()]

@@ -78,19 +78,17 @@ def test_count_of_a_change_of_policy_takes_the_refused_alone() -> None:
     status = b'audit(1.5:1): apparmor="STATUS" operation="profile_load" error=%d name="x" pid=1'
     tally = counted(status % -13, status % -1, status % -2, status.replace(b"error=%d ", b""))
     assert [group.count for group in tally.groups()] == [2]
-    refused = status % -13 + b" "  # in front of a denial that is known
+    refused = status % -13 + b" "  # in front of a denial
     tally = counted(line(), refused + line(), refused + line())
     assert sorted(group.count for group in tally.groups()) == [2, 3]
 
 
 def test_groups_of_more_kinds_than_are_kept_lose_no_denial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denial_groups, "_MOST_KINDS", 5)
-    monkeypatch.setattr(denial_groups, "_REMEMBERED", 3)
     operations = [line(name=f"/{n}") for n in range(20)]
     operations += [line().replace(b'"open"', b'"o%d"' % n) for n in range(20)]
     tally = counted(*operations, *operations)
     groups = tally.groups()
-    assert len(tally._known) <= 3
     assert sum(group.count for group in groups) == 80
     assert len(groups) <= 11
     assert {group.merged for group in groups} == {True, False}
@@ -98,7 +96,7 @@ def test_groups_of_more_kinds_than_are_kept_lose_no_denial(monkeypatch: pytest.M
 
 def test_owner_of_each_kind_is_told_apart() -> None:
     owners = iter([Owner(950, "x"), Owner(951, "x"), Owner(950, "x")])
-    tally = Tally(lambda *_: next(owners), by_process=True)
+    tally = Tally(lambda *_: next(owners))
     tally.count([line(), line(), line()])
     assert sorted(group.count for group in tally.groups()) == [1, 2]
 
@@ -107,30 +105,6 @@ def test_records_of_the_kernels_log_are_read_as_auditds() -> None:
     opened, bound = counted(*KERNEL.read_bytes().splitlines()).groups()
     assert (opened.count, opened.denial.fields["name"]) == (5, "/proc/kcore")
     assert (bound.count, bound.first) == (1, None)
-
-
-RECORDS = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
-
-
-@examples(100)
-@given(
-    said=st.lists(
-        st.tuples(st.sampled_from(RECORDS), st.integers(0, 999), st.integers(1, 99)), max_size=25
-    ),
-    since=st.sampled_from([None, 1795717106.4]),
-)
-def test_count_of_what_is_known_by_its_text_is_as_of_what_is_new(
-    said: list[tuple[bytes, int, int]], since: float | None
-) -> None:
-    changed = [
-        re.sub(rb" pid=\d+", b" pid=%d" % pid, re.sub(rb"6\.\d{3}:", b"6.%03d:" % at, record))
-        for record, at, pid in said
-    ]
-    by_text = counted(*changed, since=since)
-    each = Tally(lambda denial, _: owner_by_name(denial), since, by_process=True)
-    each.count(changed)
-    assert by_text.provoked == each.provoked
-    assert [vars(group) for group in by_text.groups()] == [vars(group) for group in each.groups()]
 
 
 PIECES = [*CORPUS.read_bytes().splitlines(), b"\x1d", b'"', b"=", b" ", b"\xff", b"audit(", b"("]
