@@ -110,8 +110,16 @@ class Node:
         require_space(self.folder)
         self.qemu.create_disk(image)
         with self.steps(f"booting the node ({hardware().accelerator})"):
-            self.start(image, State(image.name, release, port, hardware().fingerprint))
-            self.settle(BOOT_TIMEOUT)
+            state = State(image.name, release, port, hardware().fingerprint)
+            self.start(image, state)
+            try:
+                self.settle(BOOT_TIMEOUT)
+            except MachineFailed as error:
+                if self.running:
+                    raise
+                with self.steps(f"{error}\nQEMU failed, not the node: booting once more"):
+                    self.start(image, state)
+                    self.settle(BOOT_TIMEOUT)
             self._until_running(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
@@ -160,7 +168,7 @@ class Node:
         """
         if not self.answers(within):
             raise MachineFailed(
-                f"the machine did not answer within {within:g} s ({self._said()}); "
+                f"the machine did not answer ({self._said()}, limit {within:g} s); "
                 f"its console's last lines:\n{self.qemu.console_tail()}"
             )
         with self.connected() as node:
@@ -168,7 +176,7 @@ class Node:
 
     def _said(self) -> str:
         if not self.running:
-            return "its process ended"
+            return f"its process ended {self.qemu.last_words()}".rstrip()
         status = self.qemu.status()
         full = f", so its disk cannot be written: is there space? df -h {self.folder}"
         return f"QEMU says: {status}{full if status == _NO_DISK else ''}"

@@ -112,6 +112,7 @@ class Qemu:
         self.disk = folder / "disk.qcow2"
         #: The output of the machine's serial console since its start.
         self.console = folder / "console.log"
+        self._log = folder / "qemu.log"
         self._pid_file, self._socket = folder / "qemu.pid", folder / "qmp.sock"
 
     def pid(self) -> int | None:
@@ -147,7 +148,7 @@ class Qemu:
         argv = [PROGRAM, "-name", "docker-lxc-gate", "-nodefaults", "-display", "none"]
         argv += [*hard.options, *self._devices(port), "-append", hard.kernel_line]
         argv += ["-kernel", f"{image.folder}/vmlinuz", "-initrd", f"{image.folder}/initrd.img"]
-        argv += ["-pidfile", str(self._pid_file), "-daemonize"]
+        argv += ["-pidfile", str(self._pid_file), "-daemonize", "-D", str(self._log)]
         argv += ["-qmp", f"unix:{self._socket.name},server=on,wait=off"]
         argv += ["-loadvm", snapshot] if snapshot else []
         with uninterrupted():  # in the middle, there would be a process without a pid file
@@ -240,10 +241,18 @@ class Qemu:
 
     def console_tail(self) -> str:
         """Return the last lines of the console."""
-        if not self.console.exists():
-            return ""
-        text = self.console.read_text(errors="replace").replace("\r", "")
-        return "\n".join(text.splitlines()[-25:])
+        return _tail(self.console)
+
+    def last_words(self) -> str:
+        """Return QEMU's own last messages, such as the signal that ended it; often none."""
+        return _tail(self._log)
+
+
+def _tail(path: Path) -> str:
+    if not path.exists():
+        return ""
+    text = path.read_text(errors="replace").replace("\r", "")
+    return "\n".join(text.splitlines()[-25:])
 
 
 async def _converse(socket: str, command: str, arguments: Mapping[str, object] | None) -> object:

@@ -117,3 +117,18 @@ def test_disk_of_a_copied_lab_is_over_the_copied_image(tmp_path: Path) -> None:
     assert Qemu(second / "machine").snapshots() == []
     argv = ["qemu-img", "check", "-q", str(second / "machine/disk.qcow2")]
     subprocess.run(argv, check=True)
+
+
+@pytest.mark.parametrize(("runs", "times"), [(False, 2), (True, 1)])
+def test_boot_whose_qemu_ended_is_tried_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, runs: bool, times: int
+) -> None:
+    """And one whose node does not answer is not: that is the node's matter."""
+    started: list[str] = []
+    monkeypatch.setattr(Node, "start", lambda _, image, __: started.append(image.name))
+    monkeypatch.setattr(Node, "running", runs)
+    monkeypatch.setattr(Node, "answers", lambda *_: False)
+    monkeypatch.setattr(Qemu, "create_disk", lambda *_: None)
+    with pytest.raises(MachineFailed, match="QEMU says" if runs else "its process ended"):
+        Node(tmp_path / "machine", tmp_path, silent).boot(NodeImage(tmp_path / "image"), "trixie")
+    assert started == ["image"] * times
