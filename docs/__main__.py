@@ -196,7 +196,9 @@ def needed() -> str:
     results, stays = dict.fromkeys(chain(*rules)), trials.stays()
     stayed = [" ".join(f"`{rule}`" for rule in row.rules) for row in stays]
     whole = [cell for cell in cells if any(k[0] == cell and k[1] != profile.name for k in known)]
-    head, heads = "|".join(whole), "|".join(cells)
+    times = {cell: sorted(s.at for key, s in known.items() if key[0] == cell) for cell in cells}
+    head = "|".join(whole)
+    heads = "|".join(f"{cell}, {times[cell][0]} to {times[cell][-1]}" for cell in cells)
     of_lines = ([alone(cell, *line) for line in lines] for cell in whole)
     of_rules = ([count[result] for result in results] for count in rules)
     plans = (recipe for recipe in written if recipe.name == recipe.plan)
