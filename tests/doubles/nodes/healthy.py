@@ -191,11 +191,6 @@ _LINES: dict[str, Answer] = {
 }
 
 
-def _http(words: list[str]) -> Answer:
-    body = json.dumps(_ENGINE)
-    return f"4243 {b'dockerd'.hex()}\nHTTP/1.0 200 OK\r\n\r\n{body}"
-
-
 #: By a word of the program's text.
 _OF_PROGRAMS: dict[str, Answer] = {
     "gid_map": "0 100000 65536\n==\n0 100000 65536\n",
@@ -213,18 +208,13 @@ def _perl(words: list[str]) -> Answer:
     if arguments[1:] == ["/dev/fuse"]:
         return "20000 10 229\n"
     if "/run/docker.sock" in arguments:
-        return _http(words)
+        return f"4243 {b'dockerd'.hex()}\nHTTP/1.0 200 OK\r\n\r\n{json.dumps(_ENGINE)}"
     if arguments[1:] == ["find"]:
         return '4243 4242 1 ["/usr/sbin/dockerd", "-H", "fd://"]\n'
     for word, answer in _OF_PROGRAMS.items():
         if word in program:
             return answer
     return 127, "", "an unknown program"
-
-
-def _owners(words: list[str]) -> Answer:
-    repository, name = words[4:6]
-    return files()[f"{repository}/{name}"]
 
 
 def _kernel(words: list[str]) -> Answer:
@@ -240,16 +230,12 @@ def _archives(_: list[str]) -> Answer:
     return f"{now}\npve1\netc/pve/lxc\n\n{found}\n{stamps}"
 
 
-def _configurations(_: list[str]) -> Answer:
-    return "".join(f"/etc/pve/lxc/950.conf:{line}\n" for line in _CONF.splitlines())
-
-
 _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "id -u": "0\n",
     "uname -r": "6.14\n",
     "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
     "find /sys/kernel/security": _kernel,
-    "find -L /etc/pve/lxc": _configurations,
+    "find -L /etc/pve/lxc": re.sub("(?m)^", "/etc/pve/lxc/950.conf:", _CONF.rstrip()) + "\n",
     "find -L": f"{_INCLUDED}\0lxc.tty.max = 4\n",
     "test -d": "",
     "findmnt -no": "ext4\n",
@@ -278,7 +264,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "/usr/sbin/dockerd": "configuration OK\n",
     "bash -n": "",
     "lxc-ls -P /var/lib/lxc --active": "950\n",
-    "sh owner": _owners,
+    "sh owner": lambda words: files()["/".join(words[4:6])],
     "sh control": "755\n",
     "sh changed": "",
     "sh storages": f"local dir active {_DUMP}\n",

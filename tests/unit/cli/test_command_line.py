@@ -28,8 +28,6 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.flag import plan as flags
-from tests.doubles.nodes.world import world
-from tests.doubles.states import Laid
 
 #: Those whose words are files alone.
 FILES = {"bundle", "compare", "verify"}
@@ -439,15 +437,3 @@ def test_error_before_a_signal_is_said_before_the_interruption(
     assert said.startswith(f"error: {error}".partition("\n")[0])
     assert said.partition("\n")[2].startswith(then)
     assert ("interrupted" in said) == bool(then)
-
-
-def test_apply_without_quorum_exits_3_names_pvecm_and_changes_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder / "world").mkdir()
-    it = world(str(folder / "world"), Laid(content=b"arch: amd64\n"), running=True)
-    it.node.quorate, before = False, it.look()
-    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: it.plan())
-    code, said = ended("apply", "--yes")
-    assert (code, "no quorum" in said, "pvecm status" in said) == (3, True, True)
-    assert (it.look(), it.plan().journal.lines()) == (before, [])

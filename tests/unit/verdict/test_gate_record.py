@@ -89,18 +89,6 @@ def test_record_of_another_run_does_not_outlive_the_start_of_a_run(toy: Toy) -> 
     assert [each for each in (*files, page) if each.exists()] == []
 
 
-def test_record_takes_the_place_of_a_link_and_not_of_what_it_leads_to(toy: Toy) -> None:
-    toy.feature("Then all is well")
-    toy.run()
-    theirs = toy.path / "theirs"
-    theirs.write_text("theirs")
-    for name in ("verdict.json", "junit.xml"):
-        (toy.path / "reports" / name).unlink()
-        (toy.path / "reports" / name).symlink_to(theirs)
-    toy.run()
-    assert (theirs.read_text(), toy.verdict()["code"]) == ("theirs", 0)
-
-
 def test_list_of_what_would_run_keeps_the_record_of_the_last_run(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run()

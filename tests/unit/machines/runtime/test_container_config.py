@@ -66,6 +66,9 @@ def test_same_beside_volumes_of_a_file_rewritten_by_pct_is_true() -> None:
         ("arch: amd64\n", "arch: i386\n", False),
         ("mp1: local:y\n", "", False),
         ("lxc.cap.drop = mknod\n", "lxc.cap.drop = mknod\nlxc.cap.drop = mknod\n", False),
+        ("arch: amd64\n", "arch: amd64\n#another comment\n", False),
+        ("arch: amd64\n", "arch: amd64\nwhat nobody can read\n", False),
+        ("arch: amd64\n", "arch: amd64\nonboot: 1\n", False),
     ],
 )
 def test_same_beside_volumes_allows_disks_and_snapshots(was: str, is_: str, same: bool) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from docker_lxc_gate.errors import TransportError, Unreachable
-from docker_lxc_gate.machines.lock import Lock
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.ssh.address import SshAddress
 from docker_lxc_gate.machines.ssh.connection import Ssh
@@ -49,17 +48,6 @@ def test_ssh_to_a_shell_that_prints_names_the_fix(home: Path, tmp_path: Path, co
     assert "\n" not in said
     if "eval" not in command.partition(";")[0]:
         assert "'Welcome to pve1'" in said
-
-
-def test_ssh_to_a_shell_that_prints_holds_no_lock(home: Path, tmp_path: Path) -> None:
-    path = str(tmp_path / "lock")
-    with (
-        login(home, tmp_path, FIRST.format("echo held")) as ssh,
-        pytest.raises(Unreachable),
-        Lock(ssh, path).held("apply"),
-    ):
-        pytest.fail("it was not held")
-    assert not Path(path).exists()
 
 
 @pytest.mark.parametrize(

@@ -117,25 +117,6 @@ def test_rollback_of_an_edited_option_is_refused(it: World, tmp_path: Path, chan
         assert it.config.read_bytes() == BEFORE
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "#another comment",
-        "lxc.cap.drop: sys_admin",
-        "lxc.cap.drop: mknod",
-        "what nobody can read",
-        "onboot: 1",
-        "features: nesting=1",
-    ],
-)
-def test_rollback_of_an_added_line_beside_a_new_disk_is_refused(it: World, line: str) -> None:
-    by_pct(it, CHANGES["resize"])
-    current, _, sections = it.config.read_bytes().partition(b"\n\n[")
-    it.config.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
-    with naming(ChangedSince, it.config):
-        roll_back(it.plan())
-
-
 def test_rollback_of_another_mode_is_refused_and_with_force_keeps_it(it: World) -> None:
     by_pct(it, CHANGES["resize"])
     it.config.chmod(0o600)

@@ -13,9 +13,6 @@ from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.transport import Local
 from remediation.actions import docker_package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
-from remediation.actions.package import Package, PackageState
-from remediation.actions.storage_driver import StorageDriver
-from remediation.edits.daemon_json import daemon_json
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
 from tests.doubles.nodes.apt import Answer, Apt
@@ -382,20 +379,6 @@ def test_capture_of_what_no_rollback_can_restore_is_refused(
         ACTION.capture(guest)
 
 
-def test_rollback_leaves_a_shared_dependency_to_the_earlier_package(guest: Guest) -> None:
-    first = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
-    earlier, before = first.capture(guest), ACTION.capture(guest)
-    assert set(earlier.adds) == {"adduser", "fuse3", "fuse-overlayfs"}
-    assert "adduser" not in before.packages.adds
-    first.apply(guest, first.capture(guest))
-    ACTION.apply(guest, ACTION.capture(guest))
-    ACTION.rollback(guest, before)
-    assert guest.status["adduser"] == guest.status["fuse-overlayfs"] == "ii"
-    first.rollback(guest, earlier)
-    assert set(guest.status.values()) == {""}
-    assert (first.capture(guest), ACTION.capture(guest)) == (earlier, before)
-
-
 def test_apply_where_a_policy_keeps_packages_from_starting_starts_docker(guest: Guest) -> None:
     guest.held_back = True
     ACTION.apply(guest, ACTION.capture(guest))
@@ -427,28 +410,6 @@ def test_require_reversible_with_another_data_root_is_refused(guest: Guest) -> N
     with naming(FactError, "/srv/docker"):
         elsewhere.require_reversible(guest)
     ACTION.require_reversible(guest)
-
-
-def test_storage_driver_without_docker_writes_the_settings_first(guest: Guest) -> None:
-    path, root = guest.root / "etc/docker/daemon.json", str(guest.root / "etc/docker/none")
-    named = ("driver", "driver", "STEP-3.1", "fuse-overlayfs")
-    driver = StorageDriver(*named, str(path), daemon_json, lambda _: root)
-    before = driver.capture(guest)
-    assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
-    assert driver.side_effects(guest, None) == []
-    assert driver.check(guest) is not None
-    driver.apply(guest, driver.capture(guest))
-    assert driver.check(guest) is None
-    ACTION.apply(guest, ACTION.capture(guest))
-    assert driver.check(guest) is None  # asked of Docker, which says fuse-overlayfs
-    assert driver.side_effects(guest, before) == []
-    ACTION.rollback(
-        guest, EngineState(PackageState("", dict.fromkeys(guest.status, "")), (), False)
-    )
-    driver.rollback(guest, before)
-    driver.resume(guest, before)
-    assert driver.capture(guest) == before
-    assert not path.exists()
 
 
 def test_is_in_the_kernel_sees_what_only_a_restart_removes(guest: Guest) -> None:

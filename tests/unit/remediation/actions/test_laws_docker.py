@@ -19,10 +19,10 @@ from remediation import desired
 from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
-from remediation.engine.apply import apply
+from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
-from remediation.engine.rollback import roll_back
+from remediation.engine.rollback import roll_back, rollback_side_effects
 from tests.doubles.death import Death, Died, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
@@ -566,9 +566,11 @@ def test_rollback_with_a_dockerd_without_a_unit_is_exact(tmp_path: Path) -> None
 
 def test_rollback_with_another_docker_leaves_it_alone(tmp_path: Path) -> None:
     it = world(str(tmp_path), running=False, installed=False, layers=frozenset())
+    assert apply_side_effects(it.plan().drifts()) == []  # there is none to restart
     apply(it.plan())
     it.docker.installed, it.docker.daemon = True, "/usr/bin/dockerd"
     it.docker.start()
+    assert rollback_side_effects(it.plan()) == []
     with naming(RollbackFailed, "/usr/bin/dockerd"):
         roll_back(it.plan())
     assert it.docker.driver == OURS
