@@ -112,13 +112,19 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
     line = patterns.escape(desired.TUNABLE.decode().strip())
+    place = rf'{desired.TUNABLE_PATH}|(?:[^\s/"]|\S*\$)\S*/tunables/nesting'
     matches = list(
-        patterns.compile(rf"(?m)^[ \t]*echo '{line}' > \S+/tunables/nesting$").finditer(text)
+        patterns.compile(rf"""(?m)^[ \t]*echo '{line}' > "?(?:{place})"?$""").finditer(text)
     )
-    assert len(matches) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(matches)} times"
+    assert len(matches) == 1, (
+        f"{phoenix.SETUP_SCRIPT} writes the tunable {len(matches)} times to {desired.TUNABLE_PATH}"
+    )
     reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert matches[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
+    undo = rf"(?m)^(?:rm\b.*[ \t]|:?[ \t]*>[ \t]*){desired.TUNABLE_PATH}(?:[ \t;].*)?$"
+    undone = patterns.search(undo, text[matches[0].end() : reload.start()])
+    assert not undone, f"{phoenix.SETUP_SCRIPT} writes the tunable, and then runs '{undone[0]}'"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
     commands = shell_commands(text)
     writes = [command for command in commands if command.text == matches[0][0].strip()]

@@ -78,6 +78,9 @@ def test_scripts_as_the_plan_makes_them_are_green() -> None:
         (r"^(\s*)systemctl reload apparmor.*", r"\1true", "AppArmor"),
         (r"\A", "systemctl reload apparmor\n", "AppArmor"),
         (r"^set ", "exit 0\nset ", "'exit 0'"),
+        (ECHO, f"echo '{LINE}' > /etc/apparmor/tunables/nesting", "0 times"),
+        (ECHO, r"\g<0>\nrm -f /etc/apparmor.d/tunables/nesting || true", "then runs 'rm -f"),
+        (ECHO, r"\g<0>\n: >/etc/apparmor.d/tunables/nesting", "/tunables/nesting'"),
         (ECHO, r"write() {\n\g<0>\n}", "never calls write"),
         (ECHO, r"write() {\n\g<0>\n}\nall() {\nwrite\n}", "never calls write"),
     ],
@@ -87,12 +90,14 @@ def test_setup_script_writes_tunable_or_names_why_not(pattern: str, new: str, na
         steps.setup_script_writes_tunable(setup(changed(SETUP, pattern, new)), TARGET)
 
 
-def test_a_function_that_the_setup_script_calls_is_no_matter() -> None:
+def test_a_function_that_the_script_calls_and_another_place_by_a_variable_are_no_matter() -> None:
     for call in ("write", 'if [ -d "$APPARMOR_D" ]; then write; fi', "trap 'write' EXIT"):
         text = changed(SETUP, ECHO, rf"write() {{\n\g<0>\n}}\n{call}")
         steps.setup_script_writes_tunable(setup(text), TARGET)
     undo = "undo() {\nrm /etc/apparmor.d/tunables/nesting\nreload\n}\n"
     steps.setup_script_writes_tunable(setup(f"{SETUP}{undo}"), TARGET)
+    to = r'"$D/tunables/nesting"\nrm -f "$D/tunables/nesting" /etc/apparmor.d/tunables/nesting.old'
+    steps.setup_script_writes_tunable(setup(changed(SETUP, ECHO, f"echo '{LINE}' > {to}")), TARGET)
     spare = "again() { inside systemctl restart docker; }\n"
     steps.install_script_enters(install(f"{INSTALL}{spare}"), TARGET)
     with not_compliant("the install script never calls main"):
