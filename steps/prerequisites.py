@@ -180,7 +180,7 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
         f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
         "plan changes can be seen and rolled back"
     )
-    foreign = checkout.foreign(phoenix.FILES)
+    foreign = [path for path in checkout.changed if path not in phoenix.FILES]
     assert not foreign, (
         f"{checkout.path} has {len(foreign)} change(s) that are not the plan's: "
         f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status; "
