@@ -131,6 +131,11 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     _require_called(phoenix.SETUP_SCRIPT, commands, writes)
 
 
+#: What surely does not enter a container.
+_STAYS = patterns.compile(
+    r"""(?s)(?:(?:env|eval|exec|nice|sudo|timeout|-\S+|\w+=\S*|[0-9]\S*)\s+)*["']?\$[@*].*"""
+    r"""|(?::|true|echo)(?:\s.*)?"""
+)
 #: The commands of the plan's lines, and those that may run them although they stand in quotes.
 _PLANS = patterns.compile(r"\b(?:apt-get (?:update|install)|systemctl restart)\b")
 _RUNS = patterns.compile(
@@ -145,6 +150,12 @@ def _meant(commands: Sequence[ShellCommand]) -> list[ShellCommand]:
         for command in commands
         if _PLANS.search(command.text if _RUNS.match(command.text) else command.bare)
     ]
+
+
+def _within(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> list[ShellCommand]:
+    """Return the commands of the functions that run the meant ones, such as ``inside``."""
+    names = {command.name for command in meant}
+    return [c for c in commands if not c.defines and names & {*c.functions}]
 
 
 #: How many commands a message names.
@@ -191,6 +202,8 @@ def install_script_enters(node: Transport, target: Target) -> None:
     assert meant, "the install script installs and restarts nothing"
     _require_called("the install script", commands, meant)
     outside = [c.text for c in meant if not patterns.match(r"(inside|pct[ _]exec)\b", c.text)]
+    within = _within(commands, meant)
+    outside += [c.text for c in within if all(_STAYS.fullmatch(other.text) for other in within)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
     defined = [c.defines for c in commands if c.defines]

@@ -263,6 +263,9 @@ def test_install_script_with_quotes_in_quotes_and_comments_is_read_to_its_end(sc
         '  pct exec "$1" -- systemctl restart docker\n',
         "inside sh -c 'apt-get install x; echo $(id)'\n",
         "inside sh -c '\napt-get install x\n'\n",
+        f'inside() {{ timeout 9 pct exec 950 -- "$@"; }}\n{UPDATE}',
+        f'inside() {{ in_container "$@"; }}\n{UPDATE}\npct_exec apt-get install x',
+        'A=902\nif [ "$1" ]; then\n  A=903\nfi\npct exec "$A" -- apt-get install x',
     ],
 )
 def test_install_script_that_enters_in_whatever_form_is_green(script: str) -> None:
@@ -295,6 +298,13 @@ def test_install_script_that_enters_in_whatever_form_is_green(script: str) -> No
             for own, name in (("inside", "inside"), ("function systemctl", "systemctl"))
         ),
         ("set -e\n# apt-get install x\n", "nothing"),
+        *(
+            (changed(INSTALL, r"^ *pct exec[^}]*", f"{own}\n"), named)
+            for own, named in (
+                ('timeout 9 env A=b "$@" </dev/null', "the container: ['timeout 9"),
+                ('echo "$@"\n:', """['echo "$@"', ':']"""),
+            )
+        ),
     ],
 )
 def test_install_script_enters_but_for_one_names_it(script: str, named: str) -> None:
