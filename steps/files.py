@@ -131,7 +131,10 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     _require_called(phoenix.SETUP_SCRIPT, commands, writes)
 
 
-#: What surely does not enter a container.
+#: What enters a container, by its number or a variable; and what surely does not.
+_ENTERS = patterns.compile(
+    r"""\b(?:nsenter|lxc-attach|pct[ _]exec\b(?:[ \t]+["']?(?:([0-9]+)|\$\{?(\w+)))?)"""
+)
 _STAYS = patterns.compile(
     r"""(?s)(?:(?:env|eval|exec|nice|sudo|timeout|-\S+|\w+=\S*|[0-9]\S*)\s+)*["']?\$[@*].*"""
     r"""|(?::|true|echo)(?:\s.*)?"""
@@ -171,7 +174,10 @@ def install_script_stops(node: Transport, target: Target) -> None:
         f"the install script begins with '{first}', not 'set -e'"
     )
     commands = shell_commands(text)
-    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, _meant(commands)))
+    meant = _meant(commands)
+    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, meant))
+    enters = [c for c in _within(commands, meant) if c.then == "||" and _ENTERS.search(c.text)]
+    goes_on = goes_on or "; ".join(unheeded([c for c in commands if c.defines], enters)[0])
     assert not goes_on, f"the install script goes on after an error of {goes_on}"
     if untold:
         raise FactError(f"could not tell whether the install script stops at an error of {untold}")

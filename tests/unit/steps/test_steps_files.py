@@ -139,6 +139,8 @@ UPDATE = "inside apt-get update"
         f"update() {{ {UPDATE}; }}\nupdate || exit 1",
         f'local out; out="$({UPDATE})"',
         f'out="$({UPDATE})" || fail "$out"',
+        f'inside() {{ pct exec 950 -- "$@" || return 1; }}\n{UPDATE}',
+        f'inside() {{ pct exec 950 -- "$@" && return || echo again; false; }}\n{UPDATE}',
     ],
 )
 def test_install_script_stops_where_bash_heeds_set_e_is_green(call: str) -> None:
@@ -167,6 +169,7 @@ def test_install_script_stops_where_bash_heeds_set_e_is_green(call: str) -> None
         (f'out="$({UPDATE}; echo done)"', "substitution"),
         (f"update() {{ {UPDATE}; }}\nout=$(update; true)", "substitution"),
         ("pct_exec 950 -- bash -c 'apt-get update' || true", "||"),
+        (f'inside() {{ pct exec "$CTID" -- "$@" || true; }}\n{UPDATE}', "||"),
     ],
 )
 def test_install_script_stops_unless_bash_ignores_set_e(call: str, why: str) -> None:
