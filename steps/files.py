@@ -199,6 +199,18 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
     _require_reached(node, "the install script", text, text.index(guarded[0]), what)
 
 
+def _require_given(text: str, commands: Sequence[ShellCommand], ctid: int) -> None:
+    """Fail if commands enter another container than ``ctid``, whichever the script is given."""
+    assigned = patterns.findall(r"""(?m)^([ \t]*)(\w+)=["']?([0-9]{3,})?""", text)
+    last = {name: "" if indent else number for indent, name, number in assigned}  # an if's is none
+    matches = [match for command in commands if (match := _ENTERS.search(command.text))]
+    numbers = {match[1] or last.get(match[2]) or "" for match in matches} - {"", str(ctid)}
+    assert not numbers, (
+        f"the install script enters container {', '.join(sorted(numbers))}, whichever it is "
+        'given: pct exec "$CTID" enters that one'
+    )
+
+
 @then("every command for the container runs in the container")
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
@@ -212,6 +224,7 @@ def install_script_enters(node: Transport, target: Target) -> None:
     outside += [c.text for c in within if all(_STAYS.fullmatch(other.text) for other in within)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
+    _require_given(text, [*meant, *within], target.ctid)
     defined = [c.defines for c in commands if c.defines]
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (

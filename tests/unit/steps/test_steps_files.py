@@ -306,8 +306,11 @@ def test_install_script_that_enters_in_whatever_form_is_green(script: str) -> No
             for own, named in (
                 ('timeout 9 env A=b "$@" </dev/null', "the container: ['timeout 9"),
                 ('echo "$@"\n:', """['echo "$@"', ':']"""),
+                ('pct exec 902 -- "$@"', "enters container 902, whichever"),
             )
         ),
+        (changed(INSTALL, "^(# --- Checks ---)$", r"\1\nCTID=902 # mine"), "container 902, whi"),
+        (INSTALL.replace("inside apt-get", "pct exec 902 -- apt-get", 1), "container 902, which"),
     ],
 )
 def test_install_script_enters_but_for_one_names_it(script: str, named: str) -> None:
