@@ -322,24 +322,25 @@ def daemon_json_kept(host: Host, node: Transport, runtime: Runtime, target: Targ
         raise FactError(f"{elsewhere}, so it does not hold Docker's settings")
     applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
-    if after is None:  # take the present file as the plan's result
-        file = host.file(desired.DAEMON_JSON)
-        if not file.exists:
-            raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
-        after = file.content
-    left = _others(after)
+    file = host.file(desired.DAEMON_JSON)
+    if not file.exists:
+        raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
+    now = _others(file.content)
     if before is None:
-        if not left:
+        if not now:
             raise FactError(
                 f"{desired.DAEMON_JSON} holds the storage driver only, and neither a journal "
                 "nor phoenix's description of the container tells the settings before the plan"
             )
-        evidence.say(f"has {', '.join(sorted(left))}; the settings before the plan are not known")
+        evidence.say(f"has {', '.join(sorted(now))}; the settings before the plan are not known")
         return
     had = _others(before)
+    left = now if after is None else _others(after)  # without a journal, the plan left these
     lost = sorted(key for key, value in had.items() if left.get(key) != value)
     assert not lost, f"the user's settings are lost: {', '.join(lost)}"
-    evidence.say(f"kept: {', '.join(sorted(had)) or 'nothing, because there was nothing'}")
+    since = ", ".join(sorted(key for key, value in had.items() if now.get(key) != value))
+    kept = f"kept: {', '.join(sorted(had)) or 'nothing, because there was nothing'}"
+    evidence.say(f"{kept}; changed since apply: {since}" if since else kept)
 
 
 def _read_elsewhere(daemon: dockerd.Daemon | None) -> str:

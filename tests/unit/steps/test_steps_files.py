@@ -468,7 +468,7 @@ def judge(node: Journaled, now: str | None) -> str:
         (applied(MIRROR, KEPT), KEPT, "kept: debug, registry-mirrors"),
         (applied("", OURS), OURS, "kept: nothing"),
         # Changed since by whoever may: what apply left is what counts.
-        (applied(MIRROR, KEPT), OURS, "kept: debug, registry-mirrors"),
+        (applied(MIRROR, KEPT), OURS, "kept: debug, registry-mirrors; changed since apply: debug,"),
         # A run that was cut off left no image: what is there now is what it left.
         (applied(MIRROR, None), KEPT, "kept: debug, registry-mirrors"),
         (made_by_phoenix(MIRROR), KEPT, "kept: debug, registry-mirrors"),
@@ -503,6 +503,7 @@ def test_daemon_json_kept_without_settings_names_them(node: Journaled, now: str,
         (made_by_phoenix((2, "", "tar: d.tar.zst: Cannot open")), KEPT, CommandFailed, "d.tar.zst"),
         (by_hand(), " \n", FactError, "journal"),
         (by_hand(), "{,}", FactError, "JSON"),
+        (applied(MIRROR, KEPT), None, FactError, "absent"),
         (made_by_phoenix("[]"), KEPT, FactError, "JSON object"),
         (Journaled({JOURNAL: '{"v": 1}\n'}), KEPT, FactError, "format 1"),
     ],
