@@ -103,7 +103,11 @@ status)
 upstream)
     # git runs in a session without a terminal: ssh cannot prompt.
     remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
-    [ "$remote" != . ] || { echo "it is a branch of this checkout" >&2 && exit 1; }
+    url=$(ask ls-remote --get-url "$remote") own=$(from "$repository" "$(ask rev-parse --git-common-dir)")
+    there=$(from "$repository" "${url#file://}")
+    if [ "$there" -ef "$own" ] || [ "$there/.git" -ef "$own" ]; then
+        echo "it is a branch of this checkout" >&2 && exit 1
+    fi
     as setsid --wait timeout -k 5 "$3" git -C "$repository" -c safe.directory='*' ls-remote \
         "$remote" "$branch" ;;
 esac

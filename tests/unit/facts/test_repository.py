@@ -359,11 +359,17 @@ def test_upstream_commit_of_one_that_never_answers_is_an_error(
         upstream_of(repository)
 
 
-def test_upstream_commit_of_a_branch_of_the_checkout_itself_is_an_error(repository: Path) -> None:
-    git(repository, "branch", "mine")
-    git(repository, "branch", "-q", "--set-upstream-to=mine")
-    with naming(FactError, "mine", "a branch of this checkout"):
-        upstream_of(repository)
+@pytest.mark.parametrize("url", [".", "{}", "file://{}/.git", "../phoenix/", "{}/../link"])
+def test_upstream_commit_of_a_branch_of_the_checkout_itself_is_an_error(
+    repository: Path, tmp_path: Path, url: str
+) -> None:
+    (tmp_path / "link").symlink_to(repository)
+    git(repository, "worktree", "add", "-q", "--track", "-b", "w", f"{tmp_path}/w", "origin/main")
+    git(repository, "config", "branch.main.remote", url.format(repository))
+    git(repository, "config", "branch.w.remote", str(repository))
+    for checked in (repository, tmp_path / "w"):
+        with naming(FactError, "a branch of this checkout"):
+            upstream_of(checked)
 
 
 def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Path) -> None:
