@@ -183,8 +183,8 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
     foreign = [path for path in checkout.changed if path not in phoenix.FILES]
     assert not foreign, (
         f"{checkout.path} has {len(foreign)} change(s) that are not the plan's: "
-        f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status; "
-        "ls-files -v has what git was told to leave alone in small letters)"
+        f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status "
+        "--ignored; ls-files -v has what git was told to leave alone in small letters)"
     )
     evidence.say(f"{checkout.commit[:12]}, {len(checkout.changed)} file(s) changed by the plan")
 

@@ -291,6 +291,18 @@ def test_checkout_of_two_users_is_refused(repository: Path, tmp_path: Path) -> N
         checkout(Local(), str(checked))
 
 
+@pytest.mark.parametrize("by", ["info/exclude", "core.excludesFile", ".gitignore"])
+def test_checkout_with_a_script_that_the_node_alone_ignores_names_it(
+    repository: Path, by: str
+) -> None:
+    ignored = repository / (".gitignore" if by == ".gitignore" else f".git/{by}")
+    ignored.write_text("local.sh\n*.swp\n")
+    git(repository, "config", "core.excludesFile", str(repository / ".git/core.excludesFile"))
+    for name in ("bin/local.sh", "bin/.local.sh.swp", "local.sh"):
+        (repository / name).touch()
+    assert read(repository).changed == ((by,) if by == ".gitignore" else ("bin/local.sh",))
+
+
 def test_change_of_a_file_whose_name_is_no_utf8_is_named_by_its_bytes(repository: Path) -> None:
     name = os.fsdecode(b'"other \xff')
     (repository / name).write_text("x\n")
