@@ -284,7 +284,7 @@ def _settings(host: Host) -> dict[str, Any]:
     content: bytes = file.content
     _require_readable_mark(host, content)
     try:
-        settings: dict[str, Any] = parse(content)
+        return parse(content)
     except ValueError as error:
         place, why = "", str(error)
         if isinstance(error, json.JSONDecodeError):
@@ -292,10 +292,6 @@ def _settings(host: Host) -> dict[str, Any]:
         raise AssertionError(
             f"{desired.DAEMON_JSON}{place}: not JSON ({why}); Docker does not start on it"
         ) from error
-    assert isinstance(settings, dict), (
-        f"{desired.DAEMON_JSON} holds no JSON object; Docker does not start on it"
-    )
-    return settings
 
 
 def _require_readable_mark(host: Host, content: bytes) -> None:
@@ -367,8 +363,4 @@ def _others(text: bytes) -> dict[str, Any]:
         raise FactError(
             f"{desired.DAEMON_JSON} is not JSON ({error}): whether it kept settings is unknown"
         ) from error
-    if not isinstance(settings, dict):
-        raise FactError(
-            f"{desired.DAEMON_JSON} holds no JSON object: whether it kept settings is unknown"
-        )
     return {key: value for key, value in settings.items() if key != "storage-driver"}
