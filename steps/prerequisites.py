@@ -186,7 +186,7 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
         f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status "
         "--ignored; ls-files -v has what git was told to leave alone in small letters)"
     )
-    evidence.say(f"{checkout.commit[:12]}, {len(checkout.changed)} file(s) changed by the plan")
+    evidence.say(f"{checkout.commit[:12]}, {len(checkout.changed)} of the plan's file(s) changed")
 
 
 @then("it stands at its upstream's commit")
