@@ -112,19 +112,33 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
     line = patterns.escape(desired.TUNABLE.decode().strip())
+    place = rf'{desired.TUNABLE_PATH}|(?:[^\s/"]|\S*\$)\S*/tunables/nesting'
     matches = list(
-        patterns.compile(rf"(?m)^[ \t]*echo '{line}' > \S+/tunables/nesting$").finditer(text)
+        patterns.compile(rf"""(?m)^[ \t]*echo '{line}' > "?(?:{place})"?$""").finditer(text)
     )
-    assert len(matches) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(matches)} times"
+    assert len(matches) == 1, (
+        f"{phoenix.SETUP_SCRIPT} writes the tunable {len(matches)} times to {desired.TUNABLE_PATH}"
+    )
     reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert matches[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
+    undo = rf"(?m)^(?:rm\b.*[ \t]|:?[ \t]*>[ \t]*){desired.TUNABLE_PATH}(?:[ \t;].*)?$"
+    undone = patterns.search(undo, text[matches[0].end() : reload.start()])
+    assert not undone, f"{phoenix.SETUP_SCRIPT} writes the tunable, and then runs '{undone[0]}'"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
     commands = shell_commands(text)
     writes = [command for command in commands if command.text == matches[0][0].strip()]
     _require_called(phoenix.SETUP_SCRIPT, commands, writes)
 
 
+#: What enters a container, by its number or a variable; and what surely does not.
+_ENTERS = patterns.compile(
+    r"""\b(?:nsenter|lxc-attach|pct[ _]exec\b(?:[ \t]+["']?(?:([0-9]+)|\$\{?(\w+)))?)"""
+)
+_STAYS = patterns.compile(
+    r"""(?s)(?:(?:env|eval|exec|nice|sudo|timeout|-\S+|\w+=\S*|[0-9]\S*)\s+)*["']?\$[@*].*"""
+    r"""|(?::|true|echo)(?:\s.*)?"""
+)
 #: The commands of the plan's lines, and those that may run them although they stand in quotes.
 _PLANS = patterns.compile(r"\b(?:apt-get (?:update|install)|systemctl restart)\b")
 _RUNS = patterns.compile(
@@ -141,6 +155,12 @@ def _meant(commands: Sequence[ShellCommand]) -> list[ShellCommand]:
     ]
 
 
+def _within(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> list[ShellCommand]:
+    """Return the commands of the functions that run the meant ones, such as ``inside``."""
+    names = {command.name for command in meant}
+    return [c for c in commands if not c.defines and names & {*c.functions}]
+
+
 #: How many commands a message names.
 _MOST = 10
 
@@ -154,7 +174,10 @@ def install_script_stops(node: Transport, target: Target) -> None:
         f"the install script begins with '{first}', not 'set -e'"
     )
     commands = shell_commands(text)
-    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, _meant(commands)))
+    meant = _meant(commands)
+    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, meant))
+    enters = [c for c in _within(commands, meant) if c.then == "||" and _ENTERS.search(c.text)]
+    goes_on = goes_on or "; ".join(unheeded([c for c in commands if c.defines], enters)[0])
     assert not goes_on, f"the install script goes on after an error of {goes_on}"
     if untold:
         raise FactError(f"could not tell whether the install script stops at an error of {untold}")
@@ -176,6 +199,18 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
     _require_reached(node, "the install script", text, text.index(guarded[0]), what)
 
 
+def _require_given(text: str, commands: Sequence[ShellCommand], ctid: int) -> None:
+    """Fail if commands enter another container than ``ctid``, whichever the script is given."""
+    assigned = patterns.findall(r"""(?m)^([ \t]*)(\w+)=["']?([0-9]{3,})?""", text)
+    last = {name: "" if indent else number for indent, name, number in assigned}  # an if's is none
+    matches = [match for command in commands if (match := _ENTERS.search(command.text))]
+    numbers = {match[1] or last.get(match[2]) or "" for match in matches} - {"", str(ctid)}
+    assert not numbers, (
+        f"the install script enters container {', '.join(sorted(numbers))}, whichever it is "
+        'given: pct exec "$CTID" enters that one'
+    )
+
+
 @then("every command for the container runs in the container")
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
@@ -185,8 +220,11 @@ def install_script_enters(node: Transport, target: Target) -> None:
     assert meant, "the install script installs and restarts nothing"
     _require_called("the install script", commands, meant)
     outside = [c.text for c in meant if not patterns.match(r"(inside|pct[ _]exec)\b", c.text)]
+    within = _within(commands, meant)
+    outside += [c.text for c in within if all(_STAYS.fullmatch(other.text) for other in within)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
+    _require_given(text, [*meant, *within], target.ctid)
     defined = [c.defines for c in commands if c.defines]
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (
@@ -246,7 +284,7 @@ def _settings(host: Host) -> dict[str, Any]:
     content: bytes = file.content
     _require_readable_mark(host, content)
     try:
-        settings: dict[str, Any] = parse(content)
+        return parse(content)
     except ValueError as error:
         place, why = "", str(error)
         if isinstance(error, json.JSONDecodeError):
@@ -254,10 +292,6 @@ def _settings(host: Host) -> dict[str, Any]:
         raise AssertionError(
             f"{desired.DAEMON_JSON}{place}: not JSON ({why}); Docker does not start on it"
         ) from error
-    assert isinstance(settings, dict), (
-        f"{desired.DAEMON_JSON} holds no JSON object; Docker does not start on it"
-    )
-    return settings
 
 
 def _require_readable_mark(host: Host, content: bytes) -> None:
@@ -284,24 +318,25 @@ def daemon_json_kept(host: Host, node: Transport, runtime: Runtime, target: Targ
         raise FactError(f"{elsewhere}, so it does not hold Docker's settings")
     applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
-    if after is None:  # take the present file as the plan's result
-        file = host.file(desired.DAEMON_JSON)
-        if not file.exists:
-            raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
-        after = file.content
-    left = _others(after)
+    file = host.file(desired.DAEMON_JSON)
+    if not file.exists:
+        raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
+    now = _others(file.content)
     if before is None:
-        if not left:
+        if not now:
             raise FactError(
                 f"{desired.DAEMON_JSON} holds the storage driver only, and neither a journal "
                 "nor phoenix's description of the container tells the settings before the plan"
             )
-        evidence.say(f"has {', '.join(sorted(left))}; the settings before the plan are not known")
+        evidence.say(f"has {', '.join(sorted(now))}; the settings before the plan are not known")
         return
     had = _others(before)
+    left = now if after is None else _others(after)  # without a journal, the plan left these
     lost = sorted(key for key, value in had.items() if left.get(key) != value)
     assert not lost, f"the user's settings are lost: {', '.join(lost)}"
-    evidence.say(f"kept: {', '.join(sorted(had)) or 'nothing, because there was nothing'}")
+    since = ", ".join(sorted(key for key, value in had.items() if now.get(key) != value))
+    kept = f"kept: {', '.join(sorted(had)) or 'nothing, because there was nothing'}"
+    evidence.say(f"{kept}; changed since apply: {since}" if since else kept)
 
 
 def _read_elsewhere(daemon: dockerd.Daemon | None) -> str:
@@ -328,8 +363,4 @@ def _others(text: bytes) -> dict[str, Any]:
         raise FactError(
             f"{desired.DAEMON_JSON} is not JSON ({error}): whether it kept settings is unknown"
         ) from error
-    if not isinstance(settings, dict):
-        raise FactError(
-            f"{desired.DAEMON_JSON} holds no JSON object: whether it kept settings is unknown"
-        )
     return {key: value for key, value in settings.items() if key != "storage-driver"}

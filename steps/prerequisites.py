@@ -180,13 +180,13 @@ def is_clean(checkout: Checkout | None, target: Target) -> None:
         f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
         "plan changes can be seen and rolled back"
     )
-    foreign = checkout.foreign(phoenix.FILES)
+    foreign = [path for path in checkout.changed if path not in phoenix.FILES]
     assert not foreign, (
         f"{checkout.path} has {len(foreign)} change(s) that are not the plan's: "
-        f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status; "
-        "ls-files -v has what git was told to leave alone in small letters)"
+        f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status "
+        "--ignored; ls-files -v has what git was told to leave alone in small letters)"
     )
-    evidence.say(f"{checkout.commit[:12]}, {len(checkout.changed)} file(s) changed by the plan")
+    evidence.say(f"{checkout.commit[:12]}, {len(checkout.changed)} of the plan's file(s) changed")
 
 
 @then("it stands at its upstream's commit")

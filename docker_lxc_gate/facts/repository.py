@@ -6,7 +6,6 @@ git-ls-remote(1).
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from docker_lxc_gate.errors import FactError
@@ -42,10 +41,6 @@ class Checkout:
     branch: str = ""
     upstream: str = ""
     changed: tuple[str, ...] = ()
-
-    def foreign(self, own: Collection[str]) -> tuple[str, ...]:
-        """Return the changed paths other than ``own``, the files that the plan itself changes."""
-        return tuple(path for path in self.changed if path not in own)
 
 
 def checkout(node: Transport, path: str) -> Checkout | None:

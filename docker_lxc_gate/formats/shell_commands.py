@@ -66,6 +66,15 @@ class ShellCommand:
         """Whether it is no command, but text in quotes, or a comment."""
         return self.opened in _QUOTES
 
+    @property
+    def functions(self) -> Iterator[str]:
+        """The functions that it stands in, innermost first; a definition stands in its own."""
+        place: ShellCommand | None = self
+        while place:
+            if place.defines:
+                yield place.defines
+            place = place.within
+
     def begins_function(self) -> bool:
         """Whether the name of a function was read, and nothing else."""
         if name := _DEFINED.fullmatch("".join(self.words[:_SHORT])):
@@ -144,7 +153,7 @@ def shell_commands(script: str) -> list[ShellCommand]:
 def uncalled(commands: Sequence[ShellCommand], meant: Collection[ShellCommand]) -> list[str]:
     """Return the functions that hold a ``meant`` command, and that nothing calls by its name."""
     words = [
-        ({*_functions(c)}, {*patterns.findall(r"[\w.:-]+", c.text)})
+        ({*c.functions}, {*patterns.findall(r"[\w.:-]+", c.text)})
         for c in commands
         if not c.defines
     ]
@@ -152,16 +161,7 @@ def uncalled(commands: Sequence[ShellCommand], meant: Collection[ShellCommand]) 
     while not now <= called:
         called |= now
         now = {word for within, said in words if within <= called for word in said}
-    return list(dict.fromkeys(name for c in meant for name in _functions(c) if name not in called))
-
-
-def _functions(command: ShellCommand) -> Iterator[str]:
-    """Yield the functions that a command stands in, innermost first."""
-    place: ShellCommand | None = command
-    while place:
-        if place.defines:
-            yield place.defines
-        place = place.within
+    return list(dict.fromkeys(name for c in meant for name in c.functions if name not in called))
 
 
 def unheeded(

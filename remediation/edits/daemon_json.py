@@ -43,27 +43,28 @@ def _encoding(content: bytes) -> str:
     return _MARKS.get(mark(content), "utf-8")
 
 
-def parse(content: bytes) -> Any:
-    """Return the file's JSON value; an empty object for a blank file or ``null``.
+def parse(content: bytes) -> dict[str, Any]:
+    """Return the file's settings; none for a blank file or ``null``.
 
-    Raises ValueError if the file is not text, not JSON (``NaN`` and ``Infinity`` are none), or
-    nested too deep.
+    Raises ValueError if the file is not text, not JSON (``NaN`` and ``Infinity`` are none), nested
+    too deep, or holds no object.
     """
     read = text(content)
     try:
         value = json.loads(read, parse_constant=_no_number) if read.strip() else None
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    return {} if value is None else value
+    if not isinstance(value, dict | None):
+        raise ValueError("it holds no JSON object")  # noqa: TRY004 - as every other defect
+    return value or {}
 
 
 def readable(content: bytes | None) -> dict[str, Any]:
-    """Return the file's settings; empty if it is absent, cannot be read, or holds no object."""
+    """Return the file's settings; empty if it is absent or cannot be read."""
     try:
-        value = parse(content or b"")
+        return parse(content or b"")
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _no_number(name: str) -> Any:
@@ -107,10 +108,6 @@ def daemon_json(text: bytes | None, driver: str = desired.DRIVER) -> bytes:
         raise FactError(
             f"{desired.DAEMON_JSON} is not JSON ({error}): correct it, apply did not change it"
         ) from error
-    if not isinstance(settings, dict):
-        raise FactError(
-            f"{desired.DAEMON_JSON} holds no JSON object: correct it, apply did not change it"
-        )
     if text and settings.get("storage-driver") == driver:
         return text
     wanted = settings | {"storage-driver": driver}

@@ -61,6 +61,8 @@ status)
     [ -e "$repository/.git" ] || { printf 'no checkout\0'; exit 0; }
     # Not what is in a submodule: git would start one more there, with that one's configuration.
     ask status --porcelain=v2 --branch --untracked-files=all --ignore-submodules=dirty -z || exit
+    # Scripts that this node alone was told to ignore, by .git/info/exclude or core.excludesFile.
+    ask ls-files -z --others --exclude-per-directory=.gitignore -- 'bin/*.sh' | sed -z 's/^/? /'
     ask rev-parse -q --verify HEAD >/dev/null || exit 0
     # Each file as it lies there: a filter, or a mark in the index, hides a change from git status. A line feed
     # in a name is \1. Of a file without a hash here it is known that it differs.
@@ -103,7 +105,11 @@ status)
 upstream)
     # git runs in a session without a terminal: ssh cannot prompt.
     remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
-    [ "$remote" != . ] || { echo "it is a branch of this checkout" >&2 && exit 1; }
+    url=$(ask ls-remote --get-url "$remote") own=$(from "$repository" "$(ask rev-parse --git-common-dir)")
+    there=$(from "$repository" "${url#file://}")
+    if [ "$there" -ef "$own" ] || [ "$there/.git" -ef "$own" ]; then
+        echo "it is a branch of this checkout" >&2 && exit 1
+    fi
     as setsid --wait timeout -k 5 "$3" git -C "$repository" -c safe.directory='*' ls-remote \
         "$remote" "$branch" ;;
 esac

@@ -74,7 +74,9 @@ def test_checkout_with_a_change_that_git_skips_names_the_file(repository: Path, 
     assert read(repository).changed == ()
 
 
-@pytest.mark.parametrize("name", ["link", "empty", "program", "line\nfeed"])
+@pytest.mark.parametrize(
+    "name", ["link", "empty", "program", "line\nfeed", os.fsdecode(b'"other \xff')]
+)
 def test_checkout_with_another_kind_of_file_that_git_skips_names_it(
     repository: Path, name: str
 ) -> None:
@@ -88,7 +90,7 @@ def test_checkout_with_another_kind_of_file_that_git_skips_names_it(
         file.chmod(0o644)
     else:
         file.unlink()
-        file.write_text("x") if name == "line\nfeed" else file.symlink_to("elsewhere")
+        file.symlink_to("elsewhere") if name in {"link", "empty"} else file.write_text("x")
     assert read(repository).changed == (name,)
     git(repository, "config", "core.fileMode", "false")
     assert read(repository).changed == (() if name == "program" else (name,))
@@ -122,7 +124,7 @@ def test_checkout_with_a_file_that_git_converts_is_as_committed(repository: Path
     assert read(repository).changed == ("sub/x.bat",)
 
 
-@pytest.mark.parametrize("how", ["a clean filter", "replace", "a pipe"])
+@pytest.mark.parametrize("how", ["a clean filter", "replace", "exclude", "a pipe"])
 def test_checkout_with_a_change_that_git_status_does_not_see_names_the_file(
     repository: Path, how: str
 ) -> None:
@@ -144,11 +146,17 @@ def test_checkout_with_a_change_that_git_status_does_not_see_names_the_file(
         git(repository, "update-ref", "refs/heads/main", head)
         git(repository, "replace", head, theirs)
         assert git(repository, "status", "--porcelain") == ""
+    elif how == "exclude":
+        (repository / ".gitignore").write_text("made.sh\n")
+        (repository / ".git/info/exclude").write_text(".gitignore\nlocal.sh\n*.swp\n")
+        for name in ("bin/made.sh", "bin/.local.sh.swp", "local.sh", "bin/local.sh"):
+            file = repository / name
+            file.touch()
     else:
         git(repository, "update-index", "--assume-unchanged", "other file")
         file.unlink()
         os.mkfifo(file)
-    assert read(repository).changed == ("other file",)
+    assert read(repository).changed == (str(file.relative_to(repository)),)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
@@ -173,22 +181,17 @@ def test_checkout_of_another_owner_runs_nothing_as_root(repository: Path, tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
-def test_checkout_of_roots_that_others_may_exchange_is_refused(repository: Path) -> None:
-    repository.parent.chmod(0o777)
-    with naming(FactError, repository, repository.parent, "move the checkout"):
-        checkout(Local(), str(repository))
-    repository.parent.chmod(0o1777)
-    assert checkout(Local(), str(repository)) is not None
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
-@pytest.mark.parametrize("of", ["a work tree", "a .git that is a link", "a link on the way"])
-def test_checkout_of_roots_whose_git_directory_others_may_exchange_is_refused(
+@pytest.mark.parametrize(
+    "of", ["the checkout", "a work tree", "a .git that is a link", "a link on the way"]
+)
+def test_checkout_of_roots_that_others_may_exchange_is_refused(
     repository: Path, tmp_path: Path, of: str
 ) -> None:
     checked, theirs = repository, tmp_path / "theirs"
     theirs.mkdir()
-    if of == "a work tree":
+    if of == "the checkout":
+        checked = repository.rename(theirs / "phoenix")
+    elif of == "a work tree":
         checked = tmp_path / "work tree"
         moved = repository.rename(theirs / "phoenix")
         git(moved, "worktree", "add", "-q", "--detach", str(checked))
@@ -199,6 +202,7 @@ def test_checkout_of_roots_whose_git_directory_others_may_exchange_is_refused(
         (repository / ".git").rename(tmp_path / "git")
         (theirs / "link").symlink_to(tmp_path)
         (repository / ".git").write_text(f"gitdir: {theirs}/link/git\n")
+    theirs.chmod(0o1777)
     assert checkout(Local(), str(checked)) is not None
     theirs.chmod(0o777)
     with naming(FactError, checked, f"write to {theirs},", "move the checkout"):
@@ -291,16 +295,6 @@ def test_checkout_of_two_users_is_refused(repository: Path, tmp_path: Path) -> N
         checkout(Local(), str(checked))
 
 
-def test_change_of_a_file_whose_name_is_no_utf8_is_named_by_its_bytes(repository: Path) -> None:
-    name = os.fsdecode(b'"other \xff')
-    (repository / name).write_text("x\n")
-    git(repository, "add", "-A")
-    git(repository, "commit", "-q", "-m", "two")
-    git(repository, "update-index", "--assume-unchanged", name)
-    (repository / name).write_text("theirs\n")
-    assert read(repository).changed == (name,)
-
-
 def git_says(answer: str, code: int = 0) -> Checkout | None:
     argv = ("sh", "status", "/r")
     return checkout(Scripted({argv: (code, answer.encode(), b"no")}), "/r")
@@ -359,11 +353,16 @@ def test_upstream_commit_of_one_that_never_answers_is_an_error(
         upstream_of(repository)
 
 
-def test_upstream_commit_of_a_branch_of_the_checkout_itself_is_an_error(repository: Path) -> None:
-    git(repository, "branch", "mine")
-    git(repository, "branch", "-q", "--set-upstream-to=mine")
-    with naming(FactError, "mine", "a branch of this checkout"):
-        upstream_of(repository)
+@pytest.mark.parametrize("url", [".", "{}", "file://{}/.git", "../phoenix/"])
+def test_upstream_commit_of_a_branch_of_the_checkout_itself_is_an_error(
+    repository: Path, tmp_path: Path, url: str
+) -> None:
+    git(repository, "worktree", "add", "-q", "--track", "-b", "w", f"{tmp_path}/w", "origin/main")
+    git(repository, "config", "branch.main.remote", url.format(repository))
+    git(repository, "config", "branch.w.remote", str(repository))
+    for checked in (repository, tmp_path / "w"):
+        with naming(FactError, "a branch of this checkout"):
+            upstream_of(checked)
 
 
 def test_checkout_without_an_upstream_is_no_error(repository: Path, tmp_path: Path) -> None:
