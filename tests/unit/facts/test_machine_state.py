@@ -269,6 +269,7 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
         (tmp_path / "etc" / folder / "lrm_status").write_text("b")
     for name in ("a", ".version", "authkey.pub.old", "nodes/pve1/lrm_status.tmp.7"):
         (tmp_path / "etc" / name).write_text("a")
+    (tmp_path / "etc/local").symlink_to("nodes/pve1")
     (tmp_path / "units").mkdir()
     (tmp_path / "units/masked.service").symlink_to("/dev/null")
     (tmp_path / "etc/nodes/pve1/kept").write_text("c")
@@ -291,8 +292,8 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     )
     seen = {line.split("\t")[0].removeprefix(f"{tmp_path}/etc") for line in files.split("\n")[1:]}
     assert seen - {""} == {
-        *("/a", "/priv", "/priv/lock2", "/priv/lock2/lrm_status"),
-        *("/nodes", "/nodes/pve1", "/nodes/pve1/kept", "/nodes/pve2"),
+        *("/a", "/local", "/priv", "/priv/lock2", "/priv/lock2/lrm_status"),
+        *("/nodes", "/nodes/pve1", "/nodes/pve1/kept"),
     }
     hashed = dict(line.split("  ", 1)[::-1] for line in content.splitlines()[1:] if line)
     assert hashed.keys() == {
