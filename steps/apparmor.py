@@ -53,9 +53,10 @@ def tunable_is(node_host: Host, line: str) -> None:
     evidence.say("written as the plan demands; no profile reads it, so it has no effect")
 
 
-#: The time of the tunable's file; of a link it is the target's. It is cut to microseconds, the unit
-#: of journald and systemd: else a load in the same one would seem earlier.
-_WRITTEN = unparsed("stat", "-L", "-c", "%.6Y", desired.TUNABLE_PATH)
+#: When the tunable's file was written, and when it was made (0 if unknown), which no cp -p, rsync
+#: or tar sets back; of a link it is the target's. Both are cut to microseconds, the unit of
+#: journald and systemd: else a load in the same one would seem earlier.
+_WRITTEN = unparsed("stat", "-L", "-c", "%.6Y %.6W", desired.TUNABLE_PATH)
 #: Entries of AppArmor's service in this boot, and the time of its last change, as in
 #: Wed 2026-11-25 09:41:04.290913 UTC. The entries come first, so that they may not be the later.
 _ENTRIES = unparsed(*("journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"))
@@ -67,8 +68,8 @@ _CHANGED = unparsed(
 
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
-    """Compare systemd's journal of the service with the file's time, both by the node's clock."""
-    written = _seconds(node.ask(_WRITTEN).require().text)
+    """Compare systemd's journal of the service with the file's times, all by the node's clock."""
+    written = max(map(_seconds, node.ask(_WRITTEN).require().text.strip().split(" ")))
     times = [when for when, message in _service_log(node) if patterns.match(_ENDS, message)]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
