@@ -130,11 +130,21 @@ def test_profile_carries_rules_without_one_names_it(rule: str, change: str) -> N
         steps.profile_carries_rules(Host({FILE: None}), NAME)
     lines = [line for line in PROFILE.splitlines() if rule in line and "#" not in line]
     assert lines
-    text = PROFILE
+    text = PROFILE.replace("  file,\n", "")
     for line in lines:
         text = text.replace(line, change and f"  {change}{line.strip()}")
     with not_compliant(f"'{rule}'"):
         steps.profile_carries_rules(Host({FILE: text}), NAME)
+
+
+def test_profile_carries_rules_in_other_words_is_green() -> None:
+    for rules in (
+        "file, mount,",
+        "/dev/fuse rwk, file /sys/fs/fuse/connections r, mount fstype in (fuse, fuse.*),",
+        "allow /dev/fuse r, file, mount fstype=(fuse.fuse-overlayfs) -> /var/lib/docker/**,",
+    ):
+        text = f"profile x {{\n{rules}\n}}\n"
+        steps.profile_carries_rules(Host({FILE: text, LOCAL: None}), NAME)
 
 
 @pytest.mark.parametrize(
