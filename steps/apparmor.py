@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from docker_lxc_gate.machines.target import Target
     from docker_lxc_gate.machines.transport import Transport
 
-#: The plan's three rules; fuse-overlayfs writes to /dev/fuse, too.
-RULES = (
-    "mount fstype=fuse.fuse-overlayfs -> /var/lib/docker/fuse-overlayfs/**,",
-    "/dev/fuse rw,",
-    "/sys/fs/fuse/connections r,",
-)
+#: The plan's three rules, and how each may be written; fuse-overlayfs writes to /dev/fuse, too.
+RULES = {
+    "mount fstype=fuse.fuse-overlayfs -> /var/lib/docker/fuse-overlayfs/**,": "mount.*",
+    "/dev/fuse rw,": r"file|.*/dev/fuse \w*(r\w*w|w\w*r)\w*",
+    "/sys/fs/fuse/connections r,": r"file|.*/connections \w*r\w*",
+}
 #: The first words of systemd's messages about a load: its start, its end, its failure.
 _BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
 _ERROR = patterns.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
@@ -53,9 +53,10 @@ def tunable_is(node_host: Host, line: str) -> None:
     evidence.say("written as the plan demands; no profile reads it, so it has no effect")
 
 
-#: The time of the tunable's file; of a link it is the target's. It is cut to microseconds, the unit
-#: of journald and systemd: else a load in the same one would seem earlier.
-_WRITTEN = unparsed("stat", "-L", "-c", "%.6Y", desired.TUNABLE_PATH)
+#: When the tunable's file was written, and when it was made (0 if unknown), which no cp -p, rsync
+#: or tar sets back; of a link it is the target's. Both are cut to microseconds, the unit of
+#: journald and systemd: else a load in the same one would seem earlier.
+_WRITTEN = unparsed("stat", "-L", "-c", "%.6Y %.6W", desired.TUNABLE_PATH)
 #: Entries of AppArmor's service in this boot, and the time of its last change, as in
 #: Wed 2026-11-25 09:41:04.290913 UTC. The entries come first, so that they may not be the later.
 _ENTRIES = unparsed(*("journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"))
@@ -67,8 +68,8 @@ _CHANGED = unparsed(
 
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
-    """Compare systemd's journal of the service with the file's time, both by the node's clock."""
-    written = _seconds(node.ask(_WRITTEN).require().text)
+    """Compare systemd's journal of the service with the file's times, all by the node's clock."""
+    written = max(map(_seconds, node.ask(_WRITTEN).require().text.strip().split(" ")))
     times = [when for when, message in _service_log(node) if patterns.match(_ENDS, message)]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
@@ -139,27 +140,29 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
     assert deployed.exists, f"/etc/apparmor.d/{profile} is absent"
     text = deployed.content_string
-    for rule in RULES:  # as a rule, not in a comment
-        assert patterns.search(rf"(?m)^[ \t]*(allow )?{patterns.escape(rule)}", text), (
+    allowed = [r.bare for r in statements(text) if not r.denies and _covers_fuse(r.bare)]
+    for rule, form in RULES.items():
+        assert any(patterns.fullmatch(form, each) for each in allowed), (
             f"/etc/apparmor.d/{profile} has no rule '{rule}'"
         )
     local = node_host.file(f"/etc/apparmor.d/local/{profile}")
     for path, rules in ((deployed.path, text), (local.path, local.exists and local.content_string)):
-        denied = [str(rule) for rule in statements(rules or "") if _denies_fuse(rule.text)]
+        denied = [r for r in statements(rules or "") if r.denies and _covers_fuse(r.bare)]
         assert not denied, f"{path} has '{denied[0]}', and a deny beats every rule that allows"
     evidence.say(" ".join(RULES))
 
 
 #: What fuse-overlayfs mounts, and where.
 _FUSE, _MERGED = "fuse.fuse-overlayfs", "/var/lib/docker/fuse-overlayfs/id/merged/"
-_DENIES = patterns.compile(
-    r"(?:audit )?deny (?:mount(?: fstype=(\([^)]*\)|\S+))?(?: -> (\S+))?|/dev/fuse \w+)"
+_COVERS = patterns.compile(
+    r"mount(?: fstype ?(?:=|in) ?(\([^)]*\)|\S+))?(?: -> (\S+))?"
+    r"|file|(?:file )?(?:/dev/fuse|/sys/fs/fuse/connections) \w+"
 )
 
 
-def _denies_fuse(rule: str) -> bool:
-    """Whether a rule denies fuse-overlayfs its device or each of its mounts."""
-    if not (match := _DENIES.fullmatch(rule)):
+def _covers_fuse(rule: str) -> bool:
+    """Whether a rule is about fuse-overlayfs's device or each of its mounts."""
+    if not (match := _COVERS.fullmatch(rule)):
         return False
     types = patterns.findall(r"[^(), ]+", match[1] or "*")
     return any(_is_of(_FUSE, each) for each in types) and _is_of(_MERGED, match[2] or "*")

@@ -26,6 +26,7 @@ from docker_lxc_gate.verdict import evidence
 from remediation.edits.container_config import letting_go, with_features
 
 if TYPE_CHECKING:
+    from docker_lxc_gate.formats.container_config import ContainerConfig, Option
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
     from remediation.plan_file import PlanFile
@@ -109,7 +110,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 
 @then("every line of the container's configuration is in effect")
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
-    """Every line is read, and no decisive option has no effect."""
+    """Every line is read, no decisive option has no effect, and a running container has them."""
     written = runtime.configuration(ctid)
     assert written.options, f"{written.path} holds no option at all"
     for defect in defects(written):
@@ -125,7 +126,31 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
                     f"section [{option.section}], where it has no effect; it belongs before the "
                     "first line that starts with '['"
                 )
+    late = [] if written.plain else _later_than_start(runtime, ctid, written)
+    assert not late or not runtime.node.ask(runtime.first_process(ctid)), (
+        f"{written.path}, line {late[0].line}: '{late[0].key}: {late[0].value}' is not in effect: "
+        f"container {ctid} was not restarted since this line was written"
+    )
     evidence.say(f"{counted(len(written.options), 'option')}, none out of place")
+
+
+def _later_than_start(runtime: Runtime, ctid: int, written: ContainerConfig) -> list[Option]:
+    """Return the lines that are not in LXC's configuration, which Proxmox makes at each start.
+
+    It copies raw lines as they are. A raw profile or seccomp list decides instead of a feature.
+    Source: PVE::LXC, update_lxc_config.
+    """
+    content = runtime.node.read(runtime.started_path(ctid)) or b""
+    started = container_config.parse_lxc("", content.decode(errors="replace"))
+    has = {(option.key, option.value) for option in started.options}
+    raw = [o for o in written.options if o.key.startswith("lxc.") and not o.section]
+    late = [option for option in raw if (option.key, option.value) not in has]
+    decided = any(o.key in {"lxc.apparmor.profile", "lxc.seccomp.profile"} for o in raw)
+    judged = {"fuse"} if decided else {"fuse", "nesting", "keyctl"}
+    given = container_config.given(written.current().get("features", ""))
+    if given & judged - container_config.granted(started, runtime.seccomp_list(started)).keys():
+        late += written.all("features")[-1:]
+    return late if has else []  # without a configuration it never started
 
 
 @then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))

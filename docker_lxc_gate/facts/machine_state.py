@@ -68,6 +68,8 @@ _EXEMPT = _reasons(MAY_DIFFER)
 _LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
 _BY_ITSELF = patterns.compile("|".join(pattern for pattern, _ in _reasons(_TABLE.by_itself)))
 
+#: Proxmox's cluster filesystem, which gives a file another inode when it was long not looked at.
+_PVE = "node: file /etc/pve/"
 #: Files that no plan writes again.
 _OF_PROGRAMS = patterns.compile(r"(node: |container: )?file /(boot|usr/(bin|sbin|lib|libexec))/")
 #: Files that are written again, and of which the content is compared, but not the time.
@@ -176,7 +178,7 @@ def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
     parts = (key.partition(": content of ") for key in state)
     read = {f"{machine}: file {path}" for machine, _, path in parts if path}
     return {
-        key: _without_ctime(fact) if key in read else _lasting(key, fact)
+        key: _compared(key, fact) if key in read or key.startswith(_PVE) else _lasting(key, fact)
         for key, fact in state.items()
         if key in kept or not _BY_ITSELF.fullmatch(key)
     }
@@ -188,9 +190,10 @@ def _lasting(key: str, fact: str) -> str:
     return " ".join(fact.split()[:2]) if fires else fact
 
 
-def _without_ctime(fact: str) -> str:
+def _compared(key: str, fact: str) -> str:
+    """Return a file's fact without its ctime, and on Proxmox's filesystem without its inode."""
     facts, bar, times = fact.rpartition("|")
-    return facts + bar + " ".join(times.split()[:2])
+    return facts + bar + " ".join(times.split()[: 1 if key.startswith(_PVE) else 2])
 
 
 def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:

@@ -9,7 +9,9 @@ all=$(there $2)
 units=$(there $3)
 files=$4 kernel=$5
 processes=$(echo /proc/[0-9]*)
-shift 5  # the rest is find's: what is pruned
+shift 5  # the rest is find's: what is pruned, and on Proxmox the guests of the cluster's other nodes
+own=$(readlink /etc/pve/local) &&
+    set -- "$@" -path '/etc/pve/nodes/*' ! -path "/etc/pve/$own" ! -path "/etc/pve/$own/*" -prune -o
 part files
 perl -e "$files" list $all -xdev "$@" -printf '%p\0%y %m %U:%G %s %l|%T@ %i %C@\0' || exit 9
 part content

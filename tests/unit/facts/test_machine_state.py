@@ -172,9 +172,11 @@ def test_comparable_after_no_change_takes_ctime_of_files_whose_content_is_not_kn
         "node: file /etc/a": "f 644 0:0 1 |2.5 3 4.5",
         "node: content of /etc/a": "abc",
         "node: file /usr/bin/b": "f 755 0:0 1 |2.5 3 4.5",
+        "node: file /etc/pve/c": "f 640 0:33 1 |2.5 3 2.5",  # pmxcfs gives it another inode
     }
     assert machine_state.comparable_after_no_change(state) == state | {
-        "node: file /etc/a": "f 644 0:0 1 |2.5 3"
+        "node: file /etc/a": "f 644 0:0 1 |2.5 3",
+        "node: file /etc/pve/c": "f 640 0:33 1 |2.5",
     }
     units = {"node: active x.timer": "loaded active running", "node: active x.service": "a b c d"}
     fired = units | {"node: active x.timer": "loaded active"}
@@ -261,24 +263,24 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     script = node.ran[0][2]
     for asked_for in ("dpkg-query", "systemctl list-units"):
         script = script.replace(asked_for, f"echo {asked_for} #", 1)
-    for folder in ("log", "log2", "nodes/pve1", "nodes/pve2"):
+    script = script.replace("/etc/pve", f"{tmp_path}/etc")
+    for folder in ("priv/lock/ha_agent_pve1_lock", "priv/lock2", "nodes/pve1", "nodes/pve2"):
         (tmp_path / "etc" / folder).mkdir(parents=True)
         (tmp_path / "etc" / folder / "lrm_status").write_text("b")
-    (tmp_path / "etc/a").write_text("a")
+    for name in ("a", ".version", "authkey.pub.old", "nodes/pve1/lrm_status.tmp.7"):
+        (tmp_path / "etc" / name).write_text("a")
+    (tmp_path / "etc/local").symlink_to("nodes/pve1")
     (tmp_path / "units").mkdir()
     (tmp_path / "units/masked.service").symlink_to("/dev/null")
     (tmp_path / "etc/nodes/pve1/kept").write_text("c")
+    pruned = [path for path in machine_state._TABLE.pruned if path.startswith("/etc/pve/")]
+    pruned = [path.replace("/etc/pve", f"{tmp_path}/etc") for path in pruned]
     argv = [
-        "sh",
-        "-c",
-        script,
-        "witness",
-        f"{tmp_path}/etc",
+        *("sh", "-c", script, "witness", f"{tmp_path}/etc"),
         f"{tmp_path}/etc {tmp_path}/absent",
         f"{tmp_path}/units {tmp_path}/absent",
         *PROGRAMS,
-        *("-path", f"{tmp_path}/etc/log", "-prune", "-o"),
-        *("-path", f"{tmp_path}/etc/nodes/*/lrm_status", "-prune", "-o"),
+        *(word for path in pruned for word in ("-path", path, "-prune", "-o")),
     ]
     looked = Local().run(argv)
     assert looked.stderr == b""
@@ -290,12 +292,12 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     )
     seen = {line.split("\t")[0].removeprefix(f"{tmp_path}/etc") for line in files.split("\n")[1:]}
     assert seen - {""} == {
-        *("/a", "/log2", "/log2/lrm_status"),
-        *("/nodes", "/nodes/pve1", "/nodes/pve1/kept", "/nodes/pve2"),
+        *("/a", "/local", "/priv", "/priv/lock2", "/priv/lock2/lrm_status"),
+        *("/nodes", "/nodes/pve1", "/nodes/pve1/kept"),
     }
     hashed = dict(line.split("  ", 1)[::-1] for line in content.splitlines()[1:] if line)
     assert hashed.keys() == {
-        f"{tmp_path}/etc{path}" for path in ("/a", "/log2/lrm_status", "/nodes/pve1/kept")
+        f"{tmp_path}/etc{path}" for path in ("/a", "/priv/lock2/lrm_status", "/nodes/pve1/kept")
     }
     units = next(part for part in parts if part.startswith("unit"))
     assert f"\n{tmp_path}/units/masked.service\tl /dev/null\n" in units

@@ -25,7 +25,7 @@ NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
 SOURCE = f"{phoenix.REPOSITORY}/etc/apparmor/{NAME}"
 TUNABLE = desired.TUNABLE_PATH
-STAT = f"stat -L -c %.6Y {TUNABLE}"
+STAT = f"stat -L -c '%.6Y %.6W' {TUNABLE}"
 LOG = "journalctl -u apparmor -b -q --no-pager -o short-unix"
 STARTED = (
     "90.000001 pve1 systemd[1]: Starting apparmor.service - Load AppArmor profiles...\n"
@@ -62,10 +62,11 @@ def test_tunable_is_another_or_absent_is_red() -> None:
 
 
 def test_loaded_after_tunable_at_its_time_or_later_is_green_and_before_it_red() -> None:
-    steps.loaded_after_tunable(logged(STARTED, "92.500000\n"))
-    steps.loaded_after_tunable(logged(STARTED + RELOADING + RELOADED, "150.0"))
-    with not_compliant("8 s"):
-        steps.loaded_after_tunable(logged(STARTED, "100.0"))
+    steps.loaded_after_tunable(logged(STARTED, "92.500000 0.000000\n"))
+    steps.loaded_after_tunable(logged(STARTED + RELOADING + RELOADED, "150.0 90.0"))
+    for written in ("100.0 0.0", "80.0 100.0"):  # the other is restored with its old time
+        with not_compliant("8 s"):
+            steps.loaded_after_tunable(logged(STARTED, written))
     with not_compliant("0 s"):
         steps.loaded_after_tunable(logged(STARTED, "92.500001"))
     with not_compliant("AppArmor"):
@@ -129,11 +130,21 @@ def test_profile_carries_rules_without_one_names_it(rule: str, change: str) -> N
         steps.profile_carries_rules(Host({FILE: None}), NAME)
     lines = [line for line in PROFILE.splitlines() if rule in line and "#" not in line]
     assert lines
-    text = PROFILE
+    text = PROFILE.replace("  file,\n", "")
     for line in lines:
         text = text.replace(line, change and f"  {change}{line.strip()}")
     with not_compliant(f"'{rule}'"):
         steps.profile_carries_rules(Host({FILE: text}), NAME)
+
+
+def test_profile_carries_rules_in_other_words_is_green() -> None:
+    for rules in (
+        "file, mount,",
+        "/dev/fuse rwk, file /sys/fs/fuse/connections r, mount fstype in (fuse, fuse.*),",
+        "allow /dev/fuse r, file, mount fstype=(fuse.fuse-overlayfs) -> /var/lib/docker/**,",
+    ):
+        text = f"profile x {{\n{rules}\n}}\n"
+        steps.profile_carries_rules(Host({FILE: text, LOCAL: None}), NAME)
 
 
 @pytest.mark.parametrize(

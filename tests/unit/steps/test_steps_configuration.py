@@ -28,7 +28,7 @@ FUSE = f"lxc.mount.entry = {FUSE_ENTRY}\n"
 
 
 def pct(conf: str = GOOD, started: str | None = f"{PROFILE} = p\n{FUSE}") -> Runtime:
-    return Runtime(Machine({CONF: conf, STARTED: started}))
+    return Runtime(Machine({CONF: conf, STARTED: started}, FIRST_PROCESS))
 
 
 def test_mount_entries_are_whole_where_one_is_cut_names_its_line() -> None:
@@ -93,6 +93,8 @@ def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
         (f"{GOOD}colour\n", ("line 5: 'colour'",)),
         (f"{GOOD}mp0: /srv\n", ("line 5: ", "mp: property", "without this mount point")),
         (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
+        (f"{GOOD}lxc.prlimit.nofile: 9\n", ("line 5: 'lxc.prlimit.nofile: 9'", "not restarted")),
+        (f"{GOOD}lxc.include: /x\n", ("line 5: 'lxc.include: /x'", "not restarted")),
         *(
             (f"arch: x\n[pre]\n{key}: v\n", (f"line 3: '{key}: v'", "[pre]"))
             for key in ("features", PROFILE, "lxc.mount.entry", "lxc.include")
@@ -109,6 +111,29 @@ def test_every_line_is_in_effect_but_for_one_names_it(conf: str, named: tuple[st
         steps.every_line_is_in_effect(pct(f"{GOOD}{harmless}"), 950)
     with not_compliant(*named):
         steps.every_line_is_in_effect(pct(conf), 950)
+
+
+NESTING = "lxc.apparmor.allow_nesting = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("features", "started", "late"),
+    [
+        ("nesting=1,keyctl=1,fuse=yes", NESTING + FUSE, False),
+        ("nesting=1", FUSE, True),
+        ("fuse=1", NESTING, True),
+        ("keyctl=1", "lxc.seccomp.profile = /own\n", True),
+        ("keyctl=1\nlxc.seccomp.profile: /own", "lxc.seccomp.profile = /own\n", False),
+        ("fuse=1", "", False),  # it never started
+    ],
+)
+def test_features_that_were_written_after_the_start_are_not_in_effect(
+    features: str, started: str, late: bool
+) -> None:
+    files = {CONF: f"features: {features}\n", STARTED: started, "/own": "2\ndenylist\nkeyctl\n"}
+    with not_compliant("line 1: 'features", "not restarted") if late else nullcontext():
+        steps.every_line_is_in_effect(Runtime(Machine({**files}, FIRST_PROCESS)), 950)
+    steps.every_line_is_in_effect(Runtime(Machine({**files}, {PID: ""})), 950)  # stopped
 
 
 def test_profile_in_effect_that_is_another_names_the_assignments() -> None:
