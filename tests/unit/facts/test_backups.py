@@ -71,6 +71,7 @@ def node(tmp_path: Path) -> Rooted:
     for directory in ("etc/pve/lxc", "images/950/etc", "images/950/usr", "var/lib/vz"):
         (root / directory).mkdir(parents=True)
     (root / "etc/hostname").write_text(f"{HOST}\n")
+    (root / "etc/shadow").write_text("root:*:1::::::\n")
     (root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     (root / "images/950/etc/hostname").write_text("docker-950\n")
     (root / "images/950/random").write_bytes(os.urandom(300_000))
@@ -125,7 +126,7 @@ def test_backup_of_the_lab_counts_and_is_laid_out_as_vzdumps(
     judge(node)
     of_node(node)
     (container,), (etc,) = made.container, made.etc
-    assert etc.holds == ("etc", "etc/pve/lxc")
+    assert etc.holds == ("etc", "etc/shadow", "etc/pve/lxc")
     listed = subprocess.run(["tar", "tf", container.path], check=True, capture_output=True)
     assert listed.stdout.split()[:2] == [b"./etc/vzdump/pct.conf", b"./"]
     read = ["tar", "xOf", container.path, "./etc/vzdump/pct.conf"]
@@ -373,8 +374,10 @@ def test_backed_up_by_a_cut_archive_is_red(node: Rooted, made: backup.Backups, k
     judge(node, read=False)
 
 
-@pytest.mark.parametrize("lacks", ["etc/pve/lxc"])
-def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted, lacks: str) -> None:
+@pytest.mark.parametrize("lacks", ["etc/pve/lxc", "etc/shadow"])
+def test_backed_up_node_without_proxmoxs_configuration_or_what_root_alone_reads_is_red(
+    node: Rooted, lacks: str
+) -> None:
     back_up(node)
     pack = ["tar", "-C", node.root, "--zstd", "-cf", find(node).etc[0].path]
     for etc in ("etc", "./etc"):
