@@ -161,12 +161,17 @@ def test_advice_to_back_up_freezes_no_container(node: Rooted, written: str, mode
         judge(node)
 
 
+#: The volume of each container 950 on this storage.
+ROOT = "rootfs: local-lvm:vm-950-disk-0,size=8G\n"
+
+
 @pytest.mark.parametrize(
     ("kept", "ours"),
     [
         ("hostname: a\nrootfs: local:951/x,size=8G\n", "hostname: b\nrootfs: local:950/x\n"),
         ("net0: name=eth0,hwaddr=AA:00\n", "net0: name=eth0,hwaddr=AA:01,ip=dhcp\n"),
         ("lxc.uts.name = a\nlxc.net.0.hwaddr = aa\n", "lxc.rootfs.path = dir:/x\n"),
+        (f"hostname: a\nnet0: hwaddr=AA:00\n{ROOT}", f"hostname: b\nnet0: hwaddr=AA:01\n{ROOT}"),
     ],
 )
 def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: Rooted) -> None:
@@ -177,10 +182,21 @@ def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: R
     written.write_text(ours)
     with not_compliant("another container"):
         judge(node)
-    written.write_text(f"{kept}memory: 4096\n[snap]\nhostname: c\n")
-    judge(node)
-    written.write_text("arch: amd64\n")  # nothing that tells one from another
-    judge(node)
+    more = f"{kept.replace('hostname: a', 'hostname: new')}memory: 4096\n[snap]\nhostname: c\n"
+    for same in (more, f"{kept}net9: hwaddr=AA:09\n", "arch: amd64\n"):  # the last says nothing
+        written.write_text(same)
+        judge(node)
+
+
+def test_backed_up_by_an_archive_of_the_same_name_and_other_addresses_is_undetermined(
+    node: Rooted,
+) -> None:
+    written = node.root / "etc/pve/lxc/950.conf"
+    written.write_text(f"hostname: a\nnet0: hwaddr=AA:00\n{ROOT}")
+    back_up(node)
+    written.write_text(f"hostname: a\nnet0: hwaddr=AA:01\n{ROOT}")
+    with naming(FactError, "AA:00", "former container"):
+        judge(node)
 
 
 @pytest.mark.parametrize(
