@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 #: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")
 _REFUSED = patterns.compile(r"(?i)permission denied|operation not permitted")
+#: How Go names a failed request or connection, how a registry refuses, and other words of both.
 _UNREACHABLE = patterns.compile(
-    r"(?i)toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
-    r"|x509: |unexpected EOF|context deadline exceeded|request canceled|status: 50[0-9]"
-    r"|network is unreachable|Temporary failure in name resolution",
+    r'(?i)\b(get|head|post) "?https://[^\s"]+"?: |\b(dial|read|write|proxyconnect) (tcp|udp)\b'
+    r"|(HTTP|unexpected) status\b.{0,200}\b(429|50[0-9])\b|HTTP 50[0-9]\b|toomanyrequests"
+    r"|unauthorized: |denied: requested access|no such host|i/o timeout|TLS handshake timeout"
+    r"|x509: |unexpected EOF|context deadline exceeded|request canceled",
 )
 
 
@@ -71,7 +73,7 @@ def _pull(
             "image, no failure of the platform. Build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {match[0]}"
         )
-    if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(log.text):
+    if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(f"{said(pulled)}\n{log.text}"):
         raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
     return pulled
 

@@ -182,11 +182,24 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
-    """Yield a defect if the archive's content is of another container than its file name says."""
+    """Yield a defect if the archive's content is of another container than its file name says.
+
+    The root file system of a former container with this id had the same name, but its addresses
+    were others. Raises FactError if the host name was the same, too: new interfaces look like that.
+    """
     kept = _identity(_kept(node, backup, "configuration", "./etc/vzdump/pct.conf"))
     ours = _identity(of)
-    if kept and ours and not kept & ours:
-        yield f"is of another container: {', '.join(sorted(kept))}"
+    shared = {what for what, _ in kept & ours}
+    told = ", ".join(f"{what} {value}" for what, value in sorted(kept))
+    if all("address" in dict(each) for each in (kept, ours)):
+        shared.discard("root file system")
+        if shared == {"hostname"}:
+            raise FactError(
+                f"{backup.path} has none of the container's addresses ({told}): it may be of a "
+                "former container with this id. Back up again"
+            )
+    if kept and ours and not shared:
+        yield f"is of another container: {told}"
 
 
 def _another_nodes(node: Transport, backup: Backup, of: str) -> Iterator[str]:
@@ -206,7 +219,7 @@ def _kept(node: Transport, backup: Backup, what: str, *members: str) -> str:
     return node.look(argv, timeout=PATIENCE).text
 
 
-def _identity(text: str) -> frozenset[str]:
+def _identity(text: str) -> frozenset[tuple[str, str]]:
     """Return the unique properties of a configuration: host name, root file system, addresses."""
     plain = container_config.parse_lxc("", text.partition("\n[")[0]).current()
     options = plain | container_config.parse("", text).current()
@@ -215,12 +228,12 @@ def _identity(text: str) -> frozenset[str]:
         "root file system": options.get("lxc.rootfs.path")
         or options.get("rootfs", "").partition(",")[0],
     }
-    properties = {f"{what} {value}" for what, value in named.items() if value}
+    properties = {(what, value) for what, value in named.items() if value}
     for key, value in options.items():
         if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
-            properties.add(f"address {value.upper()}")
+            properties.add(("address", value.upper()))
         elif patterns.fullmatch(r"net[0-9]+", key):
             properties |= {
-                f"address {mac.upper()}" for mac in patterns.findall(r"hwaddr=([^,]+)", value)
+                ("address", mac.upper()) for mac in patterns.findall(r"hwaddr=([^,]+)", value)
             }
     return frozenset(properties)

@@ -77,7 +77,7 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
             made = next(stamps) if _STAMPED.search(path) else changed
             common = (path, int(size), float(now) - float(made))
             if path.rpartition("/")[2].startswith("etc-"):
-                etc.append(Backup(*common, ("etc", *pve)))
+                etc.append(Backup(*common, ("etc", "etc/shadow", *pve)))
             else:
                 finished = f"Finished Backup of VM {ctid}"
                 container.append(Backup(*common, _HOLDS, finished))

@@ -1,7 +1,7 @@
 # Reads an archive to its end. Prints each required member that it lacks, then how many members it has
-# below ./etc and ./usr. Arguments: the archive, and the required members, which have no blanks. tar does
-# not notice if an uncompressed archive is cut off, so the script checks that the last two blocks are zero,
-# as tar writes them.
+# below etc and usr. Arguments: the archive, and the required members, which have no blanks and may have ./
+# or / before them in the archive. tar does not notice if an uncompressed archive is cut off, so the script
+# checks that the last two blocks are zero, as tar writes them.
 
 case $1 in *.tar)
     [ "$(tail -c 1024 -- "$1" | tr -d '\0' | wc -c)" -eq 0 ] || {
@@ -16,7 +16,7 @@ file=$1; shift
         BEGIN { split(required, names, " "); for (each in names) lacks[names[each]] }
         at_end { exit $0 }
         $0 == "\001" { at_end = 1; next }
-        { sub("/$", ""); delete lacks[$0] }
-        /^\.\/(etc|usr)\// { files++ }
+        { sub("/$", ""); delete lacks[$0]; sub("^\\.?/", ""); delete lacks[$0] }
+        /^(etc|usr)\// { files++ }
         END { for (each in lacks) print each; print files + 0 }
     '

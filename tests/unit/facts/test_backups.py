@@ -71,6 +71,7 @@ def node(tmp_path: Path) -> Rooted:
     for directory in ("etc/pve/lxc", "images/950/etc", "images/950/usr", "var/lib/vz"):
         (root / directory).mkdir(parents=True)
     (root / "etc/hostname").write_text(f"{HOST}\n")
+    (root / "etc/shadow").write_text("root:*:1::::::\n")
     (root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     (root / "images/950/etc/hostname").write_text("docker-950\n")
     (root / "images/950/random").write_bytes(os.urandom(300_000))
@@ -125,7 +126,7 @@ def test_backup_of_the_lab_counts_and_is_laid_out_as_vzdumps(
     judge(node)
     of_node(node)
     (container,), (etc,) = made.container, made.etc
-    assert etc.holds == ("etc", "etc/pve/lxc")
+    assert etc.holds == ("etc", "etc/shadow", "etc/pve/lxc")
     listed = subprocess.run(["tar", "tf", container.path], check=True, capture_output=True)
     assert listed.stdout.split()[:2] == [b"./etc/vzdump/pct.conf", b"./"]
     read = ["tar", "xOf", container.path, "./etc/vzdump/pct.conf"]
@@ -160,12 +161,17 @@ def test_advice_to_back_up_freezes_no_container(node: Rooted, written: str, mode
         judge(node)
 
 
+#: The volume of each container 950 on this storage.
+ROOT = "rootfs: local-lvm:vm-950-disk-0,size=8G\n"
+
+
 @pytest.mark.parametrize(
     ("kept", "ours"),
     [
         ("hostname: a\nrootfs: local:951/x,size=8G\n", "hostname: b\nrootfs: local:950/x\n"),
         ("net0: name=eth0,hwaddr=AA:00\n", "net0: name=eth0,hwaddr=AA:01,ip=dhcp\n"),
         ("lxc.uts.name = a\nlxc.net.0.hwaddr = aa\n", "lxc.rootfs.path = dir:/x\n"),
+        (f"hostname: a\nnet0: hwaddr=AA:00\n{ROOT}", f"hostname: b\nnet0: hwaddr=AA:01\n{ROOT}"),
     ],
 )
 def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: Rooted) -> None:
@@ -176,10 +182,21 @@ def test_backed_up_by_an_archive_of_another_is_red(kept: str, ours: str, node: R
     written.write_text(ours)
     with not_compliant("another container"):
         judge(node)
-    written.write_text(f"{kept}memory: 4096\n[snap]\nhostname: c\n")
-    judge(node)
-    written.write_text("arch: amd64\n")  # nothing that tells one from another
-    judge(node)
+    more = f"{kept.replace('hostname: a', 'hostname: new')}memory: 4096\n[snap]\nhostname: c\n"
+    for same in (more, f"{kept}net9: hwaddr=AA:09\n", "arch: amd64\n"):  # the last says nothing
+        written.write_text(same)
+        judge(node)
+
+
+def test_backed_up_by_an_archive_of_the_same_name_and_other_addresses_is_undetermined(
+    node: Rooted,
+) -> None:
+    written = node.root / "etc/pve/lxc/950.conf"
+    written.write_text(f"hostname: a\nnet0: hwaddr=AA:00\n{ROOT}")
+    back_up(node)
+    written.write_text(f"hostname: a\nnet0: hwaddr=AA:01\n{ROOT}")
+    with naming(FactError, "AA:00", "former container"):
+        judge(node)
 
 
 @pytest.mark.parametrize(
@@ -373,14 +390,17 @@ def test_backed_up_by_a_cut_archive_is_red(node: Rooted, made: backup.Backups, k
     judge(node, read=False)
 
 
-def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted) -> None:
+@pytest.mark.parametrize("lacks", ["etc/pve/lxc", "etc/shadow"])
+def test_backed_up_node_without_proxmoxs_configuration_or_what_root_alone_reads_is_red(
+    node: Rooted, lacks: str
+) -> None:
     back_up(node)
-    archive = find(node).etc[0].path
-    (node.root / "etc/pve").rename(node.root / "pve")
-    subprocess.run(["tar", "-C", node.root, "--zstd", "-cf", archive, "etc"], check=True)
-    of_node(node)
-    (node.root / "pve").rename(node.root / "etc/pve")
-    with not_compliant("etc/pve/lxc"):
+    pack = ["tar", "-C", node.root, "--zstd", "-cf", find(node).etc[0].path]
+    for etc in ("etc", "./etc"):
+        subprocess.run([*pack, etc], check=True)
+        of_node(node)
+    subprocess.run([*pack, f"--exclude={lacks}", "etc"], check=True)
+    with not_compliant(lacks):
         of_node(node)
 
 

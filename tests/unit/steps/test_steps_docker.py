@@ -304,26 +304,34 @@ def test_hello_world_runs_after_a_pull_and_is_removed(monkeypatch: pytest.Monkey
     assert [line.split()[1] for line in ran] == ["+%s", "pull", "run", "rm"]
 
 
-def test_hello_world_runs_without_a_registry_is_undetermined(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for said in (
+V2 = 'Get "https://registry-1.docker.io/v2/": '
+LOOKED_UP = "lookup registry-1.docker.io on 10.0.3.1:53: "
+REFUSED = "mkdir x: permission denied\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
         "toomanyrequests: x",
         "dial tcp 1.1.1.1:443: connect: connection refused",
         "tls: failed to verify certificate: x509: expired",
         "received unexpected HTTP status: 503 Service Unavailable",
-    ):
-        with naming(TransportError, "registry", "hello-world"):
-            hello_runs((1, "", said), monkeypatch)
-
-
-def test_hello_world_runs_where_the_platform_refused_the_pull_is_judged(
-    monkeypatch: pytest.MonkeyPatch,
+        "unexpected status from HEAD request to https://r/v2/x: 429 Too Many Requests",
+        f"{V2}EOF",
+        f"{V2}proxyconnect tcp: dial tcp: lookup proxy on 10.0.3.1:53: server misbehaving",
+        f"error pulling image configuration: dial tcp: {LOOKED_UP}server misbehaving",
+        "download failed after attempts=6: dial tcp 1.1.1.1:443: connect: no route to host",
+        "read tcp 10.0.3.2:4->1.1.1.1:443: read: connection reset by peer",
+    ],
+)
+def test_hello_world_runs_without_a_registry_is_undetermined_unless_the_platform_refused(
+    said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The second is the next registry's word, after the refusal.
-    refused = "mkdir x: permission denied\n"
-    for said, log in (("failed to register layer", ""), ("lookup r: no such host", refused)):
-        found, _ = hello_runs((1, "", said), monkeypatch, (125, "", "no image"), log)
+    with naming(TransportError, "registry", "hello-world"):
+        hello_runs((1, "", said), monkeypatch)
+    # The last is the next registry's word, after the refusal.
+    for refused in ((said + REFUSED, ""), ("failed to register layer", ""), (said, REFUSED)):
+        found, _ = hello_runs((1, "", refused[0]), monkeypatch, (125, "", "no"), refused[1])
         assert not found.result.ok
 
 
