@@ -184,22 +184,21 @@ def needed() -> str:
         return "Not run yet."
     *written, profile = trials.recipes().values()
 
-    def alone(cell: str, recipe: str, line: str, most: int = 3) -> str:
+    def alone(cell: str, recipe: str, line: str, most: int) -> str:
         try:
             told = trials.word(known, (cell, recipe, frozenset({line})))
         except KeyError:
             return "not tried"
-        return ": ".join(shorten(part, 70, placeholder=" …") for part in told[:most] if part)
+        return ": ".join(shorten(part, 45, placeholder=" …") for part in told[:most] if part)
 
     lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
     rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
     results, stays = dict.fromkeys(chain(*rules)), trials.stays()
     stayed = [" ".join(f"`{rule}`" for rule in row.rules) for row in stays]
     whole = [cell for cell in cells if any(k[0] == cell and k[1] != profile.name for k in known)]
-    times = {cell: sorted(s.at for key, s in known.items() if key[0] == cell) for cell in cells}
-    head = "|".join(whole)
-    heads = "|".join(f"{cell}, {times[cell][0]} to {times[cell][-1]}" for cell in cells)
-    of_lines = ([alone(cell, *line) for line in lines] for cell in whole)
+    times = {cell: max(s.at for key, s in known.items() if key[0] == cell) for cell in cells}
+    head, heads = "|".join(whole), "|".join(f"{cell}, {times[cell]}" for cell in cells)
+    of_lines = ([alone(c, *line, 2 + (c == whole[0])) for line in lines] for c in whole)
     of_rules = ([count[result] for result in results] for count in rules)
     plans = (recipe for recipe in written if recipe.name == recipe.plan)
     return "\n\n".join(
