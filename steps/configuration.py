@@ -148,7 +148,8 @@ def _later_than_start(runtime: Runtime, ctid: int, written: ContainerConfig) -> 
     decided = any(o.key in {"lxc.apparmor.profile", "lxc.seccomp.profile"} for o in raw)
     judged = {"fuse"} if decided else {"fuse", "nesting", "keyctl"}
     given = container_config.given(written.current().get("features", ""))
-    if given & judged - container_config.granted(started, runtime.seccomp_list(started)).keys():
+    listed = "" if decided else runtime.seccomp_list(started)
+    if given & judged - container_config.granted(started, listed).keys():
         late += written.all("features")[-1:]
     return late if has else []  # without a configuration it never started
 

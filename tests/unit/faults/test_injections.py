@@ -88,7 +88,8 @@ CONFIGURED = ["F02", "F03", "F05", *(fault.id for fault in written("proxmox"))]
 @pytest.mark.parametrize("ident", CONFIGURED)
 def test_configuration_is_red_in_the_rows_words_and_rolled_back(root: Path, ident: str) -> None:
     def judge() -> None:
-        runtime = canned.Runtime(canned.Machine({f"/{CONF}": (root / CONF).read_text()}))
+        files = {f"/{CONF}": (root / CONF).read_text(), f"/var/lib/lxc/{CTID}/config": None}
+        runtime = canned.Runtime(canned.Machine(files))
         configuration.container_is_given(runtime, CTID, "nesting, fuse")
         configuration.every_line_is_in_effect(runtime, CTID)
 
