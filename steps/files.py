@@ -122,9 +122,9 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert matches[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
-    undo = rf"(?m)^(?:rm\b.*[ \t]|:?[ \t]*>[ \t]*){desired.TUNABLE_PATH}(?:[ \t;].*)?$"
-    undone = patterns.search(undo, text[matches[0].end() : reload.start()])
-    assert not undone, f"{phoenix.SETUP_SCRIPT} writes the tunable, and then runs '{undone[0]}'"
+    removes = rf"(?m)^(?:rm\b.*[ \t]|:?[ \t]*>[ \t]*){desired.TUNABLE_PATH}(?:[ \t;].*)?$"
+    removed = patterns.search(removes, text[matches[0].end() : reload.start()])
+    assert not removed, f"{phoenix.SETUP_SCRIPT} writes the tunable, and then runs '{removed[0]}'"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
     commands = shell_commands(text)
     writes = [command for command in commands if command.text == matches[0][0].strip()]
