@@ -145,6 +145,7 @@ class Qemu:
         """
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
+        self._log.unlink(missing_ok=True)
         argv = [PROGRAM, "-name", "docker-lxc-gate", "-nodefaults", "-display", "none"]
         argv += [*hard.options, *self._devices(port), "-append", hard.kernel_line]
         argv += ["-kernel", f"{image.folder}/vmlinuz", "-initrd", f"{image.folder}/initrd.img"]
@@ -156,7 +157,8 @@ class Qemu:
                 argv, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
             )
         if done.returncode:
-            message = done.stderr.decode(errors="replace").strip()
+            # With -D and -daemonize, QEMU writes its messages there, not to stderr.
+            message = done.stderr.decode(errors="replace").strip() or self.last_words()
             raise MachineFailed(f"{PROGRAM} ended with {done.returncode}: {message}")
 
     def _devices(self, port: int) -> list[str]:

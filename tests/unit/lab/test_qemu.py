@@ -1,5 +1,6 @@
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from docker_lxc_gate.lab import qemu
+from docker_lxc_gate.lab import node, qemu
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.image import NodeImage
 from docker_lxc_gate.lab.lock import only_one
@@ -132,3 +133,19 @@ def test_boot_whose_qemu_ended_is_tried_once_more(
     with pytest.raises(MachineFailed, match="QEMU says" if runs else "its process ended"):
         Node(tmp_path / "machine", tmp_path, silent).boot(NodeImage(tmp_path / "image"), "trixie")
     assert started == ["image"] * times
+
+
+def test_port_that_was_taken_in_between_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU's own words, by a real one: the next thing it misses is a kernel."""
+    (tmp_path / "disk.raw").write_bytes(bytes(1 << 20))
+    image, lab = NodeImage(tmp_path), Node(tmp_path / "machine", tmp_path, silent)
+    lab.folder.mkdir()
+    lab.qemu.create_disk(image)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = [taken.getsockname()[1], node.free_port()]
+        monkeypatch.setattr(node, "free_port", lambda *_: ports.pop(0))
+        with pytest.raises(MachineFailed, match="vmlinuz"):
+            lab.start(image, State())
+    assert not ports
