@@ -35,11 +35,14 @@ _NO_SIZE = 1
 LONGEST = 64 << 20
 _LIST = program("docker_lxc_gate.facts", "list_archive.sh")
 _FILES = program("docker_lxc_gate.facts", "archived_files.sh")
-#: What a container may have that its backup must hold, too.
+#: What a container may have that its backup must hold, too, if it is the younger one: directories
+#: that are made once, and Docker's data, by what a pattern for an excluded directory covers.
 _MEMBERS = (
     *("/usr", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
-    *("/var/lib/dpkg/status", "/var/lib/rpm", "/lib/apk/db/installed"),
+    *("/var/lib/dpkg/info", "/var/lib/rpm", "/lib/apk/db"),
+    *("/var/lib/docker/volumes/metadata.db", "/var/lib/docker/fuse-overlayfs/l"),
 )
+_AGED = patterns.compile(r"(/\S+) (-?[0-9]{1,15})")
 #: Less than this part of the container's files is no backup of it: upgrades change their number.
 _SHARE = 0.5
 _ARCHIVED = program("docker_lxc_gate.facts", "archived_file.sh")
@@ -77,12 +80,16 @@ def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Back
     answer = runtime.inside(ctid).look(["sh", "-c", _FILES, "files", *_MEMBERS], timeout=180)
     if answer.exit_code == 127:  # noqa: PLR2004 - no such program
         return tuple(found)
-    *paths, files = answer.require().text.splitlines() or [""]
+    *lines, files = answer.require().text.splitlines() or [""]
     if not patterns.fullmatch("[0-9]{1,15}", files):
         raise FactError(f"{answer.machine} does not say which files it has: {answer.text!r:.200}")
-    named = [f".{path}" for path in _MEMBERS if path in paths]
-    counted = int(files) if "/usr" in paths else 0
-    return tuple(replace(backup, holds=(*backup.holds, *named), files=counted) for backup in found)
+    ages = {match[1]: int(match[2]) for match in map(_AGED.fullmatch, lines) if match}
+    counted = int(files) if "/usr" in ages else 0
+
+    def held(backup: Backup) -> list[str]:
+        return [f".{path}" for path in _MEMBERS if path in ages and ages[path] > backup.age]
+
+    return tuple(replace(b, holds=(*b.holds, *held(b)), files=counted) for b in found)
 
 
 def defects(
@@ -173,7 +180,8 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     if not patterns.fullmatch("[0-9]{1,15}", files):
         raise FactError(f"on {node.machine}: what {backup.path} holds is not known: {files!r:.200}")
     if missing:
-        yield f"can be read to its end, but does not hold {', '.join(sorted(missing))}"
+        excluded = " (by an exclude-path of vzdump?)" if backup.finished else ""
+        yield f"can be read to its end, but does not hold {', '.join(sorted(missing))}{excluded}"
     elif int(files) < backup.files * _SHARE:
         yield (
             f"can be read to its end, but holds {files} files of /etc and /usr, and the container "

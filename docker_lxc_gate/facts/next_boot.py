@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from docker_lxc_gate import patterns
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.printable import cut, listed
 
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from docker_lxc_gate.facts.dockerd import Daemon
 
 DOCKER, _CONTAINERD = "docker.service", "containerd.service"
-#: Prints failed conditions, whether the default target leads to a service, which of its programs
-#: cannot be run, and how each unit that the service needs was loaded. systemd before 250 evaluates
-#: no unit's conditions.
+#: Prints failed conditions, whether the default target leads to a service, or to another one that
+#: needs it, which of its programs cannot be run, and how each unit that the service needs was
+#: loaded. What systemd has loaded may be older than what enables a service. systemd before 250
+#: evaluates no unit's conditions.
 _NEXT = """
 systemd-analyze condition --unit="$1" 2>&1 | grep ' failed\\.$'
 target=$(systemctl get-default) || exit
-systemctl list-dependencies --plain --full -- "$target" | tr -d ' ' | grep -qxF -- "$1" ||
+case $(systemctl is-enabled "$1") in disabled | enabled-runtime) ;; *) own="-e $1" ;; esac
+by=$(systemctl show "$1" -p RequiredBy -p WantedBy -p BoundBy --value | tr ' ' '\\n' |
+    sed -n 's/.*\\.service$/-e &/p')
+systemctl list-dependencies --plain --full -- "$target" | tr -d ' ' | grep -qxF $own $by ||
     echo "$target does not start it"
 systemctl show "$1" -p ExecCondition -p ExecStartPre -p ExecStart -p ExecStartPost |
     sed -n 's/^[A-Za-z]*={ path=\\(.*\\) ; argv\\[\\]=.* ; ignore_errors=no ; .*/\\1/p' |
@@ -59,7 +64,7 @@ def obstacle(on: Transport, service: str) -> str:
     """Return why a machine's next boot does not start a service; empty if it does.
 
     Docker needs containerd if its command line names that one's socket; else it starts its own.
-    Raises CommandFailed if systemd does not answer.
+    Raises RemediationError if systemd does not answer.
     """
     needs = (service, _CONTAINERD) if _names_containerd(on, service) else (service,)
     text = on.look(["sh", "-c", _NEXT, "next-boot", *needs], timeout=120).require().text
@@ -67,10 +72,15 @@ def obstacle(on: Transport, service: str) -> str:
         failed = ", ".join(_FAILED.findall(text)) or "a condition"
         return f"{cut(failed)} of {service} fails now"
     if match := patterns.search(r"(?m)^(\S+) does not start it$", text):
-        return f"the default target is {cut(match[1])}, which does not start {service}"
+        how = f"systemctl enable {service}, or set-default with another target"
+        return f"the default target is {cut(match[1])}, which does not start {service} ({how})"
     if match := patterns.search(r"(?m)^(/.*) cannot be run$", text):
         return f"{service} runs {cut(match[1])}, which is not there, or not executable"
-    for unit, state, file in _STATES.findall(text):
+    if not (states := _STATES.findall(text)):
+        raise FactError(
+            f"on {on.machine} systemd does not say how {service} is loaded: {cut(text)}"
+        )
+    for unit, state, file in states:
         if state not in _STARTABLE and file != _UNTIL_BOOT:
             return f"{service} needs {cut(unit)}, which is {cut(state)}"
     return ""

@@ -1,8 +1,12 @@
-# Prints which of some paths are on the root file system of a container, then how many files are in its
-# /etc and /usr there. A mount point may be in no archive. Arguments: the paths.
+# Prints which of some paths are on the root file system of a container, each with its age in seconds, then
+# how many files are in its /etc and /usr there. A mount point may be in no archive. Arguments: the paths.
 
-root=$(stat -c %d /) || exit
+root=$(stat -c %d /) now=$(date +%s) || exit
 for path; do
-    [ "$(stat -c %d -- "$path" 2>/dev/null)" != "$root" ] || echo "$path"
+    # shellcheck disable=SC2046 # words
+    set -- $(stat -c '%d %W %Y' -- "$path" 2>/dev/null)
+    [ "$1" = "$root" ] || continue
+    [ "$2" -gt 0 ] 2>/dev/null || shift # its birth is unknown, so it is at least as old as its content
+    echo "$path $((now - $2))"
 done
 find /etc /usr -xdev | wc -l

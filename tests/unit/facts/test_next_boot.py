@@ -1,9 +1,13 @@
 """What the next boot starts, from systemd's own words; proof/faults/rows/next_boot.toml is real."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from docker_lxc_gate.facts import next_boot
 from docker_lxc_gate.facts.dockerd import Daemon
+from docker_lxc_gate.machines.transport import Local
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.scripted import Scripted
 
@@ -91,3 +95,29 @@ def test_obstacle_names_what_keeps_a_boot_from_starting_docker(
     found = next_boot.obstacle(Scripted(answers), next_boot.DOCKER)
     assert named in found
     assert bool(named) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "needed_by", "started", "starts"),
+    [
+        ("enabled", "", "docker.service", True),
+        ("static", "", "docker.service", True),  # a target wants it
+        ("enabled", "", "ssh.service", False),
+        ("disabled", "", "docker.service", False),  # systemd has not read that yet
+        ("enabled-runtime", "", "docker.service", False),
+        ("disabled", "compose.service x.target", "compose.service", True),
+        ("disabled", "compose.service x.target", "x.target", False),  # as a mount's, for example
+    ],
+)
+def test_boot_starts_docker_by_itself_or_by_a_unit_that_needs_it(
+    stub: Callable[[str, str], Path], enabled: str, needed_by: str, started: str, starts: bool
+) -> None:
+    stub("systemd-analyze", "")
+    stub(
+        "systemctl",
+        f"case $* in list-dep*) echo '  {started}';; get-default) echo graphical.target;;\n"
+        f"is-enabled*) echo {enabled};; *RequiredBy*) echo; echo {needed_by};;\n"
+        "*LoadState*) echo Id=docker.service; echo LoadState=loaded;; esac",
+    )
+    found = next_boot.obstacle(Local(), next_boot.DOCKER)
+    assert ("graphical.target, which does not start docker" in found) != starts

@@ -59,16 +59,13 @@ def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning:
 
 
 def test_docker_runs_but_not_after_a_boot_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge(*running: str, enabled: str = "enabled\n", obstacle: str = "") -> None:
+    def judge(*running: str, obstacle: str = "") -> None:
         monkeypatch.setattr(next_boot, "obstacle", lambda *_: obstacle)
-        steps.docker_runs(Machine(), Host(running=running, answers={ENABLED: enabled}))
+        steps.docker_runs(Machine(), Host(running=running))
 
     judge("docker")
     with not_compliant(steps.NO_DOCKER):
         judge()
-    for answer in ("disabled\n", "enabled-runtime\n", ""):
-        with not_compliant("boot"):
-            judge("docker", enabled=answer)
     with not_compliant("next boot", "rescue.target"):
         judge("docker", obstacle="the default target is rescue.target")
 
