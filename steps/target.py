@@ -16,6 +16,7 @@ from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.formats import id_map, pct_options
 from docker_lxc_gate.machines.read import unparsed
 from docker_lxc_gate.machines.result import CommandFailed
+from docker_lxc_gate.machines.runtime.base import FROZEN_STATES
 from docker_lxc_gate.machines.runtime.waiting import reboot, wait_until_booted
 from docker_lxc_gate.verdict import evidence
 
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
 
 @given("the container is running")
 def container_is_running(runtime: Runtime, ctid: int) -> None:
-    """Nothing inside a container that is not running can be judged."""
-    if runtime.node.ask(runtime.first_process(ctid)):
+    """Nothing inside a container that is not running, or is frozen, can be judged."""
+    seen = runtime.node.ask(runtime.lxc_state(ctid))
+    if seen in FROZEN_STATES:
+        raise TransportError(
+            f"container {ctid} on {runtime.node.machine} is {seen.lower()}, so none of its "
+            "programs answers. See whether a backup of it still runs; if none does, lxc-unfreeze "
+            f"-n {ctid}, then run the gate again"
+        )
+    if seen not in {"", "STOPPED"}:
         return
     state = runtime.state(ctid)
     obstacle = startable.start_obstacle(runtime, ctid)

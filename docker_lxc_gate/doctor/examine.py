@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 
-from docker_lxc_gate.doctor import guest_reads, messages, node_reads
+from docker_lxc_gate.doctor import guest_reads, messages
 from docker_lxc_gate.doctor.case import (
     FOLLOWS,
     PROBLEMS,
@@ -35,7 +35,7 @@ from docker_lxc_gate.facts.denial.denial_groups import Group, Tally
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Finding, Severity
 from docker_lxc_gate.machines.read import content_of
-from docker_lxc_gate.machines.runtime.base import Runtime
+from docker_lxc_gate.machines.runtime.base import FROZEN_STATES, Runtime
 from docker_lxc_gate.machines.transport import Transport
 
 _MODULES = (confinement, container, network, ownership, storage)
@@ -113,17 +113,17 @@ def asked(runtime: Runtime, ctid: int, questions: Iterable[Examination]) -> Case
     reads = [read for question in questions for read in question.node]
     on_node = [read(ctid) if callable(read) else read for read in reads]
     on_node += [read for reads, _ in more for read in reads]
-    node = ask(runtime.node, (node_reads.lxc_state(ctid), *on_node))
+    node = ask(runtime.node, (Runtime.lxc_state(ctid), *on_node))
     case = Case(ctid, config, content, node, Answers({}))
     if not _is_up(case):
-        how = "is frozen" if _state(case) in container.FROZEN_STATES else "does not run"
+        how = "is frozen" if _state(case) in FROZEN_STATES else "does not run"
         return replace(case, guest=Answers({}, f"container {ctid} {how}"))
     inside = [*(question.guest for question in questions), *(reads for _, reads in more)]
     return replace(case, guest=ask(runtime.inside(ctid), chain.from_iterable(inside)))
 
 
 def _state(case: Case) -> str:
-    return case.node.maybe(node_reads.lxc_state(case.ctid), _UP)
+    return case.node.maybe(Runtime.lxc_state(case.ctid), _UP)
 
 
 def _is_up(case: Case) -> bool:

@@ -80,12 +80,6 @@ def _mounts(result: CommandResult) -> tuple[mount_table.Mount, ...]:
     return mount_table.parse(told(result).text, f"the container's mounts on {result.machine}")
 
 
-def _state(result: CommandResult) -> str:
-    if not result.ok and b"doesn't exist" in result.stdout + result.stderr:
-        return ""  # Proxmox makes LXC's part of a container at its first start
-    return told(result).text.strip()[:20]
-
-
 def _owner(result: CommandResult) -> tuple[int, int]:
     match = _OWNER.fullmatch(told(result).text)
     if match is None:
@@ -111,12 +105,6 @@ def mounts(ctid: int) -> Read[tuple[mount_table.Mount, ...]]:
 def owner(path: str) -> Read[tuple[int, int]]:
     """Read which user and group own a path of the node; the path is the node's, never a guest's."""
     return Read(("env", "LC_ALL=C", "stat", "-L", "-c", "%u %g", "--", path), _owner)
-
-
-def lxc_state(ctid: int) -> Read[str]:
-    """Read LXC's own word for the container's state, in capitals; empty if LXC has none."""
-    argv = ("lxc-info", "-P", "/var/lib/lxc", "-n", str(ctid), "-s", "-H")
-    return Read(argv, _state)
 
 
 #: By name: the kernel's version, LXC's, ZFS's, and those of Proxmox's packages.

@@ -13,6 +13,7 @@ from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.read import Read
 from docker_lxc_gate.machines.result import CommandResult
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 
 CTID = 950
@@ -79,7 +80,7 @@ def container(**members: Any) -> str:
 
 
 NODE: dict[Read[Any], Raw] = {
-    node_reads.lxc_state(CTID): "RUNNING\n",
+    Runtime.lxc_state(CTID): "RUNNING\n",
     node_reads.id_maps(CTID): f"{MAP}==\n{MAP}",
     node_reads.confined(CTID): confined("lxc-phoenix-v2 (enforce)", PROFILE),
     node_reads.mounts(CTID): MOUNTS,

@@ -21,6 +21,7 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.formats.container_config import given
 from docker_lxc_gate.lint.check import check
 from docker_lxc_gate.lint.finding import Finding, Kind, Severity, Source
+from docker_lxc_gate.machines.runtime.base import FROZEN_STATES, Runtime
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL, NO_QUORUM
 from docker_lxc_gate.printable import counted, listed
 
@@ -38,10 +39,10 @@ def quorum(case: Case) -> Iterator[Finding]:
         yield here("node-without-quorum", NO_QUORUM.partition(".")[0])
 
 
-@Examination("whether the container runs", ("container-stopped",), node=(node_reads.lxc_state,))
+@Examination("whether the container runs", ("container-stopped",), node=(Runtime.lxc_state,))
 def state(case: Case) -> Iterator[Finding]:
     """Yield that the container does not run."""
-    state = case.node.of(node_reads.lxc_state(case.ctid))
+    state = case.node.of(Runtime.lxc_state(case.ctid))
     if state not in _UP:
         cause = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
         if case.start_obstacle:
@@ -55,13 +56,13 @@ def state(case: Case) -> Iterator[Finding]:
 @Examination(
     "what the container's next start will do",
     ("next-start-fails", "next-start-loses"),
-    node=(node_reads.lxc_state, apparmor.PROFILES),
+    node=(Runtime.lxc_state, apparmor.PROFILES),
     guest=(guest_reads.INFO,),
 )
 def next_start(case: Case) -> Iterator[Finding]:
     """Yield what the next start of a container that runs will fail at, or lose."""
     profiles = case.node.of(apparmor.PROFILES)
-    if case.node.of(node_reads.lxc_state(case.ctid)) not in _UP or profiles is None:
+    if case.node.of(Runtime.lxc_state(case.ctid)) not in _UP or profiles is None:
         return
     later = container_config.at_next_stop(case.config) if case.pct else case.config
     if obstacle := startable.obstacle(later, apparmor.modes(profiles)):
@@ -113,13 +114,10 @@ def application(case: Case) -> Iterator[Finding]:
         yield here("container-application", f"'entrypoint: {runs[:200]}' runs instead of an init")
 
 
-FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
-
-
-@Examination("whether the container is frozen", ("container-frozen",), node=(node_reads.lxc_state,))
+@Examination("whether the container is frozen", ("container-frozen",), node=(Runtime.lxc_state,))
 def frozen(case: Case) -> Iterator[Finding]:
     """Yield that the container is frozen now."""
-    state = case.node.of(node_reads.lxc_state(case.ctid))
+    state = case.node.of(Runtime.lxc_state(case.ctid))
     if state in FROZEN_STATES:
         lock = case.config.current().get("lock", "")
         held = f", and Proxmox holds its lock '{lock}'" if lock else ""

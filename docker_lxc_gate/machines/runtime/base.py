@@ -22,6 +22,8 @@ from docker_lxc_gate.printable import cut
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INCLUDE = patterns.compile(r"(?m)^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$")
+#: LXC's words for a container none of whose processes runs, as long as a backup takes.
+FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 _NESTED = 8  #: the limit for nested includes
 
 
@@ -117,6 +119,11 @@ class Runtime(ABC):
         return Read(cls._info(ctid, "-p"), parse)
 
     @classmethod
+    def lxc_state(cls, ctid: int) -> Read[str]:
+        """Read LXC's own word for the container's state, in capitals; empty if LXC has none."""
+        return Read(cls._info(ctid, "-s"), _state)
+
+    @classmethod
     def _info(cls, ctid: int, what: str) -> tuple[str, ...]:
         return ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), what, "-H")
 
@@ -143,6 +150,12 @@ class Runtime(ABC):
         """Return the text of a seccomp list; if the file is absent, LXC starts no container."""
         path = effective.current().get("lxc.seccomp.profile", "")
         return (self.node.read(path) or b"").decode(errors="replace") if path else ""
+
+
+def _state(answer: CommandResult) -> str:
+    if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
+        return ""  # Proxmox makes LXC's part of a container at its first start
+    return answer.require().text.strip()[:20]
 
 
 def _resolved(node: Transport, path: str, text: str) -> str:

@@ -51,10 +51,7 @@ class Lxc(Runtime):
 
     @override
     def state(self, ctid: int) -> str | None:
-        answer = self.node.look(self._info(ctid, "-s"))
-        if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
-            return None
-        return answer.require().text.strip().lower()
+        return self.node.ask(self.lxc_state(ctid)).lower() or None
 
     @override
     def start(self, ctid: int) -> None:

@@ -259,6 +259,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
         "2001.500000 pve1 systemd[1]: Reloaded apparmor.service\n"
     ),
     "lxc-info -P /var/lib/lxc -n 950 -p": f"{PID}\n",
+    "lxc-info -P /var/lib/lxc -n 950 -s": "RUNNING\n",
     "stat -L -c '%.6Y %.6W'": "1000.000000 900.000000\n",
     "docker info": json.dumps(_ENGINE),
     "/usr/sbin/dockerd": "configuration OK\n",

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from docker_lxc_gate.doctor import node_reads, upgrade
+from docker_lxc_gate.doctor import upgrade
 from docker_lxc_gate.doctor.case import FOLLOWS
 from docker_lxc_gate.doctor.examine import EXAMINATIONS, examine
 from docker_lxc_gate.errors import FactError, TransportError, Unreachable
@@ -22,7 +22,7 @@ def silent(state: str = "RUNNING", config: str | None = CONFIG, log: str = "") -
     """A node or a container that says nothing but this; without ``config`` it has no container."""
 
     def said(words: list[str]) -> Answer:
-        if tuple(words) == node_reads.lxc_state(CTID).argv:
+        if tuple(words) == Runtime.lxc_state(CTID).argv:
             return state.encode()
         if words[-1] == f"/etc/pve/lxc/{CTID}.conf":
             absent = 1, b"", b"No such file or directory"

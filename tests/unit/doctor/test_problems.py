@@ -26,6 +26,7 @@ from docker_lxc_gate.facts import apparmor
 from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.lint.finding import Severity
 from docker_lxc_gate.machines.read import Read
+from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.runtime.pct import IN_CONTROL
 from tests.doubles.patient import (
     CONFIG,
@@ -54,7 +55,7 @@ from tests.doubles.patient import (
 OVERLAY = INFO.replace("fuse-overlayfs", "overlay2")
 STARTS_NOT = 'level=fatal msg="Error starting daemon: disk full"'
 IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
-STATE, MOUNTED, LOG = node_reads.lxc_state(CTID), node_reads.mounts(CTID), messages.READ
+STATE, MOUNTED, LOG = Runtime.lxc_state(CTID), node_reads.mounts(CTID), messages.READ
 #: What is answered, by what was asked.
 Answers = dict[Read[Any], Raw]
 OF_ANOTHER: Answers = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}

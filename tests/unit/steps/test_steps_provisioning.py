@@ -16,12 +16,13 @@ from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from steps.docker import NO_DOCKER
-from tests.doubles.canned import BOOTED, PID, Answer, Host, Machine, Runtime
+from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
 
 CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
-SEEN = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
+STATE = "lxc-info -P /var/lib/lxc -n 950 -s -H"
+SEEN = f"find /etc/pve/lxc/950.conf -exec {STATE} ';'"
 STATUS = "pct status 950"
 ABSENT: Answer = (2, "", "Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
 #: The mode of Proxmox's link with quorum.
@@ -31,9 +32,10 @@ ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
 
 def runtime(status: Answer) -> Runtime:
     there = {"/etc/pve/lxc/950.conf": None if status is ABSENT else "arch: amd64\n"}
-    answers: dict[str, Answer] = {SEEN: status, PID: "7\n" if status == "RUNNING\n" else ""}
+    answers: dict[str, Answer] = {SEEN: status, STATE: status}
     if status is ABSENT:
-        answers |= {SEEN: (1, "", "No such file"), STATUS: ABSENT, ELSEWHERE: ""}
+        absent: Answer = (1, "", "950 doesn't exist")
+        answers |= {SEEN: (1, "", "No such file"), STATE: absent, STATUS: ABSENT, ELSEWHERE: ""}
     return Runtime(Machine(there | {PROFILES: ""}, answers | QUORATE))
 
 
@@ -78,8 +80,9 @@ def test_container_exists_where_it_is_stopped_or_absent_is_red() -> None:
         steps.container_exists(runtime("STOPPED\n"), 950, CREATED)
     with not_compliant("950", "phoenix create"):
         steps.container_exists(runtime(ABSENT), 950, CREATED)
-    for status, word in (("STOPPED\n", "stopped"), (ABSENT, "absent")):
-        with naming(TransportError, "950", word):
+    frozen = "backup", "lxc-unfreeze -n 950"
+    for status, *words in (("STOPPED\n", "stopped"), (ABSENT, "absent"), ("FROZEN\n", *frozen)):
+        with naming(TransportError, "950", *words):
             of_target.container_is_running(runtime(status), 950)
 
 
@@ -90,7 +93,7 @@ def test_container_is_running_that_is_stopped_names_what_keeps_it_from_starting(
 
     def judge(written: str | None) -> None:
         files = {"/etc/pve/lxc/950.conf": written, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
-        node = Machine(files, {ELSEWHERE: "", PID: ""} | QUORATE)
+        node = Machine(files, {ELSEWHERE: "", STATE: "STOPPED\n"} | QUORATE)
         of_target.container_is_running(Runtime(node), 950)
 
     with naming(TransportError, "container 950", "stopped", "lxc-other"):
