@@ -87,8 +87,10 @@ def _why_down(host: Host) -> str:
     """Return dockerd's last error before it ended, or that nothing started it."""
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
         return "it is masked (systemctl unmask docker)"
-    log = host.run("journalctl -u docker -b -n 60 -q --no-pager -o cat").stdout
-    words = [line for line in log.splitlines() if patterns.match(r"(unable to|failed to) ", line)]
+    log = host.run("journalctl -t dockerd -b -n 60 -q --no-pager -o cat").stdout
+    # The lines with a time are its log, also of what did not end it.
+    plain = [line for line in log.splitlines() if line and not line.startswith("time=")]
+    words = [line for line in plain if patterns.match(r"(unable to|failed to) ", line)] or plain
     at_boot = host.run("systemctl is-enabled docker.service").stdout.strip()
     never = "no boot starts it: it is disabled (systemctl enable --now docker)"
     silent = never if at_boot == "disabled" else "journalctl -u docker"

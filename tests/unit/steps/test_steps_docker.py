@@ -75,12 +75,13 @@ def test_docker_runs_where_it_is_down_names_the_cause() -> None:
         ("masked\n", "masked\n", "failed to start daemon: x\n", "systemctl unmask docker"),
         ("loaded\n", "disabled\n", "a\nfailed to load x\nunable to do y\nz\n", "unable to do y"),
         ("loaded\n", "disabled\n", "", "systemctl enable --now docker"),
-        ("loaded\n", "enabled\n", "it has failed to\n", "journalctl -u docker"),
+        ("loaded\n", "enabled\n", "remap: no id\ntime=now level=info\n", "remap: no id"),
+        ("loaded\n", "enabled\n", "time=now level=info\n", "journalctl -u docker"),
     ):
         answers = {
             "systemctl show docker -p LoadState --value": state,
             ENABLED: enabled,
-            "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
+            "journalctl -t dockerd -b -n 60 -q --no-pager -o cat": log,
         }
         with not_compliant(why) as raised:
             steps.docker_runs(Machine(), Host(programs=("dockerd",), answers=answers))
