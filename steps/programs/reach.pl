@@ -2,6 +2,7 @@
 # ECONNREFUSED. A refusal is an answer, too, but another one.
 # "client SERVER PORT ADDRESS…" reaches the server, which says a word and sends back what it gets, and then the
 # addresses. A network that loses large packets lets the word through.
+# "bridge ADDRESS…" reaches the addresses alone.
 # "outside" prints how some addresses outside answer this machine: its gateway and its name servers. Whoever
 # refuses is named only if nobody does more, because a firewall refuses, too.
 
@@ -75,4 +76,5 @@ sub outside {
 }
 my $task = shift @ARGV;
 if ($task eq "client") { client(@ARGV) }
+elsif ($task eq "bridge") { print "bridge $_ ", reach($_, 53), "\n" for @ARGV }
 else { outside() }
