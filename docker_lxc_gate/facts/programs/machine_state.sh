@@ -33,6 +33,7 @@ part volume
 test ! -d /var/lib/docker/volumes ||
     find /var/lib/docker/volumes -ignore_readdir_race -mindepth 1 -maxdepth 3 -printf '%p\t%y %m %U:%G\n' || exit 9
 part runtime
+find / -mindepth 1 -maxdepth 1 -type d -printf '%p\t%y %m %U:%G\n' || exit 9
 find /run -ignore_readdir_race -mindepth 1 -maxdepth 1 -printf '%p\t%y %m %U:%G\n' || exit 9
 part policy
 cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
