@@ -85,7 +85,7 @@ def outcomes(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
         for name, code, number in found
     }
     if late := [name for name, end in ends.items() if end == _LATE]:
-        raise FactError(f"on {where}, the attempt to {ATTEMPTS[late[0]].what} did not end")
+        raise FactError(f"on {where}, the attempt '{late[0]}' did not end")
     return ends
 
 
