@@ -1,6 +1,6 @@
-"""What a change depends on: the user of its commands, a log with room, the containers it reaches.
+"""What a change depends on: a log with room, the containers it reaches.
 
-Sources: id(1), sudo(8); df(1), auditd.conf(5); pct.conf(5), lxc.container.conf(5), lxc-ls(1).
+Sources: df(1), auditd.conf(5); pct.conf(5), lxc.container.conf(5), lxc-ls(1).
 """
 
 from __future__ import annotations
@@ -14,25 +14,6 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.transport import Transport
-
-
-@dataclass(frozen=True)
-class Access:
-    """The user that commands run as; ``sudo_user`` is the user that called sudo, or empty."""
-
-    uid: int
-    user: str
-    sudo_user: str = ""
-
-
-def access(node: Transport) -> Access:
-    """Return the user that commands run as; raises FactError if id(1) prints no user id."""
-    answer = node.look(["sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"']).require().text
-    uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
-    if not patterns.fullmatch("[0-9]+", uid):
-        raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")
-    return Access(int(uid), user, sudo_user)
-
 
 _MIB = 1 << 20
 #: Space for the records of a container's start, at the least (bytes).

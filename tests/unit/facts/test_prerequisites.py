@@ -1,42 +1,16 @@
-"""What a change depends on: as whom commands run, the room of a log, the containers it reaches."""
-
-import os
+"""What a change depends on: the room of a log, the containers it reaches."""
 
 import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import prerequisites
 from docker_lxc_gate.facts.denial import denial_log
-from docker_lxc_gate.facts.prerequisites import Access
 from docker_lxc_gate.machines.result import CommandFailed
 from docker_lxc_gate.machines.runtime.lxc import Lxc
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.transport import Local
 from remediation.desired import PROFILE
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
-
-
-def says(answer: str, code: int = 0) -> Access:
-    return prerequisites.access(Scripted({("sh",): (code, answer.encode(), b"")}))
-
-
-def test_access_is_the_user_and_who_called_sudo() -> None:
-    assert says("0\nroot\n\n") == says("0\nroot\n") == Access(0, "root")
-    assert says("0\nroot\nalice\n") == Access(0, "root", "alice")
-    assert says("1000\nalice\n\n") == Access(1000, "alice")
-    assert says("0") == Access(0, "")
-    assert prerequisites.access(Local()).uid == os.getuid()
-
-
-def test_access_without_a_number_is_an_error_that_names_the_answer() -> None:
-    with naming(FactError, "Welcome!"):
-        says("Welcome!\n")
-    with pytest.raises(FactError):
-        says("\N{FULLWIDTH DIGIT FIVE}\nroot\n\n")
-    with pytest.raises(CommandFailed):
-        says("0\nroot\n\n", code=1)
-
 
 GIB = 1 << 30
 PLACES = {"auditd": "/var/log/audit", "kernel": "/run"}
