@@ -100,7 +100,7 @@ def _watched(
     """Make attempts, and return their denials, too, and whether the log had room for all."""
     try:
         window = Window(runtime.node, subject(runtime, ctid))
-    except Unwatched:
+    except FactError:
         return make(), {}, False
     try:
         answer = make()
