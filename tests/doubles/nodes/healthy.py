@@ -82,6 +82,7 @@ def files() -> dict[str, bytes]:
         "/var/lib/lxc/950/config": _EFFECTIVE.encode(),
         "/sys/kernel/security/apparmor/profiles": f"{desired.PROFILE} (enforce)\n".encode(),
         f"/proc/{PID}/attr/apparmor/current": f"{desired.PROFILE} (enforce)\n".encode(),
+        f"{_PLACE}/attach": f"{desired.PROFILE}\n".encode(),
         _CALLS: "\n".join(["2", "denylist", *LXC_REFUSES]).encode(),
         f"/proc/{PID}/mountinfo": MOUNTS.encode(),
         f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.log": b"INFO: Finished Backup of VM 950\n",
@@ -187,7 +188,6 @@ _LINES: dict[str, Answer] = {
     "dpkg-query -f '${Status} ${Version}' -W docker.io": "install ok installed 26.1.5",
     "dpkg-query -f": (1, "", "no packages found"),
     "systemctl is-active -q docker || exit 3": "fuse-overlayfs\n",
-    "id -u": "0\n",
 }
 
 
@@ -218,16 +218,13 @@ def _perl(words: list[str]) -> Answer:
 
 
 def _kernel(words: list[str]) -> Answer:
-    if any("attach" in word for word in words):
-        return f"{_PLACE}/attach:{desired.PROFILE}\n"
-    return f"{_PLACE}/raw_sha256:{_POLICY}\n"
+    return f"{_PLACE}\n" if "-name" in words else f"{_PLACE}/raw_sha256:{_POLICY}\n"
 
 
 def _archives(_: list[str]) -> Answer:
     now, archives = int(time.time()), (_ARCHIVE, _ETC)
-    found = "".join(f"4096 {now - 60}.5 {path}\n" for path in archives)
-    stamps = "".join(f"{now - 60}\n" for _ in archives)
-    return f"{now}\npve1\netc/pve/lxc\n\n{found}\n{stamps}"
+    found = "".join(f"4096 {now - 60} {path}\n" for path in archives)
+    return f"{now}\npve1\netc/pve/lxc\n\n{found}"
 
 
 _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
