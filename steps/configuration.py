@@ -180,8 +180,8 @@ _OPEN_FUSE = unparsed("sh", "-c", program("steps", "open_fuse.sh"), "fuse")
 def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> None:
     """Open it, because the device may exist and be refused.
 
-    Both the container and the node must see the right device: a link to another device, or another
-    device with its name, can be opened, too.
+    The node must see the right device: a link to another device, or another device with its name,
+    can be opened, too.
     """
     result = container.ask(_OPEN_FUSE)
     stderr = patterns.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
@@ -192,11 +192,6 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     assert seen == _FUSE, (
         f"/dev/fuse in the container is {seen or 'absent'}, as the node sees it, not {_FUSE} "
         "(features: fuse=1, and a restart)"
-    )
-    told = result.text.strip()
-    assert told == f"character special file {_FUSE.major:x}:{_FUSE.minor:x}", (
-        f"/dev/fuse is {_FUSE} as the node sees it, and in the container stat says {told[:80]!r}: "
-        "the node looked into another mount namespace, or stat is another program"
     )
     evidence.say(f"/dev/fuse is {seen}")
 

@@ -275,7 +275,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh template": '{"log-level": "warn"}',
     "sh room": "9999999999 99999999999 /var/log\n75\n",
     "sh lock": "",
-    "sh fuse": "character special file a:e5\n",
+    "sh fuse": "",
     "perl": _perl,
     "sh -c": _shell,
 }

@@ -143,17 +143,15 @@ def test_profile_in_effect_that_is_another_names_the_assignments() -> None:
 
 
 FUSE_DEVICE = guest_root.Inode("a character device", 10, 229)
-DEVICE = "character special file a:e5\n"
 
 
 @pytest.mark.parametrize(
     ("inside", "seen", "named"),
     [
         ((2, "", "sh: 1: cannot open /dev/fuse: not permitted\n"), FUSE_DEVICE, "not permitted"),
-        (DEVICE, guest_root.Inode("a symbolic link"), "a symbolic link"),
-        (DEVICE, guest_root.Inode("a character device", 1, 3), "a character device 1:3"),
-        ("", FUSE_DEVICE, "''"),
-        (DEVICE, FUSE_DEVICE, ""),
+        ("", guest_root.Inode("a symbolic link"), "a symbolic link"),
+        ("", guest_root.Inode("a character device", 1, 3), "a character device 1:3"),
+        ("", FUSE_DEVICE, ""),
     ],
 )
 def test_fuse_can_be_opened_where_it_is_not_the_device_is_red(
