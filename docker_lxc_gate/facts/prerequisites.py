@@ -61,18 +61,6 @@ def log_room(node: Transport, source: str) -> Room:
 
 #: Limit for the configurations of all containers of a node, with snapshots (bytes).
 _LONGEST = 16 << 20
-_EVERY_LINE = ("-exec", "grep", "-aH", "", "{}", "+")
-#: By runtime: where the configurations are, and the name and line in what grep prints.
-_LISTS = {
-    "pct": (
-        ("find", "-L", "/etc/pve/lxc", "-name", "*.conf"),
-        patterns.compile(r"(?m)^/etc/pve/lxc/([0-9]+)\.conf:(.*)$"),
-    ),
-    "lxc": (
-        ("find", "-L", "/var/lib/lxc", "-mindepth", "2", "-maxdepth", "2", "-name", "config"),
-        patterns.compile(r"(?m)^/var/lib/lxc/([^/]+)/config:(.*)$"),
-    ),
-}
 #: The names of the containers that run, frozen ones included: LXC asks the kernel.
 _RUNNING = ("lxc-ls", "-P", "/var/lib/lxc", "--active", "-1")
 
@@ -115,7 +103,7 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
     running = {*node.look(_RUNNING).require().text.split(), *under}
     parse = container_config.parse_lxc if plain else container_config.parse
     containers = []
-    for name in [*sorted(texts, key=str if plain else int), *sorted(others)]:
+    for name in sorted(texts.keys() | others, key=lambda name: (len(name), name)):
         config = parse("", texts.get(name, ""))
         given = {*container_config.given(config.current().get("features", ""))}
         if plain:
@@ -129,9 +117,11 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
 
 def _configurations(runtime: Runtime) -> dict[str, str]:
     """Return the configurations of a node's containers, by name."""
-    find, named = _LISTS[runtime.kind]
-    lines = runtime.node.look([*find, *_EVERY_LINE], limit=_LONGEST).require().text
+    before, after = runtime.config_path(0).split("0")
+    argv = ["sh", "-c", f"grep -aH '' {before}*{after}"]
+    lines = runtime.node.look(argv, limit=_LONGEST).require().text
+    named = rf"(?m)^{patterns.escape(before)}([^/:\n]+){patterns.escape(after)}:(.*)$"
     texts: dict[str, str] = {}
-    for name, line in named.findall(lines):
+    for name, line in patterns.findall(named, lines):
         texts[name] = f"{texts.get(name, '')}{line}\n"
     return texts

@@ -173,6 +173,7 @@ def _shell(words: list[str]) -> Answer:
 
 #: What testinfra asks, by the beginning of its line.
 _LINES: dict[str, Answer] = {
+    "grep -aH": re.sub("(?m)^", "/etc/pve/lxc/950.conf:", _CONF.rstrip()) + "\n",
     "uname -s": "Linux\n",
     "uname -m": "x86_64\n",
     "cat /etc/os-release": 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n',
@@ -232,7 +233,6 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "uname -r": "6.14\n",
     "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
     "find /sys/kernel/security": _kernel,
-    "find -L /etc/pve/lxc": re.sub("(?m)^", "/etc/pve/lxc/950.conf:", _CONF.rstrip()) + "\n",
     "find -L": f"{_INCLUDED}\0lxc.tty.max = 4\n",
     "test -d": "",
     "findmnt -no": "ext4\n",
