@@ -226,8 +226,14 @@ def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int, wanted: P
     )
 
 
+def mounts_of(runtime: Runtime, ctid: int) -> tuple[mount_table.Mount, ...]:
+    """Return the mounts that a container's first process sees, as the node's kernel says."""
+    table = runtime.node.read(f"/proc/{runtime.init_pid(ctid)}/mountinfo") or b""
+    return mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
+
+
 @then("what LXC mounts read-only by default is read-only in the container")
-def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
+def mounts_are_read_only(runtime: Runtime, ctid: int) -> None:
     """``/proc/sys``, and ``/sys`` with ``sys:mixed``, which Proxmox adds unless ``force_rw_sys=1``.
 
     The container's root can mount it anew, and back while the gate looks, so what LXC was told to
@@ -235,8 +241,7 @@ def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
     drops no capability in a user namespace of the container's own, and sets no ``no_new_privs``.
     Source: common.conf, userns.conf and confile.c of LXC 3 to 7.
     """
-    table = node.read(f"/proc/{runtime.init_pid(ctid)}/mountinfo") or b""
-    mounts = mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
+    mounts = mounts_of(runtime, ctid)
     asked = [option.value for option in runtime.effective(ctid).all("lxc.mount.auto")]
     modes: dict[str, str] = {}  # the last one counts
     for value in asked:

@@ -174,7 +174,7 @@ class Window:
         unknown = "whether there were other denials is not known for certain"
         for remark in report.remarks:
             if remark.startswith("parameter "):
-                name, was, now = _words(remark, 3)
+                name, was, now = [*remark.split(), *["unknown"] * 3][1:4]  # it may be cut off
                 yield (
                     f"AppArmor was told in the window to go by {name} = {now}, which was {was} "
                     f"(/sys/module/apparmor/parameters/{name}); {unknown}"
@@ -272,8 +272,3 @@ class Window:
         if provoked.allowed:
             raise Unwatched(f"the canary was not refused on {self._node.machine}")
         return provoked
-
-
-def _words(remark: str, count: int) -> list[str]:
-    """Return the words of a remark after its first one, even if a part of the line is missing."""
-    return [*remark.split(), *["unknown"] * count][1 : count + 1]

@@ -234,7 +234,7 @@ def test_seccomp_list_that_was_changed_since_the_start_is_undetermined() -> None
 def mounted(table: str, auto: str = "sys:mixed", conf: str = "arch: x\n") -> tuple[str, ...]:
     files = {CONF: conf, STARTED: f"lxc.mount.auto = {auto}\n", "/proc/7/mountinfo": table}
     node = Machine({**files}, FIRST_PROCESS)
-    return lines_of(steps.mounts_are_read_only, Runtime(node), node, 950)
+    return lines_of(steps.mounts_are_read_only, Runtime(node), 950)
 
 
 MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
