@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import Read, content_of
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
@@ -168,11 +168,7 @@ def processes_under(on: Transport, profile: str) -> list[int]:
 
 def label(on: Transport, pid: int) -> str:
     """Return a process's label and mode, as the node sees them."""
-    for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):
-        try:
-            content = on.read(path)
-        except CommandFailed:
-            continue
-        if content:
-            return content.decode(errors="replace").strip()
-    raise FactError(f"the label of process {pid} on {on.machine} cannot be read")
+    content = on.read(f"/proc/{pid}/attr/apparmor/current")
+    if not content:
+        raise FactError(f"the label of process {pid} on {on.machine} cannot be read")
+    return content.decode(errors="replace").strip()
