@@ -167,7 +167,7 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
         f"{why_wide(node, desired.PROFILE) if of_profile and _is_shipped(target) else ''}"
     )
     must_be_refused = (name for name in proved if ATTEMPTS[name].by in must)
-    unclear = [name for name in must_be_refused if escapes.is_unclear(attempted.found[name])]
+    unclear = [name for name in must_be_refused if attempted.found[name] not in escapes.REFUSALS]
     if unclear:
         raise FactError(
             f"{attempted.where}: cannot tell if its root may {ATTEMPTS[unclear[0]].what}: the "

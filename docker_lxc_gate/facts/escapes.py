@@ -91,16 +91,11 @@ def outcomes(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
 
 #: Errors by which an attempt is refused; another one is that of a full table or a broken program.
 #: SIGKILL is that of a profile in kill mode, SIGSYS that of seccomp.
-_REFUSALS = frozenset(
+REFUSALS = frozenset(
     {DONE, NOTHING, "EPERM", "EACCES", "EROFS", "ENOENT", "ENXIO", "ENODEV", "ESRCH", "ENOSYS"}
     | {"EINVAL", "EOPNOTSUPP", "EAFNOSUPPORT", f"signal {signal.SIGKILL:d}"}
     | {f"signal {signal.SIGSYS:d}"}
 )
-
-
-def is_unclear(end: str) -> bool:
-    """Whether an attempt neither succeeded nor was refused."""
-    return end not in _REFUSALS
 
 
 #: Who refused what fails without AppArmor and seccomp, too.

@@ -48,11 +48,6 @@ class AuditState:
     status: str = ""
     rules: tuple[str, ...] = ()
 
-    @property
-    def suspended(self) -> bool:
-        """Whether the process that receives the records is stopped (SIGSTOP, or a debugger)."""
-        return self.status in {"T", "t"}
-
 
 class Records:
     """AppArmor's denials on a node, from construction until :meth:`close`.

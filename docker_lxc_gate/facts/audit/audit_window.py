@@ -106,7 +106,7 @@ class Window:
         if self.log != "auditd":
             return
         state, machine = audit_sources.state(self._node), self._node.machine
-        if state.suspended:
+        if state.status in {"T", "t"}:  # by SIGSTOP, or a debugger
             raise Unwatched(
                 f"{state.name} (process {state.reader}) on {machine} is suspended, so nothing is "
                 f"written to {AUDIT_LOG}: resume it with kill -CONT {state.reader}, then run the "
