@@ -80,12 +80,17 @@ def outcomes(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
             f"what was attempted on {where} cannot be read: exit code {answer.exit_code}, "
             f"{len(found)} of {len(attempts)} attempts: {said or repr(answer.text[-200:])}"
         )
-    ends = {
+    return {
         name: f"signal {number}" if int(number) else _ENDS.get(int(code), f"error {code}")
         for name, code, number in found
     }
+
+
+def in_time(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
+    """Return the outcomes; raises FactError also if an attempt ended by its alarm alone."""
+    ends = outcomes(answer, attempts)
     if late := [name for name, end in ends.items() if end == _LATE]:
-        raise FactError(f"on {where}, the attempt '{late[0]}' did not end")
+        raise FactError(f"on {answer.machine}, the attempt to {ATTEMPTS[late[0]].what} did not end")
     return ends
 
 
