@@ -20,8 +20,6 @@ from docker_lxc_gate.machines.transport import Transport
 
 #: How long an archive may take to be written or read to its end (seconds).
 PATIENCE = 6 * 3600.0
-#: An archive is named by the node's local time, which once a year goes back by this (seconds).
-_CLOCK_GOES_BACK = 3600.0
 HOUR = 3600.0
 #: What vzdump logs of a directory that its archive lacks. Source: PVE::VZDump::LXC (prepare) of
 #: pve-container 6.1.10.
@@ -109,7 +107,7 @@ def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
     """Yield the defects that its age (at most ``hours``) and its size show."""
     if backup.age > hours * HOUR:
         yield f"is {backup.age / HOUR:.1f} h old, and {hours:g} h are allowed"
-    if backup.age < -_CLOCK_GOES_BACK:
+    if backup.age < -HOUR:  # its name has the local time, which once a year goes back by this
         yield f"is dated {-backup.age / HOUR:.1f} h in the future: a clock is wrong"
     if backup.size <= _NO_SIZE:
         yield "is empty"
