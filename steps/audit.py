@@ -12,7 +12,7 @@ import pytest
 from pytest_bdd import given, then
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.facts.audit import audit_records, audit_window
 from docker_lxc_gate.facts.denial.denial_answers import smallest_rule
 from docker_lxc_gate.facts.denial.denial_log import attribute, named_container, number
@@ -23,7 +23,6 @@ from docker_lxc_gate.verdict import evidence
 from steps.docker import DockerRun, cause, said
 
 if TYPE_CHECKING:
-    from docker_lxc_gate.formats.id_map import Range
     from docker_lxc_gate.machines.runtime.base import Runtime
     from docker_lxc_gate.machines.transport import Transport
 
@@ -61,18 +60,11 @@ def subject(runtime: Runtime, ctid: int) -> audit_window.Subject:
         started = runtime.effective(ctid)
     except RemediationError:
         return audit_window.Subject()  # never started, or absent: it may have any id
-    maps = [_idmap(option.value) for option in started.all("lxc.idmap")]
+    maps = [id_map.written(option.value) for option in started.all("lxc.idmap")]
     profile = started.current().get("lxc.apparmor.profile", "")
     named = profile if profile.startswith("lxc-") else ""
-    ranges = [(kind, entry.outside, entry.count) for kind, entry in maps]
-    return audit_window.Subject(named, frozenset(ranges))
-
-
-def _idmap(value: str) -> tuple[str, Range]:
-    """Return a line of LXC's id map; raises FactError if it is none."""
-    if not (entry := id_map.written(value)):
-        raise FactError(f"lxc.idmap = {value[:200]!r}, of the container's last start, is no id map")
-    return entry
+    ranges = [(kind, entry.outside, entry.count) for kind, entry in filter(None, maps)]
+    return audit_window.Subject(named, frozenset(ranges if all(maps) else ()))
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

@@ -180,8 +180,8 @@ _OPEN_FUSE = unparsed("sh", "-c", program("steps", "open_fuse.sh"), "fuse")
 def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> None:
     """Open it, because the device may exist and be refused.
 
-    Both the container and the node must see the right device: a link to another device, or another
-    device with its name, can be opened, too.
+    The node must see the right device: a link to another device, or another device with its name,
+    can be opened, too.
     """
     result = container.ask(_OPEN_FUSE)
     stderr = patterns.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
@@ -192,11 +192,6 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     assert seen == _FUSE, (
         f"/dev/fuse in the container is {seen or 'absent'}, as the node sees it, not {_FUSE} "
         "(features: fuse=1, and a restart)"
-    )
-    told = result.text.strip()
-    assert told == f"character special file {_FUSE.major:x}:{_FUSE.minor:x}", (
-        f"/dev/fuse is {_FUSE} as the node sees it, and in the container stat says {told[:80]!r}: "
-        "the node looked into another mount namespace, or stat is another program"
     )
     evidence.say(f"/dev/fuse is {seen}")
 
@@ -231,8 +226,14 @@ def seccomp_list_refuses(runtime: Runtime, node: Transport, ctid: int, wanted: P
     )
 
 
+def mounts_of(runtime: Runtime, ctid: int) -> tuple[mount_table.Mount, ...]:
+    """Return the mounts that a container's first process sees, as the node's kernel says."""
+    table = runtime.node.read(f"/proc/{runtime.init_pid(ctid)}/mountinfo") or b""
+    return mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
+
+
 @then("what LXC mounts read-only by default is read-only in the container")
-def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
+def mounts_are_read_only(runtime: Runtime, ctid: int) -> None:
     """``/proc/sys``, and ``/sys`` with ``sys:mixed``, which Proxmox adds unless ``force_rw_sys=1``.
 
     The container's root can mount it anew, and back while the gate looks, so what LXC was told to
@@ -240,8 +241,7 @@ def mounts_are_read_only(runtime: Runtime, node: Transport, ctid: int) -> None:
     drops no capability in a user namespace of the container's own, and sets no ``no_new_privs``.
     Source: common.conf, userns.conf and confile.c of LXC 3 to 7.
     """
-    table = node.read(f"/proc/{runtime.init_pid(ctid)}/mountinfo") or b""
-    mounts = mount_table.parse(table.decode(errors="replace"), f"the mounts of container {ctid}")
+    mounts = mounts_of(runtime, ctid)
     asked = [option.value for option in runtime.effective(ctid).all("lxc.mount.auto")]
     modes: dict[str, str] = {}  # the last one counts
     for value in asked:

@@ -65,13 +65,13 @@ def of_container(runtime: Runtime, ctid: int, target: Target, container: Transpo
     # Not the container's answer: it would choose the numbers of the node's system calls.
     control = escapes.command("control", _kind(node), *words)
     command = escapes.command("attempt", _kind(container), *words)
-    possible = escapes.outcomes(_made(node, control), names)
+    possible = escapes.in_time(_made(node, control), names)
     answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
-    found = escapes.outcomes(answer, names)
+    found = escapes.in_time(answer, names)
     without: dict[str, str] = {}
     if is_lab:  # by LXC's attach.c without profile and seccomp list, so not in a user's container
         bare = runtime.inside(ctid, "--elevated-privileges=LSM")
-        without = escapes.outcomes(_made(bare, command), names)
+        without = escapes.in_time(_made(bare, command), names)
     # LXC's generated profile has quiet denies, which leave no record; the shipped one has none.
     silent = "seccomp" if is_whole and _is_shipped(target) else "AppArmor or seccomp"
     who = {
@@ -100,7 +100,7 @@ def _watched(
     """Make attempts, and return their denials, too, and whether the log had room for all."""
     try:
         window = Window(runtime.node, subject(runtime, ctid))
-    except Unwatched:
+    except FactError:
         return make(), {}, False
     try:
         answer = make()
@@ -141,7 +141,7 @@ def docker_container_attempts(
             f"not attempt to break out: {cause(said(answer))}"
         )
     where = f"a {kind} Docker container in {of_container.where}"
-    found = escapes.outcomes(replace(answer, machine=where), [*of_container.found])
+    found = escapes.in_time(replace(answer, machine=where), [*of_container.found])
     allowed = (name for name, end in of_container.found.items() if end == DONE)
     of_docker = dict.fromkeys(allowed, "Docker")
     return replace(of_container, where=where, found=found, who={**of_container.who, **of_docker})
@@ -167,7 +167,7 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
         f"{why_wide(node, desired.PROFILE) if of_profile and _is_shipped(target) else ''}"
     )
     must_be_refused = (name for name in proved if ATTEMPTS[name].by in must)
-    unclear = [name for name in must_be_refused if escapes.is_unclear(attempted.found[name])]
+    unclear = [name for name in must_be_refused if attempted.found[name] not in escapes.REFUSALS]
     if unclear:
         raise FactError(
             f"{attempted.where}: cannot tell if its root may {ATTEMPTS[unclear[0]].what}: the "

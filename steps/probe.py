@@ -12,10 +12,10 @@ from pytest_bdd import given, then, when
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
-from docker_lxc_gate.formats import mount_table
 from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.verdict import evidence
 from remediation.data_root import profile_elsewhere
+from steps.configuration import mounts_of
 from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
 
 if TYPE_CHECKING:
@@ -70,10 +70,7 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
         f"{other_driver(runtime, ctid)}Docker names no directory at which the container's root is "
         "mounted"
     )
-    pid = runtime.init_pid(ctid)
-    table = (runtime.node.read(f"/proc/{pid}/mountinfo") or b"").decode(errors="replace")
-    what = f"the mounts of container {ctid}"
-    mounts = [mount for mount in mount_table.parse(table, what) if mount.place == merged]
+    mounts = [mount for mount in mounts_of(runtime, ctid) if mount.place == merged]
     assert mounts, (
         f"{other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container runs"
     )

@@ -196,7 +196,10 @@ def _judged(
         elif why := _doubt(container, unit, denials):
             open_questions.append(f"{unit.name}: {why}")
         else:
-            advice.append(_advice(unit))
+            advice.append(
+                f"{unit.name} failed, and the node's log has no denial of it: see systemctl status "
+                f"{unit.name} in the container"
+            )
     failed = ", ".join(name for name, _ in ours[:8])
     assert not ours, (
         f"the guest is {state}: {len(ours)} unit(s) failed, each with a denial in its time: "
@@ -228,19 +231,3 @@ def _doubt(
     if text:
         return f"it was refused something without a record ('{text[:120]}'), as a quiet deny does"
     return ""
-
-
-_WAITING = patterns.compile(r"(systemd-networkd|NetworkManager)-wait-online\.service$")
-
-
-def _advice(unit: failed_units.FailedUnit) -> str:
-    """Return advice about a unit that failed without a known denial."""
-    if _WAITING.match(unit.name):
-        return (
-            f"{unit.name} waits {unit.seconds:.0f} s for a network manager that manages nothing, "
-            f"and fails: systemctl mask {unit.name}, in the container"
-        )
-    return (
-        f"{unit.name} failed, and the node's log has no denial of it: see systemctl status "
-        f"{unit.name} in the container"
-    )

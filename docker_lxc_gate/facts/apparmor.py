@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import Read, content_of
-from docker_lxc_gate.machines.result import CommandFailed, CommandResult
+from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
@@ -71,13 +71,9 @@ def attachment(on: Transport, profile: str) -> str:
     A process enters a profile without an attachment on request only. Source: kernel
     security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
     """
-    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+/attach"
-    find = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
-    text = on.look([*find, "-exec", "grep", "-H", "", "{}", ";"]).require().text
-    attached = dict(patterns.findall(r"(?m)/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", text))
-    if not attached:
+    text = _exported(on, profile, "attach").decode(errors="replace").strip()
+    if not text:
         raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")
-    text = attached[_newest(attached)].strip()
     return "" if text == profile else text
 
 
@@ -88,14 +84,19 @@ def _newest(places: Iterable[str]) -> str:
 
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return a profile's loaded policy; empty if it is not loaded."""
+    return _exported(on, profile, "raw_data")
+
+
+def _exported(on: Transport, profile: str, name: str) -> bytes:
+    """Return a file that the kernel exports of a profile; empty if that is not loaded."""
     listed = on.look(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require().text
     version = patterns.compile(patterns.escape(profile) + r"\.[0-9]+$")
     places = [place for place in listed.splitlines() if version.search(place)]
     if not places:
         return b""
-    content = on.read(f"{_newest(places)}/raw_data", limit=_LONGEST)
+    content = on.read(f"{_newest(places)}/{name}", limit=_LONGEST)
     if not content:
-        raise FactError(f"the kernel of {on.machine} does not export its policy (raw_data)")
+        raise FactError(f"the kernel of {on.machine} does not export its policy ({name})")
     return content
 
 
@@ -118,7 +119,7 @@ conf=/etc/apparmor/parser.conf
 apparmor_parser -N -K "$1" | grep -cxF -- "$2"
 hit=$(grep -sv write-cache "$conf" |
     apparmor_parser --config-file=/dev/stdin -Q -k -r -- "$1/$2" 2>&1) || { echo "$hit"; exit 1; }
-case $hit in *"Skipping profile"*) echo disabled ;; *"forcing complain"*) echo complain ;; esac
+case $hit in *"forcing complain"*) echo complain ;; esac
 hit=$(echo "$hit" | sed -n 's/^Cache hit: //p')
 [ -z "$hit" ] || sha256sum -- "$hit" || exit
 grep -sv override-policy-abi "$conf" | apparmor_parser --config-file=/dev/stdin -S -K "$1/$2" |
@@ -130,23 +131,17 @@ def next_load_defect(on: Transport, profile: str, policy: str, compiled: str) ->
     """Return why the next load of AppArmor's profiles gives the kernel another policy than now.
 
     ``policy`` and ``compiled`` are the hashes of the kernel's policy, and of what the file compiles
-    to. Empty if the next load gives the same, or if only the file is another. A load takes all
-    files of the directory, and a file's policy from the cache. Raises CommandFailed if the parser
-    refuses the file.
+    to: nothing if the profile is disabled. Empty if the next load gives the same, or if only the
+    file is another. A load takes all files of the directory, and a file's policy from the cache.
+    Raises CommandFailed if the parser refuses the file.
     """
     argv = ["sh", "-c", _NEXT_LOAD, "next-load", "/etc/apparmor.d", profile]
     text = on.look(argv, timeout=PARSER_TIMEOUT).require().text
     lines = text.splitlines()
     if skips := [line for line in lines if line.endswith(": skip-kernel-load")]:
         return f"{skips[0]}: AppArmor's parser loads nothing into the kernel"
-    links = {
-        "disabled": f"/etc/apparmor.d/disable/{profile} keeps it from being loaded: remove it",
-        "complain": f"by /etc/apparmor.d/force-complain/{profile} it would confine nothing: "
-        "remove that",
-    }
-    for word, cause in links.items():
-        if word in lines:
-            return cause
+    if "complain" in lines:
+        return f"by /etc/apparmor.d/force-complain/{profile} it would confine nothing: remove that"
     if compiled != policy and f"{policy} by its own ABI" in lines:
         return (
             "override-policy-abi in /etc/apparmor/parser.conf makes another policy of the same "
@@ -173,11 +168,7 @@ def processes_under(on: Transport, profile: str) -> list[int]:
 
 def label(on: Transport, pid: int) -> str:
     """Return a process's label and mode, as the node sees them."""
-    for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):
-        try:
-            content = on.read(path)
-        except CommandFailed:
-            continue
-        if content:
-            return content.decode(errors="replace").strip()
-    raise FactError(f"the label of process {pid} on {on.machine} cannot be read")
+    content = on.read(f"/proc/{pid}/attr/apparmor/current")
+    if not content:
+        raise FactError(f"the label of process {pid} on {on.machine} cannot be read")
+    return content.decode(errors="replace").strip()

@@ -1,8 +1,8 @@
 """One archive of a backup, and its defects.
 
 An archive counts if it is recent. If it is to be read, it must be readable to its end, and have the
-required members; a running container's must have about as many files as the container. One of
-vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(1), transcripts.
+required members. One of vzdump's must also have a log that says it was finished. Source: vzdump(1),
+tar(1), transcripts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from docker_lxc_gate.machines.transport import Transport
 
 #: How long an archive may take to be written or read to its end (seconds).
 PATIENCE = 6 * 3600.0
-#: An archive is named by the node's local time, which once a year goes back by this (seconds).
-_CLOCK_GOES_BACK = 3600.0
 HOUR = 3600.0
 #: What vzdump logs of a directory that its archive lacks. Source: PVE::VZDump::LXC (prepare) of
 #: pve-container 6.1.10.
@@ -38,13 +36,11 @@ _FILES = program("docker_lxc_gate.facts", "archived_files.sh")
 #: What a container may have that its backup must hold, too, if it is the younger one: directories
 #: that are made once, and Docker's data, by what a pattern for an excluded directory covers.
 _MEMBERS = (
-    *("/usr", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
+    *("/usr/bin", "/usr/lib", "/usr/share", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
     *("/var/lib/dpkg/info", "/var/lib/rpm", "/lib/apk/db"),
     *("/var/lib/docker/volumes/metadata.db", "/var/lib/docker/fuse-overlayfs/l"),
 )
 _AGED = patterns.compile(r"(/\S+) (-?[0-9]{1,15})")
-#: Less than this part of the container's files is no backup of it: upgrades change their number.
-_SHARE = 0.5
 _ARCHIVED = program("docker_lxc_gate.facts", "archived_file.sh")
 
 
@@ -53,8 +49,7 @@ class Backup:
     """One archive.
 
     ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the required
-    members; ``finished`` is a line that its log must have. ``files`` is how many files the
-    container has in /etc and /usr, 0 if that is not known.
+    members; ``finished`` is a line that its log must have.
     """
 
     path: str
@@ -62,7 +57,6 @@ class Backup:
     age: float
     holds: tuple[str, ...]
     finished: str = ""
-    files: int = 0
 
     def __str__(self) -> str:
         """Return its path, age and size."""
@@ -72,24 +66,23 @@ class Backup:
 def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Backup, ...]:
     """Return the archives of a container with what they must hold, as it says if it runs.
 
-    One without a shell or its programs does not, as an application's. Files are counted only if
-    /usr is no mount point. Raises FactError if another container does not say so.
+    One without a shell or its programs does not, as an application's. Raises FactError if another
+    container does not say so.
     """
     if not found or runtime.state(ctid) != "running":
         return tuple(found)
     answer = runtime.inside(ctid).look(["sh", "-c", _FILES, "files", *_MEMBERS], timeout=180)
     if answer.exit_code == 127:  # noqa: PLR2004 - no such program
         return tuple(found)
-    *lines, files = answer.require().text.splitlines() or [""]
-    if not patterns.fullmatch("[0-9]{1,15}", files):
+    matches = [_AGED.fullmatch(line) for line in answer.require().text.splitlines()]
+    if not matches or None in matches:
         raise FactError(f"{answer.machine} does not say which files it has: {answer.text!r:.200}")
-    ages = {match[1]: int(match[2]) for match in map(_AGED.fullmatch, lines) if match}
-    counted = int(files) if "/usr" in ages else 0
+    ages = {match[1]: int(match[2]) for match in matches if match}
 
     def held(backup: Backup) -> list[str]:
         return [f".{path}" for path in _MEMBERS if path in ages and ages[path] > backup.age]
 
-    return tuple(replace(b, holds=(*b.holds, *held(b)), files=counted) for b in found)
+    return tuple(replace(b, holds=(*b.holds, *held(b))) for b in found)
 
 
 def defects(
@@ -114,7 +107,7 @@ def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
     """Yield the defects that its age (at most ``hours``) and its size show."""
     if backup.age > hours * HOUR:
         yield f"is {backup.age / HOUR:.1f} h old, and {hours:g} h are allowed"
-    if backup.age < -_CLOCK_GOES_BACK:
+    if backup.age < -HOUR:  # its name has the local time, which once a year goes back by this
         yield f"is dated {-backup.age / HOUR:.1f} h in the future: a clock is wrong"
     if backup.size <= _NO_SIZE:
         yield "is empty"
@@ -176,17 +169,14 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     if not listed.ok:
         yield f"cannot be read to its end: {lines[0] if lines else listed.exit_code}"
         return
-    *missing, files = listed.text.split() or [""]
-    if not patterns.fullmatch("[0-9]{1,15}", files):
-        raise FactError(f"on {node.machine}: what {backup.path} holds is not known: {files!r:.200}")
+    *missing, members = listed.text.split() or [""]
+    if not patterns.fullmatch("[0-9]{1,15}", members):
+        raise FactError(
+            f"on {node.machine}: what {backup.path} holds is not known: {members!r:.200}"
+        )
     if missing:
         excluded = " (by an exclude-path of vzdump?)" if backup.finished else ""
         yield f"can be read to its end, but does not hold {', '.join(sorted(missing))}{excluded}"
-    elif int(files) < backup.files * _SHARE:
-        yield (
-            f"can be read to its end, but holds {files} files of /etc and /usr, and the container "
-            f"has {backup.files}"
-        )
 
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:

@@ -6,7 +6,6 @@ pvesm(1), tar(1), transcripts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +26,6 @@ _HOLDS = ("./etc/vzdump/pct.conf", "./etc", "./usr")
 #: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
 #: size. Source: PVE::Storage::PBSPlugin.
 _VOLUME = patterns.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
-_STAMPED = patterns.compile(r"-[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}\.tar(\.[a-z0-9]+)?$")
 
 
 @dataclass(frozen=True)
@@ -69,25 +67,17 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     container: list[Backup] = []
     etc: list[Backup] = []
     try:
-        (now, host, *pve), files, times = (
-            part.splitlines() for part in [*answer.split("\n\n", 2), "", ""][:3]
-        )
-        stamps = iter(times)
-        for size, changed, path in (line.split(" ", 2) for line in files):
-            made = next(stamps) if _STAMPED.search(path) else changed
+        (now, host, *pve), files = (part.splitlines() for part in answer.split("\n\n"))
+        for size, made, path in (line.split(" ", 2) for line in files):
             common = (path, int(size), float(now) - float(made))
             if path.rpartition("/")[2].startswith("etc-"):
                 etc.append(Backup(*common, ("etc", "etc/shadow", *pve)))
             else:
                 finished = f"Finished Backup of VM {ctid}"
                 container.append(Backup(*common, _HOLDS, finished))
-    except (ValueError, OverflowError, StopIteration) as error:
+    except ValueError as error:
         why = f"on {node.machine}: the list of backups cannot be read: {answer!r:.500}"
         raise FactError(why) from error
-    if not all(math.isfinite(backup.age) for backup in (*container, *etc)):  # NaN is never too old
-        raise FactError(
-            f"on {node.machine}: the list of backups has an invalid time: {answer!r:.500}"
-        )
     remote = [Backup(path, size, float(now) - at, ()) for path, at, size in where.volumes]
     return Backups(
         host,

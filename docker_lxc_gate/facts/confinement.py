@@ -160,10 +160,8 @@ def mode_meaning(mode: str) -> str:
 ATTEMPTING = "gate-attempt"
 ATTEMPTS = _KNOWN.attempts
 _ATTEMPT = program("docker_lxc_gate.facts", "attempts.pl")
-_OUTCOME = patterns.compile(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$")
-_EACCES, _KILLED = 13, signal.SIGKILL
-#: A node without firmware to look at: nothing to refuse. The code is no errno.
-_NOTHING_THERE = ("firmware", 200, 0)
+#: How an attempt ends that AppArmor refused, also by a profile in kill mode.
+_REFUSED = frozenset({"EACCES", f"signal {signal.SIGKILL:d}"})
 
 
 def attempts(runtime: Runtime, ctid: int) -> dict[str, bool]:
@@ -175,27 +173,15 @@ def attempts(runtime: Runtime, ctid: int) -> dict[str, bool]:
     """
     what = "cannot attempt operations that AppArmor must refuse"
     told = guest_root.run(runtime.node, runtime.init_pid(ctid), _ATTEMPT, what=what)
-    outcomes = _OUTCOME.findall(told.text)
-    codes = {name: (int(code), int(sig)) for name, code, sig in outcomes}
-    if missing := sorted(ATTEMPTS.keys() - codes.keys()):
-        raise FactError(
-            f"on {runtime.node.machine}, as root of container {ctid}: the attempt to "
-            f"{ATTEMPTS[missing[0]]} gave no result, so whether AppArmor refuses it is not known"
-        )
-    let = {name for name, outcome in codes.items() if outcome == (0, 0)}
-    refused = {name for name, (code, sig) in codes.items() if code == _EACCES or sig == _KILLED}
-    unknown = [
-        name
-        for name, outcome in codes.items()
-        if name not in let | refused and (name, *outcome) != _NOTHING_THERE
-    ]
-    if unknown and not let:
-        code, sig = codes[unknown[0]]
+    ends = escapes.outcomes(told, sorted(ATTEMPTS))
+    known = {name: end for name, end in ends.items() if end in {escapes.DONE, *_REFUSED}}
+    unknown = [name for name in ends if ends[name] != escapes.NOTHING and name not in known]
+    if unknown and escapes.DONE not in known.values():
         raise FactError(
             f"container {ctid} could not {ATTEMPTS[unknown[0]]}, but not because AppArmor "
-            f"refused it (errno {code}, signal {sig}), so whether AppArmor would is not known"
+            f"refused it ({ends[unknown[0]]}), so whether AppArmor would is not known"
         )
-    return {ATTEMPTS[name]: name in let for name in ATTEMPTS if name in let | refused}
+    return {what: known[name] == escapes.DONE for name, what in ATTEMPTS.items() if name in known}
 
 
 def caused_by_attempt(denial: Denial) -> bool:

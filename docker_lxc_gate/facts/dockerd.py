@@ -30,9 +30,7 @@ _LISTENER = patterns.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
 _STATUS = patterns.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 #: The processes that may listen: dockerd itself, or the init that passes it the socket.
 _LISTENS = ("dockerd", "systemd", "init")
-_ID = patterns.compile(r"[0-9a-f]{64}")
 _IMAGE = patterns.compile(r"sha256:[0-9a-f]{64}")
-_NAME = patterns.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _GONE = 404
 
 T = TypeVar("T")
@@ -66,7 +64,6 @@ class ContainerState(msgspec.Struct, frozen=True, rename="pascal"):
 class ContainerRecord(msgspec.Struct, frozen=True, rename="pascal"):
     """Docker's record of one container. Source: ``GET /containers/{name}/json``."""
 
-    id: str
     image: str
     state: ContainerState
 
@@ -126,16 +123,15 @@ class Daemon:
         return self._asked("/info", Info) or Info()
 
     def record(self, name: str) -> ContainerRecord | None:
-        """Return its record of a Docker container, or None; raises as :meth:`info`."""
-        container = self._asked(f"/containers/{_checked(_NAME, name)}/json", ContainerRecord)
-        if container is not None:
-            _checked(_ID, container.id)
-            _checked(_IMAGE, container.image)
+        """Return its record of a Docker container of ours, or None; raises as :meth:`info`."""
+        container = self._asked(f"/containers/{name}/json", ContainerRecord)
+        if container is not None and not _IMAGE.fullmatch(container.image):
+            raise FactError(f"dockerd's answer has the image {container.image[:80]!r}, no valid id")
         return container
 
     def image(self, id: str) -> Image | None:  # noqa: A002 - the field's name
-        """Return an image by its id, or None; raises as :meth:`info`."""
-        image = self._asked(f"/images/{_checked(_IMAGE, id)}/json", Image)
+        """Return an image by the id in a :meth:`record`, or None; raises as :meth:`info`."""
+        image = self._asked(f"/images/{id}/json", Image)
         if image is not None and image.id != id:
             raise FactError(f"dockerd was queried for image {id}, and sent {image.id[:80]!r}")
         return image
@@ -194,13 +190,6 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
         argv = (word.encode("latin-1", "replace").decode(errors="replace") for word in words)
         return Daemon(runtime, ctid, int(pid), tuple(argv))
     return None
-
-
-def _checked(form: patterns.Pattern[str], text: str) -> str:
-    """Return the text, which has the form that a query needs; else raise FactError."""
-    if not form.fullmatch(text):
-        raise FactError(f"dockerd's answer holds {text[:80]!r}, which is not a valid id or name")
-    return text
 
 
 def _options(argv: Sequence[str], name: str, short: str = "") -> list[str]:

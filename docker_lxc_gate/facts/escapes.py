@@ -80,27 +80,27 @@ def outcomes(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
             f"what was attempted on {where} cannot be read: exit code {answer.exit_code}, "
             f"{len(found)} of {len(attempts)} attempts: {said or repr(answer.text[-200:])}"
         )
-    ends = {
+    return {
         name: f"signal {number}" if int(number) else _ENDS.get(int(code), f"error {code}")
         for name, code, number in found
     }
+
+
+def in_time(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
+    """Return the outcomes; raises FactError also if an attempt ended by its alarm alone."""
+    ends = outcomes(answer, attempts)
     if late := [name for name, end in ends.items() if end == _LATE]:
-        raise FactError(f"on {where}, the attempt to {ATTEMPTS[late[0]].what} did not end")
+        raise FactError(f"on {answer.machine}, the attempt to {ATTEMPTS[late[0]].what} did not end")
     return ends
 
 
 #: Errors by which an attempt is refused; another one is that of a full table or a broken program.
 #: SIGKILL is that of a profile in kill mode, SIGSYS that of seccomp.
-_REFUSALS = frozenset(
+REFUSALS = frozenset(
     {DONE, NOTHING, "EPERM", "EACCES", "EROFS", "ENOENT", "ENXIO", "ENODEV", "ESRCH", "ENOSYS"}
     | {"EINVAL", "EOPNOTSUPP", "EAFNOSUPPORT", f"signal {signal.SIGKILL:d}"}
     | {f"signal {signal.SIGSYS:d}"}
 )
-
-
-def is_unclear(end: str) -> bool:
-    """Whether an attempt neither succeeded nor was refused."""
-    return end not in _REFUSALS
 
 
 #: Who refused what fails without AppArmor and seccomp, too.

@@ -51,11 +51,6 @@ class FailedUnit:
     programs: frozenset[str] = frozenset()
     where: str = ""
 
-    @property
-    def seconds(self) -> float:
-        """The time from its start to its failure."""
-        return self.ended - self.began
-
 
 def properties(shown: str) -> list[dict[str, str]]:
     """Return the properties of each unit that ``systemctl show`` printed; a list as one text."""

@@ -55,18 +55,13 @@ MAY_DIFFER = _TABLE.may_differ
 _ON = {"both": "(node: |container: )?", "node": "(node: )?", "container": "(container: )?"}
 
 
-def _reasons(table: dict[str, tuple[_Exempt, ...]]) -> list[tuple[str, str]]:
-    """Return a pattern of whole keys for each row, and its reason."""
-    return [
-        (f"{_ON[place]}(?:{'|'.join(row.keys)})", row.reason)
-        for place, rows in table.items()
-        for row in rows
-    ]
+def _keys(table: dict[str, tuple[_Exempt, ...]]) -> patterns.Pattern[str]:
+    """Return a pattern of the whole keys in a table."""
+    rows = [(_ON[place], row.keys) for place, of_place in table.items() for row in of_place]
+    return patterns.compile("|".join(f"{on}(?:{'|'.join(keys)})" for on, keys in rows))
 
 
-_EXEMPT = _reasons(MAY_DIFFER)
-_LEFT_OUT = patterns.compile("|".join(pattern for pattern, _ in _EXEMPT))
-_BY_ITSELF = patterns.compile("|".join(pattern for pattern, _ in _reasons(_TABLE.by_itself)))
+_LEFT_OUT, _BY_ITSELF = _keys(MAY_DIFFER), _keys(_TABLE.by_itself)
 
 #: Proxmox's cluster filesystem, which gives a file another inode when it was long not looked at.
 _PVE = "node: file /etc/pve/"
@@ -204,17 +199,6 @@ def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     content is not read, the ctime counts.
     """
     return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.fullmatch(key)}
-
-
-def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Return why facts differ that may differ, each reason with the number of such facts."""
-    keys = sorted(before.keys() | after.keys())
-    differ = [key for key in keys if before.get(key) != after.get(key)]
-    reasons = Counter(
-        next(reason for pattern, reason in _EXEMPT if patterns.fullmatch(pattern, key))
-        for key in filter(_LEFT_OUT.fullmatch, differ)
-    )
-    return [f"{count} ({reason})" for reason, count in reasons.most_common()]
 
 
 def _stable(key: str, fact: str) -> str:

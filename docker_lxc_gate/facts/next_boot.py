@@ -66,7 +66,9 @@ def obstacle(on: Transport, service: str) -> str:
     Docker needs containerd if its command line names that one's socket; else it starts its own.
     Raises RemediationError if systemd does not answer.
     """
-    needs = (service, _CONTAINERD) if _names_containerd(on, service) else (service,)
+    needs = [service]
+    if service == DOCKER and _WITH_CONTAINERD.search(_unit(on)["ExecStart"]):
+        needs.append(_CONTAINERD)
     text = on.look(["sh", "-c", _NEXT, "next-boot", *needs], timeout=120).require().text
     if _FAIL.search(text):
         failed = ", ".join(_FAILED.findall(text)) or "a condition"
@@ -84,10 +86,6 @@ def obstacle(on: Transport, service: str) -> str:
         if state not in _STARTABLE and file != _UNTIL_BOOT:
             return f"{service} needs {cut(unit)}, which is {cut(state)}"
     return ""
-
-
-def _names_containerd(on: Transport, service: str) -> bool:
-    return service == DOCKER and bool(_WITH_CONTAINERD.search(_unit(on)["ExecStart"]))
 
 
 def _unit(container: Transport) -> dict[str, str]:
@@ -112,10 +110,11 @@ def difference(container: Transport, daemon: Daemon) -> str:
     runs, environment = " ".join(daemon.argv).split(), _environment(container, unit)
     if not _fits(match[2].split(), environment, runs):
         cause = f"it says '{cut(match[2])}', but '{cut(' '.join(runs))}' runs"
-        return f"{cause} (variables: {_listed(environment)})" if environment else cause
+        variables = listed(sorted(environment), _NAMED)
+        return f"{cause} (variables: {variables})" if environment else cause
     has = _running(daemon, environment)
-    changed = [name for name, value in environment.items() if has.get(name) != value]
-    return f"the running dockerd lacks its {_listed(changed)}" if changed else ""
+    changed = sorted(name for name, value in environment.items() if has.get(name) != value)
+    return f"the running dockerd lacks its {listed(changed, _NAMED)}" if changed else ""
 
 
 def _environment(container: Transport, unit: dict[str, str]) -> dict[str, str]:
@@ -152,10 +151,6 @@ def _fits(line: list[str], environment: dict[str, str], runs: list[str]) -> bool
         return [word for value in values for word in value.split()] == runs
     left = iter(runs)
     return all(word in left for word in line if "$" not in word)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return listed(sorted(names), _NAMED)
 
 
 def _running(daemon: Daemon, names: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""What a change depends on: the user of its commands, a log with room, the containers it reaches.
+"""What a change depends on: a log with room, the containers it reaches.
 
-Sources: id(1), sudo(8); df(1), auditd.conf(5); pct.conf(5), lxc.container.conf(5), lxc-ls(1).
+Sources: df(1), auditd.conf(5); pct.conf(5), lxc.container.conf(5), lxc-ls(1).
 """
 
 from __future__ import annotations
@@ -14,25 +14,6 @@ from docker_lxc_gate.formats import container_config
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.base import Runtime
 from docker_lxc_gate.machines.transport import Transport
-
-
-@dataclass(frozen=True)
-class Access:
-    """The user that commands run as; ``sudo_user`` is the user that called sudo, or empty."""
-
-    uid: int
-    user: str
-    sudo_user: str = ""
-
-
-def access(node: Transport) -> Access:
-    """Return the user that commands run as; raises FactError if id(1) prints no user id."""
-    answer = node.look(["sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"']).require().text
-    uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
-    if not patterns.fullmatch("[0-9]+", uid):
-        raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")
-    return Access(int(uid), user, sudo_user)
-
 
 _MIB = 1 << 20
 #: Space for the records of a container's start, at the least (bytes).
@@ -80,18 +61,6 @@ def log_room(node: Transport, source: str) -> Room:
 
 #: Limit for the configurations of all containers of a node, with snapshots (bytes).
 _LONGEST = 16 << 20
-_EVERY_LINE = ("-exec", "grep", "-aH", "", "{}", "+")
-#: By runtime: where the configurations are, and the name and line in what grep prints.
-_LISTS = {
-    "pct": (
-        ("find", "-L", "/etc/pve/lxc", "-name", "*.conf"),
-        patterns.compile(r"(?m)^/etc/pve/lxc/([0-9]+)\.conf:(.*)$"),
-    ),
-    "lxc": (
-        ("find", "-L", "/var/lib/lxc", "-mindepth", "2", "-maxdepth", "2", "-name", "config"),
-        patterns.compile(r"(?m)^/var/lib/lxc/([^/]+)/config:(.*)$"),
-    ),
-}
 #: The names of the containers that run, frozen ones included: LXC asks the kernel.
 _RUNNING = ("lxc-ls", "-P", "/var/lib/lxc", "--active", "-1")
 
@@ -134,7 +103,7 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
     running = {*node.look(_RUNNING).require().text.split(), *under}
     parse = container_config.parse_lxc if plain else container_config.parse
     containers = []
-    for name in [*sorted(texts, key=str if plain else int), *sorted(others)]:
+    for name in sorted(texts.keys() | others, key=lambda name: (len(name), name)):
         config = parse("", texts.get(name, ""))
         given = {*container_config.given(config.current().get("features", ""))}
         if plain:
@@ -148,9 +117,11 @@ def affected(runtime: Runtime, profile: str, ctid: int) -> tuple[Affected, ...]:
 
 def _configurations(runtime: Runtime) -> dict[str, str]:
     """Return the configurations of a node's containers, by name."""
-    find, named = _LISTS[runtime.kind]
-    lines = runtime.node.look([*find, *_EVERY_LINE], limit=_LONGEST).require().text
+    before, after = runtime.config_path(0).split("0")
+    argv = ["sh", "-c", f"grep -aH '' {before}*{after}"]
+    lines = runtime.node.look(argv, limit=_LONGEST).require().text
+    named = rf"(?m)^{patterns.escape(before)}([^/:\n]+){patterns.escape(after)}:(.*)$"
     texts: dict[str, str] = {}
-    for name, line in named.findall(lines):
+    for name, line in patterns.findall(named, lines):
         texts[name] = f"{texts.get(name, '')}{line}\n"
     return texts

@@ -48,11 +48,6 @@ class AuditState:
     status: str = ""
     rules: tuple[str, ...] = ()
 
-    @property
-    def suspended(self) -> bool:
-        """Whether the process that receives the records is stopped (SIGSTOP, or a debugger)."""
-        return self.status in {"T", "t"}
-
 
 class Records:
     """AppArmor's denials on a node, from construction until :meth:`close`.
@@ -97,20 +92,12 @@ def state(node: Transport) -> AuditState:
     answer = node.look(["perl", "-e", AUDIT, "state"])
     if not answer.ok:
         raise _unreadable(answer)
-    fields: dict[str, list[str]] = {}
-    for line in answer.text.splitlines():
-        key, _, value = line.partition(" ")
-        fields.setdefault(key, []).append(value)
-    status, _, name = fields.get("process", [""])[0].partition(" ")
+    pairs = [line.partition(" ")[::2] for line in answer.text.splitlines()]
+    fields, rules = dict(pairs), tuple(rule for key, rule in pairs if key == "rule")
+    status, _, name = fields.get("process", "").partition(" ")
     try:
-        return AuditState(
-            lost=int(fields.get("lost", ["no count of lost records"])[0]),
-            reader=int(fields.get("reader", ["0"])[0]),
-            name=name,
-            status=status,
-            rules=tuple(fields.get("rule", ())),
-        )
-    except ValueError as error:
+        return AuditState(int(fields["lost"]), int(fields["reader"]), name, status, rules)
+    except (KeyError, ValueError) as error:
         raise FactError(
             f"the status of the kernel's audit on {answer.machine} cannot be read: {error}"
         ) from error

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from docker_lxc_gate import patterns
-from docker_lxc_gate.errors import FactError, RemediationError
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_records, audit_sources, canary
 from docker_lxc_gate.facts.audit.audit_records import AUDIT_LOG, Denial
 from docker_lxc_gate.machines.runtime.waiting import comes
@@ -26,7 +26,7 @@ _CANARY_PATIENCE = 20.0
 _SILENT = "denials are not being recorded, so silence says nothing"
 
 
-class Unwatched(RemediationError):
+class Unwatched(FactError):
     """The log cannot prove that nothing was denied: the verdict is undetermined.
 
     ``denials`` are the known ones.
@@ -80,17 +80,14 @@ class Window:
         subject: the container under test, if there is one.
 
     Raises:
-        Unwatched: the kernel's records cannot be read.
+        FactError: the kernel's records cannot be read.
     """
 
     def __init__(self, node: Transport, subject: Subject | None = None) -> None:
         self._node, self._subject = node, subject or Subject()
+        self._records = audit_sources.Records(node)
         try:
-            self._records = audit_sources.Records(node)
-        except FactError as error:
-            raise Unwatched(str(error)) from error
-        try:
-            self._start = self._state()
+            self._start = audit_sources.state(node)
             self._opened = self._provoke()
         except BaseException:
             self.end()
@@ -108,8 +105,8 @@ class Window:
         """
         if self.log != "auditd":
             return
-        state, machine = self._state(), self._node.machine
-        if state.suspended:
+        state, machine = audit_sources.state(self._node), self._node.machine
+        if state.status in {"T", "t"}:  # by SIGSTOP, or a debugger
             raise Unwatched(
                 f"{state.name} (process {state.reader}) on {machine} is suspended, so nothing is "
                 f"written to {AUDIT_LOG}: resume it with kill -CONT {state.reader}, then run the "
@@ -129,7 +126,9 @@ class Window:
         doubts: list[str] = []
         try:
             report = self._report_until(self._provoke(), doubts)
-            end = self._state()
+            end = audit_sources.state(self._node)
+        except FactError as error:
+            raise Unwatched(str(error)) from error
         finally:
             self.end()
         causes = (
@@ -175,7 +174,7 @@ class Window:
         unknown = "whether there were other denials is not known for certain"
         for remark in report.remarks:
             if remark.startswith("parameter "):
-                name, was, now = _words(remark, 3)
+                name, was, now = [*remark.split(), *["unknown"] * 3][1:4]  # it may be cut off
                 yield (
                     f"AppArmor was told in the window to go by {name} = {now}, which was {was} "
                     f"(/sys/module/apparmor/parameters/{name}); {unknown}"
@@ -220,15 +219,21 @@ class Window:
 
         def has_closed() -> bool:
             nonlocal notes
-            notes = self._read()
-            return closed.name in notes
+            notes = self._records.text()
+            return closed.name in notes or audit_sources.GAP in notes
 
-        try:
-            if not comes(has_closed, _CANARY_PATIENCE):
-                doubts.append(self._without_canary("the kernel", closed))
-        except Unwatched as error:
-            doubts.append(str(error))
-            return _Report(error.denials)
+        if not comes(has_closed, _CANARY_PATIENCE):
+            doubts.append(self._without_canary("the kernel", closed))
+        if audit_sources.GAP in notes:
+            denials = [each for each in audit_records.parse(notes) if not canary.is_canary(each)]
+            known = (
+                f"; the first of the {len(denials)} others: {denials[0].summary}" if denials else ""
+            )
+            doubts.append(
+                "the window had more records than could be read in time or kept, and the missing "
+                f"ones may have been denials{known}"
+            )
+            return _Report(tuple(denials))
         report = self._report_between(notes, closed)
         if not report.opened:
             doubts.append(
@@ -267,31 +272,3 @@ class Window:
         if provoked.allowed:
             raise Unwatched(f"the canary was not refused on {self._node.machine}")
         return provoked
-
-    def _state(self) -> audit_sources.AuditState:
-        try:
-            return audit_sources.state(self._node)
-        except FactError as error:
-            raise Unwatched(f"cannot count lost audit records: {error}") from error
-
-    def _read(self) -> str:
-        try:
-            notes = self._records.text()
-        except FactError as error:
-            raise Unwatched(str(error)) from error
-        if audit_sources.GAP in notes:
-            denials = [each for each in audit_records.parse(notes) if not canary.is_canary(each)]
-            known = (
-                f"; the first of the {len(denials)} others: {denials[0].summary}" if denials else ""
-            )
-            raise Unwatched(
-                "the window had more records than could be read in time or kept, and the missing "
-                f"ones may have been denials{known}",
-                denials,
-            )
-        return notes
-
-
-def _words(remark: str, count: int) -> list[str]:
-    """Return the words of a remark after its first one, even if a part of the line is missing."""
-    return [*remark.split(), *["unknown"] * count][1 : count + 1]

@@ -114,11 +114,6 @@ class Record(dict[str, str]):
         return patterns.sub(r"[^a-z]", "", self.get("denied_mask", ""))
 
     @property
-    def flags(self) -> set[str]:
-        """The flags of a mount."""
-        return set(patterns.split(r"[\s,]+", self.get("flags", ""))) - {""}
-
-    @property
     def target(self) -> str:
         """The profile that was asked for."""
         return self.get("target") or self.get("name", "")

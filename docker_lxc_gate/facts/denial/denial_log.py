@@ -108,7 +108,7 @@ _READ = program("docker_lxc_gate.facts", "node_denials.sh")
 _CGROUP = patterns.compile(
     r"(?m)^/proc/([0-9]{1,10})/cgroup:[0-9]+:[^:\n]*:/lxc(?:\.payload\.|/)([^/\s]{1,200})"
 )
-_LABEL = patterns.compile(r"(?m)^/proc/([0-9]{1,10})/attr/(?:apparmor/)?current:(\S{1,400})")
+_LABEL = patterns.compile(r"(?m)^/proc/([0-9]{1,10})/attr/apparmor/current:(\S{1,400})")
 _CONFIGURED = patterns.compile(
     r"(?m)^/(?:etc/pve/lxc/([0-9]{1,10})\.conf|var/lib/lxc/([^/\s]{1,200})/config):"
     r"[^:=]{1,80}[:=]\s*(\S{1,400})",

@@ -111,7 +111,7 @@ def _pivot_root(record: Record) -> str:
 
 
 def _mount_danger(record: Record) -> str:
-    flags = record.flags
+    flags = {*patterns.split(r"[\s,]+", record.get("flags", ""))}
     name, source, fstype = (record.get(key, "") for key in ("name", "srcname", "fstype"))
     if flags & _BOUND and "remount" not in flags:
         elsewhere = _WATCHED.match(source) and name != source

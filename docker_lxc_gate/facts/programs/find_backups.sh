@@ -1,5 +1,6 @@
 # Prints the node's time and name, the member that a Proxmox backup of /etc must hold (absent while
-# pmxcfs is not mounted), the archives, and the times in their names.
+# pmxcfs is not mounted), and each archive: its size, the time in its name or else of its last change, and
+# its path.
 
 set -e
 ctid=$1 pve=$2 host=$(uname -n) host=${host%%.*}; shift 2
@@ -13,6 +14,9 @@ files=$(find -L "$@" -maxdepth 1 -type f -regextype posix-extended \
     -regex '.*\.tar(\.(zst|gz|lzo|xz|bz2))?' \
     \( -name "vzdump-lxc-$ctid-*" -o -name "etc-$host-*" \) -printf '%s %T@ %p\n')
 d='([0-9][0-9])'
-printf '%s\n\n' "$files"
-printf '%s\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\.tar(\.[a-z0-9]+)?$/\
-\1-\2-\3 \4:\5:\6/p" | date -f - +%s
+[ -z "$files" ] || printf '%s\n' "$files" | while read -r size made path; do
+    stamp=$(printf '%s\n' "$path" |
+        sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\.tar(\.[a-z0-9]+)?$/\1-\2-\3 \4:\5:\6/p")
+    [ -z "$stamp" ] || made=$(date -d "$stamp" +%s)
+    printf '%s %s %s\n' "$size" "$made" "$path"
+done

@@ -1,5 +1,5 @@
-# Reads an archive to its end. Prints each required member that it lacks, then how many members it has
-# below etc and usr. Arguments: the archive, and the required members, which have no blanks and may have ./
+# Reads an archive to its end. Prints each required member that it lacks, then how many members it has.
+# Arguments: the archive, and the required members, which have no blanks and may have ./
 # or / before them in the archive. tar does not notice if an uncompressed archive is cut off, so the script
 # checks that the last two blocks are zero, as tar writes them.
 
@@ -17,6 +17,5 @@ file=$1; shift
         at_end { exit $0 }
         $0 == "\001" { at_end = 1; next }
         { sub("/$", ""); delete lacks[$0]; sub("^\\.?/", ""); delete lacks[$0] }
-        /^(etc|usr)\// { files++ }
-        END { for (each in lacks) print each; print files + 0 }
+        END { for (each in lacks) print each; print NR }
     '

@@ -43,9 +43,7 @@ for each in /proc/[0-9]*; do echo "$each/stat"; done | xargs grep -as . /dev/nul
 echo '== cgroups'
 for each in /proc/[0-9]*; do echo "$each/cgroup"; done | xargs grep -as /lxc /dev/null
 echo '== labels'
-label=attr/apparmor/current
-[ -e "/proc/self/$label" ] || label=attr/current
-for each in /proc/[0-9]*; do echo "$each/$label"; done | xargs grep -as . /dev/null
+for each in /proc/[0-9]*; do echo "$each/attr/apparmor/current"; done | xargs grep -as . /dev/null
 echo '== configurations'
 find -L /etc/pve/lxc /var/lib/lxc -maxdepth 2 \( -name '*.conf' -o -name config \) \
     -exec grep -aHE '^ *lxc[.](apparmor[.]profile|aa_profile)' {} + 2>/dev/null

@@ -82,6 +82,7 @@ def files() -> dict[str, bytes]:
         "/var/lib/lxc/950/config": _EFFECTIVE.encode(),
         "/sys/kernel/security/apparmor/profiles": f"{desired.PROFILE} (enforce)\n".encode(),
         f"/proc/{PID}/attr/apparmor/current": f"{desired.PROFILE} (enforce)\n".encode(),
+        f"{_PLACE}/attach": f"{desired.PROFILE}\n".encode(),
         _CALLS: "\n".join(["2", "denylist", *LXC_REFUSES]).encode(),
         f"/proc/{PID}/mountinfo": MOUNTS.encode(),
         f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.log": b"INFO: Finished Backup of VM 950\n",
@@ -172,6 +173,7 @@ def _shell(words: list[str]) -> Answer:
 
 #: What testinfra asks, by the beginning of its line.
 _LINES: dict[str, Answer] = {
+    "grep -aH": re.sub("(?m)^", "/etc/pve/lxc/950.conf:", _CONF.rstrip()) + "\n",
     "uname -s": "Linux\n",
     "uname -m": "x86_64\n",
     "cat /etc/os-release": 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n',
@@ -187,7 +189,6 @@ _LINES: dict[str, Answer] = {
     "dpkg-query -f '${Status} ${Version}' -W docker.io": "install ok installed 26.1.5",
     "dpkg-query -f": (1, "", "no packages found"),
     "systemctl is-active -q docker || exit 3": "fuse-overlayfs\n",
-    "id -u; id -un": "0\nroot\n\n",
 }
 
 
@@ -218,16 +219,13 @@ def _perl(words: list[str]) -> Answer:
 
 
 def _kernel(words: list[str]) -> Answer:
-    if any("attach" in word for word in words):
-        return f"{_PLACE}/attach:{desired.PROFILE}\n"
-    return f"{_PLACE}/raw_sha256:{_POLICY}\n"
+    return f"{_PLACE}\n" if "-name" in words else f"{_PLACE}/raw_sha256:{_POLICY}\n"
 
 
 def _archives(_: list[str]) -> Answer:
     now, archives = int(time.time()), (_ARCHIVE, _ETC)
-    found = "".join(f"4096 {now - 60}.5 {path}\n" for path in archives)
-    stamps = "".join(f"{now - 60}\n" for _ in archives)
-    return f"{now}\npve1\netc/pve/lxc\n\n{found}\n{stamps}"
+    found = "".join(f"4096 {now - 60} {path}\n" for path in archives)
+    return f"{now}\npve1\netc/pve/lxc\n\n{found}"
 
 
 _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
@@ -235,7 +233,6 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "uname -r": "6.14\n",
     "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
     "find /sys/kernel/security": _kernel,
-    "find -L /etc/pve/lxc": re.sub("(?m)^", "/etc/pve/lxc/950.conf:", _CONF.rstrip()) + "\n",
     "find -L": f"{_INCLUDED}\0lxc.tty.max = 4\n",
     "test -d": "",
     "findmnt -no": "ext4\n",
@@ -279,7 +276,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "sh template": '{"log-level": "warn"}',
     "sh room": "9999999999 99999999999 /var/log\n75\n",
     "sh lock": "",
-    "sh fuse": "character special file a:e5\n",
+    "sh fuse": "",
     "perl": _perl,
     "sh -c": _shell,
 }

@@ -100,7 +100,7 @@ def test_outcomes_that_are_not_whole_are_undetermined(
     said: CommandResult, words: list[str]
 ) -> None:
     with naming(FactError, *words):
-        escapes.outcomes(said, ("kcore", "sysrq"))
+        escapes.in_time(said, ("kcore", "sysrq"))
 
 
 def test_program_of_an_unknown_machine_attempts_nothing() -> None:

@@ -19,7 +19,7 @@ from remediation import desired, phoenix, plan_file
 from steps import apparmor as steps
 from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
 from tests.doubles.naming import lines_of, naming, not_compliant
-from tests.unit.facts.test_apparmor import COMPILE, FIND, PLACE, POLICY, PROFILES
+from tests.unit.facts.test_apparmor import COMPILE, FIND, POLICY, PROFILES
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
@@ -196,17 +196,14 @@ def test_repository_is_deployed_where_it_differs_or_is_absent_is_red() -> None:
 PARSE = f"apparmor_parser -N -K {FILE}"
 CONF, STARTED_WITH = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
 AT_BOOT = "systemctl is-enabled apparmor"
-ATTACH = shlex.join(
-    [
-        *("find", POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
-        *("-regex", f"{PLACE}/attach", "-exec", "grep", "-H", "", "{}", ";"),
-    ]
-)
+PLACES = shlex.join(["find", POLICY, "-maxdepth", "1", "-name", f"{NAME}.*"])
+ATTACH = f"{POLICY}/{NAME}.10/attach"
 MODE = "/sys/module/apparmor/parameters/mode"
 SERVICE = "systemctl show apparmor -p ExecStart -p ExecReload"
 NEXT_BOOT = "sh next-boot apparmor.service"
 BY_NAME: dict[str, Answer] = {
-    ATTACH: f"/policy/{NAME}.3/attach:{NAME}\n",
+    PLACES: f"{POLICY}/{NAME}.9\n{POLICY}/{NAME}.10\n",
+    f"cat -- {ATTACH}": f"{NAME}\n",
     AT_BOOT: "enabled\n",
     NEXT_BOOT: "Id=-.mount\nLoadState=loaded\n",
     SERVICE: "ExecStart={ path=/lib/apparmor/apparmor.systemd ; x }\n",
@@ -250,13 +247,15 @@ def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red() -> None:
     answers: tuple[tuple[str, Answer, str], ...] = (
         (AT_BOOT, (1, "disabled\n", ""), "(disabled)"),  # the next boot loses it
         (AT_BOOT, (1, "masked\n", ""), "(masked)"),
-        (ATTACH, f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/x\n", "'/x'"),
+        (f"cat -- {ATTACH}", "/x\n", "'/x'"),
         (NEXT_BOOT, "a.service: AssertPathExists=/x failed.\nAsserts failed.\n", "PathExists=/x"),
         (SERVICE, "ExecReload={ path=/bin/true ; x }\n", "/bin/true"),
     )
     for asked, answer, named in answers:
         with not_compliant(named):
             judge(LOADED, None, {asked: answer})
+    with naming(FactError, NAME):
+        judge(LOADED, None, {PLACES: ""})
 
 
 def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
@@ -271,7 +270,6 @@ def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
         judge(said)
     for said, named in (
         ("/etc/apparmor/parser.conf: skip-kernel-load\n1\n", "skip-kernel-load"),
-        ("0\ndisabled\n", f"disable/{NAME}"),
         ("1\ncomplain\n", f"force-complain/{NAME}"),
         ("2\n", "2 files"),
         (f"1\n{'0' * 64}  {cache}\n", f"rm {cache}"),

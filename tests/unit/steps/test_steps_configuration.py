@@ -143,17 +143,15 @@ def test_profile_in_effect_that_is_another_names_the_assignments() -> None:
 
 
 FUSE_DEVICE = guest_root.Inode("a character device", 10, 229)
-DEVICE = "character special file a:e5\n"
 
 
 @pytest.mark.parametrize(
     ("inside", "seen", "named"),
     [
         ((2, "", "sh: 1: cannot open /dev/fuse: not permitted\n"), FUSE_DEVICE, "not permitted"),
-        (DEVICE, guest_root.Inode("a symbolic link"), "a symbolic link"),
-        (DEVICE, guest_root.Inode("a character device", 1, 3), "a character device 1:3"),
-        ("", FUSE_DEVICE, "''"),
-        (DEVICE, FUSE_DEVICE, ""),
+        ("", guest_root.Inode("a symbolic link"), "a symbolic link"),
+        ("", guest_root.Inode("a character device", 1, 3), "a character device 1:3"),
+        ("", FUSE_DEVICE, ""),
     ],
 )
 def test_fuse_can_be_opened_where_it_is_not_the_device_is_red(
@@ -236,7 +234,7 @@ def test_seccomp_list_that_was_changed_since_the_start_is_undetermined() -> None
 def mounted(table: str, auto: str = "sys:mixed", conf: str = "arch: x\n") -> tuple[str, ...]:
     files = {CONF: conf, STARTED: f"lxc.mount.auto = {auto}\n", "/proc/7/mountinfo": table}
     node = Machine({**files}, FIRST_PROCESS)
-    return lines_of(steps.mounts_are_read_only, Runtime(node), node, 950)
+    return lines_of(steps.mounts_are_read_only, Runtime(node), 950)
 
 
 MASK = "lxc.mount.entry: /dev/null sys/module/apparmor/parameters/enabled none bind 0 0\n"
@@ -401,11 +399,8 @@ def test_no_unit_failed_where_one_was_denied_is_red(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_unit_failed_by_apparmor_is_green_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = failed_units.FailedUnit("systemd-networkd-wait-online.service", 100.0, 220.0)
-    lines = units_failed(monkeypatch, units=(SERVICE, waits))
-    assert "b.service" in lines[1]
-    assert "120 s" in lines[2]
-    assert "systemctl mask systemd-networkd-wait-online.service" in lines[2]
+    _, advice = units_failed(monkeypatch, units=(SERVICE,))
+    assert "systemctl status b.service" in advice
 
 
 def test_no_unit_failed_where_nobody_can_tell_why_is_undetermined(

@@ -362,7 +362,7 @@ RAN, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
 def recorded(status: str = "exited", code: int = 0) -> dockerd.ContainerRecord:
-    return dockerd.ContainerRecord("a" * 64, RAN, dockerd.ContainerState(status, code))
+    return dockerd.ContainerRecord(RAN, dockerd.ContainerState(status, code))
 
 
 def pulled(*digests: str, record: dockerd.ContainerRecord | None = None) -> Dockerd:
@@ -433,7 +433,7 @@ def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.M
     pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
     with not_compliant(hello.image_id()):
         genuine(target=lab)
-    ours = dockerd.ContainerRecord("a" * 64, hello.image_id(), dockerd.ContainerState("exited", 0))
+    ours = dockerd.ContainerRecord(hello.image_id(), dockerd.ContainerState("exited", 0))
     images = {ours.image: dockerd.Image(ours.image, [f"hello-world@{DIGEST}"])}
     Dockerd(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
     assert genuine(target=lab).endswith("as it has to be")

@@ -9,7 +9,7 @@ import pytest
 
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts import backups as backup
-from docker_lxc_gate.facts.prerequisites import Access, Affected, Room
+from docker_lxc_gate.facts.prerequisites import Affected, Room
 from docker_lxc_gate.facts.repository import Checkout
 from docker_lxc_gate.machines.target import Target
 from remediation import phoenix
@@ -104,12 +104,12 @@ def test_is_current_where_its_upstream_is_ahead_is_red(monkeypatch: pytest.Monke
         steps.is_current(NOBODY, behind)
 
 
-def test_runs_as_root_is_said_how_and_as_another_is_red() -> None:
-    assert lines_of(steps.runs_as_root, PVE, Access(0, "root")) == ("logged in as root, over SSH",)
-    by_sudo = lines_of(steps.runs_as_root, Target("local", 950), Access(0, "root", "alice"))
-    assert by_sudo == ("by sudo from alice, on the node itself",)
-    with not_compliant("root2 (uid 1)", "NOPASSWD"):
-        steps.runs_as_root(PVE, Access(1, "root2"))
+def test_runs_as_root_where_the_user_is_another_is_red_and_unknown_undetermined() -> None:
+    assert lines_of(steps.runs_as_root, PVE, "0") == ("as root, over SSH",)
+    with not_compliant("uid 1000", "NOPASSWD"):
+        steps.runs_as_root(PVE, "1000")
+    with naming(FactError, "Welcome!"):
+        steps.runs_as_root(PVE, "Welcome!")
 
 
 def test_others_are_safe_unless_one_that_runs_is_reached() -> None:

@@ -239,7 +239,6 @@ def test_as_before_where_something_differs_names_it(monkeypatch: pytest.MonkeyPa
     assert lines_of(steps.as_before, nobody, found) == (
         "1 facts compared, none differs: 1 a",
         f"not compared: {'; '.join(machine_state._TABLE.not_compared)}",
-        "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
     unseen = replace(found, recorded={"a": "1", "node: address not seen": "no ip"})
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: unseen.recorded)

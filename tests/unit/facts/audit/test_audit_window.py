@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.facts.audit import audit_sources
 from docker_lxc_gate.facts.audit.audit_sources import AuditState
 from docker_lxc_gate.facts.audit.audit_window import Subject, Unwatched, Window
@@ -132,7 +133,7 @@ def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> No
 def test_window_on_a_kernel_that_cannot_be_read_is_undetermined() -> None:
     node = Node()
     node.perl = False
-    with naming(Unwatched, "pve1", "Operation not permitted"):
+    with naming(FactError, "pve1", "Operation not permitted"):
         Window(node)
     assert node.held == 0
 
