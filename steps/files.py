@@ -122,13 +122,19 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert matches[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
+    removes = rf"(?m)^(?:rm\b.*[ \t]|:?[ \t]*>[ \t]*){desired.TUNABLE_PATH}(?:[ \t;].*)?$"
+    removed = patterns.search(removes, text[matches[0].end() : reload.start()])
+    assert not removed, f"{phoenix.SETUP_SCRIPT} writes the tunable, and then runs '{removed[0]}'"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
     commands = shell_commands(text)
     writes = [command for command in commands if command.text == matches[0][0].strip()]
     _require_called(phoenix.SETUP_SCRIPT, commands, writes)
 
 
-#: What surely enters no container.
+#: What enters a container, by its number or a variable; and what surely does not.
+_ENTERS = patterns.compile(
+    r"""\b(?:nsenter|lxc-attach|pct[ _]exec\b(?:[ \t]+["']?(?:([0-9]+)|\$\{?(\w+)))?)"""
+)
 _STAYS = patterns.compile(
     r"""(?s)(?:(?:env|eval|exec|nice|sudo|timeout|-\S+|\w+=\S*|[0-9]\S*)\s+)*["']?\$[@*].*"""
     r"""|(?::|true|echo)(?:\s.*)?"""
@@ -149,6 +155,12 @@ def _meant(commands: Sequence[ShellCommand]) -> list[ShellCommand]:
     ]
 
 
+def _within(commands: Sequence[ShellCommand], meant: Sequence[ShellCommand]) -> list[ShellCommand]:
+    """Return the commands of the functions that run the meant ones, such as ``inside``."""
+    names = {command.name for command in meant}
+    return [c for c in commands if not c.defines and names & {*c.functions}]
+
+
 #: How many commands a message names.
 _MOST = 10
 
@@ -162,7 +174,10 @@ def install_script_stops(node: Transport, target: Target) -> None:
         f"the install script begins with '{first}', not 'set -e'"
     )
     commands = shell_commands(text)
-    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, _meant(commands)))
+    meant = _meant(commands)
+    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, meant))
+    enters = [c for c in _within(commands, meant) if c.then == "||" and _ENTERS.search(c.text)]
+    goes_on = goes_on or "; ".join(unheeded([c for c in commands if c.defines], enters)[0])
     assert not goes_on, f"the install script goes on after an error of {goes_on}"
     if untold:
         raise FactError(f"could not tell whether the install script stops at an error of {untold}")
@@ -184,6 +199,18 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
     _require_reached(node, "the install script", text, text.index(guarded[0]), what)
 
 
+def _require_given(text: str, commands: Sequence[ShellCommand], ctid: int) -> None:
+    """Fail if commands enter another container than ``ctid``, whichever the script is given."""
+    assigned = patterns.findall(r"""(?m)^([ \t]*)(\w+)=["']?([0-9]{3,})?""", text)
+    last = {name: "" if indent else number for indent, name, number in assigned}  # an if's is none
+    matches = [match for command in commands if (match := _ENTERS.search(command.text))]
+    numbers = {match[1] or last.get(match[2]) or "" for match in matches} - {"", str(ctid)}
+    assert not numbers, (
+        f"the install script enters container {', '.join(sorted(numbers))}, whichever it is "
+        'given: pct exec "$CTID" enters that one'
+    )
+
+
 @then("every command for the container runs in the container")
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
@@ -193,11 +220,11 @@ def install_script_enters(node: Transport, target: Target) -> None:
     assert meant, "the install script installs and restarts nothing"
     _require_called("the install script", commands, meant)
     outside = [c.text for c in meant if not patterns.match(r"(inside|pct[ _]exec)\b", c.text)]
-    names = {command.name for command in meant}  # of functions that run them, such as inside
-    within = [c for c in commands if not c.defines and names & {*c.functions}]
+    within = _within(commands, meant)
     outside += [c.text for c in within if all(_STAYS.fullmatch(other.text) for other in within)]
     outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
+    _require_given(text, [*meant, *within], target.ctid)
     defined = [c.defines for c in commands if c.defines]
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (

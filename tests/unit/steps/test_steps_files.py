@@ -79,6 +79,8 @@ def test_scripts_as_the_plan_makes_them_are_green() -> None:
         (r"\A", "systemctl reload apparmor\n", "AppArmor"),
         (r"^set ", "exit 0\nset ", "'exit 0'"),
         (ECHO, f"echo '{LINE}' > /etc/apparmor/tunables/nesting", "0 times"),
+        (ECHO, r"\g<0>\nrm -f /etc/apparmor.d/tunables/nesting || true", "then runs 'rm -f"),
+        (ECHO, r"\g<0>\n: >/etc/apparmor.d/tunables/nesting", "/tunables/nesting'"),
         (ECHO, r"write() {\n\g<0>\n}", "never calls write"),
         (ECHO, r"write() {\n\g<0>\n}\nall() {\nwrite\n}", "never calls write"),
     ],
@@ -92,8 +94,10 @@ def test_a_function_that_the_script_calls_and_another_place_by_a_variable_are_no
     for call in ("write", 'if [ -d "$APPARMOR_D" ]; then write; fi', "trap 'write' EXIT"):
         text = changed(SETUP, ECHO, rf"write() {{\n\g<0>\n}}\n{call}")
         steps.setup_script_writes_tunable(setup(text), TARGET)
-    to = f"echo '{LINE}' > \"$D/tunables/nesting\""
-    steps.setup_script_writes_tunable(setup(changed(SETUP, ECHO, to)), TARGET)
+    undo = "undo() {\nrm /etc/apparmor.d/tunables/nesting\nreload\n}\n"
+    steps.setup_script_writes_tunable(setup(f"{SETUP}{undo}"), TARGET)
+    to = r'"$D/tunables/nesting"\nrm -f "$D/tunables/nesting" /etc/apparmor.d/tunables/nesting.old'
+    steps.setup_script_writes_tunable(setup(changed(SETUP, ECHO, f"echo '{LINE}' > {to}")), TARGET)
     spare = "again() { inside systemctl restart docker; }\n"
     steps.install_script_enters(install(f"{INSTALL}{spare}"), TARGET)
     with not_compliant("the install script never calls main"):
@@ -165,6 +169,7 @@ def test_install_script_stops_where_bash_heeds_set_e_is_green(call: str) -> None
         (f'out="$({UPDATE}; echo done)"', "substitution"),
         (f"update() {{ {UPDATE}; }}\nout=$(update; true)", "substitution"),
         ("pct_exec 950 -- bash -c 'apt-get update' || true", "||"),
+        (f'inside() {{ pct exec "$CTID" -- "$@" || true; }}\n{UPDATE}', "||"),
     ],
 )
 def test_install_script_stops_unless_bash_ignores_set_e(call: str, why: str) -> None:
@@ -295,6 +300,9 @@ CHECKS = "^# --- Checks ---$"
         (CHECKS, "function systemctl() { :; }", "defines systemctl"),
         (INSIDE, 'timeout 9 env A=b "$@" </dev/null\n', "the container: ['timeout 9"),
         (INSIDE, 'echo "$@"\n:\n', """['echo "$@"', ':']"""),
+        (INSIDE, 'pct exec 902 -- "$@"\n', "enters container 902, whichever"),
+        (CHECKS, "CTID=902 # mine", "enters container 902, whichever"),
+        ("inside apt-get", "pct exec 902 -- apt-get", "enters container 902, whichever"),
     ],
 )
 def test_install_script_enters_but_for_one_names_it(pattern: str, new: str, named: str) -> None:
