@@ -17,7 +17,7 @@ from docker_lxc_gate.commandline import exit_codes
 from docker_lxc_gate.errors import RemediationError
 from docker_lxc_gate.tables import table
 from remediation.engine.action import Drift
-from remediation.engine.errors import ChangedSince, RollbackFailed
+from remediation.engine.errors import ChangedSince
 
 #: The first sentence of each verb, which its own help repeats.
 VERBS = table("docker_lxc_gate.cli", "verbs", dict[str, str])
@@ -47,9 +47,6 @@ class Verbs(exit_codes.ProgramGroup):
                 now, left = drift.shown or (drift.is_, drift.should)
                 since = Drift(drift.summary, left, now)
                 printing.difference(name, since, "the plan left", "is now", to=printing.err)
-        if isinstance(what, RollbackFailed):
-            for name, drift in what.changes:
-                printing.difference(name, drift, "before the plan", "is now", to=printing.err)
 
     @override
     def interruption(self, ctx: click.Context) -> str:

@@ -320,11 +320,9 @@ class _Rollback:
             with self._noting(step.action.id, step.on.machine):
                 if not step.action.restored(step.on, before):
                     now = step.action.capture(step.on)
-                    words, drifts = differing(before, now, step.action.path)
-                    what = f" ({'; '.join(words)})" if words else ""
                     self.back.discard(step.action.id)
-                    message = f"after the rollback it is not as before{what}"
-                    raise errors.VerifyFailed(message, drifts)
+                    words = "; ".join(differing(before, now)) or "in what exists"
+                    raise errors.VerifyFailed(f"after the rollback it is not as before ({words})")
                 if remark := step.action.remark(step.on, before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark

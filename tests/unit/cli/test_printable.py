@@ -185,9 +185,7 @@ EXITS: dict[str, Callable[[str], Any]] = {
     "error": lambda text: raised(FactError("it failed"), FactError(text)),
     "cause of an error": lambda text: raised(FactError(text), FactError("it failed")),
     "error with changes": lambda text: raised(ChangedSince({text: drift(text)})),
-    "rollback that failed": lambda text: raised(
-        RollbackFailed([(text, VerifyFailed(text, [drift(text)]))])
-    ),
+    "rollback that failed": lambda text: raised(RollbackFailed([(text, VerifyFailed(text))])),
     "diff": lambda text: printing.difference(text, drift(text), "is", "should be"),
     "outcomes": lambda text: outcomes(text, form="text"),
     "outcomes in JSON": lambda text: outcomes(text, form="json"),
