@@ -80,7 +80,6 @@ class _Run:
     def forward(self) -> list[StepOutcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
         plan = self.plan
-        plan.journal.lines(again=True)
         if (ctid := plan.journal.interrupted()) is not None:
             raise errors.NotClean(
                 f"{plan.journal.path} holds the before-images of a run for container {ctid} that "
@@ -127,7 +126,7 @@ class _Run:
             if entry and (cause := another_machine(journal, entry, step, machine)):
                 raise errors.NotClean(cause)
         if images:
-            earlier = {entry.action: len(entry.images) for entry in journal.entries()}
+            earlier = {action: len(entry.images) for action, entry in entries.items()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.images |= {action: image for action, _, image in images}
             self.plan.enter(Stage.RECORD)
@@ -194,7 +193,6 @@ class _Run:
 
     def _mine(self) -> set[str]:
         """Return the actions that this run has begun, as the journal says now."""
-        self.plan.journal.lines(again=True)
         return {
             entry.action
             for entry in self.plan.journal.entries()

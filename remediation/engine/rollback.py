@@ -48,7 +48,7 @@ def roll_back(plan: Plan, *, force: bool = False) -> list[StepOutcome]:
     """
     journal = plan.journal
     with plan.exclusive(f"roll back the plan from container {journal.ctid}"):
-        lines = journal.lines(again=True)
+        lines = journal.lines()
         if newer := journal_entries.newer(lines, journal.ctid):
             raise errors.NotClean(
                 f"the plan was applied to container {newer[-1]} after it was to {journal.ctid}, "
@@ -111,12 +111,12 @@ class _Rollback:
 
     def run(self, actions: set[str]) -> list[StepOutcome]:
         """Roll back what the journal holds for these actions; see :func:`roll_back`."""
-        plan = self.plan
-        entries = [entry for entry in plan.journal.entries() if entry.action in actions]
+        plan, held = self.plan, self.plan.journal.entries()
+        entries = [entry for entry in held if entry.action in actions]
         if not entries:
             return []
         deferred = [entry for entry in entries if plan.step(entry.action) in plan.deferred]
-        never_begun = journal_entries.never_begun(plan.journal.entries())
+        never_begun = journal_entries.never_begun(held)
         skipped = [entry for entry in deferred if entry.action in never_begun]
         deferred = [entry for entry in deferred if entry not in skipped]
         recorded = {entry.action for entry in entries}
@@ -334,9 +334,8 @@ class _Rollback:
         journal = self.plan.journal
         try:
             self.plan.enter(Stage.CLOSE)
-            left = {entry.action for entry in journal.entries()} - set(done)
-            interrupted = {e.action for e in journal.entries() if not e.complete}
-            ended = not self.failures and not left & interrupted
+            cut_off = {entry.action for entry in journal.entries() if not entry.complete}
+            ended = not self.failures and cut_off <= set(done)
             journal.rolled_back(done, last=self.last, ended=ended)
         except RemediationError as error:
             if not self.failures:
