@@ -138,7 +138,8 @@ class _Run:
         if drift is None:
             # It was checked before the first change.
             if not self.changes or (drift := action.check(on)) is None:
-                return _already_so(step)
+                clause = action.requirement
+                return StepOutcome(action.id, action.title, clause, False, "already so")
             self._record([step])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
@@ -198,11 +199,6 @@ class _Run:
             for entry in self.plan.journal.entries()
             if len(entry.images) > self.begun.get(entry.action, len(entry.images))
         }
-
-
-def _already_so(step: Step) -> StepOutcome:
-    action = step.action
-    return StepOutcome(action.id, action.title, action.requirement, False, "already so")
 
 
 def _require_applied(step: Step, left: Drift | None) -> None:
