@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import content_of
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
@@ -169,8 +168,7 @@ class Journal:
 
     def keep(self, action: str, content: bytes) -> str:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
-        name = patterns.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
-        path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
+        path = f"{self.directory}/kept/{_now().replace(':', '')}-{action}"
         self._store(path, content)
         return path
 
