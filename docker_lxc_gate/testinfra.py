@@ -67,10 +67,6 @@ class TransportBackend(BaseBackend):  # type: ignore[misc]
         """Return bytes as text. testinfra would use any codec that the machine names."""
         return data.decode(errors="replace")
 
-    def encode(self, data: str) -> bytes:
-        """Return text as bytes."""
-        return data.encode(errors="surrogateescape")
-
 
 class ContainerBackend(TransportBackend):
     """The container of a target, connected to when it is asked first.

@@ -193,7 +193,7 @@ def needed() -> str:
 
     lines = [(recipe.name, line) for recipe in written for line in recipe.lines]
     rules = [Counter(alone(c, profile.name, line, 2) for line in profile.lines) for c in cells]
-    results, stays = dict.fromkeys(chain(*rules)), trials.stays()
+    results, stays = dict.fromkeys(chain(*rules)), trials.TABLE.stays
     stayed = [" ".join(f"`{rule}`" for rule in row.rules) for row in stays]
     whole = [cell for cell in cells if any(k[0] == cell and k[1] != profile.name for k in known)]
     times = {cell: max(s.at for key, s in known.items() if key[0] == cell) for cell in cells}

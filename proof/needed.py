@@ -106,14 +106,7 @@ class Table(Row, frozen=True):
     stays: tuple[Stays, ...]
 
 
-@cache
-def _table() -> Table:
-    return table("proof", "needed", Table)
-
-
-def stays() -> tuple[Stays, ...]:
-    """Return the rules that stay although no trial needs them."""
-    return _table().stays
+TABLE = table("proof", "needed", Table)
 
 
 @cache
@@ -124,7 +117,7 @@ def recipes() -> dict[str, Recipe]:
         lines = [f"features: {feature}=1" for feature in plan.features]
         lines += [f"lxc.apparmor.profile: {plan.profile}"] * bool(plan.profile)
         found.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
-    found += _table().recipe
+    found += TABLE.recipe
     policy = statements(desired.profile().decode())
     rules = tuple(str(each) for each in policy if each.depth and each.kind != "close")
     source = f"remediation/content/{desired.PROFILE}"

@@ -66,7 +66,6 @@ def apply(
             if code == 1 and changed:
                 again = make()
                 with again.exclusive(f"roll back what broke container {aim.ctid}"):
-                    again.journal.lines(again=True)
                     roll_back_last_run(again, changed)
                 printing.line("a scenario broke: rolled back", "red", to=printing.err)
             sys.exit(code)

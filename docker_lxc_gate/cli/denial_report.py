@@ -185,10 +185,6 @@ def as_json(report: Report) -> None:
     )
 
 
-#: By what ``--format`` names.
-FORMS = {"text": text, "json": as_json}
-
-
 def members(group: Group) -> dict[str, Any]:
     """Return all that is known of a kind, for programs.
 

@@ -104,7 +104,8 @@ def denials(
         name, tally, doubt = _asked(aimed(where, file), since)
         report = denial_report.Report(name, tally)
     doubt = doubt or _unread(report)
-    printed = denial_report.suggest if suggest else denial_report.FORMS[form]
+    printed = denial_report.as_json if form == "json" else denial_report.text
+    printed = denial_report.suggest if suggest else printed
     printed(replace(report, doubt=doubt))
     if fails and tally.kinds():
         if doubt:

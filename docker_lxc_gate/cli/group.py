@@ -7,17 +7,22 @@ called: ``--help`` takes a fifth of the time.
 from __future__ import annotations
 
 import importlib
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from docker_lxc_gate import home
-from docker_lxc_gate.commandline import exit_codes
+from docker_lxc_gate.commandline.exit_codes import Once, VerbGroup
+from docker_lxc_gate.commandline.json_output import print_json_error
 from docker_lxc_gate.errors import RemediationError
+from docker_lxc_gate.machines.process import interrupted_by
 from docker_lxc_gate.tables import table
 from remediation.engine.action import Drift
-from remediation.engine.errors import ChangedSince, RollbackFailed
+from remediation.engine.errors import ChangedSince
 
 #: The first sentence of each verb, which its own help repeats.
 VERBS = table("docker_lxc_gate.cli", "verbs", dict[str, str])
@@ -26,14 +31,23 @@ _ELSEWHERE = {
     "lab": ("docker_lxc_gate.lab.__main__", "main"),
     "verify": ("docker_lxc_gate.cli.bundle", "verify"),
 }
-#: Verbs that know the plan: its state is an answer to Ctrl-C.
-_OF_THE_PLAN = {"create", "plan", "apply", "rollback", "status", "guard", "prove", "journal"}
+#: What answers Ctrl-C, for verbs that change a state.
+_SHOWS = {
+    **dict.fromkeys(
+        ("create", "plan", "apply", "rollback", "status", "guard", "prove", "journal"),
+        ": docker-lxc-gate status, with the same --target, shows the state",
+    ),
+    "lab": ": docker-lxc-gate lab status shows the state",
+}
+#: As in a shell: 128 + SIGINT. Click would exit with 1, which is a verdict.
+_INTERRUPTED = 130
+#: Of an error that leaves changes in place: worse than an interruption.
+_LEFT_CHANGED = 5
 
 
-class Verbs(exit_codes.ProgramGroup):
-    """Imports a verb when it is called."""
+class Verbs(Once, VerbGroup):
+    """Imports a verb when it is called; an error of ours ends it with its message and exit code."""
 
-    @override
     def say(self, what: RemediationError | str) -> None:
         """Print the cause of an error, the error, and the differences that it reports."""
         from docker_lxc_gate.cli import printing  # noqa: PLC0415 - as a verb is
@@ -47,14 +61,29 @@ class Verbs(exit_codes.ProgramGroup):
                 now, left = drift.shown or (drift.is_, drift.should)
                 since = Drift(drift.summary, left, now)
                 printing.difference(name, since, "the plan left", "is now", to=printing.err)
-        if isinstance(what, RollbackFailed):
-            for name, drift in what.changes:
-                printing.difference(name, drift, "before the plan", "is now", to=printing.err)
 
-    @override
-    def interruption(self, ctx: click.Context) -> str:
-        shows = ": docker-lxc-gate status, with the same --target, shows the state"
-        return "interrupted" + shows * (ctx.invoked_subcommand in _OF_THE_PLAN)
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click."""
+        try:
+            return super().invoke(ctx)
+        except RemediationError as error:
+            self._end(ctx, error, error.exit_code)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(failed := interrupt.__context__, RemediationError):  # and then it came
+                if failed.exit_code == _LEFT_CHANGED:
+                    self._end(ctx, failed, failed.exit_code)
+                with suppress(OSError):
+                    self.say(failed)
+            shows = _SHOWS.get(ctx.invoked_subcommand or "", "")
+            self._end(ctx, f"interrupted{shows}", interrupted_by() or _INTERRUPTED)
+        except BrokenPipeError as error:  # not of our output: click would exit with 1
+            raise RuntimeError("a pipe broke") from error
+
+    def _end(self, ctx: click.Context, why: RemediationError | str, code: int) -> NoReturn:
+        with suppress(OSError):  # a terminal that is gone
+            self.say(why)
+        print_json_error(ctx, why)
+        sys.exit(code)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """See click."""
@@ -87,7 +116,7 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=Verbs, context_settings=exit_codes.SETTINGS)
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,

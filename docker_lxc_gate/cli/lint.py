@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: What is linted on a node if nothing is named.
 _DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
-#: More findings than anybody reads: a file may be made for that.
-_MOST = 1000
 
 
 @click.command(cls=Verb)
@@ -115,8 +113,6 @@ def _print(findings: Sequence[Finding], discovery: Found, form: str) -> None:
     elif form == "sarif":
         print_json(formats.as_sarif(findings))
     else:
-        for finding in findings[:_MOST]:
+        for finding in findings:
             printing.finding(finding)
-        if left_out := len(findings[_MOST:]):
-            printing.line(f"… and {left_out} more findings: --format json has all of them")
         printing.line(formats.summary(findings, discovery.sources))

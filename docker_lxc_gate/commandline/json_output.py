@@ -17,8 +17,6 @@ import msgspec
 from docker_lxc_gate.masking import mask
 from docker_lxc_gate.printable import in_json, printable
 
-#: The longest text that is kept after it was masked once (characters).
-_SHORT = 200
 #: In click's context: JSON is asked for, and none was printed.
 _WANTED = "docker_lxc_gate.json"
 
@@ -81,10 +79,7 @@ def with_form(
 
 def shown(value: object) -> Any:
     """Return a value as values of JSON, every text masked, its control characters escaped."""
-    return with_texts(
-        msgspec.to_builtins(value),
-        lambda text: _often(text) if len(text) <= _SHORT else printable(mask(text)),
-    )
+    return with_texts(msgspec.to_builtins(value), lambda text: printable(mask(text)))
 
 
 def with_texts(
@@ -100,9 +95,3 @@ def with_texts(
             change_key(key): with_texts(item, change, change_key) for key, item in value.items()
         }
     return value
-
-
-@functools.lru_cache(maxsize=4096)
-def _often(text: str) -> str:
-    """Return a short text, masked: a matrix has the same words ten thousand times."""
-    return printable(mask(text))

@@ -36,10 +36,6 @@ _DEVICE = patterns.compile(
     rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) "
     r"(/dev/(?:net/tun|kfd|dri/[\w-]{1,60}|nvidia[\w-]{0,60}))"
 )
-#: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
-_STATES = frozenset(
-    {"initializing", "starting", "running", "degraded", "maintenance", "stopping", "offline"}
-)
 _RUNC = patterns.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
 
 
@@ -146,14 +142,6 @@ def _unit(result: CommandResult) -> Unit:
     return Unit(*(values.get(name, "")[:4000] for name in _UNIT))
 
 
-def _guest(result: CommandResult) -> str:
-    word = result.text.strip()
-    if word not in _STATES:
-        told(result)
-        raise FactError(f"systemd of {result.machine} calls its state {word[:40]!r}")
-    return word
-
-
 def _failed(result: CommandResult) -> tuple[tuple[str, str], ...]:
     units = properties(told(result).text)
     return tuple((unit.get("Id", "?")[:200], unit.get("ExecMainStatus", "")) for unit in units)
@@ -207,8 +195,6 @@ INFO = Read(
 CONTAINERS = Read(script("docker_containers", begins=_IF_DOCKER_RUNS), _containers)
 #: The name and the exit code of each unit of the guest that failed.
 FAILED = Read(script("failed_units"), _failed)
-#: systemd's word for the whole guest: ``running``, ``degraded`` …
-GUEST = Read(("systemctl", "is-system-running"), _guest)
 SYSCTLS = Read(script("network_switches"), _sysctls)
 DEVICES = Read(script("devices"), _devices)
 #: The ids of the groups that may use graphics cards, by name; those that the guest has.

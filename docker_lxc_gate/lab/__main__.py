@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
-from typing_extensions import override
 
-from docker_lxc_gate.commandline import exit_codes
+from docker_lxc_gate.commandline.exit_codes import VerbGroup
 from docker_lxc_gate.commandline.json_output import print_json, with_form
-from docker_lxc_gate.commandline.output import Console, run
+from docker_lxc_gate.commandline.output import Console
 from docker_lxc_gate.lab import progress
 from docker_lxc_gate.lab.errors import require_programs
 from docker_lxc_gate.lab.machine import Lab
@@ -28,13 +27,7 @@ if TYPE_CHECKING:
 _ABSENT = {"machine": "not running: docker-lxc-gate lab up"}
 
 
-class _Commands(exit_codes.ProgramGroup):
-    @override
-    def interruption(self, _ctx: click.Context) -> str:
-        return "interrupted: docker-lxc-gate lab status shows the state"
-
-
-@click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)
+@click.group(cls=VerbGroup)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Build, boot and reset the nested-LXC CI VM.
@@ -152,7 +145,3 @@ def _print(rows: _Rows, form: str) -> None:
     for name, value in rows.items():
         words = [value] if isinstance(value, str) else value or [_ABSENT.get(name, "none")]
         click.echo(f"{name:<10} {', '.join(words)}")
-
-
-if __name__ == "__main__":
-    run(main, "docker-lxc-gate lab")

@@ -116,12 +116,9 @@ def transcript(result: CommandResult) -> str:
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
     lines = [f"{where}: exit code {result.exit_code} {took}"]
-    lines += [f"$ {indented(redact(result.command))}", *_outputs(result)]
+    lines += [f"$ {indented(redact(result.command))}"]
+    lines += [*_output("", result.stdout), *_output("# standard error:", result.stderr)]
     return "\n".join(lines) + "\n"
-
-
-def _outputs(result: CommandResult) -> list[str]:
-    return [*_output("", result.stdout), *_output("# standard error:", result.stderr)]
 
 
 def _output(title: str, raw: bytes) -> list[str]:

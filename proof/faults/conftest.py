@@ -19,18 +19,14 @@ from steps import machines
 _FAULTS = pytest.StashKey[tuple[Fault, ...]]()
 
 
-def _day(text: str) -> str:
-    return date.fromisoformat(text).isoformat()
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say which faults are run, and what is asked; the gate's conftest has the target."""
     add = parser.getgroup("faults").addoption
     add("--sample", action="store_true", help="a few faults, which change with the date, as in CI")
     add(
         "--date",
-        type=_day,
-        default=datetime.now(UTC).date().isoformat(),
+        type=date.fromisoformat,
+        default=datetime.now(UTC).date(),
         metavar="YYYY-MM-DD",
         help="the date that --sample is of (default: today, in UTC)",
     )
@@ -59,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("--prepare is for the lab: other targets have no snapshots")
         faults = tuple(fault for fault in faults if fault.rollback)
     if config.getoption("--sample", default=False):
-        faults = catalogue.sample(config.getoption("--date"), faults)
+        faults = catalogue.sample(str(config.getoption("--date")), faults)
     if part := config.getoption("--part", default=None):
         try:
             faults = catalogue.part(part, faults)

@@ -16,10 +16,9 @@ from docker_lxc_gate.lab.address import lab_address
 from docker_lxc_gate.machines import connect
 from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.runtime.pct import Pct
-from docker_lxc_gate.machines.runtime.waiting import wait_until_booted
 from docker_lxc_gate.machines.target import parse
 from proof.faults.fault import APPLIED, CTID, HEALTHY, HELPER, OTHER, READY, shell
-from remediation import docker_in_lxc
+from remediation import docker_in_lxc, provision
 from remediation.engine.apply import apply
 from steps import rollback
 
@@ -118,11 +117,7 @@ def _helper() -> str:
 def created(node: Transport, create: Sequence[str]) -> Transport:
     """Create and start the rollback scenarios' container; return it when it has booted."""
     node.run(create, timeout=300).require()
-    runtime = Pct(node)
-    runtime.start(rollback.CTID)
-    inside = runtime.inside(rollback.CTID)
-    wait_until_booted(inside)
-    return inside
+    return provision.boot(Pct(node), rollback.CTID)
 
 
 def _name(start: str, ctid: int) -> str:

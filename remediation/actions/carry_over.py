@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Literal
 
 from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import LimitExceeded
@@ -127,13 +128,9 @@ class CarryOver:
         carried = on.run(self._linking("carry"), timeout=TIMEOUT)
         carried.require("nothing was lost: see docs/rollback.md")
 
-    def save(self, on: Transport) -> None:
-        """Save all images, with Docker on its former driver."""
-        on.run(self._saving("save"), timeout=TIMEOUT).require()
-
-    def load(self, on: Transport) -> None:
-        """Load what was saved, with Docker on the new driver."""
-        on.run(self._saving("load"), timeout=TIMEOUT).require()
+    def images(self, on: Transport, verb: Literal["save", "load"]) -> None:
+        """Save all images, with Docker on its former driver; or load them on the new one."""
+        on.run(self._saving(verb), timeout=TIMEOUT).require()
 
     def _linking(self, verb: str) -> tuple[str, ...]:
         former = _FORMER.get(self.driver, "")

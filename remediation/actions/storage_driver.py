@@ -167,13 +167,13 @@ class StorageDriver(Action[DockerState]):
         if before.carried:  # first: one that systemd starts again would begin an empty store
             _stop(on)
         if before.saved:
-            over.save(on)
+            over.images(on, "save")
         self._file.apply(on, before.settings)
         if before.carried:
             over.link(on)
         start_docker(on, "restart docker")
         if before.saved:
-            over.load(on)
+            over.images(on, "load")
         start_again(on, before.containers, self.tell, before.needing)
 
     @override

@@ -80,7 +80,6 @@ class _Run:
     def forward(self) -> list[StepOutcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
         plan = self.plan
-        plan.journal.lines(again=True)
         if (ctid := plan.journal.interrupted()) is not None:
             raise errors.NotClean(
                 f"{plan.journal.path} holds the before-images of a run for container {ctid} that "
@@ -127,7 +126,7 @@ class _Run:
             if entry and (cause := another_machine(journal, entry, step, machine)):
                 raise errors.NotClean(cause)
         if images:
-            earlier = {entry.action: len(entry.images) for entry in journal.entries()}
+            earlier = {action: len(entry.images) for action, entry in entries.items()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.images |= {action: image for action, _, image in images}
             self.plan.enter(Stage.RECORD)
@@ -139,7 +138,8 @@ class _Run:
         if drift is None:
             # It was checked before the first change.
             if not self.changes or (drift := action.check(on)) is None:
-                return _already_so(step)
+                clause = action.requirement
+                return StepOutcome(action.id, action.title, clause, False, "already so")
             self._record([step])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
@@ -194,17 +194,11 @@ class _Run:
 
     def _mine(self) -> set[str]:
         """Return the actions that this run has begun, as the journal says now."""
-        self.plan.journal.lines(again=True)
         return {
             entry.action
             for entry in self.plan.journal.entries()
             if len(entry.images) > self.begun.get(entry.action, len(entry.images))
         }
-
-
-def _already_so(step: Step) -> StepOutcome:
-    action = step.action
-    return StepOutcome(action.id, action.title, action.requirement, False, "already so")
 
 
 def _require_applied(step: Step, left: Drift | None) -> None:

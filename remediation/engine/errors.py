@@ -4,7 +4,7 @@
 
     RemediationError
     ├── NotClean        an earlier run or a newer plan must be rolled back first
-    ├── VerifyFailed    a state is not what it must be; carries the drifts
+    ├── VerifyFailed    a state is not what it must be
     ├── ChangedSince    somebody changed what a rollback would overwrite
     └── RollbackFailed  every step of a rollback that failed
 """
@@ -28,16 +28,9 @@ class NotClean(RemediationError):
 
 
 class VerifyFailed(RemediationError):
-    """An action was applied or rolled back, and its state is not what it must be.
-
-    ``drifts`` are the files with a wrong content, from the expected to the actual one.
-    """
+    """An action was applied or rolled back, and its state is not what it must be."""
 
     exit_code = 1
-
-    def __init__(self, text: str, drifts: Sequence[Drift] = ()) -> None:
-        self.drifts = tuple(drifts)
-        super().__init__(text)
 
 
 class ChangedSince(RemediationError):
@@ -71,13 +64,6 @@ class RollbackFailed(RemediationError):
         self, failures: Sequence[tuple[str, Exception]], restored: Collection[str] = ()
     ) -> None:
         self.failures = tuple(failures)
-        #: The differing files of each failed action, by the action's name.
-        self.changes = [
-            (name, drift)
-            for name, error in self.failures
-            if isinstance(error, VerifyFailed)
-            for drift in error.drifts
-        ]
         left = [f"  {name}: {error}" for name, error in self.failures if name not in restored]
         after = [f"  {name}: {error}" for name, error in self.failures if name in restored]
         lines = ["these changes are still in place:", *left] if left else []

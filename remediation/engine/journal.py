@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from docker_lxc_gate import patterns
 from docker_lxc_gate.errors import FactError
 from docker_lxc_gate.machines.read import content_of
 from docker_lxc_gate.machines.target import DEFAULT_PLAN
@@ -59,36 +58,28 @@ class Journal:
         self._node, self.ctid, self.directory, self.plan = node, ctid, directory, plan
         self.path = f"{directory}/journal.jsonl"
         self.machine = node.machine
-        self._lines: list[Line] | None = None
-        self.torn = b""  # the last line, if it was cut off, and nothing has been added since
-        self._contents: dict[str, bytes] = {}  # by their checksums, as they lie beside it
+        self.torn = b""  # the last line, if it was cut off, as it was read last
 
     # -- reading
 
-    def lines(self, *, again: bool = False) -> list[Line]:
+    def lines(self) -> list[Line]:
         """Return every line of the node's journal, of all containers and all times.
-
-        It is read once, and ``again`` if that is asked for: until the node is ours, another run
-        may add to it.
 
         Raises FactError if a line is damaged or of another version; nothing was changed.
         """
-        if again:
-            self._lines = None
-        if self._lines is None:
-            content = self._node.ask(content_of(self.path, limit=_LONGEST)) or b""
-            whole = content[: content.rfind(b"\n") + 1]
-            lines = []
-            for number, text in enumerate(whole.split(b"\n")[:-1], 1):
-                try:
-                    line = journal_format.read(text)
-                except journal_format.Unreadable as error:
-                    where = f"{self.path}, line {number} on {self.machine}"
-                    raise FactError(f"{where}: {error}. Nothing was changed") from error
-                if line is not None:
-                    lines.append(line)
-            self._lines, self.torn = lines, content[len(whole) :]
-        return self._lines
+        content = self._node.ask(content_of(self.path, limit=_LONGEST)) or b""
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = []
+        for number, text in enumerate(whole.split(b"\n")[:-1], 1):
+            try:
+                line = journal_format.read(text)
+            except journal_format.Unreadable as error:
+                where = f"{self.path}, line {number} on {self.machine}"
+                raise FactError(f"{where}: {error}. Nothing was changed") from error
+            if line is not None:
+                lines.append(line)
+        self.torn = content[len(whole) :]
+        return lines
 
     def entries(self) -> list[JournalEntry]:
         """Return the open entries, oldest first; of each the first before-image counts."""
@@ -177,23 +168,17 @@ class Journal:
 
     def keep(self, action: str, content: bytes) -> str:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
-        name = patterns.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
-        path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
+        path = f"{self.directory}/kept/{_now().replace(':', '')}-{action}"
         self._store(path, content)
         return path
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        known = self.lines()
+        self.lines()  # nothing is added to what cannot be read
         common = {"v": VERSION, "at": _now(), "ctid": self.ctid}
-        added = [journal_format.written(common | line) for line in lines]
-        text = b"".join(added)
+        text = b"".join(journal_format.written(common | line) for line in lines)
         if self.torn:  # ended, and said to be so, before anything follows it
             text = journal_format.written(common | {"kind": "cut"}, self.torn) + text
-        self._lines = None  # after an error, what is on the disk is what counts
         self._node.run(["sh", "-c", _APPEND, "journal", self.directory], stdin=text).require()
-        if not self.torn:
-            read = (journal_format.read(line.rstrip(b"\n")) for line in added)
-            self._lines = [*known, *(line for line in read if line is not None)]
 
     # -- large contents, beside it
 
@@ -206,18 +191,14 @@ class Journal:
             case list():
                 return [self.whole(item) for item in value]
             case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
-                path, content = f"{self.directory}/contents/{digest}", self._contents.get(digest)
-                if content is None:
-                    content = self._node.read(
-                        path, limit=max(size, LIMIT)
-                    )  # an earlier version kept more
+                path = f"{self.directory}/contents/{digest}"
+                content = self._node.read(path, limit=max(size, LIMIT))  # once, more was kept
                 if content is None or hashlib.sha256(content).hexdigest() != digest:
                     what = "is missing" if content is None else "is damaged"
                     raise FactError(
                         f"{path} on {self.machine} {what}: it is part of a before-image. "
                         "Nothing was changed"
                     )
-                self._contents[digest] = content
                 return journal_format.as_json(content)
             case dict():
                 return {key: self.whole(item) for key, item in value.items()}
@@ -228,9 +209,7 @@ class Journal:
         if len(content) <= _LARGE:
             return journal_format.as_json(content)
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in self._contents:
-            self._store(f"{self.directory}/contents/{digest}", content)
-            self._contents[digest] = content
+        self._store(f"{self.directory}/contents/{digest}", content)
         return {"sha256": digest, "size": len(content)}
 
     def _store(self, path: str, content: bytes) -> None:

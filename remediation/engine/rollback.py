@@ -48,7 +48,7 @@ def roll_back(plan: Plan, *, force: bool = False) -> list[StepOutcome]:
     """
     journal = plan.journal
     with plan.exclusive(f"roll back the plan from container {journal.ctid}"):
-        lines = journal.lines(again=True)
+        lines = journal.lines()
         if newer := journal_entries.newer(lines, journal.ctid):
             raise errors.NotClean(
                 f"the plan was applied to container {newer[-1]} after it was to {journal.ctid}, "
@@ -111,12 +111,12 @@ class _Rollback:
 
     def run(self, actions: set[str]) -> list[StepOutcome]:
         """Roll back what the journal holds for these actions; see :func:`roll_back`."""
-        plan = self.plan
-        entries = [entry for entry in plan.journal.entries() if entry.action in actions]
+        plan, held = self.plan, self.plan.journal.entries()
+        entries = [entry for entry in held if entry.action in actions]
         if not entries:
             return []
         deferred = [entry for entry in entries if plan.step(entry.action) in plan.deferred]
-        never_begun = journal_entries.never_begun(plan.journal.entries())
+        never_begun = journal_entries.never_begun(held)
         skipped = [entry for entry in deferred if entry.action in never_begun]
         deferred = [entry for entry in deferred if entry not in skipped]
         recorded = {entry.action for entry in entries}
@@ -320,11 +320,9 @@ class _Rollback:
             with self._noting(step.action.id, step.on.machine):
                 if not step.action.restored(step.on, before):
                     now = step.action.capture(step.on)
-                    words, drifts = differing(before, now, step.action.path)
-                    what = f" ({'; '.join(words)})" if words else ""
                     self.back.discard(step.action.id)
-                    message = f"after the rollback it is not as before{what}"
-                    raise errors.VerifyFailed(message, drifts)
+                    words = "; ".join(differing(before, now)) or "in what exists"
+                    raise errors.VerifyFailed(f"after the rollback it is not as before ({words})")
                 if remark := step.action.remark(step.on, before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark
@@ -336,9 +334,8 @@ class _Rollback:
         journal = self.plan.journal
         try:
             self.plan.enter(Stage.CLOSE)
-            left = {entry.action for entry in journal.entries()} - set(done)
-            interrupted = {e.action for e in journal.entries() if not e.complete}
-            ended = not self.failures and not left & interrupted
+            cut_off = {entry.action for entry in journal.entries() if not entry.complete}
+            ended = not self.failures and cut_off <= set(done)
             journal.rolled_back(done, last=self.last, ended=ended)
         except RemediationError as error:
             if not self.failures:

@@ -94,7 +94,6 @@ GUEST: dict[Read[Any], Raw] = {
     guest_reads.UNIT: UNIT,
     guest_reads.INFO: INFO,
     guest_reads.CONTAINERS: container(),
-    guest_reads.GUEST: "running\n",
     guest_reads.SYSCTLS: "ip_forward 1\nconf/docker0/route_localnet 0\n",
     guest_reads.SETTINGS: '{"storage-driver": "fuse-overlayfs"}\n',
     guest_reads.RUNC: "runc version 1.3.6\ncommit: 1\n",

@@ -214,14 +214,10 @@ def nesting(case: Case) -> Iterator[Finding]:
 
 
 @Examination(
-    "whether units of the guest are refused",
-    ("units-refused",),
-    guest=(guest_reads.GUEST, guest_reads.FAILED),
+    "whether units of the guest are refused", ("units-refused",), guest=(guest_reads.FAILED,)
 )
 def units(case: Case) -> Iterator[Finding]:
     """Yield the units that failed before their program ran."""
-    if case.guest.of(guest_reads.GUEST) == "running":
-        return
     units = case.guest.of(guest_reads.FAILED)
     if failed := [f"{name} ({_CODES[code]})" for name, code in units if code in _CODES]:
         yield here("units-refused", f"{len(failed)} failed: {listed(failed, _MANY_UNITS)}")

@@ -7,7 +7,6 @@ modprobe.d(5).
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from docker_lxc_gate.doctor import guest_reads, messages, node_reads
@@ -55,7 +54,7 @@ def modules(case: Case) -> Iterator[Finding]:
 )
 def sysctls(case: Case) -> Iterator[Finding]:
     """Yield the switches of the container's network that Docker needs and that are off."""
-    options = _options(case.guest.of(guest_reads.UNIT).command)
+    options = set(case.guest.of(guest_reads.UNIT).command.split())
     switches = case.guest.of(guest_reads.SYSCTLS)
     settings = guest_reads.settings(case.guest.of(guest_reads.SETTINGS))
     unused = settings.get("bridge") == "none" or options & {"--bridge=none", "-b=none"}
@@ -70,18 +69,6 @@ def sysctls(case: Case) -> Iterator[Finding]:
         yield here(
             "route-localnet-off", "userland-proxy is off, and route_localnet of docker0 is 0"
         )
-
-
-#: Of a command line so much is read (characters): shlex takes quadratic time for a long word.
-_LONGEST = 1 << 15
-
-
-def _options(command: str) -> set[str]:
-    """Return dockerd's options, as systemd shows its command line."""
-    try:
-        return set(shlex.split(command[:_LONGEST]))
-    except ValueError:  # a quote that is not closed
-        return set(command.split())
 
 
 @Examination(

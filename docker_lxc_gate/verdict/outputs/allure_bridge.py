@@ -29,7 +29,7 @@ from docker_lxc_gate.printable import counted
 from docker_lxc_gate.verdict import evidence
 from docker_lxc_gate.verdict.claim import closed_to_others
 from docker_lxc_gate.verdict.collection import requirements_of, scenario_of, target_of
-from docker_lxc_gate.verdict.outputs.markdown import block
+from docker_lxc_gate.verdict.outputs.markdown import plain
 from docker_lxc_gate.verdict.record import MOST, Verdict
 from docker_lxc_gate.verdict.requirements import CATALOGUE, severity
 from docker_lxc_gate.verdict.verdicts import JUDGEMENT, SAID, in_then, judge
@@ -261,7 +261,7 @@ def pytest_runtest_makereport(
             test.labels += [Label("tag", "waived"), Label("owner", waiver.owner)]
             if test.statusDetails:
                 test.statusDetails.known = True
-            test.description = f"Waived:\n\n{block(waiver.terms)}\n\n{test.description}"
+            test.description = f"Waived {plain(waiver.terms)}\n\n{test.description}"
     return report
 
 

@@ -10,8 +10,3 @@ _MARKUP = {ord(char): f"\\{char}" for char in "\\`*_[]<>!|#~&"}
 def plain(text: str) -> str:
     """Return a name as one line of Markdown without markup, whatever it is; also in a table."""
     return one_line(text).translate(_MARKUP)
-
-
-def block(text: str) -> str:
-    """Return text as Markdown's code, whatever it is."""
-    return "\n".join(f"    {line}" for line in text.split("\n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 from rich.table import Table
@@ -16,8 +16,6 @@ from docker_lxc_gate.verdict.record import DIFFERS, HOLDS, UNKNOWN, USAGE, Outco
 
 if TYPE_CHECKING:
     import pytest
-    from _pytest.terminal import TerminalReporter
-
 
 _STYLES = {"compliant": "green", "not compliant": "bold red"}
 #: The least and the greatest width of a table (columns).
@@ -38,9 +36,8 @@ class Screen:
     """Prints through pytest's own terminal writer, with colours where pytest has them."""
 
     def __init__(self, config: pytest.Config, *, quiet: bool) -> None:
-        self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin(
-            "terminalreporter"
-        )
+        #: None in a worker of xdist, which judges nothing.
+        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         self._feature = ""
         self.several = False
         self._ended = False
@@ -60,15 +57,13 @@ class Screen:
         The first scenario sets up the shared fixtures, so its title is printed at its end. The same
         holds for all scenarios after a shared cause, because they may need no line of their own.
         """
-        if self._reporter is None or not self._ended or self._told:
+        if not self._ended or self._told:
             return
         self._reporter.write(self._named(outcome), flush=True)
         self._reporter.currentfspath = -2  # pytest's mark for an unfinished line
 
     def end(self, outcome: Outcome) -> None:
         """Print a scenario's verdict and duration; a shared cause is printed once."""
-        if self._reporter is None:
-            return
         self._ended = True
         if not self.detailed:  # -rA lists them; of a fleet they take most memory
             for passed in ("", "passed"):
@@ -152,8 +147,6 @@ class Screen:
         self.line(f"verdict: {run.verdict}{counts}", **{"bold": True, colour: True})
 
     def _print(self, what: Table | Text | Padding) -> None:
-        if self._reporter is None:
-            return
         coloured = self._reporter.hasmarkup
         console = Console(
             width=width(),

@@ -67,14 +67,6 @@ def test_names_and_texts_that_are_no_utf8_are_linted_and_printed_in_any_encoding
     assert ("/lxc-%E9" if form == "sarif" else r"/lxc-\xe9") in said.replace("\\\\", "\\")
 
 
-def test_findings_beyond_the_limit_are_counted(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_MOST", 2)
-    conf.write_text(GOOD + "rubbish\n" * 5)
-    text = run(str(conf))
-    assert text.stdout.count("[container-line-dropped]") == 2
-    assert "… and 3 more findings" in text.stdout
-
-
 def test_path_that_does_not_exist_leaves_others_and_ends_with_2(conf: Path, tmp_path: Path) -> None:
     conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
     paths = str(tmp_path / "absent"), str(conf)

@@ -24,7 +24,6 @@ from docker_lxc_gate.cli import printing
 from docker_lxc_gate.cli.consent import consent
 from docker_lxc_gate.cli.group import Verbs
 from docker_lxc_gate.cli.group import main as verbs
-from docker_lxc_gate.commandline.exit_codes import SETTINGS
 from docker_lxc_gate.commandline.output import Console, error_text, run
 from docker_lxc_gate.doctor.case import Diagnosis, Unseen, here
 from docker_lxc_gate.errors import FactError, UsageError
@@ -124,7 +123,7 @@ class _Plan:
 
 
 def called(verb: click.Command, *options: str) -> None:
-    verb.main([*options, "--target", "root@pve1/950"], standalone_mode=False, **SETTINGS)
+    verb.main([*options, "--target", "root@pve1/950"], standalone_mode=False)
 
 
 def plan(text: str, *options: str) -> None:
@@ -175,7 +174,7 @@ def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
     found = Source(text, b"", Kind.DAEMON).at("json-syntax", 1, text, column=1, fix=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
-        lint_verb.lint.main(["--format", form], standalone_mode=False, **SETTINGS)
+        lint_verb.lint.main(["--format", form], standalone_mode=False)
 
 
 #: What a text of a guest may leave the command line by.
@@ -185,9 +184,7 @@ EXITS: dict[str, Callable[[str], Any]] = {
     "error": lambda text: raised(FactError("it failed"), FactError(text)),
     "cause of an error": lambda text: raised(FactError(text), FactError("it failed")),
     "error with changes": lambda text: raised(ChangedSince({text: drift(text)})),
-    "rollback that failed": lambda text: raised(
-        RollbackFailed([(text, VerifyFailed(text, [drift(text)]))])
-    ),
+    "rollback that failed": lambda text: raised(RollbackFailed([(text, VerifyFailed(text))])),
     "diff": lambda text: printing.difference(text, drift(text), "is", "should be"),
     "outcomes": lambda text: outcomes(text, form="text"),
     "outcomes in JSON": lambda text: outcomes(text, form="json"),

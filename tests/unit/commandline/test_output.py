@@ -25,7 +25,7 @@ def ended(command: str, to: int, home: Path, **more: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-COMMANDS = ["docker_lxc_gate --help", "docker_lxc_gate.lab status"]
+COMMANDS = ["docker_lxc_gate --help", "docker_lxc_gate lab status"]
 
 
 @pytest.mark.laws

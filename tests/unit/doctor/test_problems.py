@@ -12,7 +12,6 @@ from docker_lxc_gate.doctor.guest_reads import (
     CONTAINERS,
     DEVICES,
     FAILED,
-    GUEST,
     HELD,
     OWN_APPARMOR,
     RUNC,
@@ -122,10 +121,7 @@ BAD: list[tuple[Answers, str, str]] = [
         "bpf_prog_query",
     ),
     (
-        {
-            GUEST: (1, "degraded\n", ""),
-            FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n",
-        },
+        {FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n"},
         "units-refused",
         "x.service (NAMESPACE)",
     ),
@@ -175,7 +171,7 @@ HEALTHY: list[Answers] = [
     {DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"},
     {DEVICES: "65534 104 660 /dev/dri/renderD128\n"},
     {DEVICES: "65534 65534 660 /dev/dri/card0\n"},
-    {GUEST: (1, "degraded\n", ""), FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n"},
+    {FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n"},
 ]
 #: As above, of another configuration.
 HEALTHY_CONFIG: list[tuple[Answers, str]] = [
@@ -219,7 +215,6 @@ UNREAD: list[tuple[Read[Any], str]] = [
     (SYSCTLS, "whether the container forwards packets"),
     (DEVICES, "whether a graphics device can be opened"),
     (LOG, "what else Docker said"),
-    (GUEST, "whether units of the guest are refused"),
     (FAILED, "whether units of the guest are refused"),
     (guest_reads.UNIT, "whether Docker runs"),
     (SETTINGS, "what is wrong in Docker's settings"),
@@ -229,8 +224,7 @@ UNREAD: list[tuple[Read[Any], str]] = [
 
 @pytest.mark.parametrize(("read", "what"), UNREAD)
 def test_answer_that_cannot_be_read_is_named_as_not_seen(read: Read[Any], what: str) -> None:
-    degraded: Answers = {GUEST: (1, "degraded\n", "")}
-    found = diagnosis({**degraded, read: (9, "", "broken\x1b")})
+    found = diagnosis({read: (9, "", "broken\x1b")})
     assert any(what in each.what for each in found.unseen), found
     assert found.exit_code == 3
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from docker_lxc_gate.lab.__main__ import main
+from docker_lxc_gate.cli.group import main
 from docker_lxc_gate.lab.errors import MachineFailed
 from docker_lxc_gate.lab.machine import Lab
 from docker_lxc_gate.lab.node import Node
@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [(["status"], 3), (["ssh"], 3), (["ssh", "--", "true"], 3), (["down"], 0), (["destroy"], 0)],
 )
 def test_lab_without_a_machine_ends_with(home: Path, command: list[str], code: int) -> None:
-    done = CliRunner().invoke(main, command)
+    done = CliRunner().invoke(main, ["lab", *command])
     assert done.exit_code == code
     assert ("docker-lxc-gate lab up" in done.output) is bool(code)
     assert not home.exists()
@@ -33,7 +33,7 @@ def test_lab_without_a_machine_ends_with(home: Path, command: list[str], code: i
                                        ["up", "--release", "../x"], ["template", "13"],
                                        ["up", "--nosuch"]])  # fmt: skip
 def test_lab_with_wrong_arguments_ends_with_2(arguments: list[str]) -> None:
-    done = CliRunner().invoke(main, arguments)
+    done = CliRunner().invoke(main, ["lab", *arguments])
     assert done.exit_code == 2, done.output
 
 
@@ -42,7 +42,7 @@ def test_lab_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.Monkey
         raise MachineFailed("http://u:hunter2@p \x1b[2J\nlab: all is well")
 
     monkeypatch.setattr(Lab, "down", fails)
-    done = CliRunner().invoke(main, ["down"])
+    done = CliRunner().invoke(main, ["lab", "down"])
     assert done.exit_code == MachineFailed.exit_code
     assert done.stderr.startswith("error: http://u:***@p \n  lab: all")
 
@@ -62,7 +62,7 @@ def test_ssh_trusts_the_pinned_key_alone(tmp_path: Path, monkeypatch: pytest.Mon
     became: list[list[str]] = []
     monkeypatch.setattr(Node, "address", address)
     monkeypatch.setattr(os, "execvp", lambda _, argv: became.append(argv))
-    assert CliRunner().invoke(main, ["ssh", "--", "id", "-u"]).exit_code == 0
+    assert CliRunner().invoke(main, ["lab", "ssh", "--", "id", "-u"]).exit_code == 0
     (argv,) = became
     assert argv[-3:] == ["root@127.0.0.1", "id", "-u"]
     assert f'UserKnownHostsFile="{tmp_path}/known"' in argv

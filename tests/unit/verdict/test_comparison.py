@@ -181,7 +181,6 @@ def test_command_says_first_what_fails_and_how_much_is_unchanged(tmp_path: Path)
         (b'{"x":' + b"[" * 200_000, "it is no record"),
         (record.encoded(run({})).replace('"format": 1', '"format": 2').encode(), "it is no record"),
         (record.encoded(run({})).replace('"format": 1', '"form": 1').encode(), "it is no record"),
-        (record.encoded(run({}, datetime(9999, 12, 31, tzinfo=UTC))).encode(), "it is of the year"),
     ],
 )
 def test_file_without_a_record_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:

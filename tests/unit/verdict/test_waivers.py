@@ -66,7 +66,7 @@ def test_waived_red_scenario_ends_with_0_and_stays_red(red: Toy, by: dict[str, s
     assert {"name": "tag", "value": "waived"} in result["labels"]
     assert {"name": "owner", "value": "ops"} in result["labels"]
     assert result["statusDetails"]["known"] is True
-    assert result["description"].startswith(f"Waived:\n\n    until {UNTIL} by ops")
+    assert result["description"].startswith(f"Waived until {UNTIL} by ops")
 
 
 @pytest.mark.parametrize(

@@ -369,22 +369,6 @@ def test_chosen_packages_are_those_that_the_release_has(
 
 
 @pytest.mark.parametrize(
-    ("states", "asked"),
-    [("ii |ii |", []), ("ii |iU |", ["-s a b"]), ("ii |hi |", ["-s a b"]), ("ii |", ["-s a b"])],
-)
-def test_simulation_of_packages_that_are_all_installed_asks_apt_nothing(
-    tmp_path: Path, states: str, asked: list[str]
-) -> None:
-    known = int(states.count("|") < 2)  # dpkg-query ends with 1 if it does not know one
-    (tmp_path / "dpkg-query").write_text(f"#!/bin/sh\necho '{states}'\nexit {known}\n")
-    (tmp_path / "dpkg-query").chmod(0o755)
-    done, ran = with_apt_get(tmp_path, "a b", package._CHOSEN, "simulate", "a", "b")
-    assert [line.replace("install ", "") for line in ran] == asked
-    assert done.ok
-    assert bool(done.text) is bool(asked)
-
-
-@pytest.mark.parametrize(
     ("ours", "does", "told", "ran"),
     [
         ("a b", "purge a b", (0, "Purg a (1) Purg b (1)"), ["-s purge a b", "purge a b"]),

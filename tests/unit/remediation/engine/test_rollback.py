@@ -13,7 +13,7 @@ from docker_lxc_gate.errors import RemediationError, UsageError
 from docker_lxc_gate.formats.archive import FileState
 from docker_lxc_gate.machines.transport import Transport
 from remediation.actions.file_edit import Directory, FileEdit
-from remediation.engine.action import Action, Consequence, Drift, Place, Step
+from remediation.engine.action import Action, Consequence, Place, Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed
 from remediation.engine.plan import Plan
@@ -293,7 +293,7 @@ def test_rollback_with_an_unwritable_journal_hides_no_failure(
     assert ("the flag two: stuck" in str(caught.value)) == fails
 
 
-def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path) -> None:
+def test_rollback_not_as_before_says_so_and_names_the_parts(tmp_path: Path) -> None:
     class Forgetful(FileEdit):
         def rollback(self, on: Transport, before: FileState) -> None:
             super().rollback(on, replace(before, content=b"third\n", mtime="1.5"))
@@ -305,10 +305,8 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     apply(it)
     with pytest.raises(RollbackFailed) as caught:
         roll_back(it)
-    said = "the file: after the rollback it is not as before (content; time)"
+    said = "the file: after the rollback it is not as before (content: 7 bytes -> 6 bytes; mtime: "
     assert said in str(caught.value)
-    assert "FileState" not in str(caught.value)
-    assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
     assert it.journal.interrupted()
 
 
