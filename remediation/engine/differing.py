@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields, is_dataclass
 
 #: More than this of a value is no use to a reader (characters).
@@ -22,12 +23,15 @@ def differing(before: object, now: object, name: str = "") -> list[str]:
                 getattr(before, part), getattr(now, part), f"{name}.{part}".lstrip(".")
             )
         ]
-    return [] if before == now else [f"{name or 'it'}: {_shown(before)} -> {_shown(now)}"]
+    was, is_ = (_shown(value, name) for value in (before, now))
+    return [] if before == now else [f"{name or 'it'}: {was} -> {is_}"]
 
 
-def _shown(value: object) -> str:
-    """Return a value in one line: what no terminal prints is escaped, bytes are counted."""
+def _shown(value: object, name: str) -> str:
+    """Return a value in one line: what no terminal prints is escaped, and no content is shown."""
     if isinstance(value, bytes):
-        return f"{len(value)} bytes"
+        return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:8]}"
+    if isinstance(value, int) and name.endswith("mode"):
+        return f"{value:04o}"
     text = repr(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"

@@ -19,10 +19,13 @@ STATE = OptionsState(FILE, running=True, effective="a", containers=("x",))
 
 
 def test_differing_names_each_part_that_counts_with_both_values() -> None:
-    file = replace(FILE, content=b"new\n", link="\x1b[2J")
+    file = replace(FILE, content=b"fOrmer\n", link="\x1b[2J", mode=0o600)
     now = replace(STATE, file=file, running="x" * 999, effective="b")  # type: ignore[arg-type]
-    *words, cut = differing(STATE, now)
-    assert words == ["file.content: 7 bytes -> 4 bytes", "file.link: '' -> '\\x1b[2J'"]
+    content, *words, cut = differing(STATE, now)
+    was, is_ = content.removeprefix("file.content: ").split(" -> ")
+    assert was != is_
+    assert was.startswith("7 bytes, sha256 ")
+    assert words == ["file.link: '' -> '\\x1b[2J'", "file.mode: 0640 -> 0600"]
     assert cut.startswith("running: True -> 'xxx")
     assert len(cut) < 300
     assert differing(True, False) == ["it: True -> False"]
