@@ -88,8 +88,8 @@ def _why_down(host: Host) -> str:
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
         return "it is masked (systemctl unmask docker)"
     log = host.run("journalctl -t dockerd -b -n 60 -q --no-pager -o cat").stdout
-    # The lines with a time are its log, also of what did not end it.
-    plain = [line for line in log.splitlines() if line and not line.startswith("time=")]
+    # The others are its log, as text or as JSON, also of what did not end it.
+    plain = [line for line in log.splitlines() if line and not line.startswith(("time=", "{"))]
     words = [line for line in plain if patterns.match(r"(unable to|failed to) ", line)] or plain
     at_boot = host.run("systemctl is-enabled docker.service").stdout.strip()
     never = "no boot starts it: it is disabled (systemctl enable --now docker)"

@@ -242,7 +242,8 @@ def outside_is_reached(container: Transport, met: list[CommandResult]) -> None:
             f"reaches ({min(heard.values())}): no NAT, or no forwarding (iptables, ip-masq and "
             "ip-forward in daemon.json, net.ipv4.ip_forward, iptables -t nat -S)"
         )
-    evidence.say(f"reached by name, at a published port, and {names}")
+    without = "" if default else ", but from no default network: Docker has none"
+    evidence.say(f"reached by name, at a published port, and {names}{without}")
 
 
 @when("a Docker container that wrote into a volume is killed", target_fixture="killed")

@@ -33,12 +33,13 @@ _NO_SIZE = 1
 LONGEST = 64 << 20
 _LIST = program("docker_lxc_gate.facts", "list_archive.sh")
 _FILES = program("docker_lxc_gate.facts", "archived_files.sh")
-#: What a container may have that its backup must hold, too, if it is the younger one: directories
-#: that are made once, and Docker's data, by what a pattern for an excluded directory covers.
+#: What a container may have that its backup must hold, too, unless the backup is older: it is made
+#: once, and lies where people exclude a whole directory.
 _MEMBERS = (
-    *("/usr/bin", "/usr/lib", "/usr/share", "/etc/hostname", "/etc/os-release", "/etc/passwd"),
-    *("/var/lib/dpkg/info", "/var/lib/rpm", "/lib/apk/db"),
-    *("/var/lib/docker/volumes/metadata.db", "/var/lib/docker/fuse-overlayfs/l"),
+    *("/usr/bin", "/usr/lib/os-release", "/usr/share", "/etc/hostname", "/etc/passwd"),
+    *("/var/lib/dpkg/info", "/var/lib/rpm", "/lib/apk/db", "/var/lib/docker/volumes/metadata.db"),
+    *("/var/lib/docker/fuse-overlayfs/l", "/var/lib/docker/overlay2/l"),
+    "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db",
 )
 _AGED = patterns.compile(r"(/\S+) (-?[0-9]{1,15})")
 _ARCHIVED = program("docker_lxc_gate.facts", "archived_file.sh")

@@ -28,7 +28,7 @@ DOCKER, _CONTAINERD = "docker.service", "containerd.service"
 _NEXT = """
 systemd-analyze condition --unit="$1" 2>&1 | grep ' failed\\.$'
 target=$(systemctl get-default) || exit
-case $(systemctl is-enabled "$1") in disabled | enabled-runtime) ;; *) own="-e $1" ;; esac
+case $(systemctl is-enabled "$1") in disabled | enabled-runtime) own= ;; *) own="-e $1" ;; esac
 by=$(systemctl show "$1" -p RequiredBy -p WantedBy -p BoundBy --value | tr ' ' '\\n' |
     sed -n 's/.*\\.service$/-e &/p')
 systemctl list-dependencies --plain --full -- "$target" | tr -d ' ' | grep -qxF $own $by ||

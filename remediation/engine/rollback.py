@@ -321,8 +321,9 @@ class _Rollback:
                 if not step.action.restored(step.on, before):
                     now = step.action.capture(step.on)
                     self.back.discard(step.action.id)
-                    words = "; ".join(differing(before, now)) or "in what exists"
-                    raise errors.VerifyFailed(f"after the rollback it is not as before ({words})")
+                    words = "; ".join(differing(before, now))
+                    what = f" ({words})" if words else ""
+                    raise errors.VerifyFailed(f"after the rollback it is not as before{what}")
                 if remark := step.action.remark(step.on, before):
                     self.plan.tell(Notice(f"{step.action.title}: {remark}"))
                     self.remarks[step.action.id] = remark

@@ -99,7 +99,8 @@ def state(node: Transport) -> AuditState:
         return AuditState(int(fields["lost"]), int(fields["reader"]), name, status, rules)
     except (KeyError, ValueError) as error:
         raise FactError(
-            f"the status of the kernel's audit on {answer.machine} cannot be read: {error}"
+            f"the status of the kernel's audit on {answer.machine} cannot be read: "
+            f"{answer.text!r:.200}"
         ) from error
 
 
