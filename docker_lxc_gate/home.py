@@ -48,8 +48,8 @@ def documentation() -> str:
 
 
 def _project() -> dict[str, Any]:
-    found: dict[str, Any] = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
-    return found
+    project: dict[str, Any] = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
+    return project
 
 
 def commit() -> str:

@@ -143,10 +143,10 @@ def _ended(broken: Sides) -> Sides:
     """Return the versions behind those that are broken, where all of a machine's have an end."""
     ended: Sides = {}
     for where, versions in groups(broken):
-        if all(each.before for each in versions):
+        if all(version.before for version in versions):
             later = [
-                next((v.since for v in versions[at:] if v.package == each.package), "")
-                for at, each in enumerate(versions, 1)
+                next((v.since for v in versions[at:] if v.package == version.package), "")
+                for at, version in enumerate(versions, 1)
             ]
             ends = zip(versions, later, strict=True)
             behind = tuple(Versions(v.package, v.before, end) for v, end in ends)
@@ -218,18 +218,18 @@ def _row(cells: Sequence[str]) -> str:
 def _smallest(known: Mapping[trials.Lines, trials.Seen], cell: str, recipe: trials.Recipe) -> str:
     """Return the lines of a plan that must stay, to paste, and the versions."""
 
-    def said(without: Iterable[str]) -> str:
+    def judge(without: Iterable[str]) -> str:
         return trials.word(known, (cell, recipe.name, frozenset(without)))[0]
 
     try:
-        left = trials.smallest(recipe.lines, said)
+        left = trials.smallest(recipe.lines, judge)
     except KeyError:
         return f"`{recipe.name}` on {cell}: not all was tried."
     control = known[trials.there(cell, recipe.name, ())]
     shown = ("Kernel", "LXC", "AppArmor", "Docker", "runc", "driver")
     versions = ", ".join(f"{name} {control.versions.get(name, '?')}" for name in shown)
     lines = trials.configured("", left)
-    if trials.UNSURE in map(said, ([line] for line in recipe.lines)):
+    if trials.UNSURE in map(judge, ([line] for line in recipe.lines)):
         return f"`{recipe.name}` on {cell}: not all could be told."
     return f"`{recipe.name}` on {cell}, {control.at} ({versions}):\n\n```text\n{lines}```"
 

@@ -145,9 +145,9 @@ def told(plan: str, run: Run, differs: Iterable[str]) -> list[str]:
 
 def named(diagnosis: Diagnosis) -> str:
     """Return what doctor names, and what it could not see and matters, with the reason."""
-    words = [found.id + " (advice)" * found.is_advice for found in diagnosis.problems]
+    words = [problem.id + " (advice)" * problem.is_advice for problem in diagnosis.problems]
     blind = [unseen for unseen in diagnosis.unseen if unseen.matters]
-    words += [cut(f"could not see {each.what}: {each.why}", _CAUSE) for each in blind]
+    words += [cut(f"could not see {unseen.what}: {unseen.why}", _CAUSE) for unseen in blind]
     return ", ".join(words) or "no problem"
 
 

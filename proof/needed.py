@@ -112,16 +112,16 @@ TABLE = table("proof", "needed", Table)
 @cache
 def recipes() -> dict[str, Recipe]:
     """Return the recipes by name: the shipped plans, those that people write, the profile."""
-    found = []
+    rows = []
     for plan in map(plan_file.find, ("plain", DEFAULT_PLAN)):
         lines = [f"features: {feature}=1" for feature in plan.features]
         lines += [f"lxc.apparmor.profile: {plan.profile}"] * bool(plan.profile)
-        found.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
-    found += TABLE.recipe
+        rows.append(Recipe(plan.name, f"remediation/plans/{plan.name}.toml", (*lines,), plan.name))
+    rows += TABLE.recipe
     policy = statements(desired.profile().decode())
-    rules = tuple(str(each) for each in policy if each.depth and each.kind != "close")
+    rules = tuple(str(rule) for rule in policy if rule.depth and rule.kind != "close")
     source = f"remediation/content/{desired.PROFILE}"
-    return {each.name: each for each in (*found, Recipe(PROFILE, source, rules, DEFAULT_PLAN))}
+    return {row.name: row for row in (*rows, Recipe(PROFILE, source, rules, DEFAULT_PLAN))}
 
 
 def read() -> dict[Lines, Seen]:
@@ -196,10 +196,10 @@ def compared(control: Seen, seen: Seen) -> tuple[str, str, str]:
     if verdict == COMPLIANT and (new := {*units.split()} - {*was[START][1].split()}):
         del now[START]  # behind the scenarios: one of them says more
         now[START] = RED, f"failed: {', '.join(sorted(new))}"
-    for change, said in _CHANGES.items():
+    for change, effect in _CHANGES.items():
         for name, (verdict, cause) in now.items():
             if (was.get(name, (COMPLIANT,))[0], verdict) == change:
-                return said, name, was[name][1] if said == HARMFUL else cause
+                return effect, name, was[name][1] if effect == HARMFUL else cause
     for name in was if _may_allow(seen.recipe, seen.without) else DOCKER:
         if UNDETERMINED in {was[name][0], now.get(name, _UNKNOWN)[0]}:
             return UNSURE, name, now.get(name, _UNKNOWN)[1] or was[name][1]
@@ -215,31 +215,31 @@ def _denies(rule: str) -> bool:
     return "deny" in rule.split()
 
 
-def smallest(lines: Sequence[str], said: Callable[[Collection[str]], str]) -> list[str]:
+def smallest(lines: Sequence[str], judge: Callable[[Collection[str]], str]) -> list[str]:
     """Return the lines that must stay: all others go at once if that works, or else one by one.
 
-    ``said`` returns the word for a trial without some lines, and is asked in the order of trials.
+    ``judge`` returns the word for a trial without some lines, and is asked in the order of trials.
     """
-    spare = [line for line in lines if said([line]) in FREE]
-    gone = spare if said(spare) in FREE else []
+    spare = [line for line in lines if judge([line]) in FREE]
+    gone = spare if judge(spare) in FREE else []
     for line in spare if not gone else ():
-        gone = [*gone, line] if said([*gone, line]) in FREE else gone
+        gone = [*gone, line] if judge([*gone, line]) in FREE else gone
     return [line for line in lines if line not in gone]
 
 
-def halved(rules: Sequence[str], said: Callable[[Collection[str]], str]) -> None:
+def halved(rules: Sequence[str], judge: Callable[[Collection[str]], str]) -> None:
     """Try rules together, then halves of those that are needed: it takes fewer trials."""
-    if said(rules) not in FREE and len(rules) > 1:
+    if judge(rules) not in FREE and len(rules) > 1:
         middle = len(rules) // 2
-        halved(rules[:middle], said)
-        halved(rules[middle:], said)
+        halved(rules[:middle], judge)
+        halved(rules[middle:], judge)
 
 
 def tried(lab: Lab, key: Key) -> Seen:
     """Make a trial; an error of ours is a verdict on nothing."""
     recipe, outcomes, versions = recipes()[key[1]], dict[str, tuple[str, str]](), dict[str, str]()
     mine = plan_file.find(recipe.plan)
-    of_plan = {name: each for name, each in scenarios().items() if each.is_of(mine)}
+    of_plan = {name: scenario for name, scenario in scenarios().items() if scenario.is_of(mine)}
     guards = [n for n, s in of_plan.items() if n in GUARDS or s.nodeid.startswith(ATTEMPTS)]
     questions = [(DOCKER, "--maxfail=1"), (guards, "--maxfail=0")]
     questions = questions if _may_allow(*key[1:]) else questions[:1]
@@ -253,9 +253,9 @@ def tried(lab: Lab, key: Key) -> Seen:
                     break
                 told = run.asked(names, *place, option)
                 versions |= told.targets[0].versions
-                for each in told.scenarios:
-                    if each.id in names and each.verdict in {COMPLIANT, RED, UNDETERMINED}:
-                        outcomes[each.id] = str(each.verdict), each.cause
+                for outcome in told.scenarios:
+                    if outcome.id in names and outcome.verdict in {COMPLIANT, RED, UNDETERMINED}:
+                        outcomes[outcome.id] = str(outcome.verdict), outcome.cause
             if all(verdict == COMPLIANT for verdict, _ in outcomes.values()) or not key[2]:
                 driver = Pct(node).inside(CTID).look(["docker", "info", "-f", "{{.Driver}}"])
                 versions["driver"] = driver.text.strip()
@@ -302,8 +302,8 @@ def restarted(node: Transport) -> tuple[str, str]:
     except LimitExceeded:
         return RED, f"container {CTID} has not booted within {_PATIENCE:g} s"
     if not done.ok:
-        said = done.stderr.decode(errors="replace").splitlines()
-        lines = [line for line in said if line and _WARNING not in line]
+        stderr = done.stderr.decode(errors="replace").splitlines()
+        lines = [line for line in stderr if line and _WARNING not in line]
         return RED, "\n".join(lines) or f"exit code {done.exit_code}"
     return COMPLIANT, " ".join(line.split()[0] for line in done.text.splitlines() if line.strip())
 
@@ -351,17 +351,17 @@ def main(node: str, guest: str | None, names: Sequence[str], only: str) -> None:
             printing.line(f"{recipe.name}: not tried")
             continue
 
-        def said(without: Collection[str], name: str = recipe.name) -> str:
+        def judge(without: Collection[str], name: str = recipe.name) -> str:
             return judged(lab, known, (cell, name, frozenset(without)))
 
         if only:
             meant = [line for line in recipe.lines if patterns.search(only, line)]
             if meant and recipe.name == PROFILE:
-                halved(meant, said)
+                halved(meant, judge)
             for line in recipe.lines:
-                printing.line(f"{line}: {said([line]) if line in meant else 'not tried'}")
+                printing.line(f"{line}: {judge([line]) if line in meant else 'not tried'}")
         else:
-            left = smallest(recipe.lines, said)
+            left = smallest(recipe.lines, judge)
             for line in (f"{recipe.name}, {cell}: what must stay:", *left):
                 printing.line(line)
 

@@ -41,7 +41,7 @@ class Provisioned:
 
     how: str
     ok: bool
-    said: str
+    output: str
     seconds: float
 
 

@@ -142,7 +142,7 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
     text = deployed.content_string
     allowed = [r.bare for r in statements(text) if not r.denies and _covers_fuse(r.bare)]
     for rule, form in RULES.items():
-        assert any(patterns.fullmatch(form, each) for each in allowed), (
+        assert any(patterns.fullmatch(form, bare) for bare in allowed), (
             f"/etc/apparmor.d/{profile} has no rule '{rule}'"
         )
     local = node_host.file(f"/etc/apparmor.d/local/{profile}")
@@ -165,7 +165,7 @@ def _covers_fuse(rule: str) -> bool:
     if not (match := _COVERS.fullmatch(rule)):
         return False
     types = patterns.findall(r"[^(), ]+", match[1] or "*")
-    return any(_is_of(_FUSE, each) for each in types) and _is_of(_MERGED, match[2] or "*")
+    return any(_is_of(_FUSE, fstype) for fstype in types) and _is_of(_MERGED, match[2] or "*")
 
 
 def _is_of(name: str, glob: str) -> bool:

@@ -20,7 +20,7 @@ from docker_lxc_gate.facts.process_tree import ProcessNotes, ProcessWatch
 from docker_lxc_gate.facts.startable import STARTER
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.verdict import evidence
-from steps.docker import DockerRun, cause, said
+from steps.docker import DockerRun, cause, output
 
 if TYPE_CHECKING:
     from docker_lxc_gate.machines.runtime.base import Runtime
@@ -100,7 +100,7 @@ def nothing_was_denied(
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; "
             f"{_why_nobodys(unknown[0], notes)}"
         )
-    told = "" if docker_run.result.ok else said(docker_run.result)
+    told = "" if docker_run.result.ok else output(docker_run.result)
     assert not _REFUSED.search(told), (
         f"hello-world was refused without a record: {cause(told)}; a quiet 'deny' of the profile "
         "does that: make it 'audit deny' to see what it refuses"

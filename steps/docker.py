@@ -54,7 +54,7 @@ def cause(text: str) -> str:
     return lines[-1] if lines else "Docker printed nothing"
 
 
-def said(result: CommandResult) -> str:
+def output(result: CommandResult) -> str:
     """Return a command's whole output, standard error first."""
     return (result.stderr + result.stdout).decode(errors="replace")
 
@@ -153,7 +153,7 @@ def _told(container: Transport) -> dockerd.Info:
     """Return what ``docker info`` says: a look, since the step before found Docker running."""
     answer = container.ask(_INFO)
     told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
-    assert told.driver, f"Docker does not answer: {cause(said(answer))}"
+    assert told.driver, f"Docker does not answer: {cause(output(answer))}"
     return told
 
 

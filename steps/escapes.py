@@ -24,7 +24,7 @@ from docker_lxc_gate.verdict import evidence
 from remediation import desired, plan_file
 from steps.apparmor import why_wide
 from steps.audit import subject
-from steps.docker import cause, said
+from steps.docker import cause, output
 from steps.workload import ALONE, ESCAPER
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Attempted:
     where: str
     command: tuple[str, ...]
     control: Mapping[str, str]
-    found: Mapping[str, str]
+    ends: Mapping[str, str]
     who: Mapping[str, str]
     own_policy: bool
 
@@ -67,7 +67,7 @@ def of_container(runtime: Runtime, ctid: int, target: Target, container: Transpo
     command = escapes.command("attempt", _kind(container), *words)
     possible = escapes.in_time(_made(node, control), names)
     answer, denials, is_whole = _watched(runtime, ctid, partial(_made, container, command))
-    found = escapes.in_time(answer, names)
+    ends = escapes.in_time(answer, names)
     without: dict[str, str] = {}
     if is_lab:  # by LXC's attach.c without profile and seccomp list, so not in a user's container
         bare = runtime.inside(ctid, "--elevated-privileges=LSM")
@@ -76,10 +76,10 @@ def of_container(runtime: Runtime, ctid: int, target: Target, container: Transpo
     silent = "seccomp" if is_whole and _is_shipped(target) else "AppArmor or seccomp"
     who = {
         name: escapes.refuser(without.get(name), _recorded(denials.get(name)), silent)
-        for name in found
+        for name in ends
     }
     own_policy = "//&" in apparmor.label(node, runtime.init_pid(ctid))
-    return Attempted(f"container {ctid}", command, possible, found, who, own_policy)
+    return Attempted(f"container {ctid}", command, possible, ends, who, own_policy)
 
 
 def _kind(machine: Transport) -> str:
@@ -138,26 +138,26 @@ def docker_container_attempts(
     if not made.ok or answer.exit_code in _DOCKERS_OWN:
         raise FactError(
             f"no {kind} Docker container can be started in {container.machine}, so its root could "
-            f"not attempt to break out: {cause(said(answer))}"
+            f"not attempt to break out: {cause(output(answer))}"
         )
     where = f"a {kind} Docker container in {of_container.where}"
-    found = escapes.in_time(replace(answer, machine=where), [*of_container.found])
-    allowed = (name for name, end in of_container.found.items() if end == DONE)
+    ends = escapes.in_time(replace(answer, machine=where), [*of_container.ends])
+    allowed = (name for name, end in of_container.ends.items() if end == DONE)
     of_docker = dict.fromkeys(allowed, "Docker")
-    return replace(of_container, where=where, found=found, who={**of_container.who, **of_docker})
+    return replace(of_container, where=where, ends=ends, who={**of_container.who, **of_docker})
 
 
 @then("what the platform and the plan's profile must refuse is refused")
 def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transport) -> None:
     """What the node's root cannot do either proves nothing, and is left out."""
-    proved = [name for name in attempted.found if attempted.control[name] == DONE]
+    proved = [name for name in attempted.ends if attempted.control[name] == DONE]
     must = {"platform"} | ({"profile"} if _is_shipped(target) else set())
     must |= set() if attempted.own_policy else {"namespace"}
     if not any(ATTEMPTS[name].by in must for name in proved):
         raise FactError(
             f"all that must be refused fails as root of {node.machine}, too: that proves nothing"
         )
-    may = [name for name in proved if attempted.found[name] == DONE]
+    may = [name for name in proved if attempted.ends[name] == DONE]
     wrong = [name for name in may if ATTEMPTS[name].by in must]
     of_profile = any(ATTEMPTS[name].by != "platform" for name in wrong)
     who = "the profile" if of_profile else "LXC and the kernel"
@@ -167,11 +167,11 @@ def what_must_be_is_refused(attempted: Attempted, target: Target, node: Transpor
         f"{why_wide(node, desired.PROFILE) if of_profile and _is_shipped(target) else ''}"
     )
     must_be_refused = (name for name in proved if ATTEMPTS[name].by in must)
-    unclear = [name for name in must_be_refused if attempted.found[name] not in escapes.REFUSALS]
+    unclear = [name for name in must_be_refused if attempted.ends[name] not in escapes.REFUSALS]
     if unclear:
         raise FactError(
             f"{attempted.where}: cannot tell if its root may {ATTEMPTS[unclear[0]].what}: the "
-            f"attempt ended with {attempted.found[unclear[0]]}, which is no refusal"
+            f"attempt ended with {attempted.ends[unclear[0]]}, which is no refusal"
         )
     number = counted(len(proved) - len(may), "attempt")
     evidence.say(f"{number} refused to {attempted.where}, each possible as root of {node.machine}")
@@ -192,7 +192,7 @@ def _told(attempted: Attempted, proved: list[str], may: list[str]) -> Iterator[s
     ):
         if names:
             yield f"possible ({why}): {', '.join(names)}"
-    if names := [name for name in ATTEMPTS if name not in attempted.found]:
+    if names := [name for name in ATTEMPTS if name not in attempted.ends]:
         yield f"attempted on the lab alone: {', '.join(names)}"
     useless = {name: end for name, end in attempted.control.items() if end != DONE}
     if names := [name for name, end in useless.items() if end == NOTHING]:

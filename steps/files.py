@@ -175,7 +175,7 @@ def install_script_stops(node: Transport, target: Target) -> None:
     )
     commands = shell_commands(text)
     meant = _meant(commands)
-    goes_on, untold = ("; ".join(each[:_MOST]) for each in unheeded(commands, meant))
+    goes_on, untold = ("; ".join(texts[:_MOST]) for texts in unheeded(commands, meant))
     enters = [c for c in _within(commands, meant) if c.then == "||" and _ENTERS.search(c.text)]
     goes_on = goes_on or "; ".join(unheeded([c for c in commands if c.defines], enters)[0])
     assert not goes_on, f"the install script goes on after an error of {goes_on}"

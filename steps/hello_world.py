@@ -18,7 +18,7 @@ from docker_lxc_gate.facts import dockerd
 from docker_lxc_gate.formats import id_map
 from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.verdict import evidence
-from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
+from steps.docker import CAUSES, DockerRun, cause, other_driver, output, run_docker
 from steps.target import ids_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _pull(
     # If dockerd cannot unpack a layer, it tries the next registry, and reports only that error.
     journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
     log = container.look([*journal, "-o", "cat"])
-    if match := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
+    if match := _OTHER_IDS.search(f"{output(pulled)}\n{log.text}"):
         missed = id_map.missed(match[0]) or (id_map.NEEDED, id_map.NEEDED)
         for (kind, ranges), number in zip(ids().items(), missed, strict=True):
             assert not any(first <= number <= last for first, last in id_map.holes(ranges)), (
@@ -73,8 +73,8 @@ def _pull(
             "image, no failure of the platform. Build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {match[0]}"
         )
-    if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(f"{said(pulled)}\n{log.text}"):
-        raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
+    if _UNREACHABLE.search(output(pulled)) and not _REFUSED.search(f"{output(pulled)}\n{log.text}"):
+        raise TransportError(f"the registry did not serve {image}: {cause(output(pulled))}")
     return pulled
 
 
@@ -110,7 +110,7 @@ def it_greets(  # noqa: PLR0917 - its fixtures
     result = docker_run.result
     assert result.ok, (
         f"{other_driver(runtime, ctid, wanted.drivers)}{image} ended with {result.exit_code}: "
-        f"{cause(said(result))}{_runc(container, result)}"
+        f"{cause(output(result))}{_runc(container, result)}"
     )
     assert "Hello from Docker!" in result.text, f"{image} did not greet: {result.text[:200]!r}"
     evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
@@ -119,7 +119,7 @@ def it_greets(  # noqa: PLR0917 - its fixtures
 @evidence.explanation
 def _runc(container: Transport, result: CommandResult) -> str:
     """Return runc's version if it explains the failure."""
-    if cause(said(result)) != CAUSES[0][1]:
+    if cause(output(result)) != CAUSES[0][1]:
         return ""
     return f"; it has {container.look(['runc', '--version']).text.partition(chr(10))[0]}"
 

@@ -96,12 +96,12 @@ def container_is_backed_up(
     if reads_archives:
         of_container = expected(of_container, runtime, ctid)
     archive, faulty = backup.newest_sound(
-        of_container, lambda each: defects(node, each, hours, ours, read=reads_archives)
+        of_container, lambda candidate: defects(node, candidate, hours, ours, read=reads_archives)
     )
     if archive is None:
         how = _vzdump(ctid, _place(backups), "stop" if may_freeze(ours) else "snapshot")
         remote, outdated = backup.newest_sound(
-            backups.remote, lambda each: listed_defects(each, hours)
+            backups.remote, lambda candidate: listed_defects(candidate, hours)
         )
         if remote is not None:
             lost, _ = judged(runtime, ctid, left_out(ours, node))
@@ -125,7 +125,7 @@ def container_is_backed_up(
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """Check the archive of this node's /etc, with /etc/pve on Proxmox."""
     archive, faulty = backup.newest_sound(
-        backups.etc, lambda each: defects(node, each, target.backup_age, backups.host)
+        backups.etc, lambda candidate: defects(node, candidate, target.backup_age, backups.host)
     )
     if archive is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"

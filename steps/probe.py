@@ -16,7 +16,7 @@ from docker_lxc_gate.lab.docker_images import hello
 from docker_lxc_gate.verdict import evidence
 from remediation.data_root import profile_elsewhere
 from steps.configuration import mounts_of
-from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
+from steps.docker import PATIENCE, DockerRun, cause, other_driver, output, run_docker
 
 if TYPE_CHECKING:
     import pytest
@@ -63,7 +63,7 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
     """Docker names the directory; the node reads the file system type from the mount table."""
     assert docker_run.result.ok, (
         f"{other_driver(runtime, ctid)}no container can be started: "
-        f"{cause(said(docker_run.result))}{_elsewhere(runtime.node, container)}"
+        f"{cause(output(docker_run.result))}{_elsewhere(runtime.node, container)}"
     )
     merged = _merged(container, docker_run)
     assert merged, (
@@ -110,5 +110,5 @@ def mount_serves(container: Transport, docker_run: DockerRun) -> None:
     merged = _merged(container, docker_run)
     assert merged, "Docker names no directory at which the container's root is mounted"
     listing = container.look(["ls", "-A", merged])
-    assert listing.ok, f"the mount serves nothing: {cause(said(listing))}"
+    assert listing.ok, f"the mount serves nothing: {cause(output(listing))}"
     assert listing.text.split(), f"{merged} is empty: the fuse-overlayfs process behind it ended"

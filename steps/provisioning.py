@@ -43,7 +43,7 @@ def provisioned(provisioning: Provisioned) -> Provisioned:
 @then("provisioning succeeded")
 def provisioning_succeeded(created: Provisioned) -> None:
     """Check the exit code; other Thens check the effect."""
-    lines = created.said.strip().splitlines()
+    lines = created.output.strip().splitlines()
     assert created.ok, f"{created.how} did not succeed: {' / '.join(lines[-3:])}"
     evidence.say(f"{created.how}: succeeded after {created.seconds:.0f} s")
 
@@ -69,7 +69,7 @@ _HARMLESS = patterns.compile(
 def provisioning_succeeded_again(created: Provisioned) -> None:
     """A command that fails in the middle of a script may leave exit code 0, and a message."""
     provisioning_succeeded(created)
-    lines = [line.strip() for line in created.said.splitlines()]
+    lines = [line.strip() for line in created.output.splitlines()]
     errors = [line for line in lines if _ERROR.search(line) and not _HARMLESS.search(line)]
     assert not errors, (
         f"{created.how} exited 0, but printed an error: {cut(errors[0])} (a command that "

@@ -18,7 +18,7 @@ from docker_lxc_gate.machines.programs import program
 from docker_lxc_gate.machines.result import CommandResult
 from docker_lxc_gate.machines.transport import Transport
 from docker_lxc_gate.verdict import evidence
-from steps.docker import PATIENCE, cause, run_docker, said
+from steps.docker import PATIENCE, cause, output, run_docker
 
 #: What is made has these names, and is removed by them, also if a run was cut off.
 _OURS = "docker-lxc-gate-"
@@ -80,7 +80,7 @@ def _made(container: Transport, archive: bytes) -> CommandResult:
     if loaded.exit_code == _UNMADE:
         raise FactError(
             f"no image can be made of the programs of {container.machine}, which must have perl, "
-            f"ldd, tar and sha256sum: {cause(said(loaded))}"
+            f"ldd, tar and sha256sum: {cause(output(loaded))}"
         )
     change = [*ALONE, "--name", _CHANGER, built.LOADED, *_perl("workload.pl", "change")]
     commit = ["docker", "commit", _CHANGER, built.COMMITTED]
@@ -105,7 +105,7 @@ _LISTED = patterns.compile(r"(\S{1,200}) (.{1,300})")
 
 
 def _files(listed: CommandResult) -> dict[str, str]:
-    assert listed.ok, f"no Docker container can list the image's files: {cause(said(listed))}"
+    assert listed.ok, f"no Docker container can list the image's files: {cause(output(listed))}"
     matches = [_LISTED.fullmatch(line) for line in listed.text.splitlines()]
     if not matches or None in matches:
         raise FactError(f"the list of the image's files cannot be read: {listed.stdout!r:.200}")
@@ -192,9 +192,9 @@ _REACHED = patterns.compile(r"(server|(?:guest|outside|bridge) [0-9.]{7,15}) (.{
 def _reached(met: list[CommandResult], last: int) -> dict[str, str]:
     """Return what a command, if all before it succeeded, reached."""
     ended = met[: last + 1][-1]
-    if not ended.ok and "address pool" in said(ended):
-        raise FactError(f"Docker has no addresses left for a network: {cause(said(ended))}")
-    assert ended.ok, f"the network cannot be used: {cause(said(ended))}"
+    if not ended.ok and "address pool" in output(ended):
+        raise FactError(f"Docker has no addresses left for a network: {cause(output(ended))}")
+    assert ended.ok, f"the network cannot be used: {cause(output(ended))}"
     matches = [_REACHED.fullmatch(line) for line in ended.text.splitlines()]
     if len(met) <= last or not matches or None in matches:
         raise FactError(f"what was reached cannot be read: {ended.stdout!r:.200}")
@@ -276,13 +276,13 @@ _OWNER = patterns.compile(r"(?:\.|first|written) [0-9]{1,10}:[0-9]{1,10}")
 @then("the volume holds what was written, and every file has its owner")
 def volume_is_kept(container: Transport, killed: CommandResult) -> None:
     """Docker itself copied one file from the image; the Docker container wrote the other."""
-    assert killed.ok, f"no Docker container can be run with a volume: {cause(said(killed))}"
+    assert killed.ok, f"no Docker container can be run with a volume: {cause(output(killed))}"
     argv = ["sh", "-c", program("steps", "kept.sh"), "kept", _VOLUME, _KEPT_WORD]
     kept = container.run(argv, timeout=PATIENCE)
-    assert "no such volume" not in said(kept), "a volume is gone after the container's restart"
+    assert "no such volume" not in output(kept), "a volume is gone after the container's restart"
     *files, times = kept.text.splitlines() or [""]
     if not files or not all(map(_OWNER.fullmatch, files)):
-        raise FactError(f"the volume's files cannot be read: {said(kept)[:200]!r}")
+        raise FactError(f"the volume's files cannot be read: {output(kept)[:200]!r}")
     other = [file for file in files if not file.endswith(f" {_OWNED}")]
     if other and "name=userns" in run_docker(container, "info", "-f", _SECURITY).text:
         raise FactError("Docker maps users (userns-remap), so who owns a volume's files is unknown")
@@ -290,7 +290,7 @@ def volume_is_kept(container: Transport, killed: CommandResult) -> None:
         f"files of a volume have another owner than {_OWNED}, who wrote them: "
         f"{printable.listed(other, 3)}"
     )
-    assert kept.ok, f"a volume lost what was written into it: {said(kept)[-200:]!r}"
+    assert kept.ok, f"a volume lost what was written into it: {output(kept)[-200:]!r}"
     if len(files) != _FILES or not patterns.fullmatch("[0-9]{1,9}", times):
         raise FactError(f"the volume's files cannot be read: {kept.stdout!r:.200}")
     evidence.say("the volume's files and their owner are kept")
@@ -299,7 +299,7 @@ def volume_is_kept(container: Transport, killed: CommandResult) -> None:
 @then("the Docker container runs again, and becomes healthy")
 def writer_is_healthy(container: Transport, killed: CommandResult) -> None:
     """Docker restarted it, and its health check, which is run in it, succeeded."""
-    assert killed.ok, f"no Docker container can be run with a volume: {cause(said(killed))}"
+    assert killed.ok, f"no Docker container can be run with a volume: {cause(output(killed))}"
     argv = ["sh", "-c", program("steps", "until_healthy.sh"), "until", _WRITER]
     state = container.run(argv, timeout=2 * PATIENCE).require().text.strip()
     assert state == "running healthy", (

@@ -65,8 +65,8 @@ def lint(
     if fix and _fix(discovery, findings, yes=yes):
         discovery, findings = _linted(paths)
     if needed:
-        findings += (each for source in discovery.sources for each in unneeded(source))
-        findings.sort(key=lambda each: (each.path, each.line))
+        findings += (finding for source in discovery.sources for finding in unneeded(source))
+        findings.sort(key=lambda finding: (finding.path, finding.line))
     _print(list(few(findings)), discovery, form)
     for why in discovery.refused:
         printing.error(why)

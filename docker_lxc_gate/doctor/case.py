@@ -57,15 +57,15 @@ class Answers:
     """
 
     def __init__(
-        self, found: Mapping[Read[Any], object], otherwise: str = "it was not asked"
+        self, answers: Mapping[Read[Any], object], otherwise: str = "it was not asked"
     ) -> None:
-        self._found, self._otherwise = found, otherwise
+        self._answers, self._otherwise = answers, otherwise
 
     def of(self, read: Read[T]) -> T:
         """Return the fact that a read found; raises RemediationError if it found none."""
-        if read not in self._found:
+        if read not in self._answers:
             raise FactError(self._otherwise)
-        answer: Any = self._found[read]
+        answer: Any = self._answers[read]
         if isinstance(answer, RemediationError):
             raise answer
         fact: T = answer

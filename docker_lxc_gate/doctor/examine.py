@@ -141,8 +141,8 @@ def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
         return (), str(error)
     tally = Tally(log.owner, since)
     tally.count(log.lines)
-    groups = (each for each in tally.groups() if each.readable and each.owner)
-    return tuple(each for each in groups if each.owner and each.owner.container == ctid), log.unread
+    kinds = (kind for kind in tally.groups() if kind.readable and kind.owner)
+    return tuple(kind for kind in kinds if kind.owner and kind.owner.container == ctid), log.unread
 
 
 def diagnose(case: Case, questions: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:

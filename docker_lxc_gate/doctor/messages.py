@@ -243,7 +243,7 @@ def _signs(plain: str) -> list[Said]:
     if _foreign(plain):
         return []
     tried = dict.fromkeys((plain, _BROKEN.sub(lambda match: f"{match[1]} {match[2]}", plain)))
-    return next(filter(None, ([*_likely(each)] for each in tried)), [])
+    return next(filter(None, ([*_likely(text)] for text in tried)), [])
 
 
 def _foreign(text: str) -> bool:

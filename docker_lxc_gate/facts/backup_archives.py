@@ -64,17 +64,17 @@ class Backup:
         return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
 
 
-def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Backup, ...]:
+def expected(archives: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Backup, ...]:
     """Return the archives of a container with what they must hold, as it says if it runs.
 
     One without a shell or its programs does not, as an application's. Raises FactError if another
     container does not say so.
     """
-    if not found or runtime.state(ctid) != "running":
-        return tuple(found)
+    if not archives or runtime.state(ctid) != "running":
+        return tuple(archives)
     answer = runtime.inside(ctid).look(["sh", "-c", _FILES, "files", *_MEMBERS], timeout=180)
     if answer.exit_code == 127:  # noqa: PLR2004 - no such program
-        return tuple(found)
+        return tuple(archives)
     matches = [_AGED.fullmatch(line) for line in answer.require().text.splitlines()]
     if not matches or None in matches:
         raise FactError(f"{answer.machine} does not say which files it has: {answer.text!r:.200}")
@@ -83,7 +83,7 @@ def expected(found: Sequence[Backup], runtime: Runtime, ctid: int) -> tuple[Back
     def held(backup: Backup) -> list[str]:
         return [f".{path}" for path in _MEMBERS if path in ages and ages[path] > backup.age]
 
-    return tuple(replace(b, holds=(*b.holds, *held(b))) for b in found)
+    return tuple(replace(b, holds=(*b.holds, *held(b))) for b in archives)
 
 
 def defects(
@@ -190,7 +190,7 @@ def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
     ours = _identity(of)
     shared = {what for what, _ in kept & ours}
     told = ", ".join(f"{what} {value}" for what, value in sorted(kept))
-    if all("address" in dict(each) for each in (kept, ours)):
+    if all("address" in dict(identity) for identity in (kept, ours)):
         shared.discard("root file system")
         if shared == {"hostname"}:
             raise FactError(

@@ -119,15 +119,15 @@ def _storages(node: Transport, ctid: int) -> _Storages:
 
 
 def newest_sound(
-    found: Sequence[Backup], defects_of: Callable[[Backup], Iterator[str]]
+    archives: Sequence[Backup], defects_of: Callable[[Backup], Iterator[str]]
 ) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive without a defect, and why each newer one does not count.
 
-    ``found`` has the newest first; ``defects_of`` is of
+    ``archives`` has the newest first; ``defects_of`` is of
     :mod:`docker_lxc_gate.facts.backup_archives`.
     """
     defects: list[str] = []
-    for backup in found:
+    for backup in archives:
         if not (defect := next(defects_of(backup), "")):
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")

@@ -70,19 +70,19 @@ def outcomes(answer: CommandResult, attempts: Sequence[str]) -> dict[str, str]:
 
     Raises FactError if one is missing, or the answer is not readable.
     """
-    where, said = answer.machine, cut(one_line(answer.stderr.decode(errors="replace").strip()), 300)
+    where, why = answer.machine, cut(one_line(answer.stderr.decode(errors="replace").strip()), 300)
     if answer.exit_code == _NOT_FOUND:
-        raise FactError(f"{where} has no perl to make attempts with: install perl-base: {said}")
+        raise FactError(f"{where} has no perl to make attempts with: install perl-base: {why}")
     lines = [_OUTCOME.fullmatch(line) for line in answer.text.splitlines()]
-    found = [line.groups() for line in lines if line]
-    if not answer.ok or None in lines or [name for name, *_ in found] != [*attempts]:
+    results = [line.groups() for line in lines if line]
+    if not answer.ok or None in lines or [name for name, *_ in results] != [*attempts]:
         raise FactError(
             f"what was attempted on {where} cannot be read: exit code {answer.exit_code}, "
-            f"{len(found)} of {len(attempts)} attempts: {said or repr(answer.text[-200:])}"
+            f"{len(results)} of {len(attempts)} attempts: {why or repr(answer.text[-200:])}"
         )
     return {
         name: f"signal {number}" if int(number) else _ENDS.get(int(code), f"error {code}")
-        for name, code, number in found
+        for name, code, number in results
     }
 
 

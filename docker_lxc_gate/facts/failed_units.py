@@ -114,12 +114,12 @@ def denials(
         if at is not None and ours and not confinement.caused_by_attempt(denial):
             timed.append((at, denial))
     timed.sort(key=_TIME)
-    found = {}
+    by_unit = {}
     for unit in units:
         first = bisect_left(timed, unit.began - _SLACK, key=_TIME)
         end = bisect_right(timed, unit.ended + _SLACK, key=_TIME)
-        found[unit] = [denial for _, denial in timed[max(first, end - _MOST) : end]]
-    return found
+        by_unit[unit] = [denial for _, denial in timed[max(first, end - _MOST) : end]]
+    return by_unit
 
 
 def matching_denials(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:

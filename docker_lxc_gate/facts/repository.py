@@ -88,22 +88,24 @@ def file_of(path: str, name: str) -> Read[bytes | None]:
     return Read(("sh", "-c", _ON_FILE, "owner", path, name, "cat", "--"), parse)
 
 
-def upstream_commit(node: Transport, found: Checkout) -> str:
+def upstream_commit(node: Transport, checkout: Checkout) -> str:
     """Return the commit of the branch at its upstream, by ls-remote; nothing is fetched.
 
     Raises FactError if the upstream did not answer, or has no such branch.
     """
-    argv = ["sh", "-c", _GIT, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
+    argv = ["sh", "-c", _GIT, "upstream", checkout.path, checkout.branch, str(_UPSTREAM_PATIENCE)]
     answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)
     stderr = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
     if not answer.ok:
         within = f"did not answer within {_UPSTREAM_PATIENCE} s"
         raise FactError(
-            f"on {node.machine}: {found.upstream}, the upstream of {found.path}, does not answer: "
-            f"{within if answer.exit_code == 124 else stderr}"  # noqa: PLR2004 - timeout(1)
+            f"on {node.machine}: {checkout.upstream}, the upstream of {checkout.path}, does not "
+            f"answer: {within if answer.exit_code == 124 else stderr}"  # noqa: PLR2004 - timeout(1)
         )
     if not (commit := answer.text.partition("\t")[0]):
-        raise FactError(f"on {node.machine}: the upstream of {found.path} has no {found.upstream}")
+        raise FactError(
+            f"on {node.machine}: the upstream of {checkout.path} has no {checkout.upstream}"
+        )
     return commit
 
 

@@ -154,7 +154,7 @@ def _given_twice(written: ContainerConfig) -> Iterator[Defect]:
         parents = accumulate(path[: path.rfind("/")].split("/"), "{}/{}".format)
         if not path.startswith("/dev/") or len(path) > _LONGEST:
             continue
-        if other := taken.get(path) or next((below[each] for each in parents if each in below), ""):
+        if other := taken.get(path) or next((below[part] for part in parents if part in below), ""):
             cause = f"{option.key} gives the container {path}, and so does {other}"
             yield Defect("device-given-twice", option.line, cause, _EXISTS, option, stops=True)
         taken[path] = option.key

@@ -69,14 +69,14 @@ def holes(ranges: Sequence[Range]) -> list[tuple[int, int]]:
     return [*gaps, (end, NEEDED - 1)] if end < NEEDED else gaps
 
 
-def in_words(found: Sequence[tuple[int, int]]) -> str:
+def in_words(gaps: Sequence[tuple[int, int]]) -> str:
     """Return holes as a part of a sentence.
 
     >>> in_words([(5, 5)]), in_words([(0, 9), (12, 12)])
     ('id 5 is', 'ids 0 to 9, 12 are')
     """
-    spans = [str(first) if first == last else f"{first} to {last}" for first, last in found]
-    one = len(found) == 1 and found[0][0] == found[0][1]
+    spans = [str(first) if first == last else f"{first} to {last}" for first, last in gaps]
+    one = len(gaps) == 1 and gaps[0][0] == gaps[0][1]
     ids = listed(spans, MANY, "more ranges")
     return f"id {ids} is" if one else f"ids {ids} are"
 

@@ -160,7 +160,7 @@ def uncalled(commands: Sequence[ShellCommand], meant: Collection[ShellCommand]) 
     called, now = set[str](), {""}
     while not now <= called:
         called |= now
-        now = {word for within, said in words if within <= called for word in said}
+        now = {word for within, tokens in words if within <= called for word in tokens}
     return list(dict.fromkeys(name for c in meant for name in c.functions if name not in called))
 
 

@@ -35,17 +35,19 @@ def check(sources: Sequence[Source], parser: Parser | None = None) -> list[Findi
     """
     try:
         findings = _found(sources, parser)
-        return sorted(findings, key=lambda each: (each.path, each.line, each.column, each.id))
+        return sorted(
+            findings, key=lambda finding: (finding.path, finding.line, finding.column, finding.id)
+        )
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()
 
 
-def few(found: Sequence[Finding]) -> Iterator[Finding]:
+def few(findings: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the first findings of each problem in each file; the last of them counts the others."""
-    keys = [(finding.path, finding.id, finding.severity) for finding in found]
+    keys = [(finding.path, finding.id, finding.severity) for finding in findings]
     number, seen = Counter(keys), Counter[tuple[str, str, Severity]]()
-    for finding, key in zip(found, keys, strict=True):
+    for finding, key in zip(findings, keys, strict=True):
         seen[key] += 1
         if seen[key] < MOST or (seen[key] == MOST and number[key] == MOST):
             yield finding

@@ -59,13 +59,13 @@ class Found:
     refused: list[str] = field(default_factory=list)
     size: int = 0
 
-    def add(self, found: Found) -> None:
+    def add(self, part: Found) -> None:
         """Take in what was found elsewhere, each file once; raises ValueError if it is too much."""
         known = {source.path for source in self.sources}
-        new = [source for source in found.sources if source.path not in known]
+        new = [source for source in part.sources if source.path not in known]
         self._make_room(sum(len(source.content) for source in new))
         self.sources += new
-        self.findings += found.findings
+        self.findings += part.findings
 
     def miss(self, problem: str, path: str, cause: str, fix: str = "") -> None:
         """Take in a finding about what was not looked at."""
@@ -89,41 +89,41 @@ def under(*paths: Path, pasted: bytes = b"") -> Found:
     with nothing in it that can be linted. If it is a link itself, what it leads to is meant. At the
     path ``-`` is what was ``pasted``. Raises UsageError if all are refused.
     """
-    found, seen = Found(), set[Path]()
+    discovery, seen = Found(), set[Path]()
     for path in paths:
-        part = Found(size=found.size)
+        part = Found(size=discovery.size)
         try:
             if path == PASTED:
                 part.take(_named("standard input", _STDIN, limited(pasted)))
             else:
                 _take(part, path, path.resolve(strict=True), seen)
-            for source in includes.missing([*found.sources, *part.sources]):
+            for source in includes.missing([*discovery.sources, *part.sources]):
                 part.take(source)
         except (OSError, RuntimeError, ValueError, UsageError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             own = isinstance(error, UsageError)
-            found.refused.append(why if own else f"{path} cannot be linted: {why}")
+            discovery.refused.append(why if own else f"{path} cannot be linted: {why}")
         else:
-            found.add(part)
-    if found.refused and not found.sources and not found.findings:
-        raise UsageError("\n".join(found.refused))
-    return found
+            discovery.add(part)
+    if discovery.refused and not discovery.sources and not discovery.findings:
+        raise UsageError("\n".join(discovery.refused))
+    return discovery
 
 
-def _take(found: Found, path: Path, real: Path, seen: set[Path]) -> None:
+def _take(discovery: Found, path: Path, real: Path, seen: set[Path]) -> None:
     """Take in what is at a path, or below it, and was not seen yet."""
     if not real.is_dir():
         if real not in seen:
             seen.add(real)
-            found.take(_named(str(path), real, read(real)))
+            discovery.take(_named(str(path), real, read(real)))
         return
-    before, again = len(found.sources) + len(found.findings), False
-    for name, place in _walk(real, real, [], found):
+    before, again = len(discovery.sources) + len(discovery.findings), False
+    for name, place in _walk(real, real, [], discovery):
         again = again or place in seen
         if place not in seen:
             seen.add(place)
-            _add(found, str(path / name), place, _base_of(place, real))
-    if not again and len(found.sources) + len(found.findings) == before:
+            _add(discovery, str(path / name), place, _base_of(place, real))
+    if not again and len(discovery.sources) + len(discovery.findings) == before:
         raise UsageError(_NOTHING.format(path))
 
 
@@ -147,7 +147,7 @@ def _named(shown: str, real: Path, content: bytes) -> Source:
     return Source(shown, content, kind, base, real.name if base else "", alone=True)
 
 
-def _add(found: Found, shown: str, place: Path, base: str) -> None:
+def _add(discovery: Found, shown: str, place: Path, base: str) -> None:
     if not base and not _NAMES.fullmatch(place.name):
         return
     folder, *below = place.relative_to(base).parts if base else ("",)
@@ -160,12 +160,12 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
     except (OSError, ValueError) as error:
         if base or CONTAINER_FILE.fullmatch(place.name):
             why = error.strerror if isinstance(error, OSError) else str(error)
-            found.miss("file-unreadable", shown, why or "it could not be read")
+            discovery.miss("file-unreadable", shown, why or "it could not be read")
         return
     kind = kind_of(place.name, place.parent.name, content, in_base=bool(base))
     if kind := PARTS[folder] if below else kind:
         inside = str(place.relative_to(base)) if base else ""
-        found.take(Source(shown, content, kind, base, inside))
+        discovery.take(Source(shown, content, kind, base, inside))
 
 
 def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:
@@ -218,7 +218,7 @@ def _base_of(place: Path, top: Path) -> str:
 
 
 def _walk(
-    top: Path, folder: Path, walked: list[Path], found: Found, depth: int = 0
+    top: Path, folder: Path, walked: list[Path], discovery: Found, depth: int = 0
 ) -> Iterator[tuple[str, Path]]:
     """Yield each regular file below a directory: its name from there, and where it is.
 
@@ -226,7 +226,7 @@ def _walk(
     """
     if depth > DEEPEST:
         cause = f"it is deeper than {DEEPEST} directories: nothing below it was linted"
-        found.miss("not-checked", str(folder), cause, "Name it itself.")
+        discovery.miss("not-checked", str(folder), cause, "Name it itself.")
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -234,14 +234,14 @@ def _walk(
         if not depth:
             raise
         why = f"the directory cannot be read: {error.strerror}"
-        found.miss("file-unreadable", str(folder), why)
+        discovery.miss("file-unreadable", str(folder), why)
         return
     for entry in entries:
         place = Path(entry.path)
         if entry.is_symlink() or entry.name in _LEFT_OUT or entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(top, place, walked, found, depth + 1)
+            yield from _walk(top, place, walked, discovery, depth + 1)
         elif entry.is_file(follow_symlinks=False):
             walked.append(place)
             if len(walked) > MOST_FILES:

@@ -31,10 +31,10 @@ def edited(content: bytes, edits: Iterable[Edit]) -> bytes:
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def certain(found: Sequence[Finding]) -> dict[str, list[Edit]]:
+def certain(findings: Sequence[Finding]) -> dict[str, list[Edit]]:
     """Return the edits that are certain, by file."""
     by_file: dict[str, list[Edit]] = {}
-    for finding in found:
+    for finding in findings:
         if finding.edit is not None:
             by_file.setdefault(finding.path, []).append(finding.edit)
     return by_file

@@ -22,32 +22,32 @@ def named(path: str) -> str:
     return f"./{path}" if path.lstrip().startswith(":") else path
 
 
-def heading(found: Finding) -> str:
+def heading(finding: Finding) -> str:
     """Return how the first line of a finding begins: its place, if it has one, and how bad it is.
 
     What was seen to happen is called a problem, too.
     """
-    word = found.severity.replace("seen", "problem")
-    if not found.path:
+    word = finding.severity.replace("seen", "problem")
+    if not finding.path:
         return word
-    numbers = (str(number) for number in (found.line, found.column) if number)
-    return f"{shown(':'.join((named(found.path), *numbers)))}: {word}"
+    numbers = (str(number) for number in (finding.line, finding.column) if number)
+    return f"{shown(':'.join((named(finding.path), *numbers)))}: {word}"
 
 
-def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
+def summary(findings: Sequence[Finding], sources: Sequence[Source]) -> str:
     """Return how many findings there are, and in how many files of which kind was looked."""
     kinds = Counter(source.kind.value for source in sources)
     looked = ", ".join(counted(number, kind) for kind, number in kinds.items())
     of_each = [
         counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
         for severity in Severity
-        if (number := sum(finding.severity is severity for finding in found))
+        if (number := sum(finding.severity is severity for finding in findings))
     ]
     return f"{', '.join(of_each) or 'no finding'} in {counted(len(sources), 'file')}: {looked}"
 
 
 def as_json(
-    found: Sequence[Finding], sources: Sequence[Source], refused: Sequence[str] = ()
+    findings: Sequence[Finding], sources: Sequence[Source], refused: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return findings for programs; ``line`` and ``column`` are null where there is none."""
     return {
@@ -61,23 +61,23 @@ def as_json(
                 "column": finding.column or None,
                 "fixable": finding.edit is not None,
             }
-            for finding in found
+            for finding in findings
         ],
     }
 
 
-def finding_as_json(found: Finding, longest: int = 500) -> dict[str, Any]:
+def finding_as_json(finding: Finding, longest: int = 500) -> dict[str, Any]:
     """Return a finding without its place, for programs; foreign text up to ``longest``."""
     return {
-        "id": found.id,
-        "severity": found.severity.value,
-        "message": shown(found.cause, longest),
-        "why": found.why,
-        "fix": shown(found.fix, longest),
+        "id": finding.id,
+        "severity": finding.severity.value,
+        "message": shown(finding.cause, longest),
+        "why": finding.why,
+        "fix": shown(finding.fix, longest),
     }
 
 
-def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
+def as_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
     """Return findings in SARIF 2.1.0, with every rule there is."""
     places = {name: number for number, name in enumerate(PROBLEMS)}
     rules = [
@@ -98,7 +98,7 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
             "message": {"text": f"{shown(finding.cause).removesuffix('.')}. {shown(finding.fix)}"},
             "locations": [{"physicalLocation": _location(finding)}],
         }
-        for finding in found
+        for finding in findings
     ]
     driver = {"name": "docker-lxc-gate lint", "rules": rules}
     return {

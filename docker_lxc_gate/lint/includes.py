@@ -33,7 +33,7 @@ class Placed(NamedTuple):
 class Rules:
     """A profile's rules as the parser reads them, and what it includes that is ``unknown`` here."""
 
-    found: list[Placed] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
 
@@ -56,10 +56,10 @@ class Includes:
 
     def _add(self, rules: Rules, source: Source, body: Sequence[Statement], seen: set[str]) -> None:
         for statement in body:
-            if len(rules.found) >= _MOST_RULES:
+            if len(rules.placed) >= _MOST_RULES:
                 return
             if statement.kind == "rule":
-                rules.found.append(Placed(source, statement))
+                rules.placed.append(Placed(source, statement))
                 continue
             name = included(statement, source.base)
             file = self._files.get((source.base, name)) if name else None
@@ -74,10 +74,10 @@ class Includes:
                     self._add(rules, file, wanted, seen)
 
 
-def included(said: Statement, base: str) -> str:
+def included(statement: Statement, base: str) -> str:
     """Return what an include names, from its apparmor.d on; empty if that is not below it."""
-    name = said.included
-    if not base or not (said.of_base or name.startswith("/")):
+    name = statement.included
+    if not base or not (statement.of_base or name.startswith("/")):
         return ""
     place = posixpath.normpath(posixpath.join(base, name))
     return posixpath.relpath(place, base) if place.startswith(f"{base.rstrip('/')}/") else ""

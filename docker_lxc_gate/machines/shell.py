@@ -61,7 +61,7 @@ class Shell:
         begin, end = (f"\n{mark}{tail}".encode() for tail in ("\n", " "))
 
         def ended(*outputs: bytes | bytearray) -> bool:
-            return all(each[-1:] == b"\n" and end in each[-len(end) - 5 :] for each in outputs)
+            return all(out[-1:] == b"\n" and end in out[-len(end) - 5 :] for out in outputs)
 
         fresh, self._fresh = self._fresh, False
         text = os.fsencode(_LOOK + line if fresh else line)

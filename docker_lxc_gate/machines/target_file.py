@@ -103,7 +103,7 @@ def _located(file: Path, table: dict[str, Any], kind: type[_T], first: int) -> _
     except UsageError as error:
         named = patterns.match(r"[.: ]*(?:no such key: )?(\w+)", str(error).removeprefix(str(file)))
         lines = [*enumerate(_content(file).decode().splitlines(), 1)][first:]
-        lines = [*takewhile(lambda each: not each[1].lstrip().startswith("[["), lines)]
+        lines = [*takewhile(lambda numbered: not numbered[1].lstrip().startswith("[["), lines)]
         at = [n for n, line in lines if named and line.split("=")[0].strip() == named[1]]
         if line := at[0] if at else first:
             why = str(error).removeprefix(str(file)).lstrip(".: ")

@@ -191,7 +191,7 @@ def _waiver(item: pytest.Item, outcome: Outcome, judgement: Judgement) -> Waiver
 
 
 def _worst(*judgements: Judgement) -> Judgement:
-    return min(judgements, key=lambda each: PRECEDENCE.index(each.code))
+    return min(judgements, key=lambda judgement: PRECEDENCE.index(judgement.code))
 
 
 def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:

@@ -69,7 +69,7 @@ def _targets(config: pytest.Config) -> list[Target]:
 
 
 def _is_lab(config: pytest.Config) -> bool:
-    return [(each.place, each.ctid) for each in _targets(config)] == [("lab", CTID)]
+    return [(target.place, target.ctid) for target in _targets(config)] == [("lab", CTID)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,8 +104,8 @@ def _on_lab(fault: Fault, lab: Lab, *, everything: bool) -> list[str]:
     with snapshots.restored(lab, fault.start, release=fault.release) as node:
         run.inject(fault, node)
         asked = fault.asked(everything=everything)
-        found = run.ask(asked, *run.options(fault, "--target", f"lab/{CTID}"))
-        return [*run.unmarked(fault, node), *run.compare(fault, found)]
+        outcomes = run.ask(asked, *run.options(fault, "--target", f"lab/{CTID}"))
+        return [*run.unmarked(fault, node), *run.compare(fault, outcomes)]
 
 
 def _prepared(fault: Fault, lab: Lab) -> list[str]:

@@ -98,8 +98,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         }
         expect = {name: Expectation(RED, words) for name, words in self.red.items()}
         for name, words in self.undetermined.items():
-            for each in groups.get(name, (name,)):
-                expect.setdefault(each, Expectation(UNDETERMINED, words))
+            for member in groups.get(name, (name,)):
+                expect.setdefault(member, Expectation(UNDETERMINED, words))
         return expect
 
     @property

@@ -71,15 +71,15 @@ def asked(names: Sequence[str], *options: str) -> Run:
             timeout=_GATE_TIMEOUT,
             check=False,
         )
-        said = (done.stdout + done.stderr)[-6000:]
+        output = (done.stdout + done.stderr)[-6000:]
         try:
             run = msgspec.json.decode((results / "verdict.json").read_bytes(), type=Run)
         except FileNotFoundError:
             code = done.returncode
-            raise FactError(f"the gate ended with {code}, and left no record:\n{said}") from None
+            raise FactError(f"the gate ended with {code}, and left no record:\n{output}") from None
     green = all(outcome.verdict == COMPLIANT for outcome in run.asked)
     if done.returncode != run.code or green != (run.code == 0):
-        raise FactError(f"the gate ended with {done.returncode}, against its record:\n{said}")
+        raise FactError(f"the gate ended with {done.returncode}, against its record:\n{output}")
     return run
 
 
@@ -91,18 +91,18 @@ def options(fault: Fault, *place: str) -> tuple[str, ...]:
 
 def compare(
     fault: Fault,
-    found: Mapping[str, Outcome],
+    outcomes: Mapping[str, Outcome],
     ctid: int = CTID,
     *,
     before: Mapping[str, Outcome] | None = None,
 ) -> list[str]:
     """Return the differences between the gate's verdicts and those that the fault must cause.
 
-    ``found`` are the gate's, by the scenario's id; ``before``, those without the fault. A scenario
-    that was not compliant then may be so again.
+    ``outcomes`` are the gate's, by the scenario's id; ``before``, those without the fault. A
+    scenario that was not compliant then may be so again.
     """
     problems = []
-    for name, outcome in found.items():
+    for name, outcome in outcomes.items():
         should = fault.expect[name].verdict if name in fault.expect else COMPLIANT
         was = before[name].verdict if before and name in before else COMPLIANT
         excused = name not in fault.expect and (name in fault.also or outcome.verdict == was)
@@ -110,8 +110,8 @@ def compare(
             cause = f": {_first_line(outcome.cause)}" if outcome.cause else ""
             problems.append(f"{_title(name)} is {outcome.verdict}, and should be {should}{cause}")
     for name in fault.expect:
-        if name in found:
-            problems += _unsaid(fault, name, found[name].cause, ctid)
+        if name in outcomes:
+            problems += _unsaid(fault, name, outcomes[name].cause, ctid)
         else:
             problems.append(f"{_title(name)} was not asked")
     return problems

@@ -49,7 +49,7 @@ def scenarios() -> dict[str, Scenario]:
 
     Raises ValueError if one has no id, or several.
     """
-    found = {}
+    by_id = {}
     for path in sorted((_ROOT / "features").glob("*.feature")):
         feature = FeatureParser(str(path.parent), path.name).parse()
         for title, scenario in feature.scenarios.items():
@@ -59,8 +59,8 @@ def scenarios() -> dict[str, Scenario]:
                 raise ValueError(f"{path}: {title}: give it one tag @{IDENTITY}NAME")
             nodeid = f"features/{path.name}::test_{make_python_name(title)}"
             sentences = tuple(step.name for step in scenario.steps)
-            found[names[0]] = Scenario(title, nodeid, tags, sentences)
-    return dict(sorted(found.items(), key=lambda item: item[1].mutates))
+            by_id[names[0]] = Scenario(title, nodeid, tags, sentences)
+    return dict(sorted(by_id.items(), key=lambda item: item[1].mutates))
 
 
 def read_only() -> tuple[str, ...]:

@@ -66,9 +66,9 @@ class Container:
         try:
             run.inject(fault, node, self.ctid)
             asked = fault.asked(everything=everything)
-            found = run.ask(asked, *run.options(fault, *self.place))
+            outcomes = run.ask(asked, *run.options(fault, *self.place))
             problems = run.unmarked(fault, node, self.ctid)
-            problems += run.compare(fault, found, self.ctid, before=self.control)
+            problems += run.compare(fault, outcomes, self.ctid, before=self.control)
         finally:  # even if the injection was interrupted
             result = shell(node, fault.rollback, self.ctid)
             result.require(f"fault {fault.id} is not rolled back")

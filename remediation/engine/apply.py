@@ -45,13 +45,13 @@ def apply(plan: Plan, consent: Callable[[Drifts], object] = lambda _: None) -> l
         raise
 
 
-def apply_side_effects(found: Drifts) -> list[SideEffect]:
+def apply_side_effects(drifts: Drifts) -> list[SideEffect]:
     """Return each thing that apply would stop, hide or remove. Changes nothing.
 
     Raises FactError if apply would refuse to begin.
     """
     side_effects: list[SideEffect] = []
-    for step in _drifted(found):
+    for step in _drifted(drifts):
         step.action.require_reversible(step.on)
         side_effects += step.action.side_effects(step.on, None)
     return side_effects

@@ -136,11 +136,11 @@ def has(case: Case, name: str) -> bool:
 _SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
 
 
-def on_new_lxc(case: Case, found: Finding) -> Finding:
+def on_new_lxc(case: Case, finding: Finding) -> Finding:
     """Return a finding whose fix begins with the node's LXC, where that is too old for it."""
     runc = case.guest.maybe(guest_reads.RUNC, "")
     first = first_upgrade(case.node.maybe(node_reads.VERSIONS, {}), runc)
-    return replace(found, fix=f"{first} first. {found.fix}") if first else found
+    return replace(finding, fix=f"{first} first. {finding.fix}") if first else finding
 
 
 @Examination(

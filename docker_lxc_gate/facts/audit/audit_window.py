@@ -225,7 +225,7 @@ class Window:
         if not comes(has_closed, _CANARY_PATIENCE):
             doubts.append(self._without_canary("the kernel", closed))
         if audit_sources.GAP in notes:
-            denials = [each for each in audit_records.parse(notes) if not canary.is_canary(each)]
+            denials = [entry for entry in audit_records.parse(notes) if not canary.is_canary(entry)]
             known = (
                 f"; the first of the {len(denials)} others: {denials[0].summary}" if denials else ""
             )
@@ -245,7 +245,7 @@ class Window:
     def _without_canary(self, whence: str, missing: canary.Canary) -> str:
         return (
             f"a denial provoked on purpose did not come from {whence} of {self._node.machine} "
-            f"within {_CANARY_PATIENCE:g} s: {_SILENT} (the attempt said: {missing.said})"
+            f"within {_CANARY_PATIENCE:g} s: {_SILENT} (the attempt said: {missing.output})"
         )
 
     def _report_between(self, notes: str, closed: canary.Canary) -> _Report:

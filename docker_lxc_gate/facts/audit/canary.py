@@ -23,7 +23,7 @@ class Canary:
 
     name: str
     allowed: bool
-    said: str
+    output: str
 
 
 def is_canary(denial: Denial) -> bool:
@@ -45,5 +45,5 @@ def provoke(node: Transport) -> Canary:
     """Provoke a denial of root on the node; it changes nothing but the log."""
     name = f"canary{secrets.token_hex(8)}root"
     result = node.look(["perl", "-e", audit_sources.AUDIT, "canary", name])
-    said = "; ".join((result.stderr + result.stdout).decode(errors="replace").splitlines())
-    return Canary(name, result.text.startswith("allowed"), said)
+    output = "; ".join((result.stderr + result.stdout).decode(errors="replace").splitlines())
+    return Canary(name, result.text.startswith("allowed"), output)

@@ -208,7 +208,7 @@ class Tally:
             text = line.decode(errors="replace")
             denials = records(text)
             if _STATUS in line:
-                refused = (each for each in records(text, STATUS) if _REFUSED.search(each.line))
+                refused = (entry for entry in records(text, STATUS) if _REFUSED.search(entry.line))
                 denials += refused
             for denial in denials:
                 self._add(denial)

@@ -160,11 +160,11 @@ def _devices(source: Source, written: ContainerConfig, *, privileged: bool) -> I
     whole = {m["type"]: o for o in allowed if (m := _ALL_DEVICES.fullmatch(o.value))}
     if last := whole.get("a") or (whole.get("b") and whole.get("c")):
         cause = f"'{last.key}: {last.value}' allows every device"
-        found = source.at("container-devices-all", last.line, cause)
+        finding = source.at("container-devices-all", last.line, cause)
         takes_back = privileged or any(map(_DENIES_DEVICE.fullmatch, current))
         if source.kind is Kind.CONTAINER and not takes_back:
-            found = replace(found, severity=Severity.ADVICE, why=_ALLOWED_ANYWAY, fix=_DELETE)
-        yield found
+            finding = replace(finding, severity=Severity.ADVICE, why=_ALLOWED_ANYWAY, fix=_DELETE)
+        yield finding
     if privileged or any(map(_GIVES_DEVICE.fullmatch, current)):
         return
     fuse = "fuse" in container_config.given(written.current().get("features", ""))
@@ -271,7 +271,7 @@ def _overridden(
 
 def _mounts_nothing(rules: Rules) -> bool:
     """Whether a profile has no rule for a mount, and includes nothing that may hold one."""
-    if any(_MOUNT_RULE.match(place.rule.bare) and not place.rule.denies for place in rules.found):
+    if any(_MOUNT_RULE.match(place.rule.bare) and not place.rule.denies for place in rules.placed):
         return False
     return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)
 

@@ -39,7 +39,7 @@ _LXCS = patterns.compile(rf"#?include\s+(?:if\s+exists\s+)?<{_ABSTRACTION}>".enc
 _NO_LXCS = patterns.compile(f"Could not open '{_ABSTRACTION}'".encode())
 _ERROR = patterns.compile(
     r"AppArmor parser error(?: for \S+)?(?: in profile (?P<file>\S+))? at line (?P<line>[0-9]+): "
-    r"(?P<said>.*)"
+    r"(?P<message>.*)"
 )
 _ABSENT = patterns.compile(r"Could not open '[^/]|No such file or directory")
 #: The longest that one profile may take, and all of a run together (seconds).
@@ -124,11 +124,11 @@ def _refused(source: Source, stderr: str) -> Finding:
         lines = [line for line in stderr.splitlines() if "Cache read/write" not in line]
         last = lines[-1].replace(_STDIN, source.path) if lines else "and says nothing"
         return source.at("profile-parse-error", 0, f"apparmor_parser refuses it: {last}")
-    if _ABSENT.search(match["said"]) and not source.base:
-        text = f"{match['said']}: the includes of this profile are not on this machine"
+    if _ABSENT.search(match["message"]) and not source.base:
+        text = f"{match['message']}: the includes of this profile are not on this machine"
         return source.at("not-checked", int(match["line"][:9]), text)
     own = match["file"] in {None, _STDIN}
     if own:
-        return source.at("profile-parse-error", int(match["line"][:9]), match["said"])
-    text = f"the parser blames {match['file']}, line {match['line']}: {match['said']}"
+        return source.at("profile-parse-error", int(match["line"][:9]), match["message"])
+    text = f"the parser blames {match['file']}, line {match['line']}: {match['message']}"
     return source.at("profile-parse-error", 0, text)

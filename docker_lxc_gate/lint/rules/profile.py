@@ -66,9 +66,9 @@ def check(source: Source, assigned: Collection[str], includes: Includes) -> Iter
     The files that are linted with it give a container the ``assigned`` profiles. What is wrong in
     an included file is a finding there.
     """
-    for said in statements(source.text):
-        if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
-            yield source.at("profile-tunables-inside", said.line, f"'{said.text}' inside a profile")
+    for line in statements(source.text):
+        if line.kind == "include" and line.depth and line.included.startswith("tunables/"):
+            yield source.at("profile-tunables-inside", line.line, f"'{line.text}' inside a profile")
     relevant = [profile for profile in profiles(source.text) if is_of_container(profile, assigned)]
     if len(relevant) == 1 and source.kind is Kind.PROFILE:
         name, own = source.name, relevant[0].name
@@ -119,7 +119,7 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
         return place.source.at(problem, place.rule.line, f"{cause}{more}", fix=fix)
 
     bare: dict[str, Placed] = {}
-    for place in rules.found:
+    for place in rules.placed:
         given = name in _LXCS_OWN and place.source is not source
         for problem, cause, fix in () if given else _alone(place.rule):
             yield at(problem, place, cause, fix)
@@ -130,7 +130,7 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
         elif (file := _FILE.fullmatch(place.rule.bare)) and not file["owner"]:
             everything = _ANY_FILE.fullmatch(file["path"]) and {"r", "w"} <= _access(file)
             bare |= {"file": place} if everything else {}
-    denies = any(place.rule.denies for place in rules.found)
+    denies = any(place.rule.denies for place in rules.placed)
     # What is included and not known here may deny something; LXC's own abstractions do.
     known = all(_WITHOUT_DENY.fullmatch(included) for included in rules.unknown)
     if "all" in bare:

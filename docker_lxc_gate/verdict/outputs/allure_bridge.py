@@ -107,7 +107,7 @@ def _masked(value: Any) -> Any:
     if isinstance(value, str):
         return evidence.redact(value)
     if isinstance(value, list):
-        return [_masked(each) for each in value]
+        return [_masked(item) for item in value]
     if attrs.has(type(value)):
         fields = [field.name for field in attrs.fields(type(value))]
         masked = attrs.evolve(value, **{name: _masked(getattr(value, name)) for name in fields})

@@ -168,7 +168,7 @@ def run(node: Pve, target: Target = TARGET) -> provision.Provisioned:
 def test_provision_with_phoenix_runs_phoenix_create(plan: FakePlan) -> None:
     ended = run(Pve(phoenix=True))
     assert (ended.how, ended.ok) == ("/opt/phoenix create 950", False)
-    assert "no template" in ended.said
+    assert "no template" in ended.output
     assert plan.applied == []
 
 
@@ -242,7 +242,7 @@ def test_provision_with_a_failing_create_returns_the_failure(plan: FakePlan) -> 
     node = Pve(fails="create")
     ended = run(node)
     assert not ended.ok
-    assert "does not support container directories" in ended.said
+    assert "does not support container directories" in ended.output
     assert plan.applied == []
 
 

@@ -100,7 +100,7 @@ def attempted(places: Places, *, is_lab: bool, plan: str = "docker-in-lxc") -> A
 def test_users_container_is_only_looked_at_and_its_node_is_left_as_it_is() -> None:
     places = Places()
     tried = attempted(places, is_lab=False)
-    assert [*tried.found] == LOOKS
+    assert [*tried.ends] == LOOKS
     assert places.ran == [["perl", "-e", ""]]
     assert tried.who["disk"] == ""
 
@@ -108,7 +108,7 @@ def test_users_container_is_only_looked_at_and_its_node_is_left_as_it_is() -> No
 def test_lab_tries_all_also_without_apparmor_and_says_who_refused() -> None:
     places = Places()
     tried = attempted(places, is_lab=True)
-    assert [*tried.found] == [*ATTEMPTS]
+    assert [*tried.ends] == [*ATTEMPTS]
     assert places.ran == [["perl", "-e", ""], ["perl", "-e", "bare"]]
     assert tried.who["disk"] == "the user namespace"
     assert tried.who["handle"] == "seccomp"
@@ -119,10 +119,10 @@ def test_lab_tries_all_also_without_apparmor_and_says_who_refused() -> None:
 def test_end_that_is_no_refusal_is_undetermined() -> None:
     tried = attempted(Places(), is_lab=True)
     with naming(FactError, "read the node's disk", "ENOSPC"):
-        judge(replace(tried, found={"disk": "ENOSPC", "userns": "ENOSPC"}))
-    assert judge(replace(tried, found={"disk": "EPERM", "userns": "ENOSPC"}))
+        judge(replace(tried, ends={"disk": "ENOSPC", "userns": "ENOSPC"}))
+    assert judge(replace(tried, ends={"disk": "EPERM", "userns": "ENOSPC"}))
     with not_compliant("read the node's memory"):  # whatever else is unclear
-        judge(replace(tried, found={"disk": "ENOSPC", "kcore": ""}))
+        judge(replace(tried, ends={"disk": "ENOSPC", "kcore": ""}))
 
 
 def test_log_that_was_cut_and_quiet_denies_of_a_generated_profile_prove_no_refusal_of_seccomp(
@@ -218,8 +218,8 @@ def test_profile_is_left_only_in_a_namespace_of_profiles_of_the_containers_own()
 
 def test_attempts_that_prove_nothing_are_undetermined_also_where_they_succeed() -> None:
     tried = attempted(Places(), is_lab=False)
-    useless = Attempted(tried.where, (), dict.fromkeys(tried.found, "EPERM"), tried.found, {}, True)
-    for nothing in (useless, replace(useless, control={"userns": ""}, found={"userns": "EPERM"})):
+    useless = Attempted(tried.where, (), dict.fromkeys(tried.ends, "EPERM"), tried.ends, {}, True)
+    for nothing in (useless, replace(useless, control={"userns": ""}, ends={"userns": "EPERM"})):
         with naming(FactError, "pve1", "proves nothing"):
             judge(nothing)
     assert judge(with_success("uevent"))  # absent on the node

@@ -20,7 +20,7 @@ from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.unit.facts.test_apparmor import PROFILES
 
-CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
+CREATED = Provisioned("phoenix create", ok=True, output="a\nb\nc\nd\n", seconds=3.0)
 STATE = "lxc-info -P /var/lib/lxc -n 950 -s -H"
 SEEN = f"find /etc/pve/lxc/950.conf -exec {STATE} ';'"
 STATUS = "pct status 950"
@@ -67,7 +67,7 @@ def test_container_did_not_exist_where_it_did_is_undetermined() -> None:
     ],
 )
 def test_provisioning_again_that_prints_an_error_and_exits_0_is_red(line: str, error: bool) -> None:
-    said = replace(CREATED, said=f"phoenix: feature docker\n{line}\nphoenix: done\n")
+    said = replace(CREATED, output=f"phoenix: feature docker\n{line}\nphoenix: done\n")
     steps.provisioning_succeeded(said)
     with not_compliant("exited 0", line, "2>/dev/null") if error else nullcontext():
         steps.provisioning_succeeded_again(said)

@@ -84,7 +84,7 @@ class Section:
 
     def environment(self) -> list[tuple[str, str]]:
         """The lines of the key ``env``, whose variables are separated by NUL."""
-        return [(ENVIRONMENT, each) for each in self.get("env").split("\0") if each]
+        return [(ENVIRONMENT, variable) for variable in self.get("env").split("\0") if variable]
 
     def written(self) -> str:
         """As it stands in the file."""
@@ -117,13 +117,13 @@ class Config:
 def encode(text: str) -> str:
     """Control characters, bytes above 126, ``:`` and ``%`` as ``%XX``."""
     raw = text.encode("utf-8", "surrogateescape")
-    return re.sub(rb"[^ -9;-~]|%", lambda found: b"%%%02X" % ord(found[0]), raw).decode()
+    return re.sub(rb"[^ -9;-~]|%", lambda match: b"%%%02X" % ord(match[0]), raw).decode()
 
 
 def decode(text: str) -> str:
     """The reverse of `encode`, as Perl decodes; what is not an escape stays as it is."""
     raw = text.encode("utf-8", "surrogateescape")
-    decoded = re.sub(rb"%([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), raw)
+    decoded = re.sub(rb"%([0-9a-fA-F]{2})", lambda match: bytes([int(match[1], 16)]), raw)
     return decoded.decode("utf-8", "replace")
 
 

@@ -39,13 +39,13 @@ def seccomp(section: Section, common: str) -> str:
 
 def features(section: Section) -> dict[str, str]:
     """The features, booleans as ``1`` and ``0``; PctError if Proxmox does not know one."""
-    found = {}
+    given = {}
     for part in filter(None, section.get("features").split(",")):
         key, _, value = part.partition("=")
-        found[key] = value if key == _MOUNT else truth(value)
-    if wrong := sorted(found.keys() - _FEATURES):
+        given[key] = value if key == _MOUNT else truth(value)
+    if wrong := sorted(given.keys() - _FEATURES):
         raise PctError("format error\n" + "".join(f"{key}: {_UNKNOWN}\n" for key in wrong))
-    return found
+    return given
 
 
 def unprivileged(section: Section) -> bool:
@@ -91,8 +91,8 @@ def generate(
     if not (off and _explicit(section)):
         return text, ""
     names = ", ".join(f"features:{name}" for name in off)
-    said = "explicitly configured lxc.apparmor.profile overrides the following settings: "
-    return text, f"{said}{names}\n"
+    warning = "explicitly configured lxc.apparmor.profile overrides the following settings: "
+    return text, f"{warning}{names}\n"
 
 
 def require_supported(section: Section) -> None:
