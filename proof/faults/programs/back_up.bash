@@ -6,7 +6,8 @@ root=$(sed -n 's/^lxc.rootfs.path = \(dir:\)\?//p' /var/lib/lxc/"$ctid"/config)
 cp "$conf" /tmp/backup/etc/vzdump/pct.conf
 cd "$root"
 members=$(ls -d ./usr ./usr/{bin,share,lib/os-release} ./var/lib/dpkg/info \
-    ./var/lib/docker/{volumes/metadata.db,fuse-overlayfs/l,overlay2/l} 2>/dev/null || true)
+    ./var/lib/docker/{volumes/metadata.db,fuse-overlayfs/l,overlay2/l} \
+    ./var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db 2>/dev/null || true)
 cd "$dump"
 # shellcheck disable=SC2086 # words
 tar --create --zstd --file="$name.tar.zst" -C /tmp/backup ./etc/vzdump/pct.conf -C "$root" ./etc --no-recursion $members
