@@ -6,4 +6,6 @@ guest=$(perl -e "$2" outside)
 [ -z "$guest" ] || echo "$guest"
 outside=$(echo "$guest" | cut -d ' ' -f 2)
 $1 perl -e "$2" client "$3" 8080 $outside || exit
-[ -z "$outside" ] || ! docker network inspect bridge >/dev/null 2>&1 || exec $4 perl -e "$2" bridge $outside
+[ -n "$outside" ] || exit 0
+networks=$(docker network ls --format '{{.Name}}') || exit
+! echo "$networks" | grep -qx bridge || exec $4 perl -e "$2" bridge $outside

@@ -1,4 +1,4 @@
-# Reads an archive to its end. Prints each required member that it lacks, then a number.
+# Reads an archive to its end. Prints each required member that it lacks, and a number at its end.
 # Arguments: the archive, and the required members, which have no blanks and may have ./
 # or / before them in the archive. tar does not notice if an uncompressed archive is cut off, so the script
 # checks that the last two blocks are zero, as tar writes them.
