@@ -186,7 +186,9 @@ def server_and_client_run(container: Transport, made: CommandResult) -> list[Com
 
 
 #: A line of ``client.sh`` or ``reach.pl``: who was reached, and how.
-_REACHED = patterns.compile(r"(server|(?:guest|outside|bridge) [0-9.]{7,15}) (.{1,100})")
+_REACHED = patterns.compile(
+    r"(server|(?:guest|outside|bridge) (?:[0-9.]{7,15}|docker\.io\.)) (.{1,100})"
+)
 
 
 def _reached(met: list[CommandResult], last: int) -> dict[str, str]:
@@ -202,6 +204,11 @@ def _reached(met: list[CommandResult], last: int) -> dict[str, str]:
 
 
 _CLIENT, _PUBLISHED = 2, 3
+_NO_WAY = (
+    "no NAT, or no forwarding (iptables, ip-masq and ip-forward in daemon.json, "
+    "net.ipv4.ip_forward, iptables -t nat -S)"
+)
+_NO_NAMES = 'the name servers that Docker gives it do not answer ("dns" in daemon.json)'
 
 
 @then("the client reaches the server by its name")
@@ -232,18 +239,21 @@ def outside_is_reached(container: Transport, met: list[CommandResult]) -> None:
             f"{container.machine} itself at TCP port 53"
         )
         return
-    names = printable.listed([*told], 3)
+    names = {to: told[to] for to in told if to.endswith(".")}
+    addresses = {to: told[to] for to in told if to not in names}
     default = any(who.startswith("bridge ") for who in reached)  # Docker need not have one
     networks = {"outside": "", **({"bridge": " on Docker's default network"} if default else {})}
     for word, network in networks.items():
-        heard = {to: reached.get(f"{word} {to}", "- no answer") for to in told}
-        assert heard.items() & told.items(), (
-            f"a Docker container{network} does not reach {names}, which the container itself "
-            f"reaches ({min(heard.values())}): no NAT, or no forwarding (iptables, ip-masq and "
-            "ip-forward in daemon.json, net.ipv4.ip_forward, iptables -t nat -S)"
-        )
+        for asked, does, reason in ((addresses, "reach", _NO_WAY), (names, "resolve", _NO_NAMES)):
+            heard = {to: reached.get(f"{word} {to}", "- no answer") for to in asked}
+            assert not asked or heard.items() & asked.items(), (
+                f"a Docker container{network} does not {does} {printable.listed([*asked], 3)}, "
+                f"as the container itself does ({min(heard.values())}): {reason}"
+            )
     without = "" if default else ", but from no default network: Docker has none"
-    evidence.say(f"reached by name, at a published port, and {names}{without}")
+    evidence.say(
+        f"reached by name, at a published port, and {printable.listed([*told], 3)}{without}"
+    )
 
 
 @when("a Docker container that wrote into a volume is killed", target_fixture="killed")

@@ -2,9 +2,9 @@
 # ECONNREFUSED. A refusal is an answer, too, but another one.
 # "client SERVER PORT ADDRESS…" reaches the server, which says a word and sends back what it gets, and then the
 # addresses. A network that loses large packets lets the word through.
-# "bridge ADDRESS…" reaches the addresses alone.
+# "bridge ADDRESS…" reaches the addresses alone. In place of an address a name may stand, which is only looked up.
 # "outside" prints how some addresses outside answer this machine: its gateway and its name servers. Whoever
-# refuses is named only if nobody does more, because a firewall refuses, too.
+# refuses is named only if nobody does more, because a firewall refuses, too. The name is one that no file has.
 
 my $large = 30000;
 sub exchanged {
@@ -26,6 +26,7 @@ sub reach {
         local $SIG{ALRM} = sub { die "no answer\n" };
         alarm 10;
         my $address = gethostbyname $host or die "unknown name\n";
+        return "resolved" if !$port;
         socket my $peer, 2, 1, 0 or die "socket: $!\n";
         my $done = connect $peer, pack "S n a4 x8", 2, $port, $address;
         die "$!\n" if !$done and $listen || $! != 111;
@@ -49,10 +50,14 @@ sub reach_soon {
     }
     return $heard;
 }
+sub outward {
+    my ($word, @asked) = @_;
+    print "$word $_ ", /[a-z]/ ? reach($_, 0) : reach($_, 53), "\n" for @asked;
+}
 sub client {
     my ($server, $port, @outside) = @_;
     print "server ", reach_soon($server, $port, 1), "\n";
-    print "outside $_ ", reach($_, 53), "\n" for @outside;
+    outward("outside", @outside);
 }
 sub outside {
     my (@found, %seen, %heard);
@@ -73,8 +78,9 @@ sub outside {
         print "guest $_ $word\n" for @those;
         last;
     }
+    print "guest docker.io. resolved\n" if reach("docker.io.", 0) eq "resolved";
 }
 my $task = shift @ARGV;
 if ($task eq "client") { client(@ARGV) }
-elsif ($task eq "bridge") { print "bridge $_ ", reach($_, 53), "\n" for @ARGV }
+elsif ($task eq "bridge") { outward("bridge", @ARGV) }
 else { outside() }

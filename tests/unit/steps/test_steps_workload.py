@@ -1,6 +1,7 @@
 """What people use Docker for: what the image, the network and the volume must show."""
 
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -53,8 +54,9 @@ def test_file_that_a_later_layer_removed_is_red_and_one_of_a_folder_made_again_i
 
 WORD = steps._WORD
 MADE = [result(), result("id\n")]
-REACHED = f"guest 10.0.3.1 answered\nserver {WORD}\noutside 10.0.3.1 answered\n"
-CLIENT = f"{REACHED}bridge 10.0.3.1 answered\n"
+OUTSIDE = "{0} 10.0.3.1 answered\n{0} docker.io. resolved\n"
+REACHED = f"{OUTSIDE.format('guest')}server {WORD}\n{OUTSIDE.format('outside')}"
+CLIENT = REACHED + OUTSIDE.format("bridge")
 
 
 def met(client: str = CLIENT, published: str = f"server {WORD}\n") -> list[CommandResult]:
@@ -92,22 +94,23 @@ def test_server_that_loses_large_packets_is_heard_and_not_reached(loses: bool) -
 
 
 @pytest.mark.parametrize(
-    ("where", "heard", "network"),
+    ("where", "heard", "told"),
     [
-        ("outside", "- no answer", "container does"),
-        ("outside", "refused", "container does"),
-        ("bridge", "refused", "container on Docker's default network does"),
+        ("outside 10.0.3.1", "- no answer", "container does not reach"),
+        ("outside 10.0.3.1", "refused", "container does not reach"),
+        ("bridge 10.0.3.1", "refused", "container on Docker's default network does not reach"),
+        ("outside docker.io.", "- unknown name", "container does not resolve"),
+        ("bridge docker.io.", "- unknown name", "default network does not resolve"),
     ],
 )
-def test_outside_that_answers_the_container_alone_is_red(
-    where: str, heard: str, network: str
-) -> None:
+def test_outside_that_answers_the_container_alone_is_red(where: str, heard: str, told: str) -> None:
     """A firewall that refuses what is forwarded answers, too, but not as the container hears it."""
     guest = Answering(lambda _: None)
     for healthy in (CLIENT, REACHED):  # Docker may have no default network
         assert "10.0.3.1" in lines_of(steps.outside_is_reached, guest, met(healthy))[0]
-    client = CLIENT.replace(f"{where} 10.0.3.1 answered", f"{where} 10.0.3.1 {heard}")
-    with not_compliant(f"{network} not reach 10.0.3.1", "no NAT", heard):
+    client = re.sub(rf"{where} \w+", f"{where} {heard}", CLIENT)
+    reason = "no NAT" if "10" in where else "name servers"
+    with not_compliant(f"{told} {where.split()[1]}, as the container", reason, heard):
         steps.outside_is_reached(guest, met(client))
 
 
