@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 from msgspec import structs
@@ -65,6 +65,13 @@ printf 'Package: %s\nPin: release a=%s\nPin-Priority: %s\n\n' '*' "$2" 100 \
 apt-get -q -o Acquire::Check-Valid-Until=false update
 sed -i '/^Valid-Until:/d' /var/lib/apt/lists/*Release
 """
+#: $1 is the text of apt's source.
+_DOCKERS_OWN = r"""
+set -eu
+printf '%s\n' "$1" >/etc/apt/sources.list.d/docker.sources
+apt-get -q -o Acquire::Check-Valid-Until=false update
+DEBIAN_FRONTEND=noninteractive apt-get -qy install docker-ce docker-ce-cli containerd.io
+"""
 _UPGRADE = "DEBIAN_FRONTEND=noninteractive apt-get -qy dist-upgrade"
 #: The limit for what apt prints (bytes).
 _LONGEST = 64 << 20
@@ -75,17 +82,24 @@ _CAUSE = 200
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--cell", "cells", multiple=True, metavar=_SHAPE, help="Default: all.")
 @click.option("--plan", "plans", multiple=True, type=click.Choice(PLANS), help="Default: both.")
-def main(cells: Sequence[str], plans: Sequence[str]) -> None:
+@click.option(
+    "--docker-from",
+    type=click.File(),
+    metavar="FILE.sources",
+    help="Take docker-ce from this source of apt, with its key (deb822).",
+)
+def main(cells: Sequence[str], plans: Sequence[str], docker_from: TextIO | None) -> None:
     """Judge each cell from nothing, and print its rows of docs/versions.md."""
     if not (home := os.environ.get("LAB_HOME")):
         raise click.UsageError("each cell replaces the lab: name a folder for it (LAB_HOME=FOLDER)")
     if wrong := [cell for cell in cells if not _CELL.fullmatch(cell)]:
         raise click.UsageError(f"{wrong[0]!r} is no cell; expected {_SHAPE}, as in {CELLS[1]}")
+    source = docker_from.read() if docker_from else ""
     keep_images(Path(home).absolute())
     print(_line(HEAD), _line(["---"] * len(HEAD)), sep="\n")
     for cell in cells or CELLS:
         for plan in plans or PLANS:
-            print(_line(judge(cell, plan)), flush=True)
+            print(_line(judge(cell, plan, source)), flush=True)
 
 
 def keep_images(home: Path) -> None:
@@ -97,8 +111,11 @@ def keep_images(home: Path) -> None:
         images.symlink_to(kept)
 
 
-def judge(cell: str, plan: str) -> list[str]:
-    """Return a row: what became of a plan in a cell, or why nothing did."""
+def judge(cell: str, plan: str, source: str = "") -> list[str]:
+    """Return a row: what became of a plan in a cell, or why nothing did.
+
+    ``source`` is where the guest gets docker-ce from, as text of apt's; "" keeps Debian's Docker.
+    """
     node, _, inside = cell.partition("/")
     inside, _, profile = inside.partition("@")
     guest, _, suite = inside.partition("+")
@@ -113,6 +130,8 @@ def judge(cell: str, plan: str) -> list[str]:
                 if profile:
                     _run(runtime.node, _PROFILE, runtime.config_path(ctid), profile, f"{ctid}")
                     wait_until_booted(runtime.inside(ctid))
+                if source:
+                    _run(runtime.inside(ctid), _DOCKERS_OWN, source)
                 if suite:
                     _run(runtime.inside(ctid), _SUITE, guest, suite)
                     forecast = named(upgrade.examine(runtime, ctid))
