@@ -1,6 +1,7 @@
 """Each generation of node and guest, from nothing: ``LAB_HOME=FOLDER python -m proof.matrix``.
 
-A cell is a lab of one Debian release with a container of another. ``prove`` tries a plan there,
+A cell is a lab of one Debian release with a container of another. There ``plain`` judges what the
+platform gives, and ``docker-in-lxc`` is applied, judged and rolled back, as ``prove`` does it.
 ``doctor`` is asked after the gate, and a row of docs/versions.md is printed. A cell that cannot be
 built or judged is a row that says why.
 """
@@ -141,8 +142,11 @@ def judge(cell: str, plan: str, source: str = "") -> list[str]:
             def asked(ctid: int) -> None:
                 doctor.append(named(examine(runtime, ctid)))
 
-            code, differs = tried(runtime, aim, Path(folder), created=created, asked=asked)
-            run = judged.record(Path(folder), code)
+            reports, applies = Path(folder), plan != "plain"
+            code, differs = tried(
+                runtime, aim, reports, applies=applies, created=created, asked=asked
+            )
+            run = judged.record(reports, code)
     except RemediationError as error:
         nothing = [""] * len(VERSIONS)
         return [cell, *nothing, plan, "not judged", one_line(str(error)), "; ".join(doctor)]

@@ -55,8 +55,8 @@ def cause(text: str) -> str:
 
 
 def output(result: CommandResult) -> str:
-    """Return a command's whole output, standard error first."""
-    return (result.stderr + result.stdout).decode(errors="replace")
+    """Return a command's whole output, standard error last: its last line is the cause."""
+    return (result.stdout + result.stderr).decode(errors="replace")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")
-_REFUSED = patterns.compile(r"(?i)permission denied|operation not permitted")
+#: What the container's own system refuses dockerd, with the line that says so.
+_REFUSED = patterns.compile(
+    r"(?i)[^\n]{0,400}(permission denied|operation not permitted|[ \"]/[^\s:]{1,300}: "
+    r"(no such file or directory|no space left|read-only file system|input/output error))"
+)
 #: How Go names a failed request or connection, how a registry refuses, and other words of both.
 _UNREACHABLE = patterns.compile(
     r'(?i)\b(get|head|post) "?https://[^\s"]+"?: |\b(dial|read|write|proxyconnect) (tcp|udp)\b'
@@ -73,7 +77,9 @@ def _pull(
             "image, no failure of the platform. Build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {match[0]}"
         )
-    if _UNREACHABLE.search(output(pulled)) and not _REFUSED.search(f"{output(pulled)}\n{log.text}"):
+    if _UNREACHABLE.search(output(pulled)):
+        refused = _REFUSED.search(f"{output(pulled)}\n{log.text}")
+        assert not refused, f"{image} cannot be pulled: {cause(refused[0])}"
         raise TransportError(f"the registry did not serve {image}: {cause(output(pulled))}")
     return pulled
 

@@ -103,20 +103,22 @@ def tried(
     aim: Target,
     folder: Path,
     *,
+    applies: bool = True,
     created: Callable[[int], None] = lambda _: None,
     asked: Callable[[int], None] = lambda _: None,
 ) -> tuple[int, list[str]]:
     """Try the plan in a throw-away container; return the gate's exit code, and what differs after.
 
-    The gate writes its reports to the folder. ``created`` is called with the container's id before
-    the plan is applied, and ``asked`` after the gate.
+    Unless it ``applies``, the gate judges what the platform gives. It writes its reports to the
+    folder. ``created`` is called with the container's id before that, and ``asked`` after the gate.
     """
     before = _node(runtime.node)
     features = plan_file.find(aim.plan).features
     with provision.thrown_away(runtime, aim, printing.tell, features=features) as ctid:
         created(ctid)
         own = msgspec.structs.replace(aim, ctid=ctid, reserved=aim.reserved[1:])
-        apply(provision.planned(runtime, own, printing.tell))
+        if applies:
+            apply(provision.planned(runtime, own, printing.tell))
         code = _gate(own, folder)
         asked(ctid)
     return code, machine_state.differences(before, _node(runtime.node))

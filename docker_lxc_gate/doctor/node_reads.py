@@ -33,7 +33,7 @@ class IdMaps:
 
 @dataclass(frozen=True)
 class Confined:
-    """A container's label with its mode, its named profile's text, and LXC's base abstraction."""
+    """A container's label with its mode, its profile's text, and LXC's base abstraction."""
 
     label: str
     profile: str

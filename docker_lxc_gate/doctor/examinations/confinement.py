@@ -66,7 +66,7 @@ def held(case: Case) -> Iterator[Finding]:
     """
     packages = case.guest.of(guest_reads.HELD)
     confined = case.node.of(node_reads.confined(case.ctid))
-    if not packages or denies(confined):
+    if not packages or (denies(confined) and not confined.is_generated):
         return  # under such a profile every version of LXC refuses a newer runc
     names, versions = " ".join(packages), case.node.of(node_reads.VERSIONS)
     first = first_upgrade(versions)
@@ -133,7 +133,9 @@ def has(case: Case, name: str) -> bool:
     return any(option.partition(",")[0] == f"name={name}" for option in options)
 
 
-_SYSCTLS = patterns.compile(r"(?:@\{PROC\}|/proc)/sys/")
+#: A rule about the path that a reopened sysctl has, such as /sys/net/ipv4/ip_forward. LXC denies
+#: /sys but for four directories, which it writes as a set of letters.
+_REOPENED = patterns.compile(r"/sys/(?:\[\^|\*|net)")
 
 
 def on_new_lxc(case: Case, finding: Finding) -> Finding:
@@ -160,17 +162,16 @@ def reopening(case: Case) -> Iterator[Finding]:
     if message:
         yield here("runc-reopen-refused", f"{what}: {message.line[-300:]}", fix=fix)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
-        cause = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
+        cause = f"{what}: the profile has LXC's deny of /sys, and reopened sysctls are there"
         yield here("runc-reopen-refused", cause, fix=fix, severity=Severity.PROBLEM)
 
 
 def denies(confined: node_reads.Confined) -> bool:
-    """Whether a named profile includes LXC's base abstraction, and that denies ``/proc/sys``."""
-    included = {line.included for line in statements(confined.profile) if line.kind == "include"}
-    base = any(name.endswith("lxc/container-base") for name in included)
-    return base and any(
-        rule.denies and _SYSCTLS.match(rule.bare) for rule in statements(confined.base)
-    )
+    """Whether the profile, or LXC's base abstraction that it includes, denies what runc reopens."""
+    rules = list(statements(confined.profile))
+    if any(rule.included.endswith("lxc/container-base") for rule in rules):
+        rules += statements(confined.base)
+    return any(rule.denies and _REOPENED.match(rule.bare) for rule in rules)
 
 
 def _fix(confined: node_reads.Confined, versions: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
-# Prints the label, then the file of a named profile, then the abstraction that LXC's own profiles
-# include. The name is the kernel's; one with other characters has no file of its own.
+# Prints the label, then the file of the profile, then the abstraction that LXC's own profiles
+# include. LXC keeps the profile that it generated at the container's start. The name is the
+# kernel's; one with other characters has no file of its own.
 # shellcheck disable=SC2154
 
 place=/proc/$pid/attr/apparmor/current
@@ -9,6 +10,7 @@ label=$(cat "$place" 2>/dev/null) ||
 printf '%s\n== profile\n' "$label"
 name=${label% (*}
 case $name in
+"lxc-$1_</var/lib/lxc>"*) cat "/var/lib/lxc/$1/apparmor/lxc-$1_<-var-lib-lxc>" 2>/dev/null ;;
 ''|*[!A-Za-z0-9_.-]*|unconfined) ;;
 *)
     grep -lsE "^[[:space:]]*profile[[:space:]]+\"?$name\"?([[:space:]{]|\$)" \

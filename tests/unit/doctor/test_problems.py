@@ -59,7 +59,7 @@ STATE, MOUNTED, LOG = Runtime.lxc_state(CTID), node_reads.mounts(CTID), messages
 Answers = dict[Read[Any], Raw]
 OF_ANOTHER: Answers = {OF_DATA[0]: "1000 1000\n", OF_DATA[1]: "65534 65534\nno\n"}
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
-BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
+BASE = "  deny /sys/[^fdck]*{,/**} wklx,\n"
 OWN = confined("lxc-mine (enforce)", BASED, BASE)
 DEFAULT = (
     "AppArmor enabled on system but the docker-default profile could not be loaded: running "
@@ -88,8 +88,9 @@ BAD: list[tuple[Answers, str, str]] = [
     ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, "id-map-hole", "user id 1000"),
     ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
     ({CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
+    ({CONFINED: confined(GENERATED, BASE)}, "runc-reopen-refused", "deny of /sys"),
     ({LOG: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
-    ({CONFINED: OWN}, "runc-reopen-refused", "base"),
+    ({CONFINED: OWN}, "runc-reopen-refused", "deny of /sys"),
     ({CONTAINERS: container(Error=DEFAULT)}, "docker-default-not-loaded", "apparmor_parser"),
     (
         {CONTAINERS: container(Error=UNCHECKED), LOG: UNCHECKED},
@@ -156,6 +157,8 @@ HEALTHY: list[Answers] = [
     {IDS: f"0 100000 1000\n1000 1000 1\n1001 101001 64535\n==\n{MAP}"},
     {CONFINED: OWN, RUNC: "runc version 1.1.15+ds1\n"},
     {CONFINED: confined("lxc-mine (enforce)", BASED, "deny /proc/kcore rwklx,\n")},
+    # as LXC 7.0 generates it with nesting
+    {CONFINED: confined(GENERATED, "  deny @{PROC}/sys/fs/[^b]*{,/**} wklx,\n", BASE)},
     # fixed: another container was started since
     {
         CONTAINERS: container(Error=REOPEN)

@@ -31,7 +31,7 @@ PLAN, INSTALLED = upgrade_reads.PLAN, upgrade_reads.INSTALLED
 Answers = dict[Read[Any], Raw]
 CONFINED, VERSIONS = node_reads.confined(CTID), node_reads.VERSIONS
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
-DENIES = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
+DENIES = "  deny /sys/[^fdck]*{,/**} wklx,\n"
 NO_FILE = (1, "", "No such file or directory")
 PVE = installed("lxc-pve 6.0.5-1")
 
